@@ -1,0 +1,45 @@
+"""The one family of errors: each names the thing, the rule, the value and the mend.
+
+An exception is for what the caller can mend. A plan that is refused is not an error but a value
+(`capacity.plan.Rejection`).
+"""
+
+
+class CapacityError(Exception):
+    """Root of the family. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(CapacityError):
+    """Usage, configuration or a file is wrong; the message says where and how to mend it."""
+
+    exit_code = 2
+
+
+class DomainError(InputError, ValueError):
+    """A number lies outside the range in which a formula or a noun has a meaning."""
+
+
+class UnstableError(InputError, ValueError):
+    """Work arrives at least as fast as it can be served, so that no steady state exists.
+
+    Attributes:
+        servers_min: smallest number of servers that would be stable; None where none would.
+    """
+
+    def __init__(self, message: str, servers_min: int | None = None) -> None:
+        super().__init__(message)
+        self.servers_min = servers_min
+
+
+class InconclusiveError(CapacityError):
+    """The data or the budget do not suffice for an answer that would deserve its interval."""
+
+    exit_code = 4
+
+
+class DependencyError(CapacityError):
+    """Something outside the program failed: a worker process, a disk, a server."""
+
+    exit_code = 5

@@ -1,0 +1,85 @@
+"""Performance: the one answer that theory, simulation and measurement all give."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Self
+
+from capacity.errors import DomainError
+
+
+class Kind(StrEnum):
+    """How a number was come by, which decides what may be concluded from it."""
+
+    EXACT = "exact"
+    BOUND = "bound"
+    APPROXIMATION = "approximation"
+    SIMULATION = "simulation"
+    MEASUREMENT = "measurement"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A value with the ends between which the truth lies at the stated confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.value <= self.high:  # also refuses NaN
+            raise DomainError(
+                f"interval needs low <= value <= high, got {self.low}, {self.value}, {self.high}"
+            )
+
+    @classmethod
+    def exact(cls, value: float) -> Self:
+        """An interval without width, for what theory knows exactly."""
+        return cls(value=value, low=value, high=value)
+
+    @property
+    def half_width(self) -> float:
+        """The larger of the two distances from the value to an end."""
+        return max(self.high - self.value, self.value - self.low)
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half-width as a share of the value; infinite at value 0 unless the width is 0 too."""
+        if self.half_width == 0.0:
+            return 0.0
+        return self.half_width / self.value if self.value > 0.0 else math.inf
+
+
+Quantiles = Mapping[float, Interval]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """Steady state of one plan or queue. What a source does not have is None or an empty mapping.
+
+    Waits and responses are those of served requests. `load` is the arrival rate over the largest
+    sustainable rate; `utilization` is the share of time busy: a greedy batching server is busier
+    than its load says. Durations are in seconds, rates in requests per second.
+    """
+
+    kind: Kind
+    load: float | None = None
+    utilization: float | None = None
+    offered_load: float | None = None
+    throughput_rps: float | None = None
+    batch_size_mean: float | None = None
+    wait_probability: float | None = None
+    queue_length_mean: float | None = None
+    in_system_mean: float | None = None
+    wait_mean_s: float | None = None
+    response_mean_s: float | None = None
+    loss_probability: float | None = None
+    abandon_probability: float | None = None
+    wait_quantiles_s: Quantiles = field(default_factory=dict)
+    response_quantiles_s: Quantiles = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("wait_quantiles_s", "response_quantiles_s"):
+            ordered = dict(sorted(getattr(self, name).items()))
+            object.__setattr__(self, name, ordered)

@@ -1,0 +1,130 @@
+"""Units: seconds and requests per second inside; other units only where a person types or reads."""
+
+import math
+import re
+from decimal import Decimal, InvalidOperation
+
+from capacity.errors import InputError
+
+SECONDS_PER_UNIT: dict[str, Decimal] = {
+    "ns": Decimal("1e-9"),
+    "us": Decimal("1e-6"),
+    "µs": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+    "s": Decimal(1),
+    "min": Decimal(60),
+    "h": Decimal(3600),
+}
+_RATE_PERIODS: dict[str, str] = {"rps": "s", "/s": "s", "/sec": "s", "/min": "min", "/h": "h"}
+_QUANTITY = re.compile(
+    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I
+)
+_LENGTH_MAX = 64  # nobody types a longer quantity
+
+
+def parse_duration_s(text: str, name: str = "duration") -> float:
+    """Seconds from text such as `200ms`, `1.5s` or `5min`.
+
+    Raises:
+        InputError: no unit, an unknown unit, or a number that is negative or not finite.
+
+    >>> parse_duration_s("200ms"), parse_duration_s("5min")
+    (0.2, 300.0)
+    """
+    number, unit = _split(text, name, mend="200ms")
+    if unit == "":
+        raise InputError(
+            f"{name} {text.strip()!r} has no unit; write {text.strip()}ms or {text.strip()}s"
+        )
+    if unit not in SECONDS_PER_UNIT:
+        raise InputError(
+            f"{name} has the unknown unit {unit!r}; use one of {', '.join(SECONDS_PER_UNIT)}"
+        )
+    return _checked(number * SECONDS_PER_UNIT[unit], text, name)
+
+
+def parse_rate_rps(text: str, name: str = "rate") -> float:
+    """Requests per second from text such as `500rps`, `500/s` or `30000/min`.
+
+    Raises:
+        InputError: no unit, an unknown unit, or a number that is not positive and finite.
+
+    >>> parse_rate_rps("30000/min")
+    500.0
+    """
+    number, unit = _split(text, name, mend="500rps")
+    if unit == "":
+        raise InputError(
+            f"{name} {text.strip()!r} has no unit; write {text.strip()}rps or {text.strip()}/min"
+        )
+    if unit not in _RATE_PERIODS:
+        raise InputError(
+            f"{name} has the unknown unit {unit!r}; use one of {', '.join(_RATE_PERIODS)}"
+        )
+    rate_rps = _checked(number / SECONDS_PER_UNIT[_RATE_PERIODS[unit]], text, name)
+    if rate_rps == 0.0:
+        raise InputError(f"{name} must be > 0, got {text.strip()!r}")
+    return rate_rps
+
+
+def _split(text: str, name: str, mend: str) -> tuple[Decimal, str]:
+    """Number and unit; decimal, so that `0.1ms` is the double nearest to 0.0001."""
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LENGTH_MAX else None
+    if match is None:
+        raise InputError(
+            f"{name} {text[:_LENGTH_MAX]!r} is not a number with a unit, such as {mend}"
+        )
+    try:
+        number = Decimal(match[1])
+    except InvalidOperation:
+        raise InputError(f"{name} {text!r} is not a number with a unit, such as {mend}") from None
+    if not number.is_finite():
+        raise InputError(f"{name} must be finite, got {text.strip()!r}")
+    return number, match[2]
+
+
+def _checked(value: Decimal, text: str, name: str) -> float:
+    if value < 0:
+        raise InputError(f"{name} must not be negative, got {text.strip()!r}")
+    result = float(value)
+    if math.isinf(result) or (result == 0.0 and value != 0):
+        raise InputError(f"{name} {text.strip()!r} is beyond what can be computed with")
+    return result
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for people, three significant digits in the unit that suits it.
+
+    >>> format_duration(0.01837), format_duration(75.0), format_duration(0.0)
+    ('18.4 ms', '75 s', '0 s')
+    """
+    magnitude = abs(seconds)
+    if magnitude == 0.0 or magnitude >= 0.9995:
+        return f"{_three_digits(seconds)} s"
+    for unit, scale in (("ms", 1e3), ("µs", 1e6)):
+        if magnitude * scale >= 0.9995:
+            return f"{_three_digits(seconds * scale)} {unit}"
+    return f"{_three_digits(seconds * 1e9)} ns"
+
+
+def format_rate(rate_rps: float) -> str:
+    """A rate for people.
+
+    >>> format_rate(3200.0)
+    '3200 rps'
+    """
+    return f"{_three_digits(rate_rps) if rate_rps < 1000 else f'{rate_rps:.0f}'} rps"
+
+
+def format_quantile(quantile: float) -> str:
+    """The usual name of a quantile.
+
+    >>> format_quantile(0.99), format_quantile(0.999), format_quantile(0.5)
+    ('P99', 'P99.9', 'P50')
+    """
+    percent = f"{Decimal(repr(quantile)) * 100:f}"
+    return "P" + (percent.rstrip("0").rstrip(".") if "." in percent else percent)
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
