@@ -33,13 +33,9 @@ def parse_duration_s(text: str, name: str = "duration") -> float:
     """
     number, unit = _split(text, name, mend="200ms")
     if unit == "":
-        raise InputError(
-            f"{name} {text.strip()!r} has no unit; write {text.strip()}ms or {text.strip()}s"
-        )
+        raise InputError(f"{name} {text.strip()!r} has no unit; write {text.strip()}ms or {text.strip()}s")
     if unit not in SECONDS_PER_UNIT:
-        raise InputError(
-            f"{name} has the unknown unit {unit!r}; use one of {', '.join(SECONDS_PER_UNIT)}"
-        )
+        raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(SECONDS_PER_UNIT)}")
     return _checked(number * SECONDS_PER_UNIT[unit], text, name)
 
 
@@ -58,9 +54,7 @@ def parse_rate_rps(text: str, name: str = "rate") -> float:
             f"{name} {text.strip()!r} has no unit; write {text.strip()}rps or {text.strip()}/min"
         )
     if unit not in _RATE_PERIODS:
-        raise InputError(
-            f"{name} has the unknown unit {unit!r}; use one of {', '.join(_RATE_PERIODS)}"
-        )
+        raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(_RATE_PERIODS)}")
     rate_rps = _checked(number / SECONDS_PER_UNIT[_RATE_PERIODS[unit]], text, name)
     if rate_rps == 0.0:
         raise InputError(f"{name} must be > 0, got {text.strip()!r}")
@@ -71,9 +65,7 @@ def _split(text: str, name: str, mend: str) -> tuple[Decimal, str]:
     """Number and unit; decimal, so that `0.1ms` is the double nearest to 0.0001."""
     match = _QUANTITY.fullmatch(text) if len(text) <= _LENGTH_MAX else None
     if match is None:
-        raise InputError(
-            f"{name} {text[:_LENGTH_MAX]!r} is not a number with a unit, such as {mend}"
-        )
+        raise InputError(f"{name} {text[:_LENGTH_MAX]!r} is not a number with a unit, such as {mend}")
     try:
         number = Decimal(match[1])
     except InvalidOperation:

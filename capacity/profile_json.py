@@ -1,0 +1,121 @@
+"""Profiles as JSON: the form of the bundled ones, with model, device, price and source."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile_csv import PERCENTILES, UNITS, seconds
+from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, located, printable
+
+_TEXT_KEYS = ("model", "device", "kind", "precision", "runtime")
+_NUMBER_KEYS = ("request_overhead_s", "hourly_usd")
+_COUNT_KEYS = ("instances_per_device", "memory_bytes")
+_PROFILE_KEYS = {"schema_version", "name", "timings", "source", *_TEXT_KEYS, *_NUMBER_KEYS, *_COUNT_KEYS}
+
+
+def parse_json(text: str, file_name: str) -> ServiceProfile:
+    """A profile from JSON as in `capacity/profiles/`; unknown keys are errors."""
+    shown = printable(file_name)
+    try:
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{shown}: not valid JSON ({printable(str(error))})") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{shown}: a profile is a JSON object, with name and timings")
+    return located(shown, lambda: _profile(document))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return keys
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _profile(document: dict[str, Any]) -> ServiceProfile:
+    _check_keys(document, _PROFILE_KEYS, "profile")
+    if document.get("schema_version", 1) != 1:
+        raise InputError(f"schema_version must be 1, got {printable(str(document['schema_version']))}")
+    for key in ("name", "timings"):
+        if key not in document:
+            raise InputError(f"key {key} is missing")
+    timings = document["timings"]
+    if not isinstance(timings, list) or len(timings) > ROWS_MAX:
+        raise InputError("timings must be a list of objects, one per batch size")
+    source = document.get("source") or {}
+    if not isinstance(source, dict):
+        raise InputError("source must be an object of texts")
+    readers: dict[str, Callable[[Any, str], Any]] = {
+        **dict.fromkeys(_TEXT_KEYS, _text),
+        **dict.fromkeys(_NUMBER_KEYS, _number),
+        **dict.fromkeys(_COUNT_KEYS, _count),
+    }
+    given: dict[str, Any] = {
+        key: read(document[key], key) for key, read in readers.items() if document.get(key) is not None
+    }
+    return ServiceProfile(
+        name=_text(document["name"], "name"),
+        timings=tuple(_timing(timing) for timing in timings),
+        source={_text(key, "source"): _text(value, f"source.{key}") for key, value in source.items()},
+        **given,
+    )
+
+
+def _timing(entry: Any) -> BatchTiming:
+    if not isinstance(entry, dict) or "batch_size" not in entry:
+        raise InputError("each timing must be an object with batch_size")
+    fields: dict[str, Any] = {"batch_size": _count(entry["batch_size"], "batch_size")}
+    where = f"batch size {fields['batch_size']}"
+    for key, value in entry.items():
+        if key == "batch_size" or value is None:
+            continue
+        name, _, unit = key.rpartition("_")
+        if name not in ("samples", "mean", *PERCENTILES) or unit not in UNITS:
+            raise InputError(f"{where}: unknown key {printable(key)!r}; durations end in _s, _ms or _us")
+        if f"{name}_s" in fields:
+            raise InputError(f"{where}: {name} is given twice, in two units; keep one")
+        fields[f"{name}_s"] = _durations(value, name, unit, f"{where}: {key}")
+    return BatchTiming(**fields)
+
+
+def _durations(value: Any, name: str, unit: str, where: str) -> float | tuple[float, ...]:
+    if name != "samples":
+        return seconds(repr(_number(value, where)), unit, where)
+    if not isinstance(value, list) or not 1 <= len(value) <= ROWS_MAX:
+        raise InputError(f"{where} must be a list of 1 to {ROWS_MAX} numbers")
+    return tuple(seconds(repr(_number(sample, where)), unit, where) for sample in value)
+
+
+def _check_keys(document: dict[str, Any], allowed: set[str], what: str) -> None:
+    unknown = sorted(set(document) - allowed)
+    if unknown:
+        raise InputError(
+            f"unknown {what} key {printable(unknown[0])!r}; known are {', '.join(sorted(allowed))}"
+        )
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str) or len(value) > TEXT_LENGTH_MAX or not value.isprintable():
+        raise InputError(f"{printable(key)} must be a text of one line, {TEXT_LENGTH_MAX} characters at most")
+    return value
+
+
+def _number(value: Any, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{printable(key)} must be a number, got {printable(repr(value))}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"{printable(key)} is too large a number") from None
+
+
+def _count(value: Any, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{printable(key)} must be a whole number, got {printable(repr(value))}")
+    return value

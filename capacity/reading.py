@@ -1,0 +1,43 @@
+"""Reading from outside: files of limited size, text that is safe to show, errors that say where."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from capacity.errors import InputError
+
+FILE_BYTES_MAX = 64 * 2**20
+ROWS_MAX = 1_000_000
+TEXT_LENGTH_MAX = 500
+
+T = TypeVar("T")
+
+
+def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
+    """Text of a file of limited size."""
+    shown = printable(path.name)
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a valid path"
+        raise InputError(f"cannot read {shown}: {reason}") from None
+    if len(data) > bytes_max:
+        raise InputError(f"{shown} is larger than {bytes_max} bytes; keep fewer samples")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{shown} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def printable(text: str) -> str:
+    """Text from outside without control characters, of limited length, safe on a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text[:TEXT_LENGTH_MAX])
+
+
+def located(where: str, build: Callable[[], T]) -> T:
+    """What `build` gives; its error says where."""
+    try:
+        return build()
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None

@@ -1,0 +1,189 @@
+"""ServiceLaw: how long a batch of one size takes, as a quantile function made of straight pieces.
+
+One shape serves raw samples (steps), a summary (a line through its percentiles) and what lies
+between two measured batch sizes (their weighted mean, quantile by quantile). A uniform number put
+through it is a draw: Devroye (1986), Non-Uniform Random Variate Generation, sec. II.2.1.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from capacity.errors import InputError
+
+# Beyond the last percentile nothing was measured. What lies there may be as long on average as
+# this many times the last percentile; a mean that needs more contradicts its own percentiles.
+TAIL_MEAN_RATIO_MAX = 2.0
+# Published figures are rounded; a mean above its percentiles by less than this is no contradiction.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceLaw:
+    """A monotone quantile function through `(probabilities[i], durations_s[i])`, jumps allowed.
+
+    Attributes:
+        probabilities: shape `(knots,)`, from 0 to 1, not falling; two equal ones are a jump.
+        durations_s: shape `(knots,)`, positive, not falling. [s]
+        tail_ratio: mean beyond the last given percentile over that percentile, where the given
+            mean left no other room for it; None where the ordinary rule for the tail applied.
+    """
+
+    probabilities: tuple[float, ...]
+    durations_s: tuple[float, ...]
+    tail_ratio: float | None = None
+
+    def quantile_s(self, probability: float) -> float:
+        """Smallest duration that a share `probability` of the batches stays within. [s]"""
+        right = max(1, bisect_left(self.probabilities, probability))
+        u0, u1 = self.probabilities[right - 1 : right + 1]
+        x0, x1 = self.durations_s[right - 1 : right + 1]
+        return x0 + (x1 - x0) * ((probability - u0) / (u1 - u0))
+
+    @property
+    def mean_s(self) -> float:
+        """Mean duration: the area under the quantile function. [s]"""
+        knots = pairwise(zip(self.probabilities, self.durations_s, strict=True))
+        return math.fsum((u1 - u0) * (x0 + x1) / 2.0 for (u0, x0), (u1, x1) in knots)
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether every batch takes equally long."""
+        return self.durations_s[0] == self.durations_s[-1]
+
+
+def constant(duration_s: float) -> ServiceLaw:
+    """The law of a batch that always takes `duration_s`."""
+    return ServiceLaw(probabilities=(0.0, 1.0), durations_s=(duration_s, duration_s))
+
+
+def from_samples(samples_s: Sequence[float]) -> ServiceLaw:
+    """Empirical quantiles: each of n samples holds for 1/n of the probability.
+
+    Args:
+        samples_s: measured durations, shape `(samples,)`, in any order. [s]
+
+    >>> from_samples([3.0, 1.0]).quantile_s(0.5)
+    1.0
+    """
+    ordered = sorted(samples_s)
+    count = len(ordered)
+    steps = [(k / count, x) for i, x in enumerate(ordered) for k in (i, i + 1)]
+    return ServiceLaw(probabilities=tuple(u for u, _ in steps), durations_s=tuple(x for _, x in steps))
+
+
+def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw:
+    """Straight pieces through the percentiles that are given, with exactly the given mean.
+
+    Above the last percentile p the ordinary rule draws a line whose mean excess is that of the
+    exponential tail through the last two percentiles, Δ/ln((1-p')/(1-p)); with one percentile it
+    is flat. Below the first percentile the line is placed so that the mean is right. Where even
+    a flat body leaves the mean short, the tail is stretched, to `TAIL_MEAN_RATIO_MAX` at most.
+
+    Args:
+        mean_s: mean duration. [s]
+        percentiles_s: duration by probability in (0, 1), any number of them. [s]
+
+    Raises:
+        InputError: percentiles that fall, or a mean that contradicts them.
+    """
+    if not percentiles_s:
+        return constant(mean_s)
+    knots = sorted(percentiles_s.items())
+    _check_rising(knots)
+    first_u, first_x = knots[0]
+    tail_mean_s = knots[-1][1] + _tail_excess_s(knots)
+    body_mean_s = (mean_s - _middle_area(knots) - tail_mean_s * (1.0 - knots[-1][0])) / first_u
+    tail_ratio = None
+    if body_mean_s > first_x * (1.0 + _ROUNDING):
+        body_mean_s = first_x
+        tail_mean_s = _stretched_tail_s(mean_s, knots)
+        tail_ratio = tail_mean_s / knots[-1][1]
+    if body_mean_s <= 0.0:
+        raise InputError(f"mean {mean_s:g} s is too small for its percentiles {_shown(knots)}")
+    end = (1.0, 2.0 * tail_mean_s - knots[-1][1])
+    body = _body(first_u, first_x, min(body_mean_s, first_x))
+    pieces = [*body, *knots, end]
+    return ServiceLaw(
+        probabilities=tuple(u for u, _ in pieces),
+        durations_s=tuple(x for _, x in pieces),
+        tail_ratio=tail_ratio,
+    )
+
+
+def between(low: ServiceLaw, high: ServiceLaw, weight: float) -> ServiceLaw:
+    """The law whose every quantile lies a share `weight` of the way from `low` to `high`."""
+    if weight == 0.0:
+        return low
+    union = sorted(set(low.probabilities) | set(high.probabilities))
+    knots = [knot for u in union for knot in _sides(low, high, weight, u)]
+    return ServiceLaw(probabilities=tuple(u for u, _ in knots), durations_s=tuple(x for _, x in knots))
+
+
+def _check_rising(knots: list[tuple[float, float]]) -> None:
+    for (_, x0), (_, x1) in pairwise(knots):
+        if x1 < x0:
+            raise InputError(f"percentiles must not fall: {_shown(knots)}; check the columns")
+
+
+def _shown(knots: list[tuple[float, float]]) -> str:
+    return ", ".join(f"P{100.0 * u:g} = {x:g} s" for u, x in knots)
+
+
+def _tail_excess_s(knots: list[tuple[float, float]]) -> float:
+    """Mean excess beyond the last percentile of the exponential through the last two."""
+    if len(knots) < 2:
+        return 0.0
+    (u0, x0), (u1, x1) = knots[-2:]
+    excess_s = (x1 - x0) / math.log((1.0 - u0) / (1.0 - u1))
+    return min(excess_s, (TAIL_MEAN_RATIO_MAX - 1.0) * x1)
+
+
+def _middle_area(knots: list[tuple[float, float]]) -> float:
+    """Contribution to the mean of what lies between the first and the last percentile."""
+    return math.fsum((u1 - u0) * (x0 + x1) / 2.0 for (u0, x0), (u1, x1) in pairwise(knots))
+
+
+def _stretched_tail_s(mean_s: float, knots: list[tuple[float, float]]) -> float:
+    """Tail mean that makes up the given mean when the body is as long as it can be."""
+    first_u, first_x = knots[0]
+    last_u, last_x = knots[-1]
+    tail_mean_s = (mean_s - first_u * first_x - _middle_area(knots)) / (1.0 - last_u)
+    ratio = tail_mean_s / last_x
+    if ratio > TAIL_MEAN_RATIO_MAX:
+        raise InputError(
+            f"mean {mean_s:g} s contradicts {_shown(knots)}: the slowest {100.0 * (1.0 - last_u):g} % would "
+            f"have to average {ratio:.3g} x P{100.0 * last_u:g}, more than {TAIL_MEAN_RATIO_MAX:g} x; "
+            "measure again, or give raw samples"
+        )
+    return tail_mean_s
+
+
+def _body(first_u: float, first_x: float, body_mean_s: float) -> list[tuple[float, float]]:
+    """Knots below the first percentile: a line, or a flat part and a line where a line is too long.
+
+    The shortest duration is never put below half of the body's mean, so that a draw stays positive.
+    """
+    if body_mean_s * 3.0 >= first_x * 2.0:
+        return [(0.0, 2.0 * body_mean_s - first_x)]
+    shortest_s = body_mean_s / 2.0
+    rise_u = first_u * 2.0 * (body_mean_s - shortest_s) / (first_x - shortest_s)
+    return [(0.0, shortest_s), (first_u - rise_u, shortest_s)]
+
+
+def _sides(low: ServiceLaw, high: ServiceLaw, weight: float, u: float) -> list[tuple[float, float]]:
+    """The one or two values at a knot of the union: below and above a jump."""
+    ends = [_limits(law, u) for law in (low, high)]
+    below, above = ((1.0 - weight) * a + weight * b for a, b in zip(*ends, strict=True))
+    return [(u, below)] if below == above else [(u, below), (u, above)]
+
+
+def _limits(law: ServiceLaw, u: float) -> tuple[float, float]:
+    """Quantile just below and just above `u`."""
+    first, last = bisect_left(law.probabilities, u), bisect_right(law.probabilities, u) - 1
+    if first <= last:
+        return law.durations_s[first], law.durations_s[last]
+    value = law.quantile_s(u)
+    return value, value
