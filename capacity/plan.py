@@ -1,0 +1,128 @@
+"""Plan: one configuration of a fleet, and the values with which it is accepted or refused."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from capacity.caveats import Caveat
+from capacity.errors import DomainError
+from capacity.performance import Performance
+from capacity.workload import LatencyObjective
+
+
+class Routing(StrEnum):
+    """How the load balancer picks the replica for a request; ties go to the lowest index."""
+
+    ROUND_ROBIN = "round-robin"
+    RANDOM = "random"
+    LEAST_OUTSTANDING = "least-outstanding"
+    POWER_OF_TWO = "power-of-two"
+    SHARED_QUEUE = "shared-queue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How many replicas, how large a batch, and how long a batch may wait to fill."""
+
+    profile: str
+    replicas: int
+    batch_size_max: int
+    batch_wait_max_s: float = 0.0
+    routing: Routing = Routing.ROUND_ROBIN
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1:
+            raise DomainError(f"replicas must be >= 1, got {self.replicas}")
+        if self.batch_size_max < 1:
+            raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_max}")
+        if not 0.0 <= self.batch_wait_max_s < math.inf:
+            raise DomainError(f"batch_wait_max_s must be >= 0 and finite, got {self.batch_wait_max_s}")
+
+
+class Limit(StrEnum):
+    """What refused a plan."""
+
+    STABILITY = "stability"
+    SERVICE_FLOOR = "service_floor"
+    LATENCY = "latency"
+    WAIT = "wait"
+    LOSS = "loss"
+    UTILIZATION = "utilization"
+    SURVIVAL = "survival"
+    PROFILE_RANGE = "profile_range"
+    REPLICAS_MAX = "replicas_max"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A refusal with its numbers, in the unit of its limit.
+
+    `stability` counts load (1 allowed); `service_floor` and `latency` seconds at `quantile`;
+    `profile_range` requests in a batch; `replicas_max` replicas; `budget` simulated requests.
+    """
+
+    limit: Limit
+    allowed: float
+    needed: float
+    quantile: float | None = None
+
+
+class Verdict(StrEnum):
+    """Whether the objective is met; what straddles it at the end of the budget is inconclusive."""
+
+    MET = "met"
+    MISSED = "missed"
+    INCONCLUSIVE = "inconclusive"
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with."""
+        return {Verdict.MET: 0, Verdict.MISSED: 3, Verdict.INCONCLUSIVE: 4}[self]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A plan that was considered, and what became of it.
+
+    Attributes:
+        rejection: why it was refused; None where accepted.
+        performance: None where theory refused it before a simulation.
+        settled: whether the simulation ran past ten relaxation times before it counted. One that did
+            not understates a busy fleet: good enough to refuse on, never to accept on.
+    """
+
+    plan: Plan
+    verdict: Verdict
+    rejection: Rejection | None = None
+    performance: Performance | None = None
+    settled: bool = True
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the plan keeps every objective, ends of intervals included."""
+        return self.verdict is Verdict.MET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The answer: the cheapest accepted plan, or why there is none, with everything considered.
+
+    Attributes:
+        plan: None where no plan was accepted.
+        performance: of the plan, from runs with seeds of their own.
+        arrival_rate_max_rps: largest rate tried that the plan still accepts. [requests/s]
+        hourly_usd: price of the fleet; None where unknown.
+    """
+
+    verdict: Verdict
+    objective: LatencyObjective
+    plan: Plan | None = None
+    performance: Performance | None = None
+    arrival_rate_max_rps: float | None = None
+    hourly_usd: float | None = None
+    considered: tuple[Candidate, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+    seed: int = 0
+    confidence: float = 0.95
+    requests_simulated: int = field(default=0, compare=False)

@@ -1,0 +1,149 @@
+"""M/M/1: Poisson arrivals, one exponential server, no limit on the queue."""
+
+import math
+from dataclasses import dataclass
+
+from capacity.performance import Interval, Kind, Performance
+from capacity.queues.erlang import require_quantile, require_stable
+from capacity.queues.mmc import QUANTILES, before_zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MM1:
+    """M/M/1 in steady state; what cannot reach one is refused with the smallest mend.
+
+    All is written in the spare rate mu - lambda, which is rounded once, never in 1 - rho.
+
+    Raises:
+        DomainError: a rate that is not positive and finite.
+        UnstableError: utilization >= 1, up to the rounding of the two rates.
+
+    Source:
+        Kleinrock (1975), Queueing Systems vol. 1, sec. 3.2.
+
+    Assumes:
+        Poisson arrivals, exponential service, FIFO, unlimited queue, steady state.
+
+    >>> queue = MM1(arrival_rate_rps=8.0, service_rate_rps=10.0)
+    >>> queue.response_mean_s, round(queue.response_quantile_s(0.99), 3)
+    (0.5, 2.303)
+    """
+
+    arrival_rate_rps: float
+    service_rate_rps: float
+
+    def __post_init__(self) -> None:
+        require_stable(self.arrival_rate_rps, self.service_rate_rps, 1)
+
+    @property
+    def spare_rate_rps(self) -> float:
+        """Service rate less arrival rate: the rate at which a response time's tail falls."""
+        return self.service_rate_rps - self.arrival_rate_rps
+
+    @property
+    def utilization(self) -> float:
+        """Share of time that the server is busy."""
+        return self.arrival_rate_rps / self.service_rate_rps
+
+    @property
+    def offered_load(self) -> float:
+        """Arrival rate x mean service time. [erlang]"""
+        return self.utilization
+
+    @property
+    def empty_probability(self) -> float:
+        """P(N = 0)."""
+        return self.spare_rate_rps / self.service_rate_rps
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0): Poisson arrivals see the server busy as often as it is (PASTA, Wolff 1982)."""
+        return self.utilization
+
+    @property
+    def queue_length_mean(self) -> float:
+        """Mean number waiting, without the one in service."""
+        return self.utilization * self.in_system_mean
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number waiting or in service."""
+        return self.arrival_rate_rps / self.spare_rate_rps
+
+    @property
+    def wait_mean_s(self) -> float:
+        """Mean wait before service."""
+        return self.utilization / self.spare_rate_rps
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service."""
+        return 1.0 / self.spare_rate_rps
+
+    def wait_tail(self, time_s: float) -> float:
+        """P(W > t) = rho e^-(mu - lambda)t; 1 before t = 0. [dimensionless]
+
+        Source:
+            Gross, Shortle, Thompson & Harris (2008), Fundamentals of Queueing Theory, sec. 2.2.
+
+        >>> round(MM1(arrival_rate_rps=5.0, service_rate_rps=6.0).wait_tail(0.75), 4)
+        0.3936
+        """
+        return self.utilization * self.response_tail(time_s) if not before_zero(time_s) else 1.0
+
+    def wait_quantile_s(self, quantile: float) -> float:
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> MM1(arrival_rate_rps=5.0, service_rate_rps=10.0).wait_quantile_s(0.5)
+        0.0
+        """
+        require_quantile(quantile)
+        log_ratio = math.log(self.utilization) - math.log1p(-quantile)
+        return max(0.0, log_ratio) / self.spare_rate_rps
+
+    def response_tail(self, time_s: float) -> float:
+        """P(T > t) = e^-(mu - lambda)t; 1 before t = 0. [dimensionless]
+
+        Source:
+            Gross, Shortle, Thompson & Harris (2008), Fundamentals of Queueing Theory, sec. 2.2.
+
+        >>> round(MM1(arrival_rate_rps=8.0, service_rate_rps=10.0).response_tail(1.0), 4)
+        0.1353
+        """
+        return math.exp(-self.spare_rate_rps * time_s) if not before_zero(time_s) else 1.0
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of requests stays within: it is exponential. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> round(MM1(arrival_rate_rps=8.0, service_rate_rps=10.0).response_quantile_s(0.99), 3)
+        2.303
+        """
+        require_quantile(quantile)
+        return -math.log1p(-quantile) / self.spare_rate_rps
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All of this queue as the answer that simulation and measurement give too.
+
+        >>> MM1(arrival_rate_rps=8.0, service_rate_rps=10.0).performance().response_mean_s
+        0.5
+        """
+        return Performance(
+            kind=Kind.EXACT,
+            load=self.utilization,
+            utilization=self.utilization,
+            offered_load=self.offered_load,
+            throughput_rps=self.arrival_rate_rps,
+            wait_probability=self.wait_probability,
+            queue_length_mean=self.queue_length_mean,
+            in_system_mean=self.in_system_mean,
+            wait_mean_s=self.wait_mean_s,
+            response_mean_s=self.response_mean_s,
+            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
+            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
+        )

@@ -1,0 +1,356 @@
+"""M/M/c: Poisson arrivals share one line in front of c exponential servers."""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from capacity.errors import DomainError
+from capacity.performance import Interval, Kind, Performance
+from capacity.queues.erlang import (
+    erlang_b,
+    require_quantile,
+    require_servers,
+)
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MMc:
+    """M/M/c in steady state; what cannot reach one is refused with the smallest mend.
+
+    Everything is computed from the spare servers c - a, rounded once from exact rationals:
+    1 - rho from rounded numbers would be wrong in the tenth digit at utilization 0.999999.
+
+    Raises:
+        DomainError: a rate that is not positive and finite; servers not an integer in 1..1e9.
+        UnstableError: utilization >= 1, up to the rounding of the two rates.
+
+    Source:
+        Erlang (1917); Kleinrock (1975), Queueing Systems vol. 1, sec. 3.5.
+
+    Assumes:
+        Poisson arrivals, exponential service, FIFO, unlimited queue, steady state.
+
+    >>> queue = MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)
+    >>> round(queue.wait_probability, 4), round(queue.response_mean_s, 4)
+    (0.8526, 1.0526)
+    """
+
+    arrival_rate_rps: float
+    service_rate_rps: float
+    servers: int
+    offered_load: float = field(init=False, repr=False, compare=False)
+    _spare: float = field(init=False, repr=False, compare=False)
+    _spare_but_one: float = field(init=False, repr=False, compare=False)
+    _blocking: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.servers, bool) or not isinstance(self.servers, int):
+            raise DomainError(f"servers must be an integer >= 1, got {self.servers!r}")
+        require_servers(self.servers)
+        require_stable(self.arrival_rate_rps, self.service_rate_rps, self.servers)
+        exact = exact_load(self.arrival_rate_rps, self.service_rate_rps)
+        load, spare = float(exact), float(self.servers - exact)
+        blocking = erlang_b(load, self.servers)
+        # d ln B / d ln a = c - a + aB turns the rounding of a into 1e-11 of B far above the load
+        rounding = float(exact / Fraction(load) - 1)
+        blocking *= 1.0 + rounding * (spare + load * blocking)
+        for name, value in (
+            ("offered_load", load),
+            ("_spare", spare),
+            ("_spare_but_one", float(self.servers - 1 - exact)),
+            ("_blocking", blocking),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def utilization(self) -> float:
+        """Share of time that a server is busy."""
+        return self.offered_load / self.servers
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0) by Erlang's delay formula, from the spare servers as in `erlang_c`."""
+        return self.servers * self._blocking / (self._spare + self.offered_load * self._blocking)
+
+    @property
+    def empty_probability(self) -> float:
+        """P(N = 0) = P(N < c) / sum of a^k/k! over k < c."""
+        if self.offered_load > 709.0:  # e^a overflows; the truth is below 1e-307
+            return 0.0
+        total, term = 0.0, 1.0
+        for k in range(1, self.servers + 1):
+            total += term
+            term *= self.offered_load / k
+            if term < 1e-20 * total:
+                break
+        ready = self._spare * (1.0 - self._blocking)
+        return ready / (self._spare + self.offered_load * self._blocking) / total
+
+    @property
+    def queue_length_mean(self) -> float:
+        """Mean number waiting, without those in service; Kleinrock (1975) sec. 3.5."""
+        return self.wait_probability * self.offered_load / self._spare
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number waiting or in service."""
+        return self.offered_load + self.queue_length_mean
+
+    @property
+    def wait_mean_s(self) -> float:
+        """Mean wait C / (c mu - lambda)."""
+        return self.wait_probability / self._spare / self.service_rate_rps
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service."""
+        return (1.0 + self.wait_probability / self._spare) / self.service_rate_rps
+
+    def wait_tail(self, time_s: float) -> float:
+        """P(W > t) = C e^-(c mu - lambda)t; 1 before t = 0. [dimensionless]
+
+        Source:
+            Cooper (1981), Introduction to Queueing Theory, ch. 3.
+
+        >>> queue = MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)
+        >>> round(queue.wait_tail(1.0), 4)
+        0.3137
+        """
+        if before_zero(time_s):
+            return 1.0
+        return self.wait_probability * math.exp(-self._spare * (self.service_rate_rps * time_s))
+
+    def wait_quantile_s(self, quantile: float) -> float:
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> queue = MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)
+        >>> queue.wait_quantile_s(0.1), round(queue.wait_quantile_s(0.99), 3)
+        (0.0, 4.446)
+        """
+        require_quantile(quantile)
+        if self.wait_probability <= 1.0 - quantile:  # the atom at 0
+            return 0.0
+        log_ratio = math.log(self.wait_probability) - math.log1p(-quantile)
+        return max(0.0, log_ratio / self._spare) / self.service_rate_rps
+
+    def response_tail(self, time_s: float) -> float:
+        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
+
+        Source:
+            Cooper (1981), ch. 3, the wait convolved with an exponential service; the form that
+            does not cancel where c mu - lambda is near mu: see `_log_response_tail`.
+
+        >>> queue = MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)
+        >>> round(queue.response_tail(1.0), 4)
+        0.3905
+        """
+        if before_zero(time_s):
+            return 1.0
+        return math.exp(
+            _log_response_tail(
+                self.wait_probability,
+                self._spare,
+                self._spare_but_one,
+                self.service_rate_rps * time_s,
+            )
+        )
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of requests stays within. [s]
+
+        Bisection on log P(T > t) to adjacent doubles. The bracket is exact: a response is at
+        least its service, and P(T > x + y) <= P(S > x) + P(W > y).
+
+        Args:
+            quantile: fraction in (0, 1), dimensionless; 0.99 is P99.
+
+        Returns:
+            Seconds, scalar.
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        Source:
+            Kleinrock (1975), Queueing Systems vol. 1, sec. 3.5; Cooper (1981), ch. 3.
+
+        Assumes:
+            Poisson arrivals, exponential service, FIFO, steady state.
+
+        >>> queue = MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)
+        >>> round(queue.response_quantile_s(0.99), 3)
+        4.669
+        """
+        require_quantile(quantile)
+        log_tail, waiting = math.log1p(-quantile), self.wait_probability
+        longest = math.log(2.0) - log_tail
+        if waiting > 0.0:
+            longest += max(0.0, (math.log(2.0 * waiting) - log_tail) / self._spare)
+        services = _first_true(
+            lambda x: _log_response_tail(waiting, self._spare, self._spare_but_one, x) <= log_tail,
+            -log_tail,
+            longest,
+        )
+        return services / self.service_rate_rps
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All of this queue as the answer that simulation and measurement give too.
+
+        >>> queue = MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)
+        >>> round(queue.performance().response_quantiles_s[0.99].value, 3)
+        4.669
+        """
+        return Performance(
+            kind=Kind.EXACT,
+            load=self.utilization,
+            utilization=self.utilization,
+            offered_load=self.offered_load,
+            throughput_rps=self.arrival_rate_rps,
+            wait_probability=self.wait_probability,
+            queue_length_mean=self.queue_length_mean,
+            in_system_mean=self.in_system_mean,
+            wait_mean_s=self.wait_mean_s,
+            response_mean_s=self.response_mean_s,
+            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
+            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
+        )
+
+
+def servers_for_wait(
+    arrival_rate_rps: float, service_rate_rps: float, quantile: float, limit_s: float
+) -> int:
+    """Smallest number of servers at which the wait's quantile is within the limit.
+
+    Args:
+        arrival_rate_rps: requests per second.
+        service_rate_rps: requests per second of one busy server.
+        quantile: fraction in (0, 1); 0.99 is P99.
+        limit_s: longest wait allowed; 0.0 asks that so many requests do not wait at all.
+
+    Raises:
+        DomainError: an argument out of range, or more than 1e9 servers are needed.
+
+    Source:
+        Halfin & Whitt (1981), Operations Research 29(3), for the first guess; then the exact law,
+        which falls in c, so that the answer is always the smallest.
+
+    >>> servers_for_wait(100.0, 1.0, 0.99, 0.1)
+    118
+    """
+    require_quantile(quantile)
+    require_not_negative("limit_s", limit_s)
+
+    def meets(servers: int) -> bool:
+        queue = MMc(arrival_rate_rps=arrival_rate_rps, service_rate_rps=service_rate_rps, servers=servers)
+        return queue.wait_quantile_s(quantile) <= limit_s
+
+    def roughly(waiting: float, spare: float) -> bool:
+        return waiting * math.exp(-spare * service_rate_rps * limit_s) <= 1.0 - quantile
+
+    stable = servers_stable_min(arrival_rate_rps, service_rate_rps)
+    return _smallest(meets, stable, _halfin_whitt(arrival_rate_rps / service_rate_rps, roughly))
+
+
+def servers_for_response(
+    arrival_rate_rps: float, service_rate_rps: float, quantile: float, limit_s: float
+) -> int:
+    """Smallest number of servers at which the response time's quantile is within the limit.
+
+    Args: as `servers_for_wait`, the limit on wait and service together.
+
+    Raises:
+        DomainError: an argument out of range, a limit that service alone does not keep (found
+            before any search), or more than 1e9 servers are needed.
+
+    Source:
+        Halfin & Whitt (1981) for the first guess; then the exact law, which falls in c.
+
+    >>> servers_for_response(100.0, 1.0, 0.99, 4.7)
+    108
+    """
+    require_quantile(quantile)
+    require_not_negative("limit_s", limit_s)
+    stable = servers_stable_min(arrival_rate_rps, service_rate_rps)
+    log_tail = math.log1p(-quantile)
+    if -log_tail / service_rate_rps >= limit_s:
+        raise DomainError(
+            f"limit_s must be above the {format_quantile(float(quantile))} of service alone, "
+            f"{-log_tail / service_rate_rps:.6g} s at {service_rate_rps:g} rps, got {limit_s:.6g}; "
+            f"no number of servers helps: serve faster or allow more"
+        )
+
+    def meets(servers: int) -> bool:
+        queue = MMc(arrival_rate_rps=arrival_rate_rps, service_rate_rps=service_rate_rps, servers=servers)
+        return queue.response_quantile_s(quantile) <= limit_s
+
+    def roughly(waiting: float, spare: float) -> bool:
+        limit = service_rate_rps * limit_s
+        return _log_response_tail(waiting, spare, spare - 1.0, limit) <= log_tail
+
+    return _smallest(meets, stable, _halfin_whitt(arrival_rate_rps / service_rate_rps, roughly))
+
+
+def before_zero(time_s: float) -> bool:
+    """Whether a time lies before 0; NaN is refused."""
+    if math.isnan(time_s):
+        raise DomainError(f"time_s must be a number, got {time_s!r}")
+    return time_s < 0.0
+
+
+def _log_response_tail(waiting: float, spare: float, spare_but_one: float, time: float) -> float:
+    """log P(T > t), time in mean services: P = e^-t + C t e^-min(1,s)t g(|s-1|t), s = c - a.
+
+    The textbook divides by s - 1, which is 0/0 at s = 1 and garbage near it; g(y) = (1-e^-y)/y is
+    smooth there. s - 1 comes exactly rounded. The slower exponential is taken out of the logarithm,
+    so that nothing underflows.
+    """
+    if time == math.inf:
+        return -math.inf
+    y = abs(spare_but_one) * time
+    ramp = -math.expm1(-y) / y if y > 0.0 else 1.0
+    return -min(1.0, spare) * time + math.log1p(
+        math.expm1(min(0.0, spare_but_one) * time) + waiting * time * ramp
+    )
+
+
+def _first_true(test: Callable[[float], bool], low: float, high: float) -> float:
+    """Where a test that is false, then true, turns: bisection down to adjacent doubles."""
+    if test(low):
+        return low
+    while low < (middle := low + (high - low) / 2.0) < high:
+        if test(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _halfin_whitt(load: float, roughly: Callable[[float, float], bool]) -> int:
+    """First guess a + beta sqrt(a), with P(W > 0) = 1 / (1 + beta Phi(beta) / phi(beta))."""
+
+    def meets(beta: float) -> bool:
+        density = math.exp(-beta * beta / 2.0) / math.sqrt(2.0 * math.pi)
+        below = math.erfc(-beta / math.sqrt(2.0)) / 2.0
+        return roughly(density / (density + beta * below), beta * math.sqrt(load))
+
+    guess = load + _first_true(meets, 1e-3, 40.0) * math.sqrt(load)
+    return math.ceil(min(guess, SERVERS_MAX))
+
+
+def _smallest(meets: Callable[[int], bool], stable: int, guess: int) -> int:
+    """Smallest count that meets, by growing steps away from the guess, then bisection."""
+    low, high, step = stable - 1, max(stable, guess), 1  # low never meets: it is unstable
+    while not meets(high):
+        low, high, step = high, high + step, 2 * step
+    step = 1
+    while high - step > low and meets(high - step):
+        high, step = high - step, 2 * step
+    low = max(low, high - step)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if meets(middle) else (middle, high)
+    return high

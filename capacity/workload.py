@@ -1,0 +1,114 @@
+"""Workload: how requests arrive, and the response time they were promised."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from capacity.errors import DomainError, InputError
+from capacity.units import format_duration, format_quantile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoissonArrivals:
+    """Independent users: exponential gaps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeterministicArrivals:
+    """A metronome: equal gaps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GammaArrivals:
+    """Renewal arrivals with gamma gaps of the given coefficient of variation (1 is Poisson)."""
+
+    cv: float
+
+    def __post_init__(self) -> None:
+        if not 0.05 <= self.cv <= 20.0:
+            raise DomainError(
+                f"cv of the gaps must be from 0.05 to 20, got {self.cv:g}; use deterministic for 0"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceArrivals:
+    """Recorded instants, one path that happened once.
+
+    Attributes:
+        instants_s: rising instants from any origin, shape `(requests,)`. [s]
+        name: what to call the trace.
+    """
+
+    instants_s: tuple[float, ...] = field(repr=False)
+    name: str = "trace"
+
+    def __post_init__(self) -> None:
+        if len(self.instants_s) < 2:
+            raise InputError(f"{self.name} has {len(self.instants_s)} arrivals; a rate needs at least 2")
+        if not all(a <= b for a, b in pairwise(self.instants_s)):  # also refuses NaN
+            raise InputError(f"{self.name} is not sorted by time; sort it")
+        if not self.duration_s > 0.0 or math.isinf(self.duration_s):
+            raise InputError(f"{self.name} has no duration: its arrivals share one instant")
+
+    @property
+    def duration_s(self) -> float:
+        """From the first arrival to the last. [s]"""
+        return self.instants_s[-1] - self.instants_s[0]
+
+    @property
+    def rate_rps(self) -> float:
+        """Gaps over duration."""
+        return (len(self.instants_s) - 1) / self.duration_s
+
+
+ArrivalProcess = PoissonArrivals | DeterministicArrivals | GammaArrivals | TraceArrivals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """An arrival rate and the process that the arrivals follow; a trace is sped up or slowed to the rate."""
+
+    arrival_rate_rps: float
+    arrivals: ArrivalProcess = field(default_factory=PoissonArrivals)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.arrival_rate_rps < math.inf:
+            raise DomainError(f"arrival rate must be positive and finite, got {self.arrival_rate_rps}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyObjective:
+    """Response-time limits by quantile: `{0.99: 0.2}` promises P99 <= 200 ms.
+
+    Raises:
+        InputError: no limit, a quantile outside (0, 1), a limit that is not positive, or a limit that
+            a stricter one at a higher quantile makes idle.
+    """
+
+    limits: Mapping[float, float] = field(hash=False)
+
+    def __post_init__(self) -> None:
+        if not self.limits:
+            raise InputError("no objective given; use --slo-p99 200ms or --tier interactive")
+        object.__setattr__(self, "limits", dict(sorted(self.limits.items())))
+        for quantile, limit_s in self.limits.items():
+            if not 0.0 < quantile < 1.0:
+                raise DomainError(f"a quantile must be within (0, 1), got {quantile}")
+            if not 0.0 < limit_s < math.inf:
+                raise DomainError(f"the {format_quantile(quantile)} limit must be positive, got {limit_s}")
+        for (low, low_s), (high, high_s) in pairwise(self.limits.items()):
+            if low_s > high_s:
+                raise InputError(
+                    f"the {format_quantile(low)} limit {format_duration(low_s)} is above the "
+                    f"{format_quantile(high)} limit {format_duration(high_s)} and can never bind; "
+                    "drop or swap them"
+                )
+
+
+TIERS: dict[str, LatencyObjective] = {
+    "interactive": LatencyObjective(limits={0.5: 0.1, 0.95: 0.3, 0.99: 1.0}),
+    "batch": LatencyObjective(limits={0.5: 1.0, 0.95: 5.0, 0.99: 30.0}),
+    "background": LatencyObjective(limits={0.5: 10.0, 0.95: 60.0, 0.99: 300.0}),
+}

@@ -1,0 +1,89 @@
+"""Replica: a SimPy process that serves one batch at a time; its queue knows when a batch is due."""
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from heapq import heappop, heappush
+
+from capacity.plan import Plan
+from simulations.clock import Clock, Moment, Phase
+from simulations.records import Batch
+from simulations.service import ServiceTimes
+
+
+class RequestQueue:
+    """A FIFO queue in front of one replica, or in front of all of them.
+
+    A batch is due as soon as `batch_size_max` requests wait or the oldest has waited
+    `batch_wait_max_s`, counted from its arrival. A request is its number in order of arrival.
+    """
+
+    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float]) -> None:
+        self._clock = clock
+        self._plan = plan
+        self._arrived_s = arrived_s
+        self._waiting: deque[int] = deque()
+        self._idle: list[tuple[int, Moment]] = []  # a heap: the lowest replica is called first
+        self._timed: int | None = None  # the request whose deadline the latest timer was set for
+
+    def join(self, request: int) -> None:
+        """A request arrives at the end of the queue."""
+        self._waiting.append(request)
+        self._call_replica()
+
+    def is_due(self) -> bool:
+        """Whether an idle replica must start a batch now."""
+        if not self._waiting:
+            return False
+        return len(self._waiting) >= self._plan.batch_size_max or self._deadline_s() <= self._clock.now
+
+    def take(self) -> list[int]:
+        """The oldest requests, as many as a batch may hold; what stays may be due for another replica."""
+        size = min(len(self._waiting), self._plan.batch_size_max)
+        batch = [self._waiting.popleft() for _ in range(size)]
+        self._call_replica()
+        return batch
+
+    def call_for(self, replica: int) -> Moment:
+        """The moment at which an idle replica should look at the queue again."""
+        call = Moment(self._clock)
+        heappush(self._idle, (replica, call))
+        self._call_replica()
+        return call
+
+    def _call_replica(self) -> None:
+        """Call the lowest idle replica if a batch is due; else set a timer for the oldest request."""
+        if not self._idle or not self._waiting:
+            return
+        if self.is_due():
+            replica, call = heappop(self._idle)
+            call.at(self._clock.now, Phase.DISPATCH, replica)
+        elif self._timed != self._waiting[0]:
+            self._timed = self._waiting[0]
+            timer = Moment(self._clock).at(self._deadline_s(), Phase.TIMER)
+            timer.callbacks = [lambda _: self._call_replica()]
+
+    def _deadline_s(self) -> float:
+        return self._arrived_s[self._waiting[0]] + self._plan.batch_wait_max_s
+
+
+class Replica:
+    """One server: waits for its queue's call, takes a batch, is busy for one draw of its service time."""
+
+    def __init__(self, index: int, queue: RequestQueue) -> None:
+        self.index = index
+        self.queue = queue
+        self.outstanding = 0  # requests routed here and not yet finished
+
+    def serve(
+        self, clock: Clock, service_times: ServiceTimes, uniforms: Sequence[float], batches: list[Batch]
+    ) -> Generator[Moment, None, None]:
+        """Serve for ever. A batch's service time is drawn by the uniform number of its oldest request."""
+        while True:
+            while not self.queue.is_due():
+                yield self.queue.call_for(self.index)
+            requests = self.queue.take()
+            started_s = clock.now
+            finished_s = started_s + service_times(len(requests), uniforms[requests[0]])
+            yield Moment(clock).at(finished_s, Phase.COMPLETION, self.index)
+            self.outstanding -= len(requests)
+            batches.append(Batch(self.index, started_s, finished_s, requests))

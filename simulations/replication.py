@@ -1,0 +1,108 @@
+"""Replication: one independent run, its beginning and its end cut off, reduced to what statistics need."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from capacity.plan import Plan
+from capacity.workload import Workload
+from simulations.arrivals import Seed, draw
+from simulations.cluster import run
+from simulations.records import Floats, Records
+from simulations.service import ServiceTimes
+from simulations.warm_up import mser5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """How many requests a replication serves.
+
+    Attributes:
+        warm_up: first requests, at least so many not counted; the fleet starts empty.
+        measured: requests counted.
+        cool_down: last requests, not counted; none come after them to share a batch with.
+    """
+
+    warm_up: int
+    measured: int
+    cool_down: int
+
+    @property
+    def requests(self) -> int:
+        """All that are simulated."""
+        return self.warm_up + self.measured + self.cool_down
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """All that a worker needs for one replication."""
+
+    plan: Plan
+    workload: Workload
+    service_times: ServiceTimes
+    request_overhead_s: float
+    length: Length
+    seed: Seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """What one replication saw after its warm-up.
+
+    Attributes:
+        wait_s, response_s: of the counted requests in order of arrival, shape `(counted,)`. [s]
+        window_s: time from the first counted arrival to the last. [s]
+        busy_share: share of the window that a replica was busy, averaged over replicas.
+        finished: requests that finished within the window.
+        batches: batches that the counted requests make up, a batch cut in two counted in part.
+        queue_length_mean, in_system_mean: averages over the window, from occupied time.
+        batch_size_largest: of all batches of the run.
+        warm_up_found: whether MSER-5 found a level beginning in the first half.
+    """
+
+    wait_s: Floats = field(repr=False)
+    response_s: Floats = field(repr=False)
+    window_s: float
+    busy_share: float
+    finished: int
+    batches: float
+    queue_length_mean: float
+    in_system_mean: float
+    batch_size_largest: int
+    warm_up_found: bool
+
+
+def replicate(task: Task) -> Sample:
+    """Run one replication."""
+    draws = draw(task.workload, task.length.requests, task.seed)
+    return reduce(task, run(task.plan, task.service_times, draws))
+
+
+def reduce(task: Task, records: Records) -> Sample:
+    """Cut off the beginning and the end of a run, and reduce the rest."""
+    end = len(records.arrived_s) - task.length.cool_down
+    response_s = records.response_s + task.request_overhead_s
+    found = mser5(response_s[:end])
+    start = max(task.length.warm_up, min(found.requests, end // 2))
+    window = (float(records.arrived_s[start]), float(records.arrived_s[end - 1]))
+    left_s = records.finished_s + task.request_overhead_s
+    batch_start = records.oldest == np.arange(len(records.oldest))
+    busy = _occupied(records.started_s[batch_start], records.finished_s[batch_start], window)
+    return Sample(
+        wait_s=records.wait_s[start:end],
+        response_s=response_s[start:end],
+        window_s=window[1] - window[0],
+        busy_share=busy / task.plan.replicas,
+        finished=int(np.count_nonzero((left_s > window[0]) & (left_s <= window[1]))),
+        batches=float(np.sum(1.0 / records.batch_size[start:end])),
+        queue_length_mean=_occupied(records.arrived_s, records.started_s, window),
+        in_system_mean=_occupied(records.arrived_s, left_s, window),
+        batch_size_largest=int(records.batch_size.max()),
+        warm_up_found=found.is_level,
+    )
+
+
+def _occupied(from_s: Floats, to_s: Floats, window: tuple[float, float]) -> float:
+    """How many of the spans `[from_s, to_s]` are open on average over the window."""
+    overlap_s = np.clip(to_s, *window) - np.clip(from_s, *window)
+    return float(overlap_s.sum()) / (window[1] - window[0])
