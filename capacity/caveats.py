@@ -1,13 +1,31 @@
 """Caveats: the closed list of things said beside a number, each with its mend."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.units import format_quantile
+
+# Samples beyond a quantile below which its place in a profile is mostly chance.
+SAMPLES_BEYOND_MIN = 10
 
 
 class CaveatCode(StrEnum):
     """What a caveat is about."""
 
+    PROFILE_NO_SPREAD = "profile_no_spread"
+    PROFILE_PERCENTILE_MISSING = "profile_percentile_missing"
     PROFILE_TAIL_STRETCHED = "profile_tail_stretched"
+    PROFILE_FEW_SAMPLES = "profile_few_samples"
+    PROFILE_ERROR_UNKNOWN = "profile_error_unknown"
+    PROFILE_EXCLUDES = "profile_excludes"
+    DEVICE_SHARED = "device_shared"
+    PRICE_UNKNOWN = "price_unknown"
+    CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
+    PRECISION_MISSED = "precision_missed"
+    NOT_SETTLED = "not_settled"
+    TRACE_ONE_PATH = "trace_one_path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,3 +34,72 @@ class Caveat:
 
     code: CaveatCode
     message: str
+
+
+def profile_caveats(
+    profile: ServiceProfile, batch_size_max: int, quantiles: Iterable[float]
+) -> Iterator[Caveat]:
+    """What the figures behind a plan with batches up to `batch_size_max` leave open."""
+    used = [timing for timing in profile.timings if timing.batch_size < 2 * batch_size_max]
+    quantile_max = max(quantiles)
+    summaries = [timing for timing in used if not timing.samples_s]
+    if summaries:
+        yield Caveat(
+            code=CaveatCode.PROFILE_ERROR_UNKNOWN,
+            message="the profile gives no raw samples, so the interval leaves out its own sampling error; "
+            "a CSV of batch_size,latency_ms samples would include it",
+        )
+    yield from _spread_caveats(summaries, quantile_max)
+    yield from _sample_caveats(used, quantile_max)
+    if "excludes" in profile.source:
+        yield Caveat(
+            code=CaveatCode.PROFILE_EXCLUDES,
+            message=f"the profile leaves out {profile.source['excludes']}; add it by --request-overhead",
+        )
+    if profile.instances_per_device > 1:
+        yield Caveat(
+            code=CaveatCode.DEVICE_SHARED,
+            message=f"{profile.instances_per_device} replicas share a device, and are taken not to slow "
+            "each other down beyond what the profile shows; measure it with all of them busy",
+        )
+
+
+def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
+    bare = [timing.batch_size for timing in summaries if not timing.percentiles_s]
+    if bare:
+        yield Caveat(
+            code=CaveatCode.PROFILE_NO_SPREAD,
+            message=f"batch sizes {_listed(bare)} have a mean but no percentile and are taken as constant; "
+            "measure percentiles, or give raw samples",
+        )
+    short = [t.batch_size for t in summaries if t.percentiles_s and max(t.percentiles_s) < quantile_max]
+    if short:
+        yield Caveat(
+            code=CaveatCode.PROFILE_PERCENTILE_MISSING,
+            message=f"batch sizes {_listed(short)} have no percentile as high as "
+            f"{format_quantile(quantile_max)}; their tail is extended by rule; measure it",
+        )
+    stretched = {timing.batch_size: timing.law().tail_ratio for timing in summaries}
+    ratios = {size: ratio for size, ratio in stretched.items() if ratio is not None}
+    if ratios:
+        yield Caveat(
+            code=CaveatCode.PROFILE_TAIL_STRETCHED,
+            message=f"batch sizes {_listed(list(ratios))} have a mean that leaves the batches beyond the last "
+            f"percentile {max(ratios.values()):.2f} times that percentile on average; measure the tail",
+        )
+
+
+def _sample_caveats(timings: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
+    needed = round(SAMPLES_BEYOND_MIN / (1.0 - quantile_max))
+    few = {t.batch_size: len(t.samples_s) for t in timings if 0 < len(t.samples_s) < needed}
+    if few:
+        yield Caveat(
+            code=CaveatCode.PROFILE_FEW_SAMPLES,
+            message=f"batch sizes {_listed(list(few))} have as few as {min(few.values())} samples; "
+            f"{format_quantile(quantile_max)} of the service time wants {needed} or more",
+        )
+
+
+def _listed(sizes: list[int]) -> str:
+    shown = ", ".join(str(size) for size in sizes[:6])
+    return shown if len(sizes) <= 6 else f"{shown} and {len(sizes) - 6} more"

@@ -1,7 +1,7 @@
 """Plan: one configuration of a fleet, and the values with which it is accepted or refused."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from capacity.caveats import Caveat
@@ -123,6 +123,3 @@ class Recommendation:
     hourly_usd: float | None = None
     considered: tuple[Candidate, ...] = ()
     caveats: tuple[Caveat, ...] = ()
-    seed: int = 0
-    confidence: float = 0.95
-    requests_simulated: int = field(default=0, compare=False)

@@ -53,7 +53,7 @@ class BatchTiming:
             *([self.mean_s] if self.mean_s is not None else []),
             *self.percentiles_s.values(),
         ):
-            _check_duration(duration_s, self.batch_size)
+            check_duration(duration_s, self.batch_size)
 
     @property
     def percentiles_s(self) -> dict[float, float]:
@@ -72,7 +72,8 @@ class BatchTiming:
             raise InputError(f"batch size {self.batch_size}: {error}") from None
 
 
-def _check_duration(duration_s: float, batch_size: int) -> None:
+def check_duration(duration_s: float, batch_size: int) -> None:
+    """Refuse what cannot be the service time of a batch, or looks like a wrong unit."""
     if not (duration_s > 0.0 and math.isfinite(duration_s)):
         raise InputError(f"batch size {batch_size}: a duration must be positive and finite, got {duration_s}")
     if not BATCH_DURATION_MIN_S <= duration_s <= BATCH_DURATION_MAX_S:
@@ -114,7 +115,8 @@ class ServiceProfile:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InputError(
-                f"profile name {self.name[:40]!r} may hold letters, digits, '.', '_' and '-' only"
+                f"profile name {self.name[:40]!r} may hold letters, digits, '.', '_' and '-' only, "
+                "128 at most, and starts with a letter or digit"
             )
         ordered = tuple(sorted(self.timings, key=lambda timing: timing.batch_size))
         if not ordered:
@@ -214,4 +216,4 @@ class ServiceProfile:
         """Price of a fleet; None where the device's price is unknown. [USD/h]"""
         if self.hourly_usd is None:
             return None
-        return math.ceil(replicas / self.instances_per_device) * self.hourly_usd
+        return -(-replicas // self.instances_per_device) * self.hourly_usd

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile import BATCH_SIZE_LIMIT, BatchTiming, ServiceProfile, check_duration
 from capacity.reading import ROWS_MAX, located, printable
-from capacity.units import SECONDS_PER_UNIT
+from capacity.units import in_seconds
 
 UNITS = ("s", "ms", "us")
 PERCENTILES = ("p50", "p90", "p95", "p99")
@@ -22,9 +22,10 @@ def parse_csv(text: str, file_name: str, profile_name: str) -> ServiceProfile:
     """A profile from raw samples `batch_size,latency_ms` or a summary `batch_size,mean_ms,...`."""
     reader = csv.reader(io.StringIO(text), strict=True)
     rows = _numbered_rows(reader, file_name)
-    _, header = next(rows, (0, []))
-    columns = [_column(name.strip(), file_name) for name in header]
-    _check_header(columns, file_name)
+    line, header = next(rows, (1, []))
+    where = f"{file_name} line {line}"
+    columns = [_column(name.strip(), where) for name in header]
+    _check_header(columns, where)
     if any(name == "latency" for name, _ in columns):
         timings = _raw_timings(rows, columns, file_name)
     else:
@@ -44,7 +45,7 @@ def _numbered_rows(reader: Any, file_name: str) -> Iterator[tuple[int, list[str]
         raise InputError(f"{file_name} line {reader.line_num}: not valid CSV ({error})") from None
 
 
-def _column(name: str, file_name: str) -> tuple[str, str]:
+def _column(name: str, where: str) -> tuple[str, str]:
     """Quantity and unit of a column."""
     if name == "batch_size":
         return name, ""
@@ -52,23 +53,21 @@ def _column(name: str, file_name: str) -> tuple[str, str]:
     if match:
         return match[1], match[2]
     if name in ("latency", "mean", *PERCENTILES):
-        raise InputError(
-            f"{file_name} line 1: column {name} has no unit; name it {name}_ms, {name}_s or {name}_us"
-        )
+        raise InputError(f"{where}: column {name} has no unit; name it {name}_ms, {name}_s or {name}_us")
     raise InputError(
-        f"{file_name} line 1: unknown column {printable(name)!r}; use batch_size with latency_ms (raw samples), "
+        f"{where}: unknown column {printable(name)!r}; use batch_size with latency_ms (raw samples), "
         "or with mean_ms and any of p50_ms, p90_ms, p95_ms, p99_ms (_s and _us likewise)"
     )
 
 
-def _check_header(columns: list[tuple[str, str]], file_name: str) -> None:
+def _check_header(columns: list[tuple[str, str]], where: str) -> None:
     names = [name for name, _ in columns]
     if len(set(names)) < len(names):
-        raise InputError(f"{file_name} line 1: a column is given twice; keep one of each")
+        raise InputError(f"{where}: a column is given twice; keep one of each")
     if "batch_size" not in names:
-        raise InputError(f"{file_name} line 1: no column batch_size; the first line must name the columns")
+        raise InputError(f"{where}: no column batch_size; the first line must name the columns")
     if ("latency" in names) == ("mean" in names) or ("latency" in names and len(names) > 2):
-        raise InputError(f"{file_name} line 1: give either latency_ms (raw samples) or mean_ms (a summary)")
+        raise InputError(f"{where}: give either latency_ms (raw samples) or mean_ms (a summary)")
 
 
 def _raw_timings(
@@ -76,8 +75,11 @@ def _raw_timings(
 ) -> tuple[BatchTiming, ...]:
     samples_s: dict[int, list[float]] = {}
     for line, row in rows:
-        cells = _cells(row, columns, f"{file_name} line {line}")
-        samples_s.setdefault(int(cells["batch_size"]), []).append(cells["latency"])
+        where = f"{file_name} line {line}"
+        cells = _cells(row, columns, where)
+        size = int(cells["batch_size"])
+        located(where, partial(check_duration, cells["latency"], size))
+        samples_s.setdefault(size, []).append(cells["latency"])
     return tuple(
         located(file_name, partial(BatchTiming, batch_size=size, samples_s=tuple(samples)))
         for size, samples in samples_s.items()
@@ -124,6 +126,8 @@ def _cells(row: list[str], columns: list[tuple[str, str]], where: str) -> dict[s
 def _batch_size(text: str, where: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise InputError(f"{where}: batch_size must be a whole number, got {printable(text)!r}")
+    if not 1 <= int(text) <= BATCH_SIZE_LIMIT:
+        raise InputError(f"{where}: batch_size must be from 1 to {BATCH_SIZE_LIMIT}, got {text}")
     return int(text)
 
 
@@ -135,4 +139,4 @@ def seconds(text: str, unit: str, where: str) -> float:
         raise InputError(f"{where} must be a number, got {printable(text)!r}; mend or drop the row") from None
     if not value.is_finite() or value <= 0:
         raise InputError(f"{where} must be positive and finite, got {printable(text)}; mend or drop the row")
-    return float(value * SECONDS_PER_UNIT[unit])
+    return float(in_seconds(value, unit))

@@ -12,6 +12,7 @@ from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, located, printable
 _TEXT_KEYS = ("model", "device", "kind", "precision", "runtime")
 _NUMBER_KEYS = ("request_overhead_s", "hourly_usd")
 _COUNT_KEYS = ("instances_per_device", "memory_bytes")
+COUNT_MAX = 2**53
 _PROFILE_KEYS = {"schema_version", "name", "timings", "source", *_TEXT_KEYS, *_NUMBER_KEYS, *_COUNT_KEYS}
 
 
@@ -28,9 +29,11 @@ def parse_json(text: str, file_name: str) -> ServiceProfile:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = dict(pairs)
-    if len(keys) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+    keys: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in keys:
+            raise ValueError(f"key {key[:40]!r} stands twice in one object; keep one")
+        keys[key] = value
     return keys
 
 
@@ -40,15 +43,16 @@ def _refuse_constant(name: str) -> float:
 
 def _profile(document: dict[str, Any]) -> ServiceProfile:
     _check_keys(document, _PROFILE_KEYS, "profile")
-    if document.get("schema_version", 1) != 1:
-        raise InputError(f"schema_version must be 1, got {printable(str(document['schema_version']))}")
+    version = document.get("schema_version", 1)
+    if isinstance(version, bool) or version != 1:
+        raise InputError(f"schema_version must be 1, got {_shown(version)}")
     for key in ("name", "timings"):
         if key not in document:
             raise InputError(f"key {key} is missing")
     timings = document["timings"]
     if not isinstance(timings, list) or len(timings) > ROWS_MAX:
         raise InputError("timings must be a list of objects, one per batch size")
-    source = document.get("source") or {}
+    source = {} if document.get("source") is None else document["source"]
     if not isinstance(source, dict):
         raise InputError("source must be an object of texts")
     readers: dict[str, Callable[[Any, str], Any]] = {
@@ -108,7 +112,7 @@ def _text(value: Any, key: str) -> str:
 
 def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{printable(key)} must be a number, got {printable(repr(value))}")
+        raise InputError(f"{printable(key)} must be a number, got {_shown(value)}")
     try:
         return float(value)
     except OverflowError:
@@ -117,5 +121,14 @@ def _number(value: Any, key: str) -> float:
 
 def _count(value: Any, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{printable(key)} must be a whole number, got {printable(repr(value))}")
+        raise InputError(f"{printable(key)} must be a whole number, got {_shown(value)}")
+    if abs(value) > COUNT_MAX:
+        raise InputError(f"{printable(key)} is too large a number; {COUNT_MAX} at most")
     return value
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; what holds others is only named, as it may be deep or long."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return printable(repr(value))

@@ -21,7 +21,7 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
             data = file.read(bytes_max + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a valid path"
-        raise InputError(f"cannot read {shown}: {reason}") from None
+        raise InputError(f"cannot read {shown}: {reason}; check the path") from None
     if len(data) > bytes_max:
         raise InputError(f"{shown} is larger than {bytes_max} bytes; keep fewer samples")
     try:

@@ -16,8 +16,8 @@ from capacity.errors import InputError
 # Beyond the last percentile nothing was measured. What lies there may be as long on average as
 # this many times the last percentile; a mean that needs more contradicts its own percentiles.
 TAIL_MEAN_RATIO_MAX = 2.0
-# Published figures are rounded; a mean above its percentiles by less than this is no contradiction.
-_ROUNDING = 1e-9
+# Two durations that differ by less than this share of the mean differ by rounding only.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,9 @@ class ServiceLaw:
         right = max(1, bisect_left(self.probabilities, probability))
         u0, u1 = self.probabilities[right - 1 : right + 1]
         x0, x1 = self.durations_s[right - 1 : right + 1]
-        return x0 + (x1 - x0) * ((probability - u0) / (u1 - u0))
+        if probability == u1:  # so that a given percentile comes back to the last digit
+            return x1
+        return min(x1, x0 + (x1 - x0) * ((probability - u0) / (u1 - u0)))
 
     @property
     def mean_s(self) -> float:
@@ -97,15 +99,19 @@ def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw
     tail_mean_s = knots[-1][1] + _tail_excess_s(knots)
     body_mean_s = (mean_s - _middle_area(knots) - tail_mean_s * (1.0 - knots[-1][0])) / first_u
     tail_ratio = None
-    if body_mean_s > first_x * (1.0 + _ROUNDING):
+    if abs(body_mean_s - first_x) <= _ROUNDING * mean_s:
+        body_mean_s = first_x
+    elif body_mean_s > first_x:
         body_mean_s = first_x
         tail_mean_s = _stretched_tail_s(mean_s, knots)
         tail_ratio = tail_mean_s / knots[-1][1]
     if body_mean_s <= 0.0:
-        raise InputError(f"mean {mean_s:g} s is too small for its percentiles {_shown(knots)}")
+        raise InputError(
+            f"mean {mean_s:g} s is too small for straight lines through {_shown(knots)}; "
+            "check the columns, add percentiles between these, or give raw samples"
+        )
     end = (1.0, 2.0 * tail_mean_s - knots[-1][1])
-    body = _body(first_u, first_x, min(body_mean_s, first_x))
-    pieces = [*body, *knots, end]
+    pieces = [*_body(first_u, first_x, body_mean_s), *knots, end]
     return ServiceLaw(
         probabilities=tuple(u for u, _ in pieces),
         durations_s=tuple(x for _, x in pieces),
@@ -169,8 +175,8 @@ def _body(first_u: float, first_x: float, body_mean_s: float) -> list[tuple[floa
     if body_mean_s * 3.0 >= first_x * 2.0:
         return [(0.0, 2.0 * body_mean_s - first_x)]
     shortest_s = body_mean_s / 2.0
-    rise_u = first_u * 2.0 * (body_mean_s - shortest_s) / (first_x - shortest_s)
-    return [(0.0, shortest_s), (first_u - rise_u, shortest_s)]
+    flat_u = first_u - first_u * 2.0 * (body_mean_s - shortest_s) / (first_x - shortest_s)
+    return [(0.0, shortest_s), (flat_u, shortest_s)] if flat_u > 0.0 else [(0.0, shortest_s)]
 
 
 def _sides(low: ServiceLaw, high: ServiceLaw, weight: float, u: float) -> list[tuple[float, float]]:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 
 from capacity.errors import InputError
 
@@ -20,6 +20,8 @@ _QUANTITY = re.compile(
     r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I
 )
 _LENGTH_MAX = 64  # nobody types a longer quantity
+# Wide enough that what a float cannot hold is still told apart from 0, and never trapped.
+_WIDE = Context(prec=100, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 
 
 def parse_duration_s(text: str, name: str = "duration") -> float:
@@ -36,7 +38,7 @@ def parse_duration_s(text: str, name: str = "duration") -> float:
         raise InputError(f"{name} {text.strip()!r} has no unit; write {text.strip()}ms or {text.strip()}s")
     if unit not in SECONDS_PER_UNIT:
         raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(SECONDS_PER_UNIT)}")
-    return _checked(number * SECONDS_PER_UNIT[unit], text, name)
+    return _checked(in_seconds(number, unit), text, name)
 
 
 def parse_rate_rps(text: str, name: str = "rate") -> float:
@@ -55,10 +57,15 @@ def parse_rate_rps(text: str, name: str = "rate") -> float:
         )
     if unit not in _RATE_PERIODS:
         raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(_RATE_PERIODS)}")
-    rate_rps = _checked(number / SECONDS_PER_UNIT[_RATE_PERIODS[unit]], text, name)
+    rate_rps = _checked(_WIDE.divide(number, SECONDS_PER_UNIT[_RATE_PERIODS[unit]]), text, name)
     if rate_rps == 0.0:
         raise InputError(f"{name} must be > 0, got {text.strip()!r}")
     return rate_rps
+
+
+def in_seconds(number: Decimal, unit: str) -> Decimal:
+    """A number of units, whatever its exponent. [s]"""
+    return _WIDE.multiply(number, SECONDS_PER_UNIT[unit])
 
 
 def _split(text: str, name: str, mend: str) -> tuple[Decimal, str]:
@@ -81,7 +88,7 @@ def _checked(value: Decimal, text: str, name: str) -> float:
     result = float(value)
     if math.isinf(result) or (result == 0.0 and value != 0):
         raise InputError(f"{name} {text.strip()!r} is beyond what can be computed with")
-    return result
+    return abs(result)  # no -0.0
 
 
 def format_duration(seconds: float) -> str:
@@ -105,7 +112,7 @@ def format_rate(rate_rps: float) -> str:
     >>> format_rate(3200.0)
     '3200 rps'
     """
-    return f"{_three_digits(rate_rps) if rate_rps < 1000 else f'{rate_rps:.0f}'} rps"
+    return f"{_three_digits(rate_rps)} rps"
 
 
 def format_quantile(quantile: float) -> str:
@@ -119,4 +126,4 @@ def format_quantile(quantile: float) -> str:
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"

@@ -1,22 +1,145 @@
-"""Estimate: replications until the intervals are narrow enough, or the budget of requests is spent."""
+"""Estimate: looks at ever more replications of one case, until the caller knows enough or the budget ends."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from capacity.errors import DependencyError, InconclusiveError
-from capacity.performance import Performance
+import numpy as np
+
+from capacity.errors import InconclusiveError
 from capacity.plan import Plan, Routing
 from capacity.profile import ServiceProfile
 from capacity.stability import load, relaxation_requests
+from capacity.units import format_quantile
 from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
-from simulations.arrivals import Seed, Stage
+from simulations.arrivals import Seed
+from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
 from simulations.replication import Length, Sample, Task, replicate
 from simulations.service import ProfileTimes
 from simulations.warm_up import RELAXATIONS
 
-# Requests above a quantile that each section should see in its first look.
-_EXCEEDANCES_PER_SECTION = 30
-_LOOK_QUANTILES = (0.5, 0.9, 0.95, 0.99)
+# Requests beyond the quantile in question that each section has in the first look.
+EXCEEDANCES_PER_SECTION = 30
+# A case that takes longer runs than this to settle is first looked at with short ones.
+_PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
+_PROBES = 10
+# A trace happened once, from its own beginning: no more than this share of it is warm-up.
+_TRACE_WARM_UP_SHARE = 0.1
+# Requests that a trace must have beyond a quantile, five for each section.
+_TRACE_EXCEEDANCES_MIN = 5 * SECTIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One plan under one workload, and the highest quantile that is asked of it."""
+
+    profile: ServiceProfile
+    workload: Workload
+    plan: Plan
+    quantile_max: float = 0.99
+
+    @property
+    def load(self) -> float:
+        """Arrival rate over the sustainable rate."""
+        return load(self.profile, self.workload.arrival_rate_rps, self.plan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What is known after some replications.
+
+    Attributes:
+        settled: the runs were long enough to forget their start, and look level after it.
+        requests: simulated so far, for this look and those before it.
+    """
+
+    pool: Pool
+    settled: bool
+    requests: int
+
+
+def looks(case: Case, seed: Seed, requests_max: int, mapper: Mapper = map) -> Iterator[Look]:
+    """Look after look, each with twice the replications of the one before; ends with the budget.
+
+    Args:
+        requests_max: requests to simulate at most.
+        mapper: how replications are mapped to their samples; the result does not depend on it.
+    """
+    if isinstance(case.workload.arrivals, TraceArrivals):
+        yield _look_at_trace(case, case.workload.arrivals, seed)
+        return
+    length = run_length(case)
+    spent = 0
+    if length.requests > _PROBE.requests:
+        probes = list(mapper(replicate, tasks(case, _PROBE, seed, range(_PROBES))))
+        spent = _PROBES * _PROBE.requests
+        yield Look(pool=Pool(probes), settled=False, requests=spent)
+    samples: list[Sample] = []
+    wanted = SECTIONS
+    while spent + (wanted - len(samples)) * length.requests <= requests_max:
+        spent += (wanted - len(samples)) * length.requests
+        samples.extend(mapper(replicate, tasks(case, length, seed, range(len(samples), wanted))))
+        pool = Pool(samples)
+        yield Look(pool=pool, settled=pool.settled, requests=spent)
+        wanted *= 2
+
+
+def run_length(case: Case) -> Length:
+    """A replication that forgets its start, then counts as long again, and enough for the quantile."""
+    plan, profile = case.plan, case.profile
+    relaxation = relaxation_requests(
+        case.load,
+        queues=1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas,
+        requests_in_service=case.workload.arrival_rate_rps * profile.service_mean_s(plan.batch_size_max),
+        arrivals_scv=arrivals_scv(case.workload),
+    )
+    warm_up = math.ceil(RELAXATIONS * relaxation)
+    measured = max(warm_up, math.ceil(EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max)))
+    cool_down = min(2 * plan.replicas * plan.batch_size_max, measured // 10)
+    return Length(warm_up=warm_up, measured=measured, cool_down=cool_down)
+
+
+def arrivals_scv(workload: Workload) -> float:
+    """Squared coefficient of variation of the gaps between arrivals."""
+    match workload.arrivals:
+        case PoissonArrivals():
+            return 1.0
+        case DeterministicArrivals():
+            return 0.0
+        case GammaArrivals(cv=cv):
+            return cv**2
+        case TraceArrivals(instants_s=instants_s):
+            gaps_s = np.diff(instants_s)
+            return float(gaps_s.var() / gaps_s.mean() ** 2)
+
+
+def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[Task]:
+    """The replications of a case; the same numbers are the same users for every case."""
+    service_times = ProfileTimes(case.profile)
+    return [
+        Task(
+            plan=case.plan,
+            workload=case.workload,
+            service_times=service_times,
+            request_overhead_s=case.profile.request_overhead_s,
+            length=length,
+            seed=replace(seed, replication=number),
+        )
+        for number in replications
+    ]
+
+
+def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
+    """The one path that there is, cut into consecutive sections."""
+    requests = len(trace.instants_s)
+    needed = math.ceil(_TRACE_EXCEEDANCES_MIN / (1.0 - case.quantile_max) / (1.0 - _TRACE_WARM_UP_SHARE))
+    if requests < needed:
+        raise InconclusiveError(
+            f"{trace.name} has {requests} arrivals; {format_quantile(case.quantile_max)} with an interval "
+            f"needs at least {needed}: record for longer, or ask for a lower percentile"
+        )
+    warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
+    length = Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
+    sample = replicate(tasks(case, length, seed, range(1))[0])
+    return Look(pool=Pool(sample.split(SECTIONS)), settled=True, requests=requests)

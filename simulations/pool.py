@@ -72,9 +72,7 @@ class Pool:
         """Mean over requests of what `values` takes from each sample."""
         return self._sectioned(lambda x: float(x.mean()), values, confidence)
 
-    def performance(
-        self, *, load: float, quantiles: Sequence[float], confidence: float
-    ) -> Performance:
+    def performance(self, *, load: float, quantiles: Sequence[float], confidence: float) -> Performance:
         """All quantities of a steady state, with intervals for the quantiles."""
         window_s = math.fsum(sample.window_s for sample in self.samples)
 

@@ -1,6 +1,6 @@
 """Replication: one independent run, its beginning and its end cut off, reduced to what statistics need."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -64,12 +64,28 @@ class Sample:
     response_s: Floats = field(repr=False)
     window_s: float
     busy_share: float
-    finished: int
+    finished: float
     batches: float
     queue_length_mean: float
     in_system_mean: float
     batch_size_largest: int
     warm_up_found: bool
+
+    def split(self, parts: int) -> list["Sample"]:
+        """Consecutive parts of one path; averages over time stay those of the whole."""
+        return [
+            replace(
+                self,
+                wait_s=wait_s,
+                response_s=response_s,
+                window_s=self.window_s / parts,
+                finished=self.finished / parts,
+                batches=self.batches / parts,
+            )
+            for wait_s, response_s in zip(
+                np.array_split(self.wait_s, parts), np.array_split(self.response_s, parts), strict=True
+            )
+        ]
 
 
 def replicate(task: Task) -> Sample:
@@ -93,7 +109,7 @@ def reduce(task: Task, records: Records) -> Sample:
         response_s=response_s[start:end],
         window_s=window[1] - window[0],
         busy_share=busy / task.plan.replicas,
-        finished=int(np.count_nonzero((left_s > window[0]) & (left_s <= window[1]))),
+        finished=float(np.count_nonzero((left_s > window[0]) & (left_s <= window[1]))),
         batches=float(np.sum(1.0 / records.batch_size[start:end])),
         queue_length_mean=_occupied(records.arrived_s, records.started_s, window),
         in_system_mean=_occupied(records.arrived_s, left_s, window),

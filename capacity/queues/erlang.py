@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
@@ -138,6 +139,32 @@ def erlang_c(offered_load: float, servers: float) -> float:
     return servers * blocking / (servers - offered_load + offered_load * blocking)
 
 
+def halfin_whitt(offered_load: float, good: Callable[[float, float], bool]) -> float:
+    """Servers a + b sqrt(a), least b such that `good(C, c - a)`, C = 1 / (1 + b Phi(b) / phi(b)).
+
+    A first guess for many servers: Halfin & Whitt (1981), Operations Research 29(3), theorem 1.
+    """
+
+    def good_at(b: float) -> bool:
+        density = math.exp(-b * b / 2.0) / math.sqrt(2.0 * math.pi)
+        below = math.erfc(-b / math.sqrt(2.0)) / 2.0
+        return good(density / (density + b * below), b * math.sqrt(offered_load))
+
+    return offered_load + first_true(good_at, 1e-3, 40.0) * math.sqrt(offered_load)
+
+
+def first_true(test: Callable[[float], bool], low: float, high: float) -> float:
+    """Where a test that is false, then true, turns: bisection down to adjacent doubles."""
+    if test(low):
+        return low
+    while low < (middle := low + (high - low) / 2.0) < high:
+        if test(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
 def _blocking_above_load(load: float, servers: float) -> float:
     """B = pmf / P(N <= c) with the probability from its complement, at most about a half."""
     pmf = _poisson_pmf(load, servers)
@@ -162,7 +189,7 @@ def _poisson_pmf(load: float, count: float) -> float:
     the exponent's own rounding, 1e-13 at e^-700; decimals mend that too, in microseconds.
     """
     if count <= 140.0:  # neither a^c nor c! overflows; pow is right to the last digit
-        return math.exp(-load) * load**count / math.gamma(count + 1.0)
+        return math.exp(-load) * math.pow(load, count) / math.gamma(count + 1.0)
     stirling_error = 1 / (12 * count) - 1 / (360 * count**3) + 1 / (1260 * count**5)
     with localcontext(_FORTY_DIGITS):
         a, c = Decimal(load), Decimal(count)

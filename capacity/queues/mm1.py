@@ -3,9 +3,18 @@
 import math
 from dataclasses import dataclass
 
+from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.erlang import require_quantile, require_stable
-from capacity.queues.mmc import QUANTILES, before_zero
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+def before_zero(time_s: float) -> bool:
+    """Whether a time lies before 0; NaN is refused."""
+    if math.isnan(time_s):
+        raise DomainError(f"time_s must be a number, got {time_s!r}")
+    return time_s < 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,27 @@
 """M/M/c: Poisson arrivals share one line in front of c exponential servers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.erlang import (
+    SERVERS_MAX,
     erlang_b,
+    exact_load,
+    first_true,
+    halfin_whitt,
+    require_not_negative,
+    require_positive,
     require_quantile,
     require_servers,
+    require_stable,
 )
-
-QUANTILES = (0.5, 0.9, 0.95, 0.99)
+from capacity.queues.erlang import servers_stable_min as servers_stable_min
+from capacity.queues.mm1 import QUANTILES, before_zero
+from capacity.units import format_quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +156,7 @@ class MMc:
 
         >>> queue = MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)
         >>> round(queue.response_tail(1.0), 4)
-        0.3905
+        0.3916
         """
         if before_zero(time_s):
             return 1.0
@@ -190,7 +199,7 @@ class MMc:
         longest = math.log(2.0) - log_tail
         if waiting > 0.0:
             longest += max(0.0, (math.log(2.0 * waiting) - log_tail) / self._spare)
-        services = _first_true(
+        services = first_true(
             lambda x: _log_response_tail(waiting, self._spare, self._spare_but_one, x) <= log_tail,
             -log_tail,
             longest,
@@ -243,16 +252,15 @@ def servers_for_wait(
     """
     require_quantile(quantile)
     require_not_negative("limit_s", limit_s)
-
-    def meets(servers: int) -> bool:
-        queue = MMc(arrival_rate_rps=arrival_rate_rps, service_rate_rps=service_rate_rps, servers=servers)
-        return queue.wait_quantile_s(quantile) <= limit_s
+    limit = service_rate_rps * limit_s
 
     def roughly(waiting: float, spare: float) -> bool:
-        return waiting * math.exp(-spare * service_rate_rps * limit_s) <= 1.0 - quantile
+        return waiting * math.exp(-spare * limit) <= 1.0 - quantile
 
-    stable = servers_stable_min(arrival_rate_rps, service_rate_rps)
-    return _smallest(meets, stable, _halfin_whitt(arrival_rate_rps / service_rate_rps, roughly))
+    def meets(queue: MMc) -> bool:
+        return queue.wait_quantile_s(quantile) <= limit_s
+
+    return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
 
 
 def servers_for_response(
@@ -270,12 +278,12 @@ def servers_for_response(
         Halfin & Whitt (1981) for the first guess; then the exact law, which falls in c.
 
     >>> servers_for_response(100.0, 1.0, 0.99, 4.7)
-    108
+    106
     """
     require_quantile(quantile)
     require_not_negative("limit_s", limit_s)
-    stable = servers_stable_min(arrival_rate_rps, service_rate_rps)
-    log_tail = math.log1p(-quantile)
+    require_positive("service_rate_rps", service_rate_rps)
+    log_tail, limit = math.log1p(-quantile), service_rate_rps * limit_s
     if -log_tail / service_rate_rps >= limit_s:
         raise DomainError(
             f"limit_s must be above the {format_quantile(float(quantile))} of service alone, "
@@ -283,22 +291,45 @@ def servers_for_response(
             f"no number of servers helps: serve faster or allow more"
         )
 
-    def meets(servers: int) -> bool:
-        queue = MMc(arrival_rate_rps=arrival_rate_rps, service_rate_rps=service_rate_rps, servers=servers)
-        return queue.response_quantile_s(quantile) <= limit_s
-
     def roughly(waiting: float, spare: float) -> bool:
-        limit = service_rate_rps * limit_s
         return _log_response_tail(waiting, spare, spare - 1.0, limit) <= log_tail
 
-    return _smallest(meets, stable, _halfin_whitt(arrival_rate_rps / service_rate_rps, roughly))
+    def meets(queue: MMc) -> bool:
+        return queue.response_quantile_s(quantile) <= limit_s
+
+    return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
 
 
-def before_zero(time_s: float) -> bool:
-    """Whether a time lies before 0; NaN is refused."""
-    if math.isnan(time_s):
-        raise DomainError(f"time_s must be a number, got {time_s!r}")
-    return time_s < 0.0
+def _smallest(
+    arrival_rate_rps: float,
+    service_rate_rps: float,
+    roughly: Callable[[float, float], bool],
+    meets: Callable[[MMc], bool],
+) -> int:
+    """Smallest count that meets, by growing steps away from a guess, then bisection."""
+
+    def good(servers: int) -> bool:
+        return meets(
+            MMc(
+                arrival_rate_rps=arrival_rate_rps,
+                service_rate_rps=service_rate_rps,
+                servers=servers,
+            )
+        )
+
+    stable = servers_stable_min(arrival_rate_rps, service_rate_rps)
+    guess = math.ceil(min(halfin_whitt(arrival_rate_rps / service_rate_rps, roughly), SERVERS_MAX))
+    low, high, step = stable - 1, max(stable, guess), 1  # low never meets: it is unstable
+    while not good(high):
+        low, high, step = high, high + step, 2 * step
+    step = 1
+    while high - step > low and good(high - step):
+        high, step = high - step, 2 * step
+    low = max(low, high - step)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if good(middle) else (middle, high)
+    return high
 
 
 def _log_response_tail(waiting: float, spare: float, spare_but_one: float, time: float) -> float:
@@ -315,42 +346,3 @@ def _log_response_tail(waiting: float, spare: float, spare_but_one: float, time:
     return -min(1.0, spare) * time + math.log1p(
         math.expm1(min(0.0, spare_but_one) * time) + waiting * time * ramp
     )
-
-
-def _first_true(test: Callable[[float], bool], low: float, high: float) -> float:
-    """Where a test that is false, then true, turns: bisection down to adjacent doubles."""
-    if test(low):
-        return low
-    while low < (middle := low + (high - low) / 2.0) < high:
-        if test(middle):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _halfin_whitt(load: float, roughly: Callable[[float, float], bool]) -> int:
-    """First guess a + beta sqrt(a), with P(W > 0) = 1 / (1 + beta Phi(beta) / phi(beta))."""
-
-    def meets(beta: float) -> bool:
-        density = math.exp(-beta * beta / 2.0) / math.sqrt(2.0 * math.pi)
-        below = math.erfc(-beta / math.sqrt(2.0)) / 2.0
-        return roughly(density / (density + beta * below), beta * math.sqrt(load))
-
-    guess = load + _first_true(meets, 1e-3, 40.0) * math.sqrt(load)
-    return math.ceil(min(guess, SERVERS_MAX))
-
-
-def _smallest(meets: Callable[[int], bool], stable: int, guess: int) -> int:
-    """Smallest count that meets, by growing steps away from the guess, then bisection."""
-    low, high, step = stable - 1, max(stable, guess), 1  # low never meets: it is unstable
-    while not meets(high):
-        low, high, step = high, high + step, 2 * step
-    step = 1
-    while high - step > low and meets(high - step):
-        high, step = high - step, 2 * step
-    low = max(low, high - step)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if meets(middle) else (middle, high)
-    return high

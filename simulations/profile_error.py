@@ -1,0 +1,70 @@
+"""Profile error: how far the profile's own few samples may have moved a predicted quantile."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from capacity.performance import Interval
+from capacity.profile import ServiceProfile
+from simulations.arrivals import Purpose, Seed
+from simulations.estimate import Case, run_length, tasks
+from simulations.parallel import Mapper
+from simulations.pool import quantile_of, student_t
+from simulations.replication import replicate
+
+RESAMPLES = 20
+_REPLICATIONS = 2  # for each resampled profile
+
+
+def has_samples(profile: ServiceProfile) -> bool:
+    """Whether any batch size was given by raw samples, so that the error can be known."""
+    return any(timing.samples_s for timing in profile.timings)
+
+
+def resampled(profile: ServiceProfile, generator: np.random.Generator) -> ServiceProfile:
+    """The profile that other samples of the same size might have given (bootstrap)."""
+    timings = tuple(
+        replace(timing, samples_s=tuple(generator.choice(timing.samples_s, len(timing.samples_s)).tolist()))
+        if timing.samples_s
+        else timing
+        for timing in profile.timings
+    )
+    return replace(profile, timings=timings)
+
+
+def profile_half_widths_s(
+    case: Case, quantiles: Sequence[float], confidence: float, seed: Seed, mapper: Mapper
+) -> dict[float, float]:
+    """Half-width of each response quantile from the profile's sampling error alone. [s]
+
+    The same requests are simulated under resampled profiles; what their quantiles scatter by is the
+    profile's share (and a rest of simulation noise, which errs on the wide side).
+
+    Source:
+        Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
+    """
+    if not has_samples(case.profile):
+        return dict.fromkeys(quantiles, 0.0)
+    generator = seed.generator(Purpose.PROFILE)
+    cases = [replace(case, profile=resampled(case.profile, generator)) for _ in range(RESAMPLES)]
+    length = run_length(case)
+    batch = [task for other in cases for task in tasks(other, length, seed, range(_REPLICATIONS))]
+    responses_s = [sample.response_s for sample in mapper(replicate, batch)]
+    groups = [
+        np.concatenate(responses_s[first : first + _REPLICATIONS])
+        for first in range(0, len(responses_s), _REPLICATIONS)
+    ]
+    factor = student_t(confidence, RESAMPLES - 1)
+    return {q: factor * float(np.std([quantile_of(group, q) for group in groups], ddof=1)) for q in quantiles}
+
+
+def widened(interval: Interval, half_width: float) -> Interval:
+    """The interval with an independent error added in quadrature."""
+    low = interval.value - math.hypot(interval.value - interval.low, half_width)
+    return Interval(
+        value=interval.value,
+        low=max(0.0, low),
+        high=interval.value + math.hypot(interval.high - interval.value, half_width),
+    )

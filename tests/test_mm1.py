@@ -1,0 +1,182 @@
+"""M/M/1 against a textbook's salon, against numerical integration, and by its own laws."""
+
+import math
+
+import mpmath as mp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.errors import DomainError, UnstableError
+from capacity.performance import Kind
+from capacity.queues.mm1 import MM1
+from capacity.queues.mmc import MMc
+
+CLAIM = 1e-12
+laws = settings(derandomize=True, deadline=None)
+utilizations = st.floats(1e-6, 0.999999)
+quantiles = st.floats(0.001, 0.9999)
+rates = st.floats(-12, 12).map(lambda exponent: 10.0**exponent)
+
+
+def queue(arrival: float, service: float) -> MM1:
+    return MM1(arrival_rate_rps=arrival, service_rate_rps=service)
+
+
+def test_the_salon_of_gross_and_harris() -> None:
+    """Gross et al. (2008), sec. 2.2: 5 customers an hour, 10 minutes each; in hours."""
+    salon = queue(5.0, 6.0)
+    assert salon.in_system_mean == pytest.approx(5.0, rel=CLAIM)
+    assert salon.queue_length_mean == pytest.approx(25 / 6, rel=CLAIM)
+    assert salon.response_mean_s == pytest.approx(1.0, rel=CLAIM)
+    assert salon.wait_mean_s == pytest.approx(5 / 6, rel=CLAIM)
+    assert salon.wait_tail(0.75) == pytest.approx(0.3936, abs=5e-5)
+    assert salon.empty_probability == pytest.approx(1 / 6, rel=CLAIM)
+
+
+@pytest.mark.parametrize("utilization", [1e-6, 0.5, 0.999, 0.999999])
+def test_means_are_the_areas_under_the_tails(utilization: float) -> None:
+    model = queue(utilization, 1.0)
+    scale = model.response_mean_s
+    ends = [scale * k for k in (0, 1, 5, 20, 50)]
+    for tail, mean in (
+        (model.response_tail, model.response_mean_s),
+        (model.wait_tail, model.wait_mean_s),
+    ):
+        assert float(mp.quad(lambda t, f=tail: f(float(t)), ends)) == pytest.approx(mean, rel=1e-11)
+
+
+@pytest.mark.parametrize("utilization", [0.3, 0.9])
+def test_means_are_those_of_the_geometric_law(utilization: float) -> None:
+    """Birth and death: P(N = n) = (1 - rho) rho^n, summed."""
+    model, terms = queue(utilization, 1.0), range(2000)
+    chance = [model.empty_probability * utilization**n for n in terms]
+    assert math.fsum(chance) == pytest.approx(1.0, rel=CLAIM)
+    number = math.fsum(n * p for n, p in zip(terms, chance, strict=True))
+    assert model.in_system_mean == pytest.approx(number, rel=CLAIM)
+    waiting = math.fsum((n - 1) * p for n, p in zip(terms, chance, strict=True) if n)
+    assert model.queue_length_mean == pytest.approx(waiting, rel=CLAIM)
+
+
+@pytest.mark.parametrize("quantile", [0.01, 0.5, 0.99, 0.999999])
+@pytest.mark.parametrize("utilization", [1e-6, 0.5, 0.999, 0.999999])
+def test_quantiles_at_fifty_digits(utilization: float, quantile: float) -> None:
+    model = queue(utilization, 1.0)
+    with mp.workdps(50):
+        rho, left = mp.mpf(utilization), 1 - mp.mpf(quantile)
+        response = -mp.log(left) / (1 - rho)
+        wait = max(mp.mpf(0), mp.log(rho / left) / (1 - rho))
+        assert abs(model.response_quantile_s(quantile) / response - 1) < CLAIM
+        assert abs(model.wait_quantile_s(quantile) - wait) <= CLAIM * response
+
+
+@laws
+@given(utilizations, rates)
+def test_equals_mmc_with_one_server(utilization: float, service: float) -> None:
+    one, many = (
+        queue(utilization * service, service),
+        MMc(arrival_rate_rps=utilization * service, service_rate_rps=service, servers=1),
+    )
+    for name in (
+        "utilization",
+        "offered_load",
+        "wait_probability",
+        "empty_probability",
+        "queue_length_mean",
+        "in_system_mean",
+        "wait_mean_s",
+        "response_mean_s",
+    ):
+        assert getattr(one, name) == pytest.approx(getattr(many, name), rel=CLAIM), name
+    for quantile in (0.5, 0.99, 0.9999):
+        time_s = one.response_quantile_s(quantile)
+        assert many.response_quantile_s(quantile) == pytest.approx(time_s, rel=CLAIM)
+        assert many.response_tail(time_s) == pytest.approx(one.response_tail(time_s), rel=CLAIM)
+        assert many.wait_tail(time_s) == pytest.approx(one.wait_tail(time_s), rel=CLAIM)
+
+
+@laws
+@given(utilizations, quantiles)
+def test_tail_of_quantile_is_the_rest(utilization: float, quantile: float) -> None:
+    model = queue(utilization, 1.0)
+    response = model.response_quantile_s(quantile)
+    assert model.response_tail(response) == pytest.approx(1.0 - quantile, rel=CLAIM)
+    wait = model.wait_quantile_s(quantile)
+    if wait > 0.0:
+        assert model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=CLAIM)
+    else:
+        assert model.wait_probability <= (1.0 - quantile) * (1.0 + CLAIM)
+
+
+@laws
+@given(utilizations, quantiles, st.integers(-300, 300))
+def test_rates_times_k_divide_durations_by_k(utilization: float, q: float, power: int) -> None:
+    k = 2.0**power
+    plain, fast = queue(utilization, 1.0), queue(k * utilization, k)
+    assert fast.response_quantile_s(q) == plain.response_quantile_s(q) / k
+    assert fast.wait_quantile_s(q) == plain.wait_quantile_s(q) / k
+    assert fast.wait_mean_s == plain.wait_mean_s / k
+    assert fast.response_mean_s == plain.response_mean_s / k
+    assert fast.in_system_mean == plain.in_system_mean
+
+
+@laws
+@given(utilizations)
+def test_littles_law_for_queue_and_system(utilization: float) -> None:
+    model = queue(utilization, 1.0)
+    rate = model.arrival_rate_rps
+    assert model.in_system_mean == pytest.approx(rate * model.response_mean_s, rel=CLAIM)
+    assert model.queue_length_mean == pytest.approx(rate * model.wait_mean_s, rel=CLAIM)
+
+
+def test_atom_and_times_before_zero() -> None:
+    model = queue(0.25, 1.0)
+    assert model.wait_quantile_s(0.75) == 0.0
+    assert model.wait_quantile_s(0.7500001) > 0.0
+    assert model.wait_tail(0.0) == 0.25
+    assert model.wait_tail(-1e-300) == model.response_tail(-1.0) == model.response_tail(0.0) == 1.0
+    assert model.wait_tail(math.inf) == model.response_tail(math.inf) == 0.0
+
+
+def test_performance_says_the_same() -> None:
+    model = queue(8.0, 10.0)
+    answer = model.performance((0.5, 0.999))
+    assert answer.kind is Kind.EXACT
+    assert answer.load == answer.utilization == answer.offered_load == 0.8
+    assert answer.throughput_rps == 8.0
+    for name in ("wait_probability", "queue_length_mean", "in_system_mean"):
+        assert getattr(answer, name) == getattr(model, name)
+    assert (answer.wait_mean_s, answer.response_mean_s) == (model.wait_mean_s, 0.5)
+    assert list(answer.response_quantiles_s) == list(answer.wait_quantiles_s) == [0.5, 0.999]
+    assert answer.response_quantiles_s[0.999].value == model.response_quantile_s(0.999)
+    assert answer.wait_quantiles_s[0.999].half_width == 0.0
+
+
+@pytest.mark.parametrize(("arrival", "utilization"), [(3.0, "1.000"), (12.0, "4.000")])
+def test_unstable_is_not_born(arrival: float, utilization: str) -> None:
+    with pytest.raises(UnstableError) as caught:
+        queue(arrival, 3.0)
+    assert str(caught.value) == (
+        f"unstable queue: utilization {utilization} >= 1 ({arrival:g} rps on 1 x 3 rps); "
+        f"use at least {int(arrival / 3) + 1} servers"
+    )
+    assert caught.value.servers_min == int(arrival / 3) + 1
+    assert queue(0.99999999, 1.0).response_mean_s == pytest.approx(1e8)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
+def test_bad_numbers_are_refused(bad: float) -> None:
+    with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
+        queue(bad, 1.0)
+    with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
+        queue(1.0, bad)
+
+
+@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
+def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
+    for method in (queue(1.0, 2.0).wait_quantile_s, queue(1.0, 2.0).response_quantile_s):
+        with pytest.raises(DomainError, match="quantile must be in"):
+            method(bad)
+    for tail in (queue(1.0, 2.0).wait_tail, queue(1.0, 2.0).response_tail):
+        with pytest.raises(DomainError, match="time_s must be a number"):
+            tail(math.nan)

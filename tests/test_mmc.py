@@ -1,0 +1,367 @@
+"""M/M/c against a textbook's clinic, birth-death sums at 60 digits, and by its own laws."""
+
+import math
+from itertools import accumulate
+
+import mpmath as mp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.errors import DomainError, InputError, UnstableError
+from capacity.performance import Kind
+from capacity.queues.erlang import erlang_c
+from capacity.queues.mmc import (
+    MMc,
+    servers_for_response,
+    servers_for_wait,
+    servers_stable_min,
+)
+
+CLAIM = 1e-12
+laws = settings(derandomize=True, deadline=None)
+utilizations = st.floats(1e-6, 0.999999)
+counts = st.integers(1, 300)
+
+
+def queue(arrival: float, service: float, servers: int) -> MMc:
+    return MMc(arrival_rate_rps=arrival, service_rate_rps=service, servers=servers)
+
+
+class Exact:
+    """The same queue at 60 digits from sums of births and deaths and the textbook's two-term law.
+
+    The two terms cancel where the spare rate is near the service rate; 60 digits carry that.
+    """
+
+    def __init__(self, model: MMc) -> None:
+        with mp.workdps(60):
+            self.mu = mp.mpf(model.service_rate_rps)
+            self.load = mp.mpf(model.arrival_rate_rps) / self.mu
+            self.spare = model.servers - self.load
+            term, total, left = mp.mpf(1), mp.mpf(0), model.servers
+            while left > 0 and (left > self.load or term > total * mp.mpf(10) ** -35):
+                total, term, left = total + term, term * left / self.load, left - 1
+            loss = 1 / (total + term)
+            self.waiting = loss / (1 - self.load / model.servers * (1 - loss))
+
+    def response_tail(self, time_s: float) -> mp.mpf:
+        with mp.workdps(90):
+            x, s = self.mu * mp.mpf(time_s), self.spare
+            if s == 1:
+                return mp.exp(-x) * (1 + self.waiting * x)
+            late = (s * mp.exp(-x) - mp.exp(-s * x)) / (s - 1)
+            return (1 - self.waiting) * mp.exp(-x) + self.waiting * late
+
+    def error_of_response_quantile(self, time_s: float, quantile: float) -> float:
+        """Relative distance to the root, by one Newton step in log P(T > t)."""
+        with mp.workdps(60):
+            t = mp.mpf(time_s)
+            step = t * mp.mpf(10) ** -20
+            logs = [mp.log(self.response_tail(t + k * step)) for k in (-1, 0, 1)]
+            slope = (logs[2] - logs[0]) / (2 * step)
+            return float(abs((logs[1] - mp.log(1 - mp.mpf(quantile))) / slope / t))
+
+
+CORNERS = [
+    (1e-6, 1.0, 1),
+    (1e-6, 1.0, 3),
+    (9.0, 5.0, 2),
+    (9e-8, 1e-8, 10),  # spare rate = service rate, but for rounding
+    (9.0, 1.0, 10),
+    (math.nextafter(9.0, 10.0), 1.0, 10),
+    (math.nextafter(9.0, 8.0), 1.0, 10),
+    (9.0 + 1e-9, 1.0, 10),
+    (9.0 - 1e-9, 1.0, 10),
+    (9.0 + 1e-5, 1.0, 10),
+    (9.0 - 1e-3, 1.0, 10),
+    (0.999, 1.0, 1),
+    (0.999999, 1.0, 1),
+    (1.999998, 1.0, 2),
+    (99.9999, 1.0, 100),
+    (63e12, 1e12, 70),
+    (63e-12, 1e-12, 70),
+    (999_000.0, 1.0, 1_000_000),
+    (999_999.0, 1.0, 1_000_000),  # utilization 0.999999 and s = 1
+    (1e6, 1.0, 1_001_000),
+    (1e6, 1.0, 1_020_000),
+    (1e5, 0.1, 1_020_000),  # 0.1 is not a tenth: the load is rounded
+]
+
+
+@pytest.mark.parametrize(("arrival", "service", "servers"), CORNERS)
+def test_all_numbers_at_sixty_digits(arrival: float, service: float, servers: int) -> None:
+    model = queue(arrival, service, servers)
+    exact = Exact(model)
+    with mp.workdps(60):
+        wait_mean = exact.waiting / exact.spare / exact.mu
+        for value, truth in (
+            (model.offered_load, exact.load),
+            (model.utilization, exact.load / servers),
+            (model.wait_probability, exact.waiting),
+            (model.wait_mean_s, wait_mean),
+            (model.response_mean_s, wait_mean + 1 / exact.mu),
+            (model.queue_length_mean, wait_mean * mp.mpf(arrival)),
+            (model.in_system_mean, wait_mean * mp.mpf(arrival) + exact.load),
+        ):
+            assert abs(value / truth - 1) < CLAIM
+        for quantile in (0.5, 0.9, 0.99, 0.9999, 1 - 1e-9):
+            time_s = model.response_quantile_s(quantile)
+            assert exact.error_of_response_quantile(time_s, quantile) < CLAIM
+            for t in (0.3 * time_s, time_s, 7 * time_s):
+                assert abs(model.response_tail(t) / exact.response_tail(t) - 1) < CLAIM
+                tail = exact.waiting * mp.exp(-exact.spare * exact.mu * mp.mpf(t))
+                assert tail < 1e-300 or abs(model.wait_tail(t) / tail - 1) < CLAIM
+            log_ratio = mp.log(exact.waiting / (1 - mp.mpf(quantile)))
+            wait = max(mp.mpf(0), log_ratio / exact.spare / exact.mu)
+            # near the atom the logarithm is a difference, as far as its two terms are rounded
+            scale = max(1, -mp.log(1 - mp.mpf(quantile))) / exact.spare / exact.mu
+            assert abs(model.wait_quantile_s(quantile) - wait) < CLAIM * max(wait, scale)
+
+
+def test_the_clinic_of_gross_and_harris() -> None:
+    """Gross et al. (2008), sec. 2.3: 6 patients an hour, 3 doctors, 20 minutes each; in hours."""
+    clinic = queue(6.0, 3.0, 3)
+    assert clinic.empty_probability == pytest.approx(1 / 9, rel=CLAIM)
+    assert clinic.queue_length_mean == pytest.approx(8 / 9, rel=CLAIM)
+    assert clinic.wait_mean_s * 60 == pytest.approx(8.88, abs=0.01)
+    assert clinic.response_mean_s * 60 == pytest.approx(28.9, abs=0.05)
+    assert clinic.in_system_mean == pytest.approx(26 / 9, rel=CLAIM)
+
+
+@pytest.mark.parametrize(("load", "servers"), [(0.5, 1), (9.0, 10), (2.2, 5), (99.9, 100)])
+def test_birth_and_death(load: float, servers: int) -> None:
+    """Ratios lambda / (mu min(n, c)) multiplied up state by state, summed as they stand."""
+    model = queue(load, 1.0, servers)
+    weights = list(accumulate((load / min(n, servers) for n in range(1, 60_000)), lambda x, y: x * y))
+    weights.insert(0, 1.0)
+    total = math.fsum(weights)
+    assert model.empty_probability == pytest.approx(1 / total, rel=CLAIM)
+    assert model.wait_probability == pytest.approx(math.fsum(weights[servers:]) / total, rel=CLAIM)
+    queued = math.fsum((n - servers) * w for n, w in enumerate(weights) if n > servers) / total
+    assert model.queue_length_mean == pytest.approx(queued, rel=CLAIM)
+
+
+def test_empty_probability_at_many_servers() -> None:
+    assert queue(600.0, 1.0, 700).empty_probability == pytest.approx(math.exp(-600), rel=1e-4)
+    assert queue(800.0, 1.0, 900).empty_probability == 0.0
+
+
+@pytest.mark.parametrize(
+    ("load", "servers"), [(0.5, 1), (1.8, 2), (9.0, 10), (8.999, 10), (50.0, 80), (999.0, 1000)]
+)
+def test_the_law_is_wait_density_convolved_with_service(load: float, servers: int) -> None:
+    """P(T > t) = P(S > t) + integral over service x of P(W > t - x); its area is the mean."""
+    model = queue(load, 1.0, servers)
+    for time_s in (0.1, 1.0, 5.0):
+        area = mp.quad(
+            lambda x, t=time_s: mp.exp(-x) * model.wait_tail(float(t - x)), [0, time_s / 2, time_s]
+        )
+        assert model.response_tail(time_s) == pytest.approx(float(area) + math.exp(-time_s), rel=1e-11)
+    ends = [k * model.response_quantile_s(0.9) for k in (0, 0.1, 0.5, 1, 2, 4, 8, 16)]
+    mean = float(mp.quad(lambda t: model.response_tail(float(t)), ends))
+    assert model.response_mean_s == pytest.approx(mean, rel=1e-11)
+
+
+@laws
+@given(utilizations, counts, st.floats(0.001, 0.9999))
+def test_tail_of_quantile_is_the_rest(utilization: float, servers: int, quantile: float) -> None:
+    model = queue(utilization * servers, 1.0, servers)
+    response = model.response_quantile_s(quantile)
+    assert model.response_tail(response) == pytest.approx(1.0 - quantile, rel=CLAIM)
+    wait = model.wait_quantile_s(quantile)
+    if wait > 0.0:
+        assert model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=CLAIM)
+    else:
+        assert model.wait_probability <= (1.0 - quantile) * (1.0 + CLAIM)
+    assert max(wait, -math.log1p(-quantile)) <= response * (1.0 + CLAIM)
+
+
+@laws
+@given(utilizations, counts, st.floats(0.5, 0.9999), st.integers(-300, 300))
+def test_rates_times_k_divide_durations_by_k(
+    utilization: float, servers: int, quantile: float, power: int
+) -> None:
+    k = 2.0**power  # exact, so that the law holds to the last digit
+    plain = queue(utilization * servers, 1.0, servers)
+    fast = queue(utilization * servers * k, k, servers)
+    assert fast.wait_probability == plain.wait_probability
+    assert fast.in_system_mean == plain.in_system_mean
+    assert fast.response_mean_s == plain.response_mean_s / k
+    assert fast.wait_mean_s == plain.wait_mean_s / k
+    assert fast.response_quantile_s(quantile) == plain.response_quantile_s(quantile) / k
+    assert fast.wait_quantile_s(quantile) == plain.wait_quantile_s(quantile) / k
+    assert fast.response_tail(1.0 / k) == plain.response_tail(1.0)
+
+
+@laws
+@given(utilizations, counts, st.floats(0.01, 0.9999))
+def test_more_servers_are_faster_and_more_load_is_slower(
+    utilization: float, servers: int, quantile: float
+) -> None:
+    load = utilization * servers
+    here, wider, lighter = (
+        queue(load, 1.0, servers),
+        queue(load, 1.0, servers + 1),
+        queue(load * 0.99, 1.0, servers),
+    )
+    for other in (wider, lighter):
+        assert other.wait_probability < here.wait_probability
+        assert other.wait_mean_s < here.wait_mean_s
+        assert other.wait_quantile_s(quantile) <= here.wait_quantile_s(quantile)
+        longest = here.response_quantile_s(quantile) * (1.0 + CLAIM)
+        assert other.response_quantile_s(quantile) <= longest
+
+
+@laws
+@given(utilizations, counts, st.floats(-12, 12))
+def test_littles_law_for_queue_and_system(utilization: float, servers: int, power: float) -> None:
+    service = 10.0**power
+    model = queue(utilization * servers * service, service, servers)
+    rate = model.arrival_rate_rps
+    assert model.in_system_mean == pytest.approx(rate * model.response_mean_s, rel=CLAIM)
+    assert model.queue_length_mean == pytest.approx(rate * model.wait_mean_s, rel=CLAIM)
+    load = model.offered_load
+    if load < servers * 0.9:  # above, the load's own rounding shows in erlang_c
+        assert model.wait_probability == pytest.approx(erlang_c(load, servers), rel=CLAIM)
+
+
+@laws
+@given(st.integers(2, 60), st.floats(-16, -1), st.booleans())
+def test_nothing_happens_where_spare_rate_passes_service_rate(
+    servers: int, power: float, above: bool
+) -> None:
+    """s = c - a through 1: the tail moves by no more than its slope in s allows."""
+    shift = 10.0**power * (1.0 if above else -1.0)
+    at, near = queue(servers - 1.0, 1.0, servers), queue(servers - 1.0 + shift, 1.0, servers)
+    for time_s in (0.5, 3.0, 20.0):
+        moved = near.response_tail(time_s) / at.response_tail(time_s) - 1.0
+        assert abs(moved) <= abs(shift) * (1.0 + time_s) * 5.0 + CLAIM
+
+
+def test_atom_and_times_before_zero() -> None:
+    model = queue(9.0, 5.0, 2)
+    assert model.wait_quantile_s(1.0 - model.wait_probability - 1e-12) == 0.0
+    assert 0.0 < model.wait_quantile_s(1.0 - model.wait_probability + 1e-9) < 1e-8
+    assert model.wait_tail(0.0) == model.wait_probability
+    assert model.wait_tail(-1e-300) == model.response_tail(-1.0) == model.response_tail(0.0) == 1.0
+    assert model.wait_tail(math.inf) == model.response_tail(math.inf) == 0.0
+    assert queue(9.0, 5e200, 2).response_tail(1e200) == 0.0
+    assert queue(1.0, 1.0, 1000).wait_quantile_s(1 - 2**-53) == 0.0
+
+
+def test_performance_says_the_same() -> None:
+    model = queue(9.0, 5.0, 2)
+    answer = model.performance()
+    assert answer.kind is Kind.EXACT
+    assert answer.load == answer.utilization == 0.9
+    assert answer.throughput_rps == 9.0
+    for name in ("offered_load", "wait_probability", "queue_length_mean", "in_system_mean"):
+        assert getattr(answer, name) == getattr(model, name)
+    assert (answer.wait_mean_s, answer.response_mean_s) == (model.wait_mean_s, model.response_mean_s)
+    assert list(answer.response_quantiles_s) == [0.5, 0.9, 0.95, 0.99]
+    assert answer.response_quantiles_s[0.99].value == model.response_quantile_s(0.99)
+    assert answer.wait_quantiles_s[0.99].high == model.wait_quantile_s(0.99)
+
+
+def first(meets: list[bool], start: int) -> int:
+    return start + meets.index(True)
+
+
+@laws
+@given(st.floats(0.01, 200.0), st.floats(0.5, 0.9999), st.floats(0.0, 5.0))
+def test_fewest_servers_by_trying_all(load: float, quantile: float, extra: float) -> None:
+    start = servers_stable_min(load, 1.0)
+    models = [queue(load, 1.0, servers) for servers in range(start, start + 150)]
+    fits = [model.wait_quantile_s(quantile) <= extra for model in models]
+    assert servers_for_wait(load, 1.0, quantile, extra) == first(fits, start)
+    limit = -math.log1p(-quantile) + extra + 1e-6
+    fits = [model.response_quantile_s(quantile) <= limit for model in models]
+    assert servers_for_response(load, 1.0, quantile, limit) == first(fits, start)
+
+
+@pytest.mark.parametrize("load", [0.3, 7.0, 1000.0, 1e6])
+def test_a_queues_own_quantile_gives_its_servers_back(load: float) -> None:
+    for servers in (servers_stable_min(load, 1.0), math.ceil(load + math.sqrt(load)) + 1):
+        model = queue(load, 1.0, servers)
+        found = servers_for_response(load, 1.0, 0.99, model.response_quantile_s(0.99))
+        assert found == servers
+        found = servers_for_wait(load, 1.0, 0.999, model.wait_quantile_s(0.999))
+        assert found == servers
+
+
+def test_fewest_servers_at_a_million_erlangs() -> None:
+    for quantile, limit in ((0.99, 4.606), (0.5, 0.7), (0.99, math.nextafter(4.60517019, 5.0))):
+        found = servers_for_response(1e6, 1.0, quantile, limit)
+        assert queue(1e6, 1.0, found).response_quantile_s(quantile) <= limit
+        assert queue(1e6, 1.0, found - 1).response_quantile_s(quantile) > limit
+    nobody_waits = servers_for_wait(1e6, 1.0, 0.99, 0.0)
+    assert queue(1e6, 1.0, nobody_waits).wait_probability <= 0.01
+    assert queue(1e6, 1.0, nobody_waits - 1).wait_probability > 0.01
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.4, -math.log1p(-0.99) / 10.0])
+def test_a_limit_below_service_alone_is_refused_before_any_search(limit: float) -> None:
+    with pytest.raises(InputError, match=r"above the P99 of service alone, 0\.460517 s at 10 rps"):
+        servers_for_response(100.0, 10.0, 0.99, limit)
+    above = math.nextafter(-math.log1p(-0.99) / 10.0, 1.0)
+    assert servers_for_response(100.0, 10.0, 0.99, above) < 100
+
+
+@pytest.mark.parametrize(
+    ("arrival", "service", "servers", "shown", "mend"),
+    [(12.0, 3.0, 4, "1.000", 5), (30.0, 3.0, 4, "2.500", 11), (0.3, 0.1, 3, "1.000", 4)],
+)
+def test_unstable_is_not_born(arrival: float, service: float, servers: int, shown: str, mend: int) -> None:
+    with pytest.raises(UnstableError) as caught:
+        queue(arrival, service, servers)
+    assert str(caught.value) == (
+        f"unstable queue: utilization {shown} >= 1 ({arrival:g} rps on {servers} x {service:g} "
+        f"rps); use at least {mend} servers"
+    )
+    assert caught.value.servers_min == mend == servers_stable_min(arrival, service)
+    assert queue(arrival, service, mend).utilization < 1.0
+
+
+def test_nearly_full_is_stable() -> None:
+    assert queue(3.99999999, 1.0, 4).response_mean_s == pytest.approx(1e8, rel=1e-6)
+    assert queue(4.0 * (1.0 - 2**-50), 1.0, 4).utilization < 1.0
+    with pytest.raises(UnstableError):
+        queue(1e300, 1e-300, 10**9)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
+def test_bad_rates_are_refused(bad: float) -> None:
+    for build in (queue, lambda a, s, _: servers_for_wait(a, s, 0.5, 1.0)):
+        with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
+            build(bad, 1.0, 2)
+        with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
+            build(1.0, bad, 2)
+    with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
+        servers_for_response(1.0, bad, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.0, 2.5, True, math.nan, "2", 10**10, 10**400])
+def test_bad_server_counts_are_refused(bad: int) -> None:
+    with pytest.raises(DomainError, match="servers must be"):
+        queue(1.0, 1.0, bad)
+
+
+@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
+def test_bad_quantiles_limits_and_times_are_refused(bad: float) -> None:
+    model = queue(9.0, 5.0, 2)
+    for ask in (
+        model.wait_quantile_s,
+        model.response_quantile_s,
+        lambda q: servers_for_wait(1.0, 1.0, q, 1.0),
+        lambda q: servers_for_response(1.0, 1.0, q, 9.0),
+    ):
+        with pytest.raises(DomainError, match="quantile must be in"):
+            ask(bad)
+    for limit in (math.nan, math.inf, -1.0):
+        for search in (servers_for_wait, servers_for_response):
+            with pytest.raises(DomainError, match="limit_s must be"):
+                search(1.0, 1.0, 0.5, limit)
+    for tail in (model.wait_tail, model.response_tail):
+        with pytest.raises(DomainError, match="time_s must be a number"):
+            tail(math.nan)
