@@ -31,13 +31,25 @@ class Judgement:
 
 
 class Judge(Protocol):
-    """Three degrees of care. `attempt` counts from 1 and makes the later ones stricter."""
+    """Three degrees of care."""
 
     def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        """Enough to choose between candidates."""
+        """Enough to choose between candidates; `attempt` counts them from 1, refusing ever more carefully."""
 
-    def certify(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        """Enough to recommend one: fresh random numbers, and intervals of the asked precision."""
+    def certify(
+        self,
+        workload: Workload,
+        plan: Plan,
+        objective: LatencyObjective,
+        attempt: int,
+        requests_first: int,
+    ) -> Judgement:
+        """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision.
+
+        Args:
+            attempt: which certificate of a command this is, from 1; later ones are stricter.
+            requests_first: what it took to choose the plan, and so where to begin.
+        """
 
     def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
         """Enough for a point of the headroom: cheaper, and never met while in doubt."""

@@ -76,7 +76,9 @@ def _certify(search: Search, start: int) -> tuple[Candidate, Judgement] | None:
             attempt += 1
             plan = candidate.plan
             search.progress(f"certifying {plan.replicas} replicas, batch {plan.batch_size_max}")
-            judgement = search.judge.certify(question.workload, plan, question.objective, attempt)
+            judgement = search.judge.certify(
+                question.workload, plan, question.objective, attempt, search.requests_of[plan]
+            )
             search.requests += judgement.requests
             certified = as_candidate(plan, judgement)
             search.update(replicas, certified)
@@ -125,7 +127,7 @@ def _caveats(search: Search, chosen: Candidate, judgement: Judgement) -> Iterato
     if question.profile.hourly_usd is None:
         yield Caveat(
             code=CaveatCode.PRICE_UNKNOWN,
-            message="the profile has no price, so the plan has the fewest replicas and no cost; set hourly_usd",
+            message="the profile has no price: the plan has the fewest replicas and no cost; set hourly_usd",
         )
     for candidate in search.considered:
         if candidate.verdict is Verdict.INCONCLUSIVE and candidate.plan.replicas < chosen.plan.replicas:

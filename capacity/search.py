@@ -65,6 +65,7 @@ class Search:
         self.judge = judge
         self.progress = progress
         self.requests = 0
+        self.requests_of: dict[Plan, int] = {}
         self._attempts = 0
         self._judged: dict[int, list[Candidate]] = {}
         self.floor_rejections: dict[int, Rejection] = {}
@@ -158,6 +159,7 @@ class Search:
         question = self.question
         judgement = self.judge.search(question.workload, plan, question.objective, self._attempts)
         self.requests += judgement.requests
+        self.requests_of[plan] = judgement.requests
         return judgement
 
 

@@ -21,9 +21,12 @@ from simulations.warm_up import RELAXATIONS
 
 # Requests beyond the quantile in question that each section has in the first look.
 EXCEEDANCES_PER_SECTION = 30
+# Long enough that little is wasted on warm-ups, short enough that many replications can be had.
+_MEASURED_PER_WARM_UP = 4
 # A case that takes longer runs than this to settle is first looked at with short ones.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
-_PROBES = 10
+# Replications, and so sections, of a first look.
+REPLICATIONS_FIRST = 10
 # A trace happened once, from its own beginning: no more than this share of it is warm-up.
 _TRACE_WARM_UP_SHARE = 0.1
 # Requests that a trace must have beyond a quantile, five for each section.
@@ -59,11 +62,18 @@ class Look:
     requests: int
 
 
-def looks(case: Case, seed: Seed, requests_max: int, mapper: Mapper = map) -> Iterator[Look]:
+def looks(
+    case: Case,
+    seed: Seed,
+    requests_max: int,
+    mapper: Mapper = map,
+    requests_first: int = 0,
+) -> Iterator[Look]:
     """Look after look, each with twice the replications of the one before; ends with the budget.
 
     Args:
         requests_max: requests to simulate at most.
+        requests_first: requests that the first look should have at least; it has ten replications in any case.
         mapper: how replications are mapped to their samples; the result does not depend on it.
     """
     if isinstance(case.workload.arrivals, TraceArrivals):
@@ -72,11 +82,11 @@ def looks(case: Case, seed: Seed, requests_max: int, mapper: Mapper = map) -> It
     length = run_length(case)
     spent = 0
     if length.requests > _PROBE.requests:
-        probes = list(mapper(replicate, tasks(case, _PROBE, seed, range(_PROBES))))
-        spent = _PROBES * _PROBE.requests
+        probes = list(mapper(replicate, tasks(case, _PROBE, seed, range(REPLICATIONS_FIRST))))
+        spent = REPLICATIONS_FIRST * _PROBE.requests
         yield Look(pool=Pool(probes), settled=False, requests=spent)
     samples: list[Sample] = []
-    wanted = SECTIONS
+    wanted = max(REPLICATIONS_FIRST, requests_first // length.requests)
     while spent + (wanted - len(samples)) * length.requests <= requests_max:
         spent += (wanted - len(samples)) * length.requests
         samples.extend(mapper(replicate, tasks(case, length, seed, range(len(samples), wanted))))
@@ -86,7 +96,7 @@ def looks(case: Case, seed: Seed, requests_max: int, mapper: Mapper = map) -> It
 
 
 def run_length(case: Case) -> Length:
-    """A replication that forgets its start, then counts as long again, and enough for the quantile."""
+    """A replication that forgets its start, counts four times as long, and enough for the quantile."""
     plan, profile = case.plan, case.profile
     relaxation = relaxation_requests(
         case.load,
@@ -95,7 +105,9 @@ def run_length(case: Case) -> Length:
         arrivals_scv=arrivals_scv(case.workload),
     )
     warm_up = math.ceil(RELAXATIONS * relaxation)
-    measured = max(warm_up, math.ceil(EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max)))
+    measured = max(
+        _MEASURED_PER_WARM_UP * warm_up, math.ceil(EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max))
+    )
     cool_down = min(2 * plan.replicas * plan.batch_size_max, measured // 10)
     return Length(warm_up=warm_up, measured=measured, cool_down=cool_down)
 

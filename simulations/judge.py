@@ -28,7 +28,7 @@ def share_of_error(number: int) -> float:
     return 6.0 / (math.pi * number) ** 2
 
 
-def decide(look: Look, objective: LatencyObjective, confidence: float) -> tuple[Verdict, Rejection | None]:
+def decide(look: Look, objective: LatencyObjective, errors: "Errors") -> tuple[Verdict, Rejection | None]:
     """Whether a look settles the matter: each limit by its quantile and by its share of late responses.
 
     Met only when the upper ends of both stay within what the objective allows; missed when the
@@ -38,16 +38,25 @@ def decide(look: Look, objective: LatencyObjective, confidence: float) -> tuple[
     met = look.settled
     missed: list[Rejection] = []
     for quantile, limit_s in objective.limits.items():
-        late = look.pool.exceedance(limit_s, confidence)
-        response = look.pool.response_quantile(quantile, confidence)
-        if late.low > 1.0 - quantile:
+        allowed = 1.0 - quantile
+        response = look.pool.response_quantile(quantile, 1.0 - errors.accept)
+        if look.pool.exceedance(limit_s, 1.0 - errors.refuse).low > allowed:
             missed.append(
                 Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=response.value, quantile=quantile)
             )
-        met = met and late.high <= 1.0 - quantile and response.high <= limit_s
+        late = look.pool.exceedance(limit_s, 1.0 - errors.accept)
+        met = met and late.high <= allowed and response.high <= limit_s
     if missed:
         return Verdict.MISSED, max(missed, key=lambda rejection: rejection.needed / rejection.allowed)
     return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """Probabilities with which one look may accept or refuse wrongly."""
+
+    accept: float
+    refuse: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,44 +75,56 @@ class SimulationJudge:
     seed: int = 0
     confidence: float = 0.95
     precision: float = 0.02
-    requests_max: int = 4_000_000
+    requests_max: int = 6_000_000
     mapper: Mapper = field(default=map, repr=False)
 
     def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        """Look until the verdict is clear."""
-        return self._judge(self._trial(workload, plan, objective, Stage.SEARCH, attempt), math.inf)
+        """Look until the verdict is clear.
 
-    def certify(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
+        A candidate refused by mistake is lost, one accepted by mistake still meets the certificate: only
+        refusals are corrected for the number of candidates and looks.
+        """
+        return self._judge(self._trial(workload, plan, objective, Stage.SEARCH, attempt))
+
+    def certify(
+        self,
+        workload: Workload,
+        plan: Plan,
+        objective: LatencyObjective,
+        attempt: int,
+        requests_first: int,
+    ) -> Judgement:
         """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
         trial = self._trial(workload, plan, objective, Stage.CERTIFY, attempt)
-        return self._with_profile_error(trial, self._judge(trial, self.precision))
+        trial = replace(trial, requests_first=requests_first, precision=self.precision)
+        return self._with_profile_error(trial, self._judge(trial))
 
     def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
         """Look for a while; the same users at every rate."""
         budget = int(self.requests_max * _HEADROOM_BUDGET_SHARE)
         trial = self._trial(workload, plan, objective, Stage.HEADROOM, 1)
-        return self._judge(replace(trial, requests_max=budget), math.inf)
+        return self._judge(replace(trial, requests_max=budget))
 
     def _trial(
         self, workload: Workload, plan: Plan, objective: LatencyObjective, stage: Stage, attempt: int
     ) -> "_Trial":
-        case = Case(profile=self.profile, workload=workload, plan=plan, quantile_max=max(objective.limits))
+        quantile_max = max(objective.limits)
         return _Trial(
-            case=case,
+            case=Case(profile=self.profile, workload=workload, plan=plan, quantile_max=quantile_max),
             objective=objective,
             seed=Seed(value=self.seed, stage=stage),
-            error_allowed=(1.0 - self.confidence) * share_of_error(attempt),
+            error=1.0 - self.confidence,
+            attempt=attempt,
             requests_max=self.requests_max,
         )
 
-    def _judge(self, trial: "_Trial", precision: float) -> Judgement:
+    def _judge(self, trial: "_Trial") -> Judgement:
         look, verdict, rejection, precise = None, Verdict.INCONCLUSIVE, None, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
-            confidence = 1.0 - trial.error_allowed * share_of_error(number)
-            verdict, rejection = decide(look, trial.objective, confidence)
+            verdict, rejection = decide(look, trial.objective, trial.errors(number))
             if verdict is Verdict.MISSED:
                 break
-            precise = self._width(look.pool, trial.objective) <= precision
+            precise = self._width(look.pool, trial.objective) <= trial.precision
             if verdict is Verdict.MET and precise:
                 break
         if verdict is Verdict.INCONCLUSIVE:
@@ -155,8 +176,17 @@ class _Trial:
     case: Case
     objective: LatencyObjective
     seed: Seed
-    error_allowed: float
+    error: float
+    attempt: int
     requests_max: int
+    requests_first: int = 0
+    precision: float = math.inf
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:
-        return looks(self.case, self.seed, self.requests_max, mapper)
+        return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first)
+
+    def errors(self, look: int) -> Errors:
+        """What the `look`-th look may err by; only a certificate accepts for good."""
+        corrected = self.error * share_of_error(self.attempt) * share_of_error(look)
+        is_final = self.seed.stage is Stage.CERTIFY
+        return Errors(accept=corrected if is_final else self.error, refuse=corrected)
