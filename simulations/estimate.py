@@ -17,8 +17,9 @@ from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
 from simulations.replication import Length, Sample, Task, replicate
 from simulations.service import ProfileTimes
-from simulations.warm_up import RELAXATIONS
 
+# Relaxation times after which the start, an empty fleet, is forgotten: exp(-10) is left of it.
+RELAXATIONS = 10
 # Requests beyond the quantile in question that each section has in the first look.
 EXCEEDANCES_PER_SECTION = 30
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
@@ -73,7 +74,7 @@ def looks(
 
     Args:
         requests_max: requests to simulate at most.
-        requests_first: requests that the first look should have at least; it has ten replications in any case.
+        requests_first: requests that the first look should have; it has ten replications at least.
         mapper: how replications are mapped to their samples; the result does not depend on it.
     """
     if isinstance(case.workload.arrivals, TraceArrivals):

@@ -39,13 +39,14 @@ def decide(look: Look, objective: LatencyObjective, errors: "Errors") -> tuple[V
     missed: list[Rejection] = []
     for quantile, limit_s in objective.limits.items():
         allowed = 1.0 - quantile
-        response = look.pool.response_quantile(quantile, 1.0 - errors.accept)
-        if look.pool.exceedance(limit_s, 1.0 - errors.refuse).low > allowed:
+        late = look.pool.exceedance(limit_s)
+        response = look.pool.response_quantile(quantile)
+        if late.interval(1.0 - errors.refuse).low > allowed:
             missed.append(
                 Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=response.value, quantile=quantile)
             )
-        late = look.pool.exceedance(limit_s, 1.0 - errors.accept)
-        met = met and late.high <= allowed and response.high <= limit_s
+        accept = 1.0 - errors.accept
+        met = met and late.interval(accept).high <= allowed and response.interval(accept).high <= limit_s
     if missed:
         return Verdict.MISSED, max(missed, key=lambda rejection: rejection.needed / rejection.allowed)
     return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
@@ -144,7 +145,7 @@ class SimulationJudge:
 
     def _width(self, pool: Pool, objective: LatencyObjective) -> float:
         """Relative half-width of the quantile nearest to its limit."""
-        responses = {q: pool.response_quantile(q, self.confidence) for q in objective.limits}
+        responses = {q: pool.response_quantile(q).interval(self.confidence) for q in objective.limits}
         binding = max(responses, key=lambda q: responses[q].value / objective.limits[q])
         return responses[binding].relative_half_width
 

@@ -11,6 +11,7 @@ from capacity.performance import Interval, Kind, Performance
 from simulations.records import Floats
 from simulations.replication import Sample
 
+_START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for one with
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
 
 
@@ -23,6 +24,20 @@ def quantile_of(values: Floats, quantile: float) -> float:
     """Smallest value that a share `quantile` of the values does not exceed; an atom comes out exactly."""
     rank = max(math.ceil(quantile * len(values) - 1e-9), 1) - 1
     return float(np.partition(values, rank)[rank])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A statistic with its standard error and the degrees of freedom of that."""
+
+    value: float
+    standard_error: float
+    degrees: int
+
+    def interval(self, confidence: float) -> Interval:
+        """Student-t interval; a duration or a probability is never below 0."""
+        half_width = student_t(confidence, self.degrees) * self.standard_error
+        return Interval(value=self.value, low=max(0.0, self.value - half_width), high=self.value + half_width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +58,51 @@ class Pool:
 
     @property
     def settled(self) -> bool:
-        """Whether most replications found a level after their warm-up."""
-        return 2 * sum(sample.warm_up_found for sample in self.samples) > len(self.samples)
+        """Whether nothing is left of the start: the first half of each run against its second.
+
+        A one-sided t-test over replications of the difference of their means, in the spirit of
+        Schruben, Singh & Tierney (1983), Operations Research 31(6), for a start that is too calm.
+        """
+        rises_s = np.array([_rise_s(sample.response_s) for sample in self.samples])
+        error_s = float(rises_s.std(ddof=1)) / math.sqrt(len(rises_s))
+        return float(rises_s.mean()) <= student_t(1.0 - 2.0 * _START_LEVEL, len(rises_s) - 1) * error_s
 
     @property
     def batch_size_largest(self) -> int:
         """Largest batch of any replication."""
         return max(sample.batch_size_largest for sample in self.samples)
 
-    def response_quantile(self, quantile: float, confidence: float) -> Interval:
-        """Quantile of the pooled responses, its half-width by sectioning. [s]
+    def response_quantile(self, quantile: float) -> "Estimate":
+        """Quantile of the pooled responses. [s]"""
+        return self.estimate(lambda x: quantile_of(x, quantile), _responses)
+
+    def wait_quantile(self, quantile: float) -> "Estimate":
+        """Quantile of the pooled waits. [s]"""
+        return self.estimate(lambda x: quantile_of(x, quantile), _waits)
+
+    def exceedance(self, limit_s: float) -> "Estimate":
+        """Share of the responses above a limit."""
+        return self.estimate(lambda x: float(np.mean(x > limit_s)), _responses)
+
+    def estimate(
+        self, statistic: Callable[[Floats], float], values: Callable[[Sample], Floats]
+    ) -> "Estimate":
+        """Statistic of the pooled values, its standard error by sectioning.
 
         Source:
-            Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a (sectioning): the scatter of the
-            sections' quantiles is taken around the pooled one, not around their mean, which is biased.
+            Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a: the scatter of the sections'
+            quantiles is taken around the pooled one, not around their mean, which is biased.
         """
-        return self._sectioned(lambda x: quantile_of(x, quantile), _responses, confidence)
-
-    def wait_quantile(self, quantile: float, confidence: float) -> Interval:
-        """Quantile of the pooled waits, its half-width by sectioning. [s]"""
-        return self._sectioned(lambda x: quantile_of(x, quantile), _waits, confidence)
-
-    def exceedance(self, limit_s: float, confidence: float) -> Interval:
-        """Share of the responses above a limit."""
-        return self._sectioned(lambda x: float(np.mean(x > limit_s)), _responses, confidence)
-
-    def mean(self, values: Callable[[Sample], Floats], confidence: float) -> Interval:
-        """Mean over requests of what `values` takes from each sample."""
-        return self._sectioned(lambda x: float(x.mean()), values, confidence)
+        groups = [self.samples[first::SECTIONS] for first in range(min(SECTIONS, len(self.samples)))]
+        sections = [np.concatenate([values(sample) for sample in group]) for group in groups]
+        pooled = statistic(np.concatenate(sections))
+        squares = math.fsum((statistic(section) - pooled) ** 2 for section in sections)
+        degrees = len(sections) - 1
+        return Estimate(
+            value=pooled,
+            standard_error=math.sqrt(squares / degrees / len(sections)),
+            degrees=degrees,
+        )
 
     def performance(self, *, load: float, quantiles: Sequence[float], confidence: float) -> Performance:
         """All quantities of a steady state, with intervals for the quantiles."""
@@ -92,24 +124,15 @@ class Pool:
             wait_mean_s=float(waits_s.mean()),
             response_mean_s=float(self.responses_s.mean()),
             loss_probability=0.0,
-            wait_quantiles_s={q: self.wait_quantile(q, confidence) for q in quantiles},
-            response_quantiles_s={q: self.response_quantile(q, confidence) for q in quantiles},
+            wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
+            response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
         )
 
-    def _sectioned(
-        self,
-        statistic: Callable[[Floats], float],
-        values: Callable[[Sample], Floats],
-        confidence: float,
-    ) -> Interval:
-        """Statistic of the pooled values, with Student-t ends from its scatter over sections."""
-        groups = [self.samples[first::SECTIONS] for first in range(min(SECTIONS, len(self.samples)))]
-        sections = [np.concatenate([values(sample) for sample in group]) for group in groups]
-        pooled = statistic(np.concatenate(sections))
-        squares = math.fsum((statistic(section) - pooled) ** 2 for section in sections)
-        count = len(sections)
-        half_width = student_t(confidence, count - 1) * math.sqrt(squares / (count - 1) / count)
-        return Interval(value=pooled, low=max(0.0, pooled - half_width), high=pooled + half_width)
+
+def _rise_s(responses_s: Floats) -> float:
+    """Mean of the second half less that of the first."""
+    half = len(responses_s) // 2
+    return float(responses_s[half:].mean() - responses_s[:half].mean())
 
 
 def _responses(sample: Sample) -> Floats:

@@ -10,7 +10,6 @@ from simulations.arrivals import Seed, draw
 from simulations.cluster import run
 from simulations.records import Floats, Records
 from simulations.service import ServiceTimes
-from simulations.warm_up import mser5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,6 @@ class Sample:
         batches: batches that the counted requests make up, a batch cut in two counted in part.
         queue_length_mean, in_system_mean: averages over the window, from occupied time.
         batch_size_largest: of all batches of the run.
-        warm_up_found: whether MSER-5 found a level beginning in the first half.
     """
 
     wait_s: Floats = field(repr=False)
@@ -69,7 +67,6 @@ class Sample:
     queue_length_mean: float
     in_system_mean: float
     batch_size_largest: int
-    warm_up_found: bool
 
     def split(self, parts: int) -> list["Sample"]:
         """Consecutive parts of one path; averages over time stay those of the whole."""
@@ -98,8 +95,7 @@ def reduce(task: Task, records: Records) -> Sample:
     """Cut off the beginning and the end of a run, and reduce the rest."""
     end = len(records.arrived_s) - task.length.cool_down
     response_s = records.response_s + task.request_overhead_s
-    found = mser5(response_s[:end])
-    start = max(task.length.warm_up, min(found.requests, end // 2))
+    start = min(task.length.warm_up, end // 2)
     window = (float(records.arrived_s[start]), float(records.arrived_s[end - 1]))
     left_s = records.finished_s + task.request_overhead_s
     batch_start = records.oldest == np.arange(len(records.oldest))
@@ -114,7 +110,6 @@ def reduce(task: Task, records: Records) -> Sample:
         queue_length_mean=_occupied(records.arrived_s, records.started_s, window),
         in_system_mean=_occupied(records.arrived_s, left_s, window),
         batch_size_largest=int(records.batch_size.max()),
-        warm_up_found=found.is_level,
     )
 
 

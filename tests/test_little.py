@@ -171,7 +171,7 @@ def test_changing_the_unit_of_time_changes_no_verdict(
         throughput_rps=rate / k,
         response_quantiles_s={q: value * k for q, value in SEEN.items()},
     )
-    scale = k * users / rate
+    scale = k * (users / rate + think)  # R is a difference of these two
     assert others.required_response_mean_s == pytest.approx(
         k * seconds.required_response_mean_s, abs=1e-12 * scale
     )

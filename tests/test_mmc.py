@@ -206,8 +206,9 @@ def test_more_servers_are_faster_and_more_load_is_slower(
         queue(load * 0.99, 1.0, servers),
     )
     for other in (wider, lighter):
-        assert other.wait_probability < here.wait_probability
-        assert other.wait_mean_s < here.wait_mean_s
+        if here.wait_probability > 1e-300:  # below, both are 0
+            assert other.wait_probability < here.wait_probability
+            assert other.wait_mean_s < here.wait_mean_s
         assert other.wait_quantile_s(quantile) <= here.wait_quantile_s(quantile)
         longest = here.response_quantile_s(quantile) * (1.0 + CLAIM)
         assert other.response_quantile_s(quantile) <= longest

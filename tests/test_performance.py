@@ -66,7 +66,7 @@ def test_what_a_source_does_not_have_is_absent() -> None:
     for each in fields(performance):
         if each.name == "kind":
             continue
-        expected = {} if each.name.endswith("_quantiles_s") else None
+        expected: object = {} if each.name.endswith("_quantiles_s") else None
         assert getattr(performance, each.name) == expected, each.name
 
 
@@ -92,7 +92,7 @@ def test_answers_are_frozen_and_keyword_only() -> None:
     with pytest.raises(FrozenInstanceError):
         Interval.exact(1.0).value = 2.0  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Interval(1.0, 1.0, 1.0)  # type: ignore[misc, call-arg]
+        Interval(1.0, 1.0, 1.0)  # type: ignore[call-arg]
 
 
 def test_a_kind_reads_as_its_name() -> None:

