@@ -170,6 +170,14 @@ def test_the_stretched_tail_ends_at_the_stated_ratio() -> None:
     assert TAIL_MEAN_RATIO_MAX == 2.0
 
 
+def test_just_below_a_knot_no_quantile_exceeds_it() -> None:
+    """Here the plain formula gives one unit in the last place more than the knot."""
+    law = ServiceLaw(probabilities=(0.0, 0.2, 0.9, 1.0), durations_s=(0.00911, 0.00911, 0.1115, 0.2))
+    below = math.nextafter(0.9, 0.0)
+    assert 0.00911 + (0.1115 - 0.00911) * ((below - 0.2) / (0.9 - 0.2)) > 0.1115
+    assert law.quantile_s(below) <= law.quantile_s(0.9) == 0.1115
+
+
 def test_samples_are_steps() -> None:
     law = from_samples([5.0, 1.0, 2.0, 2.0])
     expected = {0.0: 1.0, 0.25: 1.0, 0.26: 2.0, 0.5: 2.0, 0.75: 2.0, 0.76: 5.0, 1.0: 5.0}
