@@ -59,8 +59,8 @@ def profile_caveats(
     if profile.instances_per_device > 1:
         yield Caveat(
             code=CaveatCode.DEVICE_SHARED,
-            message=f"{profile.instances_per_device} replicas share a device, and are taken not to slow "
-            "each other down beyond what the profile shows; measure it with all of them busy",
+            message=f"{profile.instances_per_device} replicas share a device, and are taken not to slow each "
+            "other down beyond what the profile shows; measure it with all of them busy",
         )
 
 

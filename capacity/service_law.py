@@ -18,6 +18,8 @@ from capacity.errors import InputError
 TAIL_MEAN_RATIO_MAX = 2.0
 # Two durations that differ by less than this share of the mean differ by rounding only.
 _ROUNDING = 1e-12
+# The steepest that a piece between two percentiles may become: nearly a jump at the upper one.
+_RISE_MIN = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +83,10 @@ def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw
 
     Above the last percentile p the ordinary rule draws a line whose mean excess is that of the
     exponential tail through the last two percentiles, Δ/ln((1-p')/(1-p)); with one percentile it
-    is flat. Below the first percentile the line is placed so that the mean is right. Where even
-    a flat body leaves the mean short, the tail is stretched, to `TAIL_MEAN_RATIO_MAX` at most.
+    is flat. Between percentiles the line is straight, and below the first it is placed so that the
+    mean is right. Where that would put the body below half of the first percentile, the pieces
+    between percentiles stay low and rise late, all by the same share of their length. Where even a
+    flat body leaves the mean short, the tail is stretched, to `TAIL_MEAN_RATIO_MAX` at most.
 
     Args:
         mean_s: mean duration. [s]
@@ -97,7 +101,9 @@ def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw
     _check_rising(knots)
     first_u, first_x = knots[0]
     tail_mean_s = knots[-1][1] + _tail_excess_s(knots)
-    body_mean_s = (mean_s - _middle_area(knots) - tail_mean_s * (1.0 - knots[-1][0])) / first_u
+    rise = _rise(mean_s, knots, tail_mean_s)
+    middle = _middle_area(knots, rise)
+    body_mean_s = (mean_s - middle - tail_mean_s * (1.0 - knots[-1][0])) / first_u
     tail_ratio = None
     if abs(body_mean_s - first_x) <= _ROUNDING * mean_s:
         body_mean_s = first_x
@@ -107,11 +113,11 @@ def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw
         tail_ratio = tail_mean_s / knots[-1][1]
     if body_mean_s <= 0.0:
         raise InputError(
-            f"mean {mean_s:g} s is too small for straight lines through {_shown(knots)}; "
-            "check the columns, add percentiles between these, or give raw samples"
+            f"mean {mean_s:g} s is too small for its percentiles {_shown(knots)}; "
+            "check the columns, or give raw samples"
         )
     end = (1.0, 2.0 * tail_mean_s - knots[-1][1])
-    pieces = [*_body(first_u, first_x, body_mean_s), *knots, end]
+    pieces = [*_body(first_u, first_x, body_mean_s), *_middle(knots, rise), end]
     return ServiceLaw(
         probabilities=tuple(u for u, _ in pieces),
         durations_s=tuple(x for _, x in pieces),
@@ -147,16 +153,38 @@ def _tail_excess_s(knots: list[tuple[float, float]]) -> float:
     return min(excess_s, (TAIL_MEAN_RATIO_MAX - 1.0) * x1)
 
 
-def _middle_area(knots: list[tuple[float, float]]) -> float:
+def _rise(mean_s: float, knots: list[tuple[float, float]], tail_mean_s: float) -> float:
+    """Share of each piece between percentiles over which it rises, 1 where straight lines do.
+
+    Less, so that the body's mean is half of the first percentile; never less than `_RISE_MIN`.
+    """
+    first_u, first_x = knots[0]
+    rest = mean_s - tail_mean_s * (1.0 - knots[-1][0]) - first_u * first_x / 2.0
+    flat = math.fsum((u1 - u0) * x0 for (u0, x0), (u1, _) in pairwise(knots))
+    straight = _middle_area(knots, 1.0)
+    if rest >= straight or straight == flat:
+        return 1.0
+    return max(_RISE_MIN, (rest - flat) / (straight - flat))
+
+
+def _middle_area(knots: list[tuple[float, float]], rise: float) -> float:
     """Contribution to the mean of what lies between the first and the last percentile."""
-    return math.fsum((u1 - u0) * (x0 + x1) / 2.0 for (u0, x0), (u1, x1) in pairwise(knots))
+    return math.fsum((u1 - u0) * (x0 + (x1 - x0) * rise / 2.0) for (u0, x0), (u1, x1) in pairwise(knots))
+
+
+def _middle(knots: list[tuple[float, float]], rise: float) -> list[tuple[float, float]]:
+    """The percentiles, with the knots between them at which the rise begins."""
+    if rise == 1.0:
+        return knots
+    bends = [(u1 - rise * (u1 - u0), x0) for (u0, x0), (u1, _) in pairwise(knots)]
+    return sorted([*knots, *bends])
 
 
 def _stretched_tail_s(mean_s: float, knots: list[tuple[float, float]]) -> float:
     """Tail mean that makes up the given mean when the body is as long as it can be."""
     first_u, first_x = knots[0]
     last_u, last_x = knots[-1]
-    tail_mean_s = (mean_s - first_u * first_x - _middle_area(knots)) / (1.0 - last_u)
+    tail_mean_s = (mean_s - first_u * first_x - _middle_area(knots, 1.0)) / (1.0 - last_u)
     ratio = tail_mean_s / last_x
     if ratio > TAIL_MEAN_RATIO_MAX:
         raise InputError(

@@ -79,7 +79,7 @@ def _split(text: str, name: str, mend: str) -> tuple[Decimal, str]:
         raise InputError(f"{name} {text!r} is not a number with a unit, such as {mend}") from None
     if not number.is_finite():
         raise InputError(f"{name} must be finite, got {text.strip()!r}")
-    return number, match[2]
+    return number, match[2].replace("μ", "µ")  # the Greek letter for the micro sign
 
 
 def _checked(value: Decimal, text: str, name: str) -> float:

@@ -86,6 +86,8 @@ CORNERS = [
     (1e6, 1.0, 1_001_000),
     (1e6, 1.0, 1_020_000),
     (1e5, 0.1, 1_020_000),  # 0.1 is not a tenth: the load is rounded
+    (369_999.63, 0.37, 1_000_000),  # and so would be the spare server, from a rounded load
+    (0.99999 * 0.7, 0.7, 1),
 ]
 
 
@@ -175,6 +177,15 @@ def test_tail_of_quantile_is_the_rest(utilization: float, servers: int, quantile
     else:
         assert model.wait_probability <= (1.0 - quantile) * (1.0 + CLAIM)
     assert max(wait, -math.log1p(-quantile)) <= response * (1.0 + CLAIM)
+
+
+@pytest.mark.parametrize("load", [1.9, 1.99, 1.999, 1.99999])
+@pytest.mark.parametrize("quantile", [0.001, 0.01, 0.1])
+def test_low_quantiles_under_heavy_load(load: float, quantile: float) -> None:
+    """There service alone moves a response by more than the quantile of service."""
+    model = queue(load, 1.0, 2)
+    tail = model.response_tail(model.response_quantile_s(quantile))
+    assert tail == pytest.approx(1.0 - quantile, rel=CLAIM)
 
 
 @laws
@@ -279,6 +290,13 @@ def test_fewest_servers_by_trying_all(load: float, quantile: float, extra: float
     limit = -math.log1p(-quantile) + extra + 1e-6
     fits = [model.response_quantile_s(quantile) <= limit for model in models]
     assert servers_for_response(load, 1.0, quantile, limit) == first(fits, start)
+
+
+@pytest.mark.parametrize("guess", [0.0, 50.0, 100.0, 104.0, 105.4, 107.0, 108.9, 111.0, 150.0, 1e4])
+def test_the_first_guess_does_not_matter(guess: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [servers_for_response(100.0, 1.0, 0.99, 4.7 + k / 10) for k in range(10)]
+    monkeypatch.setattr("capacity.queues.mmc.halfin_whitt", lambda *_: guess)
+    assert [servers_for_response(100.0, 1.0, 0.99, 4.7 + k / 10) for k in range(10)] == expected
 
 
 @pytest.mark.parametrize("load", [0.3, 7.0, 1000.0, 1e6])

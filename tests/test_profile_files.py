@@ -313,7 +313,7 @@ HEAD = "batch_size,mean_ms,p95_ms,p99_ms\n1,3,3.1,3.2\n"
         (HEAD + "2,4,5.2,5.1\n", "t.csv line 3: batch size 2: percentiles must not fall: P95 = 0.0052 s"),
         (HEAD + "2,9,5,6\n", "t.csv line 3: batch size 2: mean 0.009 s contradicts P95 = 0.005 s, P99"),
         (HEAD + "2,9,5,6\n", "would have to average 67.2 x P99, more than 2 x; measure again, or give raw"),
-        (HEAD + "2,.1,5,6\n", "t.csv line 3: batch size 2: mean 0.0001 s is too small for straight lines"),
+        (HEAD + "2,.1,5,6\n", "t.csv line 3: batch size 2: mean 0.0001 s is too small for its percentiles"),
         ("batch_size,mean_s\n1,3003\n", "t.csv line 2: batch size 1: 3003 s for one batch is outside"),
         ("batch_size,mean_s\n1,3003\n", "is the unit in the column name right (_s, _ms, _us)?"),
         ("batch_size,latency_ms\n1,3\n1,3e9\n", "t.csv line 3: batch size 1: 3e+06 s for one batch is"),

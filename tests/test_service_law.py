@@ -352,3 +352,13 @@ def test_draws_have_the_mean_of_the_law() -> None:
     drawn = [law.quantile_s(u) for u in uniform.tolist()]
     assert np.mean(drawn) == pytest.approx(law.mean_s, rel=1e-6)
     assert np.allclose(drawn, np.interp(uniform, law.probabilities, law.durations_s), rtol=1e-12, atol=0.0)
+
+
+def test_a_heavy_tail_keeps_its_percentiles_and_its_mean():
+    """P50 5 ms, P99 50 ms, mean 6 ms: straight lines would average 14 ms; the middle must rise late."""
+    law = from_summary(0.006, {0.5: 0.005, 0.99: 0.05})
+    assert law.mean_s == pytest.approx(0.006, rel=1e-12)
+    assert law.quantile_s(0.5) == 0.005
+    assert law.quantile_s(0.99) == 0.05
+    assert law.quantile_s(0.9) == 0.005  # still low: the rise begins at P91.5
+    assert law.durations_s[0] == pytest.approx(0.00125)  # half of the body's mean, which is half of P50

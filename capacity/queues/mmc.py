@@ -51,7 +51,6 @@ class MMc:
     servers: int
     offered_load: float = field(init=False, repr=False, compare=False)
     _spare: float = field(init=False, repr=False, compare=False)
-    _spare_but_one: float = field(init=False, repr=False, compare=False)
     _blocking: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +67,6 @@ class MMc:
         for name, value in (
             ("offered_load", load),
             ("_spare", spare),
-            ("_spare_but_one", float(self.servers - 1 - exact)),
             ("_blocking", blocking),
         ):
             object.__setattr__(self, name, value)
@@ -160,14 +158,8 @@ class MMc:
         """
         if before_zero(time_s):
             return 1.0
-        return math.exp(
-            _log_response_tail(
-                self.wait_probability,
-                self._spare,
-                self._spare_but_one,
-                self.service_rate_rps * time_s,
-            )
-        )
+        time = self.service_rate_rps * time_s
+        return math.exp(_log_response_tail(self.wait_probability, self._spare, time))
 
     def response_quantile_s(self, quantile: float) -> float:
         """Response time that a fraction `quantile` of requests stays within. [s]
@@ -200,7 +192,7 @@ class MMc:
         if waiting > 0.0:
             longest += max(0.0, (math.log(2.0 * waiting) - log_tail) / self._spare)
         services = first_true(
-            lambda x: _log_response_tail(waiting, self._spare, self._spare_but_one, x) <= log_tail,
+            lambda x: _log_response_tail(waiting, self._spare, x) <= log_tail,
             -log_tail,
             longest,
         )
@@ -292,7 +284,7 @@ def servers_for_response(
         )
 
     def roughly(waiting: float, spare: float) -> bool:
-        return _log_response_tail(waiting, spare, spare - 1.0, limit) <= log_tail
+        return _log_response_tail(waiting, spare, limit) <= log_tail
 
     def meets(queue: MMc) -> bool:
         return queue.response_quantile_s(quantile) <= limit_s
@@ -332,17 +324,16 @@ def _smallest(
     return high
 
 
-def _log_response_tail(waiting: float, spare: float, spare_but_one: float, time: float) -> float:
+def _log_response_tail(waiting: float, spare: float, time: float) -> float:
     """log P(T > t), time in mean services: P = e^-t + C t e^-min(1,s)t g(|s-1|t), s = c - a.
 
     The textbook divides by s - 1, which is 0/0 at s = 1 and garbage near it; g(y) = (1-e^-y)/y is
-    smooth there. s - 1 comes exactly rounded. The slower exponential is taken out of the logarithm,
-    so that nothing underflows.
+    smooth there. The slower exponential is taken out of the logarithm: nothing underflows.
     """
     if time == math.inf:
         return -math.inf
-    y = abs(spare_but_one) * time
+    y = abs(spare - 1.0) * time
     ramp = -math.expm1(-y) / y if y > 0.0 else 1.0
     return -min(1.0, spare) * time + math.log1p(
-        math.expm1(min(0.0, spare_but_one) * time) + waiting * time * ramp
+        math.expm1(min(0.0, spare - 1.0) * time) + waiting * time * ramp
     )
