@@ -84,7 +84,7 @@ def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterat
     if ratios:
         yield Caveat(
             code=CaveatCode.PROFILE_TAIL_STRETCHED,
-            message=f"batch sizes {_listed(list(ratios))} have a mean that leaves the batches beyond the last "
+            message=f"batch sizes {_listed(list(ratios))} have a mean that leaves batches beyond the last "
             f"percentile {max(ratios.values()):.2f} times that percentile on average; measure the tail",
         )
 

@@ -97,6 +97,8 @@ def _preference(search: Search, candidate: Candidate) -> tuple[float, int]:
 
 def _answer(search: Search, chosen: Candidate, judgement: Judgement) -> Recommendation:
     question = search.question
+    if chosen.plan.replicas > 1:
+        search.at(chosen.plan.replicas - 1)  # refused or unstable: shown beside the answer
     rate_max_rps = arrival_rate_max_rps(
         question.profile,
         question.workload,

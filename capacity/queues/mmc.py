@@ -54,7 +54,7 @@ class MMc:
     _blocking: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.servers, bool) or not isinstance(self.servers, int):
+        if not isinstance(self.servers, int):
             raise DomainError(f"servers must be an integer >= 1, got {self.servers!r}")
         require_servers(self.servers)
         require_stable(self.arrival_rate_rps, self.service_rate_rps, self.servers)

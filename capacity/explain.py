@@ -1,0 +1,110 @@
+"""Explain: a recommendation in sentences, each with its numbers."""
+
+from collections.abc import Iterator
+
+from capacity.judge import binding_quantile, pressure
+from capacity.performance import Interval
+from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Verdict
+from capacity.search import Question
+from capacity.units import format_duration, format_quantile, format_rate
+from capacity.workload import LatencyObjective
+
+
+def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
+    """What is recommended and how sure that is; why one replica fewer would not do; how far it reaches."""
+    if recommendation.plan is None or recommendation.performance is None:
+        yield from _explain_refusal(recommendation, question)
+        return
+    plan, performance = recommendation.plan, recommendation.performance
+    quantile = binding_quantile(recommendation.objective, performance)
+    yield (
+        f"{_fleet(plan)} keep {_promise(recommendation.objective)} at "
+        f"{format_rate(question.workload.arrival_rate_rps)}: {format_quantile(quantile)} is "
+        f"{format_interval(performance.response_quantiles_s[quantile])}."
+    )
+    yield _why_not_fewer(recommendation, plan)
+    if recommendation.arrival_rate_max_rps is not None:
+        yield f"The same plan is accepted up to {format_rate(recommendation.arrival_rate_max_rps)}."
+
+
+def format_interval(interval: Interval) -> str:
+    """A duration with the ends of its interval."""
+    if interval.low == interval.high:
+        return format_duration(interval.value)
+    low, high = format_duration(interval.low), format_duration(interval.high)
+    return f"{format_duration(interval.value)} ({low} to {high})"
+
+
+def format_refusal(candidate: Candidate) -> str:
+    """Why a candidate was refused, with numbers and units; empty where it was not."""
+    rejection = candidate.rejection
+    if rejection is None:
+        return ""
+    allowed, needed = rejection.allowed, rejection.needed
+    match rejection.limit:
+        case Limit.STABILITY:
+            return f"load {needed:.3f} is not below 1: the queue would grow for ever"
+        case Limit.SERVICE_FLOOR:
+            return (
+                f"no batch is served within {format_duration(allowed)} at {_quantile(rejection)}; "
+                f"the fastest takes {format_duration(needed)}"
+            )
+        case Limit.LATENCY:
+            least = "" if candidate.settled else "at least "
+            shown = f"{least}{format_duration(needed)}"
+            return f"{_quantile(rejection)} of {shown} is above {format_duration(allowed)}"
+        case Limit.PROFILE_RANGE:
+            return f"the profile was measured up to batch size {allowed:g} only"
+        case Limit.REPLICAS_MAX:
+            return f"stability takes at least {needed:g} replicas, and {allowed:g} are allowed"
+        case _:
+            return f"undecided after {allowed:g} simulated requests"
+
+
+def closest(candidates: list[Candidate], objective: LatencyObjective) -> Candidate:
+    """The candidate that comes nearest to the objective: simulated ones first, then the lowest refusal."""
+
+    def distance(candidate: Candidate) -> tuple[int, float]:
+        if candidate.performance is not None:
+            quantile = binding_quantile(objective, candidate.performance)
+            return 0, pressure(objective, candidate.performance, quantile)
+        assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
+        return 1, candidate.rejection.needed / candidate.rejection.allowed
+
+    return min(candidates, key=distance)
+
+
+def _explain_refusal(recommendation: Recommendation, question: Question) -> Iterator[str]:
+    objective = recommendation.objective
+    what = "is known to keep" if recommendation.verdict is Verdict.INCONCLUSIVE else "keeps"
+    nearest = closest(list(recommendation.considered), objective)
+    yield (
+        f"No plan within the limits {what} {_promise(objective)} at "
+        f"{format_rate(question.workload.arrival_rate_rps)}; closest is {_fleet(nearest.plan)}: "
+        f"{format_refusal(nearest)}."
+    )
+
+
+def _why_not_fewer(recommendation: Recommendation, plan: Plan) -> str:
+    fewer = [one for one in recommendation.considered if one.plan.replicas == plan.replicas - 1]
+    if not fewer:
+        return "One replica is the fewest there can be."
+    nearest = closest(fewer, recommendation.objective)
+    stable = "stable, but " if nearest.performance is not None else ""
+    load = f" (load {nearest.performance.load:.3f})" if nearest.performance is not None else ""
+    return f"One fewer would not do: {_fleet(nearest.plan)} are {stable}refused{load}: " + (
+        f"{format_refusal(nearest)}."
+    )
+
+
+def _fleet(plan: Plan) -> str:
+    count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
+    return f"{count} of {plan.profile} with batches up to {plan.batch_size_max}"
+
+
+def _promise(objective: LatencyObjective) -> str:
+    return ", ".join(f"{format_quantile(q)} <= {format_duration(x)}" for q, x in objective.limits.items())
+
+
+def _quantile(rejection: Rejection) -> str:
+    return "" if rejection.quantile is None else format_quantile(rejection.quantile)

@@ -1,0 +1,154 @@
+"""Report: answers as JSON documents; SI with the unit in the key, no NaN, same answer same bytes."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from capacity.caveats import Caveat
+from capacity.performance import Interval, Performance
+from capacity.plan import Candidate, Plan, Recommendation, Rejection
+from capacity.profile import ServiceProfile
+from capacity.search import Question
+from capacity.workload import (
+    DeterministicArrivals,
+    GammaArrivals,
+    LatencyObjective,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
+
+SCHEMA_VERSION = 1
+Document = dict[str, Any]
+
+
+def dumps(document: Mapping[str, Any]) -> str:
+    """JSON text of a document, led by its schema version; numbers in full precision."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False)
+
+
+def recommendation_document(
+    recommendation: Recommendation, question: Question, seed: int, confidence: float
+) -> Document:
+    """`capacity plan`."""
+    verdict = recommendation.verdict
+    return {
+        "verdict": verdict.value,
+        "exit_code": verdict.exit_code,
+        "recommendation": plan_document(recommendation.plan) if recommendation.plan else None,
+        "performance": _optional_performance(recommendation.performance),
+        "objective": objective_document(recommendation.objective),
+        "workload": workload_document(question.workload),
+        "headroom": _one_if_any("arrival_rate_max_rps", recommendation.arrival_rate_max_rps),
+        "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
+        "considered": [_candidate_document(candidate) for candidate in recommendation.considered],
+        "caveats": caveat_documents(recommendation.caveats),
+        "seed": seed,
+        "confidence": confidence,
+    }
+
+
+def plan_document(plan: Plan) -> Document:
+    """A plan, every field."""
+    return {
+        "profile": plan.profile,
+        "replicas": plan.replicas,
+        "batch_size_max": plan.batch_size_max,
+        "batch_wait_max_s": plan.batch_wait_max_s,
+        "routing": plan.routing.value,
+    }
+
+
+def performance_document(performance: Performance) -> Document:
+    """A performance; what it does not have is absent."""
+    document: Document = {}
+    for field in fields(performance):
+        value = getattr(performance, field.name)
+        if isinstance(value, Mapping):
+            if value:
+                document[field.name] = {repr(q): _interval_document(value[q]) for q in value}
+        elif value is not None:
+            document[field.name] = str(value) if field.name == "kind" else value
+    return document
+
+
+def objective_document(objective: LatencyObjective) -> Document:
+    """The limits by quantile."""
+    return {"response_quantiles_s": {repr(q): limit_s for q, limit_s in objective.limits.items()}}
+
+
+def workload_document(workload: Workload) -> Document:
+    """The arrival rate, and the process by name."""
+    return {"arrival_rate_rps": workload.arrival_rate_rps, "arrivals": arrivals_name(workload)}
+
+
+def arrivals_name(workload: Workload) -> str:
+    """The arrival process as it is typed."""
+    match workload.arrivals:
+        case PoissonArrivals():
+            return "poisson"
+        case DeterministicArrivals():
+            return "deterministic"
+        case GammaArrivals(cv=cv):
+            return f"gamma:cv={cv:g}"
+        case TraceArrivals(name=name):
+            return f"trace:{name}"
+
+
+def profile_document(profile: ServiceProfile) -> Document:
+    """A profile as a row of `capacity profiles`."""
+    return {
+        "name": profile.name,
+        "model": profile.model,
+        "device": profile.device,
+        "kind": profile.kind,
+        "precision": profile.precision,
+        "runtime": profile.runtime,
+        "batch_sizes": list(profile.batch_sizes),
+        "service_mean_s": [profile.service_mean_s(size) for size in profile.batch_sizes],
+        "throughput_rps": [profile.throughput_rps(size) for size in profile.batch_sizes],
+        "knee_batch_size": profile.knee_batch_size,
+        "request_overhead_s": profile.request_overhead_s,
+        "hourly_usd": profile.hourly_usd,
+        "source": dict(profile.source),
+    }
+
+
+def caveat_documents(caveats: Iterable[Caveat]) -> list[Document]:
+    """Code and message of each."""
+    return [{"code": caveat.code.value, "message": caveat.message} for caveat in caveats]
+
+
+def _candidate_document(candidate: Candidate) -> Document:
+    return {
+        "plan": plan_document(candidate.plan),
+        "accepted": candidate.accepted,
+        "verdict": candidate.verdict.value,
+        "settled": candidate.settled,
+        "performance": _optional_performance(candidate.performance),
+        "rejection": _rejection_document(candidate.rejection) if candidate.rejection else None,
+    }
+
+
+def _rejection_document(rejection: Rejection) -> Document:
+    document: Document = {
+        "limit": rejection.limit.value,
+        "allowed": rejection.allowed,
+        "needed": rejection.needed,
+    }
+    if rejection.quantile is not None:
+        document["quantile"] = rejection.quantile
+    return document
+
+
+def _interval_document(interval: Interval) -> Document:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def _optional_performance(performance: Performance | None) -> Document | None:
+    return None if performance is None else performance_document(performance)
+
+
+def _one_if_any(key: str, value: float | None) -> Document | None:
+    return None if value is None else {key: value}

@@ -1,0 +1,133 @@
+"""Tables: answers for people, by Rich; text from outside is shown as it is, never as markup."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from capacity.explain import format_interval, format_refusal
+from capacity.performance import Performance, Quantiles
+from capacity.plan import Candidate, Plan, Recommendation
+from capacity.profile import ServiceProfile
+from capacity.units import format_duration, format_quantile, format_rate
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """A plain table; a column whose name begins with `<` is left-aligned, others right."""
+    result = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for column in columns:
+        left = column.startswith("<")
+        result.add_column(Text(column.removeprefix("<")), justify="left" if left else "right")
+    for row in rows:
+        result.add_row(*(Text(cell) for cell in row))
+    return result
+
+
+def plan_table(recommendation: Recommendation) -> Table:
+    """The recommended plan with its performance and price."""
+    rows: list[tuple[str, str]] = []
+    if recommendation.plan is not None:
+        rows.extend(_plan_rows(recommendation.plan))
+    if recommendation.performance is not None:
+        rows.extend(performance_rows(recommendation.performance))
+    if recommendation.arrival_rate_max_rps is not None:
+        rows.append(("accepted up to", format_rate(recommendation.arrival_rate_max_rps)))
+    if recommendation.hourly_usd is not None:
+        rows.append(("cost", f"{recommendation.hourly_usd:.3f} USD/h"))
+    return table(("<", "<"), rows)
+
+
+def performance_table(plan: Plan | None, performance: Performance) -> Table:
+    """One plan's or queue's performance."""
+    rows = [] if plan is None else _plan_rows(plan)
+    return table(("<", "<"), [*rows, *performance_rows(performance)])
+
+
+def considered_table(candidates: Sequence[Candidate], quantile: float) -> Table:
+    """Every candidate with its interval, and what refused it."""
+    columns = ("replicas", "batch", "load", format_quantile(quantile), "<verdict", "<why")
+    return table(columns, (_candidate_row(one, quantile) for one in candidates), title="Considered")
+
+
+def profiles_table(profiles: Iterable[ServiceProfile]) -> Table:
+    """The profiles in a list."""
+    columns = ("<name", "<device", "batches", "rps at 1", "knee", "rps at knee", "USD/h")
+    rows = (
+        (
+            profile.name,
+            profile.device or "",
+            f"1-{profile.batch_size_max}",
+            f"{profile.throughput_rps(profile.batch_size_min):.4g}",
+            str(profile.knee_batch_size),
+            f"{profile.throughput_rps(profile.knee_batch_size):.4g}",
+            "" if profile.hourly_usd is None else f"{profile.hourly_usd:.3f}",
+        )
+        for profile in profiles
+    )
+    return table(columns, rows)
+
+
+def profile_table(profile: ServiceProfile) -> Table:
+    """One profile, batch size by batch size."""
+    columns = ("batch", "mean", "P50", "P99", "rps", "<")
+    rows = (
+        (
+            str(size),
+            format_duration(profile.service_mean_s(size)),
+            format_duration(profile.law(size).quantile_s(0.5)),
+            format_duration(profile.law(size).quantile_s(0.99)),
+            f"{profile.throughput_rps(size):.4g}",
+            "knee" if size == profile.knee_batch_size else "",
+        )
+        for size in profile.batch_sizes
+    )
+    return table(columns, rows)
+
+
+def performance_rows(performance: Performance) -> list[tuple[str, str]]:
+    """Names and values for people of what a performance has."""
+    numbers = {
+        "load": performance.load,
+        "utilization": performance.utilization,
+        "offered load [erlang]": performance.offered_load,
+        "mean batch size": performance.batch_size_mean,
+        "P(wait)": performance.wait_probability,
+        "waiting, mean": performance.queue_length_mean,
+        "in system, mean": performance.in_system_mean,
+    }
+    durations = {"wait, mean": performance.wait_mean_s, "response, mean": performance.response_mean_s}
+    rows = [(name, f"{value:.4g}") for name, value in numbers.items() if value is not None]
+    if performance.throughput_rps is not None:
+        rows.append(("throughput", format_rate(performance.throughput_rps)))
+    rows.extend((name, format_duration(x)) for name, x in durations.items() if x is not None)
+    rows.extend(_quantile_rows("wait", performance.wait_quantiles_s))
+    rows.extend(_quantile_rows("response", performance.response_quantiles_s))
+    return rows
+
+
+def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
+    return [(f"{name}, {format_quantile(q)}", format_interval(value)) for q, value in quantiles.items()]
+
+
+def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    return [
+        ("profile", plan.profile),
+        ("replicas", str(plan.replicas)),
+        ("largest batch", str(plan.batch_size_max)),
+        ("batch wait", format_duration(plan.batch_wait_max_s)),
+        ("routing", plan.routing.value),
+    ]
+
+
+def _candidate_row(candidate: Candidate, quantile: float) -> tuple[str, ...]:
+    performance = candidate.performance
+    load = None if performance is None else performance.load
+    return (
+        str(candidate.plan.replicas),
+        str(candidate.plan.batch_size_max),
+        "" if load is None else f"{load:.3f}",
+        "" if performance is None else format_interval(performance.response_quantiles_s[quantile]),
+        candidate.verdict.value,
+        format_refusal(candidate),
+    )

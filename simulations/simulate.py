@@ -1,0 +1,88 @@
+"""Simulate: the performance of one plan, to the asked precision; a `capacity` Model by simulation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from capacity.errors import InconclusiveError, UnstableError
+from capacity.performance import Performance
+from capacity.plan import Plan
+from capacity.profile import ServiceProfile
+from capacity.screen import require_batch_of_one
+from capacity.stability import replicas_stable_min, sustainable_rate_rps
+from capacity.units import format_rate
+from capacity.workload import Workload
+from simulations.arrivals import Seed, Stage
+from simulations.estimate import Case, Look, looks
+from simulations.parallel import Mapper
+from simulations.profile_error import profile_half_widths_s, widened
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """How one plan is simulated.
+
+    Attributes:
+        precision: relative half-width wanted of the highest quantile.
+        requests_max: budget of simulated requests.
+        mapper: how replications are spread over workers.
+    """
+
+    seed: int = 0
+    confidence: float = 0.95
+    precision: float = 0.02
+    requests_max: int = 6_000_000
+    quantiles: Sequence[float] = QUANTILES
+    mapper: Mapper = field(default=map, repr=False)
+
+    def __call__(self, profile: ServiceProfile, workload: Workload, plan: Plan) -> Performance:
+        """Performance of a plan.
+
+        Raises:
+            UnstableError: the plan cannot sustain the arrival rate.
+            DomainError: the profile does not cover the plan's batches.
+            InconclusiveError: the budget does not suffice for one run that settles.
+        """
+        case = Case(profile=profile, workload=workload, plan=plan, quantile_max=max(self.quantiles))
+        _require_answerable(case)
+        seed = Seed(value=self.seed, stage=Stage.CERTIFY)
+        look = self._look(case, seed)
+        performance = look.pool.performance(
+            load=case.load, quantiles=self.quantiles, confidence=self.confidence
+        )
+        extra_s = profile_half_widths_s(case, self.quantiles, self.confidence, seed, self.mapper)
+        responses = {q: widened(x, extra_s[q]) for q, x in performance.response_quantiles_s.items()}
+        return replace(performance, response_quantiles_s=responses)
+
+    def _look(self, case: Case, seed: Seed) -> Look:
+        """The first look that is precise enough, else the last that the budget allows."""
+        settled: Look | None = None
+        for look in looks(case, seed, self.requests_max, self.mapper):
+            if not look.settled:
+                continue
+            settled = look
+            width = look.pool.response_quantile(case.quantile_max).interval(self.confidence)
+            if width.relative_half_width <= self.precision:
+                break
+        if settled is None:
+            raise InconclusiveError(
+                f"{self.requests_max} requests do not suffice at load {case.load:.4f}: the queues take longer "
+                "to forget that they began empty; raise --requests-max, or lower the rate"
+            )
+        return settled
+
+
+def _require_answerable(case: Case) -> None:
+    """Refuse what has no steady state, or lies beyond the profile."""
+    require_batch_of_one(case.profile)
+    rate_rps, plan = case.workload.arrival_rate_rps, case.plan
+    if case.load < 1.0:
+        return
+    servers_min = replicas_stable_min(case.profile, rate_rps, plan.batch_size_max)
+    raise UnstableError(
+        f"unstable plan: load {case.load:.3f} >= 1 ({format_rate(rate_rps)} on "
+        f"{format_rate(sustainable_rate_rps(case.profile, plan))} of {plan.replicas} full batches of "
+        f"{plan.batch_size_max}); use at least {servers_min} replicas",
+        servers_min=servers_min,
+    )
