@@ -1,0 +1,452 @@
+"""The `capacity` command: read, call, print. No arithmetic.
+
+Everything heavy is imported inside the command that needs it, so that help and `queue` start at once.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capacity import __version__
+from capacity.command_line import (
+    ArrivalRateOption,
+    ArrivalsOption,
+    BudgetOption,
+    ConfidenceOption,
+    Format,
+    FormatOption,
+    Guarded,
+    JsonOption,
+    OverheadOption,
+    P50Option,
+    P90Option,
+    P95Option,
+    P99Option,
+    P999Option,
+    PrecisionOption,
+    ProfileOption,
+    QuantileOption,
+    RateOption,
+    RoutingOption,
+    SeedOption,
+    ServiceRateOption,
+    ServiceTimeOption,
+    WaitOption,
+    WorkersOption,
+    check_effort,
+    emit,
+    option,
+    progress,
+    read_choice,
+    read_objective,
+    read_profile,
+    read_quantiles,
+    read_routing,
+    read_service_rate_rps,
+    read_workload,
+    width,
+    worker_count,
+)
+from capacity.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from capacity.performance import Performance
+    from capacity.report import Document
+
+app = typer.Typer(
+    cls=Guarded,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="How many replicas and what batch keep the P99 promise, and how sure that is.",
+)
+queue_app = typer.Typer(no_args_is_help=True, help="Exact queueing laws, at once.")
+profiles_app = typer.Typer(invoke_without_command=True, help="Measured profiles that come along.")
+app.add_typer(queue_app, name="queue")
+app.add_typer(profiles_app, name="profiles")
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  (Typer calls it with the flag)
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Capacity planning for inference serving."""
+
+
+@app.command()
+def plan(
+    profile: ProfileOption,
+    rate: RateOption = None,
+    slo_p50: P50Option = None,
+    slo_p90: P90Option = None,
+    slo_p95: P95Option = None,
+    slo_p99: P99Option = None,
+    slo_p999: P999Option = None,
+    tier: Annotated[
+        str | None, option("--tier", help="Ready-made limits: interactive, batch or background.")
+    ] = None,
+    batch_size_max: Annotated[
+        int | None, option("--batch-size-max", help="Largest batch to consider; the profile's by default.")
+    ] = None,
+    batch_wait: WaitOption = "0ms",
+    routing: RoutingOption = "round-robin",
+    replicas_max: Annotated[int, option("--replicas-max", help="Most replicas to consider.")] = 1024,
+    arrivals: ArrivalsOption = "poisson",
+    request_overhead: OverheadOption = None,
+    seed: SeedOption = 0,
+    confidence: ConfidenceOption = 0.95,
+    precision: PrecisionOption = 0.02,
+    requests_max: BudgetOption = 6_000_000,
+    workers: WorkersOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
+    from capacity.planner import recommend
+    from capacity.report import recommendation_document
+    from capacity.search import Question
+    from capacity.units import parse_duration_s
+    from simulations.judge import SimulationJudge
+    from simulations.parallel import workers as worker_pool
+
+    slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
+    question = Question(
+        profile=read_profile(profile, request_overhead),
+        workload=read_workload(arrivals, rate),
+        objective=read_objective(slos, tier),
+        batch_size_limit=batch_size_max,
+        batch_wait_max_s=parse_duration_s(batch_wait, "--batch-wait"),
+        routing=read_routing(routing),
+        replicas_max=replicas_max,
+    )
+    check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
+    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+        judge = SimulationJudge(
+            profile=question.profile,
+            seed=seed,
+            confidence=confidence,
+            precision=precision,
+            requests_max=requests_max,
+            mapper=mapper,
+        )
+        recommendation = recommend(question, judge, report)
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.tables import recommendation_tables
+
+        yield from recommendation_tables(recommendation, question, confidence)
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: recommendation_document(recommendation, question, seed=seed, confidence=confidence),
+        tables=tables,
+    )
+    raise typer.Exit(recommendation.verdict.exit_code)
+
+
+@app.command()
+def simulate(
+    profile: ProfileOption,
+    replicas: Annotated[int, option("--replicas", help="How many replicas.")],
+    rate: RateOption = None,
+    batch_size_max: Annotated[
+        int | None, option("--batch-size-max", help="Largest batch; the profile's largest by default.")
+    ] = None,
+    batch_wait: WaitOption = "0ms",
+    routing: RoutingOption = "round-robin",
+    arrivals: ArrivalsOption = "poisson",
+    request_overhead: OverheadOption = None,
+    quantile: QuantileOption = None,
+    seed: SeedOption = 0,
+    confidence: ConfidenceOption = 0.95,
+    precision: PrecisionOption = 0.02,
+    requests_max: BudgetOption = 6_000_000,
+    workers: WorkersOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """The performance of one plan, with intervals."""
+    from capacity.caveats import profile_caveats
+    from capacity.plan import Plan
+    from capacity.report import simulation_document
+    from capacity.units import parse_duration_s
+    from simulations.parallel import workers as worker_pool
+    from simulations.simulate import QUANTILES, Simulation
+
+    measured = read_profile(profile, request_overhead)
+    workload = read_workload(arrivals, rate)
+    candidate = Plan(
+        profile=measured.name,
+        replicas=replicas,
+        batch_size_max=measured.batch_size_max if batch_size_max is None else batch_size_max,
+        batch_wait_max_s=parse_duration_s(batch_wait, "--batch-wait"),
+        routing=read_routing(routing),
+    )
+    check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
+    quantiles = read_quantiles(quantile, QUANTILES)
+    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+        report(f"simulating {candidate.replicas} replicas, batch {candidate.batch_size_max}")
+        simulation = Simulation(
+            seed=seed,
+            confidence=confidence,
+            precision=precision,
+            requests_max=requests_max,
+            quantiles=quantiles,
+            mapper=mapper,
+        )
+        performance = simulation(measured, workload, candidate)
+    caveats = list(profile_caveats(measured, candidate.batch_size_max, quantiles))
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.tables import caveat_lines, performance_table
+
+        yield performance_table(candidate, performance)
+        yield from caveat_lines(caveats)
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: simulation_document(
+            candidate, workload, performance, caveats, seed=seed, confidence=confidence
+        ),
+        tables=tables,
+    )
+
+
+@queue_app.command()
+def mm1(
+    arrival_rate: ArrivalRateOption,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/M/1: Poisson arrivals, exponential service, one server."""
+    from capacity.queues.mm1 import MM1, QUANTILES
+    from capacity.units import parse_rate_rps
+
+    law = MM1(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+    )
+    _emit_law("M/M/1", law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
+
+
+@queue_app.command()
+def mmc(
+    arrival_rate: ArrivalRateOption,
+    servers: Annotated[int, option("--servers", help="How many servers share the queue.")],
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/M/c: Poisson arrivals, exponential service, c servers at one queue."""
+    from capacity.queues.mm1 import QUANTILES
+    from capacity.queues.mmc import MMc
+    from capacity.units import parse_rate_rps
+
+    law = MMc(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+        servers=servers,
+    )
+    _emit_law("M/M/c", law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
+
+
+def _emit_law(model: str, performance: "Performance", output: Format, *, as_json: bool) -> None:
+    from capacity.report import queue_document
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.tables import performance_table
+
+        yield performance_table(None, performance)
+
+    emit(output, as_json=as_json, document=lambda: queue_document(model, performance), tables=tables)
+
+
+@app.command("littles-law")
+def littles_law(
+    rate: Annotated[str | None, option("--rate", help="Throughput: 100rps.")] = None,
+    latency_mean: Annotated[str | None, option("--latency-mean", help="Mean response time: 45ms.")] = None,
+    concurrency: Annotated[
+        float | None, option("--concurrency", help="Mean number of requests in the system.")
+    ] = None,
+    users: Annotated[int | None, option("--users", help="Users of a closed load test.")] = None,
+    think_time: Annotated[str, option("--think-time", help="Mean think time of a user: 300ms.")] = "0s",
+    latency_p50: Annotated[str | None, option("--latency-p50", help="Reported median: 45ms.")] = None,
+    latency_p90: Annotated[str | None, option("--latency-p90", help="Reported P90.")] = None,
+    latency_p95: Annotated[str | None, option("--latency-p95", help="Reported P95.")] = None,
+    latency_p99: Annotated[str | None, option("--latency-p99", help="Reported P99: 340ms.")] = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """L = λW: any two give the third; with --users, whether a load test's report can be true."""
+    from capacity.queues.little import LittlesLaw, LoadTestReport
+    from capacity.report import little_document, load_test_document
+    from capacity.units import parse_duration_s, parse_rate_rps
+
+    rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
+    mean_s = None if latency_mean is None else parse_duration_s(latency_mean, "--latency-mean")
+    reported = {0.5: latency_p50, 0.9: latency_p90, 0.95: latency_p95, 0.99: latency_p99}
+    if users is None:
+        if any(text is not None for text in reported.values()) or think_time != "0s":
+            raise InputError("percentiles and think time belong to a load test; give --users too")
+        law = LittlesLaw.solve(arrival_rate_rps=rate_rps, response_mean_s=mean_s, in_system_mean=concurrency)
+        document = little_document(law)
+        emit(output, as_json=as_json, document=lambda: document, tables=lambda: _document_table(document))
+        return
+    if rate_rps is None or concurrency is not None:
+        raise InputError("a load test is checked by --users and --rate, without --concurrency")
+    report = LoadTestReport(
+        users=users,
+        think_time_s=parse_duration_s(think_time, "--think-time"),
+        throughput_rps=rate_rps,
+        response_mean_s=mean_s,
+        response_quantiles_s={
+            q: parse_duration_s(text, "latency") for q, text in reported.items() if text is not None
+        },
+    )
+    document = load_test_document(report)
+    emit(output, as_json=as_json, document=lambda: document, tables=lambda: _document_table(document))
+    raise typer.Exit(0 if report.credible else 4)
+
+
+def _document_table(document: "Document") -> Iterator["RenderableType"]:
+    from capacity.tables import document_table
+
+    yield document_table(document)
+
+
+@profiles_app.callback()
+def profiles(
+    context: typer.Context,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """List the measured profiles that come along, with throughput and knee."""
+    if context.invoked_subcommand is not None:
+        return
+    from capacity.profile_files import bundled_names, load_profile
+    from capacity.report import profile_document
+
+    bundled = [load_profile(name) for name in bundled_names()]
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.tables import profiles_table
+
+        yield profiles_table(bundled)
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: {"profiles": [profile_document(profile) for profile in bundled]},
+        tables=tables,
+    )
+
+
+@profiles_app.command("show")
+def show_profile(
+    name: Annotated[str, typer.Argument(help="A bundled profile's name, or a .json or .csv file.")],
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """One profile, batch size by batch size, with a chart."""
+    from capacity.profile_files import load_profile
+    from capacity.report import profile_document
+
+    profile = load_profile(name)
+
+    def tables() -> Iterator["RenderableType"]:
+        from rich.text import Text
+
+        from capacity.charts import profile_chart
+        from capacity.tables import profile_tables
+
+        yield from profile_tables(profile)
+        yield Text(profile_chart(profile, width=width()))
+
+    emit(output, as_json=as_json, document=lambda: profile_document(profile), tables=tables)
+
+
+@app.command()
+def curve(
+    y: Annotated[str, option("--y", help="queue-length, wait, response or p99.")] = "queue-length",
+    x: Annotated[str, option("--x", help="utilization or arrival-rate.")] = "utilization",
+    service_rate: Annotated[
+        list[str] | None, option("--service-rate", help="Service rate of a server: 10rps; may be repeated.")
+    ] = None,
+    servers: Annotated[
+        list[int] | None, option("--servers", help="Number of servers; may be repeated.")
+    ] = None,
+    file: Annotated[str | None, option("-o", "--output", help="Draw into this .png or .svg file.")] = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Queue length, wait or P99 of M/M/c against utilization or arrival rate, drawn here or in a file."""
+    from capacity.curves import Axis, Quantity, curves
+    from capacity.report import curves_document
+    from capacity.units import parse_rate_rps
+
+    rates_rps = [parse_rate_rps(text, "--service-rate") for text in service_rate or ("10rps", "5rps", "2rps")]
+    quantity, axis = read_choice(Quantity, y, "--y"), read_choice(Axis, x, "--x")
+    drawn = curves(quantity, axis, rates_rps, servers or [1])
+    if file is not None:
+        from pathlib import Path
+
+        from capacity.figures import draw_curves, save
+
+        save(draw_curves(drawn), Path(file))
+
+    def tables() -> Iterator["RenderableType"]:
+        from rich.text import Text
+
+        from capacity.charts import line_chart
+
+        yield Text(line_chart(drawn, width=width()))
+
+    emit(output, as_json=as_json, document=lambda: curves_document(quantity, axis, drawn), tables=tables)
+
+
+@app.command()
+def agreement(
+    seed: SeedOption = 0,
+    requests_max: Annotated[
+        int, option("--requests-max", help="Requests to simulate for one queue at most.")
+    ] = 40_000_000,
+    workers: WorkersOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the simulator against theory; exit 4 where they disagree or a row proves nothing."""
+    from simulations.agreement import compare, rows_document, rows_table, systems, verdict_exit_code
+    from simulations.parallel import workers as worker_pool
+
+    check_effort(confidence=0.95, precision=0.02, requests_max=requests_max, seed=seed)
+    rows = []
+    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+        for system in systems():
+            report(f"simulating {system.name}")
+            rows.extend(compare(system, seed, requests_max, mapper))
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: rows_document(rows, seed),
+        tables=lambda: iter([rows_table(rows)]),
+    )
+    raise typer.Exit(verdict_exit_code(rows))

@@ -18,7 +18,7 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
     plan, performance = recommendation.plan, recommendation.performance
     quantile = binding_quantile(recommendation.objective, performance)
     yield (
-        f"{_fleet(plan)} keep {_promise(recommendation.objective)} at "
+        f"{_fleet(plan)} {_verb(plan, 'keep')} {_promise(recommendation.objective)} at "
         f"{format_rate(question.workload.arrival_rate_rps)}: {format_quantile(quantile)} is "
         f"{format_interval(performance.response_quantiles_s[quantile])}."
     )
@@ -43,7 +43,7 @@ def format_refusal(candidate: Candidate) -> str:
     allowed, needed = rejection.allowed, rejection.needed
     match rejection.limit:
         case Limit.STABILITY:
-            return f"load {needed:.3f} is not below 1: the queue would grow for ever"
+            return f"unstable: load {needed:.3f} >= {allowed:g}"
         case Limit.SERVICE_FLOOR:
             return (
                 f"no batch is served within {format_duration(allowed)} at {_quantile(rejection)}; "
@@ -90,16 +90,21 @@ def _why_not_fewer(recommendation: Recommendation, plan: Plan) -> str:
     if not fewer:
         return "One replica is the fewest there can be."
     nearest = closest(fewer, recommendation.objective)
-    stable = "stable, but " if nearest.performance is not None else ""
-    load = f" (load {nearest.performance.load:.3f})" if nearest.performance is not None else ""
-    return f"One fewer would not do: {_fleet(nearest.plan)} are {stable}refused{load}: " + (
-        f"{format_refusal(nearest)}."
+    if nearest.performance is None:
+        return f"One fewer would not do: {_fleet(nearest.plan)}: {format_refusal(nearest)}."
+    return (
+        f"One fewer would not do: {_fleet(nearest.plan)} {_verb(nearest.plan, 'would be')} stable at load "
+        f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
     )
 
 
 def _fleet(plan: Plan) -> str:
     count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
     return f"{count} of {plan.profile} with batches up to {plan.batch_size_max}"
+
+
+def _verb(plan: Plan, verb: str) -> str:
+    return verb if plan.replicas > 1 or " " in verb else f"{verb}s"
 
 
 def _promise(objective: LatencyObjective) -> str:

@@ -6,9 +6,11 @@ from dataclasses import fields
 from typing import Any
 
 from capacity.caveats import Caveat
+from capacity.curves import Axis, Curve, Quantity
 from capacity.performance import Interval, Performance
 from capacity.plan import Candidate, Plan, Recommendation, Rejection
 from capacity.profile import ServiceProfile
+from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.search import Question
 from capacity.workload import (
     DeterministicArrivals,
@@ -29,7 +31,7 @@ def dumps(document: Mapping[str, Any]) -> str:
 
 
 def recommendation_document(
-    recommendation: Recommendation, question: Question, seed: int, confidence: float
+    recommendation: Recommendation, question: Question, *, seed: int, confidence: float
 ) -> Document:
     """`capacity plan`."""
     verdict = recommendation.verdict
@@ -46,6 +48,77 @@ def recommendation_document(
         "caveats": caveat_documents(recommendation.caveats),
         "seed": seed,
         "confidence": confidence,
+    }
+
+
+def simulation_document(
+    plan: Plan,
+    workload: Workload,
+    performance: Performance,
+    caveats: Iterable[Caveat],
+    *,
+    seed: int,
+    confidence: float,
+) -> Document:
+    """`capacity simulate`."""
+    return {
+        "plan": plan_document(plan),
+        "workload": workload_document(workload),
+        "performance": performance_document(performance),
+        "caveats": caveat_documents(caveats),
+        "seed": seed,
+        "confidence": confidence,
+    }
+
+
+def queue_document(model: str, performance: Performance) -> Document:
+    """`capacity queue`, by Kendall's name."""
+    return {"model": model, **performance_document(performance)}
+
+
+def little_document(law: LittlesLaw) -> Document:
+    """`capacity littles-law` of any two."""
+    return {
+        "arrival_rate_rps": law.arrival_rate_rps,
+        "response_mean_s": law.response_mean_s,
+        "in_system_mean": law.in_system_mean,
+    }
+
+
+def load_test_document(report: LoadTestReport) -> Document:
+    """`capacity littles-law --users`."""
+    document: Document = {
+        "users": report.users,
+        "think_time_s": report.think_time_s,
+        "throughput_rps": report.throughput_rps,
+        "response_mean_required_s": report.required_response_mean_s,
+        "in_system_mean_required": report.throughput_rps * report.required_response_mean_s,
+    }
+    if report.response_mean_s is not None:
+        document["response_mean_s"] = report.response_mean_s
+    if report.response_quantiles_s:
+        document["response_quantiles_s"] = {repr(q): x for q, x in report.response_quantiles_s.items()}
+        document["response_mean_min_s"] = report.response_mean_min_s
+        document["tail_mean_required_s"] = report.tail_mean_needed_s
+        document["tail_share"] = 1.0 - max(report.response_quantiles_s)
+    return {**document, "credible": report.credible, "reason": report.reason}
+
+
+def curves_document(quantity: Quantity, axis: Axis, curves: Iterable[Curve]) -> Document:
+    """`capacity curve`."""
+    return {
+        "x": axis.value,
+        "y": quantity.value,
+        "curves": [
+            {
+                "label": curve.label,
+                "service_rates_rps": list(curve.service_rates_rps),
+                "servers": curve.servers,
+                "x": list(curve.x),
+                "y": list(curve.y),
+            }
+            for curve in curves
+        ],
     }
 
 

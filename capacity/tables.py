@@ -1,27 +1,77 @@
 """Tables: answers for people, by Rich; text from outside is shown as it is, never as markup."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.explain import format_interval, format_refusal
+from capacity.caveats import Caveat
+from capacity.explain import explain, format_interval, format_refusal
 from capacity.performance import Performance, Quantiles
 from capacity.plan import Candidate, Plan, Recommendation
 from capacity.profile import ServiceProfile
+from capacity.search import Question
 from capacity.units import format_duration, format_quantile, format_rate
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
     """A plain table; a column whose name begins with `<` is left-aligned, others right."""
-    result = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    headed = any(column.strip("<") for column in columns)
+    result = Table(
+        title=title,
+        box=SIMPLE_HEAD if headed else None,
+        show_header=headed,
+        title_justify="left",
+        title_style="bold",
+    )
     for column in columns:
         left = column.startswith("<")
         result.add_column(Text(column.removeprefix("<")), justify="left" if left else "right")
     for row in rows:
         result.add_row(*(Text(cell) for cell in row))
     return result
+
+
+def recommendation_tables(
+    recommendation: Recommendation, question: Question, confidence: float
+) -> Iterator[RenderableType]:
+    """All that `capacity plan` shows."""
+    quantile = max(question.objective.limits)
+    yield from (Text(sentence) for sentence in explain(recommendation, question))
+    if recommendation.plan is not None:
+        yield plan_table(recommendation)
+    yield considered_table(recommendation.considered, quantile)
+    if recommendation.performance is not None:
+        yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+    yield from caveat_lines(recommendation.caveats)
+
+
+def caveat_lines(caveats: Iterable[Caveat]) -> Iterator[Text]:
+    """One line each."""
+    return (Text(f"Note: {caveat.message}.") for caveat in caveats)
+
+
+def document_table(document: Mapping[str, Any]) -> Table:
+    """A small document as it would be in JSON, for people; what only says yes or no is left to words."""
+    return table(("<", "<"), ((name, _shown(name, value)) for name, value in document.items()))
+
+
+def profile_tables(profile: ServiceProfile) -> Iterator[Table]:
+    """What is known of one profile, and where from."""
+    facts = {
+        "model": profile.model,
+        "device": profile.device,
+        "precision": profile.precision,
+        "runtime": profile.runtime,
+        "price": None if profile.hourly_usd is None else f"{profile.hourly_usd:.4f} USD/h",
+        **{f"source: {key}": value for key, value in profile.source.items()},
+    }
+    known = ((name, value) for name, value in facts.items() if value is not None)
+    yield table(("<", "<"), known, title=profile.name)
+    yield profile_table(profile)
 
 
 def plan_table(recommendation: Recommendation) -> Table:
@@ -131,3 +181,14 @@ def _candidate_row(candidate: Candidate, quantile: float) -> tuple[str, ...]:
         candidate.verdict.value,
         format_refusal(candidate),
     )
+
+
+def _shown(name: str, value: Any) -> str:
+    """A value in the unit that its name ends in."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{format_quantile(float(q))} {format_duration(x)}" for q, x in value.items())
+    if name.endswith("_s"):
+        return format_duration(value)
+    if name.endswith("_rps"):
+        return format_rate(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

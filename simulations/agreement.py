@@ -1,9 +1,10 @@
 """Agreement: theory beside simulation, quantity by quantity, on the product's own simulator."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from simulations.pool import Estimate, Pool
 from simulations.records import Floats
 from simulations.replication import Length, Sample, Task, replicate
 from simulations.service import ExponentialTimes, ServiceTimes
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 REPLICATIONS = 20
 DEVIATION_MAX_SE = 4.0  # standard errors; wrong alarms about 8e-4 a row at 20 replications
@@ -51,6 +55,16 @@ class Row:
         return self.simulation.standard_error / self.theory
 
     @property
+    def half_width(self) -> float:
+        """Half-width of the simulation's 95 % interval."""
+        return self.simulation.interval(0.95).half_width
+
+    @property
+    def deviation_se(self) -> float:
+        """Simulation less theory, in standard errors."""
+        return (self.simulation.value - self.theory) / self.simulation.standard_error
+
+    @property
     def power(self) -> float:
         """Probability that a model wrong by 5 % in this quantity would be found out."""
         distance = (_DEFECT / self.relative_error - DEVIATION_MAX_SE) if self.relative_error else math.inf
@@ -61,8 +75,7 @@ class Row:
         """Inconclusive where the simulation is too uncertain to say."""
         if self.relative_error > RELATIVE_ERROR_MAX:
             return Agreement.INCONCLUSIVE
-        deviation = abs(self.simulation.value - self.theory)
-        agrees = deviation <= DEVIATION_MAX_SE * self.simulation.standard_error
+        agrees = abs(self.deviation_se) <= DEVIATION_MAX_SE
         return Agreement.AGREES if agrees else Agreement.DISAGREES
 
 
@@ -190,3 +203,53 @@ def _waits(sample: Sample) -> Floats:
 
 def _responses(sample: Sample) -> Floats:
     return sample.response_s
+
+
+def rows_document(rows: Sequence[Row], seed: int) -> dict[str, Any]:
+    """`capacity agreement` as JSON."""
+    return {
+        "agrees": all(row.verdict is Agreement.AGREES for row in rows),
+        "rows": [
+            {
+                "system": row.system,
+                "quantity": row.quantity,
+                "theory": row.theory,
+                "simulation": row.simulation.value,
+                "half_width": row.half_width,
+                "standard_error": row.simulation.standard_error,
+                "power": row.power,
+                "verdict": row.verdict.value,
+            }
+            for row in rows
+        ],
+        "seed": seed,
+    }
+
+
+def rows_table(rows: Sequence[Row]) -> "Table":
+    """`capacity agreement` for people."""
+    from capacity.tables import table
+
+    columns = ("<system", "<quantity", "theory", "simulation", "± 95 %", "deviation", "power", "<verdict")
+    return table(
+        columns,
+        (
+            (
+                row.system,
+                row.quantity,
+                f"{row.theory:.6g}",
+                f"{row.simulation.value:.6g}",
+                f"{row.half_width:.2g}",
+                f"{row.deviation_se:+.1f} SE",
+                f"{row.power:.3f}",
+                row.verdict.value,
+            )
+            for row in rows
+        ),
+        title=f"Agreement: at most {DEVIATION_MAX_SE:g} SE apart; power to find an error of 5 %",
+    )
+
+
+def verdict_exit_code(rows: Sequence[Row]) -> int:
+    """4 where a row disagrees or proves nothing."""
+    return 0 if all(row.verdict is Agreement.AGREES for row in rows) else 4

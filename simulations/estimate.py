@@ -1,12 +1,14 @@
 """Estimate: looks at ever more replications of one case, until the caller knows enough or the budget ends."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from capacity.errors import InconclusiveError
+from capacity.performance import Performance
 from capacity.plan import Plan, Routing
 from capacity.profile import ServiceProfile
 from capacity.stability import load, relaxation_requests
@@ -15,6 +17,7 @@ from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArriv
 from simulations.arrivals import Seed
 from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
+from simulations.reduction import one_for_all, times
 from simulations.replication import Length, Sample, Task, replicate
 from simulations.service import ProfileTimes
 
@@ -24,6 +27,8 @@ RELAXATIONS = 10
 EXCEEDANCES_PER_SECTION = 30
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
 _MEASURED_PER_WARM_UP = 4
+# Routing that sends work to whoever is free, so that the replicas fill and empty as one.
+_POOLING = (Routing.SHARED_QUEUE, Routing.LEAST_OUTSTANDING)
 # A case that takes longer runs than this to settle is first looked at with short ones.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
 # Replications, and so sections, of a first look.
@@ -47,6 +52,17 @@ class Case:
     def load(self) -> float:
         """Arrival rate over the sustainable rate."""
         return load(self.profile, self.workload.arrival_rate_rps, self.plan)
+
+    @property
+    def simulated(self) -> Self:
+        """What is run in its stead: one replica where it stands for all."""
+        workload, plan = one_for_all(self.workload, self.plan)
+        return replace(self, workload=workload, plan=plan)
+
+    def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
+        """Performance of the whole fleet."""
+        seen = pool.performance(load=self.load, quantiles=quantiles, confidence=confidence)
+        return times(seen, self.plan.replicas // self.simulated.plan.replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +114,13 @@ def looks(
 
 def run_length(case: Case) -> Length:
     """A replication that forgets its start, counts four times as long, and enough for the quantile."""
-    plan, profile = case.plan, case.profile
+    workload, plan = case.simulated.workload, case.simulated.plan
+    service_s = case.profile.service_mean_s(plan.batch_size_max)
     relaxation = relaxation_requests(
         case.load,
-        queues=1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas,
-        requests_in_service=case.workload.arrival_rate_rps * profile.service_mean_s(plan.batch_size_max),
-        arrivals_scv=arrivals_scv(case.workload),
+        queues=1 if plan.routing in _POOLING else plan.replicas,
+        requests_in_service=workload.arrival_rate_rps * service_s,
+        arrivals_scv=arrivals_scv(workload),
     )
     warm_up = math.ceil(RELAXATIONS * relaxation)
     measured = max(
@@ -130,10 +147,11 @@ def arrivals_scv(workload: Workload) -> float:
 def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[Task]:
     """The replications of a case; the same numbers are the same users for every case."""
     service_times = ProfileTimes(case.profile)
+    simulated = case.simulated
     return [
         Task(
-            plan=case.plan,
-            workload=case.workload,
+            plan=simulated.plan,
+            workload=simulated.workload,
             service_times=service_times,
             request_overhead_s=case.profile.request_overhead_s,
             length=length,

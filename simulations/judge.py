@@ -16,7 +16,7 @@ from simulations.pool import Pool
 from simulations.profile_error import profile_half_widths_s, widened
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
-_HEADROOM_BUDGET_SHARE = 0.125
+_HEADROOM_BUDGET_SHARE = 0.25
 
 
 def share_of_error(number: int) -> float:
@@ -151,7 +151,7 @@ class SimulationJudge:
 
     def _performance(self, trial: "_Trial", pool: Pool) -> Performance:
         quantiles = sorted({*QUANTILES, *trial.objective.limits})
-        return pool.performance(load=trial.case.load, quantiles=quantiles, confidence=self.confidence)
+        return trial.case.performance(pool, quantiles, self.confidence)
 
     def _with_profile_error(self, trial: "_Trial", judgement: Judgement) -> Judgement:
         """The judgement with the profile's own sampling error in its intervals."""

@@ -48,9 +48,7 @@ class Simulation:
         _require_answerable(case)
         seed = Seed(value=self.seed, stage=Stage.CERTIFY)
         look = self._look(case, seed)
-        performance = look.pool.performance(
-            load=case.load, quantiles=self.quantiles, confidence=self.confidence
-        )
+        performance = case.performance(look.pool, self.quantiles, self.confidence)
         extra_s = profile_half_widths_s(case, self.quantiles, self.confidence, seed, self.mapper)
         responses = {q: widened(x, extra_s[q]) for q, x in performance.response_quantiles_s.items()}
         return replace(performance, response_quantiles_s=responses)
@@ -67,8 +65,8 @@ class Simulation:
                 break
         if settled is None:
             raise InconclusiveError(
-                f"{self.requests_max} requests do not suffice at load {case.load:.4f}: the queues take longer "
-                "to forget that they began empty; raise --requests-max, or lower the rate"
+                f"{self.requests_max} requests do not suffice at load {case.load:.4f}: the queues take "
+                "longer to forget that they began empty; raise --requests-max, or lower the rate"
             )
         return settled
 

@@ -1,0 +1,240 @@
+"""Command line: the flags that commands share, how they are read, and how answers leave.
+
+Everything heavy is imported inside the function that needs it, so that help and `queue` start at once.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from capacity.errors import CapacityError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from capacity.plan import Routing
+    from capacity.profile import ServiceProfile
+    from capacity.workload import LatencyObjective, Workload
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+_WIDTH_OF_A_FILE = 120  # where no terminal says how wide it is
+
+
+class Guarded(TyperGroup):
+    """A command group from which no traceback reaches a user."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run; an error of ours is one line on stderr and its exit code."""
+        try:
+            return super().main(*args, **kwargs)
+        except CapacityError as error:
+            fail(f"error: {error}", error.exit_code)
+        except BrokenPipeError:  # the reader left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except Exception as error:
+            fail(f"internal error: {type(error).__name__}: {error}; please report it", 1)
+
+
+def fail(message: str, exit_code: int) -> None:
+    """One line on stderr, and the end."""
+    typer.echo(" ".join(message.split()), err=True)
+    sys.exit(exit_code)
+
+
+class Format(StrEnum):
+    """What stdout gets."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def option(*names: str, help: str) -> Any:  # noqa: A002  (Typer's own word)
+    """A flag by its names, with one sentence of help."""
+    return typer.Option(*names, help=help, show_default=True)
+
+
+FormatOption = Annotated[Format, option("--format", help="What to print.")]
+JsonOption = Annotated[bool, option("--json", help="Short for --format json.")]
+ProfileOption = Annotated[str, option("--profile", help="A bundled profile's name, or a .json or .csv file.")]
+RateOption = Annotated[
+    str | None, option("--rate", help="Arrival rate with its unit: 500rps, 30000/min; a trace has its own.")
+]
+ArrivalsOption = Annotated[
+    str, option("--arrivals", help="poisson, deterministic, gamma:cv=2 or trace:FILE (instants in s).")
+]
+WaitOption = Annotated[
+    str, option("--batch-wait", help="How long the oldest request may wait for a batch to fill: 2ms.")
+]
+RoutingOption = Annotated[
+    str,
+    option("--routing", help="round-robin, random, least-outstanding, power-of-two or shared-queue."),
+]
+OverheadOption = Annotated[
+    str | None, option("--request-overhead", help="Time outside the server, on every response: 5ms.")
+]
+SeedOption = Annotated[int, option("--seed", help="Same seed and input, same bytes out.")]
+ConfidenceOption = Annotated[float, option("--confidence", help="Confidence of intervals and verdicts.")]
+PrecisionOption = Annotated[
+    float, option("--precision", help="Relative half-width wanted of the decisive quantile.")
+]
+BudgetOption = Annotated[int, option("--requests-max", help="Requests to simulate for one plan at most.")]
+WorkersOption = Annotated[
+    int | None, option("--workers", help="Processes; all cores by default. Does not change the answer.")
+]
+ArrivalRateOption = Annotated[str, option("--arrival-rate", help="Arrival rate: 9rps.")]
+ServiceRateOption = Annotated[
+    str | None, option("--service-rate", help="Requests per second of one busy server: 5rps.")
+]
+ServiceTimeOption = Annotated[
+    str | None, option("--service-time", help="Mean service time instead of the rate: 200ms.")
+]
+QuantileOption = Annotated[
+    list[float] | None, option("--quantile", help="Quantile to report, 0.999; may be repeated.")
+]
+P50Option = Annotated[str | None, option("--slo-p50", help="Limit on the median response time: 50ms.")]
+P90Option = Annotated[str | None, option("--slo-p90", help="Limit on P90.")]
+P95Option = Annotated[str | None, option("--slo-p95", help="Limit on P95.")]
+P99Option = Annotated[str | None, option("--slo-p99", help="Limit on P99: 200ms.")]
+P999Option = Annotated[str | None, option("--slo-p999", help="Limit on P99.9.")]
+
+
+def read_profile(name: str, request_overhead: str | None) -> "ServiceProfile":
+    """`--profile` with `--request-overhead`, which replaces what the profile says."""
+    from capacity.profile_files import load_profile
+    from capacity.units import parse_duration_s
+
+    profile = load_profile(name)
+    if request_overhead is None:
+        return profile
+    return replace(profile, request_overhead_s=parse_duration_s(request_overhead, "--request-overhead"))
+
+
+def read_workload(arrivals: str, rate: str | None) -> "Workload":
+    """`--arrivals` and `--rate`."""
+    from capacity.traffic import parse_arrivals, workload
+    from capacity.units import parse_rate_rps
+
+    rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
+    return workload(parse_arrivals(arrivals), rate_rps)
+
+
+def read_objective(slos: Mapping[float, str | None], tier: str | None) -> "LatencyObjective":
+    """`--slo-p…` and `--tier`; a limit of one's own replaces the tier's."""
+    from capacity.units import format_quantile, parse_duration_s
+    from capacity.workload import TIERS, LatencyObjective
+
+    if tier is not None and tier not in TIERS:
+        raise InputError(f"unknown tier {tier!r}; use one of {', '.join(TIERS)}")
+    limits = dict(TIERS[tier].limits) if tier is not None else {}
+    for quantile, text in slos.items():
+        if text is not None:
+            limits[quantile] = parse_duration_s(text, f"--slo-{format_quantile(quantile).lower()}")
+    return LatencyObjective(limits=limits)
+
+
+def read_routing(name: str) -> "Routing":
+    """`--routing`."""
+    from capacity.plan import Routing
+
+    return read_choice(Routing, name, "--routing")
+
+
+def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
+    """One of the names of an enumeration."""
+    try:
+        return choices(name)
+    except ValueError:
+        raise InputError(f"{flag} {name[:40]!r} is unknown; use one of {', '.join(choices)}") from None
+
+
+def read_service_rate_rps(service_rate: str | None, service_time: str | None) -> float:
+    """`--service-rate` or `--service-time`. [requests/s]"""
+    from capacity.units import parse_duration_s, parse_rate_rps
+
+    if (service_rate is None) == (service_time is None):
+        raise InputError("give either --service-rate 5rps or --service-time 200ms")
+    if service_rate is not None:
+        return parse_rate_rps(service_rate, "--service-rate")
+    assert service_time is not None  # noqa: S101  (settled above)
+    seconds = parse_duration_s(service_time, "--service-time")
+    if seconds == 0.0:
+        raise InputError("--service-time must be > 0")
+    return 1.0 / seconds
+
+
+def read_quantiles(given: list[float] | None, default: Sequence[float]) -> tuple[float, ...]:
+    """`--quantile`, in rising order."""
+    quantiles = tuple(sorted(set(given or default)))
+    for quantile in quantiles:
+        if not 0.0 < quantile < 1.0:
+            raise InputError(f"--quantile must be within (0, 1), such as 0.99, got {quantile}")
+    return quantiles
+
+
+def check_effort(*, confidence: float, precision: float, requests_max: int, seed: int) -> None:
+    """The numbers that say how hard to try."""
+    if not 0.5 <= confidence < 1.0:
+        raise InputError(f"--confidence must be from 0.5 to below 1, such as 0.95, got {confidence}")
+    if not 0.0 < precision < 1.0:
+        raise InputError(f"--precision must be within (0, 1), such as 0.02, got {precision}")
+    if requests_max < 1:
+        raise InputError(f"--requests-max must be >= 1, got {requests_max}")
+    if seed < 0:
+        raise InputError(f"--seed must be >= 0, got {seed}")
+
+
+def worker_count(workers: int | None) -> int:
+    """`--workers`; all cores where it is not given."""
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers must be >= 1, got {workers}")
+    return workers or os.cpu_count() or 1
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what long work is at, and at last how long it took."""
+    from rich.console import Console
+
+    began_s = time.monotonic()
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield status.update
+    else:
+        yield lambda message: typer.echo(message, err=True)
+    typer.echo(f"done in {time.monotonic() - began_s:.1f} s", err=True)
+
+
+def emit(
+    output: Format,
+    *,
+    as_json: bool,
+    document: Callable[[], Mapping[str, Any]],
+    tables: Callable[[], Iterable["RenderableType"]],
+) -> None:
+    """The answer on stdout, in the form that was asked for."""
+    if as_json or output is Format.JSON:
+        from capacity.report import dumps
+
+        typer.echo(dumps(document()))
+        return
+    from rich.console import Console
+
+    console = Console(width=width(), highlight=False)
+    for table in tables():
+        console.print(table)
+
+
+def width() -> int:
+    """Columns that stdout has."""
+    return os.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_OF_A_FILE

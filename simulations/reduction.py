@@ -1,0 +1,52 @@
+"""Reduction: where replicas do not influence each other, one of them stands for the fleet, exactly in law."""
+
+import math
+from dataclasses import replace
+
+from capacity.performance import Performance
+from capacity.plan import Plan, Routing
+from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+
+
+def one_for_all(workload: Workload, plan: Plan) -> tuple[Workload, Plan]:
+    """The arrivals that one replica sees, and that replica alone; unchanged where there is no such law.
+
+    Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again,
+    of 1/√c times the coefficient of variation (Poisson arrivals become Erlang-c). A random split
+    of Poisson arrivals is Poisson at a c-th of the rate. All replicas are alike, so that a request's
+    wait and response have the law of that one replica's. Other routing policies look at the other
+    replicas, and a trace is one path.
+
+    Source:
+        Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);
+        Kingman (1993), Poisson Processes, sec. 5.1 (colouring theorem).
+    """
+    arrivals = workload.arrivals
+    count = plan.replicas
+    if plan.routing is Routing.ROUND_ROBIN and not isinstance(arrivals, TraceArrivals):
+        seen = _every(arrivals, count)
+    elif plan.routing is Routing.RANDOM and isinstance(arrivals, PoissonArrivals):
+        seen = arrivals
+    else:
+        return workload, plan
+    alone = Workload(arrival_rate_rps=workload.arrival_rate_rps / count, arrivals=seen)
+    return alone, replace(plan, replicas=1)
+
+
+def _every(
+    arrivals: PoissonArrivals | DeterministicArrivals | GammaArrivals, count: int
+) -> PoissonArrivals | DeterministicArrivals | GammaArrivals:
+    """The process of every `count`-th arrival."""
+    match arrivals:
+        case PoissonArrivals():
+            return arrivals if count == 1 else GammaArrivals(cv=1.0 / math.sqrt(count))
+        case DeterministicArrivals():
+            return arrivals
+        case GammaArrivals(cv=cv):
+            return GammaArrivals(cv=cv / math.sqrt(count))
+
+
+def times(performance: Performance, replicas: int) -> Performance:
+    """A fleet's performance from that of one of its replicas: what is counted, counts `replicas` times."""
+    counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
+    return replace(performance, **{name: replicas * getattr(performance, name) for name in counted})

@@ -1,0 +1,183 @@
+"""Invariants: what must hold of every run under every plan, each with a name, a statement and a check.
+
+Each `check_...` raises AssertionError where the records of a run break the invariant.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from capacity.plan import Plan, Routing
+from simulations.arrivals import Draws
+from simulations.records import Records
+from simulations.replication import Sample, Task
+
+
+@dataclass(frozen=True)
+class Served:
+    """One batch, read back from the records of its requests."""
+
+    replica: int
+    started_s: float
+    finished_s: float
+    requests: list[int]
+
+
+def batches_of(records: Records) -> list[Served]:
+    """The batches of a run by start, then by their oldest request."""
+    members: dict[int, list[int]] = {}
+    for request, oldest in enumerate(records.oldest.tolist()):
+        members.setdefault(oldest, []).append(request)
+    batches = [
+        Served(
+            int(records.replica[oldest]),
+            float(records.started_s[oldest]),
+            float(records.finished_s[oldest]),
+            requests,
+        )
+        for oldest, requests in members.items()
+    ]
+    return sorted(batches, key=lambda batch: (batch.started_s, batch.requests[0]))
+
+
+def by_replica(records: Records) -> list[list[Served]]:
+    """Batches of each replica that served any, by start."""
+    groups: dict[int, list[Served]] = {}
+    for batch in batches_of(records):
+        groups.setdefault(batch.replica, []).append(batch)
+    return list(groups.values())
+
+
+def queues_of(records: Records, plan: Plan) -> Iterator[tuple[list[int], list[Served], int]]:
+    """Each queue: its requests in order of arrival, its batches by start, how many replicas it feeds."""
+    if plan.routing is Routing.SHARED_QUEUE:
+        yield list(range(len(records.arrived_s))), batches_of(records), plan.replicas
+        return
+    for batches in by_replica(records):
+        requests = np.flatnonzero(records.replica == batches[0].replica).tolist()
+        yield requests, batches, 1
+
+
+def check_conservation(records: Records, draws: Draws) -> None:
+    """Every request that arrives is served exactly once: none lost, none invented, none twice."""
+    count = len(draws.arrived_s)
+    assert np.array_equal(records.arrived_s, draws.arrived_s)
+    for column in (records.started_s, records.finished_s):
+        assert column.shape == (count,)
+        assert np.isfinite(column).all()
+    members = Counter(records.oldest.tolist())
+    for oldest, size in members.items():
+        assert size == records.batch_size[oldest], f"the batch of request {oldest} has {size} requests"
+
+
+def check_causality(records: Records) -> None:
+    """No request starts before it arrived, and each takes time: arrived <= started < finished."""
+    assert (records.arrived_s <= records.started_s).all()
+    assert (records.started_s < records.finished_s).all()
+
+
+def check_clock(records: Records) -> None:
+    """Instants of arrival do not fall, and the batches of one replica do not overlap in time."""
+    assert (np.diff(records.arrived_s) >= 0.0).all()
+    for batches in by_replica(records):
+        for one, following in itertools.pairwise(batches):
+            assert one.finished_s <= following.started_s, f"replica {one.replica} serves two batches at once"
+
+
+def check_fifo(records: Records, plan: Plan) -> None:
+    """A queue is served in order of arrival: its batches by start are the queue cut into pieces."""
+    for requests, batches, _ in queues_of(records, plan):
+        assert [request for batch in batches for request in batch.requests] == requests
+
+
+def check_work_conservation(records: Records, plan: Plan) -> None:
+    """No replica is idle while its queue has a batch due, and none starts before a batch is due.
+
+    A batch is due when its queue holds `batch_size_max` requests or its oldest has waited
+    `batch_wait_max_s` (at once when greedy), and starts then or as soon as a replica is free.
+    """
+    for requests, batches, replicas in queues_of(records, plan):
+        free_s = {batch.replica: 0.0 for batch in batches}
+        served = 0
+        for batch in batches:
+            assert batch.started_s >= free_s[batch.replica]
+            soonest_s = min(free_s.values()) if len(free_s) == replicas else 0.0
+            assert batch.started_s == max(soonest_s, _due_s(records, plan, requests[served:]))
+            free_s[batch.replica] = batch.finished_s
+            served += len(batch.requests)
+
+
+def _due_s(records: Records, plan: Plan, queued: list[int]) -> float:
+    deadline_s = float(records.arrived_s[queued[0]]) + plan.batch_wait_max_s
+    if len(queued) < plan.batch_size_max:
+        return deadline_s
+    return min(deadline_s, float(records.arrived_s[queued[plan.batch_size_max - 1]]))
+
+
+def check_batch_takes_all_that_waits(records: Records, plan: Plan) -> None:
+    """A batch that is not full leaves nobody behind who had arrived before it started."""
+    for requests, batches, _ in queues_of(records, plan):
+        served = 0
+        for batch in batches:
+            served += len(batch.requests)
+            if len(batch.requests) < plan.batch_size_max and served < len(requests):
+                assert records.arrived_s[requests[served]] >= batch.started_s
+
+
+def check_batch_limits(records: Records, plan: Plan) -> None:
+    """A batch has 1 to `batch_size_max` requests, which share its replica, start and finish."""
+    assert (records.batch_size >= 1).all()
+    assert (records.batch_size <= plan.batch_size_max).all()
+    assert (records.replica >= 0).all()
+    assert (records.replica < plan.replicas).all()
+    for column in (records.started_s, records.finished_s, records.batch_size, records.replica):
+        assert np.array_equal(column, column[records.oldest])
+
+
+def check_same_bytes(one: Records, other: Records) -> None:
+    """The same plan, service times and seed give the same records to the last bit."""
+    for name in ("arrived_s", "started_s", "finished_s", "batch_size", "replica", "oldest"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
+
+
+def check_window(sample: Sample, records: Records, task: Task) -> None:
+    """What counts is all that arrives after the warm-up and before the cool-down, overhead included."""
+    start, end = task.length.warm_up, len(records.arrived_s) - task.length.cool_down
+    assert np.array_equal(sample.wait_s, (records.started_s - records.arrived_s)[start:end])
+    served_s = (records.finished_s - records.arrived_s)[start:end]
+    assert np.array_equal(sample.response_s, served_s + task.request_overhead_s)
+    assert sample.window_s == records.arrived_s[end - 1] - records.arrived_s[start]
+
+
+def check_littles_law(sample: Sample, records: Records, task: Task) -> None:
+    """L = λW: time spent in the window is the responses of those who arrive in it, but for its edges.
+
+    Each request that an edge of the window cuts moves the one against the other by a response at most.
+    """
+    start, end = task.length.warm_up, len(records.arrived_s) - task.length.cool_down
+    left_s = records.finished_s + task.request_overhead_s
+    responses_s = left_s - records.arrived_s
+    rate_rps = len(sample.response_s) / sample.window_s
+    cut = sum(
+        int(np.count_nonzero((records.arrived_s <= edge_s) & (left_s > edge_s)))
+        for edge_s in (records.arrived_s[start], records.arrived_s[end - 1])
+    )
+    edges = cut * float(responses_s.max()) / sample.window_s
+    assert abs(sample.in_system_mean - rate_rps * float(sample.response_s.mean())) <= edges + 1e-9
+    waiting = rate_rps * float(sample.wait_s.mean())
+    assert abs(sample.queue_length_mean - waiting) <= edges + 1e-9
+
+
+def check_utilization(sample: Sample, records: Records, task: Task) -> None:
+    """The busy share is the time that the batches take of the window, over all replicas."""
+    start, end = task.length.warm_up, len(records.arrived_s) - task.length.cool_down
+    first_s, last_s = float(records.arrived_s[start]), float(records.arrived_s[end - 1])
+    busy_s = 0.0
+    for batch in batches_of(records):
+        busy_s += max(0.0, min(batch.finished_s, last_s) - max(batch.started_s, first_s))
+    assert sample.busy_share == pytest.approx(busy_s / (task.plan.replicas * (last_s - first_s)), rel=1e-9)
+    assert 0.0 <= sample.busy_share <= 1.0 + 1e-9

@@ -1,0 +1,140 @@
+"""Arrivals: the rate and the law of the gaps, scaling, and streams that know nothing of each other.
+
+Statistical tests have fixed seeds; a mean of n gaps has the standard error cv/√n, and 4 of them are
+exceeded once in 16,000 seeds.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from capacity.errors import InputError
+from capacity.workload import (
+    ArrivalProcess,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
+from simulations.arrivals import Purpose, Seed, Stage, arrival_instants_s, draw
+
+COUNT = 40_000
+SE = 4.0
+
+
+def gaps_of(arrivals: ArrivalProcess, rate_rps: float = 1.0, seed: int = 1) -> np.ndarray:
+    """Gaps of one stream, the first from the origin."""
+    draws = draw(Workload(arrival_rate_rps=rate_rps, arrivals=arrivals), COUNT, Seed(value=seed))
+    return np.diff(draws.arrived_s, prepend=0.0)
+
+
+@pytest.mark.parametrize("rate_rps", [0.02, 1.0, 30_000.0])
+@pytest.mark.parametrize("cv", [0.2, 0.5, 1.0, 3.0])
+def test_gamma_gaps_have_the_rate_and_the_cv(rate_rps: float, cv: float) -> None:
+    gaps_s = gaps_of(GammaArrivals(cv=cv), rate_rps)
+    assert gaps_s.mean() * rate_rps == pytest.approx(1.0, abs=SE * cv / math.sqrt(COUNT))
+    kurtosis_excess = 6.0 * cv**2  # of a gamma law of shape 1/cv²
+    variance_error = cv**2 * math.sqrt((kurtosis_excess + 2.0) / COUNT)
+    assert (gaps_s * rate_rps).var() == pytest.approx(cv**2, abs=SE * variance_error)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_poisson_gaps_are_exponential(seed: int) -> None:
+    assert stats.kstest(gaps_of(PoissonArrivals(), 3.0, seed), "expon", args=(0.0, 1 / 3.0)).pvalue > 1e-3
+
+
+def test_gamma_gaps_are_gamma_and_those_of_cv_1_exponential() -> None:
+    assert stats.kstest(gaps_of(GammaArrivals(cv=2.0)), "gamma", args=(0.25, 0.0, 4.0)).pvalue > 1e-3
+    assert stats.kstest(gaps_of(GammaArrivals(cv=1.0)), "expon").pvalue > 1e-3
+
+
+def test_poisson_gaps_are_independent() -> None:
+    """The lag-1 correlation of n independent gaps has the standard error 1/√n."""
+    gaps_s = gaps_of(PoissonArrivals())
+    assert abs(np.corrcoef(gaps_s[1:], gaps_s[:-1])[0, 1]) < SE / math.sqrt(COUNT)
+
+
+def test_deterministic_gaps_are_equal() -> None:
+    draws = draw(Workload(arrival_rate_rps=4.0, arrivals=DeterministicArrivals()), 5, Seed(value=0))
+    assert draws.arrived_s.tolist() == [0.25, 0.5, 0.75, 1.0, 1.25]
+
+
+def test_a_trace_comes_back_at_its_own_rate() -> None:
+    trace = TraceArrivals(instants_s=(100.0, 100.5, 100.5, 103.0))
+    assert trace.rate_rps == 1.0
+    draws = draw(Workload(arrival_rate_rps=1.0, arrivals=trace), 4, Seed(value=0))
+    assert draws.arrived_s.tolist() == [0.0, 0.5, 0.5, 3.0]
+
+
+@given(st.lists(st.floats(0.0, 1e3), min_size=2, max_size=50), st.floats(1e-3, 1e3), st.floats(-1e6, 1e6))
+@settings(derandomize=True, deadline=None)
+def test_a_trace_is_scaled_to_the_rate(gaps: list[float], rate_rps: float, origin_s: float) -> None:
+    instants_s = tuple(itertools.accumulate(gaps, initial=origin_s))
+    if not instants_s[-1] - instants_s[0] > 1e-3:
+        return
+    trace = TraceArrivals(instants_s=instants_s)
+    arrived_s = draw(Workload(arrival_rate_rps=rate_rps, arrivals=trace), 1, Seed(value=0)).arrived_s
+    assert len(arrived_s) == len(instants_s)
+    assert arrived_s[0] == 0.0
+    assert (len(arrived_s) - 1) / arrived_s[-1] == pytest.approx(rate_rps)
+    expected_s = (np.array(instants_s) - origin_s) * trace.rate_rps / rate_rps
+    assert arrived_s == pytest.approx(expected_s, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("arrivals", [PoissonArrivals(), GammaArrivals(cv=0.3), DeterministicArrivals()])
+def test_a_longer_run_begins_as_the_shorter_one(arrivals: ArrivalProcess) -> None:
+    workload = Workload(arrival_rate_rps=2.0, arrivals=arrivals)
+    short, long = (draw(workload, requests, Seed(value=5)) for requests in (100, 1000))
+    assert np.array_equal(short.arrived_s, long.arrived_s[:100])
+    assert np.array_equal(short.service, long.service[:100])
+    assert np.array_equal(short.routing, long.routing[:200])
+
+
+def test_shapes_and_ranges_of_the_draws() -> None:
+    draws = draw(Workload(arrival_rate_rps=2.0), 1000, Seed(value=5))
+    assert (draws.arrived_s.shape, draws.service.shape, draws.routing.shape) == ((1000,), (1000,), (2000,))
+    for uniforms in (draws.service, draws.routing):
+        assert stats.kstest(uniforms, "uniform").pvalue > 1e-3
+        assert uniforms.min() >= 0.0
+        assert uniforms.max() < 1.0
+
+
+def test_every_purpose_stage_replication_and_seed_has_a_stream_of_its_own() -> None:
+    streams = {
+        (value, stage, replication, purpose): tuple(
+            Seed(value=value, stage=stage, replication=replication).generator(purpose).random(3)
+        )
+        for value in (0, 1, 2)
+        for stage in Stage
+        for replication in (0, 1, 2)
+        for purpose in Purpose
+    }
+    assert len(set(streams.values())) == len(streams) == 3 * 4 * 3 * 4
+
+
+def test_streams_are_not_correlated() -> None:
+    """The correlation of n independent pairs has the standard error 1/√n; of 66 pairs none is at 4.5."""
+    seeds = [Seed(value=9, stage=stage) for stage in (Stage.SEARCH, Stage.CERTIFY, Stage.HEADROOM)]
+    streams = [seed.generator(purpose).random(COUNT) for seed in seeds for purpose in Purpose]
+    correlations = np.corrcoef(streams)[np.triu_indices(len(streams), k=1)]
+    assert len(correlations) == 66
+    assert np.abs(correlations).max() < 4.5 / math.sqrt(COUNT)
+
+
+def test_the_same_seed_gives_the_same_stream() -> None:
+    one, other = (Seed(value=4).generator(Purpose.SERVICE).random(5) for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+def test_a_run_that_lasts_too_long_is_refused() -> None:
+    workload = Workload(arrival_rate_rps=1e-307)
+    with pytest.raises(InputError, match="a run of 100 requests at 1e-307 rps lasts too long"), np.errstate(
+        over="ignore"
+    ):
+        arrival_instants_s(workload, 100, np.random.default_rng(0))

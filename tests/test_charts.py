@@ -1,0 +1,212 @@
+"""Charts for the terminal: plain text of the width asked, every name in it, nothing left behind."""
+
+import math
+import re
+from typing import Any
+
+import plotext
+import pytest
+
+from capacity.charts import WIDTH_MAX, line_chart, profile_chart
+from capacity.curves import Axis, Curve, Quantity, curves
+from capacity.errors import DomainError, InputError
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile_files import bundled_names, load_profile
+
+RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
+CHARTS: dict[str, tuple[Curve, ...]] = {
+    "merged": curves(Quantity.QUEUE_LENGTH, RHO, [10.0, 5.0, 2.0]),
+    "rates": curves(Quantity.RESPONSE, LAMBDA, [10.0, 5.0, 2.0]),
+    "servers": curves(Quantity.P99, RHO, [1.0], [1, 2, 4, 8, 16]),
+    "log": curves(Quantity.QUEUE_LENGTH, RHO, [1.0], [1, 4, 16]),
+    "two dozen": curves(Quantity.P99, LAMBDA, [10.0, 5.0], [n + 1 for n in range(12)], points=20),
+    "two dozen merged": curves(Quantity.QUEUE_LENGTH, RHO, [1.0 + n / 7.0 for n in range(24)]),
+    "far apart": curves(Quantity.WAIT, RHO, [1.0, 1e6, 1e15]),
+    "some zero": curves(Quantity.QUEUE_LENGTH, LAMBDA, [1.0], [1, 10_000], utilization_max=0.1, points=20),
+    "all zero": curves(Quantity.QUEUE_LENGTH, RHO, [1.0], [10_000], utilization_max=0.1, points=20),
+    "tiny": curves(Quantity.WAIT, LAMBDA, [1e-300]),
+}
+every_chart = pytest.mark.parametrize("lines", CHARTS.values(), ids=CHARTS)
+widths = pytest.mark.parametrize("width", [60, 80, 200])
+
+
+def plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def frame(text: str) -> list[str]:
+    """What is inside the frame, row by row."""
+    return [row.split("│")[1] for row in re.sub("┤", "│", text).splitlines() if row.count("│") == 2]
+
+
+def assert_plain_text(text: str, width: int) -> None:
+    assert max(len(row) for row in text.splitlines()) <= width
+    assert all(character.isprintable() for character in text.replace("\n", ""))
+    assert all(row == row.rstrip() for row in text.splitlines())
+
+
+# ---- curves ---------------------------------------------------------------------------------
+
+
+@every_chart
+@widths
+def test_lines_are_plain_text_of_that_width(lines: tuple[Curve, ...], width: int) -> None:
+    text = line_chart(lines, width=width)
+    assert_plain_text(text, width)
+    assert {len(row) for row in text.splitlines() if row.endswith("│")} == {width}
+
+
+@every_chart
+def test_every_name_and_both_axes_are_told(lines: tuple[Curve, ...]) -> None:
+    text = line_chart(lines)
+    for letter, line in zip("abcdefghijklmnopqrstuvwxyz", lines, strict=False):
+        assert f"{letter} {line.label}" in plain(text)
+    assert lines[0].axis.axis_title in text
+    assert lines[0].quantity.axis_title in text
+
+
+@pytest.mark.parametrize("height", [8, 20, 50])
+def test_the_frame_has_the_height_asked(height: int) -> None:
+    assert len(frame(line_chart(CHARTS["rates"], height=height))) == height - 3
+
+
+def test_each_letter_ends_at_its_own_wall() -> None:
+    """W of μ = 10, 5, 2 against λ: ends at 9.5, 4.75, 1.9, and at 2, 4, 10 seconds."""
+    rows = frame(line_chart(CHARTS["rates"]))
+    columns = len(rows[0])
+    for letter, wall, top in (("a", 1.0, 0.2), ("b", 0.5, 0.4), ("c", 0.2, 1.0)):
+        right = max(row.rfind(letter) for row in rows)
+        highest = next(n for n, row in enumerate(rows) if letter in row)
+        assert right / (columns - 1) == pytest.approx(wall, abs=0.02)
+        assert 1.0 - highest / (len(rows) - 1) == pytest.approx(top, abs=0.05)
+
+
+def test_a_tick_stands_where_its_value_is() -> None:
+    """Lq of M/M/1 up to ρ = 0.95: 18.05 at the top, 10 at ρ = 0.916."""
+    text = line_chart(CHARTS["merged"], height=40)
+    (row,) = [row for row in text.splitlines() if row.startswith("10┤")]
+    drawn = frame(text)[0]
+    rho = (5.0 + math.sqrt(25.0 + 10.0)) - 10.0  # ρ² = 10 (1 - ρ)
+    assert (row.rindex("a") - 3) / (len(drawn) - 1) == pytest.approx(rho / 0.95, abs=0.02)
+
+
+def test_a_logarithmic_axis_says_so_and_ticks_powers_of_ten() -> None:
+    text = line_chart(CHARTS["log"])
+    assert "logarithmic" in text
+    assert re.findall(r"^ *([\d.]+)┤", text, re.MULTILINE) == ["10", "1", "0.1", "0.01"]
+    assert "logarithmic" not in line_chart(CHARTS["merged"])
+
+
+# ---- profiles -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", bundled_names())
+@widths
+def test_profiles_are_plain_text_of_that_width(name: str, width: int) -> None:
+    profile = load_profile(name)
+    text = profile_chart(profile, width=width)
+    assert_plain_text(text, width)
+    assert name in text
+    rows = [row.split("┤")[0].split() for row in text.splitlines() if "┤" in row]
+    assert [int(row[0].lstrip("*")) for row in rows] == list(profile.batch_sizes)
+    (knee,) = [row[0] for row in rows if row[0].startswith("*")]
+    assert knee == f"*{profile.knee_batch_size}"
+
+
+def test_a_row_tells_size_mean_p99_and_rate() -> None:
+    (row,) = [row for row in profile_chart(load_profile("resnet50-t4-fp16")).splitlines() if "*" in row[:8]]
+    assert row.split("┤")[0].split() == ["*16", "15.1", "ms", "15.4", "ms", "1059"]
+
+
+def test_bars_are_as_long_as_the_throughput() -> None:
+    profile = load_profile("resnet50-t4-fp16")
+    bars = [row.count("█") for row in frame(profile_chart(profile, width=200))]
+    rates = [profile.throughput_rps(size) for size in profile.batch_sizes]
+    assert bars == pytest.approx([rate / max(rates) * max(bars) for rate in rates], abs=1.0)
+    assert max(bars) > 150
+
+
+def test_a_p99_that_was_not_measured_is_not_invented() -> None:
+    timings = (
+        BatchTiming(batch_size=1, mean_s=0.010),
+        BatchTiming(batch_size=2, mean_s=0.011, p99_s=0.0125),
+        BatchTiming(batch_size=4, samples_s=(0.012, 0.013, 0.020)),
+    )
+    rows = [
+        row for row in profile_chart(ServiceProfile(name="x", timings=timings)).splitlines() if "┤" in row
+    ]
+    assert [" ".join(row.split("┤")[0].split()[1:-1]) for row in rows] == [
+        "10 ms -",
+        "11 ms 12.5 ms",
+        "15 ms 20 ms",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_any_number_of_batch_sizes(count: int, capfd: pytest.CaptureFixture[str]) -> None:
+    timings = tuple(BatchTiming(batch_size=n + 1, mean_s=0.001 * (n + 2)) for n in range(count))
+    text = profile_chart(ServiceProfile(name="x", timings=timings))
+    assert len(frame(text)) == count
+    assert all("█" in row for row in frame(text))
+    assert capfd.readouterr() == ("", "")
+
+
+# ---- manners --------------------------------------------------------------------------------
+
+
+@every_chart
+def test_nothing_is_printed(lines: tuple[Curve, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    line_chart(lines)
+    assert capfd.readouterr() == ("", "")
+
+
+def blank() -> str:
+    plotext.figure.plot_size(40, 10)
+    return str(plotext.figure.build().string())
+
+
+def test_plotext_is_left_as_blank_as_it_was() -> None:
+    plotext.figure.clear()
+    before, size = blank(), plotext.terminal.size(update=True)
+    first = line_chart(CHARTS["rates"], width=120)
+    assert blank() == before
+    plotext.figure.title("somebody else's")
+    profile_chart(load_profile("resnet50-t4-fp16"), width=500)
+    assert blank() == before
+    assert line_chart(CHARTS["rates"], width=120) == first
+    plotext.figure.clear()
+    assert plotext.figure.size() == size
+
+
+def test_plotext_is_cleared_after_a_failure_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    plotext.figure.clear()
+    before = blank()
+
+    def fail(*_: Any) -> str:
+        raise RuntimeError
+
+    monkeypatch.setattr("capacity.charts._text", fail)
+    with pytest.raises(RuntimeError):
+        line_chart(CHARTS["rates"])
+    assert blank() == before
+
+
+@pytest.mark.parametrize("width", [0, 59, WIDTH_MAX + 1])
+def test_widths_that_nothing_fits(width: int) -> None:
+    for chart in (
+        lambda: line_chart(CHARTS["rates"], width=width),
+        lambda: profile_chart(profile, width=width),
+    ):
+        profile = load_profile("resnet50-t4-fp16")
+        with pytest.raises(DomainError, match=f"width must be from 60 to 1000 columns, got {width}"):
+            chart()
+
+
+def test_heights_that_nothing_fits() -> None:
+    with pytest.raises(DomainError, match="height must be from 8 to 1000 rows, got 7"):
+        line_chart(CHARTS["rates"], height=7)
+
+
+def test_one_chart_has_one_pair_of_axes() -> None:
+    with pytest.raises(InputError, match="the same axes"):
+        line_chart([*CHARTS["rates"], *CHARTS["servers"]])

@@ -1,0 +1,335 @@
+"""Estimate: how long a run is, how looks grow, a trace in sections, and workers that change nothing."""
+
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capacity.errors import DependencyError, InconclusiveError
+from capacity.plan import Plan, Routing
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.workload import (
+    ArrivalProcess,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
+from simulations.arrivals import Seed, Stage
+from simulations.estimate import Case, arrivals_scv, looks, run_length, tasks
+from simulations.parallel import workers
+from simulations.pool import SECTIONS, Pool
+from simulations.replication import Length, Sample, Task, replicate
+
+PROFILE = ServiceProfile(
+    name="made-up",
+    timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02)),
+    request_overhead_s=0.003,
+)
+
+
+def case_of(
+    load: float,
+    *,
+    replicas: int = 2,
+    batch: int = 1,
+    routing: Routing = Routing.ROUND_ROBIN,
+    arrivals: ArrivalProcess | None = None,
+    quantile_max: float = 0.99,
+) -> Case:
+    rate_rps = load * replicas * PROFILE.throughput_rps(batch)
+    return Case(
+        profile=PROFILE,
+        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
+        plan=Plan(profile="made-up", replicas=replicas, batch_size_max=batch, routing=routing),
+        quantile_max=quantile_max,
+    )
+
+
+class Recorder:
+    """A mapper that simulates nothing, and remembers what it was asked."""
+
+    def __init__(self, response_s: Callable[[int], float] = lambda replication: 1.0) -> None:
+        self.calls: list[list[Task]] = []
+        self.response_s = response_s
+
+    def __call__(self, function: Any, batch: Iterable[Any], /) -> list[Any]:
+        assert function is replicate
+        self.calls.append(list(batch))
+        return [self.sample(task) for task in self.calls[-1]]
+
+    def sample(self, task: Task) -> Sample:
+        generator = np.random.default_rng(task.seed.replication)
+        responses_s = self.response_s(task.seed.replication) + 0.1 * generator.random(task.length.measured)
+        return Sample(
+            wait_s=np.zeros_like(responses_s),
+            response_s=responses_s,
+            window_s=1.0,
+            busy_share=0.5,
+            finished=1.0,
+            batches=1.0,
+            queue_length_mean=0.0,
+            in_system_mean=1.0,
+            batch_size_largest=1,
+        )
+
+
+# ---- Length of a run ------------------------------------------------------------------------
+
+
+def test_warm_up_is_ten_relaxation_times() -> None:
+    """At load 0.64 a queue forgets within 0.64/(1 - 0.8)² = 16 of its own requests."""
+    assert run_length(case_of(0.64, replicas=1)).warm_up == pytest.approx(160, abs=1)
+    assert run_length(case_of(0.64, replicas=5)).warm_up == pytest.approx(800, abs=1)
+
+
+def test_replicas_at_one_queue_warm_up_as_one_queue() -> None:
+    """But not before the 3.2 requests in service have ended."""
+    shared = case_of(0.64, replicas=5, routing=Routing.SHARED_QUEUE)
+    assert run_length(shared).warm_up == pytest.approx(160, abs=1)
+    large = case_of(0.64, replicas=50, routing=Routing.SHARED_QUEUE)
+    assert run_length(large).warm_up == pytest.approx(320, abs=1)
+
+
+def test_bursty_arrivals_warm_up_longer_and_regular_ones_no_shorter() -> None:
+    """(ca² + 1)/2 is 5 for gaps of cv 3."""
+    bursty = case_of(0.64, replicas=1, arrivals=GammaArrivals(cv=3.0))
+    regular = case_of(0.64, replicas=1, arrivals=DeterministicArrivals())
+    assert run_length(bursty).warm_up == pytest.approx(800, abs=1)
+    assert run_length(regular).warm_up == pytest.approx(160, abs=1)
+
+
+def test_what_counts_is_four_warm_ups_or_enough_beyond_the_quantile() -> None:
+    assert run_length(case_of(0.64, replicas=1)).measured == pytest.approx(3000, abs=1)
+    assert run_length(case_of(0.64, replicas=1, quantile_max=0.999)).measured == pytest.approx(30_000, abs=1)
+    length = run_length(case_of(0.64, replicas=50))
+    assert length.measured == 4 * length.warm_up
+
+
+def test_cool_down_is_two_full_fleets_but_a_tenth_at_most() -> None:
+    assert run_length(case_of(0.64, replicas=3, batch=4)).cool_down == 24
+    length = run_length(case_of(0.1, replicas=200, batch=4, routing=Routing.SHARED_QUEUE))
+    assert length.cool_down == length.measured // 10
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "scv"),
+    [
+        (PoissonArrivals(), 1.0),
+        (DeterministicArrivals(), 0.0),
+        (GammaArrivals(cv=3.0), 9.0),
+        (TraceArrivals(instants_s=(0.0, 1.0, 4.0)), 0.25),
+    ],
+)
+def test_squared_coefficient_of_variation_of_the_gaps(arrivals: ArrivalProcess, scv: float) -> None:
+    assert arrivals_scv(Workload(arrival_rate_rps=1.0, arrivals=arrivals)) == pytest.approx(scv)
+
+
+def test_tasks_carry_overhead_plan_and_a_seed_for_each_replication() -> None:
+    case, length = case_of(0.5), Length(warm_up=1, measured=2, cool_down=3)
+    batch = tasks(case, length, Seed(value=3, stage=Stage.SEARCH), range(2, 4))
+    assert [task.seed for task in batch] == [
+        Seed(value=3, stage=Stage.SEARCH, replication=number) for number in (2, 3)
+    ]
+    assert {task.request_overhead_s for task in batch} == {0.003}
+    assert {task.plan for task in batch} == {case.plan}
+    assert length.requests == 6
+
+
+# ---- Looks ----------------------------------------------------------------------------------
+
+
+def test_looks_double_and_keep_what_they_have() -> None:
+    recorder, case = Recorder(), case_of(0.5)
+    each = run_length(case).requests
+    seen = [
+        (len(look.pool.samples), look.requests) for look in looks(case, Seed(value=0), 45 * each, recorder)
+    ]
+    assert seen == [(10, 10 * each), (20, 20 * each), (40, 40 * each)]
+    assert [len(call) for call in recorder.calls] == [10, 10, 20]
+    replications = [task.seed.replication for call in recorder.calls for task in call]
+    assert replications == list(range(40))
+
+
+@pytest.mark.parametrize("budget", [0, 1, 9, 10, 19, 20, 39, 77, 80])
+def test_looks_stay_within_the_budget(budget: int) -> None:
+    recorder, case = Recorder(), case_of(0.5)
+    each = run_length(case).requests
+    seen = list(looks(case, Seed(value=0), budget * each, recorder))
+    simulated = sum(task.length.requests for call in recorder.calls for task in call)
+    assert simulated <= budget * each
+    assert len(seen) == sum(budget >= replications for replications in (10, 20, 40, 80))
+
+
+def test_the_first_look_has_what_was_asked() -> None:
+    recorder, case = Recorder(), case_of(0.5)
+    each = run_length(case).requests
+    seen = looks(case, Seed(value=0), 60 * each, recorder, requests_first=25 * each)
+    assert [len(look.pool.samples) for look in seen] == [25, 50]
+
+
+def test_a_case_that_settles_slowly_is_first_probed_and_the_probe_accepts_nothing() -> None:
+    recorder, case = Recorder(), case_of(0.95, replicas=1)
+    each = run_length(case).requests
+    assert each > 20_500
+    seen = [
+        (look.settled, len(look.pool.samples), look.requests)
+        for look in looks(case, Seed(value=0), 205_000 + 25 * each, recorder)
+    ]
+    assert seen == [(False, 10, 205_000), (True, 10, 205_000 + 10 * each), (True, 20, 205_000 + 20 * each)]
+    assert [{task.length.requests for task in call} for call in recorder.calls] == [{20_500}, {each}, {each}]
+
+
+def test_a_look_stays_what_it_was_when_the_next_is_taken() -> None:
+    case = case_of(0.5)
+    seen = list(looks(case, Seed(value=0), 45 * run_length(case).requests, Recorder()))
+    assert [len(look.pool.samples) for look in seen] == [10, 20, 40]
+
+
+def test_the_probe_stays_within_the_budget_too() -> None:
+    recorder = Recorder()
+    list(looks(case_of(0.97), Seed(value=0), 100_000, recorder))
+    assert sum(task.length.requests for call in recorder.calls for task in call) <= 100_000
+
+
+def test_what_was_enough_to_choose_a_plan_is_within_the_budget_of_its_certificate() -> None:
+    """The requests of a search include those of its probe, which the certificate pays again."""
+    case = case_of(0.95, replicas=1)
+    each = run_length(case).requests
+    budget = 205_000 + 20 * each
+    *_, last = looks(case, Seed(value=0), budget, Recorder())
+    assert last.requests == budget
+    again = looks(case, Seed(value=0), budget, Recorder(), requests_first=last.requests)
+    assert any(look.settled for look in again)
+
+
+def test_identical_runs_that_repeat_a_cycle_are_settled() -> None:
+    """A metronome and a constant service leave nothing to chance: no replication differs from another."""
+    case = case_of(0.3, replicas=1, arrivals=DeterministicArrivals())
+    assert next(looks(case, Seed(value=0), 100_000)).settled
+
+
+def test_a_look_at_runs_that_rise_is_not_settled() -> None:
+    case = case_of(0.5)
+
+    def rising(function: Any, batch: Iterable[Any], /) -> list[Any]:
+        samples = Recorder()(function, batch)
+        return [replace(one, response_s=one.response_s + np.arange(one.response_s.size)) for one in samples]
+
+    assert not next(looks(case, Seed(value=0), 100_000, rising)).settled
+
+
+# ---- Trace ----------------------------------------------------------------------------------
+
+
+def trace_of(requests: int) -> TraceArrivals:
+    gaps_s = np.random.default_rng(2).standard_exponential(requests - 1)
+    return TraceArrivals(instants_s=tuple(np.cumsum([0.0, *gaps_s]).tolist()), name="monday")
+
+
+def test_a_trace_needs_five_requests_a_section_beyond_the_quantile() -> None:
+    """P50 of 20 sections: 100 requests beyond it after the warm-up, 100/0.5/0.9 = 222.2."""
+    with pytest.raises(InconclusiveError, match=r"monday has 222 arrivals; P50 .* needs at least 223") as error:
+        next(looks(case_of(0.5, arrivals=trace_of(222), quantile_max=0.5), Seed(value=0), 10**6))
+    assert error.value.exit_code == 4
+    seen = list(looks(case_of(0.5, arrivals=trace_of(223), quantile_max=0.5), Seed(value=0), 10**6))
+    assert [len(look.pool.samples) for look in seen] == [SECTIONS]
+    with pytest.raises(InconclusiveError, match="needs at least 11112"):
+        next(looks(case_of(0.5, arrivals=trace_of(5000)), Seed(value=0), 10**6))
+
+
+def test_a_trace_is_one_path_in_consecutive_sections() -> None:
+    case = case_of(0.5, arrivals=trace_of(600), quantile_max=0.5)
+    look = next(looks(case, Seed(value=0), 10**6))
+    warm_up = 60  # a tenth of the trace, for ten relaxation times are longer
+    assert run_length(case).warm_up > warm_up
+    length = Length(warm_up=warm_up, measured=540, cool_down=0)
+    whole = replicate(tasks(case, length, Seed(value=0), range(1))[0])
+    assert np.array_equal(look.pool.responses_s, whole.response_s)
+    assert [len(sample.response_s) for sample in look.pool.samples] == [27] * SECTIONS
+    performance = look.pool.performance(load=0.5, quantiles=[0.5], confidence=0.95)
+    pooled = Pool([whole, whole]).performance(load=0.5, quantiles=[0.5], confidence=0.95)
+    for name in ("utilization", "throughput_rps", "batch_size_mean", "queue_length_mean", "in_system_mean"):
+        assert getattr(performance, name) == pytest.approx(getattr(pooled, name)), name
+
+
+# ---- A law that is known --------------------------------------------------------------------
+
+
+def test_mean_wait_is_pollaczeks() -> None:
+    """M/D/1 at load 0.6: the mean wait is ρ·s/(2(1-ρ)) = 7.5 ms; and the share busy is 0.6."""
+    case = case_of(0.6, replicas=1)
+    look = next(looks(case, Seed(value=1), 400_000, requests_first=400_000))
+    wait = look.pool.estimate(lambda values: float(values.mean()), lambda sample: sample.wait_s)
+    assert look.settled
+    assert wait.standard_error < 0.01 * 0.0075
+    assert abs(wait.value - 0.0075) < 4.0 * wait.standard_error
+    performance = look.pool.performance(load=0.6, quantiles=[0.5], confidence=0.95)
+    # The busy share of n services has the standard error ρ/√n or less for Poisson arrivals.
+    assert performance.utilization == pytest.approx(0.6, abs=4 * 0.6 / look.pool.counted**0.5)
+    assert performance.response_quantiles_s[0.5].value > 0.013
+
+
+# ---- Workers --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deadline() -> Iterable[None]:
+    """No hang: what has not ended within a minute fails."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError("hangs")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("deadline")
+def test_two_workers_give_the_same_as_none() -> None:
+    case = case_of(0.5, batch=4, routing=Routing.POWER_OF_TWO)
+    alone = list(looks(case, Seed(value=0), 75_000))
+    with workers(2) as mapper:
+        together = list(looks(case, Seed(value=0), 75_000, mapper))
+    assert len(alone) == len(together) == 2
+    for one, other in zip(alone, together, strict=True):
+        assert one.pool.responses_s.tobytes() == other.pool.responses_s.tobytes()
+        performances = [
+            look.pool.performance(load=0.5, quantiles=[0.99], confidence=0.95) for look in (one, other)
+        ]
+        assert performances[0] == performances[1]
+        assert (one.settled, one.requests) == (other.settled, other.requests)
+
+
+@pytest.mark.usefixtures("deadline")
+def test_results_come_in_the_order_of_the_tasks() -> None:
+    with workers(2) as mapper:
+        assert list(mapper(abs, range(-9, 0))) == list(range(9, 0, -1))
+
+
+@pytest.mark.usefixtures("deadline")
+def test_a_killed_worker_is_an_error_and_not_a_hang() -> None:
+    with pytest.raises(DependencyError, match="a worker process died") as error, workers(2) as mapper:
+        mapper(signal.raise_signal, [signal.SIGKILL] * 4)
+    assert error.value.exit_code == 5
+
+
+@pytest.mark.usefixtures("deadline")
+def test_an_error_in_a_worker_is_that_error() -> None:
+    with pytest.raises(ZeroDivisionError), workers(2) as mapper:
+        mapper(divmod_by_zero, [1])
+
+
+def divmod_by_zero(number: int) -> float:
+    return number / 0
+
+
+def test_one_worker_is_this_process() -> None:
+    with workers(1) as mapper:
+        assert mapper is map

@@ -1,0 +1,198 @@
+"""Every named invariant on the simulator's own runs: plans x routings x arrivals."""
+
+import itertools
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+import invariants
+from capacity.plan import Plan, Routing
+from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+from simulations.arrivals import Draws, Seed, draw
+from simulations.cluster import run
+from simulations.records import Records
+from simulations.replication import Length, Sample, Task, reduce
+
+OVERHEAD_S = 0.013
+LENGTH = Length(warm_up=150, measured=500, cool_down=50)
+
+# Bursts: several arrivals at one instant, then none for a while.
+BURSTS = tuple(0.25 * round(7 * index**1.1 / 11) for index in range(LENGTH.requests))
+
+ARRIVALS = {
+    "poisson": PoissonArrivals(),
+    "deterministic": DeterministicArrivals(),
+    "gamma": GammaArrivals(cv=2.5),
+    "trace": TraceArrivals(instants_s=BURSTS),
+}
+SHAPES = {  # replicas, batch_size_max, batch_wait_max_s
+    "single": (1, 1, 0.0),
+    "fleet": (4, 1, 0.0),
+    "greedy": (3, 4, 0.0),
+    "patient": (3, 4, 0.6),
+    "roomy": (2, 8, 0.25),
+}
+SCENARIOS = list(itertools.product(SHAPES, Routing, ARRIVALS))
+LOAD = 0.85
+
+
+def service_times(batch_size: int, uniform: float) -> float:
+    """Larger batches take longer, and a tenth of them three times as long."""
+    return (0.5 + 0.25 * batch_size) * (3.0 if uniform > 0.9 else 1.0)
+
+
+def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
+    replicas, batch_size_max, wait_s = SHAPES[shape]
+    sustainable_rps = replicas * batch_size_max / (1.2 * (0.5 + 0.25 * batch_size_max))
+    return Task(
+        plan=Plan(
+            profile="made-up",
+            replicas=replicas,
+            batch_size_max=batch_size_max,
+            batch_wait_max_s=wait_s,
+            routing=routing,
+        ),
+        workload=Workload(arrival_rate_rps=LOAD * sustainable_rps, arrivals=ARRIVALS[arrivals]),
+        service_times=service_times,
+        request_overhead_s=OVERHEAD_S,
+        length=LENGTH,
+        seed=Seed(value=seed),
+    )
+
+
+def play(task: Task) -> tuple[Draws, Records]:
+    draws = draw(task.workload, task.length.requests, task.seed)
+    return draws, run(task.plan, task.service_times, draws)
+
+
+@lru_cache(maxsize=None)
+def scenario(shape: str, routing: Routing, arrivals: str) -> tuple[Task, Draws, Records, Sample]:
+    task = task_of(shape, routing, arrivals)
+    draws, records = play(task)
+    return task, draws, records, reduce(task, records)
+
+
+@pytest.fixture(params=SCENARIOS, ids=["-".join(parts) for parts in SCENARIOS])
+def played(request: pytest.FixtureRequest) -> tuple[Task, Draws, Records, Sample]:
+    return scenario(*request.param)
+
+
+Played = tuple[Task, Draws, Records, Sample]
+
+
+def test_conservation(played: Played) -> None:
+    _, draws, records, _ = played
+    invariants.check_conservation(records, draws)
+
+
+def test_causality(played: Played) -> None:
+    invariants.check_causality(played[2])
+
+
+def test_clock(played: Played) -> None:
+    invariants.check_clock(played[2])
+
+
+def test_fifo(played: Played) -> None:
+    task, _, records, _ = played
+    invariants.check_fifo(records, task.plan)
+
+
+def test_work_conservation(played: Played) -> None:
+    task, _, records, _ = played
+    invariants.check_work_conservation(records, task.plan)
+
+
+def test_batch_takes_all_that_waits(played: Played) -> None:
+    task, _, records, _ = played
+    invariants.check_batch_takes_all_that_waits(records, task.plan)
+
+
+def test_batch_limits(played: Played) -> None:
+    task, _, records, _ = played
+    invariants.check_batch_limits(records, task.plan)
+
+
+def test_window(played: Played) -> None:
+    task, _, records, sample = played
+    invariants.check_window(sample, records, task)
+
+
+def test_littles_law(played: Played) -> None:
+    task, _, records, sample = played
+    invariants.check_littles_law(sample, records, task)
+
+
+def test_utilization(played: Played) -> None:
+    task, _, records, sample = played
+    invariants.check_utilization(sample, records, task)
+
+
+@pytest.mark.parametrize("routing", Routing)
+def test_determinism_same_seed_same_bytes(routing: Routing) -> None:
+    task = task_of("patient", routing, "gamma")
+    invariants.check_same_bytes(play(task)[1], play(task)[1])
+
+
+def test_different_seeds_differ() -> None:
+    one, other = (draw(task_of("single", Routing.RANDOM, "poisson", seed).workload, 50, Seed(value=seed))
+                  for seed in (7, 8))
+    assert not np.isin(one.arrived_s, other.arrived_s).any()
+    assert not np.isin(one.service, other.service).any()
+    assert not np.isin(one.routing, other.routing).any()
+
+
+@pytest.mark.parametrize("arrivals", ARRIVALS)
+def test_common_random_numbers_at_another_rate(arrivals: str) -> None:
+    """Doubling the rate halves every instant, and leaves every other draw alone."""
+    slow, fast = (
+        draw(Workload(arrival_rate_rps=rate_rps, arrivals=ARRIVALS[arrivals]), LENGTH.requests, Seed(value=3))
+        for rate_rps in (5.0, 10.0)
+    )
+    assert np.array_equal(slow.arrived_s, 2.0 * fast.arrived_s)
+    assert np.array_equal(slow.service, fast.service)
+    assert np.array_equal(slow.routing, fast.routing)
+
+
+def test_tasks_that_share_a_seed_share_their_users_whatever_the_plan() -> None:
+    few, many = task_of("greedy", Routing.RANDOM, "poisson"), task_of("roomy", Routing.ROUND_ROBIN, "poisson")
+    unit_s = [draw(t.workload, 50, t.seed).arrived_s * t.workload.arrival_rate_rps for t in (few, many)]
+    assert unit_s[0] == pytest.approx(unit_s[1], rel=1e-12)
+
+
+# ---- The checks can fail --------------------------------------------------------------------
+
+
+def altered(column: str, request: int, value: float) -> tuple[Task, Draws, Records]:
+    """Records of a real run with one number changed."""
+    task, draws, records, _ = scenario("greedy", Routing.ROUND_ROBIN, "poisson")
+    changed = {name: getattr(records, name).copy() for name in Records.__slots__}
+    changed[column][request] = value
+    return task, draws, Records(**changed)
+
+
+def test_checks_notice_a_single_wrong_number() -> None:
+    task, draws, records = altered("started_s", 100, 0.0)
+    with pytest.raises(AssertionError):
+        invariants.check_causality(records)
+    with pytest.raises(AssertionError):
+        invariants.check_batch_limits(records, task.plan)
+    task, draws, records = altered("finished_s", 100, np.inf)
+    with pytest.raises(AssertionError):
+        invariants.check_conservation(records, draws)
+    task, draws, records = altered("batch_size", 100, 5)
+    with pytest.raises(AssertionError):
+        invariants.check_batch_limits(records, task.plan)
+
+
+def test_checks_notice_an_idle_replica_and_an_overlap() -> None:
+    task, _, records, _ = scenario("greedy", Routing.ROUND_ROBIN, "poisson")
+    batch = invariants.by_replica(records)[0][5]
+    for column, shift_s in (("started_s", 0.01), ("finished_s", 50.0)):
+        changed = {name: getattr(records, name).copy() for name in Records.__slots__}
+        changed[column][batch.requests] += shift_s
+        with pytest.raises(AssertionError):
+            invariants.check_work_conservation(Records(**changed), task.plan)
+    with pytest.raises(AssertionError):
+        invariants.check_clock(Records(**changed))

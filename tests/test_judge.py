@@ -1,0 +1,423 @@
+"""Judgement by simulation: clear cases, both ends of intervals, budgets, error rates, profile error."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capacity.errors import InconclusiveError
+from capacity.judge import Judgement
+from capacity.performance import Interval
+from capacity.plan import Limit, Plan, Verdict
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.workload import LatencyObjective, TraceArrivals, Workload
+from simulations.arrivals import Seed, Stage
+from simulations.estimate import Case, Look, run_length
+from simulations.judge import Errors, SimulationJudge, decide, share_of_error
+from simulations.pool import Pool
+from simulations.profile_error import has_samples, profile_half_widths_s, resampled, widened
+from simulations.replication import Sample, Task
+
+PROFILE = ServiceProfile(
+    name="made-up",
+    timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02)),
+)
+PLAN = Plan(profile="made-up", replicas=1, batch_size_max=1)
+WORKLOAD = Workload(arrival_rate_rps=60.0)
+P99_S = math.log(100.0)  # of exponential responses of mean 1 s
+
+
+def p99(limit_s: float) -> LatencyObjective:
+    return LatencyObjective(limits={0.99: limit_s})
+
+
+def sample_of(responses_s: Iterable[float] | np.ndarray) -> Sample:
+    response_s = np.asarray(responses_s, dtype=float)
+    return Sample(
+        wait_s=np.zeros_like(response_s),
+        response_s=response_s,
+        window_s=1.0,
+        busy_share=0.5,
+        finished=1.0,
+        batches=float(len(response_s)),
+        queue_length_mean=0.0,
+        in_system_mean=1.0,
+        batch_size_largest=1,
+    )
+
+
+class ExponentialResponses:
+    """A mapper that draws the responses of a replication from a law that is known exactly."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    def __call__(self, function: Any, batch: Iterable[Any], /) -> list[Any]:
+        batch = list(batch)
+        self.tasks.extend(batch)
+        return [self.sample(task) for task in batch]
+
+    @staticmethod
+    def sample(task: Task) -> Sample:
+        seed = (task.seed.value, task.seed.stage, task.seed.replication)
+        return sample_of(np.random.default_rng(seed).standard_exponential(task.length.measured))
+
+    @property
+    def requests(self) -> int:
+        return sum(task.length.requests for task in self.tasks)
+
+
+def fake_judge(seed: int = 0, **fields: Any) -> tuple[SimulationJudge, ExponentialResponses]:
+    mapper = ExponentialResponses()
+    return SimulationJudge(profile=PROFILE, seed=seed, mapper=mapper, **fields), mapper
+
+
+# ---- Decide ---------------------------------------------------------------------------------
+
+FIVE_PERCENT = Errors(accept=0.05, refuse=0.05)
+
+
+def look_at(samples: list[Sample], *, settled: bool = True) -> Look:
+    return Look(pool=Pool(samples), settled=settled, requests=1)
+
+
+def exponential_look(replications: int, requests: int, *, settled: bool = True) -> Look:
+    generator = np.random.default_rng(3)
+    samples = [sample_of(generator.standard_exponential(requests)) for _ in range(replications)]
+    return look_at(samples, settled=settled)
+
+
+def test_met_when_both_intervals_lie_within_and_missed_when_the_share_lies_beyond() -> None:
+    look = exponential_look(20, 5000)
+    assert decide(look, p99(1.1 * P99_S), FIVE_PERCENT) == (Verdict.MET, None)
+    verdict, rejection = decide(look, p99(0.9 * P99_S), FIVE_PERCENT)
+    assert verdict is Verdict.MISSED
+    assert rejection is not None
+    assert (rejection.limit, rejection.allowed, rejection.quantile) == (Limit.LATENCY, 0.9 * P99_S, 0.99)
+    assert rejection.needed == look.pool.response_quantile(0.99).value
+
+
+def test_a_point_within_the_objective_is_not_enough_the_upper_end_must_be() -> None:
+    look = exponential_look(20, 500)
+    interval = look.pool.response_quantile(0.99).interval(0.95)
+    between_s = (interval.value + interval.high) / 2.0
+    assert decide(look, p99(between_s), FIVE_PERCENT) == (Verdict.INCONCLUSIVE, None)
+
+
+def test_a_point_beyond_the_objective_is_not_enough_to_refuse() -> None:
+    look = exponential_look(20, 500)
+    interval = look.pool.response_quantile(0.99).interval(0.95)
+    between_s = interval.value - 0.2 * (interval.value - interval.low)
+    assert decide(look, p99(between_s), FIVE_PERCENT) == (Verdict.INCONCLUSIVE, None)
+
+
+def test_the_late_share_alone_can_keep_a_plan_from_being_accepted() -> None:
+    """Every section has its P90 at 1 s, but in some as few as 8 % and in some as many as 12 % are late."""
+    few, many = [1.0] * 92 + [2.0] * 8, [1.0] * 89 + [2.0] * 11
+    samples = [sample_of(few)] * 6 + [sample_of(many)] * 4
+    objective = LatencyObjective(limits={0.9: 3.0})
+    assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.MET
+    objective = LatencyObjective(limits={0.9: 1.5})
+    late = Pool(samples).exceedance(1.5)
+    assert late.value == pytest.approx(0.092)
+    assert late.interval(0.95).high > 0.1
+    assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
+
+
+def test_the_quantile_alone_can_keep_a_plan_from_being_accepted() -> None:
+    """The late share is 8 % in every section but one, yet that one's quantile widens the interval."""
+    samples = [sample_of([1.0] * 92 + [9.0] * 8)] * 9 + [sample_of([1.0] * 89 + [9.0] * 11)]
+    objective = LatencyObjective(limits={0.9: 1.5})
+    pool = Pool(samples)
+    assert pool.exceedance(1.5).interval(0.95).high < 0.1
+    assert pool.response_quantile(0.9).interval(0.95).high > 1.5
+    assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
+
+
+def test_runs_that_have_not_settled_may_refuse_and_never_accept() -> None:
+    look = exponential_look(20, 5000, settled=False)
+    assert decide(look, p99(100.0), FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
+    assert decide(look, p99(0.9 * P99_S), FIVE_PERCENT)[0] is Verdict.MISSED
+
+
+def test_every_limit_must_hold_and_the_one_exceeded_most_is_named() -> None:
+    look = exponential_look(20, 5000)
+    median_s = math.log(2.0)
+    one_missed = LatencyObjective(limits={0.5: 0.8 * median_s, 0.99: 2.0 * P99_S})
+    verdict, rejection = decide(look, one_missed, FIVE_PERCENT)
+    assert verdict is Verdict.MISSED
+    assert rejection is not None
+    assert rejection.quantile == 0.5
+    both_missed = LatencyObjective(limits={0.5: 0.8 * median_s, 0.99: 0.5 * P99_S})
+    _, rejection = decide(look, both_missed, FIVE_PERCENT)
+    assert rejection is not None
+    assert rejection.quantile == 0.99
+    one_in_doubt = LatencyObjective(limits={0.5: look.pool.response_quantile(0.5).value, 0.99: 2.0 * P99_S})
+    assert decide(look, one_in_doubt, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
+
+
+def test_smaller_errors_take_clearer_cases() -> None:
+    look = exponential_look(20, 2000)
+    response, late_level = look.pool.response_quantile(0.99), 0.01
+    narrow, wide = response.interval(0.95).high, response.interval(0.9999).high
+    limit_s = (narrow + wide) / 2.0
+    assert decide(look, p99(limit_s), Errors(accept=0.05, refuse=0.05))[0] is Verdict.MET
+    assert decide(look, p99(limit_s), Errors(accept=1e-4, refuse=0.05))[0] is Verdict.INCONCLUSIVE
+    assert late_level < look.pool.exceedance(0.9 * P99_S).interval(0.95).low
+    assert decide(look, p99(0.9 * P99_S), Errors(accept=0.05, refuse=1e-12))[0] is Verdict.INCONCLUSIVE
+
+
+def test_shares_of_the_error_sum_to_one() -> None:
+    """Of endlessly many; beyond n they sum to 6/(π²n), within 1/n²."""
+    assert share_of_error(1) == pytest.approx(6.0 / math.pi**2)
+    total = math.fsum(share_of_error(number) for number in range(1, 10_001))
+    assert total == pytest.approx(1.0 - 6.0 / math.pi**2 / 10_000, abs=1e-8)
+
+
+# ---- The judge on a law that is known -------------------------------------------------------
+
+
+def test_clear_cases() -> None:
+    judge, mapper = fake_judge()
+    judgement = judge.search(WORKLOAD, PLAN, p99(1.3 * P99_S), 1)
+    assert (judgement.verdict, judgement.rejection) == (Verdict.MET, None)
+    assert judgement.requests == mapper.requests
+    assert judgement.settled
+    assert judgement.batch_size_largest == 1
+    judgement = judge.search(WORKLOAD, PLAN, p99(0.7 * P99_S), 1)
+    assert judgement.verdict is Verdict.MISSED
+    assert judgement.rejection is not None
+    assert judgement.rejection.limit is Limit.LATENCY
+    assert judgement.rejection.needed == pytest.approx(P99_S, rel=0.05)
+
+
+def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() -> None:
+    judge, mapper = fake_judge(requests_max=100_000)
+    judgement = judge.search(WORKLOAD, PLAN, p99(P99_S), 1)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.rejection is not None
+    assert (judgement.rejection.limit, judgement.rejection.allowed) == (Limit.BUDGET, 100_000)
+    assert judgement.rejection.needed > 100_000
+    assert judgement.requests == mapper.requests <= 100_000
+    assert judgement.performance is not None
+
+
+def test_a_budget_too_small_for_any_look_is_inconclusive_without_numbers() -> None:
+    judge, mapper = fake_judge(requests_max=1000)
+    judgement = judge.search(WORKLOAD, PLAN, p99(P99_S), 1)
+    assert (judgement.verdict, judgement.performance, judgement.requests) == (Verdict.INCONCLUSIVE, None, 0)
+    assert not judgement.settled
+    assert mapper.tasks == []
+
+
+def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
+    busy = Workload(arrival_rate_rps=98.0)
+    for workload, requests_max in ((WORKLOAD, 1000), (busy, 500_000)):
+        judge, _ = fake_judge(requests_max=requests_max)
+        rejection = judge.search(workload, PLAN, p99(P99_S), 1).rejection
+        assert rejection is not None
+        assert rejection.needed > rejection.allowed
+
+
+@pytest.mark.parametrize("precision", [0.05, 0.02])
+def test_a_certificate_is_as_precise_as_was_asked(precision: float) -> None:
+    judge, _ = fake_judge(precision=precision)
+    judgement = judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 0)
+    assert judgement.verdict is Verdict.MET
+    assert judgement.is_precise
+    assert judgement.performance is not None
+    interval = judgement.performance.response_quantiles_s[0.99]
+    assert interval.relative_half_width <= precision
+    assert interval.low < P99_S < interval.high
+
+
+def test_a_certificate_says_when_the_budget_ends_before_it_is_precise() -> None:
+    judge, mapper = fake_judge(precision=1e-4, requests_max=100_000)
+    judgement = judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 0)
+    assert (judgement.verdict, judgement.is_precise) == (Verdict.MET, False)
+    assert mapper.requests <= 100_000
+
+
+def test_a_certificate_begins_where_the_search_ended() -> None:
+    judge, mapper = fake_judge()
+    judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 1_000_000)
+    each = run_length(Case(profile=PROFILE, workload=WORKLOAD, plan=PLAN)).requests
+    assert len(mapper.tasks) == 1_000_000 // each
+
+
+def test_search_certificate_and_headroom_have_random_numbers_of_their_own() -> None:
+    judge, mapper = fake_judge(seed=5)
+    judge.search(WORKLOAD, PLAN, p99(2 * P99_S), 3)
+    judge.certify(WORKLOAD, PLAN, p99(2 * P99_S), 2, 0)
+    judge.accepts(WORKLOAD, PLAN, p99(2 * P99_S))
+    stages = [task.seed.stage for task in mapper.tasks]
+    assert sorted(set(stages)) == [Stage.SEARCH, Stage.CERTIFY, Stage.HEADROOM]
+    assert {task.seed.value for task in mapper.tasks} == {5}
+
+
+def test_candidates_of_a_search_share_their_users() -> None:
+    judge, mapper = fake_judge()
+    judge.search(WORKLOAD, PLAN, p99(2 * P99_S), 1)
+    first = [task.seed for task in mapper.tasks]
+    mapper.tasks.clear()
+    judge.search(WORKLOAD, replace(PLAN, replicas=2), p99(2 * P99_S), 2)
+    assert [task.seed for task in mapper.tasks][: len(first)] == first
+
+
+def test_a_point_of_the_headroom_costs_an_eighth_of_the_budget_at_most() -> None:
+    judge, mapper = fake_judge(requests_max=800_000)
+    judgement = judge.accepts(WORKLOAD, PLAN, p99(P99_S))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert 50_000 < mapper.requests <= 100_000
+
+
+def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
+    judge, _ = fake_judge()
+    judgement = judge.search(WORKLOAD, PLAN, LatencyObjective(limits={0.8: 9.0, 0.999: 20.0}), 1)
+    assert judgement.performance is not None
+    assert list(judgement.performance.response_quantiles_s) == [0.5, 0.8, 0.9, 0.95, 0.99, 0.999]
+    assert judgement.performance.load == pytest.approx(0.6)
+
+
+def certificates(limit_s: float, attempt: int = 1, trials: int = 120) -> list[Judgement]:
+    return [
+        fake_judge(seed, requests_max=130_000)[0].certify(WORKLOAD, PLAN, p99(limit_s), attempt, 0)
+        for seed in range(trials)
+    ]
+
+
+def test_a_plan_on_its_limit_is_accepted_or_refused_by_mistake_in_5_of_100_at_most() -> None:
+    """Each side may err 2.5 %, over all looks; of 120 more than 9 come once in 1500 seeds."""
+    verdicts = [judgement.verdict for judgement in certificates(P99_S)]
+    assert verdicts.count(Verdict.MET) <= 9
+    assert verdicts.count(Verdict.MISSED) <= 9
+    assert verdicts.count(Verdict.INCONCLUSIVE) > 90
+
+
+def test_later_certificates_and_candidates_are_judged_more_strictly() -> None:
+    """3 % within its limit a plan is accepted by some first certificates and by fewer hundredth ones."""
+    first, later = (
+        sum(judgement.verdict is Verdict.MET for judgement in certificates(1.04 * P99_S, attempt, trials=30))
+        for attempt in (1, 1000)
+    )
+    assert first > later + 5
+    refused = [
+        sum(
+            fake_judge(seed, requests_max=130_000)[0]
+            .search(WORKLOAD, PLAN, p99(0.96 * P99_S), attempt)
+            .verdict
+            is Verdict.MISSED
+            for seed in range(30)
+        )
+        for attempt in (1, 1000)
+    ]
+    assert refused[0] > refused[1] + 5
+
+
+# ---- The judge on the simulator -------------------------------------------------------------
+
+
+def test_clear_cases_by_simulation() -> None:
+    """One replica of 10 ms at load 0.6: P99 is some 50 ms; at load 0.2 it is some 20 ms."""
+    judge = SimulationJudge(profile=PROFILE)
+    assert judge.search(WORKLOAD, PLAN, p99(0.1), 1).verdict is Verdict.MET
+    assert judge.search(WORKLOAD, PLAN, p99(0.02), 1).verdict is Verdict.MISSED
+    assert judge.search(Workload(arrival_rate_rps=20.0), PLAN, p99(0.04), 1).verdict is Verdict.MET
+    certificate = judge.certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
+    assert certificate == judge.certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
+    assert certificate != replace(judge, seed=1).certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
+
+
+def test_overhead_counts_against_the_objective() -> None:
+    slow = replace(PROFILE, request_overhead_s=0.1)
+    assert SimulationJudge(profile=slow).search(WORKLOAD, PLAN, p99(0.1), 1).verdict is Verdict.MISSED
+
+
+def test_a_trace_too_short_for_its_percentile_is_refused() -> None:
+    trace = TraceArrivals(instants_s=tuple(float(i) for i in range(1000)))
+    workload = Workload(arrival_rate_rps=60.0, arrivals=trace)
+    with pytest.raises(InconclusiveError, match="trace has 1000 arrivals; P99 .* needs at least 11112"):
+        SimulationJudge(profile=PROFILE).search(workload, PLAN, p99(0.1), 1)
+
+
+# ---- The profile's own error ----------------------------------------------------------------
+
+
+def sampled(count: int, seed: int = 0) -> ServiceProfile:
+    """A profile of raw samples of a uniform law from 5 to 15 ms."""
+    samples_s = np.random.default_rng(seed).uniform(0.005, 0.015, count)
+    return ServiceProfile(
+        name="made-up", timings=(BatchTiming(batch_size=1, samples_s=tuple(samples_s.tolist())),)
+    )
+
+
+def half_width_s(profile: ServiceProfile) -> float:
+    case = Case(profile=profile, workload=Workload(arrival_rate_rps=10.0), plan=PLAN)
+    seed = Seed(value=0, stage=Stage.CERTIFY)
+    return profile_half_widths_s(case, [0.5, 0.99], 0.95, seed, map)[0.5]
+
+
+def test_a_resampled_profile_draws_its_samples_with_replacement() -> None:
+    profile = sampled(50)
+    other = resampled(profile, np.random.default_rng(1))
+    (one,), (two,) = profile.timings, other.timings
+    assert len(two.samples_s) == 50
+    assert set(two.samples_s) < set(one.samples_s)
+    assert resampled(PROFILE, np.random.default_rng(1)) == PROFILE
+    assert (has_samples(profile), has_samples(PROFILE)) == (True, False)
+
+
+def test_profile_error_shrinks_with_the_root_of_its_samples() -> None:
+    """The median of n uniforms from 5 to 15 ms has the standard error 5 ms/√n, before the queue.
+
+    16 times the samples, a quarter of the error; each is known to 1/√38 of itself, from one profile.
+    """
+    few, many = half_width_s(sampled(25)), half_width_s(sampled(400))
+    assert few / many == pytest.approx(4.0, rel=0.75)
+    assert few == pytest.approx(2.09 * 0.005 / 5.0, rel=0.75)
+
+
+def test_a_profile_without_samples_adds_nothing() -> None:
+    case = Case(profile=PROFILE, workload=WORKLOAD, plan=PLAN)
+    seed = Seed(value=0, stage=Stage.CERTIFY)
+    assert profile_half_widths_s(case, [0.5, 0.99], 0.95, seed, map) == {0.5: 0.0, 0.99: 0.0}
+
+
+def test_errors_add_in_quadrature() -> None:
+    interval = widened(Interval(value=10.0, low=7.0, high=13.0), 4.0)
+    assert (interval.low, interval.value, interval.high) == (5.0, 10.0, 15.0)
+    assert widened(Interval(value=1.0, low=0.5, high=1.5), 4.0).low == 0.0
+
+
+def test_a_certificate_of_few_samples_has_a_wider_interval() -> None:
+    def width_s(count: int) -> float:
+        judge = SimulationJudge(profile=sampled(count), precision=0.05)
+        certificate = judge.certify(Workload(arrival_rate_rps=10.0), PLAN, p99(1.0), 1, 0)
+        assert certificate.verdict is Verdict.MET
+        assert certificate.performance is not None
+        return certificate.performance.response_quantiles_s[0.5].half_width
+
+    assert width_s(25) > 2.0 * width_s(2500)
+
+
+def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> None:
+    profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
+    judge = SimulationJudge(profile=profile, precision=0.02)
+    objective = LatencyObjective(limits={0.5: 1.0})
+    interval = judge.certify(workload, PLAN, objective, 1, 0).performance.response_quantiles_s[0.5]  # type: ignore[union-attr]
+    within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
+    assert judge.search(workload, PLAN, within, 1).verdict is Verdict.MET
+    assert judge.certify(workload, PLAN, within, 1, 0).verdict is Verdict.INCONCLUSIVE
+
+
+def test_whatever_is_not_accepted_says_why() -> None:
+    profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
+    judge = SimulationJudge(profile=profile, precision=0.02)
+    interval = judge.certify(workload, PLAN, LatencyObjective(limits={0.5: 1.0}), 1, 0).performance.response_quantiles_s[0.5]  # type: ignore[union-attr]
+    within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
+    certificate = judge.certify(workload, PLAN, within, 1, 0)
+    assert certificate.verdict is Verdict.INCONCLUSIVE
+    assert certificate.rejection is not None
