@@ -184,7 +184,7 @@ def simulate(
     from capacity.report import simulation_document
     from capacity.units import parse_duration_s
     from simulations.parallel import workers as worker_pool
-    from simulations.simulate import QUANTILES, Simulation
+    from simulations.simulate import QUANTILES, Simulation, require_answerable
 
     measured = read_profile(profile, request_overhead)
     workload = read_workload(arrivals, rate)
@@ -197,6 +197,7 @@ def simulate(
     )
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
     quantiles = read_quantiles(quantile, QUANTILES)
+    require_answerable(measured, workload, candidate)
     with worker_pool(worker_count(workers)) as mapper, progress() as report:
         report(f"simulating {candidate.replicas} replicas, batch {candidate.batch_size_max}")
         simulation = Simulation(

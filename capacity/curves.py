@@ -1,7 +1,7 @@
 """Curves: a quantity of M/M/c drawn against utilization or arrival rate, as data from theory alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -31,12 +31,12 @@ class Quantity(StrEnum):
     @property
     def symbol(self) -> str:
         """What a formula calls it."""
-        return _SYMBOLS[self]
+        return _QUANTITIES[self][0]
 
     @property
     def axis_title(self) -> str:
         """Title of its axis, with the unit."""
-        return _TITLES[self]
+        return _QUANTITIES[self][1]
 
     @property
     def is_dimensionless(self) -> bool:
@@ -61,19 +61,12 @@ class Axis(StrEnum):
         return "utilization ρ" if self is Axis.UTILIZATION else "arrival rate λ [rps]"
 
 
-_SYMBOLS = {
-    Quantity.QUEUE_LENGTH: "Lq",
-    Quantity.WAIT_PROBABILITY: "P(wait)",
-    Quantity.WAIT: "Wq",
-    Quantity.RESPONSE: "W",
-    Quantity.P99: "P99",
-}
-_TITLES = {
-    Quantity.QUEUE_LENGTH: "requests waiting Lq",
-    Quantity.WAIT_PROBABILITY: "probability of waiting P(wait)",
-    Quantity.WAIT: "mean wait Wq [s]",
-    Quantity.RESPONSE: "mean response time W [s]",
-    Quantity.P99: "P99 response time [s]",
+_QUANTITIES: dict[Quantity, tuple[str, str, Callable[[MMc], float]]] = {
+    Quantity.QUEUE_LENGTH: ("Lq", "requests waiting Lq", lambda queue: queue.queue_length_mean),
+    Quantity.WAIT_PROBABILITY: ("P(wait)", "probability P(wait)", lambda queue: queue.wait_probability),
+    Quantity.WAIT: ("Wq", "mean wait Wq [s]", lambda queue: queue.wait_mean_s),
+    Quantity.RESPONSE: ("W", "mean response time W [s]", lambda queue: queue.response_mean_s),
+    Quantity.P99: ("P99", "P99 response time [s]", lambda queue: queue.response_quantile_s(0.99)),
 }
 
 
@@ -97,9 +90,8 @@ class Curve:
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y) or len(self.x) < 2:
-            raise DomainError(
-                f"a curve needs as many x as y, two at least, got {len(self.x)} and {len(self.y)}"
-            )
+            sizes = f"{len(self.x)} and {len(self.y)}"
+            raise DomainError(f"a curve needs as many x as y, two at least, got {sizes}")
 
 
 def curves(
@@ -141,20 +133,14 @@ def curves(
     if not rates or not counts:
         raise InputError("curves need a service rate and a number of servers; give at least one of each")
     if len(rates) * len(counts) > CURVES_MAX:
-        raise InputError(
-            f"{len(rates)} service rates x {len(counts)} server counts are more than {CURVES_MAX} curves, "
-            f"too many to tell apart; give fewer"
-        )
+        asked = f"{len(rates)} service rates x {len(counts)} server counts"
+        raise InputError(f"{asked} are more than {CURVES_MAX} curves; give fewer, to tell them apart")
     for rate in rates:
         require_positive("service_rate_rps", rate)
     one_line = quantity.is_dimensionless and axis is Axis.UTILIZATION
     groups = [rates] if one_line else [(rate,) for rate in rates]
     labels = _labels(quantity, groups, counts)
-    return tuple(
-        _curve(quantity, axis, labels[group, count], group, count, grid)
-        for group in groups
-        for count in counts
-    )
+    return tuple(_curve(quantity, axis, label, *line, grid) for line, label in labels.items())
 
 
 def utilization_grid(utilization_max: float, points: int) -> tuple[float, ...]:
@@ -226,6 +212,7 @@ def _curve(
     """One line, computed at the first of the service rates that share it."""
     arrivals = [rho * servers * rates[0] for rho in grid]
     queues = [MMc(arrival_rate_rps=rate, service_rate_rps=rates[0], servers=servers) for rate in arrivals]
+    value = _QUANTITIES[quantity][2]
     return Curve(
         quantity=quantity,
         axis=axis,
@@ -233,22 +220,8 @@ def _curve(
         service_rates_rps=rates,
         servers=servers,
         x=grid if axis is Axis.UTILIZATION else tuple(arrivals),
-        y=tuple(_value(quantity, queue) for queue in queues),
+        y=tuple(value(queue) for queue in queues),
     )
-
-
-def _value(quantity: Quantity, queue: MMc) -> float:
-    match quantity:
-        case Quantity.QUEUE_LENGTH:
-            return queue.queue_length_mean
-        case Quantity.WAIT_PROBABILITY:
-            return queue.wait_probability
-        case Quantity.WAIT:
-            return queue.wait_mean_s
-        case Quantity.RESPONSE:
-            return queue.response_mean_s
-        case Quantity.P99:
-            return queue.response_quantile_s(0.99)
 
 
 def _labels(

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from capacity.curves import Axis, Curve, chart_title, require_one_chart, y_range
 from capacity.errors import DependencyError, InputError
@@ -17,7 +17,9 @@ from capacity.reading import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.path import Path as Path2D
     from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
 
 # Okabe & Ito (2008), Color Universal Design, without yellow, which is lost on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -42,6 +44,7 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, and read aloud
     "svg.hashsalt": "capacity",
 }
+_POINTER = {"arrowstyle": "-", "linewidth": 0.6, "relpos": (0.0, 0.5), "shrinkA": 1.0}
 # Everything below is in points, 1/72 inch, as matplotlib's text is.
 _WIDTH, _HEIGHT = 540.0, 310.0
 _LEFT, _RIGHT, _BOTTOM, _TOP = 58.0, 10.0, 42.0, 48.0
@@ -51,15 +54,7 @@ _LINE = 12.0
 _LABEL_CHARACTERS = 26
 
 
-class _Box(NamedTuple):
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    def overlaps(self, other: "_Box") -> bool:
-        apart = self.right < other.left or other.right < self.left
-        return not (apart or self.top < other.bottom or other.top < self.bottom)
+Spot = tuple[float, float]
 
 
 def draw_curves(lines: Sequence[Curve]) -> "Figure":
@@ -81,14 +76,8 @@ def draw_curves(lines: Sequence[Curve]) -> "Figure":
         _set_scales(axes, lines)
         axes.set(xlabel=first.axis.axis_title, ylabel=first.quantity.axis_title)
         _lay_out(figure, axes, names)
-        figure.text(
-            _LEFT / _width(figure),
-            1.0 - 8.0 / _height(figure),
-            chart_title(lines),
-            va="top",
-            fontsize=10.5,
-            fontweight="bold",
-        )
+        x, y = _LEFT / figure.bbox.width, 1.0 - 8.0 / figure.bbox.height
+        figure.text(x, y, chart_title(lines), va="top", fontsize=10.5, fontweight="bold")
         _place(figure, axes, lines, names)
     return figure
 
@@ -104,9 +93,7 @@ def save(figure: "Figure", path: Path) -> None:
 
     suffix, shown = path.suffix.lower(), printable(str(path))
     if suffix not in FORMATS:
-        raise InputError(
-            f"cannot write {shown}: a figure is a .png or a .svg file; use one of these suffixes"
-        )
+        raise InputError(f"cannot write {shown}: a figure is a .png or a .svg file; use one of the two")
     data = BytesIO()
     with matplotlib.style.context(["default", _STYLE]):
         figure.savefig(data, format=suffix[1:], metadata=FORMATS[suffix])
@@ -123,7 +110,7 @@ def save(figure: "Figure", path: Path) -> None:
 def _draw_line(axes: "Axes", line: Curve, number: int) -> "Annotation":
     """One line and its name, which is placed later: where depends on all the others."""
     color = PALETTE[number % len(PALETTE)]
-    axes.plot(line.x, line.y, color=color, linestyle=DASHES[number // len(PALETTE)], clip_on=True)
+    axes.plot(line.x, line.y, color=color, linestyle=DASHES[number // len(PALETTE)])
     return axes.annotate(
         _wrapped(line.label),
         xy=(line.x[-1], line.y[-1]),
@@ -132,13 +119,7 @@ def _draw_line(axes: "Axes", line: Curve, number: int) -> "Annotation":
         va="center",
         color=_darker(color),
         annotation_clip=False,
-        arrowprops={
-            "arrowstyle": "-",
-            "color": color,
-            "linewidth": 0.6,
-            "relpos": (0.0, 0.5),
-            "shrinkA": 1.0,
-        },
+        arrowprops={"color": color, **_POINTER},
     )
 
 
@@ -170,14 +151,8 @@ def _lay_out(figure: "Figure", axes: "Axes", names: Sequence["Annotation"]) -> N
     right = max(width for width, _ in sizes) + 1.5 * _AWAY + _RIGHT
     height = max(_HEIGHT, sum(height for _, height in sizes) + _BOTTOM + _TOP)
     figure.set_size_inches(_WIDTH / 72.0, height / 72.0)
-    axes.set_position(
-        (
-            _LEFT / _WIDTH,
-            _BOTTOM / height,
-            1.0 - (_LEFT + right) / _WIDTH,
-            1.0 - (_BOTTOM + _TOP) / height,
-        )
-    )
+    across, up = 1.0 - (_LEFT + right) / _WIDTH, 1.0 - (_BOTTOM + _TOP) / height
+    axes.set_position((_LEFT / _WIDTH, _BOTTOM / height, across, up))
 
 
 def _place(figure: "Figure", axes: "Axes", lines: Sequence[Curve], names: Sequence["Annotation"]) -> None:
@@ -198,32 +173,29 @@ def _place(figure: "Figure", axes: "Axes", lines: Sequence[Curve], names: Sequen
             name.arrow_patch.set_visible(False)
 
 
-Spot = tuple[float, float]
-
-
 def _beside(figure: "Figure", axes: "Axes", ends: Sequence[Spot], sizes: Sequence[Spot]) -> list[Spot] | None:
     """Right of each end, raised until no line and no other name is in the way; None where one has no room."""
-    from matplotlib.transforms import Bbox
-
     paths = [line.get_path().transformed(axes.transData) for line in axes.lines]
-    inside = (_width(figure) - 2.0, _height(figure) - _TITLE_STRIP)
     spots: dict[int, Spot] = {}
-    taken: list[_Box] = []
+    taken: "list[Bbox]" = []
     for index in sorted(range(len(ends)), key=lambda i: (-ends[i][0], ends[i][1])):
-        for rise in range(8):
-            x, y = ends[index][0] + _AWAY, ends[index][1] + rise * _LINE / 2.0
-            box = _box(x, y, sizes[index])
-            free = box.right <= inside[0] and box.top <= inside[1]
-            free = free and not any(box.overlaps(other) for other in taken)
-            if free and not any(
-                path.intersects_bbox(Bbox.from_extents(*box), filled=False) for path in paths
-            ):
-                spots[index] = (x, y)
-                taken.append(box)
-                break
-        else:
+        x, y = ends[index][0] + _AWAY, ends[index][1]
+        rises = [_box(x, y + half * _LINE / 2.0, sizes[index]) for half in range(8)]
+        free = next((box for box in rises if _is_free(figure, box, taken, paths)), None)
+        if free is None:
             return None
+        taken.append(free)
+        spots[index] = (x, (free.y0 + free.y1) / 2.0)
     return [spots[index] for index in range(len(ends))]
+
+
+def _is_free(figure: "Figure", box: "Bbox", taken: "Sequence[Bbox]", paths: "Sequence[Path2D]") -> bool:
+    """Whether a name may stand there: in the figure, below the title, on no other name and no line."""
+    if box.x1 > figure.bbox.width - 2.0 or box.y1 > figure.bbox.height - _TITLE_STRIP:
+        return False
+    if any(box.overlaps(other) for other in taken):
+        return False
+    return not any(path.intersects_bbox(box, filled=False) for path in paths)
 
 
 def _column(figure: "Figure", ends: Sequence[Spot], sizes: Sequence[Spot]) -> list[Spot]:
@@ -231,7 +203,7 @@ def _column(figure: "Figure", ends: Sequence[Spot], sizes: Sequence[Spot]) -> li
     x = max(end[0] for end in ends) + 1.5 * _AWAY
     order = sorted(range(len(ends)), key=lambda i: (ends[i][1], -i))
     heights = [sizes[i][1] for i in order]
-    low, high = _BOTTOM / 2.0, _height(figure) - _TITLE_STRIP
+    low, high = _BOTTOM / 2.0, figure.bbox.height - _TITLE_STRIP
     y = dict(zip(order, _spread([ends[i][1] for i in order], heights, low, high), strict=True))
     return [(x, y[index]) for index in range(len(ends))]
 
@@ -255,8 +227,10 @@ def _spread(centres: Sequence[float], heights: Sequence[float], low: float, high
     ]
 
 
-def _box(left: float, centre: float, size: Spot) -> _Box:
-    return _Box(left, centre - size[1] / 2.0, left + size[0], centre + size[1] / 2.0)
+def _box(left: float, centre: float, size: Spot) -> "Bbox":
+    from matplotlib.transforms import Bbox
+
+    return Bbox.from_bounds(left, centre - size[1] / 2.0, *size)
 
 
 def _size(name: "Annotation") -> Spot:
@@ -265,11 +239,3 @@ def _size(name: "Annotation") -> Spot:
 
     box = Text.get_window_extent(name)  # not the annotation's own, which counts the pointer too
     return box.width, box.height + 1.5
-
-
-def _width(figure: "Figure") -> float:
-    return 72.0 * float(figure.get_figwidth())
-
-
-def _height(figure: "Figure") -> float:
-    return 72.0 * float(figure.get_figheight())

@@ -1,6 +1,7 @@
 """Tables: answers for people, by Rich; text from outside is shown as it is, never as markup."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +12,7 @@ from rich.text import Text
 from capacity.caveats import Caveat
 from capacity.explain import explain, format_interval, format_refusal
 from capacity.performance import Performance, Quantiles
-from capacity.plan import Candidate, Plan, Recommendation
+from capacity.plan import Candidate, Limit, Plan, Recommendation
 from capacity.profile import ServiceProfile
 from capacity.search import Question
 from capacity.units import format_duration, format_quantile, format_rate
@@ -95,9 +96,11 @@ def performance_table(plan: Plan | None, performance: Performance) -> Table:
 
 
 def considered_table(candidates: Sequence[Candidate], quantile: float) -> Table:
-    """Every candidate with its interval, and what refused it."""
-    columns = ("replicas", "batch", "load", format_quantile(quantile), "<verdict", "<why")
-    return table(columns, (_candidate_row(one, quantile) for one in candidates), title="Considered")
+    """Every candidate with its interval and what refused it; those refused by theory alike in one row."""
+    columns = ("replicas", "<batch", "load", format_quantile(quantile), "<verdict", "<why")
+    groups = (list(group) for _, group in groupby(candidates, _refused_alike))
+    rows = (_candidates_row(group, quantile) for group in groups)
+    return table(columns, rows, title="Considered")
 
 
 def profiles_table(profiles: Iterable[ServiceProfile]) -> Table:
@@ -170,16 +173,26 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def _candidate_row(candidate: Candidate, quantile: float) -> tuple[str, ...]:
-    performance = candidate.performance
-    load = None if performance is None else performance.load
+def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
+    """What candidates have in common that are told in one row; a simulated one stands alone."""
+    if candidate.performance is None and candidate.rejection is not None:
+        return candidate.plan.replicas, candidate.rejection.limit
+    return candidate.plan.replicas, candidate.plan.batch_size_max, "simulated"
+
+
+def _candidates_row(group: Sequence[Candidate], quantile: float) -> tuple[str, ...]:
+    first, last = group[0], group[-1]
+    nearest = min(group, key=lambda one: one.rejection.needed if one.rejection else 0.0)
+    size = str(first.plan.batch_size_max)
+    performance = first.performance
+    unstable = first.rejection is not None and first.rejection.limit is Limit.STABILITY
     return (
-        str(candidate.plan.replicas),
-        str(candidate.plan.batch_size_max),
-        "" if load is None else f"{load:.3f}",
+        str(first.plan.replicas),
+        size if first is last else f"{size} to {last.plan.batch_size_max}",
+        "" if performance is None or performance.load is None else f"{performance.load:.3f}",
         "" if performance is None else format_interval(performance.response_quantiles_s[quantile]),
-        candidate.verdict.value,
-        format_refusal(candidate),
+        first.verdict.value,
+        format_refusal(nearest) + ("" if first is last or not unstable else " at best"),
     )
 
 

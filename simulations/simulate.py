@@ -44,8 +44,8 @@ class Simulation:
             DomainError: the profile does not cover the plan's batches.
             InconclusiveError: the budget does not suffice for one run that settles.
         """
+        require_answerable(profile, workload, plan)
         case = Case(profile=profile, workload=workload, plan=plan, quantile_max=max(self.quantiles))
-        _require_answerable(case)
         seed = Seed(value=self.seed, stage=Stage.CERTIFY)
         look = self._look(case, seed)
         performance = case.performance(look.pool, self.quantiles, self.confidence)
@@ -71,16 +71,21 @@ class Simulation:
         return settled
 
 
-def _require_answerable(case: Case) -> None:
-    """Refuse what has no steady state, or lies beyond the profile."""
-    require_batch_of_one(case.profile)
-    rate_rps, plan = case.workload.arrival_rate_rps, case.plan
-    if case.load < 1.0:
+def require_answerable(profile: ServiceProfile, workload: Workload, plan: Plan) -> None:
+    """Refuse at once what has no steady state, or lies beyond the profile.
+
+    Raises:
+        UnstableError: names the fewest replicas that would be stable.
+        DomainError: the profile does not cover the plan's batches.
+    """
+    require_batch_of_one(profile)
+    rate_rps, sustainable_rps = workload.arrival_rate_rps, sustainable_rate_rps(profile, plan)
+    if rate_rps < sustainable_rps:
         return
-    servers_min = replicas_stable_min(case.profile, rate_rps, plan.batch_size_max)
+    servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max)
     raise UnstableError(
-        f"unstable plan: load {case.load:.3f} >= 1 ({format_rate(rate_rps)} on "
-        f"{format_rate(sustainable_rate_rps(case.profile, plan))} of {plan.replicas} full batches of "
+        f"unstable plan: load {rate_rps / sustainable_rps:.3f} >= 1 ({format_rate(rate_rps)} on "
+        f"{format_rate(sustainable_rps)} of {plan.replicas} replicas with full batches of "
         f"{plan.batch_size_max}); use at least {servers_min} replicas",
         servers_min=servers_min,
     )

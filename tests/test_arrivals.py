@@ -134,7 +134,8 @@ def test_the_same_seed_gives_the_same_stream() -> None:
 
 def test_a_run_that_lasts_too_long_is_refused() -> None:
     workload = Workload(arrival_rate_rps=1e-307)
-    with pytest.raises(InputError, match="a run of 100 requests at 1e-307 rps lasts too long"), np.errstate(
-        over="ignore"
+    with (
+        pytest.raises(InputError, match="a run of 100 requests at 1e-307 rps lasts too long"),
+        np.errstate(over="ignore"),
     ):
         arrival_instants_s(workload, 100, np.random.default_rng(0))

@@ -227,9 +227,7 @@ def test_round_robin_starts_at_replica_0_and_skips_none() -> None:
 
 def test_random_routing_uses_the_first_uniform_of_each_request() -> None:
     uniforms = [0.0, 0.9, 0.24, 0.9, 0.25, 0.0, 0.5, 0.0, 0.99, 0.0]
-    records = serve(
-        [0.0, 0.0, 0.0, 0.0, 0.0], routing=Routing.RANDOM, replicas=4, routing_uniforms=uniforms
-    )
+    records = serve([0.0, 0.0, 0.0, 0.0, 0.0], routing=Routing.RANDOM, replicas=4, routing_uniforms=uniforms)
     assert records.replica.tolist() == [0, 0, 1, 2, 3]
 
 
@@ -258,9 +256,7 @@ def test_least_outstanding_counts_requests_and_not_batches() -> None:
     assert records.replica.tolist() == [0, 1, 0, 1, 0, 1]
 
 
-def power_of_two(
-    arrived_s: list[float], pairs: list[tuple[float, float]], replicas: int = 4
-) -> Records:
+def power_of_two(arrived_s: list[float], pairs: list[tuple[float, float]], replicas: int = 4) -> Records:
     return serve(
         arrived_s,
         routing=Routing.POWER_OF_TWO,

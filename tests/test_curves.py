@@ -1,6 +1,7 @@
 """Curves: points against the textbook's laws, what is merged, labels, and what is refused."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise, product
 
 import pytest
@@ -48,8 +49,9 @@ def made_up(y: tuple[float, ...], quantity: Quantity = Quantity.WAIT, axis: Axis
         (Quantity.P99, lambda rho, mu: math.log(100.0) / (1 - rho) / mu),
     ],
 )
-def test_one_server_follows_the_closed_forms(quantity: Quantity, law: "object") -> None:
-    assert callable(law)
+def test_one_server_follows_the_closed_forms(
+    quantity: Quantity, law: Callable[[float, float], float]
+) -> None:
     for axis in Axis:
         (line,) = curves(quantity, axis, [4.0])
         scale = 1.0 if axis is Axis.UTILIZATION else 4.0
@@ -89,7 +91,7 @@ def test_every_curve_rises_and_stays_stable(
     wall = 1.0 if chart[1] is Axis.UTILIZATION else servers * rate
     assert all(low < high for low, high in pairwise(line.x))
     assert all(low <= high * (1 + 1e-12) for low, high in pairwise(line.y))
-    assert 0.0 < line.x[0]
+    assert line.x[0] > 0.0
     assert line.x[-1] == pytest.approx(utilization_max * wall, rel=1e-12)
     assert line.x[-1] < wall
 

@@ -233,7 +233,9 @@ def trace_of(requests: int) -> TraceArrivals:
 
 def test_a_trace_needs_five_requests_a_section_beyond_the_quantile() -> None:
     """P50 of 20 sections: 100 requests beyond it after the warm-up, 100/0.5/0.9 = 222.2."""
-    with pytest.raises(InconclusiveError, match=r"monday has 222 arrivals; P50 .* needs at least 223") as error:
+    with pytest.raises(
+        InconclusiveError, match=r"monday has 222 arrivals; P50 .* needs at least 223"
+    ) as error:
         next(looks(case_of(0.5, arrivals=trace_of(222), quantile_max=0.5), Seed(value=0), 10**6))
     assert error.value.exit_code == 4
     seen = list(looks(case_of(0.5, arrivals=trace_of(223), quantile_max=0.5), Seed(value=0), 10**6))

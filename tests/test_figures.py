@@ -172,7 +172,8 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path, suffix: str) -> N
     here, there = tmp_path / f"here{suffix}", tmp_path / f"there{suffix}"
     save(draw_curves(CHARTS["rates"]), here)
     program = (
-        "import sys; from pathlib import Path; from capacity.curves import *; from capacity.figures import *\n"
+        "import sys; from pathlib import Path\n"
+        "from capacity.curves import *; from capacity.figures import *\n"
         "lines = curves(Quantity.QUEUE_LENGTH, Axis.ARRIVAL_RATE, [10.0, 5.0, 2.0])\n"
         "save(draw_curves(lines), Path(sys.argv[1]))"
     )
@@ -247,7 +248,8 @@ def test_importing_loads_neither_matplotlib_nor_plotext() -> None:
 
 def test_drawing_does_not_load_pyplot(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from capacity.curves import *; from capacity.figures import *\n"
+        "import sys; from pathlib import Path\n"
+        "from capacity.curves import *; from capacity.figures import *\n"
         "save(draw_curves(curves(Quantity.WAIT, Axis.UTILIZATION, [1.0])), Path(sys.argv[1]))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

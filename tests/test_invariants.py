@@ -136,8 +136,10 @@ def test_determinism_same_seed_same_bytes(routing: Routing) -> None:
 
 
 def test_different_seeds_differ() -> None:
-    one, other = (draw(task_of("single", Routing.RANDOM, "poisson", seed).workload, 50, Seed(value=seed))
-                  for seed in (7, 8))
+    one, other = (
+        draw(task_of("single", Routing.RANDOM, "poisson", seed).workload, 50, Seed(value=seed))
+        for seed in (7, 8)
+    )
     assert not np.isin(one.arrived_s, other.arrived_s).any()
     assert not np.isin(one.service, other.service).any()
     assert not np.isin(one.routing, other.routing).any()

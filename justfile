@@ -1,0 +1,39 @@
+# The few tasks that people repeat; `just` lists them.
+
+default:
+    @just --list
+
+# install for development into the active environment
+install:
+    python -m pip install -e '.[dev]'
+
+# what CI checks before the tests
+lint:
+    ruff check .
+    ruff format --check .
+    mypy
+
+# put files in their usual form
+format:
+    ruff check --fix .
+    ruff format .
+
+# the test command of the README
+test:
+    python -m pytest
+
+# hold the simulator against theory
+agreement:
+    capacity agreement
+
+# plant bugs and see that the tests find them
+mutants:
+    python benchmarks/mutants.py
+
+# write the README's outputs anew
+readme:
+    python tests/readme.py --write
+
+# all that CI does, in a new environment
+ci:
+    bash .ci/run

@@ -1,0 +1,380 @@
+"""Planner: the cheapest plan by an exact or a scripted judge, its certificate, caveats and refusals."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from capacity.caveats import CaveatCode
+from capacity.errors import DomainError
+from capacity.judge import Judgement
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import Limit, Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.planner import recommend
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.queues.mmc import MMc
+from capacity.search import SEARCH_REQUESTS_MAX, Question
+from capacity.workload import ArrivalProcess, LatencyObjective, PoissonArrivals, TraceArrivals, Workload
+from simulations.judge import SimulationJudge
+from simulations.parallel import workers
+
+LIMIT_S = 1.0
+
+
+def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:
+    timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items())
+    return ServiceProfile(name="made-up", timings=timings, **fields)  # type: ignore[arg-type]
+
+
+SINGLE = profile_of({1: 0.01}, hourly_usd=2.0)
+BATCHING = profile_of({1: 0.010, 2: 0.011, 4: 0.013}, hourly_usd=2.0)
+
+
+def question_of(
+    profile: ServiceProfile = SINGLE,
+    rate_rps: float = 50.0,
+    limit_s: float = LIMIT_S,
+    arrivals: ArrivalProcess | None = None,
+    **fields: object,
+) -> Question:
+    return Question(
+        profile=profile,
+        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
+        objective=LatencyObjective(limits={0.99: limit_s}),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def judgement(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Judgement:
+    """Met or missed by an exact P99."""
+    performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(p99_s)})
+    if p99_s <= limit_s:
+        return Judgement(verdict=Verdict.MET, rejection=None, performance=performance, **fields)  # type: ignore[arg-type]
+    rejection = Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=p99_s, quantile=0.99)
+    return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance, **fields)  # type: ignore[arg-type]
+
+
+def in_doubt() -> Judgement:
+    rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
+    performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(LIMIT_S)})
+    return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=performance)
+
+
+MET, MISSED = judgement(0.5), judgement(2.0)
+Script = Callable[[Plan], Judgement]
+
+
+@dataclass
+class ScriptedJudge:
+    """Says what functions of the plan say; accepts no rate above today's."""
+
+    when_searched: Script
+    when_certified: Script | None = None
+    certified: list[tuple[Plan, int, int]] = field(default_factory=list)
+
+    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
+        return self.when_searched(plan)
+
+    def certify(
+        self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int, requests_first: int
+    ) -> Judgement:
+        self.certified.append((plan, attempt, requests_first))
+        return (self.when_certified or self.when_searched)(plan)
+
+    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
+        return MISSED
+
+
+class ExactJudge:
+    """Knows the truth of M/M/c."""
+
+    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
+        return self.accepts(workload, plan, objective)
+
+    def certify(
+        self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int, requests_first: int
+    ) -> Judgement:
+        return self.accepts(workload, plan, objective)
+
+    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
+        queue = MMc(arrival_rate_rps=workload.arrival_rate_rps, service_rate_rps=100.0, servers=plan.replicas)
+        return judgement(queue.response_quantile_s(0.99), objective.limits[0.99])
+
+
+def codes(recommendation: Recommendation) -> list[CaveatCode]:
+    return [caveat.code for caveat in recommendation.caveats]
+
+
+# ---- The answer -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate_rps", [20.0, 150.0, 990.0, 3000.0])
+@pytest.mark.parametrize("limit_s", [0.0465, 0.06, 0.2, 5.0])
+def test_recommends_the_fewest_replicas_and_says_how_far_they_reach(rate_rps: float, limit_s: float) -> None:
+    question = question_of(rate_rps=rate_rps, limit_s=limit_s, routing=Routing.SHARED_QUEUE)
+    answer = recommend(question, ExactJudge())
+
+    def p99_s(rate_rps: float, replicas: int) -> float:
+        if rate_rps >= 100.0 * replicas:
+            return math.inf
+        queue = MMc(arrival_rate_rps=rate_rps, service_rate_rps=100.0, servers=replicas)
+        return queue.response_quantile_s(0.99)
+
+    assert answer.verdict is Verdict.MET
+    assert answer.plan is not None
+    replicas = answer.plan.replicas
+    assert p99_s(rate_rps, replicas) <= limit_s
+    assert replicas == 1 or p99_s(rate_rps, replicas - 1) > limit_s
+    assert answer.performance is not None
+    assert answer.performance.response_quantiles_s[0.99].value == p99_s(rate_rps, replicas)
+    assert answer.arrival_rate_max_rps is not None
+    assert answer.arrival_rate_max_rps >= rate_rps
+    assert p99_s(answer.arrival_rate_max_rps, replicas) <= limit_s
+    assert p99_s(answer.arrival_rate_max_rps * 1.0051, replicas) > limit_s
+    assert answer.hourly_usd == 2.0 * replicas
+
+
+def test_among_the_batch_sizes_of_a_count_the_one_farthest_from_its_limit_wins() -> None:
+    p99s = {1: 0.9, 2: 0.3, 4: 0.6}
+    answer = recommend(
+        question_of(BATCHING), ScriptedJudge(lambda plan: judgement(p99s[plan.batch_size_max]))
+    )
+    assert answer.plan is not None
+    assert (answer.plan.replicas, answer.plan.batch_size_max) == (1, 2)
+
+
+def test_of_two_equal_ones_the_smaller_batch_wins() -> None:
+    p99s = {1: 0.9, 2: 0.3, 4: 0.3}
+    answer = recommend(
+        question_of(BATCHING), ScriptedJudge(lambda plan: judgement(p99s[plan.batch_size_max]))
+    )
+    assert answer.plan is not None
+    assert answer.plan.batch_size_max == 2
+
+
+def test_the_plan_carries_what_the_question_fixed() -> None:
+    question = question_of(BATCHING, batch_wait_max_s=0.002, routing=Routing.POWER_OF_TWO)
+    answer = recommend(question, ScriptedJudge(lambda plan: MET))
+    assert answer.plan == Plan(
+        profile="made-up",
+        replicas=1,
+        batch_size_max=1,
+        batch_wait_max_s=0.002,
+        routing=Routing.POWER_OF_TWO,
+    )
+
+
+def test_instances_that_share_a_device_share_its_price() -> None:
+    profile = replace(SINGLE, instances_per_device=4)
+    answer = recommend(
+        question_of(profile), ScriptedJudge(lambda plan: MET if plan.replicas >= 5 else MISSED)
+    )
+    assert answer.hourly_usd == 4.0
+
+
+# ---- Certificate ----------------------------------------------------------------------------
+
+
+def test_the_reported_numbers_are_those_of_the_certificate() -> None:
+    judge = ScriptedJudge(lambda plan: judgement(0.5, requests=777), lambda plan: judgement(0.7))
+    answer = recommend(question_of(), judge)
+    assert answer.performance is not None
+    assert answer.performance.response_quantiles_s[0.99].value == 0.7
+    assert [(attempt, requests) for _, attempt, requests in judge.certified] == [(1, 777)]
+    (candidate,) = answer.considered
+    assert candidate.performance == answer.performance
+
+
+def test_a_certificate_that_fails_passes_the_turn_to_the_next_batch_size_and_then_the_next_count() -> None:
+    p99s = {1: 0.3, 2: 0.4, 4: 0.5}
+    judge = ScriptedJudge(
+        lambda plan: judgement(p99s[plan.batch_size_max]),
+        lambda plan: MET if (plan.replicas, plan.batch_size_max) == (2, 2) else MISSED,
+    )
+    answer = recommend(question_of(BATCHING), judge)
+    order = [(plan.replicas, plan.batch_size_max, attempt) for plan, attempt, _ in judge.certified]
+    assert order == [(1, 1, 1), (1, 2, 2), (1, 4, 3), (2, 1, 4), (2, 2, 5)]
+    assert answer.plan is not None
+    assert (answer.plan.replicas, answer.plan.batch_size_max) == (2, 2)
+    refused = [candidate for candidate in answer.considered if not candidate.accepted]
+    assert [(one.plan.replicas, one.plan.batch_size_max) for one in refused] == [
+        (1, 1),
+        (1, 2),
+        (1, 4),
+        (2, 1),
+    ]
+
+
+def test_six_counts_are_certified_before_the_planner_gives_up() -> None:
+    judge = ScriptedJudge(lambda plan: MET, lambda plan: MISSED)
+    answer = recommend(question_of(), judge)
+    assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2, 3, 4, 5, 6]
+    assert (answer.verdict, answer.plan) == (Verdict.MISSED, None)
+
+
+def test_no_more_counts_are_certified_than_are_allowed() -> None:
+    judge = ScriptedJudge(lambda plan: MET, lambda plan: in_doubt())
+    answer = recommend(question_of(replicas_max=2), judge)
+    assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2]
+    assert (answer.verdict, answer.plan) == (Verdict.INCONCLUSIVE, None)
+
+
+# ---- No plan --------------------------------------------------------------------------------
+
+
+def test_missed_when_no_count_will_do() -> None:
+    answer = recommend(question_of(replicas_max=9), ScriptedJudge(lambda plan: MISSED))
+    assert (answer.verdict, answer.plan, answer.performance) == (Verdict.MISSED, None, None)
+    assert (answer.arrival_rate_max_rps, answer.hourly_usd) == (None, None)
+    assert {candidate.rejection.limit for candidate in answer.considered if candidate.rejection} == {
+        Limit.LATENCY
+    }
+    assert answer.verdict.exit_code == 3
+
+
+def test_inconclusive_when_one_is_in_doubt_and_none_accepted() -> None:
+    answer = recommend(
+        question_of(replicas_max=9), ScriptedJudge(lambda plan: in_doubt() if plan.replicas == 9 else MISSED)
+    )
+    assert (answer.verdict, answer.plan) == (Verdict.INCONCLUSIVE, None)
+    assert answer.verdict.exit_code == 4
+
+
+def test_inconclusive_when_the_search_ran_out_of_budget() -> None:
+    judge = ScriptedJudge(lambda plan: judgement(2.0, requests=SEARCH_REQUESTS_MAX))
+    assert recommend(question_of(), judge).verdict is Verdict.INCONCLUSIVE
+
+
+def test_an_objective_below_the_service_floor_is_refused_with_every_size() -> None:
+    answer = recommend(question_of(BATCHING, limit_s=0.009), ScriptedJudge(lambda plan: MET))
+    assert (answer.verdict, answer.plan) == (Verdict.MISSED, None)
+    rejections = [candidate.rejection for candidate in answer.considered]
+    expected = Rejection(limit=Limit.SERVICE_FLOOR, allowed=0.009, needed=0.01, quantile=0.99)
+    assert rejections == [expected] * 3
+
+
+def test_too_few_replicas_for_the_rate_is_refused_with_the_number_needed() -> None:
+    """At 1000 rps batches of 4 need 1000 x 0.013/4 = 3.25, so 4."""
+    answer = recommend(question_of(BATCHING, 1000.0, replicas_max=3), ScriptedJudge(lambda plan: MET))
+    assert answer.verdict is Verdict.MISSED
+    (candidate,) = answer.considered
+    assert candidate.rejection == Rejection(limit=Limit.REPLICAS_MAX, allowed=3, needed=4)
+    assert (candidate.plan.replicas, candidate.plan.batch_size_max) == (4, 4)
+    answer = recommend(question_of(BATCHING, 1000.0, replicas_max=4), ScriptedJudge(lambda plan: MET))
+    assert answer.verdict is Verdict.MET
+
+
+def test_sizes_that_theory_refuses_are_listed_beside_the_answer() -> None:
+    tailed = ServiceProfile(
+        name="made-up",
+        timings=(
+            BatchTiming(batch_size=1, samples_s=(0.1,) * 90 + (2.0,) * 10),
+            BatchTiming(batch_size=2, samples_s=(0.2,) * 100),
+        ),
+    )
+    answer = recommend(question_of(tailed, 3.0), ScriptedJudge(lambda plan: MET))
+    assert answer.plan is not None
+    assert answer.plan.batch_size_max == 2
+    assert answer.considered[0].rejection == Rejection(
+        limit=Limit.SERVICE_FLOOR, allowed=LIMIT_S, needed=2.0, quantile=0.99
+    )
+
+
+def test_a_limit_beyond_the_profile_is_refused_and_smaller_batches_are_tried() -> None:
+    answer = recommend(question_of(BATCHING, batch_size_limit=16), ScriptedJudge(lambda plan: MET))
+    assert answer.plan is not None
+    assert answer.considered[0].rejection == Rejection(limit=Limit.PROFILE_RANGE, allowed=4, needed=16)
+
+
+def test_a_profile_without_batches_of_one_is_an_error() -> None:
+    with pytest.raises(DomainError, match="measure batch size 1 too"):
+        recommend(question_of(profile_of({2: 0.01, 4: 0.02})), ScriptedJudge(lambda plan: MET))
+
+
+# ---- Caveats --------------------------------------------------------------------------------
+
+
+def test_a_cheaper_plan_in_doubt_is_named() -> None:
+    judge = ScriptedJudge(lambda plan: MET if plan.replicas >= 3 else in_doubt())
+    answer = recommend(question_of(), judge)
+    assert answer.plan is not None
+    assert answer.plan.replicas == 3
+    assert answer.verdict is Verdict.MET
+    messages = [one.message for one in answer.caveats if one.code is CaveatCode.CHEAPER_INCONCLUSIVE]
+    assert len(messages) == 2
+    assert messages[0].startswith("1 replicas with batch 1")
+    assert messages[1].startswith("2 replicas with batch 1")
+
+
+def test_a_candidate_in_doubt_that_is_not_cheaper_is_not_named() -> None:
+    judge = ScriptedJudge(lambda plan: in_doubt() if plan.batch_size_max == 4 else MET)
+    assert CaveatCode.CHEAPER_INCONCLUSIVE not in codes(recommend(question_of(BATCHING), judge))
+
+
+def test_a_cheaper_plan_whose_certificate_stayed_in_doubt_is_named() -> None:
+    judge = ScriptedJudge(lambda plan: MET, lambda plan: MET if plan.replicas == 2 else in_doubt())
+    assert CaveatCode.CHEAPER_INCONCLUSIVE in codes(recommend(question_of(), judge))
+
+
+def test_price_unknown() -> None:
+    judge = ScriptedJudge(lambda plan: MET)
+    unpriced = recommend(question_of(replace(SINGLE, hourly_usd=None)), judge)
+    assert unpriced.hourly_usd is None
+    assert CaveatCode.PRICE_UNKNOWN in codes(unpriced)
+    assert CaveatCode.PRICE_UNKNOWN not in codes(recommend(question_of(), judge))
+
+
+def test_precision_missed() -> None:
+    vague = ScriptedJudge(lambda plan: MET, lambda plan: judgement(0.5, is_precise=False))
+    assert CaveatCode.PRECISION_MISSED in codes(recommend(question_of(), vague))
+    assert CaveatCode.PRECISION_MISSED not in codes(recommend(question_of(), ScriptedJudge(lambda plan: MET)))
+
+
+def test_a_trace_is_one_path() -> None:
+    judge = ScriptedJudge(lambda plan: MET)
+    trace = TraceArrivals(instants_s=(0.0, 1.0, 2.0))
+    assert CaveatCode.TRACE_ONE_PATH in codes(recommend(question_of(arrivals=trace), judge))
+    assert CaveatCode.TRACE_ONE_PATH not in codes(recommend(question_of(), judge))
+
+
+def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> None:
+    judge = ScriptedJudge(lambda plan: MET)
+    seen = codes(recommend(question_of(), judge))
+    assert CaveatCode.PROFILE_NO_SPREAD in seen
+    assert CaveatCode.PROFILE_ERROR_UNKNOWN in seen
+    samples = BatchTiming(batch_size=1, samples_s=(0.01, 0.011) * 1000)
+    rich = ServiceProfile(name="made-up", timings=(samples,), hourly_usd=1.0)
+    assert codes(recommend(question_of(rich), judge)) == []
+    few = replace(rich, timings=(replace(samples, samples_s=(0.01, 0.011)),), instances_per_device=2)
+    assert codes(recommend(question_of(few), judge)) == [
+        CaveatCode.PROFILE_FEW_SAMPLES,
+        CaveatCode.DEVICE_SHARED,
+    ]
+
+
+# ---- With the simulator ---------------------------------------------------------------------
+
+
+def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
+    question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
+    judge = SimulationJudge(profile=BATCHING, seed=3, precision=0.2, requests_max=120_000)
+    alone = recommend(question, judge)
+    with workers(2) as mapper:
+        assert recommend(question, replace(judge, mapper=mapper)) == alone
+    assert alone.verdict is Verdict.MET
+    assert alone.plan is not None
+    assert alone.performance is not None
+    assert alone.performance.response_quantiles_s[0.99].high <= 0.05
+    cheaper = [one for one in alone.considered if one.plan.replicas < alone.plan.replicas]
+    assert not any(one.accepted for one in cheaper)
+
+
+def test_another_seed_gives_other_numbers_and_the_same_plan() -> None:
+    question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
+    one, other = (
+        recommend(question, SimulationJudge(profile=BATCHING, seed=seed, precision=0.2, requests_max=120_000))
+        for seed in (1, 2)
+    )
+    assert one.plan == other.plan
+    assert one.performance != other.performance

@@ -1,0 +1,423 @@
+"""Search and screen: the true minimum by an exact judge, what theory refuses at once, and headroom."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from capacity.errors import DomainError, UnstableError
+from capacity.headroom import arrival_rate_max_rps
+from capacity.judge import Judgement
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import Limit, Plan, Rejection, Routing, Verdict
+from capacity.planner import silent
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.queues.mmc import MMc
+from capacity.screen import refuse_batch_size, refuse_load, require_batch_of_one
+from capacity.search import SEARCH_REQUESTS_MAX, Question, Search
+from capacity.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
+from capacity.workload import LatencyObjective, Workload
+from simulations.arrivals import Seed, draw
+from simulations.cluster import run
+from simulations.service import ExponentialTimes
+
+laws_hold = settings(derandomize=True, deadline=None, max_examples=60)
+MEAN_S = 0.01
+
+
+def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:
+    timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items())
+    return ServiceProfile(name="made-up", timings=timings, **fields)  # type: ignore[arg-type]
+
+
+SINGLE = profile_of({1: MEAN_S})
+BATCHING = profile_of({1: 0.010, 2: 0.011, 4: 0.013, 8: 0.017})
+
+
+def p99(limit_s: float) -> LatencyObjective:
+    return LatencyObjective(limits={0.99: limit_s})
+
+
+@lru_cache(maxsize=None)
+def exact_p99_s(rate_rps: float, replicas: int) -> float:
+    """Of M/M/c with a mean service of 10 ms."""
+    try:
+        queue = MMc(arrival_rate_rps=rate_rps, service_rate_rps=1.0 / MEAN_S, servers=replicas)
+    except UnstableError:
+        return math.inf
+    return queue.response_quantile_s(0.99)
+
+
+class ExactJudge:
+    """Knows the truth: M/M/c, one queue, no batches."""
+
+    def __init__(self) -> None:
+        self.judged: list[Plan] = []
+
+    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
+        self.judged.append(plan)
+        assert attempt == len(self.judged)
+        return self.accepts(workload, plan, objective)
+
+    def certify(
+        self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int, requests_first: int
+    ) -> Judgement:
+        return self.accepts(workload, plan, objective)
+
+    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
+        value_s, limit_s = exact_p99_s(workload.arrival_rate_rps, plan.replicas), objective.limits[0.99]
+        performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value_s)})
+        if value_s <= limit_s:
+            return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+        rejection = Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=value_s, quantile=0.99)
+        return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance)
+
+
+class ScriptedJudge:
+    """Says what a function of the plan says."""
+
+    def __init__(self, script: Callable[[Plan], Judgement]) -> None:
+        self.script = script
+        self.judged: list[Plan] = []
+        self.attempts: list[int] = []
+
+    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
+        self.judged.append(plan)
+        self.attempts.append(attempt)
+        return self.script(plan)
+
+    def certify(self, *args: object) -> Judgement:
+        raise NotImplementedError
+
+    def accepts(self, *args: object) -> Judgement:
+        raise NotImplementedError
+
+
+def question_of(
+    rate_rps: float, limit_s: float, profile: ServiceProfile = SINGLE, **fields: object
+) -> Question:
+    return Question(
+        profile=profile,
+        workload=Workload(arrival_rate_rps=rate_rps),
+        objective=p99(limit_s),
+        **{"routing": Routing.SHARED_QUEUE, **fields},  # type: ignore[arg-type]
+    )
+
+
+def brute_force(rate_rps: float, limit_s: float, replicas_max: int) -> int | None:
+    return next((c for c in range(1, replicas_max + 1) if exact_p99_s(rate_rps, c) <= limit_s), None)
+
+
+# ---- The smallest replica count -------------------------------------------------------------
+
+RATES_RPS = (0.5, 30.0, 99.0, 100.0, 101.0, 350.0, 799.0, 1500.0, 6100.0)
+LIMITS_S = (0.0461, 0.0463, 0.047, 0.05, 0.06, 0.08, 0.15, 0.5, 3.0)
+
+
+@pytest.mark.parametrize("rate_rps", RATES_RPS)
+@pytest.mark.parametrize("limit_s", LIMITS_S)
+@pytest.mark.parametrize("batch_wait_max_s", [0.0, 0.001], ids=["doubling", "linear"])
+def test_finds_the_true_minimum(rate_rps: float, limit_s: float, batch_wait_max_s: float) -> None:
+    """Against trying every count; the service alone has its P99 at 46.05 ms."""
+    question = question_of(rate_rps, limit_s, replicas_max=80, batch_wait_max_s=batch_wait_max_s)
+    search = Search(question, ExactJudge(), silent)
+    expected = brute_force(rate_rps, limit_s, 80)
+    assert search.smallest_accepted() == expected
+    if expected is not None:
+        assert search.accepted_at(expected)
+
+
+@laws_hold
+@given(st.floats(0.1, 2000.0), st.floats(0.02, 0.4), st.integers(21, 60))
+def test_doubling_and_linear_search_agree(rate_rps: float, limit_s: float, replicas_max: int) -> None:
+    found = [
+        Search(
+            question_of(rate_rps, limit_s, replicas_max=replicas_max, batch_wait_max_s=wait_s),
+            ExactJudge(),
+            silent,
+        ).smallest_accepted()
+        for wait_s in (0.0, 0.001)
+    ]
+    assert found[0] == found[1] == brute_force(rate_rps, limit_s, replicas_max)
+
+
+@pytest.mark.parametrize("smallest", [1, 2, 3, 5, 17, 100, 1000, 1024])
+def test_doubling_tries_few_counts(smallest: int) -> None:
+    """About twice the logarithm of how far the count lies above the stable minimum."""
+    judge = ScriptedJudge(lambda plan: met() if plan.replicas >= smallest else missed())
+    search = Search(question_of(1.0, 1.0, replicas_max=1024), judge, silent)
+    assert search.smallest_accepted() == smallest
+    assert len(judge.judged) <= 2 * math.ceil(math.log2(smallest + 1)) + 1
+    assert len(judge.judged) == len(set(judge.judged))
+
+
+def test_a_profile_that_is_not_monotone_is_searched_count_by_count() -> None:
+    judge = ScriptedJudge(lambda plan: met() if plan.replicas in (4, 9) else missed())
+    crooked = profile_of({1: 0.02, 2: 0.01})
+    assert not crooked.is_monotone
+    assert Search(question_of(1.0, 1.0, crooked), judge, silent).smallest_accepted() == 4
+
+
+def test_none_is_accepted_up_to_the_most() -> None:
+    judge = ScriptedJudge(lambda plan: missed())
+    assert Search(question_of(1.0, 1.0, replicas_max=50), judge, silent).smallest_accepted() is None
+    assert max(plan.replicas for plan in judge.judged) == 50
+
+
+def test_what_is_inconclusive_is_not_accepted() -> None:
+    judge = ScriptedJudge(lambda plan: met() if plan.replicas >= 6 else in_doubt())
+    assert Search(question_of(1.0, 1.0), judge, silent).smallest_accepted() == 6
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.001])
+def test_the_search_ends_with_its_budget(wait_s: float) -> None:
+    judge = ScriptedJudge(lambda plan: replace(missed(), requests=SEARCH_REQUESTS_MAX // 3 + 1))
+    search = Search(question_of(1.0, 1.0, batch_wait_max_s=wait_s), judge, silent)
+    assert search.smallest_accepted() is None
+    assert search.out_of_budget
+    assert len(judge.judged) == 3
+
+
+# ---- Batch sizes ----------------------------------------------------------------------------
+
+
+def met(largest: int | None = None) -> Judgement:
+    return Judgement(verdict=Verdict.MET, rejection=None, performance=None, batch_size_largest=largest)
+
+
+def missed(largest: int | None = None) -> Judgement:
+    rejection = Rejection(limit=Limit.LATENCY, allowed=1.0, needed=2.0, quantile=0.99)
+    return Judgement(
+        verdict=Verdict.MISSED, rejection=rejection, performance=None, batch_size_largest=largest
+    )
+
+
+def in_doubt() -> Judgement:
+    rejection = Rejection(limit=Limit.BUDGET, allowed=1.0, needed=2.0)
+    return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None)
+
+
+def test_batch_sizes_are_the_measured_ones_up_to_the_limit_and_the_limit() -> None:
+    assert question_of(1.0, 1.0, BATCHING).batch_sizes == (1, 2, 4, 8)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=6).batch_sizes == (1, 2, 4, 6)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=4).batch_sizes == (1, 2, 4)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=1).batch_sizes == (1,)
+
+
+def test_larger_limits_are_skipped_once_a_limit_was_never_reached() -> None:
+    judge = ScriptedJudge(lambda plan: missed(min(plan.batch_size_max, 3)))
+    search = Search(question_of(1.0, 1.0, BATCHING), judge, silent)
+    sizes = [candidate.plan.batch_size_max for candidate in search.at(1)]
+    assert sizes == [1, 2, 4]
+    assert judge.attempts == [1, 2, 3]
+    search.at(1)
+    assert len(judge.judged) == 3
+
+
+def test_a_limit_that_was_reached_or_may_have_been_does_not_end_the_list() -> None:
+    for judge in (
+        ScriptedJudge(lambda plan: missed(plan.batch_size_max)),
+        ScriptedJudge(lambda plan: missed(None)),
+    ):
+        search = Search(question_of(1.0, 1.0, BATCHING), judge, silent)
+        assert [candidate.plan.batch_size_max for candidate in search.at(1)] == [1, 2, 4, 8]
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.8])
+@pytest.mark.parametrize("routing", Routing)
+def test_a_limit_that_is_never_reached_makes_no_difference(routing: Routing, wait_s: float) -> None:
+    """Why skipping is right: the same requests meet the same fate, to the last bit."""
+    draws = draw(Workload(arrival_rate_rps=1.2), 2000, Seed(value=2))
+    plan = Plan(profile="made-up", replicas=2, batch_size_max=40, batch_wait_max_s=wait_s, routing=routing)
+    small = run(plan, ExponentialTimes(1.0), draws)
+    largest = int(small.batch_size.max())
+    assert 2 < largest < 40
+    for limit in (largest + 1, 400):
+        other = run(replace(plan, batch_size_max=limit), ExponentialTimes(1.0), draws)
+        assert np.array_equal(other.started_s, small.started_s)
+        assert np.array_equal(other.finished_s, small.finished_s)
+
+
+def test_every_size_is_judged_at_a_count_even_after_one_is_accepted() -> None:
+    search = Search(question_of(1.0, 1.0, BATCHING), ScriptedJudge(lambda plan: met()), silent)
+    assert len(search.at(2)) == 4
+
+
+def test_sizes_whose_queues_would_grow_are_refused_without_a_simulation() -> None:
+    """At 200 rps one replica must take batches of 4 (308 rps) or 8; batches of 2 sustain 182 rps."""
+    judge = ScriptedJudge(lambda plan: missed())
+    search = Search(question_of(200.0, 1.0, BATCHING), judge, silent)
+    candidates = search.at(1)
+    assert [plan.batch_size_max for plan in judge.judged] == [4, 8]
+    refused = [candidate.rejection for candidate in candidates[:2]]
+    assert [(one.limit, one.allowed) for one in refused if one] == [(Limit.STABILITY, 1.0)] * 2
+    assert [one.needed for one in refused if one] == pytest.approx([2.0, 1.1])
+    assert search.replicas_min == 1
+
+
+def test_a_better_judgement_replaces_what_was_found() -> None:
+    search = Search(question_of(1.0, 1.0, BATCHING), ScriptedJudge(lambda plan: met()), silent)
+    before = search.at(2)
+    search.update(2, replace(before[1], verdict=Verdict.MISSED))
+    assert [candidate.accepted for candidate in search.at(2)] == [True, False, True, True]
+    assert [candidate.plan for candidate in search.at(2)] == [candidate.plan for candidate in before]
+
+
+@pytest.mark.parametrize("fields", [{"replicas_max": 0}, {"batch_size_limit": 0}])
+def test_a_question_without_candidates_is_refused(fields: dict[str, int]) -> None:
+    with pytest.raises(DomainError, match="must be >= 1, got 0"):
+        question_of(1.0, 1.0, **fields)
+
+
+# ---- Screen ---------------------------------------------------------------------------------
+
+HEAVY_TAILED = ServiceProfile(
+    name="made-up",
+    timings=(
+        BatchTiming(batch_size=1, samples_s=(0.1,) * 90 + (0.5,) * 10),
+        BatchTiming(batch_size=2, samples_s=(0.2,) * 100),
+        BatchTiming(batch_size=4, samples_s=(0.4,) * 100),
+    ),
+    request_overhead_s=0.01,
+)
+
+
+def test_service_floor_is_that_of_the_fastest_batch_which_need_not_be_1() -> None:
+    """P99 of a batch of 1 is 0.5 s, of 2 it is 0.2 s; the overhead of 10 ms comes on top."""
+    rejection = refuse_batch_size(HEAVY_TAILED, p99(0.3), 1)
+    assert rejection == Rejection(
+        limit=Limit.SERVICE_FLOOR, allowed=0.3, needed=pytest.approx(0.51), quantile=0.99
+    )
+    assert refuse_batch_size(HEAVY_TAILED, p99(0.3), 2) is None
+    assert refuse_batch_size(HEAVY_TAILED, p99(0.3), 4) is None
+    rejection = refuse_batch_size(HEAVY_TAILED, p99(0.205), 4)
+    assert rejection is not None
+    assert rejection.needed == pytest.approx(0.21)
+
+
+def test_service_floor_names_the_limit_that_is_farthest_out_of_reach() -> None:
+    objective = LatencyObjective(limits={0.5: 0.05, 0.99: 0.4})
+    rejection = refuse_batch_size(HEAVY_TAILED, objective, 1)
+    assert rejection is not None
+    assert (rejection.quantile, rejection.allowed) == (0.5, 0.05)
+    assert rejection.needed == pytest.approx(0.11)
+
+
+def test_an_objective_on_the_floor_is_not_refused() -> None:
+    floor_s = HEAVY_TAILED.service_floor_s(0.99, 2)
+    assert refuse_batch_size(HEAVY_TAILED, p99(floor_s), 2) is None
+    assert refuse_batch_size(HEAVY_TAILED, p99(math.nextafter(floor_s, 0.0)), 2) is not None
+
+
+def test_batches_beyond_the_profile_are_refused() -> None:
+    rejection = refuse_batch_size(BATCHING, p99(1.0), 9)
+    assert rejection == Rejection(limit=Limit.PROFILE_RANGE, allowed=8, needed=9)
+    search = Search(question_of(1.0, 1.0, BATCHING, batch_size_limit=9), ExactJudge(), silent)
+    assert search.sizes == [1, 2, 4, 8]
+    assert list(search.floor_rejections) == [9]
+
+
+def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:
+    """Batches of 2 give 40 rps where single requests give 100; a long queue fills the batch."""
+    profile = profile_of({1: 0.01, 2: 0.05})
+    plan = Plan(profile="made-up", replicas=3, batch_size_max=2)
+    assert sustainable_rate_rps(profile, plan) == pytest.approx(120.0)
+    assert load(profile, 60.0, plan) == pytest.approx(0.5)
+    assert refuse_load(profile, 119.0, plan) is None
+    rejection = refuse_load(profile, 150.0, plan)
+    assert rejection == Rejection(limit=Limit.STABILITY, allowed=1.0, needed=pytest.approx(1.25))
+
+
+def test_a_load_of_1_is_refused() -> None:
+    plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
+    rejection = refuse_load(SINGLE, 200.0, plan)
+    assert rejection is not None
+    assert rejection.needed == 1.0
+
+
+@laws_hold
+@given(st.floats(1e-3, 1e6), st.floats(1e-5, 10.0), st.integers(1, 8))
+def test_fewest_stable_replicas(rate_rps: float, mean_s: float, batch_size: int) -> None:
+    assume(rate_rps * mean_s < 1e6)
+    profile = profile_of({1: mean_s, 8: 3.0 * mean_s})
+    replicas = replicas_stable_min(profile, rate_rps, batch_size)
+    plan = Plan(profile="made-up", replicas=replicas, batch_size_max=batch_size)
+    assert load(profile, rate_rps, plan) < 1.0
+    if replicas > 1:
+        assert load(profile, rate_rps, replace(plan, replicas=replicas - 1)) >= 1.0 - 1e-12
+
+
+def test_relaxation_times_by_hand() -> None:
+    """0.81/(1 - 0.9)² = 81 requests for each queue, times (ca² + 1)/2 for bursts."""
+    assert relaxation_requests(0.81, queues=1, requests_in_service=1.0) == pytest.approx(81.0)
+    assert relaxation_requests(0.81, queues=3, requests_in_service=1.0) == pytest.approx(243.0)
+    bursty = relaxation_requests(0.81, queues=1, requests_in_service=1.0, arrivals_scv=4.0)
+    assert bursty == pytest.approx(2.5 * 81.0)
+    assert relaxation_requests(0.81, queues=1, requests_in_service=500.0) == 500.0
+    assert relaxation_requests(1e-6, queues=1, requests_in_service=0.1) == 1.0
+
+
+def test_a_profile_must_know_batches_of_one() -> None:
+    require_batch_of_one(BATCHING)
+    with pytest.raises(DomainError, match="starts at batch size 2.*measure batch size 1 too"):
+        require_batch_of_one(profile_of({2: 0.01, 4: 0.02}))
+
+
+# ---- Headroom -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replicas", [1, 3, 12])
+@pytest.mark.parametrize("limit_s", [0.047, 0.06, 0.3])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, share: float) -> None:
+    """From today's rate, a share of the largest one; found to half a percent and never beyond."""
+    stable_rps = replicas / MEAN_S
+    exact_rps = brentq(lambda rate: exact_p99_s(rate, replicas) - limit_s, 1e-6, stable_rps * (1 - 1e-9))
+    plan = Plan(profile="made-up", replicas=replicas, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    found_rps = arrival_rate_max_rps(
+        SINGLE,
+        Workload(arrival_rate_rps=share * exact_rps),
+        plan,
+        p99(limit_s),
+        ExactJudge(),
+        silent,
+    )
+    assert exact_rps / 1.0051 <= found_rps <= exact_rps * (1.0 + 1e-9)
+
+
+def test_headroom_ends_where_the_queues_would_grow() -> None:
+    plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
+    judge = ScriptedJudge(lambda plan: met())
+    judge.accepts = lambda workload, plan, objective: met()  # type: ignore[method-assign]
+    found_rps = arrival_rate_max_rps(SINGLE, Workload(arrival_rate_rps=50.0), plan, p99(1.0), judge, silent)
+    assert 199.0 <= found_rps < 200.0
+
+
+def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
+    """With a batch wait the accepted rates may have a gap; what lies beyond it is not promised."""
+    tried: list[float] = []
+
+    def accepts(workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
+        tried.append(workload.arrival_rate_rps)
+        return in_doubt() if 105.0 < workload.arrival_rate_rps < 140.0 else met()
+
+    judge = ScriptedJudge(lambda plan: met())
+    judge.accepts = accepts  # type: ignore[assignment]
+    plan = Plan(profile="made-up", replicas=4, batch_size_max=1)
+    found_rps = arrival_rate_max_rps(SINGLE, Workload(arrival_rate_rps=100.0), plan, p99(1.0), judge, silent)
+    assert 104.4 < found_rps <= 105.0
+    assert min(tried) > 100.0
+
+
+def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
+    judge = ScriptedJudge(lambda plan: met())
+    judge.accepts = lambda workload, plan, objective: missed()  # type: ignore[method-assign]
+    plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
+    workload = Workload(arrival_rate_rps=50.0)
+    assert arrival_rate_max_rps(SINGLE, workload, plan, p99(1.0), judge, silent) == 50.0
