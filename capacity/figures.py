@@ -177,7 +177,7 @@ def _beside(figure: "Figure", axes: "Axes", ends: Sequence[Spot], sizes: Sequenc
     """Right of each end, raised until no line and no other name is in the way; None where one has no room."""
     paths = [line.get_path().transformed(axes.transData) for line in axes.lines]
     spots: dict[int, Spot] = {}
-    taken: "list[Bbox]" = []
+    taken: list[Bbox] = []
     for index in sorted(range(len(ends)), key=lambda i: (-ends[i][0], ends[i][1])):
         x, y = ends[index][0] + _AWAY, ends[index][1]
         rises = [_box(x, y + half * _LINE / 2.0, sizes[index]) for half in range(8)]

@@ -1,11 +1,11 @@
 """The simulator against the oracle bit for bit, and against hand computation rule by rule."""
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracle
 from capacity.plan import Plan, Routing
 from simulations.arrivals import Draws
 from simulations.cluster import run

@@ -1,12 +1,12 @@
 """Every named invariant on the simulator's own runs: plans x routings x arrivals."""
 
 import itertools
-from functools import lru_cache
+from functools import cache
 
+import invariants
 import numpy as np
 import pytest
 
-import invariants
 from capacity.plan import Plan, Routing
 from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
 from simulations.arrivals import Draws, Seed, draw
@@ -66,7 +66,7 @@ def play(task: Task) -> tuple[Draws, Records]:
     return draws, run(task.plan, task.service_times, draws)
 
 
-@lru_cache(maxsize=None)
+@cache
 def scenario(shape: str, routing: Routing, arrivals: str) -> tuple[Task, Draws, Records, Sample]:
     task = task_of(shape, routing, arrivals)
     draws, records = play(task)

@@ -55,7 +55,7 @@ def test_an_atom_comes_out_exactly() -> None:
 
 @pytest.mark.parametrize("quantile", [0.07, 0.28, 0.55, 0.56, 0.57, 0.99])
 def test_the_rank_does_not_rise_by_rounding(quantile: float) -> None:
-    """0.07 x 100 is 7.000000000000001 in floating point; the smallest value not exceeded by 7 % is the 7th."""
+    """0.07 x 100 is 7.000000000000001 in floating point; the share of 7 % is the 7th."""
     assert quantile_of(np.arange(1.0, 101.0), quantile) == round(100 * quantile)
 
 
@@ -151,7 +151,7 @@ def test_95_percent_intervals_cover_the_truth_in_95_of_100(replications: int, qu
 
 
 def test_half_width_shrinks_with_the_root_of_the_requests() -> None:
-    """Averaged over 60 pools: 4 times the requests, half the standard error (each known to 1/√38 of itself)."""
+    """Over 60 pools: 4 times the requests, half the standard error, each known to 1/√38 of itself."""
     generator = np.random.default_rng(5)
 
     def error(count: int) -> float:

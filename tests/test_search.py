@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def p99(limit_s: float) -> LatencyObjective:
     return LatencyObjective(limits={0.99: limit_s})
 
 
-@lru_cache(maxsize=None)
+@cache
 def exact_p99_s(rate_rps: float, replicas: int) -> float:
     """Of M/M/c with a mean service of 10 ms."""
     try:
@@ -365,7 +365,7 @@ def test_relaxation_times_by_hand() -> None:
 
 def test_a_profile_must_know_batches_of_one() -> None:
     require_batch_of_one(BATCHING)
-    with pytest.raises(DomainError, match="starts at batch size 2.*measure batch size 1 too"):
+    with pytest.raises(DomainError, match=r"starts at batch size 2.*measure batch size 1 too"):
         require_batch_of_one(profile_of({2: 0.01, 4: 0.02}))
 
 

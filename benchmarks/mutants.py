@@ -1,0 +1,801 @@
+"""Mutants: plants one bug at a time in a copy of the repository and runs the tests that should notice.
+
+    python benchmarks/mutants.py [word ...]     # only the mutants whose name holds a word
+
+The working tree is never touched. Exits with 1 if a mutant survives, and with 2 if the tests fail without
+one or a mutant's text does not match the code exactly once.
+"""
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("capacity", "simulations", "tests", "pyproject.toml")
+AT_ONCE = 2
+TIMEOUT_S = 120.0  # a mutant that hangs is noticed too
+
+INVARIANTS = "tests/test_invariants.py"
+CLUSTER = "tests/test_cluster.py"
+ARRIVALS = "tests/test_arrivals.py"
+POOL = "tests/test_pool.py"
+ESTIMATE = "tests/test_estimate.py"
+JUDGE = "tests/test_judge.py"
+SEARCH = "tests/test_search.py"
+PLANNER = "tests/test_planner.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A planted bug: in one file each `old` becomes its `new`; `tests` should fail."""
+
+    name: str
+    breaks: str
+    file: str
+    edits: Sequence[tuple[str, str]]
+    tests: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the tests said of a mutant; `caught_by` is empty for a survivor."""
+
+    mutant: Mutant
+    caught_by: str
+
+
+def invariant(name: str) -> str:
+    return f"{INVARIANTS}::test_{name}"
+
+
+REPLICA = "simulations/replica.py"
+ROUTER = "simulations/router.py"
+CLOCK = "simulations/clock.py"
+
+NAMED_INVARIANTS = [
+    Mutant(
+        "a request is lost",
+        "conservation",
+        REPLICA,
+        [("started_s, finished_s, requests))", "started_s, finished_s, requests[:-1] or requests))")],
+        invariant("conservation"),
+    ),
+    Mutant(
+        "a batch starts before it is there",
+        "causality",
+        REPLICA,
+        [("started_s = clock.now\n", "started_s = clock.now - 0.3\n")],
+        invariant("causality"),
+    ),
+    Mutant(
+        "a replica is free halfway through its batch",
+        "clock: batches of a replica do not overlap",
+        REPLICA,
+        [(".at(finished_s, Phase", ".at((started_s + finished_s) / 2.0, Phase")],
+        invariant("clock"),
+    ),
+    Mutant(
+        "the newest request is served first",
+        "FIFO",
+        REPLICA,
+        [("self._waiting.popleft()", "self._waiting.pop()")],
+        invariant("fifo"),
+    ),
+    Mutant(
+        "an idle replica looks late",
+        "work conservation, greedy",
+        REPLICA,
+        [("call.at(self._clock.now, Phase", "call.at(self._clock.now + 0.1, Phase")],
+        invariant("work_conservation"),
+    ),
+    Mutant(
+        "a batch is due when it is more than full",
+        "work conservation, dispatch when full",
+        REPLICA,
+        [("len(self._waiting) >= self._plan", "len(self._waiting) > self._plan")],
+        invariant("work_conservation"),
+    ),
+    Mutant(
+        "what a full batch leaves behind waits for a call",
+        "work conservation, shared queue",
+        REPLICA,
+        [("        self._call_replica()\n        return batch", "        return batch")],
+        CLUSTER,
+    ),
+    Mutant(
+        "a batch may hold one more",
+        "batch limits",
+        REPLICA,
+        [
+            (
+                "size = min(len(self._waiting), self._plan.batch_size_max)",
+                "size = min(len(self._waiting), self._plan.batch_size_max + 1)",
+            )
+        ],
+        invariant("batch_limits"),
+    ),
+    Mutant(
+        "a batch leaves one behind",
+        "a batch takes all that waits",
+        REPLICA,
+        [
+            (
+                "size = min(len(self._waiting), self._plan.batch_size_max)",
+                "size = min(len(self._waiting), max(1, self._plan.batch_size_max - 1))",
+            )
+        ],
+        invariant("batch_takes_all_that_waits"),
+    ),
+    Mutant(
+        "the generator is not seeded",
+        "determinism",
+        "simulations/arrivals.py",
+        [("default_rng(np.random.SeedSequence(self.value, spawn_key=key))", "default_rng()")],
+        invariant("determinism_same_seed_same_bytes"),
+    ),
+    Mutant(
+        "the seed is ignored",
+        "different seeds differ",
+        "simulations/arrivals.py",
+        [("SeedSequence(self.value, spawn", "SeedSequence(0, spawn")],
+        invariant("different_seeds_differ"),
+    ),
+    Mutant(
+        "service draws depend on the rate",
+        "common random numbers",
+        "simulations/arrivals.py",
+        [
+            (
+                "Purpose.SERVICE).random(len(arrived_s))",
+                "Purpose.SERVICE).random(len(arrived_s)) / (1.0 + workload.arrival_rate_rps)",
+            )
+        ],
+        invariant("common_random_numbers_at_another_rate"),
+    ),
+    Mutant(
+        "requests leave the system when they start",
+        "L = λW",
+        "simulations/replication.py",
+        [
+            (
+                "_occupied(records.arrived_s, left_s, window)",
+                "_occupied(records.arrived_s, records.started_s, window)",
+            )
+        ],
+        invariant("littles_law"),
+    ),
+    Mutant(
+        "busy replicas are not averaged",
+        "utilization",
+        "simulations/replication.py",
+        [("busy_share=busy / task.plan.replicas", "busy_share=busy")],
+        invariant("utilization"),
+    ),
+    Mutant(
+        "the warm-up counts",
+        "window",
+        "simulations/replication.py",
+        [("start = min(task.length.warm_up, end // 2)", "start = 0")],
+        invariant("window"),
+    ),
+    Mutant(
+        "the cool-down counts",
+        "window",
+        "simulations/replication.py",
+        [("end = len(records.arrived_s) - task.length.cool_down", "end = len(records.arrived_s)")],
+        invariant("window"),
+    ),
+]
+
+BATCHING = [
+    Mutant(
+        "the timer counts from the last arrival",
+        "timer from the oldest request's arrival",
+        REPLICA,
+        [("self._arrived_s[self._waiting[0]] +", "self._arrived_s[self._waiting[-1]] +")],
+        CLUSTER,
+    ),
+    Mutant(
+        "the timer counts from when the replica fell idle",
+        "timer from the oldest request's arrival",
+        REPLICA,
+        [
+            ("call = Moment(self._clock)\n", "call, self._since = Moment(self._clock), self._clock.now\n"),
+            (
+                "return self._arrived_s[self._waiting[0]] +",
+                "return max(self._arrived_s[self._waiting[0]], getattr(self, '_since', 0.0)) +",
+            ),
+        ],
+        CLUSTER,
+    ),
+    Mutant(
+        "the deadline is compared by the time waited",
+        "deadline is the floating-point sum",
+        REPLICA,
+        [
+            (
+                "self._deadline_s() <= self._clock.now",
+                "self._clock.now - self._arrived_s[self._waiting[0]] >= self._plan.batch_wait_max_s",
+            )
+        ],
+        CLUSTER,
+    ),
+    Mutant(
+        "arrivals come before completions",
+        "order at one instant",
+        CLOCK,
+        [("COMPLETION = 0\n    ARRIVAL = 1\n", "ARRIVAL = 0\n    COMPLETION = 1\n")],
+        CLUSTER,
+    ),
+    Mutant(
+        "timers come before arrivals",
+        "an arrival at the timer's instant joins the batch",
+        CLOCK,
+        [
+            (
+                "ARRIVAL = 1\n    DISPATCH = 2\n    TIMER = 3\n",
+                "TIMER = 1\n    ARRIVAL = 2\n    DISPATCH = 3\n",
+            )
+        ],
+        CLUSTER,
+    ),
+    Mutant(
+        "each arrival is dispatched before the next of its instant",
+        "simultaneous arrivals share a batch",
+        CLOCK,
+        [("ARRIVAL = 1\n    DISPATCH = 2\n", "DISPATCH = 1\n    ARRIVAL = 2\n")],
+        CLUSTER,
+    ),
+    Mutant(
+        "the highest idle replica is called",
+        "lowest replica first",
+        REPLICA,
+        [
+            ("heappush(self._idle, (replica, call))", "heappush(self._idle, (-replica, call))"),
+        ],
+        CLUSTER,
+    ),
+    Mutant(
+        "the highest replica completes first",
+        "completions of the lowest replica first",
+        REPLICA,
+        [("Phase.COMPLETION, self.index)", "Phase.COMPLETION, -self.index)")],
+        CLUSTER,
+    ),
+    Mutant(
+        "the service time is that of the newest request",
+        "service drawn by the oldest request's uniform",
+        REPLICA,
+        [("uniforms[requests[0]]", "uniforms[requests[-1]]")],
+        CLUSTER,
+    ),
+    Mutant(
+        "the service time is that of a batch of one",
+        "service drawn for the size of the batch",
+        REPLICA,
+        [("service_times(len(requests), ", "service_times(1, ")],
+        CLUSTER,
+    ),
+    Mutant(
+        "every routing has one queue",
+        "a request never moves",
+        "simulations/cluster.py",
+        [("shared = plan.routing is Routing.SHARED_QUEUE", "shared = True")],
+        CLUSTER,
+    ),
+    Mutant(
+        "overhead is forgotten",
+        "overhead added to the response",
+        "simulations/replication.py",
+        [
+            (
+                "response_s = records.response_s + task.request_overhead_s",
+                "response_s = records.response_s + 0.0",
+            )
+        ],
+        CLUSTER,
+    ),
+    Mutant(
+        "overhead occupies the server",
+        "overhead takes no capacity",
+        "simulations/replication.py",
+        [
+            (
+                "run(task.plan, task.service_times, draws)",
+                "run(task.plan, lambda b, u: task.service_times(b, u) + task.request_overhead_s, draws)",
+            )
+        ],
+        f"{ESTIMATE}::test_mean_wait_is_pollaczeks",
+    ),
+]
+
+ROUTING = [
+    Mutant(
+        "round-robin starts at replica 1",
+        "round-robin",
+        ROUTER,
+        [("replicas[request % count]", "replicas[(request + 1) % count]")],
+        CLUSTER,
+    ),
+    Mutant(
+        "round-robin skips every other replica",
+        "round-robin",
+        ROUTER,
+        [("replicas[request % count]", "replicas[2 * request % count]")],
+        CLUSTER,
+    ),
+    Mutant(
+        "random routing takes the second uniform",
+        "random",
+        ROUTER,
+        [
+            (
+                "return replicas[int(uniforms[2 * request] * count)]",
+                "return replicas[int(uniforms[2 * request + 1] * count)]",
+            )
+        ],
+        CLUSTER,
+    ),
+    Mutant(
+        "requests in service are not outstanding",
+        "least-outstanding",
+        REPLICA,
+        [
+            ("            self.outstanding -= len(requests)\n", ""),
+            (
+                "requests = self.queue.take()\n",
+                "requests = self.queue.take()\n            self.outstanding -= len(requests)\n",
+            ),
+        ],
+        CLUSTER,
+    ),
+    Mutant(
+        "batches are outstanding, not requests",
+        "least-outstanding",
+        REPLICA,
+        [("self.outstanding -= len(requests)", "self.outstanding -= 1")],
+        CLUSTER,
+    ),
+    Mutant(
+        "least-outstanding ties go to the highest",
+        "ties by lowest index",
+        ROUTER,
+        [("min(replicas, key=_outstanding)", "min(reversed(replicas), key=_outstanding)")],
+        CLUSTER,
+    ),
+    Mutant(
+        "power-of-two has one choice",
+        "power-of-two",
+        ROUTER,
+        [
+            (
+                "return min(replicas[first], replicas[second], key=_outstanding_then_index)",
+                "return replicas[first]",
+            )
+        ],
+        CLUSTER,
+    ),
+    Mutant(
+        "power-of-two may choose the same replica twice",
+        "power-of-two",
+        ROUTER,
+        [("uniforms[2 * request + 1] * (count - 1)", "uniforms[2 * request + 1] * count")],
+        CLUSTER,
+    ),
+    Mutant(
+        "power-of-two ties go to the first drawn",
+        "ties by lowest index",
+        ROUTER,
+        [("key=_outstanding_then_index", "key=_outstanding")],
+        CLUSTER,
+    ),
+]
+
+STATISTICS = [
+    Mutant(
+        "gamma gaps have the wrong shape",
+        "cv of the gaps",
+        "simulations/arrivals.py",
+        [("shape = 1.0 / cv**2", "shape = 1.0 / cv")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "a trace is played at its own rate",
+        "trace is scaled to the rate",
+        "simulations/arrivals.py",
+        [("- instants_s[0]) * trace.rate_rps", "- instants_s[0]) * workload.arrival_rate_rps")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "purposes share a stream",
+        "one stream per purpose",
+        "simulations/arrivals.py",
+        [("key = (self.stage, self.replication, purpose)", "key = (self.stage, self.replication)")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "replications share a stream",
+        "one stream per replication",
+        "simulations/arrivals.py",
+        [("key = (self.stage, self.replication, purpose)", "key = (self.stage, purpose)")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "the certificate has the numbers of the search",
+        "fresh seeds for the certificate",
+        "simulations/judge.py",
+        [("objective, Stage.CERTIFY, attempt)", "objective, Stage.SEARCH, attempt)")],
+        JUDGE,
+    ),
+    Mutant(
+        "the quantile is a mean of quantiles",
+        "quantiles of the pooled requests",
+        "simulations/pool.py",
+        [
+            (
+                "pooled = statistic(np.concatenate(sections))",
+                "pooled = float(np.mean([statistic(section) for section in sections]))",
+            )
+        ],
+        POOL,
+    ),
+    Mutant(
+        "the rank is one too low",
+        "quantile is the inverted distribution function",
+        "simulations/pool.py",
+        [("math.ceil(quantile", "math.floor(quantile")],
+        POOL,
+    ),
+    Mutant(
+        "the standard error is a variance",
+        "half-width by sectioning",
+        "simulations/pool.py",
+        [
+            (
+                "standard_error=math.sqrt(squares / degrees / len(sections))",
+                "standard_error=squares / degrees / len(sections)",
+            )
+        ],
+        POOL,
+    ),
+    Mutant(
+        "the standard error is that of one section",
+        "half-width by sectioning",
+        "simulations/pool.py",
+        [("math.sqrt(squares / degrees / len(sections))", "math.sqrt(squares / degrees)")],
+        POOL,
+    ),
+    Mutant(
+        "sections are cut off in a row",
+        "replication i in section i mod 20",
+        "simulations/pool.py",
+        [
+            (
+                "self.samples[first::SECTIONS] for first",
+                "self.samples[first * (len(self.samples) // SECTIONS or 1) :]"
+                "[: len(self.samples) // SECTIONS or 1] for first",
+            )
+        ],
+        POOL,
+    ),
+    Mutant(
+        "student's t is one-sided",
+        "coverage",
+        "simulations/pool.py",
+        [("0.5 + confidence / 2.0", "confidence")],
+        POOL,
+    ),
+    Mutant(
+        "runs that fall are taken for unsettled",
+        "settled",
+        "simulations/pool.py",
+        [
+            (
+                "responses_s[half:].mean() - responses_s[:half].mean()",
+                "responses_s[:half].mean() - responses_s[half:].mean()",
+            )
+        ],
+        POOL,
+    ),
+    Mutant(
+        "looks ignore the budget",
+        "budget in requests",
+        "simulations/estimate.py",
+        [
+            (
+                "while spent + (wanted - len(samples)) * length.requests <= requests_max",
+                "while spent <= requests_max",
+            )
+        ],
+        ESTIMATE,
+    ),
+    Mutant(
+        "warm-up ignores the number of queues",
+        "warm-up by relaxation time",
+        "simulations/estimate.py",
+        [("queues=1 if plan.routing in _POOLING else plan.replicas", "queues=1")],
+        ESTIMATE,
+    ),
+    Mutant(
+        "a stand-in sees gaps as bursty as the fleet's",
+        "one replica for all: sums of gaps",
+        "simulations/reduction.py",
+        [("return GammaArrivals(cv=cv / math.sqrt(count))", "return GammaArrivals(cv=cv)")],
+        f"{ESTIMATE}::test_one_replica_stands_for_all_that_do_not_look_at_each_other",
+    ),
+    Mutant(
+        "a round-robin stand-in sees Poisson arrivals",
+        "one replica for all: sums of gaps",
+        "simulations/reduction.py",
+        [
+            (
+                "return arrivals if count == 1 else GammaArrivals(cv=1.0 / math.sqrt(count))",
+                "return arrivals",
+            )
+        ],
+        f"{ESTIMATE}::test_one_replica_stands_for_all_that_do_not_look_at_each_other",
+    ),
+    Mutant(
+        "a short trace is good enough",
+        "a trace too short is refused",
+        "simulations/estimate.py",
+        [("if requests < needed:", "if requests < needed // 2:")],
+        ESTIMATE,
+    ),
+    Mutant(
+        "a dead worker is not noticed",
+        "DependencyError",
+        "simulations/parallel.py",
+        [("except BrokenExecutor:", "except KeyboardInterrupt:")],
+        ESTIMATE,
+    ),
+]
+
+DECISIONS = [
+    Mutant(
+        "met by the quantile's point value",
+        "accepted only by the upper end",
+        "simulations/judge.py",
+        [("response.interval(accept).high <= limit_s", "response.value <= limit_s")],
+        JUDGE,
+    ),
+    Mutant(
+        "met by the late share's point value",
+        "accepted only by the upper end",
+        "simulations/judge.py",
+        [("late.interval(accept).high <= allowed", "late.value <= allowed")],
+        JUDGE,
+    ),
+    Mutant(
+        "refused by the late share's point value",
+        "refused only by the lower end",
+        "simulations/judge.py",
+        [("late.interval(1.0 - errors.refuse).low > allowed", "late.value > allowed")],
+        JUDGE,
+    ),
+    Mutant(
+        "unsettled runs accept",
+        "unsettled runs may only refuse",
+        "simulations/judge.py",
+        [("met = look.settled", "met = True")],
+        JUDGE,
+    ),
+    Mutant(
+        "looks and candidates are not corrected for",
+        "correction for the number of tests",
+        "simulations/judge.py",
+        [
+            (
+                "corrected = self.error * share_of_error(self.attempt) * share_of_error(look)",
+                "corrected = self.error",
+            )
+        ],
+        JUDGE,
+    ),
+    Mutant(
+        "the profile's own error is left out",
+        "profile error is part of the interval",
+        "simulations/judge.py",
+        [("widened(interval, extra_s[q])", "widened(interval, 0.0)")],
+        JUDGE,
+    ),
+    Mutant(
+        "stability by the best throughput",
+        "load = λ·s_B/(c·B)",
+        "capacity/stability.py",
+        [
+            (
+                "plan.replicas * profile.throughput_rps(plan.batch_size_max)",
+                "plan.replicas * max(profile.throughput_rps(b) for b in range(1, plan.batch_size_max + 1))",
+            )
+        ],
+        SEARCH,
+    ),
+    Mutant(
+        "the service floor is that of a batch of one",
+        "service floor over all batch sizes",
+        "capacity/profile.py",
+        [
+            (
+                "sizes = [size for size in self.batch_sizes if size < batch_size_max] + [batch_size_max]",
+                "sizes = [1]",
+            )
+        ],
+        SEARCH,
+    ),
+    Mutant(
+        "a load of 1 is stable",
+        "stability",
+        "capacity/screen.py",
+        [("if rho >= 1.0 else None", "if rho > 1.0 else None")],
+        SEARCH,
+    ),
+    Mutant(
+        "a limit that was just reached ends the list",
+        "skipped sizes change nothing",
+        "capacity/search.py",
+        [("judgement.batch_size_largest < size", "judgement.batch_size_largest <= size")],
+        SEARCH,
+    ),
+    Mutant(
+        "halving stops one short",
+        "fewest replicas",
+        "capacity/search.py",
+        [("while accepted - refused > 1:", "while accepted - refused > 2:")],
+        SEARCH,
+    ),
+    Mutant(
+        "headroom is the first refused rate",
+        "headroom still accepts",
+        "capacity/headroom.py",
+        [("return low_rps", "return high_rps")],
+        SEARCH,
+    ),
+    Mutant(
+        "the certificate is not asked",
+        "certificate with fresh numbers",
+        "capacity/planner.py",
+        [("            if certified.accepted:\n", "            if candidate.accepted:\n")],
+        PLANNER,
+    ),
+    Mutant(
+        "the plan nearest to its limit wins",
+        "preference among batch sizes",
+        "capacity/planner.py",
+        [
+            (
+                "return pressure(objective, performance, quantile), candidate",
+                "return -pressure(objective, performance, quantile), candidate",
+            )
+        ],
+        PLANNER,
+    ),
+    Mutant(
+        "doubt is a miss",
+        "inconclusive is not missed",
+        "capacity/planner.py",
+        [
+            (
+                "verdict = Verdict.INCONCLUSIVE if in_doubt or search.out_of_budget else Verdict.MISSED",
+                "verdict = Verdict.MISSED",
+            )
+        ],
+        PLANNER,
+    ),
+    Mutant(
+        "a cheaper plan in doubt is not named",
+        "caveats",
+        "capacity/planner.py",
+        [
+            (
+                "candidate.plan.replicas < chosen.plan.replicas",
+                "candidate.plan.replicas > chosen.plan.replicas",
+            )
+        ],
+        PLANNER,
+    ),
+]
+
+MUTANTS = [*NAMED_INVARIANTS, *BATCHING, *ROUTING, *STATISTICS, *DECISIONS]
+
+
+def give_up(reason: str) -> NoReturn:
+    print(reason, file=sys.stderr)
+    sys.exit(2)
+
+
+def copy_to(folder: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+
+
+def mutated(mutant: Mutant, text: str) -> str:
+    """The text with the bug planted."""
+    for old, new in mutant.edits:
+        if text.count(old) != 1:
+            sys.exit(
+                f"mutant {mutant.name!r}: {old!r} occurs {text.count(old)} times in {mutant.file}, not once"
+            )
+        text = text.replace(old, new)
+    return text
+
+
+def failure(folder: Path, tests: Sequence[str]) -> str:
+    """The first test that fails; empty where all pass."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"hangs for {TIMEOUT_S:g} s"
+    if done.returncode == 0:
+        return ""
+    found = re.search(r"^(?:FAILED|ERROR) \S+?::(\w+)", done.stdout, re.MULTILINE)
+    if done.returncode != 1 or found is None:
+        give_up(f"the tests did not run: {' '.join(command)}\n{done.stdout}{done.stderr}")
+    return found[1]
+
+
+def judge(mutant: Mutant) -> Outcome:
+    with tempfile.TemporaryDirectory(prefix="mutant-") as name:
+        folder = Path(name)
+        copy_to(folder)
+        path = folder / mutant.file
+        path.write_text(mutated(mutant, path.read_text()))
+        return Outcome(mutant, failure(folder, [mutant.tests]))
+
+
+def check_without_bug(mutants: Sequence[Mutant]) -> None:
+    """The tests pass on the code as it is, and every mutant's text is there exactly once."""
+    for mutant in mutants:
+        mutated(mutant, (ROOT / mutant.file).read_text())
+    with tempfile.TemporaryDirectory(prefix="mutant-") as name:
+        copy_to(Path(name))
+        failed = failure(Path(name), sorted({mutant.tests.split("::")[0] for mutant in mutants}))
+    if failed:
+        give_up(f"{failed} fails without a mutant")
+
+
+def show(outcome: Outcome) -> None:
+    mutant = outcome.mutant
+    caught = f"yes, {outcome.caught_by}" if outcome.caught_by else "NO"
+    tests = mutant.tests.removeprefix("tests/")
+    print(f"| {mutant.name} | {mutant.file} | {mutant.breaks} | {tests} | {caught} |", flush=True)
+
+
+def main(words: Sequence[str]) -> int:
+    mutants = [one for one in MUTANTS if not words or any(word in one.name for word in words)]
+    begun_s = time.monotonic()
+    check_without_bug(mutants)
+    print("| mutant | file | rule or invariant it breaks | tests run | caught |")
+    print("|---|---|---|---|---|")
+    survivors = 0
+    with ThreadPoolExecutor(AT_ONCE) as executor:
+        for outcome in executor.map(judge, mutants):
+            show(outcome)
+            survivors += not outcome.caught_by
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    print(
+        f"\n{len(mutants) - survivors} of {len(mutants)} caught; python benchmarks/mutants.py, {machine}, "
+        f"{time.strftime('%Y-%m-%d')}, {time.monotonic() - begun_s:.0f} s"
+    )
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

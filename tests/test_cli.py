@@ -1,0 +1,345 @@
+"""The installed command, run as a user runs it: in another directory, from the outside."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("capacity")
+T4 = ["--profile", "resnet50-t4-fp16"]
+
+
+@pytest.fixture
+def capacity(tmp_path):
+    """Runs the command in an empty directory and returns what happened."""
+
+    def run(*arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        return subprocess.run(
+            [COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+def document(done: subprocess.CompletedProcess[str]) -> dict:
+    """The JSON on stdout, strictly read."""
+
+    def refuse(name):
+        raise AssertionError(f"{name} in JSON")
+
+    return json.loads(done.stdout, parse_constant=refuse)
+
+
+def test_plan_has_the_contracts_keys(capacity):
+    done = capacity("plan", *T4, "--rate", "900rps", "--slo-p99", "30ms", "--seed", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert answer["schema_version"] == 1
+    assert (answer["verdict"], answer["exit_code"]) == ("met", 0)
+    plan = answer["recommendation"]
+    assert set(plan) == {"profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing"}
+    assert plan["routing"] == "round-robin"
+    performance = answer["performance"]
+    assert {
+        "load", "utilization", "kind", "throughput_rps", "batch_size_mean", "queue_length_mean",
+        "in_system_mean", "wait_mean_s", "response_mean_s", "loss_probability", "response_quantiles_s",
+    } <= set(performance)  # fmt: skip
+    p99 = performance["response_quantiles_s"]["0.99"]
+    assert p99["low"] <= p99["value"] <= p99["high"] <= 0.030
+    assert {"0.5", "0.95", "0.99"} <= set(performance["response_quantiles_s"])
+    assert answer["objective"] == {"response_quantiles_s": {"0.99": 0.03}}
+    assert answer["headroom"]["arrival_rate_max_rps"] >= 900.0
+    assert answer["cost"] == {"hourly_usd": pytest.approx(0.526 * plan["replicas"])}
+    assert (answer["seed"], answer["confidence"]) == (3, 0.95)
+    assert {c["code"] for c in answer["caveats"]} == {"profile_error_unknown"}
+
+
+def test_plan_shows_every_neighbour_with_its_numbers(capacity):
+    """Two replicas are needed; one is stable with large batches, and refused by latency."""
+    answer = document(capacity("plan", *T4, "--rate", "1000rps", "--slo-p99", "30ms", "--json"))
+    replicas = answer["recommendation"]["replicas"]
+    assert replicas == 2
+    fewer = [c for c in answer["considered"] if c["plan"]["replicas"] == replicas - 1]
+    assert [c["plan"]["batch_size_max"] for c in fewer][:5] == [1, 2, 4, 8, 16]
+    assert not any(c["accepted"] for c in fewer)
+    for candidate in fewer:
+        rejection = candidate["rejection"]
+        assert rejection["needed"] > rejection["allowed"] or rejection["limit"] == "stability"
+    limits = {c["rejection"]["limit"] for c in fewer}
+    assert limits == {"stability", "latency"}
+    refused = [c for c in fewer if c["rejection"]["limit"] == "latency"]
+    assert all(c["performance"]["load"] < 1.0 for c in refused)
+    assert all(c["rejection"]["quantile"] == 0.99 for c in refused)
+
+
+def test_same_command_same_bytes_for_any_number_of_workers(capacity):
+    arguments = ["plan", *T4, "--rate", "300rps", "--slo-p99", "20ms", "--json"]
+    one, two, again = (capacity(*arguments, "--workers", n).stdout for n in ("1", "2", "2"))
+    assert one == two == again
+    other = capacity(*arguments, "--seed", "1").stdout
+    assert other != one
+    assert json.loads(other)["recommendation"]["replicas"] == json.loads(one)["recommendation"]["replicas"]
+
+
+def test_simulate_reports_one_plan(capacity):
+    done = capacity(
+        "simulate", *T4, "--rate", "500rps", "--replicas", "1", "--batch-size-max", "16",
+        "--batch-wait", "2ms", "--routing", "shared-queue", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert answer["plan"]["batch_wait_max_s"] == 0.002
+    performance = answer["performance"]
+    assert performance["kind"] == "simulation"
+    assert performance["throughput_rps"] == pytest.approx(500.0, rel=0.02)
+    little = performance["throughput_rps"] * performance["response_mean_s"]
+    assert performance["in_system_mean"] == pytest.approx(little, rel=0.02)
+    p99 = performance["response_quantiles_s"]["0.99"]
+    assert p99["high"] - p99["low"] <= 2 * 0.0201 * p99["value"]
+
+
+def test_request_overhead_is_added_to_every_response(capacity):
+    first_look = ["--precision", "0.5"]  # so that both runs end with the same requests
+    arguments = ["simulate", *T4, "--rate", "300rps", "--replicas", "1", *first_look, "--json"]
+    plain = document(capacity(*arguments))["performance"]
+    later = document(capacity(*arguments, "--request-overhead", "10ms"))["performance"]
+    assert later["response_mean_s"] == pytest.approx(plain["response_mean_s"] + 0.010, abs=1e-9)
+    assert later["wait_mean_s"] == plain["wait_mean_s"]
+    assert later["utilization"] == plain["utilization"]
+
+
+def test_queue_mmc(capacity):
+    done = capacity(
+        "queue", "mmc", "--arrival-rate", "9rps", "--service-rate", "5rps", "--servers", "2",
+        "--quantile", "0.5", "--quantile", "0.999", "--format", "json",
+    )  # fmt: skip
+    answer = document(done)
+    assert answer["kind"] == "exact"
+    assert answer["utilization"] == pytest.approx(0.9, rel=1e-14)
+    assert answer["wait_probability"] == pytest.approx(81 / 95, rel=1e-14)  # C = 2ρ²/(1+ρ) at c = 2
+    assert answer["in_system_mean"] == pytest.approx(2 * 0.9 / (1 - 0.81), rel=1e-13)
+    assert set(answer["response_quantiles_s"]) == {"0.5", "0.999"}
+
+
+def test_service_time_is_the_rates_reciprocal(capacity):
+    by_time = capacity("queue", "mm1", "--arrival-rate", "4rps", "--service-time", "200ms", "--json").stdout
+    by_rate = capacity("queue", "mm1", "--arrival-rate", "240/min", "--service-rate", "5rps", "--json").stdout
+    assert by_time == by_rate
+    assert json.loads(by_time)["response_mean_s"] == pytest.approx(1.0)
+
+
+def test_littles_law_of_any_two(capacity):
+    answer = document(capacity("littles-law", "--rate", "40rps", "--latency-mean", "100ms", "--json"))
+    assert answer["in_system_mean"] == pytest.approx(4.0)
+    answer = document(capacity("littles-law", "--concurrency", "4", "--latency-mean", "100ms", "--json"))
+    assert answer["arrival_rate_rps"] == pytest.approx(40.0)
+
+
+def test_a_load_test_that_cannot_be_true(capacity):
+    """N/X - Z = 700 ms; 50 % within 45 ms and 49 % within 340 ms leave 51.09 s for the slowest 1 %."""
+    done = capacity(
+        "littles-law", "--users", "100", "--think-time", "300ms", "--rate", "100rps",
+        "--latency-p50", "45ms", "--latency-p99", "340ms", "--json",
+    )  # fmt: skip
+    assert done.returncode == 4
+    answer = document(done)
+    assert answer["response_mean_required_s"] == pytest.approx(0.7)
+    assert answer["tail_mean_required_s"] == pytest.approx((0.7 - 0.5 * 0.045 - 0.49 * 0.34) / 0.01)
+    assert answer["credible"] is False
+
+
+def test_profiles_list_and_show(capacity):
+    listed = document(capacity("profiles", "--json"))["profiles"]
+    t4 = next(p for p in listed if p["name"] == "resnet50-t4-fp16")
+    assert t4["knee_batch_size"] == 16
+    assert t4["throughput_rps"][4] == pytest.approx(16 / 0.015113)
+    assert len(listed) >= 8
+    assert {p["kind"] for p in listed} == {"cpu", "gpu"}
+    shown = capacity("profiles", "show", "dlrm-cpu-fp32")
+    assert shown.returncode == 0
+    assert "131072" in shown.stdout
+    assert "knee" in shown.stdout
+
+
+def test_curve_draws_into_files_and_here(capacity, tmp_path):
+    for name in ("a.png", "b.svg"):
+        done = capacity("curve", "--y", "p99", "--servers", "1", "--servers", "4", "-o", name)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name).stat().st_size > 1000
+    answer = document(capacity("curve", "--x", "arrival-rate", "--json"))
+    assert len(answer["curves"]) == 3
+    assert len(document(capacity("curve", "--json"))["curves"]) == 1
+
+
+def test_own_profile_from_samples(capacity, tmp_path):
+    rows = [f"{b},{base + 0.01 * i:.2f}" for b, base in ((1, 5.0), (8, 12.0)) for i in range(100)]
+    (tmp_path / "mine.csv").write_text("batch_size,latency_ms\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    done = capacity("plan", "--profile", "mine.csv", "--rate", "120rps", "--slo-p99", "80ms", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert answer["recommendation"]["profile"] == "mine"
+    assert answer["cost"] is None
+    assert {c["code"] for c in answer["caveats"]} == {"price_unknown", "profile_few_samples"}
+
+
+def test_nothing_is_feasible_below_the_service_floor(capacity):
+    done = capacity("plan", *T4, "--rate", "100rps", "--slo-p99", "1ms", "--json", timeout=10)
+    assert done.returncode == 3
+    answer = document(done)
+    assert (answer["verdict"], answer["recommendation"], answer["exit_code"]) == ("missed", None, 3)
+    rejections = [c["rejection"] for c in answer["considered"]]
+    assert {r["limit"] for r in rejections} == {"service_floor"}
+    assert all((r["allowed"], r["needed"]) == (0.001, 0.003189) for r in rejections)
+
+
+def test_a_rate_beyond_all_replicas_is_refused_at_once(capacity):
+    done = capacity("plan", *T4, "--rate", "1e9rps", "--slo-p99", "50ms", "--json", timeout=10)
+    assert done.returncode == 3
+    (candidate,) = document(done)["considered"]
+    assert candidate["rejection"] == {"limit": "replicas_max", "allowed": 1024, "needed": 782461}
+
+
+def test_a_batch_beyond_the_profile_is_refused_and_the_rest_goes_on(capacity):
+    done = capacity("plan", *T4, "--rate", "100rps", "--slo-p99", "50ms", "--batch-size-max", "200", "--json")
+    assert done.returncode == 0, done.stderr
+    beyond = [c for c in document(done)["considered"] if c["plan"]["batch_size_max"] == 200]
+    assert [c["rejection"]["limit"] for c in beyond] == ["profile_range"]
+
+
+def test_a_budget_that_cannot_decide_is_inconclusive(capacity):
+    done = capacity(
+        "plan", *T4, "--rate", "900rps", "--slo-p99", "40ms", "--requests-max", "1000",
+        "--replicas-max", "1", "--json",
+    )  # fmt: skip
+    assert done.returncode == 4
+    answer = document(done)
+    assert answer["verdict"] == "inconclusive"
+    assert "budget" in {c["rejection"]["limit"] for c in answer["considered"] if c["rejection"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", *T4, "--rate", "200", "--slo-p99", "50ms"], "--rate '200' has no unit; write 200rps"),
+        (["plan", *T4, "--rate", "200rps", "--slo-p99", "200"], "'200' has no unit; write 200ms or 200s"),
+        (["plan", *T4, "--rate=-5rps", "--slo-p99", "50ms"], "must not be negative, got '-5rps'"),
+        (["plan", *T4, "--rate", "nan", "--slo-p99", "50ms"], "must be finite, got 'nan'"),
+        (["plan", *T4, "--rate", "inf/s", "--slo-p99", "50ms"], "must be finite"),
+        (["plan", *T4, "--rate", "0rps", "--slo-p99", "50ms"], "must be > 0"),
+        (["plan", *T4, "--rate", "5ms", "--slo-p99", "50ms"], "unknown unit 'ms'"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p99", "0ms"], "limit must be positive"),
+        (["plan", *T4, "--rate", "5rps"], "no objective given"),
+        (["plan", *T4, "--slo-p99", "50ms"], "no arrival rate given"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p50", "9s", "--slo-p99", "1s"], "can never bind"),
+        (["plan", *T4, "--rate", "5rps", "--tier", "gold"], "unknown tier 'gold'"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--routing", "rr"], "use one of round-robin"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--replicas-max", "0"], "replicas_max must be"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--batch-size-max", "0"], "must be >= 1"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--confidence", "95"], "such as 0.95"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--seed=-1"], "--seed must be >= 0"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--arrivals", "mmpp"], "unknown arrivals"),
+        (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--workers", "0"], "--workers must be"),
+        (["plan", "--profile", "nope", "--rate", "5rps", "--slo-p99", "1s"], "unknown profile 'nope'"),
+        (["plan", "--profile", "gone.csv", "--rate", "5rps", "--slo-p99", "1s"], "cannot read gone.csv"),
+        (["plan", "--profile", "../\x1b[31m.csv", "--rate", "5rps", "--slo-p99", "1s"], "cannot read ?[31m.csv"),
+        (["simulate", *T4, "--rate", "9000rps", "--replicas", "2"], "use at least 8 replicas"),
+        (["simulate", *T4, "--rate", "9rps", "--replicas", "2", "--batch-size-max", "300"], "nothing about 300"),
+        (["simulate", *T4, "--rate", "9rps", "--replicas", "0"], "replicas must be >= 1"),
+        (["queue", "mmc", "--arrival-rate", "12rps", "--service-rate", "3rps", "--servers", "4"],
+         "unstable queue: utilization 1.000 >= 1 (12 rps on 4 x 3 rps); use at least 5 servers"),
+        (["queue", "mm1", "--arrival-rate", "2rps"], "give either --service-rate 5rps or --service-time"),
+        (["queue", "mm1", "--arrival-rate", "2rps", "--service-rate", "5rps", "--quantile", "99"], "such as 0.99"),
+        (["littles-law", "--rate", "2rps"], "two"),
+        (["littles-law", "--users", "5"], "a load test is checked by --users and --rate"),
+        (["curve", "--y", "latency"], "use one of queue-length"),
+        (["curve", "-o", "x.pdf"], ".png or a .svg"),
+        (["curve", "-o", "gone/x.png"], "gone"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)  # fmt: skip
+def test_bad_input_is_one_clear_line_and_exit_2_at_once(capacity, arguments, message):
+    done = capacity(*arguments, timeout=10)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", "--rate", "5rps"],
+        ["nonsense"],
+        ["simulate", *T4, "--replicas", "two"],
+        ["plan", "--format", "xml"],
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_exit_2_without_a_traceback(capacity, arguments):
+    done = capacity(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()
+
+
+def test_a_bug_of_ours_shows_one_line_and_exit_1(tmp_path):
+    program = (
+        "import cli, sys, capacity.profile_files as files\n"
+        "files.load_profile = lambda name: 1 / 0\n"
+        "sys.argv = ['capacity', 'plan', '--profile', 'x', '--rate', '1rps', '--slo-p99', '1s']\n"
+        "cli.app()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "internal error: ZeroDivisionError: division by zero; please report it\n"
+
+
+def test_progress_and_timing_go_to_stderr(capacity):
+    done = capacity("plan", *T4, "--rate", "100rps", "--slo-p99", "50ms")
+    assert "judging" in done.stderr
+    assert "done in" in done.stderr
+    assert "done in" not in done.stdout
+    assert "Considered" in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path):
+    done = subprocess.run(
+        f"{COMMAND} curve --json | head -c 10", shell=True, capture_output=True, text=True, cwd=tmp_path, check=False
+    )  # fmt: skip
+    assert done.stdout == '{\n  "schem'
+    assert done.stderr == ""
+
+
+def test_version(capacity):
+    from importlib.metadata import version
+
+    assert capacity("--version").stdout.strip() == version("capacity")
+
+
+def test_a_trace_too_short_for_its_percentile_is_inconclusive(capacity, tmp_path):
+    (tmp_path / "t.csv").write_text("".join(f"{i / 100}\n" for i in range(500)), encoding="utf-8")
+    done = capacity("plan", *T4, "--arrivals", "trace:t.csv", "--slo-p99", "50ms")
+    assert done.returncode == 4
+    assert "t.csv has 500 arrivals; P99 with an interval needs at least 11112" in done.stderr
+
+
+def test_a_trace_is_planned_on_its_own_rate(capacity, tmp_path):
+    (tmp_path / "t.csv").write_text("".join(f"{i / 200}\n" for i in range(12_000)), encoding="utf-8")
+    done = capacity("plan", *T4, "--arrivals", "trace:t.csv", "--slo-p99", "50ms", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert answer["workload"]["arrival_rate_rps"] == pytest.approx(200.0)
+    assert "trace_one_path" in {c["code"] for c in answer["caveats"]}

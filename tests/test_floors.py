@@ -1,0 +1,140 @@
+"""The staircase of imports: downwards only, and nothing heavy before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CAPACITY_FLOORS = [
+    ["errors"],
+    ["units", "performance", "reading"],
+    ["queues.erlang"],
+    ["queues.little", "queues.mm1"],
+    ["queues.mmc", "service_law"],
+    ["profile", "workload"],
+    ["caveats", "profile_csv", "traffic"],
+    ["profile_json", "plan"],
+    ["profile_files", "stability", "judge"],
+    ["screen", "headroom"],
+    ["search"],
+    ["planner", "curves"],
+    ["charts", "figures", "explain", "report"],
+    ["tables"],
+    ["command_line"],
+]
+SIMULATIONS_FLOORS = [
+    ["clock", "service", "records", "parallel"],
+    ["arrivals", "replica"],
+    ["router", "reduction"],
+    ["cluster"],
+    ["replication"],
+    ["pool"],
+    ["estimate"],
+    ["profile_error", "agreement"],
+    ["judge", "simulate"],
+]
+# What simulations may take from capacity: nouns, and how stable a plan is; agreement.py the queues too.
+SHARED_NOUNS = {
+    "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
+    "screen", "judge",
+}  # fmt: skip
+HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba")
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Modules of a package by dotted name within it."""
+    folder = ROOT / package
+    return {
+        ".".join(path.relative_to(folder).with_suffix("").parts): path
+        for path in folder.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at any depth of the code."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return found
+
+
+def floor_of(floors: list[list[str]]) -> dict[str, int]:
+    return {name: level for level, names in enumerate(floors) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("package", "floors"), [("capacity", CAPACITY_FLOORS), ("simulations", SIMULATIONS_FLOORS)]
+)
+def test_every_module_has_a_floor(package, floors):
+    assert set(floor_of(floors)) == set(modules(package))
+
+
+@pytest.mark.parametrize(
+    ("package", "floors"), [("capacity", CAPACITY_FLOORS), ("simulations", SIMULATIONS_FLOORS)]
+)
+def test_imports_run_down(package, floors):
+    level = floor_of(floors)
+    upward = [
+        f"{name} imports {imported}"
+        for name, path in modules(package).items()
+        for imported in imports(path)
+        if imported.startswith(f"{package}.") and level[imported.removeprefix(f"{package}.")] >= level[name]
+    ]
+    assert upward == []
+
+
+def test_capacity_knows_nothing_of_simulations_or_cli():
+    for name, path in modules("capacity").items():
+        assert not {i for i in imports(path) if i.split(".")[0] in ("simulations", "cli", "serve_api")}, name
+
+
+def test_simulations_take_nouns_only():
+    for name, path in modules("simulations").items():
+        taken = {i.removeprefix("capacity.") for i in imports(path) if i.startswith("capacity.")}
+        allowed = SHARED_NOUNS | ({"queues.mm1", "queues.mmc", "tables"} if name == "agreement" else set())
+        assert taken <= allowed, name
+
+
+def test_only_cli_knows_both():
+    both = [
+        name
+        for package in ("capacity", "simulations")
+        for name, path in modules(package).items()
+        if {"cli"} & {i.split(".")[0] for i in imports(path)}
+    ]
+    assert both == []
+    known = {i.split(".")[0] for i in imports(ROOT / "cli.py")}
+    assert {"capacity", "simulations"} <= known
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["plan", "--help"],
+        ["queue", "mm1", "--arrival-rate", "3rps", "--service-rate", "5rps"],
+        ["queue", "mmc", "--arrival-rate", "9rps", "--service-rate", "5rps", "--servers", "2", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_start_up_is_light(arguments):
+    program = (
+        "import sys, cli\n"
+        f"sys.argv = ['capacity', *{arguments!r}]\n"
+        "try: cli.app()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
