@@ -57,6 +57,10 @@ def invariant(name: str) -> str:
     return f"{INVARIANTS}::test_{name}"
 
 
+def rule(name: str) -> str:
+    return f"{CLUSTER}::test_{name}"
+
+
 REPLICA = "simulations/replica.py"
 ROUTER = "simulations/router.py"
 CLOCK = "simulations/clock.py"
@@ -105,11 +109,16 @@ NAMED_INVARIANTS = [
         invariant("work_conservation"),
     ),
     Mutant(
-        "what a full batch leaves behind waits for a call",
-        "work conservation, shared queue",
+        "a replica that falls idle sets no timer",
+        "work conservation, batch wait",
         REPLICA,
-        [("        self._call_replica()\n        return batch", "        return batch")],
-        CLUSTER,
+        [
+            (
+                "heappush(self._idle, (replica, call))\n        self._call_replica()\n",
+                "heappush(self._idle, (replica, call))\n",
+            )
+        ],
+        rule("a_replica_that_is_free_before_the_deadline_waits_for_it"),
     ),
     Mutant(
         "a batch may hold one more",
@@ -202,20 +211,20 @@ BATCHING = [
         "timer from the oldest request's arrival",
         REPLICA,
         [("self._arrived_s[self._waiting[0]] +", "self._arrived_s[self._waiting[-1]] +")],
-        CLUSTER,
+        rule("the_timer_counts_from_the_arrival_of_the_oldest"),
     ),
     Mutant(
         "the timer counts from when the replica fell idle",
         "timer from the oldest request's arrival",
         REPLICA,
         [
-            ("call = Moment(self._clock)\n", "call, self._since = Moment(self._clock), self._clock.now\n"),
+            ("        while True:\n", "        while True:\n            self.queue.since_s = clock.now\n"),
             (
                 "return self._arrived_s[self._waiting[0]] +",
-                "return max(self._arrived_s[self._waiting[0]], getattr(self, '_since', 0.0)) +",
+                "return max(self._arrived_s[self._waiting[0]], self.since_s) +",
             ),
         ],
-        CLUSTER,
+        rule("a_replica_that_was_busy_past_the_deadline_dispatches_at_once"),
     ),
     Mutant(
         "the deadline is compared by the time waited",
@@ -234,26 +243,26 @@ BATCHING = [
         "order at one instant",
         CLOCK,
         [("COMPLETION = 0\n    ARRIVAL = 1\n", "ARRIVAL = 0\n    COMPLETION = 1\n")],
-        CLUSTER,
+        rule("an_arrival_at_the_instant_of_a_completion_comes_too_late_for_its_dispatch"),
     ),
     Mutant(
         "timers come before arrivals",
         "an arrival at the timer's instant joins the batch",
-        CLOCK,
+        REPLICA,
         [
-            (
-                "ARRIVAL = 1\n    DISPATCH = 2\n    TIMER = 3\n",
-                "TIMER = 1\n    ARRIVAL = 2\n    DISPATCH = 3\n",
-            )
+            ("at(self._deadline_s(), Phase.TIMER)", "at(self._deadline_s(), Phase.COMPLETION, 2**20)"),
+            ("lambda _: self._call_replica()", "lambda _: self._call_replica(Phase.COMPLETION)"),
+            ("def _call_replica(self) -> None", "def _call_replica(self, phase=Phase.DISPATCH) -> None"),
+            ("Phase.DISPATCH, replica)", "phase, replica + 2**21)"),
         ],
-        CLUSTER,
+        rule("an_arrival_at_the_instant_of_the_timer_joins_the_batch"),
     ),
     Mutant(
         "each arrival is dispatched before the next of its instant",
         "simultaneous arrivals share a batch",
         CLOCK,
         [("ARRIVAL = 1\n    DISPATCH = 2\n", "DISPATCH = 1\n    ARRIVAL = 2\n")],
-        CLUSTER,
+        rule("simultaneous_arrivals_share_a_batch"),
     ),
     Mutant(
         "the highest idle replica is called",
@@ -262,35 +271,35 @@ BATCHING = [
         [
             ("heappush(self._idle, (replica, call))", "heappush(self._idle, (-replica, call))"),
         ],
-        CLUSTER,
+        rule("the_lowest_idle_replica_serves_the_shared_queue"),
     ),
     Mutant(
         "the highest replica completes first",
         "completions of the lowest replica first",
         REPLICA,
         [("Phase.COMPLETION, self.index)", "Phase.COMPLETION, -self.index)")],
-        CLUSTER,
+        rule("completions_of_one_instant_dispatch_the_lowest_replica_first"),
     ),
     Mutant(
         "the service time is that of the newest request",
         "service drawn by the oldest request's uniform",
         REPLICA,
         [("uniforms[requests[0]]", "uniforms[requests[-1]]")],
-        CLUSTER,
+        rule("the_service_time_is_drawn_by_the_uniform_of_the_oldest_request"),
     ),
     Mutant(
         "the service time is that of a batch of one",
         "service drawn for the size of the batch",
         REPLICA,
         [("service_times(len(requests), ", "service_times(1, ")],
-        CLUSTER,
+        rule("the_service_time_is_drawn_for_the_size_of_the_batch"),
     ),
     Mutant(
         "every routing has one queue",
         "a request never moves",
         "simulations/cluster.py",
         [("shared = plan.routing is Routing.SHARED_QUEUE", "shared = True")],
-        CLUSTER,
+        rule("a_request_never_moves_to_another_queue"),
     ),
     Mutant(
         "overhead is forgotten",
@@ -302,7 +311,7 @@ BATCHING = [
                 "response_s = records.response_s + 0.0",
             )
         ],
-        CLUSTER,
+        rule("overhead_is_added_to_the_response_and_takes_no_capacity"),
     ),
     Mutant(
         "overhead occupies the server",
@@ -324,14 +333,14 @@ ROUTING = [
         "round-robin",
         ROUTER,
         [("replicas[request % count]", "replicas[(request + 1) % count]")],
-        CLUSTER,
+        rule("round_robin_starts_at_replica_0_and_skips_none"),
     ),
     Mutant(
         "round-robin skips every other replica",
         "round-robin",
         ROUTER,
         [("replicas[request % count]", "replicas[2 * request % count]")],
-        CLUSTER,
+        rule("round_robin_starts_at_replica_0_and_skips_none"),
     ),
     Mutant(
         "random routing takes the second uniform",
@@ -343,7 +352,7 @@ ROUTING = [
                 "return replicas[int(uniforms[2 * request + 1] * count)]",
             )
         ],
-        CLUSTER,
+        rule("random_routing_uses_the_first_uniform_of_each_request"),
     ),
     Mutant(
         "requests in service are not outstanding",
@@ -356,21 +365,21 @@ ROUTING = [
                 "requests = self.queue.take()\n            self.outstanding -= len(requests)\n",
             ),
         ],
-        CLUSTER,
+        rule("least_outstanding_counts_batches_in_service_and_ties_go_to_the_lowest"),
     ),
     Mutant(
         "batches are outstanding, not requests",
         "least-outstanding",
         REPLICA,
         [("self.outstanding -= len(requests)", "self.outstanding -= 1")],
-        CLUSTER,
+        rule("least_outstanding_counts_requests_and_not_batches"),
     ),
     Mutant(
         "least-outstanding ties go to the highest",
         "ties by lowest index",
         ROUTER,
         [("min(replicas, key=_outstanding)", "min(reversed(replicas), key=_outstanding)")],
-        CLUSTER,
+        rule("least_outstanding_counts_batches_in_service_and_ties_go_to_the_lowest"),
     ),
     Mutant(
         "power-of-two has one choice",
@@ -382,21 +391,21 @@ ROUTING = [
                 "return replicas[first]",
             )
         ],
-        CLUSTER,
+        rule("power_of_two_compares_two_different_replicas"),
     ),
     Mutant(
         "power-of-two may choose the same replica twice",
         "power-of-two",
         ROUTER,
         [("uniforms[2 * request + 1] * (count - 1)", "uniforms[2 * request + 1] * count")],
-        CLUSTER,
+        rule("power_of_two_compares_two_different_replicas"),
     ),
     Mutant(
         "power-of-two ties go to the first drawn",
         "ties by lowest index",
         ROUTER,
         [("key=_outstanding_then_index", "key=_outstanding")],
-        CLUSTER,
+        rule("power_of_two_ties_go_to_the_lowest_index_not_to_the_first_drawn"),
     ),
 ]
 

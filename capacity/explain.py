@@ -51,8 +51,7 @@ def format_refusal(candidate: Candidate) -> str:
             )
         case Limit.LATENCY:
             least = "" if candidate.settled else "at least "
-            shown = f"{least}{format_duration(needed)}"
-            return f"{_quantile(rejection)} of {shown} is above {format_duration(allowed)}"
+            return f"{_quantile(rejection)} of {least}{_found(candidate)} is above {format_duration(allowed)}"
         case Limit.PROFILE_RANGE:
             return f"the profile was measured up to batch size {allowed:g} only"
         case Limit.REPLICAS_MAX:
@@ -109,6 +108,16 @@ def _verb(plan: Plan, verb: str) -> str:
 
 def _promise(objective: LatencyObjective) -> str:
     return ", ".join(f"{format_quantile(q)} <= {format_duration(x)}" for q, x in objective.limits.items())
+
+
+def _found(candidate: Candidate) -> str:
+    """What was found of the quantile that refused a candidate, with its interval where there is one."""
+    rejection, performance = candidate.rejection, candidate.performance
+    if rejection is None:
+        return ""
+    if performance is None or rejection.quantile is None:
+        return format_duration(rejection.needed)
+    return format_interval(performance.response_quantiles_s[rejection.quantile])
 
 
 def _quantile(rejection: Rejection) -> str:

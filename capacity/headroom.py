@@ -10,7 +10,7 @@ from capacity.stability import sustainable_rate_rps
 from capacity.workload import LatencyObjective, Workload
 
 _FIRST_STEP = 0.02  # share of today's rate; doubled until refused
-_RESOLUTION = 0.005  # share of the rate to which the end is found
+_RESOLUTION = 0.01  # share of the rate to which the end is found
 
 
 def arrival_rate_max_rps(

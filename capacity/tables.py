@@ -104,21 +104,33 @@ def considered_table(candidates: Sequence[Candidate], quantile: float) -> Table:
 
 
 def profiles_table(profiles: Iterable[ServiceProfile]) -> Table:
-    """The profiles in a list."""
-    columns = ("<name", "<device", "batches", "rps at 1", "knee", "rps at knee", "USD/h")
+    """The profiles in a list, with the shape of their throughput from the smallest batch to the largest."""
+    columns = ("<name", "<device", "batches", "<throughput", "rps at 1", "knee", "rps at knee", "USD/h")
     rows = (
         (
             profile.name,
             profile.device or "",
-            f"1-{profile.batch_size_max}",
-            f"{profile.throughput_rps(profile.batch_size_min):.4g}",
+            f"{profile.batch_size_min}-{profile.batch_size_max}",
+            sparkline([profile.throughput_rps(size) for size in profile.batch_sizes]),
+            format_rate(profile.throughput_rps(profile.batch_size_min)).removesuffix(" rps"),
             str(profile.knee_batch_size),
-            f"{profile.throughput_rps(profile.knee_batch_size):.4g}",
+            format_rate(profile.throughput_rps(profile.knee_batch_size)).removesuffix(" rps"),
             "" if profile.hourly_usd is None else f"{profile.hourly_usd:.3f}",
         )
         for profile in profiles
     )
     return table(columns, rows)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """One block a value, its height the value's share of the largest.
+
+    >>> sparkline([1.0, 4.0, 8.0])
+    '▁▄█'
+    """
+    blocks = "▁▂▃▄▅▆▇█"
+    top = max(values)
+    return "".join(blocks[max(0, round(len(blocks) * value / top) - 1)] for value in values)
 
 
 def profile_table(profile: ServiceProfile) -> Table:

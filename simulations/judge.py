@@ -16,7 +16,7 @@ from simulations.pool import Pool
 from simulations.profile_error import profile_half_widths_s, widened
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
-_HEADROOM_BUDGET_SHARE = 0.25
+_HEADROOM_BUDGET_SHARE = 0.15
 
 
 def share_of_error(number: int) -> float:

@@ -10,6 +10,7 @@ import pytest
 
 COMMAND = Path(sys.executable).with_name("capacity")
 T4 = ["--profile", "resnet50-t4-fp16"]
+QUICK = ["--requests-max", "1000000"]  # where the headroom is not what is tested
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def document(done: subprocess.CompletedProcess[str]) -> dict:
 
 
 def test_plan_has_the_contracts_keys(capacity):
-    done = capacity("plan", *T4, "--rate", "900rps", "--slo-p99", "30ms", "--seed", "3", "--json")
+    done = capacity("plan", *T4, "--rate", "900rps", "--slo-p99", "30ms", "--seed", "3", *QUICK, "--json")
     assert done.returncode == 0, done.stderr
     answer = document(done)
     assert answer["schema_version"] == 1
@@ -66,7 +67,7 @@ def test_plan_has_the_contracts_keys(capacity):
 
 def test_plan_shows_every_neighbour_with_its_numbers(capacity):
     """Two replicas are needed; one is stable with large batches, and refused by latency."""
-    answer = document(capacity("plan", *T4, "--rate", "1000rps", "--slo-p99", "30ms", "--json"))
+    answer = document(capacity("plan", *T4, "--rate", "1000rps", "--slo-p99", "30ms", *QUICK, "--json"))
     replicas = answer["recommendation"]["replicas"]
     assert replicas == 2
     fewer = [c for c in answer["considered"] if c["plan"]["replicas"] == replicas - 1]
@@ -83,7 +84,7 @@ def test_plan_shows_every_neighbour_with_its_numbers(capacity):
 
 
 def test_same_command_same_bytes_for_any_number_of_workers(capacity):
-    arguments = ["plan", *T4, "--rate", "300rps", "--slo-p99", "20ms", "--json"]
+    arguments = ["plan", *T4, "--rate", "300rps", "--slo-p99", "20ms", *QUICK, "--json"]
     one, two, again = (capacity(*arguments, "--workers", n).stdout for n in ("1", "2", "2"))
     assert one == two == again
     other = capacity(*arguments, "--seed", "1").stdout
@@ -184,7 +185,9 @@ def test_curve_draws_into_files_and_here(capacity, tmp_path):
 def test_own_profile_from_samples(capacity, tmp_path):
     rows = [f"{b},{base + 0.01 * i:.2f}" for b, base in ((1, 5.0), (8, 12.0)) for i in range(100)]
     (tmp_path / "mine.csv").write_text("batch_size,latency_ms\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    done = capacity("plan", "--profile", "mine.csv", "--rate", "120rps", "--slo-p99", "80ms", "--json")
+    done = capacity(
+        "plan", "--profile", "mine.csv", "--rate", "120rps", "--slo-p99", "80ms", *QUICK, "--json"
+    )
     assert done.returncode == 0, done.stderr
     answer = document(done)
     assert answer["recommendation"]["profile"] == "mine"
@@ -210,7 +213,9 @@ def test_a_rate_beyond_all_replicas_is_refused_at_once(capacity):
 
 
 def test_a_batch_beyond_the_profile_is_refused_and_the_rest_goes_on(capacity):
-    done = capacity("plan", *T4, "--rate", "100rps", "--slo-p99", "50ms", "--batch-size-max", "200", "--json")
+    done = capacity(
+        "plan", *T4, "--rate", "100rps", "--slo-p99", "50ms", "--batch-size-max", "200", *QUICK, "--json"
+    )
     assert done.returncode == 0, done.stderr
     beyond = [c for c in document(done)["considered"] if c["plan"]["batch_size_max"] == 200]
     assert [c["rejection"]["limit"] for c in beyond] == ["profile_range"]
@@ -308,7 +313,7 @@ def test_a_bug_of_ours_shows_one_line_and_exit_1(tmp_path):
 
 
 def test_progress_and_timing_go_to_stderr(capacity):
-    done = capacity("plan", *T4, "--rate", "100rps", "--slo-p99", "50ms")
+    done = capacity("plan", *T4, "--rate", "100rps", "--slo-p99", "50ms", *QUICK)
     assert "judging" in done.stderr
     assert "done in" in done.stderr
     assert "done in" not in done.stdout

@@ -244,16 +244,16 @@ def test_least_outstanding_forgets_what_has_finished() -> None:
 
 
 def test_least_outstanding_counts_requests_and_not_batches() -> None:
-    """At 1.75 replica 0 serves a batch of two, replica 1 a batch of one."""
+    """At 1.75 replica 0 serves a batch of two, replica 1 a batch of one; at 6.0 both have finished."""
     records = serve(
-        [0.0, 0.0, 0.25, 0.25, 0.5, 1.75],
+        [0.0, 0.0, 0.25, 0.25, 0.5, 1.75, 6.0],
         lambda batch_size, uniform: 1.0 if batch_size < 2 else 4.0,
         routing=Routing.LEAST_OUTSTANDING,
         replicas=2,
         batch=2,
     )
     # 0 and 1 alone; 2 queues at 0, 3 at 1, 4 at 0. At 1.0 replica 0 takes (2, 4), replica 1 takes 3.
-    assert records.replica.tolist() == [0, 1, 0, 1, 0, 1]
+    assert records.replica.tolist() == [0, 1, 0, 1, 0, 1, 0]
 
 
 def power_of_two(arrived_s: list[float], pairs: list[tuple[float, float]], replicas: int = 4) -> Records:
