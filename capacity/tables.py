@@ -28,9 +28,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
         title_justify="left",
         title_style="bold",
     )
-    for column in columns:
-        left = column.startswith("<")
-        result.add_column(Text(column.removeprefix("<")), justify="left" if left else "right")
+    for number, column in enumerate(columns):
+        result.add_column(
+            Text(column.removeprefix("<")),
+            justify="left" if column.startswith("<") else "right",
+            no_wrap=number == 0 or not column.startswith("<"),  # names and numbers are never cut short
+        )
     for row in rows:
         result.add_row(*(Text(cell) for cell in row))
     return result
@@ -104,15 +107,13 @@ def considered_table(candidates: Sequence[Candidate], quantile: float) -> Table:
 
 
 def profiles_table(profiles: Iterable[ServiceProfile]) -> Table:
-    """The profiles in a list, with the shape of their throughput from the smallest batch to the largest."""
-    columns = ("<name", "<device", "batches", "<throughput", "rps at 1", "knee", "rps at knee", "USD/h")
+    """The profiles in a list, with the shape of their throughput up to the largest batch size."""
+    columns = ("<name", "<device", "<throughput", "knee", "rps", "USD/h")
     rows = (
         (
             profile.name,
             profile.device or "",
-            f"{profile.batch_size_min}-{profile.batch_size_max}",
             sparkline([profile.throughput_rps(size) for size in profile.batch_sizes]),
-            format_rate(profile.throughput_rps(profile.batch_size_min)).removesuffix(" rps"),
             str(profile.knee_batch_size),
             format_rate(profile.throughput_rps(profile.knee_batch_size)).removesuffix(" rps"),
             "" if profile.hourly_usd is None else f"{profile.hourly_usd:.3f}",
