@@ -8,6 +8,7 @@ import pytest
 
 from capacity.caveats import CaveatCode
 from capacity.errors import DomainError
+from capacity.headroom import _RESOLUTION
 from capacity.judge import Judgement
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Limit, Plan, Recommendation, Rejection, Routing, Verdict
@@ -131,7 +132,7 @@ def test_recommends_the_fewest_replicas_and_says_how_far_they_reach(rate_rps: fl
     assert answer.arrival_rate_max_rps is not None
     assert answer.arrival_rate_max_rps >= rate_rps
     assert p99_s(answer.arrival_rate_max_rps, replicas) <= limit_s
-    assert p99_s(answer.arrival_rate_max_rps * 1.0051, replicas) > limit_s
+    assert p99_s(answer.arrival_rate_max_rps * (1.0 + _RESOLUTION) * (1.0 + 1e-9), replicas) > limit_s
     assert answer.hourly_usd == 2.0 * replicas
 
 
