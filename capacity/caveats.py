@@ -24,7 +24,6 @@ class CaveatCode(StrEnum):
     PRICE_UNKNOWN = "price_unknown"
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
     PRECISION_MISSED = "precision_missed"
-    NOT_SETTLED = "not_settled"
     TRACE_ONE_PATH = "trace_one_path"
 
 

@@ -23,9 +23,9 @@ def arrival_rate_max_rps(
 ) -> float:
     """Upper end of the rates, from today's on, at which the plan is still accepted. [requests/s]
 
-    Rises by doubled steps to the first rate that is not accepted, then halves in: with a batch
-    wait a plan may be refused, accepted and refused again as the rate rises, and the end that
-    matters is the first one above today's rate. What stays in doubt is not accepted.
+    Rises by doubled steps to a rate that is not accepted, then halves in. With a batch wait a plan may
+    be refused, accepted and refused again as the rate rises; a refused stretch narrower than the
+    step over it is not seen. What stays in doubt is not accepted.
     """
     limit_rps = sustainable_rate_rps(profile, plan)
 

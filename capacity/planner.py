@@ -131,13 +131,7 @@ def _caveats(search: Search, chosen: Candidate, judgement: Judgement) -> Iterato
             code=CaveatCode.PRICE_UNKNOWN,
             message="the profile has no price: the plan has the fewest replicas and no cost; set hourly_usd",
         )
-    for candidate in search.considered:
-        if candidate.verdict is Verdict.INCONCLUSIVE and candidate.plan.replicas < chosen.plan.replicas:
-            yield Caveat(
-                code=CaveatCode.CHEAPER_INCONCLUSIVE,
-                message=f"{candidate.plan.replicas} replicas with batch {candidate.plan.batch_size_max} are "
-                "cheaper and could be neither accepted nor refused within the budget; raise --requests-max",
-            )
+    yield from _cheaper_in_doubt(search, chosen)
     if not judgement.is_precise:
         yield Caveat(
             code=CaveatCode.PRECISION_MISSED,
@@ -149,4 +143,22 @@ def _caveats(search: Search, chosen: Candidate, judgement: Judgement) -> Iterato
             code=CaveatCode.TRACE_ONE_PATH,
             message=f"a trace happened once: the interval of {quantile} comes from its consecutive sections, "
             "which were not independent; try other days too",
+        )
+
+
+def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
+    """One caveat for each cheaper replica count that could be neither accepted nor refused."""
+    devices = search.question.profile.devices
+    sizes: dict[int, list[str]] = {}
+    for candidate in search.considered:
+        plan = candidate.plan
+        if candidate.verdict is Verdict.INCONCLUSIVE and devices(plan.replicas) < devices(
+            chosen.plan.replicas
+        ):
+            sizes.setdefault(plan.replicas, []).append(str(plan.batch_size_max))
+    for replicas, batch_sizes in sizes.items():
+        yield Caveat(
+            code=CaveatCode.CHEAPER_INCONCLUSIVE,
+            message=f"a fleet of {replicas} with batches up to {' or '.join(batch_sizes)} is cheaper and "
+            "could be neither accepted nor refused within the budget; raise --requests-max",
         )

@@ -212,8 +212,10 @@ class ServiceProfile:
             low.quantile_s(u) <= high.quantile_s(u) for low, high in pairwise(self._laws) for u in grid
         )
 
+    def devices(self, replicas: int) -> int:
+        """Devices that so many replicas take."""
+        return -(-replicas // self.instances_per_device)
+
     def hourly_cost_usd(self, replicas: int) -> float | None:
         """Price of a fleet; None where the device's price is unknown. [USD/h]"""
-        if self.hourly_usd is None:
-            return None
-        return -(-replicas // self.instances_per_device) * self.hourly_usd
+        return None if self.hourly_usd is None else self.devices(replicas) * self.hourly_usd

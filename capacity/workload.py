@@ -26,9 +26,9 @@ class GammaArrivals:
     cv: float
 
     def __post_init__(self) -> None:
-        if not 0.05 <= self.cv <= 20.0:
+        if not 1e-4 <= self.cv <= 20.0:
             raise DomainError(
-                f"cv of the gaps must be from 0.05 to 20, got {self.cv:g}; use deterministic for 0"
+                f"cv of the gaps must be from 1e-4 to 20, got {self.cv:g}; use deterministic for 0"
             )
 
 

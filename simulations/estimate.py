@@ -33,6 +33,7 @@ _POOLING = (Routing.SHARED_QUEUE, Routing.LEAST_OUTSTANDING)
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
 # Replications, and so sections, of a first look.
 REPLICATIONS_FIRST = 10
+_PROBE_REQUESTS = REPLICATIONS_FIRST * _PROBE.requests
 # A trace happened once, from its own beginning: no more than this share of it is warm-up.
 _TRACE_WARM_UP_SHARE = 0.1
 # Requests that a trace must have beyond a quantile, five for each section.
@@ -88,9 +89,12 @@ def looks(
 ) -> Iterator[Look]:
     """Look after look, each with twice the replications of the one before; ends with the budget.
 
+    A trace is one look at the one path that there is, however long.
+
     Args:
         requests_max: requests to simulate at most.
-        requests_first: requests that the first look should have; it has ten replications at least.
+        requests_first: requests that the first look should have, where some are known to be needed;
+            it has ten replications at least, and no short runs come before it.
         mapper: how replications are mapped to their samples; the result does not depend on it.
     """
     if isinstance(case.workload.arrivals, TraceArrivals):
@@ -98,18 +102,30 @@ def looks(
         return
     length = run_length(case)
     spent = 0
-    if length.requests > _PROBE.requests:
-        probes = list(mapper(replicate, tasks(case, _PROBE, seed, range(REPLICATIONS_FIRST))))
-        spent = REPLICATIONS_FIRST * _PROBE.requests
-        yield Look(pool=Pool(probes), settled=False, requests=spent)
-    samples: list[Sample] = []
-    wanted = max(REPLICATIONS_FIRST, requests_first // length.requests)
-    while spent + (wanted - len(samples)) * length.requests <= requests_max:
-        spent += (wanted - len(samples)) * length.requests
-        samples.extend(mapper(replicate, tasks(case, length, seed, range(len(samples), wanted))))
+    if requests_first == 0 and _wants_probe(length) and requests_max >= _PROBE_REQUESTS:
+        spent = _PROBE_REQUESTS
+        probes = mapper(replicate, tasks(case, _PROBE, seed, range(REPLICATIONS_FIRST)))
+        yield Look(pool=Pool(tuple(probes)), settled=False, requests=spent)
+    samples: tuple[Sample, ...] = ()
+    affordable = (requests_max - spent) // length.requests
+    wanted = max(REPLICATIONS_FIRST, min(requests_first // length.requests, affordable))
+    while wanted <= affordable:
+        more = mapper(replicate, tasks(case, length, seed, range(len(samples), wanted)))
+        samples = (*samples, *more)
         pool = Pool(samples)
-        yield Look(pool=pool, settled=pool.settled, requests=spent)
+        yield Look(pool=pool, settled=pool.settled, requests=spent + wanted * length.requests)
         wanted *= 2
+
+
+def requests_to_settle(case: Case) -> int:
+    """Requests of the first look whose runs forget their start, the short ones before it included."""
+    length = run_length(case)
+    probe = _PROBE_REQUESTS if _wants_probe(length) else 0
+    return probe + REPLICATIONS_FIRST * length.requests
+
+
+def _wants_probe(length: Length) -> bool:
+    return length.requests > _PROBE.requests
 
 
 def run_length(case: Case) -> Length:

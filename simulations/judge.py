@@ -10,7 +10,7 @@ from capacity.plan import Limit, Plan, Rejection, Verdict
 from capacity.profile import ServiceProfile
 from capacity.workload import LatencyObjective, Workload
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import Case, Look, looks
+from simulations.estimate import Case, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
 from simulations.pool import Pool
 from simulations.profile_error import profile_half_widths_s, widened
@@ -129,8 +129,9 @@ class SimulationJudge:
             if verdict is Verdict.MET and precise:
                 break
         if verdict is Verdict.INCONCLUSIVE:
-            spent = look.requests if look else 0
-            rejection = Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=2 * spent)
+            spent = look.requests if look is not None and look.settled else 0
+            needed = max(2 * spent, requests_to_settle(trial.case))
+            rejection = Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
         if look is None:
             return Judgement(verdict=verdict, rejection=rejection, performance=None, settled=False)
         return Judgement(
@@ -164,9 +165,15 @@ class SimulationJudge:
             for q, interval in judgement.performance.response_quantiles_s.items()
         }
         performance = replace(judgement.performance, response_quantiles_s=responses)
-        doubtful = any(responses[q].high > limit_s for q, limit_s in trial.objective.limits.items())
-        if judgement.verdict is Verdict.MET and doubtful:
-            return replace(judgement, verdict=Verdict.INCONCLUSIVE, performance=performance)
+        in_doubt = [
+            Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=responses[q].high, quantile=q)
+            for q, limit_s in trial.objective.limits.items()
+            if responses[q].high > limit_s
+        ]
+        if judgement.verdict is Verdict.MET and in_doubt:
+            return replace(
+                judgement, verdict=Verdict.INCONCLUSIVE, rejection=in_doubt[0], performance=performance
+            )
         return replace(judgement, performance=performance)
 
 

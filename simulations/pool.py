@@ -11,6 +11,7 @@ from capacity.performance import Interval, Kind, Performance
 from simulations.records import Floats
 from simulations.replication import Sample
 
+_SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for one with
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
 
@@ -65,6 +66,8 @@ class Pool:
         """
         rises_s = np.array([_rise_s(sample.response_s) for sample in self.samples])
         error_s = float(rises_s.std(ddof=1)) / math.sqrt(len(rises_s))
+        if error_s <= _SAME * float(np.abs(self.samples[0].response_s).max()):
+            return True  # nothing is left to chance: all runs are one run, in its cycle by now
         return float(rises_s.mean()) <= student_t(1.0 - 2.0 * _START_LEVEL, len(rises_s) - 1) * error_s
 
     @property

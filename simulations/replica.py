@@ -37,11 +37,12 @@ class RequestQueue:
         return len(self._waiting) >= self._plan.batch_size_max or self._deadline_s() <= self._clock.now
 
     def take(self) -> list[int]:
-        """The oldest requests, as many as a batch may hold; what stays may be due for another replica."""
+        """The oldest requests, as many as a batch may hold.
+
+        No other replica need be told of what stays: each arrival that made a batch due has called one.
+        """
         size = min(len(self._waiting), self._plan.batch_size_max)
-        batch = [self._waiting.popleft() for _ in range(size)]
-        self._call_replica()
-        return batch
+        return [self._waiting.popleft() for _ in range(size)]
 
     def call_for(self, replica: int) -> Moment:
         """The moment at which an idle replica should look at the queue again."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from capacity.errors import InputError
 from capacity.plan import Plan
 from capacity.workload import Workload
 from simulations.arrivals import Seed, draw
@@ -97,6 +98,8 @@ def reduce(task: Task, records: Records) -> Sample:
     response_s = records.response_s + task.request_overhead_s
     start = min(task.length.warm_up, end // 2)
     window = (float(records.arrived_s[start]), float(records.arrived_s[end - 1]))
+    if not window[0] < window[1]:
+        raise InputError(f"all {end - start} counted requests arrive at one instant; a rate needs more")
     left_s = records.finished_s + task.request_overhead_s
     batch_start = records.oldest == np.arange(len(records.oldest))
     busy = _occupied(records.started_s[batch_start], records.finished_s[batch_start], window)

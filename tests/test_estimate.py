@@ -187,21 +187,18 @@ def test_a_case_that_settles_slowly_is_first_probed_and_the_probe_accepts_nothin
     assert [{task.length.requests for task in call} for call in recorder.calls] == [{20_500}, {each}, {each}]
 
 
-@pytest.mark.xfail(strict=True, reason="a look shares its list of samples with the next")
 def test_a_look_stays_what_it_was_when_the_next_is_taken() -> None:
     case = case_of(0.5)
     seen = list(looks(case, Seed(value=0), 45 * run_length(case).requests, Recorder()))
     assert [len(look.pool.samples) for look in seen] == [10, 20, 40]
 
 
-@pytest.mark.xfail(strict=True, reason="the probe does not look at the budget")
 def test_the_probe_stays_within_the_budget_too() -> None:
     recorder = Recorder()
     list(looks(case_of(0.97), Seed(value=0), 100_000, recorder))
     assert sum(task.length.requests for call in recorder.calls for task in call) <= 100_000
 
 
-@pytest.mark.xfail(strict=True, reason="the probe is counted twice")
 def test_what_was_enough_to_choose_a_plan_is_within_the_budget_of_its_certificate() -> None:
     """The requests of a search include those of its probe, which the certificate pays again."""
     case = case_of(0.95, replicas=1)
@@ -213,7 +210,6 @@ def test_what_was_enough_to_choose_a_plan_is_within_the_budget_of_its_certificat
     assert any(look.settled for look in again)
 
 
-@pytest.mark.xfail(strict=True, reason="rounding is taken for a rise that no run departs from")
 def test_identical_runs_that_repeat_a_cycle_are_settled() -> None:
     """A metronome and a constant service leave nothing to chance: no replication differs from another."""
     case = case_of(0.3, replicas=1, arrivals=DeterministicArrivals())
@@ -312,7 +308,6 @@ def test_replicas_that_look_at_each_other_are_all_simulated(routing: Routing) ->
     assert bursty.simulated == bursty
 
 
-@pytest.mark.xfail(strict=True, reason="a stand-in's gaps are refused below cv 0.05")
 @pytest.mark.parametrize(
     ("replicas", "arrivals"),
     [(401, PoissonArrivals()), (9, GammaArrivals(cv=0.1)), (1024, PoissonArrivals())],

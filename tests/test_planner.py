@@ -304,8 +304,8 @@ def test_a_cheaper_plan_in_doubt_is_named() -> None:
     assert answer.verdict is Verdict.MET
     messages = [one.message for one in answer.caveats if one.code is CaveatCode.CHEAPER_INCONCLUSIVE]
     assert len(messages) == 2
-    assert messages[0].startswith("1 replicas with batch 1")
-    assert messages[1].startswith("2 replicas with batch 1")
+    assert messages[0].startswith("a fleet of 1 with batches up to 1 ")
+    assert messages[1].startswith("a fleet of 2 with batches up to 1 ")
 
 
 def test_a_candidate_in_doubt_that_is_not_cheaper_is_not_named() -> None:
