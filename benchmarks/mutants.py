@@ -519,12 +519,7 @@ STATISTICS = [
         "looks ignore the budget",
         "budget in requests",
         "simulations/estimate.py",
-        [
-            (
-                "while spent + (wanted - len(samples)) * length.requests <= requests_max",
-                "while spent <= requests_max",
-            )
-        ],
+        [("while wanted <= affordable:", "while len(samples) <= affordable:")],
         ESTIMATE,
     ),
     Mutant(
@@ -704,12 +699,7 @@ DECISIONS = [
         "a cheaper plan in doubt is not named",
         "caveats",
         "capacity/planner.py",
-        [
-            (
-                "candidate.plan.replicas < chosen.plan.replicas",
-                "candidate.plan.replicas > chosen.plan.replicas",
-            )
-        ],
+        [("devices(plan.replicas) < dearest", "devices(plan.replicas) > dearest")],
         PLANNER,
     ),
 ]

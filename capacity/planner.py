@@ -149,12 +149,11 @@ def _caveats(search: Search, chosen: Candidate, judgement: Judgement) -> Iterato
 def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
     """One caveat for each cheaper replica count that could be neither accepted nor refused."""
     devices = search.question.profile.devices
+    dearest = devices(chosen.plan.replicas)
     sizes: dict[int, list[str]] = {}
     for candidate in search.considered:
         plan = candidate.plan
-        if candidate.verdict is Verdict.INCONCLUSIVE and devices(plan.replicas) < devices(
-            chosen.plan.replicas
-        ):
+        if candidate.verdict is Verdict.INCONCLUSIVE and devices(plan.replicas) < dearest:
             sizes.setdefault(plan.replicas, []).append(str(plan.batch_size_max))
     for replicas, batch_sizes in sizes.items():
         yield Caveat(
