@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +118,7 @@ class System:
         }
         for q in self.quantiles:
             exact = theory.response_quantile_s(q)
-            rows[f"response_p{100 * q:g}_s"] = (exact, lambda p, q=q: p.response_quantile(q))  # type: ignore[misc]
+            rows[f"response_p{100 * q:g}_s"] = (exact, partial(Pool.response_quantile, quantile=q))
         return rows
 
 

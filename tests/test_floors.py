@@ -14,6 +14,7 @@ CAPACITY_FLOORS = [
     ["queues.erlang"],
     ["queues.little", "queues.mm1"],
     ["queues.mmc", "service_law"],
+    ["queues.staffing"],
     ["profile", "workload"],
     ["caveats", "profile_csv", "traffic"],
     ["profile_json", "plan"],

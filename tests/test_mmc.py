@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 
 from capacity.errors import DomainError, InputError, UnstableError
 from capacity.performance import Kind
-from capacity.queues.erlang import erlang_c
-from capacity.queues.mmc import (
-    MMc,
-    servers_for_response,
-    servers_for_wait,
-    servers_stable_min,
-)
+from capacity.queues.erlang import erlang_c, servers_stable_min
+from capacity.queues.mmc import MMc
+from capacity.queues.staffing import servers_for_response, servers_for_wait
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None)
@@ -295,7 +291,7 @@ def test_fewest_servers_by_trying_all(load: float, quantile: float, extra: float
 @pytest.mark.parametrize("guess", [0.0, 50.0, 100.0, 104.0, 105.4, 107.0, 108.9, 111.0, 150.0, 1e4])
 def test_the_first_guess_does_not_matter(guess: float, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [servers_for_response(100.0, 1.0, 0.99, 4.7 + k / 10) for k in range(10)]
-    monkeypatch.setattr("capacity.queues.mmc.halfin_whitt", lambda *_: guess)
+    monkeypatch.setattr("capacity.queues.staffing.halfin_whitt", lambda *_: guess)
     assert [servers_for_response(100.0, 1.0, 0.99, 4.7 + k / 10) for k in range(10)] == expected
 
 

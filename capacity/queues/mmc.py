@@ -1,27 +1,20 @@
 """M/M/c: Poisson arrivals share one line in front of c exponential servers."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.erlang import (
-    SERVERS_MAX,
     erlang_b,
     exact_load,
     first_true,
-    halfin_whitt,
-    require_not_negative,
-    require_positive,
     require_quantile,
     require_servers,
     require_stable,
 )
-from capacity.queues.erlang import servers_stable_min as servers_stable_min
 from capacity.queues.mm1 import QUANTILES, before_zero
-from capacity.units import format_quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +143,7 @@ class MMc:
 
         Source:
             Cooper (1981), ch. 3, the wait convolved with an exponential service; the form that
-            does not cancel where c mu - lambda is near mu: see `_log_response_tail`.
+            does not cancel where c mu - lambda is near mu: see `log_response_tail`.
 
         >>> queue = MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)
         >>> round(queue.response_tail(1.0), 4)
@@ -159,7 +152,7 @@ class MMc:
         if before_zero(time_s):
             return 1.0
         time = self.service_rate_rps * time_s
-        return math.exp(_log_response_tail(self.wait_probability, self._spare, time))
+        return math.exp(log_response_tail(self.wait_probability, self._spare, time))
 
     def response_quantile_s(self, quantile: float) -> float:
         """Response time that a fraction `quantile` of requests stays within. [s]
@@ -192,7 +185,7 @@ class MMc:
         if waiting > 0.0:
             longest += max(0.0, (math.log(2.0 * waiting) - log_tail) / self._spare)
         services = first_true(
-            lambda x: _log_response_tail(waiting, self._spare, x) <= log_tail,
+            lambda x: log_response_tail(waiting, self._spare, x) <= log_tail,
             -log_tail,
             longest,
         )
@@ -221,110 +214,7 @@ class MMc:
         )
 
 
-def servers_for_wait(
-    arrival_rate_rps: float, service_rate_rps: float, quantile: float, limit_s: float
-) -> int:
-    """Smallest number of servers at which the wait's quantile is within the limit.
-
-    Args:
-        arrival_rate_rps: requests per second.
-        service_rate_rps: requests per second of one busy server.
-        quantile: fraction in (0, 1); 0.99 is P99.
-        limit_s: longest wait allowed; 0.0 asks that so many requests do not wait at all.
-
-    Raises:
-        DomainError: an argument out of range, or more than 1e9 servers are needed.
-
-    Source:
-        Halfin & Whitt (1981), Operations Research 29(3), for the first guess; then the exact law,
-        which falls in c, so that the answer is always the smallest.
-
-    >>> servers_for_wait(100.0, 1.0, 0.99, 0.1)
-    118
-    """
-    require_quantile(quantile)
-    require_not_negative("limit_s", limit_s)
-    limit = service_rate_rps * limit_s
-
-    def roughly(waiting: float, spare: float) -> bool:
-        return waiting * math.exp(-spare * limit) <= 1.0 - quantile
-
-    def meets(queue: MMc) -> bool:
-        return queue.wait_quantile_s(quantile) <= limit_s
-
-    return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
-
-
-def servers_for_response(
-    arrival_rate_rps: float, service_rate_rps: float, quantile: float, limit_s: float
-) -> int:
-    """Smallest number of servers at which the response time's quantile is within the limit.
-
-    Args: as `servers_for_wait`, the limit on wait and service together.
-
-    Raises:
-        DomainError: an argument out of range, a limit that service alone does not keep (found
-            before any search), or more than 1e9 servers are needed.
-
-    Source:
-        Halfin & Whitt (1981) for the first guess; then the exact law, which falls in c.
-
-    >>> servers_for_response(100.0, 1.0, 0.99, 4.7)
-    106
-    """
-    require_quantile(quantile)
-    require_not_negative("limit_s", limit_s)
-    require_positive("service_rate_rps", service_rate_rps)
-    log_tail, limit = math.log1p(-quantile), service_rate_rps * limit_s
-    if -log_tail / service_rate_rps >= limit_s:
-        raise DomainError(
-            f"limit_s must be above the {format_quantile(float(quantile))} of service alone, "
-            f"{-log_tail / service_rate_rps:.6g} s at {service_rate_rps:g} rps, got {limit_s:.6g}; "
-            f"no number of servers helps: serve faster or allow more"
-        )
-
-    def roughly(waiting: float, spare: float) -> bool:
-        return _log_response_tail(waiting, spare, limit) <= log_tail
-
-    def meets(queue: MMc) -> bool:
-        return queue.response_quantile_s(quantile) <= limit_s
-
-    return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
-
-
-def _smallest(
-    arrival_rate_rps: float,
-    service_rate_rps: float,
-    roughly: Callable[[float, float], bool],
-    meets: Callable[[MMc], bool],
-) -> int:
-    """Smallest count that meets, by growing steps away from a guess, then bisection."""
-
-    def good(servers: int) -> bool:
-        return meets(
-            MMc(
-                arrival_rate_rps=arrival_rate_rps,
-                service_rate_rps=service_rate_rps,
-                servers=servers,
-            )
-        )
-
-    stable = servers_stable_min(arrival_rate_rps, service_rate_rps)
-    guess = math.ceil(min(halfin_whitt(arrival_rate_rps / service_rate_rps, roughly), SERVERS_MAX))
-    low, high, step = stable - 1, max(stable, guess), 1  # low never meets: it is unstable
-    while not good(high):
-        low, high, step = high, high + step, 2 * step
-    step = 1
-    while high - step > low and good(high - step):
-        high, step = high - step, 2 * step
-    low = max(low, high - step)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if good(middle) else (middle, high)
-    return high
-
-
-def _log_response_tail(waiting: float, spare: float, time: float) -> float:
+def log_response_tail(waiting: float, spare: float, time: float) -> float:
     """log P(T > t), time in mean services: P = e^-t + C t e^-min(1,s)t g(|s-1|t), s = c - a.
 
     The textbook divides by s - 1, which is 0/0 at s = 1 and garbage near it; g(y) = (1-e^-y)/y is

@@ -1,0 +1,119 @@
+"""Staffing: the fewest servers of M/M/c that keep a quantile of the wait or the response."""
+
+import math
+from collections.abc import Callable
+
+from capacity.errors import DomainError
+from capacity.queues.erlang import (
+    SERVERS_MAX,
+    halfin_whitt,
+    require_not_negative,
+    require_positive,
+    require_quantile,
+    servers_stable_min,
+)
+from capacity.queues.mmc import MMc, log_response_tail
+from capacity.units import format_quantile
+
+
+def servers_for_wait(
+    arrival_rate_rps: float, service_rate_rps: float, quantile: float, limit_s: float
+) -> int:
+    """Smallest number of servers at which the wait's quantile is within the limit.
+
+    Args:
+        arrival_rate_rps: requests per second.
+        service_rate_rps: requests per second of one busy server.
+        quantile: fraction in (0, 1); 0.99 is P99.
+        limit_s: longest wait allowed; 0.0 asks that so many requests do not wait at all.
+
+    Raises:
+        DomainError: an argument out of range, or more than 1e9 servers are needed.
+
+    Source:
+        Halfin & Whitt (1981), Operations Research 29(3), for the first guess; then the exact law,
+        which falls in c, so that the answer is always the smallest.
+
+    >>> servers_for_wait(100.0, 1.0, 0.99, 0.1)
+    118
+    """
+    require_quantile(quantile)
+    require_not_negative("limit_s", limit_s)
+    limit = service_rate_rps * limit_s
+
+    def roughly(waiting: float, spare: float) -> bool:
+        return waiting * math.exp(-spare * limit) <= 1.0 - quantile
+
+    def meets(queue: MMc) -> bool:
+        return queue.wait_quantile_s(quantile) <= limit_s
+
+    return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
+
+
+def servers_for_response(
+    arrival_rate_rps: float, service_rate_rps: float, quantile: float, limit_s: float
+) -> int:
+    """Smallest number of servers at which the response time's quantile is within the limit.
+
+    Args: as `servers_for_wait`, the limit on wait and service together.
+
+    Raises:
+        DomainError: an argument out of range, a limit that service alone does not keep (found
+            before any search), or more than 1e9 servers are needed.
+
+    Source:
+        Halfin & Whitt (1981) for the first guess; then the exact law, which falls in c.
+
+    >>> servers_for_response(100.0, 1.0, 0.99, 4.7)
+    106
+    """
+    require_quantile(quantile)
+    require_not_negative("limit_s", limit_s)
+    require_positive("service_rate_rps", service_rate_rps)
+    log_tail, limit = math.log1p(-quantile), service_rate_rps * limit_s
+    if -log_tail / service_rate_rps >= limit_s:
+        raise DomainError(
+            f"limit_s must be above the {format_quantile(float(quantile))} of service alone, "
+            f"{-log_tail / service_rate_rps:.6g} s at {service_rate_rps:g} rps, got {limit_s:.6g}; "
+            f"no number of servers helps: serve faster or allow more"
+        )
+
+    def roughly(waiting: float, spare: float) -> bool:
+        return log_response_tail(waiting, spare, limit) <= log_tail
+
+    def meets(queue: MMc) -> bool:
+        return queue.response_quantile_s(quantile) <= limit_s
+
+    return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
+
+
+def _smallest(
+    arrival_rate_rps: float,
+    service_rate_rps: float,
+    roughly: Callable[[float, float], bool],
+    meets: Callable[[MMc], bool],
+) -> int:
+    """Smallest count that meets, by growing steps away from a guess, then bisection."""
+
+    def good(servers: int) -> bool:
+        return meets(
+            MMc(
+                arrival_rate_rps=arrival_rate_rps,
+                service_rate_rps=service_rate_rps,
+                servers=servers,
+            )
+        )
+
+    stable = servers_stable_min(arrival_rate_rps, service_rate_rps)
+    guess = math.ceil(min(halfin_whitt(arrival_rate_rps / service_rate_rps, roughly), SERVERS_MAX))
+    low, high, step = stable - 1, max(stable, guess), 1  # low never meets: it is unstable
+    while not good(high):
+        low, high, step = high, high + step, 2 * step
+    step = 1
+    while high - step > low and good(high - step):
+        high, step = high - step, 2 * step
+    low = max(low, high - step)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if good(middle) else (middle, high)
+    return high
