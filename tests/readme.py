@@ -1,4 +1,4 @@
-"""The README's console examples: run each, compare what it prints, or write it anew (`--write`)."""
+"""The console examples of README and docs: run each, compare what it prints, or write it anew (`--write`)."""
 
 import os
 import re
@@ -7,15 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
-_BLOCK = re.compile(r"```console\n\$ (capacity .*?)\n(.*?)```", re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = (README, ROOT / "docs" / "background" / "decisions.md")
+_BLOCK = re.compile(r"```console\n\$ ((?:capacity|python) .*?)\n(.*?)```", re.DOTALL)
 _SHELL = re.compile(r"```sh\n(.*?)\n```", re.DOTALL)
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def examples() -> list[tuple[str, str]]:
     """Command and printed output of each console block."""
-    return _BLOCK.findall(README.read_text(encoding="utf-8"))
+    return [pair for path in DOCUMENTS for pair in _BLOCK.findall(path.read_text(encoding="utf-8"))]
 
 
 def shell_commands() -> list[str]:
@@ -29,20 +31,27 @@ def python_blocks() -> list[str]:
 
 def output_of(command: str) -> str:
     """What a command prints on stdout, without blanks at the ends of lines."""
-    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
+    program, *arguments = shlex.split(command)
     done = subprocess.run(
-        shlex.split(command), capture_output=True, text=True, env=environment, timeout=300, check=False
+        [sys.executable if program == "python" else Path(sys.executable).with_name(program), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
+        timeout=300,
+        check=False,
     )
     assert done.returncode in (0, 4), done.stderr
     return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
 
 
 def write() -> None:
-    text = README.read_text(encoding="utf-8")
-    README.write_text(
-        _BLOCK.sub(lambda match: f"```console\n$ {match[1]}\n{output_of(match[1])}```", text),
-        encoding="utf-8",
-    )
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(
+            _BLOCK.sub(lambda match: f"```console\n$ {match[1]}\n{output_of(match[1])}```", text),
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":
