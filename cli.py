@@ -179,7 +179,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """The performance of one plan, with intervals."""
-    from capacity.caveats import profile_caveats
+    from capacity.caveats import profile_caveats, trace_caveats
     from capacity.plan import Plan
     from capacity.report import simulation_document
     from capacity.units import parse_duration_s
@@ -209,7 +209,10 @@ def simulate(
             mapper=mapper,
         )
         performance = simulation(measured, workload, candidate)
-    caveats = list(profile_caveats(measured, candidate.batch_size_max, quantiles))
+    caveats = [
+        *profile_caveats(measured, candidate.batch_size_max, quantiles),
+        *trace_caveats(workload, quantiles),
+    ]
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.tables import caveat_lines, performance_table
@@ -300,12 +303,14 @@ def littles_law(
     """L = λW: any two give the third; with --users, whether a load test's report can be true."""
     from capacity.queues.little import LittlesLaw, LoadTestReport
     from capacity.report import little_document, load_test_document
-    from capacity.units import parse_duration_s, parse_rate_rps
+    from capacity.units import format_quantile, parse_duration_s, parse_rate_rps
 
     rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
     mean_s = None if latency_mean is None else parse_duration_s(latency_mean, "--latency-mean")
     reported = {0.5: latency_p50, 0.9: latency_p90, 0.95: latency_p95, 0.99: latency_p99}
     if users is None:
+        if sum(value is not None for value in (rate_rps, mean_s, concurrency)) < 2:
+            raise InputError("give two of --rate, --latency-mean and --concurrency, for the third")
         if any(text is not None for text in reported.values()) or think_time != "0s":
             raise InputError("percentiles and think time belong to a load test; give --users too")
         law = LittlesLaw.solve(arrival_rate_rps=rate_rps, response_mean_s=mean_s, in_system_mean=concurrency)
@@ -320,7 +325,9 @@ def littles_law(
         throughput_rps=rate_rps,
         response_mean_s=mean_s,
         response_quantiles_s={
-            q: parse_duration_s(text, "latency") for q, text in reported.items() if text is not None
+            q: parse_duration_s(text, f"--latency-{format_quantile(q).lower()}")
+            for q, text in reported.items()
+            if text is not None
         },
     )
     document = load_test_document(report)
@@ -387,7 +394,9 @@ def show_profile(
 
 @app.command()
 def curve(
-    y: Annotated[str, option("--y", help="queue-length, wait, response or p99.")] = "queue-length",
+    y: Annotated[
+        str, option("--y", help="queue-length, wait-probability, wait, response or p99.")
+    ] = "queue-length",
     x: Annotated[str, option("--x", help="utilization or arrival-rate.")] = "utilization",
     service_rate: Annotated[
         list[str] | None, option("--service-rate", help="Service rate of a server: 10rps; may be repeated.")

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.units import format_quantile
+from capacity.workload import TraceArrivals, Workload
 
 # Samples beyond a quantile below which its place in a profile is mostly chance.
 SAMPLES_BEYOND_MIN = 10
@@ -21,6 +22,7 @@ class CaveatCode(StrEnum):
     PROFILE_ERROR_UNKNOWN = "profile_error_unknown"
     PROFILE_EXCLUDES = "profile_excludes"
     DEVICE_SHARED = "device_shared"
+    HEADROOM_IN_DOUBT = "headroom_in_doubt"
     PRICE_UNKNOWN = "price_unknown"
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
     PRECISION_MISSED = "precision_missed"
@@ -60,6 +62,16 @@ def profile_caveats(
             code=CaveatCode.DEVICE_SHARED,
             message=f"{profile.instances_per_device} replicas share a device, and are taken not to slow each "
             "other down beyond what the profile shows; measure it with all of them busy",
+        )
+
+
+def trace_caveats(workload: Workload, quantiles: Iterable[float]) -> Iterator[Caveat]:
+    """What one recorded path leaves open."""
+    if isinstance(workload.arrivals, TraceArrivals):
+        yield Caveat(
+            code=CaveatCode.TRACE_ONE_PATH,
+            message=f"a trace happened once: the interval of {format_quantile(max(quantiles))} comes from "
+            "its consecutive sections, which were not independent; try other days too",
         )
 
 

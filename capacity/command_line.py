@@ -3,6 +3,7 @@
 Everything heavy is imported inside the function that needs it, so that help and `queue` start at once.
 """
 
+import io
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from capacity.errors import CapacityError, InputError
+from capacity.errors import CapacityError, DependencyError, InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
+_WIDTH_MIN, _WIDTH_MAX = 60, 1000
 _WIDTH_OF_A_FILE = 120  # where no terminal says how wide it is
 
 
@@ -38,9 +40,6 @@ class Guarded(TyperGroup):
             return super().main(*args, **kwargs)
         except CapacityError as error:
             fail(f"error: {error}", error.exit_code)
-        except BrokenPipeError:  # the reader left, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         except Exception as error:
             fail(f"internal error: {type(error).__name__}: {error}; please report it", 1)
 
@@ -226,15 +225,36 @@ def emit(
     if as_json or output is Format.JSON:
         from capacity.report import dumps
 
-        typer.echo(dumps(document()))
+        _write(dumps(document()) + "\n")
         return
     from rich.console import Console
 
-    console = Console(width=width(), highlight=False)
-    for table in tables():
-        console.print(table)
+    console = Console(file=io.StringIO(), width=width(), highlight=False, color_system=None)
+    with console.capture() as text:
+        for table in tables():
+            console.print(table)
+    _write(text.get())
+
+
+def _write(text: str) -> None:
+    """Text to stdout, whatever its encoding can show; a reader that left, as `head` does, is no error."""
+    if sys.stdout is None:
+        raise DependencyError("cannot write the answer: stdout is closed")
+    try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise DependencyError(f"cannot write the answer: {error.strerror}") from None
 
 
 def width() -> int:
     """Columns that stdout has."""
-    return os.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    if sys.stdout is None or not sys.stdout.isatty():
+        return _WIDTH_OF_A_FILE
+    columns = os.get_terminal_size().columns or _WIDTH_OF_A_FILE  # some terminals say 0
+    return min(max(columns, _WIDTH_MIN), _WIDTH_MAX)

@@ -28,11 +28,19 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
 
 
 def format_interval(interval: Interval) -> str:
-    """A duration with the ends of its interval."""
+    """A duration with the ends of its interval.
+
+    >>> format_interval(Interval(value=0.0483, low=0.046, high=0.0507))
+    '48.3 (46 to 50.7) ms'
+    """
     if interval.low == interval.high:
         return format_duration(interval.value)
-    low, high = format_duration(interval.low), format_duration(interval.high)
-    return f"{format_duration(interval.value)} ({low} to {high})"
+    shown = [format_duration(x) for x in (interval.value, interval.low, interval.high)]
+    value, low, high = (text.split(" ")[0] for text in shown)
+    units = {text.split(" ")[1] for text in shown}
+    if len(units) == 1:
+        return f"{value} ({low} to {high}) {units.pop()}"
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 def format_refusal(candidate: Candidate) -> str:
@@ -57,7 +65,26 @@ def format_refusal(candidate: Candidate) -> str:
         case Limit.REPLICAS_MAX:
             return f"stability takes at least {needed:g} replicas, and {allowed:g} are allowed"
         case _:
-            return f"undecided after {allowed:g} simulated requests"
+            return (
+                f"undecided within the budget of {allowed:.0f} simulated requests; "
+                f"{needed:.0f} might do (--requests-max)"
+            )
+
+
+def format_verdict(candidate: Candidate) -> str:
+    """A candidate's verdict in a few words, for a row that has its numbers."""
+    rejection = candidate.rejection
+    if rejection is None:
+        return candidate.verdict.value
+    match rejection.limit:
+        case Limit.STABILITY:
+            return f"unstable: load {rejection.needed:.3f}"
+        case Limit.LATENCY if candidate.verdict is Verdict.MISSED:
+            return f"missed: {_quantile(rejection)} above {format_duration(rejection.allowed)}"
+        case Limit.BUDGET | Limit.LATENCY:
+            return "in doubt"
+        case _:
+            return f"missed: {format_refusal(candidate)}"
 
 
 def closest(candidates: list[Candidate], objective: LatencyObjective) -> Candidate:
@@ -91,8 +118,9 @@ def _why_not_fewer(recommendation: Recommendation, plan: Plan) -> str:
     nearest = closest(fewer, recommendation.objective)
     if nearest.performance is None:
         return f"One fewer would not do: {_fleet(nearest.plan)}: {format_refusal(nearest)}."
+    fate = "is in doubt" if nearest.verdict is Verdict.INCONCLUSIVE else "would not do"
     return (
-        f"One fewer would not do: {_fleet(nearest.plan)} {_verb(nearest.plan, 'would be')} stable at load "
+        f"One fewer {fate}: {_fleet(nearest.plan)} would be stable at load "
         f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
     )
 

@@ -1,7 +1,7 @@
 """Headroom: how far the arrival rate may rise before a plan no longer keeps its objective."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from capacity.judge import Judge
 from capacity.plan import Plan, Verdict
@@ -13,26 +13,47 @@ _FIRST_STEP = 0.02  # share of today's rate; doubled until refused
 _RESOLUTION = 0.01  # share of the rate to which the end is found
 
 
-def arrival_rate_max_rps(
+# A wider stretch between the largest accepted and the smallest refused rate is worth a word.
+_DOUBT = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headroom:
+    """The largest rate found accepted, and the smallest above it found refused. [requests/s]"""
+
+    accepted_rps: float
+    refused_rps: float
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether much lies between the two."""
+        return self.refused_rps > self.accepted_rps * (1.0 + _DOUBT)
+
+
+def find_headroom(
     profile: ServiceProfile,
     workload: Workload,
     plan: Plan,
     objective: LatencyObjective,
     judge: Judge,
     progress: Callable[[str], None],
-) -> float:
-    """Upper end of the rates, from today's on, at which the plan is still accepted. [requests/s]
+) -> Headroom:
+    """Upper end of the rates, from today's on, at which the plan is still accepted.
 
     Rises by doubled steps to a rate that is not accepted, then halves in. With a batch wait a plan may
     be refused, accepted and refused again as the rate rises; a refused stretch narrower than the
     step over it is not seen. What stays in doubt is not accepted.
     """
-    limit_rps = sustainable_rate_rps(profile, plan)
+    limit_rps = refused_rps = sustainable_rate_rps(profile, plan)
 
     def accepted(rate_rps: float) -> bool:
+        nonlocal refused_rps
         progress(f"headroom: trying {rate_rps:.4g} rps")
         trial = replace(workload, arrival_rate_rps=rate_rps)
-        return rate_rps < limit_rps and judge.accepts(trial, plan, objective).verdict is Verdict.MET
+        verdict = judge.accepts(trial, plan, objective).verdict
+        if verdict is Verdict.MISSED:
+            refused_rps = min(refused_rps, rate_rps)
+        return verdict is Verdict.MET
 
     low_rps, step = workload.arrival_rate_rps, _FIRST_STEP
     high_rps = low_rps * (1.0 + step)
@@ -46,4 +67,4 @@ def arrival_rate_max_rps(
             low_rps = middle_rps
         else:
             high_rps = middle_rps
-    return low_rps
+    return Headroom(accepted_rps=low_rps, refused_rps=refused_rps)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from capacity.caveats import Caveat, CaveatCode, profile_caveats
-from capacity.headroom import arrival_rate_max_rps
-from capacity.judge import Judge, Judgement, binding_quantile, pressure
+from capacity.caveats import Caveat, CaveatCode, profile_caveats, trace_caveats
+from capacity.headroom import Headroom, find_headroom
+from capacity.judge import Judge, Judgement, binding_quantile
 from capacity.plan import Candidate, Limit, Recommendation, Rejection, Verdict
 from capacity.screen import require_batch_of_one
 from capacity.search import Progress, Question, Search, as_candidate
-from capacity.units import format_quantile
-from capacity.workload import TraceArrivals
+from capacity.units import format_rate
 
 # Replica counts that are certified in turn before the planner gives up.
 _CERTIFICATES_MAX = 6
@@ -23,7 +22,8 @@ def recommend(question: Question, judge: Judge, progress: Progress = silent) -> 
     """The cheapest plan that keeps the objective, with every candidate that was considered.
 
     One profile means one price, so that the cheapest plan is the one with the fewest replicas;
-    among its batch sizes the one farthest from its limit wins, and the smaller of two equal ones.
+    among its batch sizes the one farthest from its limit wins, and of those that the intervals cannot
+    tell apart the one with the lowest load.
     The winner is certified by random numbers that had no part in choosing it.
 
     Raises:
@@ -72,7 +72,7 @@ def _certify(search: Search, start: int) -> tuple[Candidate, Judgement] | None:
     question, attempt = search.question, 0
     for replicas in range(start, min(start + _CERTIFICATES_MAX, question.replicas_max + 1)):
         accepted = [candidate for candidate in search.at(replicas) if candidate.accepted]
-        for candidate in sorted(accepted, key=lambda one: _preference(search, one)):
+        for candidate in _by_preference(search, accepted):
             attempt += 1
             plan = candidate.plan
             search.progress(f"certifying {plan.replicas} replicas, batch {plan.batch_size_max}")
@@ -87,19 +87,35 @@ def _certify(search: Search, start: int) -> tuple[Candidate, Judgement] | None:
     return None
 
 
-def _preference(search: Search, candidate: Candidate) -> tuple[float, int]:
-    """Lowest share of its limit first, then the smallest batch."""
-    assert candidate.performance is not None  # noqa: S101  (an accepted candidate was simulated)
-    objective, performance = search.question.objective, candidate.performance
-    quantile = binding_quantile(objective, performance)
-    return pressure(objective, performance, quantile), candidate.plan.batch_size_max
+def _by_preference(search: Search, accepted: list[Candidate]) -> list[Candidate]:
+    """Nearest to its limit last; of those that intervals cannot tell from the best, the lowest load first.
+
+    A lower load is more headroom at the same price; of equal ones the smallest batch is the simplest.
+    """
+    objective = search.question.objective
+
+    def ends(candidate: Candidate) -> tuple[float, float, float]:
+        """Share of its limit that the binding quantile takes up: value, low and high end."""
+        assert candidate.performance is not None  # noqa: S101  (an accepted candidate was simulated)
+        quantile = binding_quantile(objective, candidate.performance)
+        interval, limit_s = candidate.performance.response_quantiles_s[quantile], objective.limits[quantile]
+        return interval.value / limit_s, interval.low / limit_s, interval.high / limit_s
+
+    def preference(candidate: Candidate) -> tuple[bool, float, int]:
+        value, low, _ = ends(candidate)
+        tied = low <= best_high
+        load = candidate.performance.load if candidate.performance else None
+        return not tied, (load or 0.0) if tied else value, candidate.plan.batch_size_max
+
+    best_high = min(map(ends, accepted))[2] if accepted else 0.0
+    return sorted(accepted, key=preference)
 
 
 def _answer(search: Search, chosen: Candidate, judgement: Judgement) -> Recommendation:
     question = search.question
     if chosen.plan.replicas > 1:
         search.at(chosen.plan.replicas - 1)  # refused or unstable: shown beside the answer
-    rate_max_rps = arrival_rate_max_rps(
+    headroom = find_headroom(
         question.profile,
         question.workload,
         chosen.plan,
@@ -112,10 +128,10 @@ def _answer(search: Search, chosen: Candidate, judgement: Judgement) -> Recommen
         objective=question.objective,
         plan=chosen.plan,
         performance=chosen.performance,
-        arrival_rate_max_rps=rate_max_rps,
+        arrival_rate_max_rps=headroom.accepted_rps,
         hourly_usd=question.profile.hourly_cost_usd(chosen.plan.replicas),
         considered=tuple(_with_floors(search)),
-        caveats=tuple(_caveats(search, chosen, judgement)),
+        caveats=(*_caveats(search, chosen, judgement), *_headroom_caveats(headroom)),
     )
 
 
@@ -137,13 +153,7 @@ def _caveats(search: Search, chosen: Candidate, judgement: Judgement) -> Iterato
             code=CaveatCode.PRECISION_MISSED,
             message="the budget ended before the interval was as narrow as asked; raise --requests-max",
         )
-    if isinstance(question.workload.arrivals, TraceArrivals):
-        quantile = format_quantile(max(question.objective.limits))
-        yield Caveat(
-            code=CaveatCode.TRACE_ONE_PATH,
-            message=f"a trace happened once: the interval of {quantile} comes from its consecutive sections, "
-            "which were not independent; try other days too",
-        )
+    yield from trace_caveats(question.workload, question.objective.limits)
 
 
 def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
@@ -160,4 +170,13 @@ def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
             code=CaveatCode.CHEAPER_INCONCLUSIVE,
             message=f"a fleet of {replicas} with batches up to {' or '.join(batch_sizes)} is cheaper and "
             "could be neither accepted nor refused within the budget; raise --requests-max",
+        )
+
+
+def _headroom_caveats(headroom: Headroom) -> Iterator[Caveat]:
+    if headroom.is_in_doubt:
+        yield Caveat(
+            code=CaveatCode.HEADROOM_IN_DOUBT,
+            message=f"between {format_rate(headroom.accepted_rps)} and {format_rate(headroom.refused_rps)} "
+            "the budget did not suffice to accept or refuse the same plan; raise --requests-max",
         )

@@ -20,7 +20,7 @@ _TIMING_COLUMN = re.compile(rf"(latency|mean|{'|'.join(PERCENTILES)})_({'|'.join
 
 def parse_csv(text: str, file_name: str, profile_name: str) -> ServiceProfile:
     """A profile from raw samples `batch_size,latency_ms` or a summary `batch_size,mean_ms,...`."""
-    reader = csv.reader(io.StringIO(text), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=None), strict=True)  # lines may end in any usual way
     rows = _numbered_rows(reader, file_name)
     line, header = next(rows, (1, []))
     where = f"{file_name} line {line}"
@@ -134,7 +134,7 @@ def _batch_size(text: str, where: str) -> int:
 def seconds(text: str, unit: str, where: str) -> float:
     """A positive duration written in `unit`. [s]"""
     try:
-        value = Decimal(text)
+        value = Decimal(text if text.isascii() and "_" not in text else "not a number")
     except InvalidOperation:
         raise InputError(f"{where} must be a number, got {printable(text)!r}; mend or drop the row") from None
     if not value.is_finite() or value <= 0:

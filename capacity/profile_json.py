@@ -22,7 +22,8 @@ def parse_json(text: str, file_name: str) -> ServiceProfile:
     try:
         document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{shown}: not valid JSON ({printable(str(error))})") from None
+        reason = "a number is too long" if "int_max_str" in str(error) else printable(str(error))
+        raise InputError(f"{shown}: not valid JSON ({reason})") from None
     if not isinstance(document, dict):
         raise InputError(f"{shown}: a profile is a JSON object, with name and timings")
     return located(shown, lambda: _profile(document))

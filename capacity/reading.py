@@ -1,5 +1,6 @@
 """Reading from outside: files of limited size, text that is safe to show, errors that say where."""
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,8 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
     """Text of a file of limited size."""
     shown = printable(path.name)
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # it would be waited for, for ever
+            raise InputError(f"cannot read {shown}: it is a pipe; save it to a file first")
         with path.open("rb") as file:
             data = file.read(bytes_max + 1)
     except (OSError, ValueError) as error:

@@ -87,21 +87,27 @@ def little_document(law: LittlesLaw) -> Document:
 
 def load_test_document(report: LoadTestReport) -> Document:
     """`capacity littles-law --users`."""
+    required_s = report.required_response_mean_s
     document: Document = {
         "users": report.users,
         "think_time_s": report.think_time_s,
         "throughput_rps": report.throughput_rps,
-        "response_mean_required_s": report.required_response_mean_s,
-        "in_system_mean_required": report.throughput_rps * report.required_response_mean_s,
     }
+    if required_s >= 0.0:
+        document["response_mean_required_s"] = required_s
+        document["in_system_mean_required"] = report.throughput_rps * required_s
     if report.response_mean_s is not None:
         document["response_mean_s"] = report.response_mean_s
     if report.response_quantiles_s:
         document["response_quantiles_s"] = {repr(q): x for q, x in report.response_quantiles_s.items()}
         document["response_mean_min_s"] = report.response_mean_min_s
-        document["tail_mean_required_s"] = report.tail_mean_needed_s
-        document["tail_share"] = 1.0 - max(report.response_quantiles_s)
-    return {**document, "credible": report.credible, "reason": report.reason}
+        if required_s >= 0.0:
+            document["tail_mean_required_s"] = report.tail_mean_needed_s
+            document["tail_quantile"] = max(report.response_quantiles_s)
+    document |= {"credible": report.credible, "reason": report.reason}
+    if not report.credible:
+        document["likely_cause"] = "the load generator was saturated, or some of the users were idle"
+    return document
 
 
 def curves_document(quantity: Quantity, axis: Axis, curves: Iterable[Curve]) -> Document:

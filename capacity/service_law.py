@@ -86,7 +86,8 @@ def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw
     is flat. Between percentiles the line is straight, and below the first it is placed so that the
     mean is right. Where that would put the body below half of the first percentile, the pieces
     between percentiles stay low and rise late, all by the same share of their length. Where even a
-    flat body leaves the mean short, the tail is stretched, to `TAIL_MEAN_RATIO_MAX` at most.
+    flat body leaves the mean short, the pieces rise early and stay high, all alike; and where that
+    does not do either, the tail is stretched, to `TAIL_MEAN_RATIO_MAX` at most.
 
     Args:
         mean_s: mean duration. [s]
@@ -109,8 +110,10 @@ def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw
         body_mean_s = first_x
     elif body_mean_s > first_x:
         body_mean_s = first_x
-        tail_mean_s = _stretched_tail_s(mean_s, knots)
-        tail_ratio = tail_mean_s / knots[-1][1]
+        rise = -_early_rise(mean_s, knots, tail_mean_s)
+        if rise == -_RISE_MIN:
+            tail_mean_s = _stretched_tail_s(mean_s, knots)
+            tail_ratio = tail_mean_s / knots[-1][1]
     if body_mean_s <= 0.0:
         raise InputError(
             f"mean {mean_s:g} s is too small for its percentiles {_shown(knots)}; "
@@ -167,16 +170,34 @@ def _rise(mean_s: float, knots: list[tuple[float, float]], tail_mean_s: float) -
     return max(_RISE_MIN, (rest - flat) / (straight - flat))
 
 
+def _early_rise(mean_s: float, knots: list[tuple[float, float]], tail_mean_s: float) -> float:
+    """Share of each piece over which it rises at once, so that a flat body gives the mean."""
+    first_u, first_x = knots[0]
+    wanted = mean_s - tail_mean_s * (1.0 - knots[-1][0]) - first_u * first_x
+    high = math.fsum((u1 - u0) * x1 for (u0, _), (u1, x1) in pairwise(knots))
+    straight = _middle_area(knots, 1.0)
+    if high == straight:
+        return _RISE_MIN
+    return max(_RISE_MIN, (high - wanted) / (high - straight))
+
+
 def _middle_area(knots: list[tuple[float, float]], rise: float) -> float:
     """Contribution to the mean of what lies between the first and the last percentile."""
-    return math.fsum((u1 - u0) * (x0 + (x1 - x0) * rise / 2.0) for (u0, x0), (u1, x1) in pairwise(knots))
+    area = 0.0
+    for (u0, x0), (u1, x1) in pairwise(knots):
+        ramp = (x1 - x0) * abs(rise) / 2.0
+        area += (u1 - u0) * (x0 + ramp if rise > 0.0 else x1 - ramp)
+    return area
 
 
 def _middle(knots: list[tuple[float, float]], rise: float) -> list[tuple[float, float]]:
-    """The percentiles, with the knots between them at which the rise begins."""
+    """The percentiles, with the knots between them at which a late rise begins or an early one (< 0) ends."""
     if rise == 1.0:
         return knots
-    bends = [(u1 - rise * (u1 - u0), x0) for (u0, x0), (u1, _) in pairwise(knots)]
+    if rise > 0.0:
+        bends = [(u1 - rise * (u1 - u0), x0) for (u0, x0), (u1, _) in pairwise(knots)]
+    else:
+        bends = [(u0 - rise * (u1 - u0), x1) for (u0, _), (u1, x1) in pairwise(knots)]
     return sorted([*knots, *bends])
 
 
@@ -184,7 +205,7 @@ def _stretched_tail_s(mean_s: float, knots: list[tuple[float, float]]) -> float:
     """Tail mean that makes up the given mean when the body is as long as it can be."""
     first_u, first_x = knots[0]
     last_u, last_x = knots[-1]
-    tail_mean_s = (mean_s - first_u * first_x - _middle_area(knots, 1.0)) / (1.0 - last_u)
+    tail_mean_s = (mean_s - first_u * first_x - _middle_area(knots, -_RISE_MIN)) / (1.0 - last_u)
     ratio = tail_mean_s / last_x
     if ratio > TAIL_MEAN_RATIO_MAX:
         raise InputError(

@@ -1,6 +1,7 @@
 """Stability: how much work a plan can sustain, and how soon it forgets how it began."""
 
 import math
+from fractions import Fraction
 
 from capacity.plan import Plan
 from capacity.profile import ServiceProfile
@@ -22,8 +23,9 @@ def load(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
 
 def replicas_stable_min(profile: ServiceProfile, arrival_rate_rps: float, batch_size_max: int) -> int:
     """Fewest replicas whose load is below 1."""
-    replicas = math.floor(arrival_rate_rps / profile.throughput_rps(batch_size_max)) + 1
-    while arrival_rate_rps >= replicas * profile.throughput_rps(batch_size_max):
+    throughput_rps = profile.throughput_rps(batch_size_max)
+    replicas = math.floor(Fraction(arrival_rate_rps) / Fraction(throughput_rps)) + 1
+    if arrival_rate_rps >= replicas * throughput_rps:  # by rounding alone
         replicas += 1
     return replicas
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from capacity.caveats import Caveat
-from capacity.explain import explain, format_interval, format_refusal
+from capacity.explain import explain, format_interval, format_verdict
 from capacity.performance import Performance, Quantiles
 from capacity.plan import Candidate, Limit, Plan, Recommendation
 from capacity.profile import ServiceProfile
@@ -100,7 +100,7 @@ def performance_table(plan: Plan | None, performance: Performance) -> Table:
 
 def considered_table(candidates: Sequence[Candidate], quantile: float) -> Table:
     """Every candidate with its interval and what refused it; those refused by theory alike in one row."""
-    columns = ("replicas", "<batch", "load", format_quantile(quantile), "<verdict", "<why")
+    columns = ("replicas", "<batch", "load", format_quantile(quantile), "<verdict")
     groups = (list(group) for _, group in groupby(candidates, _refused_alike))
     rows = (_candidates_row(group, quantile) for group in groups)
     return table(columns, rows, title="Considered")
@@ -135,20 +135,26 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def profile_table(profile: ServiceProfile) -> Table:
-    """One profile, batch size by batch size."""
+    """One profile, batch size by batch size; what was not measured but follows by rule is marked by ~."""
     columns = ("batch", "mean", "P50", "P99", "rps", "<")
     rows = (
         (
             str(size),
             format_duration(profile.service_mean_s(size)),
-            format_duration(profile.law(size).quantile_s(0.5)),
-            format_duration(profile.law(size).quantile_s(0.99)),
+            _percentile(profile, size, 0.5),
+            _percentile(profile, size, 0.99),
             f"{profile.throughput_rps(size):.4g}",
             "knee" if size == profile.knee_batch_size else "",
         )
         for size in profile.batch_sizes
     )
     return table(columns, rows)
+
+
+def _percentile(profile: ServiceProfile, batch_size: int, probability: float) -> str:
+    timing = profile.timings[profile.batch_sizes.index(batch_size)]
+    derived = "" if timing.samples_s or probability in timing.percentiles_s else "~"
+    return derived + format_duration(profile.law(batch_size).quantile_s(probability))
 
 
 def performance_rows(performance: Performance) -> list[tuple[str, str]]:
@@ -197,16 +203,25 @@ def _candidates_row(group: Sequence[Candidate], quantile: float) -> tuple[str, .
     first, last = group[0], group[-1]
     nearest = min(group, key=lambda one: one.rejection.needed if one.rejection else 0.0)
     size = str(first.plan.batch_size_max)
-    performance = first.performance
-    unstable = first.rejection is not None and first.rejection.limit is Limit.STABILITY
+    load, found = _found(first, quantile)
+    best = first is not last and nearest.rejection is not None and nearest.rejection.limit is Limit.STABILITY
     return (
         str(first.plan.replicas),
         size if first is last else f"{size} to {last.plan.batch_size_max}",
-        "" if performance is None or performance.load is None else f"{performance.load:.3f}",
-        "" if performance is None else format_interval(performance.response_quantiles_s[quantile]),
-        first.verdict.value,
-        format_refusal(nearest) + ("" if first is last or not unstable else " at best"),
+        load,
+        found,
+        format_verdict(nearest) + (" at best" if best else ""),
     )
+
+
+def _found(candidate: Candidate, quantile: float) -> tuple[str, str]:
+    """Load and interval of a simulated candidate; one that has not settled understates its quantile."""
+    performance = candidate.performance
+    if performance is None:
+        return "", ""
+    least = "" if candidate.settled else ">= "
+    interval = format_interval(performance.response_quantiles_s[quantile])
+    return f"{performance.load or 0.0:.3f}", f"{least}{interval}"
 
 
 def _shown(name: str, value: Any) -> str:

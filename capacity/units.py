@@ -17,7 +17,7 @@ SECONDS_PER_UNIT: dict[str, Decimal] = {
 }
 _RATE_PERIODS: dict[str, str] = {"rps": "s", "/s": "s", "/sec": "s", "/min": "min", "/h": "h"}
 _QUANTITY = re.compile(
-    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I
+    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I | re.ASCII
 )
 _LENGTH_MAX = 64  # nobody types a longer quantity
 # Wide enough that what a float cannot hold is still told apart from 0, and never trapped.

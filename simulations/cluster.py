@@ -33,7 +33,8 @@ def _fleet(plan: Plan, clock: Clock, arrived_s: list[float]) -> list[Replica]:
     """Replicas with a queue each, or all at one."""
     shared = plan.routing is Routing.SHARED_QUEUE
     queues = [RequestQueue(clock, plan, arrived_s) for _ in range(1 if shared else plan.replicas)]
-    return [Replica(index, queues[0 if shared else index]) for index in range(plan.replicas)]
+    outstanding = [0] * plan.replicas
+    return [Replica(index, queues[0 if shared else index], outstanding) for index in range(plan.replicas)]
 
 
 def _arrive(clock: Clock, arrived_s: list[float], policy: Policy) -> Generator[Moment, None, None]:
@@ -41,5 +42,5 @@ def _arrive(clock: Clock, arrived_s: list[float], policy: Policy) -> Generator[M
     for request, instant_s in enumerate(arrived_s):
         yield Moment(clock).at(instant_s, Phase.ARRIVAL)
         replica = policy(request)
-        replica.outstanding += 1
+        replica.outstanding[replica.index] += 1
         replica.queue.join(request)

@@ -70,10 +70,10 @@ class RequestQueue:
 class Replica:
     """One server: waits for its queue's call, takes a batch, is busy for one draw of its service time."""
 
-    def __init__(self, index: int, queue: RequestQueue) -> None:
+    def __init__(self, index: int, queue: RequestQueue, outstanding: list[int]) -> None:
         self.index = index
         self.queue = queue
-        self.outstanding = 0  # requests routed here and not yet finished
+        self.outstanding = outstanding  # by replica: requests routed there and not yet finished
 
     def serve(
         self, clock: Clock, service_times: ServiceTimes, uniforms: Sequence[float], batches: list[Batch]
@@ -86,5 +86,5 @@ class Replica:
             started_s = clock.now
             finished_s = started_s + service_times(len(requests), uniforms[requests[0]])
             yield Moment(clock).at(finished_s, Phase.COMPLETION, self.index)
-            self.outstanding -= len(requests)
+            self.outstanding[self.index] -= len(requests)
             batches.append(Batch(self.index, started_s, finished_s, requests))

@@ -17,6 +17,7 @@ def routing_policy(routing: Routing, replicas: Sequence[Replica], uniforms: Sequ
         uniforms: two per request, used by `random` (the first) and `power-of-two`.
     """
     count = len(replicas)
+    outstanding = replicas[0].outstanding
 
     def round_robin(request: int) -> Replica:
         return replicas[request % count]
@@ -25,12 +26,12 @@ def routing_policy(routing: Routing, replicas: Sequence[Replica], uniforms: Sequ
         return replicas[int(uniforms[2 * request] * count)]
 
     def least_outstanding(request: int) -> Replica:
-        return min(replicas, key=_outstanding)
+        return replicas[outstanding.index(min(outstanding))]
 
     def power_of_two(request: int) -> Replica:
         first = int(uniforms[2 * request] * count)
         second = (first + 1 + int(uniforms[2 * request + 1] * (count - 1))) % count
-        return min(replicas[first], replicas[second], key=_outstanding_then_index)
+        return replicas[min((outstanding[first], first), (outstanding[second], second))[1]]
 
     def shared_queue(request: int) -> Replica:
         return replicas[0]  # all stand at one queue, so any of them leads to it
@@ -42,11 +43,3 @@ def routing_policy(routing: Routing, replicas: Sequence[Replica], uniforms: Sequ
         Routing.POWER_OF_TWO: power_of_two,
         Routing.SHARED_QUEUE: shared_queue,
     }[routing]
-
-
-def _outstanding(replica: Replica) -> int:
-    return replica.outstanding
-
-
-def _outstanding_then_index(replica: Replica) -> tuple[int, int]:
-    return replica.outstanding, replica.index

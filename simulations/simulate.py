@@ -9,10 +9,10 @@ from capacity.plan import Plan
 from capacity.profile import ServiceProfile
 from capacity.screen import require_batch_of_one
 from capacity.stability import replicas_stable_min, sustainable_rate_rps
-from capacity.units import format_rate
+from capacity.units import format_quantile, format_rate
 from capacity.workload import Workload
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import Case, Look, looks
+from simulations.estimate import Case, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
 from simulations.profile_error import profile_half_widths_s, widened
 
@@ -65,8 +65,10 @@ class Simulation:
                 break
         if settled is None:
             raise InconclusiveError(
-                f"{self.requests_max} requests do not suffice at load {case.load:.4f}: the queues take "
-                "longer to forget that they began empty; raise --requests-max, or lower the rate"
+                f"an interval for {format_quantile(case.quantile_max)} at load {case.load:.3f} with batches "
+                f"up to {case.plan.batch_size_max} takes {requests_to_settle(case)} requests, and "
+                f"{self.requests_max} are allowed; raise --requests-max, or ask for a lower quantile, a "
+                "smaller batch or a lower rate"
             )
         return settled
 

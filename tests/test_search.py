@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from capacity.errors import DomainError, UnstableError
-from capacity.headroom import _RESOLUTION, arrival_rate_max_rps
+from capacity.headroom import _RESOLUTION, find_headroom
 from capacity.judge import Judgement
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Limit, Plan, Rejection, Routing, Verdict
@@ -380,14 +380,14 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
     stable_rps = replicas / MEAN_S
     exact_rps = brentq(lambda rate: exact_p99_s(rate, replicas) - limit_s, 1e-6, stable_rps * (1 - 1e-9))
     plan = Plan(profile="made-up", replicas=replicas, batch_size_max=1, routing=Routing.SHARED_QUEUE)
-    found_rps = arrival_rate_max_rps(
+    found_rps = find_headroom(
         SINGLE,
         Workload(arrival_rate_rps=share * exact_rps),
         plan,
         p99(limit_s),
         ExactJudge(),
         silent,
-    )
+    ).accepted_rps
     assert found_rps <= exact_rps * (1.0 + 1e-9)
     assert found_rps * (1.0 + _RESOLUTION) >= exact_rps * (1.0 - 1e-9)
 
@@ -396,7 +396,9 @@ def test_headroom_ends_where_the_queues_would_grow() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     judge = ScriptedJudge(lambda plan: met())
     judge.accepts = lambda workload, plan, objective: met()  # type: ignore[method-assign]
-    found_rps = arrival_rate_max_rps(SINGLE, Workload(arrival_rate_rps=50.0), plan, p99(1.0), judge, silent)
+    found_rps = find_headroom(
+        SINGLE, Workload(arrival_rate_rps=50.0), plan, p99(1.0), judge, silent
+    ).accepted_rps
     assert 200.0 / (1.0 + _RESOLUTION) <= found_rps < 200.0
 
 
@@ -411,7 +413,9 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
     judge = ScriptedJudge(lambda plan: met())
     judge.accepts = accepts  # type: ignore[assignment]
     plan = Plan(profile="made-up", replicas=4, batch_size_max=1)
-    found_rps = arrival_rate_max_rps(SINGLE, Workload(arrival_rate_rps=100.0), plan, p99(1.0), judge, silent)
+    found_rps = find_headroom(
+        SINGLE, Workload(arrival_rate_rps=100.0), plan, p99(1.0), judge, silent
+    ).accepted_rps
     assert 105.0 / (1.0 + _RESOLUTION) <= found_rps <= 105.0
     assert min(tried) > 100.0
 
@@ -421,4 +425,4 @@ def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
     judge.accepts = lambda workload, plan, objective: missed()  # type: ignore[method-assign]
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     workload = Workload(arrival_rate_rps=50.0)
-    assert arrival_rate_max_rps(SINGLE, workload, plan, p99(1.0), judge, silent) == 50.0
+    assert find_headroom(SINGLE, workload, plan, p99(1.0), judge, silent).accepted_rps == 50.0

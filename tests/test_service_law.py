@@ -152,7 +152,7 @@ def test_a_flat_part_without_length_is_left_out() -> None:
 
 def test_a_mean_above_its_body_stretches_the_tail_and_says_by_how_much() -> None:
     law = from_summary(0.01105, {0.95: 0.011, 0.99: 0.0111})
-    beyond_s = (0.01105 - 0.95 * 0.011 - 0.04 * 0.01105) / 0.01
+    beyond_s = (0.01105 - 0.95 * 0.011 - 0.04 * (0.0111 - 0.01 * 0.0001)) / 0.01  # the middle at its highest
     assert law.tail_ratio == pytest.approx(beyond_s / 0.0111, rel=1e-9)
     assert law.quantile_s(1.0) == pytest.approx(2 * beyond_s - 0.0111, rel=1e-9)
     assert law.quantile_s(0.0) == law.quantile_s(0.95) == 0.011
@@ -162,7 +162,7 @@ def test_a_mean_above_its_body_stretches_the_tail_and_says_by_how_much() -> None
 
 def test_the_stretched_tail_ends_at_the_stated_ratio() -> None:
     def mean_at(ratio: float) -> float:
-        return 0.95 * 1.0 + 0.04 * 1.05 + 0.01 * ratio * 1.1
+        return 0.95 * 1.0 + 0.04 * (1.1 - 0.01 * 0.1) + 0.01 * ratio * 1.1
 
     assert from_summary(mean_at(1.999), {0.95: 1.0, 0.99: 1.1}).tail_ratio == pytest.approx(1.999)
     with pytest.raises(InputError, match=r"average 2\.01 x P99, more than 2 x"):
@@ -205,7 +205,7 @@ def test_percentiles_that_fall_are_refused_with_all_of_them() -> None:
 
 
 def test_a_mean_that_its_percentiles_cannot_hold_is_refused_with_the_ratio_and_the_mend() -> None:
-    ratio = (0.0112 - 0.95 * 0.011 - 0.04 * 0.01105) / 0.01 / 0.0111
+    ratio = (0.0112 - 0.95 * 0.011 - 0.04 * (0.0111 - 0.01 * 0.0001)) / 0.01 / 0.0111
     with pytest.raises(InputError) as caught:
         from_summary(0.0112, {0.95: 0.011, 0.99: 0.0111})
     assert str(caught.value) == (
@@ -362,3 +362,14 @@ def test_a_heavy_tail_keeps_its_percentiles_and_its_mean():
     assert law.quantile_s(0.99) == 0.05
     assert law.quantile_s(0.9) == 0.005  # still low: the rise begins at P91.5
     assert law.durations_s[0] == pytest.approx(0.00125)  # half of the body's mean, which is half of P50
+
+
+def test_a_mean_near_its_upper_percentiles_makes_the_middle_rise_early():
+    """P50 11 ms, P99 14 ms, mean 12 ms: 49 % at 12.7 ms would do, so nothing need lie beyond the ordinary tail."""
+    law = from_summary(0.012, {0.5: 0.011, 0.99: 0.014})
+    assert law.mean_s == pytest.approx(0.012, rel=1e-12)
+    assert law.tail_ratio is None
+    assert law.quantile_s(0.5) == 0.011
+    assert law.quantile_s(0.99) == 0.014
+    assert law.quantile_s(0.1) == 0.011  # the body is flat
+    assert law.quantile_s(0.98) == pytest.approx(0.014)  # and the middle high

@@ -62,10 +62,16 @@ def require_stable(arrival_rate_rps: float, service_rate_rps: float, servers: in
         return
     busy = min(exact_load(arrival_rate_rps, service_rate_rps) / servers, Fraction(10**300))
     raise UnstableError(
-        f"unstable queue: utilization {float(busy):.3f} >= 1 ({arrival_rate_rps:g} rps on "
-        f"{servers} x {service_rate_rps:g} rps); use at least {servers_min} servers",
+        f"unstable queue: utilization {_shown(busy)} >= 1 ({arrival_rate_rps:g} rps on "
+        f"{servers} x {service_rate_rps:g} rps); use at least "
+        f"{servers_min if servers_min < 10**12 else format(Decimal(servers_min), '.4g')} servers",
         servers_min=servers_min,
     )
+
+
+def _shown(busy: Fraction) -> str:
+    """A utilization for people, however large."""
+    return f"{float(busy):.3f}" if busy < 10**6 else f"{float(busy):.3g}"
 
 
 def erlang_b(offered_load: float, servers: float) -> float:

@@ -173,7 +173,11 @@ class LoadTestReport:
     @property
     def reason(self) -> str:
         """The doubts in words, or that there are none."""
-        return "; ".join(self._doubts) or "the means agree with users = throughput x (R + think)"
+        if self._doubts:
+            return "; ".join(self._doubts)
+        if self.response_mean_s is None and not self.response_quantiles_s:
+            return "no response time was reported that could be held against it"
+        return "nothing reported contradicts users = throughput x (R + think)"
 
     @property
     def _last(self) -> tuple[float, float]:
