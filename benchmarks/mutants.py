@@ -359,10 +359,10 @@ ROUTING = [
         "least-outstanding",
         REPLICA,
         [
-            ("            self.outstanding -= len(requests)\n", ""),
+            ("            self.outstanding[self.index] -= len(requests)\n", ""),
             (
                 "requests = self.queue.take()\n",
-                "requests = self.queue.take()\n            self.outstanding -= len(requests)\n",
+                "requests = self.queue.take()\n            self.outstanding[self.index] -= len(requests)\n",
             ),
         ],
         rule("least_outstanding_counts_batches_in_service_and_ties_go_to_the_lowest"),
@@ -371,14 +371,14 @@ ROUTING = [
         "batches are outstanding, not requests",
         "least-outstanding",
         REPLICA,
-        [("self.outstanding -= len(requests)", "self.outstanding -= 1")],
+        [("self.outstanding[self.index] -= len(requests)", "self.outstanding[self.index] -= 1")],
         rule("least_outstanding_counts_requests_and_not_batches"),
     ),
     Mutant(
         "least-outstanding ties go to the highest",
         "ties by lowest index",
         ROUTER,
-        [("min(replicas, key=_outstanding)", "min(reversed(replicas), key=_outstanding)")],
+        [("outstanding.index(min(outstanding))", "count - 1 - outstanding[::-1].index(min(outstanding))")],
         rule("least_outstanding_counts_batches_in_service_and_ties_go_to_the_lowest"),
     ),
     Mutant(
@@ -387,7 +387,7 @@ ROUTING = [
         ROUTER,
         [
             (
-                "return min(replicas[first], replicas[second], key=_outstanding_then_index)",
+                "return replicas[min((outstanding[first], first), (outstanding[second], second))[1]]",
                 "return replicas[first]",
             )
         ],
@@ -404,7 +404,12 @@ ROUTING = [
         "power-of-two ties go to the first drawn",
         "ties by lowest index",
         ROUTER,
-        [("key=_outstanding_then_index", "key=_outstanding")],
+        [
+            (
+                "min((outstanding[first], first), (outstanding[second], second))[1]",
+                "first if outstanding[first] <= outstanding[second] else second",
+            )
+        ],
         rule("power_of_two_ties_go_to_the_lowest_index_not_to_the_first_drawn"),
     ),
 ]
@@ -661,7 +666,7 @@ DECISIONS = [
         "headroom is the first refused rate",
         "headroom still accepts",
         "capacity/headroom.py",
-        [("return low_rps", "return high_rps")],
+        [("accepted_rps=low_rps", "accepted_rps=high_rps")],
         SEARCH,
     ),
     Mutant(
@@ -677,8 +682,8 @@ DECISIONS = [
         "capacity/planner.py",
         [
             (
-                "return pressure(objective, performance, quantile), candidate",
-                "return -pressure(objective, performance, quantile), candidate",
+                "(load or 0.0) if tied else value,",
+                "(load or 0.0) if tied else -value,",
             )
         ],
         PLANNER,
