@@ -27,7 +27,7 @@ RUNS = 240
 COUNTED = 10_000
 LAW = MMc(arrival_rate_rps=1.6, service_rate_rps=1.0, servers=2)
 PLAN = Plan(profile="exponential", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE)
-WARM_UP = math.ceil(RELAXATIONS * relaxation_requests(LAW.utilization, 1, LAW.offered_load))
+WARM_UP = math.ceil(RELAXATIONS * relaxation_requests(LAW.utilization, 1, LAW.offered_load, 2.0))
 
 
 def mser5_cut(series: Floats) -> int:

@@ -24,7 +24,8 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
     )
     yield _why_not_fewer(recommendation, plan)
     if recommendation.arrival_rate_max_rps is not None:
-        yield f"The same plan is accepted up to {format_rate(recommendation.arrival_rate_max_rps)}."
+        rate = format_rate(recommendation.arrival_rate_max_rps)
+        yield f"In shorter trials the same plan holds up to {rate}."
 
 
 def format_interval(interval: Interval) -> str:
@@ -58,6 +59,10 @@ def format_refusal(candidate: Candidate) -> str:
                 f"the fastest takes {format_duration(needed)}"
             )
         case Limit.LATENCY:
+            if candidate.verdict is Verdict.INCONCLUSIVE:
+                return (
+                    f"{_quantile(rejection)} of {_found(candidate)} may be above {format_duration(allowed)}"
+                )
             least = "" if candidate.settled else "at least "
             return f"{_quantile(rejection)} of {least}{_found(candidate)} is above {format_duration(allowed)}"
         case Limit.PROFILE_RANGE:
@@ -97,7 +102,8 @@ def closest(candidates: list[Candidate], objective: LatencyObjective) -> Candida
         assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
         return 1, candidate.rejection.needed / candidate.rejection.allowed
 
-    return min(candidates, key=distance)
+    refused = [candidate for candidate in candidates if not candidate.accepted]
+    return min(refused or candidates, key=distance)
 
 
 def _explain_refusal(recommendation: Recommendation, question: Question) -> Iterator[str]:

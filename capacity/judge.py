@@ -16,7 +16,7 @@ class Judgement:
         rejection: why not; None where it does.
         settled: see `capacity.plan.Candidate.settled`.
         batch_size_largest: the largest batch that ever formed; None where unknown. A plan that only
-            differs by a larger limit, which was never reached, behaves the same to the last digit.
+            differs by a larger limit, which was never reached, serves the same batches.
         requests: how many requests were simulated for it.
         is_precise: whether the interval of the binding quantile is as narrow as was asked.
     """

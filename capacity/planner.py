@@ -1,6 +1,7 @@
 """Planner: candidates, screen, judge, certificate -> the cheapest plan that keeps the objective, and why."""
 
 from collections.abc import Iterator
+from itertools import count
 
 from capacity.caveats import Caveat, CaveatCode, profile_caveats, trace_caveats
 from capacity.headroom import Headroom, find_headroom
@@ -9,9 +10,10 @@ from capacity.plan import Candidate, Limit, Recommendation, Rejection, Verdict
 from capacity.screen import require_batch_of_one
 from capacity.search import Progress, Question, Search, as_candidate
 from capacity.units import format_rate
+from capacity.workload import TraceArrivals
 
 # Replica counts that are certified in turn before the planner gives up.
-_CERTIFICATES_MAX = 6
+_CERTIFICATES_MAX = 10
 
 
 def silent(message: str) -> None:
@@ -67,23 +69,52 @@ def _with_floors(search: Search) -> list[Candidate]:
     return [*floors, *search.considered]
 
 
-def _certify(search: Search, start: int) -> tuple[Candidate, Judgement] | None:
-    """The best accepted candidate from `start` replicas on that is accepted again by fresh numbers."""
-    question, attempt = search.question, 0
-    for replicas in range(start, min(start + _CERTIFICATES_MAX, question.replicas_max + 1)):
-        accepted = [candidate for candidate in search.at(replicas) if candidate.accepted]
-        for candidate in _by_preference(search, accepted):
-            attempt += 1
-            plan = candidate.plan
-            search.progress(f"certifying {plan.replicas} replicas, batch {plan.batch_size_max}")
-            judgement = search.judge.certify(
-                question.workload, plan, question.objective, attempt, search.requests_of[plan]
-            )
-            search.requests += judgement.requests
-            certified = as_candidate(plan, judgement)
-            search.update(replicas, certified)
-            if certified.accepted:
-                return certified, judgement
+Certified = tuple[Candidate, Judgement]
+
+
+def _certify(search: Search, start: int) -> Certified | None:
+    """The fewest replicas from `start` on, found by growing steps and halving in, that a certificate accepts.
+
+    Fresh random numbers, and the profile's own error, may ask for more than the search did.
+    """
+    refused, step, attempts = start - 1, 1, count(1)
+    for _ in range(_CERTIFICATES_MAX):
+        replicas = min(refused + step, search.question.replicas_max)
+        if replicas <= refused:
+            return None
+        certified = _certify_at(search, replicas, attempts)
+        if certified is not None:
+            return _halve_in(search, refused, certified, attempts)
+        refused, step = replicas, 2 * step if refused >= start else 1
+    return None
+
+
+def _halve_in(search: Search, refused: int, certified: Certified, attempts: Iterator[int]) -> Certified:
+    while certified[0].plan.replicas - refused > 1:
+        middle = (refused + certified[0].plan.replicas) // 2
+        fewer = _certify_at(search, middle, attempts)
+        if fewer is None:
+            refused = middle
+        else:
+            certified = fewer
+    return certified
+
+
+def _certify_at(search: Search, replicas: int, attempts: Iterator[int]) -> Certified | None:
+    """The preferred batch size of a replica count whose certificate is given."""
+    question = search.question
+    accepted = [candidate for candidate in search.at(replicas) if candidate.accepted]
+    for candidate in _by_preference(search, accepted):
+        plan = candidate.plan
+        search.progress(f"certifying {plan.replicas} replicas, batch {plan.batch_size_max}")
+        judgement = search.judge.certify(
+            question.workload, plan, question.objective, next(attempts), search.requests_of[plan]
+        )
+        search.requests += judgement.requests
+        certified = as_candidate(plan, judgement)
+        search.update(replicas, certified)
+        if certified.accepted:
+            return certified, judgement
     return None
 
 
@@ -149,9 +180,11 @@ def _caveats(search: Search, chosen: Candidate, judgement: Judgement) -> Iterato
         )
     yield from _cheaper_in_doubt(search, chosen)
     if not judgement.is_precise:
+        is_trace = isinstance(question.workload.arrivals, TraceArrivals)
+        mend = "record for longer" if is_trace else "raise --requests-max"
         yield Caveat(
             code=CaveatCode.PRECISION_MISSED,
-            message="the budget ended before the interval was as narrow as asked; raise --requests-max",
+            message=f"the interval is not as narrow as asked, and no more may be simulated; {mend}",
         )
     yield from trace_caveats(question.workload, question.objective.limits)
 

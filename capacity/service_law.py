@@ -53,6 +53,15 @@ class ServiceLaw:
         return math.fsum((u1 - u0) * (x0 + x1) / 2.0 for (u0, x0), (u1, x1) in knots)
 
     @property
+    def scv(self) -> float:
+        """Squared coefficient of variation: variance over squared mean. [dimensionless]"""
+        knots = pairwise(zip(self.probabilities, self.durations_s, strict=True))
+        mean_s = self.mean_s
+        squares = ((u1 - u0) * ((x0 - mean_s) ** 2 + (x0 - mean_s) * (x1 - mean_s) + (x1 - mean_s) ** 2)
+                   for (u0, x0), (u1, x1) in knots)  # fmt: skip
+        return math.fsum(squares) / 3.0 / mean_s**2
+
+    @property
     def is_deterministic(self) -> bool:
         """Whether every batch takes equally long."""
         return self.durations_s[0] == self.durations_s[-1]

@@ -30,23 +30,23 @@ def replicas_stable_min(profile: ServiceProfile, arrival_rate_rps: float, batch_
     return replicas
 
 
-def relaxation_requests(
-    load: float, queues: int, requests_in_service: float, arrivals_scv: float = 1.0
-) -> float:
+def relaxation_requests(load: float, queues: int, requests_in_service: float, variability: float) -> float:
     """Requests that arrive within one relaxation time of the queues.
 
-    A queue forgets at the rate of exp(-t/τ) with τ = (ca² + cs²)/(2.8·μ(1-√ρ)²); here (ca² + 1)/2 stands
-    for the first factor, which is longer. During τ each queue receives ρ/(1-√ρ)² requests times
-    that factor; and none forgets sooner than a batch in service ends.
+    A queue forgets at the rate of exp(-t/τ) with τ = (ca² + cs²)/(2.8·μ(1-√ρ)²). Here (ca² + B·cs²)/2
+    stands for the first factor: longer by 1.4, and per request, since one draw of a batch's service
+    time moves B requests at once. During τ each queue receives ρ/(1-√ρ)² requests times that factor; none
+    forgets sooner than a batch in service ends, nor is the factor taken below that of M/M/1.
 
     Args:
         load: ρ, below 1.
         queues: how many queues share the arrivals.
         requests_in_service: arrivals during one service of a full batch.
-        arrivals_scv: squared coefficient of variation of the gaps, ca².
+        variability: ca² + B·cs², of the gaps and of the service of a full batch.
 
     Source:
-        Odoni & Roth (1983), Operations Research 31(3), 432-455, eq. for the time constant.
+        Odoni & Roth (1983), Operations Research 31(3), 432-455, the time constant of a single queue; its
+        extension to batches by the variance of the net input, as in a diffusion approximation.
     """
-    variability = max(1.0, (arrivals_scv + 1.0) / 2.0)
-    return max(queues * variability * load / (1.0 - math.sqrt(load)) ** 2, requests_in_service, 1.0)
+    factor = max(1.0, variability / 2.0)
+    return max(queues * factor * load / (1.0 - math.sqrt(load)) ** 2, requests_in_service, 1.0)

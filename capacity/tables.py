@@ -86,7 +86,7 @@ def plan_table(recommendation: Recommendation) -> Table:
     if recommendation.performance is not None:
         rows.extend(performance_rows(recommendation.performance))
     if recommendation.arrival_rate_max_rps is not None:
-        rows.append(("accepted up to", format_rate(recommendation.arrival_rate_max_rps)))
+        rows.append(("holds up to", format_rate(recommendation.arrival_rate_max_rps)))
     if recommendation.hourly_usd is not None:
         rows.append(("cost", f"{recommendation.hourly_usd:.3f} USD/h"))
     return table(("<", "<"), rows)

@@ -15,6 +15,7 @@ from capacity.workload import (
     Workload,
 )
 
+_CV_MIN, _CV_MAX = 0.01, 20.0  # below, deterministic arrivals say the same
 _GAMMA = re.compile(r"gamma:cv=([0-9.]{1,12})")
 
 
@@ -38,7 +39,10 @@ def parse_arrivals(text: str) -> ArrivalProcess:
         raise InputError(
             f"unknown arrivals {printable(text)!r}; use poisson, deterministic, gamma:cv=2 or trace:FILE"
         )
-    return GammaArrivals(cv=_number(gamma[1], "cv of gamma arrivals"))
+    cv = _number(gamma[1], "cv of gamma arrivals")
+    if not _CV_MIN <= cv <= _CV_MAX:
+        raise InputError(f"cv of gamma arrivals must be from {_CV_MIN} to {_CV_MAX:g}, got {cv:g}")
+    return GammaArrivals(cv=cv)
 
 
 def workload(arrivals: ArrivalProcess, arrival_rate_rps: float | None) -> Workload:

@@ -26,10 +26,8 @@ class GammaArrivals:
     cv: float
 
     def __post_init__(self) -> None:
-        if not 1e-4 <= self.cv <= 20.0:
-            raise DomainError(
-                f"cv of the gaps must be from 1e-4 to 20, got {self.cv:g}; use deterministic for 0"
-            )
+        if not 0.0 < self.cv <= 20.0:
+            raise DomainError(f"cv of the gaps must be above 0 and at most 20, got {self.cv:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,7 +172,7 @@ def _rows(system: System, pool: Pool) -> list[Row]:
 
 def _length(system: System) -> Length:
     relaxation = relaxation_requests(
-        system.theory.utilization, queues=1, requests_in_service=system.theory.offered_load
+        system.theory.utilization, queues=1, requests_in_service=system.theory.offered_load, variability=2.0
     )
     warm_up = math.ceil(RELAXATIONS * relaxation)
     return Length(warm_up=warm_up, measured=max(10 * warm_up, 10_000), cool_down=0)

@@ -24,7 +24,7 @@ from simulations.service import ProfileTimes
 # Relaxation times after which the start, an empty fleet, is forgotten: exp(-10) is left of it.
 RELAXATIONS = 10
 # Requests beyond the quantile in question that each section has in the first look.
-EXCEEDANCES_PER_SECTION = 30
+EXCEEDANCES_PER_SECTION = 100
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
 _MEASURED_PER_WARM_UP = 4
 # Routing that sends work to whoever is free, so that the replicas fill and empty as one.
@@ -131,12 +131,12 @@ def _wants_probe(length: Length) -> bool:
 def run_length(case: Case) -> Length:
     """A replication that forgets its start, counts four times as long, and enough for the quantile."""
     workload, plan = case.simulated.workload, case.simulated.plan
-    service_s = case.profile.service_mean_s(plan.batch_size_max)
+    service = case.profile.law(plan.batch_size_max)
     relaxation = relaxation_requests(
         case.load,
         queues=1 if plan.routing in _POOLING else plan.replicas,
-        requests_in_service=workload.arrival_rate_rps * service_s,
-        arrivals_scv=arrivals_scv(workload),
+        requests_in_service=workload.arrival_rate_rps * service.mean_s,
+        variability=arrivals_scv(workload) + plan.batch_size_max * service.scv,
     )
     warm_up = math.ceil(RELAXATIONS * relaxation)
     measured = max(

@@ -13,7 +13,7 @@ from simulations.arrivals import Seed, Stage
 from simulations.estimate import Case, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
 from simulations.pool import Pool
-from simulations.profile_error import profile_half_widths_s, widened
+from simulations.profile_error import profile_half_widths, widened
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _HEADROOM_BUDGET_SHARE = 0.15
@@ -104,7 +104,8 @@ class SimulationJudge:
         """Look for a while; the same users at every rate."""
         budget = int(self.requests_max * _HEADROOM_BUDGET_SHARE)
         trial = self._trial(workload, plan, objective, Stage.HEADROOM, 1)
-        return self._judge(replace(trial, requests_max=budget))
+        trial = replace(trial, requests_max=budget)
+        return self._with_profile_error(trial, self._judge(trial))
 
     def _trial(
         self, workload: Workload, plan: Plan, objective: LatencyObjective, stage: Stage, attempt: int
@@ -159,9 +160,9 @@ class SimulationJudge:
         if judgement.performance is None:
             return judgement
         quantiles = list(judgement.performance.response_quantiles_s)
-        extra_s = profile_half_widths_s(trial.case, quantiles, self.confidence, trial.seed, self.mapper)
+        extra = profile_half_widths(trial.case, quantiles, self.confidence, trial.seed, self.mapper)
         responses = {
-            q: widened(interval, extra_s[q])
+            q: widened(interval, extra[q])
             for q, interval in judgement.performance.response_quantiles_s.items()
         }
         performance = replace(judgement.performance, response_quantiles_s=responses)
@@ -194,7 +195,10 @@ class _Trial:
         return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first)
 
     def errors(self, look: int) -> Errors:
-        """What the `look`-th look may err by; only a certificate accepts for good."""
+        """What the `look`-th look may err by; in a search nothing is accepted for good.
+
+        Any one limit refuses, so that they share what a refusal may err by.
+        """
         corrected = self.error * share_of_error(self.attempt) * share_of_error(look)
-        is_final = self.seed.stage is Stage.CERTIFY
-        return Errors(accept=corrected if is_final else self.error, refuse=corrected)
+        accept = self.error if self.seed.stage is Stage.SEARCH else corrected
+        return Errors(accept=accept, refuse=corrected / len(self.objective.limits))

@@ -34,13 +34,14 @@ def resampled(profile: ServiceProfile, generator: np.random.Generator) -> Servic
     return replace(profile, timings=timings)
 
 
-def profile_half_widths_s(
+def profile_half_widths(
     case: Case, quantiles: Sequence[float], confidence: float, seed: Seed, mapper: Mapper
 ) -> dict[float, float]:
-    """Half-width of each response quantile from the profile's sampling error alone. [s]
+    """Half-width of the logarithm of each response quantile from the profile's sampling error alone.
 
     The same requests are simulated under resampled profiles; what their quantiles scatter by is the
-    profile's share (and a rest of simulation noise, which errs on the wide side).
+    profile's share (and a rest of simulation noise, which errs on the wide side). Logarithms, since
+    near saturation an error upwards costs far more than one downwards saves.
 
     Source:
         Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
@@ -57,14 +58,20 @@ def profile_half_widths_s(
         for first in range(0, len(responses_s), _REPLICATIONS)
     ]
     factor = student_t(confidence, RESAMPLES - 1)
-    return {q: factor * float(np.std([quantile_of(group, q) for group in groups], ddof=1)) for q in quantiles}
+    return {
+        q: factor * float(np.std(np.log([quantile_of(group, q) for group in groups]), ddof=1))
+        for q in quantiles
+    }
 
 
 def widened(interval: Interval, half_width: float) -> Interval:
-    """The interval with an independent error added in quadrature."""
-    low = interval.value - math.hypot(interval.value - interval.low, half_width)
+    """The interval with an independent error of its logarithm added in quadrature."""
+    if half_width == 0.0 or interval.value == 0.0:
+        return interval
+    up = math.hypot(math.log(interval.high / interval.value), half_width)
+    down = (
+        math.inf if interval.low == 0.0 else math.hypot(math.log(interval.value / interval.low), half_width)
+    )
     return Interval(
-        value=interval.value,
-        low=max(0.0, low),
-        high=interval.value + math.hypot(interval.high - interval.value, half_width),
+        value=interval.value, low=interval.value * math.exp(-down), high=interval.value * math.exp(up)
     )

@@ -14,7 +14,7 @@ from capacity.workload import Workload
 from simulations.arrivals import Seed, Stage
 from simulations.estimate import Case, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
-from simulations.profile_error import profile_half_widths_s, widened
+from simulations.profile_error import profile_half_widths, widened
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
@@ -49,8 +49,8 @@ class Simulation:
         seed = Seed(value=self.seed, stage=Stage.CERTIFY)
         look = self._look(case, seed)
         performance = case.performance(look.pool, self.quantiles, self.confidence)
-        extra_s = profile_half_widths_s(case, self.quantiles, self.confidence, seed, self.mapper)
-        responses = {q: widened(x, extra_s[q]) for q, x in performance.response_quantiles_s.items()}
+        extra = profile_half_widths(case, self.quantiles, self.confidence, seed, self.mapper)
+        responses = {q: widened(x, extra[q]) for q, x in performance.response_quantiles_s.items()}
         return replace(performance, response_quantiles_s=responses)
 
     def _look(self, case: Case, seed: Seed) -> Look:

@@ -207,11 +207,19 @@ def test_a_certificate_that_fails_passes_the_turn_to_the_next_batch_size_and_the
     ]
 
 
-def test_six_counts_are_certified_before_the_planner_gives_up() -> None:
+def test_certificates_that_fail_are_asked_for_in_growing_steps_ten_times_at_most() -> None:
     judge = ScriptedJudge(lambda plan: MET, lambda plan: MISSED)
     answer = recommend(question_of(), judge)
-    assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2, 3, 4, 5, 6]
+    assert [plan.replicas for plan, _, _ in judge.certified] == [2**k for k in range(10)]
     assert (answer.verdict, answer.plan) == (Verdict.MISSED, None)
+
+
+def test_the_fewest_replicas_that_a_certificate_accepts_are_found() -> None:
+    judge = ScriptedJudge(lambda plan: MET, lambda plan: MET if plan.replicas >= 11 else MISSED)
+    answer = recommend(question_of(), judge)
+    assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2, 4, 8, 16, 12, 10, 11]
+    assert answer.plan is not None
+    assert answer.plan.replicas == 11
 
 
 def test_no_more_counts_are_certified_than_are_allowed() -> None:

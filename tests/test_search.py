@@ -354,13 +354,17 @@ def test_fewest_stable_replicas(rate_rps: float, mean_s: float, batch_size: int)
 
 
 def test_relaxation_times_by_hand() -> None:
-    """0.81/(1 - 0.9)² = 81 requests for each queue, times (ca² + 1)/2 for bursts."""
-    assert relaxation_requests(0.81, queues=1, requests_in_service=1.0) == pytest.approx(81.0)
-    assert relaxation_requests(0.81, queues=3, requests_in_service=1.0) == pytest.approx(243.0)
-    bursty = relaxation_requests(0.81, queues=1, requests_in_service=1.0, arrivals_scv=4.0)
-    assert bursty == pytest.approx(2.5 * 81.0)
-    assert relaxation_requests(0.81, queues=1, requests_in_service=500.0) == 500.0
-    assert relaxation_requests(1e-6, queues=1, requests_in_service=0.1) == 1.0
+    """0.81/(1 - 0.9)² = 81 requests for each queue, times (ca² + B·cs²)/2 where that is above 1."""
+
+    def requests(load: float, queues: int, in_service: float, variability: float) -> float:
+        return relaxation_requests(load, queues, in_service, variability)
+
+    assert requests(0.81, 1, 1.0, 2.0) == pytest.approx(81.0)
+    assert requests(0.81, 1, 1.0, 0.5) == pytest.approx(81.0)
+    assert requests(0.81, 3, 1.0, 2.0) == pytest.approx(243.0)
+    assert requests(0.81, 1, 1.0, 5.0) == pytest.approx(2.5 * 81.0)
+    assert requests(0.81, 1, 500.0, 2.0) == 500.0
+    assert requests(1e-6, 1, 0.1, 2.0) == 1.0
 
 
 def test_a_profile_must_know_batches_of_one() -> None:

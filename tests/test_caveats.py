@@ -1,0 +1,77 @@
+"""Each caveat is given where it holds, and not where it does not."""
+
+import pytest
+
+from capacity.caveats import CaveatCode, profile_caveats, trace_caveats
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.workload import PoissonArrivals, TraceArrivals, Workload
+
+FULL = BatchTiming(batch_size=1, mean_s=0.003, p50_s=0.003, p99_s=0.0032)
+MANY = BatchTiming(batch_size=1, samples_s=tuple(0.003 + 1e-6 * i for i in range(1000)))
+
+
+def codes(timing: BatchTiming, quantile: float = 0.99, **fields) -> set[CaveatCode]:
+    profile = ServiceProfile(name="p", timings=(timing,), **fields)
+    return {caveat.code for caveat in profile_caveats(profile, 1, [0.5, quantile])}
+
+
+def test_a_full_set_of_samples_leaves_nothing_open():
+    assert codes(MANY) == set()
+
+
+def test_a_summary_has_an_unknown_error():
+    assert codes(FULL) == {CaveatCode.PROFILE_ERROR_UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("given", "absent", "code"),
+    [
+        (codes(BatchTiming(batch_size=1, mean_s=0.003)), codes(FULL), CaveatCode.PROFILE_NO_SPREAD),
+        (codes(FULL, quantile=0.999), codes(FULL), CaveatCode.PROFILE_PERCENTILE_MISSING),
+        (
+            codes(BatchTiming(batch_size=1, mean_s=0.01105, p95_s=0.011, p99_s=0.0111)),
+            codes(FULL),
+            CaveatCode.PROFILE_TAIL_STRETCHED,
+        ),
+        (
+            codes(BatchTiming(batch_size=1, samples_s=(0.003,) * 999)),
+            codes(MANY),
+            CaveatCode.PROFILE_FEW_SAMPLES,
+        ),
+        (codes(FULL, source={"excludes": "network"}), codes(FULL), CaveatCode.PROFILE_EXCLUDES),
+        (codes(FULL, instances_per_device=2), codes(FULL), CaveatCode.DEVICE_SHARED),
+    ],
+    ids=lambda value: value if isinstance(value, CaveatCode) else "",
+)
+def test_given_where_it_holds_and_only_there(given, absent, code):
+    assert code in given
+    assert code not in absent
+
+
+def test_only_the_batch_sizes_that_a_plan_can_use_are_spoken_of():
+    bare = BatchTiming(batch_size=64, mean_s=0.05)
+    profile = ServiceProfile(name="p", timings=(FULL, bare))
+    small = {caveat.code for caveat in profile_caveats(profile, 1, [0.99])}
+    large = {caveat.code for caveat in profile_caveats(profile, 64, [0.99])}
+    assert CaveatCode.PROFILE_NO_SPREAD in large
+    assert CaveatCode.PROFILE_NO_SPREAD not in small
+
+
+def test_a_trace_happened_once():
+    trace = TraceArrivals(instants_s=(0.0, 1.0))
+    assert [c.code for c in trace_caveats(Workload(arrival_rate_rps=1.0, arrivals=trace), [0.99])] == [
+        CaveatCode.TRACE_ONE_PATH
+    ]
+    poisson = Workload(arrival_rate_rps=1.0, arrivals=PoissonArrivals())
+    assert list(trace_caveats(poisson, [0.99])) == []
+
+
+def test_every_message_names_its_mend():
+    profile = ServiceProfile(
+        name="p",
+        timings=(BatchTiming(batch_size=1, mean_s=0.003),),
+        source={"excludes": "network"},
+        instances_per_device=2,
+    )
+    for caveat in profile_caveats(profile, 1, [0.99]):
+        assert any(word in caveat.message for word in ("measure", "add it by", "would include")), caveat
