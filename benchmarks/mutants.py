@@ -528,6 +528,20 @@ STATISTICS = [
         ESTIMATE,
     ),
     Mutant(
+        "warm-up ignores that a batch's draw moves all of it",
+        "warm-up by relaxation time",
+        "simulations/estimate.py",
+        [("plan.batch_size_max * service.scv", "service.scv")],
+        ESTIMATE,
+    ),
+    Mutant(
+        "the profile's error is one standard deviation",
+        "profile error is part of the interval",
+        "simulations/profile_error.py",
+        [("factor = student_t(confidence, RESAMPLES - 1)", "factor = 1.0")],
+        JUDGE,
+    ),
+    Mutant(
         "warm-up ignores the number of queues",
         "warm-up by relaxation time",
         "simulations/estimate.py",
@@ -614,7 +628,7 @@ DECISIONS = [
         "the profile's own error is left out",
         "profile error is part of the interval",
         "simulations/judge.py",
-        [("widened(interval, extra_s[q])", "widened(interval, 0.0)")],
+        [("widened(interval, extra[q])", "widened(interval, 0.0)")],
         JUDGE,
     ),
     Mutant(
@@ -673,7 +687,7 @@ DECISIONS = [
         "the certificate is not asked",
         "certificate with fresh numbers",
         "capacity/planner.py",
-        [("            if certified.accepted:\n", "            if candidate.accepted:\n")],
+        [("        if certified.accepted:\n", "        if candidate.accepted:\n")],
         PLANNER,
     ),
     Mutant(

@@ -105,6 +105,16 @@ def test_bursty_arrivals_warm_up_longer_and_regular_ones_no_shorter() -> None:
     assert run_length(regular).warm_up == pytest.approx(160, abs=1)
 
 
+def test_batches_whose_time_varies_warm_up_longer_by_their_size() -> None:
+    """(ca² + B·cs²)/2 at B = 16, half of the batches 1 ms and half 3 ms long (cs² = 1/4): (1 + 4)/2."""
+    timings = tuple(BatchTiming(batch_size=size, samples_s=(0.001, 0.003)) for size in (1, 16))
+    profile = ServiceProfile(name="two-speeds", timings=timings)
+    plan = Plan(profile="two-speeds", replicas=1, batch_size_max=16)
+    case = Case(profile=profile, workload=Workload(arrival_rate_rps=0.64 * 16 / 0.002), plan=plan)
+    assert profile.law(16).scv == pytest.approx(0.25)
+    assert run_length(case).warm_up == pytest.approx(2.5 * 160, abs=1)
+
+
 def test_what_counts_is_four_warm_ups_or_enough_beyond_the_quantile() -> None:
     assert run_length(case_of(0.64, replicas=1)).measured == pytest.approx(10_000, abs=1)
     assert run_length(case_of(0.64, replicas=1, quantile_max=0.999)).measured == pytest.approx(100_000, abs=1)

@@ -17,8 +17,8 @@ from capacity.workload import LatencyObjective, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.estimate import Case, Look, run_length
 from simulations.judge import _HEADROOM_BUDGET_SHARE, Errors, SimulationJudge, decide, share_of_error
-from simulations.pool import Pool
-from simulations.profile_error import has_samples, profile_half_widths, resampled, widened
+from simulations.pool import Pool, student_t
+from simulations.profile_error import RESAMPLES, has_samples, profile_half_widths, resampled, widened
 from simulations.replication import Sample, Task
 
 PROFILE = ServiceProfile(
@@ -378,6 +378,12 @@ def test_profile_error_shrinks_with_the_root_of_its_samples() -> None:
     few, many = half_width_s(sampled(25)), half_width_s(sampled(400))
     assert few / many == pytest.approx(4.0, rel=0.75)
     assert few == pytest.approx(2.09 * 0.005 / 5.0 / 0.010, rel=0.75)  # as a share of the median, 10 ms
+
+
+def test_profile_error_is_students_t_times_the_scatter(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = half_width_s(sampled(25))
+    monkeypatch.setattr("simulations.profile_error.student_t", lambda *_: 1.0)
+    assert few == pytest.approx(student_t(0.95, RESAMPLES - 1) * half_width_s(sampled(25)))
 
 
 def test_a_profile_without_samples_adds_nothing() -> None:
