@@ -1,0 +1,137 @@
+"""Documents: every field of an answer comes out under its key, and with its own value."""
+
+import json
+
+import pytest
+
+from capacity.caveats import Caveat, CaveatCode
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.queues.little import LittlesLaw, LoadTestReport
+from capacity.report import (
+    dumps,
+    little_document,
+    load_test_document,
+    performance_document,
+    recommendation_document,
+)
+from capacity.search import Question
+from capacity.workload import GammaArrivals, LatencyObjective, Workload
+
+OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
+PERFORMANCE = Performance(
+    kind=Kind.SIMULATION,
+    load=0.5,
+    utilization=0.75,
+    response_quantiles_s={0.99: Interval(value=0.02, low=0.01, high=0.03)},
+)
+PLAN = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, routing=Routing.SHARED_QUEUE)
+PLAN_DOCUMENT = {
+    "profile": "p",
+    "replicas": 2,
+    "batch_size_max": 8,
+    "batch_wait_max_s": 0.002,
+    "routing": "shared-queue",
+}
+PERFORMANCE_DOCUMENT = {
+    "kind": "simulation",
+    "load": 0.5,
+    "utilization": 0.75,
+    "response_quantiles_s": {"0.99": {"value": 0.02, "low": 0.01, "high": 0.03}},
+}
+
+
+def document(**fields) -> dict:
+    question = Question(
+        profile=ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),)),
+        workload=Workload(arrival_rate_rps=50.0, arrivals=GammaArrivals(cv=2.0)),
+        objective=OBJECTIVE,
+    )
+    answer = Recommendation(objective=OBJECTIVE, **fields)
+    return recommendation_document(answer, question, seed=7, confidence=0.9)
+
+
+def test_a_plan_that_is_met():
+    rejection = Rejection(limit=Limit.LATENCY, allowed=0.04, needed=0.05, quantile=0.99)
+    refused = Candidate(
+        plan=PLAN, verdict=Verdict.MISSED, rejection=rejection, performance=PERFORMANCE, settled=False
+    )
+    accepted = Candidate(plan=PLAN, verdict=Verdict.MET)
+    caveat = Caveat(code=CaveatCode.PRICE_UNKNOWN, message="m")
+    assert document(
+        verdict=Verdict.MET,
+        plan=PLAN,
+        performance=PERFORMANCE,
+        arrival_rate_max_rps=60.0,
+        hourly_usd=1.5,
+        considered=(refused, accepted),
+        caveats=(caveat,),
+    ) == {
+        "verdict": "met",
+        "exit_code": 0,
+        "recommendation": PLAN_DOCUMENT,
+        "performance": PERFORMANCE_DOCUMENT,
+        "objective": {"response_quantiles_s": {"0.99": 0.04}},
+        "workload": {"arrival_rate_rps": 50.0, "arrivals": "gamma:cv=2"},
+        "headroom": {"arrival_rate_max_rps": 60.0},
+        "cost": {"hourly_usd": 1.5},
+        "considered": [
+            {
+                "plan": PLAN_DOCUMENT,
+                "accepted": False,
+                "verdict": "missed",
+                "settled": False,
+                "performance": PERFORMANCE_DOCUMENT,
+                "rejection": {"limit": "latency", "allowed": 0.04, "needed": 0.05, "quantile": 0.99},
+            },
+            {
+                "plan": PLAN_DOCUMENT,
+                "accepted": True,
+                "verdict": "met",
+                "settled": True,
+                "performance": None,
+                "rejection": None,
+            },
+        ],
+        "caveats": [{"code": "price_unknown", "message": "m"}],
+        "seed": 7,
+        "confidence": 0.9,
+    }
+
+
+@pytest.mark.parametrize(("verdict", "code"), [(Verdict.MISSED, 3), (Verdict.INCONCLUSIVE, 4)])
+def test_no_plan(verdict, code):
+    found = document(verdict=verdict)
+    assert (found["verdict"], found["exit_code"]) == (verdict.value, code)
+    for key in ("recommendation", "performance", "headroom", "cost"):
+        assert found[key] is None
+
+
+def test_what_a_performance_does_not_have_is_absent():
+    assert performance_document(Performance(kind=Kind.EXACT)) == {"kind": "exact"}
+
+
+def test_json_is_strict_and_led_by_its_version():
+    assert next(iter(json.loads(dumps({"a": 1})).items())) == ("schema_version", 1)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dumps({"a": float("nan")})
+
+
+def test_little():
+    law = LittlesLaw.solve(arrival_rate_rps=40.0, in_system_mean=4.0)
+    assert little_document(law) == {
+        "arrival_rate_rps": 40.0,
+        "response_mean_s": 0.1,
+        "in_system_mean": 4.0,
+    }
+
+
+def test_more_throughput_than_users_can_send_has_no_required_mean():
+    report = LoadTestReport(
+        users=100, think_time_s=0.3, throughput_rps=1000.0, response_quantiles_s={0.99: 0.1}
+    )
+    found = load_test_document(report)
+    assert not {"response_mean_required_s", "in_system_mean_required", "tail_mean_required_s"} & set(found)
+    assert found["credible"] is False
+    assert "saturated" in found["likely_cause"]
