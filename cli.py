@@ -240,7 +240,8 @@ def mm1(
     as_json: JsonOption = False,
 ) -> None:
     """M/M/1: Poisson arrivals, exponential service, one server."""
-    from capacity.queues.mm1 import MM1, QUANTILES
+    from capacity.queues.domain import QUANTILES
+    from capacity.queues.mm1 import MM1
     from capacity.units import parse_rate_rps
 
     law = MM1(
@@ -261,7 +262,7 @@ def mmc(
     as_json: JsonOption = False,
 ) -> None:
     """M/M/c: Poisson arrivals, exponential service, c servers at one queue."""
-    from capacity.queues.mm1 import QUANTILES
+    from capacity.queues.domain import QUANTILES
     from capacity.queues.mmc import MMc
     from capacity.units import parse_rate_rps
 

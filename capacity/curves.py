@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import product
 
 from capacity.errors import DomainError, InputError
-from capacity.queues.erlang import require_positive
+from capacity.queues.domain import require_positive
 from capacity.queues.mmc import MMc
 
 CURVES_MAX = 24  # more lines in one chart cannot be told apart

@@ -61,6 +61,10 @@ class Performance:
     Waits and responses are those of served requests. `load` is the arrival rate over the largest
     sustainable rate; `utilization` is the share of time busy: a greedy batching server is busier
     than its load says. Durations are in seconds, rates in requests per second.
+
+    Attributes:
+        relative_error_max: by field name, how far a value may lie from the truth, as a share of it:
+            proved for a bound, the largest measured one for an approximation; empty where exact.
     """
 
     kind: Kind
@@ -76,8 +80,10 @@ class Performance:
     response_mean_s: float | None = None
     loss_probability: float | None = None
     abandon_probability: float | None = None
+    empty_probability: float | None = None
     wait_quantiles_s: Quantiles = field(default_factory=dict)
     response_quantiles_s: Quantiles = field(default_factory=dict)
+    relative_error_max: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("wait_quantiles_s", "response_quantiles_s"):

@@ -146,10 +146,18 @@ def performance_document(performance: Performance) -> Document:
         value = getattr(performance, field.name)
         if isinstance(value, Mapping):
             if value:
-                document[field.name] = {repr(q): _interval_document(value[q]) for q in value}
+                document[field.name] = {_key(key): _plain(value[key]) for key in value}
         elif value is not None:
             document[field.name] = str(value) if field.name == "kind" else value
     return document
+
+
+def _key(key: str | float) -> str:
+    return key if isinstance(key, str) else repr(key)
+
+
+def _plain(value: Interval | float) -> Document | float:
+    return _interval_document(value) if isinstance(value, Interval) else value
 
 
 def objective_document(objective: LatencyObjective) -> Document:

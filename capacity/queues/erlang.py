@@ -1,35 +1,18 @@
 """Erlang's loss and delay formulas: real server counts, a millionth to millions of erlangs."""
 
 import math
-import sys
 from collections.abc import Callable
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
 from capacity.errors import DomainError, UnstableError
+from capacity.queues.domain import require_positive
+from capacity.queues.tail import first_true
 
 SERVERS_MAX = 1e9  # the sums below have about 9 sqrt(servers) terms
 _NEGLIGIBLE = 1e-20  # of the sum so far; the whole rest is then below 1e-16 of it
 _FORTY_DIGITS = Context(prec=40, traps=[])
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # two roundings of a rate: 0.3 rps on 3 x 0.1 rps is full
-
-
-def require_positive(name: str, value: float) -> None:
-    """Refuse what is not a positive, finite number."""
-    if isinstance(value, bool) or not 0.0 < value <= sys.float_info.max:  # NaN fails too
-        raise DomainError(f"{name} must be > 0 and finite, got {value!r}")
-
-
-def require_not_negative(name: str, value: float) -> None:
-    """Refuse what is not a finite number from 0."""
-    if isinstance(value, bool) or not 0.0 <= value <= sys.float_info.max:
-        raise DomainError(f"{name} must be >= 0 and finite, got {value!r}")
-
-
-def require_quantile(value: float) -> None:
-    """Refuse what is not a fraction strictly between 0 and 1."""
-    if isinstance(value, bool) or not 0.0 < value < 1.0:
-        raise DomainError(f"quantile must be in (0, 1), got {value!r}; P99 is 0.99")
 
 
 def require_servers(servers: float) -> None:
@@ -157,18 +140,6 @@ def halfin_whitt(offered_load: float, good: Callable[[float, float], bool]) -> f
         return good(density / (density + b * below), b * math.sqrt(offered_load))
 
     return offered_load + first_true(good_at, 1e-3, 40.0) * math.sqrt(offered_load)
-
-
-def first_true(test: Callable[[float], bool], low: float, high: float) -> float:
-    """Where a test that is false, then true, turns: bisection down to adjacent doubles."""
-    if test(low):
-        return low
-    while low < (middle := low + (high - low) / 2.0) < high:
-        if test(middle):
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 def _blocking_above_load(load: float, servers: float) -> float:

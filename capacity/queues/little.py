@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Self
 
 from capacity.errors import DomainError
-from capacity.queues.erlang import require_not_negative, require_positive, require_quantile
+from capacity.queues.domain import require_not_negative, require_positive, require_quantile
 from capacity.units import format_duration, format_quantile
 
 _ROUNDING = 1e-9

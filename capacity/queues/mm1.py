@@ -3,18 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.erlang import require_quantile, require_stable
-
-QUANTILES = (0.5, 0.9, 0.95, 0.99)
-
-
-def before_zero(time_s: float) -> bool:
-    """Whether a time lies before 0; NaN is refused."""
-    if math.isnan(time_s):
-        raise DomainError(f"time_s must be a number, got {time_s!r}")
-    return time_s < 0.0
+from capacity.queues.domain import QUANTILES, before_zero, require_quantile
+from capacity.queues.erlang import require_stable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +140,7 @@ class MM1:
             offered_load=self.offered_load,
             throughput_rps=self.arrival_rate_rps,
             wait_probability=self.wait_probability,
+            empty_probability=self.empty_probability,
             queue_length_mean=self.queue_length_mean,
             in_system_mean=self.in_system_mean,
             wait_mean_s=self.wait_mean_s,

@@ -6,15 +6,9 @@ from fractions import Fraction
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.erlang import (
-    erlang_b,
-    exact_load,
-    first_true,
-    require_quantile,
-    require_servers,
-    require_stable,
-)
-from capacity.queues.mm1 import QUANTILES, before_zero
+from capacity.queues.domain import QUANTILES, before_zero, require_quantile
+from capacity.queues.erlang import erlang_b, exact_load, require_servers, require_stable
+from capacity.queues.tail import first_true
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +199,7 @@ class MMc:
             offered_load=self.offered_load,
             throughput_rps=self.arrival_rate_rps,
             wait_probability=self.wait_probability,
+            empty_probability=self.empty_probability,
             queue_length_mean=self.queue_length_mean,
             in_system_mean=self.in_system_mean,
             wait_mean_s=self.wait_mean_s,

@@ -4,14 +4,8 @@ import math
 from collections.abc import Callable
 
 from capacity.errors import DomainError
-from capacity.queues.erlang import (
-    SERVERS_MAX,
-    halfin_whitt,
-    require_not_negative,
-    require_positive,
-    require_quantile,
-    servers_stable_min,
-)
+from capacity.queues.domain import require_not_negative, require_positive, require_quantile
+from capacity.queues.erlang import SERVERS_MAX, halfin_whitt, servers_stable_min
 from capacity.queues.mmc import MMc, log_response_tail
 from capacity.units import format_quantile
 
