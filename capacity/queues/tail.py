@@ -7,6 +7,7 @@ from capacity.errors import DomainError
 
 Tail = Callable[[float], float]
 _DOUBLINGS_MAX = 2100  # from the smallest double to the largest
+_ROUNDING = 1e-13  # of a probability: an atom that ends at 1 - q is not missed by its last digits
 
 
 def first_true(test: Callable[[float], bool], low: float, high: float) -> float:
@@ -50,14 +51,14 @@ def quantile_of(
         probability = tail(time)
         return math.log(probability) - target if probability > 0.0 else -math.inf
 
-    if excess(0.0) <= 0.0:
+    if excess(0.0) <= _ROUNDING:
         return 0.0
     low, high, at_low, at_high = _bracket(excess, scale)
     for atom in sorted(atoms):
-        if low < atom <= high and excess(atom) <= 0.0:
-            if excess(math.nextafter(atom, 0.0)) > 0.0:
+        if low < atom <= high and excess(atom) <= _ROUNDING:
+            if excess(math.nextafter(atom, 0.0)) > _ROUNDING:
                 return atom
-            high, at_high = atom, excess(atom)
+            high, at_high = atom, min(0.0, excess(atom))
             break
     return _narrow(excess, low, high, at_low, at_high, relative_width)
 

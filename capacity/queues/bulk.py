@@ -1,0 +1,312 @@
+"""M/D^[a,B]/1 and fleets of it: Poisson arrivals, batches that take a known time each, dynamic batching."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from capacity.errors import DomainError, UnstableError
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import BatchTimer, Routing
+from capacity.queues.bulk_chain import Service, Window
+from capacity.queues.bulk_oldest import OldestLaw
+from capacity.queues.bulk_window import WindowLaw
+from capacity.queues.domain import (
+    QUANTILES,
+    before_zero,
+    require_count,
+    require_not_negative,
+    require_positive,
+    require_quantile,
+)
+from capacity.queues.tail import quantile_of
+
+BATCH_SIZE_LIMIT = 512  # larger ones take minutes: simulate
+_PHASES_MAX = 2048  # requests of a full batch times replicas under round-robin
+_SPARE_SHARE_MIN = Fraction(1, 2**51)
+_RELATIVE_WIDTH = 1e-13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """Dynamic batching in steady state, exactly: means, and the laws of wait and response.
+
+    A free replica takes min(waiting, B) requests, oldest first, once `batch_size_min` wait or, with
+    a batch wait, once B wait or the timer ends. A batch of b takes `batch_times_s[b - 1]`, whatever
+    the shape of that table; nobody joins a running batch. Under random routing each replica is this
+    queue at a c-th of the rate. Under round-robin it receives every c-th arrival: the chain counts
+    arrivals of the fleet.
+
+    Stable when the arrival rate is below c B / s_B, since a long queue fills every batch; `load` is the
+    share of that. `utilization`, the share of time busy, says little: 99 % at a load of 57 % is usual.
+
+    Attributes:
+        batch_times_s: service time of a batch of 1, 2, ..., B. [s]
+        batch_size_min: a, without a batch wait.
+        batch_wait_max_s: T; of the timer of the oldest request exact, and allowed, up to s_B. [s]
+
+    Raises:
+        DomainError: a number out of range; B above 512; a batch wait with a minimum batch; the timer
+            of the oldest request with a wait above s_B; a routing without an exact law; a load so
+            close to 1 that the chain does not fit into memory.
+        UnstableError: load >= 1.
+
+    Source:
+        Bailey (1954), J. Royal Statistical Society B 16, 80-87, and Neuts (1967), Annals of
+        Mathematical Statistics 38(3), 759-770, for the chain; the law of the wait looks back from the
+        start of a batch, as Franx (2001), Operations Research Letters 29, does for M/D/c.
+
+    Assumes:
+        Poisson arrivals, deterministic batches, FIFO, unlimited queue, steady state.
+
+    >>> queue = Bulk(arrival_rate_rps=1500.0, batch_times_s=tuple(1e-3 * (0.1438 * b + 1.8874)
+    ...     for b in range(1, 9)))
+    >>> round(1e3 * queue.response_quantile_s(0.99), 3), round(queue.load, 3), round(queue.utilization, 3)
+    (5.69, 0.57, 0.992)
+    """
+
+    arrival_rate_rps: float
+    batch_times_s: tuple[float, ...]
+    batch_size_min: int = 1
+    batch_wait_max_s: float = 0.0
+    timer: BatchTimer = BatchTimer.OLDEST
+    replicas: int = 1
+    routing: Routing = Routing.ROUND_ROBIN
+    _law: WindowLaw | OldestLaw = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        object.__setattr__(self, "_law", _law(self))
+
+    @property
+    def batch_size_max(self) -> int:
+        """B."""
+        return len(self.batch_times_s)
+
+    @property
+    def load(self) -> float:
+        """Arrival rate over the largest sustainable one, lambda s_B / (c B)."""
+        return self.arrival_rate_rps * self.batch_times_s[-1] / (self.replicas * self.batch_size_max)
+
+    @property
+    def batch_size_mean(self) -> float:
+        """Mean over batches."""
+        return self._law.starts.batch_size_mean
+
+    @property
+    def utilization(self) -> float:
+        """Share of time that a replica is busy."""
+        return self._law.starts.busy_phases / self._cycle_phases
+
+    @property
+    def empty_probability(self) -> float:
+        """Share of time that a replica has no request, waiting or in service."""
+        return self._law.starts.idle_phases / self._cycle_phases
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0)."""
+        return self.wait_tail(0.0)
+
+    @property
+    def wait_mean_s(self) -> float:
+        """Mean wait, by Little's law from the mean number waiting. [s]"""
+        waiting = self._law.starts.waiting_in_service() + self._law.waiting_in_window()
+        return waiting / self.batch_size_mean / self._phase_rate_rps
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service. [s]"""
+        return self.wait_mean_s + self._law.starts.served_phases / self._phase_rate_rps
+
+    @property
+    def queue_length_mean(self) -> float:
+        """Mean number waiting, at all replicas."""
+        return self.arrival_rate_rps * self.wait_mean_s
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number waiting or in service, at all replicas."""
+        return self.arrival_rate_rps * self.response_mean_s
+
+    @property
+    def tail_decay_rate_per_s(self) -> float:
+        """eta, where P(response > t) ~ K e^(-eta t). [1/s]"""
+        return math.expm1(self._law.service.decay) * self._phase_rate_rps
+
+    def wait_tail(self, time_s: float) -> float:
+        """P(W > t); 1 before t = 0. [dimensionless]"""
+        if before_zero(time_s):
+            return 1.0
+        return self._share(self._older(size, time_s * self._phase_rate_rps) for size in self._sizes)
+
+    def response_tail(self, time_s: float) -> float:
+        """P(wait and service > t), continuous from the right at its atoms. [dimensionless]"""
+        before_zero(time_s)
+        return self._share(self._later(size, time_s) for size in self._sizes)
+
+    def wait_quantile_s(self, quantile: float) -> float:
+        """Wait that a fraction `quantile` of requests stays within. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+        """
+        require_quantile(quantile)
+        return quantile_of(
+            self.wait_tail,
+            quantile,
+            self.batch_times_s[-1],
+            atoms=(self.batch_wait_max_s,),
+            relative_width=_RELATIVE_WIDTH,
+        )
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of requests stays within. [s]
+
+        It may be an atom of the law: the time of a batch that started at once, or that and the batch
+        wait; such a time comes back to the last digit. Others to 1e-13 of themselves.
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> Bulk(arrival_rate_rps=0.15, batch_times_s=(2.0, 2.5), batch_wait_max_s=1.0,
+        ...     timer=BatchTimer.OPEN).response_quantile_s(0.5)
+        3.0
+        """
+        require_quantile(quantile)
+        return quantile_of(
+            self.response_tail,
+            quantile,
+            self.batch_times_s[-1],
+            atoms=[t + wait for t in self.batch_times_s for wait in (0.0, self.batch_wait_max_s)],
+            relative_width=_RELATIVE_WIDTH,
+        )
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All of this queue as the answer that simulation and measurement give too."""
+        return Performance(
+            kind=Kind.EXACT,
+            load=self.load,
+            utilization=self.utilization,
+            throughput_rps=self.arrival_rate_rps,
+            batch_size_mean=self.batch_size_mean,
+            wait_probability=self.wait_probability,
+            empty_probability=self.empty_probability if self.replicas == 1 else None,
+            queue_length_mean=self.queue_length_mean,
+            in_system_mean=self.in_system_mean,
+            wait_mean_s=self.wait_mean_s,
+            response_mean_s=self.response_mean_s,
+            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
+            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
+        )
+
+    @property
+    def _stride(self) -> int:
+        """Phases (arrivals at the fleet) that make a request of one replica."""
+        return self.replicas if self.routing is Routing.ROUND_ROBIN else 1
+
+    @property
+    def _phase_rate_rps(self) -> float:
+        return self.arrival_rate_rps * self._stride / self.replicas
+
+    @property
+    def _cycle_phases(self) -> float:
+        """Mean phases from one batch to the next: as many as make the requests of a batch."""
+        return self._stride * self.batch_size_mean
+
+    @property
+    def _sizes(self) -> list[int]:
+        """The batch sizes that are ever started."""
+        return [int(i) + 1 for i in np.flatnonzero(self._law.starts.by_size)]
+
+    def _share(self, requests: Iterable[float]) -> float:
+        """Of all requests of a cycle, at most 1 by rounding."""
+        return min(1.0, math.fsum(requests) / self.batch_size_mean)
+
+    def _older(self, size: int, phases: float) -> float:
+        return self._law.older(size, phases)
+
+    def _later(self, size: int, time_s: float) -> float:
+        """Requests per cycle in batches of `size` that take longer than a time.
+
+        A wait that ends with the timer is told from a longer one by the times as they are given:
+        their difference would be off by its rounding.
+        """
+        service_s = self.batch_times_s[size - 1]
+        if time_s < service_s:
+            return size * float(self._law.starts.by_size[size - 1])
+        wait, timer = (
+            (time_s - service_s) * self._phase_rate_rps,
+            self.batch_wait_max_s * self._phase_rate_rps,
+        )
+        if time_s >= service_s + self.batch_wait_max_s:
+            return self._older(size, max(wait, timer))
+        return self._older(size, min(wait, math.nextafter(timer, 0.0)))
+
+
+def _law(queue: Bulk) -> WindowLaw | OldestLaw:
+    """The law of the rule by which a free replica starts."""
+    rate_rps = queue._phase_rate_rps
+    service = Service(phases=np.array(queue.batch_times_s) * rate_rps, stride=queue._stride)
+    timer = queue.batch_wait_max_s * rate_rps
+    if queue.batch_wait_max_s == 0.0 or queue.batch_size_max == 1:
+        return WindowLaw(service, Window(level=queue.batch_size_min, wait=math.inf))
+    if queue.timer is BatchTimer.OPEN:
+        return WindowLaw(service, Window(level=queue.batch_size_max, wait=timer))
+    return OldestLaw(service, timer)
+
+
+def _check(queue: Bulk) -> None:
+    """Refuse what has no exact law here, before anything is computed."""
+    require_positive("arrival_rate_rps", queue.arrival_rate_rps)
+    if not queue.batch_times_s:
+        raise DomainError("batch_times_s needs the service time of a batch of 1 at least")
+    for size, time_s in enumerate(queue.batch_times_s, 1):
+        require_positive(f"service time of a batch of {size}", time_s)
+    size_max = len(queue.batch_times_s)
+    if size_max > BATCH_SIZE_LIMIT:
+        raise DomainError(f"batches up to {size_max} are beyond {BATCH_SIZE_LIMIT} here; simulate instead")
+    require_count("batch_size_min", queue.batch_size_min, most=size_max)
+    require_not_negative("batch_wait_max_s", queue.batch_wait_max_s)
+    require_count("replicas", queue.replicas)
+    _check_rule(queue)
+    _check_stable(queue)
+
+
+def _check_rule(queue: Bulk) -> None:
+    if queue.batch_wait_max_s > 0.0 and queue.batch_size_min > 1:
+        raise DomainError("a minimum batch has no batch wait; give batch_size_min or batch_wait_max_s")
+    full_s = queue.batch_times_s[-1]
+    if queue.timer is BatchTimer.OLDEST and queue.batch_wait_max_s > full_s and queue.batch_size_max > 1:
+        raise DomainError(
+            f"a batch wait of {queue.batch_wait_max_s:g} s since the oldest request has an exact law up to "
+            f"the service time of a full batch, {full_s:g} s; simulate instead, or take the timer 'open'"
+        )
+    if queue.replicas > 1 and queue.routing not in (Routing.ROUND_ROBIN, Routing.RANDOM):
+        raise DomainError(
+            f"routing {queue.routing} of deterministic batches has no exact law, only round-robin and "
+            "random have; simulate instead"
+        )
+    phases = queue._stride * queue.batch_size_max
+    if phases > _PHASES_MAX:
+        raise DomainError(
+            f"round-robin over {queue.replicas} replicas with batches up to {queue.batch_size_max} takes "
+            f"{phases} phases, more than {_PHASES_MAX}; simulate instead, or take smaller batches"
+        )
+
+
+def _check_stable(queue: Bulk) -> None:
+    """Refuse a load of 1, up to the rounding of what was given."""
+    size, full_s = queue.batch_size_max, queue.batch_times_s[-1]
+    needed = Fraction(queue.arrival_rate_rps) * Fraction(full_s) / size
+    if needed < queue.replicas * (1 - _SPARE_SHARE_MIN):
+        return
+    replicas_min = needed // (1 - _SPARE_SHARE_MIN) + 1
+    raise UnstableError(
+        f"unstable queue: load {float(min(needed / queue.replicas, Fraction(10**300))):.6g} >= 1 "
+        f"({queue.arrival_rate_rps:g} rps on {queue.replicas} x {size} per {full_s:g} s); "
+        f"use at least {replicas_min if replicas_min < 10**12 else f'{float(replicas_min):.4g}'} replicas",
+        servers_min=replicas_min,
+    )

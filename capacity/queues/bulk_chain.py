@@ -1,0 +1,205 @@
+"""Bulk chain: which batches a replica starts, in steady state, and what each leaves behind.
+
+Time is counted in mean gaps of the arrival process, so that its rate is 1. Under round-robin over c
+replicas a replica receives every c-th arrival: each arrival is a *phase*, and c phases make a request.
+With c = 1 a phase is a request.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.queues.banded import stationary
+from capacity.queues.poisson import Floats, at_least, pmf
+from capacity.queues.tail import first_true
+
+_NEGLIGIBLE = 1e-24  # probability of the states that are left out
+_BAND_ENTRIES_MAX = 60_000_000  # half a gigabyte
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Service:
+    """Deterministic batches in units of phases.
+
+    Attributes:
+        phases: mean number of phases during a batch of 1, ..., B; shape `(B,)`.
+        stride: c, phases that make a request.
+    """
+
+    phases: Floats
+    stride: int
+
+    @property
+    def batch_size_max(self) -> int:
+        """B."""
+        return len(self.phases)
+
+    @property
+    def full(self) -> int:
+        """Phases of a full batch."""
+        return self.stride * self.batch_size_max
+
+    @property
+    def decay(self) -> float:
+        """Rate per phase at which the queue's law falls: theta > 0 with cB theta = phases_B (e^theta - 1)."""
+        load = float(self.phases[-1]) / self.full
+        return first_true(lambda x: load * math.expm1(x) >= x, 0.5 * (1.0 - load), 2.0 - 2.0 * math.log(load))
+
+    @property
+    def up(self) -> int:
+        """Phases that do not arrive during a service but with negligible probability, at least."""
+        most = float(self.phases.max())
+        return math.ceil(most + 12.0 * math.sqrt(most)) + 30
+
+    @property
+    def states(self) -> int:
+        """Phases at a completion that are not exceeded but with negligible probability."""
+        return 2 * self.full + self.up + math.ceil(-math.log(_NEGLIGIBLE) / self.decay)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Starts:
+    """Per cycle (from one batch to the next) the probabilities of what is started and left behind.
+
+    Attributes:
+        partial: batch of b with less than a request left, by phases left; shape `(B, stride)`.
+        backlog: full batch with y phases left, from a request; shape `(states,)`, 0 below `stride`.
+        idle_phases: mean number of phases that pass while no request is there.
+    """
+
+    service: Service
+    partial: Floats
+    backlog: Floats
+    idle_phases: float
+    by_size: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        by_size = self.partial.sum(axis=1)
+        by_size[-1] += self.backlog.sum()
+        object.__setattr__(self, "by_size", by_size)
+
+    @property
+    def batch_size_mean(self) -> float:
+        """Requests per batch."""
+        return float(np.arange(1, len(self.by_size) + 1) @ self.by_size)
+
+    @property
+    def busy_phases(self) -> float:
+        """Mean service of a batch."""
+        return float(self.service.phases @ self.by_size)
+
+    @property
+    def served_phases(self) -> float:
+        """Mean service over requests, not over batches."""
+        sizes = np.arange(1, len(self.by_size) + 1)
+        return float((sizes * self.service.phases) @ self.by_size) / self.batch_size_mean
+
+    def waiting_in_service(self) -> float:
+        """Integral over a cycle's service of the mean number of requests that wait meanwhile."""
+        stride, sizes = self.service.stride, range(self.service.batch_size_max)
+        total = sum(
+            float(self.partial[b] @ _waiting_integrals(float(self.service.phases[b]), stride, stride))
+            for b in sizes
+        )
+        full = float(self.service.phases[-1])
+        return total + float(self.backlog @ _waiting_integrals(full, stride, len(self.backlog)))
+
+
+def _waiting_integrals(service: float, stride: int, count: int) -> Floats:
+    """Integral over a service of the mean of floor((y + N(u)) / stride), for y = 0, ..., count - 1.
+
+    The integral of P(N(u) >= n) is the sum of P(N >= k) over k > n: all positive.
+    """
+    reach = math.ceil(service + 14.0 * math.sqrt(service)) + 40 + stride
+    tails = at_least(np.arange(1, reach + 2), service)
+    beyond = np.cumsum(tails[::-1])[::-1]  # at n: the integral of P(N(u) >= n)
+    later = np.array([beyond[stride - phase :: stride].sum() for phase in range(stride)])
+    y = np.arange(count)
+    return np.asarray(y // stride * service + later[y % stride])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window:
+    """When a replica that falls idle starts: at `level` requests, or `wait` phases after it saw one.
+
+    Greedy is level 1; a minimum batch is a level with an infinite wait; the timer that starts when
+    the batch is opened has the largest batch as its level.
+    """
+
+    level: int
+    wait: float
+
+
+def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
+    """Starts, and the probabilities per cycle that a window opens on y phases, `(stride * level + 1,)`.
+
+    Embedded at completions: y phases are present; from `level` requests a batch starts at once.
+
+    Source:
+        Bailey (1954), J. Royal Statistical Society B 16, 80-87 (bulk service, embedded chain);
+        Neuts (1967), Annals of Mathematical Statistics 38(3), 759-770 (a minimum batch).
+    """
+    stride, full, at_level = service.stride, service.full, service.stride * window.level
+    outcomes = _window_outcomes(service, at_level, window.wait)
+    after_window = outcomes @ _after_start(service)
+    after_full = pmf(np.arange(service.up + 1), service.phases[-1])
+
+    def row(y: int) -> Floats:
+        return after_full if y > full else after_window[max(y, stride) - stride]
+
+    law = solve(service, row, service.states, service.up + stride)
+    openings = np.zeros(at_level + 1)
+    openings[stride:at_level] = law[stride:at_level]
+    openings[stride] = law[: min(at_level, stride + 1)].sum()
+    at_start = law[stride : full + 1] * 1.0
+    at_start[0] = law[: stride + 1].sum()
+    partial = at_start @ outcomes
+    left = law[full + 1 :]
+    partial[full - stride + 1 :] += left[: stride - 1]
+    backlog = np.concatenate([np.zeros(stride), left[stride - 1 :]])
+    starts = Starts(
+        service=service,
+        partial=partial.reshape(-1, stride),
+        backlog=backlog,
+        idle_phases=float((stride - np.arange(stride)) @ law[:stride]),
+    )
+    return starts, openings
+
+
+def _window_outcomes(service: Service, at_level: int, wait: float) -> Floats:
+    """From y phases at a completion, y = c, ..., cB, the law of those at the start, c, ..., cB + c - 1."""
+    stride, full = service.stride, service.full
+    outcomes = np.zeros((full - stride + 1, full))
+    for y in range(stride, full + 1):
+        if y >= at_level:
+            outcomes[y - stride, y - stride] = 1.0
+            continue
+        missing = at_level - y
+        if math.isfinite(wait):
+            outcomes[y - stride, y - stride : at_level - stride] = pmf(np.arange(missing), wait)
+        outcomes[y - stride, at_level - stride] = at_least(missing, wait) if math.isfinite(wait) else 1.0
+    return outcomes
+
+
+def _after_start(service: Service) -> Floats:
+    """From y phases at the start, y = c, ..., cB + c - 1, the law of those at the completion."""
+    stride, rows = service.stride, np.zeros((service.full, service.up + 2 * service.stride))
+    for i in range(service.full):
+        size, left = divmod(i, stride)
+        rows[i, left : left + service.up + 1] = pmf(np.arange(service.up + 1), service.phases[size])
+    return rows
+
+
+def solve(service: Service, row: Callable[[int], Floats], last: int, up: int) -> Floats:
+    """The stationary law, refused where it would not fit into memory."""
+    entries = (last + 1) * (service.full + up + 1)
+    if entries > _BAND_ENTRIES_MAX:
+        raise DomainError(
+            f"load {float(service.phases[-1]) / service.full:.6f} with batches up to "
+            f"{service.batch_size_max} and {service.stride} phases a request needs {entries:.2g} numbers, "
+            f"more than {_BAND_ENTRIES_MAX:.2g}; simulate instead, or lower the load or the batch size"
+        )
+    return stationary(row, last, service.full, up)
