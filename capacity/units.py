@@ -15,7 +15,17 @@ SECONDS_PER_UNIT: dict[str, Decimal] = {
     "min": Decimal(60),
     "h": Decimal(3600),
 }
-_RATE_PERIODS: dict[str, str] = {"rps": "s", "/s": "s", "/sec": "s", "/min": "min", "/h": "h"}
+_RATE_PERIODS: dict[str, str] = {
+    "rps": "s",
+    "/s": "s",
+    "/sec": "s",
+    "/min": "min",
+    "/h": "h",
+    "/ms": "ms",
+    "/us": "us",
+    "/µs": "µs",
+    "/ns": "ns",
+}
 _QUANTITY = re.compile(
     r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I | re.ASCII
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from capacity.queues.bulk_chain import Starts
-from capacity.queues.poisson import Floats, at_least_between, pmf
+from capacity.queues.counts import Floats, at_least_between, pmf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from capacity.errors import DomainError
 from capacity.queues.banded import stationary
-from capacity.queues.poisson import Floats, at_least, pmf
+from capacity.queues.counts import Floats, at_least, pmf
 from capacity.queues.tail import first_true
 
 _NEGLIGIBLE = 1e-24  # probability of the states that are left out

@@ -7,7 +7,7 @@ import numpy as np
 from capacity.queues.bulk_ages import Ages
 from capacity.queues.bulk_chain import Service, Starts, solve
 from capacity.queues.bulk_window import in_batch
-from capacity.queues.poisson import Floats, at_least, pmf
+from capacity.queues.counts import Floats, at_least, pmf
 
 
 class OldestLaw:

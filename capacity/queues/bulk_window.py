@@ -6,7 +6,7 @@ import numpy as np
 
 from capacity.queues.bulk_ages import Ages
 from capacity.queues.bulk_chain import Service, Window, window_starts
-from capacity.queues.poisson import Floats, at_least, pmf
+from capacity.queues.counts import Floats, at_least, pmf
 
 
 def into_batch(service: Service, size: int, wait: float) -> Floats:

@@ -1,0 +1,43 @@
+"""Counts: probabilities and tails of Poisson counts, for many counts and many means at once."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammainc, gammaincc, gammaln, xlogy
+
+Floats = NDArray[np.float64]
+
+
+def pmf(counts: ArrayLike, mean: ArrayLike) -> Floats:
+    """P(N = k), 0 for k < 0; shapes broadcast. [dimensionless]
+
+    By logarithms, which lose the digits that k ln(mean) has before the point: 1e-13 at a thousand.
+
+    >>> [round(float(p), 6) for p in pmf([-1, 0, 2], 2.0)]
+    [0.0, 0.135335, 0.270671]
+    """
+    k = np.asarray(counts)
+    held = np.maximum(k, 0)
+    return np.asarray(np.where(k < 0, 0.0, np.exp(xlogy(held, mean) - mean - gammaln(held + 1.0))))
+
+
+def at_least(counts: ArrayLike, mean: ArrayLike) -> Floats:
+    """P(N >= k), 1 for k <= 0; computed directly, however small. [dimensionless]
+
+    >>> [round(float(p), 6) for p in at_least([0, 1, 3], 2.0)]
+    [1.0, 0.864665, 0.323324]
+    """
+    k = np.asarray(counts)
+    return np.asarray(np.where(k <= 0, 1.0, gammainc(np.maximum(k, 1), mean)))
+
+
+def at_least_between(counts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
+    """P(N(high) >= k) - P(N(low) >= k), k >= 1: the k-th arrival lies between, in time of rate 1.
+
+    From the tails or from their complements, whichever are smaller.
+
+    >>> [round(float(p), 6) for p in at_least_between([1, 3], 1.0, 2.0)]
+    [0.232544, 0.243022]
+    """
+    below = gammainc(counts, low)
+    near_one = gammaincc(counts, low) - gammaincc(counts, high)
+    return np.asarray(np.where(below > 0.5, near_one, gammainc(counts, high) - below))
