@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
@@ -89,3 +89,11 @@ class Performance:
         for name in ("wait_quantiles_s", "response_quantiles_s"):
             ordered = dict(sorted(getattr(self, name).items()))
             object.__setattr__(self, name, ordered)
+
+    def times(self, replicas: int) -> Self:
+        """That of so many independent queues like this one: what is counted, counts for each."""
+        counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
+        held = {name: getattr(self, name) for name in counted}
+        scaled = {name: replicas * value for name, value in held.items() if value is not None}
+        alone = {} if replicas == 1 else {"empty_probability": None}  # that of all at once is another
+        return replace(self, **scaled, **alone)

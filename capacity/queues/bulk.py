@@ -133,8 +133,9 @@ class Bulk:
 
     @property
     def tail_decay_rate_per_s(self) -> float:
-        """eta, where P(response > t) ~ K e^(-eta t). [1/s]"""
-        return math.expm1(self._law.service.decay) * self._phase_rate_rps
+        """eta, where P(response > t) falls as e^(-eta t): the queue's, or a minimum batch's. [1/s]"""
+        per_phase = math.expm1(self._law.service.decay)
+        return (per_phase if self.batch_size_min == 1 else min(1.0, per_phase)) * self._phase_rate_rps
 
     def wait_tail(self, time_s: float) -> float:
         """P(W > t); 1 before t = 0. [dimensionless]"""

@@ -1,0 +1,124 @@
+"""Queue options: the flags that `capacity queue …` commands share, how they are read, and how laws leave."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from capacity.command_line import Format, emit, option, read_choice, read_quantiles
+from capacity.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from capacity.performance import Performance
+    from capacity.queues.durations import Duration
+    from capacity.report import Document
+
+queue_app = typer.Typer(no_args_is_help=True, help="Queueing laws, at once: exact, or named as what they are.")
+
+ServersOption = Annotated[int, option("--servers", help="How many servers share the queue.")]
+RealServersOption = Annotated[
+    float, option("--servers", help="How many servers share the queue; 2.5 interpolates.")
+]
+ServiceFamilyOption = Annotated[
+    str | None,
+    option("--service", help="deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
+]
+ServiceScvOption = Annotated[
+    float | None, option("--service-scv", help="Squared coefficient of variation of the service time: 2.")
+]
+ArrivalFamilyOption = Annotated[
+    str | None, option("--arrival", help="Gaps: deterministic, exponential, erlang, gamma or hyperexponential.")
+]
+ArrivalScvOption = Annotated[
+    float | None, option("--arrival-scv", help="Squared coefficient of variation of the gaps: 4.")
+]
+UsersOption = Annotated[int, option("--users", help="How many users take turns.")]
+ThinkTimeOption = Annotated[str, option("--think-time", help="Mean think time of a user: 300ms.")]
+
+
+class Law(Protocol):
+    """A queue in steady state."""
+
+    def performance(self, quantiles: tuple[float, ...]) -> "Performance":
+        """All of it."""
+        ...
+
+
+def emit_law(
+    model: str, law: Law, quantile: list[float] | None, output: Format, *, as_json: bool
+) -> None:
+    """A law at the quantiles that were asked for."""
+    from capacity.queues.domain import QUANTILES
+
+    emit_performance(model, law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
+
+
+def emit_performance(
+    model: str,
+    performance: "Performance",
+    output: Format,
+    *,
+    as_json: bool,
+    extra: "Document | None" = None,
+) -> None:
+    """A performance, led by what is particular to the command."""
+    from capacity.report import queue_document
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.tables import document_table, performance_table
+
+        if extra:
+            yield document_table(extra)
+        yield performance_table(None, performance)
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: {**queue_document(model, performance), **(extra or {})},
+        tables=tables,
+    )
+
+
+def read_service_time_s(service_rate: str | None, service_time: str | None) -> float:
+    """`--service-time` as it is given, or the time of `--service-rate`. [s]"""
+    from capacity.command_line import read_service_rate_rps
+    from capacity.units import parse_duration_s
+
+    rate_rps = read_service_rate_rps(service_rate, service_time)
+    return 1.0 / rate_rps if service_time is None else parse_duration_s(service_time, "--service-time")
+
+
+def read_duration(family: str | None, scv: float | None, mean_s: float, flag: str) -> "Duration":
+    """`--service` or `--arrival` with its scv; without a family gamma, or exponential without both."""
+    from capacity.queues.durations import Duration, Family
+
+    default = Family.EXPONENTIAL if scv is None else Family.GAMMA
+    chosen = default if family is None else read_choice(Family, family, flag)
+    if chosen is Family.GAMMA and scv in (0.0, 1.0):
+        chosen = Family.DETERMINISTIC if scv == 0.0 else Family.EXPONENTIAL
+    if scv is None and chosen not in (Family.DETERMINISTIC, Family.EXPONENTIAL):
+        raise InputError(f"{flag} {family} needs {flag}-scv, its squared coefficient of variation")
+    return Duration(family=chosen, mean_s=mean_s, scv=scv)
+
+
+def read_rates_rps(text: str, flag: str) -> tuple[float, ...]:
+    """Rates with their units, separated by commas. [1/s]"""
+    from capacity.units import parse_rate_rps
+
+    return tuple(parse_rate_rps(part, flag) for part in _parts(text, flag))
+
+
+def read_durations_s(text: str, flag: str) -> tuple[float, ...]:
+    """Durations with their units, separated by commas. [s]"""
+    from capacity.units import parse_duration_s
+
+    return tuple(parse_duration_s(part, flag) for part in _parts(text, flag))
+
+
+def _parts(text: str, flag: str, most: int = 100_000) -> list[str]:
+    parts = text.split(",")
+    if len(parts) > most or not all(part.strip() for part in parts):
+        raise InputError(f"{flag} must be values with units, separated by commas, at most {most}")
+    return parts
