@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capacity import __version__
+from capacity import (
+    __version__,
+    batch_commands,  # noqa: F401  (these three fill queue_app)
+    queue_commands,  # noqa: F401
+    sizing_commands,  # noqa: F401
+)
 from capacity.command_line import (
-    ArrivalRateOption,
     ArrivalsOption,
     BudgetOption,
     ConfidenceOption,
@@ -30,8 +34,6 @@ from capacity.command_line import (
     RateOption,
     RoutingOption,
     SeedOption,
-    ServiceRateOption,
-    ServiceTimeOption,
     WaitOption,
     WorkersOption,
     check_effort,
@@ -43,17 +45,16 @@ from capacity.command_line import (
     read_profile,
     read_quantiles,
     read_routing,
-    read_service_rate_rps,
     read_workload,
     width,
     worker_count,
 )
 from capacity.errors import InputError
+from capacity.queue_options import queue_app
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from capacity.performance import Performance
     from capacity.report import Document
 
 app = typer.Typer(
@@ -64,7 +65,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="How many replicas and what batch keep the P99 promise, and how sure that is.",
 )
-queue_app = typer.Typer(no_args_is_help=True, help="Exact queueing laws, at once.")
 profiles_app = typer.Typer(invoke_without_command=True, help="Measured profiles that come along.")
 app.add_typer(queue_app, name="queue")
 app.add_typer(profiles_app, name="profiles")
@@ -230,61 +230,6 @@ def simulate(
     )
 
 
-@queue_app.command()
-def mm1(
-    arrival_rate: ArrivalRateOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/1: Poisson arrivals, exponential service, one server."""
-    from capacity.queues.domain import QUANTILES
-    from capacity.queues.mm1 import MM1
-    from capacity.units import parse_rate_rps
-
-    law = MM1(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-    )
-    _emit_law("M/M/1", law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
-
-
-@queue_app.command()
-def mmc(
-    arrival_rate: ArrivalRateOption,
-    servers: Annotated[int, option("--servers", help="How many servers share the queue.")],
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/c: Poisson arrivals, exponential service, c servers at one queue."""
-    from capacity.queues.domain import QUANTILES
-    from capacity.queues.mmc import MMc
-    from capacity.units import parse_rate_rps
-
-    law = MMc(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-    )
-    _emit_law("M/M/c", law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
-
-
-def _emit_law(model: str, performance: "Performance", output: Format, *, as_json: bool) -> None:
-    from capacity.report import queue_document
-
-    def tables() -> Iterator["RenderableType"]:
-        from capacity.tables import performance_table
-
-        yield performance_table(None, performance)
-
-    emit(output, as_json=as_json, document=lambda: queue_document(model, performance), tables=tables)
-
-
 @app.command("littles-law")
 def littles_law(
     rate: Annotated[str | None, option("--rate", help="Throughput: 100rps.")] = None,
@@ -436,6 +381,7 @@ def curve(
 
 @app.command()
 def agreement(
+    grid: Annotated[str, option("--grid", help="short (one or two queues of each law) or full.")] = "short",
     seed: SeedOption = 0,
     requests_max: Annotated[
         int, option("--requests-max", help="Requests to simulate for one queue at most.")
@@ -445,13 +391,15 @@ def agreement(
     as_json: JsonOption = False,
 ) -> None:
     """Hold the simulator against theory; exit 4 where they disagree or a row proves nothing."""
-    from simulations.agreement import compare, rows_document, rows_table, systems, verdict_exit_code
+    from simulations.agreement import compare, rows_document, rows_table, verdict_exit_code
+    from simulations.agreement_grid import Grid, systems
     from simulations.parallel import workers as worker_pool
 
+    chosen = read_choice(Grid, grid, "--grid")
     check_effort(confidence=0.95, precision=0.02, requests_max=requests_max, seed=seed)
     rows = []
     with worker_pool(worker_count(workers)) as mapper, progress() as report:
-        for system in systems():
+        for system in systems(chosen):
             report(f"simulating {system.name}")
             rows.extend(compare(system, seed, requests_max, mapper))
     emit(

@@ -1,18 +1,17 @@
 """Batch commands: `capacity queue bulk`, one law or another by what is asked."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from capacity.command_line import Format, FormatOption, JsonOption, QuantileOption, option, read_choice
 from capacity.errors import InputError
 from capacity.queue_options import emit_law, queue_app, read_durations_s
 
-if TYPE_CHECKING:
-    from capacity.queues.bulk_question import BulkQuestion
-
 
 @queue_app.command()
 def bulk(
-    arrival_rate: Annotated[str | None, option("--arrival-rate", help="Arrival rate at all replicas.")] = None,
+    arrival_rate: Annotated[
+        str | None, option("--arrival-rate", help="Arrival rate at all replicas.")
+    ] = None,
     batch_times: Annotated[
         str | None, option("--batch-times", help="Service time of a batch of 1, 2, ..., B: 2.5ms,3ms.")
     ] = None,
@@ -33,7 +32,9 @@ def bulk(
     ] = 0.0,
     replicas: Annotated[int, option("--replicas", help="How many replicas.")] = 1,
     routing: Annotated[str, option("--routing", help="round-robin, random or shared-queue.")] = "round-robin",
-    users: Annotated[int | None, option("--users", help="So many users take turns, instead of a rate.")] = None,
+    users: Annotated[
+        int | None, option("--users", help="So many users take turns, instead of a rate.")
+    ] = None,
     think_time: Annotated[
         str | None, option("--think-time", help="Mean think time of a user: 300ms.")
     ] = None,

@@ -20,15 +20,33 @@ class Routing(StrEnum):
     SHARED_QUEUE = "shared-queue"
 
 
+class BatchTimer(StrEnum):
+    """Since when the batch wait counts.
+
+    OLDEST: since the arrival of the oldest waiting request (Triton, TensorFlow Serving).
+    OPEN: since an idle replica sees that somebody waits (TorchServe, Ray Serve).
+    """
+
+    OLDEST = "oldest"
+    OPEN = "open"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How many replicas, how large a batch, and how long a batch may wait to fill."""
+    """How many replicas, how large a batch, and how long a batch may wait to fill.
+
+    Attributes:
+        timer: since when `batch_wait_max_s` counts.
+        queue_limit: waiting places of each queue; a request that finds no place is lost. None is no limit.
+    """
 
     profile: str
     replicas: int
     batch_size_max: int
     batch_wait_max_s: float = 0.0
     routing: Routing = Routing.ROUND_ROBIN
+    timer: BatchTimer = BatchTimer.OLDEST
+    queue_limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.replicas < 1:
@@ -37,6 +55,8 @@ class Plan:
             raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_max}")
         if not 0.0 <= self.batch_wait_max_s < math.inf:
             raise DomainError(f"batch_wait_max_s must be >= 0 and finite, got {self.batch_wait_max_s}")
+        if self.queue_limit is not None and self.queue_limit < 0:
+            raise DomainError(f"queue_limit must be >= 0, or None for no limit, got {self.queue_limit}")
 
 
 class Limit(StrEnum):

@@ -1,6 +1,7 @@
 """Queue commands: `capacity queue …` for requests that are served one by one."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 from capacity.command_line import (
     ArrivalRateOption,
@@ -10,6 +11,7 @@ from capacity.command_line import (
     QuantileOption,
     ServiceRateOption,
     ServiceTimeOption,
+    emit,
     option,
     read_service_rate_rps,
 )
@@ -21,12 +23,14 @@ from capacity.queue_options import (
     ServiceFamilyOption,
     ServiceScvOption,
     emit_law,
-    emit_performance,
     queue_app,
     read_duration,
     read_rates_rps,
     read_service_time_s,
 )
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @queue_app.command()
@@ -334,7 +338,7 @@ def priority(
     from capacity.command_line import read_quantiles
     from capacity.queues.domain import QUANTILES
     from capacity.queues.priority import Priority
-    from capacity.report import performance_document
+    from capacity.report import performance_document, queue_document
 
     law = Priority(
         arrival_rates_rps=read_rates_rps(arrival_rates, "--arrival-rates"),
@@ -342,11 +346,21 @@ def priority(
         servers=servers,
     )
     quantiles = read_quantiles(quantile, QUANTILES)
-    by_class = [performance_document(one) for one in law.performances(quantiles)]
-    emit_performance(
-        "M/M/c priority",
-        law.performance(quantiles),
+    by_class, together = law.performances(quantiles), law.performance(quantiles)
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.tables import performance_rows, table
+
+        for number, one in enumerate(by_class, 1):
+            yield table(("<", "<"), performance_rows(one), title=f"class {number}")
+        yield table(("<", "<"), performance_rows(together), title="all")
+
+    emit(
         output,
         as_json=as_json,
-        extra={"classes": by_class},
+        document=lambda: {
+            **queue_document("M/M/c priority", together),
+            "classes": [performance_document(one) for one in by_class],
+        },
+        tables=tables,
     )

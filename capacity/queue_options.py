@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from capacity.queues.durations import Duration
     from capacity.report import Document
 
-queue_app = typer.Typer(no_args_is_help=True, help="Queueing laws, at once: exact, or named as what they are.")
+queue_app = typer.Typer(
+    no_args_is_help=True, help="Queueing laws, at once: exact, or named as what they are."
+)
 
 ServersOption = Annotated[int, option("--servers", help="How many servers share the queue.")]
 RealServersOption = Annotated[
@@ -29,7 +31,8 @@ ServiceScvOption = Annotated[
     float | None, option("--service-scv", help="Squared coefficient of variation of the service time: 2.")
 ]
 ArrivalFamilyOption = Annotated[
-    str | None, option("--arrival", help="Gaps: deterministic, exponential, erlang, gamma or hyperexponential.")
+    str | None,
+    option("--arrival", help="Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
 ]
 ArrivalScvOption = Annotated[
     float | None, option("--arrival-scv", help="Squared coefficient of variation of the gaps: 4.")
@@ -46,9 +49,7 @@ class Law(Protocol):
         ...
 
 
-def emit_law(
-    model: str, law: Law, quantile: list[float] | None, output: Format, *, as_json: bool
-) -> None:
+def emit_law(model: str, law: Law, quantile: list[float] | None, output: Format, *, as_json: bool) -> None:
     """A law at the quantiles that were asked for."""
     from capacity.queues.domain import QUANTILES
 

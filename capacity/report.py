@@ -1,16 +1,18 @@
 """Report: answers as JSON documents; SI with the unit in the key, no NaN, same answer same bytes."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from capacity.caveats import Caveat
 from capacity.curves import Axis, Curve, Quantity
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Plan, Recommendation, Rejection
 from capacity.profile import ServiceProfile
 from capacity.queues.little import LittlesLaw, LoadTestReport
+from capacity.queues.scalability import UniversalScalability
 from capacity.search import Question
 from capacity.workload import (
     DeterministicArrivals,
@@ -20,6 +22,9 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
+
+if TYPE_CHECKING:
+    from capacity.queues.scalability_fit import ScalabilityFit  # numpy, for those alone who fit
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -83,6 +88,32 @@ def little_document(law: LittlesLaw) -> Document:
         "response_mean_s": law.response_mean_s,
         "in_system_mean": law.in_system_mean,
     }
+
+
+def scalability_document(
+    law: UniversalScalability, fit: "ScalabilityFit | None", replicas: int | None
+) -> Document:
+    """`capacity queue usl`; how sure the parameters are where they were fitted."""
+    document: Document = {
+        "model": "USL",
+        "kind": str(Kind.EXACT if fit is None else Kind.APPROXIMATION),
+        "throughput_one_rps": law.throughput_one_rps,
+        "sigma": law.sigma,
+        "kappa": law.kappa,
+    }
+    if law.peak is not None:
+        document |= {"replicas_peak": law.peak, "replicas_peak_real": law.peak_size}
+    if math.isfinite(law.throughput_max_rps):
+        document["throughput_max_rps"] = law.throughput_max_rps
+    if replicas is not None:
+        document["replicas"] = replicas
+        document["throughput_rps"] = (law if fit is None else fit).throughput_rps(replicas)
+        document["efficiency"] = law.efficiency(replicas)
+    if fit is not None:
+        document["intervals"] = {name: _interval_document(x) for name, x in fit.intervals.items()}
+        document["relative_error_max"] = {"throughput_rps": fit.relative_error_max}
+        document["doubts"] = list(fit.doubts)
+    return document
 
 
 def load_test_document(report: LoadTestReport) -> Document:

@@ -1,5 +1,6 @@
 """Sizing commands: `capacity queue closed`, `staffing` and `usl`: how many users, servers or replicas."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from capacity.command_line import (
     QuantileOption,
     ServiceRateOption,
     ServiceTimeOption,
+    emit,
     option,
     read_quantiles,
     read_service_rate_rps,
@@ -28,7 +30,10 @@ from capacity.queue_options import (
 )
 
 if TYPE_CHECKING:
-    from capacity.queues.scalability import ScalabilityFit, UniversalScalability
+    from rich.console import RenderableType
+
+    from capacity.queues.scalability import UniversalScalability
+    from capacity.queues.scalability_fit import ScalabilityFit
 
 
 @queue_app.command()
@@ -106,14 +111,47 @@ def usl(
     throughput_one: Annotated[
         str | None, option("--lambda", help="Throughput of one replica: 1000rps; instead of a file.")
     ] = None,
-    sigma: Annotated[float, option("--sigma", help="Contention, 0 to 1.")] = 0.0,
-    kappa: Annotated[float, option("--kappa", help="Crosstalk, from 0.")] = 0.0,
-    replicas: Annotated[float | None, option("--replicas", help="Number of replicas to evaluate at.")] = None,
+    sigma: Annotated[float | None, option("--sigma", help="Contention, 0 to 1; with --lambda.")] = None,
+    kappa: Annotated[float | None, option("--kappa", help="Crosstalk, from 0; with --lambda.")] = None,
+    replicas: Annotated[int | None, option("--replicas", help="Number of replicas to evaluate at.")] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """Universal Scalability Law: what N replicas serve, and from where on more of them serve less."""
+    from capacity.report import scalability_document
+
     if (file is None) == (throughput_one is None):
         raise InputError("give either a file of measurements or --lambda 1000rps --sigma 0.05 --kappa 0.001")
-    law, fit = _scalability(file, throughput_one, sigma, kappa)
-    print(law, fit, replicas, output, as_json)
+    if throughput_one is not None:
+        law = _read_scalability(throughput_one, sigma or 0.0, kappa or 0.0)
+        document = scalability_document(law, None, replicas)
+    else:
+        if sigma is not None or kappa is not None:
+            raise InputError("--sigma and --kappa belong to --lambda; from a file they are fitted")
+        fit = _fit(file or "")
+        document = scalability_document(fit.law, fit, replicas)
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.tables import document_table
+
+        yield document_table(document)
+
+    emit(output, as_json=as_json, document=lambda: document, tables=tables)
+
+
+def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "UniversalScalability":
+    from capacity.queues.scalability import UniversalScalability
+    from capacity.units import parse_rate_rps
+
+    return UniversalScalability(
+        throughput_one_rps=parse_rate_rps(throughput_one, "--lambda"), sigma=sigma, kappa=kappa
+    )
+
+
+def _fit(file: str) -> "ScalabilityFit":
+    from pathlib import Path
+
+    from capacity.queues.scalability_csv import read_points
+    from capacity.queues.scalability_fit import fit
+
+    return fit(read_points(Path(file)))

@@ -11,11 +11,13 @@ from rich.text import Text
 
 from capacity.caveats import Caveat
 from capacity.explain import explain, format_interval, format_verdict
-from capacity.performance import Performance, Quantiles
+from capacity.performance import Kind, Performance, Quantiles
 from capacity.plan import Candidate, Limit, Plan, Recommendation
 from capacity.profile import ServiceProfile
 from capacity.search import Question
 from capacity.units import format_duration, format_quantile, format_rate
+
+_INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
@@ -165,16 +167,23 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
         "offered load [erlang]": performance.offered_load,
         "mean batch size": performance.batch_size_mean,
         "P(wait)": performance.wait_probability,
+        "P(loss)": performance.loss_probability,
+        "P(abandon)": performance.abandon_probability,
         "waiting, mean": performance.queue_length_mean,
         "in system, mean": performance.in_system_mean,
     }
     durations = {"wait, mean": performance.wait_mean_s, "response, mean": performance.response_mean_s}
-    rows = [(name, f"{value:.4g}") for name, value in numbers.items() if value is not None]
+    rows = [] if performance.kind not in _INEXACT else [("kind", str(performance.kind))]
+    rows.extend((name, f"{value:.4g}") for name, value in numbers.items() if value is not None)
     if performance.throughput_rps is not None:
         rows.append(("throughput", format_rate(performance.throughput_rps)))
     rows.extend((name, format_duration(x)) for name, x in durations.items() if x is not None)
     rows.extend(_quantile_rows("wait", performance.wait_quantiles_s))
     rows.extend(_quantile_rows("response", performance.response_quantiles_s))
+    rows.extend(
+        (f"error of {name}, at most", f"{100.0 * error:.3g} %")
+        for name, error in performance.relative_error_max.items()
+    )
     return rows
 
 
@@ -227,9 +236,20 @@ def _found(candidate: Candidate, quantile: float) -> tuple[str, str]:
 def _shown(name: str, value: Any) -> str:
     """A value in the unit that its name ends in."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{format_quantile(float(q))} {format_duration(x)}" for q, x in value.items())
+        return ", ".join(_shown_entry(name, key, x) for key, x in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "none"
     if name.endswith("_s"):
         return format_duration(value)
     if name.endswith("_rps"):
         return format_rate(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _shown_entry(name: str, key: str, value: Any) -> str:
+    """One of several: a quantile, an interval by name, or an error."""
+    if isinstance(value, Mapping):
+        return f"{key} {_shown(key, value['low'])} to {_shown(key, value['high'])}"
+    if name == "relative_error_max":
+        return f"{key} {100.0 * value:.3g} %"
+    return f"{format_quantile(float(key))} {format_duration(value)}"

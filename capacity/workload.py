@@ -77,6 +77,28 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedPopulation:
+    """A closed load test: users who each wait for the answer, think, and ask again.
+
+    Attributes:
+        users: how many; each has at most one request in the system.
+        think_time_s: mean of the exponential time from an answer to the next request. [s]
+    """
+
+    users: int
+    think_time_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.users, bool) or not isinstance(self.users, int) or self.users < 1:
+            raise DomainError(f"users must be a whole number >= 1, got {self.users!r}")
+        if not 0.0 <= self.think_time_s < math.inf:
+            raise DomainError(f"think_time_s must be >= 0 and finite, got {self.think_time_s}")
+
+
+Demand = Workload | ClosedPopulation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyObjective:
     """Response-time limits by quantile: `{0.99: 0.2}` promises P99 <= 200 ms.
 

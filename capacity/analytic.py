@@ -1,0 +1,110 @@
+"""Analytic: theory as a model of a plan; exact, or a refusal that says what to do instead."""
+
+from dataclasses import replace
+
+from capacity.errors import DomainError
+from capacity.performance import Interval, Performance, Quantiles
+from capacity.plan import Plan, Routing
+from capacity.profile import ServiceProfile
+from capacity.queues.bulk import Bulk
+from capacity.queues.domain import QUANTILES
+from capacity.queues.empirical import Empirical
+from capacity.queues.mdc import MDc
+from capacity.queues.mg1 import MG1
+from capacity.workload import PoissonArrivals, Workload
+
+
+def predict(
+    profile: ServiceProfile,
+    workload: Workload,
+    plan: Plan,
+    quantiles: tuple[float, ...] = QUANTILES,
+) -> Performance:
+    """Performance of a plan by the law that describes it exactly, the request overhead included.
+
+    - Service of one constant time per batch size: `Bulk` under round-robin and random routing and for
+      one replica; without batching also M/D/c at a shared queue.
+    - Service that varies: M/G/1 with the measured law, without batching, for one replica or random routing.
+
+    Raises:
+        DomainError: no exact law; the message says why, and that simulation answers.
+        UnstableError: load >= 1.
+    """
+    _require_poisson(workload)
+    if plan.queue_limit is not None:
+        raise _no_law("a queue limit", "simulate instead, or plan without one")
+    sizes = range(1, plan.batch_size_max + 1)
+    laws = [profile.law(size) for size in sizes]
+    if not all(law.is_deterministic for law in laws):
+        one = _varying(profile, workload, plan, quantiles)
+    elif plan.routing is Routing.SHARED_QUEUE and plan.replicas > 1:
+        one = _shared(workload, plan, laws[0].mean_s, quantiles)
+    else:
+        one = Bulk(
+            arrival_rate_rps=workload.arrival_rate_rps,
+            batch_times_s=tuple(law.mean_s for law in laws),
+            batch_wait_max_s=plan.batch_wait_max_s,
+            timer=plan.timer,
+            replicas=plan.replicas,
+            routing=plan.routing,
+        ).performance(quantiles)
+    return _later(one, profile.request_overhead_s, workload.arrival_rate_rps)
+
+
+def _require_poisson(workload: Workload) -> None:
+    if not isinstance(workload.arrivals, PoissonArrivals):
+        raise _no_law(
+            "measured service under arrivals that are not Poisson",
+            "simulate instead (capacity queue gimc and mmpp have laws for exponential service)",
+        )
+
+
+def _varying(
+    profile: ServiceProfile, workload: Workload, plan: Plan, quantiles: tuple[float, ...]
+) -> Performance:
+    """M/G/1 for each replica."""
+    if plan.batch_size_max > 1:
+        raise _no_law(
+            f"batches whose service time varies (profile {profile.name})",
+            "simulate instead (capacity queue bulk --service-cv has the law of gamma service)",
+        )
+    if plan.replicas > 1 and plan.routing is not Routing.RANDOM:
+        raise _no_law(
+            f"routing {plan.routing} of service that varies (profile {profile.name})",
+            "simulate instead (random routing has one)",
+        )
+    alone = MG1(
+        arrival_rate_rps=workload.arrival_rate_rps / plan.replicas, service=Empirical(law=profile.law(1))
+    )
+    return alone.performance(quantiles).times(plan.replicas)
+
+
+def _shared(workload: Workload, plan: Plan, service_s: float, quantiles: tuple[float, ...]) -> Performance:
+    """M/D/c."""
+    if plan.batch_size_max > 1:
+        raise _no_law("a shared queue with deterministic batches", "simulate instead, or take round-robin")
+    queue = MDc(arrival_rate_rps=workload.arrival_rate_rps, service_time_s=service_s, servers=plan.replicas)
+    return queue.performance(quantiles)
+
+
+def _later(performance: Performance, overhead_s: float, arrival_rate_rps: float) -> Performance:
+    """Responses, and by Little's law those under way, with the overhead that takes no capacity."""
+    if overhead_s == 0.0 or performance.response_mean_s is None or performance.in_system_mean is None:
+        return performance
+    return replace(
+        performance,
+        response_mean_s=performance.response_mean_s + overhead_s,
+        in_system_mean=performance.in_system_mean + arrival_rate_rps * overhead_s,
+        response_quantiles_s=_shifted(performance.response_quantiles_s, overhead_s),
+    )
+
+
+def _shifted(quantiles_s: Quantiles, by_s: float) -> Quantiles:
+    return {
+        q: Interval(value=x.value + by_s, low=x.low + by_s, high=x.high + by_s)
+        for q, x in quantiles_s.items()
+    }
+
+
+def _no_law(what: str, mend: str) -> DomainError:
+    return DomainError(f"{what} has no exact law; {mend}")
