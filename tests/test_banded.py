@@ -1,0 +1,220 @@
+"""Stationary laws of banded chains against rational arithmetic, dense linear algebra and known laws."""
+
+import math
+from fractions import Fraction
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import gammaln
+
+from capacity.queues.banded import stationary
+
+close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
+laws = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+def full(rows: list[np.ndarray], last: int, down: int) -> np.ndarray:
+    """The chain as a dense matrix, what leads beyond `last` put on `last`."""
+    matrix = np.zeros((last + 1, last + 1))
+    for i, steps in enumerate(rows):
+        for k, step in enumerate(steps):
+            matrix[i, min(last, max(0, i - down) + k)] += step
+    return matrix
+
+
+def by_fractions(matrix: np.ndarray) -> list[Fraction]:
+    """The law by Gauss's elimination in rational numbers, without a rounding."""
+    size = len(matrix)
+    system = [[Fraction(float(matrix[i, j])) for i in range(size)] for j in range(size)]
+    for j in range(size):  # the diagonal from the rest of the row: floats need not sum to 1
+        system[j][j] = -sum(Fraction(float(matrix[j, i])) for i in range(size) if i != j)
+    system[0] = [Fraction(1)] * size
+    right = [Fraction(1)] + [Fraction(0)] * (size - 1)
+    for k in range(size):
+        pivot = next(i for i in range(k, size) if system[i][k] != 0)
+        system[k], system[pivot] = system[pivot], system[k]
+        right[k], right[pivot] = right[pivot], right[k]
+        for i in range(k + 1, size):
+            if system[i][k] != 0:
+                share = system[i][k] / system[k][k]
+                system[i] = [a - share * b for a, b in zip(system[i], system[k], strict=True)]
+                right[i] -= share * right[k]
+    for k in range(size - 1, -1, -1):
+        right[k] = (right[k] - sum(system[k][i] * right[i] for i in range(k + 1, size))) / system[k][k]
+    return right
+
+
+def drawn(seed: int, last: int, down: int, up: int, spread: float) -> list[np.ndarray]:
+    """Random rows of full bands, their probabilities some orders of magnitude apart."""
+    source = np.random.default_rng(seed)
+    rows = []
+    for i in range(last + 1):
+        steps = 10.0 ** source.uniform(-spread, 0.0, size=i + up - max(0, i - down) + 1)
+        rows.append(steps / steps.sum())
+    return rows
+
+
+@laws
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 9),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.sampled_from([0.5, 6.0, 30.0]),
+)
+def test_every_entry_is_right_to_the_last_digits(
+    seed: int, last: int, down: int, up: int, spread: float
+) -> None:
+    """However far apart probabilities lie, and where the band is wider than the chain, too."""
+    rows = drawn(seed, last, down, up, spread)
+    law = stationary(lambda i: rows[i], last=last, down=down, up=up)
+    exact = by_fractions(full(rows, last, down))
+    assert law.shape == (last + 1,)
+    for value, truth in zip(law, exact, strict=True):
+        assert abs(Fraction(float(value)) / truth - 1) < 1e-13
+
+
+@laws
+@given(st.integers(0, 10**6), st.integers(20, 90), st.integers(1, 8), st.integers(1, 8))
+def test_dense_linear_algebra(seed: int, last: int, down: int, up: int) -> None:
+    rows = drawn(seed, last, down, up, 1.0)
+    law = stationary(lambda i: rows[i], last=last, down=down, up=up)
+    matrix = full(rows, last, down)
+    system = matrix.T - np.eye(last + 1)
+    system[0] = 1.0
+    dense = np.linalg.solve(system, np.eye(last + 1)[0])
+    assert law == close(dense, rel=1e-6, abs=1e-12)
+    assert law.sum() == close(1.0, rel=1e-14)
+    assert (law > 0.0).all()
+    assert law @ matrix == close(law, rel=1e-12)  # entry by entry
+
+
+@pytest.mark.parametrize("rho", [1e-6, 0.3, 0.999])
+def test_births_and_deaths_fall_geometrically_to_the_smallest_double(rho: float) -> None:
+    law = stationary(
+        lambda i: np.array([0.5, rho / 2.0] if i == 0 else [0.5, 0.0, rho / 2.0]), last=50, down=1, up=1
+    )
+    total = math.fsum(rho**k for k in range(51))
+    for k in range(51):
+        if rho**k > 1e-290:
+            assert law[k] == close(rho**k / total, rel=1e-13)
+
+
+def test_poisson_by_births_and_deaths() -> None:
+    load = 40.0
+    law = stationary(
+        lambda i: np.array([0.0, load] if i == 0 else [float(i), 0.0, load]), last=200, down=1, up=1
+    )
+    k = np.arange(201)
+    assert law == close(np.exp(k * math.log(load) - load - gammaln(k + 1.0)), rel=1e-11)
+
+
+@pytest.mark.parametrize(("down", "up"), [(1, 1), (2, 3), (5, 1)])
+def test_probability_that_climbs_past_the_range_of_a_double(down: int, up: int) -> None:
+    """The law rises by 1e3 or more a state: 1e-300 and less at the bottom, and nothing overflows."""
+
+    def row(i: int) -> np.ndarray:
+        steps = np.zeros(i + up - max(0, i - down) + 1)
+        steps[-1], steps[0] = 1.0, 1e-3 if i else 0.0
+        return steps
+
+    last = 240
+    law = stationary(row, last=last, down=down, up=up)
+    assert np.isfinite(law).all()
+    assert law.sum() == close(1.0, rel=1e-14)
+    top = stationary(lambda i: _shifted(row, i, last, down, up), last=40, down=down, up=up)
+    assert law[-20:] == close(top[-20:], rel=1e-9)
+
+
+def _shifted(row, i: int, last: int, down: int, up: int) -> np.ndarray:
+    """The chain's top 41 states alone: what would lead below them goes to the lowest."""
+    steps = row(i + last - 40)
+    missing = max(0, down - i)
+    return np.concatenate([[steps[: missing + 1].sum()], steps[missing + 1 :]]) if missing else steps
+
+
+def test_a_hundred_servers_of_fixed_service_have_a_tiny_but_right_idle_state() -> None:
+    """M/D/100 at load 90: P(N = 0) = P(nobody waits) e^-90, which a division by P(N = 0) := 1 would lose."""
+    load, servers = 90.0, 100
+    k = np.arange(260)
+    steps = np.exp(k * math.log(load) - load - gammaln(k + 1.0))
+    law = stationary(lambda _: steps, last=700, down=servers, up=len(steps))
+    assert law[0] == close(law[: servers + 1].sum() * math.exp(-load), rel=1e-11)
+    assert law[1] / law[0] > 90.0 - 1e-9  # those who came, and who waited: p_1 = P(0 wait) e^-a a + ...
+    assert law[:servers].sum() == close(1.0 - law[servers:].sum(), rel=1e-12)
+    assert float(np.arange(701) @ law) > load
+
+
+@laws
+@given(
+    st.integers(0, 10**6), st.integers(2, 30), st.integers(1, 5), st.integers(1, 5), st.floats(-200.0, 200.0)
+)
+def test_rates_do_as_well_as_probabilities_and_staying_does_not_matter(
+    seed: int, last: int, down: int, up: int, power: float
+) -> None:
+    rows = drawn(seed, last, down, up, 2.0)
+    scale = 2.0 ** round(power)
+
+    def faster(i: int) -> np.ndarray:
+        steps = rows[i] * scale
+        steps[min(i, down)] = 0.0
+        return steps
+
+    law = stationary(lambda i: rows[i], last=last, down=down, up=up)
+    assert stationary(faster, last=last, down=down, up=up) == close(law, rel=1e-12)
+
+
+@laws
+@given(st.integers(0, 10**6), st.integers(2, 20), st.integers(1, 5), st.integers(1, 5))
+def test_a_wider_band_than_needed_changes_nothing(seed: int, last: int, down: int, up: int) -> None:
+    rows = drawn(seed, last, down, up, 2.0)
+    law = stationary(lambda i: rows[i], last=last, down=down, up=up)
+
+    def padded(i: int) -> np.ndarray:
+        front = max(0, i - down) - max(0, i - down - 2)
+        return np.concatenate([np.zeros(front), rows[i], np.zeros(3)])
+
+    assert stationary(padded, last=last, down=down + 2, up=up + 3) == close(law, rel=1e-13)
+
+
+def test_rows_shorter_than_the_band_and_what_leads_beyond_the_last() -> None:
+    matrix = np.array([[0.5, 0.2, 0.3], [0.6, 0.4, 0.0], [0.1, 0.2, 0.7]])
+    rows = [np.array([0.5, 0.2, 0.1, 0.2]), np.array([0.6, 0.4]), np.array([0.1, 0.2, 0.3, 0.4])]
+    law = stationary(lambda i: rows[i], last=2, down=2, up=4)
+    assert law @ matrix == close(law, rel=1e-14)
+    assert law == close([float(p) for p in by_fractions(matrix)], rel=1e-14)
+
+
+def test_states_that_are_left_for_good_have_no_probability() -> None:
+    """From 0 and 1 the chain moves up to {2, 3}, and never comes back."""
+    rows = [
+        np.array([0.5, 0.5]),
+        np.array([0.2, 0.3, 0.5]),
+        np.array([0.0, 0.0, 0.4, 0.6]),
+        np.array([0.0, 0.3, 0.7]),
+    ]
+    law = stationary(lambda i: rows[i], last=3, down=2, up=1)
+    assert law == close([0.0, 0.0, 1.0 / 3.0, 2.0 / 3.0], rel=1e-14)
+
+
+def test_a_way_down_that_underflows_leaves_what_lies_above() -> None:
+    """Steps down of 5e-324 times 1e-3 vanish at state 5; the law above it is the whole law."""
+
+    def row(i: int) -> np.ndarray:
+        if i == 0:
+            return np.array([0.0, 1.0])
+        return np.array([0.0 if i == 5 else 0.5, 0.0, 0.25])
+
+    law = stationary(row, last=30, down=1, up=1)
+    expected = np.array([0.0] * 5 + [0.5**k for k in range(26)])
+    assert law == close(expected / expected.sum(), rel=1e-13)
+
+
+def test_two_states() -> None:
+    law = stationary(
+        lambda i: np.array([0.75, 0.25]) if i == 0 else np.array([0.5, 0.5]), last=1, down=1, up=1
+    )
+    assert law == close([2.0 / 3.0, 1.0 / 3.0], rel=1e-15)
