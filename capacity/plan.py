@@ -37,7 +37,8 @@ class Plan:
 
     Attributes:
         timer: since when `batch_wait_max_s` counts.
-        queue_limit: waiting places of each queue; a request that finds no place is lost. None is no limit.
+        queue_limit: waiting places of each queue, beside the room for a batch at each free replica; a
+            request that finds neither is lost. None is no limit.
     """
 
     profile: str

@@ -25,6 +25,7 @@ from capacity.queue_options import (
     emit_law,
     queue_app,
     read_duration,
+    read_pair_rps,
     read_rates_rps,
     read_service_time_s,
 )
@@ -314,8 +315,8 @@ def mmpp(
     from capacity.queues.mmpp import MMPPMc
 
     law = MMPPMc(
-        arrival_rates_rps=read_rates_rps(arrival_rates, "--arrival-rates"),
-        switch_rates_per_s=read_rates_rps(switch_rates, "--switch-rates"),
+        arrival_rates_rps=read_pair_rps(arrival_rates, "--arrival-rates"),
+        switch_rates_per_s=read_pair_rps(switch_rates, "--switch-rates"),
         service_rate_rps=read_service_rate_rps(service_rate, service_time),
         servers=servers,
     )

@@ -104,11 +104,19 @@ def read_duration(family: str | None, scv: float | None, mean_s: float, flag: st
     return Duration(family=chosen, mean_s=mean_s, scv=scv)
 
 
-def read_rates_rps(text: str, flag: str) -> tuple[float, ...]:
+def read_rates_rps(text: str, flag: str, *, allow_zero: bool = False) -> tuple[float, ...]:
     """Rates with their units, separated by commas. [1/s]"""
     from capacity.units import parse_rate_rps
 
-    return tuple(parse_rate_rps(part, flag) for part in _parts(text, flag))
+    return tuple(parse_rate_rps(part, flag, allow_zero=allow_zero) for part in _parts(text, flag))
+
+
+def read_pair_rps(text: str, flag: str) -> tuple[float, float]:
+    """Two rates with their units, separated by a comma; either may be 0. [1/s]"""
+    rates_rps = read_rates_rps(text, flag, allow_zero=True)
+    if len(rates_rps) != 2:
+        raise InputError(f"{flag} needs two rates, one for each phase: 1.5rps,0.3rps")
+    return rates_rps[0], rates_rps[1]
 
 
 def read_durations_s(text: str, flag: str) -> tuple[float, ...]:

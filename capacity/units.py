@@ -51,7 +51,7 @@ def parse_duration_s(text: str, name: str = "duration") -> float:
     return _checked(in_seconds(number, unit), text, name)
 
 
-def parse_rate_rps(text: str, name: str = "rate") -> float:
+def parse_rate_rps(text: str, name: str = "rate", *, allow_zero: bool = False) -> float:
     """Requests per second from text such as `500rps`, `500/s` or `30000/min`.
 
     Raises:
@@ -68,7 +68,7 @@ def parse_rate_rps(text: str, name: str = "rate") -> float:
     if unit not in _RATE_PERIODS:
         raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(_RATE_PERIODS)}")
     rate_rps = _checked(_WIDE.divide(number, SECONDS_PER_UNIT[_RATE_PERIODS[unit]]), text, name)
-    if rate_rps == 0.0:
+    if rate_rps == 0.0 and not allow_zero:
         raise InputError(f"{name} must be > 0, got {text.strip()!r}")
     return rate_rps
 

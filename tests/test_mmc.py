@@ -356,7 +356,7 @@ def test_bad_rates_are_refused(bad: float) -> None:
         servers_for_response(1.0, bad, 0.5, 1.0)
 
 
-@pytest.mark.parametrize("bad", [0, -1, 2.0, 2.5, True, math.nan, "2", 10**10, 10**400])
+@pytest.mark.parametrize("bad", [0, -1, -0.5, True, math.nan, "2", 10**10, 10**400])
 def test_bad_server_counts_are_refused(bad: int) -> None:
     with pytest.raises(DomainError, match="servers must be"):
         queue(1.0, 1.0, bad)
@@ -380,3 +380,21 @@ def test_bad_quantiles_limits_and_times_are_refused(bad: float) -> None:
     for tail in (model.wait_tail, model.response_tail):
         with pytest.raises(DomainError, match="time_s must be a number"):
             tail(math.nan)
+
+
+@pytest.mark.parametrize(("load", "servers"), [(1.8, 2.5), (0.2, 0.6), (90.0, 100.25), (7.5, 7.625)])
+def test_a_count_that_is_not_whole_interpolates(load: float, servers: float) -> None:
+    """Erlang's integral (Jagerman 1974): 1/B = a * integral of e^-at (1 + t)^c, and C and the wait from it."""
+    with mp.workdps(30):
+        a, c = mp.mpf(load), mp.mpf(servers)
+        lost = 1 / (a * mp.quad(lambda t: mp.exp(-a * t) * (1 + t) ** c, [0, 1, 5, 50, mp.inf]))
+        waiting = c * lost / (c - a + a * lost)
+        wait = waiting / (c - a)
+    queue = MMc(arrival_rate_rps=load, service_rate_rps=1.0, servers=servers)
+    assert queue.wait_probability == pytest.approx(float(waiting), rel=1e-12)
+    assert queue.wait_mean_s == pytest.approx(float(wait), rel=1e-12)
+    assert queue.empty_probability is None
+    below = MMc(arrival_rate_rps=load, service_rate_rps=1.0, servers=math.ceil(servers))
+    assert queue.wait_mean_s > below.wait_mean_s
+    with pytest.raises(UnstableError, match="use at least"):
+        MMc(arrival_rate_rps=servers, service_rate_rps=1.0, servers=servers)

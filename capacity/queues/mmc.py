@@ -7,7 +7,7 @@ from fractions import Fraction
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_quantile
-from capacity.queues.erlang import erlang_b, exact_load, require_servers, require_stable
+from capacity.queues.erlang import blocking, exact_load, ready_sum, require_servers, require_stable
 from capacity.queues.tail import first_true
 
 
@@ -17,9 +17,11 @@ class MMc:
 
     Everything is computed from the spare servers c - a, rounded once from exact rationals:
     1 - rho from rounded numbers would be wrong in the tenth digit at utilization 0.999999.
+    A server count that is not whole interpolates: Erlang's formula and the laws that follow from it
+    are smooth in c (Jagerman 1974). P(N = 0) is then absent.
 
     Raises:
-        DomainError: a rate that is not positive and finite; servers not an integer in 1..1e9.
+        DomainError: a rate that is not positive and finite; servers not in (0, 1e9].
         UnstableError: utilization >= 1, up to the rounding of the two rates.
 
     Source:
@@ -35,27 +37,18 @@ class MMc:
 
     arrival_rate_rps: float
     service_rate_rps: float
-    servers: int
+    servers: float
     offered_load: float = field(init=False, repr=False, compare=False)
     _spare: float = field(init=False, repr=False, compare=False)
     _blocking: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.servers, int):
-            raise DomainError(f"servers must be an integer >= 1, got {self.servers!r}")
         require_servers(self.servers)
         require_stable(self.arrival_rate_rps, self.service_rate_rps, self.servers)
         exact = exact_load(self.arrival_rate_rps, self.service_rate_rps)
-        load, spare = float(exact), float(self.servers - exact)
-        blocking = erlang_b(load, self.servers)
-        # d ln B / d ln a = c - a + aB turns the rounding of a into 1e-11 of B far above the load
-        rounding = float(exact / Fraction(load) - 1)
-        blocking *= 1.0 + rounding * (spare + load * blocking)
-        for name, value in (
-            ("offered_load", load),
-            ("_spare", spare),
-            ("_blocking", blocking),
-        ):
+        load, spare = float(exact), float(Fraction(self.servers) - exact)
+        lost = blocking(exact, self.servers, spare)
+        for name, value in (("offered_load", load), ("_spare", spare), ("_blocking", lost)):
             object.__setattr__(self, name, value)
 
     @property
@@ -69,18 +62,15 @@ class MMc:
         return self.servers * self._blocking / (self._spare + self.offered_load * self._blocking)
 
     @property
-    def empty_probability(self) -> float:
-        """P(N = 0) = P(N < c) / sum of a^k/k! over k < c."""
+    def empty_probability(self) -> float | None:
+        """P(N = 0) = P(N < c) / sum of a^k/k! over k < c; None for a count that is not whole."""
+        if self.servers != self.servers // 1:
+            return None
         if self.offered_load > 709.0:  # e^a overflows; the truth is below 1e-307
             return 0.0
-        total, term = 0.0, 1.0
-        for k in range(1, self.servers + 1):
-            total += term
-            term *= self.offered_load / k
-            if term < 1e-20 * total:
-                break
         ready = self._spare * (1.0 - self._blocking)
-        return ready / (self._spare + self.offered_load * self._blocking) / total
+        ready /= self._spare + self.offered_load * self._blocking
+        return ready / ready_sum(self.offered_load, int(self.servers))
 
     @property
     def queue_length_mean(self) -> float:

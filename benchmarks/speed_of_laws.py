@@ -1,0 +1,99 @@
+"""Speed of laws: sizing at a million erlangs and P99 of batches, beside what else answers, in one run.
+
+    python benchmarks/speed_of_laws.py
+
+Times are medians of several runs; compare the ratios, machines are noisy. scipy.special has no queueing law:
+its incomplete gamma function is put together to Erlang's formula here, as a user would.
+"""
+
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import mpmath
+from scipy.special import gammaincc, gammaln
+
+from capacity.queues.bulk import Bulk
+from capacity.queues.erlang import erlang_b
+from capacity.queues.staffing import servers_for_wait_probability
+
+MILLION = 1_000_000.0
+
+
+def median_s(action: Callable[[], object], runs: int = 7) -> float:
+    def once() -> float:
+        begun_s = time.perf_counter()
+        action()
+        return time.perf_counter() - begun_s
+
+    once()
+    return statistics.median(once() for _ in range(runs))
+
+
+def scipy_erlang_b(load: float, servers: float) -> float:
+    return math.exp(servers * math.log(load) - load - gammaln(servers + 1)) / gammaincc(servers + 1, load)
+
+
+def scipy_sizing(load: float, waiting: float) -> int:
+    low, high = math.floor(load), math.ceil(load + 20.0 * math.sqrt(load))
+    while high - low > 1:
+        middle = (low + high) // 2
+        lost = scipy_erlang_b(load, middle)
+        delayed = lost / (1.0 - load / middle * (1.0 - lost))
+        low, high = (low, middle) if delayed <= waiting else (middle, high)
+    return high
+
+
+def exact_erlang_b(load: float, servers: int) -> mpmath.mpf:
+    with mpmath.workdps(50):
+        a, c = mpmath.mpf(load), mpmath.mpf(servers)
+        pmf = mpmath.exp(c * mpmath.log(a) - a - mpmath.loggamma(c + 1))
+        return pmf / mpmath.gammainc(c + 1, a, regularized=True)
+
+
+def line(what: str, ours_s: float, theirs: str, theirs_s: float) -> None:
+    print(f"{what:44} {1e3 * ours_s:10.3f} ms   {theirs:34} {1e3 * theirs_s:10.3f} ms   {theirs_s / ours_s:8.1f} x")
+
+
+def erlang() -> None:
+    servers = 1_001_000
+    exact = exact_erlang_b(MILLION, servers)
+    for name, value in (
+        ("ours", erlang_b(MILLION, servers)),
+        ("scipy.special", scipy_erlang_b(MILLION, servers)),
+    ):
+        print(f"Erlang B at a million erlangs, relative error of {name}: {float(abs(value / exact - 1)):.1e}")
+    line(
+        "Erlang B at a million erlangs",
+        median_s(lambda: erlang_b(MILLION, servers)),
+        "mpmath at 50 digits",
+        median_s(lambda: exact_erlang_b(MILLION, servers), 3),
+    )
+    line(
+        "sizing at a million erlangs, P(wait) 1 %",
+        median_s(lambda: servers_for_wait_probability(MILLION, 1.0, 0.01)),
+        "scipy.special, bisection",
+        median_s(lambda: scipy_sizing(MILLION, 0.01)),
+    )
+    ours, theirs = servers_for_wait_probability(MILLION, 1.0, 0.01), scipy_sizing(MILLION, 0.01)
+    print(f"servers: ours {ours}, scipy.special {theirs}")
+
+
+def batches() -> None:
+    for size, limit_s in ((8, 0.050), (64, 0.500)):
+        times_s = tuple(1e-3 * (0.1438 * b + 1.8874) for b in range(1, size + 1))
+        rate_rps = 0.8 * size / times_s[-1]
+
+        def p99(times_s: tuple[float, ...] = times_s, rate_rps: float = rate_rps) -> float:
+            return Bulk(arrival_rate_rps=rate_rps, batch_times_s=times_s).response_quantile_s(0.99)
+
+        took_s = median_s(p99)
+        print(f"P99 of batches up to {size} at load 0.8: {1e3 * took_s:.1f} ms, of {1e3 * limit_s:.0f} ms allowed")
+
+
+if __name__ == "__main__":
+    erlang()
+    batches()
+    print(f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}")
