@@ -32,6 +32,8 @@ ESTIMATE = "tests/test_estimate.py"
 JUDGE = "tests/test_judge.py"
 SEARCH = "tests/test_search.py"
 PLANNER = "tests/test_planner.py"
+RELAXATION = "tests/test_relaxation.py"
+AGREEMENT = "tests/test_agreement.py"
 
 
 @dataclass(frozen=True)
@@ -176,8 +178,8 @@ NAMED_INVARIANTS = [
         "simulations/replication.py",
         [
             (
-                "_occupied(records.arrived_s, left_s, window)",
-                "_occupied(records.arrived_s, records.started_s, window)",
+                "_occupied(arrived_s, left_s, window)",
+                "_occupied(arrived_s, started_s, window)",
             )
         ],
         invariant("littles_law"),
@@ -252,7 +254,10 @@ BATCHING = [
         [
             ("at(self._deadline_s(), Phase.TIMER)", "at(self._deadline_s(), Phase.COMPLETION, 2**20)"),
             ("lambda _: self._call_replica()", "lambda _: self._call_replica(Phase.COMPLETION)"),
-            ("def _call_replica(self) -> None", "def _call_replica(self, phase=Phase.DISPATCH) -> None"),
+            (
+                'def _call_replica(self) -> None:\n        """Call',
+                'def _call_replica(self, phase=Phase.DISPATCH) -> None:\n        """Call',
+            ),
             ("Phase.DISPATCH, replica)", "phase, replica + 2**21)"),
         ],
         rule("an_arrival_at_the_instant_of_the_timer_joins_the_batch"),
@@ -324,6 +329,175 @@ BATCHING = [
             )
         ],
         f"{ESTIMATE}::test_mean_wait_is_pollaczeks",
+    ),
+]
+
+QUEUE_LIMIT = [
+    Mutant(
+        "one more may wait than the limit says",
+        "queue limit",
+        REPLICA,
+        [("len(self._waiting) >= self._limit + ", "len(self._waiting) > self._limit + ")],
+        invariant("queue_limit"),
+    ),
+    Mutant(
+        "a request that a free replica could start is lost",
+        "an idle replica has room for a batch",
+        REPLICA,
+        [(">= self._limit + self._room()", ">= self._limit")],
+        rule("without_waiting_places_only_an_idle_replica_serves"),
+    ),
+    Mutant(
+        "a free replica has room for one request",
+        "an idle replica has room for a batch",
+        REPLICA,
+        [("self._free * self._plan.batch_size_max", "self._free")],
+        rule("an_idle_replica_has_room_for_a_batch_beside_the_queue"),
+    ),
+    Mutant(
+        "a replica that has finished is not free",
+        "queue limit",
+        REPLICA,
+        [("            self.queue.release()\n", "")],
+        rule("a_place_is_free_at_the_instant_of_a_completion"),
+    ),
+    Mutant(
+        "a lost request is outstanding for ever",
+        "least-outstanding counts who is there",
+        REPLICA,
+        [
+            (
+                "if self.queue.join(request):\n            self.outstanding",
+                "self.queue.join(request)\n        if request >= 0:\n            self.outstanding",
+            )
+        ],
+        rule("each_queue_has_its_own_places_and_a_lost_request_is_not_outstanding"),
+    ),
+    Mutant(
+        "lost requests are not counted",
+        "arrived = finished + lost",
+        "simulations/replication.py",
+        [("lost=float(end - start - len(counted))", "lost=0.0")],
+        invariant("queue_limit"),
+    ),
+    Mutant(
+        "losses are a share of the served",
+        "loss probability",
+        "simulations/pool.py",
+        [("lost / (lost + self.counted)", "lost / self.counted")],
+        AGREEMENT,
+    ),
+]
+
+OPEN_TIMER = [
+    Mutant(
+        "the open timer is the oldest request's",
+        "timer from when an idle replica sees a request",
+        REPLICA,
+        [("kind = OpenQueue if plan.timer is BatchTimer.OPEN else RequestQueue", "kind = RequestQueue")],
+        rule("the_open_timer_starts_when_a_busy_replica_falls_idle"),
+    ),
+    Mutant(
+        "each arrival starts the open timer anew",
+        "timer from when an idle replica sees a request",
+        REPLICA,
+        [("if self._opened_s is None and self._idle", "if self._idle")],
+        rule("the_open_timer_of_an_idle_replica_starts_with_the_arrival"),
+    ),
+    Mutant(
+        "the open timer runs on for what a batch leaves behind",
+        "one timer for each batch",
+        REPLICA,
+        [("        self._opened_s = None\n        return super().take()", "        return super().take()")],
+        rule("the_open_timer_starts_when_a_busy_replica_falls_idle"),
+    ),
+    Mutant(
+        "the open timer runs while every replica is busy",
+        "timer from when an idle replica sees a request",
+        REPLICA,
+        [
+            (
+                "self._opened_s is None and self._idle and self._waiting",
+                "self._opened_s is None and self._waiting",
+            )
+        ],
+        rule("the_open_timer_starts_when_a_busy_replica_falls_idle"),
+    ),
+]
+
+CLOSED = [
+    Mutant(
+        "users think while they wait for the answer",
+        "think time from the answer",
+        "simulations/population.py",
+        [("batch.finished_s + self._think_s", "batch.started_s + self._think_s")],
+        invariant("population"),
+    ),
+    Mutant(
+        "users start at one instant",
+        "staggered start",
+        "simulations/population.py",
+        [("user / self._users * spread_s", "0.0 * user * spread_s")],
+        rule("users_start_evenly_over_the_first_service_time"),
+    ),
+    Mutant(
+        "all users of a batch think as long",
+        "think times belong to requests",
+        "simulations/population.py",
+        [("self._think_s[request])", "self._think_s[batch.requests[0]])")],
+        invariant("population"),
+    ),
+    Mutant(
+        "think times are drawn by the numbers of the service",
+        "one stream per purpose",
+        "simulations/arrivals.py",
+        [("seed.generator(Purpose.THINK).standard_exponential", "seed.generator(Purpose.SERVICE).random")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "users come back before the dispatch of their replica",
+        "order at one instant",
+        "simulations/population.py",
+        [(".at(instant_s, Phase.ARRIVAL)", ".at(instant_s, Phase.COMPLETION)")],
+        CLUSTER,
+    ),
+    Mutant(
+        "users who walk among queues forget at once",
+        "warm-up by relaxation time",
+        "simulations/relaxation.py",
+        [("users if pooled else _WALK", "users if pooled or users else _WALK")],
+        RELAXATION,
+    ),
+    Mutant(
+        "the walls of a limited queue are those of one without variance",
+        "warm-up by relaxation time",
+        "simulations/relaxation.py",
+        [("math.pi / (places + 1)", "math.pi / places")],
+        RELAXATION,
+    ),
+]
+
+GRID = [
+    Mutant(
+        "any deviation is within an approximation's error",
+        "agreement",
+        "simulations/agreement.py",
+        [("max(0.0, abs(deviation) - allowed)", "max(0.0, abs(deviation) - 2.0 * allowed)")],
+        AGREEMENT,
+    ),
+    Mutant(
+        "an atom must come out to the last bit",
+        "agreement",
+        "simulations/agreement.py",
+        [("max(self.simulation.standard_error, _ROUNDING * self.theory)", "self.simulation.standard_error")],
+        AGREEMENT,
+    ),
+    Mutant(
+        "the slow branch is drawn by the fast one's numbers",
+        "service times of a law",
+        "simulations/agreement_times.py",
+        [("-(uniform - fast) / slow", "-uniform / slow * slow")],
+        AGREEMENT,
     ),
 ]
 
@@ -545,7 +719,7 @@ STATISTICS = [
         "warm-up ignores the number of queues",
         "warm-up by relaxation time",
         "simulations/estimate.py",
-        [("queues=1 if plan.routing in _POOLING else plan.replicas", "queues=1")],
+        [("queues=1 if plan.routing in POOLING else plan.replicas", "queues=1")],
         ESTIMATE,
     ),
     Mutant(
@@ -723,7 +897,17 @@ DECISIONS = [
     ),
 ]
 
-MUTANTS = [*NAMED_INVARIANTS, *BATCHING, *ROUTING, *STATISTICS, *DECISIONS]
+MUTANTS = [
+    *NAMED_INVARIANTS,
+    *BATCHING,
+    *QUEUE_LIMIT,
+    *OPEN_TIMER,
+    *CLOSED,
+    *GRID,
+    *ROUTING,
+    *STATISTICS,
+    *DECISIONS,
+]
 
 
 def give_up(reason: str) -> NoReturn:

@@ -6,7 +6,14 @@ from enum import IntEnum
 import numpy as np
 
 from capacity.errors import InputError
-from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import (
+    ClosedPopulation,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
 from simulations.records import Floats
 
 
@@ -17,6 +24,7 @@ class Purpose(IntEnum):
     SERVICE = 1
     ROUTING = 2
     PROFILE = 3
+    THINK = 4
 
 
 class Stage(IntEnum):
@@ -60,6 +68,23 @@ class Draws:
     routing: Floats
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClosedDraws:
+    """The input of one run of a closed population, whose requests arrive when their users have thought.
+
+    Attributes:
+        users: how many.
+        think_s: time that a user thinks after a request, by request in order of arrival, shape
+            `(requests,)`. [s]
+        service, routing: as in `Draws`.
+    """
+
+    users: int
+    think_s: Floats
+    service: Floats
+    routing: Floats
+
+
 def draw(workload: Workload, requests: int, seed: Seed) -> Draws:
     """Draws for the first `requests` requests of a workload; a trace has as many as it has."""
     arrived_s = arrival_instants_s(workload, requests, seed.generator(Purpose.ARRIVALS))
@@ -67,6 +92,17 @@ def draw(workload: Workload, requests: int, seed: Seed) -> Draws:
         arrived_s=arrived_s,
         service=seed.generator(Purpose.SERVICE).random(len(arrived_s)),
         routing=seed.generator(Purpose.ROUTING).random(2 * len(arrived_s)),
+    )
+
+
+def draw_closed(population: ClosedPopulation, requests: int, seed: Seed) -> ClosedDraws:
+    """Draws for the first `requests` requests of a closed population."""
+    thoughts = seed.generator(Purpose.THINK).standard_exponential(requests)
+    return ClosedDraws(
+        users=population.users,
+        think_s=population.think_time_s * thoughts,
+        service=seed.generator(Purpose.SERVICE).random(requests),
+        routing=seed.generator(Purpose.ROUTING).random(2 * requests),
     )
 
 

@@ -1,38 +1,55 @@
 """Cluster: one run of a fleet, request by request, in SimPy; the reference for every other engine."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
+import numpy as np
+
+from capacity.errors import DomainError
 from capacity.plan import Plan, Routing
-from simulations.arrivals import Draws
+from simulations.arrivals import ClosedDraws, Draws
 from simulations.clock import Clock, Moment, Phase
+from simulations.population import Population
 from simulations.records import Batch, Records
-from simulations.replica import Replica, RequestQueue
+from simulations.replica import Replica, queue_for
 from simulations.router import Policy, routing_policy
 from simulations.service import ServiceTimes
 
 
-def run(plan: Plan, service_times: ServiceTimes, draws: Draws) -> Records:
-    """Serve all requests of `draws` under `plan`, to the last one.
+def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws) -> Records:
+    """Serve all requests of `draws` under `plan`, to the last one that finds a place.
 
-    The same plan, service times and draws give the same records, bit for bit.
+    The same plan, service times and draws give the same records, bit for bit. The users of a closed
+    population start evenly spread over the time in which the first request is served alone.
+
+    Raises:
+        DomainError: a closed population in front of limited queues.
     """
+    if plan.queue_limit is not None and isinstance(draws, ClosedDraws):
+        raise DomainError("a closed population needs room for all its users; leave out the queue limit")
     clock = Clock()
-    arrived_s = draws.arrived_s.tolist()
-    replicas = _fleet(plan, clock, arrived_s)
     batches: list[Batch] = []
     uniforms = draws.service.tolist()
-    for replica in replicas:
-        clock.process(replica.serve(clock, service_times, uniforms, batches))
+    arrived_s: list[float] = [] if isinstance(draws, ClosedDraws) else draws.arrived_s.tolist()
+    replicas = _fleet(plan, clock, arrived_s)
     policy = routing_policy(plan.routing, replicas, draws.routing.tolist())
-    clock.process(_arrive(clock, arrived_s, policy))
+    finish: Callable[[Batch], None] = batches.append
+    if isinstance(draws, ClosedDraws):
+        population = Population(clock, draws, arrived_s, batches, policy)
+        population.begin(spread_s=service_times(1, uniforms[0]))
+        finish = population.answer
+    else:
+        clock.process(_arrive(clock, arrived_s, policy))
+    for replica in replicas:
+        clock.process(replica.serve(clock, service_times, uniforms, finish))
     clock.run()
-    return Records.of(draws.arrived_s, batches)
+    return Records.of(np.asarray(arrived_s), batches)
 
 
 def _fleet(plan: Plan, clock: Clock, arrived_s: list[float]) -> list[Replica]:
     """Replicas with a queue each, or all at one."""
     shared = plan.routing is Routing.SHARED_QUEUE
-    queues = [RequestQueue(clock, plan, arrived_s) for _ in range(1 if shared else plan.replicas)]
+    count, fed = (1, plan.replicas) if shared else (plan.replicas, 1)
+    queues = [queue_for(clock, plan, arrived_s, fed) for _ in range(count)]
     outstanding = [0] * plan.replicas
     return [Replica(index, queues[0 if shared else index], outstanding) for index in range(plan.replicas)]
 
@@ -41,6 +58,4 @@ def _arrive(clock: Clock, arrived_s: list[float], policy: Policy) -> Generator[M
     """Requests arrive, one after the other, each at the replica that the router picks."""
     for request, instant_s in enumerate(arrived_s):
         yield Moment(clock).at(instant_s, Phase.ARRIVAL)
-        replica = policy(request)
-        replica.outstanding[replica.index] += 1
-        replica.queue.join(request)
+        policy(request).join(request)

@@ -9,15 +9,24 @@ import numpy as np
 
 from capacity.errors import InconclusiveError
 from capacity.performance import Performance
-from capacity.plan import Plan, Routing
+from capacity.plan import Plan
 from capacity.profile import ServiceProfile
-from capacity.stability import load, relaxation_requests
+from capacity.stability import load
 from capacity.units import format_quantile
-from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import (
+    ClosedPopulation,
+    Demand,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
 from simulations.arrivals import Seed
 from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
 from simulations.reduction import one_for_all, times
+from simulations.relaxation import POOLING, closed_relaxation_requests, open_relaxation_requests
 from simulations.replication import Length, Sample, Task, replicate
 from simulations.service import ProfileTimes
 
@@ -27,8 +36,6 @@ RELAXATIONS = 10
 EXCEEDANCES_PER_SECTION = 100
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
 _MEASURED_PER_WARM_UP = 4
-# Routing that sends work to whoever is free, so that the replicas fill and empty as one.
-_POOLING = (Routing.SHARED_QUEUE, Routing.LEAST_OUTSTANDING)
 # A case that takes longer runs than this to settle is first looked at with short ones.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
 # Replications, and so sections, of a first look.
@@ -45,13 +52,15 @@ class Case:
     """One plan under one workload, and the highest quantile that is asked of it."""
 
     profile: ServiceProfile
-    workload: Workload
+    workload: Demand
     plan: Plan
     quantile_max: float = 0.99
 
     @property
-    def load(self) -> float:
-        """Arrival rate over the sustainable rate."""
+    def load(self) -> float | None:
+        """Arrival rate over the sustainable rate; a closed population has no rate of its own."""
+        if isinstance(self.workload, ClosedPopulation):
+            return None
         return load(self.profile, self.workload.arrival_rate_rps, self.plan)
 
     @property
@@ -97,7 +106,7 @@ def looks(
             it has ten replications at least, and no short runs come before it.
         mapper: how replications are mapped to their samples; the result does not depend on it.
     """
-    if isinstance(case.workload.arrivals, TraceArrivals):
+    if isinstance(case.workload, Workload) and isinstance(case.workload.arrivals, TraceArrivals):
         yield _look_at_trace(case, case.workload.arrivals, seed)
         return
     length = run_length(case)
@@ -130,20 +139,29 @@ def _wants_probe(length: Length) -> bool:
 
 def run_length(case: Case) -> Length:
     """A replication that forgets its start, counts four times as long, and enough for the quantile."""
-    workload, plan = case.simulated.workload, case.simulated.plan
-    service = case.profile.law(plan.batch_size_max)
-    relaxation = relaxation_requests(
-        case.load,
-        queues=1 if plan.routing in _POOLING else plan.replicas,
-        requests_in_service=workload.arrival_rate_rps * service.mean_s,
-        variability=arrivals_scv(workload) + plan.batch_size_max * service.scv,
-    )
-    warm_up = math.ceil(RELAXATIONS * relaxation)
+    warm_up = math.ceil(RELAXATIONS * _relaxation_requests(case.simulated))
     measured = max(
         _MEASURED_PER_WARM_UP * warm_up, math.ceil(EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max))
     )
-    cool_down = min(2 * plan.replicas * plan.batch_size_max, measured // 10)
-    return Length(warm_up=warm_up, measured=measured, cool_down=cool_down)
+    last = 2 * case.simulated.plan.replicas * case.plan.batch_size_max
+    if isinstance(case.workload, ClosedPopulation):  # whose users stop asking one by one
+        last = max(last, 2 * case.workload.users)
+    return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
+
+
+def _relaxation_requests(case: Case) -> float:
+    """Requests that arrive within one relaxation time of what is simulated."""
+    workload, plan = case.workload, case.plan
+    if isinstance(workload, ClosedPopulation):
+        return closed_relaxation_requests(workload, plan)
+    service = case.profile.law(plan.batch_size_max)
+    return open_relaxation_requests(
+        load(case.profile, workload.arrival_rate_rps, plan),
+        queues=1 if plan.routing in POOLING else plan.replicas,
+        requests_in_service=workload.arrival_rate_rps * service.mean_s,
+        variability=arrivals_scv(workload) + plan.batch_size_max * service.scv,
+        places=None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max,
+    )
 
 
 def arrivals_scv(workload: Workload) -> float:

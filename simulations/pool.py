@@ -96,18 +96,25 @@ class Pool:
             Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a: the scatter of the sections'
             quantiles is taken around the pooled one, not around their mean, which is biased.
         """
-        groups = [self.samples[first::SECTIONS] for first in range(min(SECTIONS, len(self.samples)))]
-        sections = [np.concatenate([values(sample) for sample in group]) for group in groups]
+        sections = [np.concatenate([values(sample) for sample in group]) for group in self._sections]
         pooled = statistic(np.concatenate(sections))
-        squares = math.fsum((statistic(section) - pooled) ** 2 for section in sections)
-        degrees = len(sections) - 1
-        return Estimate(
-            value=pooled,
-            standard_error=math.sqrt(squares / degrees / len(sections)),
-            degrees=degrees,
-        )
+        return _estimate_around(pooled, [statistic(section) for section in sections])
 
-    def performance(self, *, load: float, quantiles: Sequence[float], confidence: float) -> Performance:
+    def ratio(self, above: Callable[[Sample], float], below: Callable[[Sample], float]) -> "Estimate":
+        """Ratio of two sums over the samples, its standard error by sectioning."""
+
+        def of(samples: Sequence[Sample]) -> float:
+            return math.fsum(map(above, samples)) / math.fsum(map(below, samples))
+
+        return _estimate_around(of(self.samples), [of(group) for group in self._sections])
+
+    @property
+    def _sections(self) -> list[Sequence[Sample]]:
+        return [self.samples[first::SECTIONS] for first in range(min(SECTIONS, len(self.samples)))]
+
+    def performance(
+        self, *, load: float | None, quantiles: Sequence[float], confidence: float
+    ) -> Performance:
         """All quantities of a steady state, with intervals for the quantiles."""
         window_s = math.fsum(sample.window_s for sample in self.samples)
 
@@ -115,6 +122,7 @@ class Pool:
             return math.fsum(value(sample) * sample.window_s for sample in self.samples) / window_s
 
         waits_s = np.concatenate([sample.wait_s for sample in self.samples])
+        lost = math.fsum(sample.lost for sample in self.samples)
         return Performance(
             kind=Kind.SIMULATION,
             load=load,
@@ -126,10 +134,20 @@ class Pool:
             in_system_mean=over_time(lambda sample: sample.in_system_mean),
             wait_mean_s=float(waits_s.mean()),
             response_mean_s=float(self.responses_s.mean()),
-            loss_probability=0.0,
+            loss_probability=lost / (lost + self.counted),
             wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
             response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
         )
+
+
+def _estimate_around(pooled: float, sections: Sequence[float]) -> Estimate:
+    squares = math.fsum((section - pooled) ** 2 for section in sections)
+    degrees = len(sections) - 1
+    return Estimate(
+        value=pooled,
+        standard_error=math.sqrt(squares / degrees / len(sections)),
+        degrees=degrees,
+    )
 
 
 def _rise_s(responses_s: Floats) -> float:

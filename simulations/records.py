@@ -24,6 +24,9 @@ class Batch(NamedTuple):
 class Records:
     """One row per request, in order of arrival; every array has the shape `(requests,)`.
 
+    A lost request was neither started nor finished (NaN), in no batch (size 0, oldest -1), by no
+    replica (-1).
+
     Attributes:
         arrived_s, started_s, finished_s: instants of simulated time. [s]
         batch_size: size of the batch that the request was served in.
@@ -40,22 +43,33 @@ class Records:
 
     @classmethod
     def of(cls, arrived_s: Floats, batches: Sequence[Batch]) -> "Records":
-        """Records of a run in which every request was served."""
+        """Records of a run; who is in no batch was lost."""
         requests = np.array([request for batch in batches for request in batch.requests], dtype=np.int64)
         sizes = np.array([len(batch.requests) for batch in batches], dtype=np.int64)
-        order = np.argsort(requests)
 
-        def per_request(values: list[float] | list[int]) -> npt.NDArray[np.generic]:
-            return np.repeat(np.asarray(values), sizes)[order]
+        def whole(values: Sequence[int], lost: int) -> Integers:
+            column = np.full(len(arrived_s), lost, dtype=np.int64)
+            column[requests] = np.repeat(np.asarray(values, dtype=np.int64), sizes)
+            return column
+
+        def instants_s(values: Sequence[float]) -> Floats:
+            column = np.full(len(arrived_s), np.nan)
+            column[requests] = np.repeat(np.asarray(values, dtype=np.float64), sizes)
+            return column
 
         return cls(
             arrived_s=arrived_s,
-            started_s=per_request([batch.started_s for batch in batches]).astype(np.float64),
-            finished_s=per_request([batch.finished_s for batch in batches]).astype(np.float64),
-            batch_size=np.repeat(sizes, sizes)[order],
-            replica=per_request([batch.replica for batch in batches]).astype(np.int64),
-            oldest=per_request([batch.requests[0] for batch in batches]).astype(np.int64),
+            started_s=instants_s([batch.started_s for batch in batches]),
+            finished_s=instants_s([batch.finished_s for batch in batches]),
+            batch_size=whole(sizes.tolist(), lost=0),
+            replica=whole([batch.replica for batch in batches], lost=-1),
+            oldest=whole([batch.requests[0] for batch in batches], lost=-1),
         )
+
+    @property
+    def is_lost(self) -> npt.NDArray[np.bool_]:
+        """Whether a request found no place, shape `(requests,)`."""
+        return np.asarray(self.batch_size == 0)
 
     @property
     def wait_s(self) -> Floats:

@@ -5,22 +5,32 @@ from dataclasses import replace
 
 from capacity.performance import Performance
 from capacity.plan import Plan, Routing
-from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import (
+    ClosedPopulation,
+    Demand,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
 
 
-def one_for_all(workload: Workload, plan: Plan) -> tuple[Workload, Plan]:
+def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
     """The arrivals that one replica sees, and that replica alone; unchanged where there is no such law.
 
     Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again,
     of 1/√c times the coefficient of variation (Poisson arrivals become Erlang-c). A random split
     of Poisson arrivals is Poisson at a c-th of the rate. All replicas are alike, so that a request's
     wait and response have the law of that one replica's. Other routing policies look at the other
-    replicas, and a trace is one path.
+    replicas, a closed population waits for all of them, and a trace is one path.
 
     Source:
         Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);
         Kingman (1993), Poisson Processes, sec. 5.1 (colouring theorem).
     """
+    if isinstance(workload, ClosedPopulation):
+        return workload, plan
     arrivals = workload.arrivals
     count = plan.replicas
     if plan.routing is Routing.ROUND_ROBIN and not isinstance(arrivals, TraceArrivals):

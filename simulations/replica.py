@@ -1,10 +1,10 @@
 """Replica: a SimPy process that serves one batch at a time; its queue knows when a batch is due."""
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from heapq import heappop, heappush
 
-from capacity.plan import Plan
+from capacity.plan import BatchTimer, Plan
 from simulations.clock import Clock, Moment, Phase
 from simulations.records import Batch
 from simulations.service import ServiceTimes
@@ -14,21 +14,27 @@ class RequestQueue:
     """A FIFO queue in front of one replica, or in front of all of them.
 
     A batch is due as soon as `batch_size_max` requests wait or the oldest has waited
-    `batch_wait_max_s`, counted from its arrival. A request is its number in order of arrival.
+    `batch_wait_max_s`, counted from its arrival. A request is its number in order of arrival. Each
+    free replica has room for a batch; who finds no room there and the limit reached is lost.
     """
 
-    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float]) -> None:
+    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
         self._clock = clock
         self._plan = plan
+        self._limit = plan.queue_limit
         self._arrived_s = arrived_s
+        self._free = replicas  # that serve no batch, called or not
         self._waiting: deque[int] = deque()
         self._idle: list[tuple[int, Moment]] = []  # a heap: the lowest replica is called first
         self._timed: int | None = None  # the request whose deadline the latest timer was set for
 
-    def join(self, request: int) -> None:
-        """A request arrives at the end of the queue."""
+    def join(self, request: int) -> bool:
+        """A request arrives at the end of the queue; False where it finds no place and is lost."""
+        if self._limit is not None and len(self._waiting) >= self._limit + self._room():
+            return False
         self._waiting.append(request)
         self._call_replica()
+        return True
 
     def is_due(self) -> bool:
         """Whether an idle replica must start a batch now."""
@@ -41,8 +47,13 @@ class RequestQueue:
 
         No other replica need be told of what stays: each arrival that made a batch due has called one.
         """
+        self._free -= 1
         size = min(len(self._waiting), self._plan.batch_size_max)
         return [self._waiting.popleft() for _ in range(size)]
+
+    def release(self) -> None:
+        """A replica has finished its batch."""
+        self._free += 1
 
     def call_for(self, replica: int) -> Moment:
         """The moment at which an idle replica should look at the queue again."""
@@ -50,6 +61,10 @@ class RequestQueue:
         heappush(self._idle, (replica, call))
         self._call_replica()
         return call
+
+    def _room(self) -> int:
+        """Places in the next batches of the free replicas."""
+        return self._free * self._plan.batch_size_max
 
     def _call_replica(self) -> None:
         """Call the lowest idle replica if a batch is due; else set a timer for the oldest request."""
@@ -67,6 +82,38 @@ class RequestQueue:
         return self._arrived_s[self._waiting[0]] + self._plan.batch_wait_max_s
 
 
+class OpenQueue(RequestQueue):
+    """A queue whose timer starts when an idle replica sees that somebody waits.
+
+    The idle replicas of a shared queue collect one batch together: one timer runs, and starts anew
+    when a batch has been taken and others wait.
+    """
+
+    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
+        super().__init__(clock, plan, arrived_s, replicas)
+        self._opened_s: float | None = None  # since when a replica was idle and a request waited
+
+    def take(self) -> list[int]:
+        """The oldest requests; for what stays the timer has not begun."""
+        self._opened_s = None
+        return super().take()
+
+    def _call_replica(self) -> None:
+        if self._opened_s is None and self._idle and self._waiting:
+            self._opened_s = self._clock.now
+        super()._call_replica()
+
+    def _deadline_s(self) -> float:
+        opened_s = self._clock.now if self._opened_s is None else self._opened_s
+        return opened_s + self._plan.batch_wait_max_s
+
+
+def queue_for(clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> RequestQueue:
+    """The queue that a plan's timer asks for, in front of so many replicas."""
+    kind = OpenQueue if plan.timer is BatchTimer.OPEN else RequestQueue
+    return kind(clock, plan, arrived_s, replicas)
+
+
 class Replica:
     """One server: waits for its queue's call, takes a batch, is busy for one draw of its service time."""
 
@@ -75,8 +122,17 @@ class Replica:
         self.queue = queue
         self.outstanding = outstanding  # by replica: requests routed there and not yet finished
 
+    def join(self, request: int) -> None:
+        """A request arrives here; one that finds no place is lost."""
+        if self.queue.join(request):
+            self.outstanding[self.index] += 1
+
     def serve(
-        self, clock: Clock, service_times: ServiceTimes, uniforms: Sequence[float], batches: list[Batch]
+        self,
+        clock: Clock,
+        service_times: ServiceTimes,
+        uniforms: Sequence[float],
+        finish: Callable[[Batch], None],
     ) -> Generator[Moment, None, None]:
         """Serve for ever. A batch's service time is drawn by the uniform number of its oldest request."""
         while True:
@@ -86,5 +142,6 @@ class Replica:
             started_s = clock.now
             finished_s = started_s + service_times(len(requests), uniforms[requests[0]])
             yield Moment(clock).at(finished_s, Phase.COMPLETION, self.index)
+            self.queue.release()
             self.outstanding[self.index] -= len(requests)
-            batches.append(Batch(self.index, started_s, finished_s, requests))
+            finish(Batch(self.index, started_s, finished_s, requests))

@@ -10,7 +10,7 @@ from capacity.profile import ServiceProfile
 from capacity.screen import require_batch_of_one
 from capacity.stability import replicas_stable_min, sustainable_rate_rps
 from capacity.units import format_quantile, format_rate
-from capacity.workload import Workload
+from capacity.workload import ClosedPopulation, Demand
 from simulations.arrivals import Seed, Stage
 from simulations.estimate import Case, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
@@ -36,7 +36,7 @@ class Simulation:
     quantiles: Sequence[float] = QUANTILES
     mapper: Mapper = field(default=map, repr=False)
 
-    def __call__(self, profile: ServiceProfile, workload: Workload, plan: Plan) -> Performance:
+    def __call__(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> Performance:
         """Performance of a plan.
 
         Raises:
@@ -64,8 +64,9 @@ class Simulation:
             if width.relative_half_width <= self.precision:
                 break
         if settled is None:
+            busy = "" if case.load is None else f" at load {case.load:.3f}"
             raise InconclusiveError(
-                f"an interval for {format_quantile(case.quantile_max)} at load {case.load:.3f} with batches "
+                f"an interval for {format_quantile(case.quantile_max)}{busy} with batches "
                 f"up to {case.plan.batch_size_max} takes {requests_to_settle(case)} requests, and "
                 f"{self.requests_max} are allowed; raise --requests-max, or ask for a lower quantile, a "
                 "smaller batch or a lower rate"
@@ -73,15 +74,20 @@ class Simulation:
         return settled
 
 
-def require_answerable(profile: ServiceProfile, workload: Workload, plan: Plan) -> None:
+def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) -> None:
     """Refuse at once what has no steady state, or lies beyond the profile.
+
+    Queues with a limit and closed populations have one at any load.
 
     Raises:
         UnstableError: names the fewest replicas that would be stable.
         DomainError: the profile does not cover the plan's batches.
     """
     require_batch_of_one(profile)
-    rate_rps, sustainable_rps = workload.arrival_rate_rps, sustainable_rate_rps(profile, plan)
+    sustainable_rps = sustainable_rate_rps(profile, plan)
+    if isinstance(workload, ClosedPopulation) or plan.queue_limit is not None:
+        return
+    rate_rps = workload.arrival_rate_rps
     if rate_rps < sustainable_rps:
         return
     servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from capacity.plan import Plan, Routing
-from simulations.arrivals import Draws
+from capacity.plan import BatchTimer, Plan, Routing
+from simulations.arrivals import ClosedDraws, Draws
 from simulations.records import Records
 from simulations.replication import Sample, Task
 
@@ -30,7 +30,8 @@ class Served:
 def batches_of(records: Records) -> list[Served]:
     """The batches of a run by start, then by their oldest request."""
     members: dict[int, list[int]] = {}
-    for request, oldest in enumerate(records.oldest.tolist()):
+    for request in np.flatnonzero(~records.is_lost).tolist():
+        oldest = int(records.oldest[request])
         members.setdefault(oldest, []).append(request)
     batches = [
         Served(
@@ -53,31 +54,37 @@ def by_replica(records: Records) -> list[list[Served]]:
 
 
 def queues_of(records: Records, plan: Plan) -> Iterator[tuple[list[int], list[Served], int]]:
-    """Each queue: its requests in order of arrival, its batches by start, how many replicas it feeds."""
+    """Each queue: whom it took in, in order of arrival, its batches by start, how many replicas it feeds."""
     if plan.routing is Routing.SHARED_QUEUE:
-        yield list(range(len(records.arrived_s))), batches_of(records), plan.replicas
+        yield np.flatnonzero(~records.is_lost).tolist(), batches_of(records), plan.replicas
         return
     for batches in by_replica(records):
         requests = np.flatnonzero(records.replica == batches[0].replica).tolist()
         yield requests, batches, 1
 
 
-def check_conservation(records: Records, draws: Draws) -> None:
-    """Every request that arrives is served exactly once: none lost, none invented, none twice."""
-    count = len(draws.arrived_s)
-    assert np.array_equal(records.arrived_s, draws.arrived_s)
+def check_conservation(records: Records, draws: Draws | ClosedDraws, plan: Plan) -> None:
+    """Arrived = finished + lost: each is served exactly once or lost, and only a limit loses any."""
+    count = len(draws.service)
+    if isinstance(draws, Draws):
+        assert np.array_equal(records.arrived_s, draws.arrived_s)
+    lost = records.is_lost
+    assert plan.queue_limit is not None or not lost.any()
     for column in (records.started_s, records.finished_s):
         assert column.shape == (count,)
-        assert np.isfinite(column).all()
-    members = Counter(records.oldest.tolist())
+        assert np.isfinite(column[~lost]).all()
+        assert np.isnan(column[lost]).all()
+    assert (records.oldest[lost] == -1).all()
+    members = Counter(records.oldest[~lost].tolist())
     for oldest, size in members.items():
         assert size == records.batch_size[oldest], f"the batch of request {oldest} has {size} requests"
 
 
 def check_causality(records: Records) -> None:
     """No request starts before it arrived, and each takes time: arrived <= started < finished."""
-    assert (records.arrived_s <= records.started_s).all()
-    assert (records.started_s < records.finished_s).all()
+    served = ~records.is_lost
+    assert (records.arrived_s <= records.started_s)[served].all()
+    assert (records.started_s < records.finished_s)[served].all()
 
 
 def check_clock(records: Records) -> None:
@@ -97,7 +104,7 @@ def check_fifo(records: Records, plan: Plan) -> None:
 def check_work_conservation(records: Records, plan: Plan) -> None:
     """No replica is idle while its queue has a batch due, and none starts before a batch is due.
 
-    A batch is due when its queue holds `batch_size_max` requests or its oldest has waited
+    A batch is due when its queue holds `batch_size_max` requests or its timer has run for
     `batch_wait_max_s` (at once when greedy), and starts then or as soon as a replica is free.
     """
     for requests, batches, replicas in queues_of(records, plan):
@@ -106,13 +113,16 @@ def check_work_conservation(records: Records, plan: Plan) -> None:
         for batch in batches:
             assert batch.started_s >= free_s[batch.replica]
             soonest_s = min(free_s.values()) if len(free_s) == replicas else 0.0
-            assert batch.started_s == max(soonest_s, _due_s(records, plan, requests[served:]))
+            assert batch.started_s == max(soonest_s, _due_s(records, plan, requests[served:], soonest_s))
             free_s[batch.replica] = batch.finished_s
             served += len(batch.requests)
 
 
-def _due_s(records: Records, plan: Plan, queued: list[int]) -> float:
-    deadline_s = float(records.arrived_s[queued[0]]) + plan.batch_wait_max_s
+def _due_s(records: Records, plan: Plan, queued: list[int], free_s: float) -> float:
+    timed_s = float(records.arrived_s[queued[0]])
+    if plan.timer is BatchTimer.OPEN:
+        timed_s = max(timed_s, free_s)
+    deadline_s = timed_s + plan.batch_wait_max_s
     if len(queued) < plan.batch_size_max:
         return deadline_s
     return min(deadline_s, float(records.arrived_s[queued[plan.batch_size_max - 1]]))
@@ -130,12 +140,53 @@ def check_batch_takes_all_that_waits(records: Records, plan: Plan) -> None:
 
 def check_batch_limits(records: Records, plan: Plan) -> None:
     """A batch has 1 to `batch_size_max` requests, which share its replica, start and finish."""
-    assert (records.batch_size >= 1).all()
+    served = ~records.is_lost
+    assert (records.batch_size[served] >= 1).all()
     assert (records.batch_size <= plan.batch_size_max).all()
-    assert (records.replica >= 0).all()
+    assert (records.replica[served] >= 0).all()
     assert (records.replica < plan.replicas).all()
     for column in (records.started_s, records.finished_s, records.batch_size, records.replica):
-        assert np.array_equal(column, column[records.oldest])
+        assert np.array_equal(column[served], column[records.oldest[served]])
+
+
+def check_queue_limit(records: Records, plan: Plan) -> None:
+    """Who waits when all replicas are busy is never more than the limit allows, at each of its queues.
+
+    Someone waits in this sense from arrival to start, unless a replica was free to collect the batch;
+    a batch that a free replica collects is no queue.
+    """
+    assert plan.queue_limit is not None
+    for requests, batches, replicas in queues_of(records, plan):
+        for request in requests:
+            now_s = records.arrived_s[request]
+            busy = sum(batch.started_s <= now_s < batch.finished_s for batch in batches)
+            if busy == replicas:
+                earlier = [r for r in requests if r <= request and records.started_s[r] > now_s]
+                assert len(earlier) <= plan.queue_limit
+
+
+def check_loss_only_when_full(records: Records, plan: Plan) -> None:
+    """Who is lost from a shared queue finds every replica busy and as many waiting as the limit allows."""
+    assert plan.queue_limit is not None
+    assert plan.routing is Routing.SHARED_QUEUE
+    batches = batches_of(records)
+    for request in np.flatnonzero(records.is_lost).tolist():
+        now_s = records.arrived_s[request]
+        assert sum(batch.started_s <= now_s < batch.finished_s for batch in batches) == plan.replicas
+        waits = (records.arrived_s <= now_s) & (records.started_s > now_s)
+        assert np.count_nonzero(waits) == plan.queue_limit
+
+
+def check_population(records: Records, draws: ClosedDraws, spread_s: float) -> None:
+    """Users ask once at the start, and then whenever they have been answered and thought; no one else does.
+
+    So there are never more requests than users.
+    """
+    first_s = np.arange(draws.users) / draws.users * spread_s
+    asked_s = np.sort(np.concatenate([first_s, records.finished_s + draws.think_s]))
+    assert np.array_equal(records.arrived_s, asked_s[: len(records.arrived_s)])
+    for number, arrived_s in enumerate(records.arrived_s.tolist()):
+        assert np.count_nonzero(records.finished_s[: number + 1] > arrived_s) <= draws.users
 
 
 def check_same_bytes(one: Records, other: Records) -> None:
@@ -145,10 +196,12 @@ def check_same_bytes(one: Records, other: Records) -> None:
 
 
 def check_window(sample: Sample, records: Records, task: Task) -> None:
-    """What counts is all that arrives after the warm-up and before the cool-down, overhead included."""
+    """What counts is all that arrives after the warm-up and before the cool-down and is not lost."""
     start, end = task.length.warm_up, len(records.arrived_s) - task.length.cool_down
-    assert np.array_equal(sample.wait_s, (records.started_s - records.arrived_s)[start:end])
+    waits_s = (records.started_s - records.arrived_s)[start:end]
+    assert np.array_equal(sample.wait_s, waits_s[~np.isnan(waits_s)])
     served_s = (records.finished_s - records.arrived_s)[start:end]
+    served_s = served_s[~np.isnan(served_s)]
     assert np.array_equal(sample.response_s, served_s + task.request_overhead_s)
     assert sample.window_s == records.arrived_s[end - 1] - records.arrived_s[start]
 
@@ -166,7 +219,7 @@ def check_littles_law(sample: Sample, records: Records, task: Task) -> None:
         int(np.count_nonzero((records.arrived_s <= edge_s) & (left_s > edge_s)))
         for edge_s in (records.arrived_s[start], records.arrived_s[end - 1])
     )
-    edges = cut * float(responses_s.max()) / sample.window_s
+    edges = cut * float(np.nanmax(responses_s)) / sample.window_s
     assert abs(sample.in_system_mean - rate_rps * float(sample.response_s.mean())) <= edges + 1e-9
     waiting = rate_rps * float(sample.wait_s.mean())
     assert abs(sample.queue_length_mean - waiting) <= edges + 1e-9

@@ -2,10 +2,14 @@
 
 No SimPy and no event objects: it walks over every instant at which anything could happen, and does
 at each, strictly in this order: completions (lowest replica first), dispatch by the replicas that
-became idle, arrivals (all of the instant), dispatch by idle replicas, timers.
+became idle, arrivals (all of the instant, users whose answer it brought included), dispatch by idle
+replicas, timers.
 
 Dispatch and timers ask one question, whether a batch is due: the queue holds `batch_size_max`
-requests, or its oldest has waited `batch_wait_max_s`. The sum `arrived + wait` decides the latter.
+requests, or its timer has run for `batch_wait_max_s`: since the arrival of its oldest, or (timer
+`open`) since a replica was idle and somebody waited. The sum `since + wait` decides the latter.
+
+Who arrives where `queue_limit` wait already, beyond what the idle replicas have room for, is lost.
 """
 
 import math
@@ -13,24 +17,42 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from capacity.plan import Plan
-from simulations.arrivals import Draws
+from simulations.arrivals import ClosedDraws, Draws
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """What became of every request, in order of arrival; fields have the shape `(requests,)`."""
+    """What became of every request, in order of arrival; of a lost one nothing did."""
 
-    started_s: list[float]
-    finished_s: list[float]
-    batch_size: list[int]
-    replica: list[int]
+    arrived_s: list[float] = field(default_factory=list)
+    started_s: list[float] = field(default_factory=list)
+    finished_s: list[float] = field(default_factory=list)
+    batch_size: list[int] = field(default_factory=list)
+    replica: list[int] = field(default_factory=list)
+
+    def add(self, arrived_s: float) -> int:
+        """The number of a request that arrives."""
+        self.arrived_s.append(arrived_s)
+        self.started_s.append(math.nan)
+        self.finished_s.append(math.nan)
+        self.batch_size.append(0)
+        self.replica.append(-1)
+        return len(self.arrived_s) - 1
+
+
+@dataclass
+class Line:
+    """Who waits, oldest first, and since when a replica has been idle before them (timer `open`)."""
+
+    requests: list[int] = field(default_factory=list)
+    open_since_s: float | None = None
 
 
 @dataclass
 class Server:
     """A replica: what it serves, until when, and what was routed to it."""
 
-    queue: list[int]
+    line: Line
     serving: list[int] = field(default_factory=list)
     finishes_s: float = math.inf
     outstanding: int = 0
@@ -43,28 +65,40 @@ class Server:
 class Oracle:
     """One run, instant by instant."""
 
-    def __init__(self, plan: Plan, service_times: Callable[[int, float], float], draws: Draws) -> None:
+    def __init__(
+        self, plan: Plan, service_times: Callable[[int, float], float], draws: Draws | ClosedDraws
+    ) -> None:
         self.plan = plan
         self.service_times = service_times
-        self.arrived_s = [float(instant_s) for instant_s in draws.arrived_s]
         self.service = [float(u) for u in draws.service]
         self.routing = [float(u) for u in draws.routing]
-        shared: list[int] = []
+        shared = Line()
         is_shared = plan.routing == "shared-queue"
-        self.servers = [Server(shared if is_shared else []) for _ in range(plan.replicas)]
-        count = len(self.arrived_s)
-        self.outcome = Outcome([math.nan] * count, [math.nan] * count, [0] * count, [-1] * count)
+        self.servers = [Server(shared if is_shared else Line()) for _ in range(plan.replicas)]
+        self.lines = [shared] if is_shared else [server.line for server in self.servers]
+        self.outcome = Outcome()
+        self.think_s = [float(z) for z in draws.think_s] if isinstance(draws, ClosedDraws) else None
+        if isinstance(draws, ClosedDraws):
+            first_s = service_times(1, self.service[0])
+            self.coming_s = [user / draws.users * first_s for user in range(draws.users)]
+        else:
+            self.coming_s = [float(t) for t in draws.arrived_s]
 
     def run(self) -> Outcome:
-        known = {*self.arrived_s, *(instant_s + self.plan.batch_wait_max_s for instant_s in self.arrived_s)}
         now_s = -math.inf
-        while True:
-            finishes = {server.finishes_s for server in self.servers}
-            coming = [instant_s for instant_s in known | finishes if now_s < instant_s < math.inf]
-            if not coming:
-                return self.outcome
-            now_s = min(coming)
+        while (next_s := min((t for t in self.instants_s() if t > now_s), default=math.inf)) < math.inf:
+            now_s = next_s
             self.at(now_s)
+        return self.outcome
+
+    def instants_s(self) -> list[float]:
+        """When something could happen next."""
+        waiting = [line for line in self.lines if line.requests]
+        return [
+            *self.coming_s,
+            *(server.finishes_s for server in self.servers),
+            *(self.deadline_s(line, r) for line in waiting for r in line.requests),
+        ]
 
     def at(self, now_s: float) -> None:
         """Everything that happens at one instant."""
@@ -73,30 +107,45 @@ class Oracle:
             self.complete(index)
         for index in became_idle:
             self.dispatch(index, now_s)
-        for request, instant_s in enumerate(self.arrived_s):
-            if instant_s == now_s:
-                self.arrive(request)
+        while now_s in self.coming_s:
+            self.coming_s.remove(now_s)
+            self.arrive(now_s)
         for index in range(self.plan.replicas):  # after the arrivals
             self.dispatch(index, now_s)
         for index in range(self.plan.replicas):  # the timers
             self.dispatch(index, now_s)
+        for server in self.servers:
+            if server.is_idle and server.line.requests and server.line.open_since_s is None:
+                server.line.open_since_s = now_s
 
     def complete(self, index: int) -> None:
         server = self.servers[index]
         server.outstanding -= len(server.serving)
+        if self.think_s is not None:
+            for request in server.serving:
+                self.coming_s.append(server.finishes_s + self.think_s[request])
         server.serving, server.finishes_s = [], math.inf
 
-    def arrive(self, request: int) -> None:
+    def arrive(self, now_s: float) -> None:
+        if len(self.outcome.arrived_s) == len(self.service):
+            return  # a closed population has asked for all there are draws for
+        request = self.outcome.add(now_s)
         server = self.servers[self.route(request)]
-        server.queue.append(request)
+        if self.plan.queue_limit is not None:
+            idle = sum(other.is_idle for other in self.servers if other.line is server.line)
+            if len(server.line.requests) + 1 > self.plan.queue_limit + idle * self.plan.batch_size_max:
+                return
+        server.line.requests.append(request)
         server.outstanding += 1
 
     def dispatch(self, index: int, now_s: float) -> None:
         server = self.servers[index]
-        if not server.is_idle or not self.is_due(server.queue, now_s):
+        line = server.line
+        if not server.is_idle or not self.is_due(line, now_s):
             return
-        batch = server.queue[: self.plan.batch_size_max]
-        del server.queue[: self.plan.batch_size_max]
+        batch = line.requests[: self.plan.batch_size_max]
+        del line.requests[: self.plan.batch_size_max]
+        line.open_since_s = None
         server.serving = batch
         server.finishes_s = now_s + self.service_times(len(batch), self.service[batch[0]])
         for request in batch:
@@ -105,11 +154,19 @@ class Oracle:
             self.outcome.batch_size[request] = len(batch)
             self.outcome.replica[request] = index
 
-    def is_due(self, queue: list[int], now_s: float) -> bool:
-        if not queue:
+    def is_due(self, line: Line, now_s: float) -> bool:
+        if not line.requests:
             return False
-        is_full = len(queue) >= self.plan.batch_size_max
-        return is_full or now_s >= self.arrived_s[queue[0]] + self.plan.batch_wait_max_s
+        is_full = len(line.requests) >= self.plan.batch_size_max
+        return is_full or now_s >= self.deadline_s(line, line.requests[0], now_s)
+
+    def deadline_s(self, line: Line, oldest: int, now_s: float = math.inf) -> float:
+        """When the timer ends; a timer that has not begun would begin now."""
+        if self.plan.timer == "open":
+            since_s = now_s if line.open_since_s is None else line.open_since_s
+        else:
+            since_s = self.outcome.arrived_s[oldest]
+        return since_s + self.plan.batch_wait_max_s
 
     def route(self, request: int) -> int:
         """Index of the replica that the load balancer picks."""
@@ -131,6 +188,6 @@ class Oracle:
         return min(sorted(indices), key=lambda index: self.servers[index].outstanding)
 
 
-def simulate(plan: Plan, service_times: Callable[[int, float], float], draws: Draws) -> Outcome:
+def simulate(plan: Plan, service_times: Callable[[int, float], float], draws: Draws | ClosedDraws) -> Outcome:
     """What the semantics say becomes of every request."""
     return Oracle(plan, service_times, draws).run()

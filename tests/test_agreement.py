@@ -1,30 +1,31 @@
 """Theory beside simulation on the product's simulator, small; `capacity agreement` does it in full."""
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+import simulations.agreement_bulk as bulk
+import simulations.agreement_fleets as fleets
+import simulations.agreement_laws as laws
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import BatchTimer, Routing
+from capacity.queues.durations import Duration, Family
 from capacity.queues.mm1 import MM1
-from simulations.agreement import (
-    Agreement,
-    Row,
-    System,
-    compare,
-    rows_document,
-    systems,
-    verdict_exit_code,
-)
-from simulations.pool import Estimate
+from simulations.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
+from simulations.agreement_grid import Grid, systems
+from simulations.agreement_system import System
+from simulations.agreement_times import DurationTimes, TableExponentialTimes, TableTimes
+from simulations.pool import Estimate, Pool
+from simulations.replication import Sample
 
-LIGHT = System(
-    name="M/M/1 load 0.3",
-    theory=MM1(arrival_rate_rps=0.3, service_rate_rps=1.0),
-    servers=1,
-    quantiles=(0.5, 0.99),
-)
+LIGHT = laws.mm1(0.3, (0.5, 0.99))
 
 
-def row(value: float, standard_error: float, theory: float = 1.0) -> Row:
+def row(value: float, standard_error: float, theory: float = 1.0, allowance: float = 0.0) -> Row:
     estimate = Estimate(value=value, standard_error=standard_error, degrees=19)
-    return Row(system="s", quantity="q", theory=theory, simulation=estimate)
+    return Row(system="s", quantity="q", theory=theory, simulation=estimate, allowance=allowance)
 
 
 def test_simulation_agrees_with_theory():
@@ -41,24 +42,35 @@ def test_simulation_agrees_with_theory():
 
 def test_a_wrong_theory_is_found_out():
     """The simulator serves at rate 1; a theory of rate 1.03 is off by 4 to 5 % and must not pass."""
-    wrong = System(
-        name="wrong",
-        theory=MM1(arrival_rate_rps=0.3, service_rate_rps=1.03),
-        servers=1,
-        quantiles=(0.5, 0.99),
-    )
+    theory = MM1(arrival_rate_rps=0.3, service_rate_rps=1.03).performance((0.5, 0.99))
+    wrong = replace(LIGHT, theory=theory).quantities()
     right = compare(LIGHT, seed=11, requests_max=2_000_000)
     rows = [
-        Row(
-            system="wrong",
-            quantity=r.quantity,
-            theory=wrong.quantities()[r.quantity][0],
-            simulation=r.simulation,
-        )
+        Row(system="wrong", quantity=r.quantity, theory=wrong[r.quantity].theory, simulation=r.simulation)
         for r in right
     ]
     assert verdict_exit_code(rows) == 4
     assert sum(r.verdict is Agreement.DISAGREES for r in rows) >= 4
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (laws.mmck(2, 6, 1.2, (0.5,)), laws.mmck(2, 7, 1.2, (0.5,))),
+        (
+            bulk.bulk("bert-large-384-l40s-fp16", 8, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OPEN),
+            bulk.bulk("bert-large-384-l40s-fp16", 8, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OLDEST),
+        ),
+        (laws.closed(8, 4.0, 1, (0.5,)), laws.closed(9, 4.0, 1, (0.5,))),
+    ],
+    ids=["one place more", "the other timer", "one user more"],
+)
+def test_a_law_of_something_else_is_found_out(right: System, wrong: System):
+    """What the simulator plays agrees with its own law and not with its neighbour's."""
+    rows = compare(right, seed=5, requests_max=1_000_000)
+    assert {r.verdict for r in rows} == {Agreement.AGREES}
+    mixed = compare(replace(right, theory=wrong.theory), seed=5, requests_max=1_000_000)
+    assert sum(r.verdict is Agreement.DISAGREES for r in mixed) >= 2
 
 
 def test_verdict_by_standard_errors():
@@ -67,9 +79,23 @@ def test_verdict_by_standard_errors():
     assert row(1.0, 0.011).verdict is Agreement.INCONCLUSIVE
 
 
+def test_an_atom_that_comes_out_without_scatter_agrees_up_to_rounding_only():
+    assert row(1.0 + 1e-12, 0.0).verdict is Agreement.AGREES
+    assert row(1.0 + 1e-8, 0.0).verdict is Agreement.DISAGREES
+
+
+def test_an_approximation_may_be_off_by_what_it_says_and_no_more():
+    assert row(1.0 + 0.01 + 3.9 * 0.002, 0.002, allowance=0.01).verdict is Agreement.AGREES
+    assert row(1.0 - 0.01 - 3.9 * 0.002, 0.002, allowance=0.01).verdict is Agreement.AGREES
+    assert row(1.0 + 0.0102 + 4.1 * 0.002, 0.002, allowance=0.01).verdict is Agreement.DISAGREES
+    assert row(1.0 - 0.0102 - 4.1 * 0.002, 0.002, allowance=0.01).verdict is Agreement.DISAGREES
+    assert row(1.005, 0.002, allowance=0.01).deviation_se == 0.0
+
+
 def test_power_is_the_chance_to_find_an_error_of_five_percent():
     assert row(1.0, 0.05 / 4.0).power == pytest.approx(0.5)
     assert row(1.0, 0.005).power == pytest.approx(1.0, abs=1e-6)
+    assert row(1.0, 0.04 / 4.0, allowance=0.01).power == pytest.approx(0.5)
 
 
 def test_exit_code_and_document():
@@ -81,12 +107,152 @@ def test_exit_code_and_document():
     assert [r["verdict"] for r in document["rows"]] == ["agrees", "inconclusive"]
 
 
-def test_the_grid_is_the_promised_one():
-    assert [s.name for s in systems()] == [
-        "M/M/1 load 0.3",
+# ---- How a quantity is read from the samples -------------------------------------------------
+
+
+def test_quantities_are_read_from_where_they_are():
+    """Two replications of 4 and 2 served requests: 1 and 2 were lost."""
+    samples = [
+        Sample(
+            wait_s=np.array(waits),
+            response_s=np.array(waits) + 1.0,
+            window_s=window_s,
+            busy_share=busy,
+            finished=float(len(waits)),
+            batches=2.0,
+            queue_length_mean=0.0,
+            in_system_mean=0.0,
+            batch_size_largest=2,
+            lost=lost,
+        )
+        for waits, window_s, busy, lost in (
+            ([0.0, 1.0, 1.0, 2.0], 8.0, 0.5, 1.0),
+            ([0.0, 2.0], 4.0, 0.2, 2.0),
+        )
+    ]
+    everything = {
+        "loss_probability": 3.0 / 9.0,
+        "throughput_rps": 6.0 / 12.0,
+        "batch_size_mean": 6.0 / 4.0,
+        "utilization": 4.8 / 12.0,
+        "wait_probability": 4.0 / 6.0,
+        "wait_mean_s": 1.0,
+        "response_mean_s": 2.0,
+    }
+    theory = Performance(
+        kind=Kind.EXACT, response_quantiles_s={0.5: Interval.exact(1.5)}, **dict.fromkeys(everything, 1.0)
+    )
+    quantities = replace(LIGHT, theory=theory, compared=tuple(everything), quantiles=(0.5,)).quantities()
+    found = {name: quantity.estimate(Pool(samples)).value for name, quantity in quantities.items()}
+    assert found == pytest.approx(everything | {"response_p50_s": 2.0})
+    seen = Pool(samples).performance(load=None, quantiles=[0.5], confidence=0.95)
+    for name, value in everything.items():
+        assert getattr(seen, name) == pytest.approx(value), name
+
+
+def test_a_ratio_has_its_standard_error_by_sectioning():
+    """Ratios 1 and 3 around the pooled 2: √((1 + 1)/1/2) = 1."""
+    samples = [
+        Sample(
+            wait_s=np.zeros(1),
+            response_s=np.ones(1),
+            window_s=1.0,
+            busy_share=0.0,
+            finished=finished,
+            batches=1.0,
+            queue_length_mean=0.0,
+            in_system_mean=0.0,
+            batch_size_largest=1,
+        )
+        for finished in (1.0, 3.0)
+    ]
+    estimate = Pool(samples).ratio(lambda s: s.finished, lambda s: s.window_s)
+    assert estimate == Estimate(value=2.0, standard_error=1.0, degrees=1)
+
+
+# ---- Service times --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        Duration(family=Family.DETERMINISTIC, mean_s=0.5),
+        Duration(family=Family.EXPONENTIAL, mean_s=0.5),
+        Duration(family=Family.ERLANG, mean_s=0.5, scv=0.25),
+        Duration(family=Family.HYPEREXPONENTIAL, mean_s=0.5, scv=4.0),
+        Duration(family=Family.GAMMA, mean_s=0.5, scv=2.0),
+        Duration(family=Family.LOGNORMAL, mean_s=0.5, scv=1.0),
+    ],
+    ids=lambda service: service.family.value,
+)
+def test_service_times_have_the_law(service: Duration):
+    """Shares above a time of 100,000 evenly spread uniforms, and their mean, against the laws."""
+    uniforms = (np.arange(100_000) + 0.5) / 100_000
+    draws_s = np.array([DurationTimes(service)(1, float(u)) for u in uniforms])
+    assert draws_s.mean() == pytest.approx(service.mean_s, rel=2e-3)
+    for time_s in (0.1, 0.4999, 0.5001, 1.0, 3.0):
+        share = float(service.tail(np.array([time_s]))[0])
+        assert np.mean(draws_s > time_s) == pytest.approx(share, abs=3e-5)
+
+
+def test_batches_take_the_time_of_their_size():
+    assert TableTimes((1.0, 1.5))(2, 0.9) == 1.5
+    assert TableExponentialTimes((1.0, 1.5))(2, 1.0 - math.exp(-2.0)) == pytest.approx(3.0)
+    assert TableExponentialTimes((1.0, 1.5))(1, 1.0 - math.exp(-2.0)) == pytest.approx(2.0)
+
+
+# ---- The grid -------------------------------------------------------------------------------
+
+
+def test_the_short_grid_has_every_law():
+    names = [system.name for system in systems(Grid.SHORT)]
+    assert names == [
         "M/M/1 load 0.6",
-        "M/M/1 load 0.9",
         "M/M/2 load 0.7",
         "M/M/8 load 0.8",
-        "M/M/32 load 0.8",
+        "M/M/2/6 load 1.2",
+        "M/G/1 hyperexponential scv 4 load 0.5",
+        "M/D/4 load 0.7",
+        "GI/M/2 cv 0.5 load 0.7",
+        "resnet50-t4-fp16 1..16 load 0.7",
+        "bert-large-384-l40s-fp16 1..8 load 0.5 oldest wait 0.5",
+        "bert-large-384-l40s-fp16 1..8 load 0.5 open wait 0.5",
+        "resnet50-t4-fp16 1..8 load 0.7 x 3 round-robin",
+        "resnet50-t4-fp16 1..8 load 0.7 x 3 random",
+        "M/M[1,4]/2 load 0.6",
+        "M/M_b[1,4]/2 load 0.6",
+        "M/M/1//8 think 4 s",
+        "M/M/2//12 think 5 s",
+        "resnet50-t4-fp16 1..8 users 16 think 2",
+        "M/M/1 x 3 random load 0.6",
+        "M/M/1 x 3 round-robin load 0.6",
+        "M/M/1 x 2 least-outstanding load 0.7",
+        "M/M/1 x 100 power-of-two load 0.5",
     ]
+
+
+def test_the_full_grid_holds_the_short_one_and_more_loads():
+    short, full = ([system.name for system in systems(grid)] for grid in (Grid.SHORT, Grid.FULL))
+    assert full[: len(short)] == short
+    assert len(full) > 3 * len(short)
+    assert len(set(full)) == len(full)
+    for profile in ("resnet50-t4-fp16 1..16", "bert-large-384-l40s-fp16 1..8", "jasper-7s-t4-fp16 1..4"):
+        assert {f"{profile} load {load:g}" for load in (0.3, 0.5, 0.8, 0.9)} <= set(full)
+        for timer in ("oldest", "open"):
+            assert sum(name.startswith(profile) and f" {timer} wait" in name for name in full) >= 3
+
+
+def test_an_approximation_brings_its_error_along():
+    quantities = fleets.power_of_two(100, 0.5, (0.5,)).quantities()
+    assert 0.0 < quantities["response_p50_s"].allowance < 0.01
+    assert 0.0 < quantities["response_mean_s"].allowance < 0.01
+
+
+def test_systems_play_what_they_are_about():
+    lost = laws.mmck(2, 6, 1.2, (0.5,))
+    assert (lost.plan.replicas, lost.plan.queue_limit, lost.plan.routing) == (2, 4, Routing.SHARED_QUEUE)
+    timed = bulk.bulk("jasper-7s-t4-fp16", 4, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OPEN, replicas=2)
+    first_s = bulk.batch_times_s("jasper-7s-t4-fp16", 4)[0]
+    assert timed.plan.batch_wait_max_s == 0.5 * first_s
+    assert (timed.plan.timer, timed.plan.batch_size_max, timed.plan.replicas) == ("open", 4, 2)
+    assert timed.service_times(1, 0.3) == first_s

@@ -13,16 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from capacity.errors import InputError
+from capacity.errors import DomainError, InputError
 from capacity.workload import (
     ArrivalProcess,
+    ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Purpose, Seed, Stage, arrival_instants_s, draw
+from simulations.arrivals import Purpose, Seed, Stage, arrival_instants_s, draw, draw_closed
 
 COUNT = 40_000
 SE = 4.0
@@ -115,15 +116,15 @@ def test_every_purpose_stage_replication_and_seed_has_a_stream_of_its_own() -> N
         for replication in (0, 1, 2)
         for purpose in Purpose
     }
-    assert len(set(streams.values())) == len(streams) == 3 * 4 * 3 * 4
+    assert len(set(streams.values())) == len(streams) == 3 * 4 * 3 * 5
 
 
 def test_streams_are_not_correlated() -> None:
-    """The correlation of n independent pairs has the standard error 1/√n; of 66 pairs none is at 4.5."""
+    """The correlation of n independent pairs has the standard error 1/√n; of 105 pairs none is at 4.5."""
     seeds = [Seed(value=9, stage=stage) for stage in (Stage.SEARCH, Stage.CERTIFY, Stage.HEADROOM)]
     streams = [seed.generator(purpose).random(COUNT) for seed in seeds for purpose in Purpose]
     correlations = np.corrcoef(streams)[np.triu_indices(len(streams), k=1)]
-    assert len(correlations) == 66
+    assert len(correlations) == 105
     assert np.abs(correlations).max() < 4.5 / math.sqrt(COUNT)
 
 
@@ -139,3 +140,31 @@ def test_a_run_that_lasts_too_long_is_refused() -> None:
         np.errstate(over="ignore"),
     ):
         arrival_instants_s(workload, 100, np.random.default_rng(0))
+
+
+def test_think_times_are_exponential_and_belong_to_requests() -> None:
+    population = ClosedPopulation(users=3, think_time_s=2.0)
+    draws, few = (draw_closed(population, requests, Seed(value=5)) for requests in (COUNT, 10))
+    assert draws.users == 3
+    assert stats.kstest(draws.think_s, "expon", args=(0.0, 2.0)).pvalue > 1e-3
+    assert (draws.service.shape, draws.routing.shape) == ((COUNT,), (2 * COUNT,))
+    assert few.think_s.tolist() == draws.think_s[:10].tolist()
+    open_draws = draw(Workload(arrival_rate_rps=1.0), COUNT, Seed(value=5))
+    assert np.array_equal(draws.service, open_draws.service)
+    assert np.array_equal(draws.routing, open_draws.routing)
+
+
+def test_users_who_do_not_think_ask_again_at_once() -> None:
+    assert not draw_closed(ClosedPopulation(users=3), 10, Seed(value=5)).think_s.any()
+
+
+@pytest.mark.parametrize("users", [0, -1, 2.0, True])
+def test_a_population_has_a_whole_number_of_users(users: int) -> None:
+    with pytest.raises(DomainError, match=f"users must be a whole number >= 1, got {users}"):
+        ClosedPopulation(users=users)
+
+
+@pytest.mark.parametrize("think_time_s", [-1.0, math.inf, math.nan])
+def test_a_think_time_is_a_finite_duration(think_time_s: float) -> None:
+    with pytest.raises(DomainError, match="think_time_s must be >= 0 and finite"):
+        ClosedPopulation(users=1, think_time_s=think_time_s)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.plan import Plan, Routing
-from simulations.arrivals import Draws
+from capacity.errors import DomainError
+from capacity.plan import BatchTimer, Plan, Routing
+from simulations.arrivals import ClosedDraws, Draws
 from simulations.cluster import run
 from simulations.records import Records
 from simulations.replication import Length, Task, reduce
@@ -28,13 +29,15 @@ class GridTimes:
 
 
 @st.composite
-def plans(draw: st.DrawFn, step_s: float) -> Plan:
+def plans(draw: st.DrawFn, step_s: float, limits: tuple[int | None, ...] = (None, None, 0, 1, 3)) -> Plan:
     return Plan(
         profile="made-up",
         replicas=draw(st.integers(1, 5)),
         batch_size_max=draw(st.integers(1, 6)),
         batch_wait_max_s=step_s * draw(st.sampled_from([0, 0, 1, 2, 3, 5, 8])),
         routing=draw(st.sampled_from(list(Routing))),
+        timer=draw(st.sampled_from(list(BatchTimer))),
+        queue_limit=draw(st.sampled_from(limits)),
     )
 
 
@@ -66,11 +69,32 @@ def continuous(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
     return draw(plans(0.37)), ExponentialTimes(1.0), draws
 
 
+@st.composite
+def closed(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, ClosedDraws]:
+    """A closed population, its thoughts on a grid (so that users ask at one instant) or not."""
+    step_s = draw(st.sampled_from([0.25, 0.25, 0.1]))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    count = draw(st.integers(1, 40))
+    on_grid = step_s * generator.choice(draw(st.sampled_from([[0], [0, 1, 2, 5]])), count)
+    draws = ClosedDraws(
+        users=draw(st.integers(1, 9)),
+        think_s=draw(st.sampled_from([on_grid, generator.standard_exponential(count)])),
+        service=generator.random(count),
+        routing=generator.random(2 * count),
+    )
+    base = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
+    return draw(plans(step_s, limits=(None,))), GridTimes(step_s, base), draws
+
+
 def assert_same(records: Records, expected: oracle.Outcome) -> None:
+    assert records.arrived_s.tolist() == expected.arrived_s
     assert records.replica.tolist() == expected.replica
     assert records.batch_size.tolist() == expected.batch_size
-    assert records.started_s.tolist() == expected.started_s
-    assert records.finished_s.tolist() == expected.finished_s
+    for found, instants_s in (
+        (records.started_s, expected.started_s),
+        (records.finished_s, expected.finished_s),
+    ):
+        assert found.tobytes() == np.array(instants_s).tobytes()  # of a lost request both are NaN
 
 
 @settings(derandomize=True, deadline=None, max_examples=600)
@@ -85,6 +109,12 @@ def test_agrees_with_the_oracle_on_continuous_time(case: tuple[Plan, ServiceTime
     assert_same(run(*case), oracle.simulate(*case))
 
 
+@settings(derandomize=True, deadline=None, max_examples=600)
+@given(closed())
+def test_agrees_with_the_oracle_on_a_closed_population(case: tuple[Plan, ServiceTimes, ClosedDraws]) -> None:
+    assert_same(run(*case), oracle.simulate(*case))
+
+
 # ---- Rule by rule, by hand ------------------------------------------------------------------
 
 
@@ -96,6 +126,8 @@ def serve(
     replicas: int = 1,
     batch: int = 1,
     wait_s: float = 0.0,
+    timer: BatchTimer = BatchTimer.OLDEST,
+    limit: int | None = None,
     uniforms: list[float] | None = None,
     routing_uniforms: list[float] | None = None,
 ) -> Records:
@@ -107,6 +139,8 @@ def serve(
         batch_size_max=batch,
         batch_wait_max_s=wait_s,
         routing=routing,
+        timer=timer,
+        queue_limit=limit,
     )
     draws = Draws(
         arrived_s=np.array(arrived_s),
@@ -329,3 +363,191 @@ def test_every_request_of_the_draws_is_served_to_the_last_one() -> None:
     records = serve([0.0, 0.0, 0.0], replicas=2, batch=2, wait_s=1.0)
     assert len(records.started_s) == 3
     assert np.isfinite(records.finished_s).all()
+
+
+# ---- The timer that starts when a replica is idle --------------------------------------------
+
+
+def open_timer(arrived_s: list[float], service_s: float = 2.0, **options: object) -> Records:
+    return serve(
+        arrived_s,
+        lambda batch_size, uniform: service_s,
+        timer=BatchTimer.OPEN,
+        **{"batch": 4, "wait_s": 0.5, **options},  # type: ignore[arg-type]
+    )
+
+
+def test_the_open_timer_starts_when_a_busy_replica_falls_idle() -> None:
+    """The first is served from 0.5 to 2.5; the second, in the queue since 1.0, is seen at 2.5."""
+    assert open_timer([0.0, 1.0]).started_s.tolist() == [0.5, 3.0]
+
+
+def test_the_open_timer_of_an_idle_replica_starts_with_the_arrival() -> None:
+    records = open_timer([1.0, 1.25])
+    assert records.started_s.tolist() == [1.5, 1.5]
+
+
+def test_a_full_batch_does_not_wait_for_the_open_timer() -> None:
+    records = open_timer([0.0, 1.0, 1.0, 1.5, 2.0, 2.25])
+    assert records.started_s.tolist() == [0.5, 2.5, 2.5, 2.5, 2.5, 5.0]
+    records = open_timer([0.0, 0.125, 0.25], batch=3)
+    assert records.started_s.tolist() == [0.25, 0.25, 0.25]
+
+
+def test_an_arrival_at_the_instant_of_the_open_timer_joins_the_batch() -> None:
+    assert open_timer([0.0, 1.0, 3.0]).started_s.tolist() == [0.5, 3.0, 3.0]
+
+
+def test_an_arrival_at_the_instant_of_a_completion_is_seen_by_the_open_timer_then() -> None:
+    assert open_timer([0.0, 2.5]).started_s.tolist() == [0.5, 3.0]
+
+
+def test_without_a_wait_both_timers_are_greedy() -> None:
+    for timer in BatchTimer:
+        records = serve([0.0, 0.1, 0.2, 1.0], batch=8, timer=timer)
+        assert records.started_s.tolist() == [0.0, 1.0, 1.0, 2.0]
+
+
+def test_a_shared_queue_has_one_open_timer_that_another_idle_replica_does_not_restart() -> None:
+    """Replica 0 is busy from 0.5 to 2.5. The request of 2.25 is seen by replica 1, and served at 2.75."""
+    records = open_timer([0.0, 2.25], replicas=2)
+    assert records.started_s.tolist() == [0.5, 2.75]
+    assert records.replica.tolist() == [0, 0]
+
+
+def test_what_a_batch_leaves_behind_has_a_timer_of_its_own() -> None:
+    """Three at one instant: two are a batch, the third is seen by the other replica."""
+    records = open_timer([1.0, 1.0, 1.0], replicas=2, batch=2)
+    assert records.started_s.tolist() == [1.0, 1.0, 1.5]
+    assert records.replica.tolist() == [0, 0, 1]
+
+
+def test_what_a_busy_fleet_leaves_behind_is_seen_when_the_next_replica_is_idle() -> None:
+    """Both are busy till 3.0 and 3.5. At 3.0 two of the three are taken, the third is seen at 3.5."""
+    records = open_timer([0.0, 0.0, 0.5, 0.5, 1.0, 1.0, 1.0], 3.0, replicas=2, batch=2)
+    assert records.started_s.tolist() == [0.0, 0.0, 0.5, 0.5, 3.0, 3.0, 4.0]
+
+
+# ---- A limit on who may wait ----------------------------------------------------------------
+
+
+def test_who_finds_no_place_is_lost() -> None:
+    records = serve([0.0, 0.1, 0.2, 0.3, 1.5], limit=2)
+    assert records.is_lost.tolist() == [False, False, False, True, False]
+    assert records.batch_size.tolist() == [1, 1, 1, 0, 1]
+    assert records.replica.tolist() == [0, 0, 0, -1, 0]
+    assert records.oldest.tolist() == [0, 1, 2, -1, 4]
+    assert np.isnan(records.started_s[3])
+    assert np.isnan(records.finished_s[3])
+
+
+def test_without_waiting_places_only_an_idle_replica_serves() -> None:
+    records = serve([0.0, 0.0, 0.0, 0.5, 1.0], replicas=2, limit=0)
+    assert records.is_lost.tolist() == [False, False, True, True, False]
+
+
+def test_a_place_is_free_at_the_instant_of_a_completion() -> None:
+    assert not serve([0.0, 0.5, 1.0, 1.0], limit=1).is_lost[:3].any()
+    assert serve([0.0, 0.5, 1.0, 1.0], limit=1).is_lost.tolist() == [False, False, False, True]
+
+
+def test_an_idle_replica_has_room_for_a_batch_beside_the_queue() -> None:
+    records = serve([0.0, 0.0, 0.0, 0.0], batch=2, limit=1)
+    assert records.is_lost.tolist() == [False, False, False, True]
+    records = serve([0.0, 0.125, 0.25], batch=4, limit=1, wait_s=1.0)  # a batch that fills is no queue
+    assert records.started_s.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_each_queue_has_its_own_places_and_a_lost_request_is_not_outstanding() -> None:
+    records = serve([0.0] * 5, routing=Routing.ROUND_ROBIN, replicas=2, limit=1)
+    assert records.replica.tolist() == [0, 1, 0, 1, -1]
+    late = serve([0.0] * 5 + [2.0], routing=Routing.LEAST_OUTSTANDING, replicas=2, limit=1)
+    assert late.replica.tolist() == [0, 1, 0, 1, -1, 0]
+
+
+def test_statistics_leave_out_who_was_lost() -> None:
+    records = serve([0.0, 0.5, 0.75, 4.0], limit=1)
+    task = Task(
+        plan=Plan(profile="made-up", replicas=1, batch_size_max=1, queue_limit=1),
+        workload=None,  # type: ignore[arg-type]  # not looked at
+        service_times=lambda batch_size, uniform: 1.0,
+        request_overhead_s=0.0,
+        length=Length(warm_up=0, measured=4, cool_down=0),
+        seed=None,  # type: ignore[arg-type]
+    )
+    sample = reduce(task, records)
+    assert sample.lost == 1.0
+    assert sample.response_s.tolist() == [1.0, 1.5, 1.0]
+    assert sample.wait_s.tolist() == [0.0, 0.5, 0.0]
+    assert (sample.window_s, sample.finished, sample.batches) == (4.0, 2.0, 3.0)
+    assert sample.queue_length_mean == 0.125
+    assert sample.in_system_mean == 2.5 / 4.0
+    assert sample.busy_share == 0.5
+
+
+# ---- A closed population --------------------------------------------------------------------
+
+
+def converse(
+    users: int,
+    think_s: list[float],
+    service_s: float = 1.0,
+    *,
+    replicas: int = 1,
+    batch: int = 1,
+    limit: int | None = None,
+) -> Records:
+    """A run of a closed population, also checked against the oracle."""
+    plan = Plan(
+        profile="made-up",
+        replicas=replicas,
+        batch_size_max=batch,
+        routing=Routing.SHARED_QUEUE,
+        queue_limit=limit,
+    )
+    count = len(think_s)
+    draws = ClosedDraws(
+        users=users,
+        think_s=np.array(think_s),
+        service=np.full(count, 0.5),
+        routing=np.full(2 * count, 0.5),
+    )
+
+    def service_times(batch_size: int, uniform: float) -> float:
+        return service_s
+
+    records = run(plan, service_times, draws)
+    assert_same(records, oracle.simulate(plan, service_times, draws))
+    return records
+
+
+def test_users_start_evenly_over_the_first_service_time() -> None:
+    assert converse(4, [0.0] * 4, 2.0).arrived_s.tolist() == [0.0, 0.5, 1.0, 1.5]
+
+
+def test_a_user_thinks_after_the_answer_and_asks_again() -> None:
+    records = converse(1, [0.25, 3.0, 0.0])
+    assert records.arrived_s.tolist() == [0.0, 1.25, 5.25]
+
+
+def test_a_request_that_is_asked_for_at_the_instant_of_a_completion_misses_its_dispatch() -> None:
+    """At 1.0 the replica takes those who wait; the first user, who asks again then, is not among them."""
+    records = converse(3, [0.0] * 7, batch=4)
+    assert records.arrived_s.tolist() == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0, 2.0, 2.0, 3.0])
+    assert records.batch_size.tolist() == [1, 2, 2, 1, 2, 2, 1]
+
+
+def test_users_who_do_not_think_are_served_in_turns() -> None:
+    """Twelve users, batches up to 8: the first alone, 8 of the rest, and then 4 and 8 in turn."""
+    records = converse(12, [0.0] * 60, batch=8)
+    batches = records.batch_size[records.oldest == np.arange(60)]
+    assert batches.tolist()[:8] == [1, 8, 4, 8, 4, 8, 4, 8]
+
+
+def test_no_more_is_asked_than_there_are_draws_for() -> None:
+    assert len(converse(5, [0.0] * 3).arrived_s) == 3
+
+
+def test_a_closed_population_and_a_queue_limit_are_refused() -> None:
+    with pytest.raises(DomainError, match="leave out the queue limit"):
+        converse(2, [0.0] * 4, limit=0)

@@ -1,6 +1,7 @@
 """Erlang B and C against printed tables, against sums at 50 digits, and by their own laws."""
 
 import math
+from fractions import Fraction
 
 import mpmath as mp
 import pytest
@@ -8,7 +9,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
-from capacity.queues.erlang import erlang_b, erlang_c, halfin_whitt, servers_stable_min
+from capacity.queues.erlang import (
+    SERVERS_MAX,
+    blocking,
+    bounded_load,
+    delay,
+    erlang_b,
+    erlang_c,
+    halfin_whitt,
+    ready_sum,
+    served_share,
+    servers_stable_min,
+)
+from capacity.queues.mills import (
+    SUMMED_MAX,
+    above,
+    curve,
+    density,
+    excess_above,
+    gauss_legendre,
+    integral,
+    log_density,
+    peak_density,
+    up_to,
+)
 
 CLAIM = 1e-12  # relative error promised for every load and server count
 laws = settings(derandomize=True, deadline=None, max_examples=150)
@@ -117,10 +141,190 @@ def test_delay_is_the_sum_at_fifty_digits(utilization: float, servers: int) -> N
         (150.0, 139.9),
         (150.0, 160.1),
         (300.0, 140.5),
+        (19.0, 0.5),
     ],
 )
 def test_real_server_counts_are_the_integral(load: float, servers: float) -> None:
     assert relative(erlang_b(load, servers), blocking_integral_50(load, servers)) < CLAIM
+
+
+def loss_inverse_30(load: float | Fraction, servers: float) -> mp.mpf:
+    """1/B by the same integral at thirty digits, cut at distances from the peak that suit any size."""
+    with mp.workdps(30):
+        exact = Fraction(load)
+        a, c = mp.mpf(exact.numerator) / exact.denominator, mp.mpf(servers)
+        peak = max(c / a - 1, mp.mpf(0))
+        width = min((mp.sqrt(c) + 1) / a, 1 / (a - c) if a > c else mp.inf)
+        ends = [peak + k * width for k in (-30, -14, -7, -3, 0, 3, 7, 14, 30, 90)]
+        ends = [mp.mpf(0), *(end for end in ends if end > 0)]
+        return a * mp.quad(lambda t: mp.exp(c * mp.log1p(t) - a * t), ends)
+
+
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(
+    st.floats(0.0, 9.5).map(lambda exponent: 10.0**exponent),
+    st.sampled_from([0.0, 0.1, -0.1, 1.0, -1.0]) | st.floats(-40.0, 37.0),
+    st.booleans(),
+)
+def test_loss_near_the_load_at_any_size(servers: float, deviations: float, whole: bool) -> None:
+    """c = a, and a few standard deviations to either side, where every shortcut is at its worst."""
+    servers = float(round(servers)) if whole else servers
+    load = servers - deviations * math.sqrt(servers)
+    if load > 0.0:
+        assert relative(erlang_b(load, servers), 1 / loss_inverse_30(load, servers)) < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("load", "servers"),
+    [
+        (1e9, 1.0),
+        (1e9, 1e6),
+        (1e9, 4e8),
+        (1e9, 1e9),
+        (1e9, 1_000_031_623.0),
+        (1e9, 1_001_000_000.5),
+        (1e6, 1_000_500.0),
+        (1e6, 1_036_000.0),
+        (3e9, 3e9 + 1e6),
+        (401.0, SUMMED_MAX),
+        (401.0, math.nextafter(SUMMED_MAX, 500.0)),
+        (399.0, math.nextafter(SUMMED_MAX, 500.0)),
+        (60.0, SUMMED_MAX + 0.5),
+    ],
+)
+def test_loss_far_from_the_load_and_where_the_method_changes(load: float, servers: float) -> None:
+    assert relative(erlang_b(load, servers), 1 / loss_inverse_30(load, servers)) < 1e-13
+
+
+def test_a_load_that_is_no_double_is_not_rounded() -> None:
+    """At 1e9 erlangs the last bit of the load moves B by 1e-10 of itself."""
+    load = Fraction(10**17 + 3, 10**8)
+    servers = 1e9 + 1e6
+    spare = float(Fraction(servers) - load)
+    truth = 1 / loss_inverse_30(load, servers)
+    assert relative(blocking(load, servers, spare), truth) < 1e-13
+    assert relative(blocking(float(load), servers, servers - float(load)), truth) > 1e-12
+    waiting = truth * mp.mpf(servers) / (mp.mpf(spare) + mp.mpf(float(load)) * truth)
+    assert relative(delay(load, servers, spare), waiting) < 1e-13
+    assert blocking(load, 0.0, -1.0) == 1.0
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.floats(-9, 3).map(lambda exponent: 10.0**exponent), st.floats(-7, 8).map(lambda power: 10.0**power))
+def test_served_share_keeps_its_digits(servers: float, load: float) -> None:
+    """1 - B at enough digits, from the incomplete gamma function: 1/B = e^a a^-c Gamma(c + 1, a)."""
+    with mp.workdps(60):
+        if load > 1e3:
+            truth = 1 - 1 / loss_inverse_30(load, servers)
+            if servers / load < 1e-6:  # thirty digits less those that 1 - B loses
+                assert served_share(load, servers) == pytest.approx(float(truth), rel=1e-11)
+                return
+        else:
+            a, c = mp.mpf(load), mp.mpf(servers)
+            truth = 1 - a**c * mp.exp(-a) / mp.gammainc(c + 1, a)
+        assert relative(served_share(load, servers), truth) < 2e-14
+
+
+def test_nearly_all_lost() -> None:
+    for load in (1e15, 1e20, 1e300):
+        assert 1.0 - 1e-5 < erlang_b(load, 5e9) <= 1.0
+        assert served_share(load, 5e9) == pytest.approx(5e9 / load, rel=1e-5)
+
+
+def test_served_share_at_tiny_loads_and_for_one_server() -> None:
+    assert served_share(1e-300, 0.5) == 1.0
+    assert served_share(1e15, 1) == pytest.approx(1e-15, rel=1e-14)
+    assert served_share(3.0, 1) == 0.25
+    at_half = float(1 - mp.mpf("1e-200") ** mp.mpf("1e-3") / mp.gamma(mp.mpf("1.001")))
+    assert served_share(1e-200, 1e-3) == pytest.approx(at_half, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("load", "count"), [(0.0, 3.0), (3.0, 7.5), (399.0, 400.0), (399.0, 400.5), (1e4, 1e4)]
+)
+def test_ratios_of_a_poisson_law(load: float, count: float) -> None:
+    """The defining sums at thirty digits, on either side of where the integrals take over."""
+    with mp.workdps(30):
+        term, terms = mp.mpf(1), []
+        for j in range(1, 3000):
+            term *= mp.mpf(load) / (mp.mpf(count) + j)
+            terms.append(term)
+        spare = count - load
+        total, first = mp.fsum(terms), mp.fsum(j * t for j, t in enumerate(terms, start=1))
+        assert above(load, count, spare) == pytest.approx(float(total), rel=1e-14, abs=0.0)
+        assert excess_above(load, count, spare) == pytest.approx(float(first), rel=1e-14, abs=0.0)
+        for over in (count, count + 20.0):
+            truth = float(loss_inverse_30(over, count))
+            assert up_to(over, count, count - over) == pytest.approx(truth, rel=1e-14)
+
+
+@pytest.mark.parametrize("count", [1e-9, 0.5, 7.0, 139.9, 140.1, 145.5, 1000.0, 1e9])
+def test_densities(count: float) -> None:
+    with mp.workdps(40):
+        n = mp.mpf(count)
+        assert relative(peak_density(count), mp.exp(n * mp.log(n) - n - mp.loggamma(n + 1))) < 4e-15
+        for load in (count * 0.9, count + 3.0 * math.sqrt(count) + 1e-3):
+            truth = n * mp.log(load) - load - mp.loggamma(n + 1)
+            if truth > -700:
+                assert relative(density(load, count), mp.exp(truth)) < 1e-14
+            assert abs(log_density(load, count) - truth) < 1e-14 * max(1, -truth)
+
+
+def test_no_sum_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above 400 servers the integrals take over: the time does not depend on the load."""
+    calls: list[float] = []
+    monkeypatch.setattr("capacity.queues.mills.integral", lambda *_, **__: calls.append(1.0) or 1e-9)
+    for load in (390.0, 401.0, 420.0):
+        erlang_b(load, 401)
+    excess_above(390.0, 401.0, 11.0)
+    assert len(calls) == 4
+    erlang_b(399.0, SUMMED_MAX)
+    erlang_b(401.0, SUMMED_MAX)
+    assert len(calls) == 4
+
+
+def test_the_rule_and_the_integrals_behind_them() -> None:
+    for nodes in (1, 2, 5, 64):  # exact for polynomials up to degree 2n - 1
+        for degree in range(0, 2 * nodes, 2):
+            area = math.fsum(weight * node**degree for node, weight in gauss_legendre(nodes))
+            assert area == pytest.approx(2.0 / (degree + 1), rel=1e-13)
+    for s in (-3.0, -1.0, -0.99, -1e-3, 1e-8, 0.5, 0.999999, 1.0, 40.0):
+        with mp.workdps(40):
+            assert relative(curve(s), mp.exp(-mp.mpf(s)) - 1 + mp.mpf(s)) < 1e-15
+    cases = [
+        (1.0, 0.0, False),
+        (-1.0, 2.0, False),
+        (1e-3, 1e-3, True),
+        (-1.0, 50.0, True),
+        (-0.5, 1e-9, True),
+    ]
+    for slope, bend, mirrored in cases:
+        sign = -1 if mirrored else 1
+
+        def integrand(s: mp.mpf, slope: float = slope, bend: float = bend, sign: int = sign) -> mp.mpf:
+            return mp.exp(-slope * s - bend * (mp.exp(-sign * s) - 1 + sign * s))
+
+        for end in (0.3, 200.0):
+            with mp.workdps(25):
+                truth = mp.quad(integrand, mp.linspace(0, min(end, 60.0), 40))
+            value = integral(slope, bend, end, mirrored=mirrored)
+            assert relative(value, truth) < 1e-13
+
+
+def test_the_sum_of_the_ready_states() -> None:
+    assert ready_sum(3.0, 3) == 1.0 + 3.0 + 4.5
+    assert ready_sum(3.0, 1) == 1.0
+    assert ready_sum(600.0, 2000) == pytest.approx(math.exp(600.0), rel=1e-13)
+    assert ready_sum(1e5, 1000) == math.inf
+
+
+@pytest.mark.parametrize(("arrival", "service"), [(1e200, 1e-200), (1e-200, 1e200)])
+def test_a_load_beyond_doubles_is_refused(arrival: float, service: float) -> None:
+    with pytest.raises(
+        DomainError, match=r"arrival_rate_rps / service_rate_rps must be from 1e-300 to 1e\+300"
+    ):
+        bounded_load(arrival, service)
+    assert bounded_load(1e12, 1e-9) == Fraction(1e12) / Fraction(1e-9)
 
 
 def test_zero_only_where_the_truth_is_beyond_doubles() -> None:
@@ -180,8 +384,10 @@ def test_bad_numbers_are_refused(bad: float) -> None:
             formula(bad, 2)
         with pytest.raises(DomainError, match="servers must be > 0"):
             formula(0.5, bad)
-    with pytest.raises(DomainError, match="servers must be <= 1e"):
-        erlang_b(1.0, 2e9)
+    with pytest.raises(DomainError, match=r"servers must be <= 5e\+09"):
+        erlang_b(1.0, 2.0 * SERVERS_MAX)
+    with pytest.raises(DomainError, match="servers must be a number"):
+        erlang_b(1.0, "2")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("load", [4.0, 4.5, 12.0])

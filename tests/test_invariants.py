@@ -7,9 +7,16 @@ import invariants
 import numpy as np
 import pytest
 
-from capacity.plan import Plan, Routing
-from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
-from simulations.arrivals import Draws, Seed, draw
+from capacity.plan import BatchTimer, Plan, Routing
+from capacity.workload import (
+    ClosedPopulation,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
+from simulations.arrivals import ClosedDraws, Draws, Seed, draw, draw_closed
 from simulations.cluster import run
 from simulations.records import Records
 from simulations.replication import Length, Sample, Task, reduce
@@ -26,14 +33,23 @@ ARRIVALS = {
     "gamma": GammaArrivals(cv=2.5),
     "trace": TraceArrivals(instants_s=BURSTS),
 }
-SHAPES = {  # replicas, batch_size_max, batch_wait_max_s
-    "single": (1, 1, 0.0),
-    "fleet": (4, 1, 0.0),
-    "greedy": (3, 4, 0.0),
-    "patient": (3, 4, 0.6),
-    "roomy": (2, 8, 0.25),
+SHAPES = {  # replicas, batch_size_max, batch_wait_max_s, timer, queue_limit
+    "single": (1, 1, 0.0, BatchTimer.OLDEST, None),
+    "fleet": (4, 1, 0.0, BatchTimer.OLDEST, None),
+    "greedy": (3, 4, 0.0, BatchTimer.OLDEST, None),
+    "patient": (3, 4, 0.6, BatchTimer.OLDEST, None),
+    "roomy": (2, 8, 0.25, BatchTimer.OLDEST, None),
+    "open": (3, 4, 0.6, BatchTimer.OPEN, None),
+    "strict": (2, 1, 0.0, BatchTimer.OLDEST, 0),
+    "limited": (2, 4, 0.0, BatchTimer.OLDEST, 3),
+    "limited-open": (2, 4, 0.6, BatchTimer.OPEN, 2),
 }
-SCENARIOS = list(itertools.product(SHAPES, Routing, ARRIVALS))
+LIMITED = [name for name, shape in SHAPES.items() if shape[-1] is not None]
+CROWDS = {"crowd": (17, 1.5), "impatient": (9, 0.0)}  # users, think_time_s
+SCENARIOS = [
+    *itertools.product(SHAPES, Routing, ARRIVALS),
+    *itertools.product([name for name in SHAPES if name not in LIMITED], Routing, CROWDS),
+]
 LOAD = 0.85
 
 
@@ -43,7 +59,7 @@ def service_times(batch_size: int, uniform: float) -> float:
 
 
 def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
-    replicas, batch_size_max, wait_s = SHAPES[shape]
+    replicas, batch_size_max, wait_s, timer, limit = SHAPES[shape]
     sustainable_rps = replicas * batch_size_max / (1.2 * (0.5 + 0.25 * batch_size_max))
     return Task(
         plan=Plan(
@@ -52,8 +68,10 @@ def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
             batch_size_max=batch_size_max,
             batch_wait_max_s=wait_s,
             routing=routing,
+            timer=timer,
+            queue_limit=limit,
         ),
-        workload=Workload(arrival_rate_rps=LOAD * sustainable_rps, arrivals=ARRIVALS[arrivals]),
+        workload=workload_of(arrivals, LOAD * sustainable_rps),
         service_times=service_times,
         request_overhead_s=OVERHEAD_S,
         length=LENGTH,
@@ -61,29 +79,37 @@ def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
     )
 
 
-def play(task: Task) -> tuple[Draws, Records]:
-    draws = draw(task.workload, task.length.requests, task.seed)
+def workload_of(arrivals: str, rate_rps: float) -> Workload | ClosedPopulation:
+    if arrivals in CROWDS:
+        users, think_time_s = CROWDS[arrivals]
+        return ClosedPopulation(users=users, think_time_s=think_time_s)
+    return Workload(arrival_rate_rps=rate_rps, arrivals=ARRIVALS[arrivals])
+
+
+def play(task: Task) -> tuple[Draws | ClosedDraws, Records]:
+    closed = isinstance(task.workload, ClosedPopulation)
+    draws = (draw_closed if closed else draw)(task.workload, task.length.requests, task.seed)  # type: ignore[arg-type]
     return draws, run(task.plan, task.service_times, draws)
 
 
 @cache
-def scenario(shape: str, routing: Routing, arrivals: str) -> tuple[Task, Draws, Records, Sample]:
+def scenario(shape: str, routing: Routing, arrivals: str) -> "Played":
     task = task_of(shape, routing, arrivals)
     draws, records = play(task)
     return task, draws, records, reduce(task, records)
 
 
 @pytest.fixture(params=SCENARIOS, ids=["-".join(parts) for parts in SCENARIOS])
-def played(request: pytest.FixtureRequest) -> tuple[Task, Draws, Records, Sample]:
+def played(request: pytest.FixtureRequest) -> "Played":
     return scenario(*request.param)
 
 
-Played = tuple[Task, Draws, Records, Sample]
+Played = tuple[Task, Draws | ClosedDraws, Records, Sample]
 
 
 def test_conservation(played: Played) -> None:
-    _, draws, records, _ = played
-    invariants.check_conservation(records, draws)
+    task, draws, records, _ = played
+    invariants.check_conservation(records, draws, task.plan)
 
 
 def test_causality(played: Played) -> None:
@@ -127,6 +153,35 @@ def test_littles_law(played: Played) -> None:
 def test_utilization(played: Played) -> None:
     task, _, records, sample = played
     invariants.check_utilization(sample, records, task)
+
+
+@pytest.mark.parametrize("shape", LIMITED)
+@pytest.mark.parametrize("arrivals", ["poisson", "gamma"])
+@pytest.mark.parametrize("routing", Routing)
+def test_queue_limit(shape: str, routing: Routing, arrivals: str) -> None:
+    task, _, records, sample = scenario(shape, routing, arrivals)
+    invariants.check_queue_limit(records, task.plan)
+    if routing is Routing.SHARED_QUEUE:
+        invariants.check_loss_only_when_full(records, task.plan)
+    assert 0 < np.count_nonzero(records.is_lost) < len(records.arrived_s)
+    counted = slice(LENGTH.warm_up, LENGTH.warm_up + LENGTH.measured)
+    assert sample.lost == np.count_nonzero(records.is_lost[counted])
+    assert sample.lost + len(sample.wait_s) == LENGTH.measured
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+@pytest.mark.parametrize("routing", Routing)
+@pytest.mark.parametrize("shape", ["fleet", "patient", "open"])
+def test_population(shape: str, routing: Routing, crowd: str) -> None:
+    task, draws, records, _ = scenario(shape, routing, crowd)
+    assert isinstance(draws, ClosedDraws)
+    invariants.check_population(records, draws, task.service_times(1, draws.service[0]))
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_determinism_of_a_closed_population(crowd: str) -> None:
+    task = task_of("patient", Routing.LEAST_OUTSTANDING, crowd)
+    invariants.check_same_bytes(play(task)[1], play(task)[1])
 
 
 @pytest.mark.parametrize("routing", Routing)
@@ -182,7 +237,10 @@ def test_checks_notice_a_single_wrong_number() -> None:
         invariants.check_batch_limits(records, task.plan)
     task, draws, records = altered("finished_s", 100, np.inf)
     with pytest.raises(AssertionError):
-        invariants.check_conservation(records, draws)
+        invariants.check_conservation(records, draws, task.plan)
+    task, draws, records = altered("batch_size", 100, 0)
+    with pytest.raises(AssertionError):
+        invariants.check_conservation(records, draws, task.plan)
     task, draws, records = altered("batch_size", 100, 5)
     with pytest.raises(AssertionError):
         invariants.check_batch_limits(records, task.plan)

@@ -1,12 +1,16 @@
 """Bulk window: how long requests wait where a free replica starts at a level or a while after it saw one."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capacity.queues.bulk_ages import Ages
 from capacity.queues.bulk_chain import Service, Window, window_starts
 from capacity.queues.counts import Floats, at_least, pmf
+
+Counts = NDArray[np.signedinteger[Any]]
 
 
 def into_batch(service: Service, size: int, wait: float) -> Floats:
@@ -62,7 +66,7 @@ class WindowLaw:
             return self._ages.older(wait - self.window.wait, reach)
         return np.convolve(self._openings[:reach], pmf(np.arange(reach), self.window.wait - wait))[:reach]
 
-    def _passes(self, phases: Floats, wait: float) -> Floats:
+    def _passes(self, phases: Counts, wait: float) -> Floats:
         """P(the window lasts long enough for more than so many phases, and `wait` on top)."""
         if math.isinf(self.window.wait):
             return np.ones(len(phases))

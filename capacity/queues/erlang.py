@@ -1,22 +1,25 @@
-"""Erlang's loss and delay formulas: real server counts, a millionth to millions of erlangs."""
+"""Erlang's loss and delay formulas: real server counts, a millionth to billions of erlangs."""
 
 import math
 from collections.abc import Callable
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from fractions import Fraction
+from numbers import Real
 
 from capacity.errors import DomainError, UnstableError
 from capacity.queues.domain import require_positive
+from capacity.queues.mills import Number, above, density, integral, up_to
 from capacity.queues.tail import first_true
 
-SERVERS_MAX = 1e9  # the sums below have about 9 sqrt(servers) terms
-_NEGLIGIBLE = 1e-20  # of the sum so far; the whole rest is then below 1e-16 of it
-_FORTY_DIGITS = Context(prec=40, traps=[])
+SERVERS_MAX = 5e9  # enough to size 1e9 erlangs; the formulas below are proved no further
+LOAD_MAX = 1e300  # [erlang]
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # two roundings of a rate: 0.3 rps on 3 x 0.1 rps is full
 
 
 def require_servers(servers: float) -> None:
-    """Refuse server counts that are not positive or that the sums here are too slow for."""
+    """Refuse server counts that are not positive or beyond what the formulas here are proved for."""
+    if not isinstance(servers, Real):
+        raise DomainError(f"servers must be a number > 0, got {servers!r}")
     require_positive("servers", servers)
     if servers > SERVERS_MAX:
         raise DomainError(f"servers must be <= {SERVERS_MAX:g}, got {servers!r}")
@@ -29,6 +32,17 @@ def exact_load(arrival_rate_rps: float, service_rate_rps: float) -> Fraction:
     return Fraction(arrival_rate_rps) / Fraction(service_rate_rps)
 
 
+def bounded_load(arrival_rate_rps: float, service_rate_rps: float) -> Fraction:
+    """The exact load of a queue that is stable at any load, refused where a double could not hold it."""
+    load = exact_load(arrival_rate_rps, service_rate_rps)
+    if not 1 / LOAD_MAX <= load <= LOAD_MAX:
+        raise DomainError(
+            f"arrival_rate_rps / service_rate_rps must be from {1 / LOAD_MAX:g} to {LOAD_MAX:g}, got "
+            f"{arrival_rate_rps!r} / {service_rate_rps!r}"
+        )
+    return load
+
+
 def servers_stable_min(arrival_rate_rps: float, service_rate_rps: float) -> int:
     """Smallest number of servers whose utilization is below 1, by more than rounding.
 
@@ -38,12 +52,13 @@ def servers_stable_min(arrival_rate_rps: float, service_rate_rps: float) -> int:
     return exact_load(arrival_rate_rps, service_rate_rps) // (1 - _SPARE_SHARE_MIN) + 1
 
 
-def require_stable(arrival_rate_rps: float, service_rate_rps: float, servers: int) -> None:
+def require_stable(arrival_rate_rps: float, service_rate_rps: float, servers: float) -> None:
     """Refuse a queue that work enters at least as fast as it can leave."""
-    servers_min = servers_stable_min(arrival_rate_rps, service_rate_rps)
-    if servers >= servers_min:
+    load = exact_load(arrival_rate_rps, service_rate_rps)
+    if load < Fraction(servers) * (1 - _SPARE_SHARE_MIN):
         return
-    busy = min(exact_load(arrival_rate_rps, service_rate_rps) / servers, Fraction(10**300))
+    servers_min = servers_stable_min(arrival_rate_rps, service_rate_rps)
+    busy = min(load / Fraction(servers), Fraction(10**300))
     raise UnstableError(
         f"unstable queue: utilization {_shown(busy)} >= 1 ({arrival_rate_rps:g} rps on "
         f"{servers} x {service_rate_rps:g} rps); use at least "
@@ -60,9 +75,10 @@ def _shown(busy: Fraction) -> str:
 def erlang_b(offered_load: float, servers: float) -> float:
     """Share of requests lost when there is no room to wait (M/G/c/c). [dimensionless]
 
-    Two positive sums, each where it converges: below the load the falling products
-    1/B = 1 + c/a + c(c-1)/a^2 + ..., above it B = pmf / P(Poisson(a) <= c). The textbook's ratio of
-    powers and factorials overflows at 171 servers; the usual recursion takes c steps, not sqrt(c).
+    Below the load the falling products 1/B = 1 + c/a + c(c-1)/a^2 + ..., above it B = pmf /
+    P(Poisson(a) <= c), both summed for few servers and by one integral each for many: as exact and
+    as fast at 1e9 erlangs as at 1000. The textbook's ratio of powers and factorials overflows at 171
+    servers, and the usual recursion takes c steps.
 
     Args:
         offered_load: a = arrival rate x mean service time. [erlang]
@@ -72,7 +88,7 @@ def erlang_b(offered_load: float, servers: float) -> float:
         Probability; 0.0 where the true value is beyond the range of a double (1e-308).
 
     Raises:
-        DomainError: an argument is not positive and finite, or servers is above 1e9.
+        DomainError: an argument is not positive and finite, or servers is above 5e9.
 
     Source:
         Erlang (1917), Post Office Electrical Engineers' Journal 10; the sums: Jagerman (1974),
@@ -86,9 +102,54 @@ def erlang_b(offered_load: float, servers: float) -> float:
     """
     require_positive("offered_load", offered_load)
     require_servers(servers)
-    if servers > offered_load:
-        return _blocking_above_load(offered_load, servers)
-    return 1.0 / _blocking_inverse_below_load(offered_load, servers)
+    return blocking(offered_load, servers, servers - offered_load)
+
+
+def blocking(load: Number, servers: float, spare: float) -> float:
+    """B for a load that need not be a double, with spare = servers - load rounded once.
+
+    d log B / d log a = c - a + aB, so that rounding the load costs 1e-11 of B at 1e9 erlangs.
+    """
+    if servers == 0.0:
+        return 1.0
+    if spare <= 0.0:
+        return min(1.0, 1.0 / up_to(float(load), servers, spare))
+    pmf = density(load, servers)  # and P(N <= c) from its complement, at most about a half
+    return pmf / (1.0 - pmf * above(float(load), servers, spare))
+
+
+def served_share(offered_load: float, servers: float) -> float:
+    """1 - B, which keeps its digits where nearly all requests are lost. [dimensionless]
+
+    1 - B(c) = c / (c + a B(c-1)), and for less than one server 1/B - 1 = c x integral of
+    e^(-at) (1+t)^(c-1), by parts from 1/B = a x integral of e^(-at) (1+t)^c.
+
+    Args: as `erlang_b`.
+
+    Source:
+        Jagerman (1974), Bell System Technical Journal 53(3), for the recursion and the integral.
+
+    >>> served_share(1.0, 1), round(1e12 * served_share(1e12, 1), 11)
+    (0.5, 1.0)
+    """
+    require_positive("offered_load", offered_load)
+    require_servers(servers)
+    if servers >= 1.0:
+        before = blocking(offered_load, servers - 1.0, servers - 1.0 - offered_load)
+        return servers / (servers + offered_load * before)
+    odds = servers * integral(offered_load - servers, offered_load, mirrored=True)
+    return odds / (1.0 + odds)
+
+
+def ready_sum(load: float, servers: int) -> float:
+    """Sum of a^k/k! over k < c, so that P(N = 0) = P(N < c) / sum; infinite beyond 1e308."""
+    total, term = 0.0, 1.0
+    for k in range(1, servers + 1):
+        total += term
+        term *= load / k
+        if term < 1e-20 * total or total == math.inf:
+            break
+    return total
 
 
 def erlang_c(offered_load: float, servers: float) -> float:
@@ -104,7 +165,7 @@ def erlang_c(offered_load: float, servers: float) -> float:
         Probability; 0.0 where the true value is beyond the range of a double (1e-308).
 
     Raises:
-        DomainError: an argument is not positive and finite, or servers is above 1e9.
+        DomainError: an argument is not positive and finite, or servers is above 5e9.
         UnstableError: offered_load >= servers.
 
     Source:
@@ -124,8 +185,13 @@ def erlang_c(offered_load: float, servers: float) -> float:
             f"erlangs on {servers:g} servers); use at least {math.floor(offered_load) + 1} servers",
             servers_min=math.floor(offered_load) + 1,
         )
-    blocking = _blocking_above_load(offered_load, servers)
-    return servers * blocking / (servers - offered_load + offered_load * blocking)
+    return delay(offered_load, servers, servers - offered_load)
+
+
+def delay(load: Number, servers: float, spare: float) -> float:
+    """C for a load that need not be a double, with spare = servers - load > 0 rounded once."""
+    lost = blocking(load, servers, spare)
+    return servers * lost / (spare + float(load) * lost)
 
 
 def halfin_whitt(offered_load: float, good: Callable[[float, float], bool]) -> float:
@@ -140,63 +206,3 @@ def halfin_whitt(offered_load: float, good: Callable[[float, float], bool]) -> f
         return good(density / (density + b * below), b * math.sqrt(offered_load))
 
     return offered_load + first_true(good_at, 1e-3, 40.0) * math.sqrt(offered_load)
-
-
-def _blocking_above_load(load: float, servers: float) -> float:
-    """B = pmf / P(N <= c) with the probability from its complement, at most about a half."""
-    pmf = _poisson_pmf(load, servers)
-    return pmf / (1.0 - pmf * _upper_tail_over_pmf(load, servers))
-
-
-def _upper_tail_over_pmf(load: float, servers: float) -> float:
-    """P(N > c) / P(N = c) = a/(c+1) + a^2/((c+1)(c+2)) + ... of N ~ Poisson(a)."""
-    total, term, count = 0.0, 1.0, servers
-    while term > _NEGLIGIBLE * total:
-        count += 1.0
-        term *= load / count
-        total += term
-    return total
-
-
-def _poisson_pmf(load: float, count: float) -> float:
-    """e^-a a^c / c!; large c by Stirling's formula with the exponent to forty digits.
-
-    The exponent is a small difference of large numbers, 1e-9 off in doubles at 1e6 (Loader 2000,
-    "Fast and accurate computation of binomial probabilities"). Loader's series mends that but for
-    the exponent's own rounding, 1e-13 at e^-700; decimals mend that too, in microseconds.
-    """
-    if count <= 140.0:  # neither a^c nor c! overflows; pow is right to the last digit
-        return math.exp(-load) * math.pow(load, count) / math.gamma(count + 1.0)
-    stirling_error = 1 / (12 * count) - 1 / (360 * count**3)  # the rest is below 2e-14
-    with localcontext(_FORTY_DIGITS):
-        a, c = Decimal(load), Decimal(count)
-        exponent = c * (a / c).ln() + c - a - Decimal(stirling_error)
-        power = float(exponent.exp()) if exponent > -800 else 0.0
-    return power / math.sqrt(2.0 * math.pi * count)
-
-
-def _blocking_inverse_below_load(load: float, servers: float) -> float:
-    """1/B = 1 + c/a (1 + (c-1)/a (...)), down to the fraction that is left of c, or to nothing."""
-    total, term, left = 0.0, 1.0, servers
-    while left >= 1.0:
-        total += term
-        term *= left / load
-        left -= 1.0
-        if term < _NEGLIGIBLE * total:
-            return total
-    return total + term / _blocking_of_fraction(load, left)
-
-
-def _blocking_of_fraction(load: float, fraction: float) -> float:
-    """B of less than one server, by Legendre's continued fraction of the incomplete gamma function.
-
-    Abramowitz & Stegun (1964), 6.5.31 contracted; it is slow at small loads, where the sum is fast.
-    """
-    if fraction == 0.0:
-        return 1.0
-    if load < 2.0:
-        return _blocking_above_load(load, fraction)
-    rest = 0.0
-    for k in range(60, 0, -1):
-        rest = k * (k - 1.0 - fraction) / (load + 2.0 * k - fraction - rest)
-    return (load - fraction - rest) / load

@@ -1,4 +1,4 @@
-"""Staffing: the fewest servers of M/M/c that keep a quantile of the wait or the response."""
+"""Staffing: the fewest servers of M/M/c that keep the wait or the response within a limit."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def servers_for_wait(
         limit_s: longest wait allowed; 0.0 asks that so many requests do not wait at all.
 
     Raises:
-        DomainError: an argument out of range, or more than 1e9 servers are needed.
+        DomainError: an argument out of range, or more than 5e9 servers are needed.
 
     Source:
         Halfin & Whitt (1981), Operations Research 29(3), for the first guess; then the exact law,
@@ -53,7 +53,7 @@ def servers_for_response(
 
     Raises:
         DomainError: an argument out of range, a limit that service alone does not keep (found
-            before any search), or more than 1e9 servers are needed.
+            before any search), or more than 5e9 servers are needed.
 
     Source:
         Halfin & Whitt (1981) for the first guess; then the exact law, which falls in c.
@@ -81,6 +81,36 @@ def servers_for_response(
     return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
 
 
+def servers_for_wait_probability(arrival_rate_rps: float, service_rate_rps: float, limit: float) -> int:
+    """Smallest number of servers at which at most a share `limit` of requests waits at all.
+
+    Args:
+        arrival_rate_rps: requests per second.
+        service_rate_rps: requests per second of one busy server.
+        limit: of P(W > 0), in (0, 1).
+
+    Raises:
+        DomainError: an argument out of range, or more than 5e9 servers are needed.
+
+    Source:
+        Erlang (1917) for the law; Halfin & Whitt (1981), Operations Research 29(3), for the first
+        guess, which is square-root staffing.
+
+    >>> servers_for_wait_probability(100.0, 1.0, 0.2)
+    111
+    """
+    if isinstance(limit, bool) or not 0.0 < limit < 1.0:
+        raise DomainError(f"limit of the wait probability must be in (0, 1), got {limit!r}; 20 % is 0.2")
+
+    def roughly(waiting: float, spare: float) -> bool:
+        return waiting <= limit
+
+    def meets(queue: MMc) -> bool:
+        return queue.wait_probability <= limit
+
+    return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
+
+
 def _smallest(
     arrival_rate_rps: float,
     service_rate_rps: float,
@@ -98,11 +128,17 @@ def _smallest(
             )
         )
 
-    stable = servers_stable_min(arrival_rate_rps, service_rate_rps)
-    guess = math.ceil(min(halfin_whitt(arrival_rate_rps / service_rate_rps, roughly), SERVERS_MAX))
-    low, high, step = stable - 1, max(stable, guess), 1  # low never meets: it is unstable
-    while not good(high):
-        low, high, step = high, high + step, 2 * step
+    stable, most = servers_stable_min(arrival_rate_rps, service_rate_rps), int(SERVERS_MAX)
+    guess = halfin_whitt(arrival_rate_rps / service_rate_rps, roughly) if stable <= most else math.inf
+    high = max(stable, math.ceil(min(guess, most)))
+    low, step = stable - 1, 1  # low never meets: it is unstable
+    while high > most or not good(high):
+        if high >= most:
+            raise DomainError(
+                f"{arrival_rate_rps:g} rps at service_rate_rps {service_rate_rps:g} need more than "
+                f"{SERVERS_MAX:g} servers, beyond what can be sized; serve faster or split the traffic"
+            )
+        low, high, step = high, min(high + step, most), 2 * step
     step = 1
     while high - step > low and good(high - step):
         high, step = high - step, 2 * step

@@ -1,0 +1,208 @@
+"""M/G^[1,B]/1 with gamma service: dynamic batching on a replica whose batches take a random time."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.performance import Interval, Kind, Performance
+from capacity.queues.bulk_jitter_chain import JitterChain
+from capacity.queues.bulk_jitter_gamma import GammaShape
+from capacity.queues.bulk_jitter_law import JitterLaw, wait_meshes
+from capacity.queues.bulk_load import exact_batch_load, require_batch_times
+from capacity.queues.domain import QUANTILES, before_zero, require_positive, require_quantile
+from capacity.queues.tail import Tail, quantile_of
+
+BATCH_SIZE_LIMIT = 512
+SERVICE_CV_MIN = 0.01
+SERVICE_CV_MAX = 3.0
+_RELATIVE_WIDTH = 1e-13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkJitter:
+    """Greedy dynamic batching with jitter, in steady state, exactly: means, laws of wait and response.
+
+    A free replica takes min(waiting, B) requests at once, oldest first; nobody joins a running batch. A
+    batch of b takes a gamma-distributed time of mean `batch_times_s[b - 1]`, whatever the shape of that
+    table, and of coefficient of variation `service_cv`, the same for all b; at 1 it is exponential.
+
+    Stable when the arrival rate is below B / s_B; `load` is the share of that.
+
+    Attributes:
+        batch_times_s: mean service time of a batch of 1, 2, ..., B. [s]
+        service_cv: standard deviation over mean of every batch's service time.
+
+    Raises:
+        DomainError: a number out of range; B above 512; service_cv not in 0.01..3 (below it is
+            within 1e-3 of deterministic service, `Bulk`); a chain or a law that does not fit into memory,
+            as with B = 64 and service_cv = 3.
+        UnstableError: load >= 1, up to rounding.
+
+    Source:
+        Bailey (1954), JRSS B 16(1), 80-87, and Neuts (1967), Annals of Mathematical Statistics 38(3),
+        759-770; the law of the wait looks back from a batch's start as Franx (2001), Operations
+        Research Letters 29(5), 221-229, does for M/D/c.
+
+    Assumes:
+        Poisson arrivals, independent gamma services, FIFO, unlimited queue, steady state.
+
+    >>> queue = BulkJitter(arrival_rate_rps=1500.0, service_cv=0.3,
+    ...     batch_times_s=tuple(1e-3 * (0.1438 * b + 1.8874) for b in range(1, 9)))
+    >>> round(1e3 * queue.response_quantile_s(0.99), 3), round(queue.load, 3), round(queue.utilization, 3)
+    (7.829, 0.57, 0.988)
+    """
+
+    arrival_rate_rps: float
+    batch_times_s: tuple[float, ...]
+    service_cv: float
+    load: float = field(init=False, repr=False, compare=False)
+    _chain: JitterChain = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        full_s = self.batch_times_s[-1]
+        load = exact_batch_load(self.arrival_rate_rps, full_s, self.batch_size_max, servers=1)
+        chain = JitterChain(
+            arrivals=float(load * self.batch_size_max),
+            means=np.array(self.batch_times_s) / full_s,
+            shape=1.0 / self.service_cv**2,
+            spare=float(1 - load),
+        )
+        wait_meshes(chain, GammaShape(shape=chain.shape))  # refuses here what no law could be made of
+        object.__setattr__(self, "load", float(load))
+        object.__setattr__(self, "_chain", chain)
+
+    @property
+    def batch_size_max(self) -> int:
+        """B."""
+        return len(self.batch_times_s)
+
+    @property
+    def batch_size_mean(self) -> float:
+        """Mean over batches."""
+        return self._chain.size_mean
+
+    @property
+    def utilization(self) -> float:
+        """Share of time that the replica is busy."""
+        return self._chain.busy / (self._chain.busy + self._chain.idle)
+
+    @property
+    def empty_probability(self) -> float:
+        """P(N = 0)."""
+        return self._chain.idle / (self._chain.busy + self._chain.idle)
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0): Poisson arrivals see the replica busy as often as it is (PASTA, Wolff 1982)."""
+        return self.utilization
+
+    @property
+    def wait_mean_s(self) -> float:
+        """Mean wait, by Little's law from the mean number waiting. [s]"""
+        return self._chain.wait_total / self._chain.size_mean * self.batch_times_s[-1]
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service. [s]"""
+        total = self._chain.wait_total + self._chain.service_total
+        return total / self._chain.size_mean * self.batch_times_s[-1]
+
+    @property
+    def queue_length_mean(self) -> float:
+        """Mean number waiting."""
+        return self.arrival_rate_rps * self.wait_mean_s
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number waiting or in service."""
+        return self.arrival_rate_rps * self.response_mean_s
+
+    @property
+    def tail_decay_rate_per_s(self) -> float:
+        """eta, where P(W > t) falls as e^(-eta t): the queue's, or the longest service's own. [1/s]"""
+        return self._chain.rate_slowest / self.batch_times_s[-1]
+
+    def wait_tail(self, time_s: float) -> float:
+        """P(W > t); 1 before t = 0. [dimensionless]
+
+        >>> queue = BulkJitter(arrival_rate_rps=0.5, batch_times_s=(1.0,), service_cv=1.0)
+        >>> round(queue.wait_tail(0.0), 12), round(queue.wait_tail(2.0), 12)  # M/M/1: 1/2, e^-1 / 2
+        (0.5, 0.183939720586)
+        """
+        if before_zero(time_s):
+            return 1.0
+        time = time_s / self.batch_times_s[-1]
+        return min(_law(self).wait_tail(time), self.wait_probability) if time > 0.0 else self.wait_probability
+
+    def wait_quantile_s(self, quantile: float) -> float:
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+        """
+        require_quantile(quantile)
+        return self._quantile(self.wait_tail, quantile)
+
+    def response_tail(self, time_s: float) -> float:
+        """P(wait and service > t); 1 before t = 0. [dimensionless]"""
+        if before_zero(time_s):
+            return 1.0
+        time = time_s / self.batch_times_s[-1]
+        return min(1.0, _law(self).response_tail(time)) if time > 0.0 else 1.0
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of requests stays within. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> queue = BulkJitter(arrival_rate_rps=0.5, batch_times_s=(1.0,), service_cv=1.0)
+        >>> round(queue.response_quantile_s(0.99), 9)  # M/M/1: 2 log 100
+        9.210340372
+        """
+        require_quantile(quantile)
+        return self._quantile(self.response_tail, quantile)
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All of this queue as the answer that simulation and measurement give too."""
+        return Performance(
+            kind=Kind.EXACT,
+            load=self.load,
+            utilization=self.utilization,
+            throughput_rps=self.arrival_rate_rps,
+            batch_size_mean=self.batch_size_mean,
+            wait_probability=self.wait_probability,
+            empty_probability=self.empty_probability,
+            queue_length_mean=self.queue_length_mean,
+            in_system_mean=self.in_system_mean,
+            wait_mean_s=self.wait_mean_s,
+            response_mean_s=self.response_mean_s,
+            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
+            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
+        )
+
+    def _quantile(self, tail: Tail, quantile: float) -> float:
+        return quantile_of(tail, quantile, self.response_mean_s, relative_width=_RELATIVE_WIDTH)
+
+
+@lru_cache(maxsize=16)
+def _law(queue: BulkJitter) -> JitterLaw:
+    """Made when first asked for: means do without."""
+    return JitterLaw(chain=queue._chain)
+
+
+def _check(queue: BulkJitter) -> None:
+    """Refuse what has no exact law here, before anything is computed."""
+    require_batch_times(queue.batch_times_s)
+    size_max = queue.batch_size_max
+    if size_max > BATCH_SIZE_LIMIT:
+        raise DomainError(f"batches up to {size_max} are beyond {BATCH_SIZE_LIMIT} here; simulate instead")
+    require_positive("service_cv", queue.service_cv)
+    if not SERVICE_CV_MIN <= queue.service_cv <= SERVICE_CV_MAX:
+        raise DomainError(
+            f"service_cv must be in {SERVICE_CV_MIN:g}..{SERVICE_CV_MAX:g}, got {queue.service_cv!r}; "
+            f"{'take deterministic batches' if queue.service_cv < SERVICE_CV_MIN else 'simulate'} instead"
+        )

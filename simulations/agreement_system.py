@@ -1,0 +1,103 @@
+"""System: a queue whose law is known, and how the simulator plays it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from capacity.performance import Performance
+from capacity.plan import Plan
+from capacity.workload import Demand
+from simulations.pool import Estimate, Pool
+from simulations.records import Floats
+from simulations.replication import Sample
+from simulations.service import ServiceTimes
+
+Quantiles = tuple[float, ...]
+MEANS = ("wait_probability", "wait_mean_s", "response_mean_s")
+P50: Quantiles = (0.5,)
+P99: Quantiles = (0.5, 0.99)
+
+
+class Quantity(NamedTuple):
+    """One number of a law, how far it may lie from the truth, and how a pool estimates it.
+
+    Attributes:
+        allowance: as a share of the truth, 0 where the law is exact.
+    """
+
+    theory: float
+    allowance: float
+    estimate: Callable[[Pool], Estimate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A queue that theory knows, and how the simulator plays it.
+
+    Attributes:
+        relaxation_requests: requests that arrive within one relaxation time.
+        compared: fields of the performance, beside the quantiles.
+        quantiles: of the response time, to compare.
+        cool_down_requests: last requests of a run, which do not count since none come after them.
+    """
+
+    name: str
+    theory: Performance
+    plan: Plan
+    workload: Demand
+    service_times: ServiceTimes
+    relaxation_requests: float
+    compared: tuple[str, ...] = MEANS
+    quantiles: Quantiles = P50
+    cool_down_requests: int = 0
+
+    def quantities(self) -> dict[str, Quantity]:
+        """What is compared, by name."""
+        errors, quantiles_s = self.theory.relative_error_max, self.theory.response_quantiles_s
+        scalars = {
+            name: Quantity(getattr(self.theory, name), errors.get(name, 0.0), _ESTIMATES[name])
+            for name in self.compared
+        }
+        quantiles = {
+            f"response_p{100 * q:g}_s": Quantity(
+                quantiles_s[q].value,
+                errors.get("response_quantiles_s", 0.0),
+                partial(Pool.response_quantile, quantile=q),
+            )
+            for q in self.quantiles
+        }
+        return scalars | quantiles
+
+
+def _share_positive(values: Floats) -> float:
+    return float(np.mean(values > 0.0))
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean())
+
+
+def _waits(sample: Sample) -> Floats:
+    return sample.wait_s
+
+
+def _responses(sample: Sample) -> Floats:
+    return sample.response_s
+
+
+def _counted(sample: Sample) -> float:
+    return float(len(sample.wait_s))
+
+
+_ESTIMATES: dict[str, Callable[[Pool], Estimate]] = {
+    "loss_probability": lambda p: p.ratio(lambda s: s.lost, lambda s: s.lost + _counted(s)),
+    "throughput_rps": lambda p: p.ratio(lambda s: s.finished, lambda s: s.window_s),
+    "batch_size_mean": lambda p: p.ratio(_counted, lambda s: s.batches),
+    "utilization": lambda p: p.ratio(lambda s: s.busy_share * s.window_s, lambda s: s.window_s),
+    "wait_probability": lambda p: p.estimate(_share_positive, _waits),
+    "wait_mean_s": lambda p: p.estimate(_mean, _waits),
+    "response_mean_s": lambda p: p.estimate(_mean, _responses),
+}

@@ -1,0 +1,147 @@
+"""Relaxation: against the slowest mode of the chains themselves, and how long runs become by it."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from capacity.performance import Kind
+from capacity.plan import Plan, Routing
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.queues.bulk_closed import BulkClosed
+from capacity.queues.mmck import MMcK
+from capacity.stability import relaxation_requests
+from capacity.workload import ClosedPopulation, Workload
+from simulations.estimate import Case, run_length
+from simulations.relaxation import (
+    closed_relaxation_requests,
+    limited_relaxation_requests,
+    open_relaxation_requests,
+)
+from simulations.simulate import Simulation, require_answerable
+
+PROFILE = ServiceProfile(
+    name="made-up",
+    timings=tuple(BatchTiming(batch_size=size, mean_s=0.01 + 0.002 * size) for size in (1, 2, 4)),
+)
+
+
+def slowest_rate(generator: np.ndarray) -> float:
+    """Rate at which a chain forgets: the smallest real part but 0 of its eigenvalues."""
+    rates = np.sort(-np.linalg.eigvals(generator - np.diag(generator.sum(axis=1))).real)
+    return float(rates[1])
+
+
+# ---- Queues with a limit --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("places", [1, 2, 7, 30])
+@pytest.mark.parametrize("load", [0.3, 0.8, 1.0, 1.7])
+def test_of_m_m_1_k_it_is_exact(load: float, places: int) -> None:
+    chain = load * np.eye(places + 1, k=1) + np.eye(places + 1, k=-1)
+    expected = max(1.0, load, load / slowest_rate(chain))
+    assert limited_relaxation_requests(load, 1, load, 2.0, places) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("variability", [1.0, 2.0, 17.0])
+@pytest.mark.parametrize("queues", [1, 6])
+def test_a_far_limit_is_none(queues: int, variability: float) -> None:
+    without = relaxation_requests(0.7, queues, 3.0, variability)
+    assert limited_relaxation_requests(0.7, queues, 3.0, variability, 10**6) == pytest.approx(without)
+    assert open_relaxation_requests(0.7, queues, 3.0, variability, None) == without
+    assert open_relaxation_requests(0.7, queues, 3.0, variability, 5) < without
+
+
+def test_a_run_of_limited_queues_is_long_enough_at_any_load() -> None:
+    def warm_up(load: float, limit: int | None) -> int:
+        plan = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=limit)
+        rate_rps = load * PROFILE.throughput_rps(4)
+        return run_length(
+            Case(profile=PROFILE, workload=Workload(arrival_rate_rps=rate_rps), plan=plan)
+        ).warm_up
+
+    assert warm_up(0.9, 10) < warm_up(0.9, 100) < warm_up(0.9, None)
+    assert warm_up(1.0, 10) < warm_up(1.0, 100)
+    assert warm_up(3.0, 100) < warm_up(1.0, 100)
+
+
+# ---- Closed populations ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize(("users", "think_s"), [(4, 0.5), (10, 10.0), (30, 29.0), (60, 20.0), (25, 100.0)])
+def test_users_forget_within_a_request_each(users: int, think_s: float, servers: int) -> None:
+    """Throughput over the slowest rate of the chain of M/M/c//N."""
+    present = np.arange(users + 1)
+    served = np.minimum(present, servers).astype(float)
+    chain = np.diag((users - present[:-1]) / think_s, 1) + np.diag(served[1:], -1)
+    law = np.concatenate([[1.0], np.cumprod(np.diag(chain, 1) / np.diag(chain, -1))])
+    throughput = float(law @ served / law.sum())
+    plan = Plan(profile="x", replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    allowed = closed_relaxation_requests(ClosedPopulation(users=users, think_time_s=think_s), plan)
+    assert allowed == users
+    assert throughput / slowest_rate(chain) <= allowed
+
+
+@pytest.mark.parametrize(("queues", "users"), [(2, 3), (2, 40), (3, 6), (3, 20), (4, 8), (5, 8), (6, 6)])
+def test_users_who_walk_among_queues_forget_more_slowly(queues: int, users: int) -> None:
+    """Exponential queues, random routing, no thoughts: what is allowed is enough, and not 3 times too much."""
+    states = [s for s in itertools.product(range(users + 1), repeat=queues) if sum(s) == users]
+    numbers = {state: row for row, state in enumerate(states)}
+    chain = np.zeros((len(states), len(states)))
+    for row, state in enumerate(states):
+        for leaves, joins in itertools.product(range(queues), repeat=2):
+            if state[leaves] and leaves != joins:
+                moved = list(state)
+                moved[leaves] -= 1
+                moved[joins] += 1
+                chain[row, numbers[tuple(moved)]] += 1.0 / queues
+    throughput = float(np.mean([np.count_nonzero(state) for state in states]))  # all states are as likely
+    plan = Plan(profile="x", replicas=queues, batch_size_max=1, routing=Routing.RANDOM)
+    allowed = closed_relaxation_requests(ClosedPopulation(users=users), plan)
+    assert 0.4 * allowed <= throughput / slowest_rate(chain) <= allowed
+
+
+# ---- Their performance ----------------------------------------------------------------------
+
+
+def test_a_closed_population_has_a_performance_with_intervals() -> None:
+    population = ClosedPopulation(users=9, think_time_s=0.02)
+    plan = Plan(profile="made-up", replicas=1, batch_size_max=4)
+    seen = Simulation(precision=0.01)(PROFILE, population, plan)
+    times_s = tuple(PROFILE.service_mean_s(size) for size in range(1, 5))
+    law = BulkClosed(users=9, think_time_s=0.02, batch_times_s=times_s).performance((0.5, 0.99))
+    assert (seen.kind, seen.load, seen.loss_probability) == (Kind.SIMULATION, None, 0.0)
+    assert seen.throughput_rps == pytest.approx(law.throughput_rps, rel=0.01)
+    assert seen.response_mean_s == pytest.approx(law.response_mean_s, rel=0.01)
+    for q in (0.5, 0.99):
+        assert seen.response_quantiles_s[q].value == pytest.approx(
+            law.response_quantiles_s[q].value, rel=0.02
+        )
+
+
+def test_a_limited_queue_has_a_performance_above_load_1() -> None:
+    slow = ServiceProfile(name="slow", timings=(BatchTiming(batch_size=1, samples_s=tuple(exponential())),))
+    plan = Plan(profile="slow", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE, queue_limit=4)
+    seen = Simulation(precision=0.02)(slow, Workload(arrival_rate_rps=24.0), plan)
+    law = MMcK(arrival_rate_rps=24.0, service_rate_rps=10.0, servers=2, capacity=6).performance((0.5,))
+    assert seen.load == pytest.approx(1.2, rel=1e-3)
+    assert seen.loss_probability == pytest.approx(law.loss_probability, rel=0.03)
+    assert seen.throughput_rps == pytest.approx(law.throughput_rps, rel=0.02)
+    assert seen.response_mean_s == pytest.approx(law.response_mean_s, rel=0.02)
+
+
+def exponential() -> list[float]:
+    """Evenly spread quantiles of an exponential law of mean 0.1."""
+    middles = (np.arange(2000) + 0.5) / 2000
+    draws_s = -0.1 * np.log1p(-middles)
+    return (draws_s * 0.1 / draws_s.mean()).tolist()
+
+
+def test_what_is_closed_or_limited_is_never_unstable_but_stays_within_the_profile() -> None:
+    closed = ClosedPopulation(users=3)
+    require_answerable(PROFILE, closed, Plan(profile="made-up", replicas=1, batch_size_max=4))
+    limited = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=0)
+    require_answerable(PROFILE, Workload(arrival_rate_rps=1e6), limited)
+    with pytest.raises(Exception, match="says nothing about 8"):
+        require_answerable(PROFILE, closed, Plan(profile="made-up", replicas=1, batch_size_max=8))
