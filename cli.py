@@ -34,6 +34,7 @@ from capacity.command_line import (
     RateOption,
     RoutingOption,
     SeedOption,
+    TimerOption,
     WaitOption,
     WorkersOption,
     check_effort,
@@ -41,6 +42,7 @@ from capacity.command_line import (
     option,
     progress,
     read_choice,
+    read_demand,
     read_objective,
     read_profile,
     read_quantiles,
@@ -166,8 +168,18 @@ def simulate(
         int | None, option("--batch-size-max", help="Largest batch; the profile's largest by default.")
     ] = None,
     batch_wait: WaitOption = "0ms",
+    timer: TimerOption = "oldest",
     routing: RoutingOption = "round-robin",
     arrivals: ArrivalsOption = "poisson",
+    users: Annotated[
+        int | None, option("--users", help="So many users take turns, instead of arrivals at a rate.")
+    ] = None,
+    think_time: Annotated[
+        str | None, option("--think-time", help="Mean think time of a user: 300ms.")
+    ] = None,
+    queue_limit: Annotated[
+        int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
+    ] = None,
     request_overhead: OverheadOption = None,
     quantile: QuantileOption = None,
     seed: SeedOption = 0,
@@ -180,20 +192,22 @@ def simulate(
 ) -> None:
     """The performance of one plan, with intervals."""
     from capacity.caveats import profile_caveats, trace_caveats
-    from capacity.plan import Plan
+    from capacity.plan import BatchTimer, Plan
     from capacity.report import simulation_document
     from capacity.units import parse_duration_s
     from simulations.parallel import workers as worker_pool
     from simulations.simulate import QUANTILES, Simulation, require_answerable
 
     measured = read_profile(profile, request_overhead)
-    workload = read_workload(arrivals, rate)
+    workload = read_demand(arrivals, rate, users, think_time)
     candidate = Plan(
         profile=measured.name,
         replicas=replicas,
         batch_size_max=measured.batch_size_max if batch_size_max is None else batch_size_max,
         batch_wait_max_s=parse_duration_s(batch_wait, "--batch-wait"),
         routing=read_routing(routing),
+        timer=read_choice(BatchTimer, timer, "--timer"),
+        queue_limit=queue_limit,
     )
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
     quantiles = read_quantiles(quantile, QUANTILES)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.units import format_quantile
-from capacity.workload import TraceArrivals, Workload
+from capacity.workload import Demand, TraceArrivals, Workload
 
 # Samples beyond a quantile below which its place in a profile is mostly chance.
 SAMPLES_BEYOND_MIN = 10
@@ -65,9 +65,9 @@ def profile_caveats(
         )
 
 
-def trace_caveats(workload: Workload, quantiles: Iterable[float]) -> Iterator[Caveat]:
+def trace_caveats(workload: Demand, quantiles: Iterable[float]) -> Iterator[Caveat]:
     """What one recorded path leaves open."""
-    if isinstance(workload.arrivals, TraceArrivals):
+    if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
         yield Caveat(
             code=CaveatCode.TRACE_ONE_PATH,
             message=f"a trace happened once: the interval of {format_quantile(max(quantiles))} comes from "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from capacity.plan import Routing
     from capacity.profile import ServiceProfile
-    from capacity.workload import LatencyObjective, Workload
+    from capacity.workload import Demand, LatencyObjective, Workload
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -78,6 +78,9 @@ RoutingOption = Annotated[
     str,
     option("--routing", help="round-robin, random, least-outstanding, power-of-two or shared-queue."),
 ]
+TimerOption = Annotated[
+    str, option("--timer", help="Since when --batch-wait counts: oldest (request's arrival) or open (batch).")
+]
 OverheadOption = Annotated[
     str | None, option("--request-overhead", help="Time outside the server, on every response: 5ms.")
 ]
@@ -125,6 +128,18 @@ def read_workload(arrivals: str, rate: str | None) -> "Workload":
 
     rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
     return workload(parse_arrivals(arrivals), rate_rps)
+
+
+def read_demand(arrivals: str, rate: str | None, users: int | None, think_time: str | None) -> "Demand":
+    """`--users` and `--think-time`, or `--arrivals` and `--rate`."""
+    from capacity.units import parse_duration_s
+    from capacity.workload import ClosedPopulation
+
+    if users is None and think_time is None:
+        return read_workload(arrivals, rate)
+    if users is None or rate is not None or arrivals != "poisson":
+        raise InputError("give either --rate and --arrivals or --users and --think-time, not some of both")
+    return ClosedPopulation(users=users, think_time_s=parse_duration_s(think_time or "0s", "--think-time"))
 
 
 def read_objective(slos: Mapping[float, str | None], tier: str | None) -> "LatencyObjective":

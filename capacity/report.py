@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from capacity.caveats import Caveat
 from capacity.curves import Axis, Curve, Quantity
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Plan, Recommendation, Rejection
+from capacity.plan import BatchTimer, Candidate, Plan, Recommendation, Rejection
 from capacity.profile import ServiceProfile
 from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.queues.scalability import UniversalScalability
 from capacity.search import Question
 from capacity.workload import (
+    ClosedPopulation,
+    Demand,
     DeterministicArrivals,
     GammaArrivals,
     LatencyObjective,
@@ -58,7 +60,7 @@ def recommendation_document(
 
 def simulation_document(
     plan: Plan,
-    workload: Workload,
+    workload: Demand,
     performance: Performance,
     caveats: Iterable[Caveat],
     *,
@@ -160,13 +162,15 @@ def curves_document(quantity: Quantity, axis: Axis, curves: Iterable[Curve]) -> 
 
 
 def plan_document(plan: Plan) -> Document:
-    """A plan, every field."""
+    """A plan; a timer and a queue limit where they are not the usual ones."""
     return {
         "profile": plan.profile,
         "replicas": plan.replicas,
         "batch_size_max": plan.batch_size_max,
         "batch_wait_max_s": plan.batch_wait_max_s,
         "routing": plan.routing.value,
+        **({"timer": plan.timer.value} if plan.timer is not BatchTimer.OLDEST else {}),
+        **({"queue_limit": plan.queue_limit} if plan.queue_limit is not None else {}),
     }
 
 
@@ -196,8 +200,10 @@ def objective_document(objective: LatencyObjective) -> Document:
     return {"response_quantiles_s": {repr(q): limit_s for q, limit_s in objective.limits.items()}}
 
 
-def workload_document(workload: Workload) -> Document:
-    """The arrival rate, and the process by name."""
+def workload_document(workload: Demand) -> Document:
+    """The arrival rate, and the process by name; or the users and their think time."""
+    if isinstance(workload, ClosedPopulation):
+        return {"users": workload.users, "think_time_s": workload.think_time_s}
     return {"arrival_rate_rps": workload.arrival_rate_rps, "arrivals": arrivals_name(workload)}
 
 

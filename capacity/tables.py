@@ -12,7 +12,7 @@ from rich.text import Text
 from capacity.caveats import Caveat
 from capacity.explain import explain, format_interval, format_verdict
 from capacity.performance import Kind, Performance, Quantiles
-from capacity.plan import Candidate, Limit, Plan, Recommendation
+from capacity.plan import BatchTimer, Candidate, Limit, Plan, Recommendation
 from capacity.profile import ServiceProfile
 from capacity.search import Question
 from capacity.units import format_duration, format_quantile, format_rate
@@ -167,7 +167,7 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
         "offered load [erlang]": performance.offered_load,
         "mean batch size": performance.batch_size_mean,
         "P(wait)": performance.wait_probability,
-        "P(loss)": performance.loss_probability,
+        "P(loss)": performance.loss_probability or None,  # a queue without a limit loses nothing
         "P(abandon)": performance.abandon_probability,
         "waiting, mean": performance.queue_length_mean,
         "in system, mean": performance.in_system_mean,
@@ -191,13 +191,21 @@ def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
     return [(f"{name}, {format_quantile(q)}", format_interval(value)) for q, value in quantiles.items()]
 
 
+def _batch_wait(plan: Plan) -> str:
+    since = (
+        " since the batch is open" if plan.batch_wait_max_s > 0.0 and plan.timer is BatchTimer.OPEN else ""
+    )
+    return format_duration(plan.batch_wait_max_s) + since
+
+
 def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     return [
         ("profile", plan.profile),
         ("replicas", str(plan.replicas)),
         ("largest batch", str(plan.batch_size_max)),
-        ("batch wait", format_duration(plan.batch_wait_max_s)),
+        ("batch wait", _batch_wait(plan)),
         ("routing", plan.routing.value),
+        *([("queue limit", str(plan.queue_limit))] if plan.queue_limit is not None else []),
     ]
 
 

@@ -188,7 +188,7 @@ def test_two_users_by_hand(service: float, think: float) -> None:
     assert model.response_mean_s == pytest.approx(2.0 * service - (1.0 - q) * think, rel=1e-12)
     assert model.wait_probability == pytest.approx(1.0 - q, rel=1e-12)
     for v in (0.2, 0.5, 0.9):  # the wait is what is left of the other's service
-        late = math.exp(-0.0) - math.exp(-service * (1.0 - v) / think)
+        late = -math.expm1(-service * (1.0 - v) / think)
         assert model.wait_tail(service * v) == pytest.approx(late, rel=1e-11)
 
 

@@ -19,12 +19,13 @@ from capacity.queues.bulk import Bulk
 from capacity.queues.bulk_jitter import BulkJitter
 from capacity.queues.bulk_jitter_chain import JitterChain
 from capacity.queues.bulk_jitter_gamma import GammaShape, stirling_rest
+from capacity.queues.bulk_jitter_law import JitterLaw
 from capacity.queues.bulk_markov import BulkMarkov
 
 V100_S = tuple(1e-3 * (0.1438 * b + 1.8874) for b in range(1, 9))  # Inoue (2021), linear fit
 UNEVEN_S = (3.0, 2.0, 5.0, 3.4)  # a batch of 2 is faster than one request, of 3 slower than of 4
 CLAIM = 1e-10
-laws = settings(derandomize=True, deadline=None, max_examples=6)
+laws = settings(derandomize=True, deadline=None, max_examples=5)
 variabilities = st.floats(0.05, 1.3)
 
 
@@ -345,11 +346,11 @@ def area(tail, ends: list[float], panels: int) -> float:
 @pytest.mark.parametrize(
     ("model", "panels"),
     [
-        (jitter(2300.0, V100_S, 0.05), 20),
+        (jitter(2300.0, V100_S, 0.06), 14),
         (jitter(1500.0, V100_S, 0.4), 8),
         (jitter(0.4, UNEVEN_S, 0.8), 8),
         (at_load(0.9, (0.02, 0.5, 0.6), 0.25), 12),
-        (at_load(0.6, tuple(1.0 + b / 8 for b in range(48)), 0.5), 3),
+        (at_load(0.6, tuple(1.0 + b / 8 for b in range(40)), 0.5), 3),
     ],
     ids=["narrow", "v100", "uneven", "far apart", "large"],
 )
@@ -362,6 +363,17 @@ def test_means_are_the_areas_under_the_tails(model: BulkJitter, panels: int) -> 
     ):
         rest = tail(ends[-1]) / model.tail_decay_rate_per_s
         assert area(tail, ends, panels) + rest == close(mean, rel=1e-9)
+
+
+@pytest.mark.parametrize("cv", [0.03, 0.12, 0.2, 0.25, 0.28, 0.45, 0.9, 1.7])
+@pytest.mark.parametrize(("load", "means"), [(0.97, (1.0,)), (0.6, (0.5, 1.5, 1.0))])
+def test_table_has_the_mean_of_the_chain(load: float, means: tuple[float, ...], cv: float) -> None:
+    size = len(means)
+    chain = JitterChain(arrivals=load * size, means=np.array(means), shape=1.0 / cv**2, spare=1.0 - load)
+    law = JitterLaw(chain=chain)
+    within = float(law.mesh.weights @ law.older.sum(axis=1))
+    beyond = law.wait_tail(law.mesh.end) * chain.size_mean / chain.rate_slowest
+    assert within + beyond == close(chain.wait_total, rel=1e-11)
 
 
 def simulated(model: BulkJitter, requests: int) -> tuple[np.ndarray, np.ndarray]:
@@ -460,7 +472,7 @@ def test_units_and_inverses(load: float, cv: float, size: int, power: float, qua
 
 
 @laws
-@given(st.floats(0.01, 0.97), st.floats(0.1, 1.2), st.sampled_from([1, 2, 5]))
+@given(st.floats(0.01, 0.97), st.floats(0.1, 1.0), st.sampled_from([1, 2, 5]))
 def test_more_load_and_more_jitter_are_slower(load: float, cv: float, size: int) -> None:
     times_s = V100_S[:size]
     here = at_load(load, times_s, cv)

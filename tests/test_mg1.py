@@ -25,7 +25,7 @@ from capacity.queues.rough import Rough
 from capacity.service_law import ServiceLaw, constant, from_samples, from_summary
 
 CLAIM = 1e-10
-laws = settings(derandomize=True, deadline=None, max_examples=25)
+laws = settings(derandomize=True, deadline=None, max_examples=15)
 utilizations = st.floats(1e-6, 0.999)
 quantiles = st.floats(0.01, 0.9999)
 SUMMARY = Empirical(law=from_summary(1.0, {0.5: 0.8, 0.9: 1.7, 0.99: 4.0}))
@@ -218,15 +218,23 @@ def panels(ends: list[float], order: int = 12) -> tuple[np.ndarray, np.ndarray]:
     return (edges[:-1, None] + halves * (nodes + 1)).ravel(), (halves * weights).ravel()
 
 
+def knots_of(service: Duration | Empirical) -> list[float]:
+    """Times, in mean services, near which the law of a service changes fast."""
+    if isinstance(service, Empirical):
+        return [x / service.mean_s for x in service.law.durations_s]
+    spread = math.sqrt(service.variability)
+    return [1 + spread * k for k in range(-8, 9) if 1 + spread * k > 0]
+
+
 def renewal_side(model: MG1, time: float) -> float:
     """rho P(R > t) + rho integral of P(W > t - x) P(S > x): what P(W > t) must be equal to."""
     service, mean = model.service, model.service.mean_s
-    spread = math.sqrt(service.variability)
-    flank = [1 + spread * k for k in range(-8, 9)]
-    knots = [x / mean for x in service.law.durations_s] if isinstance(service, Empirical) else flank
+    knots = knots_of(service)
     both = [*knots, *(time - x for x in knots), *(time - x - y for x in knots for y in knots)]
-    both += [time * 0.5**k for k in range(1, 30 if service.variability > 1 else 4)]
-    x, w = panels([0.0, time, *(e for e in both if 0 < e < time)])
+    halves = [time * 0.5**k for k in range(1, 60 if service.variability > 5 else 4)]
+    both += [*halves, *(time - x for x in halves[:25])]
+    order = 16 if isinstance(service, Duration) else 6
+    x, w = panels([0.0, time, *(e for e in both if 0 < e < time)], order)
     waits = np.array([model.wait_tail((time - y) * mean) for y in x])
     rest = residual_area(service, time)
     return model.utilization * (rest + float((w * waits) @ service.tail(x * mean)))
@@ -256,7 +264,7 @@ RENEWING = [name for name in SERVICES if name not in ("deterministic", "exponent
 def test_waits_solve_the_renewal_equation(name: str, rho: float) -> None:
     """Feller (1971), sec. XI.6: P(W > t) = rho P(R > t) + rho integral of P(W > t - x) f_R(x) dx."""
     model = queue(rho, SERVICES[name])
-    for time in (0.02, 0.7, 1.3, 3.6):
+    for time in (0.02, 0.7, 2.6):
         expected = renewal_side(model, time)
         assert model.wait_tail(time * model.service.mean_s) == pytest.approx(expected, rel=3e-10)
 
@@ -276,6 +284,7 @@ def test_responses_are_waits_and_services_added_up(name: str, rho: float) -> Non
         served = stats.gamma(a=1 / c, scale=c)
     for time in (0.05, 0.9, 2.5, 12.0):
         ends = [math.log(time) - 800.0 * min(1.0, c), *(math.log(time) - 2.0**k / 64 for k in range(16))]
+        ends += [math.log(x) for x in knots_of(service) if x < time]
         y, w = panels([e for e in ends if e > -700] + [math.log(time)])
         x = np.exp(y)
         waits = np.array([model.wait_tail(time - s) for s in x])
@@ -284,26 +293,25 @@ def test_responses_are_waits_and_services_added_up(name: str, rho: float) -> Non
         assert model.response_tail(time) == pytest.approx(both, rel=1e-9)
 
 
-@by_service
-@pytest.mark.parametrize("rho", [0.05, 0.8])
-def test_areas_under_the_tails_are_the_means(service: Duration | Empirical, rho: float) -> None:
+@pytest.mark.parametrize(
+    "name", ["deterministic", "hyper", "erlang", "gamma", "gamma wide", "lognormal", "samples"]
+)
+def test_areas_under_the_tails_are_the_means(name: str) -> None:
+    service, rho = SERVICES[name], 0.8
     model = queue(rho, service)
-    wide = max(1.0, service.variability) / (1 - rho)
-    knots = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5, 6.0] + [wide * 2.0**k for k in range(-3, 10)]
-    if service.variability > 10.0:
-        knots += [2.0**-k for k in range(2, 60)]
-        knots += [wide * 2.0**k for k in range(10, 16)]
-    x, w = panels(knots)
+    knots = knots_of(service)
+    ends = [0.5 * k for k in range(9)] + [float(k) for k in range(5, 13)]
+    ends += [*knots, *(x + y for x in knots for y in knots)]
+    ends += [2.0**-k for k in range(2, 60 if service.variability > 5 else 6)]
+    ends += [2.0**k / (1 - rho) for k in range(2, 40 if service.variability > 5 else 12)]
+    x, w = panels(ends, 12 if isinstance(service, Duration) else 5)
     waits = np.array([model.wait_tail(t * service.mean_s) for t in x])
     responses = np.array([model.response_tail(t * service.mean_s) for t in x])
-    rel = 1e-8 if isinstance(service, Duration) else 3e-5  # kinks between the panels
-    if service is SERVICES["lognormal wide"]:
-        rel = 1e-3  # the tail beyond
+    rel = 2e-8 if isinstance(service, Duration) else 1e-6  # there are kinks between the ends
     assert float(w @ waits) * service.mean_s == pytest.approx(model.wait_mean_s, rel=rel)
     assert float(w @ responses) * service.mean_s == pytest.approx(model.response_mean_s, rel=rel)
-    if service is not SERVICES["lognormal wide"]:
-        square = float((2.0 * w * x) @ waits) * service.mean_s**2
-        assert square == pytest.approx(model.wait_squared_mean_s2, rel=rel)
+    square = float((2.0 * w * x) @ waits) * service.mean_s**2
+    assert square == pytest.approx(model.wait_squared_mean_s2, rel=10 * rel)
 
 
 @laws
@@ -372,11 +380,11 @@ def test_gamma_transforms_at_sixty_digits(c: float, s: complex) -> None:
 
 
 def lognormal_transform(c: float, s: complex) -> mp.mpc:
-    """E e^(-s S) through the saddle of its integrand: Asmussen et al. (2016), by 1200 trapezoids."""
+    """E e^(-s S) through the saddle of its integrand: Asmussen et al. (2016), by 800 trapezoids."""
     variance = mp.log(1 + mp.mpf(c))
     spread, z = mp.sqrt(variance), mp.mpc(s) * mp.exp(-variance / 2)
     saddle = -mp.lambertw(z * variance) / spread
-    step = 1 / (40 * mp.sqrt(1 - saddle.real * spread))
+    step = 1 / (16 * mp.sqrt(1 - saddle.real * spread))
     nodes = (saddle + k * step for k in range(-400, 401))
     return step * mp.fsum(mp.exp(-z * mp.exp(spread * y) - y**2 / 2) for y in nodes) / mp.sqrt(2 * mp.pi)
 
@@ -422,8 +430,7 @@ def test_residual_tails_are_areas(service: Duration | Empirical) -> None:
 
 
 @by_service
-@pytest.mark.parametrize("rho", [1e-6, 0.5, 0.999])
-@pytest.mark.parametrize("rate_rps", [1e-9, 1.0, 1e12])
+@pytest.mark.parametrize(("rho", "rate_rps"), [(0.02, 1e12), (0.99, 1e-9)])
 def test_units_do_not_matter(service: Duration | Empirical, rho: float, rate_rps: float) -> None:
     plain = queue(rho, service)
     mean_s = rho / rate_rps
@@ -483,12 +490,12 @@ def test_exponential_by_every_road(rho: float, time: float) -> None:
         assert model.response_quantile_s(0.99) == pytest.approx(exact.response_quantile_s(0.99), rel=1e-11)
 
 
-@pytest.mark.parametrize("rho", [0.01, 0.7, 0.99])
+@pytest.mark.parametrize("rho", [0.01, 0.9])
 def test_neighbouring_laws(rho: float) -> None:
     """Erlang is gamma, a constant profile is deterministic, and scv near 0 or 1 is near these."""
     fixed, exponential = queue(rho, law(Family.DETERMINISTIC)), queue(rho, law(Family.EXPONENTIAL))
     outside = MDc(arrival_rate_rps=rho, service_time_s=1.0, servers=1)
-    for time in (0.3, 0.95, 1.5, 4.2):
+    for time in (0.3, 1.5):
         tail = fixed.wait_tail(time)
         assert tail == pytest.approx(outside.wait_tail(time), rel=1e-13)
         assert queue(rho, Empirical(law=constant(1.0))).wait_tail(time) == tail
@@ -497,7 +504,7 @@ def test_neighbouring_laws(rho: float) -> None:
         assert isinstance(rough._road, Rough)
         assert rough.wait_tail(time) == pytest.approx(tail, rel=1e-8)
         for family in (Family.GAMMA, Family.LOGNORMAL):
-            assert queue(rho, law(family, 1e-5)).wait_tail(time) == pytest.approx(tail, rel=3e-3)
+            assert queue(rho, law(family, 1e-4)).wait_tail(time) == pytest.approx(tail, rel=3e-3)
         expected = queue(rho, erlang(8)).response_tail(time)
         assert queue(rho, law(Family.GAMMA, 0.125)).response_tail(time) == expected
         for family in (Family.GAMMA, Family.HYPEREXPONENTIAL):
@@ -541,7 +548,7 @@ def test_an_erlang_of_many_stages_and_a_steep_lognormal() -> None:
     """The renewal equation where the service law falls within a hundredth of its mean."""
     for service in (erlang(10_000), law(Family.LOGNORMAL, 1e-4)):
         model = queue(0.7, service)
-        for time in (0.5, 0.995, 1.004, 2.01, 3.3):
+        for time in (0.995, 1.004, 2.01):
             assert model.wait_tail(time) == pytest.approx(renewal_side(model, time), rel=1e-9)
 
 

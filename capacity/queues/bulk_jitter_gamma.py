@@ -10,8 +10,8 @@ from scipy.special import gammaincc, gammainccinv, gammaincinv
 Floats = NDArray[np.float64]
 _MASS_BELOW = 1e-18  # of the law before the first edge
 _MASS_BEYOND = 1e-20  # and after the last one
-_LOG_STEP_MAX = 3.5  # between edges near 0, where the density is a power of time
-_DEVIATIONS = 4.0  # between edges elsewhere, in standard deviations of the density's local width
+_RATIO_MAX = 20.0  # of edges near 0, where the density is a power of time
+_DEVIATIONS = 4.0  # between edges elsewhere
 _STIRLING_FROM = 30.0
 
 
@@ -68,9 +68,10 @@ def stirling_rest(k: float) -> float:
 
 
 def _edges(shape: float) -> Floats:
-    """From quantile to quantile in steps of the local width 1/sqrt(kx) of the density of log x."""
+    """From quantile to quantile; the root of kx has a standard deviation of about 1/2 wherever it is."""
     last = float(gammainccinv(shape, _MASS_BEYOND)) / shape
-    logs = [math.log(float(gammaincinv(shape, _MASS_BELOW)) / shape)]
-    while logs[-1] < math.log(last):
-        logs.append(logs[-1] + min(_LOG_STEP_MAX, _DEVIATIONS / math.sqrt(shape * math.exp(logs[-1]))))
-    return np.append(np.exp(logs[:-1]), last)
+    edges = [float(gammaincinv(shape, _MASS_BELOW)) / shape]
+    while edges[-1] < last:
+        by_root = (math.sqrt(shape * edges[-1]) + 0.5 * _DEVIATIONS) ** 2 / shape
+        edges.append(min(edges[-1] * _RATIO_MAX, by_root))
+    return np.append(edges[:-1], last)
