@@ -95,5 +95,5 @@ class Performance:
         counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
         held = {name: getattr(self, name) for name in counted}
         scaled = {name: replicas * value for name, value in held.items() if value is not None}
-        alone = {} if replicas == 1 else {"empty_probability": None}  # that of all at once is another
-        return replace(self, **scaled, **alone)
+        alone = self if replicas == 1 else replace(self, empty_probability=None)  # all at once is another
+        return replace(alone, **scaled)

@@ -1,4 +1,4 @@
-"""Banded: the stationary law of a Markov chain on 0, 1, ..., N whose steps are bounded, without a subtraction."""
+"""Banded: the stationary law of a Markov chain on 0, 1, ..., N of bounded steps, without a subtraction."""
 
 from collections.abc import Callable
 

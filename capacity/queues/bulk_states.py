@@ -158,7 +158,7 @@ def stationary(states: BulkStates) -> Floats:
         Solution of Markov Chains, sec. 3.2.
     """
     onward, again = csr_array(states.arrivals() + states.replacements()), states.restarting()
-    leaving = onward.sum(axis=1) + again.sum(axis=1)
+    leaving = np.asarray(onward.sum(axis=1) + again.sum(axis=1), dtype=np.float64)
     solve = _block_solver(onward, leaving, states.blocks())
     again = csr_array(again.T)
     law = np.full(states.count, 1.0 / states.count)

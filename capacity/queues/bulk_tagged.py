@@ -69,7 +69,7 @@ class Tagged:
             self._waits.append(float(self._waiting.sum()))
             self._stays.append(self._waits[-1] + float(self._serving.sum()))
             self._serving = self._unfinished * self._serving + self._starts @ self._waiting
-            self._waiting = self._moves @ self._waiting
+            self._waiting = np.asarray(self._moves @ self._waiting)
             if len(self._stays) % _PRUNED_EVERY == 0:
                 self._waiting[self._waiting < _PRUNED_BELOW] = 0.0
 

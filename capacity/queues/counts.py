@@ -15,9 +15,9 @@ def pmf(counts: ArrayLike, mean: ArrayLike) -> Floats:
     >>> [round(float(p), 6) for p in pmf([-1, 0, 2], 2.0)]
     [0.0, 0.135335, 0.270671]
     """
-    k = np.asarray(counts)
-    held = np.maximum(k, 0)
-    return np.asarray(np.where(k < 0, 0.0, np.exp(xlogy(held, mean) - mean - gammaln(held + 1.0))))
+    k, at = _floats(counts), _floats(mean)
+    held = np.maximum(k, 0.0)
+    return np.asarray(np.where(k < 0.0, 0.0, np.exp(xlogy(held, at) - at - gammaln(held + 1.0))))
 
 
 def at_least(counts: ArrayLike, mean: ArrayLike) -> Floats:
@@ -26,8 +26,8 @@ def at_least(counts: ArrayLike, mean: ArrayLike) -> Floats:
     >>> [round(float(p), 6) for p in at_least([0, 1, 3], 2.0)]
     [1.0, 0.864665, 0.323324]
     """
-    k = np.asarray(counts)
-    return np.asarray(np.where(k <= 0, 1.0, gammainc(np.maximum(k, 1), mean)))
+    k = _floats(counts)
+    return np.asarray(np.where(k <= 0.0, 1.0, gammainc(np.maximum(k, 1.0), _floats(mean))))
 
 
 def at_least_between(counts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
@@ -38,6 +38,11 @@ def at_least_between(counts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floa
     >>> [round(float(p), 6) for p in at_least_between([1, 3], 1.0, 2.0)]
     [0.232544, 0.243022]
     """
-    below = gammainc(counts, low)
-    near_one = gammaincc(counts, low) - gammaincc(counts, high)
-    return np.asarray(np.where(below > 0.5, near_one, gammainc(counts, high) - below))
+    k, start, end = _floats(counts), _floats(low), _floats(high)
+    below = gammainc(k, start)
+    near_one = gammaincc(k, start) - gammaincc(k, end)
+    return np.asarray(np.where(below > 0.5, near_one, gammainc(k, end) - below))
+
+
+def _floats(values: ArrayLike) -> Floats:
+    return np.asarray(values, dtype=np.float64)

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_quantile
 from capacity.queues.erlang import blocking, exact_load, ready_sum, require_servers, require_stable
