@@ -144,7 +144,7 @@ def tests_of(path: Path) -> list[str]:
         users |= {
             ".".join(other.relative_to(ROOT).with_suffix("").parts)
             for folder in FOLDERS
-            for other in (ROOT / folder).glob("*.py")
+            for other in (ROOT / folder).rglob("*.py")
             if imported(other) & users
         }
     return chosen
@@ -168,7 +168,7 @@ def drawn(modules: Sequence[str], count: int, seed: int) -> list[Site]:
     paths = [
         path.relative_to(ROOT)
         for folder in FOLDERS
-        for path in sorted((ROOT / folder).glob("*.py"))
+        for path in sorted((ROOT / folder).rglob("*.py"))
         if not modules or path.stem in modules
     ]
     by_file = {path: sites(path) for path in paths}

@@ -282,8 +282,8 @@ def ggc(
 ) -> None:
     """G/G/c, approximately, by the means and variabilities of gaps and service."""
     from capacity.command_line import read_choice
+    from capacity.queues.general.ggc_wait import Formula
     from capacity.queues.ggc import GGc
-    from capacity.queues.ggc_wait import Formula
     from capacity.units import parse_rate_rps
 
     gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")

@@ -151,7 +151,7 @@ def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "Unive
 def _fit(file: str) -> "ScalabilityFit":
     from pathlib import Path
 
-    from capacity.queues.scalability_csv import read_points
     from capacity.queues.scalability_fit import fit
+    from capacity.scalability_csv import read_points
 
     return fit(read_points(Path(file)))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from capacity.queues.banded import stationary
+from capacity.numerics.banded import stationary
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 laws = settings(derandomize=True, deadline=None, max_examples=60)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, poisson
 
 from capacity.errors import DomainError
+from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.banded import stationary
 from capacity.queues.bulk_closed import BulkClosed
 
 Times = tuple[float, ...]

@@ -15,11 +15,11 @@ from scipy.stats import gamma, nbinom
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
+from capacity.queues.batches.jitter_chain import JitterChain
+from capacity.queues.batches.jitter_gamma import GammaShape, stirling_rest
+from capacity.queues.batches.jitter_law import JitterLaw
 from capacity.queues.bulk import Bulk
 from capacity.queues.bulk_jitter import BulkJitter
-from capacity.queues.bulk_jitter_chain import JitterChain
-from capacity.queues.bulk_jitter_gamma import GammaShape, stirling_rest
-from capacity.queues.bulk_jitter_law import JitterLaw
 from capacity.queues.bulk_markov import BulkMarkov
 
 V100_S = tuple(1e-3 * (0.1438 * b + 1.8874) for b in range(1, 9))  # Inoue (2021), linear fit

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.special import gammaincc
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.banded import stationary
-from capacity.queues.bulk_load import exact_batch_load
+from capacity.queues.batches.load import exact_batch_load
 from capacity.queues.bulk_markov import BulkMarkov
 from capacity.queues.mmc import MMc
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from capacity.errors import DomainError
+from capacity.numerics.fourier import Octave
 from capacity.queues.empirical import Empirical
-from capacity.queues.fourier import Octave
-from capacity.queues.pieces import Pieces, points, transform_at
+from capacity.queues.general.pieces import Pieces, points, transform_at
 from capacity.service_law import ServiceLaw, constant, from_samples, from_summary
 
 CLAIM = 1e-12

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.banded import stationary
 from capacity.queues.durations import Duration, Family
-from capacity.queues.gaps import GammaGap, MixtureGap, decay, gap_of, second_remainder
+from capacity.queues.general.gaps import GammaGap, MixtureGap, decay, gap_of, second_remainder
 from capacity.queues.gimc import GIMc
 from capacity.queues.mmc import MMc
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.banded import stationary
 from capacity.queues.inoue import InoueBound, linear_majorant
 
 # ms; Inoue (2021), sec. 5: least squares fits to NVIDIA's figures for ResNet50

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.fourier import Octave, octave_end
 from capacity.performance import Kind
-from capacity.queues import smooth
-from capacity.queues.compounding import tail_bounds
 from capacity.queues.durations import Duration, Family
 from capacity.queues.empirical import Empirical
-from capacity.queues.fourier import Octave, octave_end
+from capacity.queues.general import smooth
+from capacity.queues.general.compounding import tail_bounds
+from capacity.queues.general.residual import ratios, residual_tail, transforms
+from capacity.queues.general.rough import Rough
 from capacity.queues.mdc import MDc
 from capacity.queues.mg1 import MG1
 from capacity.queues.mm1 import MM1
-from capacity.queues.residual import ratios, residual_tail, transforms
-from capacity.queues.rough import Rough
 from capacity.service_law import ServiceLaw, constant, from_samples, from_summary
 
 CLAIM = 1e-10

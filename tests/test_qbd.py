@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from capacity.errors import DomainError
-from capacity.queues.absorption import Absorption
+from capacity.numerics.absorption import Absorption
+from capacity.numerics.mmatrix import inverse, stationary
 from capacity.queues.durations import Duration, Family
-from capacity.queues.mmatrix import inverse, stationary
-from capacity.queues.occupancy import Occupancies, PhaseService, occupancy_count
-from capacity.queues.qbd import MarkovArrivals, Waits, first_passage, require_states, solve
+from capacity.queues.phases.occupancy import Occupancies, PhaseService, occupancy_count
+from capacity.queues.phases.qbd import MarkovArrivals, Waits, first_passage, require_states, solve
 
 laws = settings(derandomize=True, deadline=None, max_examples=25)
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.banded import stationary
 from capacity.queues.joined import Joined
 from capacity.queues.mm1 import MM1
 from capacity.queues.mmc import MMc

@@ -8,11 +8,12 @@ from fractions import Fraction
 import numpy as np
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import BatchTimer, Routing
-from capacity.queues.bulk_chain import Service, Window
-from capacity.queues.bulk_oldest import OldestLaw
-from capacity.queues.bulk_window import WindowLaw
+from capacity.queues.batches.chain import Service, Window
+from capacity.queues.batches.oldest import OldestLaw
+from capacity.queues.batches.window import WindowLaw
 from capacity.queues.domain import (
     QUANTILES,
     before_zero,
@@ -21,7 +22,6 @@ from capacity.queues.domain import (
     require_positive,
     require_quantile,
 )
-from capacity.queues.tail import quantile_of
 
 BATCH_SIZE_LIMIT = 512  # larger ones take minutes: simulate
 _PHASES_MAX = 2048  # requests of a full batch times replicas under round-robin

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from capacity.errors import DomainError
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.bulk_load import require_batch_times
-from capacity.queues.bulk_users import BulkTurns, BulkUsers, Floats
+from capacity.queues.batches.load import require_batch_times
+from capacity.queues.batches.users import BulkTurns, BulkUsers, Floats
 from capacity.queues.domain import (
     QUANTILES,
     before_zero,
@@ -16,7 +17,6 @@ from capacity.queues.domain import (
     require_not_negative,
     require_quantile,
 )
-from capacity.queues.tail import quantile_of
 
 USERS_MAX = 2_000
 _WIDTH = 1e-12  # of a quantile's bracket: with 2000 users each step takes a third of a second

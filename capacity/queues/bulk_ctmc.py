@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from capacity.errors import DomainError
+from capacity.numerics.tail import first_true, quantile_of
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.bulk_load import exact_batch_load, log_inverse_ratio, require_batch_times
-from capacity.queues.bulk_states import BulkStates, Floats, count_of_states, stationary
-from capacity.queues.bulk_tagged import Tagged
+from capacity.queues.batches.load import exact_batch_load, log_inverse_ratio, require_batch_times
+from capacity.queues.batches.states import BulkStates, Floats, count_of_states, stationary
+from capacity.queues.batches.tagged import Tagged
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
-from capacity.queues.tail import first_true, quantile_of
 
 STATES_MAX = 500_000
 _NEGLIGIBLE = 1e-22  # probability of the longer queues that are left out

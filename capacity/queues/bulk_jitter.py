@@ -6,13 +6,13 @@ from functools import lru_cache
 import numpy as np
 
 from capacity.errors import DomainError
+from capacity.numerics.tail import Tail, quantile_of
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.bulk_jitter_chain import JitterChain
-from capacity.queues.bulk_jitter_gamma import GammaShape
-from capacity.queues.bulk_jitter_law import JitterLaw, wait_meshes
-from capacity.queues.bulk_load import exact_batch_load, require_batch_times
+from capacity.queues.batches.jitter_chain import JitterChain
+from capacity.queues.batches.jitter_gamma import GammaShape
+from capacity.queues.batches.jitter_law import JitterLaw, wait_meshes
+from capacity.queues.batches.load import exact_batch_load, require_batch_times
 from capacity.queues.domain import QUANTILES, before_zero, require_positive, require_quantile
-from capacity.queues.tail import Tail, quantile_of
 
 BATCH_SIZE_LIMIT = 512
 SERVICE_CV_MIN = 0.01

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from capacity.numerics.tail import first_true
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.bulk_load import exact_batch_load, log_inverse_ratio
+from capacity.queues.batches.load import exact_batch_load, log_inverse_ratio
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
 from capacity.queues.erlang import SERVERS_MAX, erlang_b
 from capacity.queues.mmc import log_response_tail
-from capacity.queues.tail import first_true
 
 _COUNT_MAX = int(SERVERS_MAX)
 

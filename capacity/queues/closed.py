@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues import closed_sums
 from capacity.queues.closed_sums import Floats
@@ -16,7 +17,6 @@ from capacity.queues.domain import (
     require_positive,
     require_quantile,
 )
-from capacity.queues.tail import quantile_of
 
 USERS_MAX = 1_000_000  # arrays have as many entries
 SERVERS_MAX = 10**9

@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import accumulate
 from operator import mul
 
-from capacity.queues.mills import above, density, log_density, up_to
+from capacity.numerics.mills import above, density, log_density, up_to
 
 _LOG_NEGLIGIBLE = 800.0  # e^-800 times any window's sum is below the smallest double
 

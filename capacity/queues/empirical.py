@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from capacity.errors import DomainError
 from capacity.queues.domain import require_not_negative, require_positive
-from capacity.queues.pieces import Pieces
+from capacity.queues.general.pieces import Pieces
 from capacity.service_law import ServiceLaw
 
 Floats = NDArray[np.float64]

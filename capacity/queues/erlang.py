@@ -7,9 +7,9 @@ from fractions import Fraction
 from numbers import Real
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.mills import Number, above, density, integral, up_to
+from capacity.numerics.tail import first_true
 from capacity.queues.domain import require_positive
-from capacity.queues.mills import Number, above, density, integral, up_to
-from capacity.queues.tail import first_true
 
 SERVERS_MAX = 5e9  # enough to size 1e9 erlangs; the formulas below are proved no further
 LOAD_MAX = 1e300  # [erlang]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from capacity.errors import DomainError
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_positive, require_quantile
 from capacity.queues.erlang import SERVERS_MAX, blocking, bounded_load, ready_sum
 from capacity.queues.offered_wait import OfferedWait, solve
-from capacity.queues.tail import quantile_of
 
 _PATIENCE_MAX = 1e30  # [mean services]
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from capacity.errors import DomainError
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.convolution import sum_tail
-from capacity.queues.delay import Delay
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
 from capacity.queues.durations import Duration, Family
-from capacity.queues.ggc_errors import errors_measured
-from capacity.queues.ggc_wait import Approximation, Formula, approximation, is_poisson
+from capacity.queues.general.convolution import sum_tail
+from capacity.queues.general.delay import Delay
+from capacity.queues.general.ggc_errors import errors_measured
+from capacity.queues.general.ggc_wait import Approximation, Formula, approximation, is_poisson
 from capacity.queues.mdc import MDc
 from capacity.queues.mmc import MMc
-from capacity.queues.tail import quantile_of
 
 _SERVERS_MAX = 10**9
 

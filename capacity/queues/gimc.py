@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from capacity.numerics.tail import first_true
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_positive, require_quantile
 from capacity.queues.durations import Duration
 from capacity.queues.erlang import require_stable
-from capacity.queues.gaps import Gap, decay, gap_of
+from capacity.queues.general.gaps import Gap, decay, gap_of
 from capacity.queues.mmc import log_response_tail
-from capacity.queues.tail import first_true
 
 SERVERS_MAX = 100_000
 

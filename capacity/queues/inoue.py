@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind, Performance
-from capacity.queues.bulk_load import require_batch_times
+from capacity.queues.batches.load import require_batch_times
 from capacity.queues.domain import require_not_negative, require_positive
 
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # as everywhere: what the roundings of the two figures amount to

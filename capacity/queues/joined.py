@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scipy.special import gammainc
 
-from capacity.queues.tail import quantile_of
+from capacity.numerics.tail import quantile_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.backlog import Backlog
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_positive, require_quantile
 from capacity.queues.erlang import require_stable
-from capacity.queues.tail import quantile_of
+from capacity.queues.general.backlog import Backlog
 
 SERVERS_MAX = 20_000
 

@@ -7,14 +7,14 @@ from fractions import Fraction
 import numpy as np
 
 from capacity.errors import DomainError
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.compounding import tail_bounds
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_positive, require_quantile
 from capacity.queues.durations import Duration
 from capacity.queues.empirical import Empirical
 from capacity.queues.erlang import require_stable
-from capacity.queues.roads import Road, road_for
-from capacity.queues.tail import quantile_of
+from capacity.queues.general.compounding import tail_bounds
+from capacity.queues.general.roads import Road, road_for
 
 _STEPS_MAX = 2**20
 

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from capacity.numerics.tail import first_true
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_quantile
 from capacity.queues.erlang import blocking, exact_load, ready_sum, require_servers, require_stable
-from capacity.queues.tail import first_true
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass, field
 
 from capacity.errors import DomainError
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.departures import Line, exact_log, geometric, ramp
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
 from capacity.queues.erlang import SERVERS_MAX, blocking, bounded_load, ready_sum
-from capacity.queues.tail import quantile_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ import numpy as np
 from capacity.queues.domain import require_positive
 from capacity.queues.durations import Duration
 from capacity.queues.erlang import require_stable
-from capacity.queues.phase_queue import PhaseQueue, per_service, require_phases, require_servers
-from capacity.queues.qbd import MarkovArrivals
+from capacity.queues.phases.phase_queue import PhaseQueue, per_service, require_phases, require_servers
+from capacity.queues.phases.qbd import MarkovArrivals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from capacity.numerics.mills import above, curve, excess_above, integral, peak_density, up_to
 from capacity.queues.departures import exact_log
 from capacity.queues.erlang import blocking
-from capacity.queues.mills import above, curve, excess_above, integral, peak_density, up_to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass, field
 
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_quantile
 from capacity.queues.priority_wait import PriorityWait
-from capacity.queues.tail import quantile_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

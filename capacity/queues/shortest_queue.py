@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
+from capacity.numerics.banded import stationary
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.banded import stationary
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
 from capacity.queues.erlang import exact_load, require_stable
 from capacity.queues.joined import Joined

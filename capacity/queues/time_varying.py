@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.tail import Tail, quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import (
     QUANTILES,
@@ -14,7 +15,6 @@ from capacity.queues.domain import (
     require_quantile,
 )
 from capacity.queues.relaxation import measured_error
-from capacity.queues.tail import Tail, quantile_of
 
 
 class Stationary(Protocol):

@@ -9,10 +9,10 @@ from scipy.sparse import csr_array, vstack
 from scipy.special import gammainc
 
 from capacity.errors import DomainError
-from capacity.queues.bulk_jitter_chain import JitterChain
-from capacity.queues.bulk_jitter_gamma import GammaShape
-from capacity.queues.bulk_jitter_lines import lines, poisson, significant
-from capacity.queues.bulk_jitter_mesh import ORDER, Mesh, convolved
+from capacity.queues.batches.jitter_chain import JitterChain
+from capacity.queues.batches.jitter_gamma import GammaShape
+from capacity.queues.batches.jitter_lines import lines, poisson, significant
+from capacity.queues.batches.jitter_mesh import ORDER, Mesh, convolved
 
 Floats = NDArray[np.float64]
 CELLS_MAX = 3e7  # of a matrix of densities: 0.25 GB

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from capacity.numerics.tail import first_true
 from capacity.queues.durations import Duration, Family
-from capacity.queues.tail import first_true
 
 _SERIES_BELOW = 1.0
 

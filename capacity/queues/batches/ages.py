@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from capacity.queues.bulk_chain import Starts
-from capacity.queues.counts import Floats, at_least_between, pmf
+from capacity.numerics.counts import Floats, at_least_between, pmf
+from capacity.queues.batches.chain import Starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

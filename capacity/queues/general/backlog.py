@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammainc, gammaincc, gammaln, lambertw
 
-from capacity.queues.gaps import second_remainder
-from capacity.queues.tail import first_true
+from capacity.numerics.tail import first_true
+from capacity.queues.general.gaps import second_remainder
 
 Floats = NDArray[np.float64]
 _EPSILON_LOG = 37.0  # e^-37 = 1e-16

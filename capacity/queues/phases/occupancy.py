@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
+from capacity.numerics.mmatrix import inverse
 from capacity.queues.durations import Duration, Family
-from capacity.queues.mmatrix import inverse
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.queues.bulk_ages import Ages
-from capacity.queues.bulk_chain import Service, Window, window_starts
-from capacity.queues.counts import Floats, at_least, pmf
+from capacity.numerics.counts import Floats, at_least, pmf
+from capacity.queues.batches.ages import Ages
+from capacity.queues.batches.chain import Service, Window, window_starts
 
 Counts = NDArray[np.signedinteger[Any]]
 

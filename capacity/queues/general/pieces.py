@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.queues.fourier import Complexes, Octave
-from capacity.queues.residual import ratios
+from capacity.numerics.fourier import Complexes, Octave
+from capacity.queues.general.residual import ratios
 from capacity.service_law import ServiceLaw
 
 Floats = NDArray[np.float64]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.queues.banded import stationary
-from capacity.queues.tail import first_true
+from capacity.numerics.banded import stationary
+from capacity.numerics.tail import first_true
 
 Floats = NDArray[np.float64]
 CELLS_MAX = 5e7  # of the banded matrix: 0.4 GB

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from capacity.queues.banded import stationary
+from capacity.numerics.banded import stationary
 
 Floats = NDArray[np.float64]
 _NEGLIGIBLE = 1e-26  # probability of a backlog that is not looked at further

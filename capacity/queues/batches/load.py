@@ -4,8 +4,8 @@ import math
 from fractions import Fraction
 
 from capacity.errors import DomainError, UnstableError
+from capacity.numerics.tail import first_true
 from capacity.queues.domain import require_positive
-from capacity.queues.tail import first_true
 
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # as for single servers: what the roundings of the rates amount to
 

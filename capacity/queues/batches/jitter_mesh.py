@@ -9,7 +9,7 @@ from numpy.polynomial.legendre import leggauss
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.queues.bulk_jitter_gamma import GammaShape
+from capacity.queues.batches.jitter_gamma import GammaShape
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

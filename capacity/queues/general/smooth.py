@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from capacity.numerics.fourier import Complexes, Octave, octave_end
+from capacity.numerics.tail import first_true
 from capacity.queues.durations import Duration, Family, Floats
-from capacity.queues.fourier import Complexes, Octave, octave_end
-from capacity.queues.residual import residual_tail, transforms
-from capacity.queues.tail import first_true
+from capacity.queues.general.residual import residual_tail, transforms
 
 AT_ONCE = 1e-17  # till then less than rounding has happened: the density of W is below lambda
 NEVER = 1e290

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaln
 
-from capacity.queues.bulk_jitter_chain import JitterChain
+from capacity.queues.batches.jitter_chain import JitterChain
 
 Floats = NDArray[np.float64]
 

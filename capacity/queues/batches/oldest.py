@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from capacity.queues.bulk_ages import Ages
-from capacity.queues.bulk_chain import Service, Starts, solve
-from capacity.queues.bulk_window import in_batch
-from capacity.queues.counts import Floats, at_least, pmf
+from capacity.numerics.counts import Floats, at_least, pmf
+from capacity.queues.batches.ages import Ages
+from capacity.queues.batches.chain import Service, Starts, solve
+from capacity.queues.batches.window import in_batch
 
 
 class OldestLaw:

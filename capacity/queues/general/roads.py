@@ -11,12 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
-from capacity.queues.backlog import Backlog
 from capacity.queues.durations import Duration, Family, Floats
 from capacity.queues.empirical import Empirical
-from capacity.queues.residual import residual_tail
-from capacity.queues.rough import Rough
-from capacity.queues.smooth import Smooth
+from capacity.queues.general.backlog import Backlog
+from capacity.queues.general.residual import residual_tail
+from capacity.queues.general.rough import Rough
+from capacity.queues.general.smooth import Smooth
 
 
 class Road(Protocol):

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.queues.absorption import Absorption
-from capacity.queues.mmatrix import inverse, stationary
-from capacity.queues.occupancy import Occupancies, PhaseService, occupancy_count
+from capacity.numerics.absorption import Absorption
+from capacity.numerics.mmatrix import inverse, stationary
+from capacity.queues.phases.occupancy import Occupancies, PhaseService, occupancy_count
 
 Floats = NDArray[np.float64]
 STATES_MAX = 1000  # of a full system: some seconds, and twice as many take eight times as long

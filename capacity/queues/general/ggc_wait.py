@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from capacity.queues.delay import Delay, delay_of
 from capacity.queues.durations import Duration, Family
+from capacity.queues.general.delay import Delay, delay_of
+from capacity.queues.general.whitt import delay_scv, wait_probability, wait_ratio
 from capacity.queues.mdc import MDc
 from capacity.queues.mmc import MMc
-from capacity.queues.whitt import delay_scv, wait_probability, wait_ratio
 
 
 class Formula(StrEnum):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array, diags_array
 
 from capacity.errors import DomainError
-from capacity.queues.bulk_states import BulkStates, Floats
+from capacity.queues.batches.states import BulkStates, Floats
 
 _FORGOTTEN = 1e-25  # what is left of the request, beneath which it is taken to be gone
 _STEP_COST = 5_000  # in states

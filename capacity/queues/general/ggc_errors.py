@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from capacity.queues.durations import Duration
-from capacity.queues.ggc_wait import Formula, is_poisson
+from capacity.queues.general.ggc_wait import Formula, is_poisson
 
 _FEW, _MANY = 5, 20
 _UTILIZATION_MIN = 0.7

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.queues.banded import stationary
-from capacity.queues.counts import Floats, at_least, pmf
-from capacity.queues.tail import first_true
+from capacity.numerics.banded import stationary
+from capacity.numerics.counts import Floats, at_least, pmf
+from capacity.numerics.tail import first_true
 
 _NEGLIGIBLE = 1e-24  # probability of the states that are left out
 _BAND_ENTRIES_MAX = 60_000_000  # half a gigabyte

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from capacity.queues.delay import Delay
 from capacity.queues.durations import Duration, Family, Floats
+from capacity.queues.general.delay import Delay
 
 _ORDER = 16
 _HALVINGS = 40  # panels halve towards either end: a root of a time at 0 is then below rounding
@@ -16,7 +16,7 @@ _FLANK = 10  # standard deviations around the mean in which a steep law falls
 def sum_tail(delay: Delay, service: Duration, time: float) -> float:
     """P(D + S > t), t >= 0, times in mean services: P(D > t) and the integral of f_D(t - x) P(S > x).
 
-    >>> from capacity.queues.delay import delay_of
+    >>> from capacity.queues.general.delay import delay_of
     >>> exponential = Duration(family=Family.EXPONENTIAL, mean_s=1.0)
     >>> round(sum_tail(delay_of(1.0, 1.0), exponential, 2.0), 12), round(3.0 * math.exp(-2.0), 12)
     (0.40600584971, 0.40600584971)

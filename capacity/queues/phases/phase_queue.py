@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from capacity.errors import DomainError
+from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
 from capacity.queues.durations import Duration
-from capacity.queues.occupancy import PhaseService
-from capacity.queues.qbd import MarkovArrivals, Waits, require_states, solve
-from capacity.queues.tail import quantile_of
+from capacity.queues.phases.occupancy import PhaseService
+from capacity.queues.phases.qbd import MarkovArrivals, Waits, require_states, solve
 
 RATIO_MAX = 1e100  # of a rate to the service rate and back: products of two fit a double
 SERVERS_MAX = 10_000  # some seconds for one phase of service; the states limit more phases before

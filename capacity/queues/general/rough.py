@@ -6,13 +6,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from capacity.numerics.fourier import Complexes, Octave, octave_end
+from capacity.numerics.tail import first_true
 from capacity.queues.durations import Floats
 from capacity.queues.empirical import Empirical
-from capacity.queues.fourier import Complexes, Octave, octave_end
-from capacity.queues.pieces import Pieces, points, transform_at
-from capacity.queues.residual import ratios
-from capacity.queues.smooth import AT_ONCE, NEVER, TILT_LEAST, TILT_SHARE
-from capacity.queues.tail import first_true
+from capacity.queues.general.pieces import Pieces, points, transform_at
+from capacity.queues.general.residual import ratios
+from capacity.queues.general.smooth import AT_ONCE, NEVER, TILT_LEAST, TILT_SHARE
 
 _EXPONENT_MAX = 600.0
 _SIDES = ((500, 256), (5000, 128), (math.inf, 64))  # up to so many knots; of many each matters little

@@ -1,0 +1,1 @@
+"""Parts of the laws with arrivals or services in phases."""
