@@ -29,6 +29,11 @@ agreement:
 # plant bugs and see that the tests find them
 mutants:
     python benchmarks/mutants.py
+    python benchmarks/mutate_queues.py
+
+# how long the laws take, beside what else answers
+speed:
+    python benchmarks/speed_of_laws.py
 
 # write the README's outputs anew
 readme:
