@@ -936,8 +936,8 @@ def mutated(mutant: Mutant, text: str) -> str:
     return text
 
 
-def failure(folder: Path, tests: Sequence[str]) -> str:
-    """The first test that fails; empty where all pass."""
+def failure(folder: Path, tests: Sequence[str], *, may_break_imports: bool = False) -> str:
+    """The first test that fails, or the first file that cannot be imported; empty where all pass."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
@@ -948,6 +948,8 @@ def failure(folder: Path, tests: Sequence[str]) -> str:
     if done.returncode == 0:
         return ""
     found = re.search(r"^(?:FAILED|ERROR) \S+?::(\w+)", done.stdout, re.MULTILINE)
+    if may_break_imports and (broken := re.search(r"^ERROR (tests/\w+\.py)", done.stdout, re.MULTILINE)):
+        return f"import of {broken[1]}"
     if done.returncode != 1 or found is None:
         give_up(f"the tests did not run: {' '.join(command)}\n{done.stdout}{done.stderr}")
     return found[1]

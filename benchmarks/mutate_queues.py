@@ -160,7 +160,7 @@ def judge(site: Site) -> tuple[Site, str]:
         folder = Path(name)
         copy_to(folder)
         (folder / site.path).write_text(planted(site))
-        return site, failure(folder, tests_of(site.path))
+        return site, failure(folder, tests_of(site.path), may_break_imports=True)
 
 
 def drawn(modules: Sequence[str], count: int, seed: int) -> list[Site]:
