@@ -10,7 +10,8 @@ import typer
 
 from capacity import (
     __version__,
-    batch_commands,  # noqa: F401  (these three fill queue_app)
+    batch_commands,  # noqa: F401  (these four fill queue_app)
+    general_commands,  # noqa: F401
     queue_commands,  # noqa: F401
     sizing_commands,  # noqa: F401
 )

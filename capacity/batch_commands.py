@@ -19,10 +19,10 @@ def bulk(
         str | None, option("--profile", help="A profile's mean service times up to --batch-size-max instead.")
     ] = None,
     batch_size_max: Annotated[int | None, option("--batch-size-max", help="Largest batch B.")] = None,
-    batch_size_min: Annotated[int, option("--batch-size-min", help="A replica waits for so many.")] = 1,
+    batch_size_min: Annotated[int, option("--batch-size-min", help="A free replica waits for so many.")] = 1,
     batch_wait: Annotated[str, option("--batch-wait", help="How long a batch may wait to fill: 2ms.")] = "0s",
     timer: Annotated[
-        str, option("--timer", help="The wait counts from the oldest request or from when a batch is open.")
+        str, option("--timer", help="Since when it counts: oldest (request's arrival) or open (batch).")
     ] = "oldest",
     batch_service: Annotated[
         str, option("--batch-service", help="deterministic or exponential service of a batch.")
@@ -67,6 +67,8 @@ def _read_batch_times_s(text: str | None, profile: str | None, size_max: int | N
     """`--batch-times`, or `--profile` up to `--batch-size-max`. [s]"""
     if (text is None) == (profile is None):
         raise InputError("give either --batch-times 2.5ms,3ms,… or --profile NAME")
+    if size_max is not None and size_max < 1:
+        raise InputError(f"--batch-size-max must be >= 1, got {size_max}; 1 is without batching")
     if text is not None:
         times_s = read_durations_s(text, "--batch-times")
         if size_max is not None and size_max > len(times_s):
@@ -74,7 +76,7 @@ def _read_batch_times_s(text: str | None, profile: str | None, size_max: int | N
                 f"--batch-times has batches up to {len(times_s)}, --batch-size-max {size_max} wants more; "
                 "give a time for each"
             )
-        return times_s if size_max is None else times_s[: max(1, size_max)]
+        return times_s if size_max is None else times_s[:size_max]
     from capacity.profile_files import load_profile
 
     assert profile is not None  # noqa: S101  (settled above)

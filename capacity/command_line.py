@@ -182,7 +182,7 @@ def read_service_rate_rps(service_rate: str | None, service_time: str | None) ->
     assert service_time is not None  # noqa: S101  (settled above)
     seconds = parse_duration_s(service_time, "--service-time")
     if seconds == 0.0:
-        raise InputError("--service-time must be > 0")
+        raise InputError(f"--service-time must be > 0, got {service_time.strip()!r}; 200ms is one")
     return 1.0 / seconds
 
 

@@ -30,6 +30,9 @@ ServiceFamilyOption = Annotated[
 ServiceScvOption = Annotated[
     float | None, option("--service-scv", help="Squared coefficient of variation of the service time: 2.")
 ]
+PhaseFamilyOption = Annotated[
+    str | None, option("--service", help="exponential, erlang or hyperexponential; exponential if left out.")
+]
 ArrivalFamilyOption = Annotated[
     str | None,
     option("--arrival", help="Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
@@ -39,6 +42,11 @@ ArrivalScvOption = Annotated[
 ]
 UsersOption = Annotated[int, option("--users", help="How many users take turns.")]
 ThinkTimeOption = Annotated[str, option("--think-time", help="Mean think time of a user: 300ms.")]
+
+
+NoQuantileOption = Annotated[
+    list[float] | None, option("--quantile", help="Accepted as everywhere; this law has no waits to report.")
+]
 
 
 class Law(Protocol):
@@ -102,6 +110,13 @@ def read_duration(family: str | None, scv: float | None, mean_s: float, flag: st
     if scv is None and chosen not in (Family.DETERMINISTIC, Family.EXPONENTIAL):
         raise InputError(f"{flag} {family} needs {flag}-scv, its squared coefficient of variation")
     return Duration(family=chosen, mean_s=mean_s, scv=scv)
+
+
+def refuse_together(flag: str, **others: object) -> None:
+    """Refuse what `flag` takes the place of; keywords are the names of flags, None where not given."""
+    given = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
+    if given:
+        raise InputError(f"{flag} takes the place of {' and '.join(given)}; give either, not both")
 
 
 def read_rates_rps(text: str, flag: str, *, allow_zero: bool = False) -> tuple[float, ...]:

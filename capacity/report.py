@@ -112,7 +112,9 @@ def scalability_document(
         document["throughput_rps"] = (law if fit is None else fit).throughput_rps(replicas)
         document["efficiency"] = law.efficiency(replicas)
     if fit is not None:
-        document["intervals"] = {name: _interval_document(x) for name, x in fit.intervals.items()}
+        known = {name: x for name, x in fit.intervals.items() if math.isfinite(fit.standard_errors[name])}
+        if known:  # not where as many parameters as points were fitted
+            document["intervals"] = {name: _interval_document(x) for name, x in known.items()}
         document["relative_error_max"] = {"throughput_rps": fit.relative_error_max}
         document["doubts"] = list(fit.doubts)
     return document
@@ -175,13 +177,14 @@ def plan_document(plan: Plan) -> Document:
 
 
 def performance_document(performance: Performance) -> Document:
-    """A performance; what it does not have is absent."""
+    """A performance; what it does not have is absent, and so is an error that nobody knows."""
     document: Document = {}
     for field in fields(performance):
         value = getattr(performance, field.name)
         if isinstance(value, Mapping):
-            if value:
-                document[field.name] = {_key(key): _plain(value[key]) for key in value}
+            known = {_key(key): _plain(x) for key, x in value.items() if x != math.inf}
+            if known:
+                document[field.name] = known
         elif value is not None:
             document[field.name] = str(value) if field.name == "kind" else value
     return document

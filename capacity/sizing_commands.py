@@ -20,6 +20,7 @@ from capacity.command_line import (
 )
 from capacity.errors import InputError
 from capacity.queue_options import (
+    NoQuantileOption,
     ServersOption,
     ThinkTimeOption,
     UsersOption,
@@ -111,15 +112,21 @@ def usl(
     throughput_one: Annotated[
         str | None, option("--lambda", help="Throughput of one replica: 1000rps; instead of a file.")
     ] = None,
-    sigma: Annotated[float | None, option("--sigma", help="Contention, 0 to 1; with --lambda.")] = None,
-    kappa: Annotated[float | None, option("--kappa", help="Crosstalk, from 0; with --lambda.")] = None,
+    sigma: Annotated[
+        float | None, option("--sigma", help="Contention, 0 to 1; with --lambda, 0 by default.")
+    ] = None,
+    kappa: Annotated[
+        float | None, option("--kappa", help="Crosstalk, from 0; with --lambda, 0 by default.")
+    ] = None,
     replicas: Annotated[int | None, option("--replicas", help="Number of replicas to evaluate at.")] = None,
+    quantile: NoQuantileOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """Universal Scalability Law: what N replicas serve, and from where on more of them serve less."""
     from capacity.report import scalability_document
 
+    read_quantiles(quantile, (0.5,))  # refused where they are none, though the law has no use for them
     if (file is None) == (throughput_one is None):
         raise InputError("give either a file of measurements or --lambda 1000rps --sigma 0.05 --kappa 0.001")
     if throughput_one is not None:

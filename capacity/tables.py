@@ -1,5 +1,6 @@
 """Tables: answers for people, by Rich; text from outside is shown as it is, never as markup."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -181,7 +182,7 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
     rows.extend(_quantile_rows("wait", performance.wait_quantiles_s))
     rows.extend(_quantile_rows("response", performance.response_quantiles_s))
     rows.extend(
-        (f"error of {name}, at most", f"{100.0 * error:.3g} %")
+        (f"error of {name}, at most", f"{100.0 * error:.3g} %" if error < math.inf else "not known")
         for name, error in performance.relative_error_max.items()
     )
     return rows

@@ -249,7 +249,9 @@ def test_scv_must_be_given_unless_the_family_fixes_it() -> None:
             0.99,
             "scv of hyperexponential must be >= 1, got 0.99; use erlang or gamma",
         ),
-        (Family.ERLANG, 0.4, "must be 1/k for a whole k up to 10000, got 0.4; the nearest is 0.5"),
+        (Family.ERLANG, 0.4, "must be 1/k for a whole k up to 10000, got 0.4; the nearest is 0.3333"),
+        (Family.ERLANG, 0.7, "the nearest is 0.5 "),
+        (Family.ERLANG, 5e-324, "the nearest is 0.0001 "),
         (Family.ERLANG, 3.0, "the nearest is 1.0"),
         (Family.ERLANG, 0.0, "must be 1/k"),
         (Family.ERLANG, 1e-6, "must be 1/k"),
@@ -274,3 +276,14 @@ def test_bad_numbers_are_refused(family: Family, bad: float) -> None:
         duration(family, 1.0, bad)
     with pytest.raises(DomainError, match="mean_s must be > 0"):
         duration(family, 1.0, 0.0)
+
+
+def test_only_families_that_there_are() -> None:
+    """A name that is none would pass for a gamma law."""
+    with pytest.raises(
+        DomainError, match="family must be one of deterministic, .*, lognormal, got 'weibull'"
+    ):
+        Duration(family="weibull", mean_s=1.0, scv=0.5)  # type: ignore[arg-type]
+    assert Duration(family="lognormal", mean_s=1.0, scv=0.5).family is Family.LOGNORMAL  # type: ignore[arg-type]
+    with pytest.raises(DomainError, match="scv of hyperexponential must be >= 1"):
+        Duration(family="hyperexponential", mean_s=1.0, scv=0.5)  # type: ignore[arg-type]

@@ -140,6 +140,21 @@ def test_laws_at_many_digits(utilization: float, servers: int, patience: float, 
     assert agrees(model.response_tail(time), response, 1e-11)
 
 
+@pytest.mark.parametrize("utilization", [1.001, 2.0, 20.0, 1e4])
+@pytest.mark.parametrize("patience", [1e-12, 1e-9, 1e-6, 1e-4])
+@pytest.mark.parametrize("times", [1e-6, 0.3, 1.0, 8.0])
+def test_waits_of_hardly_any_patience_keep_their_digits(
+    utilization: float, patience: float, times: float
+) -> None:
+    """In overload, where the offered wait is nearly all atom: 1e-9 of it is not 1 - (1 - 1e-9)."""
+    model = queue(utilization, 2, patience)
+    time = times * patience
+    offered, wait, response = Exact(model).tails(time)
+    assert agrees(model.offered_wait_tail(time), offered)
+    assert agrees(model.wait_tail(time), wait)
+    assert agrees(model.response_tail(time), response)
+
+
 class Followed:
     """A tagged request that finds j others waiting: stages of rate c mu + k theta, by matrix exponentials.
 

@@ -35,6 +35,7 @@ CAPACITY_FLOORS = [
     [f"queues.batches.{name}" for name in ("ages", "tagged", "jitter_lines", "jitter_mesh")],
     ["queues.batches.window", "queues.batches.jitter_law"],
     ["queues.batches.oldest"],
+    ["queues.batches.rule"],
     ["queues.little", "queues.mm1", "queues.mmc", "queues.mminf", "queues.mgcc", "queues.relaxation"],
     [f"queues.{name}" for name in ("mmck", "erlang_a", "priority", "mg1", "mdc", "gimc", "mphc", "mmpp")],
     [f"queues.{name}" for name in ("closed", "closed_network", "shortest_queue", "power_of_choices")],
@@ -55,7 +56,7 @@ CAPACITY_FLOORS = [
     ["tables"],
     ["command_line"],
     ["queue_options"],
-    ["queue_commands", "batch_commands", "sizing_commands"],
+    ["queue_commands", "general_commands", "batch_commands", "sizing_commands"],
 ]
 SIMULATIONS_FLOORS = [
     ["clock", "service", "records", "parallel", "relaxation", "agreement_times"],

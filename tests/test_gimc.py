@@ -433,3 +433,12 @@ def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
     for tail in (model.wait_tail, model.response_tail):
         with pytest.raises(DomainError, match="time_s must be a number"):
             tail(math.nan)
+
+
+@pytest.mark.parametrize("k", [1, 3, 7, 11, 13, 49, 77])
+def test_an_atom_that_ends_at_the_quantile_is_the_answer(k: int) -> None:
+    """Exponential gaps, a = 1/2 on two servers: P(W > 0) = 1/10, and P90 is 0 whatever the unit."""
+    gap = Duration(family=Family.EXPONENTIAL, mean_s=20.0 / k)
+    model = GIMc(arrival=gap, service_rate_rps=0.1 * k, servers=2)
+    assert model.wait_quantile_s(0.9) == 0.0
+    assert model.wait_quantile_s(0.9 + 1e-11) > 0.0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from capacity.errors import DomainError, InputError, UnstableError
 from capacity.performance import Kind
 from capacity.queues.erlang import erlang_c, servers_stable_min
-from capacity.queues.mmc import MMc
+from capacity.queues.mmc import MMc, log_response_tail
 from capacity.queues.staffing import servers_for_response, servers_for_wait
 
 CLAIM = 1e-12
@@ -398,3 +398,36 @@ def test_a_count_that_is_not_whole_interpolates(load: float, servers: float) -> 
     assert queue.wait_mean_s > below.wait_mean_s
     with pytest.raises(UnstableError, match="use at least"):
         MMc(arrival_rate_rps=servers, service_rate_rps=1.0, servers=servers)
+
+
+@pytest.mark.parametrize(
+    ("load", "servers", "services"),
+    [(1e-300, 0.5, 80.0), (1e-300, 0.5, 900.0), (1e-20, 0.5, 60.0), (1e-8, 0.01, 50.0), (0.4, 0.5, 300.0)],
+)
+def test_far_tails_of_less_than_one_server(load: float, servers: float, services: float) -> None:
+    """The textbook's law where both of its exponentials are small against the slower one alone."""
+    queue = MMc(arrival_rate_rps=load, service_rate_rps=1.0, servers=servers)
+    with mp.workdps(400):
+        a, c, t = mp.mpf(load), mp.mpf(servers), mp.mpf(services)
+        lost = 1 / (a * mp.hyperu(1, c + 2, a))  # Erlang's integral
+        waiting, spare = c * lost / (c - a + a * lost), c - a
+        direct, delayed = mp.exp(-t), mp.exp(-spare * t)
+        tail = direct + waiting * (delayed - direct) / (1 - spare)
+    assert queue.response_tail(services) == pytest.approx(float(tail), rel=1e-12)
+
+
+def test_the_atom_is_not_missed_by_rounding() -> None:
+    """P(W > 0) = 1/10 with a = 1/2 on two servers, and P90 is 0 whatever the unit."""
+    for k in range(1, 100):
+        queue = MMc(arrival_rate_rps=0.05 * k, service_rate_rps=0.1 * k, servers=2)
+        assert queue.wait_quantile_s(0.9) == 0.0
+        assert queue.wait_quantile_s(0.9 + 1e-11) > 0.0
+
+
+def test_far_tails_of_hardly_any_wait() -> None:
+    """The first guess of a staffing may see waits that underflow; services alone are left."""
+    assert log_response_tail(0.0, 0.5, 80.0) == -80.0
+    assert log_response_tail(1e-300, 0.5, 80.0) == pytest.approx(-80.0, rel=1e-14)
+    # e^-1600 is nothing beside 1e-300 x 2 (e^-800 - e^-1600)
+    expected = math.log(2.0) - 300.0 * math.log(10.0) - 800.0
+    assert log_response_tail(1e-300, 0.5, 1600.0) == pytest.approx(expected, rel=1e-14)

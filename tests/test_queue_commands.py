@@ -45,6 +45,7 @@ ROWS = [
     ("erlang-a --arrival-rate 3rps --service-time 1s --servers 2 --patience 1s", "in_system_mean", 3.0),
     ("erlang-b --offered-load 5 --servers 10", "loss_probability", 0.018384570336648),
     ("erlang-b --offered-load 1 --servers 1", "loss_probability", 0.5),
+    ("erlang-b --offered-load 1 --servers 1 --quantile 0.9 --quantile 0.999", "utilization", 0.5),
     ("mg1 --arrival-rate 0.9rps --service-time 1s --service deterministic", "wait_mean_s", 4.5),
     ("mg1 --arrival-rate 0.5rps --service-time 1s --service lognormal --service-scv 2", "wait_mean_s", 1.5),
     ("mg1 --arrival-rate 0.5rps --service-time 1s --service-scv 3", "wait_mean_s", 2.0),
@@ -62,9 +63,12 @@ ROWS = [
     ("bulk --arrival-rate 0.9rps --batch-times 1s", "wait_mean_s", 4.5),
     ("bulk --arrival-rate 9rps --batch-times 200ms --batch-service exponential --replicas 2 --routing shared-queue", "wait_probability", C2),
     ("bulk --arrival-rate 0.8rps --batch-times 1s --service-cv 1", "wait_mean_s", 4.0),
+    # a time of four full batches, where the search for the median passes; by the integral over arrivals
+    ("bulk --arrival-rate 400rps --batch-times 5ms,6ms,7ms --batch-size-min 2", "response_quantiles_s/0.5", 0.019448632759244796),
     ("closed --users 1 --think-time 1s --service-time 100ms --servers 1", "response_mean_s", 0.1),
     ("closed --users 2 --service-time 100ms --servers 1", "throughput_rps", 10.0),
     ("usl --lambda 100rps --sigma 1 --replicas 5", "throughput_rps", 100.0),
+    ("usl --lambda 100rps --sigma 1 --replicas 5 --quantile 0.9", "throughput_rps", 100.0),
     ("usl --lambda 100rps --sigma 0 --kappa 0.01 --replicas 10", "throughput_rps", 1000 / 1.9),
     ("staffing --arrival-rate 100rps --service-time 1s --wait-p99 100ms", "servers", 118),
     ("staffing --arrival-rate 100rps --service-time 1s --response-p99 4.7s", "servers", 106),
@@ -143,6 +147,17 @@ def test_approximations_say_how_wrong_they_may_be():
     assert "error of wait_mean_s, at most" in table.stdout
 
 
+@pytest.mark.parametrize("arrival", ["deterministic", "erlang --arrival-scv 0.25", "gamma --arrival-scv 5"])
+@pytest.mark.parametrize("service", ["deterministic", "exponential", "hyperexponential --service-scv 20"])
+def test_an_error_that_nobody_knows_is_absent(arrival, service):
+    line = f"ggc --arrival-rate 0.9rps --arrival {arrival} --service {service} --service-time 2s --servers 2"
+    document = answer(line)
+    assert document["kind"] == "approximation"
+    assert all(0.0 <= error < math.inf for error in document.get("relative_error_max", {}).values())
+    if "relative_error_max" not in document:
+        assert "not known" in run(line).stdout
+
+
 def test_priority_by_class():
     document = answer("priority --arrival-rates 0.4rps,0.4rps --service-rate 1rps --servers 1")
     first, second = (one["wait_mean_s"] for one in document["classes"])
@@ -173,6 +188,21 @@ def test_fit_of_a_file(tmp_path):
     assert "doubts" in run(f"usl {file}").stdout
 
 
+def test_fit_of_three_points_has_no_intervals(tmp_path):
+    file = tmp_path / "three.csv"
+    file.write_text("n,throughput_rps\n1,100\n2,190\n4,350\n")
+    document = answer(f"usl {file} --replicas 2")
+    assert "intervals" not in document
+    assert "only 3 different sizes" in document["doubts"][0]
+    assert "inf" not in run(f"usl {file}").stdout.replace("interval", "")
+
+
+def test_numbers_of_any_form_are_refused_in_one_short_line():
+    done = run("mmc --arrival-rate 1rps --service-rate 2rps --servers 1e300")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "got 1e+300" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -189,7 +219,10 @@ def test_fit_of_a_file(tmp_path):
         ("mg1 --arrival-rate 0.5rps --service-time 1s --service weibull", "is unknown; use one of"),
         ("mg1 --arrival-rate 0.5rps --service-time 1s --service erlang --service-scv 0.7", "1/k for a whole k"),
         ("mdc --arrival-rate 2rps --service-time 1s --servers 2", ">= 1"),
-        ("mdc --arrival-rate 2rps --service-time 0s --servers 2", "--service-time must be > 0"),
+        ("mdc --arrival-rate 2rps --service-time 0s --servers 2", "--service-time must be > 0, got '0s'"),
+        ("mg1 --arrival-rate 1rps --profile resnet50-t4-fp16 --service-time 1s", "--profile takes the place of --service-time"),
+        ("mg1 --arrival-rate 1rps --profile resnet50-t4-fp16 --service gamma --service-scv 2", "--service and --service-scv"),
+        ("mg1 --arrival-rate 1rps --service-time 100ms --batch-size 4", "--batch-size belongs to --profile"),
         ("mphc --arrival-rate 0.5rps --service-time 1s --service gamma --service-scv 2 --servers 1", "use erlang or hyperexponential"),
         ("gimc --arrival-rate 2rps --service-rate 1rps --servers 2 --arrival-scv 2", ">= 1"),
         ("gimc --arrival-rate 1rps --service-rate 1rps --servers 2 --arrival lognormal --arrival-scv 2", "lognormal"),
@@ -198,12 +231,14 @@ def test_fit_of_a_file(tmp_path):
         ("mmpp --arrival-rates 3rps --switch-rates 1/s,1/s --service-rate 9rps", "needs two rates"),
         ("priority --arrival-rates 1rps,1rps --service-rate 1rps --servers 2", ">= 1"),
         ("priority --arrival-rates 1rps,,1rps --service-rate 1rps --servers 3", "separated by commas"),
-        (f"bulk --arrival-rate 2.7/ms --batch-times {V100}", "load 1.02526 >= 1"),
+        (f"bulk --arrival-rate 2.7/ms --batch-times {V100}", "load 1.025"),
         ("bulk --arrival-rate 1rps", "--batch-times 2.5ms,3ms"),
         ("bulk --batch-times 1ms", "either an arrival rate or a number of users"),
         ("bulk --arrival-rate 1rps --batch-times 1ms --users 3", "either an arrival rate or a number of users"),
         ("bulk --users 3 --batch-times 1ms", "think time belong together"),
         ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --batch-size-max 3", "give a time for each"),
+        ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --batch-size-max 0", "--batch-size-max must be >= 1, got 0"),
+        ("bulk --arrival-rate 1rps --profile resnet50-t4-fp16 --batch-size-max -1", "--batch-size-max must be >= 1, got -1"),
         ("bulk --arrival-rate 1rps --profile resnet50-t4-fp16 --batch-size-max 4096", "says nothing about"),
         ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --batch-wait 3ms", "take the timer 'open'"),
         ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --replicas 2 --routing shared-queue", "no exact law"),
@@ -220,6 +255,8 @@ def test_fit_of_a_file(tmp_path):
         ("staffing --arrival-rate 100rps --service-time 1s --response-p99 4s", "no number of servers helps"),
         ("staffing --arrival-rate 100rps --service-time 1s --wait-probability 0", "limit"),
         ("mm1 --arrival-rate 1rps --service-rate 2rps --quantile 1", "within (0, 1)"),
+        ("erlang-b --offered-load 1 --servers 1 --quantile 1", "within (0, 1)"),
+        ("usl --lambda 1rps --replicas 1 --quantile nan", "within (0, 1)"),
     ],
 )  # fmt: skip
 def test_refusals_are_one_line_and_exit_2(line, words):

@@ -1,6 +1,7 @@
 """Staffing: the answer keeps its limit, one server less does not, at any load."""
 
 import math
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 
 from capacity.errors import DomainError
 from capacity.queues.erlang import SERVERS_MAX, servers_stable_min
+from capacity.queues.mm1 import MM1
 from capacity.queues.mmc import MMc
 from capacity.queues.staffing import servers_for_response, servers_for_wait, servers_for_wait_probability
 
+HIT = 1.0 + 1e-13  # a share that is hit exactly is kept, whatever the rounding of load and limit
 laws = settings(derandomize=True, deadline=None, max_examples=80)
 loads = st.floats(-6, 9).map(lambda power: 10.0**power)
 quantiles = st.sampled_from([0.5, 0.9, 0.99, 0.999, 0.9999])
@@ -43,16 +46,16 @@ def test_one_server_less_answers_too_late(load: float, quantile: float, extra: f
 @given(loads, st.floats(-12, -1e-6).map(lambda power: 10.0**power))
 def test_one_server_less_makes_too_many_wait(load: float, limit: float) -> None:
     found = servers_for_wait_probability(load, 1.0, limit)
-    assert queue(load, found).wait_probability <= limit
+    assert queue(load, found).wait_probability <= limit * HIT
     if found > servers_stable_min(load, 1.0):
-        assert queue(load, found - 1).wait_probability > limit
+        assert queue(load, found - 1).wait_probability > limit * HIT
 
 
 @laws
 @given(st.floats(0.01, 200.0), st.floats(0.001, 0.999))
 def test_fewest_servers_by_trying_all(load: float, limit: float) -> None:
     start = servers_stable_min(load, 1.0)
-    fits = [queue(load, servers).wait_probability <= limit for servers in range(start, start + 100)]
+    fits = [queue(load, servers).wait_probability <= limit * HIT for servers in range(start, start + 100)]
     assert servers_for_wait_probability(load, 1.0, limit) == start + fits.index(True)
 
 
@@ -75,7 +78,38 @@ def test_square_root_staffing() -> None:
 def test_a_queues_own_probability_gives_its_servers_back(agents: int, load: float) -> None:
     limit = queue(load, agents).wait_probability
     assert servers_for_wait_probability(load, 1.0, limit) == agents
-    assert servers_for_wait_probability(load, 1.0, math.nextafter(limit, 0.0)) == agents + 1
+    assert servers_for_wait_probability(load, 1.0, math.nextafter(limit, 0.0)) == agents
+    assert servers_for_wait_probability(load, 1.0, limit * (1.0 - 1e-12)) == agents + 1
+
+
+@pytest.mark.parametrize("service", ["0.002", "0.05", "0.1", "0.2", "0.3", "0.7", "1.5", "3", "7"])
+@pytest.mark.parametrize("rate", ["0.1", "0.2", "0.3", "0.6", "0.7", "1.1", "3", "13"])
+def test_a_limit_hit_exactly_in_decimals_is_kept(rate: str, service: str) -> None:
+    """One server makes a share a wait, so that P(W <= 0) = 1 - a: no last binary digit decides."""
+    load = Decimal(rate) * Decimal(service)
+    if load >= 1:
+        return
+    arrival, speed = float(rate), 1.0 / float(service)
+    assert servers_for_wait_probability(arrival, speed, float(load)) == 1
+    assert servers_for_wait(arrival, speed, float(1 - load), 0.0) == 1
+    assert MM1(arrival_rate_rps=arrival, service_rate_rps=speed).wait_quantile_s(float(1 - load)) == 0.0
+    assert servers_for_wait_probability(arrival, speed, float(load * Decimal("0.999999999999"))) == 2
+
+
+def test_a_limit_of_two_servers_hit_exactly() -> None:
+    """a = 1/2 on two servers: C = a^2 / (2 + a) = 1/10."""
+    assert [servers_for_wait_probability(0.05 * k, 0.1 * k, 0.1) for k in range(1, 200)] == [2] * 199
+
+
+@pytest.mark.parametrize("load", [1e-6, 0.002174509, 0.05, 0.3])
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99, 0.999, 0.9999])
+@pytest.mark.parametrize("extra", [1e-6, 1e-3, 0.1, 1.0, 10.0, 100.0])
+def test_few_servers_answer_soon_enough(load: float, quantile: float, extra: float) -> None:
+    """Light traffic and wide limits, where the first guess looks at waits of e^-200 and less."""
+    limit = -math.log1p(-quantile) * (1.0 + extra)
+    found = servers_for_response(load, 1.0, quantile, limit)
+    fits = [queue(load, servers).response_quantile_s(quantile) <= limit for servers in range(1, 60)]
+    assert found == 1 + fits.index(True)
 
 
 @pytest.mark.parametrize("guess", [0.0, 50.0, 100.0, 104.0, 111.0, 112.5, 150.0, 1e4, math.inf])
@@ -91,7 +125,7 @@ def test_the_most_servers_that_can_be_sized() -> None:
     limit = queue(load, most).wait_probability
     assert servers_for_wait_probability(load, 1.0, limit) == most
     for ask in (
-        lambda: servers_for_wait_probability(load, 1.0, math.nextafter(limit, 0.0)),
+        lambda: servers_for_wait_probability(load, 1.0, limit * (1.0 - 1e-12)),
         lambda: servers_for_wait(1e10, 1.0, 0.99, 1.0),
         lambda: servers_for_response(1e300, 1e-300, 0.99, 1e301),
     ):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import erfcinv, gammaincc, gammainccinv
 
 from capacity.errors import DomainError
-from capacity.numerics.tail import first_true, quantile_of
+from capacity.numerics.tail import first_true, in_atom, quantile_of
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 CLAIM = 3e-14
@@ -215,3 +216,18 @@ def test_first_true_at_its_ends() -> None:
     assert first_true(lambda _: False, 3.0, 9.0) == 9.0
     assert first_true(lambda t: t >= -2.5, -4.0, 9.0) == -2.5
     assert first_true(lambda t: t * t >= 2.0, 0.0, 1e308) == math.sqrt(2.0)
+
+
+@pytest.mark.parametrize("quantile", [0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.999999])
+def test_an_atom_that_ends_at_the_quantile_is_the_answer(quantile: float) -> None:
+    """1 - 0.9999 is off 1e-4 by 1e-12 of it, as 0.9999 has its last digit at 1e-16."""
+    rest = float(1 - Decimal(repr(quantile)))
+    assert in_atom(rest, quantile)
+    assert not in_atom(rest * (1.0 + 1e-9), quantile)
+    assert in_atom(rest * (1.0 - 1e-9), quantile)
+    assert quantile_of(lambda t: rest * math.exp(-t), quantile, 1.0) == 0.0
+    assert (
+        quantile_of(lambda t: rest * math.exp(2.0 - t) if t >= 2.0 else 1.0, quantile, 1.0, atoms=[2.0])
+        == 2.0
+    )
+    assert quantile_of(lambda t: rest * math.exp(1e-9 - t), quantile, 1.0) == close(1e-9, rel=0.2)

@@ -8,6 +8,7 @@ from capacity.errors import DomainError
 Tail = Callable[[float], float]
 _DOUBLINGS_MAX = 2100  # from the smallest double to the largest
 _ROUNDING = 1e-13  # of a probability: an atom that ends at 1 - q is not missed by its last digits
+_LAST_BIT = 2.0**-53  # of q, of which 1 - q is all that is left: 1e-12 of it at P99.99
 
 
 def first_true(test: Callable[[float], bool], low: float, high: float) -> float:
@@ -20,6 +21,20 @@ def first_true(test: Callable[[float], bool], low: float, high: float) -> float:
         else:
             low = middle
     return high
+
+
+def in_atom(probability: float, quantile: float) -> bool:
+    """Whether P(X > 0) <= 1 - q but for rounding, so that the quantile is 0: 0.1 is 1 - 0.9.
+
+    >>> in_atom(0.1, 0.9), 0.1 <= 1.0 - 0.9
+    (True, False)
+    """
+    return probability <= (1.0 - quantile) * (1.0 + _rounding(quantile))
+
+
+def _rounding(quantile: float) -> float:
+    """Of a probability that is held against 1 - q, as a share of it."""
+    return _ROUNDING + _LAST_BIT / (1.0 - quantile)
 
 
 def quantile_of(
@@ -45,18 +60,18 @@ def quantile_of(
     >>> round(quantile_of(lambda t: math.exp(-t), 0.99, 1.0), 12)
     4.605170185988
     """
-    target = math.log1p(-quantile)
+    target, rounding = math.log1p(-quantile), _rounding(quantile)
 
     def excess(time: float) -> float:
         probability = tail(time)
         return math.log(probability) - target if probability > 0.0 else -math.inf
 
-    if excess(0.0) <= _ROUNDING:
+    if excess(0.0) <= rounding:
         return 0.0
     low, high, at_low, at_high = _bracket(excess, scale)
     for atom in sorted(atoms):
-        if low < atom <= high and excess(atom) <= _ROUNDING:
-            if excess(math.nextafter(atom, 0.0)) > _ROUNDING:
+        if low <= atom <= high and excess(atom) <= rounding:  # also where a doubling met it by chance
+            if excess(math.nextafter(atom, 0.0)) > rounding:
                 return atom
             high, at_high = atom, min(0.0, excess(atom))
             break

@@ -3,29 +3,16 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 
-from capacity.errors import DomainError, UnstableError
 from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import BatchTimer, Routing
-from capacity.queues.batches.chain import Service, Window
-from capacity.queues.batches.oldest import OldestLaw
-from capacity.queues.batches.window import WindowLaw
-from capacity.queues.domain import (
-    QUANTILES,
-    before_zero,
-    require_count,
-    require_not_negative,
-    require_positive,
-    require_quantile,
-)
+from capacity.queues.batches.load import BATCH_SIZE_LIMIT, exact_batch_load, require_batch_times
+from capacity.queues.batches.rule import BatchLaw, StartRule, require_routing
+from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
 
-BATCH_SIZE_LIMIT = 512  # larger ones take minutes: simulate
-_PHASES_MAX = 2048  # requests of a full batch times replicas under round-robin
-_SPARE_SHARE_MIN = Fraction(1, 2**51)
 _RELATIVE_WIDTH = 1e-13
 
 
@@ -74,11 +61,12 @@ class Bulk:
     timer: BatchTimer = BatchTimer.OLDEST
     replicas: int = 1
     routing: Routing = Routing.ROUND_ROBIN
-    _law: WindowLaw | OldestLaw = field(init=False, repr=False, compare=False)
+    _law: BatchLaw = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check(self)
-        object.__setattr__(self, "_law", _law(self))
+        law = _rule(self).law(self.batch_times_s, self._phase_rate_rps, self._stride)
+        object.__setattr__(self, "_law", law)
 
     @property
     def batch_size_max(self) -> int:
@@ -141,7 +129,7 @@ class Bulk:
         """P(W > t); 1 before t = 0. [dimensionless]"""
         if before_zero(time_s):
             return 1.0
-        return self._share(self._older(size, time_s * self._phase_rate_rps) for size in self._sizes)
+        return self._share(self._law.older(size, time_s * self._phase_rate_rps) for size in self._sizes)
 
     def response_tail(self, time_s: float) -> float:
         """P(wait and service > t), continuous from the right at its atoms. [dimensionless]"""
@@ -226,9 +214,6 @@ class Bulk:
         """Of all requests of a cycle, at most 1 by rounding."""
         return min(1.0, math.fsum(requests) / self.batch_size_mean)
 
-    def _older(self, size: int, phases: float) -> float:
-        return self._law.older(size, phases)
-
     def _later(self, size: int, time_s: float) -> float:
         """Requests per cycle in batches of `size` that take longer than a time.
 
@@ -243,71 +228,21 @@ class Bulk:
             self.batch_wait_max_s * self._phase_rate_rps,
         )
         if time_s >= service_s + self.batch_wait_max_s:
-            return self._older(size, max(wait, timer))
-        return self._older(size, min(wait, math.nextafter(timer, 0.0)))
+            return self._law.older(size, max(wait, timer))
+        return self._law.older(size, min(wait, math.nextafter(timer, 0.0)))
 
 
-def _law(queue: Bulk) -> WindowLaw | OldestLaw:
-    """The law of the rule by which a free replica starts."""
-    rate_rps = queue._phase_rate_rps
-    service = Service(phases=np.array(queue.batch_times_s) * rate_rps, stride=queue._stride)
-    timer = queue.batch_wait_max_s * rate_rps
-    if queue.batch_wait_max_s == 0.0 or queue.batch_size_max == 1:
-        return WindowLaw(service, Window(level=queue.batch_size_min, wait=math.inf))
-    if queue.timer is BatchTimer.OPEN:
-        return WindowLaw(service, Window(level=queue.batch_size_max, wait=timer))
-    return OldestLaw(service, timer)
+def _rule(queue: Bulk) -> StartRule:
+    return StartRule(
+        batch_size_min=queue.batch_size_min, batch_wait_max_s=queue.batch_wait_max_s, timer=queue.timer
+    )
 
 
 def _check(queue: Bulk) -> None:
     """Refuse what has no exact law here, before anything is computed."""
-    require_positive("arrival_rate_rps", queue.arrival_rate_rps)
-    if not queue.batch_times_s:
-        raise DomainError("batch_times_s needs the service time of a batch of 1 at least")
-    for size, time_s in enumerate(queue.batch_times_s, 1):
-        require_positive(f"service time of a batch of {size}", time_s)
-    size_max = len(queue.batch_times_s)
-    if size_max > BATCH_SIZE_LIMIT:
-        raise DomainError(f"batches up to {size_max} are beyond {BATCH_SIZE_LIMIT} here; simulate instead")
-    require_count("batch_size_min", queue.batch_size_min, most=size_max)
-    require_not_negative("batch_wait_max_s", queue.batch_wait_max_s)
+    require_batch_times(queue.batch_times_s, most=BATCH_SIZE_LIMIT)
+    _rule(queue).require_law(queue.batch_times_s)
     require_count("replicas", queue.replicas)
-    _check_rule(queue)
-    _check_stable(queue)
-
-
-def _check_rule(queue: Bulk) -> None:
-    if queue.batch_wait_max_s > 0.0 and queue.batch_size_min > 1:
-        raise DomainError("a minimum batch has no batch wait; give batch_size_min or batch_wait_max_s")
-    full_s = queue.batch_times_s[-1]
-    if queue.timer is BatchTimer.OLDEST and queue.batch_wait_max_s > full_s and queue.batch_size_max > 1:
-        raise DomainError(
-            f"a batch wait of {queue.batch_wait_max_s:g} s since the oldest request has an exact law up to "
-            f"the service time of a full batch, {full_s:g} s; simulate instead, or take the timer 'open'"
-        )
-    if queue.replicas > 1 and queue.routing not in (Routing.ROUND_ROBIN, Routing.RANDOM):
-        raise DomainError(
-            f"routing {queue.routing} of deterministic batches has no exact law, only round-robin and "
-            "random have; simulate instead"
-        )
-    phases = queue._stride * queue.batch_size_max
-    if phases > _PHASES_MAX:
-        raise DomainError(
-            f"round-robin over {queue.replicas} replicas with batches up to {queue.batch_size_max} takes "
-            f"{phases} phases, more than {_PHASES_MAX}; simulate instead, or take smaller batches"
-        )
-
-
-def _check_stable(queue: Bulk) -> None:
-    """Refuse a load of 1, up to the rounding of what was given."""
-    size, full_s = queue.batch_size_max, queue.batch_times_s[-1]
-    needed = Fraction(queue.arrival_rate_rps) * Fraction(full_s) / size
-    if needed < queue.replicas * (1 - _SPARE_SHARE_MIN):
-        return
-    replicas_min = needed // (1 - _SPARE_SHARE_MIN) + 1
-    raise UnstableError(
-        f"unstable queue: load {float(min(needed / queue.replicas, Fraction(10**300))):.6g} >= 1 "
-        f"({queue.arrival_rate_rps:g} rps on {queue.replicas} x {size} per {full_s:g} s); "
-        f"use at least {replicas_min if replicas_min < 10**12 else f'{float(replicas_min):.4g}'} replicas",
-        servers_min=replicas_min,
-    )
+    full_s, size_max = queue.batch_times_s[-1], queue.batch_size_max
+    require_routing(queue.routing, queue.replicas, size_max)
+    exact_batch_load(queue.arrival_rate_rps, full_s, size_max, queue.replicas, unit="replicas")

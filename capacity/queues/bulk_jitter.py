@@ -11,10 +11,9 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.queues.batches.jitter_chain import JitterChain
 from capacity.queues.batches.jitter_gamma import GammaShape
 from capacity.queues.batches.jitter_law import JitterLaw, wait_meshes
-from capacity.queues.batches.load import exact_batch_load, require_batch_times
+from capacity.queues.batches.load import BATCH_SIZE_LIMIT, exact_batch_load, require_batch_times
 from capacity.queues.domain import QUANTILES, before_zero, require_positive, require_quantile
 
-BATCH_SIZE_LIMIT = 512
 SERVICE_CV_MIN = 0.01
 SERVICE_CV_MAX = 3.0
 _RELATIVE_WIDTH = 1e-13
@@ -196,10 +195,7 @@ def _law(queue: BulkJitter) -> JitterLaw:
 
 def _check(queue: BulkJitter) -> None:
     """Refuse what has no exact law here, before anything is computed."""
-    require_batch_times(queue.batch_times_s)
-    size_max = queue.batch_size_max
-    if size_max > BATCH_SIZE_LIMIT:
-        raise DomainError(f"batches up to {size_max} are beyond {BATCH_SIZE_LIMIT} here; simulate instead")
+    require_batch_times(queue.batch_times_s, most=BATCH_SIZE_LIMIT)
     require_positive("service_cv", queue.service_cv)
     if not SERVICE_CV_MIN <= queue.service_cv <= SERVICE_CV_MAX:
         raise DomainError(

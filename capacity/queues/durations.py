@@ -37,7 +37,7 @@ class Duration:
         scv: variance over squared mean; may be left out where the family fixes it.
 
     Raises:
-        DomainError: mean or scv out of range, or an scv that the family cannot have.
+        DomainError: no such family, mean or scv out of range, or an scv that the family cannot have.
 
     Source:
         Balanced means: Morse (1958), Queues, Inventories and Maintenance, ch. 5; Whitt (1982),
@@ -54,6 +54,7 @@ class Duration:
     variability: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "family", _family(self.family))
         require_positive("mean_s", self.mean_s)
         object.__setattr__(self, "variability", _checked_scv(self.family, self.scv))
 
@@ -142,6 +143,14 @@ class Duration:
                 raise DomainError(f"{self.family} is not of phase type; use erlang or hyperexponential")
 
 
+def _family(value: str) -> Family:
+    """The family of that name: any other would pass for a gamma law."""
+    try:
+        return Family(value)
+    except ValueError:
+        raise DomainError(f"family must be one of {', '.join(Family)}, got {value!r}") from None
+
+
 def _checked_scv(family: Family, scv: float | None) -> float:
     fixed = {Family.DETERMINISTIC: 0.0, Family.EXPONENTIAL: 1.0}.get(family)
     if scv is None:
@@ -163,9 +172,11 @@ def _checked_scv(family: Family, scv: float | None) -> float:
 
 def _erlang_scv(scv: float) -> float:
     """1/k for a whole k."""
-    stages = round(1.0 / scv) if scv > 0.0 else 0
+    inverse = min(1.0 / max(scv, 1e-300), 2.0 * _STAGES_MAX)
+    stages = round(inverse)
     if not 1 <= stages <= _STAGES_MAX or abs(scv * stages - 1.0) > 2e-3:  # 0.333 is a third
-        near = max(1, min(stages, _STAGES_MAX))
+        fewer = max(1, min(math.floor(inverse), _STAGES_MAX - 1))
+        near = min(fewer, fewer + 1, key=lambda k: abs(1.0 / k - scv))
         raise DomainError(
             f"scv of erlang must be 1/k for a whole k up to {_STAGES_MAX}, got {scv!r}; "
             f"the nearest is {1.0 / near!r} (gamma takes any)"

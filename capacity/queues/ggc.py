@@ -13,7 +13,7 @@ from capacity.queues.durations import Duration, Family
 from capacity.queues.general.convolution import sum_tail
 from capacity.queues.general.delay import Delay
 from capacity.queues.general.ggc_errors import errors_measured
-from capacity.queues.general.ggc_wait import Approximation, Formula, approximation, is_poisson
+from capacity.queues.general.ggc_wait import Approximation, Formula, approximation, formula_of, is_poisson
 from capacity.queues.mdc import MDc
 from capacity.queues.mmc import MMc
 
@@ -66,7 +66,7 @@ class GGc:
         for name in ("arrival", "service"):
             if not isinstance(getattr(self, name), Duration):
                 raise DomainError(f"{name} must be a Duration, got {getattr(self, name)!r}")
-        formula = _formula(self.formula)
+        formula = formula_of(self.formula)
         require_count("servers", self.servers, most=_SERVERS_MAX)
         rate_rps, service_s = 1.0 / self.arrival.mean_s, self.service.mean_s
         markov = MMc(arrival_rate_rps=rate_rps, service_rate_rps=1.0 / service_s, servers=self.servers)
@@ -195,7 +195,7 @@ class GGc:
         >>> gap = Duration(family=Family.EXPONENTIAL, mean_s=0.125)
         >>> service = Duration(family=Family.GAMMA, mean_s=0.4, scv=2.0)
         >>> GGc(arrival=gap, service=service, servers=4).performance().relative_error_max["wait_mean_s"]
-        0.06
+        0.13
         """
         waits: dict[float, Interval] = {}
         responses: dict[float, Interval] = {}
@@ -245,11 +245,3 @@ class GGc:
         exponential_s = -math.log(left) * self._markov.wait_mean_s / self._markov.wait_probability
         fixed_s = fixed.wait_quantile_s(1.0 - left * fixed.wait_probability)
         return max(0.0, (1.0 - scv) * fixed_s + scv * exponential_s)
-
-
-def _formula(value: str) -> Formula:
-    try:
-        return Formula(value)
-    except ValueError:
-        names = ", ".join(Formula)
-        raise DomainError(f"formula must be one of {names}, got {value!r}") from None

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from capacity.numerics.tail import first_true
+from capacity.numerics.tail import first_true, in_atom
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_positive, require_quantile
 from capacity.queues.durations import Duration
@@ -113,10 +113,10 @@ class GIMc:
         (0.0, 0.9661)
         """
         require_quantile(quantile)
-        if self.wait_probability <= 1.0 - quantile:  # the atom at 0
+        if in_atom(self.wait_probability, quantile):
             return 0.0
         log_ratio = math.log(self.wait_probability) - math.log1p(-quantile)
-        return max(0.0, log_ratio / self._spare) / self.service_rate_rps
+        return log_ratio / self._spare / self.service_rate_rps
 
     def response_tail(self, time_s: float) -> float:
         """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from capacity.numerics.tail import in_atom
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_quantile
 from capacity.queues.erlang import require_stable
@@ -101,8 +102,9 @@ class MM1:
         0.0
         """
         require_quantile(quantile)
-        log_ratio = math.log(self.utilization) - math.log1p(-quantile)
-        return max(0.0, log_ratio) / self.spare_rate_rps
+        if in_atom(self.utilization, quantile):
+            return 0.0
+        return (math.log(self.utilization) - math.log1p(-quantile)) / self.spare_rate_rps
 
     def response_tail(self, time_s: float) -> float:
         """P(T > t) = e^-(mu - lambda)t; 1 before t = 0. [dimensionless]

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from capacity.numerics.tail import first_true
+from capacity.numerics.tail import first_true, in_atom
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_quantile
 from capacity.queues.erlang import blocking, exact_load, ready_sum, require_servers, require_stable
@@ -116,10 +116,10 @@ class MMc:
         (0.0, 4.446)
         """
         require_quantile(quantile)
-        if self.wait_probability <= 1.0 - quantile:  # the atom at 0
+        if in_atom(self.wait_probability, quantile):
             return 0.0
         log_ratio = math.log(self.wait_probability) - math.log1p(-quantile)
-        return max(0.0, log_ratio / self._spare) / self.service_rate_rps
+        return log_ratio / self._spare / self.service_rate_rps
 
     def response_tail(self, time_s: float) -> float:
         """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
@@ -208,6 +208,11 @@ def log_response_tail(waiting: float, spare: float, time: float) -> float:
         return -math.inf
     y = abs(spare - 1.0) * time
     ramp = -math.expm1(-y) / y if y > 0.0 else 1.0
-    return -min(1.0, spare) * time + math.log1p(
-        math.expm1(min(0.0, spare - 1.0) * time) + waiting * time * ramp
-    )
+    delayed, log_direct = waiting * time * ramp, min(0.0, spare - 1.0) * time
+    if log_direct > -1.0:
+        return -min(1.0, spare) * time + math.log1p(math.expm1(log_direct) + delayed)
+    if delayed == 0.0:
+        return -time
+    # Both small: nothing is left of 1 - (1 - small), so their logarithms are added instead.
+    low, high = sorted((log_direct, math.log(delayed)))
+    return -spare * time + high + math.log1p(math.exp(low - high))

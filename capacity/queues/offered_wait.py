@@ -74,7 +74,7 @@ class OfferedWait:
         """Scaled density at x, tail over density and, where that is the lower tail, the whole."""
         x, arrivals = self.departures, self.arrivals * math.exp(-time)
         density = math.exp(self._log_density(time))
-        if time < self.log_load:
+        if time < self.log_load and arrivals > 1.0:  # below, the upper tail is little of the whole
             return density, up_to(arrivals, x, -x * math.expm1(self.log_load - time)), self.scale
         spare = x * -math.expm1(self.log_load - time)
         if self.growth <= 0.0:  # both positive

@@ -9,6 +9,8 @@ from capacity.queues.erlang import SERVERS_MAX, halfin_whitt, servers_stable_min
 from capacity.queues.mmc import MMc, log_response_tail
 from capacity.units import format_quantile
 
+_ROUNDED_UP = 1.0 + 1e-13  # so that a share hit exactly is kept: 0.3 rps of 0.1 s each, at 0.03
+
 
 def servers_for_wait(
     arrival_rate_rps: float, service_rate_rps: float, quantile: float, limit_s: float
@@ -87,7 +89,7 @@ def servers_for_wait_probability(arrival_rate_rps: float, service_rate_rps: floa
     Args:
         arrival_rate_rps: requests per second.
         service_rate_rps: requests per second of one busy server.
-        limit: of P(W > 0), in (0, 1).
+        limit: of P(W > 0), in (0, 1); one that is hit exactly is kept, whatever its last digits.
 
     Raises:
         DomainError: an argument out of range, or more than 5e9 servers are needed.
@@ -106,7 +108,7 @@ def servers_for_wait_probability(arrival_rate_rps: float, service_rate_rps: floa
         return waiting <= limit
 
     def meets(queue: MMc) -> bool:
-        return queue.wait_probability <= limit
+        return queue.wait_probability <= limit * _ROUNDED_UP
 
     return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
 

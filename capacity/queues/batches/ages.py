@@ -40,9 +40,11 @@ class Ages:
             base, elapsed = follow * service.full, service.phases - residual
             if follow >= partial_from:
                 rows = np.flatnonzero((elapsed > 0.0) & (self.starts.by_size > 0.0))
+                counts = base - service.stride + 1 + np.arange(total + service.stride - 1)
+                kernels = pmf(counts, elapsed[rows, None])
                 for phase in range(service.stride):
-                    counts = base - phase + np.arange(total)
-                    result += partial[rows, phase] @ pmf(counts, elapsed[rows, None])
+                    first = service.stride - 1 - phase
+                    result += partial[rows, phase] @ kernels[:, first : first + total]
             if elapsed[-1] > 0.0:
                 kernel = pmf(np.arange(service.up + 1), elapsed[-1])
                 result += self._after_backlog(kernel, base, total)
@@ -70,10 +72,11 @@ class Ages:
         """How many full services may have followed the one under way, and what was left of that."""
         full = float(self.starts.service.phases[-1])
         longest = float(self.starts.service.phases.max())
-        most = math.floor(age / full)
-        for follow in range(max(0, math.floor((age - longest) / full)), most + 1):
-            if 0.0 <= age - follow * full < longest:
-                yield follow, age - follow * full
+        rest = math.fmod(age, full)  # exact: else an age of some full services may belong to two of them
+        follow = round((age - rest) / full)
+        while follow >= 0 and rest < longest:
+            yield follow, rest
+            follow, rest = follow - 1, rest + full
 
     def _after_backlog(self, kernel: Floats, base: int, count: int) -> Floats:
         """Sum over y of backlog[y] kernel[base + j - y], j = 0, ..., count - 1."""

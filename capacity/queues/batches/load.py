@@ -7,21 +7,33 @@ from capacity.errors import DomainError, UnstableError
 from capacity.numerics.tail import first_true
 from capacity.queues.domain import require_positive
 
+BATCH_SIZE_LIMIT = 512  # of the laws that eliminate a chain of all sizes: larger ones take minutes
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # as for single servers: what the roundings of the rates amount to
 
 
-def require_batch_times(batch_times_s: tuple[float, ...]) -> None:
-    """Refuse what does not give a positive, finite time for a batch of 1, 2, ..., B."""
+def require_batch_times(batch_times_s: tuple[float, ...], *, most: int | None = None) -> None:
+    """Refuse what does not give a positive, finite time for a batch of 1, 2, ..., B, B at most `most`."""
     if not isinstance(batch_times_s, tuple) or not batch_times_s:
         raise DomainError(f"batch_times_s must be a tuple with one time at least, got {batch_times_s!r}")
+    if most is not None and len(batch_times_s) > most:
+        raise DomainError(f"batches up to {len(batch_times_s)} are beyond {most} here; simulate instead")
     for size, time_s in enumerate(batch_times_s, start=1):
         require_positive(f"batch_times_s of a batch of {size}", time_s)
 
 
 def exact_batch_load(
-    arrival_rate_rps: float, full_batch_time_s: float, batch_size_max: int, servers: int
+    arrival_rate_rps: float,
+    full_batch_time_s: float,
+    batch_size_max: int,
+    servers: int,
+    *,
+    unit: str = "servers",
 ) -> Fraction:
-    """lambda s_B / (c B) without rounding; refused where full batches would not keep up."""
+    """lambda s_B / (c B) without rounding; refused where full batches would not keep up.
+
+    Args:
+        unit: what the message calls a server.
+    """
     require_positive("arrival_rate_rps", arrival_rate_rps)
     require_positive("service_time_s", full_batch_time_s)
     needed = Fraction(arrival_rate_rps) * Fraction(full_batch_time_s) / batch_size_max
@@ -31,7 +43,7 @@ def exact_batch_load(
         raise UnstableError(
             f"unstable queue: load {_as_float(needed / servers):.4g} >= 1 ({arrival_rate_rps:g} rps on "
             f"{servers} x {batch_size_max} requests per {full_batch_time_s:g} s); use at least "
-            f"{servers_min if servers_min < 10**12 else f'{_as_float(needed):.4g}'} servers",
+            f"{servers_min if servers_min < 10**12 else f'{_as_float(needed):.4g}'} {unit}",
             servers_min=servers_min,
         )
     return needed / servers

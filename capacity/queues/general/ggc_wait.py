@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from capacity.errors import DomainError
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general.delay import Delay, delay_of
 from capacity.queues.general.whitt import delay_scv, wait_probability, wait_ratio
@@ -31,6 +32,14 @@ class Approximation:
     probability: float
     mean: float
     delay: Delay | None
+
+
+def formula_of(name: str) -> Formula:
+    """The approximation of that name."""
+    try:
+        return Formula(name)
+    except ValueError:
+        raise DomainError(f"formula must be one of {', '.join(Formula)}, got {name!r}") from None
 
 
 def is_poisson(arrival: Duration) -> bool:

@@ -1,0 +1,88 @@
+"""Bulk rules: tails of every rule by a quadrature over arrival instants, and what no rule accepts.
+
+The numbers come from the tagged request's integral on 20 Gauss-Legendre nodes between all kinks (theory, sec.
+"Batches"; Chaudhry & Templeton 1983, ch. 3): position at arrival, window conditioned on its first arrival,
+and the stationary law by dense elimination. They share no code with the sums that look back.
+"""
+
+import math
+
+import pytest
+
+from capacity.errors import CapacityError, DomainError, UnstableError
+from capacity.plan import BatchTimer, Routing
+from capacity.queues.bulk import Bulk
+
+TIMES_S = (1.0, 0.6, 1.5)  # a batch of 2 is faster than one request
+
+
+def queue(rate_rps: float, **changes) -> Bulk:
+    return Bulk(**{"arrival_rate_rps": rate_rps, "batch_times_s": TIMES_S, **changes})
+
+
+OPEN = {"timer": BatchTimer.OPEN}
+TAILS = [
+    (queue(1.5, replicas=3), 1.2, 0.13919830866056662),
+    (queue(1.5, replicas=3), 4.0, 3.323484087560627e-14),
+    (queue(1.5, replicas=2, batch_size_min=2), 1.8, 0.23162518604226212),
+    (queue(1.5, replicas=2, batch_size_min=2), 5.0, 0.005168466474930147),
+    (queue(1.6, batch_wait_max_s=1.3), 2.0, 0.6325488451833773),
+    (queue(1.6, batch_wait_max_s=1.3), 3.7, 0.1486307591261073),
+    (queue(0.5, batch_wait_max_s=0.8), 1.3, 0.8333260125953835),
+    (queue(0.5, batch_wait_max_s=0.8), 2.2, 0.023037301615193413),
+    (queue(2.4, batch_wait_max_s=1.2, replicas=2), 1.9, 0.3724903030801061),
+    (queue(2.4, batch_wait_max_s=1.2, replicas=2), 3.0, 0.006686369734201208),
+    (queue(1.2, batch_wait_max_s=2.5, **OPEN), 2.4, 0.4859088538704872),
+    (queue(1.2, batch_wait_max_s=2.5, **OPEN), 4.3, 0.03836853634149274),
+    (queue(2.6, batch_wait_max_s=0.7, replicas=2, **OPEN), 1.5, 0.6623953116613532),
+    (queue(2.6, batch_wait_max_s=0.7, replicas=2, **OPEN), 3.0, 0.035526208884361365),
+]
+
+
+@pytest.mark.parametrize(("law", "time_s", "tail"), TAILS)
+def test_tails_by_quadrature(law, time_s, tail):
+    assert law.response_tail(time_s) == pytest.approx(tail, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_times_s": [1.0, 2.0]}, r"batch_times_s must be a tuple .* got \[1.0, 2.0\]"),
+        ({"batch_times_s": (1.0, math.nan)}, "batch_times_s of a batch of 2 must be > 0 and finite, got nan"),
+        ({"batch_times_s": (0.0,)}, "batch_times_s of a batch of 1 must be > 0 and finite, got 0.0"),
+        ({"arrival_rate_rps": -1.0}, "arrival_rate_rps must be > 0 and finite, got -1.0"),
+        ({"arrival_rate_rps": math.inf}, "arrival_rate_rps must be > 0 and finite, got inf"),
+        ({"arrival_rate_rps": 1e-200, "batch_times_s": (1e-200,)}, "load must be > 0 and finite, got 0.0"),
+        ({"batch_size_min": 2, "batch_wait_max_s": 1.0}, "got 2 and 1 s; give batch_size_min or"),
+        ({"batch_wait_max_s": 1.500001}, "since the oldest request .* take the timer 'open'"),
+        ({"batch_wait_max_s": math.nan}, "batch_wait_max_s must be >= 0 and finite, got nan"),
+        ({"replicas": True}, "replicas must be an integer >= 1, got True"),
+        ({"replicas": 10**9}, "3000000000 phases, more than 2048; simulate instead"),
+        ({"replicas": 2, "routing": Routing.SHARED_QUEUE}, "routing shared-queue .* simulate instead"),
+        ({"replicas": 2, "routing": Routing.LEAST_OUTSTANDING}, "only round-robin and random have"),
+    ],
+)
+def test_refused_before_any_computation(changes, words, monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("capacity.queues.batches.chain.stationary", never)
+    with pytest.raises(DomainError, match=words):
+        queue(**{"rate_rps": 1.0, **changes})
+
+
+def test_limits_that_are_still_allowed():
+    assert queue(1.0, batch_wait_max_s=1.5).response_tail(0.5) == 1.0  # T = s_B
+    lone = Bulk(
+        arrival_rate_rps=0.5, batch_times_s=(1.0,), batch_wait_max_s=9.0
+    )  # B = 1: nothing to wait for
+    assert lone.wait_mean_s == pytest.approx(0.5, rel=1e-12)
+    assert queue(1.0, routing=Routing.SHARED_QUEUE).load == 0.5  # one replica has one queue
+
+
+def test_unstable_names_load_and_replicas():
+    with pytest.raises(UnstableError, match="load 1.25 >= 1 .* use at least 2 replicas") as refusal:
+        queue(2.5)
+    assert refusal.value.servers_min == 2
+    with pytest.raises(CapacityError, match="use at least 4 replicas"):
+        queue(7.5, replicas=3)
