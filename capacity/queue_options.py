@@ -76,11 +76,9 @@ def emit_performance(
     from capacity.report import queue_document
 
     def tables() -> Iterator["RenderableType"]:
-        from capacity.tables import document_table, performance_table
+        from capacity.tables import performance_table
 
-        if extra:
-            yield document_table(extra)
-        yield performance_table(None, performance)
+        yield performance_table(None, performance, extra)
 
     emit(
         output,

@@ -95,9 +95,12 @@ def plan_table(recommendation: Recommendation) -> Table:
     return table(("<", "<"), rows)
 
 
-def performance_table(plan: Plan | None, performance: Performance) -> Table:
-    """One plan's or queue's performance."""
+def performance_table(
+    plan: Plan | None, performance: Performance, particular: Mapping[str, Any] | None = None
+) -> Table:
+    """One plan's or queue's performance, led by what is particular to it."""
     rows = [] if plan is None else _plan_rows(plan)
+    rows += [(name, _shown(name, value)) for name, value in (particular or {}).items()]
     return table(("<", "<"), [*rows, *performance_rows(performance)])
 
 
