@@ -8,8 +8,10 @@ and the stationary law by dense elimination. They share no code with the sums th
 import math
 
 import pytest
+from scipy.special import gammainc
 
 from capacity.errors import CapacityError, DomainError, UnstableError
+from capacity.numerics.counts import at_least_between
 from capacity.plan import BatchTimer, Routing
 from capacity.queues.bulk import Bulk
 
@@ -78,6 +80,32 @@ def test_limits_that_are_still_allowed():
     )  # B = 1: nothing to wait for
     assert lone.wait_mean_s == pytest.approx(0.5, rel=1e-12)
     assert queue(1.0, routing=Routing.SHARED_QUEUE).load == 0.5  # one replica has one queue
+
+
+def test_a_random_split_has_no_phases_to_limit():
+    fleet = queue(1000.0, replicas=1000, routing=Routing.RANDOM)
+    assert fleet.response_quantile_s(0.99) == queue(1.0).response_quantile_s(0.99)
+
+
+def test_an_atom_of_the_timer_is_met_whatever_the_rounding():
+    times_s, wait_s = (1.0, 1.1), 0.3
+    atom_s = 1.0 + wait_s  # a lone request whose timer ran out
+    for step in range(60):
+        rate = 0.1 + 0.013 * step
+        law = Bulk(
+            arrival_rate_rps=rate, batch_times_s=times_s, batch_wait_max_s=wait_s, timer=BatchTimer.OPEN
+        )
+        at, before = law.response_tail(atom_s), law.response_tail(math.nextafter(atom_s, 0.0))
+        assert before - at > 0.5 * law.empty_probability * math.exp(-rate * wait_s)
+
+
+def test_an_arrival_between_two_late_times_keeps_its_digits():
+    # N(t) >= 1 fails with e^-t, N(t) >= 2 with (1 + t) e^-t: from 1 - tails nothing would be left
+    one, two = at_least_between([1, 2], 50.0, 60.0)
+    assert one == pytest.approx(math.exp(-50.0) - math.exp(-60.0), rel=1e-12)
+    assert two == pytest.approx(51.0 * math.exp(-50.0) - 61.0 * math.exp(-60.0), rel=1e-12)
+    early = at_least_between([9], 0.1, 0.2)
+    assert early[0] == pytest.approx(gammainc(9.0, 0.2) - gammainc(9.0, 0.1), rel=1e-12)
 
 
 def test_unstable_names_load_and_replicas():
