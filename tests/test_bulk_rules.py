@@ -6,6 +6,8 @@ and the stationary law by dense elimination. They share no code with the sums th
 """
 
 import math
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from scipy.special import gammainc
@@ -14,6 +16,7 @@ from capacity.errors import CapacityError, DomainError, UnstableError
 from capacity.numerics.counts import at_least_between
 from capacity.plan import BatchTimer, Routing
 from capacity.queues.bulk import Bulk
+from capacity.queues.bulk_question import BatchService, BulkQuestion
 
 TIMES_S = (1.0, 0.6, 1.5)  # a batch of 2 is faster than one request
 
@@ -43,7 +46,31 @@ TAILS = [
 
 @pytest.mark.parametrize(("law", "time_s", "tail"), TAILS)
 def test_tails_by_quadrature(law, time_s, tail):
-    assert law.response_tail(time_s) == pytest.approx(tail, rel=1e-12)
+    assert law.response_tail(time_s) == pytest.approx(tail, rel=1e-12, abs=0.0)
+
+
+@pytest.mark.parametrize(
+    "law", [*dict.fromkeys(law for law, _, _ in TAILS), queue(1.4), queue(1.4, batch_size_min=3)]
+)
+@pytest.mark.parametrize("scale_s", [1e-3, 0.007, 1.0 / 3.0])
+def test_no_tail_rises_where_an_age_is_a_number_of_whole_services(law, scale_s):
+    # An age of m services belongs to one m: in floats, 3 * 0.1 is not 0.3.
+    scaled = replace(
+        law,
+        arrival_rate_rps=law.arrival_rate_rps / scale_s,
+        batch_times_s=tuple(scale_s * time_s for time_s in law.batch_times_s),
+        batch_wait_max_s=scale_s * law.batch_wait_max_s,
+    )
+    full_s = scaled.batch_times_s[-1]
+    times_s = sorted(
+        math.nextafter(part * full_s * k, part * full_s * (k + step))
+        for k in range(1, 13)
+        for part in (1.0, 1.0 / 3.0, 0.4)
+        for step in (-1, 0, 1)
+    )
+    for tail in (scaled.wait_tail, scaled.response_tail):
+        values = [tail(time_s) for time_s in times_s]
+        assert all(after <= before * (1.0 + 1e-11) + 1e-15 for before, after in pairwise(values))
 
 
 @pytest.mark.parametrize(
@@ -88,8 +115,8 @@ def test_a_random_split_has_no_phases_to_limit():
 
 
 def test_an_atom_of_the_timer_is_met_whatever_the_rounding():
-    times_s, wait_s = (1.0, 1.1), 0.3
-    atom_s = 1.0 + wait_s  # a lone request whose timer ran out
+    times_s, wait_s = (0.1, 0.2), 1.7
+    atom_s = 0.1 + wait_s  # a lone request whose timer ran out
     for step in range(60):
         rate = 0.1 + 0.013 * step
         law = Bulk(
@@ -102,10 +129,16 @@ def test_an_atom_of_the_timer_is_met_whatever_the_rounding():
 def test_an_arrival_between_two_late_times_keeps_its_digits():
     # N(t) >= 1 fails with e^-t, N(t) >= 2 with (1 + t) e^-t: from 1 - tails nothing would be left
     one, two = at_least_between([1, 2], 50.0, 60.0)
-    assert one == pytest.approx(math.exp(-50.0) - math.exp(-60.0), rel=1e-12)
-    assert two == pytest.approx(51.0 * math.exp(-50.0) - 61.0 * math.exp(-60.0), rel=1e-12)
+    assert one == pytest.approx(math.exp(-50.0) - math.exp(-60.0), rel=1e-12, abs=0.0)
+    assert two == pytest.approx(51.0 * math.exp(-50.0) - 61.0 * math.exp(-60.0), rel=1e-12, abs=0.0)
     early = at_least_between([9], 0.1, 0.2)
-    assert early[0] == pytest.approx(gammainc(9.0, 0.2) - gammainc(9.0, 0.1), rel=1e-12)
+    assert early[0] == pytest.approx(gammainc(9.0, 0.2) - gammainc(9.0, 0.1), rel=1e-12, abs=0.0)
+
+
+@pytest.mark.parametrize("service", BatchService)
+def test_a_question_without_batch_times_is_refused(service):
+    with pytest.raises(DomainError, match="batch_times_s must be a tuple with one time at least"):
+        BulkQuestion(arrival_rate_rps=1.0, batch_times_s=(), batch_service=service)
 
 
 def test_unstable_names_load_and_replicas():

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from capacity.numerics.tail import first_true
+from capacity.numerics.tail import first_true, in_atom
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.batches.load import exact_batch_load, log_inverse_ratio
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
@@ -151,7 +151,7 @@ class BulkMarkov:
         (0.0, 6.905)
         """
         require_quantile(quantile)
-        if self.wait_probability <= 1.0 - quantile:  # the atom at 0
+        if in_atom(self.wait_probability, quantile):
             return 0.0
         log_ratio = math.log(self.wait_probability) - math.log1p(-quantile)
         return max(0.0, log_ratio / self._falling) * self.service_time_s

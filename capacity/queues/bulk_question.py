@@ -6,6 +6,7 @@ from enum import StrEnum
 from capacity.errors import DomainError
 from capacity.performance import Performance
 from capacity.plan import BatchTimer, Routing
+from capacity.queues.batches.load import require_batch_times
 from capacity.queues.bulk import Bulk
 from capacity.queues.bulk_closed import BulkClosed
 from capacity.queues.bulk_ctmc import BulkCTMC
@@ -65,6 +66,7 @@ class BulkQuestion:
             raise DomainError("give either an arrival rate or a number of users")
         if (self.users is None) != (self.think_time_s is None):
             raise DomainError("users and their think time belong together; 0 s is a think time too")
+        require_batch_times(self.batch_times_s)
         require_count("replicas", self.replicas)
         require_not_negative("service_cv", self.service_cv)
         plain = self.batch_size_min == 1 and self.batch_wait_max_s == 0.0

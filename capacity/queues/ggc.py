@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.numerics.tail import quantile_of
+from capacity.numerics.tail import in_atom, quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
 from capacity.queues.durations import Duration, Family
@@ -238,9 +238,9 @@ class GGc:
 
     def _interpolated_s(self, fixed: MDc, quantile: float) -> float:
         """Tijms' quantile: the same share of those who wait in M/D/c and in M/M/c."""
-        left = (1.0 - quantile) / self.wait_probability if self.wait_probability > 0.0 else 1.0
-        if left >= 1.0:
+        if in_atom(self.wait_probability, quantile):
             return 0.0
+        left = (1.0 - quantile) / self.wait_probability
         scv = self.service.variability
         exponential_s = -math.log(left) * self._markov.wait_mean_s / self._markov.wait_probability
         fixed_s = fixed.wait_quantile_s(1.0 - left * fixed.wait_probability)
