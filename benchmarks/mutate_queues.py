@@ -129,30 +129,32 @@ def imported(path: Path) -> set[str]:
 
 
 def tests_of(path: Path) -> list[str]:
-    """The file's own examples, its own tests, then the tests of what imports it, nearest first."""
-    module = ".".join(path.with_suffix("").parts)
-    users = {module}
-    chosen = [str(path)]
-    own = ROOT / "tests" / f"test_{path.stem}.py"
-    if own.exists():
-        chosen.append(str(own.relative_to(ROOT)))
-    for _ in range(3):
-        for test in sorted((ROOT / "tests").glob("test_*.py")):
-            name = str(test.relative_to(ROOT))
-            if name not in chosen and imported(test) & users and not _is_slow(test):
-                chosen.append(name)
+    """The file's own examples, its own tests, then the tests of what imports it, nearest first.
+
+    Tests that simulate say less of a law and later: they are taken where no others are as near.
+    """
+    users = {".".join(path.with_suffix("").parts)}
+    own = Path("tests", f"test_{path.stem}.py")
+    tests = [str(own)] if (ROOT / own).exists() else []
+    for distance in range(6):
+        if distance >= 3 and tests:
+            break
+        near = [test for test in sorted((ROOT / "tests").glob("test_*.py")) if imported(test) & users]
+        fast = [test for test in near if not _is_slow(test)]
+        names = [str(test.relative_to(ROOT)) for test in (fast if fast or tests else near)]
+        tests += [name for name in names if name not in tests]
         users |= {
             ".".join(other.relative_to(ROOT).with_suffix("").parts)
             for folder in FOLDERS
             for other in (ROOT / folder).rglob("*.py")
             if imported(other) & users
         }
-    return chosen
+    return [str(path), *tests]
 
 
 def _is_slow(test: Path) -> bool:
-    """Tests of the simulator and of the command, which say little of a law."""
-    return "simulations" in test.read_text() or test.stem in ("test_cli", "test_readme", "test_floors")
+    """Tests that simulate, which say less of a law and later."""
+    return "simulations" in test.read_text()
 
 
 def judge(site: Site) -> tuple[Site, str]:
