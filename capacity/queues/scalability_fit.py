@@ -130,7 +130,8 @@ def _checked(points: Points) -> tuple[Floats, Floats]:
             f"a fit of three parameters needs at least 3 different sizes, got {different}; "
             f"measure {_SIZES_ENOUGH} or more, from 1 to beyond the knee"
         )
-    sizes, throughputs = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
+    # In one order, so that sums do not depend on that of the file.
+    sizes, throughputs = (np.array(column, dtype=float) for column in zip(*sorted(pairs), strict=True))
     return sizes, throughputs
 
 
@@ -208,8 +209,11 @@ def _doubts(
     if sizes.min() > 1.0:
         yield f"size 1 was not measured, so that X(1) is extrapolated from {sizes.min():g}; measure it"
     if most < law.knee:
+        knee = (
+            f"the knee at {law.knee:.4g}" if math.isfinite(law.knee) else "a knee, of which nothing is seen"
+        )
         yield (
-            f"the largest size {most:g} is not beyond the knee at {law.knee:.4g}, so that sigma and kappa "
+            f"the largest size {most:g} is not beyond {knee}, so that sigma and kappa "
             f"are hardly seen; measure larger sizes"
         )
     elif kappa_low == 0.0:

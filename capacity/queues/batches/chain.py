@@ -16,6 +16,7 @@ from capacity.numerics.banded import stationary
 from capacity.numerics.counts import Floats, at_least, pmf
 from capacity.numerics.tail import first_true
 
+_DECAY_MAX = 700.0  # beyond it nothing is left that a double could hold
 _NEGLIGIBLE = 1e-24  # probability of the states that are left out
 _BAND_ENTRIES_MAX = 60_000_000  # half a gigabyte
 
@@ -46,7 +47,8 @@ class Service:
     def decay(self) -> float:
         """Rate per phase at which the queue's law falls: theta > 0 with cB theta = phases_B (e^theta - 1)."""
         load = float(self.phases[-1]) / self.full
-        return first_true(lambda x: load * math.expm1(x) >= x, 0.5 * (1.0 - load), 2.0 - 2.0 * math.log(load))
+        highest = min(2.0 - 2.0 * math.log(load), _DECAY_MAX)
+        return first_true(lambda x: load * math.expm1(x) >= x, 0.5 * (1.0 - load), highest)
 
     @property
     def up(self) -> int:
