@@ -16,6 +16,9 @@ from capacity.errors import CapacityError, DomainError, UnstableError
 from capacity.numerics.counts import at_least_between
 from capacity.plan import BatchTimer, Routing
 from capacity.queues.bulk import Bulk
+from capacity.queues.bulk_ctmc import BulkCTMC
+from capacity.queues.bulk_jitter import BulkJitter
+from capacity.queues.bulk_markov import BulkMarkov
 from capacity.queues.bulk_question import BatchService, BulkQuestion
 
 TIMES_S = (1.0, 0.6, 1.5)  # a batch of 2 is faster than one request
@@ -139,6 +142,20 @@ def test_an_arrival_between_two_late_times_keeps_its_digits():
 def test_a_question_without_batch_times_is_refused(service):
     with pytest.raises(DomainError, match="batch_times_s must be a tuple with one time at least"):
         BulkQuestion(arrival_rate_rps=1.0, batch_times_s=(), batch_service=service)
+
+
+def test_the_law_of_each_kind_of_service():
+    def law(times_s, service=BatchService.EXPONENTIAL, **changes):
+        question = BulkQuestion(arrival_rate_rps=0.5, batch_times_s=times_s, batch_service=service, **changes)
+        return question.law()
+
+    shared = {"replicas": 2, "routing": Routing.SHARED_QUEUE}
+    assert isinstance(law((1.0, 1.0), **shared), BulkMarkov)
+    assert isinstance(law((1.0, 1.5), **shared), BulkCTMC)
+    assert isinstance(law((1.0, 1.5)), BulkJitter)
+    assert isinstance(law((1.0, 1.5), BatchService.DETERMINISTIC, service_cv=0.5), BulkJitter)
+    with pytest.raises(DomainError, match="exponential service only; simulate"):
+        law((1.0, 1.5), BatchService.DETERMINISTIC, service_cv=0.5, **shared)
 
 
 def test_unstable_names_load_and_replicas():

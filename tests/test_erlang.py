@@ -30,6 +30,7 @@ from capacity.queues.erlang import (
     erlang_c,
     halfin_whitt,
     ready_sum,
+    require_stable,
     served_share,
     servers_stable_min,
 )
@@ -396,6 +397,14 @@ def test_unstable_delay_names_the_mend(load: float) -> None:
         erlang_c(load, 4)
     assert caught.value.servers_min == math.floor(load) + 1
     assert erlang_c(load, math.floor(load) + 1) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("rate_rps", "shown"), [(5e3, "utilization 5000.* >= 1"), (1e300, "utilization 1.*e[+]300 >= 1")]
+)
+def test_how_far_beyond_stable_is_shown(rate_rps: float, shown: str) -> None:
+    with pytest.raises(UnstableError, match=shown):
+        require_stable(rate_rps, 1.0, 1)
 
 
 def test_stable_up_to_the_last_double() -> None:

@@ -571,6 +571,8 @@ def test_units_do_not_matter(rho, servers, gap_scv, scv, power, formula) -> None
     assert other.wait_probability == pytest.approx(one.wait_probability, rel=1e-12, abs=1e-300)
     assert other.queue_length_mean == pytest.approx(one.queue_length_mean, rel=1e-12, abs=1e-300)
     assert other.wait_mean_s / unit == pytest.approx(one.wait_mean_s, rel=1e-12, abs=1e-300)
+    for name in ("wait_tail", "response_tail"):
+        assert getattr(other, name)(0.7 * unit) == pytest.approx(getattr(one, name)(0.7), rel=1e-9, abs=1e-14)
     for name in ("wait_quantile_s", "response_quantile_s"):
         assert getattr(other, name)(0.99) / unit == pytest.approx(
             getattr(one, name)(0.99), rel=1e-9, abs=1e-14

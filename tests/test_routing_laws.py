@@ -306,7 +306,7 @@ def test_performance_says_the_same(kind: Callable[..., Law]) -> None:
     assert list(model.performance().response_quantiles_s) == [0.5, 0.9, 0.95, 0.99]
 
 
-def test_what_is_joined_by_integrals() -> None:
+def test_what_is_joined_by_integrals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Erlang tails mixed one by one, with a geometric end that is long."""
     joined = Joined(levels=(1.0, 0.7, 0.4), fall=0.1)
     at_least = [1.0, 0.7] + [0.4 * 0.9**k for k in range(400)]
@@ -325,6 +325,10 @@ def test_what_is_joined_by_integrals() -> None:
     assert mm1.wait_mean == close(4.0, rel=1e-14)
     assert mm1.wait_tail(3.0) == close(0.8 * math.exp(-0.6), rel=1e-13)
     assert mm1.response_tail(3.0) == close(math.exp(-0.6), rel=1e-13)
+    calls = []
+    monkeypatch.setattr(Joined, "wait_tail", lambda _, time: (calls.append(time), math.exp(-1e-6 * time))[1])
+    assert Joined(levels=(1.0, 1.0), fall=1e-6).wait_quantile(0.99) == close(1e6 * math.log(100.0), rel=1e-13)
+    assert len(calls) <= 20  # who starts where the tail is would need no more
     ended = Joined(levels=(1.0, 0.25, 0.0))  # at most one found
     assert ended.wait_mean == 0.25
     assert ended.response_tail(2.0) == close(math.exp(-2.0) * (1.0 + 0.25 * 2.0), rel=1e-13)

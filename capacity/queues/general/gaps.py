@@ -52,7 +52,7 @@ class GammaGap:
     def remainder(self, y: float) -> float:
         """phi(y) - 1 + y; at u = ln(1 + vy) / v, y = (e^vu - 1) / v, it is a sum of two terms above 0."""
         v, u = self.variability, _log1p_over(self.variability, y)
-        return second_remainder(-u) + (second_remainder(v * u) / v if v * u > 0.0 else 0.0)
+        return second_remainder(-u) + (second_remainder(v * u) / v if v > 0.0 else 0.0)
 
     def slope(self, y: float, z: float) -> float:
         """phi(near) (1 - phi(far) / phi(near)) / (far - near)."""
