@@ -35,7 +35,7 @@ EQUIVALENT = {
         "batches/jitter_mesh.py",
         "least, most = np.maximum(",
         "total + first",
-    ): "beyond it the density is negligible",
+    ): "there the density is nothing",
     ("batches/jitter_mesh.py", "table = values.reshape(", "2"): "any negative number tells numpy to count",
     ("closed_sums.py", "if departures > 2.0 * (", "4.0"): MORE_WORK,
     ("closed_sums.py", "first = max(0, int(mean - 40.0", "80.0"): MORE_WORK,
