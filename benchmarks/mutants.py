@@ -22,7 +22,7 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("capacity", "simulations", "tests", "pyproject.toml")
 AT_ONCE = 2
-TIMEOUT_S = 120.0  # a mutant that hangs is noticed too
+TIMEOUT_S = 240.0  # a mutant that hangs is noticed too
 
 INVARIANTS = "tests/test_invariants.py"
 CLUSTER = "tests/test_cluster.py"
