@@ -301,7 +301,10 @@ def test_laws_within_one_test(users: int, think: float, times: Times, quantile: 
     response, wait = model.response_quantile_s(quantile), model.wait_quantile_s(quantile)
     assert model.response_tail(response) <= (1.0 - quantile) * (1.0 + 1e-12)
     assert model.response_tail(response * (1.0 - 1e-9)) >= (1.0 - quantile) * (1.0 - 1e-12)
-    assert wait == 0.0 or model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=1e-9)
+    assert model.wait_tail(wait) <= (1.0 - quantile) * (
+        1.0 + 1e-12
+    )  # the claim is on times: tails may be steep
+    assert wait == 0.0 or model.wait_tail(wait * (1.0 - 1e-9)) >= (1.0 - quantile) * (1.0 - 1e-12)
     assert wait <= response
     fast = closed(users, think / k, tuple(time_s / k for time_s in times))
     assert fast.in_system_mean == model.in_system_mean
