@@ -37,6 +37,7 @@ EQUIVALENT = {
         "total + first",
     ): "there the density is nothing",
     ("batches/jitter_mesh.py", "table = values.reshape(", "2"): "any negative number tells numpy to count",
+    ("batches/window.py", "return self.service.stride * (size + 1) if", "2"): MORE_WORK,
     ("closed_sums.py", "if departures > 2.0 * (", "4.0"): MORE_WORK,
     ("closed_sums.py", "first = max(0, int(mean - 40.0", "80.0"): MORE_WORK,
     ("batches/jitter_chain.py", "roots = math.sqrt(", "2.0 / math.pi"): MORE_WORK,
