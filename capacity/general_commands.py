@@ -1,6 +1,6 @@
 """General commands: `capacity queue …` where gaps or services have other laws than the exponential one."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from capacity.command_line import (
     ArrivalRateOption,
@@ -28,9 +28,6 @@ from capacity.queue_options import (
     read_service_time_s,
     refuse_together,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @queue_app.command()

@@ -1,16 +1,13 @@
 """Profiles as CSV: raw samples `batch_size,latency_ms`, or a summary `batch_size,mean_ms[,p50_ms,...]`."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.profile import BATCH_SIZE_LIMIT, BatchTiming, ServiceProfile, check_duration
-from capacity.reading import ROWS_MAX, located, printable
+from capacity.reading import csv_rows, located, printable
 from capacity.units import in_seconds
 
 UNITS = ("s", "ms", "us")
@@ -20,8 +17,7 @@ _TIMING_COLUMN = re.compile(rf"(latency|mean|{'|'.join(PERCENTILES)})_({'|'.join
 
 def parse_csv(text: str, file_name: str, profile_name: str) -> ServiceProfile:
     """A profile from raw samples `batch_size,latency_ms` or a summary `batch_size,mean_ms,...`."""
-    reader = csv.reader(io.StringIO(text, newline=None), strict=True)  # lines may end in any usual way
-    rows = _numbered_rows(reader, file_name)
+    rows = csv_rows(text, file_name, "keep fewer samples")
     line, header = next(rows, (1, []))
     where = f"{file_name} line {line}"
     columns = [_column(name.strip(), where) for name in header]
@@ -31,18 +27,6 @@ def parse_csv(text: str, file_name: str, profile_name: str) -> ServiceProfile:
     else:
         timings = _summary_timings(rows, columns, file_name)
     return located(file_name, partial(ServiceProfile, name=profile_name, timings=timings))
-
-
-def _numbered_rows(reader: Any, file_name: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with their line numbers; blank lines are passed over."""
-    try:
-        for count, row in enumerate(reader):
-            if count > ROWS_MAX:
-                raise InputError(f"{file_name} has more than {ROWS_MAX} rows; keep fewer samples")
-            if any(cell.strip() for cell in row):
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{file_name} line {reader.line_num}: not valid CSV ({error})") from None
 
 
 def _column(name: str, where: str) -> tuple[str, str]:

@@ -1,7 +1,9 @@
 """Reading from outside: files of limited size, text that is safe to show, errors that say where."""
 
+import csv
+import io
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +33,24 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{shown} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def csv_rows(text: str, shown: str, mend: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV with their line numbers; blank lines are passed over.
+
+    Args:
+        shown: what to call the file.
+        mend: what to do about more than `ROWS_MAX` rows.
+    """
+    reader = csv.reader(io.StringIO(text, newline=None), strict=True)  # lines may end in any usual way
+    try:
+        for count, row in enumerate(reader):
+            if count > ROWS_MAX:
+                raise InputError(f"{shown} has more than {ROWS_MAX} rows; {mend}")
+            if any(cell.strip() for cell in row):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"{shown} line {reader.line_num}: not valid CSV ({error})") from None
 
 
 def printable(text: str) -> str:

@@ -1,16 +1,12 @@
 """Scalability as CSV: throughput by size, `n,throughput_rps`, one measurement a row."""
 
-import csv
-import io
 import math
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.queues.domain import require_positive
-from capacity.reading import ROWS_MAX, located, printable, read_text
+from capacity.reading import csv_rows, located, printable, read_text
 
 _COLUMNS = ("n", "throughput_rps")
 
@@ -23,8 +19,7 @@ def read_points(path: Path) -> dict[float, float]:
             positive and finite, a size is below 1 or stands twice.
     """
     shown = printable(path.name)
-    reader = csv.reader(io.StringIO(read_text(path), newline=None), strict=True)
-    rows = _numbered_rows(reader, shown)
+    rows = csv_rows(read_text(path), shown, "keep one for each size")
     line, header = next(rows, (1, []))
     columns = _columns(header, f"{shown} line {line}")
     points: dict[float, float] = {}
@@ -37,18 +32,6 @@ def read_points(path: Path) -> dict[float, float]:
             raise InputError(f"{where}: size {size:g} stands on line {lines[size]} already; keep one of each")
         points[size], lines[size] = cells["throughput_rps"], line
     return points
-
-
-def _numbered_rows(reader: Any, shown: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with their line numbers; blank lines are passed over."""
-    try:
-        for count, row in enumerate(reader):
-            if count > ROWS_MAX:
-                raise InputError(f"{shown} has more than {ROWS_MAX} rows; keep one for each size")
-            if any(cell.strip() for cell in row):
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{shown} line {reader.line_num}: not valid CSV ({error})") from None
 
 
 def _columns(header: list[str], where: str) -> list[str]:

@@ -25,7 +25,7 @@ from capacity.workload import (
 from simulations.arrivals import Seed
 from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
-from simulations.reduction import one_for_all, times
+from simulations.reduction import one_for_all
 from simulations.relaxation import POOLING, closed_relaxation_requests, open_relaxation_requests
 from simulations.replication import Length, Sample, Task, replicate
 from simulations.service import ProfileTimes
@@ -72,7 +72,7 @@ class Case:
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
         """Performance of the whole fleet."""
         seen = pool.performance(load=self.load, quantiles=quantiles, confidence=confidence)
-        return times(seen, self.plan.replicas // self.simulated.plan.replicas)
+        return seen.times(self.plan.replicas // self.simulated.plan.replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

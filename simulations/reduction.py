@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-from capacity.performance import Performance
 from capacity.plan import Plan, Routing
 from capacity.workload import (
     ClosedPopulation,
@@ -54,9 +53,3 @@ def _every(
             return arrivals
         case GammaArrivals(cv=cv):
             return GammaArrivals(cv=cv / math.sqrt(count))
-
-
-def times(performance: Performance, replicas: int) -> Performance:
-    """A fleet's performance from that of one of its replicas: what is counted, counts `replicas` times."""
-    counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
-    return replace(performance, **{name: replicas * getattr(performance, name) for name in counted})

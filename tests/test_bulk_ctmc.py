@@ -331,7 +331,7 @@ def test_unstable_and_senseless_inputs() -> None:
     with pytest.raises(DomainError, match="batch_times_s must be a tuple with one time at least"):
         queue(1.0, (), 1)
     with pytest.raises(DomainError, match="batch_times_s must be a tuple"):
-        queue(1.0, [1.0], 1)  # type: ignore[arg-type]
+        queue(1.0, [1.0], 1)
     for wrong in (0.0, -1.0, math.nan, math.inf, True):
         with pytest.raises(DomainError, match="batch_times_s of a batch of 2 must be > 0"):
             queue(1.0, (1.0, wrong, 1.0), 1)

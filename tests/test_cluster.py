@@ -345,11 +345,11 @@ def test_overhead_is_added_to_the_response_and_takes_no_capacity() -> None:
     records = serve([0.0, 0.0, 0.0, 4.0])
     task = Task(
         plan=Plan(profile="made-up", replicas=1, batch_size_max=1),
-        workload=None,  # type: ignore[arg-type]  # not looked at
+        workload=None,  # not looked at
         service_times=lambda batch_size, uniform: 1.0,
         request_overhead_s=0.5,
         length=Length(warm_up=0, measured=4, cool_down=0),
-        seed=None,  # type: ignore[arg-type]
+        seed=None,
     )
     sample = reduce(task, records)
     assert sample.response_s.tolist() == [1.5, 2.5, 3.5, 1.5]
@@ -373,7 +373,7 @@ def open_timer(arrived_s: list[float], service_s: float = 2.0, **options: object
         arrived_s,
         lambda batch_size, uniform: service_s,
         timer=BatchTimer.OPEN,
-        **{"batch": 4, "wait_s": 0.5, **options},  # type: ignore[arg-type]
+        **{"batch": 4, "wait_s": 0.5, **options},
     )
 
 
@@ -469,11 +469,11 @@ def test_statistics_leave_out_who_was_lost() -> None:
     records = serve([0.0, 0.5, 0.75, 4.0], limit=1)
     task = Task(
         plan=Plan(profile="made-up", replicas=1, batch_size_max=1, queue_limit=1),
-        workload=None,  # type: ignore[arg-type]  # not looked at
+        workload=None,  # not looked at
         service_times=lambda batch_size, uniform: 1.0,
         request_overhead_s=0.0,
         length=Length(warm_up=0, measured=4, cool_down=0),
-        seed=None,  # type: ignore[arg-type]
+        seed=None,
     )
     sample = reduce(task, records)
     assert sample.lost == 1.0

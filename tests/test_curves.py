@@ -259,7 +259,7 @@ def test_a_curve_has_as_many_x_as_y() -> None:
     fields = {"quantity": Quantity.WAIT, "axis": Axis.UTILIZATION, "label": "?", "servers": 1}
     for x, y in (((1.0, 2.0), (1.0,)), ((1.0,), (1.0,)), ((), ())):
         with pytest.raises(DomainError, match="as many x as y"):
-            Curve(**fields, service_rates_rps=(1.0,), x=x, y=y)  # type: ignore[arg-type]
+            Curve(**fields, service_rates_rps=(1.0,), x=x, y=y)
 
 
 def test_one_chart_has_one_pair_of_axes() -> None:

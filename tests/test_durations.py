@@ -283,7 +283,7 @@ def test_only_families_that_there_are() -> None:
     with pytest.raises(
         DomainError, match="family must be one of deterministic, .*, lognormal, got 'weibull'"
     ):
-        Duration(family="weibull", mean_s=1.0, scv=0.5)  # type: ignore[arg-type]
-    assert Duration(family="lognormal", mean_s=1.0, scv=0.5).family is Family.LOGNORMAL  # type: ignore[arg-type]
+        Duration(family="weibull", mean_s=1.0, scv=0.5)
+    assert Duration(family="lognormal", mean_s=1.0, scv=0.5).family is Family.LOGNORMAL
     with pytest.raises(DomainError, match="scv of hyperexponential must be >= 1"):
-        Duration(family="hyperexponential", mean_s=1.0, scv=0.5)  # type: ignore[arg-type]
+        Duration(family="hyperexponential", mean_s=1.0, scv=0.5)

@@ -388,7 +388,7 @@ def test_bad_numbers_are_refused(bad: float) -> None:
     with pytest.raises(DomainError, match=r"servers must be <= 5e\+09"):
         erlang_b(1.0, 2.0 * SERVERS_MAX)
     with pytest.raises(DomainError, match="servers must be a number"):
-        erlang_b(1.0, "2")  # type: ignore[arg-type]
+        erlang_b(1.0, "2")
 
 
 @pytest.mark.parametrize("load", [4.0, 4.5, 12.0])

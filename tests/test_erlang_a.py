@@ -411,7 +411,7 @@ def test_bad_rates_are_refused(bad: float) -> None:
     for name in ("arrival_rate_rps", "service_rate_rps", "patience_mean_s"):
         good = {"arrival_rate_rps": 1.0, "service_rate_rps": 1.0, "patience_mean_s": 1.0}
         with pytest.raises(DomainError, match=f"{name} must be > 0"):
-            ErlangA(servers=2, **(good | {name: bad}))  # type: ignore[arg-type]
+            ErlangA(servers=2, **(good | {name: bad}))
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.0, True, math.nan, "2", 10**10])

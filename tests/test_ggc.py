@@ -660,12 +660,12 @@ def test_kimura_has_only_a_mean() -> None:
 
 def test_what_is_no_formula_and_no_duration() -> None:
     with pytest.raises(DomainError, match="formula must be one of allen-cunneen, .*got 'kingman'"):
-        GGc(arrival=law(1.0, 2.0), service=law(1.0), servers=1, formula="kingman")  # type: ignore[arg-type]
-    assert GGc(arrival=law(1.0, 2.0), service=law(1.0), servers=1, formula="tijms").formula is Formula.TIJMS  # type: ignore[arg-type]
+        GGc(arrival=law(1.0, 2.0), service=law(1.0), servers=1, formula="kingman")
+    assert GGc(arrival=law(1.0, 2.0), service=law(1.0), servers=1, formula="tijms").formula is Formula.TIJMS
     with pytest.raises(DomainError, match="service must be a Duration, got 1"):
-        GGc(arrival=law(1.0, 2.0), service=1, servers=1)  # type: ignore[arg-type]
+        GGc(arrival=law(1.0, 2.0), service=1, servers=1)
     with pytest.raises(DomainError, match="arrival must be a Duration, got None"):
-        GGc(arrival=None, service=law(1.0), servers=1)  # type: ignore[arg-type]
+        GGc(arrival=None, service=law(1.0), servers=1)
 
 
 @pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, 99.0, math.nan, True])

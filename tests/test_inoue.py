@@ -173,7 +173,7 @@ def test_what_is_refused() -> None:
             bound(2.0, *V100).response_mean_of_s(wrong)
     for wrong in ((), (1.0, 0.0), (math.nan,), [1.0]):
         with pytest.raises(DomainError, match="batch_times_s"):
-            linear_majorant(wrong)  # type: ignore[arg-type]
+            linear_majorant(wrong)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def workload_of(arrivals: str, rate_rps: float) -> Workload | ClosedPopulation:
 
 def play(task: Task) -> tuple[Draws | ClosedDraws, Records]:
     closed = isinstance(task.workload, ClosedPopulation)
-    draws = (draw_closed if closed else draw)(task.workload, task.length.requests, task.seed)  # type: ignore[arg-type]
+    draws = (draw_closed if closed else draw)(task.workload, task.length.requests, task.seed)
     return draws, run(task.plan, task.service_times, draws)
 
 

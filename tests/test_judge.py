@@ -417,7 +417,7 @@ def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> N
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
     judge = SimulationJudge(profile=profile, precision=0.02)
     objective = LatencyObjective(limits={0.5: 1.0})
-    interval = judge.certify(workload, PLAN, objective, 1, 0).performance.response_quantiles_s[0.5]  # type: ignore[union-attr]
+    interval = judge.certify(workload, PLAN, objective, 1, 0).performance.response_quantiles_s[0.5]
     within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
     assert judge.search(workload, PLAN, within, 1).verdict is Verdict.MET
     assert judge.certify(workload, PLAN, within, 1, 0).verdict is Verdict.INCONCLUSIVE
@@ -428,7 +428,7 @@ def test_whatever_is_not_accepted_says_why() -> None:
     judge = SimulationJudge(profile=profile, precision=0.02)
     interval = judge.certify(
         workload, PLAN, LatencyObjective(limits={0.5: 1.0}), 1, 0
-    ).performance.response_quantiles_s[0.5]  # type: ignore[union-attr]
+    ).performance.response_quantiles_s[0.5]
     within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
     certificate = judge.certify(workload, PLAN, within, 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE

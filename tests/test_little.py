@@ -97,7 +97,7 @@ def report(throughput_rps: float = 100.0, **reported: object) -> LoadTestReport:
         users=100,
         think_time_s=0.3,
         throughput_rps=throughput_rps,
-        **reported,  # type: ignore[arg-type]
+        **reported,
     )
 
 

@@ -88,11 +88,11 @@ def test_two_answers_share_nothing() -> None:
 
 def test_answers_are_frozen_and_keyword_only() -> None:
     with pytest.raises(FrozenInstanceError):
-        Performance(kind=Kind.EXACT).load = 0.5  # type: ignore[misc]
+        Performance(kind=Kind.EXACT).load = 0.5
     with pytest.raises(FrozenInstanceError):
-        Interval.exact(1.0).value = 2.0  # type: ignore[misc]
+        Interval.exact(1.0).value = 2.0
     with pytest.raises(TypeError):
-        Interval(1.0, 1.0, 1.0)  # type: ignore[call-arg]
+        Interval(1.0, 1.0, 1.0)
 
 
 def test_a_kind_reads_as_its_name() -> None:

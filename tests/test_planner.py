@@ -25,7 +25,7 @@ LIMIT_S = 1.0
 
 def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:
     timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items())
-    return ServiceProfile(name="made-up", timings=timings, **fields)  # type: ignore[arg-type]
+    return ServiceProfile(name="made-up", timings=timings, **fields)
 
 
 SINGLE = profile_of({1: 0.01}, hourly_usd=2.0)
@@ -43,7 +43,7 @@ def question_of(
         profile=profile,
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
         objective=LatencyObjective(limits={0.99: limit_s}),
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 
@@ -51,9 +51,9 @@ def judgement(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Judge
     """Met or missed by an exact P99."""
     performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(p99_s)})
     if p99_s <= limit_s:
-        return Judgement(verdict=Verdict.MET, rejection=None, performance=performance, **fields)  # type: ignore[arg-type]
+        return Judgement(verdict=Verdict.MET, rejection=None, performance=performance, **fields)
     rejection = Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=p99_s, quantile=0.99)
-    return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance, **fields)  # type: ignore[arg-type]
+    return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance, **fields)
 
 
 def in_doubt() -> Judgement:

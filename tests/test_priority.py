@@ -313,7 +313,7 @@ def test_bad_rates_are_refused(bad: float) -> None:
 @pytest.mark.parametrize("bad", [(), [0.1], 0.1, "ab", None])
 def test_classes_are_a_tuple(bad: object) -> None:
     with pytest.raises(DomainError, match="arrival_rates_rps must be a tuple of one rate or more"):
-        Priority(arrival_rates_rps=bad, service_rate_rps=1.0, servers=1)  # type: ignore[arg-type]
+        Priority(arrival_rates_rps=bad, service_rate_rps=1.0, servers=1)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.0, True, math.nan, "2", 10**10])

@@ -108,7 +108,7 @@ def test_a_profile_is_frozen_and_can_be_a_key() -> None:
     profile = profile_of(LINEAR, source={"repository": "r"})
     assert {profile: 1}[profile_of(LINEAR, source={"repository": "r"})] == 1
     with pytest.raises(FrozenInstanceError):
-        profile.name = "other"  # type: ignore[misc]
+        profile.name = "other"
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,7 @@ def test_bad_csv_names_file_line_and_mend(text: str, message: str) -> None:
 
 
 def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("capacity.profile_csv.ROWS_MAX", 3)
+    monkeypatch.setattr("capacity.reading.ROWS_MAX", 3)
     rows = "batch_size,latency_ms\n" + "1,3\n" * 3
     assert len(csv_profile(rows).timings[0].samples_s) == 3
     assert csv_refusal(rows + "1,3\n") == "t.csv has more than 3 rows; keep fewer samples"
@@ -619,7 +619,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, message:
 def test_a_folder_is_not_a_profile(tmp_path: Path) -> None:
     for name in ("folder.csv", "folder.json"):
         (tmp_path / name).mkdir()
-        message = refusal(lambda name=name: load_profile(str(tmp_path / name)))  # type: ignore[misc]
+        message = refusal(lambda name=name: load_profile(str(tmp_path / name)))
         assert message == f"cannot read {name}: Is a directory; check the path"
 
 

@@ -10,7 +10,7 @@ from capacity.profile_files import load_profile
 from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage, draw
 from simulations.pool import Pool
-from simulations.reduction import one_for_all, times
+from simulations.reduction import one_for_all
 from simulations.replication import Length, Task, replicate
 from simulations.service import ProfileTimes
 
@@ -52,7 +52,7 @@ def test_one_replica_and_the_whole_fleet_agree(routing, arrivals):
         error = np.hypot(a.standard_error, b.standard_error)
         assert error <= 0.015 * a.value
         assert abs(a.value - b.value) <= 4.0 * error
-    counted = times(alone.performance(load=0.0, quantiles=(0.5,), confidence=0.95), 3)
+    counted = alone.performance(load=0.0, quantiles=(0.5,), confidence=0.95).times(3)
     fleet = whole.performance(load=0.0, quantiles=(0.5,), confidence=0.95)
     assert counted.throughput_rps == pytest.approx(fleet.throughput_rps, rel=0.01)
     assert counted.queue_length_mean == pytest.approx(fleet.queue_length_mean, rel=0.05)

@@ -370,7 +370,7 @@ def test_a_file_that_is_no_text_or_too_long_is_refused(
     path.write_bytes(b"n,throughput_rps\n\xff,1\n")
     with pytest.raises(InputError, match="not UTF-8"):
         read_points(path)
-    monkeypatch.setattr("capacity.scalability_csv.ROWS_MAX", 2)
+    monkeypatch.setattr("capacity.reading.ROWS_MAX", 2)
     path.write_text("n,throughput_rps\n1,1\n2,2\n3,3\n")
     with pytest.raises(InputError, match="more than 2 rows"):
         read_points(path)

@@ -33,7 +33,7 @@ MEAN_S = 0.01
 
 def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:
     timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items())
-    return ServiceProfile(name="made-up", timings=timings, **fields)  # type: ignore[arg-type]
+    return ServiceProfile(name="made-up", timings=timings, **fields)
 
 
 SINGLE = profile_of({1: MEAN_S})
@@ -106,7 +106,7 @@ def question_of(
         profile=profile,
         workload=Workload(arrival_rate_rps=rate_rps),
         objective=p99(limit_s),
-        **{"routing": Routing.SHARED_QUEUE, **fields},  # type: ignore[arg-type]
+        **{"routing": Routing.SHARED_QUEUE, **fields},
     )
 
 
@@ -399,7 +399,7 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
 def test_headroom_ends_where_the_queues_would_grow() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda workload, plan, objective: met()  # type: ignore[method-assign]
+    judge.accepts = lambda workload, plan, objective: met()
     found_rps = find_headroom(
         SINGLE, Workload(arrival_rate_rps=50.0), plan, p99(1.0), judge, silent
     ).accepted_rps
@@ -415,7 +415,7 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
         return in_doubt() if 105.0 < workload.arrival_rate_rps < 140.0 else met()
 
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = accepts  # type: ignore[assignment]
+    judge.accepts = accepts
     plan = Plan(profile="made-up", replicas=4, batch_size_max=1)
     found_rps = find_headroom(
         SINGLE, Workload(arrival_rate_rps=100.0), plan, p99(1.0), judge, silent
@@ -426,7 +426,7 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
 
 def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda workload, plan, objective: missed()  # type: ignore[method-assign]
+    judge.accepts = lambda workload, plan, objective: missed()
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     workload = Workload(arrival_rate_rps=50.0)
     assert find_headroom(SINGLE, workload, plan, p99(1.0), judge, silent).accepted_rps == 50.0
