@@ -158,8 +158,13 @@ class ServiceProfile:
         """Largest measured batch size."""
         return self.timings[-1].batch_size
 
-    def law(self, batch_size: int) -> ServiceLaw:
-        """Service-time law of a batch, interpolated between the two measured sizes around it.
+    @property
+    def laws(self) -> tuple[ServiceLaw, ...]:
+        """Service-time laws of the measured sizes, in their order."""
+        return self._laws
+
+    def place(self, batch_size: int) -> tuple[int, float]:
+        """Where a batch size lies: the place of the measured size at or below it, and the weight of the next.
 
         Raises:
             DomainError: the batch size lies outside the measured range.
@@ -172,9 +177,19 @@ class ServiceProfile:
         sizes = self.batch_sizes
         right = bisect_left(sizes, batch_size)
         if sizes[right] == batch_size:
-            return self._laws[right]
-        weight = (batch_size - sizes[right - 1]) / (sizes[right] - sizes[right - 1])
-        return between(self._laws[right - 1], self._laws[right], weight)
+            return right, 0.0
+        return right - 1, (batch_size - sizes[right - 1]) / (sizes[right] - sizes[right - 1])
+
+    def law(self, batch_size: int) -> ServiceLaw:
+        """Service-time law of a batch, interpolated between the two measured sizes around it.
+
+        Raises:
+            DomainError: the batch size lies outside the measured range.
+        """
+        place, weight = self.place(batch_size)
+        if weight == 0.0:
+            return self._laws[place]
+        return between(self._laws[place], self._laws[place + 1], weight)
 
     def service_mean_s(self, batch_size: int) -> float:
         """Mean service time of a batch. [s]"""

@@ -11,7 +11,8 @@ from simulations.arrivals import Seed, Stage
 from simulations.estimate import RELAXATIONS
 from simulations.parallel import Mapper
 from simulations.pool import Estimate, Pool
-from simulations.replication import Length, Sample, Task, replicate
+from simulations.replication import Task, replicate
+from simulations.sample import Length
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,13 +89,13 @@ class Row:
 def compare(system: System, seed: int, requests_max: int, mapper: Mapper = map) -> list[Row]:
     """Rows of one system; replications are added until each row is certain enough or the budget ends."""
     length = _length(system)
-    samples: list[Sample] = []
-    wanted = REPLICATIONS
+    pool, wanted = Pool.of(()), REPLICATIONS
     while True:
-        samples.extend(mapper(replicate, _tasks(system, length, seed, range(len(samples), wanted))))
-        rows = _rows(system, Pool(samples))
+        more = _tasks(system, length, seed, range(pool.replications, wanted))
+        pool = pool.extended(mapper(replicate, more))
+        rows = _rows(system, pool)
         excess = max(row.relative_error for row in rows) / _RELATIVE_ERROR_AIM
-        wanted = REPLICATIONS * math.ceil(len(samples) / REPLICATIONS * excess**2)
+        wanted = REPLICATIONS * math.ceil(pool.replications / REPLICATIONS * excess**2)
         if excess <= 1.0 or wanted * length.requests > requests_max:
             return rows
 

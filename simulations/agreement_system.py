@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
-
 from capacity.performance import Performance
 from capacity.plan import Plan
 from capacity.workload import Demand
 from simulations.pool import Estimate, Pool
-from simulations.records import Floats
-from simulations.replication import Sample
+from simulations.sample import Sample
 from simulations.service import ServiceTimes
 
 Quantiles = tuple[float, ...]
@@ -58,7 +55,11 @@ class System:
         """What is compared, by name."""
         errors, quantiles_s = self.theory.relative_error_max, self.theory.response_quantiles_s
         scalars = {
-            name: Quantity(getattr(self.theory, name), errors.get(name, 0.0), _ESTIMATES[name])
+            name: Quantity(
+                getattr(self.theory, name),
+                errors.get(name, 0.0),
+                partial(_estimate, name, self.plan.replicas),
+            )
             for name in self.compared
         }
         quantiles = {
@@ -72,32 +73,23 @@ class System:
         return scalars | quantiles
 
 
-def _share_positive(values: Floats) -> float:
-    return float(np.mean(values > 0.0))
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean())
-
-
-def _waits(sample: Sample) -> Floats:
-    return sample.wait_s
-
-
-def _responses(sample: Sample) -> Floats:
-    return sample.response_s
-
-
 def _counted(sample: Sample) -> float:
-    return float(len(sample.wait_s))
+    return float(sample.counted)
 
 
-_ESTIMATES: dict[str, Callable[[Pool], Estimate]] = {
-    "loss_probability": lambda p: p.ratio(lambda s: s.lost, lambda s: s.lost + _counted(s)),
-    "throughput_rps": lambda p: p.ratio(lambda s: s.finished, lambda s: s.window_s),
-    "batch_size_mean": lambda p: p.ratio(_counted, lambda s: s.batches),
-    "utilization": lambda p: p.ratio(lambda s: s.busy_share * s.window_s, lambda s: s.window_s),
-    "wait_probability": lambda p: p.estimate(_share_positive, _waits),
-    "wait_mean_s": lambda p: p.estimate(_mean, _waits),
-    "response_mean_s": lambda p: p.estimate(_mean, _responses),
+# What the sums of the samples give for one quantity: above and below a line.
+_RATIOS: dict[str, tuple[Callable[[Sample], float], Callable[[Sample], float]]] = {
+    "loss_probability": (lambda s: s.lost, lambda s: s.lost + s.counted),
+    "throughput_rps": (_counted, lambda s: s.window_s),
+    "batch_size_mean": (_counted, lambda s: s.batches),
+    "wait_probability": (lambda s: s.waits.positive, _counted),
+    "wait_mean_s": (lambda s: s.waits.total_s, _counted),
+    "response_mean_s": (lambda s: s.responses.total_s, _counted),
 }
+
+
+def _estimate(name: str, replicas: int, pool: Pool) -> Estimate:
+    """One quantity of a pool."""
+    if name == "utilization":
+        return pool.ratio(lambda s: s.busy_s, lambda s: replicas * s.window_s)
+    return pool.ratio(*_RATIOS[name])

@@ -5,9 +5,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from capacity.errors import InputError
+from capacity.errors import DomainError, InputError
 from capacity.workload import (
+    ArrivalProcess,
     ClosedPopulation,
+    Demand,
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
@@ -85,48 +87,126 @@ class ClosedDraws:
     routing: Floats
 
 
-def draw(workload: Workload, requests: int, seed: Seed) -> Draws:
-    """Draws for the first `requests` requests of a workload; a trace has as many as it has."""
-    arrived_s = arrival_instants_s(workload, requests, seed.generator(Purpose.ARRIVALS))
-    return Draws(
-        arrived_s=arrived_s,
-        service=seed.generator(Purpose.SERVICE).random(len(arrived_s)),
-        routing=seed.generator(Purpose.ROUTING).random(2 * len(arrived_s)),
-    )
+class Stream:
+    """The input of one run, drawn as it is asked for: so many requests at a time, in order.
 
+    However it is asked, the numbers are the same; each purpose has its own stream, and one that nobody
+    asks costs nothing.
 
-def draw_closed(population: ClosedPopulation, requests: int, seed: Seed) -> ClosedDraws:
-    """Draws for the first `requests` requests of a closed population."""
-    thoughts = seed.generator(Purpose.THINK).standard_exponential(requests)
-    return ClosedDraws(
-        users=population.users,
-        think_s=population.think_time_s * thoughts,
-        service=seed.generator(Purpose.SERVICE).random(requests),
-        routing=seed.generator(Purpose.ROUTING).random(2 * requests),
-    )
-
-
-def arrival_instants_s(workload: Workload, requests: int, generator: np.random.Generator) -> Floats:
-    """Instants of arrival, shape `(requests,)`; gaps of rate 1 are drawn and then scaled to the rate. [s]
-
-    Raises:
-        InputError: the rate and the length of the run overflow.
+    Attributes:
+        requests: how many there are in all.
+        users: of a closed population, whose requests arrive when their users have thought; else None.
     """
-    unit_instants = _unit_rate_instants(workload, requests, generator)
-    instants_s = unit_instants / workload.arrival_rate_rps
-    if not np.isfinite(instants_s[-1]):
-        raise InputError(f"a run of {requests} requests at {workload.arrival_rate_rps:g} rps lasts too long")
-    return instants_s
+
+    def __init__(self, demand: Demand, requests: int, seed: Seed) -> None:
+        self.requests = requests
+        self.users = demand.users if isinstance(demand, ClosedPopulation) else None
+        if isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals):
+            self.requests = len(demand.arrivals.instants_s)
+        self._demand = demand
+        self._generators = {purpose: seed.generator(purpose) for purpose in _DRAWN}
+        self._arrived = 0
+        self._unit_instant = 0.0
+
+    def arrived_s(self, count: int) -> Floats:
+        """Rising instants, shape `(count,)`; gaps of rate 1 are drawn and then scaled to the rate. [s]
+
+        Raises:
+            InputError: the rate and the length of the run overflow.
+        """
+        if isinstance(self._demand, ClosedPopulation):
+            raise DomainError("users ask when they have thought, and not at instants of their own")
+        rate_rps = self._demand.arrival_rate_rps
+        unit_instants = self._unit_rate_instants(self._demand.arrivals, count)
+        instants_s = np.divide(unit_instants, rate_rps, out=unit_instants)
+        self._arrived += count
+        if not np.isfinite(instants_s[-1]):
+            raise InputError(f"a run of {self.requests} requests at {rate_rps:g} rps lasts too long")
+        return instants_s
+
+    def think_s(self, count: int) -> Floats:
+        """Time that a user thinks after a request, by request in order of arrival, shape `(count,)`. [s]"""
+        if isinstance(self._demand, Workload):
+            raise DomainError("arrivals at a rate do not think")
+        thoughts = self._generators[Purpose.THINK].standard_exponential(count)
+        return self._demand.think_time_s * thoughts
+
+    def service(self, count: int) -> Floats:
+        """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request."""
+        return self._generators[Purpose.SERVICE].random(count)
+
+    def routing(self, count: int) -> Floats:
+        """Uniforms in [0, 1), shape `(2 * count,)`; two for each request."""
+        return self._generators[Purpose.ROUTING].random(2 * count)
+
+    def _unit_rate_instants(self, arrivals: ArrivalProcess, count: int) -> Floats:
+        generator = self._generators[Purpose.ARRIVALS]
+        match arrivals:
+            case PoissonArrivals():
+                return self._add_up(generator.standard_exponential(count))
+            case GammaArrivals(cv=cv):
+                shape = 1.0 / cv**2
+                return self._add_up(generator.standard_gamma(shape, count) / shape)
+            case DeterministicArrivals():
+                return np.arange(self._arrived + 1.0, self._arrived + count + 1.0)
+            case TraceArrivals(instants_s=instants_s) as trace:
+                part = np.asarray(instants_s[self._arrived : self._arrived + count])
+                return (part - instants_s[0]) * trace.rate_rps
+
+    def _add_up(self, gaps: Floats) -> Floats:
+        """Instants from gaps, one after the other, as if all had been added up in one go."""
+        gaps[0] += self._unit_instant
+        np.cumsum(gaps, out=gaps)
+        self._unit_instant = float(gaps[-1])
+        return gaps
 
 
-def _unit_rate_instants(workload: Workload, requests: int, generator: np.random.Generator) -> Floats:
-    match workload.arrivals:
-        case PoissonArrivals():
-            return np.cumsum(generator.standard_exponential(requests))
-        case DeterministicArrivals():
-            return np.arange(1.0, requests + 1.0)
-        case GammaArrivals(cv=cv):
-            shape = 1.0 / cv**2
-            return np.cumsum(generator.standard_gamma(shape, requests) / shape)
-        case TraceArrivals(instants_s=instants_s) as trace:
-            return (np.asarray(instants_s) - instants_s[0]) * trace.rate_rps
+_DRAWN = (Purpose.ARRIVALS, Purpose.SERVICE, Purpose.ROUTING, Purpose.THINK)
+
+
+def draw(demand: Demand, requests: int, seed: Seed) -> Draws | ClosedDraws:
+    """All of a stream at once: the first `requests` requests; a trace has as many as it has."""
+    stream = Stream(demand, requests, seed)
+    count = stream.requests
+    if stream.users is not None:
+        return ClosedDraws(
+            users=stream.users,
+            think_s=stream.think_s(count),
+            service=stream.service(count),
+            routing=stream.routing(count),
+        )
+    return Draws(
+        arrived_s=stream.arrived_s(count), service=stream.service(count), routing=stream.routing(count)
+    )
+
+
+class Replay:
+    """Draws that are there already, as a stream; a stand-in for `Stream`."""
+
+    def __init__(self, draws: Draws | ClosedDraws) -> None:
+        self.requests = len(draws.service)
+        self.users = draws.users if isinstance(draws, ClosedDraws) else None
+        self._draws = draws
+        self._given: dict[str, int] = {}
+
+    def arrived_s(self, count: int) -> Floats:
+        """Rising instants, shape `(count,)`. [s]"""
+        return self._next("arrived_s", count)
+
+    def think_s(self, count: int) -> Floats:
+        """Think times, shape `(count,)`. [s]"""
+        return self._next("think_s", count)
+
+    def service(self, count: int) -> Floats:
+        """Uniforms, shape `(count,)`."""
+        return self._next("service", count)
+
+    def routing(self, count: int) -> Floats:
+        """Uniforms, shape `(2 * count,)`."""
+        return self._next("routing", 2 * count)
+
+    def _next(self, name: str, count: int) -> Floats:
+        start = self._given.get(name, 0)
+        self._given[name] = start + count
+        values: Floats = getattr(self._draws, name)
+        return values[start : start + count].copy()

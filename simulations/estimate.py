@@ -27,13 +27,18 @@ from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
 from simulations.reduction import one_for_all
 from simulations.relaxation import POOLING, closed_relaxation_requests, open_relaxation_requests
-from simulations.replication import Length, Sample, Task, replicate
+from simulations.replication import Engine, Task, replicate, replicate_in_parts
+from simulations.sample import Length
 from simulations.service import ProfileTimes
 
+# Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.
+REQUESTS_MAX = 60_000_000
 # Relaxation times after which the start, an empty fleet, is forgotten: exp(-10) is left of it.
 RELAXATIONS = 10
 # Requests beyond the quantile in question that each section has in the first look.
 EXCEEDANCES_PER_SECTION = 100
+# Independent responses beyond the quantile without which a pool has seen too few bursts for an interval.
+INDEPENDENT_EXCEEDANCES_MIN = 20
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
 _MEASURED_PER_WARM_UP = 4
 # A case that takes longer runs than this to settle is first looked at with short ones.
@@ -49,12 +54,19 @@ _TRACE_EXCEEDANCES_MIN = 5 * SECTIONS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One plan under one workload, and the highest quantile that is asked of it."""
+    """One plan under one workload, and what is asked of it.
+
+    Attributes:
+        quantile_max: the highest quantile that is asked for.
+        limits_s: limits of response times whose exceedance is asked for. [s]
+    """
 
     profile: ServiceProfile
     workload: Demand
     plan: Plan
     quantile_max: float = 0.99
+    limits_s: tuple[float, ...] = ()
+    engine: Engine = Engine.KERNEL
 
     @property
     def load(self) -> float | None:
@@ -71,8 +83,9 @@ class Case:
 
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
         """Performance of the whole fleet."""
-        seen = pool.performance(load=self.load, quantiles=quantiles, confidence=confidence)
-        return seen.times(self.plan.replicas // self.simulated.plan.replicas)
+        replicas = self.simulated.plan.replicas
+        seen = pool.performance(load=self.load, replicas=replicas, quantiles=quantiles, confidence=confidence)
+        return seen.times(self.plan.replicas // replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +93,8 @@ class Look:
     """What is known after some replications.
 
     Attributes:
-        settled: the runs were long enough to forget their start, and look level after it.
+        settled: the runs were long enough to forget their start, look level after it, and hold
+            enough independent responses beyond the highest quantile.
         requests: simulated so far, for this look and those before it.
     """
 
@@ -114,16 +128,19 @@ def looks(
     if requests_first == 0 and _wants_probe(length) and requests_max >= _PROBE_REQUESTS:
         spent = _PROBE_REQUESTS
         probes = mapper(replicate, tasks(case, _PROBE, seed, range(REPLICATIONS_FIRST)))
-        yield Look(pool=Pool(tuple(probes)), settled=False, requests=spent)
-    samples: tuple[Sample, ...] = ()
+        yield Look(pool=Pool.of(probes), settled=False, requests=spent)
+    pool = Pool.of(())
     affordable = (requests_max - spent) // length.requests
     wanted = max(REPLICATIONS_FIRST, min(requests_first // length.requests, affordable))
     while wanted <= affordable:
-        more = mapper(replicate, tasks(case, length, seed, range(len(samples), wanted)))
-        samples = (*samples, *more)
-        pool = Pool(samples)
-        yield Look(pool=pool, settled=pool.settled, requests=spent + wanted * length.requests)
+        pool = pool.extended(mapper(replicate, tasks(case, length, seed, range(pool.replications, wanted))))
+        yield Look(pool=pool, settled=is_settled(pool, case), requests=spent + wanted * length.requests)
         wanted *= 2
+
+
+def is_settled(pool: Pool, case: Case) -> bool:
+    """Whether intervals of a pool may be believed: no trace of the start, and more than a few bursts seen."""
+    return pool.is_level and pool.independent_exceedances(case.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
 
 
 def requests_to_settle(case: Case) -> int:
@@ -190,6 +207,8 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
             request_overhead_s=case.profile.request_overhead_s,
             length=length,
             seed=replace(seed, replication=number),
+            limits_s=case.limits_s,
+            engine=case.engine,
         )
         for number in replications
     ]
@@ -206,5 +225,5 @@ def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
         )
     warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
     length = Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
-    sample = replicate(tasks(case, length, seed, range(1))[0])
-    return Look(pool=Pool(sample.split(SECTIONS)), settled=True, requests=requests)
+    (task,) = tasks(case, length, seed, range(1))
+    return Look(pool=Pool.of(replicate_in_parts(task, SECTIONS)), settled=True, requests=requests)

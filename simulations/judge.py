@@ -10,10 +10,11 @@ from capacity.plan import Limit, Plan, Rejection, Verdict
 from capacity.profile import ServiceProfile
 from capacity.workload import LatencyObjective, Workload
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import Case, Look, looks, requests_to_settle
+from simulations.estimate import REQUESTS_MAX, Case, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
 from simulations.pool import Pool
 from simulations.profile_error import profile_half_widths, widened
+from simulations.replication import Engine
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _HEADROOM_BUDGET_SHARE = 0.15
@@ -76,7 +77,8 @@ class SimulationJudge:
     seed: int = 0
     confidence: float = 0.95
     precision: float = 0.02
-    requests_max: int = 6_000_000
+    requests_max: int = REQUESTS_MAX
+    engine: Engine = Engine.KERNEL
     mapper: Mapper = field(default=map, repr=False)
 
     def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
@@ -110,9 +112,16 @@ class SimulationJudge:
     def _trial(
         self, workload: Workload, plan: Plan, objective: LatencyObjective, stage: Stage, attempt: int
     ) -> "_Trial":
-        quantile_max = max(objective.limits)
+        case = Case(
+            profile=self.profile,
+            workload=workload,
+            plan=plan,
+            quantile_max=max(objective.limits),
+            limits_s=tuple(objective.limits.values()),
+            engine=self.engine,
+        )
         return _Trial(
-            case=Case(profile=self.profile, workload=workload, plan=plan, quantile_max=quantile_max),
+            case=case,
             objective=objective,
             seed=Seed(value=self.seed, stage=stage),
             error=1.0 - self.confidence,

@@ -1,30 +1,26 @@
 """Pool: the samples of many replications together, and the intervals that they deserve."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy.special import stdtrit
 
 from capacity.performance import Interval, Kind, Performance
-from simulations.records import Floats
-from simulations.replication import Sample
+from simulations.sample import Sample
+from simulations.tally import Tally
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for one with
+_FOLD = 32  # samples of a section that are kept apart at most
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
 
 
 def student_t(confidence: float, degrees: int) -> float:
     """Two-sided quantile of Student's t."""
     return float(stdtrit(degrees, 0.5 + confidence / 2.0))
-
-
-def quantile_of(values: Floats, quantile: float) -> float:
-    """Smallest value that a share `quantile` of the values does not exceed; an atom comes out exactly."""
-    rank = max(math.ceil(quantile * len(values) - 1e-9), 1) - 1
-    return float(np.partition(values, rank)[rank])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,98 +39,123 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Samples in the order of their replications; replication i belongs to section i mod `SECTIONS`."""
+    """Replications in the order in which they came; the i-th belongs to section i mod `SECTIONS`.
 
-    samples: Sequence[Sample]
+    Attributes:
+        sections: the samples of each section as one.
+        replications: how many there are.
+    """
+
+    sections: tuple[Sample, ...]
+    replications: int
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> Self:
+        """A pool of some replications."""
+        return cls((), 0).extended(samples)
+
+    def extended(self, samples: Iterable[Sample]) -> Self:
+        """The pool with more replications."""
+        groups: list[list[Sample]] = [[section] for section in self.sections]
+        replications = self.replications
+        for sample in samples:
+            if len(groups) < SECTIONS:
+                groups.append([])
+            group = groups[replications % SECTIONS]
+            group.append(sample)
+            if len(group) == _FOLD:  # so that memory does not grow with the replications
+                group[:] = [Sample.merged(group)]
+            replications += 1
+        return type(self)(tuple(Sample.merged(group) for group in groups), replications)
+
+    @property
+    def whole(self) -> Sample:
+        """All replications as one sample."""
+        return Sample.merged(self.sections)
 
     @property
     def counted(self) -> int:
         """Requests that count."""
-        return sum(len(sample.response_s) for sample in self.samples)
+        return sum(section.counted for section in self.sections)
 
     @property
-    def responses_s(self) -> Floats:
-        """All counted response times, shape `(counted,)`. [s]"""
-        return np.concatenate([sample.response_s for sample in self.samples])
+    def batch_size_largest(self) -> int:
+        """Largest batch of any replication."""
+        return max(section.batch_size_largest for section in self.sections)
 
     @property
-    def settled(self) -> bool:
+    def is_level(self) -> bool:
         """Whether nothing is left of the start: the first half of each run against its second.
 
         A one-sided t-test over replications of the difference of their means, in the spirit of
         Schruben, Singh & Tierney (1983), Operations Research 31(6), for a start that is too calm.
         """
-        rises_s = np.array([_rise_s(sample.response_s) for sample in self.samples])
+        rises_s = np.array([rise_s for section in self.sections for rise_s in section.rises_s])
         error_s = float(rises_s.std(ddof=1)) / math.sqrt(len(rises_s))
-        if error_s <= _SAME * float(np.abs(self.samples[0].response_s).max()):
+        if error_s <= _SAME * float(self.sections[0].responses.values_s[-1]):
             return True  # nothing is left to chance: all runs are one run, in its cycle by now
         return float(rises_s.mean()) <= student_t(1.0 - 2.0 * _START_LEVEL, len(rises_s) - 1) * error_s
 
-    @property
-    def batch_size_largest(self) -> int:
-        """Largest batch of any replication."""
-        return max(sample.batch_size_largest for sample in self.samples)
-
-    def response_quantile(self, quantile: float) -> "Estimate":
+    def response_quantile(self, quantile: float) -> Estimate:
         """Quantile of the pooled responses. [s]"""
-        return self.estimate(lambda x: quantile_of(x, quantile), _responses)
+        return self._of_tallies(lambda tally: tally.quantile_s(quantile), _responses)
 
-    def wait_quantile(self, quantile: float) -> "Estimate":
+    def wait_quantile(self, quantile: float) -> Estimate:
         """Quantile of the pooled waits. [s]"""
-        return self.estimate(lambda x: quantile_of(x, quantile), _waits)
+        return self._of_tallies(lambda tally: tally.quantile_s(quantile), _waits)
 
-    def exceedance(self, limit_s: float) -> "Estimate":
-        """Share of the responses above a limit."""
-        return self.estimate(lambda x: float(np.mean(x > limit_s)), _responses)
+    def exceedance(self, limit_s: float) -> Estimate:
+        """Share of the responses above a limit, exact where the limit was asked for beforehand."""
+        return self._of_tallies(lambda tally: tally.share_above(limit_s), _responses)
 
-    def estimate(
-        self, statistic: Callable[[Floats], float], values: Callable[[Sample], Floats]
-    ) -> "Estimate":
+    def independent_exceedances(self, quantile: float) -> float:
+        """How many independent responses beyond a quantile would tell as much about it as these do.
+
+        Responses come in bursts: what lies beyond a quantile comes from few busy periods. From the scatter
+        of the sections, p(1 - p)/SE² independent responses tell as much of the share p beyond (Kish 1965,
+        Survey Sampling, sec. 8.2, the design effect).
+        """
+        late = self.exceedance(self.whole.responses.quantile_s(quantile))
+        if late.standard_error == 0.0:
+            return math.inf
+        return (1.0 - quantile) * late.value * (1.0 - late.value) / late.standard_error**2
+
+    def ratio(self, above: Callable[[Sample], float], below: Callable[[Sample], float]) -> Estimate:
+        """Ratio of two sums over the samples, its standard error by sectioning."""
+        pooled = math.fsum(map(above, self.sections)) / math.fsum(map(below, self.sections))
+        return _estimate_around(pooled, [above(section) / below(section) for section in self.sections])
+
+    def _of_tallies(self, statistic: Callable[[Tally], float], tally: Callable[[Sample], Tally]) -> Estimate:
         """Statistic of the pooled values, its standard error by sectioning.
 
         Source:
             Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a: the scatter of the sections'
             quantiles is taken around the pooled one, not around their mean, which is biased.
         """
-        sections = [np.concatenate([values(sample) for sample in group]) for group in self._sections]
-        pooled = statistic(np.concatenate(sections))
-        return _estimate_around(pooled, [statistic(section) for section in sections])
-
-    def ratio(self, above: Callable[[Sample], float], below: Callable[[Sample], float]) -> "Estimate":
-        """Ratio of two sums over the samples, its standard error by sectioning."""
-
-        def of(samples: Sequence[Sample]) -> float:
-            return math.fsum(map(above, samples)) / math.fsum(map(below, samples))
-
-        return _estimate_around(of(self.samples), [of(group) for group in self._sections])
-
-    @property
-    def _sections(self) -> list[Sequence[Sample]]:
-        return [self.samples[first::SECTIONS] for first in range(min(SECTIONS, len(self.samples)))]
+        tallies = [tally(section) for section in self.sections]
+        return _estimate_around(statistic(Tally.merged(tallies)), [statistic(one) for one in tallies])
 
     def performance(
-        self, *, load: float | None, quantiles: Sequence[float], confidence: float
+        self, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float
     ) -> Performance:
-        """All quantities of a steady state, with intervals for the quantiles."""
-        window_s = math.fsum(sample.window_s for sample in self.samples)
+        """All quantities of a steady state of so many replicas, with intervals for the quantiles.
 
-        def over_time(value: Callable[[Sample], float]) -> float:
-            return math.fsum(value(sample) * sample.window_s for sample in self.samples) / window_s
-
-        waits_s = np.concatenate([sample.wait_s for sample in self.samples])
-        lost = math.fsum(sample.lost for sample in self.samples)
+        Numbers in queue and in system are those of Little's law, from the requests that count.
+        """
+        whole = self.whole
+        waits, responses, window_s = whole.waits, whole.responses, whole.window_s
         return Performance(
             kind=Kind.SIMULATION,
             load=load,
-            utilization=over_time(lambda sample: sample.busy_share),
-            throughput_rps=sum(sample.finished for sample in self.samples) / window_s,
-            batch_size_mean=self.counted / math.fsum(sample.batches for sample in self.samples),
-            wait_probability=float(np.mean(waits_s > 0.0)),
-            queue_length_mean=over_time(lambda sample: sample.queue_length_mean),
-            in_system_mean=over_time(lambda sample: sample.in_system_mean),
-            wait_mean_s=float(waits_s.mean()),
-            response_mean_s=float(self.responses_s.mean()),
-            loss_probability=lost / (lost + self.counted),
+            utilization=min(1.0, whole.busy_s / (replicas * window_s)),
+            throughput_rps=whole.counted / window_s,
+            batch_size_mean=whole.counted / whole.batches,
+            wait_probability=waits.positive / waits.count,
+            queue_length_mean=waits.total_s / window_s,
+            in_system_mean=responses.total_s / window_s,
+            wait_mean_s=waits.total_s / waits.count,
+            response_mean_s=responses.total_s / responses.count,
+            loss_probability=whole.lost / (whole.lost + whole.counted),
             wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
             response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
         )
@@ -150,15 +171,9 @@ def _estimate_around(pooled: float, sections: Sequence[float]) -> Estimate:
     )
 
 
-def _rise_s(responses_s: Floats) -> float:
-    """Mean of the second half less that of the first."""
-    half = len(responses_s) // 2
-    return float(responses_s[half:].mean() - responses_s[:half].mean())
+def _responses(sample: Sample) -> Tally:
+    return sample.responses
 
 
-def _responses(sample: Sample) -> Floats:
-    return sample.response_s
-
-
-def _waits(sample: Sample) -> Floats:
-    return sample.wait_s
+def _waits(sample: Sample) -> Tally:
+    return sample.waits

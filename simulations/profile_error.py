@@ -11,8 +11,9 @@ from capacity.profile import ServiceProfile
 from simulations.arrivals import Purpose, Seed
 from simulations.estimate import Case, run_length, tasks
 from simulations.parallel import Mapper
-from simulations.pool import quantile_of, student_t
+from simulations.pool import student_t
 from simulations.replication import replicate
+from simulations.tally import Tally
 
 RESAMPLES = 20
 _REPLICATIONS = 2  # for each resampled profile
@@ -52,14 +53,14 @@ def profile_half_widths(
     cases = [replace(case, profile=resampled(case.profile, generator)) for _ in range(RESAMPLES)]
     length = run_length(case)
     batch = [task for other in cases for task in tasks(other, length, seed, range(_REPLICATIONS))]
-    responses_s = [sample.response_s for sample in mapper(replicate, batch)]
+    responses = [sample.responses for sample in mapper(replicate, batch)]
     groups = [
-        np.concatenate(responses_s[first : first + _REPLICATIONS])
-        for first in range(0, len(responses_s), _REPLICATIONS)
+        Tally.merged(responses[first : first + _REPLICATIONS])
+        for first in range(0, len(responses), _REPLICATIONS)
     ]
     factor = student_t(confidence, RESAMPLES - 1)
     return {
-        q: factor * float(np.std(np.log([quantile_of(group, q) for group in groups]), ddof=1))
+        q: factor * float(np.std(np.log([group.quantile_s(q) for group in groups]), ddof=1))
         for q in quantiles
     }
 

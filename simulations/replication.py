@@ -1,41 +1,39 @@
-"""Replication: one independent run, its beginning and its end cut off, reduced to what statistics need."""
+"""Replication: one independent run by either engine, reduced to a sample."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
-from capacity.errors import InputError
 from capacity.plan import Plan
-from capacity.workload import ClosedPopulation, Demand
-from simulations.arrivals import ClosedDraws, Draws, Seed, draw, draw_closed
+from capacity.workload import Demand
+from simulations import kernel
+from simulations.arrivals import Seed, Stream, draw
 from simulations.cluster import run
-from simulations.records import Floats, Records
+from simulations.parallel import check_abandoned
+from simulations.records import Floats
+from simulations.sample import Length, Reduction, Sample
 from simulations.service import ServiceTimes
 
+# Beyond so many atoms of a law each is so light that a cell tells it well enough.
+_ATOMS_MAX = 4096
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Length:
-    """How many requests a replication serves.
 
-    Attributes:
-        warm_up: first requests, at least so many not counted; the fleet starts empty.
-        measured: requests counted.
-        cool_down: last requests, not counted; none come after them to share a batch with.
-    """
+class Engine(StrEnum):
+    """What runs the model; for the same seed both give the same bytes."""
 
-    warm_up: int
-    measured: int
-    cool_down: int
-
-    @property
-    def requests(self) -> int:
-        """All that are simulated."""
-        return self.warm_up + self.measured + self.cool_down
+    KERNEL = "kernel"
+    SIMPY = "simpy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """All that a worker needs for one replication."""
+    """All that a worker needs for one replication.
+
+    Attributes:
+        limits_s: limits of response times whose exceedance is asked for. [s]
+    """
 
     plan: Plan
     workload: Demand
@@ -43,95 +41,72 @@ class Task:
     request_overhead_s: float
     length: Length
     seed: Seed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sample:
-    """What one replication saw after its warm-up; only requests that were served count.
-
-    Attributes:
-        wait_s, response_s: of the counted requests in order of arrival, shape `(counted,)`. [s]
-        window_s: time from the first counted arrival to the last. [s]
-        busy_share: share of the window that a replica was busy, averaged over replicas.
-        finished: requests that finished within the window.
-        batches: batches that the counted requests make up, a batch cut in two counted in part.
-        queue_length_mean, in_system_mean: averages over the window, from occupied time.
-        batch_size_largest: of all batches of the run.
-        lost: requests that arrived within the window and found no place.
-    """
-
-    wait_s: Floats = field(repr=False)
-    response_s: Floats = field(repr=False)
-    window_s: float
-    busy_share: float
-    finished: float
-    batches: float
-    queue_length_mean: float
-    in_system_mean: float
-    batch_size_largest: int
-    lost: float = 0.0
-
-    def split(self, parts: int) -> list["Sample"]:
-        """Consecutive parts of one path; averages over time stay those of the whole."""
-        return [
-            replace(
-                self,
-                wait_s=wait_s,
-                response_s=response_s,
-                window_s=self.window_s / parts,
-                finished=self.finished / parts,
-                batches=self.batches / parts,
-                lost=self.lost / parts,
-            )
-            for wait_s, response_s in zip(
-                np.array_split(self.wait_s, parts), np.array_split(self.response_s, parts), strict=True
-            )
-        ]
+    limits_s: tuple[float, ...] = ()
+    engine: Engine = Engine.KERNEL
 
 
 def replicate(task: Task) -> Sample:
     """Run one replication."""
-    draws = _draws(task.workload, task.length.requests, task.seed)
-    return reduce(task, run(task.plan, task.service_times, draws))
+    stream = Stream(task.workload, task.length.requests, task.seed)
+    reduction = _reduction(task, task.length, stream.requests)
+    for served in _served(task, stream):
+        check_abandoned()
+        reduction.add(*served)
+    return reduction.sample()
 
 
-def _draws(workload: Demand, requests: int, seed: Seed) -> Draws | ClosedDraws:
-    if isinstance(workload, ClosedPopulation):
-        return draw_closed(workload, requests, seed)
-    return draw(workload, requests, seed)
+def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
+    """Run one replication, and reduce consecutive parts of it, as of a path that happened once.
+
+    Raises:
+        InputError: a part in which nothing can be told.
+    """
+    stream = Stream(task.workload, task.length.requests, task.seed)
+    columns = [np.concatenate(column) for column in zip(*map(_copied, _served(task, stream)), strict=True)]
+    start = min(task.length.warm_up, stream.requests // 2)
+    end = stream.requests - task.length.cool_down
+    samples = []
+    for chosen in np.array_split(np.arange(start, end), parts):
+        part = slice(int(chosen[0]), int(chosen[-1]) + 1)
+        whole = Length(warm_up=0, measured=len(chosen), cool_down=0)
+        reduction = _reduction(task, whole, len(chosen))
+        reduction.add(*(column[part] for column in columns))
+        samples.append(reduction.sample())
+    return samples
 
 
-def reduce(task: Task, records: Records) -> Sample:
-    """Cut off the beginning and the end of a run, and reduce the rest."""
-    end = len(records.arrived_s) - task.length.cool_down
-    start = min(task.length.warm_up, end // 2)
-    window = (float(records.arrived_s[start]), float(records.arrived_s[end - 1]))
-    if not window[0] < window[1]:
-        raise InputError(f"all {end - start} counted requests arrive at one instant; a rate needs more")
-    served = np.flatnonzero(~records.is_lost)
-    counted = served[(served >= start) & (served < end)]
-    if not len(counted):
-        raise InputError(f"all {end - start} counted requests are lost; allow more of them to wait")
-    response_s = records.response_s + task.request_overhead_s
-    arrived_s, started_s = records.arrived_s[served], records.started_s[served]
-    left_s = records.finished_s[served] + task.request_overhead_s
-    batch_start = records.oldest == np.arange(len(records.oldest))
-    busy = _occupied(records.started_s[batch_start], records.finished_s[batch_start], window)
-    return Sample(
-        wait_s=records.wait_s[counted],
-        response_s=response_s[counted],
-        window_s=window[1] - window[0],
-        busy_share=busy / task.plan.replicas,
-        finished=float(np.count_nonzero((left_s > window[0]) & (left_s <= window[1]))),
-        batches=float(np.sum(1.0 / records.batch_size[counted])),
-        queue_length_mean=_occupied(arrived_s, started_s, window),
-        in_system_mean=_occupied(arrived_s, left_s, window),
-        batch_size_largest=int(records.batch_size.max()),
-        lost=float(end - start - len(counted)),
+def _served(task: Task, stream: Stream) -> Iterator[kernel.Served]:
+    """What became of the requests, in the order of arrival."""
+    if task.engine is Engine.KERNEL:
+        yield from kernel.serve(task.plan, task.service_times, stream)
+        return
+    records = run(task.plan, task.service_times, draw(task.workload, task.length.requests, task.seed))
+    yield kernel.Served(records.arrived_s, records.started_s, records.finished_s, records.batch_size)
+
+
+def _copied(served: kernel.Served) -> kernel.Served:
+    return kernel.Served(
+        served.arrived_s.copy(), served.started_s.copy(), served.finished_s.copy(), served.size.copy()
     )
 
 
-def _occupied(from_s: Floats, to_s: Floats, window: tuple[float, float]) -> float:
-    """How many of the spans `[from_s, to_s]` are open on average over the window."""
-    overlap_s = np.clip(to_s, *window) - np.clip(from_s, *window)
-    return float(overlap_s.sum()) / (window[1] - window[0])
+def _reduction(task: Task, length: Length, requests: int) -> Reduction:
+    atoms_s = task.service_times.table(task.plan.batch_size_max).atoms_s
+    if len(atoms_s) > _ATOMS_MAX:
+        atoms_s = np.zeros(0)
+    wait_s, overhead_s = task.plan.batch_wait_max_s, task.request_overhead_s
+    atoms_s = np.concatenate([atoms_s, wait_s + atoms_s]) + overhead_s
+    return Reduction(
+        length,
+        requests,
+        overhead_s,
+        wait_marks_s=_marks(np.array([wait_s])),
+        response_marks_s=_marks(np.concatenate([atoms_s, task.limits_s])),
+    )
+
+
+def _marks(values_s: Floats) -> Floats:
+    """Positive ones, each once, rising; of two that differ by rounding alone the first."""
+    distinct_s = np.unique(values_s[values_s > 0.0])
+    apart = np.diff(distinct_s, prepend=-np.inf) > 1e-12 * distinct_s
+    return distinct_s[apart]

@@ -12,9 +12,10 @@ from capacity.stability import replicas_stable_min, sustainable_rate_rps
 from capacity.units import format_quantile, format_rate
 from capacity.workload import ClosedPopulation, Demand
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import Case, Look, looks, requests_to_settle
+from simulations.estimate import REQUESTS_MAX, Case, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
 from simulations.profile_error import profile_half_widths, widened
+from simulations.replication import Engine
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
@@ -32,7 +33,8 @@ class Simulation:
     seed: int = 0
     confidence: float = 0.95
     precision: float = 0.02
-    requests_max: int = 6_000_000
+    requests_max: int = REQUESTS_MAX
+    engine: Engine = Engine.KERNEL
     quantiles: Sequence[float] = QUANTILES
     mapper: Mapper = field(default=map, repr=False)
 
@@ -45,7 +47,13 @@ class Simulation:
             InconclusiveError: the budget does not suffice for one run that settles.
         """
         require_answerable(profile, workload, plan)
-        case = Case(profile=profile, workload=workload, plan=plan, quantile_max=max(self.quantiles))
+        case = Case(
+            profile=profile,
+            workload=workload,
+            plan=plan,
+            quantile_max=max(self.quantiles),
+            engine=self.engine,
+        )
         seed = Seed(value=self.seed, stage=Stage.CERTIFY)
         look = self._look(case, seed)
         performance = case.performance(look.pool, self.quantiles, self.confidence)

@@ -1,0 +1,199 @@
+"""Kernel: the model of `cluster` as compiled code; the same draws, the same trajectory, bit for bit.
+
+Requests come in blocks. Those that are not served at the end of one are carried over to the next, so that
+memory does not grow with the run.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.plan import BatchTimer, Plan, Routing
+from simulations.arrivals import ClosedDraws, Draws, Replay, Stream
+from simulations.kernel_own import serve_own
+from simulations.kernel_recursion import serve_batches, serve_singly
+from simulations.kernel_shared import serve_shared
+from simulations.kernel_state import (
+    REQUEST,
+    UNKNOWN,
+    Structs,
+    at_rest,
+    empty_queues,
+    requests_in_memory,
+    rules_of,
+)
+from simulations.records import Floats, Integers, Records
+from simulations.returns import returns_of
+from simulations.service import ServiceTimes
+from simulations.service_table import DRAWN, FIXED, ServiceTable
+from simulations.tournament import tournament
+
+BLOCK = 16_384  # requests; of a size that the processor's cache holds
+# Up to so many replicas a sorted vector is quicker than a tournament.
+_SORTED_MAX = 64
+
+
+class Served(NamedTuple):
+    """What became of some consecutive requests, shape `(requests,)` each; size 0 is lost. [s]"""
+
+    arrived_s: Floats
+    started_s: Floats
+    finished_s: Floats
+    size: Integers
+
+
+def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws, block: int = BLOCK) -> Records:
+    """Serve all requests of `draws` under `plan`; the records that `cluster.run` gives, bit for bit.
+
+    Args:
+        block: requests that arrive at a time.
+
+    Raises:
+        DomainError: a closed population in front of limited queues.
+    """
+    table = service_times.table(plan.batch_size_max)
+    parts = [part.copy() for part in _events(plan, table, Replay(draws), block)]
+    served = np.concatenate([np.zeros(0, dtype=REQUEST), *parts])
+    is_lost = served["size"] == 0
+    return Records(
+        arrived_s=served["arrived_s"],
+        started_s=np.where(is_lost, np.nan, served["started_s"]),
+        finished_s=np.where(is_lost, np.nan, served["finished_s"]),
+        batch_size=served["size"].astype(np.int64),
+        replica=np.where(is_lost, -1, served["replica"]).astype(np.int64),
+        oldest=np.where(is_lost, -1, served["oldest"]),
+    )
+
+
+def serve(
+    plan: Plan, service_times: ServiceTimes, stream: Stream | Replay, block: int = BLOCK
+) -> Iterator[Served]:
+    """Serve a stream to its end, in the order of arrival, by a recursion where there is one.
+
+    The arrays of a part are written over by the next.
+    """
+    table = service_times.table(plan.batch_size_max)
+    recursion = recursion_for(plan, stream)
+    if recursion is not None:
+        yield from recursion(plan, table, stream, block)
+        return
+    for part in _events(plan, table, stream, block):
+        yield Served(part["arrived_s"], part["started_s"], part["finished_s"], part["size"])
+
+
+Recursion = Callable[[Plan, ServiceTable, Stream | Replay, int], Iterator[Served]]
+
+
+def recursion_for(plan: Plan, stream: Stream | Replay) -> Recursion | None:
+    """The recursion that serves a plan; None where only events do."""
+    has_one_queue = plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE
+    if not has_one_queue or plan.queue_limit is not None or stream.users is not None:
+        return None
+    if plan.replicas > _SORTED_MAX:
+        return None
+    return _singly if plan.batch_size_max == 1 else _in_batches
+
+
+def _singly(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
+    free_s = np.full(plan.replicas, -np.inf)
+    sizes = np.ones(block, dtype=np.int64)
+    started_s, finished_s = np.empty(block), np.empty(block)
+    for count in _counts(stream.requests, block):
+        arrived_s, service = stream.arrived_s(count), _service(table, stream, count)
+        serve_singly(table.arrays, free_s, arrived_s, service, started_s, finished_s)
+        yield Served(arrived_s, started_s[:count], finished_s[:count], sizes[:count])
+
+
+def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
+    block = max(block, 4 * plan.batch_size_max)  # so that most of a block can be decided
+    room = block + plan.batch_size_max
+    free_s, last_start_s = np.full(plan.replicas, -np.inf), np.full(1, -np.inf)
+    arrived_s, service, started_s, finished_s = (np.zeros(room) for _ in range(4))
+    sizes = np.zeros(room, dtype=np.int64)
+    is_open = plan.timer is BatchTimer.OPEN
+    here, to_come = 0, stream.requests
+    for count in _counts(stream.requests, block):
+        arrived_s[here : here + count] = stream.arrived_s(count)
+        service[here : here + count] = _service(table, stream, count)
+        here, to_come = here + count, to_come - count
+        done = serve_batches(
+            table.arrays, plan.batch_size_max, plan.batch_wait_max_s, is_open, free_s, last_start_s,
+            arrived_s[:here], service, started_s, finished_s, sizes, to_come == 0,
+        )  # fmt: skip
+        yield Served(arrived_s[:done], started_s[:done], finished_s[:done], sizes[:done])
+        here -= done
+        for column in (arrived_s, service):
+            column[:here] = column[done : done + here]
+
+
+def _events(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Structs]:
+    """Requests as records in the order of arrival, by the event loop that fits the plan."""
+    if stream.users is not None and plan.queue_limit is not None:
+        raise DomainError("a closed population needs room for all its users; leave out the queue limit")
+    window, base, here, to_come = requests_in_memory(2 * block), 0, 0, stream.requests
+    advance: Callable[..., None] | None = None
+    for count in _counts(stream.requests, block):
+        if here + count > len(window):
+            window = np.concatenate([window[:here], requests_in_memory(here + count)])
+        _fill(window[here : here + count], plan, table, stream)
+        if advance is None:
+            advance = _loop(plan, table, stream, float(window["service"][0]))
+        to_come -= count
+        advance(window, base, base + here, base + here + count, to_come == 0)
+        here += count
+        done = _known(window["size"][:here])
+        yield window[:done]
+        window[: here - done] = window[done:here].copy()
+        base, here = base + done, here - done
+
+
+def _loop(
+    plan: Plan, table: ServiceTable, stream: Stream | Replay, first_service: float
+) -> Callable[..., None]:
+    """An event loop with its state, ready for the first block."""
+    users = stream.users or 0
+    spread_s = table.duration_s(1, first_service) if users else 0.0
+    shared = plan.routing is Routing.SHARED_QUEUE
+    queues = empty_queues(1, plan.replicas) if shared else empty_queues(plan.replicas, 1)
+    values = np.arange(plan.replicas, dtype=np.float64) if shared else np.zeros(plan.replicas)
+    state = (rules_of(plan), table.arrays, queues, tournament(values), at_rest(plan.replicas))
+    returns = returns_of(users, spread_s)
+    serve_block = serve_shared if shared else serve_own
+    return lambda *arguments: serve_block(*state, returns, *arguments)
+
+
+def _fill(entries: Structs, plan: Plan, table: ServiceTable, stream: Stream | Replay) -> None:
+    """Draws of the next requests; of routing only where the router throws dice."""
+    count = len(entries)
+    entries["size"] = UNKNOWN
+    entries["service"] = _service(table, stream, count)
+    if stream.users is None:
+        entries["arrived_s"] = stream.arrived_s(count)
+    else:
+        entries["think_s"] = stream.think_s(count)
+    if plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO):
+        routing = stream.routing(count)
+        entries["first"], entries["second"] = routing[::2], routing[1::2]
+
+
+def _service(table: ServiceTable, stream: Stream | Replay, count: int) -> Floats:
+    """Uniforms, durations where they can be had beforehand, nothing where no draw is needed."""
+    if table.kind == FIXED:
+        return np.zeros(count)
+    uniforms = stream.service(count)
+    return table.draw(uniforms) if table.kind == DRAWN and table.draw is not None else uniforms
+
+
+def _known(size: Integers) -> int:
+    """How many requests, from the first, have an outcome."""
+    open_ones = np.flatnonzero(size == UNKNOWN)
+    return int(open_ones[0]) if len(open_ones) else len(size)
+
+
+def _counts(requests: int, block: int) -> Iterator[int]:
+    """Sizes of blocks."""
+    while requests > 0:
+        yield min(block, requests)
+        requests -= block

@@ -1,0 +1,112 @@
+"""Kernel recursions: one queue without a limit, served in the order of arrival, needs no events.
+
+Requests start in the order of their arrival, batch by batch, each at the replica that is free first. What
+is known of the replicas is the sorted vector of the instants at which they become free, and not which of
+them is which: replicas are alike, and a recursion does not name them.
+
+Source:
+    Kiefer & Wolfowitz (1955), Trans. Amer. Math. Soc. 78, 1-18, for single requests; batches by the
+    batching semantics.
+"""
+
+import numpy as np
+
+from simulations.compiled import compiled, inlined
+from simulations.records import Floats, Integers
+from simulations.service_table import Laws, duration_s
+
+
+@inlined
+def _busy_until(free_s: Floats, finish_s: float) -> None:
+    """The replica that was free first becomes free then; the vector stays sorted."""
+    place = 1
+    while place < len(free_s) and free_s[place] < finish_s:
+        free_s[place - 1] = free_s[place]
+        place += 1
+    free_s[place - 1] = finish_s
+
+
+@inlined
+def _ends_at(free_s: Floats, instant_s: float) -> bool:
+    """Whether some batch ends at that instant."""
+    place = 0
+    while place < len(free_s) and free_s[place] < instant_s:
+        place += 1
+    return place < len(free_s) and free_s[place] == instant_s
+
+
+@compiled
+def serve_singly(
+    laws: Laws, free_s: Floats, arrived_s: Floats, service: Floats, started_s: Floats, finished_s: Floats
+) -> None:
+    """Requests one by one, shape `(requests,)` each; the start and the finish of each are filled in. [s]
+
+    Args:
+        laws: as `service_table.duration_s` takes them.
+        free_s: rising, shape `(replicas,)`. [s]
+        service: uniforms, or durations already drawn.
+    """
+    kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
+    for request in range(len(arrived_s)):
+        start_s = max(arrived_s[request], free_s[0])
+        finish_s = start_s + duration_s(
+            kind, times_s, below, weight, first_knot, probabilities, durations_s, 1, service[request]
+        )
+        started_s[request] = start_s
+        finished_s[request] = finish_s
+        _busy_until(free_s, finish_s)
+
+
+@compiled
+def serve_batches(
+    laws: Laws,
+    size_max: int,
+    wait_s: float,
+    is_open: bool,  # noqa: FBT001  (compiled code takes positions)
+    free_s: Floats,
+    last_start_s: Floats,
+    arrived_s: Floats,
+    service: Floats,
+    started_s: Floats,
+    finished_s: Floats,
+    sizes: Integers,
+    is_end: bool,  # noqa: FBT001
+) -> int:
+    """Batches, as long as it is known who would fill them; returns how many requests have started.
+
+    Args:
+        laws, free_s, arrived_s, service, started_s, finished_s: as in `serve_singly`.
+        last_start_s: when the last batch started, shape `(1,)`; the timer `open` counts from there. [s]
+        is_end: nobody comes after those in `arrived_s`.
+    """
+    kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
+    known = len(arrived_s)
+    oldest, begun_s = 0, last_start_s[0]
+    while oldest < known and (is_end or oldest + size_max <= known):
+        came_s, idle_s = arrived_s[oldest], free_s[0]
+        full_s = arrived_s[oldest + size_max - 1] if oldest + size_max <= known else np.inf
+        timed_s = (max(came_s, idle_s, begun_s) if is_open else came_s) + wait_s
+        end = oldest + 1
+        start_s = max(min(timed_s, full_s), idle_s)
+        if came_s < idle_s:
+            is_at_end = full_s < idle_s or timed_s <= idle_s
+        else:
+            is_at_end = came_s < timed_s == start_s and _ends_at(free_s, start_s)
+        if is_at_end:  # of a batch, which comes before the arrivals of its instant
+            while end < known and end < oldest + size_max and arrived_s[end] < start_s:
+                end += 1
+        else:
+            while end < known and end < oldest + size_max and arrived_s[end] <= start_s:
+                end += 1
+        size = end - oldest
+        finish_s = start_s + duration_s(
+            kind, times_s, below, weight, first_knot, probabilities, durations_s, size, service[oldest]
+        )
+        for member in range(oldest, end):
+            started_s[member] = start_s
+            finished_s[member] = finish_s
+            sizes[member] = size
+        _busy_until(free_s, finish_s)
+        oldest, begun_s = end, start_s
+    last_start_s[0] = begun_s
+    return oldest

@@ -1,0 +1,133 @@
+"""Service table: laws of service times as arrays, from which the compiled engine draws the same digits."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from capacity.service_law import ServiceLaw
+from simulations.compiled import inlined
+from simulations.records import Floats, Integers
+
+FIXED, EXPONENTIAL, KNOTS, DRAWN = range(4)
+_NOTHING = np.zeros(0)
+_NO_PLACES = np.zeros(0, dtype=np.int64)
+
+
+class ServiceTable(NamedTuple):
+    """Service times by batch size and uniform number, in the one of four forms that `kind` names.
+
+    FIXED and EXPONENTIAL have a duration or a mean by batch size; DRAWN has a function from the uniform
+    number alone, applied to whole blocks of requests beforehand; KNOTS has quantile functions of the
+    measured sizes, and for each batch size the weight of the measured one above it.
+
+    Attributes:
+        times_s: by batch size less 1. [s]
+        draw: durations of many uniform numbers. [s]
+        below: by batch size less 1, the measured size at or below it, by its place.
+        weight: by batch size less 1, how far it lies on the way to the next measured size.
+        first: place of the first knot of each measured size, and the end.
+        probabilities, durations_s: knots of all measured sizes, one after the other's. [s]
+    """
+
+    kind: int
+    times_s: Floats = _NOTHING
+    draw: Callable[[Floats], Floats] | None = None
+    below: Integers = _NO_PLACES
+    weight: Floats = _NOTHING
+    first: Integers = _NO_PLACES
+    probabilities: Floats = _NOTHING
+    durations_s: Floats = _NOTHING
+
+    @property
+    def arrays(self) -> "Laws":
+        """What the compiled code reads."""
+        knots = (self.below, self.weight, self.first, self.probabilities, self.durations_s)
+        return (self.kind, self.times_s, *knots)
+
+    @property
+    def atoms_s(self) -> Floats:
+        """Durations that come up with a probability of their own, rising. [s]"""
+        if self.kind == FIXED:
+            return np.unique(self.times_s)
+        if self.kind != KNOTS:
+            return _NOTHING
+        level = np.flatnonzero(self.durations_s[1:] == self.durations_s[:-1])
+        chosen = level[self.probabilities[level + 1] > self.probabilities[level]]
+        return np.unique(self.durations_s[chosen])
+
+    def duration_s(self, size: int, uniform: float) -> float:
+        """Service time of one batch by its uniform number, or its draw. [s]"""
+        return duration_s(*self.arrays, size, uniform)
+
+
+Laws = tuple[int, Floats, Integers, Floats, Integers, Floats, Floats]
+
+
+def knots(laws: Sequence[ServiceLaw], below: Sequence[int], weight: Sequence[float]) -> ServiceTable:
+    """A table of measured laws, and of mixtures of two neighbours; fixed times where nothing varies."""
+    if all(law.is_deterministic for law in laws):
+        ends_s = [*(law.durations_s[0] for law in laws), math.nan]
+        return ServiceTable(
+            kind=FIXED,
+            times_s=np.array(
+                [mixed(ends_s[i], ends_s[i + 1], w) for i, w in zip(below, weight, strict=True)]
+            ),
+        )
+    return ServiceTable(
+        kind=KNOTS,
+        below=np.array(below, dtype=np.int64),
+        weight=np.array(weight),
+        first=np.cumsum([0, *(len(law.probabilities) for law in laws)], dtype=np.int64),
+        probabilities=np.concatenate([law.probabilities for law in laws]),
+        durations_s=np.concatenate([law.durations_s for law in laws]),
+    )
+
+
+def mixed(low: float, high: float, weight: float) -> float:
+    """A value that far on the way from one to the other."""
+    return low if weight == 0.0 else (1.0 - weight) * low + weight * high
+
+
+@inlined
+def quantile_s(
+    first: Integers, probabilities: Floats, durations_s: Floats, law: int, probability: float
+) -> float:
+    """`ServiceLaw.quantile_s`, in arrays. [s]"""
+    low, high = first[law], first[law + 1]
+    right = low + 1
+    if high - low > 2:
+        right = max(right, low + np.searchsorted(probabilities[low:high], probability))
+    u0, u1 = probabilities[right - 1], probabilities[right]
+    x0, x1 = durations_s[right - 1], durations_s[right]
+    if probability == u1:
+        return float(x1)
+    return float(min(x1, x0 + (x1 - x0) * ((probability - u0) / (u1 - u0))))
+
+
+@inlined
+def duration_s(
+    kind: int,
+    times_s: Floats,
+    below: Integers,
+    weight: Floats,
+    first: Integers,
+    probabilities: Floats,
+    durations_s: Floats,
+    size: int,
+    uniform: float,
+) -> float:
+    """Service time of a batch by its oldest request's uniform number, or by its draw. [s]"""
+    if kind == FIXED:
+        return float(times_s[size - 1])
+    if kind == EXPONENTIAL:
+        return float(-times_s[size - 1] * math.log1p(-uniform))
+    if kind == DRAWN:
+        return uniform
+    law, share = below[size - 1], weight[size - 1]
+    time_s = quantile_s(first, probabilities, durations_s, law, uniform)
+    if share > 0.0:
+        next_s = quantile_s(first, probabilities, durations_s, law + 1, uniform)
+        time_s = (1.0 - share) * time_s + share * next_s
+    return float(time_s)

@@ -1,0 +1,193 @@
+"""Tally: many durations as distinct values and how often each was seen; few of them exactly, many in cells.
+
+Cells split each octave in 1024 equal parts, so that the middle of a cell is within 1/2048 of any value in
+it (`RELATIVE_ERROR_MAX`). Marks, values at which a law has an atom or a limit lies, and 0 are kept apart
+from the cells around them: they come back to the last digit, and a share above one is exact.
+
+Source:
+    Tene (2012), HdrHistogram, for cells that are linear within an octave and need no logarithm; Masson, Rim
+    & Lee (2019), DDSketch, PVLDB 12(12), for quantiles of bounded relative error that merge.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from simulations.compiled import inlined
+from simulations.records import Floats, Integers
+
+PER_OCTAVE = 1024
+RELATIVE_ERROR_MAX = 0.5 / PER_OCTAVE
+# What is shorter than 1 ps lies in the first cell, what is longer than half a year in the last.
+_LOWEST_S, _OCTAVES = 2.0**-40, 64
+CELLS = _OCTAVES * PER_OCTAVE + 1
+_BITS = 52 - 10  # of the mantissa, which 1024 cells an octave leave out
+_LOWEST_CELL = int(np.float64(_LOWEST_S).view(np.int64)) >> _BITS
+# Above so many distinct values a tally goes over to cells.
+EXACT_MAX = 50_000
+# Share of the clock by which the difference of two instants may be off: two roundings, and two more.
+ROUNDING = 4.0 * 2.0**-52
+_NEAR = 1e-6  # share of a mark within which rounding can never carry a value over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tally:
+    """Durations with their counts.
+
+    Attributes:
+        values_s: distinct and rising, shape `(values,)`; exact, or the middle of a cell. [s]
+        counts: shape `(values,)`.
+        total_s: sum of all durations as they were. [s]
+        marks_s: rising; values that are exact in any case, shape `(marks,)`. [s]
+    """
+
+    values_s: Floats
+    counts: Integers
+    total_s: float
+    marks_s: Floats
+
+    @classmethod
+    def of(cls, durations_s: Floats, marks_s: Floats, rounding_s: float = 0.0) -> "Tally":
+        """Durations one by one, in any order; what is a mark but for the clock's rounding becomes it."""
+        values_s, counts = np.unique(snapped(durations_s, marks_s, rounding_s), return_counts=True)
+        total_s = float(np.cumsum(durations_s)[-1]) if len(durations_s) else 0.0
+        return cls(values_s=values_s, counts=counts, total_s=total_s, marks_s=marks_s)._bounded()
+
+    @classmethod
+    def merged(cls, tallies: Sequence["Tally"]) -> "Tally":
+        """All durations of some tallies with the same marks."""
+        if len(tallies) == 1:
+            return tallies[0]
+        values_s = np.concatenate([tally.values_s for tally in tallies])
+        counts = np.concatenate([tally.counts for tally in tallies])
+        total_s = math.fsum(tally.total_s for tally in tallies)
+        return _gathered(values_s, counts, total_s, tallies[0].marks_s)._bounded()
+
+    @property
+    def count(self) -> int:
+        """How many durations."""
+        return int(self.counts.sum())
+
+    @property
+    def positive(self) -> int:
+        """How many are not 0."""
+        return int(self.counts[self.values_s > 0.0].sum())
+
+    def quantile_s(self, quantile: float) -> float:
+        """Smallest value that a share `quantile` of the durations does not exceed. [s]"""
+        rank = max(math.ceil(quantile * self.count - 1e-9), 1)
+        return float(self.values_s[np.searchsorted(np.cumsum(self.counts), rank)])
+
+    def share_above(self, limit_s: float) -> float:
+        """Share of the durations above a limit; exact for a mark."""
+        return float(self.counts[self.values_s > limit_s].sum()) / self.count
+
+    def _bounded(self) -> "Tally":
+        """The same, in cells if there are too many values."""
+        if len(self.values_s) <= EXACT_MAX:
+            return self
+        return _gathered(middles(self.values_s, self.marks_s), self.counts, self.total_s, self.marks_s)
+
+
+def _gathered(values_s: Floats, counts: Integers, total_s: float, marks_s: Floats) -> Tally:
+    distinct_s, place = np.unique(values_s, return_inverse=True)
+    sums = np.zeros(len(distinct_s), dtype=np.int64)
+    np.add.at(sums, place, counts)
+    return Tally(values_s=distinct_s, counts=sums, total_s=total_s, marks_s=marks_s)
+
+
+def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
+    """Durations, those within the clock's rounding of a mark moved to it. [s]"""
+    if not len(marks_s):
+        return durations_s
+    right = np.searchsorted(marks_s, durations_s)
+    above_s = marks_s[np.minimum(right, len(marks_s) - 1)]
+    below_s = marks_s[np.maximum(right - 1, 0)]
+    near_s = np.where(np.abs(above_s - durations_s) <= np.abs(durations_s - below_s), above_s, below_s)
+    return np.where(np.abs(near_s - durations_s) <= rounding_s, near_s, durations_s)
+
+
+def middles(values_s: Floats, marks_s: Floats) -> Floats:
+    """For each value the middle of its cell, or of the part of it between marks; marks and 0 stay. [s]"""
+    cells = np.clip((values_s.view(np.int64) >> _BITS) - _LOWEST_CELL, -1, CELLS - 2)
+    low_s, high_s = _edges(cells)
+    right = np.searchsorted(marks_s, values_s)
+    padded = np.concatenate([[-np.inf], marks_s, [np.inf]])
+    low_s, high_s = np.maximum(low_s, padded[right]), np.minimum(high_s, padded[right + 1])
+    kept = (values_s == padded[right + 1]) | (values_s == 0.0)
+    return np.where(kept, values_s, low_s + (high_s - low_s) / 2.0)
+
+
+def _edges(cells: Integers) -> tuple[Floats, Floats]:
+    """Lower and upper end of cells; cell -1 is all below the lowest. [s]"""
+    low_s = ((cells + _LOWEST_CELL) << _BITS).view(np.float64)
+    high_s = ((cells + 1 + _LOWEST_CELL) << _BITS).view(np.float64)
+    return np.where(cells < 0, 0.0, low_s), high_s
+
+
+class Counters:
+    """Cells to count in, by compiled code; a tally in the making.
+
+    Attributes:
+        cells: shape `(CELLS,)`; the first is all below the lowest, 0 included.
+        at_marks: how often each mark was seen, and how often what lies below it in its cell, by turns.
+        marks_s: shape `(marks,)`. [s]
+        first_mark: of each cell, the place of the first mark in it or at its edge; -1 where there is none.
+    """
+
+    def __init__(self, marks_s: Floats) -> None:
+        self.cells = np.zeros(CELLS, dtype=np.int64)
+        self.marks_s = marks_s
+        self.at_marks = np.zeros(2 * len(marks_s), dtype=np.int64)
+        self.first_mark = np.full(CELLS, -1, dtype=np.int32)
+        for place in range(len(marks_s) - 1, -1, -1):
+            for edge_s in (marks_s[place] * (1.0 - _NEAR), marks_s[place] * (1.0 + _NEAR)):
+                self.first_mark[cell_of(edge_s)] = place
+
+    @property
+    def arrays(self) -> "Cells":
+        """What the compiled code reads and writes."""
+        return (self.cells, self.at_marks, self.marks_s, self.first_mark)
+
+    def tally(self, total_s: float, zeros: int) -> Tally:
+        """What was counted, so many of it 0."""
+        self.cells[0] -= zeros
+        used = np.flatnonzero(self.cells)
+        low_s, high_s = _edges(used - 1)
+        right = np.searchsorted(self.marks_s, high_s)  # what is above all marks of a cell is left in it
+        padded = np.concatenate([[-np.inf], self.marks_s])
+        low_s = np.maximum(low_s, padded[right])
+        rest_s = low_s + (high_s - low_s) / 2.0
+        below_s = middles(np.nextafter(self.marks_s, 0.0), self.marks_s)
+        values_s = np.concatenate([[0.0], rest_s, self.marks_s, below_s])
+        counts = np.concatenate([[zeros], self.cells[used], self.at_marks[::2], self.at_marks[1::2]])
+        seen = counts > 0
+        return _gathered(values_s[seen], counts[seen], total_s, self.marks_s)
+
+
+Places = npt.NDArray[np.int32]
+Cells = tuple[Integers, Integers, Floats, Places]
+
+
+@inlined
+def cell_of(duration_s: float) -> int:
+    """The cell of a positive duration, from the bits of its exponent and the first of its mantissa."""
+    cell = (np.float64(duration_s).view(np.int64) >> _BITS) - _LOWEST_CELL + 1
+    return int(np.minimum(np.maximum(cell, 0), CELLS - 1))
+
+
+@inlined
+def cell_or_mark(marks_s: Floats, first_mark: Places, duration_s: float, rounding_s: float) -> int:
+    """Where to count a positive duration: in a cell, at a mark (~2k), or below it in its cell (~(2k + 1))."""
+    cell = cell_of(duration_s)
+    mark = first_mark[cell]
+    while 0 <= mark < len(marks_s):
+        if abs(duration_s - marks_s[mark]) <= rounding_s:
+            return int(~(2 * mark))
+        if duration_s < marks_s[mark]:
+            return int(~(2 * mark + 1)) if cell_of(marks_s[mark]) == cell else cell
+        mark += 1
+    return cell
