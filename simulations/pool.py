@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -37,7 +38,7 @@ class Estimate:
         return Interval(value=self.value, low=max(0.0, self.value - half_width), high=self.value + half_width)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pool:
     """Replications in the order in which they came; the i-th belongs to section i mod `SECTIONS`.
 
@@ -68,7 +69,7 @@ class Pool:
             replications += 1
         return type(self)(tuple(Sample.merged(group) for group in groups), replications)
 
-    @property
+    @cached_property
     def whole(self) -> Sample:
         """All replications as one sample."""
         return Sample.merged(self.sections)
@@ -132,8 +133,8 @@ class Pool:
             Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a: the scatter of the sections'
             quantiles is taken around the pooled one, not around their mean, which is biased.
         """
-        tallies = [tally(section) for section in self.sections]
-        return _estimate_around(statistic(Tally.merged(tallies)), [statistic(one) for one in tallies])
+        sections = [statistic(tally(section)) for section in self.sections]
+        return _estimate_around(statistic(tally(self.whole)), sections)
 
     def performance(
         self, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float

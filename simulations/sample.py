@@ -10,7 +10,10 @@ from capacity.errors import InputError
 from simulations.compiled import compiled
 from simulations.kernel_state import Structs
 from simulations.records import Floats, Integers
-from simulations.tally import EXACT_MAX, ROUNDING, Cells, Counters, Tally, cell_or_mark
+from simulations.tally import ROUNDING, Cells, Counters, Tally, cell_or_mark
+
+# Of up to so many requests a run keeps each; of more it counts in cells, which is quicker than sorting them.
+EXACT_REQUESTS_MAX = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,8 @@ class Sample:
     @classmethod
     def merged(cls, samples: Sequence["Sample"]) -> "Sample":
         """Several runs as one."""
+        if len(samples) == 1:
+            return samples[0]
         return cls(
             waits=Tally.merged([sample.waits for sample in samples]),
             responses=Tally.merged([sample.responses for sample in samples]),
@@ -121,7 +126,7 @@ class Reduction:
         self._progress["middle"] = (start + end) // 2
         self._progress["overhead_s"] = overhead_s
         self._marks_s = (wait_marks_s, response_marks_s)
-        self._is_exact = end - start <= EXACT_MAX
+        self._is_exact = end - start <= EXACT_REQUESTS_MAX
         room = end - start if self._is_exact else 0
         self._wait_s, self._response_s = np.empty(room), np.empty(room)
         nothing = np.zeros(0)

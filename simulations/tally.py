@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simulations.compiled import inlined
+from simulations.compiled import compiled, inlined
 from simulations.records import Floats, Integers
 
 PER_OCTAVE = 1024
@@ -27,7 +27,7 @@ CELLS = _OCTAVES * PER_OCTAVE + 1
 _BITS = 52 - 10  # of the mantissa, which 1024 cells an octave leave out
 _LOWEST_CELL = int(np.float64(_LOWEST_S).view(np.int64)) >> _BITS
 # Above so many distinct values a tally goes over to cells.
-EXACT_MAX = 50_000
+EXACT_MAX = 65_536
 # Share of the clock by which the difference of two instants may be off: two roundings, and two more.
 ROUNDING = 4.0 * 2.0**-52
 _NEAR = 1e-6  # share of a mark within which rounding can never carry a value over
@@ -59,12 +59,14 @@ class Tally:
     @classmethod
     def merged(cls, tallies: Sequence["Tally"]) -> "Tally":
         """All durations of some tallies with the same marks."""
-        if len(tallies) == 1:
-            return tallies[0]
-        values_s = np.concatenate([tally.values_s for tally in tallies])
-        counts = np.concatenate([tally.counts for tally in tallies])
         total_s = math.fsum(tally.total_s for tally in tallies)
-        return _gathered(values_s, counts, total_s, tallies[0].marks_s)._bounded()
+        marks_s = tallies[0].marks_s
+        left = list(tallies)
+        while len(left) > 1:  # two by two, so that each value moves but a few times
+            pairs = zip(left[::2], left[1::2], strict=False)
+            odd = left[len(left) // 2 * 2 :]
+            left = [_both(one, other)._bounded() for one, other in pairs] + odd
+        return cls(values_s=left[0].values_s, counts=left[0].counts, total_s=total_s, marks_s=marks_s)
 
     @property
     def count(self) -> int:
@@ -92,11 +94,39 @@ class Tally:
         return _gathered(middles(self.values_s, self.marks_s), self.counts, self.total_s, self.marks_s)
 
 
+def _both(one: Tally, other: Tally) -> Tally:
+    values_s, counts = _merge(one.values_s, one.counts, other.values_s, other.counts)
+    total_s = one.total_s + other.total_s
+    return Tally(values_s=values_s, counts=counts, total_s=total_s, marks_s=one.marks_s)
+
+
+@compiled
+def _merge(
+    one_s: Floats, one_counts: Integers, other_s: Floats, other_counts: Integers
+) -> tuple[Floats, Integers]:
+    """Two rising sequences of distinct values as one, and the counts of each value together."""
+    values_s = np.empty(len(one_s) + len(other_s))
+    counts = np.zeros(len(values_s), dtype=np.int64)
+    here = there = filled = 0
+    while here < len(one_s) or there < len(other_s):
+        left_s = one_s[here] if here < len(one_s) else np.inf
+        right_s = other_s[there] if there < len(other_s) else np.inf
+        values_s[filled] = min(left_s, right_s)
+        if left_s <= right_s:
+            counts[filled] += one_counts[here]
+            here += 1
+        if right_s <= left_s:
+            counts[filled] += other_counts[there]
+            there += 1
+        filled += 1
+    return values_s[:filled].copy(), counts[:filled].copy()
+
+
 def _gathered(values_s: Floats, counts: Integers, total_s: float, marks_s: Floats) -> Tally:
-    distinct_s, place = np.unique(values_s, return_inverse=True)
-    sums = np.zeros(len(distinct_s), dtype=np.int64)
-    np.add.at(sums, place, counts)
-    return Tally(values_s=distinct_s, counts=sums, total_s=total_s, marks_s=marks_s)
+    """A tally of rising values, equal ones next to each other."""
+    first = np.flatnonzero(np.diff(values_s, prepend=-np.inf) > 0.0)
+    sums = np.add.reduceat(counts, first) if len(first) else counts
+    return Tally(values_s=values_s[first], counts=sums, total_s=total_s, marks_s=marks_s)
 
 
 def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
@@ -143,9 +173,10 @@ class Counters:
         self.marks_s = marks_s
         self.at_marks = np.zeros(2 * len(marks_s), dtype=np.int64)
         self.first_mark = np.full(CELLS, -1, dtype=np.int32)
-        for place in range(len(marks_s) - 1, -1, -1):
-            for edge_s in (marks_s[place] * (1.0 - _NEAR), marks_s[place] * (1.0 + _NEAR)):
-                self.first_mark[cell_of(edge_s)] = place
+        places = np.arange(len(marks_s), dtype=np.int32)[::-1]  # of several the first is written last
+        for near in (1.0 - _NEAR, 1.0 + _NEAR):
+            cells = (marks_s[::-1] * near).view(np.int64) >> _BITS
+            self.first_mark[np.clip(cells - _LOWEST_CELL + 1, 0, CELLS - 1)] = places
 
     @property
     def arrays(self) -> "Cells":
@@ -164,8 +195,9 @@ class Counters:
         below_s = middles(np.nextafter(self.marks_s, 0.0), self.marks_s)
         values_s = np.concatenate([[0.0], rest_s, self.marks_s, below_s])
         counts = np.concatenate([[zeros], self.cells[used], self.at_marks[::2], self.at_marks[1::2]])
-        seen = counts > 0
-        return _gathered(values_s[seen], counts[seen], total_s, self.marks_s)
+        order = np.argsort(values_s, kind="stable")
+        order = order[counts[order] > 0]
+        return _gathered(values_s[order], counts[order], total_s, self.marks_s)
 
 
 Places = npt.NDArray[np.int32]
