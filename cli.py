@@ -19,6 +19,7 @@ from capacity.command_line import (
     ArrivalsOption,
     BudgetOption,
     ConfidenceOption,
+    EngineOption,
     Format,
     FormatOption,
     Guarded,
@@ -111,7 +112,8 @@ def plan(
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
     precision: PrecisionOption = 0.02,
-    requests_max: BudgetOption = 6_000_000,
+    requests_max: BudgetOption = 60_000_000,
+    engine: EngineOption = "kernel",
     workers: WorkersOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -121,8 +123,10 @@ def plan(
     from capacity.report import recommendation_document
     from capacity.search import Question
     from capacity.units import parse_duration_s
+    from simulations.compiled import announced
     from simulations.judge import SimulationJudge
     from simulations.parallel import workers as worker_pool
+    from simulations.replication import Engine
 
     slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
     question = Question(
@@ -135,13 +139,15 @@ def plan(
         replicas_max=replicas_max,
     )
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
-    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+    chosen = read_choice(Engine, engine, "--engine")
+    with worker_pool(worker_count(workers)) as mapper, progress() as report, announced(report):
         judge = SimulationJudge(
             profile=question.profile,
             seed=seed,
             confidence=confidence,
             precision=precision,
             requests_max=requests_max,
+            engine=chosen,
             mapper=mapper,
         )
         recommendation = recommend(question, judge, report)
@@ -186,7 +192,8 @@ def simulate(
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
     precision: PrecisionOption = 0.02,
-    requests_max: BudgetOption = 6_000_000,
+    requests_max: BudgetOption = 60_000_000,
+    engine: EngineOption = "kernel",
     workers: WorkersOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -196,7 +203,9 @@ def simulate(
     from capacity.plan import BatchTimer, Plan
     from capacity.report import simulation_document
     from capacity.units import parse_duration_s
+    from simulations.compiled import announced
     from simulations.parallel import workers as worker_pool
+    from simulations.replication import Engine
     from simulations.simulate import QUANTILES, Simulation, require_answerable
 
     measured = read_profile(profile, request_overhead)
@@ -213,13 +222,15 @@ def simulate(
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
     quantiles = read_quantiles(quantile, QUANTILES)
     require_answerable(measured, workload, candidate)
-    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+    chosen = read_choice(Engine, engine, "--engine")
+    with worker_pool(worker_count(workers)) as mapper, progress() as report, announced(report):
         report(f"simulating {candidate.replicas} replicas, batch {candidate.batch_size_max}")
         simulation = Simulation(
             seed=seed,
             confidence=confidence,
             precision=precision,
             requests_max=requests_max,
+            engine=chosen,
             quantiles=quantiles,
             mapper=mapper,
         )
@@ -400,27 +411,30 @@ def agreement(
     seed: SeedOption = 0,
     requests_max: Annotated[
         int, option("--requests-max", help="Requests to simulate for one queue at most.")
-    ] = 40_000_000,
+    ] = 200_000_000,
+    engine: EngineOption = "kernel",
     workers: WorkersOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """Hold the simulator against theory; exit 4 where they disagree or a row proves nothing."""
-    from simulations.agreement import compare, rows_document, rows_table, verdict_exit_code
+    from simulations.agreement import compare, rows_document, rows_tables, verdict_exit_code
     from simulations.agreement_grid import Grid, systems
+    from simulations.compiled import announced
     from simulations.parallel import workers as worker_pool
+    from simulations.replication import Engine
 
-    chosen = read_choice(Grid, grid, "--grid")
+    chosen, played = read_choice(Grid, grid, "--grid"), read_choice(Engine, engine, "--engine")
     check_effort(confidence=0.95, precision=0.02, requests_max=requests_max, seed=seed)
     rows = []
-    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+    with worker_pool(worker_count(workers)) as mapper, progress() as report, announced(report):
         for system in systems(chosen):
             report(f"simulating {system.name}")
-            rows.extend(compare(system, seed, requests_max, mapper))
+            rows.extend(compare(system, seed, requests_max, mapper, played))
     emit(
         output,
         as_json=as_json,
         document=lambda: rows_document(rows, seed),
-        tables=lambda: iter([rows_table(rows)]),
+        tables=lambda: rows_tables(rows),
     )
     raise typer.Exit(verdict_exit_code(rows))

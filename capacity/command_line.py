@@ -90,6 +90,9 @@ PrecisionOption = Annotated[
     float, option("--precision", help="Relative half-width wanted of the decisive quantile.")
 ]
 BudgetOption = Annotated[int, option("--requests-max", help="Requests to simulate for one plan at most.")]
+EngineOption = Annotated[
+    str, option("--engine", help="kernel (compiled) or simpy (readable, slow); both give the same bytes.")
+]
 WorkersOption = Annotated[
     int | None, option("--workers", help="Processes; all cores by default. Does not change the answer.")
 ]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from simulations.agreement_system import System
@@ -11,7 +12,7 @@ from simulations.arrivals import Seed, Stage
 from simulations.estimate import RELAXATIONS
 from simulations.parallel import Mapper
 from simulations.pool import Estimate, Pool
-from simulations.replication import Task, replicate
+from simulations.replication import Engine, Task, replicate
 from simulations.sample import Length
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 REPLICATIONS = 20
 DEVIATION_MAX_SE = 4.0  # standard errors; wrong alarms about 8e-4 a row at 20 replications
-RELATIVE_ERROR_MAX = 0.01  # a row less certain than this proves nothing
+RELATIVE_ERROR_MAX = 0.005  # a row less certain than this proves nothing
 # Aimed at with a margin, so that chance does not leave a row just short of it.
-_RELATIVE_ERROR_AIM = 0.009
+_RELATIVE_ERROR_AIM = 0.0045
 _DEFECT = 0.05  # the error of the model whose detection the power states
 # Share of a value that the clock's rounding may move it by, where no chance does: an atom of a law.
 _ROUNDING = 1e-9
@@ -86,12 +87,14 @@ class Row:
         return Agreement.AGREES if agrees else Agreement.DISAGREES
 
 
-def compare(system: System, seed: int, requests_max: int, mapper: Mapper = map) -> list[Row]:
+def compare(
+    system: System, seed: int, requests_max: int, mapper: Mapper = map, engine: Engine = Engine.KERNEL
+) -> list[Row]:
     """Rows of one system; replications are added until each row is certain enough or the budget ends."""
     length = _length(system)
     pool, wanted = Pool.of(()), REPLICATIONS
     while True:
-        more = _tasks(system, length, seed, range(pool.replications, wanted))
+        more = _tasks(system, length, seed, range(pool.replications, wanted), engine)
         pool = pool.extended(mapper(replicate, more))
         rows = _rows(system, pool)
         excess = max(row.relative_error for row in rows) / _RELATIVE_ERROR_AIM
@@ -118,7 +121,7 @@ def _length(system: System) -> Length:
     return Length(warm_up=warm_up, measured=max(10 * warm_up, 10_000), cool_down=system.cool_down_requests)
 
 
-def _tasks(system: System, length: Length, seed: int, replications: range) -> Iterator[Task]:
+def _tasks(system: System, length: Length, seed: int, replications: range, engine: Engine) -> Iterator[Task]:
     for number in replications:
         yield Task(
             plan=system.plan,
@@ -127,6 +130,7 @@ def _tasks(system: System, length: Length, seed: int, replications: range) -> It
             request_overhead_s=0.0,
             length=length,
             seed=Seed(value=seed, stage=Stage.AGREEMENT, replication=number),
+            engine=engine,
         )
 
 
@@ -152,27 +156,25 @@ def rows_document(rows: Sequence[Row], seed: int) -> dict[str, Any]:
     }
 
 
-def rows_table(rows: Sequence[Row]) -> "Table":
-    """`capacity agreement` for people."""
+def rows_tables(rows: Sequence[Row]) -> Iterator["Table"]:
+    """`capacity agreement` for people, a table for each system."""
     from capacity.tables import table
 
-    columns = ("<system", "<quantity", "theory", "simulation", "± 95 %", "deviation", "power", "<verdict")
-    return table(
-        columns,
-        (
-            (
-                row.system,
-                row.quantity,
-                f"{row.theory:.6g}",
-                f"{row.simulation.value:.6g}",
-                f"{row.half_width:.2g}",
-                f"{row.deviation_se:+.1f} SE",
-                f"{row.power:.3f}",
-                row.verdict.value,
-            )
-            for row in rows
-        ),
-        title=f"Agreement: at most {DEVIATION_MAX_SE:g} SE apart; power to find an error of 5 %",
+    columns = ("<quantity", "theory", "simulation", "± 95 %", "deviation", "power", "<verdict")
+    for name, group in groupby(rows, key=lambda row: row.system):
+        yield table(columns, map(_cells, group), title=name)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """One row as it is shown: the deviation in standard errors, and the power to find an error of 5 %."""
+    return (
+        row.quantity,
+        f"{row.theory:.6g}",
+        f"{row.simulation.value:.6g}",
+        f"{row.half_width:.2g}",
+        f"{row.deviation_se:+.1f} SE",
+        f"{row.power:.3f}",
+        row.verdict.value,
     )
 
 

@@ -4,19 +4,48 @@ Compiled functions take numbers and arrays only, are called with checked input a
 index), and release the interpreter's lock, so that threads run them side by side.
 """
 
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def compiled(function: Function) -> Function:
-    """Machine code, made at the first call and found again by later processes."""
-    return cast("Function", njit(cache=True, nogil=True)(function))
+    """Machine code, made at the first call and found again by later processes if it can be kept."""
+    try:
+        return cast("Function", njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # neither beside the source nor in the user's cache may anything be written
+        return cast("Function", njit(nogil=True)(function))
 
 
 def inlined(function: Function) -> Function:
     """A part of compiled functions, copied to where it is called: a call would cost more than it does."""
     return cast("Function", njit(inline="always")(function))
+
+
+@contextmanager
+def announced(report: Callable[[str], None]) -> Iterator[None]:
+    """Report what the first call of all waits for; later ones find the machine code on disk."""
+    with event.install_listener("numba:compile", _Announcement(report)):
+        yield
+
+
+class _Announcement(event.Listener):  # type: ignore[misc]
+    """Speaks once."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._spoken = False
+
+    def on_start(self, _: Any) -> None:
+        """Something is not found on disk, and is compiled."""
+        if not self._spoken:
+            self._spoken = True
+            self._report("compiling the simulator for this machine, which takes some seconds, once")
+
+    def on_end(self, _: Any) -> None:
+        """Compiled: whose turn it is now will report itself."""
