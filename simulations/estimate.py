@@ -29,7 +29,7 @@ from simulations.reduction import one_for_all
 from simulations.relaxation import POOLING, closed_relaxation_requests, open_relaxation_requests
 from simulations.replication import Engine, Task, replicate, replicate_in_parts
 from simulations.sample import Length
-from simulations.service import ProfileTimes
+from simulations.service import ProfileTimes, ServiceTimes
 
 # Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.
 REQUESTS_MAX = 60_000_000
@@ -74,6 +74,11 @@ class Case:
         if isinstance(self.workload, ClosedPopulation):
             return None
         return load(self.profile, self.workload.arrival_rate_rps, self.plan)
+
+    @property
+    def service_times(self) -> ServiceTimes:
+        """What batches draw their service times from."""
+        return ProfileTimes(self.profile)
 
     @property
     def simulated(self) -> Self:
@@ -143,6 +148,35 @@ def is_settled(pool: Pool, case: Case) -> bool:
     return pool.is_level and pool.independent_exceedances(case.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
 
 
+def precise_look(
+    case: Case, seed: Seed, requests_max: int, precision: float, confidence: float, mapper: Mapper = map
+) -> Look:
+    """The first settled look whose interval of the highest quantile is narrow enough, else the last.
+
+    Args:
+        precision: relative half-width of the interval.
+
+    Raises:
+        InconclusiveError: no look within the budget has settled.
+    """
+    settled: Look | None = None
+    for look in looks(case, seed, requests_max, mapper):
+        if look.settled:
+            settled = look
+            width = look.pool.response_quantile(case.quantile_max).interval(confidence)
+            if width.relative_half_width <= precision:
+                break
+    if settled is None:
+        busy = "" if case.load is None else f" at load {case.load:.3f}"
+        raise InconclusiveError(
+            f"an interval for {format_quantile(case.quantile_max)}{busy} with batches "
+            f"up to {case.plan.batch_size_max} takes {requests_to_settle(case)} requests or more, and "
+            f"{requests_max} are allowed; raise --requests-max, or ask for a lower quantile, a "
+            "smaller batch or a lower rate"
+        )
+    return settled
+
+
 def requests_to_settle(case: Case) -> int:
     """Requests of the first look whose runs forget their start, the short ones before it included."""
     length = run_length(case)
@@ -197,8 +231,7 @@ def arrivals_scv(workload: Workload) -> float:
 
 def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[Task]:
     """The replications of a case; the same numbers are the same users for every case."""
-    service_times = ProfileTimes(case.profile)
-    simulated = case.simulated
+    simulated, service_times = case.simulated, case.service_times
     return [
         Task(
             plan=simulated.plan,

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from capacity.errors import InconclusiveError, UnstableError
+from capacity.errors import UnstableError
 from capacity.performance import Performance
 from capacity.plan import Plan
 from capacity.profile import ServiceProfile
 from capacity.screen import require_batch_of_one
 from capacity.stability import replicas_stable_min, sustainable_rate_rps
-from capacity.units import format_quantile, format_rate
+from capacity.units import format_rate
 from capacity.workload import ClosedPopulation, Demand
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import REQUESTS_MAX, Case, Look, looks, requests_to_settle
+from simulations.estimate import REQUESTS_MAX, Case, precise_look
 from simulations.parallel import Mapper
 from simulations.profile_error import profile_half_widths, widened
 from simulations.replication import Engine
@@ -55,31 +55,11 @@ class Simulation:
             engine=self.engine,
         )
         seed = Seed(value=self.seed, stage=Stage.CERTIFY)
-        look = self._look(case, seed)
+        look = precise_look(case, seed, self.requests_max, self.precision, self.confidence, self.mapper)
         performance = case.performance(look.pool, self.quantiles, self.confidence)
         extra = profile_half_widths(case, self.quantiles, self.confidence, seed, self.mapper)
         responses = {q: widened(x, extra[q]) for q, x in performance.response_quantiles_s.items()}
         return replace(performance, response_quantiles_s=responses)
-
-    def _look(self, case: Case, seed: Seed) -> Look:
-        """The first look that is precise enough, else the last that the budget allows."""
-        settled: Look | None = None
-        for look in looks(case, seed, self.requests_max, self.mapper):
-            if not look.settled:
-                continue
-            settled = look
-            width = look.pool.response_quantile(case.quantile_max).interval(self.confidence)
-            if width.relative_half_width <= self.precision:
-                break
-        if settled is None:
-            busy = "" if case.load is None else f" at load {case.load:.3f}"
-            raise InconclusiveError(
-                f"an interval for {format_quantile(case.quantile_max)}{busy} with batches "
-                f"up to {case.plan.batch_size_max} takes {requests_to_settle(case)} requests, and "
-                f"{self.requests_max} are allowed; raise --requests-max, or ask for a lower quantile, a "
-                "smaller batch or a lower rate"
-            )
-        return settled
 
 
 def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) -> None:
