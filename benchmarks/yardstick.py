@@ -40,7 +40,9 @@ class Yardstick:
 
     library: ctypes.CDLL
 
-    def mmc(self, seed: int, requests: int, *, rate_rps: float, service_mean_s: float, servers: int) -> Floats:
+    def mmc(
+        self, seed: int, requests: int, *, rate_rps: float, service_mean_s: float, servers: int
+    ) -> Floats:
         return self._run("mmc", seed, requests, rate_rps, service_mean_s, servers)
 
     def batches(
@@ -55,7 +57,9 @@ class Yardstick:
     ) -> Floats:
         """`batch_times_s` are those of batches of 1, 2, ... up to the largest."""
         times_s = np.array([0.0, *batch_times_s])
-        return self._run("batches", seed, requests, rate_rps, times_s, len(batch_times_s), wait_max_s, servers)
+        return self._run(
+            "batches", seed, requests, rate_rps, times_s, len(batch_times_s), wait_max_s, servers
+        )
 
     def own_queues(
         self,
