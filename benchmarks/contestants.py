@@ -18,7 +18,8 @@ from simulations.service import ExponentialTimes, ServiceTimes
 KERNEL = "kernel"  # our compiled event loop
 RECURSION = "kernel recursion"  # our compiled recursions: FCFS for M/M/8, batch by batch for the fleet
 REFERENCE = "reference (SimPy)"  # simulations.cluster.run
-C = "C"
+C = "C"  # an event loop; for M/M/8 a heap of the instants at which servers are free
+C_SORTED = "C, sorted"  # the same without a heap
 CIMBA, SIMPY = "cimba", "SimPy"
 
 
@@ -53,8 +54,12 @@ def c_loops(system: System) -> list[Contestant]:
         return []
     rate_rps, replicas = system.rate_rps, system.replicas
     if system is MM8:
-        loop = functools.partial(loops.mmc, rate_rps=rate_rps, service_mean_s=1.0, servers=replicas)
-    elif system is BATCHES:
+        queue = {"rate_rps": rate_rps, "service_mean_s": 1.0, "servers": replicas}
+        return [
+            Contestant(C, system, 4_000_000, functools.partial(loops.mmc, **queue)),
+            Contestant(C_SORTED, system, 4_000_000, functools.partial(loops.mmc_sorted, **queue)),
+        ]
+    if system is BATCHES:
         loop = functools.partial(
             loops.batches,
             rate_rps=rate_rps,
