@@ -34,7 +34,7 @@ def kernels(system: System) -> list[Contestant]:
 
 def reference(system: System) -> list[Contestant]:
     """The SimPy model that every engine of ours must equal."""
-    return [Contestant(REFERENCE, system, 30_000, functools.partial(_reference, system))]
+    return [Contestant(REFERENCE, system, 60_000, functools.partial(_reference, system))]
 
 
 def service_times(system: System) -> ServiceTimes:
