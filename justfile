@@ -35,6 +35,10 @@ mutants:
 speed:
     python benchmarks/speed_of_laws.py
 
+# how fast the simulators are, beside a loop in C and other packages
+engines:
+    python benchmarks/engines.py
+
 # write the README's outputs anew
 readme:
     python tests/readme.py --write

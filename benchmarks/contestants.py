@@ -1,0 +1,78 @@
+"""Contestants: who serves which system, by name; `MUSTS` in engines.py compares them by these names.
+
+To enter an engine, add a `Contestant` here: a function that takes a seed and a number of requests, draws its
+random numbers, and returns the response times.
+"""
+
+import functools
+
+from peers import peers
+from systems import BATCHES, MM8, Contestant, Floats, System
+from yardstick import yardstick
+
+from capacity.workload import Workload
+from simulations.arrivals import Seed, draw
+from simulations.cluster import run
+from simulations.service import ExponentialTimes, ServiceTimes
+
+KERNEL = "kernel"  # our compiled event loop
+RECURSION = "kernel recursion"  # our compiled recursions: FCFS for M/M/8, batch by batch for the fleet
+REFERENCE = "reference (SimPy)"  # simulations.cluster.run
+C = "C"  # an event loop; for M/M/8 a heap of the instants at which servers are free
+C_SORTED = "C, sorted"  # the same without a heap
+CIMBA, SIMPY = "cimba", "SimPy"
+
+
+def contestants(system: System) -> list[Contestant]:
+    return [*kernels(system), *c_loops(system), *reference(system), *peers(system)]
+
+
+def kernels(system: System) -> list[Contestant]:
+    """Our compiled engines: `Contestant(KERNEL, system, 4_000_000, run)` and the same for RECURSION."""
+    return []
+
+
+def reference(system: System) -> list[Contestant]:
+    """The SimPy model that every engine of ours must equal; longer runs slow it, as their records pile up."""
+    return [Contestant(REFERENCE, system, 30_000, functools.partial(_reference, system))]
+
+
+def service_times(system: System) -> ServiceTimes:
+    times_s = system.batch_times_s
+    return (lambda size, _: times_s[size - 1]) if times_s else ExponentialTimes(1.0)
+
+
+def _reference(system: System, seed: int, requests: int) -> Floats:
+    draws = draw(Workload(arrival_rate_rps=system.rate_rps), requests, Seed(value=seed))
+    return run(system.plan, service_times(system), draws).response_s
+
+
+def c_loops(system: System) -> list[Contestant]:
+    """The yardstick, where there is a C compiler."""
+    loops = yardstick()
+    if loops is None:
+        return []
+    rate_rps, replicas = system.rate_rps, system.replicas
+    if system is MM8:
+        queue = {"rate_rps": rate_rps, "service_mean_s": 1.0, "servers": replicas}
+        return [
+            Contestant(C, system, 4_000_000, functools.partial(loops.mmc, **queue)),
+            Contestant(C_SORTED, system, 4_000_000, functools.partial(loops.mmc_sorted, **queue)),
+        ]
+    if system is BATCHES:
+        loop = functools.partial(
+            loops.batches,
+            rate_rps=rate_rps,
+            batch_times_s=system.batch_times_s,
+            wait_max_s=system.batch_wait_max_s,
+            servers=replicas,
+        )
+    else:
+        loop = functools.partial(
+            loops.own_queues,
+            rate_rps=rate_rps,
+            service_mean_s=1.0,
+            replicas=replicas,
+            routing=system.routing,
+        )
+    return [Contestant(C, system, 4_000_000, loop)]
