@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from systems import Contestant, Floats, System
 
-from simulations.pool import SECTIONS, Estimate, quantile_of
+from simulations.pool import SECTIONS, Estimate
 
 APART_MAX = 4.0  # standard errors between two estimates of one number
 COUNTED_MIN = 1_000  # requests of one section
@@ -73,12 +73,16 @@ def p99(contestant: Contestant, share: float) -> Estimate:
     warm_up = contestant.system.warm_up
     length = warm_up + max(COUNTED_MIN, int(share * contestant.requests))
     runs = [contestant.run(CHECK_SEED + k, length)[warm_up:] for k in range(SECTIONS)]
-    pooled = quantile_of(np.concatenate(runs), 0.99)
+    pooled = _p99(np.concatenate(runs))
     return Estimate(value=pooled, standard_error=_scatter(runs, pooled), degrees=SECTIONS - 1)
 
 
+def _p99(values: Floats) -> float:
+    return float(np.quantile(values, 0.99, method="inverted_cdf"))
+
+
 def _scatter(runs: Sequence[Floats], pooled: float) -> float:
-    squares = math.fsum((quantile_of(run, 0.99) - pooled) ** 2 for run in runs)
+    squares = math.fsum((_p99(run) - pooled) ** 2 for run in runs)
     return math.sqrt(squares / (len(runs) - 1) / len(runs))
 
 

@@ -6,13 +6,17 @@ random numbers, and returns the response times.
 
 import functools
 
+import numpy as np
 from peers import peers
 from systems import BATCHES, MM8, Contestant, Floats, System
 from yardstick import yardstick
 
+from capacity.plan import Routing
 from capacity.workload import Workload
-from simulations.arrivals import Seed, draw
+from simulations.agreement_times import TableTimes
+from simulations.arrivals import Seed, Stream, draw
 from simulations.cluster import run
+from simulations.kernel import serve
 from simulations.service import ExponentialTimes, ServiceTimes
 
 KERNEL = "kernel"  # our compiled event loop
@@ -28,8 +32,22 @@ def contestants(system: System) -> list[Contestant]:
 
 
 def kernels(system: System) -> list[Contestant]:
-    """Our compiled engines: `Contestant(KERNEL, system, 4_000_000, run)` and the same for RECURSION."""
-    return []
+    """Our compiled engine, by events and by a recursion where there is one."""
+    found = [Contestant(KERNEL, system, 4_000_000, functools.partial(_kernel, system, by_events=True))]
+    if system.plan.routing is Routing.SHARED_QUEUE:
+        run_recursion = functools.partial(_kernel, system, by_events=False)
+        found.append(Contestant(RECURSION, system, 4_000_000, run_recursion))
+    return found
+
+
+def _kernel(system: System, seed: int, requests: int, *, by_events: bool) -> Floats:
+    stream = Stream(Workload(arrival_rate_rps=system.rate_rps), requests, Seed(value=seed))
+    response_s, filled = np.empty(requests), 0
+    for part in serve(system.plan, service_times(system), stream, by_events=by_events):
+        here = slice(filled, filled + len(part.arrived_s))
+        np.subtract(part.finished_s, part.arrived_s, out=response_s[here])
+        filled = here.stop
+    return response_s
 
 
 def reference(system: System) -> list[Contestant]:
@@ -38,8 +56,7 @@ def reference(system: System) -> list[Contestant]:
 
 
 def service_times(system: System) -> ServiceTimes:
-    times_s = system.batch_times_s
-    return (lambda size, _: times_s[size - 1]) if times_s else ExponentialTimes(1.0)
+    return TableTimes(system.batch_times_s) if system.batch_times_s else ExponentialTimes(1.0)
 
 
 def _reference(system: System, seed: int, requests: int) -> Floats:

@@ -11,8 +11,9 @@ from capacity.stability import relaxation_requests
 from capacity.workload import ClosedPopulation, Workload
 from simulations.agreement_laws import EXPONENTIAL, one_queue
 from simulations.agreement_system import Quantiles, System
-from simulations.agreement_times import DurationTimes, TableExponentialTimes, TableTimes
+from simulations.agreement_times import DurationTimes, TableTimes
 from simulations.relaxation import closed_relaxation_requests
+from simulations.service import ExponentialTimes
 
 _SHARE_TELLING_MAX = 0.99
 
@@ -97,7 +98,7 @@ def bulk_ctmc(batch_times_s: tuple[float, ...], servers: int, load: float, quant
         theory=theory,
         plan=one_queue(servers, batch_size_max),
         workload=Workload(arrival_rate_rps=rate),
-        service_times=TableExponentialTimes(batch_times_s),
+        service_times=ExponentialTimes(batch_times_s),
         relaxation_requests=relaxation_requests(
             load, 1, rate * batch_times_s[-1], variability=1.0 + batch_size_max
         ),

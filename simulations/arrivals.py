@@ -16,6 +16,7 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
+from simulations.compiled import compiled
 from simulations.records import Floats
 
 
@@ -155,10 +156,17 @@ class Stream:
 
     def _add_up(self, gaps: Floats) -> Floats:
         """Instants from gaps, one after the other, as if all had been added up in one go."""
-        gaps[0] += self._unit_instant
-        np.cumsum(gaps, out=gaps)
-        self._unit_instant = float(gaps[-1])
+        self._unit_instant = add_up(gaps, self._unit_instant)
         return gaps
+
+
+@compiled
+def add_up(gaps: Floats, start: float) -> float:
+    """Replace gaps by their sums, from a start; the last sum. As `numpy.cumsum`, in a third of its time."""
+    for place in range(len(gaps)):
+        start += gaps[place]
+        gaps[place] = start
+    return start
 
 
 _DRAWN = (Purpose.ARRIVALS, Purpose.SERVICE, Purpose.ROUTING, Purpose.THINK)

@@ -27,7 +27,7 @@ from simulations.kernel_state import (
 from simulations.records import Floats, Integers, Records
 from simulations.returns import returns_of
 from simulations.service import ServiceTimes
-from simulations.service_table import DRAWN, FIXED, ServiceTable
+from simulations.service_table import FIXED, SCALED, ServiceTable
 from simulations.tournament import tournament
 
 BLOCK = 16_384  # requests; of a size that the processor's cache holds
@@ -68,14 +68,23 @@ def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws, blo
 
 
 def serve(
-    plan: Plan, service_times: ServiceTimes, stream: Stream | Replay, block: int = BLOCK
+    plan: Plan,
+    service_times: ServiceTimes,
+    stream: Stream | Replay,
+    *,
+    block: int = BLOCK,
+    by_events: bool = False,
 ) -> Iterator[Served]:
-    """Serve a stream to its end, in the order of arrival, by a recursion where there is one.
+    """Serve a stream to its end, in the order of arrival; the arrays of a part are written over by the next.
 
-    The arrays of a part are written over by the next.
+    Args:
+        by_events: even where a recursion does it; the outcome is the same.
+
+    Raises:
+        DomainError: a closed population in front of limited queues.
     """
     table = service_times.table(plan.batch_size_max)
-    recursion = recursion_for(plan, stream)
+    recursion = None if by_events else recursion_for(plan, stream)
     if recursion is not None:
         yield from recursion(plan, table, stream, block)
         return
@@ -97,7 +106,7 @@ def recursion_for(plan: Plan, stream: Stream | Replay) -> Recursion | None:
 
 
 def _singly(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
-    free_s = np.full(plan.replicas, -np.inf)
+    free_s = _all_free(plan)
     sizes = np.ones(block, dtype=np.int64)
     started_s, finished_s = np.empty(block), np.empty(block)
     for count in _counts(stream.requests, block):
@@ -109,7 +118,7 @@ def _singly(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int
 def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
     block = max(block, 4 * plan.batch_size_max)  # so that most of a block can be decided
     room = block + plan.batch_size_max
-    free_s, last_start_s = np.full(plan.replicas, -np.inf), np.full(1, -np.inf)
+    free_s, last_start_s = _all_free(plan), np.full(1, -np.inf)
     arrived_s, service, started_s, finished_s = (np.zeros(room) for _ in range(4))
     sizes = np.zeros(room, dtype=np.int64)
     is_open = plan.timer is BatchTimer.OPEN
@@ -137,11 +146,11 @@ def _events(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int
     for count in _counts(stream.requests, block):
         if here + count > len(window):
             window = np.concatenate([window[:here], requests_in_memory(here + count)])
-        _fill(window[here : here + count], plan, table, stream)
+        arrivals = _arrivals(plan, table, stream, count)
         if advance is None:
-            advance = _loop(plan, table, stream, float(window["service"][0]))
+            advance = _loop(plan, table, stream, float(arrivals[1][0]))
         to_come -= count
-        advance(window, base, base + here, base + here + count, to_come == 0)
+        advance(window, base, base + here, arrivals, to_come == 0)
         here += count
         done = _known(window["size"][:here])
         yield window[:done]
@@ -164,32 +173,32 @@ def _loop(
     return lambda *arguments: serve_block(*state, returns, *arguments)
 
 
-def _fill(entries: Structs, plan: Plan, table: ServiceTable, stream: Stream | Replay) -> None:
-    """Draws of the next requests; of routing only where the router throws dice."""
-    count = len(entries)
-    entries["size"] = UNKNOWN
-    entries["service"] = _service(table, stream, count)
-    if stream.users is None:
-        entries["arrived_s"] = stream.arrived_s(count)
-    else:
-        entries["think_s"] = stream.think_s(count)
-    if plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO):
-        routing = stream.routing(count)
-        entries["first"], entries["second"] = routing[::2], routing[1::2]
+def _arrivals(
+    plan: Plan, table: ServiceTable, stream: Stream | Replay, count: int
+) -> tuple[Floats, Floats, Floats]:
+    """Draws of the next requests: instants or think times, service, and routing where a router throws dice."""
+    instants_s = stream.arrived_s(count) if stream.users is None else stream.think_s(count)
+    throws = plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO)
+    return instants_s, _service(table, stream, count), stream.routing(count) if throws else np.zeros(0)
 
 
 def _service(table: ServiceTable, stream: Stream | Replay, count: int) -> Floats:
-    """Uniforms, durations where they can be had beforehand, nothing where no draw is needed."""
+    """Uniforms, or durations of mean 1 made of them, or nothing where no draw is needed."""
     if table.kind == FIXED:
         return np.zeros(count)
     uniforms = stream.service(count)
-    return table.draw(uniforms) if table.kind == DRAWN and table.draw is not None else uniforms
+    return table.draw(uniforms) if table.kind == SCALED and table.draw is not None else uniforms
 
 
 def _known(size: Integers) -> int:
     """How many requests, from the first, have an outcome."""
     open_ones = np.flatnonzero(size == UNKNOWN)
     return int(open_ones[0]) if len(open_ones) else len(size)
+
+
+def _all_free(plan: Plan) -> Floats:
+    """When each replica becomes free, as a recursion keeps it: all have always been. [s]"""
+    return np.append(np.full(plan.replicas, -np.inf), np.inf)
 
 
 def _counts(requests: int, block: int) -> Iterator[int]:

@@ -15,6 +15,7 @@ from simulations.kernel_state import (
     POWER_OF_TWO,
     RANDOM,
     ROUND_ROBIN,
+    UNKNOWN,
     Struct,
     Structs,
 )
@@ -45,10 +46,10 @@ def serve_own(  # noqa: C901  (one loop: see above)
     window: Structs,
     base: int,
     first: int,
-    last: int,
+    arrivals: tuple[Floats, Floats, Floats],
     is_end: bool,  # noqa: FBT001  (compiled code takes positions)
 ) -> None:
-    """Let the requests `first` to `last - 1` arrive, one after the other; at the end serve all that are left.
+    """Let requests from number `first` on arrive, one after the other; at the end serve all that are left.
 
     Args:
         plan: shape `(1,)`.
@@ -58,27 +59,30 @@ def serve_own(  # noqa: C901  (one loop: see above)
         events: tournament of the instants at which each replica's state may change.
         returns: heap of the instants at which users ask again; empty for arrivals from outside. [s]
         window: requests in memory, that of number `base` first.
+        arrivals: instants, or think times of users; service draws; two routing draws a request.
     """
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
     is_open, limit = rules.is_open, rules.limit
     kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
+    instants_s, service, dice = arrivals
     is_closed = len(returns) > 1
     counts = routing >= LEAST_OUTSTANDING
     watches = is_closed or routing == LEAST_OUTSTANDING
-    for request in range(first, last + is_end):
-        is_over = request == last  # all have arrived: serve those who wait
+    for place in range(len(instants_s) + is_end):
+        is_over = place == len(instants_s)  # all have arrived: serve those who wait
+        request = first + place
         now_s, one, two, looks = np.inf, 0, 0, replicas
         if not is_over:
-            entry = window[request - base]
-            now_s, looks = entry.arrived_s, 1
+            now_s, looks = instants_s[place], 1
             if routing == ROUND_ROBIN:
                 one = request % replicas
             elif routing == RANDOM:
-                one = int(entry.first * replicas)
+                one = int(dice[2 * place] * replicas)
             elif routing == POWER_OF_TWO:
-                one, looks = int(entry.first * replicas), 2
-                two = (one + 1 + int(entry.second * (replicas - 1))) % replicas
+                one, looks = int(dice[2 * place] * replicas), 2
+                two = one + 1 + int(dice[2 * place + 1] * (replicas - 1))
+                two -= replicas if two >= replicas else 0
         look = 0
         while True:
             # The next replica to bring up to date, if any.
@@ -142,9 +146,6 @@ def serve_own(  # noqa: C901  (one loop: see above)
                 change(events, replica, _event_s(queue))
         if is_over:
             break
-        if is_closed:
-            take_earliest(returns)
-            window[request - base].arrived_s = now_s
         # The router's choice, and the end of the line there.
         replica = one
         if routing == LEAST_OUTSTANDING:
@@ -154,10 +155,16 @@ def serve_own(  # noqa: C901  (one loop: see above)
             if there < here or (there == here and two < one):
                 replica = two
         queue, entry = queues[replica], window[request - base]
+        entry.arrived_s = now_s
+        entry.service = service[place]
+        if is_closed:
+            take_earliest(returns)
+            entry.think_s = instants_s[place]
         is_free = queue.in_service == 0
         if limit >= 0 and queue.waiting >= limit + (size_max if is_free else 0):
             entry.size = 0
             continue
+        entry.size = UNKNOWN
         entry.behind = NOBODY
         if queue.waiting == 0:
             queue.head = request

@@ -7,7 +7,7 @@ instant in this order, as the batching semantics have it.
 import numpy as np
 
 from simulations.compiled import compiled
-from simulations.kernel_state import NOBODY, Structs
+from simulations.kernel_state import NOBODY, UNKNOWN, Structs
 from simulations.records import Floats
 from simulations.returns import come_back, next_return_s, take_earliest
 from simulations.service_table import Laws, duration_s
@@ -25,14 +25,14 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
     window: Structs,
     base: int,
     first: int,
-    last: int,
+    arrivals: tuple[Floats, Floats, Floats],
     is_end: bool,  # noqa: FBT001  (compiled code takes positions)
 ) -> None:
-    """Let the requests `first` to `last - 1` arrive, one after the other; at the end serve all that are left.
+    """Let requests from number `first` on arrive, one after the other; at the end serve all that are left.
 
     Args:
         plan, queues: shape `(1,)`.
-        laws, returns, window, base: as in `kernel_own.serve_own`.
+        laws, returns, window, base, arrivals: as in `kernel_own.serve_own`.
         free: tournament of the indices of free replicas.
         ends: tournament of the instants at which each replica's batch ends. [s]
     """
@@ -40,10 +40,11 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
     size_max, wait_s, is_open, limit = rules.size_max, rules.wait_s, rules.is_open, rules.limit
     kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
     head, tail, waiting, idle, due_s = queue.head, queue.tail, queue.waiting, queue.free, queue.due_s
+    instants_s, service, _ = arrivals
     is_closed = len(returns) > 1
-    for request in range(first, last + is_end):
-        is_over = request == last  # all have arrived: serve those who wait
-        now_s = np.inf if is_over else window[request - base].arrived_s
+    for place in range(len(instants_s) + is_end):
+        is_over = place == len(instants_s)  # all have arrived: serve those who wait
+        now_s = np.inf if is_over else instants_s[place]
         while True:
             if is_closed and not is_over:
                 now_s = next_return_s(returns)
@@ -95,13 +96,17 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
                 due_s = start_s if waiting >= size_max else max(start_s, begun_s + wait_s)
         if is_over:
             break
+        request = first + place
         entry = window[request - base]
+        entry.arrived_s = now_s
+        entry.service = service[place]
         if is_closed:
             take_earliest(returns)
-            entry.arrived_s = now_s
+            entry.think_s = instants_s[place]
         if limit >= 0 and waiting >= limit + idle * size_max:
             entry.size = 0
             continue
+        entry.size = UNKNOWN
         entry.behind = NOBODY
         if waiting == 0:
             head = request

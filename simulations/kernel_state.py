@@ -42,8 +42,6 @@ REQUEST = np.dtype(
     [
         ("arrived_s", np.float64),
         ("service", np.float64),
-        ("first", np.float64),
-        ("second", np.float64),
         ("think_s", np.float64),
         ("started_s", np.float64),
         ("finished_s", np.float64),
@@ -85,10 +83,8 @@ def empty_queues(count: int, replicas: int) -> Structs:
 
 
 def requests_in_memory(count: int) -> Structs:
-    """Room for requests of which nothing is known, shape `(count,)`."""
-    window = np.zeros(count, dtype=REQUEST)
-    window["size"] = UNKNOWN
-    return window
+    """Room for requests, shape `(count,)`."""
+    return np.zeros(count, dtype=REQUEST)
 
 
 def at_rest(replicas: int) -> Floats:

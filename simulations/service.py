@@ -1,14 +1,13 @@
 """Service times: one uniform number and the size of a batch -> how long the batch takes."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from capacity.profile import ServiceProfile
 from capacity.service_law import ServiceLaw
-from simulations.service_table import EXPONENTIAL, ServiceTable, knots, mixed
+from simulations.service_table import SCALED, ServiceTable, knots, mixed, unit_exponential
 
 # A service time by batch size and uniform number. [s]
 Draw = Callable[[int, float], float]
@@ -56,15 +55,23 @@ class ProfileTimes:
 
 
 class ExponentialTimes:
-    """Exponential service whatever the batch size, for the queues that theory knows exactly."""
+    """Exponential service, for the queues that theory knows exactly.
 
-    def __init__(self, mean_s: float) -> None:
-        self._mean_s = mean_s
+    Args:
+        means_s: one mean whatever the batch size, or by batch size less 1. [s]
+    """
+
+    def __init__(self, means_s: float | Sequence[float]) -> None:
+        self._means_s = means_s
 
     def __call__(self, batch_size: int, uniform: float) -> float:
         """Service time by inversion. [s]"""
-        return -self._mean_s * math.log1p(-uniform)
+        return self._mean_s(batch_size) * float(unit_exponential(np.array([uniform]))[0])
 
     def table(self, batch_size_max: int) -> ServiceTable:
-        """The one mean, for each batch size."""
-        return ServiceTable(kind=EXPONENTIAL, times_s=np.full(batch_size_max, self._mean_s))
+        """Means by batch size, and the inverse of the distribution function."""
+        means_s = np.array([self._mean_s(size) for size in range(1, batch_size_max + 1)])
+        return ServiceTable(kind=SCALED, times_s=means_s, draw=unit_exponential)
+
+    def _mean_s(self, batch_size: int) -> float:
+        return self._means_s if isinstance(self._means_s, float) else self._means_s[batch_size - 1]

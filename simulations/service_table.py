@@ -10,7 +10,7 @@ from capacity.service_law import ServiceLaw
 from simulations.compiled import inlined
 from simulations.records import Floats, Integers
 
-FIXED, EXPONENTIAL, KNOTS, DRAWN = range(4)
+FIXED, SCALED, KNOTS = range(3)
 _NOTHING = np.zeros(0)
 _NO_PLACES = np.zeros(0, dtype=np.int64)
 
@@ -18,13 +18,13 @@ _NO_PLACES = np.zeros(0, dtype=np.int64)
 class ServiceTable(NamedTuple):
     """Service times by batch size and uniform number, in the one of four forms that `kind` names.
 
-    FIXED and EXPONENTIAL have a duration or a mean by batch size; DRAWN has a function from the uniform
-    number alone, applied to whole blocks of requests beforehand; KNOTS has quantile functions of the
-    measured sizes, and for each batch size the weight of the measured one above it.
+    FIXED has a duration by batch size. SCALED has a mean by batch size, and a function from the uniform
+    number to a duration of mean 1, applied to whole blocks of requests beforehand. KNOTS has quantile
+    functions of the measured sizes, and for each batch size the weight of the measured one above it.
 
     Attributes:
-        times_s: by batch size less 1. [s]
-        draw: durations of many uniform numbers. [s]
+        times_s: durations or means, by batch size less 1. [s]
+        draw: durations of mean 1 of many uniform numbers.
         below: by batch size less 1, the measured size at or below it, by its place.
         weight: by batch size less 1, how far it lies on the way to the next measured size.
         first: place of the first knot of each measured size, and the end.
@@ -85,6 +85,11 @@ def knots(laws: Sequence[ServiceLaw], below: Sequence[int], weight: Sequence[flo
     )
 
 
+def unit_exponential(uniforms: Floats) -> Floats:
+    """Exponential durations of mean 1 by inversion; numpy gives one and many of them the same digits."""
+    return np.asarray(-np.log1p(-uniforms))
+
+
 def mixed(low: float, high: float, weight: float) -> float:
     """A value that far on the way from one to the other."""
     return low if weight == 0.0 else (1.0 - weight) * low + weight * high
@@ -118,13 +123,11 @@ def duration_s(
     size: int,
     uniform: float,
 ) -> float:
-    """Service time of a batch by its oldest request's uniform number, or by its draw. [s]"""
+    """Service time of a batch by its oldest request's uniform number, or by its duration of mean 1. [s]"""
     if kind == FIXED:
         return float(times_s[size - 1])
-    if kind == EXPONENTIAL:
-        return float(-times_s[size - 1] * math.log1p(-uniform))
-    if kind == DRAWN:
-        return uniform
+    if kind == SCALED:
+        return float(times_s[size - 1] * uniform)
     law, share = below[size - 1], weight[size - 1]
     time_s = quantile_s(first, probabilities, durations_s, law, uniform)
     if share > 0.0:
