@@ -109,8 +109,11 @@ class Stream:
         self._arrived = 0
         self._unit_instant = 0.0
 
-    def arrived_s(self, count: int) -> Floats:
+    def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
         """Rising instants, shape `(count,)`; gaps of rate 1 are drawn and then scaled to the rate. [s]
+
+        Args:
+            out: where to put them.
 
         Raises:
             InputError: the rate and the length of the run overflow.
@@ -119,7 +122,7 @@ class Stream:
             raise DomainError("users ask when they have thought, and not at instants of their own")
         rate_rps = self._demand.arrival_rate_rps
         unit_instants = self._unit_rate_instants(self._demand.arrivals, count)
-        instants_s = np.divide(unit_instants, rate_rps, out=unit_instants)
+        instants_s = np.divide(unit_instants, rate_rps, out=unit_instants if out is None else out)
         self._arrived += count
         if not np.isfinite(instants_s[-1]):
             raise InputError(f"a run of {self.requests} requests at {rate_rps:g} rps lasts too long")
@@ -197,9 +200,10 @@ class Replay:
         self._draws = draws
         self._given: dict[str, int] = {}
 
-    def arrived_s(self, count: int) -> Floats:
+    def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
         """Rising instants, shape `(count,)`. [s]"""
-        return self._next("arrived_s", count)
+        instants_s = self._next("arrived_s", count)
+        return instants_s if out is None else np.add(instants_s, 0.0, out=out)
 
     def think_s(self, count: int) -> Floats:
         """Think times, shape `(count,)`. [s]"""

@@ -34,7 +34,7 @@ def announced(report: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-class _Announcement(event.Listener):  # type: ignore[misc]
+class _Announcement(event.Listener):
     """Speaks once."""
 
     def __init__(self, report: Callable[[str], None]) -> None:

@@ -40,7 +40,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
     plan: Structs,
     laws: Laws,
     queues: Structs,
-    outstanding: Floats,
+    ranks: Floats,
     events: Floats,
     returns: Floats,
     window: Structs,
@@ -55,7 +55,8 @@ def serve_own(  # noqa: C901  (one loop: see above)
         plan: shape `(1,)`.
         laws: of the service times, as `service_table.duration_s` takes them.
         queues: shape `(replicas,)`.
-        outstanding: tournament of the requests routed to each replica and not yet finished.
+        ranks: tournament of the requests routed to each replica and not yet finished, times the number
+            of leaves, plus the replica's index; no two are equal, and the smallest names its replica.
         events: tournament of the instants at which each replica's state may change.
         returns: heap of the instants at which users ask again; empty for arrivals from outside. [s]
         window: requests in memory, that of number `base` first.
@@ -66,7 +67,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
     is_open, limit = rules.is_open, rules.limit
     kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
     instants_s, service, dice = arrivals
-    is_closed = len(returns) > 1
+    is_closed, leaves = len(returns) > 1, len(ranks) >> 1
     counts = routing >= LEAST_OUTSTANDING
     watches = is_closed or routing == LEAST_OUTSTANDING
     for place in range(len(instants_s) + is_end):
@@ -104,7 +105,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
                     if start_s > now_s:
                         break
                     if counts:
-                        change(outstanding, replica, at(outstanding, replica) - queue.in_service)
+                        change(ranks, replica, at(ranks, replica) - queue.in_service * leaves)
                     queue.in_service = 0
                     if queue.waiting == 0:
                         break
@@ -149,11 +150,9 @@ def serve_own(  # noqa: C901  (one loop: see above)
         # The router's choice, and the end of the line there.
         replica = one
         if routing == LEAST_OUTSTANDING:
-            replica = leftmost(outstanding)
-        elif routing == POWER_OF_TWO:
-            here, there = at(outstanding, one), at(outstanding, two)
-            if there < here or (there == here and two < one):
-                replica = two
+            replica = int(smallest(ranks)) & (leaves - 1)
+        elif routing == POWER_OF_TWO and at(ranks, two) < at(ranks, one):
+            replica = two
         queue, entry = queues[replica], window[request - base]
         entry.arrived_s = now_s
         entry.service = service[place]
@@ -176,6 +175,6 @@ def serve_own(  # noqa: C901  (one loop: see above)
         if queue.waiting >= size_max and is_free and queue.due_s > now_s:
             queue.due_s = now_s
         if counts:
-            change(outstanding, replica, at(outstanding, replica) + 1.0)
-        if watches:
+            change(ranks, replica, at(ranks, replica) + leaves)
+        if watches and is_free:
             change(events, replica, _event_s(queue))

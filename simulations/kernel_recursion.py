@@ -51,11 +51,13 @@ def serve_singly(
         service: uniforms, or durations of mean 1.
     """
     kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
-    for request in range(len(arrived_s)):
-        start_s = max(arrived_s[request], free_s[0])
-        finish_s = start_s + duration_s(
+    for request in range(len(arrived_s)):  # apart, so that nothing stands in the way of the next loop
+        finished_s[request] = duration_s(
             kind, times_s, below, weight, first_knot, probabilities, durations_s, 1, service[request]
         )
+    for request in range(len(arrived_s)):
+        start_s = max(arrived_s[request], free_s[0])
+        finish_s = start_s + finished_s[request]
         started_s[request] = start_s
         finished_s[request] = finish_s
         _busy_until(free_s, finish_s)
