@@ -11,7 +11,7 @@ from simulations.agreement_system import System
 from simulations.arrivals import Seed, Stage
 from simulations.estimate import RELAXATIONS
 from simulations.parallel import Mapper
-from simulations.pool import Estimate, Pool
+from simulations.pool import Estimate, Pool, QuantileEstimate
 from simulations.replication import Engine, Task, replicate
 from simulations.sample import Length
 
@@ -47,7 +47,7 @@ class Row:
     system: str
     quantity: str
     theory: float
-    simulation: Estimate
+    simulation: Estimate | QuantileEstimate
     allowance: float = 0.0
 
     @property

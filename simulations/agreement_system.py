@@ -8,7 +8,7 @@ from typing import NamedTuple
 from capacity.performance import Performance
 from capacity.plan import Plan
 from capacity.workload import Demand
-from simulations.pool import Estimate, Pool
+from simulations.pool import Estimate, Pool, QuantileEstimate
 from simulations.sample import Sample
 from simulations.service import ServiceTimes
 
@@ -27,7 +27,7 @@ class Quantity(NamedTuple):
 
     theory: float
     allowance: float
-    estimate: Callable[[Pool], Estimate]
+    estimate: Callable[[Pool], Estimate | QuantileEstimate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

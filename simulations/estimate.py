@@ -38,7 +38,7 @@ RELAXATIONS = 10
 # Requests beyond the quantile in question that each section has in the first look.
 EXCEEDANCES_PER_SECTION = 100
 # Independent responses beyond the quantile without which a pool has seen too few bursts for an interval.
-INDEPENDENT_EXCEEDANCES_MIN = 20
+INDEPENDENT_EXCEEDANCES_MIN = 200
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
 _MEASURED_PER_WARM_UP = 4
 # A case that takes longer runs than this to settle is first looked at with short ones.

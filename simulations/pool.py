@@ -38,6 +38,50 @@ class Estimate:
         return Interval(value=self.value, low=max(0.0, self.value - half_width), high=self.value + half_width)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantileEstimate:
+    """A quantile of durations with the share of them that lies beyond it, which bears the error.
+
+    The share beyond is a mean, whose scatter between sections is that of the pool. The quantile of a section
+    hardly feels a burst, since it grows with the logarithm of the share only, and would claim too much. So
+    the interval of the share is carried over to durations by the pooled law.
+
+    Attributes:
+        above, from_value: shares of the durations above the pooled quantile, and from it on; they differ
+            where the law has an atom.
+
+    Source:
+        Woodruff (1952), Confidence intervals for medians and other position measures, JASA 47(260),
+        with the error of the share by sectioning.
+    """
+
+    quantile: float
+    value: float
+    tally: Tally
+    above: Estimate
+    from_value: Estimate
+
+    @property
+    def standard_error(self) -> float:
+        """Half of the way between the quantiles one standard error of the share apart. [s]"""
+        interval = self._within(1.0)
+        return (interval.high - interval.low) / 2.0
+
+    def interval(self, confidence: float) -> Interval:
+        """What the pooled durations say of the quantile, where the share is uncertain by Student's t."""
+        return self._within(student_t(confidence, self.above.degrees))
+
+    def _within(self, errors: float) -> Interval:
+        """Between the quantiles that lie so many standard errors of the share lower and higher."""
+        lower = max(0.0, self.quantile - errors * self.from_value.standard_error)
+        higher = min(1.0, self.quantile + errors * self.above.standard_error)
+        return Interval(
+            value=self.value,
+            low=min(self.value, self.tally.quantile_s(lower)),
+            high=max(self.value, self.tally.quantile_s(higher)),
+        )
+
+
 @dataclass(frozen=True)
 class Pool:
     """Replications in the order in which they came; the i-th belongs to section i mod `SECTIONS`.
@@ -97,17 +141,17 @@ class Pool:
             return True  # nothing is left to chance: all runs are one run, in its cycle by now
         return float(rises_s.mean()) <= student_t(1.0 - 2.0 * _START_LEVEL, len(rises_s) - 1) * error_s
 
-    def response_quantile(self, quantile: float) -> Estimate:
+    def response_quantile(self, quantile: float) -> QuantileEstimate:
         """Quantile of the pooled responses. [s]"""
-        return self._of_tallies(lambda tally: tally.quantile_s(quantile), _responses)
+        return self._quantile(quantile, _responses)
 
-    def wait_quantile(self, quantile: float) -> Estimate:
+    def wait_quantile(self, quantile: float) -> QuantileEstimate:
         """Quantile of the pooled waits. [s]"""
-        return self._of_tallies(lambda tally: tally.quantile_s(quantile), _waits)
+        return self._quantile(quantile, _waits)
 
     def exceedance(self, limit_s: float) -> Estimate:
         """Share of the responses above a limit, exact where the limit was asked for beforehand."""
-        return self._of_tallies(lambda tally: tally.share_above(limit_s), _responses)
+        return self._share(lambda sample: sample.responses.share_above(limit_s))
 
     def independent_exceedances(self, quantile: float) -> float:
         """How many independent responses beyond a quantile would tell as much about it as these do.
@@ -116,7 +160,7 @@ class Pool:
         of the sections, p(1 - p)/SE² independent responses tell as much of the share p beyond (Kish 1965,
         Survey Sampling, sec. 8.2, the design effect).
         """
-        late = self.exceedance(self.whole.responses.quantile_s(quantile))
+        late = self.response_quantile(quantile).above
         if late.standard_error == 0.0:
             return math.inf
         return (1.0 - quantile) * late.value * (1.0 - late.value) / late.standard_error**2
@@ -126,15 +170,24 @@ class Pool:
         pooled = math.fsum(map(above, self.sections)) / math.fsum(map(below, self.sections))
         return _estimate_around(pooled, [above(section) / below(section) for section in self.sections])
 
-    def _of_tallies(self, statistic: Callable[[Tally], float], tally: Callable[[Sample], Tally]) -> Estimate:
-        """Statistic of the pooled values, its standard error by sectioning.
+    def _quantile(self, quantile: float, tally: Callable[[Sample], Tally]) -> QuantileEstimate:
+        whole = tally(self.whole)
+        value = whole.quantile_s(quantile)
+        return QuantileEstimate(
+            quantile=quantile,
+            value=value,
+            tally=whole,
+            above=self._share(lambda sample: tally(sample).share_above(value)),
+            from_value=self._share(lambda sample: tally(sample).share_from(value)),
+        )
+
+    def _share(self, share: Callable[[Sample], float]) -> Estimate:
+        """A share of the durations, its standard error by sectioning.
 
         Source:
-            Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a: the scatter of the sections'
-            quantiles is taken around the pooled one, not around their mean, which is biased.
+            Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a.
         """
-        sections = [statistic(tally(section)) for section in self.sections]
-        return _estimate_around(statistic(tally(self.whole)), sections)
+        return _estimate_around(share(self.whole), [share(section) for section in self.sections])
 
     def performance(
         self, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float

@@ -12,6 +12,7 @@ Source:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ ROUNDING = 4.0 * 2.0**-52
 _NEAR = 1e-6  # share of a mark within which rounding can never carry a value over
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Tally:
     """Durations with their counts.
 
@@ -68,10 +69,15 @@ class Tally:
             left = [_both(one, other)._bounded() for one, other in pairs] + odd
         return cls(values_s=left[0].values_s, counts=left[0].counts, total_s=total_s, marks_s=marks_s)
 
+    @cached_property
+    def ranks(self) -> Integers:
+        """How many durations do not exceed each value, shape `(values,)`."""
+        return np.cumsum(self.counts)
+
     @property
     def count(self) -> int:
         """How many durations."""
-        return int(self.counts.sum())
+        return int(self.ranks[-1]) if len(self.ranks) else 0
 
     @property
     def positive(self) -> int:
@@ -81,11 +87,19 @@ class Tally:
     def quantile_s(self, quantile: float) -> float:
         """Smallest value that a share `quantile` of the durations does not exceed. [s]"""
         rank = max(math.ceil(quantile * self.count - 1e-9), 1)
-        return float(self.values_s[np.searchsorted(np.cumsum(self.counts), rank)])
+        return float(self.values_s[np.searchsorted(self.ranks, rank)])
 
     def share_above(self, limit_s: float) -> float:
         """Share of the durations above a limit; exact for a mark."""
-        return float(self.counts[self.values_s > limit_s].sum()) / self.count
+        return self._share_from(int(np.searchsorted(self.values_s, limit_s, side="right")))
+
+    def share_from(self, limit_s: float) -> float:
+        """Share of the durations at a limit and above."""
+        return self._share_from(int(np.searchsorted(self.values_s, limit_s, side="left")))
+
+    def _share_from(self, place: int) -> float:
+        below = int(self.ranks[place - 1]) if place else 0
+        return (self.count - below) / self.count
 
     def _bounded(self) -> "Tally":
         """The same, in cells if there are too many values."""
