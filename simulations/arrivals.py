@@ -61,7 +61,7 @@ class Draws:
     rate sees the same users (common random numbers) and either engine the same draws.
 
     Attributes:
-        arrived_s: rising instants, shape `(requests,)`. [s]
+        arrived_s: instants from 0 on, not falling, shape `(requests,)`. [s]
         service: uniforms in [0, 1), shape `(requests,)`; a batch uses that of its oldest request.
         routing: uniforms in [0, 1), shape `(2 * requests,)`; two for each request.
     """
@@ -69,6 +69,12 @@ class Draws:
     arrived_s: Floats
     service: Floats
     routing: Floats
+
+    def __post_init__(self) -> None:
+        arrived_s = self.arrived_s
+        if not (np.isfinite(arrived_s).all() and (np.diff(arrived_s, prepend=0.0) >= 0.0).all()):
+            raise DomainError("instants of arrival must be finite, not negative, and must not fall")
+        _require_uniforms(self.service, self.routing, len(arrived_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,6 +92,20 @@ class ClosedDraws:
     think_s: Floats
     service: Floats
     routing: Floats
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.think_s).all() and (self.think_s >= 0.0).all()):
+            raise DomainError("think times must be finite and not negative")
+        if self.users < 1:
+            raise DomainError(f"a population has at least one user, got {self.users}")
+        _require_uniforms(self.service, self.routing, len(self.think_s))
+
+
+def _require_uniforms(service: Floats, routing: Floats, requests: int) -> None:
+    """What compiled code must be able to rely on: it checks nothing itself."""
+    for uniforms, count in ((service, requests), (routing, 2 * requests)):
+        if len(uniforms) != count or not ((uniforms >= 0.0) & (uniforms < 1.0)).all():
+            raise DomainError(f"{requests} requests need {count} uniform numbers from 0 to below 1")
 
 
 class Stream:

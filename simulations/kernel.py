@@ -53,7 +53,7 @@ def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws, blo
     Raises:
         DomainError: a closed population in front of limited queues.
     """
-    table = service_times.table(plan.batch_size_max)
+    table = service_times.table(plan.batch_size_max).require(plan.batch_size_max)
     parts = [part.copy() for part in _events(plan, table, Replay(draws), block)]
     served = np.concatenate([np.zeros(0, dtype=REQUEST), *parts])
     is_lost = served["size"] == 0
@@ -83,7 +83,7 @@ def serve(
     Raises:
         DomainError: a closed population in front of limited queues.
     """
-    table = service_times.table(plan.batch_size_max)
+    table = service_times.table(plan.batch_size_max).require(plan.batch_size_max)
     recursion = None if by_events else recursion_for(plan, stream)
     if recursion is not None:
         yield from recursion(plan, table, stream, block)

@@ -59,19 +59,25 @@ def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
     """Run one replication, and reduce consecutive parts of it, as of a path that happened once.
 
     Raises:
-        InputError: a part in which nothing can be told.
+        InputError: a part in which all requests are lost.
     """
     stream = Stream(task.workload, task.length.requests, task.seed)
     columns = [np.concatenate(column) for column in zip(*map(_copied, _served(task, stream)), strict=True)]
     start = min(task.length.warm_up, stream.requests // 2)
     end = stream.requests - task.length.cool_down
+    arrived_s = columns[0]
+    span_s = float(arrived_s[end - 1] - arrived_s[start])
+    edges = [start + (end - start) * part // parts for part in range(parts + 1)]
+    # A part lasts to the beginning of the next, and the last one a mean gap longer than to its last arrival.
+    edges_s = [
+        *(float(arrived_s[edge]) for edge in edges[:-1]),
+        arrived_s[end - 1] + span_s / (end - start - 1),
+    ]
     samples = []
-    for chosen in np.array_split(np.arange(start, end), parts):
-        part = slice(int(chosen[0]), int(chosen[-1]) + 1)
-        whole = Length(warm_up=0, measured=len(chosen), cool_down=0)
-        reduction = _reduction(task, whole, len(chosen))
-        reduction.add(*(column[part] for column in columns))
-        samples.append(reduction.sample())
+    for first, after, first_s, after_s in zip(edges, edges[1:], edges_s, edges_s[1:], strict=False):
+        reduction = _reduction(task, Length(warm_up=0, measured=after - first, cool_down=0), after - first)
+        reduction.add(*(column[first:after] for column in columns))
+        samples.append(reduction.sample(window_s=after_s - first_s))
     return samples
 
 

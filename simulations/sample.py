@@ -140,16 +140,22 @@ class Reduction:
             arrived_s, started_s, finished_s, size,
         )  # fmt: skip
 
-    def sample(self) -> Sample:
+    def sample(self, window_s: float | None = None) -> Sample:
         """What was seen, once all requests have gone by.
+
+        Args:
+            window_s: time that the counted requests stand for, if it is known otherwise. [s]
 
         Raises:
             InputError: nothing can be said of the counted requests.
         """
         sums = self._progress[0]
         asked = int(sums["end"] - sums["start"])
-        if not sums["opened_s"] < sums["closed_s"]:
-            raise InputError(f"all {asked} counted requests arrive at one instant; a rate needs more")
+        if window_s is None:
+            span_s = float(sums["closed_s"] - sums["opened_s"])
+            if not span_s > 0.0:
+                raise InputError(f"all {asked} counted requests arrive at one instant; a rate needs more")
+            window_s = span_s * asked / (asked - 1)
         waits, responses = self._tallies()
         first, second = int(sums["first_half"]), responses.count - int(sums["first_half"])
         if not responses.count:
@@ -160,7 +166,7 @@ class Reduction:
         return Sample(
             waits=waits,
             responses=responses,
-            window_s=float(sums["closed_s"] - sums["opened_s"]) * asked / (asked - 1),
+            window_s=window_s,
             busy_s=float(sums["busy_s"]),
             batches=float(sums["batches"]),
             batch_size_largest=int(sums["largest"]),

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from capacity.errors import DomainError
 from capacity.service_law import ServiceLaw
 from simulations.compiled import inlined
 from simulations.records import Floats, Integers
@@ -39,6 +40,20 @@ class ServiceTable(NamedTuple):
     first: Integers = _NO_PLACES
     probabilities: Floats = _NOTHING
     durations_s: Floats = _NOTHING
+
+    def require(self, batch_size_max: int) -> Self:
+        """The table, if it can serve batches up to a size: compiled code checks nothing itself.
+
+        Raises:
+            DomainError: a size without a time, or a time that is not positive and finite.
+        """
+        sizes = len(self.below) if self.kind == KNOTS else len(self.times_s)
+        durations_s = self.durations_s if self.kind == KNOTS else self.times_s
+        if sizes < batch_size_max:
+            raise DomainError(f"there are service times up to a batch of {sizes}, not of {batch_size_max}")
+        if not (np.isfinite(durations_s).all() and (durations_s > 0.0).all()):
+            raise DomainError("service times must be positive and finite")
+        return self
 
     @property
     def arrays(self) -> "Laws":
