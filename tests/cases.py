@@ -9,8 +9,9 @@ from capacity.plan import BatchTimer, Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.durations import Duration, Family
 from capacity.service_law import ServiceLaw, constant, from_samples
+from simulations import kernel
 from simulations.agreement_times import DurationTimes, TableExponentialTimes
-from simulations.arrivals import ClosedDraws, Draws
+from simulations.arrivals import ClosedDraws, Draws, Replay
 from simulations.records import Records
 from simulations.sample import Length, Reduction, Sample
 from simulations.service import ExponentialTimes, ProfileTimes, ServiceTimes
@@ -136,8 +137,10 @@ def profiles(draw: st.DrawFn) -> ServiceProfile:
             samples_s = scale_s * (1.0 + generator.random(draw(st.integers(1, 5))))
             timings.append(BatchTiming(batch_size=size, samples_s=tuple(samples_s.tolist())))
         elif form == "percentiles":
-            percentiles_s = {0.5: 0.95 * scale_s, 0.9: 1.2 * scale_s, 0.99: 1.5 * scale_s}
-            timings.append(BatchTiming(batch_size=size, mean_s=scale_s, percentiles_s=percentiles_s))
+            p50_s, p90_s, p99_s = 0.95 * scale_s, 1.2 * scale_s, 1.5 * scale_s
+            timings.append(
+                BatchTiming(batch_size=size, mean_s=scale_s, p50_s=p50_s, p90_s=p90_s, p99_s=p99_s)
+            )
         else:
             timings.append(BatchTiming(batch_size=size, mean_s=scale_s))
     return ServiceProfile(name="made-up", timings=tuple(timings))
@@ -197,3 +200,25 @@ def reduced(records: Records, overhead_s: float = 0.0) -> Sample:
     reduction = Reduction(length, count, overhead_s, NOTHING, NOTHING)
     reduction.add(records.arrived_s, records.started_s, records.finished_s, records.batch_size)
     return reduction.sample()
+
+
+# ---- The kernel beside SimPy ----------------------------------------------------------------
+
+
+def assert_kernel_gives(
+    expected: Records, plan: Plan, times: ServiceTimes, draws: Draws | ClosedDraws, block: int
+) -> None:
+    """Every column of `kernel.run`, and start, finish and size of `kernel.serve`, are those of SimPy's run."""
+    found = kernel.run(plan, times, draws, block)
+    for name in Records.__slots__:
+        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
+    first = 0
+    for part in kernel.serve(plan, times, Replay(draws), block):
+        here = slice(first, first + len(part.size))
+        served = ~expected.is_lost[here]
+        assert part.size.tolist() == expected.batch_size[here].tolist()
+        assert part.arrived_s.tobytes() == expected.arrived_s[here].tobytes()
+        assert part.started_s[served].tobytes() == expected.started_s[here][served].tobytes()
+        assert part.finished_s[served].tobytes() == expected.finished_s[here][served].tobytes()
+        first = here.stop
+    assert first == len(expected.arrived_s)

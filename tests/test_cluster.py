@@ -1,16 +1,14 @@
 """Both engines against the oracle bit for bit, and against hand computation rule by rule."""
 
-import invariants
 import numpy as np
 import oracle
 import pytest
-from cases import LawTimes, closed, coinciding, continuous, fixed, reduced, values_of
+from cases import LawTimes, assert_kernel_gives, closed, coinciding, continuous, fixed, reduced, values_of
 from hypothesis import given, settings
 
 from capacity.errors import DomainError
 from capacity.plan import BatchTimer, Plan, Routing
 from capacity.service_law import ServiceLaw
-from simulations import kernel
 from simulations.arrivals import ClosedDraws, Draws
 from simulations.cluster import run
 from simulations.pool import Pool
@@ -56,7 +54,7 @@ def by_all(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws) 
     """A run by SimPy, which the oracle and the kernel must agree with."""
     records = run(plan, service_times, draws)
     assert_same(records, oracle.simulate(plan, service_times, draws))
-    invariants.check_same_bytes(records, kernel.run(plan, service_times, draws, block=2))
+    assert_kernel_gives(records, plan, service_times, draws, block=2)
     return records
 
 
@@ -161,6 +159,13 @@ def test_a_completion_at_the_instant_of_the_deadline_dispatches_before_arrivals(
     records = serve([0.0, 1.0, 1.5], batch=4, wait_s=0.5)
     assert records.started_s.tolist() == [0.5, 1.5, 2.5]
     assert records.batch_size.tolist() == [1, 1, 1]
+
+
+def test_a_completion_at_the_deadline_of_another_replicas_timer_dispatches_before_arrivals() -> None:
+    """Replica 0 is free from 2.0 on and waits for 2.5, when replica 1 completes and one more arrives."""
+    records = serve([0.0, 0.0, 0.5, 0.5, 1.5, 2.5], fixed(lambda size: 2.0), replicas=2, batch=2, wait_s=1.0)
+    assert records.started_s.tolist() == [0.0, 0.0, 0.5, 0.5, 2.5, 3.5]
+    assert records.replica.tolist() == [0, 0, 1, 1, 1, 0]
 
 
 def test_simultaneous_arrivals_share_a_batch() -> None:
@@ -276,7 +281,7 @@ def test_the_service_time_is_drawn_by_the_uniform_of_the_oldest_request() -> Non
 
 
 def test_the_service_time_is_drawn_for_the_size_of_the_batch() -> None:
-    records = serve([0.0, 0.0, 0.0], fixed(lambda size: float(size)), batch=3)
+    records = serve([0.0, 0.0, 0.0], fixed(float), batch=3)
     assert records.finished_s.tolist() == [3.0, 3.0, 3.0]
 
 

@@ -9,6 +9,7 @@ import pytest
 from cases import LawTimes
 
 from capacity.plan import BatchTimer, Plan, Routing
+from capacity.service_law import ServiceLaw, from_samples
 from capacity.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -17,7 +18,6 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from capacity.service_law import ServiceLaw, from_samples
 from simulations import kernel
 from simulations.arrivals import ClosedDraws, Draws, Seed, draw
 from simulations.cluster import run
