@@ -301,6 +301,29 @@ def test_both_engines_give_the_same_sample_whatever_the_block(
         assert_same_sample(replicate(task), expected)
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_atoms_and_limits_are_exact_in_a_long_run_too(plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service time, alone or after the whole batch wait, each with the overhead; and what was asked for."""
+    task = TASKS[f"{plan}-gamma"]
+    exact = replicate(task)
+    monkeypatch.setattr(sample, "EXACT_MAX", 100)
+    in_cells = replicate(task)
+    wait_s, overhead_s = task.plan.batch_wait_max_s, task.request_overhead_s
+    atoms_s = np.array([0.011, 0.013, 0.02])
+    response_marks_s = [*(atoms_s + overhead_s), *(wait_s + atoms_s + overhead_s), *task.limits_s]
+    for tally, expected, marks_s in (
+        (in_cells.responses, exact.responses, np.unique(response_marks_s)),
+        (in_cells.waits, exact.waits, np.unique([0.0, wait_s])),
+    ):
+        assert np.isin(marks_s[marks_s > 0.0], tally.marks_s).all()
+        for mark_s in marks_s:
+            (found, known) = (one.counts[one.values_s == mark_s].sum() for one in (tally, expected))
+            assert found == known, mark_s
+            assert tally.share_above(mark_s) == expected.share_above(mark_s)
+    seen = np.isin(np.unique(response_marks_s), exact.responses.values_s)
+    assert np.count_nonzero(seen) >= 2  # of a run in which nothing comes up again this says nothing
+
+
 @pytest.mark.parametrize("task", [TASKS["batches-trace"], TASKS["own-trace"]], ids=["batches", "own"])
 def test_both_engines_give_the_same_parts_of_a_path(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = replicate_in_parts(replace(task, engine=Engine.SIMPY), 7)
