@@ -897,13 +897,6 @@ KERNELS = [
         KERNEL,
     ),
     Mutant(
-        "a replica's completion comes after the arrivals of its instant",
-        "the same bytes as SimPy: order at one instant",
-        "simulations/kernel_own.py",
-        [("if start_s > now_s:", "if start_s >= now_s:")],
-        KERNEL,
-    ),
-    Mutant(
         "of two equal replicas the kernel takes the first drawn",
         "the same bytes as SimPy: ties by lowest index",
         "simulations/kernel_own.py",
@@ -979,8 +972,8 @@ KERNELS = [
         "simulations/kernel.py",
         [
             (
-                "        yield window[:done]\n        window[",
-                "        yield window[:done]\n        window = np.concatenate([window, window])\n        window[",
+                "window[:done]\n        window[",
+                "window[:done]\n        window = np.concatenate([window, window])\n        window[",
             )
         ],
         KERNEL,

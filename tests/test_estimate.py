@@ -21,7 +21,7 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Seed, Stage, draw
+from simulations.arrivals import Seed, Stage
 from simulations.estimate import (
     INDEPENDENT_EXCEEDANCES_MIN,
     Case,
@@ -291,9 +291,13 @@ def test_a_trace_is_one_path_in_consecutive_sections() -> None:
     whole = replicate(tasks(case, length, Seed(value=0), range(1))[0])
     assert values_of(look.pool.whole.responses) == values_of(whole.responses)
     assert [section.counted for section in look.pool.sections] == [27] * SECTIONS
-    arrived_s = np.array_split(draw(case.workload, 600, Seed(value=0)).arrived_s[warm_up:], SECTIONS)
-    for section, instants_s in zip(look.pool.sections, arrived_s, strict=True):
-        assert section.window_s == pytest.approx((instants_s[-1] - instants_s[0]) * 27 / 26)
+    performance, pooled = (
+        pool.performance(load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
+        for pool in (look.pool, Pool.of([whole, whole]))
+    )
+    for name in ("utilization", "throughput_rps", "batch_size_mean", "queue_length_mean", "in_system_mean"):
+        # But for one gap of 540 that the end may be counted by.
+        assert getattr(performance, name) == pytest.approx(getattr(pooled, name), rel=2 / 540), name
     sections = look.pool.sections
     assert sum(section.busy_s for section in sections) == pytest.approx(whole.busy_s)
     assert sum(section.batches for section in sections) == pytest.approx(whole.batches)
@@ -303,6 +307,30 @@ def test_a_trace_is_one_path_in_consecutive_sections() -> None:
     ):
         assert sum(part.total_s for part in parts) == pytest.approx(tally.total_s)
         assert sum(part.positive for part in parts) == tally.positive
+
+
+def test_the_gaps_between_sections_of_a_trace_are_time_too() -> None:
+    """Each section is one burst; between them nobody asks for a minute."""
+    gaps_s = np.full(599, 0.01)
+    gaps_s[29::30] = 60.0
+    trace = TraceArrivals(instants_s=tuple(np.cumsum([0.0, *gaps_s]).tolist()))
+    workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
+    case = replace(case_of(0.5, replicas=1, quantile_max=0.5), workload=workload)
+    assert run_length(case).warm_up <= 1
+    pool = next(looks(case, Seed(value=0), 10**6)).pool
+    performance = pool.performance(load=None, replicas=1, quantiles=[0.5], confidence=0.95)
+    assert performance.throughput_rps == pytest.approx(trace.rate_rps, rel=0.01)
+    assert performance.utilization == pytest.approx(trace.rate_rps * 0.01, rel=0.01)
+
+
+def test_a_section_of_a_trace_may_be_one_instant() -> None:
+    """Stamps of whole seconds, of which each has 60 requests: the path as a whole has a rate."""
+    arrivals = TraceArrivals(instants_s=tuple(float(number // 60) for number in range(600)))
+    case = case_of(0.5, arrivals=arrivals, quantile_max=0.5)
+    pool = next(looks(case, Seed(value=0), 10**6)).pool
+    assert [section.counted for section in pool.sections] == [27] * SECTIONS
+    performance = pool.performance(load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
+    assert performance.throughput_rps == pytest.approx(case.workload.arrival_rate_rps, rel=0.2)
 
 
 def test_sections_of_a_trace_see_what_came_before_them() -> None:
