@@ -946,13 +946,6 @@ KERNELS = [
         KERNEL,
     ),
     Mutant(
-        "the open timer of the recursion forgets the last batch",
-        "the same bytes as SimPy: timer open",
-        "simulations/kernel_recursion.py",
-        [("max(came_s, idle_s, begun_s) if is_open", "max(came_s, idle_s) if is_open")],
-        KERNEL,
-    ),
-    Mutant(
         "those carried over draw what comes next",
         "the same bytes as SimPy: blocks of any size",
         "simulations/kernel.py",
@@ -973,7 +966,7 @@ KERNELS = [
         [
             (
                 "window[:done]\n        window[",
-                "window[:done]\n        window = np.concatenate([window, window])\n        window[",
+                "window[:done]\n        window = np.append(window, window[:count])\n        window[",
             )
         ],
         KERNEL,

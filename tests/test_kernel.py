@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from cases import (
     DURATIONS,
+    GridTimes,
     LawTimes,
     assert_kernel_gives,
     closed,
     coinciding,
     continuous,
     fixed,
-    plans,
     profiles,
     service_times,
 )
@@ -71,32 +71,31 @@ def test_agrees_with_simpy_whatever_the_service_times(case: Case, times: Service
     assert_as_simpy((case[0], times, case[2]), block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
-@given(
-    st.data(),
-    st.lists(st.sampled_from([0, 0, 0, 1]), min_size=40, max_size=60),
-    st.lists(st.integers(1, 4), min_size=1, max_size=2),
-    BLOCKS,
-)
-def test_agrees_with_simpy_under_one_queue_that_recursions_serve(
-    data: st.DataObject, gaps: list[int], base: list[int], block: int
-) -> None:
-    """Busy replicas, of which few end batches at the instants of arrivals and of timers."""
-    plan = replace(
-        data.draw(plans(0.25, limits=(None,))),
+@st.composite
+def waiting_in_one_queue(draw: st.DrawFn) -> Case:
+    """Timers, ends of batches and arrivals that often fall on one instant, while a replica is free or not."""
+    plan = Plan(
+        profile="made-up",
+        replicas=draw(st.integers(2, 4)),
+        batch_size_max=draw(st.integers(2, 4)),
+        batch_wait_max_s=0.25 * draw(st.integers(1, 4)),
         routing=Routing.SHARED_QUEUE,
-        replicas=data.draw(st.integers(1, 9)),
+        timer=draw(st.sampled_from(list(BatchTimer))),
     )
-    generator = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    gaps = generator.choice(draw(st.sampled_from([[0, 1], [0, 0, 1], [0, 0, 0, 1], [0, 1, 2]])), 60)
     draws = Draws(
-        arrived_s=np.cumsum(gaps) * 0.25,
-        service=generator.random(len(gaps)),
-        routing=generator.random(2 * len(gaps)),
+        arrived_s=np.cumsum(gaps) * 0.25, service=generator.random(60), routing=generator.random(120)
     )
-    times = LawTimes(lambda size: from_samples([0.25 * (number + size // 2) for number in base]))
-    stream = Replay(draws)
-    assert kernel.recursion_for(plan, stream) is not None
-    assert_as_simpy((plan, times, draws), block)
+    base = draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))
+    return plan, GridTimes(0.25, base), draws
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(waiting_in_one_queue(), BLOCKS)
+def test_agrees_with_simpy_where_batches_wait_in_one_queue(case: Case, block: int) -> None:
+    assert kernel.recursion_for(case[0], Replay(case[2])) is not None
+    assert_as_simpy(case, block)
 
 
 @pytest.mark.parametrize("replicas", [7, 8, 64, 65, 130])
