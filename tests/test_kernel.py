@@ -17,6 +17,7 @@ from cases import (
     fixed,
     profiles,
     service_times,
+    values_of,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -330,6 +331,20 @@ def test_both_engines_give_the_same_parts_of_a_path(task: Task, monkeypatch: pyt
         in_blocks(block, monkeypatch)
         for one, other in zip(replicate_in_parts(task, 7), expected, strict=True):
             assert_same_sample(one, other)
+
+
+def test_the_parts_of_a_path_are_all_of_it_that_counts() -> None:
+    """Neither its warm-up nor its cool-down, in consecutive parts of nearly one size."""
+    task = TASKS["own-trace"]
+    parts, whole = replicate_in_parts(task, 7), replicate(task)
+    assert [part.counted for part in parts] == [79] * 6 + [78]
+    for found, expected in (
+        ([part.waits for part in parts], whole.waits),
+        ([part.responses for part in parts], whole.responses),
+    ):
+        values_s = sorted(value_s for tally in found for value_s in values_of(tally))
+        assert values_s == pytest.approx(values_of(expected), abs=1e-12)
+    assert sum(part.busy_s for part in parts) == pytest.approx(whole.busy_s)
 
 
 @pytest.mark.parametrize(
