@@ -34,6 +34,8 @@ SEARCH = "tests/test_search.py"
 PLANNER = "tests/test_planner.py"
 RELAXATION = "tests/test_relaxation.py"
 AGREEMENT = "tests/test_agreement.py"
+KERNEL = "tests/test_kernel.py"
+TALLY = "tests/test_tally.py"
 
 
 @dataclass(frozen=True)
@@ -166,8 +168,8 @@ NAMED_INVARIANTS = [
         "simulations/arrivals.py",
         [
             (
-                "Purpose.SERVICE).random(len(arrived_s))",
-                "Purpose.SERVICE).random(len(arrived_s)) / (1.0 + workload.arrival_rate_rps)",
+                "self._generators[Purpose.SERVICE].random(count)",
+                "self._generators[Purpose.SERVICE].random(count) / (1.0 + self._demand.arrival_rate_rps)",
             )
         ],
         invariant("common_random_numbers_at_another_rate"),
@@ -175,34 +177,29 @@ NAMED_INVARIANTS = [
     Mutant(
         "requests leave the system when they start",
         "L = λW",
-        "simulations/replication.py",
-        [
-            (
-                "_occupied(arrived_s, left_s, window)",
-                "_occupied(arrived_s, started_s, window)",
-            )
-        ],
+        "simulations/pool.py",
+        [("in_system_mean=responses.total_s / window_s", "in_system_mean=waits.total_s / window_s")],
         invariant("littles_law"),
     ),
     Mutant(
         "busy replicas are not averaged",
         "utilization",
-        "simulations/replication.py",
-        [("busy_share=busy / task.plan.replicas", "busy_share=busy")],
+        "simulations/pool.py",
+        [("whole.busy_s / (replicas * window_s)", "whole.busy_s / window_s")],
         invariant("utilization"),
     ),
     Mutant(
         "the warm-up counts",
         "window",
-        "simulations/replication.py",
-        [("start = min(task.length.warm_up, end // 2)", "start = 0")],
+        "simulations/sample.py",
+        [("start = min(length.warm_up, end // 2)", "start = 0")],
         invariant("window"),
     ),
     Mutant(
         "the cool-down counts",
         "window",
-        "simulations/replication.py",
-        [("end = len(records.arrived_s) - task.length.cool_down", "end = len(records.arrived_s)")],
+        "simulations/sample.py",
+        [("end = requests - length.cool_down", "end = requests")],
         invariant("window"),
     ),
 ]
@@ -309,23 +306,18 @@ BATCHING = [
     Mutant(
         "overhead is forgotten",
         "overhead added to the response",
-        "simulations/replication.py",
-        [
-            (
-                "response_s = records.response_s + task.request_overhead_s",
-                "response_s = records.response_s + 0.0",
-            )
-        ],
+        "simulations/sample.py",
+        [("finished_s[place] - came_s + overhead_s", "finished_s[place] - came_s")],
         rule("overhead_is_added_to_the_response_and_takes_no_capacity"),
     ),
     Mutant(
         "overhead occupies the server",
         "overhead takes no capacity",
-        "simulations/replication.py",
+        "simulations/sample.py",
         [
             (
-                "run(task.plan, task.service_times, draws)",
-                "run(task.plan, lambda b, u: task.service_times(b, u) + task.request_overhead_s, draws)",
+                "busy_s += (finished_s[place] - started_s[place]) * share",
+                "busy_s += (finished_s[place] - started_s[place] + overhead_s) * share",
             )
         ],
         f"{ESTIMATE}::test_mean_wait_is_pollaczeks",
@@ -376,15 +368,15 @@ QUEUE_LIMIT = [
     Mutant(
         "lost requests are not counted",
         "arrived = finished + lost",
-        "simulations/replication.py",
-        [("lost=float(end - start - len(counted))", "lost=0.0")],
+        "simulations/sample.py",
+        [("lost=asked - responses.count", "lost=0")],
         invariant("queue_limit"),
     ),
     Mutant(
         "losses are a share of the served",
         "loss probability",
         "simulations/pool.py",
-        [("lost / (lost + self.counted)", "lost / self.counted")],
+        [("whole.lost / (whole.lost + whole.counted)", "whole.lost / whole.counted")],
         AGREEMENT,
     ),
 ]
@@ -451,7 +443,12 @@ CLOSED = [
         "think times are drawn by the numbers of the service",
         "one stream per purpose",
         "simulations/arrivals.py",
-        [("seed.generator(Purpose.THINK).standard_exponential", "seed.generator(Purpose.SERVICE).random")],
+        [
+            (
+                "self._generators[Purpose.THINK].standard_exponential(count)",
+                "self._generators[Purpose.SERVICE].random(count)",
+            )
+        ],
         ARRIVALS,
     ),
     Mutant(
@@ -496,7 +493,7 @@ GRID = [
         "the slow branch is drawn by the fast one's numbers",
         "service times of a law",
         "simulations/agreement_times.py",
-        [("-(uniform - fast) / slow", "-uniform / slow * slow")],
+        [("np.maximum(uniforms - fast, 0.0) / slow", "uniforms")],
         AGREEMENT,
     ),
 ]
@@ -600,7 +597,7 @@ STATISTICS = [
         "a trace is played at its own rate",
         "trace is scaled to the rate",
         "simulations/arrivals.py",
-        [("- instants_s[0]) * trace.rate_rps", "- instants_s[0]) * workload.arrival_rate_rps")],
+        [("- instants_s[0]) * trace.rate_rps", "- instants_s[0]) * self._demand.arrival_rate_rps")],
         ARRIVALS,
     ),
     Mutant(
@@ -630,8 +627,8 @@ STATISTICS = [
         "simulations/pool.py",
         [
             (
-                "pooled = statistic(np.concatenate(sections))",
-                "pooled = float(np.mean([statistic(section) for section in sections]))",
+                "_estimate_around(statistic(Tally.merged(tallies)), ",
+                "_estimate_around(float(np.mean([statistic(one) for one in tallies])), ",
             )
         ],
         POOL,
@@ -639,9 +636,9 @@ STATISTICS = [
     Mutant(
         "the rank is one too low",
         "quantile is the inverted distribution function",
-        "simulations/pool.py",
+        "simulations/tally.py",
         [("math.ceil(quantile", "math.floor(quantile")],
-        POOL,
+        TALLY,
     ),
     Mutant(
         "the standard error is a variance",
@@ -668,9 +665,8 @@ STATISTICS = [
         "simulations/pool.py",
         [
             (
-                "self.samples[first::SECTIONS] for first",
-                "self.samples[first * (len(self.samples) // SECTIONS or 1) :]"
-                "[: len(self.samples) // SECTIONS or 1] for first",
+                "group = groups[replications % SECTIONS]",
+                "group = groups[min(replications // 2, SECTIONS - 1, len(groups) - 1)]",
             )
         ],
         POOL,
@@ -686,19 +682,14 @@ STATISTICS = [
         "runs that fall are taken for unsettled",
         "settled",
         "simulations/pool.py",
-        [
-            (
-                "responses_s[half:].mean() - responses_s[:half].mean()",
-                "responses_s[:half].mean() - responses_s[half:].mean()",
-            )
-        ],
+        [("return float(rises_s.mean()) <=", "return -float(rises_s.mean()) <=")],
         POOL,
     ),
     Mutant(
         "looks ignore the budget",
         "budget in requests",
         "simulations/estimate.py",
-        [("while wanted <= affordable:", "while len(samples) <= affordable:")],
+        [("while wanted <= affordable:", "while pool.replications <= affordable:")],
         ESTIMATE,
     ),
     Mutant(
@@ -897,6 +888,249 @@ DECISIONS = [
     ),
 ]
 
+KERNELS = [
+    Mutant(
+        "a batch due at an arrival's instant leaves it out",
+        "the same bytes as SimPy: order at one instant",
+        "simulations/kernel_own.py",
+        [("queue.waiting > 0 and queue.due_s < now_s", "queue.waiting > 0 and queue.due_s <= now_s")],
+        KERNEL,
+    ),
+    Mutant(
+        "of two equal replicas the kernel takes the first drawn",
+        "the same bytes as SimPy: ties by lowest index",
+        "simulations/kernel_own.py",
+        [("there == here and two < one", "there == here and two < 0")],
+        KERNEL,
+    ),
+    Mutant(
+        "a batch that has ended is one request less",
+        "the same bytes as SimPy: least-outstanding",
+        "simulations/kernel_own.py",
+        [("at(outstanding, replica) - queue.in_service", "at(outstanding, replica) - 1.0")],
+        KERNEL,
+    ),
+    Mutant(
+        "a busy replica of the kernel has room for a batch",
+        "the same bytes as SimPy: queue limit",
+        "simulations/kernel_own.py",
+        [("limit + (size_max if is_free else 0)", "limit + size_max")],
+        KERNEL,
+    ),
+    Mutant(
+        "a due batch of the shared queue comes before completions",
+        "the same bytes as SimPy: order at one instant",
+        "simulations/kernel_shared.py",
+        [("if end_s <= ready_s:", "if end_s < ready_s:")],
+        KERNEL,
+    ),
+    Mutant(
+        "of the free replicas one has room",
+        "the same bytes as SimPy: queue limit",
+        "simulations/kernel_shared.py",
+        [("limit + idle * size_max", "limit + min(idle, 1) * size_max")],
+        KERNEL,
+    ),
+    Mutant(
+        "the recursion takes the arrivals of a completion's instant",
+        "the same bytes as SimPy: order at one instant",
+        "simulations/kernel_recursion.py",
+        [("arrived_s[end] < start_s", "arrived_s[end] <= start_s")],
+        KERNEL,
+    ),
+    Mutant(
+        "the recursion forgets that another batch ends then",
+        "the same bytes as SimPy: order at one instant",
+        "simulations/kernel_recursion.py",
+        [("came_s < timed_s == start_s and _ends_at(free_s, start_s)", "False")],
+        KERNEL,
+    ),
+    Mutant(
+        "those carried over draw what comes next",
+        "the same bytes as SimPy: blocks of any size",
+        "simulations/kernel.py",
+        [("for column in (arrived_s, service):", "for column in (arrived_s,):")],
+        KERNEL,
+    ),
+    Mutant(
+        "every block is the last",
+        "the same bytes as SimPy: blocks of any size",
+        "simulations/kernel.py",
+        [("base + here + count, to_come == 0)", "base + here + count, True)")],
+        KERNEL,
+    ),
+    Mutant(
+        "requests stay in memory that are done",
+        "memory does not grow with the run",
+        "simulations/kernel.py",
+        [
+            (
+                "window[:done]\n        window[",
+                "window[:done]\n        window = np.append(window, window[:count])\n        window[",
+            )
+        ],
+        KERNEL,
+    ),
+    Mutant(
+        "the uniforms of routing are swapped",
+        "the same bytes as SimPy: power-of-two",
+        "simulations/kernel.py",
+        [("routing[::2], routing[1::2]", "routing[1::2], routing[::2]")],
+        KERNEL,
+    ),
+    Mutant(
+        "of equal replicas the last wins",
+        "the same bytes as SimPy: ties by lowest index",
+        "simulations/tournament.py",
+        [("tree[node + 1] < tree[node]", "tree[node + 1] <= tree[node]")],
+        "tests/test_tournament.py",
+    ),
+    Mutant(
+        "a heap that lost its first sinks to the later one",
+        "the same bytes as SimPy: closed population",
+        "simulations/returns.py",
+        [("heap[child + 1] < heap[child]", "heap[child + 1] > heap[child]")],
+        "tests/test_tournament.py",
+    ),
+    Mutant(
+        "at a jump of its law the kernel draws what lies above",
+        "the same digits as the profile",
+        "simulations/service_table.py",
+        [
+            (
+                "np.searchsorted(probabilities[low:high], probability)",
+                'np.searchsorted(probabilities[low:high], probability, side="right")',
+            ),
+            ("if probability == u1:", "if probability == -1.0:"),
+        ],
+        KERNEL,
+    ),
+    Mutant(
+        "an end of a line is an atom",
+        "atoms are marks",
+        "simulations/service_table.py",
+        [
+            (
+                "self.probabilities[level + 1] > self.probabilities[level]",
+                "self.probabilities[level + 1] >= self.probabilities[level]",
+            ),
+            (
+                "self.durations_s[1:] == self.durations_s[:-1]",
+                "self.durations_s[1:] >= self.durations_s[:-1]",
+            ),
+        ],
+        KERNEL,
+    ),
+    Mutant(
+        "overhead shifts no atom",
+        "atoms are marks",
+        "simulations/replication.py",
+        [("wait_s + atoms_s]) + overhead_s", "wait_s + atoms_s])")],
+        KERNEL,
+    ),
+    Mutant(
+        "cells are twice as wide",
+        "relative error of a cell",
+        "simulations/tally.py",
+        [("_BITS = 52 - 10", "_BITS = 52 - 9")],
+        TALLY,
+    ),
+    Mutant(
+        "what is just below a mark is counted above it",
+        "a share above a mark is exact",
+        "simulations/tally.py",
+        [("int(~(2 * mark + 1)) if cell_of(marks_s[mark]) == cell else cell", "cell")],
+        TALLY,
+    ),
+    Mutant(
+        "the clock's rounding moves a value off its mark",
+        "marks come back",
+        "simulations/tally.py",
+        [("if abs(duration_s - marks_s[mark]) <= rounding_s:", "if duration_s == marks_s[mark]:")],
+        TALLY,
+    ),
+    Mutant(
+        "a cell is not cut at its marks",
+        "a share above a mark is exact",
+        "simulations/tally.py",
+        [("np.maximum(low_s, padded[right]), np.minimum(high_s, padded[right + 1])", "low_s, high_s")],
+        TALLY,
+    ),
+    Mutant(
+        "merged counts are those of the first",
+        "merging",
+        "simulations/tally.py",
+        [("np.add.at(sums, place, counts)", "sums[place] = counts")],
+        TALLY,
+    ),
+    Mutant(
+        "waits of 0 are short ones",
+        "wait probability",
+        "simulations/sample.py",
+        [("zeros += wait_s == 0.0", "zeros += wait_s < 0.0")],
+        TALLY,
+    ),
+    Mutant(
+        "the window is a gap short",
+        "window",
+        "simulations/sample.py",
+        [(" * asked / (asked - 1)", "")],
+        TALLY,
+    ),
+    Mutant(
+        "the halves of a run are not those of what counts",
+        "start that still shows",
+        "simulations/sample.py",
+        [("(start + end) // 2", "end // 2")],
+        TALLY,
+    ),
+    Mutant(
+        "a batch counts for each of its requests",
+        "batch size",
+        "simulations/sample.py",
+        [("batches += share", "batches += 1.0")],
+        TALLY,
+    ),
+    Mutant(
+        "instants begin anew with each block",
+        "a stream in pieces is the draws at once",
+        "simulations/arrivals.py",
+        [("        gaps[0] += self._unit_instant\n", "")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "folded samples are left out",
+        "a pool counts each replication once",
+        "simulations/pool.py",
+        [("group[:] = [Sample.merged(group)]", "group[:] = [Sample.merged(group[1:])]")],
+        POOL,
+    ),
+    Mutant(
+        "bursts count as so many responses",
+        "independent exceedances",
+        "simulations/pool.py",
+        [
+            (
+                "return (1.0 - quantile) * late.value * (1.0 - late.value) / late.standard_error**2",
+                "return (1.0 - quantile) * self.counted",
+            )
+        ],
+        POOL,
+    ),
+    Mutant(
+        "few bursts are enough",
+        "settled",
+        "simulations/estimate.py",
+        [
+            (
+                "pool.is_level and pool.independent_exceedances(case.quantile_max) >= ",
+                "pool.is_level and math.inf >= ",
+            )
+        ],
+        ESTIMATE,
+    ),
+]
+
 MUTANTS = [
     *NAMED_INVARIANTS,
     *BATCHING,
@@ -907,6 +1141,7 @@ MUTANTS = [
     *ROUTING,
     *STATISTICS,
     *DECISIONS,
+    *KERNELS,
 ]
 
 

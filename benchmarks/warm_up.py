@@ -19,7 +19,6 @@ from capacity.workload import Workload
 from simulations.arrivals import Seed, draw
 from simulations.cluster import run
 from simulations.estimate import RELAXATIONS
-from simulations.pool import quantile_of
 from simulations.records import Floats
 from simulations.service import ExponentialTimes
 
@@ -46,12 +45,16 @@ def deviation(estimates: list[float], pooled: float, exact: float) -> str:
     return f"{100 * (pooled / exact - 1):+6.2f} % {(pooled - exact) / error:+6.1f} SE"
 
 
+def p99_of(responses_s: Floats) -> float:
+    return float(np.quantile(responses_s, 0.99, method="inverted_cdf"))
+
+
 def report(name: str, cut: list[tuple[Floats, Floats]]) -> None:
     waits, responses = ([pair[i] for pair in cut] for i in (0, 1))
     mean = deviation([float(x.mean()) for x in waits], float(np.concatenate(waits).mean()), LAW.wait_mean_s)
     p99 = deviation(
-        [quantile_of(x, 0.99) for x in responses],
-        quantile_of(np.concatenate(responses), 0.99),
+        [p99_of(x) for x in responses],
+        p99_of(np.concatenate(responses)),
         LAW.response_quantile_s(0.99),
     )
     print(f"{name:26} mean wait {mean}   P99 {p99}")

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pytest
 
+from capacity.performance import Performance
 from capacity.plan import BatchTimer, Plan, Routing
 from simulations.arrivals import ClosedDraws, Draws
-from simulations.records import Records
-from simulations.replication import Sample, Task
+from simulations.pool import Pool
+from simulations.records import Floats, Records
+from simulations.replication import Task
+from simulations.sample import Sample
+from simulations.tally import ROUNDING, Tally
 
 
 @dataclass(frozen=True)
@@ -196,41 +199,77 @@ def check_same_bytes(one: Records, other: Records) -> None:
 
 
 def check_window(sample: Sample, records: Records, task: Task) -> None:
-    """What counts is all that arrives after the warm-up and before the cool-down and is not lost."""
-    start, end = task.length.warm_up, len(records.arrived_s) - task.length.cool_down
+    """What counts is all that arrives after the warm-up and before the cool-down and is not lost.
+
+    It stands for as many gaps as there are requests.
+    """
+    start, end = _counted(records, task)
     waits_s = (records.started_s - records.arrived_s)[start:end]
-    assert np.array_equal(sample.wait_s, waits_s[~np.isnan(waits_s)])
+    _check_values(sample.waits, waits_s[~np.isnan(waits_s)], records.arrived_s[end - 1])
     served_s = (records.finished_s - records.arrived_s)[start:end]
-    served_s = served_s[~np.isnan(served_s)]
-    assert np.array_equal(sample.response_s, served_s + task.request_overhead_s)
-    assert sample.window_s == records.arrived_s[end - 1] - records.arrived_s[start]
+    served_s = served_s[~np.isnan(served_s)] + task.request_overhead_s
+    _check_values(sample.responses, served_s, records.arrived_s[end - 1])
+    gaps_s = records.arrived_s[end - 1] - records.arrived_s[start]
+    assert sample.window_s == gaps_s * (end - start) / (end - start - 1)
+    assert sample.lost == np.count_nonzero(records.is_lost[start:end])
+    assert sample.batch_size_largest == records.batch_size.max()
+    sizes = records.batch_size[start:end]
+    assert abs(sample.batches - np.sum(1.0 / sizes[sizes > 0])) < 1e-9 * len(sizes)
+
+
+def _check_values(tally: Tally, values_s: Floats, clock_s: float) -> None:
+    """A tally holds these values, but that those within the clock's rounding of a mark are the mark."""
+    found_s, expected_s = np.repeat(tally.values_s, tally.counts), np.sort(values_s)
+    assert found_s.shape == expected_s.shape
+    moved = found_s != expected_s
+    assert (np.abs(found_s - expected_s) <= ROUNDING * clock_s).all()
+    assert np.isin(found_s[moved], tally.marks_s).all()
+    assert tally.total_s == float(np.cumsum(values_s)[-1])
+
+
+def _counted(records: Records, task: Task) -> tuple[int, int]:
+    """The first request that counts, and the first after those."""
+    return task.length.warm_up, len(records.arrived_s) - task.length.cool_down
+
+
+def _performance(sample: Sample, task: Task) -> Performance:
+    pool = Pool.of([sample])
+    return pool.performance(load=None, replicas=task.plan.replicas, quantiles=(), confidence=0.95)
+
+
+def _check_occupied(
+    found: float, weights: Floats, spans_s: tuple[Floats, Floats], records: Records, task: Task
+) -> None:
+    """What is counted by requests is the time that they occupy in the window, but for its edges.
+
+    Each request that an edge of the window cuts moves the one against the other by its span at most;
+    and of n gaps that the requests stand for the window has n - 1.
+    """
+    start, end = _counted(records, task)
+    first_s, last_s = float(records.arrived_s[start]), float(records.arrived_s[end - 1])
+    from_s, to_s = (np.where(records.is_lost, 0.0, instants_s) for instants_s in spans_s)
+    overlaps_s = np.clip(to_s, first_s, last_s) - np.clip(from_s, first_s, last_s)
+    occupied = float(np.sum(weights * overlaps_s)) / (last_s - first_s)
+    is_cut = [(records.arrived_s <= edge_s) & (to_s > edge_s) for edge_s in (first_s, last_s)]
+    cut = sum(float(np.sum((weights * (to_s - from_s))[cut])) for cut in is_cut) / (last_s - first_s)
+    assert abs(found - occupied) <= cut + found / (end - start) + 1e-9
 
 
 def check_littles_law(sample: Sample, records: Records, task: Task) -> None:
-    """L = λW: time spent in the window is the responses of those who arrive in it, but for its edges.
-
-    Each request that an edge of the window cuts moves the one against the other by a response at most.
-    """
-    start, end = task.length.warm_up, len(records.arrived_s) - task.length.cool_down
+    """L = λW: time spent in the window, and in the queue, is that of those who arrive in it but for its edges."""
+    seen = _performance(sample, task)
+    ones = np.ones(len(records.arrived_s))
     left_s = records.finished_s + task.request_overhead_s
-    responses_s = left_s - records.arrived_s
-    rate_rps = len(sample.response_s) / sample.window_s
-    cut = sum(
-        int(np.count_nonzero((records.arrived_s <= edge_s) & (left_s > edge_s)))
-        for edge_s in (records.arrived_s[start], records.arrived_s[end - 1])
-    )
-    edges = cut * float(np.nanmax(responses_s)) / sample.window_s
-    assert abs(sample.in_system_mean - rate_rps * float(sample.response_s.mean())) <= edges + 1e-9
-    waiting = rate_rps * float(sample.wait_s.mean())
-    assert abs(sample.queue_length_mean - waiting) <= edges + 1e-9
+    _check_occupied(seen.in_system_mean, ones, (records.arrived_s, left_s), records, task)
+    _check_occupied(seen.queue_length_mean, ones, (records.arrived_s, records.started_s), records, task)
+    start, end = _counted(records, task)
+    response_s = np.nanmean((left_s - records.arrived_s)[start:end])
+    assert abs(seen.in_system_mean - seen.throughput_rps * response_s) <= 1e-9 * seen.in_system_mean
 
 
 def check_utilization(sample: Sample, records: Records, task: Task) -> None:
-    """The busy share is the time that the batches take of the window, over all replicas."""
-    start, end = task.length.warm_up, len(records.arrived_s) - task.length.cool_down
-    first_s, last_s = float(records.arrived_s[start]), float(records.arrived_s[end - 1])
-    busy_s = 0.0
-    for batch in batches_of(records):
-        busy_s += max(0.0, min(batch.finished_s, last_s) - max(batch.started_s, first_s))
-    assert sample.busy_share == pytest.approx(busy_s / (task.plan.replicas * (last_s - first_s)), rel=1e-9)
-    assert 0.0 <= sample.busy_share <= 1.0 + 1e-9
+    """The busy share is the time that the batches take of the window, over all replicas, but for its edges."""
+    weights = 1.0 / (np.maximum(records.batch_size, 1) * task.plan.replicas)
+    found = _performance(sample, task).utilization
+    _check_occupied(found, weights, (records.started_s, records.finished_s), records, task)
+    assert 0.0 <= found <= 1.0

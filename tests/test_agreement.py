@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases import sample_of
 
 import simulations.agreement_bulk as bulk
 import simulations.agreement_fleets as fleets
@@ -18,7 +19,6 @@ from simulations.agreement_grid import Grid, systems
 from simulations.agreement_system import System
 from simulations.agreement_times import DurationTimes, TableExponentialTimes, TableTimes
 from simulations.pool import Estimate, Pool
-from simulations.replication import Sample
 
 LIGHT = laws.mm1(0.3, (0.5, 0.99))
 
@@ -111,30 +111,27 @@ def test_exit_code_and_document():
 
 
 def test_quantities_are_read_from_where_they_are():
-    """Two replications of 4 and 2 served requests: 1 and 2 were lost."""
+    """Two replications of 4 and 2 served requests on two replicas: 1 and 2 were lost."""
     samples = [
-        Sample(
-            wait_s=np.array(waits),
-            response_s=np.array(waits) + 1.0,
+        sample_of(
+            np.array(waits) + 1.0,
+            waits,
             window_s=window_s,
-            busy_share=busy,
-            finished=float(len(waits)),
+            busy_s=busy_s,
             batches=2.0,
-            queue_length_mean=0.0,
-            in_system_mean=0.0,
-            batch_size_largest=2,
+            largest=2,
             lost=lost,
         )
-        for waits, window_s, busy, lost in (
-            ([0.0, 1.0, 1.0, 2.0], 8.0, 0.5, 1.0),
-            ([0.0, 2.0], 4.0, 0.2, 2.0),
+        for waits, window_s, busy_s, lost in (
+            ([0.0, 1.0, 1.0, 2.0], 8.0, 8.0, 1),
+            ([0.0, 2.0], 4.0, 1.6, 2),
         )
     ]
     everything = {
         "loss_probability": 3.0 / 9.0,
         "throughput_rps": 6.0 / 12.0,
         "batch_size_mean": 6.0 / 4.0,
-        "utilization": 4.8 / 12.0,
+        "utilization": 9.6 / (2 * 12.0),
         "wait_probability": 4.0 / 6.0,
         "wait_mean_s": 1.0,
         "response_mean_s": 2.0,
@@ -142,31 +139,25 @@ def test_quantities_are_read_from_where_they_are():
     theory = Performance(
         kind=Kind.EXACT, response_quantiles_s={0.5: Interval.exact(1.5)}, **dict.fromkeys(everything, 1.0)
     )
-    quantities = replace(LIGHT, theory=theory, compared=tuple(everything), quantiles=(0.5,)).quantities()
-    found = {name: quantity.estimate(Pool(samples)).value for name, quantity in quantities.items()}
+    system = replace(
+        LIGHT,
+        plan=replace(LIGHT.plan, replicas=2),
+        theory=theory,
+        compared=tuple(everything),
+        quantiles=(0.5,),
+    )
+    pool = Pool.of(samples)
+    found = {name: quantity.estimate(pool).value for name, quantity in system.quantities().items()}
     assert found == pytest.approx(everything | {"response_p50_s": 2.0})
-    seen = Pool(samples).performance(load=None, quantiles=[0.5], confidence=0.95)
+    seen = pool.performance(load=None, replicas=2, quantiles=[0.5], confidence=0.95)
     for name, value in everything.items():
         assert getattr(seen, name) == pytest.approx(value), name
 
 
 def test_a_ratio_has_its_standard_error_by_sectioning():
     """Ratios 1 and 3 around the pooled 2: √((1 + 1)/1/2) = 1."""
-    samples = [
-        Sample(
-            wait_s=np.zeros(1),
-            response_s=np.ones(1),
-            window_s=1.0,
-            busy_share=0.0,
-            finished=finished,
-            batches=1.0,
-            queue_length_mean=0.0,
-            in_system_mean=0.0,
-            batch_size_largest=1,
-        )
-        for finished in (1.0, 3.0)
-    ]
-    estimate = Pool(samples).ratio(lambda s: s.finished, lambda s: s.window_s)
+    samples = [sample_of([1.0], window_s=1.0, busy_s=busy_s) for busy_s in (1.0, 3.0)]
+    estimate = Pool.of(samples).ratio(lambda s: s.busy_s, lambda s: s.window_s)
     assert estimate == Estimate(value=2.0, standard_error=1.0, degrees=1)
 
 

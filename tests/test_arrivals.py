@@ -23,7 +23,7 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Purpose, Seed, Stage, arrival_instants_s, draw, draw_closed
+from simulations.arrivals import Draws, Purpose, Replay, Seed, Stage, Stream, draw
 
 COUNT = 40_000
 SE = 4.0
@@ -139,12 +139,12 @@ def test_a_run_that_lasts_too_long_is_refused() -> None:
         pytest.raises(InputError, match="a run of 100 requests at 1e-307 rps lasts too long"),
         np.errstate(over="ignore"),
     ):
-        arrival_instants_s(workload, 100, np.random.default_rng(0))
+        draw(workload, 100, Seed(value=0))
 
 
 def test_think_times_are_exponential_and_belong_to_requests() -> None:
     population = ClosedPopulation(users=3, think_time_s=2.0)
-    draws, few = (draw_closed(population, requests, Seed(value=5)) for requests in (COUNT, 10))
+    draws, few = (draw(population, requests, Seed(value=5)) for requests in (COUNT, 10))
     assert draws.users == 3
     assert stats.kstest(draws.think_s, "expon", args=(0.0, 2.0)).pvalue > 1e-3
     assert (draws.service.shape, draws.routing.shape) == ((COUNT,), (2 * COUNT,))
@@ -155,7 +155,7 @@ def test_think_times_are_exponential_and_belong_to_requests() -> None:
 
 
 def test_users_who_do_not_think_ask_again_at_once() -> None:
-    assert not draw_closed(ClosedPopulation(users=3), 10, Seed(value=5)).think_s.any()
+    assert not draw(ClosedPopulation(users=3), 10, Seed(value=5)).think_s.any()
 
 
 @pytest.mark.parametrize("users", [0, -1, 2.0, True])
@@ -168,3 +168,71 @@ def test_a_population_has_a_whole_number_of_users(users: int) -> None:
 def test_a_think_time_is_a_finite_duration(think_time_s: float) -> None:
     with pytest.raises(DomainError, match="think_time_s must be >= 0 and finite"):
         ClosedPopulation(users=1, think_time_s=think_time_s)
+
+
+# ---- A stream, piece by piece ---------------------------------------------------------------
+
+DEMANDS = {
+    "poisson": Workload(arrival_rate_rps=3.0),
+    "deterministic": Workload(arrival_rate_rps=3.0, arrivals=DeterministicArrivals()),
+    "regular": Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=0.3)),
+    "bursty": Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=2.5)),
+    "trace": Workload(
+        arrival_rate_rps=3.0,
+        arrivals=TraceArrivals(instants_s=tuple(0.1 * round(number**1.3) for number in range(150))),
+    ),
+    "closed": ClosedPopulation(users=3, think_time_s=0.7),
+}
+ALL = 150  # requests
+
+
+def in_pieces(stream: Stream | Replay, column: str, pieces: list[int]) -> np.ndarray:
+    """One column of a stream, so many requests at a time, and the rest at last."""
+    parts, left = [], stream.requests
+    for count in [*pieces, ALL]:
+        if left:
+            parts.append(getattr(stream, column)(min(count, left)))
+            left -= min(count, left)
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("demand", DEMANDS)
+@given(st.lists(st.integers(1, 40), max_size=8))
+@settings(derandomize=True, deadline=None, max_examples=40)
+def test_a_stream_in_pieces_is_the_draws_at_once_to_the_last_bit(demand: str, pieces: list[int]) -> None:
+    seed = Seed(value=6)
+    draws = draw(DEMANDS[demand], ALL, seed)
+    columns = ["service", "routing", "arrived_s" if isinstance(draws, Draws) else "think_s"]
+    stream, replay = Stream(DEMANDS[demand], ALL, seed), Replay(draws)
+    assert (stream.requests, stream.users) == (replay.requests, replay.users)
+    for column in columns:
+        whole = getattr(draws, column)
+        assert in_pieces(stream, column, pieces).tobytes() == whole.tobytes()
+        assert in_pieces(replay, column, pieces).tobytes() == whole.tobytes()
+
+
+def test_columns_that_nobody_asks_for_change_no_other() -> None:
+    """Service after arrivals, and service alone: each purpose has a stream of its own."""
+    one, other = (Stream(DEMANDS["bursty"], ALL, Seed(value=6)) for _ in range(2))
+    one.arrived_s(100), one.routing(20)
+    assert np.array_equal(one.service(ALL), other.service(ALL))
+
+
+def test_a_trace_is_as_long_as_it_is() -> None:
+    assert Stream(DEMANDS["trace"], 10, Seed(value=6)).requests == 150
+
+
+def test_what_a_piece_is_given_may_be_written_over() -> None:
+    """The kernel works in place; a replay and a trace stay as they are."""
+    draws = draw(DEMANDS["trace"], ALL, Seed(value=6))
+    replay, before = Replay(draws), draws.arrived_s.copy()
+    replay.arrived_s(50)[:] = -1.0
+    assert np.array_equal(draws.arrived_s, before)
+    assert np.array_equal(replay.arrived_s(100), before[50:])
+
+
+def test_a_stream_is_not_asked_for_what_it_has_not() -> None:
+    with pytest.raises(DomainError, match="users ask when they have thought"):
+        Stream(DEMANDS["closed"], ALL, Seed(value=6)).arrived_s(1)
+    with pytest.raises(DomainError, match="arrivals at a rate do not think"):
+        Stream(DEMANDS["poisson"], ALL, Seed(value=6)).think_s(1)

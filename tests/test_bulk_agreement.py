@@ -15,7 +15,8 @@ from capacity.workload import Workload
 from simulations.arrivals import Seed, Stage
 from simulations.estimate import RELAXATIONS
 from simulations.pool import Pool
-from simulations.replication import Length, Task, replicate
+from simulations.replication import Task, replicate
+from simulations.sample import Length
 from simulations.service import ExponentialTimes
 
 
@@ -62,9 +63,9 @@ def test_simulated_batches_follow_the_closed_form(batch, servers, load):
         )
         for number in range(60)
     ]
-    pool = Pool(samples)
-    assert pool.settled
-    mean = pool.estimate(lambda x: float(x.mean()), lambda sample: sample.response_s)
+    pool = Pool.of(samples)
+    assert pool.is_level
+    mean = pool.ratio(lambda sample: sample.responses.total_s, lambda sample: sample.counted)
     for exact, found in (
         (law.response_mean, mean),
         (law.response_quantile(0.5), pool.response_quantile(0.5)),

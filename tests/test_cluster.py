@@ -1,89 +1,21 @@
-"""The simulator against the oracle bit for bit, and against hand computation rule by rule."""
+"""Both engines against the oracle bit for bit, and against hand computation rule by rule."""
 
 import numpy as np
 import oracle
 import pytest
+from cases import LawTimes, assert_kernel_gives, closed, coinciding, continuous, fixed, reduced, values_of
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from capacity.errors import DomainError
 from capacity.plan import BatchTimer, Plan, Routing
+from capacity.service_law import ServiceLaw
 from simulations.arrivals import ClosedDraws, Draws
 from simulations.cluster import run
+from simulations.pool import Pool
 from simulations.records import Records
-from simulations.replication import Length, Task, reduce
-from simulations.service import ExponentialTimes, ServiceTimes
+from simulations.service import ServiceTimes
 
 # ---- Against the oracle ---------------------------------------------------------------------
-
-
-class GridTimes:
-    """Service times that are whole multiples of a step, so that instants coincide."""
-
-    def __init__(self, step_s: float, base: list[int]) -> None:
-        self.step_s = step_s
-        self.base = base
-
-    def __call__(self, batch_size: int, uniform: float) -> float:
-        return self.step_s * (self.base[int(uniform * len(self.base))] + batch_size // 2)
-
-
-@st.composite
-def plans(draw: st.DrawFn, step_s: float, limits: tuple[int | None, ...] = (None, None, 0, 1, 3)) -> Plan:
-    return Plan(
-        profile="made-up",
-        replicas=draw(st.integers(1, 5)),
-        batch_size_max=draw(st.integers(1, 6)),
-        batch_wait_max_s=step_s * draw(st.sampled_from([0, 0, 1, 2, 3, 5, 8])),
-        routing=draw(st.sampled_from(list(Routing))),
-        timer=draw(st.sampled_from(list(BatchTimer))),
-        queue_limit=draw(st.sampled_from(limits)),
-    )
-
-
-@st.composite
-def coinciding(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
-    """Arrivals, deadlines and completions on one grid; of a step of 0.1 s the sums are rounded."""
-    step_s = draw(st.sampled_from([0.25, 0.25, 0.1]))
-    gaps = draw(st.lists(st.sampled_from([0, 0, 0, 1, 1, 2, 3, 7]), min_size=1, max_size=40))
-    base = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
-    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
-    draws = Draws(
-        arrived_s=np.cumsum(np.array(gaps)) * step_s,
-        service=generator.random(len(gaps)),
-        routing=generator.random(2 * len(gaps)),
-    )
-    return draw(plans(step_s)), GridTimes(step_s, base), draws
-
-
-@st.composite
-def continuous(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
-    """Exponential gaps and service, where no two events coincide but by the semantics."""
-    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
-    count = draw(st.integers(1, 60))
-    draws = Draws(
-        arrived_s=np.cumsum(generator.standard_exponential(count)) * draw(st.sampled_from([0.05, 0.3, 1.0])),
-        service=generator.random(count),
-        routing=generator.random(2 * count),
-    )
-    return draw(plans(0.37)), ExponentialTimes(1.0), draws
-
-
-@st.composite
-def closed(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, ClosedDraws]:
-    """A closed population, its thoughts on a grid (so that users ask at one instant) or not."""
-    step_s = draw(st.sampled_from([0.25, 0.25, 0.1]))
-    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
-    count = draw(st.integers(1, 40))
-    on_grid = step_s * generator.choice(draw(st.sampled_from([[0], [0, 1, 2, 5]])), count)
-    draws = ClosedDraws(
-        users=draw(st.integers(1, 9)),
-        think_s=draw(st.sampled_from([on_grid, generator.standard_exponential(count)])),
-        service=generator.random(count),
-        routing=generator.random(2 * count),
-    )
-    base = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
-    return draw(plans(step_s, limits=(None,))), GridTimes(step_s, base), draws
 
 
 def assert_same(records: Records, expected: oracle.Outcome) -> None:
@@ -118,9 +50,17 @@ def test_agrees_with_the_oracle_on_a_closed_population(case: tuple[Plan, Service
 # ---- Rule by rule, by hand ------------------------------------------------------------------
 
 
+def by_all(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws) -> Records:
+    """A run by SimPy, which the oracle and the kernel must agree with."""
+    records = run(plan, service_times, draws)
+    assert_same(records, oracle.simulate(plan, service_times, draws))
+    assert_kernel_gives(records, plan, service_times, draws, block=2)
+    return records
+
+
 def serve(
     arrived_s: list[float],
-    service_times: ServiceTimes = lambda batch_size, uniform: 1.0,
+    service_times: ServiceTimes = fixed(lambda size: 1.0),  # noqa: B008  (has no state)
     *,
     routing: Routing = Routing.SHARED_QUEUE,
     replicas: int = 1,
@@ -131,7 +71,7 @@ def serve(
     uniforms: list[float] | None = None,
     routing_uniforms: list[float] | None = None,
 ) -> Records:
-    """A run of a few requests, also checked against the oracle."""
+    """A run of a few requests, the same by the oracle and by the kernel."""
     count = len(arrived_s)
     plan = Plan(
         profile="made-up",
@@ -147,14 +87,11 @@ def serve(
         service=np.array(uniforms or [0.5] * count),
         routing=np.array(routing_uniforms or [0.5] * (2 * count)),
     )
-    records = run(plan, service_times, draws)
-    assert_same(records, oracle.simulate(plan, service_times, draws))
-    return records
+    return by_all(plan, service_times, draws)
 
 
-def by_uniform(batch_size: int, uniform: float) -> float:
-    """A service time that tests choose by the uniform."""
-    return 10.0 * uniform
+# A service time that tests choose by the uniform: ten times as much.
+BY_UNIFORM = LawTimes(lambda size: ServiceLaw(probabilities=(0.0, 1.0), durations_s=(0.0, 10.0)))
 
 
 def test_greedy_dispatch_serves_one_alone_and_then_all_that_came_meanwhile() -> None:
@@ -182,16 +119,16 @@ def test_the_timer_counts_from_the_arrival_of_the_oldest() -> None:
 
 def test_a_replica_that_was_busy_past_the_deadline_dispatches_at_once() -> None:
     """The second request's deadline is 0.75; the timer does not start anew when the replica is free."""
-    records = serve([0.0, 0.25], lambda batch_size, uniform: 2.0, batch=4, wait_s=0.5)
+    records = serve([0.0, 0.25], fixed(lambda size: 2.0), batch=4, wait_s=0.5)
     assert records.started_s.tolist() == [0.5, 0.5]
-    records = serve([0.0, 1.0], lambda batch_size, uniform: 2.0, batch=4, wait_s=0.5)
+    records = serve([0.0, 1.0], fixed(lambda size: 2.0), batch=4, wait_s=0.5)
     assert records.started_s.tolist() == [0.5, 2.5]
 
 
 def test_a_replica_that_is_free_before_the_deadline_waits_for_it() -> None:
     records = serve([0.0, 1.25], batch=4, wait_s=0.5)
     assert records.started_s.tolist() == [0.5, 1.75]
-    records = serve([0.0, 1.25], lambda batch_size, uniform: 0.5, batch=4, wait_s=0.5)
+    records = serve([0.0, 1.25], fixed(lambda size: 0.5), batch=4, wait_s=0.5)
     assert records.started_s.tolist() == [0.5, 1.75]
 
 
@@ -224,6 +161,13 @@ def test_a_completion_at_the_instant_of_the_deadline_dispatches_before_arrivals(
     assert records.batch_size.tolist() == [1, 1, 1]
 
 
+def test_a_completion_at_the_deadline_of_another_replicas_timer_dispatches_before_arrivals() -> None:
+    """Replica 0 is free from 2.0 on and waits for 2.5, when replica 1 completes and one more arrives."""
+    records = serve([0.0, 0.0, 0.5, 0.5, 1.5, 2.5], fixed(lambda size: 2.0), replicas=2, batch=2, wait_s=1.0)
+    assert records.started_s.tolist() == [0.0, 0.0, 0.5, 0.5, 2.5, 3.5]
+    assert records.replica.tolist() == [0, 0, 1, 1, 1, 0]
+
+
 def test_simultaneous_arrivals_share_a_batch() -> None:
     records = serve([1.0, 1.0, 1.0], batch=4)
     assert records.batch_size.tolist() == [3, 3, 3]
@@ -238,13 +182,13 @@ def test_simultaneous_arrivals_beyond_a_batch_go_to_the_next_idle_replica() -> N
 
 def test_the_lowest_idle_replica_serves_the_shared_queue() -> None:
     """At 4.0 all three are idle; they fell idle in the order 2, 1, 0."""
-    records = serve([0.0, 0.0, 0.0, 4.0], by_uniform, replicas=3, uniforms=[0.3, 0.2, 0.1, 0.1])
+    records = serve([0.0, 0.0, 0.0, 4.0], BY_UNIFORM, replicas=3, uniforms=[0.3, 0.2, 0.1, 0.1])
     assert records.replica.tolist() == [0, 1, 2, 0]
 
 
 def test_completions_of_one_instant_dispatch_the_lowest_replica_first() -> None:
     """Replica 1 began before replica 0's second batch, and both complete at 3.0."""
-    records = serve([0.0, 0.0, 1.0, 1.5, 1.75], by_uniform, replicas=2, uniforms=[0.1, 0.3, 0.2, 0.1, 0.1])
+    records = serve([0.0, 0.0, 1.0, 1.5, 1.75], BY_UNIFORM, replicas=2, uniforms=[0.1, 0.3, 0.2, 0.1, 0.1])
     assert records.replica.tolist() == [0, 1, 0, 0, 1]
     assert records.started_s.tolist() == [0.0, 0.0, 1.0, 3.0, 3.0]
 
@@ -281,7 +225,7 @@ def test_least_outstanding_counts_requests_and_not_batches() -> None:
     """At 1.75 replica 0 serves a batch of two, replica 1 a batch of one; at 6.0 both have finished."""
     records = serve(
         [0.0, 0.0, 0.25, 0.25, 0.5, 1.75, 6.0],
-        lambda batch_size, uniform: 1.0 if batch_size < 2 else 4.0,
+        fixed(lambda size: 1.0 if size < 2 else 4.0),
         routing=Routing.LEAST_OUTSTANDING,
         replicas=2,
         batch=2,
@@ -325,38 +269,31 @@ def test_power_of_two_among_one_replica_is_that_replica() -> None:
 def test_a_request_never_moves_to_another_queue() -> None:
     """Replica 1 idles from 1.0 on, yet the third request waits for replica 0, where it was routed."""
     records = serve(
-        [0.0, 0.0, 0.5], by_uniform, routing=Routing.ROUND_ROBIN, replicas=2, uniforms=[0.9, 0.1, 0.1]
+        [0.0, 0.0, 0.5], BY_UNIFORM, routing=Routing.ROUND_ROBIN, replicas=2, uniforms=[0.9, 0.1, 0.1]
     )
     assert records.replica.tolist() == [0, 1, 0]
     assert records.started_s.tolist() == [0.0, 0.0, 9.0]
 
 
 def test_the_service_time_is_drawn_by_the_uniform_of_the_oldest_request() -> None:
-    records = serve([0.0, 0.0, 0.0], by_uniform, batch=3, uniforms=[0.2, 0.9, 0.7])
+    records = serve([0.0, 0.0, 0.0], BY_UNIFORM, batch=3, uniforms=[0.2, 0.9, 0.7])
     assert records.finished_s.tolist() == [2.0, 2.0, 2.0]
 
 
 def test_the_service_time_is_drawn_for_the_size_of_the_batch() -> None:
-    records = serve([0.0, 0.0, 0.0], lambda batch_size, uniform: float(batch_size), batch=3)
+    records = serve([0.0, 0.0, 0.0], fixed(float), batch=3)
     assert records.finished_s.tolist() == [3.0, 3.0, 3.0]
 
 
 def test_overhead_is_added_to_the_response_and_takes_no_capacity() -> None:
-    records = serve([0.0, 0.0, 0.0, 4.0])
-    task = Task(
-        plan=Plan(profile="made-up", replicas=1, batch_size_max=1),
-        workload=None,  # not looked at
-        service_times=lambda batch_size, uniform: 1.0,
-        request_overhead_s=0.5,
-        length=Length(warm_up=0, measured=4, cool_down=0),
-        seed=None,
-    )
-    sample = reduce(task, records)
-    assert sample.response_s.tolist() == [1.5, 2.5, 3.5, 1.5]
-    assert sample.wait_s.tolist() == [0.0, 1.0, 2.0, 0.0]
-    assert sample.busy_share == 0.75
-    assert sample.queue_length_mean == 0.75
-    assert sample.in_system_mean == pytest.approx((1.5 + 2.5 + 3.5) / 4.0)
+    sample = reduced(serve([0.0, 0.0, 0.0, 4.0]), overhead_s=0.5)
+    assert values_of(sample.responses) == [1.5, 1.5, 2.5, 3.5]
+    assert values_of(sample.waits) == [0.0, 0.0, 1.0, 2.0]
+    assert (sample.busy_s, sample.window_s) == (4.0, 4.0 * 4 / 3)
+    seen = Pool.of([sample]).performance(load=None, replicas=1, quantiles=(), confidence=0.95)
+    assert seen.utilization == 0.75
+    assert seen.queue_length_mean == 3.0 / (4.0 * 4 / 3)
+    assert seen.in_system_mean == 9.0 / (4.0 * 4 / 3)
 
 
 def test_every_request_of_the_draws_is_served_to_the_last_one() -> None:
@@ -371,7 +308,7 @@ def test_every_request_of_the_draws_is_served_to_the_last_one() -> None:
 def open_timer(arrived_s: list[float], service_s: float = 2.0, **options: object) -> Records:
     return serve(
         arrived_s,
-        lambda batch_size, uniform: service_s,
+        fixed(lambda size: service_s),
         timer=BatchTimer.OPEN,
         **{"batch": 4, "wait_s": 0.5, **options},
     )
@@ -466,23 +403,17 @@ def test_each_queue_has_its_own_places_and_a_lost_request_is_not_outstanding() -
 
 
 def test_statistics_leave_out_who_was_lost() -> None:
-    records = serve([0.0, 0.5, 0.75, 4.0], limit=1)
-    task = Task(
-        plan=Plan(profile="made-up", replicas=1, batch_size_max=1, queue_limit=1),
-        workload=None,  # not looked at
-        service_times=lambda batch_size, uniform: 1.0,
-        request_overhead_s=0.0,
-        length=Length(warm_up=0, measured=4, cool_down=0),
-        seed=None,
-    )
-    sample = reduce(task, records)
-    assert sample.lost == 1.0
-    assert sample.response_s.tolist() == [1.0, 1.5, 1.0]
-    assert sample.wait_s.tolist() == [0.0, 0.5, 0.0]
-    assert (sample.window_s, sample.finished, sample.batches) == (4.0, 2.0, 3.0)
-    assert sample.queue_length_mean == 0.125
-    assert sample.in_system_mean == 2.5 / 4.0
-    assert sample.busy_share == 0.5
+    sample = reduced(serve([0.0, 0.5, 0.75, 4.0], limit=1))
+    assert (sample.lost, sample.counted) == (1, 3)
+    assert values_of(sample.responses) == [1.0, 1.0, 1.5]
+    assert values_of(sample.waits) == [0.0, 0.0, 0.5]
+    assert (sample.window_s, sample.batches, sample.busy_s) == (4.0 * 4 / 3, 3.0, 3.0)
+    seen = Pool.of([sample]).performance(load=None, replicas=1, quantiles=(), confidence=0.95)
+    assert seen.loss_probability == 0.25
+    assert seen.throughput_rps == 3.0 / (4.0 * 4 / 3)
+    assert seen.queue_length_mean == 0.5 / (4.0 * 4 / 3)
+    assert seen.in_system_mean == 3.5 / (4.0 * 4 / 3)
+    assert seen.utilization == 3.0 / (4.0 * 4 / 3)
 
 
 # ---- A closed population --------------------------------------------------------------------
@@ -497,7 +428,7 @@ def converse(
     batch: int = 1,
     limit: int | None = None,
 ) -> Records:
-    """A run of a closed population, also checked against the oracle."""
+    """A run of a closed population, the same by the oracle and by the kernel."""
     plan = Plan(
         profile="made-up",
         replicas=replicas,
@@ -513,12 +444,8 @@ def converse(
         routing=np.full(2 * count, 0.5),
     )
 
-    def service_times(batch_size: int, uniform: float) -> float:
-        return service_s
-
-    records = run(plan, service_times, draws)
-    assert_same(records, oracle.simulate(plan, service_times, draws))
-    return records
+    service_times = fixed(lambda size: service_s)
+    return by_all(plan, service_times, draws)
 
 
 def test_users_start_evenly_over_the_first_service_time() -> None:

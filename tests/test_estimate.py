@@ -1,5 +1,6 @@
 """Estimate: how long a run is, how looks grow, a trace in sections, and workers that change nothing."""
 
+import itertools
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import sample_of, values_of
 
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.plan import Plan, Routing
@@ -20,10 +22,19 @@ from capacity.workload import (
     Workload,
 )
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import Case, arrivals_scv, looks, run_length, tasks
+from simulations.estimate import (
+    INDEPENDENT_EXCEEDANCES_MIN,
+    Case,
+    arrivals_scv,
+    is_settled,
+    looks,
+    run_length,
+    tasks,
+)
 from simulations.parallel import workers
 from simulations.pool import SECTIONS, Pool
-from simulations.replication import Length, Sample, Task, replicate
+from simulations.replication import Task, replicate
+from simulations.sample import Length, Sample
 
 PROFILE = ServiceProfile(
     name="made-up",
@@ -65,17 +76,7 @@ class Recorder:
     def sample(self, task: Task) -> Sample:
         generator = np.random.default_rng(task.seed.replication)
         responses_s = self.response_s(task.seed.replication) + 0.1 * generator.random(task.length.measured)
-        return Sample(
-            wait_s=np.zeros_like(responses_s),
-            response_s=responses_s,
-            window_s=1.0,
-            busy_share=0.5,
-            finished=1.0,
-            batches=1.0,
-            queue_length_mean=0.0,
-            in_system_mean=1.0,
-            batch_size_largest=1,
-        )
+        return sample_of(responses_s)
 
 
 # ---- Length of a run ------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def test_looks_double_and_keep_what_they_have() -> None:
     recorder, case = Recorder(), case_of(0.5)
     each = run_length(case).requests
     seen = [
-        (len(look.pool.samples), look.requests) for look in looks(case, Seed(value=0), 45 * each, recorder)
+        (look.pool.replications, look.requests) for look in looks(case, Seed(value=0), 45 * each, recorder)
     ]
     assert seen == [(10, 10 * each), (20, 20 * each), (40, 40 * each)]
     assert [len(call) for call in recorder.calls] == [10, 10, 20]
@@ -182,7 +183,7 @@ def test_the_first_look_has_what_was_asked() -> None:
     recorder, case = Recorder(), case_of(0.5)
     each = run_length(case).requests
     seen = looks(case, Seed(value=0), 60 * each, recorder, requests_first=25 * each)
-    assert [len(look.pool.samples) for look in seen] == [25, 50]
+    assert [look.pool.replications for look in seen] == [25, 50]
 
 
 def test_a_case_that_settles_slowly_is_first_probed_and_the_probe_accepts_nothing() -> None:
@@ -190,7 +191,7 @@ def test_a_case_that_settles_slowly_is_first_probed_and_the_probe_accepts_nothin
     each = run_length(case).requests
     assert each > 20_500
     seen = [
-        (look.settled, len(look.pool.samples), look.requests)
+        (look.settled, look.pool.replications, look.requests)
         for look in looks(case, Seed(value=0), 205_000 + 25 * each, recorder)
     ]
     assert seen == [(False, 10, 205_000), (True, 10, 205_000 + 10 * each), (True, 20, 205_000 + 20 * each)]
@@ -200,7 +201,7 @@ def test_a_case_that_settles_slowly_is_first_probed_and_the_probe_accepts_nothin
 def test_a_look_stays_what_it_was_when_the_next_is_taken() -> None:
     case = case_of(0.5)
     seen = list(looks(case, Seed(value=0), 45 * run_length(case).requests, Recorder()))
-    assert [len(look.pool.samples) for look in seen] == [10, 20, 40]
+    assert [look.pool.replications for look in seen] == [10, 20, 40]
 
 
 def test_the_probe_stays_within_the_budget_too() -> None:
@@ -230,10 +231,34 @@ def test_a_look_at_runs_that_rise_is_not_settled() -> None:
     case = case_of(0.5)
 
     def rising(function: Any, batch: Iterable[Any], /) -> list[Any]:
-        samples = Recorder()(function, batch)
-        return [replace(one, response_s=one.response_s + np.arange(one.response_s.size)) for one in samples]
+        generator = np.random.default_rng(0)
+        counts = [task.length.measured for task in batch]
+        return [sample_of(generator.random(count) + np.linspace(0.0, 1.0, count)) for count in counts]
 
-    assert not next(looks(case, Seed(value=0), 200_000, rising)).settled
+    look = next(looks(case, Seed(value=0), 200_000, rising))
+    assert not look.settled
+    assert not look.pool.is_level
+
+
+def test_a_look_at_too_few_bursts_is_not_settled() -> None:
+    """Level runs whose late responses come in bursts as long as half a run: they have seen too few of them."""
+    case = case_of(0.5)
+
+    def bursty(function: Any, batch: Iterable[Any], /) -> list[Any]:
+        samples = []
+        for task in batch:
+            generator = np.random.default_rng(task.seed.replication)
+            levels = generator.random(10) < 0.3
+            late = np.repeat(levels, task.length.measured // 10)
+            samples.append(sample_of(1.0 + late + 0.1 * generator.random(late.size)))
+        return samples
+
+    seen = {look.pool.replications: look for look in looks(case, Seed(value=0), 45 * 10_500, bursty)}
+    first = seen[10]
+    assert first.pool.is_level
+    assert first.pool.independent_exceedances(0.99) < INDEPENDENT_EXCEEDANCES_MIN
+    assert not first.settled
+    assert is_settled(first.pool, replace(case, quantile_max=0.5))
 
 
 # ---- Trace ----------------------------------------------------------------------------------
@@ -252,7 +277,7 @@ def test_a_trace_needs_five_requests_a_section_beyond_the_quantile() -> None:
         next(looks(case_of(0.5, arrivals=trace_of(222), quantile_max=0.5), Seed(value=0), 10**6))
     assert error.value.exit_code == 4
     seen = list(looks(case_of(0.5, arrivals=trace_of(223), quantile_max=0.5), Seed(value=0), 10**6))
-    assert [len(look.pool.samples) for look in seen] == [SECTIONS]
+    assert [look.pool.replications for look in seen] == [SECTIONS]
     with pytest.raises(InconclusiveError, match="needs at least 11112"):
         next(looks(case_of(0.5, arrivals=trace_of(5000)), Seed(value=0), 10**6))
 
@@ -264,12 +289,59 @@ def test_a_trace_is_one_path_in_consecutive_sections() -> None:
     assert run_length(case).warm_up > warm_up
     length = Length(warm_up=warm_up, measured=540, cool_down=0)
     whole = replicate(tasks(case, length, Seed(value=0), range(1))[0])
-    assert np.array_equal(look.pool.responses_s, whole.response_s)
-    assert [len(sample.response_s) for sample in look.pool.samples] == [27] * SECTIONS
-    performance = look.pool.performance(load=0.5, quantiles=[0.5], confidence=0.95)
-    pooled = Pool([whole, whole]).performance(load=0.5, quantiles=[0.5], confidence=0.95)
+    assert values_of(look.pool.whole.responses) == values_of(whole.responses)
+    assert [section.counted for section in look.pool.sections] == [27] * SECTIONS
+    performance, pooled = (
+        pool.performance(load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
+        for pool in (look.pool, Pool.of([whole, whole]))
+    )
     for name in ("utilization", "throughput_rps", "batch_size_mean", "queue_length_mean", "in_system_mean"):
-        assert getattr(performance, name) == pytest.approx(getattr(pooled, name)), name
+        # But for one gap of 540 that the end may be counted by.
+        assert getattr(performance, name) == pytest.approx(getattr(pooled, name), rel=2 / 540), name
+    sections = look.pool.sections
+    assert sum(section.busy_s for section in sections) == pytest.approx(whole.busy_s)
+    assert sum(section.batches for section in sections) == pytest.approx(whole.batches)
+    for tally, parts in (
+        (whole.waits, [section.waits for section in sections]),
+        (whole.responses, [section.responses for section in sections]),
+    ):
+        assert sum(part.total_s for part in parts) == pytest.approx(tally.total_s)
+        assert sum(part.positive for part in parts) == tally.positive
+
+
+def test_the_gaps_between_sections_of_a_trace_are_time_too() -> None:
+    """Each section is one burst; between them nobody asks for a minute."""
+    gaps_s = np.full(599, 0.01)
+    gaps_s[[int(section[0]) - 1 for section in np.array_split(np.arange(10, 600), SECTIONS)]] = 60.0
+    trace = TraceArrivals(instants_s=tuple(np.cumsum([0.0, *gaps_s]).tolist()))
+    workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
+    case = replace(case_of(0.5, replicas=1, quantile_max=0.5), workload=workload)
+    assert run_length(case).warm_up == 10
+    pool = next(looks(case, Seed(value=0), 10**6)).pool
+    performance = pool.performance(load=None, replicas=1, quantiles=[0.5], confidence=0.95)
+    rate_rps = 589 / (trace.instants_s[599] - trace.instants_s[10])
+    assert performance.throughput_rps == pytest.approx(rate_rps, rel=0.01)
+    assert performance.utilization == pytest.approx(rate_rps * 0.01, rel=0.01)
+
+
+def test_a_section_of_a_trace_may_be_one_instant() -> None:
+    """Stamps of whole seconds, of which each has 60 requests: the path as a whole has a rate."""
+    arrivals = TraceArrivals(instants_s=tuple(float(number // 60) for number in range(600)))
+    case = case_of(0.5, arrivals=arrivals, quantile_max=0.5)
+    pool = next(looks(case, Seed(value=0), 10**6)).pool
+    assert [section.counted for section in pool.sections] == [27] * SECTIONS
+    performance = pool.performance(load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
+    assert performance.throughput_rps == pytest.approx(case.workload.arrival_rate_rps, rel=0.2)
+
+
+def test_sections_of_a_trace_see_what_came_before_them() -> None:
+    """Three times as fast as the replica, all from the start: each section waits longer than the one before."""
+    arrivals = TraceArrivals(instants_s=tuple(0.001 * number for number in range(300)))
+    case = case_of(3.0, replicas=1, arrivals=arrivals, quantile_max=0.5)
+    pool = next(looks(case, Seed(value=0), 10**6)).pool
+    waits_s = [section.waits for section in pool.sections]
+    for one, following in itertools.pairwise(waits_s):
+        assert one.values_s[-1] < following.values_s[0]
 
 
 # ---- One replica for all --------------------------------------------------------------------
@@ -286,24 +358,25 @@ def test_a_trace_is_one_path_in_consecutive_sections() -> None:
 def test_one_replica_stands_for_all_that_do_not_look_at_each_other(
     routing: Routing, arrivals: ArrivalProcess
 ) -> None:
-    """Means of the waits, and of the share busy, of a fleet of 3 and of its stand-in: 4 standard errors."""
+    """Two moments of the waits, and the share busy, of a fleet of 3 and of its stand-in: 4 standard errors."""
     case = case_of(0.7, replicas=3, batch=4, routing=routing, arrivals=arrivals)
     alone = case.simulated
     assert (alone.plan.replicas, alone.load) == (1, pytest.approx(case.load))
     length = Length(warm_up=1000, measured=6000, cool_down=100)
 
     def pool_of(task: Task, seed: int) -> Pool:
-        return Pool([replicate(replace(task, seed=Seed(value=seed, replication=i))) for i in range(20)])
+        return Pool.of(replicate(replace(task, seed=Seed(value=seed, replication=i))) for i in range(20))
 
     stand_in = tasks(case, length, Seed(value=0), range(1))[0]
     assert stand_in.plan.replicas == 1
     fleet = replace(stand_in, plan=case.plan, workload=case.workload)
     one, all_three = pool_of(stand_in, 1), pool_of(fleet, 2)
-    for statistic in (np.mean, np.std):
-        few, many = (pool.estimate(statistic, lambda sample: sample.wait_s) for pool in (one, all_three))
+    for above in (first_moment, second_moment):
+        few, many = (pool.ratio(above, lambda sample: sample.counted) for pool in (one, all_three))
         assert abs(few.value - many.value) < 4.0 * np.hypot(few.standard_error, many.standard_error)
         assert few.standard_error < 0.05 * few.value
-    seen, expected = case.performance(one, [0.5], 0.95), case.performance(all_three, [0.5], 0.95)
+    seen = case.performance(one, [0.5], 0.95)
+    expected = all_three.performance(load=case.load, replicas=3, quantiles=[0.5], confidence=0.95)
     assert seen.load == pytest.approx(0.7)
     assert seen.utilization == pytest.approx(expected.utilization, rel=0.02)
     assert seen.throughput_rps == pytest.approx(case.workload.arrival_rate_rps, rel=0.02)
@@ -327,6 +400,14 @@ def test_a_large_fleet_has_a_stand_in_too(replicas: int, arrivals: ArrivalProces
     assert case_of(0.7, replicas=replicas, arrivals=arrivals).simulated.workload.arrival_rate_rps > 0.0
 
 
+def first_moment(sample: Sample) -> float:
+    return sample.waits.total_s
+
+
+def second_moment(sample: Sample) -> float:
+    return float(np.sum(sample.waits.counts * sample.waits.values_s**2))
+
+
 # ---- A law that is known --------------------------------------------------------------------
 
 
@@ -334,11 +415,11 @@ def test_mean_wait_is_pollaczeks() -> None:
     """M/D/1 at load 0.6: the mean wait is ρ·s/(2(1-ρ)) = 7.5 ms; and the share busy is 0.6."""
     case = case_of(0.6, replicas=1)
     look = next(looks(case, Seed(value=1), 400_000, requests_first=400_000))
-    wait = look.pool.estimate(lambda values: float(values.mean()), lambda sample: sample.wait_s)
+    wait = look.pool.ratio(lambda sample: sample.waits.total_s, lambda sample: sample.counted)
     assert look.settled
     assert wait.standard_error < 0.01 * 0.0075
     assert abs(wait.value - 0.0075) < 4.0 * wait.standard_error
-    performance = look.pool.performance(load=0.6, quantiles=[0.5], confidence=0.95)
+    performance = look.pool.performance(load=0.6, replicas=1, quantiles=[0.5], confidence=0.95)
     # The busy share of n services has the standard error ρ/√n or less for Poisson arrivals.
     assert performance.utilization == pytest.approx(0.6, abs=4 * 0.6 / look.pool.counted**0.5)
     assert performance.response_quantiles_s[0.5].value > 0.013
@@ -369,9 +450,12 @@ def test_two_workers_give_the_same_as_none() -> None:
         together = list(looks(case, Seed(value=0), 250_000, mapper))
     assert len(alone) == len(together) == 2
     for one, other in zip(alone, together, strict=True):
-        assert one.pool.responses_s.tobytes() == other.pool.responses_s.tobytes()
+        for section, same in zip(one.pool.sections, other.pool.sections, strict=True):
+            assert section.responses.values_s.tobytes() == same.responses.values_s.tobytes()
+            assert section.responses.counts.tobytes() == same.responses.counts.tobytes()
         performances = [
-            look.pool.performance(load=0.5, quantiles=[0.99], confidence=0.95) for look in (one, other)
+            look.pool.performance(load=0.5, replicas=2, quantiles=[0.99], confidence=0.95)
+            for look in (one, other)
         ]
         assert performances[0] == performances[1]
         assert (one.settled, one.requests) == (other.settled, other.requests)

@@ -59,13 +59,14 @@ CAPACITY_FLOORS = [
     ["queue_commands", "general_commands", "batch_commands", "sizing_commands"],
 ]
 SIMULATIONS_FLOORS = [
-    ["clock", "service", "records", "parallel", "relaxation", "agreement_times"],
-    ["arrivals", "replica"],
-    ["router", "reduction"],
+    ["clock", "compiled", "records", "parallel", "relaxation"],
+    ["arrivals", "returns", "service_table", "tally", "tournament"],
+    ["agreement_times", "kernel_recursion", "kernel_state", "reduction", "service"],
+    ["kernel_own", "kernel_shared", "replica", "sample"],
+    ["kernel", "pool", "router"],
     ["population"],
     ["cluster"],
     ["replication"],
-    ["pool"],
     ["estimate", "agreement_system"],
     ["profile_error", "agreement", "agreement_laws"],
     ["agreement_bulk", "agreement_fleets"],

@@ -6,8 +6,10 @@ from functools import cache
 import invariants
 import numpy as np
 import pytest
+from cases import LawTimes
 
 from capacity.plan import BatchTimer, Plan, Routing
+from capacity.service_law import ServiceLaw, from_samples
 from capacity.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -16,10 +18,12 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import ClosedDraws, Draws, Seed, draw, draw_closed
+from simulations import kernel
+from simulations.arrivals import ClosedDraws, Draws, Seed, draw
 from simulations.cluster import run
 from simulations.records import Records
-from simulations.replication import Length, Sample, Task, reduce
+from simulations.replication import Task, replicate
+from simulations.sample import Length, Sample
 
 OVERHEAD_S = 0.013
 LENGTH = Length(warm_up=150, measured=500, cool_down=50)
@@ -53,9 +57,10 @@ SCENARIOS = [
 LOAD = 0.85
 
 
-def service_times(batch_size: int, uniform: float) -> float:
+def service_law(batch_size: int) -> ServiceLaw:
     """Larger batches take longer, and a tenth of them three times as long."""
-    return (0.5 + 0.25 * batch_size) * (3.0 if uniform > 0.9 else 1.0)
+    usual_s = 0.5 + 0.25 * batch_size
+    return from_samples([usual_s] * 9 + [3.0 * usual_s])
 
 
 def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
@@ -72,7 +77,7 @@ def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
             queue_limit=limit,
         ),
         workload=workload_of(arrivals, LOAD * sustainable_rps),
-        service_times=service_times,
+        service_times=LawTimes(service_law),
         request_overhead_s=OVERHEAD_S,
         length=LENGTH,
         seed=Seed(value=seed),
@@ -87,8 +92,7 @@ def workload_of(arrivals: str, rate_rps: float) -> Workload | ClosedPopulation:
 
 
 def play(task: Task) -> tuple[Draws | ClosedDraws, Records]:
-    closed = isinstance(task.workload, ClosedPopulation)
-    draws = (draw_closed if closed else draw)(task.workload, task.length.requests, task.seed)
+    draws = draw(task.workload, task.length.requests, task.seed)
     return draws, run(task.plan, task.service_times, draws)
 
 
@@ -96,7 +100,7 @@ def play(task: Task) -> tuple[Draws | ClosedDraws, Records]:
 def scenario(shape: str, routing: Routing, arrivals: str) -> "Played":
     task = task_of(shape, routing, arrivals)
     draws, records = play(task)
-    return task, draws, records, reduce(task, records)
+    return task, draws, records, replicate(task)
 
 
 @pytest.fixture(params=SCENARIOS, ids=["-".join(parts) for parts in SCENARIOS])
@@ -140,6 +144,11 @@ def test_batch_limits(played: Played) -> None:
     invariants.check_batch_limits(records, task.plan)
 
 
+def test_the_kernel_gives_the_same_bytes(played: Played) -> None:
+    task, draws, records, _ = played
+    invariants.check_same_bytes(records, kernel.run(task.plan, task.service_times, draws, block=100))
+
+
 def test_window(played: Played) -> None:
     task, _, records, sample = played
     invariants.check_window(sample, records, task)
@@ -166,7 +175,7 @@ def test_queue_limit(shape: str, routing: Routing, arrivals: str) -> None:
     assert 0 < np.count_nonzero(records.is_lost) < len(records.arrived_s)
     counted = slice(LENGTH.warm_up, LENGTH.warm_up + LENGTH.measured)
     assert sample.lost == np.count_nonzero(records.is_lost[counted])
-    assert sample.lost + len(sample.wait_s) == LENGTH.measured
+    assert sample.lost + sample.counted == LENGTH.measured
 
 
 @pytest.mark.parametrize("crowd", CROWDS)

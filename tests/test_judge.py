@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import sample_of
 
 from capacity.errors import InconclusiveError
 from capacity.judge import Judgement
@@ -19,7 +20,8 @@ from simulations.estimate import Case, Look, run_length
 from simulations.judge import _HEADROOM_BUDGET_SHARE, Errors, SimulationJudge, decide, share_of_error
 from simulations.pool import Pool, student_t
 from simulations.profile_error import RESAMPLES, has_samples, profile_half_widths, resampled, widened
-from simulations.replication import Sample, Task
+from simulations.replication import Task
+from simulations.sample import Sample
 
 PROFILE = ServiceProfile(
     name="made-up",
@@ -32,21 +34,6 @@ P99_S = math.log(100.0)  # of exponential responses of mean 1 s
 
 def p99(limit_s: float) -> LatencyObjective:
     return LatencyObjective(limits={0.99: limit_s})
-
-
-def sample_of(responses_s: Iterable[float] | np.ndarray) -> Sample:
-    response_s = np.asarray(responses_s, dtype=float)
-    return Sample(
-        wait_s=np.zeros_like(response_s),
-        response_s=response_s,
-        window_s=1.0,
-        busy_share=0.5,
-        finished=1.0,
-        batches=float(len(response_s)),
-        queue_length_mean=0.0,
-        in_system_mean=1.0,
-        batch_size_largest=1,
-    )
 
 
 class ExponentialResponses:
@@ -63,7 +50,8 @@ class ExponentialResponses:
     @staticmethod
     def sample(task: Task) -> Sample:
         seed = (task.seed.value, task.seed.stage, task.seed.replication)
-        return sample_of(np.random.default_rng(seed).standard_exponential(task.length.measured))
+        responses_s = np.random.default_rng(seed).standard_exponential(task.length.measured)
+        return sample_of(responses_s, limits_s=task.limits_s)
 
     @property
     def requests(self) -> int:
@@ -81,7 +69,7 @@ FIVE_PERCENT = Errors(accept=0.05, refuse=0.05)
 
 
 def look_at(samples: list[Sample], *, settled: bool = True) -> Look:
-    return Look(pool=Pool(samples), settled=settled, requests=1)
+    return Look(pool=Pool.of(samples), settled=settled, requests=1)
 
 
 def exponential_look(replications: int, requests: int, *, settled: bool = True) -> Look:
@@ -121,7 +109,7 @@ def test_the_late_share_alone_can_keep_a_plan_from_being_accepted() -> None:
     objective = LatencyObjective(limits={0.9: 3.0})
     assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.MET
     objective = LatencyObjective(limits={0.9: 1.5})
-    late = Pool(samples).exceedance(1.5)
+    late = Pool.of(samples).exceedance(1.5)
     assert late.value == pytest.approx(0.092)
     assert late.interval(0.95).high > 0.1
     assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
@@ -131,7 +119,7 @@ def test_the_quantile_alone_can_keep_a_plan_from_being_accepted() -> None:
     """The late share is 8 % in every section but one, yet that one's quantile widens the interval."""
     samples = [sample_of([1.0] * 92 + [9.0] * 8)] * 9 + [sample_of([1.0] * 89 + [9.0] * 11)]
     objective = LatencyObjective(limits={0.9: 1.5})
-    pool = Pool(samples)
+    pool = Pool.of(samples)
     assert pool.exceedance(1.5).interval(0.95).high < 0.1
     assert pool.response_quantile(0.9).interval(0.95).high > 1.5
     assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE

@@ -1,62 +1,19 @@
-"""Pool: quantiles with atoms, sectioning by hand, coverage, and the test for a start that still shows."""
+"""Pool: sectioning by hand, coverage, the test for a start that still shows, and how many bursts were seen."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from cases import sample_of, values_of
 from scipy import stats
 
-from simulations.pool import SECTIONS, Estimate, Pool, quantile_of, student_t
-from simulations.replication import Sample
-
-
-def sample_of(responses_s: Sequence[float] | np.ndarray, waits_s: Sequence[float] | None = None) -> Sample:
-    """A sample of which only the responses and waits matter."""
-    response_s = np.asarray(responses_s, dtype=float)
-    return Sample(
-        wait_s=np.zeros_like(response_s) if waits_s is None else np.asarray(waits_s),
-        response_s=response_s,
-        window_s=1.0,
-        busy_share=0.5,
-        finished=float(len(response_s)),
-        batches=float(len(response_s)),
-        queue_length_mean=0.0,
-        in_system_mean=1.0,
-        batch_size_largest=1,
-    )
+from simulations.pool import SECTIONS, Estimate, Pool, student_t
+from simulations.sample import Sample
 
 
 def pool_of(samples: Sequence[Sequence[float] | np.ndarray]) -> Pool:
-    return Pool([sample_of(responses_s) for responses_s in samples])
-
-
-# ---- Quantile -------------------------------------------------------------------------------
-
-
-@settings(derandomize=True, deadline=None, max_examples=300)
-@given(
-    st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0]) | st.floats(0.0, 9.0), min_size=1, max_size=200),
-    st.sampled_from([0.01, 0.1, 0.25, 0.5, 0.9, 0.95, 0.99, 0.999]),
-)
-def test_quantile_is_numpys_inverted_cdf(values: list[float], quantile: float) -> None:
-    expected = np.quantile(np.array(values), quantile, method="inverted_cdf")
-    assert quantile_of(np.array(values), quantile) == expected
-
-
-def test_an_atom_comes_out_exactly() -> None:
-    values = np.array([0.1 + 0.2] * 99 + [7.0])
-    assert quantile_of(values, 0.5) == 0.1 + 0.2
-    assert quantile_of(values, 0.99) == 0.1 + 0.2
-    assert quantile_of(values, 0.995) == 7.0
-
-
-@pytest.mark.parametrize("quantile", [0.07, 0.28, 0.55, 0.56, 0.57, 0.99])
-def test_the_rank_does_not_rise_by_rounding(quantile: float) -> None:
-    """0.07 x 100 is 7.000000000000001 in floating point; the share of 7 % is the 7th."""
-    assert quantile_of(np.arange(1.0, 101.0), quantile) == round(100 * quantile)
+    return Pool.of(sample_of(responses_s) for responses_s in samples)
 
 
 # ---- Interval -------------------------------------------------------------------------------
@@ -106,7 +63,7 @@ def test_pooled_tail_of_short_runs_is_not_biased_low() -> None:
     exact = math.log(100.0)
     pooled = pool_of(list(runs)).response_quantile(0.99)
     assert abs(pooled.value - exact) < 4.0 * math.sqrt(0.99 * 0.01 / runs.size) / 0.01
-    assert np.mean([quantile_of(run, 0.99) for run in runs]) < 0.85 * exact
+    assert np.mean([np.quantile(run, 0.99, method="inverted_cdf") for run in runs]) < 0.85 * exact
 
 
 def test_replication_i_belongs_to_section_i_mod_sections() -> None:
@@ -126,25 +83,27 @@ def test_exceedance_is_the_share_strictly_above_the_limit() -> None:
 
 
 def test_waits_and_responses_are_not_mixed_up() -> None:
-    pool = Pool([sample_of([5.0, 6.0], [1.0, 2.0]), sample_of([5.0, 6.0], [1.0, 2.0])])
+    pool = Pool.of([sample_of([5.0, 6.0], [1.0, 2.0]), sample_of([5.0, 6.0], [1.0, 2.0])])
     assert pool.wait_quantile(0.5).value == 1.0
     assert pool.response_quantile(0.5).value == 5.0
     assert pool.counted == 4
 
 
 @pytest.mark.parametrize("replications", [10, 40])
-@pytest.mark.parametrize("quantile", [0.5, 0.99])
-def test_95_percent_intervals_cover_the_truth_in_95_of_100(replications: int, quantile: float) -> None:
+@pytest.mark.parametrize(("quantile", "in_section"), [(0.5, 300), (0.99, 2000)])
+def test_95_percent_intervals_cover_the_truth_in_95_of_100(
+    replications: int, quantile: float, in_section: int
+) -> None:
     """Of 1000 intervals 950 should cover; the standard error of the count is 6.9.
 
-    A tail quantile of 3000 values a section is slightly biased, which is granted 1 % beside 4 errors.
+    A tail quantile of 2000 values a section is slightly biased, which is granted 1 % beside 4 errors.
     """
     generator, trials = np.random.default_rng(11), 1000
     exact = -math.log1p(-quantile)
     per_section = replications // min(SECTIONS, replications)
     covered = 0
     for _ in range(trials):
-        runs = generator.standard_exponential((replications, 3000 // per_section))
+        runs = generator.standard_exponential((replications, in_section // per_section))
         interval = pool_of(list(runs)).response_quantile(quantile).interval(0.95)
         covered += interval.low <= exact <= interval.high
     assert abs(covered / trials - 0.95) < 4.0 * math.sqrt(0.95 * 0.05 / trials) + 0.01
@@ -161,7 +120,7 @@ def test_half_width_shrinks_with_the_root_of_the_requests() -> None:
     assert error(400) / error(1600) == pytest.approx(2.0, abs=4 * 2.0 * math.sqrt(2 / 38 / 60))
 
 
-# ---- Settled --------------------------------------------------------------------------------
+# ---- Level --------------------------------------------------------------------------------
 
 
 def noisy_runs(seed: int, rise: float, replications: int = 10, requests: int = 400) -> Pool:
@@ -171,63 +130,109 @@ def noisy_runs(seed: int, rise: float, replications: int = 10, requests: int = 4
     return pool_of(list(10.0 + ramp + generator.standard_normal((replications, requests))))
 
 
-def test_settled_finds_a_planted_ramp() -> None:
+def test_level_finds_a_planted_ramp() -> None:
     """A rise of 1 moves the halves apart by 0.5, which has the standard error 2/√4000 = 0.032."""
-    assert not any(noisy_runs(seed, rise=1.0).settled for seed in range(50))
+    assert not any(noisy_runs(seed, rise=1.0).is_level for seed in range(50))
 
 
-def test_settled_does_not_cry_over_stationary_runs() -> None:
+def test_level_does_not_cry_over_stationary_runs() -> None:
     """One in 1000 would; of 400 more than 3 come once in 1300 seeds."""
-    assert sum(not noisy_runs(seed, rise=0.0).settled for seed in range(400)) <= 3
+    assert sum(not noisy_runs(seed, rise=0.0).is_level for seed in range(400)) <= 3
 
 
-def test_settled_is_one_sided_a_start_that_is_too_busy_is_the_safe_side() -> None:
-    assert all(noisy_runs(seed, rise=-1.0).settled for seed in range(10))
+def test_level_is_one_sided_a_start_that_is_too_busy_is_the_safe_side() -> None:
+    assert all(noisy_runs(seed, rise=-1.0).is_level for seed in range(10))
 
 
-def test_settled_of_identical_runs_that_are_level() -> None:
-    assert pool_of([[1.0] * 100] * 10).settled
+def test_identical_runs_are_level() -> None:
+    assert pool_of([[1.0] * 100] * 10).is_level
 
 
 # ---- Performance ----------------------------------------------------------------------------
 
 
 def test_performance_pools_over_time_and_over_requests() -> None:
-    """Windows of 1 s and 3 s weigh averages over time; requests weigh averages over requests."""
-    short = Sample(
-        wait_s=np.array([0.0, 1.0]),
-        response_s=np.array([1.0, 2.0]),
-        window_s=1.0,
-        busy_share=1.0,
-        finished=2.0,
-        batches=2.0,
-        queue_length_mean=4.0,
-        in_system_mean=8.0,
-        batch_size_largest=3,
-    )
-    long = Sample(
-        wait_s=np.zeros(6),
-        response_s=np.full(6, 1.0),
-        window_s=3.0,
-        busy_share=0.0,
-        finished=6.0,
-        batches=2.0,
-        queue_length_mean=0.0,
-        in_system_mean=4.0,
-        batch_size_largest=5,
-    )
-    pool = Pool([short, long])
-    performance = pool.performance(load=0.4, quantiles=[0.5, 0.9], confidence=0.95)
+    """Windows of 1 s and 3 s weigh averages over time; requests weigh averages over requests.
+
+    Two replicas were busy for 3 s of 8 s; in 4 s the requests waited 1 s and stayed 9 s in all.
+    """
+    short = sample_of([1.0, 2.0], [0.0, 1.0], window_s=1.0, busy_s=2.0, batches=2.0, largest=3)
+    long = sample_of([1.0] * 6, window_s=3.0, busy_s=1.0, batches=2.0, largest=5, lost=2)
+    pool = Pool.of([short, long])
+    performance = pool.performance(load=0.4, replicas=2, quantiles=[0.5, 0.9], confidence=0.95)
     assert performance.load == 0.4
-    assert performance.utilization == 0.25
+    assert performance.utilization == 3 / 8
     assert performance.throughput_rps == 2.0
     assert performance.batch_size_mean == 2.0
     assert performance.wait_probability == 1 / 8
-    assert performance.queue_length_mean == 1.0
-    assert performance.in_system_mean == 5.0
+    assert performance.queue_length_mean == 1 / 4
+    assert performance.in_system_mean == 9 / 4
     assert performance.wait_mean_s == 1 / 8
     assert performance.response_mean_s == 9 / 8
-    assert performance.loss_probability == 0.0
+    assert performance.loss_probability == 0.2
     assert performance.response_quantiles_s[0.9].value == 2.0
     assert performance.wait_quantiles_s[0.5].value == 0.0
     assert pool.batch_size_largest == 5
+
+
+def test_a_replica_is_never_busier_than_all_the_time() -> None:
+    """Services that a window cuts may count for more than it lasts."""
+    pool = Pool.of([sample_of([1.0, 1.0], window_s=1.0, busy_s=1.01)])
+    assert pool.performance(load=None, replicas=1, quantiles=(), confidence=0.95).utilization == 1.0
+
+
+# ---- More replications ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [[70], [10, 20, 40], [1] * 70, [19, 1, 50], [33, 37], [25, 45]])
+def test_a_pool_that_grows_is_the_pool_of_all(steps: list[int]) -> None:
+    """Numbers that are exact in binary, so that sums do not depend on their order."""
+    generator = np.random.default_rng(3)
+    samples = [
+        sample_of(generator.integers(1, 50, 8) / 4.0, batches=float(number), largest=number, lost=number)
+        for number in range(70)
+    ]
+    pool, taken = Pool.of(()), 0
+    for step in steps:
+        pool, taken = pool.extended(samples[taken : taken + step]), taken + step
+    assert (pool.replications, pool.counted, len(pool.sections)) == (70, 8 * 70, SECTIONS)
+    for place, section in enumerate(pool.sections):
+        expected = Sample.merged(samples[place::SECTIONS])
+        assert values_of(section.responses) == values_of(expected.responses)
+        assert sorted(section.rises_s) == sorted(expected.rises_s)
+        for name in ("window_s", "busy_s", "batches", "batch_size_largest", "lost"):
+            assert getattr(section, name) == getattr(expected, name), name
+    assert len(pool.whole.rises_s) == 70
+    assert pool.batch_size_largest == 69
+
+
+def test_a_pool_of_very_many_replications_counts_each_once() -> None:
+    """More than a section keeps apart at a time."""
+    pool = Pool.of(sample_of([float(number)]) for number in range(1500))
+    assert values_of(pool.whole.responses) == [float(number) for number in range(1500)]
+    assert values_of(pool.sections[7].responses) == [float(number) for number in range(7, 1500, SECTIONS)]
+    assert len(pool.whole.rises_s) == 1500
+
+
+def test_a_pool_stays_what_it_was_when_it_grows() -> None:
+    pool = pool_of([[1.0], [2.0]])
+    pool.extended([sample_of([9.0])])
+    assert (pool.replications, pool.counted) == (2, 2)
+
+
+# ---- Bursts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("burst", [1, 50])
+def test_responses_in_bursts_tell_as_much_as_one_of_each_burst(burst: int) -> None:
+    """Of 200 bursts 20 lie beyond P90. Over 60 pools 1/n goes by the square of the standard error, each known
+    to √(2/19) of itself; a section of 10 bursts is granted a fifth beside 4 errors.
+    """
+    generator = np.random.default_rng(2)
+    pools = [pool_of(list(np.repeat(generator.random((20, 10)), burst, axis=1))) for _ in range(60)]
+    independent = 1.0 / np.mean([1.0 / pool.independent_exceedances(0.9) for pool in pools])
+    assert independent == pytest.approx(20.0, rel=4 * math.sqrt(2 / 19 / 60) + 0.2)
+
+
+def test_sections_without_scatter_tell_all() -> None:
+    assert pool_of([[1.0] * 99 + [2.0]] * 10).independent_exceedances(0.99) == math.inf

@@ -11,7 +11,8 @@ from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArriv
 from simulations.arrivals import Seed, Stage, draw
 from simulations.pool import Pool
 from simulations.reduction import one_for_all
-from simulations.replication import Length, Task, replicate
+from simulations.replication import Task, replicate
+from simulations.sample import Length
 from simulations.service import ProfileTimes
 
 PROFILE = load_profile("resnet50-mxnet-t4-fp16")
@@ -28,7 +29,7 @@ def pool(workload: Workload, plan: Plan, first_seed: int) -> Pool:
         length=LENGTH,
         seed=seeds[0],
     )
-    return Pool([replicate(replace(task, seed=seed)) for seed in seeds])
+    return Pool.of(replicate(replace(task, seed=seed)) for seed in seeds)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,8 @@ def test_one_replica_and_the_whole_fleet_agree(routing, arrivals):
         error = np.hypot(a.standard_error, b.standard_error)
         assert error <= 0.015 * a.value
         assert abs(a.value - b.value) <= 4.0 * error
-    counted = alone.performance(load=0.0, quantiles=(0.5,), confidence=0.95).times(3)
-    fleet = whole.performance(load=0.0, quantiles=(0.5,), confidence=0.95)
+    counted = alone.performance(load=0.0, replicas=1, quantiles=(0.5,), confidence=0.95).times(3)
+    fleet = whole.performance(load=0.0, replicas=3, quantiles=(0.5,), confidence=0.95)
     assert counted.throughput_rps == pytest.approx(fleet.throughput_rps, rel=0.01)
     assert counted.queue_length_mean == pytest.approx(fleet.queue_length_mean, rel=0.05)
     assert counted.utilization == pytest.approx(fleet.utilization, rel=0.01)

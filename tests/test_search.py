@@ -23,8 +23,10 @@ from capacity.screen import refuse_batch_size, refuse_load, require_batch_of_one
 from capacity.search import SEARCH_REQUESTS_MAX, Question, Search
 from capacity.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
 from capacity.workload import LatencyObjective, Workload
+from simulations import kernel
 from simulations.arrivals import Seed, draw
 from simulations.cluster import run
+from simulations.records import Records
 from simulations.service import ExponentialTimes
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=60)
@@ -231,15 +233,18 @@ def test_a_limit_that_was_reached_or_may_have_been_does_not_end_the_list() -> No
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.8])
 @pytest.mark.parametrize("routing", Routing)
-def test_a_limit_that_is_never_reached_makes_no_difference(routing: Routing, wait_s: float) -> None:
+@pytest.mark.parametrize("engine", [run, kernel.run])
+def test_a_limit_that_is_never_reached_makes_no_difference(
+    engine: Callable[..., Records], routing: Routing, wait_s: float
+) -> None:
     """Why skipping is right: the same requests meet the same fate, to the last bit."""
     draws = draw(Workload(arrival_rate_rps=1.2), 2000, Seed(value=2))
     plan = Plan(profile="made-up", replicas=2, batch_size_max=40, batch_wait_max_s=wait_s, routing=routing)
-    small = run(plan, ExponentialTimes(1.0), draws)
+    small = engine(plan, ExponentialTimes(1.0), draws)
     largest = int(small.batch_size.max())
     assert 2 < largest < 40
     for limit in (largest + 1, 400):
-        other = run(replace(plan, batch_size_max=limit), ExponentialTimes(1.0), draws)
+        other = engine(replace(plan, batch_size_max=limit), ExponentialTimes(1.0), draws)
         assert np.array_equal(other.started_s, small.started_s)
         assert np.array_equal(other.finished_s, small.finished_s)
 

@@ -1,0 +1,62 @@
+"""Compiled code: kept between processes, in step with its sources, and no worse off where it cannot be kept."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SERVE_ONE = """
+import numpy as np
+from capacity.plan import Plan, Routing
+from simulations import kernel
+from simulations.arrivals import Draws, Replay
+from simulations.service import ExponentialTimes
+
+plan = Plan(profile="made-up", replicas=1, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+draws = Draws(arrived_s=np.array([1.0]), service=np.array([0.5]), routing=np.zeros(2))
+for part in kernel.serve(plan, ExponentialTimes(1.0), Replay(draws)):
+    print(part.finished_s.tolist())
+"""
+
+
+def output_of(program: str, folder: Path) -> str:
+    """What a program prints that finds the packages in a folder."""
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def copied_to(folder: Path) -> None:
+    for package in ("capacity", "simulations"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def test_machine_code_that_was_kept_is_not_older_than_any_code_in_it(tmp_path: Path) -> None:
+    """A recursion has the service times copied into it, which another file defines."""
+    copied_to(tmp_path)
+    before = output_of(SERVE_ONE, tmp_path)
+    path = tmp_path / "simulations" / "service_table.py"
+    text, changes = re.subn(r"-times_s\[size - 1\] \*", "-2.0 * times_s[size - 1] *", path.read_text())
+    assert changes == 1
+    path.write_text(text)
+    after = output_of(SERVE_ONE, tmp_path)
+    assert eval(after)[0] - 1.0 == 2.0 * (eval(before)[0] - 1.0)
+
+
+def test_code_is_compiled_anew_where_it_cannot_be_kept(tmp_path: Path) -> None:
+    """A read-only installation of a user without a home: slower, but no error."""
+    copied_to(tmp_path)
+    nowhere = "from numba.core import caching\ncaching.CompileResultCacheImpl._locator_classes = []\n"
+    assert output_of(nowhere + SERVE_ONE, tmp_path) == output_of(SERVE_ONE, tmp_path)
