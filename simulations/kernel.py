@@ -27,7 +27,7 @@ from simulations.kernel_state import (
 from simulations.records import Floats, Integers, Records
 from simulations.returns import returns_of
 from simulations.service import ServiceTimes
-from simulations.service_table import FIXED, SCALED, ServiceTable
+from simulations.service_table import FIXED, SCALED, ServiceTable, service_time_s
 from simulations.tournament import tournament
 
 BLOCK = 32_000  # requests; of a size that the processor's cache holds
@@ -118,7 +118,7 @@ def _singly(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int
 def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
     block = max(block, 4 * plan.batch_size_max)  # so that most of a block can be decided
     room = block + plan.batch_size_max
-    free_s, last_start_s = _all_free(plan), np.full(1, -np.inf)
+    free_s = _all_free(plan)
     arrived_s, service, started_s, finished_s = (np.zeros(room) for _ in range(4))
     sizes = np.zeros(room, dtype=np.int64)
     is_open = plan.timer is BatchTimer.OPEN
@@ -129,7 +129,7 @@ def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block:
             service[here : here + count] = _service(table, stream, count)
         here, to_come = here + count, to_come - count
         done = serve_batches(
-            table.arrays, plan.batch_size_max, plan.batch_wait_max_s, is_open, free_s, last_start_s,
+            table.arrays, plan.batch_size_max, plan.batch_wait_max_s, is_open, free_s,
             arrived_s[:here], service, started_s, finished_s, sizes, to_come == 0,
         )  # fmt: skip
         yield Served(arrived_s[:done], started_s[:done], finished_s[:done], sizes[:done])
@@ -166,7 +166,7 @@ def _loop(
 ) -> Callable[..., None]:
     """An event loop with its state, ready for the first block."""
     indices = tournament(np.arange(plan.replicas, dtype=np.float64))  # all are free, nothing is outstanding
-    returns = returns_of(users, table.duration_s(1, first_service) if users else 0.0)
+    returns = returns_of(users, spread_s=service_time_s(table.arrays, 1, first_service) if users else 0.0)
     state = (rules_of(plan), table.arrays, queues, indices, at_rest(plan.replicas), returns)
     serve_block = serve_shared if plan.routing is Routing.SHARED_QUEUE else serve_own
     return lambda *arguments: serve_block(*state, *arguments)

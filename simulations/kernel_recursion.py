@@ -70,7 +70,6 @@ def serve_batches(
     wait_s: float,
     is_open: bool,  # noqa: FBT001  (compiled code takes positions)
     free_s: Floats,
-    last_start_s: Floats,
     arrived_s: Floats,
     service: Floats,
     started_s: Floats,
@@ -82,23 +81,18 @@ def serve_batches(
 
     Args:
         laws, free_s, arrived_s, service, started_s, finished_s: as in `serve_singly`.
-        last_start_s: when the last batch started, shape `(1,)`; the timer `open` counts from there. [s]
         is_end: nobody comes after those in `arrived_s`.
     """
     kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
-    known = len(arrived_s)
-    oldest, begun_s = 0, last_start_s[0]
+    known, oldest = len(arrived_s), 0
     while oldest < known and (is_end or oldest + size_max <= known):
         came_s, idle_s = arrived_s[oldest], free_s[0]
         full_s = arrived_s[oldest + size_max - 1] if oldest + size_max <= known else np.inf
-        timed_s = (max(came_s, idle_s, begun_s) if is_open else came_s) + wait_s
+        timed_s = (max(came_s, idle_s) if is_open else came_s) + wait_s
         end = oldest + 1
         start_s = max(min(timed_s, full_s), idle_s)
-        if came_s < idle_s:
-            is_at_end = full_s < idle_s or timed_s <= idle_s
-        else:
-            is_at_end = came_s < timed_s == start_s and _ends_at(free_s, start_s)
-        if is_at_end:  # of a batch, which comes before the arrivals of its instant
+        if came_s < start_s and timed_s <= start_s and _ends_at(free_s, start_s):
+            # The end of a batch, at which the next was due, comes before the arrivals of its instant.
             while end < known and end < oldest + size_max and arrived_s[end] < start_s:
                 end += 1
         else:
@@ -113,6 +107,5 @@ def serve_batches(
             finished_s[member] = finish_s
             sizes[member] = size
         _busy_until(free_s, finish_s)
-        oldest, begun_s = end, start_s
-    last_start_s[0] = begun_s
+        oldest = end
     return oldest

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from capacity.performance import Interval, Kind, Performance
 from simulations.sample import Sample
-from simulations.tally import Tally
+from simulations.tally import EXACT_MAX, Tally
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for one with
@@ -111,7 +111,10 @@ class Pool:
             if len(group) == _FOLD:  # so that memory does not grow with the replications
                 group[:] = [Sample.merged(group)]
             replications += 1
-        return type(self)(tuple(Sample.merged(group) for group in groups), replications)
+        sections = tuple(Sample.merged(group) for group in groups)
+        if sum(section.counted for section in sections) > EXACT_MAX:
+            sections = tuple(section.in_cells() for section in sections)  # as the whole will be
+        return type(self)(sections, replications)
 
     @cached_property
     def whole(self) -> Sample:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -63,6 +63,10 @@ class Sample:
     def counted(self) -> int:
         """Requests that count."""
         return self.responses.count
+
+    def in_cells(self) -> "Sample":
+        """The same with its durations in cells."""
+        return replace(self, waits=self.waits.in_cells(), responses=self.responses.in_cells())
 
     @classmethod
     def merged(cls, samples: Sequence["Sample"]) -> "Sample":

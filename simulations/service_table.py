@@ -8,7 +8,7 @@ import numpy as np
 
 from capacity.errors import DomainError
 from capacity.service_law import ServiceLaw
-from simulations.compiled import inlined
+from simulations.compiled import compiled, inlined
 from simulations.records import Floats, Integers
 
 FIXED, SCALED, KNOTS = range(3)
@@ -45,14 +45,14 @@ class ServiceTable(NamedTuple):
         """The table, if it can serve batches up to a size: compiled code checks nothing itself.
 
         Raises:
-            DomainError: a size without a time, or a time that is not positive and finite.
+            DomainError: a size without a time, or a time that is negative or not finite.
         """
         sizes = len(self.below) if self.kind == KNOTS else len(self.times_s)
         durations_s = self.durations_s if self.kind == KNOTS else self.times_s
         if sizes < batch_size_max:
             raise DomainError(f"there are service times up to a batch of {sizes}, not of {batch_size_max}")
-        if not (np.isfinite(durations_s).all() and (durations_s > 0.0).all()):
-            raise DomainError("service times must be positive and finite")
+        if not (np.isfinite(durations_s).all() and (durations_s >= 0.0).all()):
+            raise DomainError("service times must be finite and not negative")
         return self
 
     @property
@@ -71,10 +71,6 @@ class ServiceTable(NamedTuple):
         level = np.flatnonzero(self.durations_s[1:] == self.durations_s[:-1])
         chosen = level[self.probabilities[level + 1] > self.probabilities[level]]
         return np.unique(self.durations_s[chosen])
-
-    def duration_s(self, size: int, uniform: float) -> float:
-        """Service time of one batch by its uniform number, or its draw. [s]"""
-        return duration_s(*self.arrays, size, uniform)
 
 
 Laws = tuple[int, Floats, Integers, Floats, Integers, Floats, Floats]
@@ -149,3 +145,10 @@ def duration_s(
         next_s = quantile_s(first, probabilities, durations_s, law + 1, uniform)
         time_s = (1.0 - share) * time_s + share * next_s
     return float(time_s)
+
+
+@compiled
+def service_time_s(laws: Laws, size: int, uniform: float) -> float:
+    """`duration_s`, to be called from outside of compiled code. [s]"""
+    kind, times_s, below, weight, first, probabilities, durations_s = laws
+    return duration_s(kind, times_s, below, weight, first, probabilities, durations_s, size, uniform)

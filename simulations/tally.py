@@ -11,7 +11,7 @@ Source:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,12 +43,14 @@ class Tally:
         counts: shape `(values,)`.
         total_s: sum of all durations as they were. [s]
         marks_s: rising; values that are exact in any case, shape `(marks,)`. [s]
+        is_exact: whether all values are; shares of two tallies are comparable if both are or neither is.
     """
 
     values_s: Floats
     counts: Integers
     total_s: float
     marks_s: Floats
+    is_exact: bool = True
 
     @classmethod
     def of(cls, durations_s: Floats, marks_s: Floats, rounding_s: float = 0.0) -> "Tally":
@@ -60,14 +62,13 @@ class Tally:
     @classmethod
     def merged(cls, tallies: Sequence["Tally"]) -> "Tally":
         """All durations of some tallies with the same marks."""
-        total_s = math.fsum(tally.total_s for tally in tallies)
-        marks_s = tallies[0].marks_s
-        left = list(tallies)
+        is_exact = all(tally.is_exact for tally in tallies)
+        left = [tally if is_exact else tally.in_cells() for tally in tallies]
         while len(left) > 1:  # two by two, so that each value moves but a few times
             pairs = zip(left[::2], left[1::2], strict=False)
-            odd = left[len(left) // 2 * 2 :]
-            left = [_both(one, other)._bounded() for one, other in pairs] + odd
-        return cls(values_s=left[0].values_s, counts=left[0].counts, total_s=total_s, marks_s=marks_s)
+            left = [_both(one, other) for one, other in pairs] + left[len(left) // 2 * 2 :]
+        total_s = math.fsum(tally.total_s for tally in tallies)
+        return replace(left[0], total_s=total_s)._bounded()
 
     @cached_property
     def ranks(self) -> Integers:
@@ -101,17 +102,21 @@ class Tally:
         below = int(self.ranks[place - 1]) if place else 0
         return (self.count - below) / self.count
 
-    def _bounded(self) -> "Tally":
-        """The same, in cells if there are too many values."""
-        if len(self.values_s) <= EXACT_MAX:
+    def in_cells(self) -> "Tally":
+        """The same in cells, where it is not already."""
+        if not self.is_exact:
             return self
         return _gathered(middles(self.values_s, self.marks_s), self.counts, self.total_s, self.marks_s)
 
+    def _bounded(self) -> "Tally":
+        """The same, in cells if there are too many values."""
+        return self if len(self.values_s) <= EXACT_MAX else self.in_cells()
+
 
 def _both(one: Tally, other: Tally) -> Tally:
+    """Two tallies, both exact or both in cells, as one."""
     values_s, counts = _merge(one.values_s, one.counts, other.values_s, other.counts)
-    total_s = one.total_s + other.total_s
-    return Tally(values_s=values_s, counts=counts, total_s=total_s, marks_s=one.marks_s)
+    return replace(one, values_s=values_s, counts=counts)
 
 
 @compiled
@@ -137,10 +142,10 @@ def _merge(
 
 
 def _gathered(values_s: Floats, counts: Integers, total_s: float, marks_s: Floats) -> Tally:
-    """A tally of rising values, equal ones next to each other."""
+    """A tally of rising values that are not exact, equal ones next to each other."""
     first = np.flatnonzero(np.diff(values_s, prepend=-np.inf) > 0.0)
     sums = np.add.reduceat(counts, first) if len(first) else counts
-    return Tally(values_s=values_s[first], counts=sums, total_s=total_s, marks_s=marks_s)
+    return Tally(values_s=values_s[first], counts=sums, total_s=total_s, marks_s=marks_s, is_exact=False)
 
 
 def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
@@ -162,14 +167,20 @@ def middles(values_s: Floats, marks_s: Floats) -> Floats:
     padded = np.concatenate([[-np.inf], marks_s, [np.inf]])
     low_s, high_s = np.maximum(low_s, padded[right]), np.minimum(high_s, padded[right + 1])
     kept = (values_s == padded[right + 1]) | (values_s == 0.0)
-    return np.where(kept, values_s, low_s + (high_s - low_s) / 2.0)
+    return np.where(kept, values_s, _middle(low_s, high_s))
 
 
 def _edges(cells: Integers) -> tuple[Floats, Floats]:
-    """Lower and upper end of cells; cell -1 is all below the lowest. [s]"""
+    """Lower and upper end of cells; cell -1 is all below the lowest, the last has no end. [s]"""
     low_s = ((cells + _LOWEST_CELL) << _BITS).view(np.float64)
     high_s = ((cells + 1 + _LOWEST_CELL) << _BITS).view(np.float64)
-    return np.where(cells < 0, 0.0, low_s), high_s
+    return np.where(cells < 0, 0.0, low_s), np.where(cells == CELLS - 2, np.inf, high_s)
+
+
+def _middle(low_s: Floats, high_s: Floats) -> Floats:
+    """The middle between two ends; of what has no end one as far above its beginning as of a cell. [s]"""
+    high_s = np.where(np.isinf(high_s), low_s * (1.0 + 1.0 / PER_OCTAVE), high_s)
+    return low_s + (high_s - low_s) / 2.0
 
 
 class Counters:
@@ -205,7 +216,7 @@ class Counters:
         right = np.searchsorted(self.marks_s, high_s)  # what is above all marks of a cell is left in it
         padded = np.concatenate([[-np.inf], self.marks_s])
         low_s = np.maximum(low_s, padded[right])
-        rest_s = low_s + (high_s - low_s) / 2.0
+        rest_s = _middle(low_s, high_s)
         below_s = middles(np.nextafter(self.marks_s, 0.0), self.marks_s)
         values_s = np.concatenate([[0.0], rest_s, self.marks_s, below_s])
         counts = np.concatenate([[zeros], self.cells[used], self.at_marks[::2], self.at_marks[1::2]])

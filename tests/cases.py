@@ -10,7 +10,7 @@ from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.durations import Duration, Family
 from capacity.service_law import ServiceLaw, constant, from_samples
 from simulations import kernel
-from simulations.agreement_times import DurationTimes, TableExponentialTimes
+from simulations.agreement_times import DurationTimes
 from simulations.arrivals import ClosedDraws, Draws, Replay
 from simulations.records import Records
 from simulations.sample import Length, Reduction, Sample
@@ -151,7 +151,7 @@ def service_times(draw: st.DrawFn) -> ServiceTimes:
     """Service times of every kind that the compiled engine has a table for, batches of up to 6."""
     means_s = tuple(0.5 + 0.25 * size for size in range(6))
     return draw(
-        st.sampled_from([fixed(lambda size: 0.25 + 0.125 * size), TableExponentialTimes(means_s)])
+        st.sampled_from([fixed(lambda size: 0.25 + 0.125 * size), ExponentialTimes(means_s)])
         | st.builds(DurationTimes, st.sampled_from(DURATIONS))
         | st.builds(ProfileTimes, profiles())
     )
@@ -213,7 +213,7 @@ def assert_kernel_gives(
     for name in Records.__slots__:
         assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
     first = 0
-    for part in kernel.serve(plan, times, Replay(draws), block):
+    for part in kernel.serve(plan, times, Replay(draws), block=block):
         here = slice(first, first + len(part.size))
         served = ~expected.is_lost[here]
         assert part.size.tolist() == expected.batch_size[here].tolist()

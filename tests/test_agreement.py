@@ -17,8 +17,9 @@ from capacity.queues.mm1 import MM1
 from simulations.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
 from simulations.agreement_grid import Grid, systems
 from simulations.agreement_system import System
-from simulations.agreement_times import DurationTimes, TableExponentialTimes, TableTimes
+from simulations.agreement_times import DurationTimes, TableTimes
 from simulations.pool import Estimate, Pool
+from simulations.service import ExponentialTimes
 
 LIGHT = laws.mm1(0.3, (0.5, 0.99))
 
@@ -188,8 +189,8 @@ def test_service_times_have_the_law(service: Duration):
 
 def test_batches_take_the_time_of_their_size():
     assert TableTimes((1.0, 1.5))(2, 0.9) == 1.5
-    assert TableExponentialTimes((1.0, 1.5))(2, 1.0 - math.exp(-2.0)) == pytest.approx(3.0)
-    assert TableExponentialTimes((1.0, 1.5))(1, 1.0 - math.exp(-2.0)) == pytest.approx(2.0)
+    assert ExponentialTimes((1.0, 1.5))(2, 1.0 - math.exp(-2.0)) == pytest.approx(3.0)
+    assert ExponentialTimes((1.0, 1.5))(1, 1.0 - math.exp(-2.0)) == pytest.approx(2.0)
 
 
 # ---- The grid -------------------------------------------------------------------------------

@@ -29,13 +29,13 @@ from capacity.queues.durations import Duration, Family
 from capacity.service_law import constant, from_samples
 from capacity.workload import ClosedPopulation, Demand, GammaArrivals, TraceArrivals, Workload
 from simulations import kernel, sample
-from simulations.agreement_times import DurationTimes, TableExponentialTimes
+from simulations.agreement_times import DurationTimes
 from simulations.arrivals import ClosedDraws, Draws, Replay, Seed
 from simulations.cluster import run
 from simulations.replication import Engine, Task, replicate, replicate_in_parts
 from simulations.sample import Length, Sample
 from simulations.service import ExponentialTimes, ProfileTimes, ServiceTimes
-from simulations.service_table import DRAWN, EXPONENTIAL, FIXED, KNOTS
+from simulations.service_table import FIXED, KNOTS, SCALED, service_time_s
 from simulations.tally import Tally
 
 Case = tuple[Plan, ServiceTimes, Draws | ClosedDraws]
@@ -156,9 +156,9 @@ def test_a_closed_population_and_a_queue_limit_are_refused() -> None:
 )
 def test_one_queue_without_a_limit_needs_no_events(changes: dict[str, object], is_recursion: bool) -> None:
     plan = Plan(profile="made-up", replicas=3, batch_size_max=4, routing=Routing.SHARED_QUEUE)
-    stream = Replay(Draws(arrived_s=np.ones(1), service=np.ones(1), routing=np.ones(2)))
+    stream = Replay(Draws(arrived_s=np.ones(1), service=np.zeros(1), routing=np.zeros(2)))
     assert (kernel.recursion_for(replace(plan, **changes), stream) is not None) is is_recursion
-    users = Replay(ClosedDraws(users=1, think_s=np.ones(1), service=np.ones(1), routing=np.ones(2)))
+    users = Replay(ClosedDraws(users=1, think_s=np.ones(1), service=np.zeros(1), routing=np.zeros(2)))
     assert kernel.recursion_for(replace(plan, **changes), users) is None
 
 
@@ -176,7 +176,7 @@ def test_a_table_draws_the_digits_of_the_profile(
     knots = [u for law in profile.laws for u in law.probabilities if u < 1.0]
     chosen = knots[knot % len(knots)]
     for u in (uniform, chosen, np.nextafter(chosen, 1.0), max(0.0, np.nextafter(chosen, 0.0))):
-        assert table.duration_s(size, float(u)) == times(size, float(u))
+        assert service_time_s(table.arrays, size, float(u)) == times(size, float(u))
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)
@@ -186,15 +186,15 @@ def test_every_table_draws_the_digits_of_its_times(times: ServiceTimes, count: i
     table = times.table(6)
     drawn = uniforms if table.draw is None else table.draw(uniforms)
     for size in (1, 3, 6):
-        found = [table.duration_s(size, float(number)) for number in drawn]
+        found = [service_time_s(table.arrays, size, float(number)) for number in drawn]
         assert found == [times(size, float(u)) for u in uniforms]
 
 
 def test_tables_have_the_form_that_fits() -> None:
-    assert ExponentialTimes(2.0).table(2).kind == EXPONENTIAL
-    assert TableExponentialTimes((1.0, 2.0)).table(2).kind == EXPONENTIAL
+    assert ExponentialTimes(2.0).table(2).kind == SCALED
+    assert ExponentialTimes((1.0, 2.0)).table(2).kind == SCALED
     assert fixed(float).table(2).kind == FIXED
-    assert [DurationTimes(law).table(2).kind for law in DURATIONS] == [FIXED, EXPONENTIAL, *[DRAWN] * 3]
+    assert [DurationTimes(law).table(2).kind for law in DURATIONS] == [FIXED, *[SCALED] * 4]
     even = ServiceProfile(
         name="made-up",
         timings=(BatchTiming(batch_size=1, mean_s=1.0), BatchTiming(batch_size=4, mean_s=2.0)),
@@ -293,7 +293,7 @@ SERVE = kernel.serve
 def test_both_engines_give_the_same_sample_whatever_the_block(
     task: Task, exact_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample, "EXACT_MAX", exact_max)
+    monkeypatch.setattr(sample, "EXACT_REQUESTS_MAX", exact_max)
     expected = replicate(replace(task, engine=Engine.SIMPY))
     assert_same_sample(replicate(task), expected)
     for block in (1, 2, 7, 64):
@@ -306,7 +306,7 @@ def test_atoms_and_limits_are_exact_in_a_long_run_too(plan: str, monkeypatch: py
     """A service time, alone or after the whole batch wait, each with the overhead; and what was asked for."""
     task = TASKS[f"{plan}-gamma"]
     exact = replicate(task)
-    monkeypatch.setattr(sample, "EXACT_MAX", 100)
+    monkeypatch.setattr(sample, "EXACT_REQUESTS_MAX", 100)
     in_cells = replicate(task)
     wait_s, overhead_s = task.plan.batch_wait_max_s, task.request_overhead_s
     atoms_s = np.array([0.011, 0.013, 0.02])
@@ -337,7 +337,7 @@ def test_the_parts_of_a_path_are_all_of_it_that_counts() -> None:
     """Neither its warm-up nor its cool-down, in consecutive parts of nearly one size."""
     task = TASKS["own-trace"]
     parts, whole = replicate_in_parts(task, 7), replicate(task)
-    assert [part.counted for part in parts] == [79] * 6 + [78]
+    assert [part.counted for part in parts] == [78] + [79] * 6
     for found, expected in (
         ([part.waits for part in parts], whole.waits),
         ([part.responses for part in parts], whole.responses),

@@ -10,6 +10,7 @@ from scipy import stats
 
 from simulations.pool import SECTIONS, Estimate, Pool, student_t
 from simulations.sample import Sample
+from simulations.tally import EXACT_MAX
 
 
 def pool_of(samples: Sequence[Sequence[float] | np.ndarray]) -> Pool:
@@ -30,26 +31,62 @@ def test_student_t_of_a_table() -> None:
     assert [round(student_t(0.95, degrees), 3) for degrees in (4, 9, 19)] == [2.776, 2.262, 2.093]
 
 
-def test_interval_by_sectioning_by_hand() -> None:
-    """Sections of medians 2, 5 and 8 around a pooled one of 4.
+def test_interval_of_a_share_by_sectioning_by_hand() -> None:
+    """Of three sections of 10 the shares above 8.5 are 0.1, 0.1 and 0.4, pooled 0.2.
 
-    The squares are 4 + 1 + 16 = 21, over 2 degrees 10.5, over 3 sections 3.5; t is 4.303.
+    The squares are 0.01 + 0.01 + 0.04 = 0.06, over 2 degrees 0.03, over 3 sections 0.01; t is 4.303.
     """
-    estimate = pool_of([[1, 2, 3], [4, 5, 6], [3, 8, 8]]).response_quantile(0.5)
-    assert estimate.value == 4.0
+    estimate = pool_of([[1.0] * 9 + [9.0], [1.0] * 9 + [9.0], [1.0] * 6 + [9.0] * 4]).exceedance(8.5)
+    assert estimate.value == pytest.approx(0.2)
     assert estimate.degrees == 2
-    assert estimate.standard_error == pytest.approx(math.sqrt(3.5))
+    assert estimate.standard_error == pytest.approx(0.1)
     interval = estimate.interval(0.95)
-    assert interval.half_width == pytest.approx(4.3027 * math.sqrt(3.5), rel=1e-4)
-    assert interval.low == 0.0  # 4 - 8.05, but a duration is not below 0
-    assert interval.high == pytest.approx(4.0 + 8.0496, rel=1e-4)
+    assert interval.low == 0.0  # 0.2 - 0.43, but a share is not below 0
+    assert interval.high == pytest.approx(0.2 + 0.43027, rel=1e-4)
+
+
+def test_interval_of_a_quantile_by_hand() -> None:
+    """The values 1 to 100, dealt to 5 sections so that their shares above 80 are 0.1, 0.15, 0.2, 0.25 and 0.3.
+
+    The squares are 2 (0.01 + 0.0025) = 0.025, over 4 degrees and 5 sections 0.00125: an error of the share of
+    0.0354, and with t = 2.776 the quantile at most that of the share 0.8 + 0.0982. From 80 on the first share
+    is 0.15, pooled 0.21: squares of 0.017, an error of 0.0292, and at least that of 0.8 - 0.0809.
+    """
+    late, early = list(range(81, 101)), list(range(1, 81))
+    sections = [
+        [late.pop() for _ in range(count)] + [early.pop() for _ in range(20 - count)]
+        for count in (2, 3, 4, 5, 6)
+    ]
+    estimate = pool_of(sections).response_quantile(0.8)
+    assert estimate.value == 80.0
+    assert estimate.above.standard_error == pytest.approx(math.sqrt(0.00125))
+    interval = estimate.interval(0.95)
+    assert (interval.low, interval.high) == (72.0, 90.0)  # shares of 0.7191 and 0.8982
+    assert estimate.standard_error == (84.0 - 78.0) / 2.0  # shares of 0.7708 and 0.8354
+
+
+def test_an_atom_that_sections_agree_on_has_no_error() -> None:
+    """A quantile well within an atom is known, and one at its edge is uncertain on that side alone."""
+    atoms = [[1.0] * 50 + [2.0] * 45 + [3.0] * 5, [1.0] * 48 + [2.0] * 47 + [3.0] * 5] * 5
+    inside, edge = (pool_of(atoms).response_quantile(quantile).interval(0.95) for quantile in (0.7, 0.495))
+    assert (inside.low, inside.value, inside.high) == (2.0, 2.0, 2.0)
+    assert (edge.low, edge.value, edge.high) == (1.0, 2.0, 2.0)
+
+
+def test_a_share_counts_alike_in_the_sections_and_in_the_whole() -> None:
+    """Each section is small enough to be exact, the whole is not; of a narrow law a cell is 1 % of all."""
+    generator = np.random.default_rng(3)
+    pool = pool_of([1.0 + 0.1 * generator.random(10_000) for _ in range(10)])
+    assert pool.counted > EXACT_MAX
+    above = pool.response_quantile(0.99).above
+    binomial = math.sqrt(above.value * (1.0 - above.value) / pool.counted)
+    assert above.standard_error < 2.0 * binomial
 
 
 def test_the_quantile_is_of_the_pooled_requests_and_not_a_mean_of_quantiles() -> None:
     """Medians 1, 1 and 9 have the mean 3.67; the pooled median is 1."""
     estimate = pool_of([[1, 1, 1], [1, 1, 1], [9, 9, 9]]).response_quantile(0.5)
     assert estimate.value == 1.0
-    assert estimate.standard_error == pytest.approx(math.sqrt(64 / 2 / 3))
 
 
 def test_the_pooled_quantile_weighs_requests_and_not_replications() -> None:
@@ -74,8 +111,8 @@ def test_replication_i_belongs_to_section_i_mod_sections() -> None:
 
 def test_more_replications_make_no_more_sections_than_there_are() -> None:
     pool = pool_of([[float(i)] for i in range(3 * SECTIONS + 1)])
-    assert pool.response_quantile(0.5).degrees == SECTIONS - 1
-    assert pool_of([[1.0], [2.0], [4.0]]).response_quantile(0.5).degrees == 2
+    assert pool.response_quantile(0.5).above.degrees == SECTIONS - 1
+    assert pool_of([[1.0], [2.0], [4.0]]).response_quantile(0.5).above.degrees == 2
 
 
 def test_exceedance_is_the_share_strictly_above_the_limit() -> None:

@@ -301,7 +301,7 @@ def reduce_in_parts(columns: tuple[np.ndarray, ...], length: Length, parts: int,
 def test_a_reduction_is_by_hand_what_it_is_in_parts_of_any_size(
     parts: int, exact_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulations.sample.EXACT_MAX", exact_max)
+    monkeypatch.setattr("simulations.sample.EXACT_REQUESTS_MAX", exact_max)
     columns, length, marks_s = (
         run_of(600),
         Length(warm_up=91, measured=471, cool_down=38),
