@@ -259,4 +259,4 @@ def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
     warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
     length = Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
     (task,) = tasks(case, length, seed, range(1))
-    return Look(pool=Pool.of(replicate_in_parts(task, SECTIONS)), settled=True, requests=requests)
+    return Look(pool=Pool.of_path(replicate_in_parts(task, SECTIONS)), settled=True, requests=requests)

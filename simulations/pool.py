@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from simulations.tally import EXACT_MAX, Tally
 _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for one with
 _FOLD = 32  # samples of a section that are kept apart at most
+_CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
 
 
@@ -89,15 +91,22 @@ class Pool:
     Attributes:
         sections: the samples of each section as one.
         replications: how many there are.
+        is_path: the sections are not independent runs, but follow each other on one path.
     """
 
     sections: tuple[Sample, ...]
     replications: int
+    is_path: bool = False
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> Self:
         """A pool of some replications."""
         return cls((), 0).extended(samples)
+
+    @classmethod
+    def of_path(cls, parts: Sequence[Sample]) -> Self:
+        """A pool of the consecutive parts of one path."""
+        return replace(cls.of(parts), is_path=True)
 
     def extended(self, samples: Iterable[Sample]) -> Self:
         """The pool with more replications."""
@@ -114,7 +123,7 @@ class Pool:
         sections = tuple(Sample.merged(group) for group in groups)
         if sum(section.counted for section in sections) > EXACT_MAX:
             sections = tuple(section.in_cells() for section in sections)  # as the whole will be
-        return type(self)(sections, replications)
+        return replace(self, sections=sections, replications=replications)
 
     @cached_property
     def whole(self) -> Sample:
@@ -171,7 +180,7 @@ class Pool:
     def ratio(self, above: Callable[[Sample], float], below: Callable[[Sample], float]) -> Estimate:
         """Ratio of two sums over the samples, its standard error by sectioning."""
         pooled = math.fsum(map(above, self.sections)) / math.fsum(map(below, self.sections))
-        return _estimate_around(pooled, [above(section) / below(section) for section in self.sections])
+        return self._around(pooled, [above(section) / below(section) for section in self.sections])
 
     def _quantile(self, quantile: float, tally: Callable[[Sample], Tally]) -> QuantileEstimate:
         whole = tally(self.whole)
@@ -190,7 +199,23 @@ class Pool:
         Source:
             Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a.
         """
-        return _estimate_around(share(self.whole), [share(section) for section in self.sections])
+        return self._around(share(self.whole), [share(section) for section in self.sections])
+
+    def _around(self, pooled: float, sections: Sequence[float]) -> Estimate:
+        """The pooled value with the error that the scatter of the sections around it tells.
+
+        Sections of one path that resemble their neighbours are worth fewer independent ones: their error
+        grows by √((1 + r)/(1 - r)) for a correlation r > 0 of neighbours, as of a process that forgets
+        geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis, sec. 2.1.6).
+        """
+        squares = math.fsum((section - pooled) ** 2 for section in sections)
+        degrees = len(sections) - 1
+        error = math.sqrt(squares / degrees / len(sections))
+        if self.is_path and squares > 0.0:
+            products = math.fsum((a - pooled) * (b - pooled) for a, b in pairwise(sections))
+            alike = min(max(0.0, products / squares), _CORRELATION_MAX)
+            error *= math.sqrt((1.0 + alike) / (1.0 - alike))
+        return Estimate(value=pooled, standard_error=error, degrees=degrees)
 
     def performance(
         self, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float
@@ -216,16 +241,6 @@ class Pool:
             wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
             response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
         )
-
-
-def _estimate_around(pooled: float, sections: Sequence[float]) -> Estimate:
-    squares = math.fsum((section - pooled) ** 2 for section in sections)
-    degrees = len(sections) - 1
-    return Estimate(
-        value=pooled,
-        standard_error=math.sqrt(squares / degrees / len(sections)),
-        degrees=degrees,
-    )
 
 
 def _responses(sample: Sample) -> Tally:
