@@ -206,14 +206,17 @@ class Pool:
 
         Sections of one path that resemble their neighbours are worth fewer independent ones: their error
         grows by √((1 + r)/(1 - r)) for a correlation r > 0 of neighbours, as of a process that forgets
-        geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis, sec. 2.1.6).
+        geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low
+        by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
         """
         squares = math.fsum((section - pooled) ** 2 for section in sections)
         degrees = len(sections) - 1
         error = math.sqrt(squares / degrees / len(sections))
         if self.is_path and squares > 0.0:
             products = math.fsum((a - pooled) * (b - pooled) for a, b in pairwise(sections))
-            alike = min(max(0.0, products / squares), _CORRELATION_MAX)
+            count = len(sections)
+            alike = (products / squares + 1.0 / count) / max(1.0 - 3.0 / count, 0.25)
+            alike = min(max(0.0, alike), _CORRELATION_MAX)
             error *= math.sqrt((1.0 + alike) / (1.0 - alike))
         return Estimate(value=pooled, standard_error=error, degrees=degrees)
 

@@ -279,11 +279,14 @@ def test_sections_without_scatter_tell_all() -> None:
 
 
 def test_the_error_of_a_path_grows_with_the_likeness_of_neighbours_by_hand() -> None:
-    """Shares above 1.5 of 0, 0, 1 and 1: deviations -1/2, -1/2, 1/2, 1/2; 1/4 over squares of 1: r = 1/4."""
-    parts = [sample_of([1.0, 1.0]), sample_of([1.0, 1.0]), sample_of([2.0, 2.0]), sample_of([2.0, 2.0])]
+    """Shares above 1.5 of 0, 0, 1, 1, and so on: of 19 pairs of neighbours 10 are alike and 9 are not.
+
+    1/4 over the squares of 20/4 is a correlation of 1/20, which is low by (1 + 3r)/20: r = 2/17.
+    """
+    parts = [sample_of([level, level]) for level in (1.0, 1.0, 2.0, 2.0)] * 5
     alone, path = Pool.of(parts).exceedance(1.5), Pool.of_path(parts).exceedance(1.5)
-    assert alone.standard_error == pytest.approx(math.sqrt(1.0 / 3.0 / 4.0))
-    assert path.standard_error == pytest.approx(alone.standard_error * math.sqrt(1.25 / 0.75))
+    assert alone.standard_error == pytest.approx(math.sqrt(0.25 * 20 / 19 / 20))
+    assert path.standard_error == pytest.approx(alone.standard_error * math.sqrt(19 / 15))
 
 
 def test_neighbours_that_are_unlike_do_not_make_a_path_more_certain() -> None:

@@ -1,0 +1,93 @@
+"""Two workers: what threads over the kernel reach, beside two processes that know nothing of each other.
+
+    python benchmarks/two_workers.py [--rounds 5]
+
+Each serves the same replications of the README's fleet; what is compared is wall time, since how much two cores
+give depends on the machine. Rounds alternate; the ratio is the median of the rounds'. Exit 1 where two
+workers reach less than 0.9 of what the two processes do.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+import time
+from multiprocessing.synchronize import Barrier
+
+from capacity.plan import Plan
+from capacity.profile_files import load_profile
+from capacity.workload import Workload
+from simulations.arrivals import Seed
+from simulations.estimate import Case, tasks
+from simulations.parallel import workers
+from simulations.replication import replicate
+from simulations.sample import Length
+
+LENGTH = Length(warm_up=1_000, measured=200_000, cool_down=500)
+REPLICATIONS = 60
+AT_LEAST = 0.9
+
+
+def case() -> Case:
+    profile = load_profile("resnet50-t4-fp16")
+    plan = Plan(profile=profile.name, replicas=4, batch_size_max=16)
+    return Case(profile=profile, workload=Workload(arrival_rate_rps=3200.0), plan=plan)
+
+
+def serve(numbers: range, count: int) -> None:
+    with workers(count) as mapper:
+        for _ in mapper(replicate, tasks(case(), LENGTH, Seed(value=0), numbers)):
+            pass
+
+
+def alone(numbers: range, start: Barrier, stop: Barrier) -> None:
+    """One of the two processes: compiled before the clock starts."""
+    serve(range(1), 1)
+    while True:
+        start.wait()
+        serve(numbers, 1)
+        stop.wait()
+
+
+def timed_s(work: object, *arguments: object) -> float:
+    began_s = time.perf_counter()
+    work(*arguments)  # type: ignore[operator]
+    return time.perf_counter() - began_s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    context = multiprocessing.get_context("spawn")
+    start, stop = context.Barrier(3), context.Barrier(3)
+    halves = (range(REPLICATIONS // 2), range(REPLICATIONS // 2, REPLICATIONS))
+    for half in halves:
+        context.Process(target=alone, args=(half, start, stop), daemon=True).start()
+    serve(range(2), 2)
+
+    def control() -> None:
+        start.wait()
+        stop.wait()
+
+    control()
+    shares, gains = [], []
+    for _ in range(rounds):
+        both_s, threads_s = timed_s(control), timed_s(serve, range(REPLICATIONS), 2)
+        one_s = timed_s(serve, range(REPLICATIONS), 1)
+        shares.append(both_s / threads_s)
+        gains.append((one_s / threads_s, one_s / both_s))
+    share = statistics.median(shares)
+    threads, processes = (statistics.median(column) for column in zip(*gains, strict=True))
+    million = REPLICATIONS * LENGTH.requests / 1e6
+    print(f"{million:.1f} million requests a round, {rounds} rounds; times one worker's speed, medians:")
+    print(f"two workers (threads)      {threads:.2f}")
+    print(f"two independent processes  {processes:.2f}")
+    print(
+        f"workers over processes     {share:.2f} ({min(shares):.2f} to {max(shares):.2f}), at least {AT_LEAST}"
+    )
+    sys.exit(0 if share >= AT_LEAST else 1)
+
+
+if __name__ == "__main__":
+    main()
