@@ -4,6 +4,7 @@ Everything heavy is imported inside the command that needs it, so that help and 
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ from capacity import (
 from capacity.command_line import (
     ArrivalsOption,
     BudgetOption,
+    ClusterOption,
     ConfidenceOption,
     Format,
     FormatOption,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from capacity.report import Document
+    from simulations.parallel import Mapper
 
 app = typer.Typer(
     cls=Guarded,
@@ -77,6 +80,23 @@ def _version(value: bool) -> None:  # noqa: FBT001  (Typer calls it with the fla
     if value:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@contextmanager
+def _mapper(workers: int | None, cluster: str | None = None) -> Iterator["Mapper"]:
+    """What `--workers` or `--cluster` spreads work over; SimPy is pure Python, so processes here."""
+    count = worker_count(workers, cluster)
+    if cluster is None:
+        from simulations.parallel import WorkerKind
+        from simulations.parallel import workers as worker_pool
+
+        with worker_pool(count, WorkerKind.PROCESSES) as mapper:
+            yield mapper
+    else:
+        from simulations.cluster_executor import cluster as dask_workers
+
+        with dask_workers(cluster, warn=lambda message: typer.echo(message, err=True)) as mapper:
+            yield mapper
 
 
 @app.callback()
@@ -113,6 +133,7 @@ def plan(
     precision: PrecisionOption = 0.02,
     requests_max: BudgetOption = 6_000_000,
     workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -122,7 +143,6 @@ def plan(
     from capacity.search import Question
     from capacity.units import parse_duration_s
     from simulations.judge import SimulationJudge
-    from simulations.parallel import workers as worker_pool
 
     slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
     question = Question(
@@ -135,7 +155,7 @@ def plan(
         replicas_max=replicas_max,
     )
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
-    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+    with _mapper(workers, cluster) as mapper, progress() as report:
         judge = SimulationJudge(
             profile=question.profile,
             seed=seed,
@@ -188,6 +208,7 @@ def simulate(
     precision: PrecisionOption = 0.02,
     requests_max: BudgetOption = 6_000_000,
     workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -196,7 +217,6 @@ def simulate(
     from capacity.plan import BatchTimer, Plan
     from capacity.report import simulation_document
     from capacity.units import parse_duration_s
-    from simulations.parallel import workers as worker_pool
     from simulations.simulate import QUANTILES, Simulation, require_answerable
 
     measured = read_profile(profile, request_overhead)
@@ -213,7 +233,7 @@ def simulate(
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
     quantiles = read_quantiles(quantile, QUANTILES)
     require_answerable(measured, workload, candidate)
-    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+    with _mapper(workers, cluster) as mapper, progress() as report:
         report(f"simulating {candidate.replicas} replicas, batch {candidate.batch_size_max}")
         simulation = Simulation(
             seed=seed,
@@ -408,12 +428,11 @@ def agreement(
     """Hold the simulator against theory; exit 4 where they disagree or a row proves nothing."""
     from simulations.agreement import compare, rows_document, rows_table, verdict_exit_code
     from simulations.agreement_grid import Grid, systems
-    from simulations.parallel import workers as worker_pool
 
     chosen = read_choice(Grid, grid, "--grid")
     check_effort(confidence=0.95, precision=0.02, requests_max=requests_max, seed=seed)
     rows = []
-    with worker_pool(worker_count(workers)) as mapper, progress() as report:
+    with _mapper(workers) as mapper, progress() as report:
         for system in systems(chosen):
             report(f"simulating {system.name}")
             rows.extend(compare(system, seed, requests_max, mapper))

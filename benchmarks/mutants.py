@@ -29,6 +29,7 @@ CLUSTER = "tests/test_cluster.py"
 ARRIVALS = "tests/test_arrivals.py"
 POOL = "tests/test_pool.py"
 ESTIMATE = "tests/test_estimate.py"
+PARALLEL = "tests/test_parallel.py"
 JUDGE = "tests/test_judge.py"
 SEARCH = "tests/test_search.py"
 PLANNER = "tests/test_planner.py"
@@ -752,8 +753,29 @@ STATISTICS = [
         "a dead worker is not noticed",
         "DependencyError",
         "simulations/parallel.py",
-        [("except BrokenExecutor:", "except KeyboardInterrupt:")],
-        ESTIMATE,
+        [("= (BrokenExecutor, CancelledError),", "= (CancelledError,),")],
+        PARALLEL,
+    ),
+    Mutant(
+        "results come as they finish",
+        "the bytes do not depend on the workers",
+        "simulations/parallel.py",
+        [("while turn in ready:", "for turn in sorted(ready):")],
+        PARALLEL,
+    ),
+    Mutant(
+        "an error waits for its turn",
+        "an error is raised at once",
+        "simulations/parallel.py",
+        [("return_when=FIRST_COMPLETED", 'return_when="ALL_COMPLETED"')],
+        PARALLEL,
+    ),
+    Mutant(
+        "abandoned threads are not told",
+        "an interrupt ends within seconds",
+        "simulations/parallel.py",
+        [("        mapper.abandon()\n        executor.shutdown", "        executor.shutdown")],
+        PARALLEL,
     ),
 ]
 

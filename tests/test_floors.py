@@ -60,7 +60,7 @@ CAPACITY_FLOORS = [
 ]
 SIMULATIONS_FLOORS = [
     ["clock", "service", "records", "parallel", "relaxation", "agreement_times"],
-    ["arrivals", "replica"],
+    ["arrivals", "replica", "cluster_executor"],
     ["router", "reduction"],
     ["population"],
     ["cluster"],
@@ -76,7 +76,7 @@ SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
     "screen", "judge",
 }  # fmt: skip
-HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba")
+HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
 
 
 def modules(package: str) -> dict[str, Path]:
