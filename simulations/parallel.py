@@ -9,9 +9,6 @@ A thread cannot be killed. Long loops that run in one call `leave_if_abandoned` 
 so that they end soon after an interrupt instead of holding up the end of the program.
 """
 
-import multiprocessing
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -28,20 +25,18 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from itertools import islice
-from multiprocessing.connection import Connection
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from capacity.errors import DependencyError
+from simulations.worker_processes import DIED, worker_processes
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
-Parameters = ParamSpec("Parameters")
 
 # Tasks that are submitted and not done, for each worker: one that runs, one that waits for it to end.
 _SUBMITTED_PER_WORKER = 2
 # How often a silent executor is asked whether it still lives.
 _POLL_S = 1.0
-_DIED = "a worker process died (out of memory?); use --workers 1"
 _here = threading.local()
 
 
@@ -116,45 +111,8 @@ def _threads(count: int) -> Iterator[Mapper]:
 
 @contextmanager
 def _processes(count: int) -> Iterator[Mapper]:
-    # Fresh processes: a forked one would inherit the locks of this one's threads.
-    context = multiprocessing.get_context("spawn")
-    life, lifeline = context.Pipe(duplex=False)
-    executor = _Shielded(count, mp_context=context, initializer=_live_by, initargs=(life,))
-    try:
-        yield ExecutorMapper(executor, submitted_max=_SUBMITTED_PER_WORKER * count)
-        executor.shutdown(cancel_futures=True)
-    finally:
-        lifeline.close()
-        executor.shutdown(wait=False, cancel_futures=True)
-        life.close()
-
-
-def _live_by(life: Connection) -> None:
-    """Ends this worker process, whatever it is at, once the other end is closed or its owner is gone."""
-
-    def watch() -> None:
-        life.poll(None)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-class _Shielded(ProcessPoolExecutor):
-    """Processes that Ctrl-C in a terminal, which reaches the whole group, does not reach.
-
-    They inherit that SIGINT is blocked; this process gets it after the call, and ends them.
-    """
-
-    def submit(
-        self, fn: Callable[Parameters, Output], /, *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> Future[Output]:
-        if not hasattr(signal, "pthread_sigmask"):
-            return super().submit(fn, *args, **kwargs)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            return super().submit(fn, *args, **kwargs)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with worker_processes(count) as pool:
+        yield ExecutorMapper(pool, submitted_max=_SUBMITTED_PER_WORKER * count, check=pool.check)
 
 
 class ExecutorMapper:
@@ -173,7 +131,7 @@ class ExecutorMapper:
         executor: Executor,
         *,
         submitted_max: int,
-        lost: str = _DIED,
+        lost: str = DIED,
         failures: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError),
         check: Callable[[], None] = lambda: None,
     ) -> None:

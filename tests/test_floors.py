@@ -59,8 +59,9 @@ CAPACITY_FLOORS = [
     ["queue_commands", "general_commands", "batch_commands", "sizing_commands"],
 ]
 SIMULATIONS_FLOORS = [
-    ["clock", "service", "records", "parallel", "relaxation", "agreement_times"],
-    ["arrivals", "replica", "cluster_executor"],
+    ["clock", "service", "records", "worker_processes", "relaxation", "agreement_times"],
+    ["arrivals", "replica", "parallel"],
+    ["cluster_executor"],
     ["router", "reduction"],
     ["population"],
     ["cluster"],

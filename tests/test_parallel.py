@@ -233,6 +233,50 @@ def die(after_s: float) -> None:
     signal.raise_signal(signal.SIGKILL)
 
 
+def test_a_worker_that_is_killed_while_it_sends_is_an_error_and_not_a_hang() -> None:
+    """The pool itself would wait for the rest of the result without end."""
+    began_s = time.monotonic()
+    before = set(threading.enumerate())
+    with (
+        pytest.raises(DependencyError, match="a worker process died"),
+        workers(2, WorkerKind.PROCESSES) as mapper,
+    ):
+        list(mapper(die_while_sending, [64, 0, 0, 0]))
+    assert_all_end(before)
+    assert time.monotonic() - began_s < 20.0
+
+
+def die_while_sending(megabytes: int) -> bytes:
+    main = threading.get_ident()
+
+    def watch() -> None:
+        while True:
+            frame = sys._current_frames()[main]
+            if frame.f_code.co_name == "_send":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if megabytes:
+        threading.Thread(target=watch, daemon=True).start()
+    return bytes(megabytes * 2**20)
+
+
+def test_an_interrupt_while_results_are_sent_leaves_the_pool_whole() -> None:
+    """Workers finish what they are sending, or the pool would wait for the rest of it."""
+    for moment_s in (0.0, 0.001, 0.003, 0.01, 0.03):
+        before = set(threading.enumerate())
+
+        def consume(moment_s: float = moment_s) -> None:
+            with workers(2, WorkerKind.PROCESSES) as mapper:
+                results = iter(mapper(bytes, [2**24] * 100))
+                next(results)
+                time.sleep(moment_s)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            consume()
+        assert_all_end(before)
+
+
 # ---- Threads that are told to end -----------------------------------------------------------
 
 
