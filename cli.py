@@ -33,8 +33,11 @@ from capacity.command_line import (
     P999Option,
     PrecisionOption,
     ProfileOption,
+    ProfilesOption,
     QuantileOption,
+    QueueLimitOption,
     RateOption,
+    RatesOption,
     RoutingOption,
     SeedOption,
     TimerOption,
@@ -198,9 +201,7 @@ def simulate(
     think_time: Annotated[
         str | None, option("--think-time", help="Mean think time of a user: 300ms.")
     ] = None,
-    queue_limit: Annotated[
-        int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
-    ] = None,
+    queue_limit: QueueLimitOption = None,
     request_overhead: OverheadOption = None,
     quantile: QuantileOption = None,
     seed: SeedOption = 0,
@@ -263,6 +264,107 @@ def simulate(
         ),
         tables=tables,
     )
+
+
+@app.command()
+def sweep(
+    profile: ProfilesOption,
+    replicas: Annotated[
+        list[str], option("--replicas", help="How many replicas: 4, or 1:8, or 2:16:2; may be repeated.")
+    ],
+    rate: RatesOption = None,
+    batch_size_max: Annotated[
+        list[str] | None,
+        option("--batch-size-max", help="Largest batch: 16, or 8:32:8; each profile's largest by default."),
+    ] = None,
+    batch_wait: Annotated[
+        list[str] | None, option("--batch-wait", help="As in simulate: 2ms, or 0ms:10ms:2ms; 0ms by default.")
+    ] = None,
+    routing: Annotated[
+        list[str] | None, option("--routing", help="As in simulate; round-robin by default; may be repeated.")
+    ] = None,
+    timer: TimerOption = "oldest",
+    queue_limit: QueueLimitOption = None,
+    arrivals: ArrivalsOption = "poisson",
+    request_overhead: OverheadOption = None,
+    quantile: QuantileOption = None,
+    seed: SeedOption = 0,
+    confidence: ConfidenceOption = 0.95,
+    precision: PrecisionOption = 0.02,
+    requests_max: BudgetOption = 6_000_000,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    file: Annotated[
+        str | None, option("-o", "--output", help="Write the rows into this .csv, .json or .parquet file.")
+    ] = None,
+    fresh: Annotated[
+        bool, option("--fresh", help="Begin anew, whatever an interrupted run has left.")
+    ] = False,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """A grid of rates, plans and profiles, one row each; with -o an interrupted run goes on where it was."""
+    from pathlib import Path
+
+    from capacity.plan import BatchTimer
+    from capacity.sweep_file import check_file
+    from capacity.sweep_grid import Grid, parse_counts, parse_durations_s, workloads
+    from capacity.sweep_rows import kept_rows
+    from capacity.sweep_table import SweepTable, outcome_document, sweep_document, sweep_exit_code
+    from capacity.traffic import parse_arrivals
+    from simulations.simulate import QUANTILES, Simulation
+    from simulations.sweep import Countdown, answers
+
+    quantiles = read_quantiles(quantile, QUANTILES)
+    effort = {"confidence": confidence, "precision": precision, "requests_max": requests_max, "seed": seed}
+    check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
+    grid = Grid(
+        profiles=tuple(read_profile(name, request_overhead) for name in profile),
+        workloads=workloads(parse_arrivals(arrivals), rate or ()),
+        replicas=parse_counts(replicas, "--replicas"),
+        batch_sizes_max=parse_counts(batch_size_max, "--batch-size-max") if batch_size_max else (None,),
+        batch_waits_max_s=parse_durations_s(batch_wait or ["0ms"], "--batch-wait"),
+        routings=tuple(dict.fromkeys(read_routing(name) for name in routing or ["round-robin"])),
+        timer=read_choice(BatchTimer, timer, "--timer"),
+        queue_limit=queue_limit,
+    )
+    cells = list(grid.cells())
+    table = SweepTable(quantiles=quantiles, seed=seed, confidence=confidence)
+    path = None if file is None else Path(file)
+    if path is not None:
+        check_file(path)
+    settings = grid.settings(**effort, quantiles=quantiles)
+    with (
+        kept_rows(path, settings, table.columns, len(cells), fresh=fresh) as rows,
+        _mapper(workers, cluster) as mapper,
+        progress() as report,
+    ):
+        simulation = Simulation(
+            seed=seed,
+            confidence=confidence,
+            precision=precision,
+            requests_max=requests_max,
+            quantiles=quantiles,
+            mapper=mapper,
+        )
+        countdown = Countdown(len(cells), len(rows), report)
+        left = cells[len(rows) :]
+        for cell, answer in zip(left, answers(left, simulation), strict=True):
+            rows.append(table.row(cell, answer))
+            countdown.tick()
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.sweep_table import sweep_table
+
+        yield sweep_table(table, rows)
+
+    if path is None:
+        document = sweep_document(table.columns, rows)
+        emit(output, as_json=as_json, document=lambda: document, tables=tables)
+    else:
+        document = outcome_document(rows, path.name)
+        emit(output, as_json=as_json, document=lambda: document, tables=lambda: _document_table(document))
+    raise typer.Exit(sweep_exit_code(rows))
 
 
 @app.command("littles-law")

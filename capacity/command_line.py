@@ -117,6 +117,13 @@ ProfileOption = Annotated[str, option("--profile", help="A bundled profile's nam
 RateOption = Annotated[
     str | None, option("--rate", help="Arrival rate with its unit: 500rps, 30000/min; a trace has its own.")
 ]
+ProfilesOption = Annotated[list[str], option("--profile", help="As in simulate; may be repeated.")]
+RatesOption = Annotated[
+    list[str] | None, option("--rate", help="Rate, or range of rates 100rps:1000rps:100rps; may be repeated.")
+]
+QueueLimitOption = Annotated[
+    int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
+]
 ArrivalsOption = Annotated[
     str, option("--arrivals", help="poisson, deterministic, gamma:cv=2 or trace:FILE (instants in s).")
 ]

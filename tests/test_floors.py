@@ -49,11 +49,15 @@ CAPACITY_FLOORS = [
     ["analytic", "profile_csv", "traffic"],
     ["profile_json"],
     ["profile_files", "stability", "judge"],
-    ["screen", "headroom"],
-    ["search"],
+    ["screen", "headroom", "sweep"],
+    ["search", "sweep_grid"],
     ["planner", "curves"],
     ["charts", "figures", "explain", "report"],
     ["tables"],
+    ["sweep_table"],
+    ["sweep_file"],
+    ["sweep_journal"],
+    ["sweep_rows"],
     ["command_line"],
     ["queue_options"],
     ["queue_commands", "general_commands", "batch_commands", "sizing_commands"],
@@ -71,11 +75,12 @@ SIMULATIONS_FLOORS = [
     ["profile_error", "agreement", "agreement_laws"],
     ["agreement_bulk", "agreement_fleets"],
     ["agreement_grid", "judge", "simulate"],
+    ["sweep"],
 ]
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
-    "screen", "judge",
+    "screen", "judge", "sweep",
 }  # fmt: skip
 HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
 
@@ -165,6 +170,7 @@ def test_only_cli_knows_both():
         ["queue", "mm1", "--arrival-rate", "3rps", "--service-rate", "5rps"],
         ["queue", "mmc", "--arrival-rate", "9rps", "--service-rate", "5rps", "--servers", "2", "--json"],
         ["queue", "bulk", "--help"],
+        ["sweep", "--help"],
     ],
     ids=" ".join,
 )
