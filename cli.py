@@ -347,9 +347,10 @@ def sweep(
             quantiles=quantiles,
             mapper=mapper,
         )
-        countdown = Countdown(len(cells), len(rows), report)
         left = cells[len(rows) :]
-        for cell, answer in zip(left, answers(left, simulation), strict=True):
+        found = answers(left, simulation)
+        countdown = Countdown(len(cells), len(rows), report)
+        for cell, answer in zip(left, found, strict=True):
             rows.append(table.row(cell, answer))
             countdown.tick()
 

@@ -170,7 +170,7 @@ def _parsed(line: bytes, columns: Sequence[Column]) -> Row | None:
 
 def _fits(value: object, column: Column) -> bool:
     if column.name == "outcome":
-        return value in set(Outcome)
+        return isinstance(value, str) and value in set(Outcome)
     if value is None:
         return True
     match column.holds:

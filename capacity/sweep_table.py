@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from capacity.errors import InputError
-from capacity.performance import Performance, Quantiles
+from capacity.explain import format_interval
+from capacity.performance import Interval, Performance, Quantiles
 from capacity.report import Document, arrivals_name
 from capacity.sweep import Answer, Cell, Outcome
 from capacity.units import format_duration, format_quantile, format_rate
@@ -144,7 +145,7 @@ def sweep_table(common: SweepTable, rows: Iterable[Row]) -> "Table":
 
 
 def _cells(known: Mapping[str, Value], quantile: float) -> tuple[str, ...]:
-    response_s, load = known[f"response_{_named(quantile)}_s"], known["load"]
+    load = known["load"]
     return (
         str(known["profile"]),
         format_rate(_number(known["arrival_rate_rps"])),
@@ -153,9 +154,16 @@ def _cells(known: Mapping[str, Value], quantile: float) -> tuple[str, ...]:
         format_duration(_number(known["batch_wait_max_s"])),
         str(known["routing"]),
         "" if load is None else f"{load:.3f}",
-        "" if response_s is None else format_duration(_number(response_s)),
+        _shown_interval(*(known[f"response_{_named(quantile)}{end}_s"] for end in ("", "_low", "_high"))),
         str(known["outcome"]),
     )
+
+
+def _shown_interval(value: Value, low: Value, high: Value) -> str:
+    """No quantile without its interval, and no interval without both ends."""
+    if value is None or low is None or high is None:
+        return ""
+    return format_interval(Interval(value=_number(value), low=_number(low), high=_number(high)))
 
 
 def _number(value: Value) -> float:

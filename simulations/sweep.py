@@ -25,8 +25,7 @@ def answers(cells: Sequence[Cell], simulation: Simulation) -> Iterator[Answer]:
     refused = [refusal(cell) for cell in cells]
     asked = [cell for cell, no in zip(cells, refused, strict=True) if no is None]
     answered = iter(_simulated(asked, simulation))
-    for no in refused:
-        yield next(answered) if no is None else no
+    return (next(answered) if no is None else no for no in refused)
 
 
 def _simulated(cells: Sequence[Cell], simulation: Simulation) -> Iterable[Answer]:

@@ -101,6 +101,25 @@ def test_plan_takes_a_cluster_too(local: Local, tmp_path: Path) -> None:
     assert there.stdout == capacity(tmp_path, *arguments).stdout
 
 
+def test_a_sweep_of_few_cells_and_of_many_takes_a_cluster_too(local: Local, tmp_path: Path) -> None:
+    """Few cells send their replications, many themselves."""
+    common = [
+        "--profile",
+        "resnet50-t4-fp16",
+        "--replicas",
+        "1",
+        "--batch-size-max",
+        "1",
+        "--precision",
+        "0.9",
+    ]
+    common += ["--quantile", "0.5", "--json", "--rate"]
+    for rates in ("100rps:200rps:50rps", "100rps:196.5rps:1.5rps"):
+        there = capacity(tmp_path, "sweep", *common, rates, "--cluster", local.address)
+        assert there.returncode == 0, there.stderr
+        assert there.stdout == capacity(tmp_path, "sweep", *common, rates).stdout
+
+
 def test_results_come_in_order_and_from_the_workers(local: Local) -> None:
     with cluster(local.address) as mapper:
         assert list(mapper(abs, range(-200, 0))) == list(range(200, 0, -1))
@@ -316,9 +335,9 @@ def test_addresses(address: str) -> None:
     check_address(address)
 
 
-@pytest.mark.parametrize("command", ["plan", "simulate"])
+@pytest.mark.parametrize("command", ["plan", "simulate", "sweep"])
 def test_either_workers_or_a_cluster(tmp_path: Path, command: str) -> None:
-    arguments = {"plan": ["--slo-p99", "1s"], "simulate": ["--replicas", "1"]}[command]
+    arguments = ["--slo-p99", "1s"] if command == "plan" else ["--replicas", "1"]
     common = ["--profile", "resnet50-t4-fp16", "--rate", "5rps", *arguments]
     done = capacity(tmp_path, command, *common, "--workers", "2", "--cluster", "tcp://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (2, "")
