@@ -131,27 +131,37 @@ def outcome_document(rows: Sequence[Row], file: str) -> Document:
     return {"file": file, "rows": len(rows), **outcomes}
 
 
-def sweep_table(common: SweepTable, rows: Iterable[Row]) -> "Table":
+def sweep_table(common: SweepTable, rows: Sequence[Row]) -> "Table":
     """A line for each row: what was asked, the load, the highest quantile and the outcome."""
     from capacity.tables import table
 
     names = [column.name for column in common.columns]
     quantile = max(common.quantiles)
-    shown = ("<profile", "rate", "replicas", "batch", "batch wait", "<routing", "load")
+    known = [dict(zip(names, row, strict=True)) for row in rows]
+    waits = any(row["batch_wait_max_s"] for row in known)  # where nobody waits, room for the rest
+    columns = (
+        "<profile",
+        "rate",
+        "replicas",
+        "batch",
+        *(["batch wait"] if waits else []),
+        "<routing",
+        "load",
+    )
     return table(
-        (*shown, format_quantile(quantile), "<outcome"),
-        (_cells(dict(zip(names, row, strict=True)), quantile) for row in rows),
+        (*columns, format_quantile(quantile), "<outcome"),
+        (_cells(row, quantile, waits=waits) for row in known),
     )
 
 
-def _cells(known: Mapping[str, Value], quantile: float) -> tuple[str, ...]:
+def _cells(known: Mapping[str, Value], quantile: float, *, waits: bool) -> tuple[str, ...]:
     load = known["load"]
     return (
         str(known["profile"]),
         format_rate(_number(known["arrival_rate_rps"])),
         str(known["replicas"]),
         str(known["batch_size_max"]),
-        format_duration(_number(known["batch_wait_max_s"])),
+        *([format_duration(_number(known["batch_wait_max_s"]))] if waits else []),
         str(known["routing"]),
         "" if load is None else f"{load:.3f}",
         _shown_interval(*(known[f"response_{_named(quantile)}{end}_s"] for end in ("", "_low", "_high"))),

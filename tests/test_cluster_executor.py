@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -232,6 +233,18 @@ def test_workers_at_work_are_waited_for(local: Local, monkeypatch: pytest.Monkey
     monkeypatch.setattr(cluster_executor, "PATIENCE_S", 1.0)
     with cluster(local.address) as mapper:
         assert list(mapper(time.sleep, [3.5])) == [None]
+
+
+def test_only_workers_that_stay_away_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, workers = 0.0, 1
+    monkeypatch.setattr(cluster_executor.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(cluster_executor, "_count_workers", lambda client: workers)
+    watch = cluster_executor._Watch(SimpleNamespace(status="running"), "tcp://h:1")
+    for now_s, workers in ((100.0, 1), (101.0, 0), (109.0, 0), (109.5, 1), (112.0, 0), (119.0, 0)):
+        watch()
+    now_s = 119.6
+    with pytest.raises(DependencyError, match="tcp://h:1 has had no workers for 10 s"):
+        watch()
 
 
 # ---- Not there, and of another kind ---------------------------------------------------------

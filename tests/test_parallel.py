@@ -333,8 +333,8 @@ import os, sys, time
 sys.path.insert(0, {tests!r})
 from test_parallel import busy, WorkerKind, workers
 if __name__ == "__main__":
-    with workers(2, WorkerKind({kind!r})) as mapper:
-        for name in mapper(busy, range(6)):
+    with workers(3, WorkerKind({kind!r})) as mapper:  # one of them idle in the end
+        for name in mapper(busy, range(4)):
             print(name, flush=True)
 """
 

@@ -107,11 +107,17 @@ def test_the_table_shows_no_quantile_without_its_interval() -> None:
     assert answered.split()[-1] == "answered"
     assert "P99.9" in text.get()
     assert unstable.split()[-2:] == ["0.125", "unstable"]
+    assert "batch wait" not in text.get()
     open_ended = replace(PERFORMANCE, response_quantiles_s=PERFORMANCE.wait_quantiles_s)
     row = TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=open_ended))
     with console.capture() as text:
         console.print(sweep_table(TABLE, [row]))
     assert text.get().split()[-2:] == ["0.125", "answered"]
+    waiting = replace(CELL, plan=replace(CELL.plan, batch_wait_max_s=0.002))
+    with console.capture() as text:
+        console.print(sweep_table(TABLE, [ANSWERED, TABLE.row(waiting, Answer(outcome=Outcome.UNSTABLE))]))
+    assert "batch wait" in text.get()
+    assert "2 ms" in text.get()
 
 
 # ---- Files ----------------------------------------------------------------------------------
@@ -293,6 +299,15 @@ def test_a_last_line_that_was_cut_off_is_dropped(tmp_path: Path, kept: int) -> N
         rows.append(UNSTABLE)
     write_file(tmp_path / "y.csv", TABLE.columns, ROWS)
     assert (tmp_path / "x.csv").read_bytes() == (tmp_path / "y.csv").read_bytes()
+
+
+def test_nothing_of_a_longer_line_that_was_cut_off_remains(tmp_path: Path) -> None:
+    journal = begin(tmp_path, [UNSTABLE])
+    with journal.open("ab") as file:
+        file.write(json.dumps(ANSWERED).encode())
+    with open_journal(journal, SETTINGS, TABLE.columns, 3, fresh=False) as again:
+        again.append(UNSTABLE)
+    assert going_on(tmp_path) == [UNSTABLE, UNSTABLE]
 
 
 def test_a_header_that_was_cut_off_is_begun_anew(tmp_path: Path) -> None:
