@@ -23,7 +23,6 @@ from capacity.command_line import (
     ConfidenceOption,
     Format,
     FormatOption,
-    Guarded,
     JsonOption,
     OverheadOption,
     P50Option,
@@ -58,6 +57,7 @@ from capacity.command_line import (
     worker_count,
 )
 from capacity.errors import InputError
+from capacity.guarded import Guarded
 from capacity.queue_options import queue_app
 
 if TYPE_CHECKING:

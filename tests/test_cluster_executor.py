@@ -236,13 +236,14 @@ def test_workers_at_work_are_waited_for(local: Local, monkeypatch: pytest.Monkey
 
 
 def test_only_workers_that_stay_away_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s, workers = 0.0, 1
-    monkeypatch.setattr(cluster_executor.time, "monotonic", lambda: now_s)
-    monkeypatch.setattr(cluster_executor, "_count_workers", lambda client: workers)
+    now = {"s": 0.0, "workers": 1}
+    monkeypatch.setattr(cluster_executor.time, "monotonic", lambda: now["s"])
+    monkeypatch.setattr(cluster_executor, "_count_workers", lambda client: now["workers"])
     watch = cluster_executor._Watch(SimpleNamespace(status="running"), "tcp://h:1")
-    for now_s, workers in ((100.0, 1), (101.0, 0), (109.0, 0), (109.5, 1), (112.0, 0), (119.0, 0)):
+    for seconds, workers in ((100.0, 1), (101.0, 0), (109.0, 0), (109.5, 1), (112.0, 0), (119.0, 0)):
+        now.update(s=seconds, workers=workers)
         watch()
-    now_s = 119.6
+    now.update(s=119.6)
     with pytest.raises(DependencyError, match="tcp://h:1 has had no workers for 10 s"):
         watch()
 

@@ -58,7 +58,7 @@ CAPACITY_FLOORS = [
     ["sweep_file"],
     ["sweep_journal"],
     ["sweep_rows"],
-    ["command_line"],
+    ["command_line", "guarded"],
     ["queue_options"],
     ["queue_commands", "general_commands", "batch_commands", "sizing_commands"],
 ]

@@ -126,6 +126,21 @@ def test_processes_are_others() -> None:
         assert os.getpid() not in set(mapper(process_of, range(8)))
 
 
+def test_an_interrupt_does_not_reach_a_worker_process() -> None:
+    """Ctrl-C in a terminal is for the whole group; each would print a traceback of its own."""
+    with workers(2, WorkerKind.PROCESSES) as mapper:
+        assert list(mapper(interrupted, range(4))) == [0, 1, 2, 3]
+
+
+def interrupted(number: int) -> int:
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+    except KeyboardInterrupt:  # which would interrupt pytest too
+        return -1
+    return number
+
+
 def process_of(_: int) -> int:
     return os.getpid()
 

@@ -307,6 +307,7 @@ def test_nothing_of_a_longer_line_that_was_cut_off_remains(tmp_path: Path) -> No
         file.write(json.dumps(ANSWERED).encode())
     with open_journal(journal, SETTINGS, TABLE.columns, 3, fresh=False) as again:
         again.append(UNSTABLE)
+    assert journal.read_bytes().endswith(b"\n")
     assert going_on(tmp_path) == [UNSTABLE, UNSTABLE]
 
 
