@@ -3,7 +3,8 @@
 Everything heavy is imported inside the command that needs it, so that help and `queue` start at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,11 +19,11 @@ from capacity import (
 from capacity.command_line import (
     ArrivalsOption,
     BudgetOption,
+    ClusterOption,
     ConfidenceOption,
     EngineOption,
     Format,
     FormatOption,
-    Guarded,
     JsonOption,
     OverheadOption,
     P50Option,
@@ -32,8 +33,11 @@ from capacity.command_line import (
     P999Option,
     PrecisionOption,
     ProfileOption,
+    ProfilesOption,
     QuantileOption,
+    QueueLimitOption,
     RateOption,
+    RatesOption,
     RoutingOption,
     SeedOption,
     TimerOption,
@@ -54,12 +58,15 @@ from capacity.command_line import (
     worker_count,
 )
 from capacity.errors import InputError
+from capacity.guarded import Guarded
 from capacity.queue_options import queue_app
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from capacity.report import Document
+    from simulations.parallel import Mapper
+    from simulations.replication import Engine
 
 app = typer.Typer(
     cls=Guarded,
@@ -78,6 +85,28 @@ def _version(value: bool) -> None:  # noqa: FBT001  (Typer calls it with the fla
     if value:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@contextmanager
+def _at_work(
+    engine: "Engine", workers: int | None, cluster: str | None = None
+) -> Iterator[tuple["Mapper", Callable[[str], None]]]:
+    """What `--workers` or `--cluster` spreads work over, and whom to tell what it is at."""
+    from simulations.compiled import announced
+    from simulations.parallel import WorkerKind
+    from simulations.parallel import workers as worker_pool
+    from simulations.replication import Engine
+
+    count = worker_count(workers, cluster)
+    if cluster is None:
+        kind = WorkerKind.THREADS if engine is Engine.KERNEL else WorkerKind.PROCESSES
+        pool = worker_pool(count, kind)
+    else:
+        from simulations.cluster_executor import cluster as dask_workers
+
+        pool = dask_workers(cluster, warn=lambda message: typer.echo(message, err=True))
+    with pool as mapper, progress() as report, announced(report):
+        yield mapper, report
 
 
 @app.callback()
@@ -115,6 +144,7 @@ def plan(
     requests_max: BudgetOption = 60_000_000,
     engine: EngineOption = "kernel",
     workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,9 +153,7 @@ def plan(
     from capacity.report import recommendation_document
     from capacity.search import Question
     from capacity.units import parse_duration_s
-    from simulations.compiled import announced
     from simulations.judge import SimulationJudge
-    from simulations.parallel import workers as worker_pool
     from simulations.replication import Engine
 
     slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
@@ -140,7 +168,7 @@ def plan(
     )
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
     chosen = read_choice(Engine, engine, "--engine")
-    with worker_pool(worker_count(workers)) as mapper, progress() as report, announced(report):
+    with _at_work(chosen, workers, cluster) as (mapper, report):
         judge = SimulationJudge(
             profile=question.profile,
             seed=seed,
@@ -184,9 +212,7 @@ def simulate(
     think_time: Annotated[
         str | None, option("--think-time", help="Mean think time of a user: 300ms.")
     ] = None,
-    queue_limit: Annotated[
-        int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
-    ] = None,
+    queue_limit: QueueLimitOption = None,
     request_overhead: OverheadOption = None,
     quantile: QuantileOption = None,
     seed: SeedOption = 0,
@@ -195,6 +221,7 @@ def simulate(
     requests_max: BudgetOption = 60_000_000,
     engine: EngineOption = "kernel",
     workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -203,8 +230,6 @@ def simulate(
     from capacity.plan import BatchTimer, Plan
     from capacity.report import simulation_document
     from capacity.units import parse_duration_s
-    from simulations.compiled import announced
-    from simulations.parallel import workers as worker_pool
     from simulations.replication import Engine
     from simulations.simulate import QUANTILES, Simulation, require_answerable
 
@@ -223,7 +248,7 @@ def simulate(
     quantiles = read_quantiles(quantile, QUANTILES)
     require_answerable(measured, workload, candidate)
     chosen = read_choice(Engine, engine, "--engine")
-    with worker_pool(worker_count(workers)) as mapper, progress() as report, announced(report):
+    with _at_work(chosen, workers, cluster) as (mapper, report):
         report(f"simulating {candidate.replicas} replicas, batch {candidate.batch_size_max}")
         simulation = Simulation(
             seed=seed,
@@ -254,6 +279,110 @@ def simulate(
         ),
         tables=tables,
     )
+
+
+@app.command()
+def sweep(
+    profile: ProfilesOption,
+    replicas: Annotated[
+        list[str], option("--replicas", help="How many replicas: 4, or 1:8, or 2:16:2; may be repeated.")
+    ],
+    rate: RatesOption = None,
+    batch_size_max: Annotated[
+        list[str] | None,
+        option("--batch-size-max", help="Largest batch: 16, or 8:32:8; each profile's largest by default."),
+    ] = None,
+    batch_wait: Annotated[
+        list[str] | None, option("--batch-wait", help="As in simulate: 2ms, or 0ms:10ms:2ms; 0ms by default.")
+    ] = None,
+    routing: Annotated[
+        list[str] | None, option("--routing", help="As in simulate; round-robin by default; may be repeated.")
+    ] = None,
+    timer: TimerOption = "oldest",
+    queue_limit: QueueLimitOption = None,
+    arrivals: ArrivalsOption = "poisson",
+    request_overhead: OverheadOption = None,
+    quantile: QuantileOption = None,
+    seed: SeedOption = 0,
+    confidence: ConfidenceOption = 0.95,
+    precision: PrecisionOption = 0.02,
+    requests_max: BudgetOption = 60_000_000,
+    engine: EngineOption = "kernel",
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    file: Annotated[
+        str | None, option("-o", "--output", help="Write the rows into this .csv, .json or .parquet file.")
+    ] = None,
+    fresh: Annotated[
+        bool, option("--fresh", help="Begin anew, whatever an interrupted run has left.")
+    ] = False,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """A grid of rates, plans and profiles, one row each; with -o an interrupted run goes on where it was."""
+    from pathlib import Path
+
+    from capacity.plan import BatchTimer
+    from capacity.sweep_file import check_file
+    from capacity.sweep_grid import Grid, parse_counts, parse_durations_s, workloads
+    from capacity.sweep_rows import kept_rows
+    from capacity.sweep_table import SweepTable, outcome_document, sweep_document, sweep_exit_code
+    from capacity.traffic import parse_arrivals
+    from simulations.replication import Engine
+    from simulations.simulate import QUANTILES, Simulation
+    from simulations.sweep import Countdown, answers
+
+    chosen, quantiles = read_choice(Engine, engine, "--engine"), read_quantiles(quantile, QUANTILES)
+    effort = {"confidence": confidence, "precision": precision, "requests_max": requests_max, "seed": seed}
+    check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
+    grid = Grid(
+        profiles=tuple(read_profile(name, request_overhead) for name in profile),
+        workloads=workloads(parse_arrivals(arrivals), rate or ()),
+        replicas=parse_counts(replicas, "--replicas"),
+        batch_sizes_max=parse_counts(batch_size_max, "--batch-size-max") if batch_size_max else (None,),
+        batch_waits_max_s=parse_durations_s(batch_wait or ["0ms"], "--batch-wait"),
+        routings=tuple(dict.fromkeys(read_routing(name) for name in routing or ["round-robin"])),
+        timer=read_choice(BatchTimer, timer, "--timer"),
+        queue_limit=queue_limit,
+    )
+    cells = list(grid.cells())
+    table = SweepTable(quantiles=quantiles, seed=seed, confidence=confidence)
+    path = None if file is None else Path(file)
+    if path is not None:
+        check_file(path)
+    settings = grid.settings(**effort, quantiles=quantiles)
+    with (
+        kept_rows(path, settings, table.columns, len(cells), fresh=fresh) as rows,
+        _at_work(chosen, workers, cluster) as (mapper, report),
+    ):
+        simulation = Simulation(
+            seed=seed,
+            confidence=confidence,
+            precision=precision,
+            requests_max=requests_max,
+            engine=chosen,
+            quantiles=quantiles,
+            mapper=mapper,
+        )
+        left = cells[len(rows) :]
+        found = answers(left, simulation)
+        countdown = Countdown(len(cells), len(rows), report)
+        for cell, answer in zip(left, found, strict=True):
+            rows.append(table.row(cell, answer))
+            countdown.tick()
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.sweep_table import sweep_table
+
+        yield sweep_table(table, rows)
+
+    if path is None:
+        document = sweep_document(table.columns, rows)
+        emit(output, as_json=as_json, document=lambda: document, tables=tables)
+    else:
+        document = outcome_document(rows, path.name)
+        emit(output, as_json=as_json, document=lambda: document, tables=lambda: _document_table(document))
+    raise typer.Exit(sweep_exit_code(rows))
 
 
 @app.command("littles-law")
@@ -420,14 +549,12 @@ def agreement(
     """Hold the simulator against theory; exit 4 where they disagree or a row proves nothing."""
     from simulations.agreement import compare, rows_document, rows_tables, verdict_exit_code
     from simulations.agreement_grid import Grid, systems
-    from simulations.compiled import announced
-    from simulations.parallel import workers as worker_pool
     from simulations.replication import Engine
 
     chosen, played = read_choice(Grid, grid, "--grid"), read_choice(Engine, engine, "--engine")
     check_effort(confidence=0.95, precision=0.02, requests_max=requests_max, seed=seed)
     rows = []
-    with worker_pool(worker_count(workers)) as mapper, progress() as report, announced(report):
+    with _at_work(played, workers) as (mapper, report):
         for system in systems(chosen):
             report(f"simulating {system.name}")
             rows.extend(compare(system, seed, requests_max, mapper, played))

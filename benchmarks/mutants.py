@@ -29,6 +29,7 @@ CLUSTER = "tests/test_cluster.py"
 ARRIVALS = "tests/test_arrivals.py"
 POOL = "tests/test_pool.py"
 ESTIMATE = "tests/test_estimate.py"
+PARALLEL = "tests/test_parallel.py"
 JUDGE = "tests/test_judge.py"
 SEARCH = "tests/test_search.py"
 PLANNER = "tests/test_planner.py"
@@ -743,8 +744,43 @@ STATISTICS = [
         "a dead worker is not noticed",
         "DependencyError",
         "simulations/parallel.py",
-        [("except BrokenExecutor:", "except KeyboardInterrupt:")],
-        ESTIMATE,
+        [("= (BrokenExecutor, CancelledError),", "= (CancelledError,),")],
+        PARALLEL,
+    ),
+    Mutant(
+        "results come as they finish",
+        "the bytes do not depend on the workers",
+        "simulations/parallel.py",
+        [("while turn in ready:", "for turn in sorted(ready):")],
+        PARALLEL,
+    ),
+    Mutant(
+        "Ctrl-C reaches every worker",
+        "an interrupt is one line",
+        "simulations/worker_processes.py",
+        [("signal.SIG_BLOCK, {signal.SIGINT}", "signal.SIG_BLOCK, set()")],
+        PARALLEL,
+    ),
+    Mutant(
+        "a cut-off line is taken for a row",
+        "an interrupted sweep ends with the same bytes",
+        "capacity/sweep_journal.py",
+        [('if not first.endswith(b"\\n") and header', "if header")],
+        "tests/test_sweep_files.py",
+    ),
+    Mutant(
+        "the journal of other settings is gone on with",
+        "a journal with other settings is refused",
+        "capacity/sweep_journal.py",
+        [("    _require_same(first, header, shown)\n", "")],
+        "tests/test_sweep_files.py",
+    ),
+    Mutant(
+        "abandoned threads are not told",
+        "an interrupt ends within seconds",
+        "simulations/parallel.py",
+        [("        mapper.abandon()\n        executor.shutdown", "        executor.shutdown")],
+        PARALLEL,
     ),
 ]
 

@@ -14,9 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
 
-from capacity.errors import CapacityError, DependencyError, InputError
+from capacity.errors import DependencyError, InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,25 +28,6 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 _WIDTH_MIN, _WIDTH_MAX = 60, 1000
 _WIDTH_OF_A_FILE = 120  # where no terminal says how wide it is
-
-
-class Guarded(TyperGroup):
-    """A command group from which no traceback reaches a user."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run; an error of ours is one line on stderr and its exit code."""
-        try:
-            return super().main(*args, **kwargs)
-        except CapacityError as error:
-            fail(f"error: {error}", error.exit_code)
-        except Exception as error:
-            fail(f"internal error: {type(error).__name__}: {error}; please report it", 1)
-
-
-def fail(message: str, exit_code: int) -> None:
-    """One line on stderr, and the end."""
-    typer.echo(" ".join(message.split()), err=True)
-    sys.exit(exit_code)
 
 
 class Format(StrEnum):
@@ -67,6 +47,13 @@ JsonOption = Annotated[bool, option("--json", help="Short for --format json.")]
 ProfileOption = Annotated[str, option("--profile", help="A bundled profile's name, or a .json or .csv file.")]
 RateOption = Annotated[
     str | None, option("--rate", help="Arrival rate with its unit: 500rps, 30000/min; a trace has its own.")
+]
+ProfilesOption = Annotated[list[str], option("--profile", help="As in simulate; may be repeated.")]
+RatesOption = Annotated[
+    list[str] | None, option("--rate", help="Rate, or range of rates 100rps:1000rps:100rps; may be repeated.")
+]
+QueueLimitOption = Annotated[
+    int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
 ]
 ArrivalsOption = Annotated[
     str, option("--arrivals", help="poisson, deterministic, gamma:cv=2 or trace:FILE (instants in s).")
@@ -95,6 +82,9 @@ EngineOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None, option("--workers", help="Processes; all cores by default. Does not change the answer.")
+]
+ClusterOption = Annotated[
+    str | None, option("--cluster", help="A Dask scheduler to send the work to, instead: tcp://HOST:8786.")
 ]
 ArrivalRateOption = Annotated[str, option("--arrival-rate", help="Arrival rate: 9rps.")]
 ServiceRateOption = Annotated[
@@ -210,8 +200,10 @@ def check_effort(*, confidence: float, precision: float, requests_max: int, seed
         raise InputError(f"--seed must be >= 0, got {seed}")
 
 
-def worker_count(workers: int | None) -> int:
+def worker_count(workers: int | None, cluster: str | None = None) -> int:
     """`--workers`; all cores where it is not given."""
+    if workers is not None and cluster is not None:
+        raise InputError("give either --workers or --cluster, which has workers of its own")
     if workers is not None and workers < 1:
         raise InputError(f"--workers must be >= 1, got {workers}")
     return workers or os.cpu_count() or 1

@@ -11,7 +11,7 @@ from capacity.workload import Demand
 from simulations import kernel
 from simulations.arrivals import Seed, Stream, draw
 from simulations.cluster import run
-from simulations.parallel import check_abandoned
+from simulations.parallel import leave_if_abandoned
 from simulations.records import Floats
 from simulations.sample import Length, Reduction, Sample
 from simulations.service import ServiceTimes
@@ -50,7 +50,7 @@ def replicate(task: Task) -> Sample:
     stream = Stream(task.workload, task.length.requests, task.seed)
     reduction = _reduction(task, task.length, stream.requests)
     for served in _served(task, stream):
-        check_abandoned()
+        leave_if_abandoned()
         reduction.add(*served)
     return reduction.sample()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cases import sample_of, values_of
 
-from capacity.errors import DependencyError, InconclusiveError
+from capacity.errors import InconclusiveError
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.workload import (
@@ -30,7 +30,7 @@ from simulations.estimate import (
     run_length,
     tasks,
 )
-from simulations.parallel import workers
+from simulations.parallel import WorkerKind, workers
 from simulations.pool import SECTIONS, Pool
 from simulations.replication import Task, replicate
 from simulations.sample import Length, Sample
@@ -441,10 +441,11 @@ def deadline() -> Iterable[None]:
 
 
 @pytest.mark.usefixtures("deadline")
-def test_two_workers_give_the_same_as_none() -> None:
+@pytest.mark.parametrize("kind", list(WorkerKind))
+def test_two_workers_give_the_same_as_none(kind: WorkerKind) -> None:
     case = case_of(0.5, batch=4, routing=Routing.POWER_OF_TWO)
     alone = list(looks(case, Seed(value=0), 250_000))
-    with workers(2) as mapper:
+    with workers(2, kind) as mapper:
         together = list(looks(case, Seed(value=0), 250_000, mapper))
     assert len(alone) == len(together) == 2
     for one, other in zip(alone, together, strict=True):
@@ -457,31 +458,3 @@ def test_two_workers_give_the_same_as_none() -> None:
         ]
         assert performances[0] == performances[1]
         assert (one.settled, one.requests) == (other.settled, other.requests)
-
-
-@pytest.mark.usefixtures("deadline")
-def test_results_come_in_the_order_of_the_tasks() -> None:
-    with workers(2) as mapper:
-        assert list(mapper(abs, range(-9, 0))) == list(range(9, 0, -1))
-
-
-@pytest.mark.usefixtures("deadline")
-def test_a_killed_worker_is_an_error_and_not_a_hang() -> None:
-    with pytest.raises(DependencyError, match="a worker process died") as error, workers(2) as mapper:
-        mapper(signal.raise_signal, [signal.SIGKILL] * 4)
-    assert error.value.exit_code == 5
-
-
-@pytest.mark.usefixtures("deadline")
-def test_an_error_in_a_worker_is_that_error() -> None:
-    with pytest.raises(ZeroDivisionError), workers(2) as mapper:
-        mapper(divmod_by_zero, [1])
-
-
-def divmod_by_zero(number: int) -> float:
-    return number / 0
-
-
-def test_one_worker_is_this_process() -> None:
-    with workers(1) as mapper:
-        assert mapper is map

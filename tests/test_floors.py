@@ -49,19 +49,23 @@ CAPACITY_FLOORS = [
     ["analytic", "profile_csv", "traffic"],
     ["profile_json"],
     ["profile_files", "stability", "judge"],
-    ["screen", "headroom"],
-    ["search"],
+    ["screen", "headroom", "sweep"],
+    ["search", "sweep_grid"],
     ["planner", "curves"],
     ["charts", "figures", "explain", "report"],
     ["tables"],
-    ["command_line"],
+    ["sweep_table"],
+    ["sweep_file"],
+    ["sweep_journal"],
+    ["sweep_rows"],
+    ["command_line", "guarded"],
     ["queue_options"],
     ["queue_commands", "general_commands", "batch_commands", "sizing_commands"],
 ]
 SIMULATIONS_FLOORS = [
-    ["clock", "compiled", "records", "parallel", "relaxation"],
-    ["arrivals", "returns", "service_table", "tally", "tournament"],
-    ["agreement_times", "kernel_recursion", "kernel_state", "reduction", "service"],
+    ["clock", "compiled", "records", "worker_processes", "relaxation"],
+    ["arrivals", "parallel", "returns", "service_table", "tally", "tournament"],
+    ["agreement_times", "cluster_executor", "kernel_recursion", "kernel_state", "reduction", "service"],
     ["kernel_own", "kernel_shared", "replica", "sample"],
     ["kernel", "pool", "router"],
     ["population"],
@@ -71,13 +75,14 @@ SIMULATIONS_FLOORS = [
     ["profile_error", "agreement", "agreement_laws"],
     ["agreement_bulk", "agreement_fleets"],
     ["agreement_grid", "judge", "simulate"],
+    ["sweep"],
 ]
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
-    "screen", "judge",
+    "screen", "judge", "sweep",
 }  # fmt: skip
-HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba")
+HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -165,6 +170,7 @@ def test_only_cli_knows_both():
         ["queue", "mm1", "--arrival-rate", "3rps", "--service-rate", "5rps"],
         ["queue", "mmc", "--arrival-rate", "9rps", "--service-rate", "5rps", "--servers", "2", "--json"],
         ["queue", "bulk", "--help"],
+        ["sweep", "--help"],
     ],
     ids=" ".join,
 )

@@ -1,0 +1,82 @@
+"""Guarded: how a command ends that fails or is interrupted: one line on stderr, an exit code, and soon."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from capacity.errors import CapacityError
+
+_GRACE_S = 3.0  # that threads at work are given to end by themselves after a failure
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; ends work as Ctrl-C does."""
+
+
+class Guarded(TyperGroup):
+    """A command group from which no traceback reaches a user, and that an interrupt ends within seconds."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run; an error of ours is one line on stderr and its exit code."""
+        with _sigterm_raised():
+            try:
+                return super().main(*args, **kwargs)
+            except CapacityError as error:
+                fail(f"error: {error}", error.exit_code, error)
+            except Exception as error:
+                fail(f"internal error: {type(error).__name__}: {error}; please report it", 1, error)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an interrupt is one line and the usual 128 + the number of the signal."""
+        try:
+            return super().invoke(ctx)
+        except Terminated as stop:
+            fail("terminated", 128 + signal.SIGTERM, stop)
+        except KeyboardInterrupt as stop:
+            fail("interrupted", 128 + signal.SIGINT, stop)
+
+
+@contextmanager
+def _sigterm_raised() -> Iterator[None]:
+    """SIGTERM as an exception, so that what is open is closed; only the main thread may ask for it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def fail(message: str, exit_code: int, error: BaseException) -> None:
+    """One line on stderr, with the notes that the error carries, and the end."""
+    typer.echo(" ".join("; ".join([message, *getattr(error, "__notes__", [])]).split()), err=True)
+    _await_threads(exit_code)
+    sys.exit(exit_code)
+
+
+def _await_threads(exit_code: int) -> None:
+    """Python would wait for its threads without end; here one that goes on is left, as by a second Ctrl-C."""
+    until_s = time.monotonic() + _GRACE_S
+    ours = (threading.main_thread(), threading.current_thread())
+    others = [thread for thread in threading.enumerate() if thread not in ours and not thread.daemon]
+    try:
+        for thread in others:
+            thread.join(max(0.0, until_s - time.monotonic()))
+    except KeyboardInterrupt:
+        os._exit(exit_code)
+    if any(thread.is_alive() for thread in others):
+        os._exit(exit_code)

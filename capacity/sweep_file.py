@@ -1,0 +1,119 @@
+"""Sweep file: a table as CSV, JSON or Parquet, by its suffix; whole or not there, same rows same bytes."""
+
+import csv
+import io
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from capacity.errors import CapacityError, DependencyError, InputError
+from capacity.reading import printable
+from capacity.report import dumps
+from capacity.sweep_table import Column, Row, Value, sweep_document
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def check_file(path: Path) -> None:
+    """Refuse early what could not be written after hours of work.
+
+    Raises:
+        InputError: another suffix, a directory, or no such folder.
+        DependencyError: Parquet without pyarrow.
+    """
+    shown = printable(str(path))
+    try:
+        if path.suffix.lower() not in _FORMATS:
+            raise InputError(
+                f"cannot write {shown}: a sweep is a {', '.join(_FORMATS)} file; use one of these"
+            )
+        if path.is_dir():
+            raise InputError(f"cannot write {shown}: it is a directory; name a file")
+        if not path.parent.is_dir():
+            raise InputError(f"cannot write {shown}: no such directory; make it, or check the path")
+    except (OSError, ValueError) as error:
+        raise refused(error, shown) from None
+    if path.suffix.lower() == ".parquet":
+        _pyarrow()
+
+
+def write_file(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Write a table beside the file and put it in its place, over what was there.
+
+    Raises:
+        InputError: the path cannot be written.
+        DependencyError: the disk failed.
+    """
+    data = _FORMATS[path.suffix.lower()](columns, rows)
+    shown = printable(str(path))
+    try:
+        target = path.resolve()  # a link stays one
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with beside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        finally:
+            with suppress(FileNotFoundError):
+                beside.unlink()
+    except (OSError, ValueError) as error:
+        raise refused(error, shown) from None
+
+
+def refused(error: OSError | ValueError, shown: str) -> CapacityError:
+    """What a file that cannot be opened or written means to who asked for it."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
+        return InputError(f"cannot write {shown}: {error.strerror}; check the path")
+    if isinstance(error, ValueError):
+        return InputError(f"cannot write {shown}: not a valid path; check the path")
+    return DependencyError(f"cannot write {shown}: {error.strerror}; free or change the disk")
+
+
+def _csv(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    writer.writerows([_plain(value) for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _plain(value: Value) -> Value:
+    """A text that a spreadsheet would run as a formula is quoted, as spreadsheets do."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _json(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
+    return (dumps(sweep_document(columns, rows)) + "\n").encode()
+
+
+def _parquet(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
+    arrow: Any = _pyarrow()
+    from pyarrow import parquet
+
+    types = {"text": arrow.string(), "count": arrow.int64(), "number": arrow.float64()}
+    schema = arrow.schema([(column.name, types[column.holds]) for column in columns])
+    values = [[row[at] for row in rows] for at in range(len(columns))]
+    buffer = io.BytesIO()
+    parquet.write_table(arrow.table(values, schema=schema), buffer)
+    return buffer.getvalue()
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow as arrow
+    except ImportError:
+        raise DependencyError(
+            "a .parquet file needs pyarrow, which is not installed; pip install 'capacity[parquet]'"
+        ) from None
+    return arrow
+
+
+_FORMATS: dict[str, Callable[[Sequence[Column], Sequence[Row]], bytes]] = {
+    ".csv": _csv,
+    ".json": _json,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,205 @@
+"""Grid of a sweep: values and ranges as they are typed, the cells they span, and what a journal compares."""
+
+import pytest
+
+from capacity.errors import InputError
+from capacity.plan import BatchTimer, Routing
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.sweep_grid import (
+    CELLS_MAX,
+    Grid,
+    parse_counts,
+    parse_durations_s,
+    parse_rates_rps,
+    workloads,
+)
+from capacity.workload import PoissonArrivals, TraceArrivals, Workload
+
+
+def profile_of(name: str = "made-up", mean_s: float = 0.01, largest: int = 4) -> ServiceProfile:
+    timings = (BatchTiming(batch_size=1, mean_s=mean_s), BatchTiming(batch_size=largest, mean_s=2 * mean_s))
+    return ServiceProfile(name=name, timings=timings)
+
+
+def grid_of(**axes: object) -> Grid:
+    usual: dict[str, object] = {
+        "profiles": (profile_of(),),
+        "workloads": workloads(PoissonArrivals(), ["100rps"]),
+        "replicas": (1,),
+    }
+    return Grid(**{**usual, **axes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("texts", "rates_rps"),
+    [
+        (["5rps"], (5.0,)),
+        (["5rps", "7rps", "5rps", "300/min"], (5.0, 7.0)),
+        (["100rps:300rps:100rps"], (100.0, 200.0, 300.0)),
+        (["100rps:299rps:100rps"], (100.0, 200.0)),
+        (["5rps:5rps:1rps"], (5.0,)),
+        (["60/min:3rps:1/s"], (1.0, 2.0, 3.0)),
+        (["0.1rps:0.7rps:0.1rps"], (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
+        (["1rps:2rps:5rps"], (1.0,)),
+    ],
+    ids=str,
+)
+def test_rates(texts: list[str], rates_rps: tuple[float, ...]) -> None:
+    assert parse_rates_rps(texts) == rates_rps
+
+
+def test_counts_step_by_one_where_no_step_is_given() -> None:
+    assert parse_counts(["1:4", "2", " 8 ", "10:20:5"], "--replicas") == (1, 2, 3, 4, 8, 10, 15, 20)
+    assert all(type(count) is int for count in parse_counts(["1:4"], "--replicas"))
+
+
+def test_durations_take_a_zero_and_decimal_steps() -> None:
+    assert parse_durations_s(["0ms:1ms:0.25ms", "2ms"], "--batch-wait") == (
+        0,
+        0.00025,
+        0.0005,
+        0.00075,
+        0.001,
+        0.002,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("100", "no unit; write 100rps"),
+        ("nan", "must be finite"),
+        ("nanrps", "must be finite"),
+        ("infrps", "must be finite"),
+        ("-5rps", "must not be negative"),
+        ("0rps", "must be > 0"),
+        ("", "not a number with a unit"),
+        (":", "no range from low to high by step: 100rps:1000rps:100rps"),
+        ("1rps:2rps", "no range from low to high by step"),
+        ("1rps:2rps:1rps:1rps", "no range from low to high by step"),
+        ("1rps:2rps:", "not a number with a unit"),
+        ("1rps:nan:1rps", "must be finite"),
+        ("1rps:infrps:1rps", "must be finite"),
+        ("1rps:2rps:0rps", "must be > 0"),
+        ("1rps:2rps:-1rps", "must not be negative"),
+        ("2rps:1rps:1rps", "runs from high to low; write the low end first"),
+        ("1rps:2rps:1", "no unit"),
+        ("1rps:1e9rps:1rps", f"more than {CELLS_MAX} values; take a larger step"),
+        ("1rps:1e300rps:1e-300rps", "more than"),
+        ("\x1b[31mrps:1", "no range"),
+    ],
+)  # fmt: skip
+def test_rates_that_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message.replace("(", r"\(")) as error:
+        parse_rates_rps([text])
+    assert "\x1b" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("two", "'two' is not a whole number, such as 4"),
+        ("1.5", "not a whole number"),
+        ("nan", "not a whole number"),
+        ("1e3", "not a whole number"),
+        ("１", "not a whole number"),
+        ("9999999999", "not a whole number"),
+        ("1:8:0", "a step that is not above 0; it would never end"),
+        ("1:8:-1", "a step that is not above 0; it would never end"),
+        ("8:1", "runs from high to low"),
+        ("1:8:1:1", "no range"),
+        ("1:999999999", "more than"),
+    ],
+)
+def test_counts_that_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_counts([text], "--replicas")
+
+
+def test_a_batch_wait_may_step_from_nothing_but_not_by_nothing() -> None:
+    with pytest.raises(InputError, match="it would never end"):
+        parse_durations_s(["0ms:1ms:0ms"], "--batch-wait")
+    with pytest.raises(InputError, match="has no unit"):
+        parse_durations_s(["0:1:1"], "--batch-wait")
+
+
+def test_many_ranges_together_are_bounded_too() -> None:
+    with pytest.raises(InputError, match=f"more than {CELLS_MAX} values"):
+        parse_counts(["1:60000", "60001:120000"], "--replicas")
+
+
+def test_cells_are_all_combinations_and_routing_changes_fastest() -> None:
+    grid = grid_of(
+        profiles=(profile_of("a"), profile_of("b", largest=8)),
+        workloads=workloads(PoissonArrivals(), ["5rps", "6rps"]),
+        replicas=(1, 2),
+        batch_sizes_max=(None, 2),
+        batch_waits_max_s=(0.0, 0.1),
+        routings=(Routing.RANDOM, Routing.SHARED_QUEUE),
+        timer=BatchTimer.OPEN,
+        queue_limit=7,
+    )
+    cells = list(grid.cells())
+    assert len(cells) == len(grid) == 64
+    assert len({repr(cell) for cell in cells}) == 64
+    assert [cell.plan.routing for cell in cells[:3]] == [Routing.RANDOM, Routing.SHARED_QUEUE, Routing.RANDOM]
+    assert [cell.plan.batch_wait_max_s for cell in cells[:4]] == [0.0, 0.0, 0.1, 0.1]
+    assert [cell.plan.batch_size_max for cell in (cells[0], cells[4], cells[32], cells[36])] == [4, 2, 8, 2]
+    assert [cell.workload.arrival_rate_rps for cell in (cells[0], cells[16])] == [5.0, 6.0]
+    assert {(cell.plan.timer, cell.plan.queue_limit) for cell in cells} == {(BatchTimer.OPEN, 7)}
+    assert all(cell.plan.profile == cell.profile.name for cell in cells)
+
+
+def test_load_of_a_cell_is_the_questions_and_none_beyond_the_profile() -> None:
+    cells = grid_of(batch_sizes_max=(1, 5)).cells()
+    assert [cell.load for cell in cells] == [pytest.approx(1.0), None]
+
+
+@pytest.mark.parametrize("axis", ["profiles", "workloads", "replicas", "batch_sizes_max", "routings"])
+def test_an_empty_grid_is_refused(axis: str) -> None:
+    with pytest.raises(InputError, match="the grid is empty; give --profile, --rate and --replicas"):
+        grid_of(**{axis: ()})
+
+
+def test_a_grid_that_is_too_large_is_refused_before_it_is_spanned() -> None:
+    with pytest.raises(InputError, match=r"has 100010000 cells, above the 100000 of one sweep; take larger"):
+        grid_of(replicas=range(1, 10_002), batch_sizes_max=range(1, 10_001))
+    assert len(grid_of(replicas=range(1, CELLS_MAX + 1))) == CELLS_MAX
+
+
+def test_two_profiles_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="--profile a is there twice; rename one"):
+        grid_of(profiles=(profile_of("a"), profile_of("a", mean_s=0.02)))
+
+
+def test_a_trace_has_its_own_rate_and_poisson_arrivals_none() -> None:
+    trace = TraceArrivals(instants_s=(0.0, 0.5, 1.0))
+    assert workloads(trace, []) == (Workload(arrival_rate_rps=2.0, arrivals=trace),)
+    with pytest.raises(InputError, match="no arrival rate given"):
+        workloads(PoissonArrivals(), [])
+
+
+def test_settings_tell_apart_whatever_changes_an_answer() -> None:
+    trace = TraceArrivals(instants_s=(0.0, 0.5, 1.0))
+    other = TraceArrivals(instants_s=(0.0, 0.4, 1.0))
+    grids = [
+        grid_of(),
+        grid_of(profiles=(profile_of(mean_s=0.011),)),
+        grid_of(profiles=(profile_of("other"),)),
+        grid_of(workloads=workloads(PoissonArrivals(), ["101rps"])),
+        grid_of(workloads=workloads(trace, [])),
+        grid_of(workloads=workloads(other, [])),
+        grid_of(replicas=(2,)),
+        grid_of(replicas=range(1, 30)),
+        grid_of(replicas=(*range(1, 29), 30)),
+        grid_of(batch_sizes_max=(2,)),
+        grid_of(batch_waits_max_s=(0.1,)),
+        grid_of(routings=(Routing.RANDOM,)),
+        grid_of(timer=BatchTimer.OPEN),
+        grid_of(queue_limit=3),
+    ]
+    settings = [repr(grid.settings(seed=0)) for grid in grids]
+    assert len(set(settings)) == len(settings)
+    assert repr(grids[0].settings(seed=1)) not in settings
+    assert repr(grid_of().settings(seed=0)) == settings[0]
+    assert all(len(text) < 2000 for text in settings)
