@@ -711,7 +711,7 @@ STATISTICS = [
         "warm-up ignores the number of queues",
         "warm-up by relaxation time",
         "simulations/estimate.py",
-        [("queues=1 if plan.routing in POOLING else plan.replicas", "queues=1")],
+        [("queues=1 if is_pooled(plan) else plan.replicas", "queues=1")],
         ESTIMATE,
     ),
     Mutant(

@@ -26,7 +26,7 @@ from simulations.arrivals import Seed
 from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
 from simulations.reduction import one_for_all
-from simulations.relaxation import POOLING, closed_relaxation_requests, open_relaxation_requests
+from simulations.relaxation import closed_relaxation_requests, is_pooled, open_relaxation_requests
 from simulations.replication import Engine, Task, replicate, replicate_in_parts
 from simulations.sample import Length
 from simulations.service import ProfileTimes, ServiceTimes
@@ -159,22 +159,36 @@ def precise_look(
     Raises:
         InconclusiveError: no look within the budget has settled.
     """
-    settled: Look | None = None
-    for look in looks(case, seed, requests_max, mapper):
-        if look.settled:
-            settled = look
-            width = look.pool.response_quantile(case.quantile_max).interval(confidence)
+    settled, last = None, None
+    for last in looks(case, seed, requests_max, mapper):
+        if last.settled:
+            settled = last
+            width = last.pool.response_quantile(case.quantile_max).interval(confidence)
             if width.relative_half_width <= precision:
                 break
     if settled is None:
-        busy = "" if case.load is None else f" at load {case.load:.3f}"
-        raise InconclusiveError(
-            f"an interval for {format_quantile(case.quantile_max)}{busy} with batches "
-            f"up to {case.plan.batch_size_max} takes {requests_to_settle(case)} requests or more, and "
-            f"{requests_max} are allowed; raise --requests-max, or ask for a lower quantile, a "
-            "smaller batch or a lower rate"
-        )
+        raise InconclusiveError(_why_unsettled(case, last, requests_max))
     return settled
+
+
+def _why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
+    """What is missing for an interval, with numbers and the mend."""
+    quantile = format_quantile(case.quantile_max)
+    busy = "" if case.load is None else f" at load {case.load:.3f}"
+    if last is None or last.requests < requests_to_settle(case):
+        return (
+            f"an interval for {quantile}{busy} with batches up to {case.plan.batch_size_max} takes "
+            f"{requests_to_settle(case)} requests or more, and {requests_max} are allowed; raise "
+            "--requests-max, or ask for a lower quantile, a smaller batch or a lower rate"
+        )
+    mend = f"raise --requests-max ({requests_max} now), or ask for a lower quantile or a lower rate"
+    if not last.pool.is_level:
+        return f"after {last.requests} requests{busy} responses still rise within the runs; {mend}"
+    seen = last.pool.independent_exceedances(case.quantile_max)
+    return (
+        f"{last.requests} requests{busy} are worth {seen:.0f} independent responses beyond {quantile}, from "
+        f"few busy periods, and an interval takes {INDEPENDENT_EXCEEDANCES_MIN}; {mend}"
+    )
 
 
 def requests_to_settle(case: Case) -> int:
@@ -208,7 +222,7 @@ def _relaxation_requests(case: Case) -> float:
     service = case.profile.law(plan.batch_size_max)
     return open_relaxation_requests(
         load(case.profile, workload.arrival_rate_rps, plan),
-        queues=1 if plan.routing in POOLING else plan.replicas,
+        queues=1 if is_pooled(plan) else plan.replicas,
         requests_in_service=workload.arrival_rate_rps * service.mean_s,
         variability=arrivals_scv(workload) + plan.batch_size_max * service.scv,
         places=None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max,

@@ -27,6 +27,8 @@ from simulations.estimate import (
     Case,
     arrivals_scv,
     looks,
+    precise_look,
+    requests_to_settle,
     run_length,
     tasks,
 )
@@ -458,3 +460,60 @@ def test_two_workers_give_the_same_as_none(kind: WorkerKind) -> None:
         ]
         assert performances[0] == performances[1]
         assert (one.settled, one.requests) == (other.settled, other.requests)
+
+
+# ---- Why there is no answer -----------------------------------------------------------------
+
+
+def inconclusive(case: Case, requests_max: int, mapper: Any = map) -> str:
+    with pytest.raises(InconclusiveError) as raised:
+        precise_look(case, Seed(value=0), requests_max, 0.02, 0.95, mapper)
+    return str(raised.value)
+
+
+def test_a_budget_too_small_for_one_look_is_told_what_it_takes() -> None:
+    case = case_of(0.95, replicas=1)
+    message = inconclusive(case, 100_000)
+    assert f"takes {requests_to_settle(case)} requests or more, and 100000 are allowed" in message
+    message = inconclusive(case, requests_to_settle(case) - 1)  # the probe alone
+    assert "requests or more" in message
+
+
+def test_runs_that_rise_to_the_end_of_the_budget_say_so() -> None:
+    def rising(function: Any, batch: Iterable[Any], /) -> list[Any]:
+        generator = np.random.default_rng(0)
+        counts = [task.length.measured for task in batch]
+        return [sample_of(generator.random(count) + np.linspace(0.0, 1.0, count)) for count in counts]
+
+    message = inconclusive(case_of(0.5), 110_000, rising)
+    assert "responses still rise within the runs; raise --requests-max (110000 now)" in message
+
+
+def test_too_few_bursts_say_how_much_they_are_worth() -> None:
+    def bursty(function: Any, batch: Iterable[Any], /) -> list[Any]:
+        samples = []
+        for task in batch:
+            generator = np.random.default_rng(task.seed.replication)
+            late = np.repeat(generator.random(10) < 0.3, task.length.measured // 10)
+            samples.append(sample_of(1.0 + late + 0.1 * generator.random(late.size)))
+        return samples
+
+    message = inconclusive(case_of(0.5), 110_000, bursty)
+    assert "independent responses beyond P99, from few busy periods, and an interval takes 200" in message
+
+
+@pytest.mark.parametrize(
+    ("routing", "batch", "pooled"),
+    [
+        (Routing.SHARED_QUEUE, 4, True),
+        (Routing.LEAST_OUTSTANDING, 1, True),
+        (Routing.LEAST_OUTSTANDING, 4, False),
+        (Routing.POWER_OF_TWO, 1, False),
+    ],
+)
+def test_replicas_forget_their_start_as_one_or_each_by_itself(
+    routing: Routing, batch: int, pooled: bool
+) -> None:
+    fleet = run_length(case_of(0.64, replicas=20, batch=batch, routing=routing)).warm_up
+    alone = run_length(case_of(0.64, replicas=1, batch=batch)).warm_up
+    assert fleet < 4 * alone if pooled else fleet == pytest.approx(20 * alone, rel=0.01)
