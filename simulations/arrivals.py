@@ -125,7 +125,8 @@ class Stream:
         if isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals):
             self.requests = len(demand.arrivals.instants_s)
         self._demand = demand
-        self._generators = {purpose: seed.generator(purpose) for purpose in _DRAWN}
+        self._seed = seed
+        self._generators: dict[Purpose, np.random.Generator] = {}
         self._arrived = 0
         self._unit_instant = 0.0
 
@@ -152,19 +153,24 @@ class Stream:
         """Time that a user thinks after a request, by request in order of arrival, shape `(count,)`. [s]"""
         if isinstance(self._demand, Workload):
             raise DomainError("arrivals at a rate do not think")
-        thoughts = self._generators[Purpose.THINK].standard_exponential(count)
+        thoughts = self._generator(Purpose.THINK).standard_exponential(count)
         return self._demand.think_time_s * thoughts
 
     def service(self, count: int) -> Floats:
         """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request."""
-        return self._generators[Purpose.SERVICE].random(count)
+        return self._generator(Purpose.SERVICE).random(count)
 
     def routing(self, count: int) -> Floats:
         """Uniforms in [0, 1), shape `(2 * count,)`; two for each request."""
-        return self._generators[Purpose.ROUTING].random(2 * count)
+        return self._generator(Purpose.ROUTING).random(2 * count)
+
+    def _generator(self, purpose: Purpose) -> np.random.Generator:
+        if purpose not in self._generators:
+            self._generators[purpose] = self._seed.generator(purpose)
+        return self._generators[purpose]
 
     def _unit_rate_instants(self, arrivals: ArrivalProcess, count: int) -> Floats:
-        generator = self._generators[Purpose.ARRIVALS]
+        generator = self._generator(Purpose.ARRIVALS)
         match arrivals:
             case PoissonArrivals():
                 return self._add_up(generator.standard_exponential(count))
@@ -190,9 +196,6 @@ def add_up(gaps: Floats, start: float) -> float:
         start += gaps[place]
         gaps[place] = start
     return start
-
-
-_DRAWN = (Purpose.ARRIVALS, Purpose.SERVICE, Purpose.ROUTING, Purpose.THINK)
 
 
 def draw(demand: Demand, requests: int, seed: Seed) -> Draws | ClosedDraws:

@@ -32,6 +32,7 @@ class ProfileTimes:
     def __init__(self, profile: ServiceProfile) -> None:
         self._profile = profile
         self._mixtures: dict[int, tuple[ServiceLaw, ServiceLaw, float]] = {}
+        self._tables: dict[int, ServiceTable] = {}
 
     def __call__(self, batch_size: int, uniform: float) -> float:
         """Service time of a batch. [s]"""
@@ -45,8 +46,10 @@ class ProfileTimes:
 
     def table(self, batch_size_max: int) -> ServiceTable:
         """Knots of the measured sizes, and how each size up to the largest lies between two of them."""
-        places = [self._profile.place(size) for size in range(1, batch_size_max + 1)]
-        return knots(self._profile.laws, [place for place, _ in places], [weight for _, weight in places])
+        if batch_size_max not in self._tables:
+            places, weights = zip(*map(self._profile.place, range(1, batch_size_max + 1)), strict=True)
+            self._tables[batch_size_max] = knots(self._profile.laws, places, weights)
+        return self._tables[batch_size_max]
 
     def _mixture(self, batch_size: int) -> tuple[ServiceLaw, ServiceLaw, float]:
         place, weight = self._profile.place(batch_size)

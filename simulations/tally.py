@@ -12,7 +12,7 @@ Source:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -197,11 +197,7 @@ class Counters:
         self.cells = np.zeros(CELLS, dtype=np.int64)
         self.marks_s = marks_s
         self.at_marks = np.zeros(2 * len(marks_s), dtype=np.int64)
-        self.first_mark = np.full(CELLS, -1, dtype=np.int32)
-        places = np.arange(len(marks_s), dtype=np.int32)[::-1]  # of several the first is written last
-        for near in (1.0 - _NEAR, 1.0 + _NEAR):
-            cells = (marks_s[::-1] * near).view(np.int64) >> _BITS
-            self.first_mark[np.clip(cells - _LOWEST_CELL + 1, 0, CELLS - 1)] = places
+        self.first_mark = _first_marks(marks_s.tobytes())
 
     @property
     def arrays(self) -> "Cells":
@@ -211,7 +207,7 @@ class Counters:
     def tally(self, total_s: float, zeros: int) -> Tally:
         """What was counted, so many of it 0."""
         self.cells[0] -= zeros
-        used = np.flatnonzero(self.cells)
+        used = _used(self.cells)
         low_s, high_s = _edges(used - 1)
         right = np.searchsorted(self.marks_s, high_s)  # what is above all marks of a cell is left in it
         padded = np.concatenate([[-np.inf], self.marks_s])
@@ -223,6 +219,30 @@ class Counters:
         order = np.argsort(values_s, kind="stable")
         order = order[counts[order] > 0]
         return _gathered(values_s[order], counts[order], total_s, self.marks_s)
+
+
+@lru_cache(maxsize=16)
+def _first_marks(marks: bytes) -> "Places":
+    """Of each cell the first mark in it or at its edge, the same for all replications of a case."""
+    marks_s = np.frombuffer(marks)
+    first = np.full(CELLS, -1, dtype=np.int32)
+    places = np.arange(len(marks_s), dtype=np.int32)[::-1]  # of several the first is written last
+    for near in (1.0 - _NEAR, 1.0 + _NEAR):
+        cells = (marks_s[::-1] * near).view(np.int64) >> _BITS
+        first[np.clip(cells - _LOWEST_CELL + 1, 0, CELLS - 1)] = places
+    return first
+
+
+@compiled
+def _used(cells: Integers) -> Integers:
+    """Places of the cells in which something was counted."""
+    used = np.empty(len(cells), dtype=np.int64)
+    count = 0
+    for cell in range(len(cells)):
+        if cells[cell] != 0:
+            used[count] = cell
+            count += 1
+    return used[:count].copy()
 
 
 Places = npt.NDArray[np.int32]
