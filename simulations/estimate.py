@@ -36,15 +36,15 @@ REQUESTS_MAX = 60_000_000
 # Relaxation times after which the start, an empty fleet, is forgotten: exp(-10) is left of it.
 RELAXATIONS = 10
 # Requests beyond the quantile in question that each section has in the first look.
-EXCEEDANCES_PER_SECTION = 100
+EXCEEDANCES_PER_SECTION = 200
 # Independent responses beyond the quantile without which a pool has seen too few bursts for an interval.
 INDEPENDENT_EXCEEDANCES_MIN = 50
 # Relaxation times that a pool must have seen: of M/M/8 at load 0.8, whose bursts are rare and long, 95 %
 # intervals from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
 RELAXATIONS_SEEN_MIN = 25_000
-_CALM_MIN = 0.25
+_CALM_MIN = 0.1
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
-_MEASURED_PER_WARM_UP = 4
+_MEASURED_PER_WARM_UP = 8
 # A case that takes longer runs than this to settle is first looked at with short ones.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
 # Replications, and so sections, of a first look.

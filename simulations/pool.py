@@ -18,7 +18,7 @@ _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for one with
 _FOLD = 32  # samples of a section that are kept apart at most
 _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
-SECTIONS = 40  # groups of replications between which the scatter of an estimate is seen
+SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
 
 
 def student_t(confidence: float, degrees: int) -> float:
