@@ -226,7 +226,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """The performance of one plan, with intervals."""
-    from capacity.caveats import profile_caveats, trace_caveats
+    from capacity.caveats import precision_caveat, profile_caveats, trace_caveats
     from capacity.plan import BatchTimer, Plan
     from capacity.report import simulation_document
     from capacity.units import parse_duration_s
@@ -264,6 +264,8 @@ def simulate(
         *profile_caveats(measured, candidate.batch_size_max, quantiles),
         *trace_caveats(workload, quantiles),
     ]
+    if performance.response_quantiles_s[max(quantiles)].relative_half_width > precision:
+        caveats.append(precision_caveat(workload))
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.tables import caveat_lines, performance_table

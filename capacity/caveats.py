@@ -65,6 +65,16 @@ def profile_caveats(
         )
 
 
+def precision_caveat(workload: Demand) -> Caveat:
+    """The interval is wider than was asked for."""
+    is_trace = isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals)
+    mend = "record for longer" if is_trace else "raise --requests-max, or measure the profile more often"
+    return Caveat(
+        code=CaveatCode.PRECISION_MISSED,
+        message=f"the interval is not as narrow as asked, and no more may be simulated; {mend}",
+    )
+
+
 def trace_caveats(workload: Demand, quantiles: Iterable[float]) -> Iterator[Caveat]:
     """What one recorded path leaves open."""
     if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):

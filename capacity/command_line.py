@@ -81,7 +81,8 @@ EngineOption = Annotated[
     str, option("--engine", help="kernel (compiled) or simpy (readable, slow); both give the same bytes.")
 ]
 WorkersOption = Annotated[
-    int | None, option("--workers", help="Processes; all cores by default. Does not change the answer.")
+    int | None,
+    option("--workers", help="Threads (SimPy: processes); all cores by default; same answer."),
 ]
 ClusterOption = Annotated[
     str | None, option("--cluster", help="A Dask scheduler to send the work to, instead: tcp://HOST:8786.")

@@ -31,6 +31,10 @@ class BatchTimer(StrEnum):
     OPEN = "open"
 
 
+# A fleet larger than any; a number beyond it is likely to be a mistake.
+REPLICAS_LIMIT = 1_000_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How many replicas, how large a batch, and how long a batch may wait to fill.
@@ -50,8 +54,8 @@ class Plan:
     queue_limit: int | None = None
 
     def __post_init__(self) -> None:
-        if self.replicas < 1:
-            raise DomainError(f"replicas must be >= 1, got {self.replicas}")
+        if not 1 <= self.replicas <= REPLICAS_LIMIT:
+            raise DomainError(f"replicas must be from 1 to {REPLICAS_LIMIT}, got {self.replicas}")
         if self.batch_size_max < 1:
             raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_max}")
         if not 0.0 <= self.batch_wait_max_s < math.inf:

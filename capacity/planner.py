@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from itertools import count
 
-from capacity.caveats import Caveat, CaveatCode, profile_caveats, trace_caveats
+from capacity.caveats import Caveat, CaveatCode, precision_caveat, profile_caveats, trace_caveats
 from capacity.headroom import Headroom, find_headroom
 from capacity.judge import Judge, Judgement, binding_quantile
 from capacity.plan import Candidate, Limit, Recommendation, Rejection, Verdict
 from capacity.screen import require_batch_of_one
 from capacity.search import Progress, Question, Search, as_candidate
 from capacity.units import format_rate
-from capacity.workload import TraceArrivals
 
 # Replica counts that are certified in turn before the planner gives up.
 _CERTIFICATES_MAX = 10
@@ -180,12 +179,7 @@ def _caveats(search: Search, chosen: Candidate, judgement: Judgement) -> Iterato
         )
     yield from _cheaper_in_doubt(search, chosen)
     if not judgement.is_precise:
-        is_trace = isinstance(question.workload.arrivals, TraceArrivals)
-        mend = "record for longer" if is_trace else "raise --requests-max"
-        yield Caveat(
-            code=CaveatCode.PRECISION_MISSED,
-            message=f"the interval is not as narrow as asked, and no more may be simulated; {mend}",
-        )
+        yield precision_caveat(question.workload)
     yield from trace_caveats(question.workload, question.objective.limits)
 
 

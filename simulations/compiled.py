@@ -5,8 +5,10 @@ index), and release the interpreter's lock, so that threads run them side by sid
 """
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,11 +22,19 @@ _HERE = Path(__file__).parent
 
 def compiled(function: Function) -> Function:
     """Machine code, made at the first call and found again by later processes if it can be kept."""
-    with _kept_by_sources():
-        try:
-            return cast("Function", njit(cache=True, nogil=True)(function))
-        except RuntimeError:  # neither beside the source nor in the user's cache may anything be written
-            return cast("Function", njit(nogil=True)(function))
+    folder = _folder()
+    if folder is None:
+        return cast("Function", njit(nogil=True)(function))
+    settings = cast("Any", config)  # they come from the environment, unknown to the checker
+    given, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
+    try:
+        dispatcher = njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # numba finds the folder not to its liking
+        return cast("Function", njit(nogil=True)(function))
+    finally:
+        settings.CACHE_DIR = given
+    _tolerate_a_full_disk(dispatcher)
+    return cast("Function", dispatcher)
 
 
 def inlined(function: Function) -> Function:
@@ -32,27 +42,45 @@ def inlined(function: Function) -> Function:
     return cast("Function", njit(inline="always")(function))
 
 
-@contextmanager
-def _kept_by_sources() -> Iterator[None]:
-    """Keep what is compiled in a folder named by all sources that go into it.
+@cache
+def _folder() -> Path | None:
+    """Where machine code is kept: by all sources that go into it, at the first place that can be written.
 
-    Numba itself only looks at the file of the function, and not at those of the parts copied into it.
+    Numba itself only looks at the file of a function, and not at those whose parts and constants it holds.
     """
-    settings = cast("Any", config)  # they come from the environment, unknown to the checker
-    given = settings.CACHE_DIR
-    settings.CACHE_DIR = str(Path(given or _HERE / "__pycache__") / f"compiled-{_fingerprint()}")
-    try:
-        yield
-    finally:
-        settings.CACHE_DIR = given
+    given = cast("Any", config).CACHE_DIR
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  (never raises)
+    places = [Path(given)] if given else []
+    for place in (*places, _HERE / "__pycache__", home / "capacity"):
+        folder = place / f"compiled-{_fingerprint()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return None
 
 
 @cache
 def _fingerprint() -> str:
-    """Of this file and of all that have compiled code."""
-    sources = [path.read_bytes() for path in sorted(_HERE.glob("*.py"))]
-    relevant = b"".join(source for source in sources if b"simulations.compiled" in source)
-    return hashlib.sha256(relevant + Path(__file__).read_bytes()).hexdigest()[:16]
+    """Of all sources of the simulator."""
+    sources = b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))
+    return hashlib.sha256(sources).hexdigest()[:16]
+
+
+def _tolerate_a_full_disk(dispatcher: Any) -> None:
+    """What cannot be saved is compiled again by the next process; numba would raise at the first call."""
+    kept: Any = getattr(dispatcher, "_cache", None)
+    save = getattr(kept, "save_overload", None)
+    if save is None:  # in another version of numba
+        return
+
+    def save_if_possible(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    kept.save_overload = save_if_possible
 
 
 @contextmanager

@@ -53,8 +53,9 @@ def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws, blo
     Raises:
         DomainError: a closed population in front of limited queues.
     """
-    table = service_times.table(plan.batch_size_max).require(plan.batch_size_max)
-    parts = [part.copy() for part in _events(plan, table, Replay(draws), block)]
+    stream = Replay(draws)
+    table = _table(plan, service_times, stream)
+    parts = [part.copy() for part in _events(plan, table, stream, block)]
     served = np.concatenate([np.zeros(0, dtype=REQUEST), *parts])
     is_lost = served["size"] == 0
     return Records(
@@ -83,7 +84,7 @@ def serve(
     Raises:
         DomainError: a closed population in front of limited queues.
     """
-    table = service_times.table(plan.batch_size_max).require(plan.batch_size_max)
+    table = _table(plan, service_times, stream)
     recursion = None if by_events else recursion_for(plan, stream)
     if recursion is not None:
         yield from recursion(plan, table, stream, block)
@@ -151,7 +152,7 @@ def _events(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int
             window = np.concatenate([window[:here], requests_in_memory(here + count)])
         arrivals = _arrivals(plan, table, stream, count)
         if advance is None:
-            advance = _loop(plan, table, queues, stream.users or 0, float(arrivals[1][0]))
+            advance = _loop(plan, table, queues, stream, float(arrivals[1][0]))
         to_come -= count
         advance(window, base, base + here, arrivals, to_come == 0)
         here += count
@@ -162,14 +163,21 @@ def _events(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int
 
 
 def _loop(
-    plan: Plan, table: ServiceTable, queues: Structs, users: int, first_service: float
+    plan: Plan, table: ServiceTable, queues: Structs, stream: Stream | Replay, first_service: float
 ) -> Callable[..., None]:
     """An event loop with its state, ready for the first block."""
     indices = tournament(np.arange(plan.replicas, dtype=np.float64))  # all are free, nothing is outstanding
-    returns = returns_of(users, spread_s=service_time_s(table.arrays, 1, first_service) if users else 0.0)
+    users = stream.users or 0
+    spread_s = service_time_s(table.arrays, 1, first_service) if users else 0.0
+    returns = returns_of(users, stream.requests, spread_s)
     state = (rules_of(plan), table.arrays, queues, indices, at_rest(plan.replicas), returns)
     serve_block = serve_shared if plan.routing is Routing.SHARED_QUEUE else serve_own
     return lambda *arguments: serve_block(*state, *arguments)
+
+
+def _table(plan: Plan, service_times: ServiceTimes, stream: Stream | Replay) -> ServiceTable:
+    table = service_times.table(plan.batch_size_max)
+    return table.require(plan.batch_size_max, is_closed=stream.users is not None)
 
 
 def _arrivals(

@@ -26,7 +26,7 @@ class Population:
 
     def begin(self, spread_s: float) -> None:
         """All users ask for the first time, evenly spread."""
-        for user in range(self._users):
+        for user in range(min(self._users, len(self._think_s))):  # of more users, only so many come to ask
             self._ask_at(user / self._users * spread_s)
 
     def answer(self, batch: Batch) -> None:

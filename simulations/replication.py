@@ -50,7 +50,6 @@ def replicate(task: Task) -> Sample:
     stream = Stream(task.workload, task.length.requests, task.seed)
     reduction = _reduction(task, task.length, stream.requests)
     for served in _served(task, stream):
-        leave_if_abandoned()
         reduction.add(*served)
     return reduction.sample()
 
@@ -84,7 +83,9 @@ def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
 def _served(task: Task, stream: Stream) -> Iterator[kernel.Served]:
     """What became of the requests, in the order of arrival."""
     if task.engine is Engine.KERNEL:
-        yield from kernel.serve(task.plan, task.service_times, stream)
+        for served in kernel.serve(task.plan, task.service_times, stream):
+            leave_if_abandoned()
+            yield served
         return
     records = run(task.plan, task.service_times, draw(task.workload, task.length.requests, task.seed))
     yield kernel.Served(records.arrived_s, records.started_s, records.finished_s, records.batch_size)

@@ -10,10 +10,13 @@ from simulations.compiled import inlined
 from simulations.records import Floats
 
 
-def returns_of(users: int, spread_s: float) -> Floats:
-    """First requests of all users, evenly spread, shape `(users + 1,)`; nobody where there are no users."""
-    instants_s = np.array([user / users * spread_s for user in range(users)])
-    return np.concatenate([[float(users)], instants_s])
+def returns_of(users: int, requests: int, spread_s: float) -> Floats:
+    """First requests of users, evenly spread, shape `(users + 1,)`; nobody where there are no users.
+
+    Of more users than there are requests, only so many come to ask.
+    """
+    instants_s = np.arange(min(users, requests)) / max(users, 1) * spread_s
+    return np.concatenate([[float(len(instants_s))], instants_s])
 
 
 @inlined

@@ -104,6 +104,7 @@ _PROGRESS = np.dtype(
         ("batches", np.float64),
         ("largest", np.int64),
         ("zeros", np.int64),
+        ("response_zeros", np.int64),
     ]
 )
 
@@ -183,7 +184,7 @@ class Reduction:
         sums = self._progress[0]
         if not self._is_exact:
             waits = self._waits.tally(float(sums["wait_s"]), int(sums["zeros"]))
-            return waits, self._responses.tally(float(sums["response_s"]), 0)
+            return waits, self._responses.tally(float(sums["response_s"]), int(sums["response_zeros"]))
         kept = int(sums["kept"])
         rounding_s = ROUNDING * float(sums["closed_s"])
         waits_s, responses_s = self._wait_s[:kept], self._response_s[:kept]
@@ -210,7 +211,8 @@ def _reduce(  # noqa: C901  (one loop, whose sums stay in registers)
     number, start, middle, end = sums.number, sums.start, sums.middle, sums.end
     overhead_s, is_exact, kept = sums.overhead_s, len(kept_wait_s) > 0, sums.kept
     total_wait_s, total_response_s = sums.wait_s, sums.response_s
-    busy_s, batches, zeros, largest = sums.busy_s, sums.batches, sums.zeros, sums.largest
+    busy_s, batches, largest = sums.busy_s, sums.batches, sums.largest
+    zeros, response_zeros = sums.zeros, sums.response_zeros
     wait_cells, waits_at, wait_marks_s, wait_first = waits
     response_cells, responses_at, response_marks_s, response_first = responses
     for place in range(len(arrived_s)):
@@ -236,6 +238,7 @@ def _reduce(  # noqa: C901  (one loop, whose sums stay in registers)
         busy_s += (finished_s[place] - started_s[place]) * share
         batches += share
         zeros += wait_s == 0.0
+        response_zeros += response_s == 0.0
         if is_exact:
             kept_wait_s[kept] = wait_s
             kept_response_s[kept] = response_s
@@ -252,6 +255,7 @@ def _reduce(  # noqa: C901  (one loop, whose sums stay in registers)
             else:
                 responses_at[~cell] += 1
         kept += 1
-    sums.number, sums.kept, sums.largest, sums.zeros = number, kept, largest, zeros
+    sums.number, sums.kept, sums.largest = number, kept, largest
+    sums.zeros, sums.response_zeros = zeros, response_zeros
     sums.wait_s, sums.response_s = total_wait_s, total_response_s
     sums.busy_s, sums.batches = busy_s, batches

@@ -17,7 +17,7 @@ _NO_PLACES = np.zeros(0, dtype=np.int64)
 
 
 class ServiceTable(NamedTuple):
-    """Service times by batch size and uniform number, in the one of four forms that `kind` names.
+    """Service times by batch size and uniform number, in the one of three forms that `kind` names.
 
     FIXED has a duration by batch size. SCALED has a mean by batch size, and a function from the uniform
     number to a duration of mean 1, applied to whole blocks of requests beforehand. KNOTS has quantile
@@ -41,7 +41,7 @@ class ServiceTable(NamedTuple):
     probabilities: Floats = _NOTHING
     durations_s: Floats = _NOTHING
 
-    def require(self, batch_size_max: int) -> Self:
+    def require(self, batch_size_max: int, *, is_closed: bool) -> Self:
         """The table, if it can serve batches up to a size: compiled code checks nothing itself.
 
         Raises:
@@ -53,6 +53,8 @@ class ServiceTable(NamedTuple):
             raise DomainError(f"there are service times up to a batch of {sizes}, not of {batch_size_max}")
         if not (np.isfinite(durations_s).all() and (durations_s >= 0.0).all()):
             raise DomainError("service times must be finite and not negative")
+        if is_closed and not durations_s.all():
+            raise DomainError("users of a closed population need service that takes time")
         return self
 
     @property
