@@ -211,6 +211,26 @@ def test_a_stream_in_pieces_is_the_draws_at_once_to_the_last_bit(demand: str, pi
         assert in_pieces(replay, column, pieces).tobytes() == whole.tobytes()
 
 
+@pytest.mark.parametrize("phases", range(1, 7))
+def test_erlang_gaps_are_means_of_exponentials_however_the_stream_is_cut(phases: int) -> None:
+    """Mean 1 and scv 1/k; the phases are drawn in a row."""
+    arrivals, seed = GammaArrivals(cv=1.0 / math.sqrt(phases)), Seed(value=7)
+    workload = Workload(arrival_rate_rps=1.0, arrivals=arrivals)
+    arrived_s = draw(workload, COUNT, seed).arrived_s
+    gaps_s = np.diff(arrived_s, prepend=0.0)
+    variance, kurtosis_excess = 1.0 / phases, 6.0 / phases
+    assert gaps_s.mean() == pytest.approx(1.0, abs=SE * math.sqrt(variance / COUNT))
+    assert gaps_s.var() == pytest.approx(
+        variance, abs=SE * variance * math.sqrt((kurtosis_excess + 2.0) / COUNT)
+    )
+    assert stats.kstest(gaps_s, "gamma", args=(float(phases), 0.0, 1.0 / phases)).pvalue > 1e-3
+    exponentials = seed.generator(Purpose.ARRIVALS).standard_exponential(COUNT * phases)
+    assert gaps_s == pytest.approx(exponentials.reshape(COUNT, phases).mean(axis=1), abs=1e-9)
+    stream = Stream(workload, COUNT, seed)
+    pieces = [stream.arrived_s(count) for count in (1, 2, 997, COUNT - 1000)]
+    assert np.concatenate(pieces).tobytes() == arrived_s.tobytes()
+
+
 def test_columns_that_nobody_asks_for_change_no_other() -> None:
     """Service after arrivals, and service alone: each purpose has a stream of its own."""
     one, other = (Stream(DEMANDS["bursty"], ALL, Seed(value=6)) for _ in range(2))

@@ -110,6 +110,37 @@ def test_simulate_reports_one_plan(capacity):
     assert p99["high"] - p99["low"] <= 2 * 0.0201 * p99["value"]
 
 
+def test_simulate_says_that_the_precision_was_not_reached(capacity):
+    arguments = ["simulate", *T4, "--rate", "500rps", "--replicas", "1", "--batch-size-max", "16",
+                 "--requests-max", "3000000", "--json"]  # fmt: skip
+    for precision, missed in (("0.0001", True), ("0.1", False)):
+        done = capacity(*arguments, "--precision", precision)
+        assert done.returncode == 0, done.stderr
+        assert ("precision_missed" in {c["code"] for c in document(done)["caveats"]}) is missed
+
+
+def test_a_queue_limit_beyond_whole_numbers_loses_nobody(capacity):
+    arguments = ["simulate", *T4, "--rate", "300rps", "--replicas", "1", "--batch-size-max", "8", "--json"]
+    limited = document(capacity(*arguments, "--queue-limit", "99999999999999999999"))["performance"]
+    free = document(capacity(*arguments, "--queue-limit", "1000000"))["performance"]
+    assert limited["loss_probability"] == 0.0
+    assert limited == free
+
+
+def test_a_rate_at_which_the_clock_cannot_tell_a_service_is_refused_at_once(capacity):
+    done = capacity("simulate", *T4, "--rate", "1e-10rps", "--replicas", "1", timeout=10)
+    assert (done.returncode, done.stdout) == (2, "")
+    *_, error = done.stderr.splitlines()
+    assert error.startswith("error: at 1e-10 rps a run lasts ")
+    assert error.endswith("is the unit of the rate right?")
+
+
+def test_a_crowd_beyond_the_budget_is_refused_at_once(capacity):
+    done = capacity("simulate", *T4, "--users", "1000000000", "--replicas", "1", timeout=10)
+    assert done.returncode == 4
+    assert "requests or more, and 60000000 are allowed" in done.stderr
+
+
 def test_request_overhead_is_added_to_every_response(capacity):
     """Both runs are as long as their own precision takes; what is exact is in test_invariants."""
     arguments = ["simulate", *T4, "--rate", "300rps", "--replicas", "1", "--json"]
@@ -260,7 +291,8 @@ def test_a_budget_that_cannot_decide_is_inconclusive(capacity):
         (["plan", "--profile", "../\x1b[31m.csv", "--rate", "5rps", "--slo-p99", "1s"], "cannot read ?[31m.csv"),
         (["simulate", *T4, "--rate", "9000rps", "--replicas", "2"], "use at least 8 replicas"),
         (["simulate", *T4, "--rate", "9rps", "--replicas", "2", "--batch-size-max", "300"], "nothing about 300"),
-        (["simulate", *T4, "--rate", "9rps", "--replicas", "0"], "replicas must be >= 1"),
+        (["simulate", *T4, "--rate", "9rps", "--replicas", "0"], "replicas must be from 1 to 1000000, got 0"),
+        (["simulate", *T4, "--rate", "9rps", "--replicas", "1000001"], "must be from 1 to 1000000, got 1000001"),
         (["queue", "mmc", "--arrival-rate", "12rps", "--service-rate", "3rps", "--servers", "4"],
          "unstable queue: utilization 1.000 >= 1 (12 rps on 4 x 3 rps); use at least 5 servers"),
         (["queue", "mm1", "--arrival-rate", "2rps"], "give either --service-rate 5rps or --service-time"),

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import simulations.compiled
+
 ROOT = Path(__file__).parent.parent
 SERVE_ONE = """
 import numpy as np
@@ -60,3 +64,35 @@ def test_code_is_compiled_anew_where_it_cannot_be_kept(tmp_path: Path) -> None:
     copied_to(tmp_path)
     nowhere = "from numba.core import caching\ncaching.CompileResultCacheImpl._locator_classes = []\n"
     assert output_of(nowhere + SERVE_ONE, tmp_path) == output_of(SERVE_ONE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["kernel_state.py", "tournament.py", "returns.py", "service_table.py", "tally.py"]
+)
+def test_machine_code_is_kept_by_each_source_whose_constants_it_holds(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Constants are frozen into machine code, which reads beyond its arrays where they are old ones."""
+    for path in (ROOT / "simulations").glob("*.py"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(simulations.compiled, "_HERE", tmp_path)
+    before = simulations.compiled._fingerprint.__wrapped__()
+    assert simulations.compiled._fingerprint.__wrapped__() == before
+    path = tmp_path / name
+    path.write_text(path.read_text() + "\nANOTHER = 1\n")
+    assert simulations.compiled._fingerprint.__wrapped__() != before
+
+
+def test_code_is_compiled_in_memory_where_the_disk_is_full(tmp_path: Path) -> None:
+    """The folder can be made, and nothing can be saved in it."""
+    copied_to(tmp_path)
+    full = """
+import errno
+from numba.core.caching import IndexDataCacheFile
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+IndexDataCacheFile._save_index = IndexDataCacheFile._save_data = full
+"""
+    assert output_of(full + SERVE_ONE, tmp_path) == output_of(SERVE_ONE, tmp_path)

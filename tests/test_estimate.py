@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cases import sample_of, values_of
 
-from capacity.errors import InconclusiveError
+from capacity.errors import InconclusiveError, InputError
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.workload import (
@@ -26,6 +26,7 @@ from simulations.estimate import (
     INDEPENDENT_EXCEEDANCES_MIN,
     Case,
     arrivals_scv,
+    is_settled,
     looks,
     precise_look,
     requests_to_settle,
@@ -266,6 +267,46 @@ def test_a_look_at_too_few_bursts_is_not_settled() -> None:
     assert not first.settled
 
 
+@pytest.mark.parametrize(
+    ("case", "replications"),
+    [
+        # 25,000 relaxation times are 8,543,000 requests; M/D/1 varies half as much as M/M/1.
+        (case_of(0.9, replicas=1), 160),
+        (SLOW, 40),
+        # Gaps of cv 3 relax within 1538 requests, and are no calmer than M/M/1: 38,442,000.
+        (case_of(0.9, replicas=1, arrivals=GammaArrivals(cv=3.0)), 320),
+        # Each of five queues by itself, 16 requests: 200,000 and 20 runs of 20,000 are enough.
+        (case_of(0.64, replicas=5, routing=Routing.POWER_OF_TWO), 20),
+    ],
+    ids=["singly", "metronome", "bursty", "fleet"],
+)
+def test_what_settles_has_seen_enough_relaxation_times(case: Case, replications: int) -> None:
+    length = run_length(case)
+    probe = 410_000 if length.requests > 20_500 else 0
+    assert requests_to_settle(case) == probe + replications * length.requests
+    fits = Pool.of(
+        [sample_of(1.0 + 0.1 * np.random.default_rng(number).random(1000)) for number in range(20)]
+    )
+    assert fits.is_level
+    assert fits.independent_exceedances(0.99) > INDEPENDENT_EXCEEDANCES_MIN
+    assert not is_settled(fits, case)
+
+
+def test_a_rate_at_which_the_clock_cannot_tell_a_service_is_refused() -> None:
+    """A ten-thousandth of 10 ms is told up to 2⁵² of it, 4.5e9 s, which 20,000 requests last at 4.44e-6 rps."""
+    case = case_of(0.5, replicas=1)
+    for rate_rps, refused in ((1e-10, True), (4.4e-6, True), (4.5e-6, False)):
+        asked = looks(
+            replace(case, workload=Workload(arrival_rate_rps=rate_rps)), Seed(value=0), 0, Recorder()
+        )
+        if refused:
+            with pytest.raises(InputError, match="is the unit of the rate right") as error:
+                list(asked)
+            assert error.value.exit_code == 2
+        else:
+            assert list(asked) == []
+
+
 # ---- Trace ----------------------------------------------------------------------------------
 
 
@@ -347,6 +388,27 @@ def test_sections_of_a_trace_see_what_came_before_them() -> None:
     waits_s = [section.waits for section in pool.sections]
     for one, following in itertools.pairwise(waits_s):
         assert one.values_s[-1] < following.values_s[0]
+
+
+@pytest.mark.parametrize(("load", "settles"), [(0.95, False), (0.3, True)])
+def test_a_trace_is_settled_with_twenty_independent_late_responses(load: float, settles: bool) -> None:
+    """Those beyond P99 of 12,000 come from a few busy periods at load 0.95, and from many at 0.3."""
+    profile = ServiceProfile(name="made-up", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
+    for seed in range(4):
+        instants_s = np.cumsum(np.random.default_rng(seed).exponential(1.0, 12_000))
+        trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
+        case = replace(case_of(load, replicas=1, arrivals=trace), profile=profile)
+        look = next(looks(case, Seed(value=0), 10**9))
+        assert look.settled is settles
+        assert (look.pool.independent_exceedances(0.99) >= 20.0) is settles
+
+
+def test_a_trace_of_few_busy_periods_says_to_record_for_longer() -> None:
+    gaps_s = np.random.default_rng(0).exponential(1.0, 12_000)
+    trace = TraceArrivals(instants_s=tuple(np.cumsum(gaps_s).tolist()))
+    message = inconclusive(case_of(0.95, replicas=1, arrivals=trace), 10**9)
+    assert "12000 requests at load 0.950 are worth" in message
+    assert "an interval takes 20; record for longer" in message
 
 
 # ---- One replica for all --------------------------------------------------------------------
@@ -505,6 +567,26 @@ def test_too_few_bursts_say_how_much_they_are_worth() -> None:
 
     message = inconclusive(case_of(0.5), 450_000, bursty)
     assert "independent responses beyond P99, from few busy periods, and an interval takes 50" in message
+
+
+def test_a_later_look_that_is_not_settled_is_no_answer() -> None:
+    """The first twenty runs are level, and those after them rise: the first look was luck."""
+
+    def rising_later(function: Any, batch: Iterable[Any], /) -> list[Any]:
+        samples = []
+        for task in batch:
+            generator, count = np.random.default_rng(task.seed.replication), task.length.measured
+            rise = np.linspace(0.0, 1.0, count) if task.seed.replication >= 20 else 0.0
+            samples.append(sample_of(generator.standard_exponential(count) + rise))
+        return samples
+
+    first, second = looks(case_of(0.5), Seed(value=0), 900_000, rising_later)
+    assert (first.settled, second.settled) == (True, False)
+    with pytest.raises(InconclusiveError, match="responses still rise within the runs"):
+        precise_look(case_of(0.5), Seed(value=0), 900_000, 1e-4, 0.95, rising_later)
+    assert (
+        precise_look(case_of(0.5), Seed(value=0), 900_000, 1.0, 0.95, rising_later).requests == first.requests
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from capacity.judge import Judgement
 from capacity.performance import Interval
 from capacity.plan import Limit, Plan, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.queues.mdc import MDc
 from capacity.workload import LatencyObjective, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.estimate import Case, Look, run_length
@@ -330,6 +331,17 @@ def test_a_trace_too_short_for_its_percentile_is_refused() -> None:
     workload = Workload(arrival_rate_rps=60.0, arrivals=trace)
     with pytest.raises(InconclusiveError, match=r"trace has 1000 arrivals; P99 .* needs at least 11112"):
         SimulationJudge(profile=PROFILE).search(workload, PLAN, p99(0.1), 1)
+
+
+def test_a_trace_of_a_few_busy_periods_is_not_believed() -> None:
+    """M/D/1 at load 0.95, limit 10 % below the exact P99; of 12,000 arrivals some see no burst at all."""
+    exact_s = MDc(arrival_rate_rps=95.0, service_time_s=0.01, servers=1).response_quantile_s(0.99)
+    for seed in range(6):
+        instants_s = np.cumsum(np.random.default_rng(seed).exponential(1 / 95.0, 12_000))
+        trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
+        workload = Workload(arrival_rate_rps=95.0, arrivals=trace)
+        judge = SimulationJudge(profile=PROFILE, seed=seed)
+        assert judge.certify(workload, PLAN, p99(0.9 * exact_s), 1, 0).verdict is not Verdict.MET
 
 
 # ---- The profile's own error ----------------------------------------------------------------

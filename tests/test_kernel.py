@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from capacity.errors import DomainError
 from capacity.plan import BatchTimer, Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile_files import load_profile
 from capacity.queues.durations import Duration, Family
 from capacity.service_law import constant, from_samples
 from capacity.workload import ClosedPopulation, Demand, GammaArrivals, TraceArrivals, Workload
@@ -142,6 +143,57 @@ def test_a_closed_population_and_a_queue_limit_are_refused() -> None:
         list(kernel.serve(plan, ExponentialTimes(1.0), Replay(draws)))
 
 
+@pytest.mark.parametrize("routing", Routing)
+@pytest.mark.parametrize("limit", [2**63 - 1, 2**63, 10**20 - 1])
+def test_a_queue_limit_beyond_whole_numbers_is_none(limit: int, routing: Routing) -> None:
+    """Room beside a limit of 2⁶³ - 1 is beyond 64 bits, in which nobody would find a place."""
+    generator = np.random.default_rng(2)
+    draws = Draws(
+        arrived_s=np.cumsum(generator.integers(0, 3, 60)) * 0.05,
+        service=generator.random(60),
+        routing=generator.random(120),
+    )
+    plan = Plan(profile="made-up", replicas=2, batch_size_max=2, queue_limit=limit, routing=routing)
+    times = fixed(lambda size: 0.25)
+    assert_as_simpy((plan, times, draws), 7)
+    free = kernel.run(replace(plan, queue_limit=None), times, draws)
+    assert kernel.run(plan, times, draws).finished_s.tobytes() == free.finished_s.tobytes()
+    assert not free.is_lost.any()
+
+
+@pytest.mark.parametrize("routing", Routing)
+def test_users_need_service_that_takes_time(routing: Routing) -> None:
+    """Whoever thinks and is served in no time asks again at one instant for ever."""
+    draws = ClosedDraws(users=2, think_s=np.zeros(4), service=np.zeros(4), routing=np.zeros(8))
+    plan = Plan(profile="made-up", replicas=2, batch_size_max=2, routing=routing)
+    for times in (fixed(lambda size: 0.0), LawTimes(lambda size: from_samples([0.0, 1.0]))):
+        with pytest.raises(DomainError, match="need service that takes time"):
+            kernel.run(plan, times, draws)
+        with pytest.raises(DomainError, match="need service that takes time"):
+            list(kernel.serve(plan, times, Replay(draws)))
+
+
+@pytest.mark.parametrize("routing", Routing)
+@pytest.mark.parametrize("timer", BatchTimer)
+def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, timer: BatchTimer) -> None:
+    generator = np.random.default_rng(3)
+    for number in range(30):
+        draws = Draws(
+            arrived_s=np.cumsum(generator.choice([0.0, 0.25, 0.5], 60)),
+            service=generator.random(60),
+            routing=generator.random(120),
+        )
+        plan = Plan(
+            profile="made-up",
+            replicas=1 + number % 3,
+            batch_size_max=1 + number % 4,
+            batch_wait_max_s=0.25 * (number % 5),
+            timer=timer,
+            routing=routing,
+        )
+        assert_as_simpy((plan, fixed(lambda size: 0.0), draws), 7)
+
+
 @pytest.mark.parametrize(
     ("changes", "is_recursion"),
     [
@@ -188,6 +240,30 @@ def test_every_table_draws_the_digits_of_its_times(times: ServiceTimes, count: i
     for size in (1, 3, 6):
         found = [service_time_s(table.arrays, size, float(number)) for number in drawn]
         assert found == [times(size, float(u)) for u in uniforms]
+
+
+def test_a_table_is_made_once_for_all_replications(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes more of the interpreter, which threads share, than a short replication does of the machine."""
+    made = []
+    place = ServiceProfile.place
+
+    def counted(self: ServiceProfile, size: int) -> tuple[int, float]:
+        made.append(size)
+        return place(self, size)
+
+    profile = load_profile("resnet50-t4-fp16")
+    task = Task(
+        plan=Plan(profile=profile.name, replicas=1, batch_size_max=128),
+        workload=Workload(arrival_rate_rps=300.0),
+        service_times=ProfileTimes(profile),
+        request_overhead_s=0.0,
+        length=Length(warm_up=0, measured=100, cool_down=0),
+        seed=Seed(value=0),
+    )
+    monkeypatch.setattr(ServiceProfile, "place", counted)
+    for _ in range(3):
+        replicate(task)
+    assert len(made) <= 128
 
 
 def test_tables_have_the_form_that_fits() -> None:
@@ -364,3 +440,21 @@ def test_memory_does_not_grow_with_the_run(name: str) -> None:
 
     peak(60_000)  # code and tables that are made once
     assert peak(300_000) - peak(60_000) < 240_000 * 4
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_of_a_crowd_larger_than_the_run_only_those_take_memory_who_come_to_ask(engine: Engine) -> None:
+    def run_of(users: int) -> tuple[Sample, int]:
+        task = replace(TASKS["own-closed"], workload=ClosedPopulation(users=users), engine=engine)
+        tracemalloc.start()
+        try:
+            return replicate(task), tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    run_of(9)  # code and tables that are made once
+    few, crowd = run_of(628), run_of(3_000_000)
+    assert crowd[1] < few[1] + 1_000_000 < 24_000_000
+    assert_same_sample(
+        crowd[0], replicate(replace(TASKS["own-closed"], workload=ClosedPopulation(users=3_000_000)))
+    )

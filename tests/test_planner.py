@@ -367,7 +367,7 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
 
 def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
     question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
-    judge = SimulationJudge(profile=BATCHING, seed=3, precision=0.2, requests_max=120_000)
+    judge = SimulationJudge(profile=BATCHING, seed=3, precision=0.2, requests_max=480_000)
     alone = recommend(question, judge)
     with workers(2) as mapper:
         assert recommend(question, replace(judge, mapper=mapper)) == alone
@@ -382,7 +382,7 @@ def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
 def test_another_seed_gives_other_numbers_and_the_same_plan() -> None:
     question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
     one, other = (
-        recommend(question, SimulationJudge(profile=BATCHING, seed=seed, precision=0.2, requests_max=120_000))
+        recommend(question, SimulationJudge(profile=BATCHING, seed=seed, precision=0.2, requests_max=480_000))
         for seed in (1, 2)
     )
     assert one.plan == other.plan

@@ -303,8 +303,8 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*T4, "--rate", "9rps", "--replicas", "0"], "replicas must be >= 1, got 0"),
-        ([*T4, "--rate", "9rps", "--replicas", "0:3"], "replicas must be >= 1, got 0"),
+        ([*T4, "--rate", "9rps", "--replicas", "0"], "replicas must be from 1 to 1000000, got 0"),
+        ([*T4, "--rate", "9rps", "--replicas", "0:3"], "replicas must be from 1 to 1000000, got 0"),
         ([*T4, "--rate", "9rps", "--replicas", "1:100001"], "more than 100000 values"),
         ([*T4, "--rate", "9rps", "--replicas", "3:1"], "runs from high to low"),
         ([*T4, "--rate", "9rps", "--replicas", "many"], "'many' is not a whole number"),

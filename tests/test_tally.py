@@ -12,7 +12,7 @@ from numba import njit
 
 from simulations import tally as module
 from simulations.records import Floats
-from simulations.sample import Length, Reduction, Sample
+from simulations.sample import EXACT_REQUESTS_MAX, Length, Reduction, Sample
 from simulations.tally import (
     CELLS,
     EXACT_MAX,
@@ -346,3 +346,13 @@ def test_no_more_than_half_of_a_short_run_is_warm_up() -> None:
     columns[3][:] = 1
     sample = reduce_in_parts(columns, Length(warm_up=80, measured=10, cool_down=10), 1, NOTHING)
     assert sample.counted == 45
+
+
+def test_a_response_of_zero_is_zero_in_cells() -> None:
+    count = EXACT_REQUESTS_MAX + 1
+    instants_s = np.arange(count) * 1.0
+    reduction = Reduction(Length(warm_up=0, measured=count, cool_down=0), count, 0.0, NOTHING, NOTHING)
+    reduction.add(instants_s, instants_s, instants_s, np.ones(count, dtype=np.int64))
+    responses = reduction.sample().responses
+    assert not responses.is_exact
+    assert (responses.count, responses.positive, responses.quantile_s(0.999)) == (count, 0, 0.0)
