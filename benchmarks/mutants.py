@@ -37,6 +37,7 @@ RELAXATION = "tests/test_relaxation.py"
 AGREEMENT = "tests/test_agreement.py"
 KERNEL = "tests/test_kernel.py"
 TALLY = "tests/test_tally.py"
+COMPILED = "tests/test_compiled.py"
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,8 @@ NAMED_INVARIANTS = [
         "simulations/arrivals.py",
         [
             (
-                "self._generators[Purpose.SERVICE].random(count)",
-                "self._generators[Purpose.SERVICE].random(count) / (1.0 + self._demand.arrival_rate_rps)",
+                "self._generator(Purpose.SERVICE).random(count)",
+                "self._generator(Purpose.SERVICE).random(count) / (1.0 + self._demand.arrival_rate_rps)",
             )
         ],
         invariant("common_random_numbers_at_another_rate"),
@@ -446,8 +447,8 @@ CLOSED = [
         "simulations/arrivals.py",
         [
             (
-                "self._generators[Purpose.THINK].standard_exponential(count)",
-                "self._generators[Purpose.SERVICE].random(count)",
+                "self._generator(Purpose.THINK).standard_exponential(count)",
+                "self._generator(Purpose.SERVICE).random(count)",
             )
         ],
         ARRIVALS,
@@ -463,7 +464,7 @@ CLOSED = [
         "users who walk among queues forget at once",
         "warm-up by relaxation time",
         "simulations/relaxation.py",
-        [("users if pooled else _WALK", "users if pooled or users else _WALK")],
+        [("users if is_pooled(plan) else _WALK", "users if is_pooled(plan) or users else _WALK")],
         RELAXATION,
     ),
     Mutant(
@@ -628,8 +629,8 @@ STATISTICS = [
         "simulations/pool.py",
         [
             (
-                "_estimate_around(statistic(Tally.merged(tallies)), ",
-                "_estimate_around(float(np.mean([statistic(one) for one in tallies])), ",
+                "value = whole.quantile_s(quantile)",
+                "value = float(np.mean([tally(one).quantile_s(quantile) for one in self.sections]))",
             )
         ],
         POOL,
@@ -647,8 +648,8 @@ STATISTICS = [
         "simulations/pool.py",
         [
             (
-                "standard_error=math.sqrt(squares / degrees / len(sections))",
-                "standard_error=squares / degrees / len(sections)",
+                "error = math.sqrt(squares / degrees / len(sections))",
+                "error = squares / degrees / len(sections)",
             )
         ],
         POOL,
@@ -697,7 +698,12 @@ STATISTICS = [
         "warm-up ignores that a batch's draw moves all of it",
         "warm-up by relaxation time",
         "simulations/estimate.py",
-        [("plan.batch_size_max * service.scv", "service.scv")],
+        [
+            (
+                "variability=arrivals_scv(workload) + plan.batch_size_max * service.scv",
+                "variability=arrivals_scv(workload) + service.scv",
+            )
+        ],
         ESTIMATE,
     ),
     Mutant(
@@ -936,14 +942,19 @@ KERNELS = [
         "of two equal replicas the kernel takes the first drawn",
         "the same bytes as SimPy: ties by lowest index",
         "simulations/kernel_own.py",
-        [("there == here and two < one", "there == here and two < 0")],
+        [
+            (
+                "at(ranks, two) < at(ranks, one)",
+                "at(ranks, two) // leaves < at(ranks, one) // leaves",
+            )
+        ],
         KERNEL,
     ),
     Mutant(
         "a batch that has ended is one request less",
         "the same bytes as SimPy: least-outstanding",
         "simulations/kernel_own.py",
-        [("at(outstanding, replica) - queue.in_service", "at(outstanding, replica) - 1.0")],
+        [("at(ranks, replica) - queue.in_service * leaves", "at(ranks, replica) - leaves")],
         KERNEL,
     ),
     Mutant(
@@ -978,7 +989,7 @@ KERNELS = [
         "the recursion forgets that another batch ends then",
         "the same bytes as SimPy: order at one instant",
         "simulations/kernel_recursion.py",
-        [("came_s < timed_s == start_s and _ends_at(free_s, start_s)", "False")],
+        [("came_s < start_s and timed_s <= start_s and _ends_at(free_s, start_s)", "False")],
         KERNEL,
     ),
     Mutant(
@@ -992,7 +1003,7 @@ KERNELS = [
         "every block is the last",
         "the same bytes as SimPy: blocks of any size",
         "simulations/kernel.py",
-        [("base + here + count, to_come == 0)", "base + here + count, True)")],
+        [("base + here, arrivals, to_come == 0)", "base + here, arrivals, True)")],
         KERNEL,
     ),
     Mutant(
@@ -1010,8 +1021,11 @@ KERNELS = [
     Mutant(
         "the uniforms of routing are swapped",
         "the same bytes as SimPy: power-of-two",
-        "simulations/kernel.py",
-        [("routing[::2], routing[1::2]", "routing[1::2], routing[::2]")],
+        "simulations/kernel_own.py",
+        [
+            ("one, looks = int(dice[2 * place] *", "one, looks = int(dice[2 * place + 1] *"),
+            ("two = one + 1 + int(dice[2 * place + 1] *", "two = one + 1 + int(dice[2 * place] *"),
+        ],
         KERNEL,
     ),
     Mutant(
@@ -1093,10 +1107,10 @@ KERNELS = [
         TALLY,
     ),
     Mutant(
-        "merged counts are those of the first",
+        "of a value that both have the second's count is kept",
         "merging",
         "simulations/tally.py",
-        [("np.add.at(sums, place, counts)", "sums[place] = counts")],
+        [("counts[filled] += other_counts[there]", "counts[filled] = other_counts[there]")],
         TALLY,
     ),
     Mutant(
@@ -1131,7 +1145,7 @@ KERNELS = [
         "instants begin anew with each block",
         "a stream in pieces is the draws at once",
         "simulations/arrivals.py",
-        [("        gaps[0] += self._unit_instant\n", "")],
+        [("self._unit_instant = add_up(", "add_up(")],
         ARRIVALS,
     ),
     Mutant(
@@ -1157,13 +1171,85 @@ KERNELS = [
         "few bursts are enough",
         "settled",
         "simulations/estimate.py",
-        [
-            (
-                "pool.is_level and pool.independent_exceedances(case.quantile_max) >= ",
-                "pool.is_level and math.inf >= ",
-            )
-        ],
+        [("return enough and pool.is_level and", "return pool.is_level and")],
         ESTIMATE,
+    ),
+    Mutant(
+        "few relaxation times are enough",
+        "settled",
+        "simulations/estimate.py",
+        [("pool.is_level and pool.counted >= _counted_min(case)", "pool.is_level")],
+        ESTIMATE,
+    ),
+    Mutant(
+        "a calm queue must be seen as long as a bursty one",
+        "settled",
+        "simulations/estimate.py",
+        [("calm = min(1.0, max(_CALM_MIN, variability / 2.0))", "calm = 1.0")],
+        ESTIMATE,
+    ),
+    Mutant(
+        "a trace of few busy periods is believed",
+        "settled",
+        "simulations/estimate.py",
+        [(">= _TRACE_INDEPENDENT_MIN", ">= 0")],
+        ESTIMATE,
+    ),
+    Mutant(
+        "an earlier look is good enough",
+        "the last look answers",
+        "simulations/estimate.py",
+        [("settled = last if last.settled else None", "settled = last if last.settled else settled")],
+        ESTIMATE,
+    ),
+    Mutant(
+        "a clock of any length tells every service",
+        "a run that its clock cannot resolve is refused",
+        "simulations/estimate.py",
+        [("if run_s * _CLOCK_DIGITS > _CLOCK_SHARE * shortest_s:", "if run_s == math.inf:")],
+        ESTIMATE,
+    ),
+    Mutant(
+        "a queue limit is a whole number of 64 bits",
+        "a limit beyond the kernel's numbers is none",
+        "simulations/kernel_state.py",
+        [("min(plan.queue_limit, _LIMIT_MAX)", "min(plan.queue_limit, 2**63 - 1)")],
+        KERNEL,
+    ),
+    Mutant(
+        "users are served in no time",
+        "service of a closed population takes time",
+        "simulations/service_table.py",
+        [("if is_closed and not durations_s.all():", "if is_closed and not len(durations_s):")],
+        KERNEL,
+    ),
+    Mutant(
+        "every user of a crowd has a place in the heap",
+        "memory does not grow with users who never ask",
+        "simulations/returns.py",
+        [("np.arange(min(users, requests))", "np.arange(users)")],
+        KERNEL,
+    ),
+    Mutant(
+        "a response of 0 is a short one",
+        "responses of 0 in cells",
+        "simulations/sample.py",
+        [('int(sums["response_zeros"])', "0")],
+        TALLY,
+    ),
+    Mutant(
+        "Erlang gaps are sums of phases",
+        "rate of the gaps",
+        "simulations/arrivals.py",
+        [("gaps[place] = total / phases", "gaps[place] = total")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "machine code is kept by the sources of functions alone",
+        "machine code is in step with its sources",
+        "simulations/compiled.py",
+        [('sorted(_HERE.glob("*.py"))', 'sorted(_HERE.glob("kernel*.py"))')],
+        COMPILED,
     ),
 ]
 

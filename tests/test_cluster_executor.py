@@ -95,7 +95,7 @@ def test_the_bytes_are_those_of_a_run_here(local: Local, tmp_path: Path) -> None
 def test_plan_takes_a_cluster_too(local: Local, tmp_path: Path) -> None:
     arguments = [
         "plan", "--profile", "resnet50-t4-fp16", "--rate", "300rps", "--slo-p99", "20ms",
-        "--requests-max", "120000", "--json",
+        "--requests-max", "480000", "--json",
     ]  # fmt: skip
     there = capacity(tmp_path, *arguments, "--cluster", local.address)
     assert there.returncode == 0, there.stderr

@@ -120,7 +120,7 @@ def test_returns_come_in_the_order_of_a_heap(steps: list[float | None]) -> None:
 
 @pytest.mark.parametrize("users", [1, 2, 3, 10, 100])
 def test_first_requests_are_spread_evenly(users: int) -> None:
-    heap = returns.returns_of(users, 3.0)
+    heap = returns.returns_of(users, 100, 3.0)
     instants_s = []
     for _ in range(users):
         instants_s.append(next_return_s(heap))
@@ -130,8 +130,12 @@ def test_first_requests_are_spread_evenly(users: int) -> None:
 
 
 def test_nobody_returns_where_there_are_no_users() -> None:
-    assert returns.returns_of(0, 3.0).tolist() == [0.0]
-    assert next_return_s(returns.returns_of(0, 3.0)) == math.inf
+    assert returns.returns_of(0, 9, 3.0).tolist() == [0.0]
+    assert next_return_s(returns.returns_of(0, 9, 3.0)) == math.inf
+
+
+def test_of_more_users_than_requests_only_the_first_come_to_ask() -> None:
+    assert returns.returns_of(10**12, 3, 3.0).tolist() == [3.0, 0.0, 1 / 10**12 * 3.0, 2 / 10**12 * 3.0]
 
 
 # ---- The instants at which replicas become free ---------------------------------------------
