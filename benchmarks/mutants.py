@@ -1185,7 +1185,7 @@ KERNELS = [
         "a calm queue must be seen as long as a bursty one",
         "settled",
         "simulations/estimate.py",
-        [("calm = min(1.0, max(_CALM_MIN, variability / 2.0))", "calm = 1.0")],
+        [("return seen * calm /", "return seen /")],
         ESTIMATE,
     ),
     Mutant(

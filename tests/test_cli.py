@@ -136,9 +136,9 @@ def test_a_rate_at_which_the_clock_cannot_tell_a_service_is_refused_at_once(capa
 
 
 def test_a_crowd_beyond_the_budget_is_refused_at_once(capacity):
-    done = capacity("simulate", *T4, "--users", "1000000000", "--replicas", "1", timeout=10)
+    done = capacity("simulate", *T4, "--users", "1000000000", "--replicas", "1", *QUICK, timeout=10)
     assert done.returncode == 4
-    assert "requests or more, and 60000000 are allowed" in done.stderr
+    assert "requests or more, and 1000000 are allowed" in done.stderr
 
 
 def test_request_overhead_is_added_to_every_response(capacity):

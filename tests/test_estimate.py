@@ -189,8 +189,8 @@ def test_the_first_look_has_what_was_asked() -> None:
     assert [look.pool.replications for look in seen] == [45, 90]
 
 
-# A relaxation time of 0.9/(1 - √0.9)² = 341.7 requests: of a metronome a tenth of 25,000 of them must be
-# seen, 854,250 requests, and 20 runs of 8·3418 have 546,880.
+# A relaxation time of 0.9/(1 - √0.9)² = 341.7 requests: of a metronome a sixteenth of 50,000 of them must be
+# seen, 1,067,800 requests, and 20 runs of 8·3418 have 546,880.
 SLOW = case_of(0.9, replicas=1, arrivals=DeterministicArrivals())
 
 
@@ -270,11 +270,11 @@ def test_a_look_at_too_few_bursts_is_not_settled() -> None:
 @pytest.mark.parametrize(
     ("case", "replications"),
     [
-        # 25,000 relaxation times are 8,543,000 requests; M/D/1 varies half as much as M/M/1.
+        # 50,000 relaxation times are 17,085,000 requests; M/D/1, half as variable, takes a quarter of them.
         (case_of(0.9, replicas=1), 160),
         (SLOW, 40),
-        # Gaps of cv 3 relax within 1538 requests, and are no calmer than M/M/1: 38,442,000.
-        (case_of(0.9, replicas=1, arrivals=GammaArrivals(cv=3.0)), 320),
+        # Gaps of cv 3 relax within 1538 requests, and are no calmer than M/M/1: 76,884,000.
+        (case_of(0.9, replicas=1, arrivals=GammaArrivals(cv=3.0)), 640),
         # Each of five queues by itself, 16 requests: 200,000 and 20 runs of 20,000 are enough.
         (case_of(0.64, replicas=5, routing=Routing.POWER_OF_TWO), 20),
     ],
