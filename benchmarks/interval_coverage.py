@@ -1,6 +1,6 @@
 """Coverage: how often the 95 % interval of a P99 holds the exact value, over many independent experiments.
 
-    python benchmarks/interval_coverage.py [--experiments 400] [--precision 0.02] [--workers 2]
+    python benchmarks/interval_coverage.py [--experiments 400] [--precision 0.02] [--system NAME]
 
 Each experiment is what `capacity simulate` does with a seed of its own and a budget that always suffices:
 replications are added until the interval is as narrow as asked. Of 400 experiments at 95 %, chance alone
@@ -96,12 +96,13 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=400)
     parser.add_argument("--precision", type=float, default=0.02)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--system", default="", help="one whose name begins so")
     options = parser.parse_args()
     print("| system | exact P99 | covered | mean half-width | mean deviation | requests, median |")
     print("|---|---|---|---|---|---|")
     good = True
     with ThreadPoolExecutor(options.workers) as executor:
-        for system in systems():
+        for system in (one for one in systems() if one.name.startswith(options.system)):
             results = list(
                 executor.map(
                     lambda number, of=system: experiment(of, number, options.precision),

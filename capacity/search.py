@@ -14,7 +14,7 @@ from capacity.workload import LatencyObjective, Workload
 Progress = Callable[[str], None]
 
 # Simulated requests after which a search gives up; a count, so that the answer does not depend on speed.
-SEARCH_REQUESTS_MAX = 40_000_000
+SEARCH_REQUESTS_MAX = 400_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
