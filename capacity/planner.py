@@ -6,7 +6,7 @@ from itertools import count
 from capacity.caveats import Caveat, CaveatCode, precision_caveat, profile_caveats, trace_caveats
 from capacity.headroom import Headroom, find_headroom
 from capacity.judge import Judge, Judgement, binding_quantile
-from capacity.plan import Candidate, Limit, Recommendation, Rejection, Verdict
+from capacity.plan import REPLICAS_LIMIT, Candidate, Limit, Recommendation, Rejection, Verdict
 from capacity.screen import require_batch_of_one
 from capacity.search import Progress, Question, Search, as_candidate
 from capacity.units import format_rate
@@ -53,7 +53,8 @@ def _refused_at_once(search: Search) -> list[Candidate]:
         return []
     needed = search.replicas_min
     rejection = Rejection(limit=Limit.REPLICAS_MAX, allowed=question.replicas_max, needed=needed)
-    plans = [question.plan(needed, size) for size in search.sizes]
+    shown = min(needed, REPLICAS_LIMIT)  # more than that is no plan
+    plans = [question.plan(shown, size) for size in search.sizes]
     closest = min(plans, key=lambda plan: -question.profile.throughput_rps(plan.batch_size_max))
     refused = Candidate(plan=closest, verdict=Verdict.MISSED, rejection=rejection)
     return [*_with_floors(search), refused]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from capacity.errors import DomainError
 from capacity.judge import Judge, Judgement
-from capacity.plan import Candidate, Plan, Rejection, Routing, Verdict
+from capacity.plan import REPLICAS_LIMIT, Candidate, Plan, Rejection, Routing, Verdict
 from capacity.profile import ServiceProfile
 from capacity.screen import refuse_batch_size, refuse_load
 from capacity.stability import replicas_stable_min
@@ -35,8 +35,8 @@ class Question:
     replicas_max: int = 1024
 
     def __post_init__(self) -> None:
-        if self.replicas_max < 1:
-            raise DomainError(f"replicas_max must be >= 1, got {self.replicas_max}")
+        if not 1 <= self.replicas_max <= REPLICAS_LIMIT:
+            raise DomainError(f"replicas_max must be from 1 to {REPLICAS_LIMIT}, got {self.replicas_max}")
         if self.batch_size_limit is not None and self.batch_size_limit < 1:
             raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_limit}")
 

@@ -77,10 +77,11 @@ class QuantileEstimate:
         """Between the quantiles that lie so many standard errors of the share lower and higher."""
         lower = max(0.0, self.quantile - errors * self.from_value.standard_error)
         higher = min(1.0, self.quantile + errors * self.above.standard_error)
+        error = self.tally.relative_error_of(self.value)
         return Interval(
             value=self.value,
-            low=min(self.value, self.tally.quantile_s(lower)),
-            high=max(self.value, self.tally.quantile_s(higher)),
+            low=min((1.0 - error) * self.value, self.tally.quantile_s(lower)),
+            high=max((1.0 + error) * self.value, self.tally.quantile_s(higher)),
         )
 
 

@@ -90,6 +90,11 @@ class Tally:
         rank = max(math.ceil(quantile * self.count - 1e-9), 1)
         return float(self.values_s[np.searchsorted(self.ranks, rank)])
 
+    def relative_error_of(self, value_s: float) -> float:
+        """How far a value of this tally may lie from the durations that it stands for."""
+        is_kept = self.is_exact or value_s == 0.0 or value_s in self.marks_s
+        return 0.0 if is_kept else RELATIVE_ERROR_MAX
+
     def share_above(self, limit_s: float) -> float:
         """Share of the durations above a limit; exact for a mark."""
         return self._share_from(int(np.searchsorted(self.values_s, limit_s, side="right")))

@@ -10,7 +10,7 @@ from scipy import stats
 
 from simulations.pool import SECTIONS, Estimate, Pool, student_t
 from simulations.sample import Sample
-from simulations.tally import EXACT_MAX
+from simulations.tally import EXACT_MAX, RELATIVE_ERROR_MAX
 
 
 def pool_of(samples: Sequence[Sequence[float] | np.ndarray]) -> Pool:
@@ -71,6 +71,15 @@ def test_an_atom_that_sections_agree_on_has_no_error() -> None:
     inside, edge = (pool_of(atoms).response_quantile(quantile).interval(0.95) for quantile in (0.7, 0.495))
     assert (inside.low, inside.value, inside.high) == (2.0, 2.0, 2.0)
     assert (edge.low, edge.value, edge.high) == (1.0, 2.0, 2.0)
+
+
+def test_an_interval_is_never_narrower_than_a_cell() -> None:
+    """Of 100,000 values between 1 and 1.0001 all lie in one cell: known to its error, unless they are a mark."""
+    generator = np.random.default_rng(4)
+    values = [1.0 + 1e-4 * generator.random(10_000) for _ in range(10)]
+    interval = pool_of(values).response_quantile(0.99).interval(0.95)
+    assert interval.low <= 1.0 < 1.0001 <= interval.high
+    assert interval.relative_half_width <= 2 * RELATIVE_ERROR_MAX
 
 
 def test_a_share_counts_alike_in_the_sections_and_in_the_whole() -> None:
