@@ -276,7 +276,7 @@ def test_a_better_judgement_replaces_what_was_found() -> None:
 
 @pytest.mark.parametrize("fields", [{"replicas_max": 0}, {"batch_size_limit": 0}])
 def test_a_question_without_candidates_is_refused(fields: dict[str, int]) -> None:
-    with pytest.raises(DomainError, match="must be >= 1, got 0"):
+    with pytest.raises(DomainError, match="must be .* got 0"):
         question_of(1.0, 1.0, **fields)
 
 
