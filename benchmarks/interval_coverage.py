@@ -32,12 +32,17 @@ ALLOWED = (0.93, 0.97)
 SECOND = ServiceProfile(name="one-second", timings=(BatchTiming(batch_size=1, mean_s=1.0),))
 
 
+# As variable as exponential service; how long runs are goes by the profile.
+_QUANTILES_S = tuple(-math.log1p(-(place + 0.5) / 2000) for place in range(2000))
+VARIABLE = ServiceProfile(name="variable", timings=(BatchTiming(batch_size=1, samples_s=_QUANTILES_S),))
+
+
 class ExponentialCase(Case):
-    """A case of exponential service, which no profile can tell."""
+    """A case of exponential service of mean 1 s, which no profile can tell to the last digit."""
 
     @property
     def service_times(self) -> ServiceTimes:
-        return ExponentialTimes(self.profile.service_mean_s(1))
+        return ExponentialTimes(1.0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ def _single(name: str, load: float, servers: int, kind: type[Case]) -> System:
         else MMc(arrival_rate_rps=rate, service_rate_rps=1.0, servers=servers)
     )
     plan = Plan(profile=SECOND.name, replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
-    case = kind(profile=SECOND, workload=Workload(arrival_rate_rps=rate), plan=plan)
+    profile = SECOND if kind is Case else VARIABLE
+    case = kind(profile=profile, workload=Workload(arrival_rate_rps=rate), plan=plan)
     return System(name=name, case=case, exact_s=law.response_quantile_s(QUANTILE))
 
 
