@@ -127,6 +127,18 @@ def test_the_quantile_alone_can_keep_a_plan_from_being_accepted() -> None:
     assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
 
 
+def test_the_late_share_alone_can_keep_a_plan_from_being_accepted() -> None:
+    """A tenth is above the pooled P90 in every section; how many of them are late differs."""
+    late, early = [1.0] * 90 + [9.0] * 10, [1.0] * 90 + [1.05] * 10
+    samples = [sample_of(late)] * 3 + [sample_of(early)]
+    objective = LatencyObjective(limits={0.9: 1.1})
+    pool = Pool.of(samples)
+    assert pool.response_quantile(0.9).interval(0.95).high == 1.0
+    assert pool.exceedance(1.1).value == pytest.approx(0.075)
+    assert pool.exceedance(1.1).interval(0.95).high > 0.1
+    assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
+
+
 def test_runs_that_have_not_settled_may_refuse_and_never_accept() -> None:
     look = exponential_look(20, 5000, settled=False)
     assert decide(look, p99(100.0), FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
