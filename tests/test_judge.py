@@ -103,19 +103,6 @@ def test_a_point_beyond_the_objective_is_not_enough_to_refuse() -> None:
     assert decide(look, p99(between_s), FIVE_PERCENT) == (Verdict.INCONCLUSIVE, None)
 
 
-def test_the_late_share_alone_can_keep_a_plan_from_being_accepted() -> None:
-    """Every section has its P90 at 1 s, but in some as few as 8 % and in some as many as 12 % are late."""
-    few, many = [1.0] * 92 + [2.0] * 8, [1.0] * 89 + [2.0] * 11
-    samples = [sample_of(few)] * 6 + [sample_of(many)] * 4
-    objective = LatencyObjective(limits={0.9: 3.0})
-    assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.MET
-    objective = LatencyObjective(limits={0.9: 1.5})
-    late = Pool.of(samples).exceedance(1.5)
-    assert late.value == pytest.approx(0.092)
-    assert late.interval(0.95).high > 0.1
-    assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
-
-
 def test_the_quantile_alone_can_keep_a_plan_from_being_accepted() -> None:
     """The share above the limit is 8 % in every section; how many are above the pooled P90 differs."""
     samples = [sample_of([1.0] * 92 + [9.0] * 8), sample_of([1.0] * 88 + [1.05] * 4 + [9.0] * 8)] * 2
