@@ -17,7 +17,7 @@ from simulations.profile_error import profile_half_widths, widened
 from simulations.replication import Engine
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
-_HEADROOM_BUDGET_SHARE = 0.1
+_HEADROOM_BUDGET_SHARE = 0.05
 
 
 def share_of_error(number: int) -> float:
