@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,8 @@ def cluster(address: str, warn: Callable[[str], None] = warnings.warn) -> Iterat
             finally:
                 mapper.abandon()
         finally:
-            client.close(timeout=_CLOSE_S)
+            with suppress(Exception):  # a farewell that fails must not hide why we leave
+                client.close(timeout=_CLOSE_S)
 
 
 def check_address(address: str) -> None:
