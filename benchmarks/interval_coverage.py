@@ -24,7 +24,8 @@ from capacity.queues.mdc import MDc
 from capacity.queues.mmc import MMc
 from capacity.workload import Workload
 from simulations.arrivals import Seed
-from simulations.estimate import Case, precise_look
+from simulations.case import Case
+from simulations.estimate import precise_look
 from simulations.service import ExponentialTimes, ServiceTimes
 
 QUANTILE, CONFIDENCE, REQUESTS_MAX = 0.99, 0.95, 2_000_000_000

@@ -697,11 +697,11 @@ STATISTICS = [
     Mutant(
         "warm-up ignores that a batch's draw moves all of it",
         "warm-up by relaxation time",
-        "simulations/estimate.py",
+        "simulations/case.py",
         [
             (
-                "variability=arrivals_scv(workload) + plan.batch_size_max * service.scv",
-                "variability=arrivals_scv(workload) + service.scv",
+                "return arrivals_scv(self.workload) + self.plan.batch_size_max * service.scv",
+                "return arrivals_scv(self.workload) + service.scv",
             )
         ],
         ESTIMATE,
@@ -716,7 +716,7 @@ STATISTICS = [
     Mutant(
         "warm-up ignores the number of queues",
         "warm-up by relaxation time",
-        "simulations/estimate.py",
+        "simulations/case.py",
         [("queues=1 if is_pooled(plan) else plan.replicas", "queues=1")],
         ESTIMATE,
     ),
@@ -1178,13 +1178,13 @@ KERNELS = [
         "few relaxation times are enough",
         "settled",
         "simulations/estimate.py",
-        [("pool.is_level and pool.counted >= _counted_min(case)", "pool.is_level")],
+        [("pool.is_level and pool.counted >= counted_min(case)", "pool.is_level")],
         ESTIMATE,
     ),
     Mutant(
         "a calm queue must be seen as long as a bursty one",
         "settled",
-        "simulations/estimate.py",
+        "simulations/case.py",
         [("return seen * calm /", "return seen /")],
         ESTIMATE,
     ),

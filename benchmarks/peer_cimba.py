@@ -110,6 +110,7 @@ class OwnQueues(cb.Model):
 
     @cb.function
     def route(self) -> int:
+        """The replica of the next request; each subclass is one rule."""
         raise NotImplementedError
 
     @cb.process

@@ -12,13 +12,14 @@ import multiprocessing
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 
 from capacity.plan import Plan
 from capacity.profile_files import load_profile
 from capacity.workload import Workload
 from simulations.arrivals import Seed
-from simulations.estimate import Case, tasks
+from simulations.case import Case, tasks
 from simulations.parallel import workers
 from simulations.replication import replicate
 from simulations.sample import Length
@@ -49,9 +50,9 @@ def alone(numbers: range, start: Barrier, stop: Barrier) -> None:
         stop.wait()
 
 
-def timed_s(work: object, *arguments: object) -> float:
+def timed_s(work: Callable[..., None], *arguments: object) -> float:
     began_s = time.perf_counter()
-    work(*arguments)  # type: ignore[operator]
+    work(*arguments)
     return time.perf_counter() - began_s
 
 

@@ -17,7 +17,7 @@ from capacity.queues.mmc import MMc
 from capacity.stability import relaxation_requests
 from capacity.workload import Workload
 from simulations.arrivals import Seed, draw
-from simulations.estimate import RELAXATIONS
+from simulations.case import RELAXATIONS
 from simulations.kernel import run
 from simulations.records import Floats
 from simulations.service import ExponentialTimes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulations.agreement_system import System
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import RELAXATIONS
+from simulations.case import RELAXATIONS
 from simulations.parallel import Mapper
 from simulations.pool import Estimate, Pool, QuantileEstimate
 from simulations.replication import Engine, Task, replicate

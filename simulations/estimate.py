@@ -1,50 +1,23 @@
 """Estimate: looks at ever more replications of one case, until the caller knows enough or the budget ends."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
-
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from capacity.errors import InconclusiveError, InputError
-from capacity.performance import Performance
-from capacity.plan import Plan
-from capacity.profile import ServiceProfile
-from capacity.stability import load
 from capacity.units import format_quantile
-from capacity.workload import (
-    ClosedPopulation,
-    Demand,
-    DeterministicArrivals,
-    GammaArrivals,
-    PoissonArrivals,
-    TraceArrivals,
-    Workload,
-)
+from capacity.workload import ClosedPopulation, TraceArrivals, Workload
 from simulations.arrivals import Seed
+from simulations.case import Case, counted_min, run_length, tasks
 from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
-from simulations.reduction import one_for_all
-from simulations.relaxation import closed_relaxation_requests, is_pooled, open_relaxation_requests
-from simulations.replication import Engine, Task, replicate, replicate_in_parts
+from simulations.replication import replicate, replicate_in_parts
 from simulations.sample import Length
-from simulations.service import ProfileTimes, ServiceTimes
 
 # Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.
 REQUESTS_MAX = 100_000_000
-# Relaxation times after which the start, an empty fleet, is forgotten: exp(-10) is left of it.
-RELAXATIONS = 10
-# Requests beyond the quantile in question that each section has in the first look.
-EXCEEDANCES_PER_SECTION = 200
 # Independent responses beyond the quantile without which a pool has seen too few bursts for an interval.
 INDEPENDENT_EXCEEDANCES_MIN = 50
-# Relaxation times that a pool must have seen: of M/M/8 at load 0.8, whose bursts are rare and long, 95 %
-# intervals from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
-RELAXATIONS_SEEN_MIN = 50_000
-_CALM_MIN = 1.0 / 16.0
-# Long enough that little is wasted on warm-ups, short enough that many replications can be had.
-_MEASURED_PER_WARM_UP = 8
 # A case that takes longer runs than this to settle is first looked at with short ones.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
 # Last digit of a clock, and how large a share of a service time it may be.
@@ -59,47 +32,6 @@ _TRACE_WARM_UP_SHARE = 0.1
 _TRACE_INDEPENDENT_MIN = 20
 # Requests that a trace must have beyond a quantile, five for each section.
 _TRACE_EXCEEDANCES_MIN = 5 * SECTIONS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One plan under one workload, and what is asked of it.
-
-    Attributes:
-        quantile_max: the highest quantile that is asked for.
-        limits_s: limits of response times whose exceedance is asked for. [s]
-    """
-
-    profile: ServiceProfile
-    workload: Demand
-    plan: Plan
-    quantile_max: float = 0.99
-    limits_s: tuple[float, ...] = ()
-    engine: Engine = Engine.KERNEL
-
-    @property
-    def load(self) -> float | None:
-        """Arrival rate over the sustainable rate; a closed population has no rate of its own."""
-        if isinstance(self.workload, ClosedPopulation):
-            return None
-        return load(self.profile, self.workload.arrival_rate_rps, self.plan)
-
-    @property
-    def service_times(self) -> ServiceTimes:
-        """What batches draw their service times from."""
-        return ProfileTimes(self.profile)
-
-    @property
-    def simulated(self) -> Self:
-        """What is run in its stead: one replica where it stands for all."""
-        workload, plan = one_for_all(self.workload, self.plan)
-        return replace(self, workload=workload, plan=plan)
-
-    def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
-        """Performance of the whole fleet."""
-        replicas = self.simulated.plan.replicas
-        seen = pool.performance(load=self.load, replicas=replicas, quantiles=quantiles, confidence=confidence)
-        return seen.times(self.plan.replicas // replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +63,7 @@ def looks(
     Args:
         requests_max: requests to simulate at most.
         requests_first: requests that the first look should have, where some are known to be needed;
-            it has ten replications at least, and no short runs come before it.
+            it has twenty replications at least, and no short runs come before it.
         mapper: how replications are mapped to their samples; the result does not depend on it.
     """
     _require_resolvable(case)
@@ -177,23 +109,7 @@ def is_settled(pool: Pool, case: Case) -> bool:
     responses alone is met soonest by the runs that happened to be calm.
     """
     enough = pool.independent_exceedances(case.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
-    return enough and pool.is_level and pool.counted >= _counted_min(case)
-
-
-def _counted_min(case: Case) -> float:
-    """Requests that have seen enough relaxation times, each queue or user by itself.
-
-    Bursts are the shorter and the milder the less arrivals and service vary, below what the relaxation
-    time already takes into account.
-    """
-    workload, plan = case.simulated.workload, case.simulated.plan
-    seen = RELAXATIONS_SEEN_MIN * _relaxation_requests(case.simulated)
-    if isinstance(workload, ClosedPopulation):
-        return seen / workload.users
-    service = case.profile.law(plan.batch_size_max)
-    variability = arrivals_scv(workload) + plan.batch_size_max * service.scv
-    calm = min(1.0, max(_CALM_MIN, (variability / 2.0) ** 2))
-    return seen * calm / (1 if is_pooled(plan) else plan.replicas)
+    return enough and pool.is_level and pool.counted >= counted_min(case)
 
 
 def precise_look(
@@ -245,72 +161,13 @@ def _why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
 def requests_to_settle(case: Case) -> int:
     """Requests of the first look that may settle, the short ones before it included."""
     length, replications = run_length(case), REPLICATIONS_FIRST
-    while replications * length.measured < _counted_min(case):
+    while replications * length.measured < counted_min(case):
         replications *= 2
     return (_PROBE_REQUESTS if _wants_probe(length) else 0) + replications * length.requests
 
 
 def _wants_probe(length: Length) -> bool:
     return length.requests > _PROBE.requests
-
-
-def run_length(case: Case) -> Length:
-    """A replication that forgets its start, counts four times as long, and enough for the quantile."""
-    warm_up = math.ceil(RELAXATIONS * _relaxation_requests(case.simulated))
-    measured = max(
-        _MEASURED_PER_WARM_UP * warm_up, math.ceil(EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max))
-    )
-    last = 2 * case.simulated.plan.replicas * case.plan.batch_size_max
-    if isinstance(case.workload, ClosedPopulation):  # whose users stop asking one by one
-        last = max(last, 2 * case.workload.users)
-    return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
-
-
-def _relaxation_requests(case: Case) -> float:
-    """Requests that arrive within one relaxation time of what is simulated."""
-    workload, plan = case.workload, case.plan
-    if isinstance(workload, ClosedPopulation):
-        return closed_relaxation_requests(workload, plan)
-    service = case.profile.law(plan.batch_size_max)
-    return open_relaxation_requests(
-        load(case.profile, workload.arrival_rate_rps, plan),
-        queues=1 if is_pooled(plan) else plan.replicas,
-        requests_in_service=workload.arrival_rate_rps * service.mean_s,
-        variability=arrivals_scv(workload) + plan.batch_size_max * service.scv,
-        places=None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max,
-    )
-
-
-def arrivals_scv(workload: Workload) -> float:
-    """Squared coefficient of variation of the gaps between arrivals."""
-    match workload.arrivals:
-        case PoissonArrivals():
-            return 1.0
-        case DeterministicArrivals():
-            return 0.0
-        case GammaArrivals(cv=cv):
-            return cv**2
-        case TraceArrivals(instants_s=instants_s):
-            gaps_s = np.diff(instants_s)
-            return float(gaps_s.var() / gaps_s.mean() ** 2)
-
-
-def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[Task]:
-    """The replications of a case; the same numbers are the same users for every case."""
-    simulated, service_times = case.simulated, case.service_times
-    return [
-        Task(
-            plan=simulated.plan,
-            workload=simulated.workload,
-            service_times=service_times,
-            request_overhead_s=case.profile.request_overhead_s,
-            length=length,
-            seed=replace(seed, replication=number),
-            limits_s=case.limits_s,
-            engine=case.engine,
-        )
-        for number in replications
-    ]
 
 
 def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:

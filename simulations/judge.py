@@ -10,7 +10,8 @@ from capacity.plan import Limit, Plan, Rejection, Verdict
 from capacity.profile import ServiceProfile
 from capacity.workload import LatencyObjective, Workload
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import REQUESTS_MAX, Case, Look, looks, requests_to_settle
+from simulations.case import Case
+from simulations.estimate import REQUESTS_MAX, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
 from simulations.pool import Pool
 from simulations.profile_error import profile_half_widths, widened

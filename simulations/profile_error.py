@@ -9,7 +9,7 @@ import numpy as np
 from capacity.performance import Interval
 from capacity.profile import ServiceProfile
 from simulations.arrivals import Purpose, Seed
-from simulations.estimate import Case, run_length, tasks
+from simulations.case import Case, run_length, tasks
 from simulations.parallel import Mapper
 from simulations.pool import student_t
 from simulations.replication import replicate

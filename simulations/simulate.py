@@ -12,7 +12,8 @@ from capacity.stability import replicas_stable_min, sustainable_rate_rps
 from capacity.units import format_rate
 from capacity.workload import ClosedPopulation, Demand
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import REQUESTS_MAX, Case, precise_look
+from simulations.case import Case
+from simulations.estimate import REQUESTS_MAX, precise_look
 from simulations.parallel import Mapper
 from simulations.profile_error import profile_half_widths, widened
 from simulations.replication import Engine

@@ -54,6 +54,7 @@ class _RememberingContext(SpawnContext):
         self.started: list[SpawnProcess] = []
         self.results: SimpleQueue[Any] | None = None
 
+    # The pool calls it by this name, and takes any process: only the class attribute has a type to override.
     def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
         """The next worker."""
         self.started.append(SpawnProcess(*args, **kwargs))

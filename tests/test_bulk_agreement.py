@@ -13,7 +13,7 @@ from capacity.plan import Plan, Routing
 from capacity.stability import relaxation_requests
 from capacity.workload import Workload
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import RELAXATIONS
+from simulations.case import RELAXATIONS
 from simulations.pool import Pool
 from simulations.replication import Task, replicate
 from simulations.sample import Length

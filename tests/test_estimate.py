@@ -22,16 +22,13 @@ from capacity.workload import (
     Workload,
 )
 from simulations.arrivals import Seed, Stage
+from simulations.case import Case, arrivals_scv, run_length, tasks
 from simulations.estimate import (
     INDEPENDENT_EXCEEDANCES_MIN,
-    Case,
-    arrivals_scv,
     is_settled,
     looks,
     precise_look,
     requests_to_settle,
-    run_length,
-    tasks,
 )
 from simulations.parallel import WorkerKind, workers
 from simulations.pool import SECTIONS, Pool

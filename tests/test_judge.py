@@ -17,7 +17,8 @@ from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.mdc import MDc
 from capacity.workload import LatencyObjective, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
-from simulations.estimate import Case, Look, run_length
+from simulations.case import Case, run_length
+from simulations.estimate import Look
 from simulations.judge import _HEADROOM_BUDGET_SHARE, Errors, SimulationJudge, decide, share_of_error
 from simulations.pool import Pool, student_t
 from simulations.profile_error import RESAMPLES, has_samples, profile_half_widths, resampled, widened

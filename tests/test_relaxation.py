@@ -12,7 +12,7 @@ from capacity.queues.bulk_closed import BulkClosed
 from capacity.queues.mmck import MMcK
 from capacity.stability import relaxation_requests
 from capacity.workload import ClosedPopulation, Workload
-from simulations.estimate import Case, run_length
+from simulations.case import Case, run_length
 from simulations.relaxation import (
     closed_relaxation_requests,
     limited_relaxation_requests,

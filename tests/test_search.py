@@ -95,10 +95,10 @@ class ScriptedJudge:
         return self.script(plan)
 
     def certify(self, *args: object) -> Judgement:
-        raise NotImplementedError
+        raise AssertionError("a search certifies nothing")
 
     def accepts(self, *args: object) -> Judgement:
-        raise NotImplementedError
+        raise AssertionError("a search asks for no headroom")
 
 
 def question_of(

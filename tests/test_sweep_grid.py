@@ -27,7 +27,7 @@ def grid_of(**axes: object) -> Grid:
         "workloads": workloads(PoissonArrivals(), ["100rps"]),
         "replicas": (1,),
     }
-    return Grid(**{**usual, **axes})  # type: ignore[arg-type]
+    return Grid(**{**usual, **axes})
 
 
 @pytest.mark.parametrize(
