@@ -1,7 +1,6 @@
 """Estimate: how long a run is, how looks grow, a trace in sections, and workers that change nothing."""
 
 import itertools
-import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -76,6 +75,23 @@ class Recorder:
         generator = np.random.default_rng(task.seed.replication)
         responses_s = self.response_s(task.seed.replication) + 0.1 * generator.random(task.length.measured)
         return sample_of(responses_s)
+
+
+def rising(function: Any, batch: Iterable[Any], /) -> list[Any]:
+    """A mapper of runs whose responses rise from their beginning to their end."""
+    generator = np.random.default_rng(0)
+    counts = [task.length.measured for task in batch]
+    return [sample_of(generator.random(count) + np.linspace(0.0, 1.0, count)) for count in counts]
+
+
+def bursty(function: Any, batch: Iterable[Any], /) -> list[Any]:
+    """A mapper of level runs whose late responses come in bursts of half a run."""
+    samples = []
+    for task in batch:
+        generator = np.random.default_rng(task.seed.replication)
+        late = np.repeat(generator.random(2) < 0.3, task.length.measured // 2)
+        samples.append(sample_of(1.0 + late + 0.1 * generator.random(late.size)))
+    return samples
 
 
 # ---- Length of a run ------------------------------------------------------------------------
@@ -235,11 +251,6 @@ def test_identical_runs_that_repeat_a_cycle_are_settled() -> None:
 def test_a_look_at_runs_that_rise_is_not_settled() -> None:
     case = case_of(0.5)
 
-    def rising(function: Any, batch: Iterable[Any], /) -> list[Any]:
-        generator = np.random.default_rng(0)
-        counts = [task.length.measured for task in batch]
-        return [sample_of(generator.random(count) + np.linspace(0.0, 1.0, count)) for count in counts]
-
     look = next(looks(case, Seed(value=0), 450_000, rising))
     assert not look.settled
     assert not look.pool.is_level
@@ -248,14 +259,6 @@ def test_a_look_at_runs_that_rise_is_not_settled() -> None:
 def test_a_look_at_too_few_bursts_is_not_settled() -> None:
     """Level runs whose late responses come in bursts as long as half a run: they have seen too few of them."""
     case = case_of(0.5)
-
-    def bursty(function: Any, batch: Iterable[Any], /) -> list[Any]:
-        samples = []
-        for task in batch:
-            generator = np.random.default_rng(task.seed.replication)
-            late = np.repeat(generator.random(2) < 0.3, task.length.measured // 2)
-            samples.append(sample_of(1.0 + late + 0.1 * generator.random(late.size)))
-        return samples
 
     first = next(looks(case, Seed(value=0), 450_000, bursty))
     assert first.pool.replications == 20
@@ -492,20 +495,6 @@ def test_mean_wait_is_pollaczeks() -> None:
 # ---- Workers --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def deadline() -> Iterable[None]:
-    """No hang: what has not ended within a minute fails."""
-
-    def give_up(number: int, frame: object) -> None:
-        raise TimeoutError("hangs")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
 @pytest.mark.usefixtures("deadline")
 @pytest.mark.parametrize("kind", list(WorkerKind))
 def test_two_workers_give_the_same_as_none(kind: WorkerKind) -> None:
@@ -544,24 +533,11 @@ def test_a_budget_too_small_for_one_look_is_told_what_it_takes() -> None:
 
 
 def test_runs_that_rise_to_the_end_of_the_budget_say_so() -> None:
-    def rising(function: Any, batch: Iterable[Any], /) -> list[Any]:
-        generator = np.random.default_rng(0)
-        counts = [task.length.measured for task in batch]
-        return [sample_of(generator.random(count) + np.linspace(0.0, 1.0, count)) for count in counts]
-
     message = inconclusive(case_of(0.5), 450_000, rising)
     assert "responses still rise within the runs; raise --requests-max (450000 now)" in message
 
 
 def test_too_few_bursts_say_how_much_they_are_worth() -> None:
-    def bursty(function: Any, batch: Iterable[Any], /) -> list[Any]:
-        samples = []
-        for task in batch:
-            generator = np.random.default_rng(task.seed.replication)
-            late = np.repeat(generator.random(2) < 0.3, task.length.measured // 2)
-            samples.append(sample_of(1.0 + late + 0.1 * generator.random(late.size)))
-        return samples
-
     message = inconclusive(case_of(0.5), 450_000, bursty)
     assert "independent responses beyond P99, from few busy periods, and an interval takes 50" in message
 

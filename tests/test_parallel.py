@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,18 +25,7 @@ ROOT = Path(__file__).parent.parent
 KINDS = list(WorkerKind)
 
 
-@pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
-    """No hang: what has not ended within a minute fails."""
-
-    def give_up(number: int, frame: object) -> None:
-        raise TimeoutError("hangs")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("deadline")
 
 
 def later_first(number: int) -> int:

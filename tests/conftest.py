@@ -1,0 +1,20 @@
+"""Fixtures that several test files use."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture
+def deadline() -> Iterator[None]:
+    """No hang: what has not ended within a minute fails."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError("hangs")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
