@@ -3,9 +3,9 @@
 Everything heavy is imported inside the command that needs it, so that help and `queue` start at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,11 +26,6 @@ from capacity.command_line import (
     FormatOption,
     JsonOption,
     OverheadOption,
-    P50Option,
-    P90Option,
-    P95Option,
-    P99Option,
-    P999Option,
     PrecisionOption,
     ProfileOption,
     ProfilesOption,
@@ -49,24 +44,26 @@ from capacity.command_line import (
     progress,
     read_choice,
     read_demand,
-    read_objective,
     read_profile,
     read_quantiles,
     read_routing,
-    read_workload,
     width,
     worker_count,
 )
 from capacity.errors import InputError
 from capacity.guarded import Guarded
+from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from capacity.report import Document
+    from capacity.workbench import Effort
+    from simulations.judge import SimulationJudge
     from simulations.parallel import Mapper
     from simulations.replication import Engine
+    from simulations.simulate import Simulation
 
 app = typer.Typer(
     cls=Guarded,
@@ -109,89 +106,61 @@ def _at_work(
         yield mapper, report
 
 
+class _Work:
+    """Workers that are ready; a `capacity.workbench.Work`."""
+
+    def __init__(
+        self, effort: "Effort", engine: "Engine", mapper: "Mapper", report: Callable[[str], None]
+    ) -> None:
+        self._effort, self._engine, self._mapper, self.report = effort, engine, mapper, report
+
+    @property
+    def judge(self) -> "SimulationJudge":
+        """Judges plans by simulation."""
+        from simulations.judge import SimulationJudge
+
+        return SimulationJudge(**self._settings())
+
+    def simulate(self, quantiles: Sequence[float]) -> "Simulation":
+        """The performance of one plan."""
+        from simulations.simulate import Simulation
+
+        return Simulation(**self._settings(), quantiles=quantiles)
+
+    def _settings(self) -> dict[str, Any]:
+        effort = self._effort
+        return {
+            "seed": effort.seed,
+            "confidence": effort.confidence,
+            "precision": effort.precision,
+            "requests_max": effort.requests_max,
+            "engine": self._engine,
+            "mapper": self._mapper,
+        }
+
+
+@contextmanager
+def _workbench(effort: "Effort") -> Iterator[_Work]:
+    """What commands find their workers at; a `capacity.workbench.Workbench`."""
+    from simulations.replication import Engine
+
+    engine = read_choice(Engine, effort.engine, "--engine")
+    with _at_work(engine, effort.workers, effort.cluster) as (mapper, report):
+        yield _Work(effort, engine, mapper, report)
+
+
 @app.callback()
 def main(
+    context: typer.Context,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Capacity planning for inference serving."""
+    context.obj = _workbench
 
 
-@app.command()
-def plan(
-    profile: ProfileOption,
-    rate: RateOption = None,
-    slo_p50: P50Option = None,
-    slo_p90: P90Option = None,
-    slo_p95: P95Option = None,
-    slo_p99: P99Option = None,
-    slo_p999: P999Option = None,
-    tier: Annotated[
-        str | None, option("--tier", help="Ready-made limits: interactive, batch or background.")
-    ] = None,
-    batch_size_max: Annotated[
-        int | None, option("--batch-size-max", help="Largest batch to consider; the profile's by default.")
-    ] = None,
-    batch_wait: WaitOption = "0ms",
-    routing: RoutingOption = "round-robin",
-    replicas_max: Annotated[int, option("--replicas-max", help="Most replicas to consider.")] = 1024,
-    arrivals: ArrivalsOption = "poisson",
-    request_overhead: OverheadOption = None,
-    seed: SeedOption = 0,
-    confidence: ConfidenceOption = 0.95,
-    precision: PrecisionOption = 0.02,
-    requests_max: BudgetOption = 100_000_000,
-    engine: EngineOption = "kernel",
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
-    from capacity.planner import recommend
-    from capacity.report import recommendation_document
-    from capacity.search import Question
-    from capacity.units import parse_duration_s
-    from simulations.judge import SimulationJudge
-    from simulations.replication import Engine
-
-    slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
-    question = Question(
-        profile=read_profile(profile, request_overhead),
-        workload=read_workload(arrivals, rate),
-        objective=read_objective(slos, tier),
-        batch_size_limit=batch_size_max,
-        batch_wait_max_s=parse_duration_s(batch_wait, "--batch-wait"),
-        routing=read_routing(routing),
-        replicas_max=replicas_max,
-    )
-    check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
-    chosen = read_choice(Engine, engine, "--engine")
-    with _at_work(chosen, workers, cluster) as (mapper, report):
-        judge = SimulationJudge(
-            profile=question.profile,
-            seed=seed,
-            confidence=confidence,
-            precision=precision,
-            requests_max=requests_max,
-            engine=chosen,
-            mapper=mapper,
-        )
-        recommendation = recommend(question, judge, report)
-
-    def tables() -> Iterator["RenderableType"]:
-        from capacity.tables import recommendation_tables
-
-        yield from recommendation_tables(recommendation, question, confidence)
-
-    emit(
-        output,
-        as_json=as_json,
-        document=lambda: recommendation_document(recommendation, question, seed=seed, confidence=confidence),
-        tables=tables,
-    )
-    raise typer.Exit(recommendation.verdict.exit_code)
+app.command()(plan_command)
 
 
 @app.command()

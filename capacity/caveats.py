@@ -25,6 +25,7 @@ class CaveatCode(StrEnum):
     HEADROOM_IN_DOUBT = "headroom_in_doubt"
     PRICE_UNKNOWN = "price_unknown"
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
+    WAITS_UNTRIED = "waits_untried"
     PRECISION_MISSED = "precision_missed"
     TRACE_ONE_PATH = "trace_one_path"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from capacity.plan import Routing
     from capacity.profile import ServiceProfile
-    from capacity.workload import Demand, LatencyObjective, Workload
+    from capacity.workload import Demand, Workload
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -136,20 +136,6 @@ def read_demand(arrivals: str, rate: str | None, users: int | None, think_time: 
     return ClosedPopulation(users=users, think_time_s=parse_duration_s(think_time or "0s", "--think-time"))
 
 
-def read_objective(slos: Mapping[float, str | None], tier: str | None) -> "LatencyObjective":
-    """`--slo-p…` and `--tier`; a limit of one's own replaces the tier's."""
-    from capacity.units import format_quantile, parse_duration_s
-    from capacity.workload import TIERS, LatencyObjective
-
-    if tier is not None and tier not in TIERS:
-        raise InputError(f"unknown tier {tier!r}; use one of {', '.join(TIERS)}")
-    limits = dict(TIERS[tier].limits) if tier is not None else {}
-    for quantile, text in slos.items():
-        if text is not None:
-            limits[quantile] = parse_duration_s(text, f"--slo-{format_quantile(quantile).lower()}")
-    return LatencyObjective(limits=limits)
-
-
 def read_routing(name: str) -> "Routing":
     """`--routing`."""
     from capacity.plan import Routing
@@ -191,14 +177,9 @@ def read_quantiles(given: list[float] | None, default: Sequence[float]) -> tuple
 
 def check_effort(*, confidence: float, precision: float, requests_max: int, seed: int) -> None:
     """The numbers that say how hard to try."""
-    if not 0.5 <= confidence < 1.0:
-        raise InputError(f"--confidence must be from 0.5 to below 1, such as 0.95, got {confidence}")
-    if not 0.0 < precision < 1.0:
-        raise InputError(f"--precision must be within (0, 1), such as 0.02, got {precision}")
-    if requests_max < 1:
-        raise InputError(f"--requests-max must be >= 1, got {requests_max}")
-    if seed < 0:
-        raise InputError(f"--seed must be >= 0, got {seed}")
+    from capacity.workbench import Effort
+
+    Effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
 
 
 def worker_count(workers: int | None, cluster: str | None = None) -> int:

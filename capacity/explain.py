@@ -1,31 +1,62 @@
 """Explain: a recommendation in sentences, each with its numbers."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
-from capacity.judge import binding_quantile, pressure
-from capacity.performance import Interval
+from capacity.objective import LatencyObjective, Promise
+from capacity.performance import Interval, Performance
 from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Verdict
-from capacity.search import Question
-from capacity.units import format_duration, format_quantile, format_rate
-from capacity.workload import LatencyObjective
+from capacity.question import Question
+from capacity.units import format_duration, format_rate
+from capacity.workload import ClosedPopulation, Demand
 
 
 def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
-    """What is recommended and how sure that is; why one replica fewer would not do; how far it reaches."""
+    """What is recommended and how sure that is; why less would not do; what it outlives."""
     if recommendation.plan is None or recommendation.performance is None:
         yield from _explain_refusal(recommendation, question)
         return
     plan, performance = recommendation.plan, recommendation.performance
-    quantile = binding_quantile(recommendation.objective, performance)
+    binding = recommendation.objective.binding(performance)
     yield (
-        f"{_fleet(plan)} {_verb(plan, 'keep')} {_promise(recommendation.objective)} at "
-        f"{format_rate(question.workload.arrival_rate_rps)}: {format_quantile(quantile)} is "
-        f"{format_interval(performance.response_quantiles_s[quantile])}."
+        f"{fleet(plan)} {_verb(plan, 'keep')} {promises(recommendation.objective)} "
+        f"{demand(question.workload)}: {format_found(binding, performance)}."
     )
-    yield _why_not_fewer(recommendation, plan)
+    yield _why_not_fewer(recommendation, question, plan)
+    yield from _survival(recommendation, plan)
     if recommendation.arrival_rate_max_rps is not None:
         rate = format_rate(recommendation.arrival_rate_max_rps)
-        yield f"In shorter trials the same plan holds up to {rate}."
+        yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}."
+
+
+def demand(workload: Demand) -> str:
+    """How much is asked for."""
+    if isinstance(workload, ClosedPopulation):
+        thought = format_duration(workload.think_time_s)
+        return f"for {workload.users} user{'s' if workload.users > 1 else ''} who think for {thought}"
+    return f"at {format_rate(workload.arrival_rate_rps)}"
+
+
+def format_found(promise: Promise, performance: Performance) -> str:
+    """What was found of a promise, with its interval.
+
+    >>> from capacity.objective import Measure
+    >>> from capacity.performance import Kind
+    >>> found = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(0.02)})
+    >>> format_found(Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2), found)
+    'P99 is 20 ms'
+    """
+    found = promise.found(performance)
+    return "" if found is None else f"{promise.what} is {format_value(promise, found)}"
+
+
+def format_value(promise: Promise, found: Interval) -> str:
+    """A duration or a share with the ends of its interval."""
+    if promise.measure.is_duration:
+        return format_interval(found)
+    if found.low == found.high:
+        return f"{found.value:.4g}"
+    return f"{found.value:.4g} ({found.low:.4g} to {found.high:.4g})"
 
 
 def format_interval(interval: Interval) -> str:
@@ -49,22 +80,27 @@ def format_refusal(candidate: Candidate) -> str:
     rejection = candidate.rejection
     if rejection is None:
         return ""
-    allowed, needed = rejection.allowed, rejection.needed
+    told = _refusal(candidate, rejection)
+    return told if rejection.event is None else f"with {rejection.event}, {told}"
+
+
+def _refusal(candidate: Candidate, rejection: Rejection) -> str:
+    allowed, needed, promise = rejection.allowed, rejection.needed, rejection.promise
+    if promise is not None and rejection.limit is not Limit.SERVICE_FLOOR:
+        found, limit = _found(candidate, promise, needed), _limit(promise)
+        if candidate.verdict is Verdict.INCONCLUSIVE:
+            return f"{promise.what} of {found} may be above {limit}"
+        least = "" if candidate.settled else "at least "
+        return f"{promise.what} of {least}{found} is above {limit}"
     match rejection.limit:
-        case Limit.STABILITY:
+        case Limit.STABILITY | Limit.SURVIVAL:
             return f"unstable: load {needed:.3f} >= {allowed:g}"
         case Limit.SERVICE_FLOOR:
+            which = "on average" if promise is None or promise.quantile is None else f"at {promise.what}"
             return (
-                f"no batch is served within {format_duration(allowed)} at {_quantile(rejection)}; "
+                f"no batch is served within {format_duration(allowed)} {which}; "
                 f"the fastest takes {format_duration(needed)}"
             )
-        case Limit.LATENCY:
-            if candidate.verdict is Verdict.INCONCLUSIVE:
-                return (
-                    f"{_quantile(rejection)} of {_found(candidate)} may be above {format_duration(allowed)}"
-                )
-            least = "" if candidate.settled else "at least "
-            return f"{_quantile(rejection)} of {least}{_found(candidate)} is above {format_duration(allowed)}"
         case Limit.PROFILE_RANGE:
             return f"the profile was measured up to batch size {allowed:g} only"
         case Limit.REPLICAS_MAX:
@@ -81,24 +117,23 @@ def format_verdict(candidate: Candidate) -> str:
     rejection = candidate.rejection
     if rejection is None:
         return candidate.verdict.value
-    match rejection.limit:
-        case Limit.STABILITY:
-            return f"unstable: load {rejection.needed:.3f}"
-        case Limit.LATENCY if candidate.verdict is Verdict.MISSED:
-            return f"missed: {_quantile(rejection)} above {format_duration(rejection.allowed)}"
-        case Limit.BUDGET | Limit.LATENCY:
-            return "in doubt"
-        case _:
-            return f"missed: {format_refusal(candidate)}"
+    event = "" if rejection.event is None else f" with {rejection.event}"
+    if candidate.verdict is Verdict.INCONCLUSIVE:
+        return f"in doubt{event}"
+    if rejection.promise is None or rejection.limit is Limit.SERVICE_FLOOR:
+        if rejection.limit in (Limit.STABILITY, Limit.SURVIVAL):
+            return f"unstable{event}: load {rejection.needed:.3f}"
+        return f"missed: {format_refusal(candidate)}"
+    return f"missed{event}: {rejection.promise.what} above {_limit(rejection.promise)}"
 
 
-def closest(candidates: list[Candidate], objective: LatencyObjective) -> Candidate:
+def closest(candidates: Sequence[Candidate], objective: LatencyObjective) -> Candidate:
     """The candidate that comes nearest to the objective: simulated ones first, then the lowest refusal."""
 
     def distance(candidate: Candidate) -> tuple[int, float]:
         if candidate.performance is not None:
-            quantile = binding_quantile(objective, candidate.performance)
-            return 0, pressure(objective, candidate.performance, quantile)
+            pressure = objective.binding(candidate.performance).pressure(candidate.performance)
+            return 0, math.inf if pressure is None else pressure.value
         assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
         return 1, candidate.rejection.needed / candidate.rejection.allowed
 
@@ -109,50 +144,82 @@ def closest(candidates: list[Candidate], objective: LatencyObjective) -> Candida
 def _explain_refusal(recommendation: Recommendation, question: Question) -> Iterator[str]:
     objective = recommendation.objective
     what = "is known to keep" if recommendation.verdict is Verdict.INCONCLUSIVE else "keeps"
-    nearest = closest(list(recommendation.considered), objective)
+    nearest = closest(recommendation.considered, objective)
     yield (
-        f"No plan within the limits {what} {_promise(objective)} at "
-        f"{format_rate(question.workload.arrival_rate_rps)}; closest is {_fleet(nearest.plan)}: "
-        f"{format_refusal(nearest)}."
+        f"No plan within the limits {what} {promises(objective)} {demand(question.workload)}; "
+        f"closest is {fleet(nearest.plan)}: {format_refusal(nearest)}."
     )
 
 
-def _why_not_fewer(recommendation: Recommendation, plan: Plan) -> str:
-    fewer = [one for one in recommendation.considered if one.plan.replicas == plan.replicas - 1]
+def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Plan) -> str:
+    step = question.profile(plan.profile).instances_per_device
+    fewer = [one for one in recommendation.considered if _is_fewer(one.plan, plan, step)]
+    one = "replica" if step == 1 else "device"
+    if plan.replicas <= step:
+        return f"One {one} is the fewest there can be."
     if not fewer:
-        return "One replica is the fewest there can be."
+        return f"One {one} fewer was not looked at."
     nearest = closest(fewer, recommendation.objective)
-    if nearest.performance is None:
-        return f"One fewer would not do: {_fleet(nearest.plan)}: {format_refusal(nearest)}."
+    if nearest.performance is None or nearest.performance.load is None:
+        return f"One fewer would not do: {fleet(nearest.plan)}: {format_refusal(nearest)}."
     fate = "is in doubt" if nearest.verdict is Verdict.INCONCLUSIVE else "would not do"
     return (
-        f"One fewer {fate}: {_fleet(nearest.plan)} would be stable at load "
+        f"One fewer {fate}: {fleet(nearest.plan)} would be stable at load "
         f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
     )
 
 
-def _fleet(plan: Plan) -> str:
+def _is_fewer(one: Plan, plan: Plan, step: int) -> bool:
+    """Whether it is the fleet of one device less, of the same profile and routing, that waits no longer."""
+    alike = (one.profile, one.routing) == (plan.profile, plan.routing)
+    alike = alike and one.batch_wait_max_s <= plan.batch_wait_max_s
+    return alike and one.replicas == plan.replicas - step
+
+
+def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
+    for event in recommendation.survived:
+        left = "" if event.plan == plan else f" {event.plan.replicas} are left, and"
+        binding = recommendation.objective.binding(event.performance)
+        yield f"With {event.event}:{left} {format_found(binding, event.performance)}."
+    without = recommendation.without_survival
+    if without is None or without.plan is None:
+        return
+    price = ""
+    if recommendation.hourly_usd is not None and without.hourly_usd is not None:
+        price = f", {recommendation.hourly_usd - without.hourly_usd:.3f} USD/h less"
+    yield f"If nothing had to be outlived, {fleet(without.plan)} would do{price}."
+
+
+def _what_holds(recommendation: Recommendation) -> str:
+    losses = [event for event in recommendation.survived if event.plan != recommendation.plan]
+    return "what is left after the hardest loss" if losses else "the same plan"
+
+
+def fleet(plan: Plan) -> str:
+    """A plan in words.
+
+    >>> fleet(Plan(profile="t4", replicas=1, batch_size_max=8, batch_wait_max_s=0.002))
+    '1 replica of t4 with batches up to 8 that wait up to 2 ms'
+    """
     count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
-    return f"{count} of {plan.profile} with batches up to {plan.batch_size_max}"
+    wait = f" that wait up to {format_duration(plan.batch_wait_max_s)}" if plan.batch_wait_max_s > 0.0 else ""
+    return f"{count} of {plan.profile} with batches up to {plan.batch_size_max}{wait}"
 
 
 def _verb(plan: Plan, verb: str) -> str:
     return verb if plan.replicas > 1 or " " in verb else f"{verb}s"
 
 
-def _promise(objective: LatencyObjective) -> str:
-    return ", ".join(f"{format_quantile(q)} <= {format_duration(x)}" for q, x in objective.limits.items())
+def promises(objective: LatencyObjective) -> str:
+    """All limits in a row."""
+    return ", ".join(map(str, objective.promises))
 
 
-def _found(candidate: Candidate) -> str:
-    """What was found of the quantile that refused a candidate, with its interval where there is one."""
-    rejection, performance = candidate.rejection, candidate.performance
-    if rejection is None:
-        return ""
-    if performance is None or rejection.quantile is None:
-        return format_duration(rejection.needed)
-    return format_interval(performance.response_quantiles_s[rejection.quantile])
+def _limit(promise: Promise) -> str:
+    return format_duration(promise.allowed) if promise.measure.is_duration else f"{promise.allowed:g}"
 
 
-def _quantile(rejection: Rejection) -> str:
-    return "" if rejection.quantile is None else format_quantile(rejection.quantile)
+def _found(candidate: Candidate, promise: Promise, needed: float) -> str:
+    """What was found of the promise that refused a candidate, with its interval where there is one."""
+    found = None if candidate.performance is None else promise.found(candidate.performance)
+    return format_value(promise, Interval.exact(needed) if found is None else found)

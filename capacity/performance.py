@@ -63,6 +63,7 @@ class Performance:
     than its load says. Durations are in seconds, rates in requests per second.
 
     Attributes:
+        intervals: by field name, the ends of what has no quantile, where they are known.
         relative_error_max: by field name, how far a value may lie from the truth, as a share of it:
             proved for a bound, the largest measured one for an approximation; empty where exact.
     """
@@ -83,6 +84,7 @@ class Performance:
     empty_probability: float | None = None
     wait_quantiles_s: Quantiles = field(default_factory=dict)
     response_quantiles_s: Quantiles = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
     relative_error_max: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

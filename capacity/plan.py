@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from capacity.caveats import Caveat
 from capacity.errors import DomainError
+from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Performance
-from capacity.workload import LatencyObjective
 
 
 class Routing(StrEnum):
@@ -78,19 +79,43 @@ class Limit(StrEnum):
     REPLICAS_MAX = "replicas_max"
     BUDGET = "budget"
 
+    @classmethod
+    def of(cls, measure: Measure) -> Self:
+        """What a broken promise about this measure is called."""
+        names = {Measure.WAIT: "wait", Measure.LOSS: "loss", Measure.UTILIZATION: "utilization"}
+        return cls(names.get(measure, "latency"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """A refusal with its numbers, in the unit of its limit.
 
-    `stability` counts load (1 allowed); `service_floor` and `latency` seconds at `quantile`;
-    `profile_range` requests in a batch; `replicas_max` replicas; `budget` simulated requests.
+    `stability` counts load (1 allowed); `service_floor`, `latency` and `wait` seconds at `quantile`, or
+    of the mean where there is none; `loss` and `utilization` shares; `profile_range` requests in a batch;
+    `replicas_max` replicas; `budget` simulated requests. `survival` counts in the unit of the promise that
+    is broken when replicas are gone.
+
+    Attributes:
+        promise: what was broken, where a promise was.
+        event: what happened to the fleet when it broke the promise; None for the whole fleet.
     """
 
     limit: Limit
     allowed: float
     needed: float
-    quantile: float | None = None
+    promise: Promise | None = None
+    event: str | None = None
+
+    @classmethod
+    def of(cls, promise: Promise, needed: float, limit: Limit | None = None) -> Self:
+        """Of a broken promise."""
+        limit = limit or Limit.of(promise.measure)
+        return cls(limit=limit, allowed=promise.allowed, needed=needed, promise=promise)
+
+    @property
+    def quantile(self) -> float | None:
+        """Quantile of the promise that was broken."""
+        return None if self.promise is None else self.promise.quantile
 
 
 class Verdict(StrEnum):
@@ -130,6 +155,38 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Survived:
+    """A certified plan in one of the events that it must outlive.
+
+    Attributes:
+        event: what happened.
+        plan: what was left of it.
+        performance: of what was left, while the event lasted.
+    """
+
+    event: str
+    plan: Plan
+    performance: Performance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many candidates a search has dealt with, by how.
+
+    Attributes:
+        screened: refused or judged by theory alone.
+        simulated: judged by simulation, in the whole fleet or in an event.
+        certified: simulated again with seeds of their own, accepted or not.
+        requests: simulated in all.
+    """
+
+    screened: int = 0
+    simulated: int = 0
+    certified: int = 0
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """The answer: the cheapest accepted plan, or why there is none, with everything considered.
 
@@ -138,6 +195,9 @@ class Recommendation:
         performance: of the plan, from runs with seeds of their own.
         arrival_rate_max_rps: largest rate tried that the plan still accepts. [requests/s]
         hourly_usd: price of the fleet; None where unknown.
+        survived: the events that the plan must outlive, each with what becomes of it.
+        without_survival: what would do if nothing had to be outlived; None where nothing has to be.
+        tally: how many candidates were dealt with.
     """
 
     verdict: Verdict
@@ -148,3 +208,6 @@ class Recommendation:
     hourly_usd: float | None = None
     considered: tuple[Candidate, ...] = ()
     caveats: tuple[Caveat, ...] = ()
+    survived: tuple[Survived, ...] = ()
+    without_survival: Self | None = None
+    tally: Tally = Tally()

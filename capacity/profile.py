@@ -209,6 +209,11 @@ class ServiceProfile:
         sizes = [size for size in self.batch_sizes if size < batch_size_max] + [batch_size_max]
         return min(self.law(size).quantile_s(quantile) for size in sizes) + self.request_overhead_s
 
+    def service_floor_mean_s(self, batch_size_max: int) -> float:
+        """Mean response that no plan with batches up to `batch_size_max` can beat. [s]"""
+        sizes = [size for size in self.batch_sizes if size < batch_size_max] + [batch_size_max]
+        return min(self.service_mean_s(size) for size in sizes) + self.request_overhead_s
+
     @property
     def knee_batch_size(self) -> int:
         """Largest batch size that pays: each doubling up to it gives at least 10 % more throughput."""

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.caveats import Caveat
 from capacity.curves import Axis, Curve, Quantity
+from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import BatchTimer, Candidate, Plan, Recommendation, Rejection
 from capacity.profile import ServiceProfile
+from capacity.question import Question
 from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.queues.scalability import UniversalScalability
-from capacity.search import Question
 from capacity.workload import (
     ClosedPopulation,
     Demand,
     DeterministicArrivals,
     GammaArrivals,
-    LatencyObjective,
     PoissonArrivals,
+    SurgingArrivals,
     TraceArrivals,
     Workload,
 )
@@ -51,10 +52,35 @@ def recommendation_document(
         "workload": workload_document(question.workload),
         "headroom": _one_if_any("arrival_rate_max_rps", recommendation.arrival_rate_max_rps),
         "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
+        "survived": [
+            {
+                "event": one.event,
+                "plan": plan_document(one.plan),
+                "performance": performance_document(one.performance),
+            }
+            for one in recommendation.survived
+        ],
+        "without_survival": _without_document(recommendation.without_survival),
+        "candidates": {
+            "screened": recommendation.tally.screened,
+            "simulated": recommendation.tally.simulated,
+            "certified": recommendation.tally.certified,
+            "requests": recommendation.tally.requests,
+        },
         "considered": [_candidate_document(candidate) for candidate in recommendation.considered],
         "caveats": caveat_documents(recommendation.caveats),
         "seed": seed,
         "confidence": confidence,
+    }
+
+
+def _without_document(recommendation: Recommendation | None) -> Document | None:
+    """What would do if nothing had to be outlived, and its price."""
+    if recommendation is None or recommendation.plan is None:
+        return None
+    return {
+        "recommendation": plan_document(recommendation.plan),
+        "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
     }
 
 
@@ -199,8 +225,14 @@ def _plain(value: Interval | float) -> Document | float:
 
 
 def objective_document(objective: LatencyObjective) -> Document:
-    """The limits by quantile."""
-    return {"response_quantiles_s": {repr(q): limit_s for q, limit_s in objective.limits.items()}}
+    """The limits by measure, and by quantile where it has them."""
+    document: Document = {}
+    for promise in objective.promises:
+        if promise.quantile is None:
+            document[promise.measure.value] = promise.allowed
+        else:
+            document.setdefault(promise.measure.value, {})[repr(promise.quantile)] = promise.allowed
+    return document
 
 
 def workload_document(workload: Demand) -> Document:
@@ -221,6 +253,8 @@ def arrivals_name(workload: Workload) -> str:
             return f"gamma:cv={cv:g}"
         case TraceArrivals(name=name):
             return f"trace:{name}"
+        case SurgingArrivals(base=base):
+            return arrivals_name(Workload(arrival_rate_rps=workload.arrival_rate_rps, arrivals=base))
 
 
 def profile_document(profile: ServiceProfile) -> Document:
@@ -264,8 +298,12 @@ def _rejection_document(rejection: Rejection) -> Document:
         "allowed": rejection.allowed,
         "needed": rejection.needed,
     }
+    if rejection.promise is not None:
+        document["measure"] = rejection.promise.measure.value
     if rejection.quantile is not None:
         document["quantile"] = rejection.quantile
+    if rejection.event is not None:
+        document["event"] = rejection.event
     return document
 
 

@@ -1,10 +1,12 @@
 """Screen: what theory refuses at once, before anything is simulated."""
 
 from capacity.errors import DomainError
-from capacity.plan import Limit, Plan, Rejection
+from capacity.judge import Proposal
+from capacity.objective import LatencyObjective, Measure, Promise
+from capacity.plan import Limit, Rejection
 from capacity.profile import ServiceProfile
 from capacity.stability import load
-from capacity.workload import LatencyObjective
+from capacity.workload import ClosedPopulation
 
 
 def refuse_batch_size(
@@ -13,21 +15,28 @@ def refuse_batch_size(
     """Why no number of replicas could keep the objective with batches up to this size."""
     if batch_size_max > profile.batch_size_max:
         return Rejection(limit=Limit.PROFILE_RANGE, allowed=profile.batch_size_max, needed=batch_size_max)
-    floors = {q: profile.service_floor_s(q, batch_size_max) for q in objective.limits}
-    worst = max(floors, key=lambda q: floors[q] / objective.limits[q])
-    if floors[worst] <= objective.limits[worst]:
+    promises = [p for p in objective.promises if p.measure in (Measure.RESPONSE, Measure.RESPONSE_MEAN)]
+    refused = [
+        Rejection.of(promise, floor_s, Limit.SERVICE_FLOOR)
+        for promise in promises
+        if (floor_s := _floor_s(profile, promise, batch_size_max)) > promise.allowed
+    ]
+    return max(refused, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
+
+
+def _floor_s(profile: ServiceProfile, promise: Promise, batch_size_max: int) -> float:
+    """What no plan with batches up to this size can beat. [s]"""
+    if promise.quantile is not None:
+        return profile.service_floor_s(promise.quantile, batch_size_max)
+    return profile.service_floor_mean_s(batch_size_max)
+
+
+def refuse_load(proposal: Proposal) -> Rejection | None:
+    """Why the queues of this plan would grow for ever; users who wait for their answers never make them."""
+    workload, plan = proposal.workload, proposal.plan
+    if isinstance(workload, ClosedPopulation) or plan.queue_limit is not None:
         return None
-    return Rejection(
-        limit=Limit.SERVICE_FLOOR,
-        allowed=objective.limits[worst],
-        needed=floors[worst],
-        quantile=worst,
-    )
-
-
-def refuse_load(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> Rejection | None:
-    """Why the queues of this plan would grow for ever."""
-    rho = load(profile, arrival_rate_rps, plan)
+    rho = load(proposal.profile, workload.arrival_rate_rps, plan)
     return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=rho) if rho >= 1.0 else None
 
 

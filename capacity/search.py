@@ -1,15 +1,14 @@
-"""Search: judges candidates and remembers them; which replica count is the smallest accepted one."""
+"""Search: candidates by family, devices, batch size and batch wait, each judged once and remembered."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
-from capacity.errors import DomainError
-from capacity.judge import Judge, Judgement
-from capacity.plan import REPLICAS_LIMIT, Candidate, Plan, Rejection, Routing, Verdict
-from capacity.profile import ServiceProfile
+from capacity.exact import judge_exactly
+from capacity.judge import Judge, Judgement, Proposal
+from capacity.plan import Candidate, Limit, Plan, Rejection, Tally, Verdict
+from capacity.question import Family, Question
 from capacity.screen import refuse_batch_size, refuse_load
-from capacity.stability import replicas_stable_min
-from capacity.workload import LatencyObjective, Workload
 
 Progress = Callable[[str], None]
 
@@ -17,48 +16,8 @@ Progress = Callable[[str], None]
 SEARCH_REQUESTS_MAX = 400_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is to be sized, and within which limits.
-
-    Attributes:
-        batch_size_limit: largest batch size to consider; None for the profile's largest.
-        replicas_max: most replicas to consider.
-    """
-
-    profile: ServiceProfile
-    workload: Workload
-    objective: LatencyObjective
-    batch_size_limit: int | None = None
-    batch_wait_max_s: float = 0.0
-    routing: Routing = Routing.ROUND_ROBIN
-    replicas_max: int = 1024
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.replicas_max <= REPLICAS_LIMIT:
-            raise DomainError(f"replicas_max must be from 1 to {REPLICAS_LIMIT}, got {self.replicas_max}")
-        if self.batch_size_limit is not None and self.batch_size_limit < 1:
-            raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_limit}")
-
-    @property
-    def batch_sizes(self) -> tuple[int, ...]:
-        """Batch sizes to consider: the measured ones up to the limit, and the limit."""
-        limit = self.batch_size_limit or self.profile.batch_size_max
-        return (*(size for size in self.profile.batch_sizes if size < limit), limit)
-
-    def plan(self, replicas: int, batch_size_max: int) -> Plan:
-        """The candidate with these two numbers."""
-        return Plan(
-            profile=self.profile.name,
-            replicas=replicas,
-            batch_size_max=batch_size_max,
-            batch_wait_max_s=self.batch_wait_max_s,
-            routing=self.routing,
-        )
-
-
 class Search:
-    """Candidates that were looked at, by replicas and batch size, in the order of their judgement."""
+    """Candidates that were looked at, in the order of their judgement."""
 
     def __init__(self, question: Question, judge: Judge, progress: Progress) -> None:
         self.question = question
@@ -66,14 +25,16 @@ class Search:
         self.progress = progress
         self.requests = 0
         self.requests_of: dict[Plan, int] = {}
+        self.counts: Counter[str] = Counter()
         self._attempts = 0
-        self._judged: dict[int, list[Candidate]] = {}
-        self.floor_rejections: dict[int, Rejection] = {}
-        for size in question.batch_sizes:
-            rejection = refuse_batch_size(question.profile, question.objective, size)
-            if rejection is not None:
-                self.floor_rejections[size] = rejection
-        self.sizes = [size for size in question.batch_sizes if size not in self.floor_rejections]
+        self._largest_formed: dict[tuple[Family, int, float], int] = {}
+        self._judged: dict[Plan, Candidate] = {}
+        self.floor_rejections: dict[tuple[str, int], Rejection] = {}
+        for profile in question.profiles:
+            for size in question.batch_sizes(profile):
+                rejection = refuse_batch_size(profile, question.objective, size)
+                if rejection is not None:
+                    self.floor_rejections[profile.name, size] = rejection
 
     @property
     def out_of_budget(self) -> bool:
@@ -81,85 +42,112 @@ class Search:
         return self.requests >= SEARCH_REQUESTS_MAX
 
     @property
-    def replicas_min(self) -> int:
-        """Fewest replicas that are stable with any batch size that is not refused outright."""
-        rate_rps = self.question.workload.arrival_rate_rps
-        return min(replicas_stable_min(self.question.profile, rate_rps, size) for size in self.sizes)
+    def tally(self) -> Tally:
+        """How many candidates were dealt with, by how."""
+        screened = self.counts["screened"] + len(self.floor_rejections)
+        return Tally(
+            screened=screened,
+            simulated=self.counts["simulated"],
+            certified=self.counts["certified"],
+            requests=self.requests,
+        )
 
     @property
     def considered(self) -> list[Candidate]:
-        """All candidates, by replicas and batch size."""
-        return [candidate for replicas in sorted(self._judged) for candidate in self._judged[replicas]]
+        """All candidates, by profile, replicas, routing, batch wait and size."""
+        profiles = [profile.name for profile in self.question.profiles]
 
-    def at(self, replicas: int) -> list[Candidate]:
-        """All batch sizes at one replica count, judged once."""
-        if replicas not in self._judged:
-            self._judged[replicas] = list(self._judge_sizes(replicas))
-        return self._judged[replicas]
+        def place(candidate: Candidate) -> tuple[int, int, str, float, int]:
+            plan = candidate.plan
+            index = profiles.index(plan.profile)
+            return index, plan.replicas, plan.routing, plan.batch_wait_max_s, plan.batch_size_max
 
-    def accepted_at(self, replicas: int) -> bool:
-        """Whether any batch size is accepted at this replica count."""
-        return any(candidate.accepted for candidate in self.at(replicas))
+        return sorted(self._judged.values(), key=place)
 
-    def update(self, replicas: int, candidate: Candidate) -> None:
+    def sizes(self, family: Family) -> list[int]:
+        """Batch sizes of a family that are not refused whatever the number of replicas."""
+        name = family.profile.name
+        sizes = self.question.batch_sizes(family.profile)
+        return [size for size in sizes if (name, size) not in self.floor_rejections]
+
+    def devices_min(self, family: Family) -> int | None:
+        """Fewest devices that are stable with any batch size; None where all sizes are refused."""
+        needed = (self.question.devices_min(family, size) for size in self.sizes(family))
+        return min(needed, default=None)
+
+    def at(self, family: Family, devices: int, *, waits: bool = False) -> list[Candidate]:
+        """All batch sizes at one number of devices, judged once: those that start at once, or that wait."""
+        return list(self._judge_sizes(family, devices, waits=waits))
+
+    def accepted_at(self, family: Family, devices: int, *, waits: bool = False) -> bool:
+        """Whether any batch size is accepted at this number of devices."""
+        return any(candidate.accepted for candidate in self.at(family, devices, waits=waits))
+
+    def update(self, candidate: Candidate) -> None:
         """Replace what was found of a candidate by a better judgement."""
-        others = [old if old.plan != candidate.plan else candidate for old in self._judged[replicas]]
-        self._judged[replicas] = others
+        self._judged[candidate.plan] = candidate
 
-    def smallest_accepted(self) -> int | None:
-        """Fewest replicas at which some batch size is accepted; None where no count up to the most is.
-
-        For greedy plans of a profile whose larger batches take longer, more replicas are taken
-        never to hurt (an observation on all cases tried, not a theorem): the count is doubled until
-        accepted, then halved in. Otherwise every count is tried in turn.
-        """
-        if self.question.batch_wait_max_s == 0.0 and self.question.profile.is_monotone:
-            return self._doubling()
-        for replicas in range(self.replicas_min, self.question.replicas_max + 1):
-            if self.accepted_at(replicas):
-                return replicas
-            if self.out_of_budget:
-                break
-        return None
-
-    def _doubling(self) -> int | None:
-        refused, step = self.replicas_min - 1, 1
-        while refused < self.question.replicas_max and not self.out_of_budget:
-            replicas = min(refused + step, self.question.replicas_max)
-            if self.accepted_at(replicas):
-                return self._halve_in(refused, replicas)
-            refused, step = replicas, 2 * step
-        return None
-
-    def _halve_in(self, refused: int, accepted: int) -> int:
-        while accepted - refused > 1:
-            middle = (refused + accepted) // 2
-            if self.accepted_at(middle):
-                accepted = middle
-            else:
-                refused = middle
-        return accepted
-
-    def _judge_sizes(self, replicas: int) -> Iterator[Candidate]:
+    def _judge_sizes(self, family: Family, devices: int, *, waits: bool) -> Iterator[Candidate]:
         """Sizes in rising order; once a limit was never reached, larger ones would change nothing."""
-        for size in self.sizes:
-            plan = self.question.plan(replicas, size)
-            rejection = refuse_load(self.question.profile, self.question.workload.arrival_rate_rps, plan)
-            if rejection is not None:
-                yield Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
-                continue
-            judgement = self._judge(plan)
-            yield as_candidate(plan, judgement)
-            if judgement.batch_size_largest is not None and judgement.batch_size_largest < size:
-                return
+        for size in self.sizes(family):
+            for wait_s in self.question.batch_waits(family.profile, size):
+                if (wait_s > 0.0) is not waits:
+                    continue
+                plan = self.question.plan(family, devices, size, wait_s)
+                formed = self._largest_formed.get((family, devices, wait_s), size)
+                if formed < size or (waits and self._refuse_load(plan)):  # no wait makes it stable
+                    continue
+                candidate, largest = self._candidate(plan)
+                if largest is not None and largest < size:
+                    self._largest_formed[family, devices, wait_s] = size
+                yield candidate
 
-    def _judge(self, plan: Plan) -> Judgement:
-        self._attempts += 1
-        self.progress(f"judging {plan.replicas} replicas, batch {plan.batch_size_max}")
-        question = self.question
-        judgement = self.judge.search(question.workload, plan, question.objective, self._attempts)
-        self.requests += judgement.requests
+    def _candidate(self, plan: Plan) -> tuple[Candidate, int | None]:
+        """A plan judged once; and the largest batch that formed, where it was simulated just now."""
+        if plan in self._judged:
+            return self._judged[plan], None
+        rejection = self._refuse_load(plan)
+        largest = None
+        if rejection is not None:
+            self.counts["screened"] += 1
+            candidate = Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
+        else:
+            candidate, largest = self._judge(plan)
+        self._judged[plan] = candidate
+        return candidate, largest
+
+    def _refuse_load(self, plan: Plan) -> Rejection | None:
+        """Why the queues of the plan, or of what a loss leaves of it, would grow for ever."""
+        if self.question.is_stable_at_any_load:
+            return None
+        for event, proposal in [("", self.question.proposal(plan)), *self.question.events(plan)]:
+            rejection = refuse_load(proposal)
+            if rejection is not None:
+                return replace(rejection, limit=Limit.SURVIVAL, event=event) if event else rejection
+        return None
+
+    def _judge(self, plan: Plan) -> tuple[Candidate, int | None]:
+        """The plan before the judge: the hardest events first, since they refuse most."""
+        events = list(self.question.events(plan))
+        losses, spikes = [e for e in events if e[1].spike is None], [e for e in events if e[1].spike]
+        self.progress(f"judging {describe(plan)}")
+        for event, proposal in [*losses[:1], *spikes]:
+            judgement = self._judge_one(proposal)
+            if judgement.verdict is not Verdict.MET:
+                return survival_candidate(plan, event, judgement), None
+        judgement = self._judge_one(self.question.proposal(plan))
         self.requests_of[plan] = judgement.requests
+        return as_candidate(plan, judgement), judgement.batch_size_largest
+
+    def _judge_one(self, proposal: Proposal) -> Judgement:
+        exact = judge_exactly(proposal)
+        if exact is not None:
+            self.counts["screened"] += 1
+            return exact
+        self._attempts += 1
+        judgement = self.judge.search(proposal, self._attempts)
+        self.counts["simulated"] += 1
+        self.requests += judgement.requests
         return judgement
 
 
@@ -172,3 +160,19 @@ def as_candidate(plan: Plan, judgement: Judgement) -> Candidate:
         performance=judgement.performance,
         settled=judgement.settled,
     )
+
+
+def survival_candidate(plan: Plan, event: str, judgement: Judgement) -> Candidate:
+    """A plan that what is left of it in an event condemns, or leaves in doubt."""
+    rejection = judgement.rejection
+    if rejection is not None and rejection.limit is not Limit.BUDGET:
+        rejection = replace(rejection, limit=Limit.SURVIVAL)
+    if rejection is not None:
+        rejection = replace(rejection, event=event)
+    return Candidate(plan=plan, verdict=judgement.verdict, rejection=rejection, settled=judgement.settled)
+
+
+def describe(plan: Plan) -> str:
+    """A plan in a few words, for progress."""
+    wait = f", wait {1e3 * plan.batch_wait_max_s:.3g} ms" if plan.batch_wait_max_s else ""
+    return f"{plan.replicas} replicas of {plan.profile}, batch {plan.batch_size_max}{wait}, {plan.routing}"

@@ -51,7 +51,8 @@ _OUTCOME = [column.name for column in _ASKED].index("outcome")
 _SCALARS = tuple(
     field.name
     for field in fields(Performance)
-    if field.name not in ("kind", "load", "wait_quantiles_s", "response_quantiles_s", "relative_error_max")
+    if field.name
+    not in ("kind", "load", "wait_quantiles_s", "response_quantiles_s", "intervals", "relative_error_max")
 )
 
 

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from capacity.caveats import Caveat
-from capacity.explain import explain, format_interval, format_verdict
+from capacity.explain import explain, format_interval, format_value, format_verdict
+from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Kind, Performance, Quantiles
 from capacity.plan import BatchTimer, Candidate, Limit, Plan, Recommendation
 from capacity.profile import ServiceProfile
-from capacity.search import Question
+from capacity.question import Question
 from capacity.units import format_duration, format_quantile, format_rate
 
 _INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
@@ -46,11 +47,11 @@ def recommendation_tables(
     recommendation: Recommendation, question: Question, confidence: float
 ) -> Iterator[RenderableType]:
     """All that `capacity plan` shows."""
-    quantile = max(question.objective.limits)
     yield from (Text(sentence) for sentence in explain(recommendation, question))
     if recommendation.plan is not None:
         yield plan_table(recommendation)
-    yield considered_table(recommendation.considered, quantile)
+    yield considered_table(recommendation.considered, shown_promise(question.objective))
+    yield Text(tally_line(recommendation))
     if recommendation.performance is not None:
         yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
     yield from caveat_lines(recommendation.caveats)
@@ -104,12 +105,54 @@ def performance_table(
     return table(("<", "<"), [*rows, *performance_rows(performance)])
 
 
-def considered_table(candidates: Sequence[Candidate], quantile: float) -> Table:
-    """Every candidate with its interval and what refused it; those refused by theory alike in one row."""
-    columns = ("replicas", "<batch", "load", format_quantile(quantile), "<verdict")
+def tally_line(recommendation: Recommendation) -> str:
+    """How many candidates were dealt with, by how."""
+    tally = recommendation.tally
+    return (
+        f"Candidates: {tally.screened} screened by theory, {tally.simulated} simulated, "
+        f"{tally.certified} certified; {tally.requests:.3g} requests."
+    )
+
+
+def shown_promise(objective: LatencyObjective) -> Promise:
+    """The promise that tables have a column for: the one at the highest quantile of the response, if any."""
+    promises = objective.promises
+    responses = [promise for promise in promises if promise.measure is Measure.RESPONSE]
+    return (responses or list(promises))[-1]
+
+
+def considered_table(candidates: Sequence[Candidate], promise: Promise) -> Table:
+    """Every candidate with its interval and what refused it; those refused by theory alike in one row.
+
+    What all have in common has no column.
+    """
+    particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
+    columns = (*(f"<{name}" for name in particular), "replicas", "<batch", "load", promise.what, "<verdict")
     groups = (list(group) for _, group in groupby(candidates, _refused_alike))
-    rows = (_candidates_row(group, quantile) for group in groups)
+    rows = (_candidates_row(group, promise, particular) for group in groups)
     return table(columns, rows, title="Considered")
+
+
+_PARTICULAR = ("profile", "routing", "wait")
+
+
+def _part(plan: Plan, name: str) -> str:
+    parts = {
+        "profile": plan.profile,
+        "routing": plan.routing.value,
+        "wait": format_duration(plan.batch_wait_max_s),
+    }
+    return parts[name]
+
+
+def _parts(group: Sequence[Candidate], name: str) -> str:
+    """What several candidates have of one property, from the least to the most."""
+    ordered = sorted(group, key=lambda one: one.plan.batch_wait_max_s)
+    return _span(list(dict.fromkeys(_part(one.plan, name) for one in ordered)))
+
+
+def _span(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
 def profiles_table(profiles: Iterable[ServiceProfile]) -> Table:
@@ -215,34 +258,43 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
 
 def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
     """What candidates have in common that are told in one row; a simulated one stands alone."""
+    plan = candidate.plan
+    alike = (plan.profile, plan.routing, plan.replicas, plan.batch_wait_max_s > 0.0)
+    if plan.batch_wait_max_s > 0.0 and not candidate.accepted:  # there are many
+        return alike
     if candidate.performance is None and candidate.rejection is not None:
-        return candidate.plan.replicas, candidate.rejection.limit
-    return candidate.plan.replicas, candidate.plan.batch_size_max, "simulated"
+        return *alike, candidate.rejection.limit, candidate.rejection.event
+    return *alike, plan.batch_size_max, "simulated"
 
 
-def _candidates_row(group: Sequence[Candidate], quantile: float) -> tuple[str, ...]:
+def _candidates_row(
+    group: Sequence[Candidate], promise: Promise, particular: Sequence[str]
+) -> tuple[str, ...]:
     first, last = group[0], group[-1]
     nearest = min(group, key=lambda one: one.rejection.needed if one.rejection else 0.0)
-    size = str(first.plan.batch_size_max)
-    load, found = _found(first, quantile)
-    best = first is not last and nearest.rejection is not None and nearest.rejection.limit is Limit.STABILITY
+    sizes = sorted({one.plan.batch_size_max for one in group})
+    load, found = _found(nearest, promise)
+    unstable = nearest.rejection is not None and nearest.rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
+    best = first is not last and (unstable or len({one.plan.batch_wait_max_s for one in group}) > 1)
     return (
+        *(_parts(group, name) for name in particular),
         str(first.plan.replicas),
-        size if first is last else f"{size} to {last.plan.batch_size_max}",
+        _span(list(map(str, sizes))),
         load,
         found,
         format_verdict(nearest) + (" at best" if best else ""),
     )
 
 
-def _found(candidate: Candidate, quantile: float) -> tuple[str, str]:
+def _found(candidate: Candidate, promise: Promise) -> tuple[str, str]:
     """Load and interval of a simulated candidate; one that has not settled understates its quantile."""
     performance = candidate.performance
     if performance is None:
         return "", ""
     least = "" if candidate.settled else ">= "
-    interval = format_interval(performance.response_quantiles_s[quantile])
-    return f"{performance.load or 0.0:.3f}", f"{least}{interval}"
+    found = promise.found(performance)
+    shown = "" if found is None else format_value(promise, found)
+    return "" if performance.load is None else f"{performance.load:.3f}", f"{least}{shown}"
 
 
 def _shown(name: str, value: Any) -> str:

@@ -1,12 +1,12 @@
-"""Workload: how requests arrive, and the response time they were promised."""
+"""Workload: how requests arrive."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from capacity.errors import DomainError, InputError
-from capacity.units import format_duration, format_quantile
+from capacity.objective import TIERS as TIERS  # what is promised belongs to what is asked
+from capacity.objective import LatencyObjective as LatencyObjective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,30 @@ class TraceArrivals:
         return (len(self.instants_s) - 1) / self.duration_s
 
 
-ArrivalProcess = PoissonArrivals | DeterministicArrivals | GammaArrivals | TraceArrivals
+RenewalArrivals = PoissonArrivals | DeterministicArrivals | GammaArrivals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurgingArrivals:
+    """Renewal arrivals whose rate is multiplied, once and for all, from the arrival of one request on.
+
+    Attributes:
+        before: requests that arrive at the workload's rate; the next gap is the first of the shorter ones.
+        factor: what the rate is multiplied by.
+    """
+
+    base: RenewalArrivals
+    before: int
+    factor: float
+
+    def __post_init__(self) -> None:
+        if self.before < 1:
+            raise DomainError(f"before must be >= 1, got {self.before}")
+        if not 0.0 < self.factor < math.inf:
+            raise DomainError(f"factor must be positive and finite, got {self.factor}")
+
+
+ArrivalProcess = RenewalArrivals | TraceArrivals | SurgingArrivals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,39 +119,3 @@ class ClosedPopulation:
 
 
 Demand = Workload | ClosedPopulation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyObjective:
-    """Response-time limits by quantile: `{0.99: 0.2}` promises P99 <= 200 ms.
-
-    Raises:
-        InputError: no limit, a quantile outside (0, 1), a limit that is not positive, or a limit that
-            a stricter one at a higher quantile makes idle.
-    """
-
-    limits: Mapping[float, float] = field(hash=False)
-
-    def __post_init__(self) -> None:
-        if not self.limits:
-            raise InputError("no objective given; use --slo-p99 200ms or --tier interactive")
-        object.__setattr__(self, "limits", dict(sorted(self.limits.items())))
-        for quantile, limit_s in self.limits.items():
-            if not 0.0 < quantile < 1.0:
-                raise DomainError(f"a quantile must be within (0, 1), got {quantile}")
-            if not 0.0 < limit_s < math.inf:
-                raise DomainError(f"the {format_quantile(quantile)} limit must be positive, got {limit_s}")
-        for (low, low_s), (high, high_s) in pairwise(self.limits.items()):
-            if low_s > high_s:
-                raise InputError(
-                    f"the {format_quantile(low)} limit {format_duration(low_s)} is above the "
-                    f"{format_quantile(high)} limit {format_duration(high_s)} and can never bind; "
-                    "drop or swap them"
-                )
-
-
-TIERS: dict[str, LatencyObjective] = {
-    "interactive": LatencyObjective(limits={0.5: 0.1, 0.95: 0.3, 0.99: 1.0}),
-    "batch": LatencyObjective(limits={0.5: 1.0, 0.95: 5.0, 0.99: 30.0}),
-    "background": LatencyObjective(limits={0.5: 10.0, 0.95: 60.0, 0.99: 300.0}),
-}

@@ -1,5 +1,6 @@
 """Arrivals and the other random numbers of a run: one named stream per purpose and replication."""
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -13,6 +14,7 @@ from capacity.workload import (
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
+    SurgingArrivals,
     TraceArrivals,
     Workload,
 )
@@ -132,6 +134,7 @@ class Stream:
         self._generators: dict[Purpose, np.random.Generator] = {}
         self._arrived = 0
         self._unit_instant = 0.0
+        self._surge_from = math.inf
 
     def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
         """Rising instants, shape `(count,)`; gaps of rate 1 are drawn and then scaled to the rate. [s]
@@ -189,6 +192,17 @@ class Stream:
             case TraceArrivals(instants_s=instants_s) as trace:
                 part = np.asarray(instants_s[self._arrived : self._arrived + count])
                 return (part - instants_s[0]) * trace.rate_rps
+            case SurgingArrivals(base=base) as surging:
+                return self._surged(self._unit_rate_instants(base, count), surging)
+
+    def _surged(self, instants: Floats, surging: SurgingArrivals) -> Floats:
+        """Instants whose gaps are the shorter from the arrival on that begins the surge."""
+        last = surging.before - 1 - self._arrived  # place of the arrival that begins it
+        if 0 <= last < len(instants):
+            self._surge_from = float(instants[last])
+        within = slice(max(0, last + 1), None)
+        instants[within] = self._surge_from + (instants[within] - self._surge_from) / surging.factor
+        return instants
 
     def _add_up(self, gaps: Floats) -> Floats:
         """Instants from gaps, one after the other, as if all had been added up in one go."""

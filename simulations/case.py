@@ -18,6 +18,7 @@ from capacity.workload import (
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
+    SurgingArrivals,
     TraceArrivals,
     Workload,
 )
@@ -48,6 +49,7 @@ class Case:
     Attributes:
         quantile_max: the highest quantile that is asked for.
         limits_s: limits of response times whose exceedance is asked for. [s]
+        wait_limits_s: likewise of waits. [s]
     """
 
     profile: ServiceProfile
@@ -55,6 +57,7 @@ class Case:
     plan: Plan
     quantile_max: float = 0.99
     limits_s: tuple[float, ...] = ()
+    wait_limits_s: tuple[float, ...] = ()
     engine: Engine = Engine.KERNEL
 
     @property
@@ -119,7 +122,8 @@ def _relaxation_requests(case: Case) -> float:
 
 def arrivals_scv(workload: Workload) -> float:
     """Squared coefficient of variation of the gaps between arrivals."""
-    match workload.arrivals:
+    arrivals = workload.arrivals
+    match arrivals.base if isinstance(arrivals, SurgingArrivals) else arrivals:
         case PoissonArrivals():
             return 1.0
         case DeterministicArrivals():
@@ -143,6 +147,7 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
             length=length,
             seed=replace(seed, replication=number),
             limits_s=case.limits_s,
+            wait_limits_s=case.wait_limits_s,
             engine=case.engine,
         )
         for number in replications

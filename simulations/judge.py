@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from capacity.judge import Judgement
-from capacity.performance import Performance
-from capacity.plan import Limit, Plan, Rejection, Verdict
-from capacity.profile import ServiceProfile
-from capacity.workload import LatencyObjective, Workload
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective, Measure, Promise
+from capacity.performance import Interval, Performance
+from capacity.plan import Limit, Rejection, Verdict
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case
 from simulations.estimate import REQUESTS_MAX, Look, looks, requests_to_settle
@@ -16,8 +15,10 @@ from simulations.parallel import Mapper
 from simulations.pool import Pool
 from simulations.profile_error import profile_half_widths, widened
 from simulations.replication import Engine
+from simulations.spike import spike_looks
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
+_QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
 _HEADROOM_BUDGET_SHARE = 0.05
 
 
@@ -30,30 +31,6 @@ def share_of_error(number: int) -> float:
     return 6.0 / (math.pi * number) ** 2
 
 
-def decide(look: Look, objective: LatencyObjective, errors: "Errors") -> tuple[Verdict, Rejection | None]:
-    """Whether a look settles the matter: each limit by its quantile and by its share of late responses.
-
-    Met only when the upper ends of both stay within what the objective allows; missed when the
-    lower end of the late share is above it. Runs that have not settled understate a busy fleet and
-    may only refuse.
-    """
-    met = look.settled
-    missed: list[Rejection] = []
-    for quantile, limit_s in objective.limits.items():
-        allowed = 1.0 - quantile
-        late = look.pool.exceedance(limit_s)
-        response = look.pool.response_quantile(quantile)
-        if late.interval(1.0 - errors.refuse).low > allowed:
-            missed.append(
-                Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=response.value, quantile=quantile)
-            )
-        accept = 1.0 - errors.accept
-        met = met and late.interval(accept).high <= allowed and response.interval(accept).high <= limit_s
-    if missed:
-        return Verdict.MISSED, max(missed, key=lambda rejection: rejection.needed / rejection.allowed)
-    return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
     """Probabilities with which one look may accept or refuse wrongly."""
@@ -62,19 +39,74 @@ class Errors:
     refuse: float
 
 
+def decide(
+    look: Look, objective: LatencyObjective, errors: Errors, replicas: int = 1
+) -> tuple[Verdict, Rejection | None]:
+    """Whether a look settles the matter; a quantile by its value and by its share of late requests.
+
+    Met only when the upper ends of all stay within what the objective allows; missed when a lower end is
+    above it, of a quantile that of the late share. Runs that have not settled understate a busy fleet and
+    may only refuse.
+
+    Args:
+        replicas: of the fleet that the look is at.
+    """
+    missed: list[Rejection] = []
+    met = look.settled
+    for promise in objective.promises:
+        value, low_is_above, high_is_within = _held(look.pool, promise, errors, replicas)
+        if low_is_above:
+            missed.append(Rejection.of(promise, value))
+        met = met and high_is_within
+    if missed:
+        return Verdict.MISSED, max(missed, key=lambda rejection: rejection.needed / rejection.allowed)
+    return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
+
+
+def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[float, bool, bool]:
+    """What was found of a promise, whether it is surely broken, and whether it is surely kept."""
+    accept, refuse = 1.0 - errors.accept, 1.0 - errors.refuse
+    if promise.quantile is None:
+        low, high = found(pool, promise, refuse, replicas), found(pool, promise, accept, replicas)
+        return low.value, low.low > promise.allowed, high.high <= promise.allowed
+    is_wait = promise.measure is Measure.WAIT
+    late = pool.wait_exceedance(promise.allowed) if is_wait else pool.exceedance(promise.allowed)
+    allowed_share = 1.0 - promise.quantile
+    interval = found(pool, promise, accept, replicas)
+    return (
+        interval.value,
+        late.interval(refuse).low > allowed_share,
+        late.interval(accept).high <= allowed_share and interval.high <= promise.allowed,
+    )
+
+
+def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Interval:
+    """What a pool says of a promise."""
+    match promise.measure:
+        case Measure.RESPONSE if promise.quantile is not None:
+            return pool.response_quantile(promise.quantile).interval(confidence)
+        case Measure.WAIT if promise.quantile is not None:
+            return pool.wait_quantile(promise.quantile).interval(confidence)
+        case Measure.RESPONSE_MEAN:
+            return pool.response_mean.interval(confidence)
+        case Measure.LOSS:
+            return pool.loss_interval(confidence)
+        case _:
+            return pool.utilization(replicas).interval(confidence)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationJudge:
-    """Judges plans for one profile by simulation; a `capacity.judge.Judge`.
+    """Judges plans by simulation; a `capacity.judge.Judge`.
 
     Attributes:
         confidence: of the intervals and, over all candidates and looks together, of the verdicts.
-        precision: relative half-width wanted of the binding quantile when certifying.
+        precision: relative half-width wanted of what binds when certifying.
         requests_max: budget of simulated requests for one plan; not a time, so that results do not
             depend on the machine's speed.
         mapper: how replications are spread over workers.
     """
 
-    profile: ServiceProfile
     seed: int = 0
     confidence: float = 0.95
     precision: float = 0.02
@@ -82,48 +114,41 @@ class SimulationJudge:
     engine: Engine = Engine.KERNEL
     mapper: Mapper = field(default=map, repr=False)
 
-    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
         """Look until the verdict is clear.
 
         A candidate refused by mistake is lost, one accepted by mistake still meets the certificate: only
         refusals are corrected for the number of candidates and looks.
         """
-        return self._judge(self._trial(workload, plan, objective, Stage.SEARCH, attempt))
+        return self._judge(self._trial(proposal, Stage.SEARCH, attempt))
 
-    def certify(
-        self,
-        workload: Workload,
-        plan: Plan,
-        objective: LatencyObjective,
-        attempt: int,
-        requests_first: int,
-    ) -> Judgement:
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
         """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
-        trial = self._trial(workload, plan, objective, Stage.CERTIFY, attempt)
+        trial = self._trial(proposal, Stage.CERTIFY, attempt)
         trial = replace(trial, requests_first=requests_first, precision=self.precision)
         return self._with_profile_error(trial, self._judge(trial))
 
-    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
+    def accepts(self, proposal: Proposal) -> Judgement:
         """Look for a while; the same users at every rate."""
         budget = int(self.requests_max * _HEADROOM_BUDGET_SHARE)
-        trial = self._trial(workload, plan, objective, Stage.HEADROOM, 1)
+        trial = self._trial(proposal, Stage.HEADROOM, 1)
         trial = replace(trial, requests_max=budget)
         return self._with_profile_error(trial, self._judge(trial))
 
-    def _trial(
-        self, workload: Workload, plan: Plan, objective: LatencyObjective, stage: Stage, attempt: int
-    ) -> "_Trial":
+    def _trial(self, proposal: Proposal, stage: Stage, attempt: int) -> "_Trial":
+        objective = proposal.objective
         case = Case(
-            profile=self.profile,
-            workload=workload,
-            plan=plan,
-            quantile_max=max(objective.limits),
+            profile=proposal.profile,
+            workload=proposal.workload,
+            plan=proposal.plan,
+            quantile_max=max(objective.quantiles, default=_QUANTILE_OF_MEANS),
             limits_s=tuple(objective.limits.values()),
+            wait_limits_s=tuple(objective.wait_limits.values()),
             engine=self.engine,
         )
         return _Trial(
             case=case,
-            objective=objective,
+            proposal=proposal,
             seed=Seed(value=self.seed, stage=stage),
             error=1.0 - self.confidence,
             attempt=attempt,
@@ -131,12 +156,13 @@ class SimulationJudge:
         )
 
     def _judge(self, trial: "_Trial") -> Judgement:
+        objective, replicas = trial.proposal.objective, trial.case.simulated.plan.replicas
         look, verdict, rejection, precise = None, Verdict.INCONCLUSIVE, None, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
-            verdict, rejection = decide(look, trial.objective, trial.errors(number))
+            verdict, rejection = decide(look, objective, trial.errors(number), replicas)
             if verdict is Verdict.MISSED:
                 break
-            precise = self._width(look.pool, trial.objective) <= trial.precision
+            precise = self._width(look.pool, objective, replicas) <= trial.precision
             if verdict is Verdict.MET and precise:
                 break
         if verdict is Verdict.INCONCLUSIVE:
@@ -155,14 +181,17 @@ class SimulationJudge:
             is_precise=precise,
         )
 
-    def _width(self, pool: Pool, objective: LatencyObjective) -> float:
-        """Relative half-width of the quantile nearest to its limit."""
-        responses = {q: pool.response_quantile(q).interval(self.confidence) for q in objective.limits}
-        binding = max(responses, key=lambda q: responses[q].value / objective.limits[q])
-        return responses[binding].relative_half_width
+    def _width(self, pool: Pool, objective: LatencyObjective, replicas: int) -> float:
+        """Relative half-width of what is nearest to its limit; of a share, by its limit."""
+        intervals = {p: found(pool, p, self.confidence, replicas) for p in objective.promises}
+        binding = max(intervals, key=lambda promise: intervals[promise].value / promise.allowed)
+        interval = intervals[binding]
+        if binding.measure in (Measure.LOSS, Measure.WAIT):  # may be as good as 0
+            return interval.half_width / binding.allowed
+        return interval.relative_half_width
 
     def _performance(self, trial: "_Trial", pool: Pool) -> Performance:
-        quantiles = sorted({*QUANTILES, *trial.objective.limits})
+        quantiles = sorted({*QUANTILES, *trial.proposal.objective.quantiles})
         return trial.case.performance(pool, quantiles, self.confidence)
 
     def _with_profile_error(self, trial: "_Trial", judgement: Judgement) -> Judgement:
@@ -177,9 +206,11 @@ class SimulationJudge:
         }
         performance = replace(judgement.performance, response_quantiles_s=responses)
         in_doubt = [
-            Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=responses[q].high, quantile=q)
-            for q, limit_s in trial.objective.limits.items()
-            if responses[q].high > limit_s
+            Rejection.of(promise, responses[promise.quantile].high)
+            for promise in trial.proposal.objective.promises
+            if promise.measure is Measure.RESPONSE
+            and promise.quantile is not None
+            and responses[promise.quantile].high > promise.allowed
         ]
         if judgement.verdict is Verdict.MET and in_doubt:
             return replace(
@@ -190,10 +221,10 @@ class SimulationJudge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
-    """One case before the judge."""
+    """One proposal before the judge."""
 
     case: Case
-    objective: LatencyObjective
+    proposal: Proposal
     seed: Seed
     error: float
     attempt: int
@@ -202,6 +233,8 @@ class _Trial:
     precision: float = math.inf
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:
+        if self.proposal.spike is not None:
+            return spike_looks(self.case, self.proposal.spike, self.seed, self.requests_max, mapper)
         return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first)
 
     def errors(self, look: int) -> Errors:
@@ -211,4 +244,4 @@ class _Trial:
         """
         corrected = self.error * share_of_error(self.attempt) * share_of_error(look)
         accept = self.error if self.seed.stage is Stage.SEARCH else corrected
-        return Errors(accept=accept, refuse=corrected / len(self.objective.limits))
+        return Errors(accept=accept, refuse=corrected / len(self.proposal.objective.promises))

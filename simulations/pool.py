@@ -166,6 +166,24 @@ class Pool:
         """Share of the responses above a limit, exact where the limit was asked for beforehand."""
         return self._share(lambda sample: sample.responses.share_above(limit_s))
 
+    def wait_exceedance(self, limit_s: float) -> Estimate:
+        """Share of the waits above a limit, exact where the limit was asked for beforehand."""
+        return self._share(lambda sample: sample.waits.share_above(limit_s))
+
+    @property
+    def response_mean(self) -> Estimate:
+        """Mean response. [s]"""
+        return self.ratio(lambda sample: sample.responses.total_s, lambda sample: sample.counted)
+
+    @property
+    def loss(self) -> Estimate:
+        """Share of the requests that found no place."""
+        return self.ratio(lambda sample: sample.lost, lambda sample: sample.lost + sample.counted)
+
+    def utilization(self, replicas: int) -> Estimate:
+        """Share of time that each of so many replicas is busy."""
+        return self.ratio(lambda sample: sample.busy_s, lambda sample: replicas * sample.window_s)
+
     def independent_exceedances(self, quantile: float) -> float:
         """How many independent responses beyond a quantile would tell as much about it as these do.
 
@@ -244,7 +262,30 @@ class Pool:
             loss_probability=whole.lost / (whole.lost + whole.counted),
             wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
             response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
+            intervals={
+                "utilization": _within_one(self.utilization(replicas).interval(confidence)),
+                "response_mean_s": self.response_mean.interval(confidence),
+                "loss_probability": self.loss_interval(confidence),
+            },
         )
+
+    def loss_interval(self, confidence: float) -> Interval:
+        """Of the share of lost requests; none of n lost leaves up to -log(1 - confidence)/n possible.
+
+        Source:
+            Hanley & Lippman-Hand (1983), JAMA 249(13), 1743-1745, the rule of three.
+        """
+        whole = self.whole
+        interval = self.loss.interval(confidence)
+        if whole.lost:
+            return _within_one(interval)
+        return Interval(value=0.0, low=0.0, high=min(1.0, -math.log1p(-confidence) / whole.counted))
+
+
+def _within_one(interval: Interval) -> Interval:
+    """The interval of a share, which is never above 1."""
+    value, low, high = (min(1.0, x) for x in (interval.value, interval.low, interval.high))
+    return Interval(value=value, low=low, high=high)
 
 
 def _responses(sample: Sample) -> Tally:

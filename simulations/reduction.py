@@ -10,7 +10,7 @@ from capacity.workload import (
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
-    TraceArrivals,
+    RenewalArrivals,
     Workload,
 )
 
@@ -22,7 +22,8 @@ def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
     of 1/√c times the coefficient of variation (Poisson arrivals become Erlang-c). A random split
     of Poisson arrivals is Poisson at a c-th of the rate. All replicas are alike, so that a request's
     wait and response have the law of that one replica's. Other routing policies look at the other
-    replicas, a closed population waits for all of them, and a trace is one path.
+    replicas, a closed population waits for all of them, and a trace is one path. A surge is made of what
+    one replica sees (`simulations.spike`).
 
     Source:
         Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);
@@ -32,8 +33,8 @@ def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
         return workload, plan
     arrivals = workload.arrivals
     count = plan.replicas
-    if plan.routing is Routing.ROUND_ROBIN and not isinstance(arrivals, TraceArrivals):
-        seen = _every(arrivals, count)
+    if plan.routing is Routing.ROUND_ROBIN and isinstance(arrivals, RenewalArrivals):
+        seen: RenewalArrivals = _every(arrivals, count)
     elif plan.routing is Routing.RANDOM and isinstance(arrivals, PoissonArrivals):
         seen = arrivals
     else:
@@ -42,9 +43,7 @@ def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
     return alone, replace(plan, replicas=1)
 
 
-def _every(
-    arrivals: PoissonArrivals | DeterministicArrivals | GammaArrivals, count: int
-) -> PoissonArrivals | DeterministicArrivals | GammaArrivals:
+def _every(arrivals: RenewalArrivals, count: int) -> RenewalArrivals:
     """The process of every `count`-th arrival."""
     match arrivals:
         case PoissonArrivals():

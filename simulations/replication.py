@@ -33,6 +33,7 @@ class Task:
 
     Attributes:
         limits_s: limits of response times whose exceedance is asked for. [s]
+        wait_limits_s: likewise of waits. [s]
     """
 
     plan: Plan
@@ -42,6 +43,7 @@ class Task:
     length: Length
     seed: Seed
     limits_s: tuple[float, ...] = ()
+    wait_limits_s: tuple[float, ...] = ()
     engine: Engine = Engine.KERNEL
 
 
@@ -107,7 +109,7 @@ def _reduction(task: Task, length: Length, requests: int) -> Reduction:
         length,
         requests,
         overhead_s,
-        wait_marks_s=_marks(np.array([wait_s])),
+        wait_marks_s=_marks(np.array([wait_s, *task.wait_limits_s])),
         response_marks_s=_marks(np.concatenate([atoms_s, task.limits_s])),
     )
 

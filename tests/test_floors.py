@@ -16,7 +16,15 @@ CAPACITY_FLOORS = [
         for name in ("absorption", "banded", "counts", "fourier", "mills", "mmatrix", "tail")
     ],
     ["queues.domain"],
-    ["burstiness", "queues.durations", "queues.erlang", "rounding_error", "service_law"],
+    [
+        "objective",
+        "survival",
+        "burstiness",
+        "queues.durations",
+        "queues.erlang",
+        "rounding_error",
+        "service_law",
+    ],
     ["profile", "workload", "quantization", "scalability_csv"],
     ["caveats"],
     ["plan"],
@@ -49,8 +57,10 @@ CAPACITY_FLOORS = [
     ["analytic", "profile_csv", "traffic"],
     ["profile_json"],
     ["profile_files", "stability", "judge"],
-    ["screen", "headroom", "sweep"],
+    ["screen", "exact", "headroom", "question", "sweep", "workbench"],
     ["search", "sweep_grid"],
+    ["cheapest"],
+    ["certificate"],
     ["planner", "curves"],
     ["charts", "figures", "explain", "report"],
     ["tables"],
@@ -60,7 +70,8 @@ CAPACITY_FLOORS = [
     ["sweep_rows"],
     ["command_line", "guarded"],
     ["queue_options"],
-    ["queue_commands", "general_commands", "batch_commands", "sizing_commands"],
+    ["plan_options"],
+    ["plan_commands", "queue_commands", "general_commands", "batch_commands", "sizing_commands"],
 ]
 SIMULATIONS_FLOORS = [
     ["clock", "compiled", "records", "worker_processes", "relaxation"],
@@ -73,6 +84,7 @@ SIMULATIONS_FLOORS = [
     ["replication"],
     ["case", "agreement_system"],
     ["estimate"],
+    ["spike"],
     ["profile_error", "agreement", "agreement_laws"],
     ["agreement_bulk", "agreement_fleets"],
     ["agreement_grid", "judge", "simulate"],
@@ -81,7 +93,7 @@ SIMULATIONS_FLOORS = [
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
-    "screen", "judge", "sweep",
+    "screen", "judge", "sweep", "objective", "survival",
 }  # fmt: skip
 HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
 

@@ -1,0 +1,145 @@
+"""Certificate: the accepted fleet that is recommended, simulated again with seeds of its own."""
+
+from dataclasses import dataclass
+from itertools import count
+
+from capacity.cheapest import Level
+from capacity.judge import Judgement
+from capacity.plan import Candidate, Plan, Routing, Survived, Verdict
+from capacity.question import Family
+from capacity.search import Search, as_candidate, describe, survival_candidate
+
+# Numbers of devices that are certified in turn before the planner gives up.
+_ROUNDS_MAX = 10
+# From what is simplest to run to what is least.
+_SIMPLICITY = (
+    Routing.ROUND_ROBIN,
+    Routing.RANDOM,
+    Routing.POWER_OF_TWO,
+    Routing.LEAST_OUTSTANDING,
+    Routing.SHARED_QUEUE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certified:
+    """A candidate that kept its promise under fresh random numbers, and what it outlived."""
+
+    candidate: Candidate
+    judgement: Judgement
+    survived: tuple[Survived, ...]
+
+
+class Certifier:
+    """Gives certificates, each stricter than the one before."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self._attempts = count(1)
+
+    def first(self, level: Level) -> Certified | None:
+        """The preferred fleet of the cheapest level whose certificate is given; else the next dearer one.
+
+        Fresh random numbers, and the profile's own error, may ask for more than the search did.
+        """
+        certified = self._preferred(level.candidates)
+        if certified is not None:
+            return certified
+        families = sorted(level.starts, key=lambda family: family.cost(level.starts[family]))
+        answers = (self._grow(family, level.starts[family]) for family in families)
+        return next((answer for answer in answers if answer is not None), None)
+
+    def _grow(self, family: Family, start: int) -> Certified | None:
+        """The fewest devices from `start` on, by growing steps and halving in."""
+        refused, step = start - 1, 1
+        most = self.search.question.devices_max(family)
+        for _ in range(_ROUNDS_MAX):
+            devices = min(refused + step, most)
+            if devices <= refused:
+                return None
+            certified = self._at(family, devices)
+            if certified is not None:
+                return self._halve_in(family, refused, devices, certified)
+            refused, step = devices, 2 * step if refused >= start else 1
+        return None
+
+    def _halve_in(self, family: Family, refused: int, accepted: int, certified: Certified) -> Certified:
+        while accepted - refused > 1:
+            middle = (refused + accepted) // 2
+            fewer = self._at(family, middle)
+            if fewer is None:
+                refused = middle
+            else:
+                accepted, certified = middle, fewer
+        return certified
+
+    def _at(self, family: Family, devices: int) -> Certified | None:
+        return self._preferred([one for one in self.search.at(family, devices) if one.accepted])
+
+    def _preferred(self, accepted: tuple[Candidate, ...] | list[Candidate]) -> Certified | None:
+        for candidate in by_preference(self.search, accepted):
+            certified = self._certify(candidate.plan)
+            if certified is not None:
+                return certified
+        return None
+
+    def _certify(self, plan: Plan) -> Certified | None:
+        """The plan and every event that it must outlive."""
+        search = self.search
+        search.counts["certified"] += 1
+        search.progress(f"certifying {describe(plan)}")
+        judgement = self._judge(plan, None)
+        certified = as_candidate(plan, judgement)
+        survived: list[Survived] = []
+        if certified.accepted:
+            for event, proposal in search.question.events(plan):
+                search.progress(f"certifying {describe(plan)}: {event}")
+                outcome = self._judge(plan, event)
+                if outcome.verdict is not Verdict.MET or outcome.performance is None:
+                    certified = survival_candidate(plan, event, outcome)
+                    break
+                survived.append(Survived(event=event, plan=proposal.plan, performance=outcome.performance))
+        search.update(certified)
+        if not certified.accepted:
+            return None
+        return Certified(candidate=certified, judgement=judgement, survived=tuple(survived))
+
+    def _judge(self, plan: Plan, event: str | None) -> Judgement:
+        question = self.search.question
+        proposal = question.proposal(plan) if event is None else dict(question.events(plan))[event]
+        first = self.search.requests_of.get(plan, 0)
+        judgement = self.search.judge.certify(proposal, next(self._attempts), first)
+        self.search.requests += judgement.requests
+        return judgement
+
+
+def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candidate]) -> list[Candidate]:
+    """Farthest from its limit first; of those that intervals cannot tell from it, the simplest.
+
+    Simplest is: no batch wait, a router that knows less, more headroom at the same price (a lower load), a
+    smaller batch.
+    """
+    objective = search.question.objective
+
+    def ends(candidate: Candidate) -> tuple[float, float, float]:
+        """Share of its limit that the binding promise takes up: value, low and high end."""
+        assert candidate.performance is not None  # noqa: S101  (an accepted candidate was judged by numbers)
+        interval = objective.binding(candidate.performance).pressure(candidate.performance)
+        assert interval is not None  # noqa: S101  (what binds was found)
+        return interval.value, interval.low, interval.high
+
+    def preference(candidate: Candidate) -> tuple[bool, float, bool, int, float, int]:
+        value, low, _ = ends(candidate)
+        tied, plan = low <= best_high, candidate.plan
+        load = candidate.performance.load if candidate.performance else None
+        return (
+            not tied,
+            0.0 if tied else value,
+            plan.batch_wait_max_s > 0.0,
+            _SIMPLICITY.index(plan.routing),
+            load or 0.0,
+            plan.batch_size_max,
+        )
+
+    best_high = min(map(ends, accepted))[2] if accepted else 0.0
+    return sorted(accepted, key=preference)

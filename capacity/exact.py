@@ -1,0 +1,64 @@
+"""Exact: the judgement of a law, where one describes a proposal exactly; nothing need be simulated."""
+
+from capacity.analytic import predict
+from capacity.errors import DomainError
+from capacity.judge import Judgement, Proposal
+from capacity.objective import Measure, Promise
+from capacity.performance import Performance
+from capacity.plan import Plan, Rejection, Routing, Verdict
+from capacity.workload import PoissonArrivals, Workload
+
+# Of larger batches a simulation is as quick.
+_BATCH_SIZE_MAX = 64
+
+
+def judge_exactly(proposal: Proposal) -> Judgement | None:
+    """What the law says; None where no law is exact, or it would take longer than a simulation.
+
+    Laws of batches are exact where each batch takes one time by its size, arrivals are Poisson, and the
+    router does not look at queues: a profile of means alone, or one whose samples are all alike.
+    """
+    plan, profile = proposal.plan, proposal.profile
+    if proposal.spike is not None or not _has_law(proposal):
+        return None
+    quantiles = tuple(sorted({0.99, *proposal.objective.quantiles}))
+    assert isinstance(proposal.workload, Workload)  # noqa: S101  (no law of users is asked for)
+    try:
+        performance = predict(profile, proposal.workload, plan, quantiles)
+    except DomainError:
+        return None
+    broken = [
+        Rejection.of(promise, value)
+        for promise in proposal.objective.promises
+        if (value := _value(promise, performance)) > promise.allowed
+    ]
+    if not broken:
+        return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+    worst = max(broken, key=lambda rejection: rejection.needed / rejection.allowed)
+    return Judgement(verdict=Verdict.MISSED, rejection=worst, performance=performance)
+
+
+def _has_law(proposal: Proposal) -> bool:
+    """Whether it is worth asking."""
+    plan, workload = proposal.plan, proposal.workload
+    return (
+        isinstance(workload, Workload)
+        and isinstance(workload.arrivals, PoissonArrivals)
+        and plan.queue_limit is None
+        and proposal.profile.instances_per_device == 1
+        and plan.batch_size_max <= min(_BATCH_SIZE_MAX, proposal.profile.batch_size_max)
+        and (plan.replicas == 1 or _is_blind(plan) or plan.batch_size_max == 1)
+        and all(law.is_deterministic for law in proposal.profile.laws)
+    )
+
+
+def _is_blind(plan: Plan) -> bool:
+    return plan.routing in (Routing.RANDOM, Routing.ROUND_ROBIN)
+
+
+def _value(promise: Promise, performance: Performance) -> float:
+    found = promise.found(performance)
+    if found is not None:
+        return found.value
+    assert promise.measure is Measure.LOSS  # noqa: S101  (nothing else is missing from a law)
+    return 0.0

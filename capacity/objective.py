@@ -1,0 +1,172 @@
+"""LatencyObjective: what was promised of responses, and the limits that go with it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+
+from capacity.errors import DomainError, InputError
+from capacity.performance import Interval, Performance
+from capacity.units import format_duration, format_quantile
+
+
+class Measure(StrEnum):
+    """What a promise is about; each names a field of `Performance`."""
+
+    RESPONSE = "response_quantiles_s"
+    RESPONSE_MEAN = "response_mean_s"
+    WAIT = "wait_quantiles_s"
+    LOSS = "loss_probability"
+    UTILIZATION = "utilization"
+
+    @property
+    def is_duration(self) -> bool:
+        """Whether it is told in seconds; else it is a share."""
+        return self in (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
+
+    @property
+    def has_quantile(self) -> bool:
+        """Whether it needs a quantile to say which."""
+        return self in (Measure.RESPONSE, Measure.WAIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """One limit of an objective: a measure, at a quantile where it has them, and what is allowed."""
+
+    measure: Measure
+    allowed: float
+    quantile: float | None = None
+
+    def __str__(self) -> str:
+        """As people say it.
+
+        >>> str(Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2))
+        'P99 <= 200 ms'
+        """
+        allowed = format_duration(self.allowed) if self.measure.is_duration else f"{self.allowed:g}"
+        return f"{self.what} <= {allowed}"
+
+    @property
+    def what(self) -> str:
+        """What is limited, in a word or two: `P99`, `wait P99`, `mean`, `loss`, `utilization`."""
+        match self.measure:
+            case Measure.RESPONSE if self.quantile is not None:
+                return format_quantile(self.quantile)
+            case Measure.WAIT if self.quantile is not None:
+                return f"wait {format_quantile(self.quantile)}"
+            case Measure.RESPONSE_MEAN:
+                return "mean"
+            case Measure.LOSS:
+                return "loss"
+            case _:
+                return "utilization"
+
+    def found(self, performance: Performance) -> Interval | None:
+        """What a performance has of it, with the ends of its interval; None where it has nothing."""
+        if self.quantile is None:
+            value = getattr(performance, self.measure)
+            known = performance.intervals.get(self.measure.value)
+            return known or (None if value is None else Interval.exact(value))
+        quantiles: Mapping[float, Interval] = getattr(performance, self.measure)
+        return quantiles.get(self.quantile)
+
+    def pressure(self, performance: Performance) -> Interval | None:
+        """Value and ends over what is allowed: above 1 it is missed."""
+        found = self.found(performance)
+        if found is None:
+            return None
+        return Interval(
+            value=found.value / self.allowed, low=found.low / self.allowed, high=found.high / self.allowed
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyObjective:
+    """What is promised: `{0.99: 0.2}` promises P99 of the response <= 200 ms; all limits hold together.
+
+    Waits and responses are those of served requests; who is lost counts in `loss_probability` alone.
+
+    Attributes:
+        limits: of response quantiles. [s]
+        response_mean_s: of the mean response. [s]
+        wait_limits: of quantiles of the wait before service. [s]
+        loss_probability: share of requests that may find no place in the queue.
+        utilization: share of time that a replica may be busy.
+
+    Raises:
+        InputError: no limit, or one that a stricter one at a higher quantile makes idle.
+        DomainError: a quantile or a share outside (0, 1), or a limit that is not positive.
+    """
+
+    limits: Mapping[float, float] = field(default_factory=dict, hash=False)
+    response_mean_s: float | None = None
+    wait_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
+    loss_probability: float | None = None
+    utilization: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, what in (("limits", "{}"), ("wait_limits", "wait {}")):
+            ordered = dict(sorted(getattr(self, name).items()))
+            object.__setattr__(self, name, ordered)
+            _check_limits(ordered, what)
+        if self.response_mean_s is not None and not 0.0 < self.response_mean_s < math.inf:
+            raise DomainError(f"the limit of the mean response must be positive, got {self.response_mean_s}")
+        for name in ("loss_probability", "utilization"):
+            share = getattr(self, name)
+            if share is not None and not 0.0 < share < 1.0:
+                raise DomainError(f"the limit of {name} must be within (0, 1), got {share}")
+        if not self.promises:
+            raise InputError("no objective given; use --slo-p99 200ms or --tier interactive")
+
+    @property
+    def promises(self) -> tuple[Promise, ...]:
+        """Every limit, in the order in which people name them."""
+        single = {
+            Measure.RESPONSE_MEAN: self.response_mean_s,
+            Measure.LOSS: self.loss_probability,
+            Measure.UTILIZATION: self.utilization,
+        }
+        return (
+            *(Promise(measure=Measure.RESPONSE, quantile=q, allowed=x) for q, x in self.limits.items()),
+            *(Promise(measure=Measure.WAIT, quantile=q, allowed=x) for q, x in self.wait_limits.items()),
+            *(Promise(measure=name, allowed=x) for name, x in single.items() if x is not None),
+        )
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """All quantiles that are asked for, rising."""
+        return tuple(sorted({*self.limits, *self.wait_limits}))
+
+    def binding(self, performance: Performance) -> Promise:
+        """The promise that comes closest to its limit, or exceeds it by most."""
+
+        def pressure(promise: Promise) -> float:
+            found = promise.pressure(performance)
+            return -math.inf if found is None else found.value
+
+        return max(self.promises, key=pressure)
+
+
+def _check_limits(limits: Mapping[float, float], what: str) -> None:
+    for quantile, limit_s in limits.items():
+        if not 0.0 < quantile < 1.0:
+            raise DomainError(f"a quantile must be within (0, 1), got {quantile}")
+        if not 0.0 < limit_s < math.inf:
+            shown = what.format(format_quantile(quantile))
+            raise DomainError(f"the {shown} limit must be positive, got {limit_s}")
+    for (low, low_s), (high, high_s) in pairwise(limits.items()):
+        if low_s > high_s:
+            raise InputError(
+                f"the {what.format(format_quantile(low))} limit {format_duration(low_s)} is above the "
+                f"{what.format(format_quantile(high))} limit {format_duration(high_s)} and can never bind; "
+                "drop or swap them"
+            )
+
+
+TIERS: dict[str, LatencyObjective] = {
+    "interactive": LatencyObjective(limits={0.5: 0.1, 0.95: 0.3, 0.99: 1.0}),
+    "batch": LatencyObjective(limits={0.5: 1.0, 0.95: 5.0, 0.99: 30.0}),
+    "background": LatencyObjective(limits={0.5: 10.0, 0.95: 60.0, 0.99: 300.0}),
+}

@@ -1,0 +1,144 @@
+"""`capacity plan`: the cheapest fleet that keeps what was promised."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from capacity.command_line import (
+    ArrivalsOption,
+    BudgetOption,
+    ClusterOption,
+    ConfidenceOption,
+    EngineOption,
+    Format,
+    FormatOption,
+    JsonOption,
+    OverheadOption,
+    P50Option,
+    P90Option,
+    P95Option,
+    P99Option,
+    P999Option,
+    PrecisionOption,
+    QueueLimitOption,
+    RateOption,
+    SeedOption,
+    TimerOption,
+    WorkersOption,
+    emit,
+)
+from capacity.plan_options import (
+    BatchSizeOption,
+    BatchWaitsOption,
+    LossOption,
+    MeanOption,
+    PlanProfilesOption,
+    PricesOption,
+    ReplicasMaxOption,
+    RollingOption,
+    RoutingsOption,
+    SpareOption,
+    SpikeOption,
+    StartupOption,
+    SurviveOption,
+    ThinkTimeOption,
+    TierOption,
+    UsersOption,
+    UtilizationOption,
+    WaitLimitsOption,
+    read_full_objective,
+    read_profiles,
+    read_question,
+    read_survival,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def plan(
+    context: typer.Context,
+    profile: PlanProfilesOption,
+    rate: RateOption = None,
+    slo_p50: P50Option = None,
+    slo_p90: P90Option = None,
+    slo_p95: P95Option = None,
+    slo_p99: P99Option = None,
+    slo_p999: P999Option = None,
+    slo_mean: MeanOption = None,
+    slo_wait: WaitLimitsOption = None,
+    loss_max: LossOption = None,
+    utilization_max: UtilizationOption = None,
+    tier: TierOption = None,
+    batch_size_max: BatchSizeOption = None,
+    batch_wait: BatchWaitsOption = None,
+    timer: TimerOption = "oldest",
+    routing: RoutingsOption = None,
+    queue_limit: QueueLimitOption = None,
+    replicas_max: ReplicasMaxOption = 1024,
+    hourly_usd: PricesOption = None,
+    arrivals: ArrivalsOption = "poisson",
+    users: UsersOption = None,
+    think_time: ThinkTimeOption = None,
+    spare: SpareOption = 0,
+    survive: SurviveOption = None,
+    rolling_update: RollingOption = None,
+    startup_time: StartupOption = None,
+    spike: SpikeOption = None,
+    request_overhead: OverheadOption = None,
+    seed: SeedOption = 0,
+    confidence: ConfidenceOption = 0.95,
+    precision: PrecisionOption = 0.02,
+    requests_max: BudgetOption = 100_000_000,
+    engine: EngineOption = "kernel",
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
+    from capacity.planner import recommend
+    from capacity.report import recommendation_document
+    from capacity.workbench import Effort
+
+    slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
+    question = read_question(
+        profiles=read_profiles(profile, request_overhead, hourly_usd),
+        objective=read_full_objective(slos, tier, slo_mean, slo_wait, loss_max, utilization_max),
+        survival=read_survival(spare, survive, rolling_update, startup_time, spike),
+        arrivals=arrivals,
+        rate=rate,
+        users=users,
+        think_time=think_time,
+        batch_size_max=batch_size_max,
+        batch_wait=batch_wait,
+        timer=timer,
+        routing=routing,
+        queue_limit=queue_limit,
+        replicas_max=replicas_max,
+    )
+    effort = Effort(
+        seed=seed,
+        confidence=confidence,
+        precision=precision,
+        requests_max=requests_max,
+        engine=engine,
+        workers=workers,
+        cluster=cluster,
+    )
+    with context.obj(effort) as work:
+        recommendation = recommend(question, work.judge, work.report)
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.tables import recommendation_tables
+
+        yield from recommendation_tables(recommendation, question, confidence)
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: recommendation_document(recommendation, question, seed=seed, confidence=confidence),
+        tables=tables,
+    )
+    raise typer.Exit(recommendation.verdict.exit_code)

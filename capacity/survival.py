@@ -1,0 +1,67 @@
+"""Survival: what a fleet must outlive, and how many of its replicas are then gone."""
+
+import math
+from dataclasses import dataclass
+
+from capacity.errors import DomainError, InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spike:
+    """Traffic that jumps to a multiple of itself and stays there; new replicas need a while to be ready."""
+
+    factor: float
+    startup_time_s: float
+
+    def __post_init__(self) -> None:
+        if not 1.0 < self.factor <= 100.0:
+            raise DomainError(f"a spike's factor must be above 1 and at most 100, got {self.factor:g}")
+        if not 0.0 < self.startup_time_s < math.inf:
+            raise DomainError(f"startup_time_s must be positive and finite, got {self.startup_time_s:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survival:
+    """With which replicas gone the objective must still hold; with none of these, nothing is asked.
+
+    Attributes:
+        spare: replicas that may be gone at once.
+        zones: zones over which replicas are spread as evenly as they go, one of which may be gone.
+        unavailable_share: share of the replicas that a rolling update may take away, rounded down as
+            orchestrators do, and at least one, without which no update would ever begin.
+        spike: traffic to be ridden out until new replicas are ready.
+    """
+
+    spare: int = 0
+    zones: int | None = None
+    unavailable_share: float | None = None
+    spike: Spike | None = None
+
+    def __post_init__(self) -> None:
+        if self.spare < 0:
+            raise DomainError(f"spare must be >= 0, got {self.spare}")
+        if self.zones is not None and self.zones < 2:
+            raise InputError(
+                f"zones must be 2 or more, or the loss of one is the loss of all, got {self.zones}"
+            )
+        if self.unavailable_share is not None and not 0.0 < self.unavailable_share < 1.0:
+            raise DomainError(f"unavailable_share must be within (0, 1), got {self.unavailable_share}")
+
+    def losses(self, replicas: int) -> dict[str, int]:
+        """Replicas that are gone, by what took them; only what was asked for.
+
+        >>> Survival(spare=1, zones=3, unavailable_share=0.25).losses(10)
+        {'1 replica gone': 1, 'one of 3 zones gone': 4, 'rolling update': 2}
+        """
+        lost: dict[str, int] = {}
+        if self.spare:
+            lost[f"{self.spare} replica{'s' if self.spare > 1 else ''} gone"] = self.spare
+        if self.zones is not None:
+            lost[f"one of {self.zones} zones gone"] = -(-replicas // self.zones)
+        if self.unavailable_share is not None:
+            lost["rolling update"] = max(1, math.floor(self.unavailable_share * replicas))
+        return lost
+
+    def left(self, replicas: int) -> int:
+        """Replicas that are left in the worst of the cases; 0 or less where none is."""
+        return replicas - max(self.losses(replicas).values(), default=0)
