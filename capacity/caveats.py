@@ -25,8 +25,10 @@ class CaveatCode(StrEnum):
     HEADROOM_IN_DOUBT = "headroom_in_doubt"
     PRICE_UNKNOWN = "price_unknown"
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
-    WAITS_UNTRIED = "waits_untried"
+    FLEETS_UNTRIED = "fleets_untried"
     PRECISION_MISSED = "precision_missed"
+    TRACE_FEW_BURSTS = "trace_few_bursts"
+    TRACE_BURSTY = "trace_bursty"
     TRACE_ONE_PATH = "trace_one_path"
 
 
@@ -76,9 +78,15 @@ def precision_caveat(workload: Demand) -> Caveat:
     )
 
 
-def trace_caveats(workload: Demand, quantiles: Iterable[float]) -> Iterator[Caveat]:
-    """What one recorded path leaves open."""
+def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool = True) -> Iterator[Caveat]:
+    """What one recorded path leaves open, and whether it holds bursts enough to speak of other days."""
     if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
+        if not settled:
+            yield Caveat(
+                code=CaveatCode.TRACE_FEW_BURSTS,
+                message=f"what lies beyond {format_quantile(max(quantiles))} comes from few bursts of the trace: "
+                "the plan holds on it, and on other days only if their bursts are no worse; record for longer",
+            )
         yield Caveat(
             code=CaveatCode.TRACE_ONE_PATH,
             message=f"a trace happened once: the interval of {format_quantile(max(quantiles))} comes from "

@@ -8,8 +8,9 @@ from capacity.plan import Candidate
 from capacity.question import Family
 from capacity.search import Search
 
-# Simulated requests that fleets whose batches wait may take; a neighbour's fate says nothing of theirs.
-WAITS_REQUESTS_MAX = 200_000_000
+# Simulated requests that fleets may take of which none can be skipped by a neighbour's fate.
+UNSKIPPED_REQUESTS_MAX = 100_000_000
+_UNSKIPPED_MAX = 250  # and so many numbers of devices, however short their runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,21 +20,22 @@ class Level:
     Attributes:
         cost: [USD/h], or devices where there is no price.
         starts: fewest devices accepted, of families whose batches start at once.
-        waits_untried: fleets with a batch wait that would cost less and were not tried, for want of budget.
+        untried: numbers of devices that would cost less and were not tried, for want of budget, though what
+            their neighbours did says nothing of them.
     """
 
     cost: float
     candidates: tuple[Candidate, ...]
     starts: dict[Family, int]
-    waits_untried: int = 0
+    untried: int = 0
 
 
 def find_cheapest(search: Search) -> Level | None:
     """The cheapest accepted fleets; None where none is.
 
     First those whose batches start at once, family by family, each only as far as it may be cheaper than
-    the best so far. Then, at every number of devices that would be cheaper still, those whose batches wait:
-    P99 may fall and rise again with their number, so that none is skipped.
+    the best so far. Then, at every number of devices that would be cheaper still, those of which no
+    neighbour's fate says anything: batches that wait, and profiles in which a larger batch may be faster.
     """
     bound, starts = math.inf, {}
     for family in _cheapest_first(search):
@@ -41,15 +43,25 @@ def find_cheapest(search: Search) -> Level | None:
         if devices is not None:
             starts[family] = devices
             bound = min(bound, family.cost(devices))
-    bound, untried = _with_waits(search, bound)
+    bound, untried = _without_skipping(search, bound)
     if bound == math.inf:
         return None
+    for family in search.question.families:
+        _show_outpriced(search, family, bound)
     for family in search.question.families:  # another routing of the same profile costs the same
         devices = devices_within(search, family, bound)
         if family in starts and family.cost(devices) == bound:
             search.at(family, devices)
     accepted = [one for one in search.considered if one.accepted and cost(search, one) == bound]
-    return Level(cost=bound, candidates=tuple(accepted), starts=starts, waits_untried=untried)
+    return Level(cost=bound, candidates=tuple(accepted), starts=starts, untried=untried)
+
+
+def _show_outpriced(search: Search, family: Family, bound: float) -> None:
+    """What the same money buys of a family that takes more to be stable: refused, beside the answer."""
+    devices = max(1, devices_within(search, family, bound))
+    least = search.devices_min(family)
+    if least is not None and least > devices:
+        search.at(family, devices)
 
 
 def cost(search: Search, candidate: Candidate) -> float:
@@ -73,9 +85,8 @@ def devices_within(search: Search, family: Family, bound: float) -> int:
 def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool) -> int | None:
     """Fewest devices at which some batch size that starts at once is accepted; None where none is.
 
-    For a profile whose larger batches take longer, more replicas are taken never to hurt (an observation on
-    all cases tried, not a theorem): the number is doubled until accepted, then halved in. Otherwise every
-    number is tried in turn.
+    More replicas are taken never to hurt: an observation on all cases tried, not a theorem, and only where
+    larger batches take longer. The number is doubled until accepted, then halved in.
 
     Args:
         is_bounded: the most is what another family costs, so that it is worth a look before the fewest.
@@ -83,9 +94,6 @@ def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool
     least = search.devices_min(family)
     if least is None or least > devices_max:
         return None
-    if not family.profile.is_monotone:
-        numbers = (n for n in range(least, devices_max + 1) if not search.out_of_budget)
-        return next((n for n in numbers if search.accepted_at(family, n)), None)
     if is_bounded and not search.accepted_at(family, devices_max):
         return None
     return _doubling(search, family, least, devices_max)
@@ -111,36 +119,39 @@ def _halve_in(search: Search, family: Family, refused: int, accepted: int) -> in
     return accepted
 
 
-def _with_waits(search: Search, bound: float) -> tuple[float, int]:
-    """The lowest cost when batches may also wait, and how many fleets were left untried.
+def _without_skipping(search: Search, bound: float) -> tuple[float, int]:
+    """The lowest cost when fleets count too that must be tried one by one; and how many were left untried.
 
     Below a known cost the dearest first, which are the likeliest to do; without one the cheapest first,
     up to the first that does.
     """
     is_open = bound == math.inf
-    fleets = sorted(_waiting_fleets(search, bound), key=lambda one: one[0], reverse=not is_open)
+    fleets = sorted(_unskippable(search, bound), key=lambda one: one[0], reverse=not is_open)
     start = search.requests
-    for number, (price, family, devices) in enumerate(fleets):
-        if search.out_of_budget or search.requests - start >= WAITS_REQUESTS_MAX:
+    for number, (price, family, devices, waits) in enumerate(fleets):
+        spent = search.requests - start >= UNSKIPPED_REQUESTS_MAX or number >= _UNSKIPPED_MAX
+        if search.out_of_budget or spent:
             return bound, len(fleets) - number
-        if search.accepted_at(family, devices, waits=True):
+        if search.accepted_at(family, devices, waits=waits):
             bound = price
             if is_open:
                 break
     return bound, 0
 
 
-def _waiting_fleets(search: Search, bound: float) -> Iterator[tuple[float, Family, int]]:
-    """Fleets that would cost less and have a batch to wait for, each with its price."""
+def _unskippable(search: Search, bound: float) -> Iterator[tuple[float, Family, int, bool]]:
+    """Fleets that would cost less, each with its price and whether its batches wait."""
     question = search.question
     for family in question.families:
         least = search.devices_min(family)
-        waits = (question.batch_waits(family.profile, size) for size in search.sizes(family))
-        if least is None or not any(wait_s > 0.0 for some in waits for wait_s in some):
+        if least is None:
             continue
-        most = devices_within(search, family, bound)
+        waits = (max(question.batch_waits(family.profile, size)) for size in search.sizes(family))
+        kinds = [False] if not family.profile.is_monotone else []
+        kinds += [True] if max(waits) > 0.0 else []
+        most = devices_within(search, family, bound) if kinds else 0
         numbers = (n for n in range(least, most + 1) if family.cost(n) < bound)
-        yield from ((family.cost(devices), family, devices) for devices in numbers)
+        yield from ((family.cost(n), family, n, kind) for n in numbers for kind in kinds)
 
 
 def _cheapest_first(search: Search) -> list[Family]:

@@ -8,8 +8,9 @@ from capacity.performance import Performance
 from capacity.plan import Plan, Rejection, Routing, Verdict
 from capacity.workload import PoissonArrivals, Workload
 
-# Of larger batches a simulation is as quick.
+# Of larger batches, and of a round-robin over more places, a simulation is quicker.
 _BATCH_SIZE_MAX = 64
+_ROUND_ROBIN_PLACES_MAX = 192
 
 
 def judge_exactly(proposal: Proposal) -> Judgement | None:
@@ -48,12 +49,21 @@ def _has_law(proposal: Proposal) -> bool:
         and proposal.profile.instances_per_device == 1
         and plan.batch_size_max <= min(_BATCH_SIZE_MAX, proposal.profile.batch_size_max)
         and (plan.replicas == 1 or _is_blind(plan) or plan.batch_size_max == 1)
+        and not _is_slow(plan)
         and all(law.is_deterministic for law in proposal.profile.laws)
     )
 
 
 def _is_blind(plan: Plan) -> bool:
     return plan.routing in (Routing.RANDOM, Routing.ROUND_ROBIN)
+
+
+def _is_slow(plan: Plan) -> bool:
+    """A round-robin's chain counts the arrivals of the whole fleet."""
+    places = plan.replicas * plan.batch_size_max
+    return (
+        plan.routing is Routing.ROUND_ROBIN and plan.batch_size_max > 1 and places > _ROUND_ROBIN_PLACES_MAX
+    )
 
 
 def _value(promise: Promise, performance: Performance) -> float:

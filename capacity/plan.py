@@ -139,7 +139,8 @@ class Candidate:
         rejection: why it was refused; None where accepted.
         performance: None where theory refused it before a simulation.
         settled: whether the simulation ran past ten relaxation times before it counted. One that did
-            not understates a busy fleet: good enough to refuse on, never to accept on.
+            not understates a busy fleet: good enough to refuse on, never to accept on. Of a trace:
+            whether it holds bursts enough for its interval to be believed of other days.
     """
 
     plan: Plan

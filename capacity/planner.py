@@ -16,6 +16,9 @@ from capacity.survival import Survival
 from capacity.units import format_rate
 from capacity.workload import ClosedPopulation
 
+# Cheaper fleets in doubt that are named one by one.
+_FLEETS_NAMED = 3
+
 
 def silent(message: str) -> None:
     """Progress for those who do not want any."""
@@ -143,32 +146,39 @@ def _caveats(search: Search, level: Level, certified: Certified) -> Iterator[Cav
             f"or give --hourly-usd {profile.name}=0.50",
         )
     yield from _cheaper_in_doubt(search, certified.candidate)
-    if level.waits_untried:
+    if level.untried:
         yield Caveat(
-            code=CaveatCode.WAITS_UNTRIED,
-            message=f"{level.waits_untried} smaller fleets whose batches wait were not tried for want of "
-            "budget; they seldom do better, and --batch-wait tries one of them",
+            code=CaveatCode.FLEETS_UNTRIED,
+            message=f"{level.untried} of the cheapest fleets were left out for want of budget; each must be "
+            "tried by itself, since its batches wait or larger ones may be faster",
         )
     if not certified.judgement.is_precise:
         yield precision_caveat(question.workload)
-    yield from trace_caveats(question.workload, quantiles)
+    yield from trace_caveats(question.workload, quantiles, settled=certified.candidate.settled)
 
 
 def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
-    """One caveat for each cheaper fleet size that could be neither accepted nor refused."""
+    """One caveat for each cheaper fleet size that could be neither accepted nor refused; or one for many."""
     price = cost(search, chosen)
     sizes: dict[tuple[str, int], set[int]] = {}
     for candidate in search.considered:
         plan = candidate.plan
         if candidate.verdict is Verdict.INCONCLUSIVE and cost(search, candidate) < price:
             sizes.setdefault((plan.profile, plan.replicas), set()).add(plan.batch_size_max)
-    for (name, replicas), batch_sizes in sizes.items():
-        profile = f" of {name}" if len(search.question.profiles) > 1 else ""
+    is_one = len(search.question.profiles) == 1
+    fleets = [
+        f"a fleet of {replicas}{'' if is_one else f' of {name}'} with batches up to "
+        f"{' or '.join(map(str, sorted(batch_sizes)))} is"
+        for (name, replicas), batch_sizes in sizes.items()
+    ]
+    if len(fleets) > _FLEETS_NAMED:
+        counts = [replicas for _, replicas in sizes]
+        fleets = [f"{len(fleets)} fleets, of {min(counts)} to {max(counts)} replicas, are"]
+    for fleet in fleets:
         yield Caveat(
             code=CaveatCode.CHEAPER_INCONCLUSIVE,
-            message=f"a fleet of {replicas}{profile} with batches up to "
-            f"{' or '.join(map(str, sorted(batch_sizes)))} is cheaper and "
-            "could be neither accepted nor refused within the budget; raise --requests-max",
+            message=f"{fleet} cheaper and could be neither accepted nor refused within the budget; "
+            "raise --requests-max",
         )
 
 

@@ -50,7 +50,8 @@ def recommendation_tables(
     yield from (Text(sentence) for sentence in explain(recommendation, question))
     if recommendation.plan is not None:
         yield plan_table(recommendation)
-    yield considered_table(recommendation.considered, shown_promise(question.objective))
+    replicas = None if recommendation.plan is None else recommendation.plan.replicas
+    yield considered_table(recommendation.considered, shown_promise(question.objective), replicas)
     yield Text(tally_line(recommendation))
     if recommendation.performance is not None:
         yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
@@ -121,16 +122,30 @@ def shown_promise(objective: LatencyObjective) -> Promise:
     return (responses or list(promises))[-1]
 
 
-def considered_table(candidates: Sequence[Candidate], promise: Promise) -> Table:
+def considered_table(candidates: Sequence[Candidate], promise: Promise, replicas: int | None = None) -> Table:
     """Every candidate with its interval and what refused it; those refused by theory alike in one row.
 
-    What all have in common has no column.
+    What all have in common has no column. Of many fleet sizes those nearest to `replicas` are shown, or the
+    largest.
     """
     particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
     columns = (*(f"<{name}" for name in particular), "replicas", "<batch", "load", promise.what, "<verdict")
-    groups = (list(group) for _, group in groupby(candidates, _refused_alike))
+    groups = (list(group) for _, group in groupby(_nearest(candidates, replicas), _refused_alike))
     rows = (_candidates_row(group, promise, particular) for group in groups)
     return table(columns, rows, title="Considered")
+
+
+_SIZES_SHOWN = 8
+
+
+def _nearest(candidates: Sequence[Candidate], replicas: int | None) -> Iterator[Candidate]:
+    """Of each profile the candidates of a few fleet sizes."""
+    for _, group in groupby(candidates, key=lambda one: one.plan.profile):
+        alike = list(group)
+        sizes = {one.plan.replicas for one in alike}
+        middle = max(sizes) if replicas is None else replicas
+        shown = sorted(sizes, key=lambda size: (abs(size - middle), size))[:_SIZES_SHOWN]
+        yield from (one for one in alike if one.plan.replicas in shown)
 
 
 _PARTICULAR = ("profile", "routing", "wait")

@@ -30,8 +30,8 @@ _TRACE_WARM_UP_SHARE = 0.1
 # Independent responses beyond the quantile without which one path has seen too few of its bursts: of M/D/1
 # paths that are worth fewer, intervals hold the exact P99 in 30 to 90 % instead of 95 %.
 _TRACE_INDEPENDENT_MIN = 20
-# Requests that a trace must have beyond a quantile, five for each section.
-_TRACE_EXCEEDANCES_MIN = 5 * SECTIONS
+# Sections of a trace, fewer where it is short, each with so many requests beyond the quantile.
+_TRACE_SECTIONS_MIN, _TRACE_EXCEEDANCES_PER_SECTION = 10, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,8 @@ def _wants_probe(length: Length) -> bool:
 def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
     """The one path that there is, cut into consecutive sections."""
     requests = len(trace.instants_s)
-    needed = math.ceil(_TRACE_EXCEEDANCES_MIN / (1.0 - case.quantile_max) / (1.0 - _TRACE_WARM_UP_SHARE))
+    beyond = (1.0 - case.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE)
+    needed = math.ceil(_TRACE_SECTIONS_MIN * _TRACE_EXCEEDANCES_PER_SECTION / beyond)
     if requests < needed:
         raise InconclusiveError(
             f"{trace.name} has {requests} arrivals; {format_quantile(case.quantile_max)} with an interval "
@@ -182,6 +183,7 @@ def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
     warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
     length = Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
     (task,) = tasks(case, length, seed, range(1))
-    pool = Pool.of_path(replicate_in_parts(task, SECTIONS))
+    sections = min(SECTIONS, int(requests * beyond / _TRACE_EXCEEDANCES_PER_SECTION))
+    pool = Pool.of_path(replicate_in_parts(task, sections))
     settled = pool.independent_exceedances(case.quantile_max) >= _TRACE_INDEPENDENT_MIN
     return Look(pool=pool, settled=settled, requests=requests)

@@ -46,13 +46,14 @@ def decide(
 
     Met only when the upper ends of all stay within what the objective allows; missed when a lower end is
     above it, of a quantile that of the late share. Runs that have not settled understate a busy fleet and
-    may only refuse.
+    may only refuse. A path that happened once cannot be made longer: what is said is said of it, and of
+    other days no more than its few bursts tell.
 
     Args:
         replicas: of the fleet that the look is at.
     """
     missed: list[Rejection] = []
-    met = look.settled
+    met = look.settled or look.pool.is_path
     for promise in objective.promises:
         value, low_is_above, high_is_within = _held(look.pool, promise, errors, replicas)
         if low_is_above:
