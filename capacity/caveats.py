@@ -28,7 +28,6 @@ class CaveatCode(StrEnum):
     FLEETS_UNTRIED = "fleets_untried"
     PRECISION_MISSED = "precision_missed"
     TRACE_FEW_BURSTS = "trace_few_bursts"
-    TRACE_BURSTY = "trace_bursty"
     TRACE_ONE_PATH = "trace_one_path"
 
 
@@ -84,8 +83,8 @@ def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool
         if not settled:
             yield Caveat(
                 code=CaveatCode.TRACE_FEW_BURSTS,
-                message=f"what lies beyond {format_quantile(max(quantiles))} comes from few bursts of the trace: "
-                "the plan holds on it, and on other days only if their bursts are no worse; record for longer",
+                message=f"what lies beyond {format_quantile(max(quantiles))} comes from few bursts "
+                "of the trace; the plan holds on it, and elsewhere if bursts are no worse there; record for longer",
             )
         yield Caveat(
             code=CaveatCode.TRACE_ONE_PATH,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from capacity.irregularity import irregularity
 from capacity.objective import LatencyObjective, Promise
 from capacity.performance import Interval, Performance
 from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Verdict
@@ -24,6 +25,7 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
     )
     yield _why_not_fewer(recommendation, question, plan)
     yield from _survival(recommendation, plan)
+    yield from _under_poisson(recommendation, question, plan)
     if recommendation.arrival_rate_max_rps is not None:
         rate = format_rate(recommendation.arrival_rate_max_rps)
         yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}."
@@ -188,6 +190,27 @@ def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
     if recommendation.hourly_usd is not None and without.hourly_usd is not None:
         price = f", {recommendation.hourly_usd - without.hourly_usd:.3f} USD/h less"
     yield f"If nothing had to be outlived, {fleet(without.plan)} would do{price}."
+
+
+def _under_poisson(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
+    """How many more replicas the arrivals take than Poisson ones would, and why."""
+    calm = recommendation.under_poisson
+    if calm is None or isinstance(question.workload, ClosedPopulation):
+        return
+    if calm.plan is None:
+        yield "If as many requests arrived as a Poisson stream, no plan is known that would do."
+        return
+    measured = irregularity(question.workload)
+    why = "" if measured is None else f": {measured}"
+    if calm.plan.profile != plan.profile:
+        yield f"If as many requests arrived as a Poisson stream, {fleet(calm.plan)} would do{why}."
+        return
+    more = plan.replicas - calm.plan.replicas
+    difference = f"{abs(more)} {'more' if more > 0 else 'fewer'}" if more else "as many"
+    yield (
+        f"If as many requests arrived as a Poisson stream, {calm.plan.replicas} would do; these arrivals "
+        f"take {difference}{why}."
+    )
 
 
 def _what_holds(recommendation: Recommendation) -> str:

@@ -198,6 +198,7 @@ class Recommendation:
         hourly_usd: price of the fleet; None where unknown.
         survived: the events that the plan must outlive, each with what becomes of it.
         without_survival: what would do if nothing had to be outlived; None where nothing has to be.
+        under_poisson: what would do if as many requests arrived by chance alone; None where they do.
         tally: how many candidates were dealt with.
     """
 
@@ -211,4 +212,5 @@ class Recommendation:
     caveats: tuple[Caveat, ...] = ()
     survived: tuple[Survived, ...] = ()
     without_survival: Self | None = None
+    under_poisson: Self | None = None
     tally: Tally = Tally()

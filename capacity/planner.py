@@ -14,7 +14,7 @@ from capacity.screen import require_batch_of_one
 from capacity.search import Progress, Search
 from capacity.survival import Survival
 from capacity.units import format_rate
-from capacity.workload import ClosedPopulation
+from capacity.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
 
 # Cheaper fleets in doubt that are named one by one.
 _FLEETS_NAMED = 3
@@ -101,6 +101,12 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
     if question.survival != Survival():
         calm = replace(question, survival=Survival())
         without = recommend(calm, search.judge, search.progress, with_headroom=False)
+    by_chance = None
+    if isinstance(question.workload, Workload) and not isinstance(
+        question.workload.arrivals, PoissonArrivals
+    ):
+        calm = replace(question, workload=replace(question.workload, arrivals=PoissonArrivals()))
+        by_chance = recommend(calm, search.judge, search.progress, with_headroom=False)
     return Recommendation(
         verdict=Verdict.MET,
         objective=question.objective,
@@ -112,6 +118,7 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
         caveats=(*_caveats(search, level, certified), *_headroom_caveats(headroom)),
         survived=certified.survived,
         without_survival=without,
+        under_poisson=by_chance,
         tally=search.tally,
     )
 
@@ -171,14 +178,17 @@ def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
         f"{' or '.join(map(str, sorted(batch_sizes)))} is"
         for (name, replicas), batch_sizes in sizes.items()
     ]
+    is_trace = isinstance(search.question.workload, Workload) and isinstance(
+        search.question.workload.arrivals, TraceArrivals
+    )
+    budget = "the trace; record for longer" if is_trace else "the budget; raise --requests-max"
     if len(fleets) > _FLEETS_NAMED:
         counts = [replicas for _, replicas in sizes]
         fleets = [f"{len(fleets)} fleets, of {min(counts)} to {max(counts)} replicas, are"]
     for fleet in fleets:
         yield Caveat(
             code=CaveatCode.CHEAPER_INCONCLUSIVE,
-            message=f"{fleet} cheaper and could be neither accepted nor refused within the budget; "
-            "raise --requests-max",
+            message=f"{fleet} cheaper and could be neither accepted nor refused within {budget}",
         )
 
 

@@ -61,6 +61,7 @@ def recommendation_document(
             for one in recommendation.survived
         ],
         "without_survival": _without_document(recommendation.without_survival),
+        "under_poisson": _without_document(recommendation.under_poisson),
         "candidates": {
             "screened": recommendation.tally.screened,
             "simulated": recommendation.tally.simulated,
@@ -75,7 +76,7 @@ def recommendation_document(
 
 
 def _without_document(recommendation: Recommendation | None) -> Document | None:
-    """What would do if nothing had to be outlived, and its price."""
+    """What would do under easier conditions, and its price."""
     if recommendation is None or recommendation.plan is None:
         return None
     return {

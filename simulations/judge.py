@@ -166,7 +166,9 @@ class SimulationJudge:
             precise = self._width(look.pool, objective, replicas) <= trial.precision
             if verdict is Verdict.MET and precise:
                 break
-        if verdict is Verdict.INCONCLUSIVE:
+        if verdict is Verdict.INCONCLUSIVE and look is not None and look.pool.is_path:
+            rejection = self._doubt(look.pool, objective, replicas)
+        elif verdict is Verdict.INCONCLUSIVE:
             spent = look.requests if look is not None and look.settled else 0
             needed = max(2 * spent, requests_to_settle(trial.case))
             rejection = Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
@@ -181,6 +183,12 @@ class SimulationJudge:
             requests=look.requests,
             is_precise=precise,
         )
+
+    def _doubt(self, pool: Pool, objective: LatencyObjective, replicas: int) -> Rejection:
+        """What a path leaves open, and no budget would settle: the promise whose upper end is farthest off."""
+        highs = {p: found(pool, p, self.confidence, replicas).high for p in objective.promises}
+        worst = max(highs, key=lambda promise: highs[promise] / promise.allowed)
+        return Rejection.of(worst, highs[worst])
 
     def _width(self, pool: Pool, objective: LatencyObjective, replicas: int) -> float:
         """Relative half-width of what is nearest to its limit; of a share, by its limit."""

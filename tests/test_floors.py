@@ -26,7 +26,7 @@ CAPACITY_FLOORS = [
         "service_law",
     ],
     ["profile", "workload", "quantization", "scalability_csv"],
-    ["caveats"],
+    ["caveats", "irregularity"],
     ["plan"],
     # Parts of laws, then the laws.
     ["queues.general.whitt", "queues.general.delay", "queues.general.gaps", "queues.general.residual"],

@@ -1,0 +1,49 @@
+"""Irregularity: how far arrivals are from Poisson ones, in numbers that say why they take more replicas."""
+
+from dataclasses import dataclass
+
+from capacity.units import format_duration
+from capacity.workload import GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Irregularity:
+    """Of gaps and of counts; 1 of each for Poisson arrivals.
+
+    Attributes:
+        gap_cv: coefficient of variation of the gaps.
+        dispersion: variance over mean of the counts in windows of `window_s`; None where there is no window.
+    """
+
+    gap_cv: float
+    dispersion: float | None = None
+    window_s: float | None = None
+
+    def __str__(self) -> str:
+        """As a reason.
+
+        >>> str(Irregularity(gap_cv=13.2, dispersion=164.0, window_s=60.0))
+        'gaps vary by a cv of 13.2, and counts in windows of 60 s by 164 times what Poisson ones would'
+        """
+        gaps = f"gaps vary by a cv of {self.gap_cv:.3g}"
+        if self.dispersion is None or self.window_s is None:
+            return gaps
+        counts = f"counts in windows of {format_duration(self.window_s)}"
+        return f"{gaps}, and {counts} by {self.dispersion:.3g} times what Poisson ones would"
+
+
+def irregularity(workload: Workload) -> Irregularity | None:
+    """What is known of a workload's arrivals; None where they are Poisson, or nothing can be measured."""
+    arrivals = workload.arrivals
+    if isinstance(arrivals, GammaArrivals):
+        return Irregularity(gap_cv=arrivals.cv)
+    if isinstance(arrivals, PoissonArrivals) or not isinstance(arrivals, TraceArrivals):
+        return None
+    from capacity.burstiness import EVENTS_MIN, WINDOWS_MIN, WINDOWS_S, measure
+
+    if len(arrivals.instants_s) < EVENTS_MIN:
+        return None
+    fitting = [window_s for window_s in WINDOWS_S if arrivals.duration_s >= WINDOWS_MIN * window_s]
+    seen = measure(arrivals.instants_s, fitting or [arrivals.duration_s / WINDOWS_MIN])
+    widest = seen.counts[-1]
+    return Irregularity(gap_cv=seen.gap_cv, dispersion=widest.dispersion, window_s=widest.window_s)
