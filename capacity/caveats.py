@@ -84,7 +84,7 @@ def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool
             yield Caveat(
                 code=CaveatCode.TRACE_FEW_BURSTS,
                 message=f"what lies beyond {format_quantile(max(quantiles))} comes from few bursts "
-                "of the trace; the plan holds on it, and elsewhere if bursts are no worse there; record for longer",
+                "of the trace; the plan holds on it, and elsewhere if bursts are no worse; record for longer",
             )
         yield Caveat(
             code=CaveatCode.TRACE_ONE_PATH,

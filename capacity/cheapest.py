@@ -9,7 +9,7 @@ from capacity.question import Family
 from capacity.search import Search
 
 # Simulated requests that fleets may take of which none can be skipped by a neighbour's fate.
-UNSKIPPED_REQUESTS_MAX = 100_000_000
+UNSKIPPED_REQUESTS_MAX = 200_000_000
 _UNSKIPPED_MAX = 250  # and so many numbers of devices, however short their runs
 
 
@@ -48,12 +48,20 @@ def find_cheapest(search: Search) -> Level | None:
         return None
     for family in search.question.families:
         _show_outpriced(search, family, bound)
-    for family in search.question.families:  # another routing of the same profile costs the same
-        devices = devices_within(search, family, bound)
-        if family in starts and family.cost(devices) == bound:
-            search.at(family, devices)
+    for family in search.question.families:
+        _look_around(search, family, devices_within(search, family, bound), bound)
     accepted = [one for one in search.considered if one.accepted and cost(search, one) == bound]
     return Level(cost=bound, candidates=tuple(accepted), starts=starts, untried=untried)
+
+
+def _look_around(search: Search, family: Family, devices: int, bound: float) -> None:
+    """All batches at the lowest cost, of a family of which one was accepted there: ties are broken."""
+    if family.cost(devices) != bound:
+        return
+    for waits in (False, True):
+        alike = search.known(family, devices, waits=waits)
+        if any(candidate.accepted for candidate in alike):
+            search.at(family, devices, waits=waits)
 
 
 def _show_outpriced(search: Search, family: Family, bound: float) -> None:

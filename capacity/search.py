@@ -80,8 +80,18 @@ class Search:
         return list(self._judge_sizes(family, devices, waits=waits))
 
     def accepted_at(self, family: Family, devices: int, *, waits: bool = False) -> bool:
-        """Whether any batch size is accepted at this number of devices."""
-        return any(candidate.accepted for candidate in self.at(family, devices, waits=waits))
+        """Whether any batch size is accepted at this number of devices; the first that is ends the look."""
+        return any(candidate.accepted for candidate in self._judge_sizes(family, devices, waits=waits))
+
+    def known(self, family: Family, devices: int, *, waits: bool) -> list[Candidate]:
+        """What has been judged at this number of devices."""
+        alike = (family.profile.name, family.routing, family.replicas(devices), waits)
+        return [
+            one
+            for one in self._judged.values()
+            if (one.plan.profile, one.plan.routing, one.plan.replicas, one.plan.batch_wait_max_s > 0.0)
+            == alike
+        ]
 
     def update(self, candidate: Candidate) -> None:
         """Replace what was found of a candidate by a better judgement."""

@@ -20,11 +20,11 @@ REQUESTS_MAX = 100_000_000
 INDEPENDENT_EXCEEDANCES_MIN = 50
 # A case that takes longer runs than this to settle is first looked at with short ones.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
+_PROBE_GROWTH = 4
 # Last digit of a clock, and how large a share of a service time it may be.
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
 # Replications, and so sections, of a first look.
 REPLICATIONS_FIRST = SECTIONS
-_PROBE_REQUESTS = REPLICATIONS_FIRST * _PROBE.requests
 # A trace happened once, from its own beginning: no more than this share of it is warm-up.
 _TRACE_WARM_UP_SHARE = 0.1
 # Independent responses beyond the quantile without which one path has seen too few of its bursts: of M/D/1
@@ -55,6 +55,7 @@ def looks(
     requests_max: int,
     mapper: Mapper = map,
     requests_first: int = 0,
+    care: float = 1.0,
 ) -> Iterator[Look]:
     """Look after look, each with twice the replications of the one before; ends with the budget.
 
@@ -65,6 +66,7 @@ def looks(
         requests_first: requests that the first look should have, where some are known to be needed;
             it has twenty replications at least, and no short runs come before it.
         mapper: how replications are mapped to their samples; the result does not depend on it.
+        care: share of the relaxation times for intervals to be believed that a pool must have seen.
     """
     _require_resolvable(case)
     if isinstance(case.workload, Workload) and isinstance(case.workload.arrivals, TraceArrivals):
@@ -72,16 +74,18 @@ def looks(
         return
     length = run_length(case)
     spent = 0
-    if requests_first == 0 and _wants_probe(length) and requests_max >= _PROBE_REQUESTS:
-        spent = _PROBE_REQUESTS
-        probes = mapper(replicate, tasks(case, _PROBE, seed, range(REPLICATIONS_FIRST)))
-        yield Look(pool=Pool.of(probes), settled=False, requests=spent)
+    for probe in _probes(length) if requests_first == 0 else ():
+        if spent + REPLICATIONS_FIRST * probe.requests > requests_max:
+            break
+        spent += REPLICATIONS_FIRST * probe.requests
+        samples = mapper(replicate, tasks(case, probe, seed, range(REPLICATIONS_FIRST)))
+        yield Look(pool=Pool.of(samples), settled=False, requests=spent)
     pool = Pool.of(())
     affordable = (requests_max - spent) // length.requests
     wanted = max(REPLICATIONS_FIRST, min(requests_first // length.requests, affordable))
     while wanted <= affordable:
         pool = pool.extended(mapper(replicate, tasks(case, length, seed, range(pool.replications, wanted))))
-        yield Look(pool=pool, settled=is_settled(pool, case), requests=spent + wanted * length.requests)
+        yield Look(pool=pool, settled=is_settled(pool, case, care), requests=spent + wanted * length.requests)
         wanted *= 2
 
 
@@ -102,14 +106,14 @@ def _require_resolvable(case: Case) -> None:
         )
 
 
-def is_settled(pool: Pool, case: Case) -> bool:
+def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     """Whether intervals of a pool may be believed: no trace of the start, and not a matter of few bursts.
 
     How long is long enough is mostly settled beforehand, by the relaxation time: a rule that looks at the
     responses alone is met soonest by the runs that happened to be calm.
     """
     enough = pool.independent_exceedances(case.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
-    return enough and pool.is_level and pool.counted >= counted_min(case)
+    return enough and pool.is_level and pool.counted >= care * counted_min(case)
 
 
 def precise_look(
@@ -163,11 +167,25 @@ def requests_to_settle(case: Case) -> int:
     length, replications = run_length(case), REPLICATIONS_FIRST
     while replications * length.measured < counted_min(case):
         replications *= 2
-    return (_PROBE_REQUESTS if _wants_probe(length) else 0) + replications * length.requests
+    probes = sum(probe.requests for probe in _probes(length))
+    return REPLICATIONS_FIRST * probes + replications * length.requests
 
 
-def _wants_probe(length: Length) -> bool:
-    return length.requests > _PROBE.requests
+def _probes(length: Length) -> Iterator[Length]:
+    """Short runs that may refuse before the first of full length: each four times as long as the one before.
+
+    They cost no more than a third of what follows.
+    """
+    probe = _PROBE
+    while probe.requests < length.requests:
+        yield probe
+        probe = Length(
+            warm_up=_PROBE_GROWTH * probe.warm_up,
+            measured=_PROBE_GROWTH * probe.measured,
+            cool_down=probe.cool_down,
+        )
+        if _PROBE_GROWTH * probe.requests > length.requests:
+            return
 
 
 def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:

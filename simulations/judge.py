@@ -20,6 +20,9 @@ from simulations.spike import spike_looks
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
 _HEADROOM_BUDGET_SHARE = 0.05
+_INDIFFERENCE = 0.25  # share of the asked precision
+# Of the relaxation times that a certificate sees: what is accepted by mistake, it will refuse.
+_SEARCH_CARE = 0.1
 
 
 def share_of_error(number: int) -> float:
@@ -166,7 +169,13 @@ class SimulationJudge:
             precise = self._width(look.pool, objective, replicas) <= trial.precision
             if verdict is Verdict.MET and precise:
                 break
-        if verdict is Verdict.INCONCLUSIVE and look is not None and look.pool.is_path:
+            if look.settled and self._is_marginal(trial, look.pool, replicas):
+                break
+        if (
+            verdict is Verdict.INCONCLUSIVE
+            and look is not None
+            and (look.pool.is_path or self._is_marginal(trial, look.pool, replicas))
+        ):
             rejection = self._doubt(look.pool, objective, replicas)
         elif verdict is Verdict.INCONCLUSIVE:
             spent = look.requests if look is not None and look.settled else 0
@@ -184,8 +193,16 @@ class SimulationJudge:
             is_precise=precise,
         )
 
+    def _is_marginal(self, trial: "_Trial", pool: Pool, replicas: int) -> bool:
+        """Whether a candidate is so near its limit that a search does not want to know on which side it is.
+
+        An indifference zone, as in the selection of the best (Kim & Nelson 2001, ACM TOMACS 11(3)).
+        """
+        width = self._width(pool, trial.proposal.objective, replicas)
+        return trial.seed.stage is Stage.SEARCH and width <= _INDIFFERENCE * self.precision
+
     def _doubt(self, pool: Pool, objective: LatencyObjective, replicas: int) -> Rejection:
-        """What a path leaves open, and no budget would settle: the promise whose upper end is farthest off."""
+        """What a path leaves open, and no budget would settle: the promise whose upper end is worst."""
         highs = {p: found(pool, p, self.confidence, replicas).high for p in objective.promises}
         worst = max(highs, key=lambda promise: highs[promise] / promise.allowed)
         return Rejection.of(worst, highs[worst])
@@ -244,7 +261,8 @@ class _Trial:
     def looks(self, mapper: Mapper) -> Iterator[Look]:
         if self.proposal.spike is not None:
             return spike_looks(self.case, self.proposal.spike, self.seed, self.requests_max, mapper)
-        return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first)
+        care = _SEARCH_CARE if self.seed.stage is Stage.SEARCH else 1.0
+        return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first, care)
 
     def errors(self, look: int) -> Errors:
         """What the `look`-th look may err by; in a search nothing is accepted for good.
