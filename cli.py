@@ -24,6 +24,7 @@ from capacity.command_line import (
     EngineOption,
     Format,
     FormatOption,
+    InstancesOption,
     JsonOption,
     OverheadOption,
     P50Option,
@@ -214,6 +215,7 @@ def simulate(
     ] = None,
     queue_limit: QueueLimitOption = None,
     request_overhead: OverheadOption = None,
+    instances_per_device: InstancesOption = None,
     quantile: QuantileOption = None,
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
@@ -233,7 +235,7 @@ def simulate(
     from simulations.replication import Engine
     from simulations.simulate import QUANTILES, Simulation, require_answerable
 
-    measured = read_profile(profile, request_overhead)
+    measured = read_profile(profile, request_overhead, instances_per_device)
     workload = read_demand(arrivals, rate, users, think_time)
     candidate = Plan(
         profile=measured.name,
@@ -304,6 +306,7 @@ def sweep(
     queue_limit: QueueLimitOption = None,
     arrivals: ArrivalsOption = "poisson",
     request_overhead: OverheadOption = None,
+    instances_per_device: InstancesOption = None,
     quantile: QuantileOption = None,
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
@@ -338,7 +341,7 @@ def sweep(
     effort = {"confidence": confidence, "precision": precision, "requests_max": requests_max, "seed": seed}
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
     grid = Grid(
-        profiles=tuple(read_profile(name, request_overhead) for name in profile),
+        profiles=tuple(read_profile(name, request_overhead, instances_per_device) for name in profile),
         workloads=workloads(parse_arrivals(arrivals), rate or ()),
         replicas=parse_counts(replicas, "--replicas"),
         batch_sizes_max=parse_counts(batch_size_max, "--batch-size-max") if batch_size_max else (None,),

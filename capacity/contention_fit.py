@@ -6,6 +6,7 @@ from capacity.contention import Contention, measured
 from capacity.errors import InputError
 from capacity.queues.scalability_fit import fit
 
+INSTANCES_MAX = 1000  # of one device; more is a mistake
 _FIT_SIZES_MIN = 3  # parameters of the universal scalability law
 
 
@@ -31,10 +32,15 @@ def from_sweep(throughputs_rps: Mapping[int, float]) -> Contention:
     """
     if 1 not in throughputs_rps or len(throughputs_rps) < 2:
         raise InputError(
-            f"a sweep of busy instances needs 1 and at least one more, got {sorted(throughputs_rps)}; "
+            f"a sweep of busy instances needs 1 and at least one more, got {sorted(throughputs_rps)[:6]}; "
             "measure one instance alone and all together"
         )
     most = max(throughputs_rps)
+    if not 1 < most <= INSTANCES_MAX or min(throughputs_rps) < 1:
+        raise InputError(
+            f"busy instances must be from 1 to {INSTANCES_MAX}, got {sorted(throughputs_rps)[:6]}; "
+            "they count those of one device"
+        )
     if len(throughputs_rps) < _FIT_SIZES_MIN:
         return _of_two(throughputs_rps, most)
     law = fit({float(busy): rate for busy, rate in throughputs_rps.items()}).law
