@@ -327,7 +327,9 @@ def sweep(
     """A grid of rates, plans and profiles, one row each; with -o an interrupted run goes on where it was."""
     from pathlib import Path
 
+    from capacity.caveats import device_caveats
     from capacity.plan import BatchTimer
+    from capacity.report import caveat_documents
     from capacity.sweep_file import check_file
     from capacity.sweep_grid import Grid, parse_counts, parse_durations_s, workloads
     from capacity.sweep_rows import kept_rows
@@ -376,13 +378,17 @@ def sweep(
             rows.append(table.row(cell, answer))
             countdown.tick()
 
+    caveats = [caveat for measured in grid.profiles for caveat in device_caveats(measured)]
+
     def tables() -> Iterator["RenderableType"]:
         from capacity.sweep_table import sweep_table
+        from capacity.tables import caveat_lines
 
         yield sweep_table(table, rows)
+        yield from caveat_lines(caveats)
 
     if path is None:
-        document = sweep_document(table.columns, rows)
+        document = sweep_document(table.columns, rows) | {"caveats": caveat_documents(caveats)}
         emit(output, as_json=as_json, document=lambda: document, tables=tables)
     else:
         document = outcome_document(rows, path.name)

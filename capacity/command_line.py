@@ -73,7 +73,7 @@ OverheadOption = Annotated[
 ]
 InstancesOption = Annotated[
     int | None,
-    option("--instances-per-device", help="Replicas that share one device, which slows them down; see --profile."),
+    option("--instances-per-device", help="Replicas that share one device and its work."),
 ]
 SeedOption = Annotated[int, option("--seed", help="Same seed and input, same bytes out.")]
 ConfidenceOption = Annotated[float, option("--confidence", help="Confidence of intervals and verdicts.")]

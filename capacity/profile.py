@@ -141,8 +141,8 @@ class ServiceProfile:
             raise InputError(f"instances_per_device must be >= 1, got {self.instances_per_device}")
         if self.contention is not None and self.contention.instances < self.instances_per_device:
             raise InputError(
-                f"profile {self.name} knows the contention of {self.contention.instances} busy instances, and "
-                f"instances_per_device is {self.instances_per_device}; measure it for so many too, or leave "
+                f"profile {self.name} knows the contention of {self.contention.instances} busy instances and "
+                f"has {self.instances_per_device} to a device; measure it for so many too, or leave "
                 "contention out, which assumes processor sharing"
             )
         if self.hourly_usd is not None and not 0.0 < self.hourly_usd < math.inf:

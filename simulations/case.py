@@ -164,8 +164,8 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
 def counted_min(case: Case) -> float:
     """Requests that have seen enough relaxation times, each queue or user by itself.
 
-    Queues of one device are busy together, and count once. Bursts are the shorter and the milder the less arrivals and service vary, below what the relaxation
-    time already takes into account.
+    Queues of one device are busy together, and count once. Bursts are the shorter and the milder the less
+    arrivals and service vary, below what the relaxation time already takes into account.
     """
     simulated = case.simulated
     seen = RELAXATIONS_SEEN_MIN * _relaxation_requests(simulated)

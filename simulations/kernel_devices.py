@@ -74,7 +74,7 @@ def serve_devices(  # noqa: C901  (one loop: see `kernel_own`)
     instants_s, service, dice = arrivals
     ranks, free, ends, dues = trees
     is_closed, is_shared, leaves = len(returns) > 1, routing == SHARED_QUEUE, len(ranks) >> 1
-    counts = routing == LEAST_OUTSTANDING or routing == POWER_OF_TWO  # noqa: PLR1714  (compiled)
+    counts = routing in (LEAST_OUTSTANDING, POWER_OF_TWO)
     instances = len(slowdowns)
     for place in range(len(instants_s) + is_end):
         is_over = place == len(instants_s)  # all have arrived: serve those who wait
