@@ -117,14 +117,7 @@ class Oracle:
 
     def at(self, now_s: float) -> None:
         """Everything that happens at one instant."""
-        became_idle = [index for index, server in enumerate(self.servers) if server.finishes_s == now_s]
-        for index in became_idle:
-            self.complete(index)
-        for index in became_idle:
-            self.dispatch(index, now_s)
-        for index in became_idle:
-            if self.servers[index].is_idle:
-                self.burden(index, now_s, burdens=False)
+        self.end_batches(now_s)
         while now_s in self.coming_s:
             self.coming_s.remove(now_s)
             self.arrive(now_s)
@@ -135,6 +128,17 @@ class Oracle:
         for server in self.servers:
             if server.is_idle and server.line.requests and server.line.open_since_s is None:
                 server.line.open_since_s = now_s
+
+    def end_batches(self, now_s: float) -> None:
+        """Completions and their dispatches; who stays idle after them burdens its device no more."""
+        became_idle = [index for index, server in enumerate(self.servers) if server.finishes_s == now_s]
+        for index in became_idle:
+            self.complete(index)
+        for index in became_idle:
+            self.dispatch(index, now_s)
+        for index in became_idle:
+            if self.servers[index].is_idle:
+                self.burden(index, now_s, burdens=False)
 
     def complete(self, index: int) -> None:
         server = self.servers[index]
