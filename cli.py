@@ -378,21 +378,18 @@ def sweep(
             rows.append(table.row(cell, answer))
             countdown.tick()
 
-    caveats = [caveat for measured in grid.profiles for caveat in device_caveats(measured)]
+    caveats = list(dict.fromkeys(note for measured in grid.profiles for note in device_caveats(measured)))
+    noted = {"caveats": caveat_documents(caveats)} if caveats else {}  # rows alone are what a file has too
+    document = sweep_document(table.columns, rows) if path is None else outcome_document(rows, path.name)
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.sweep_table import sweep_table
         from capacity.tables import caveat_lines
 
-        yield sweep_table(table, rows)
+        yield from [sweep_table(table, rows)] if path is None else _document_table(document)
         yield from caveat_lines(caveats)
 
-    if path is None:
-        document = sweep_document(table.columns, rows) | {"caveats": caveat_documents(caveats)}
-        emit(output, as_json=as_json, document=lambda: document, tables=tables)
-    else:
-        document = outcome_document(rows, path.name)
-        emit(output, as_json=as_json, document=lambda: document, tables=lambda: _document_table(document))
+    emit(output, as_json=as_json, document=lambda: document | noted, tables=tables)
     raise typer.Exit(sweep_exit_code(rows))
 
 

@@ -2,7 +2,10 @@
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -374,3 +377,66 @@ def test_a_run_of_the_kernel_is_that_of_its_slowdowns() -> None:
 def test_contention_is_one_noun_with_value_equality() -> None:
     assert Contention(slowdowns=(1.0, 1.8), is_measured=True) == measured([1, 1.8])
     assert measured([1, 2]) != processor_sharing(2)
+
+
+# ---- The commands ---------------------------------------------------------------------------
+
+
+def capacity(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = Path(sys.executable).with_name("capacity")
+    return subprocess.run(
+        [command, *arguments], capture_output=True, text=True, cwd=folder, timeout=120.0, check=False
+    )
+
+
+QUICK = ("--quantile", "0.5", "--precision", "0.5", "--batch-size-max", "4")
+ASKED = ("--profile", "resnet50-t4-fp16", "--replicas", "2", "--rate", "300rps", *QUICK)
+
+
+def test_simulate_slows_instances_of_one_device_and_says_what_it_assumes(tmp_path: Path) -> None:
+    """By either engine to the same bytes; the load is that of one device."""
+    alone = json.loads(capacity(tmp_path, "simulate", *ASKED, "--json").stdout)
+    shared = capacity(tmp_path, "simulate", *ASKED, "--instances-per-device", "2", "--json")
+    assert shared.returncode == 0, shared.stderr
+    found = json.loads(shared.stdout)
+    assert found["performance"]["load"] == pytest.approx(2.0 * alone["performance"]["load"])
+    assert found["performance"]["response_mean_s"] > 1.2 * alone["performance"]["response_mean_s"]
+    assert "device_shared" in [caveat["code"] for caveat in found["caveats"]]
+    assert "device_shared" not in [caveat["code"] for caveat in alone["caveats"]]
+    table = capacity(tmp_path, "simulate", *ASKED, "--instances-per-device", "2").stdout
+    assert "Note: 2 replicas share a device, and are assumed to share its work" in " ".join(table.split())
+
+
+def test_a_measured_profile_needs_no_note(tmp_path: Path) -> None:
+    given_ = {"name": "p", "timings": [{"batch_size": 1, "mean_ms": 10}, {"batch_size": 4, "mean_ms": 20}]}
+    given_ |= {"instances_per_device": 2, "contention_slowdowns": [1, 1.5]}
+    (tmp_path / "p.json").write_text(json.dumps(given_))
+    asked = ("--profile", "p.json", *ASKED[2:4], "--rate", "100rps", *QUICK)
+    found = json.loads(capacity(tmp_path, "simulate", *asked, "--json").stdout)
+    assert found["performance"]["load"] == pytest.approx(100.0 / (2.0 * 4.0 / 0.020 / 1.5))
+    assert "device_shared" not in [caveat["code"] for caveat in found["caveats"]]
+    more = capacity(tmp_path, "simulate", *asked, "--instances-per-device", "3")
+    assert more.returncode == 2
+    assert "profile p knows the contention of 2 busy instances and has 3 to a device" in more.stderr
+    law = capacity(
+        tmp_path, "queue", "bulk", "--profile", "p.json", "--arrival-rate", "9rps", "--replicas", "2"
+    )
+    assert law.returncode == 2
+    assert "2 instances to a device, which slow each other down, and no law knows that" in law.stderr
+    one = capacity(tmp_path, "queue", "bulk", "--profile", "p.json", "--arrival-rate", "9rps")
+    assert one.returncode == 0
+
+
+def test_a_sweep_says_in_each_row_how_contention_is_known(tmp_path: Path) -> None:
+    shared = ("sweep", *ASKED, "--replicas", "1", "--instances-per-device", "2")
+    found = json.loads(capacity(tmp_path, *shared, "--json").stdout)
+    assert [row["instances_per_device"] for row in found["rows"]] == [2, 2]
+    assert [row["contention"] for row in found["rows"]] == ["assumed", "assumed"]
+    assert [caveat["code"] for caveat in found["caveats"]] == ["device_shared"]
+    assert "Note: 2 replicas share a device" in capacity(tmp_path, *shared).stdout
+    into = capacity(tmp_path, *shared, "-o", "x.csv")
+    assert "Note: 2 replicas share a device" in into.stdout
+    alone = json.loads(capacity(tmp_path, "sweep", *ASKED, "--json").stdout)
+    assert (alone["rows"][0]["contention"], alone["rows"][0]["instances_per_device"]) == ("none", 1)
+    assert "caveats" not in alone
+    assert capacity(tmp_path, "simulate", *ASKED, "--instances-per-device", "0").returncode == 2
