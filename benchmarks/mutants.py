@@ -1312,10 +1312,10 @@ SHARED_DEVICES = [
         DEVICES,
     ),
     Mutant(
-        "a block is handed on before its batches end",
-        "the same bytes as SimPy: requests in service are carried over",
+        "a recursion serves shared devices",
+        "the same bytes as SimPy: no end is known in advance",
         "simulations/kernel.py",
-        [("if len(queues) == 1 and len(slowdowns) == 1:", "if len(queues) == 1:")],
+        [("plan.replicas > _SORTED_MAX or _are_slowed(plan, slowdowns)", "plan.replicas > _SORTED_MAX")],
         DEVICES,
     ),
     Mutant(

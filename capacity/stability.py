@@ -68,22 +68,30 @@ def replicas_stable_min(
     if arrival_rate_rps >= replicas * throughput_rps:  # by rounding alone
         replicas += 1
     if profile.instances_per_device > 1:
-        replicas = _first_stable(profile, arrival_rate_rps / throughput_rps, replicas, routing)
+        replicas = _first_stable(profile, arrival_rate_rps, throughput_rps, replicas, routing)
     return replicas
 
 
-def _first_stable(profile: ServiceProfile, working: float, replicas_min: int, routing: Routing) -> int:
+def _first_stable(
+    profile: ServiceProfile,
+    arrival_rate_rps: float,
+    throughput_rps: float,
+    replicas_min: int,
+    routing: Routing,
+) -> int:
     """Fewest replicas that do more work than asked, which is never less than without a shared device.
 
     Whatever the last device does, the full ones must do the rest.
     """
+    working = arrival_rate_rps / throughput_rps
     instances, known = profile.instances_per_device, profile.contention
     last = 1.0 if known is None else max(m / s for m, s in enumerate(known.slowdowns, start=1))
     if working >= last:
         full = max(1, math.floor((working - last) * profile.slowdown(instances) / instances))
         replicas_min = max(replicas_min, full * instances)
     found = range(replicas_min, replicas_min + REPLICAS_LIMIT)
-    return next((c for c in found if _replicas_working(profile, c, routing) > working), found.stop)
+    enough = (c for c in found if arrival_rate_rps < _replicas_working(profile, c, routing) * throughput_rps)
+    return next(enough, found.stop)
 
 
 def relaxation_requests(load: float, queues: int, requests_in_service: float, variability: float) -> float:

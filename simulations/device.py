@@ -40,13 +40,18 @@ class Device:
     def serve(self, replica: int, work_s: float) -> Moment:
         """A replica starts a batch, from rest or right after another; the moment at which that ends."""
         now_s, busy = self._clock.now, len(self._jobs)
+        if len(self._slowdowns) == 1:  # nobody to look after
+            return self._ends(now_s + work_s, replica)
         if replica not in self._jobs:
             busy += 1
             self._change(now_s, busy - 1, busy)
         ends_s = now_s + work_s * self._slowdowns[busy - 1]
-        end = Moment(self._clock).at(ends_s, Phase.COMPLETION, replica)
+        end = self._ends(ends_s, replica)
         self._jobs[replica] = Job(work_s, now_s, ends_s, end)
         return end
+
+    def _ends(self, ends_s: float, replica: int) -> Moment:
+        return Moment(self._clock).at(ends_s, Phase.COMPLETION, replica)
 
     def rest(self, replica: int) -> None:
         """A replica has nothing to serve, at once or since before."""

@@ -278,6 +278,19 @@ def test_fewest_replicas_are_the_first_of_all(
     assert replicas_stable_min(profile, rate_rps, 1) <= first
 
 
+@settings(derandomize=True, deadline=None)
+@given(st.floats(0.001, 1e5), st.floats(1e-4, 10.0), st.sampled_from(list(Routing)), st.floats(1.0, 9.0))
+def test_fewest_replicas_have_a_load_below_one_whatever_is_rounded(
+    rate_rps: float, mean_s: float, routing: Routing, slowdown: float
+) -> None:
+    timings = (BatchTiming(batch_size=1, mean_s=mean_s),)
+    profile = replace(PAIRS, timings=timings, contention=measured([1.0, slowdown]))
+    replicas = replicas_stable_min(profile, rate_rps, 1, routing)
+    if replicas < 1_000_000:
+        assert load(profile, rate_rps, plan_of(replicas, routing)) < 1.0
+        assert replicas == 1 or load(profile, rate_rps, plan_of(replicas - 1, routing)) >= 1.0
+
+
 def test_a_device_without_end_is_no_endless_search() -> None:
     endless = replace(PAIRS, instances_per_device=2**53)
     assert replicas_stable_min(endless, 0.5, 1) == 1
