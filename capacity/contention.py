@@ -44,11 +44,6 @@ class Contention:
         """The most busy instances that it knows of."""
         return len(self.slowdowns)
 
-    @property
-    def is_none(self) -> bool:
-        """Whether instances do not slow each other down at all."""
-        return self.slowdowns[-1] == 1.0
-
     def slowdown(self, busy: int) -> float:
         """How many times as long a service takes while so many instances are busy, itself included.
 

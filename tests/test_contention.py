@@ -79,11 +79,6 @@ def test_nothing_is_known_beyond_what_was_measured(busy: int) -> None:
         processor_sharing(0)
 
 
-def test_no_contention_is_all_ones() -> None:
-    assert measured([1.0, 1.0]).is_none
-    assert not measured([1.0, 1.0, 1.1]).is_none
-
-
 # ---- From a sweep ---------------------------------------------------------------------------
 
 
