@@ -24,6 +24,7 @@ from capacity.command_line import (
     EngineOption,
     Format,
     FormatOption,
+    InstancesOption,
     JsonOption,
     OverheadOption,
     PrecisionOption,
@@ -183,6 +184,7 @@ def simulate(
     ] = None,
     queue_limit: QueueLimitOption = None,
     request_overhead: OverheadOption = None,
+    instances_per_device: InstancesOption = None,
     quantile: QuantileOption = None,
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
@@ -202,7 +204,7 @@ def simulate(
     from simulations.replication import Engine
     from simulations.simulate import QUANTILES, Simulation, require_answerable
 
-    measured = read_profile(profile, request_overhead)
+    measured = read_profile(profile, request_overhead, instances_per_device)
     workload = read_demand(arrivals, rate, users, think_time)
     candidate = Plan(
         profile=measured.name,
@@ -273,6 +275,7 @@ def sweep(
     queue_limit: QueueLimitOption = None,
     arrivals: ArrivalsOption = "poisson",
     request_overhead: OverheadOption = None,
+    instances_per_device: InstancesOption = None,
     quantile: QuantileOption = None,
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
@@ -293,7 +296,9 @@ def sweep(
     """A grid of rates, plans and profiles, one row each; with -o an interrupted run goes on where it was."""
     from pathlib import Path
 
+    from capacity.caveats import device_caveats
     from capacity.plan import BatchTimer
+    from capacity.report import caveat_documents
     from capacity.sweep_file import check_file
     from capacity.sweep_grid import Grid, parse_counts, parse_durations_s, workloads
     from capacity.sweep_rows import kept_rows
@@ -307,7 +312,7 @@ def sweep(
     effort = {"confidence": confidence, "precision": precision, "requests_max": requests_max, "seed": seed}
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
     grid = Grid(
-        profiles=tuple(read_profile(name, request_overhead) for name in profile),
+        profiles=tuple(read_profile(name, request_overhead, instances_per_device) for name in profile),
         workloads=workloads(parse_arrivals(arrivals), rate or ()),
         replicas=parse_counts(replicas, "--replicas"),
         batch_sizes_max=parse_counts(batch_size_max, "--batch-size-max") if batch_size_max else (None,),
@@ -342,17 +347,18 @@ def sweep(
             rows.append(table.row(cell, answer))
             countdown.tick()
 
+    caveats = list(dict.fromkeys(note for measured in grid.profiles for note in device_caveats(measured)))
+    noted = {"caveats": caveat_documents(caveats)} if caveats else {}  # rows alone are what a file has too
+    document = sweep_document(table.columns, rows) if path is None else outcome_document(rows, path.name)
+
     def tables() -> Iterator["RenderableType"]:
         from capacity.sweep_table import sweep_table
+        from capacity.tables import caveat_lines
 
-        yield sweep_table(table, rows)
+        yield from [sweep_table(table, rows)] if path is None else _document_table(document)
+        yield from caveat_lines(caveats)
 
-    if path is None:
-        document = sweep_document(table.columns, rows)
-        emit(output, as_json=as_json, document=lambda: document, tables=tables)
-    else:
-        document = outcome_document(rows, path.name)
-        emit(output, as_json=as_json, document=lambda: document, tables=lambda: _document_table(document))
+    emit(output, as_json=as_json, document=lambda: document | noted, tables=tables)
     raise typer.Exit(sweep_exit_code(rows))
 
 

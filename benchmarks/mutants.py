@@ -38,6 +38,8 @@ AGREEMENT = "tests/test_agreement.py"
 KERNEL = "tests/test_kernel.py"
 TALLY = "tests/test_tally.py"
 COMPILED = "tests/test_compiled.py"
+DEVICES = "tests/test_devices.py"
+CONTENTION = "tests/test_contention.py"
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,16 @@ def rule(name: str) -> str:
 REPLICA = "simulations/replica.py"
 ROUTER = "simulations/router.py"
 CLOCK = "simulations/clock.py"
+DEVICE = "simulations/device.py"
+KERNEL_DEVICES = "simulations/kernel_devices.py"
+STABILITY = "capacity/stability.py"
 
 NAMED_INVARIANTS = [
     Mutant(
         "a request is lost",
         "conservation",
         REPLICA,
-        [("started_s, finished_s, requests))", "started_s, finished_s, requests[:-1] or requests))")],
+        [("started_s, clock.now, requests))", "started_s, clock.now, requests[:-1] or requests))")],
         invariant("conservation"),
     ),
     Mutant(
@@ -90,7 +95,12 @@ NAMED_INVARIANTS = [
         "a replica is free halfway through its batch",
         "clock: batches of a replica do not overlap",
         REPLICA,
-        [(".at(finished_s, Phase", ".at((started_s + finished_s) / 2.0, Phase")],
+        [
+            (
+                "Batch(self.index, started_s, clock.now,",
+                "Batch(self.index, started_s, 2 * clock.now - started_s,",
+            )
+        ],
         invariant("clock"),
     ),
     Mutant(
@@ -280,8 +290,8 @@ BATCHING = [
     Mutant(
         "the highest replica completes first",
         "completions of the lowest replica first",
-        REPLICA,
-        [("Phase.COMPLETION, self.index)", "Phase.COMPLETION, -self.index)")],
+        DEVICE,
+        [(".at(ends_s, Phase.COMPLETION, replica)", ".at(ends_s, Phase.COMPLETION, -replica)")],
         rule("completions_of_one_instant_dispatch_the_lowest_replica_first"),
     ),
     Mutant(
@@ -844,8 +854,8 @@ DECISIONS = [
         "capacity/stability.py",
         [
             (
-                "plan.replicas * profile.throughput_rps(plan.batch_size_max)",
-                "plan.replicas * max(profile.throughput_rps(b) for b in range(1, plan.batch_size_max + 1))",
+                "working * profile.throughput_rps(plan.batch_size_max)",
+                "working * max(profile.throughput_rps(b) for b in range(1, plan.batch_size_max + 1))",
             )
         ],
         SEARCH,
@@ -1253,6 +1263,103 @@ KERNELS = [
     ),
 ]
 
+SHARED_DEVICES = [
+    Mutant(
+        "work goes on at the rate of later",
+        "work of a batch, by the slowdown while it was served",
+        DEVICE,
+        [
+            (
+                "(now_s - job.since_s) / self._slowdowns[before - 1]",
+                "(now_s - job.since_s) / self._slowdowns[after - 1]",
+            )
+        ],
+        DEVICES,
+    ),
+    Mutant(
+        "the work done is counted from the start again",
+        "work of a batch, piece by piece",
+        DEVICE,
+        [("                job.since_s = now_s\n", "")],
+        DEVICES,
+    ),
+    Mutant(
+        "a replica at rest still burdens its device",
+        "slowdown by those who are busy",
+        DEVICE,
+        [("self._change(self._clock.now, busy + 1, busy)", "self._change(self._clock.now, busy, busy)")],
+        DEVICES,
+    ),
+    Mutant(
+        "replicas are dealt to devices in turn",
+        "devices hold neighbours by index",
+        "simulations/cluster.py",
+        [("devices[index // instances]", "devices[index % len(devices)]")],
+        DEVICES,
+    ),
+    Mutant(
+        "the kernel ends a batch at the instant of a change",
+        "the same bytes as SimPy: no end by a change of rate",
+        KERNEL_DEVICES,
+        [("np.nextafter(now_s, np.inf))\n", "now_s)\n")],
+        DEVICES,
+    ),
+    Mutant(
+        "the kernel changes the rate of one too few",
+        "the same bytes as SimPy: all instances of a device",
+        KERNEL_DEVICES,
+        [("min(first + instances, len(jobs))", "min(first + instances, len(jobs) - 1)")],
+        DEVICES,
+    ),
+    Mutant(
+        "a recursion serves shared devices",
+        "the same bytes as SimPy: no end is known in advance",
+        "simulations/kernel.py",
+        [("plan.replicas > _SORTED_MAX or _are_slowed(plan, slowdowns)", "plan.replicas > _SORTED_MAX")],
+        DEVICES,
+    ),
+    Mutant(
+        "stability by replicas that share nothing",
+        "sustainable rate of shared devices",
+        STABILITY,
+        [("    slow = 1.0 / profile.slowdown(instances)\n", "    slow = 1.0\n")],
+        CONTENTION,
+    ),
+    Mutant(
+        "own queues are as stable as a shared one",
+        "the slowest device decides where each replica has its share",
+        STABILITY,
+        [("if routing in (Routing.ROUND_ROBIN, Routing.RANDOM) or rest == 0:", "if rest == 0:")],
+        CONTENTION,
+    ),
+    Mutant(
+        "two choices are as good as all",
+        "the crowd of slow replicas keeps up with what can go nowhere else",
+        STABILITY,
+        [("return min(together, replicas *", "return max(together, replicas *")],
+        CONTENTION,
+    ),
+    Mutant(
+        "one replica stands for a shared device",
+        "reduction to one device",
+        "simulations/case.py",
+        [
+            (
+                "one_for_all(self.workload, self.plan, len(self.slowdowns))",
+                "one_for_all(self.workload, self.plan)",
+            )
+        ],
+        CONTENTION,
+    ),
+    Mutant(
+        "measured contention is left out of a task",
+        "slowdowns reach the engines",
+        "simulations/case.py",
+        [("            slowdowns=case.slowdowns,\n", "")],
+        CONTENTION,
+    ),
+]
+
 MUTANTS = [
     *NAMED_INVARIANTS,
     *BATCHING,
@@ -1264,6 +1371,7 @@ MUTANTS = [
     *STATISTICS,
     *DECISIONS,
     *KERNELS,
+    *SHARED_DEVICES,
 ]
 
 

@@ -27,10 +27,16 @@ def predict(
     - Service that varies: M/G/1 with the measured law, without batching, for one replica or random routing.
 
     Raises:
-        DomainError: no exact law; the message says why, and that simulation answers.
+        DomainError: no exact law, as for instances that share a device and slow each other down; the
+            message says why, and that simulation answers.
         UnstableError: load >= 1.
     """
     _require_poisson(workload)
+    if profile.slowdowns(plan.replicas)[-1] > 1.0:
+        raise _no_law(
+            f"{profile.instances_per_device} instances to a device, which slow each other down",
+            "simulate instead, or give each replica a device (instances_per_device 1)",
+        )
     if plan.queue_limit is not None:
         raise _no_law("a queue limit", "simulate instead, or plan without one")
     sizes = range(1, plan.batch_size_max + 1)

@@ -48,7 +48,7 @@ def bulk(
     from capacity.units import parse_duration_s, parse_rate_rps
 
     question = BulkQuestion(
-        batch_times_s=_read_batch_times_s(batch_times, profile, batch_size_max),
+        batch_times_s=_read_batch_times_s(batch_times, profile, batch_size_max, replicas),
         arrival_rate_rps=None if arrival_rate is None else parse_rate_rps(arrival_rate, "--arrival-rate"),
         batch_size_min=batch_size_min,
         batch_wait_max_s=parse_duration_s(batch_wait, "--batch-wait"),
@@ -63,7 +63,9 @@ def bulk(
     emit_law(question.model, question.law(), quantile, output, as_json=as_json)
 
 
-def _read_batch_times_s(text: str | None, profile: str | None, size_max: int | None) -> tuple[float, ...]:
+def _read_batch_times_s(
+    text: str | None, profile: str | None, size_max: int | None, replicas: int
+) -> tuple[float, ...]:
     """`--batch-times`, or `--profile` up to `--batch-size-max`. [s]"""
     if (text is None) == (profile is None):
         raise InputError("give either --batch-times 2.5ms,3ms,… or --profile NAME")
@@ -81,5 +83,10 @@ def _read_batch_times_s(text: str | None, profile: str | None, size_max: int | N
 
     assert profile is not None  # noqa: S101  (settled above)
     measured = load_profile(profile)
+    if replicas > 1 and measured.slowdowns(replicas)[-1] > 1.0:
+        raise InputError(
+            f"profile {measured.name} has {measured.instances_per_device} instances to a device, which slow "
+            "each other down, and no law knows that; take capacity simulate, or --batch-times to ignore it"
+        )
     size_max = measured.batch_size_max if size_max is None else size_max
     return tuple(measured.service_mean_s(size) for size in range(1, size_max + 1))

@@ -59,11 +59,18 @@ def profile_caveats(
             code=CaveatCode.PROFILE_EXCLUDES,
             message=f"the profile leaves out {profile.source['excludes']}; add it by --request-overhead",
         )
-    if profile.instances_per_device > 1:
+    yield from device_caveats(profile)
+
+
+def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
+    """What is assumed of instances that share a device."""
+    instances = profile.instances_per_device
+    if instances > 1 and (profile.contention is None or not profile.contention.is_measured):
         yield Caveat(
             code=CaveatCode.DEVICE_SHARED,
-            message=f"{profile.instances_per_device} replicas share a device, and are taken not to slow each "
-            "other down beyond what the profile shows; measure it with all of them busy",
+            message=f"{instances} replicas share a device, and are assumed to share its work by processor "
+            "sharing: m busy ones take m times as long; measure the throughput of 1 to "
+            f"{instances} busy instances, and put it into the profile as contention_throughputs_rps",
         )
 
 

@@ -71,6 +71,10 @@ TimerOption = Annotated[
 OverheadOption = Annotated[
     str | None, option("--request-overhead", help="Time outside the server, on every response: 5ms.")
 ]
+InstancesOption = Annotated[
+    int | None,
+    option("--instances-per-device", help="Replicas that share one device and its work."),
+]
 SeedOption = Annotated[int, option("--seed", help="Same seed and input, same bytes out.")]
 ConfidenceOption = Annotated[float, option("--confidence", help="Confidence of intervals and verdicts.")]
 PrecisionOption = Annotated[
@@ -104,12 +108,18 @@ P99Option = Annotated[str | None, option("--slo-p99", help="Limit on P99: 200ms.
 P999Option = Annotated[str | None, option("--slo-p999", help="Limit on P99.9.")]
 
 
-def read_profile(name: str, request_overhead: str | None) -> "ServiceProfile":
-    """`--profile` with `--request-overhead`, which replaces what the profile says."""
+def read_profile(
+    name: str, request_overhead: str | None, instances_per_device: int | None = None
+) -> "ServiceProfile":
+    """`--profile` with `--request-overhead` and `--instances-per-device`, which replace what it says."""
     from capacity.profile_files import load_profile
     from capacity.units import parse_duration_s
 
     profile = load_profile(name)
+    if instances_per_device is not None:
+        if instances_per_device < 1:
+            raise InputError(f"--instances-per-device must be >= 1, got {instances_per_device}")
+        profile = replace(profile, instances_per_device=instances_per_device)
     if request_overhead is None:
         return profile
     return replace(profile, request_overhead_s=parse_duration_s(request_overhead, "--request-overhead"))

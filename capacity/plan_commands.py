@@ -13,6 +13,7 @@ from capacity.command_line import (
     EngineOption,
     Format,
     FormatOption,
+    InstancesOption,
     JsonOption,
     OverheadOption,
     P50Option,
@@ -87,6 +88,7 @@ def plan(
     startup_time: StartupOption = None,
     spike: SpikeOption = None,
     request_overhead: OverheadOption = None,
+    instances_per_device: InstancesOption = None,
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
     precision: PrecisionOption = 0.02,
@@ -104,7 +106,7 @@ def plan(
 
     slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
     question = read_question(
-        profiles=read_profiles(profile, request_overhead, hourly_usd),
+        profiles=read_profiles(profile, request_overhead, hourly_usd, instances_per_device),
         objective=read_full_objective(slos, tier, slo_mean, slo_wait, loss_max, utilization_max),
         survival=read_survival(spare, survive, rolling_update, startup_time, spike),
         arrivals=arrivals,

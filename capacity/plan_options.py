@@ -131,10 +131,14 @@ def _read_wait(text: str) -> tuple[float, float]:
 
 
 def read_profiles(
-    names: Sequence[str], request_overhead: str | None, prices: Sequence[str] | None
+    names: Sequence[str],
+    request_overhead: str | None,
+    prices: Sequence[str] | None,
+    instances_per_device: int | None = None,
 ) -> "tuple[ServiceProfile, ...]":
-    """`--profile`, each with its price, which `--hourly-usd` may replace."""
-    profiles = {(profile := read_profile(name, request_overhead)).name: profile for name in names}
+    """`--profile`, each with its price and its instances, which flags may replace."""
+    given = [read_profile(name, request_overhead, instances_per_device) for name in names]
+    profiles = {profile.name: profile for profile in given}
     if len(profiles) < len(names):
         raise InputError("two of the profiles have one name; rename or drop one")
     for text in prices or ():

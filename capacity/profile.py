@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
+from capacity.contention import Contention, processor_sharing
 from capacity.errors import DomainError, InputError
 from capacity.service_law import ServiceLaw, between, from_samples, from_summary
 
@@ -94,6 +95,7 @@ class ServiceProfile:
         timings: one per batch size, in any order; kept in rising order.
         request_overhead_s: added to every response; takes no server capacity. [s]
         instances_per_device: replicas that share one device, and its price.
+        contention: how they slow each other down, for so many at least; None where it was not measured.
         hourly_usd: price of one device; None where unknown. [USD/h]
         source: where the figures come from, by aspect (repository, file, line, licence, price, ...).
     """
@@ -107,6 +109,7 @@ class ServiceProfile:
     runtime: str | None = None
     request_overhead_s: float = 0.0
     instances_per_device: int = 1
+    contention: Contention | None = None
     hourly_usd: float | None = None
     memory_bytes: int | None = None
     source: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -136,6 +139,12 @@ class ServiceProfile:
             )
         if self.instances_per_device < 1:
             raise InputError(f"instances_per_device must be >= 1, got {self.instances_per_device}")
+        if self.contention is not None and self.contention.instances < self.instances_per_device:
+            raise InputError(
+                f"profile {self.name} knows the contention of {self.contention.instances} busy instances and "
+                f"has {self.instances_per_device} to a device; measure it for so many too, or leave "
+                "contention out, which assumes processor sharing"
+            )
         if self.hourly_usd is not None and not 0.0 < self.hourly_usd < math.inf:
             raise InputError(f"hourly_usd must be positive and finite, got {self.hourly_usd}")
         if self.kind not in (None, "cpu", "gpu"):
@@ -231,6 +240,35 @@ class ServiceProfile:
         return all(
             low.quantile_s(u) <= high.quantile_s(u) for low, high in pairwise(self._laws) for u in grid
         )
+
+    def slowdown(self, busy: int) -> float:
+        """How many times as long a batch takes while so many instances of its device are busy.
+
+        As measured, else m for m of them: processor sharing, which is assumed.
+
+        Raises:
+            DomainError: more than a device has.
+        """
+        if not 1 <= busy <= self.instances_per_device:
+            raise DomainError(
+                f"a device of profile {self.name} has {self.instances_per_device} instances, so that {busy} "
+                "cannot be busy; raise instances_per_device"
+            )
+        return float(busy) if self.contention is None else self.contention.slowdown(busy)
+
+    def device_contention(self, replicas: int) -> Contention | None:
+        """Contention on the fullest device of a fleet; None where each replica has a device of its own."""
+        instances = min(replicas, self.instances_per_device)
+        if self.instances_per_device == 1:
+            return None
+        if self.contention is None:
+            return processor_sharing(instances)
+        return self.contention.up_to(instances)
+
+    def slowdowns(self, replicas: int) -> tuple[float, ...]:
+        """By busy instances of a device less 1: as many replicas of the fleet share one, at least one."""
+        contention = self.device_contention(replicas)
+        return (1.0,) if contention is None else contention.slowdowns
 
     def devices(self, replicas: int) -> int:
         """Devices that so many replicas take."""

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from capacity.contention import Contention, measured
+from capacity.contention_fit import INSTANCES_MAX, from_sweep
 from capacity.errors import InputError
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_csv import PERCENTILES, UNITS, seconds
@@ -13,7 +15,11 @@ _TEXT_KEYS = ("model", "device", "kind", "precision", "runtime")
 _NUMBER_KEYS = ("request_overhead_s", "hourly_usd")
 _COUNT_KEYS = ("instances_per_device", "memory_bytes")
 COUNT_MAX = 2**53
-_PROFILE_KEYS = {"schema_version", "name", "timings", "source", *_TEXT_KEYS, *_NUMBER_KEYS, *_COUNT_KEYS}
+_CONTENTION_KEYS = ("contention_slowdowns", "contention_throughputs_rps")
+_PROFILE_KEYS = {
+    "schema_version", "name", "timings", "source",
+    *_TEXT_KEYS, *_NUMBER_KEYS, *_COUNT_KEYS, *_CONTENTION_KEYS,
+}  # fmt: skip
 
 
 def parse_json(text: str, file_name: str) -> ServiceProfile:
@@ -67,9 +73,36 @@ def _profile(document: dict[str, Any]) -> ServiceProfile:
     return ServiceProfile(
         name=_text(document["name"], "name"),
         timings=tuple(_timing(timing) for timing in timings),
+        contention=_contention(document),
         source={_text(key, "source"): _text(value, f"source.{key}") for key, value in source.items()},
         **given,
     )
+
+
+def _contention(document: dict[str, Any]) -> Contention | None:
+    """`contention_slowdowns` by busy instances, or a sweep of pairs of busy instances and throughput."""
+    slowdowns, sweep = (document.get(key) for key in _CONTENTION_KEYS)
+    if slowdowns is None and sweep is None:
+        return None
+    if slowdowns is not None and sweep is not None:
+        raise InputError(f"{' and '.join(_CONTENTION_KEYS)} say the same thing twice; keep one")
+    if slowdowns is not None:
+        return measured(_number(entry, "contention_slowdowns") for entry in _rows(slowdowns, "slowdowns"))
+    throughputs_rps: dict[int, float] = {}
+    for entry in _rows(sweep, "throughputs_rps"):
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise InputError("contention_throughputs_rps must be a list of [busy instances, throughput]")
+        busy = _count(entry[0], "contention_throughputs_rps")
+        if busy in throughputs_rps:
+            raise InputError(f"contention_throughputs_rps has {busy} busy instances twice; keep one")
+        throughputs_rps[busy] = _number(entry[1], "contention_throughputs_rps")
+    return from_sweep(throughputs_rps)
+
+
+def _rows(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= INSTANCES_MAX:
+        raise InputError(f"contention_{what} must be a list of 1 to {INSTANCES_MAX} entries, one per number")
+    return value
 
 
 def _timing(entry: Any) -> BatchTiming:

@@ -151,7 +151,8 @@ class Question:
         stable = 1
         if not self.is_stable_at_any_load:
             assert not isinstance(self.workload, ClosedPopulation)  # noqa: S101  (settled above)
-            stable = replicas_stable_min(family.profile, self.workload.arrival_rate_rps, batch_size_max)
+            rate_rps = self.workload.arrival_rate_rps
+            stable = replicas_stable_min(family.profile, rate_rps, batch_size_max, family.routing)
         replicas = stable
         while self.survival.left(replicas) < stable:
             replicas += max(1, stable - self.survival.left(replicas))

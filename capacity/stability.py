@@ -3,7 +3,7 @@
 import math
 from fractions import Fraction
 
-from capacity.plan import Plan
+from capacity.plan import REPLICAS_LIMIT, Plan, Routing
 from capacity.profile import ServiceProfile
 
 
@@ -11,23 +11,87 @@ def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
     """Largest arrival rate below which the queues do not grow for ever. [requests/s]
 
     A long queue always fills the batch, so that full batches decide: c·B/s_B, and not the best
-    throughput of any batch size.
+    throughput of any batch size. It keeps its replica busy too, so that on a shared device all instances
+    are taken to be busy, each at the rate of 1/slowdown.
     """
-    return plan.replicas * profile.throughput_rps(plan.batch_size_max)
+    working = _replicas_working(profile, plan.replicas, plan.routing)
+    return working * profile.throughput_rps(plan.batch_size_max)
+
+
+def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) -> float:
+    """Replicas with a device each that could do the work of so many that share theirs.
+
+    - `shared-queue`, `least-outstanding`: work goes to whoever gets on with it, and all devices count by what
+      they do: the sum of instances/slowdown(instances).
+    - `round-robin`, `random`: each replica must keep up with its equal share, so that the slowest device
+      decides, which is a full one; a last device with fewer instances is quicker, which helps nobody.
+    - `power-of-two`: a set of j replicas gets at least the requests whose two choices both lie in it,
+      a share of j(j-1)/(c(c-1)), and must keep up with these. Of the sets all, or all those on full
+      devices decide: between them the work done over the share first rises and then falls with j.
+
+    Source:
+        Foss & Chernova (1998), Queueing Systems 29, 55-73, for routers that choose among some queues only:
+        every set of queues keeps up with what can go nowhere else.
+    """
+    if profile.instances_per_device == 1:
+        return float(replicas)
+    instances = min(profile.instances_per_device, replicas)
+    full, rest = divmod(replicas, instances)
+    slow = 1.0 / profile.slowdown(instances)
+    if routing in (Routing.ROUND_ROBIN, Routing.RANDOM) or rest == 0:
+        return replicas * slow
+    quick = 1.0 / profile.slowdown(rest)
+    together = full * instances * slow + rest * quick
+    if routing is not Routing.POWER_OF_TWO:
+        return together
+    return min(together, replicas * (replicas - 1) * slow / (full * instances - 1))
 
 
 def load(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
-    """Arrival rate over the sustainable rate, λ·s_B/(c·B); stable below 1."""
+    """Arrival rate over the sustainable rate, λ·s_B/(c·B) without shared devices; stable below 1."""
     return arrival_rate_rps / sustainable_rate_rps(profile, plan)
 
 
-def replicas_stable_min(profile: ServiceProfile, arrival_rate_rps: float, batch_size_max: int) -> int:
-    """Fewest replicas whose load is below 1."""
+def replicas_stable_min(
+    profile: ServiceProfile,
+    arrival_rate_rps: float,
+    batch_size_max: int,
+    routing: Routing = Routing.SHARED_QUEUE,
+) -> int:
+    """Fewest replicas whose load is below 1.
+
+    Args:
+        routing: matters on shared devices only; no other needs fewer replicas than the default.
+    """
     throughput_rps = profile.throughput_rps(batch_size_max)
     replicas = math.floor(Fraction(arrival_rate_rps) / Fraction(throughput_rps)) + 1
     if arrival_rate_rps >= replicas * throughput_rps:  # by rounding alone
         replicas += 1
+    if profile.instances_per_device > 1:
+        replicas = _first_stable(profile, arrival_rate_rps, throughput_rps, replicas, routing)
     return replicas
+
+
+def _first_stable(
+    profile: ServiceProfile,
+    arrival_rate_rps: float,
+    throughput_rps: float,
+    replicas_min: int,
+    routing: Routing,
+) -> int:
+    """Fewest replicas that do more work than asked, which is never less than without a shared device.
+
+    Whatever the last device does, the full ones must do the rest.
+    """
+    working = arrival_rate_rps / throughput_rps
+    instances, known = profile.instances_per_device, profile.contention
+    last = 1.0 if known is None else max(m / s for m, s in enumerate(known.slowdowns, start=1))
+    if working >= last:
+        full = max(1, math.floor((working - last) * profile.slowdown(instances) / instances))
+        replicas_min = max(replicas_min, full * instances)
+    found = range(replicas_min, replicas_min + REPLICAS_LIMIT)
+    enough = (c for c in found if arrival_rate_rps < _replicas_working(profile, c, routing) * throughput_rps)
+    return next(enough, found.stop)
 
 
 def relaxation_requests(load: float, queues: int, requests_in_service: float, variability: float) -> float:

@@ -41,6 +41,8 @@ _ASKED = (
     Column("timer", "text"),
     Column("queue_limit", "count"),
     Column("request_overhead_s", "number"),
+    Column("instances_per_device", "count"),
+    Column("contention", "text"),
     Column("seed", "count"),
     Column("confidence", "number"),
     Column("outcome", "text"),
@@ -96,6 +98,8 @@ class SweepTable:
             plan.timer.value,
             plan.queue_limit,
             float(cell.profile.request_overhead_s),
+            min(cell.profile.instances_per_device, COUNT_MAX),
+            _contention(cell),
             self.seed,
             float(self.confidence),
             answer.outcome.value,
@@ -112,6 +116,14 @@ class SweepTable:
         for quantile in self.quantiles:
             interval = known[quantile]
             yield from (_finite(end) for end in (interval.value, interval.low, interval.high))
+
+
+def _contention(cell: Cell) -> str:
+    """How the slowdown of instances on one device is known."""
+    contention = cell.profile.device_contention(cell.plan.replicas)
+    if contention is None:
+        return "none"
+    return "measured" if contention.is_measured else "assumed"
 
 
 def sweep_exit_code(rows: Iterable[Row]) -> int:

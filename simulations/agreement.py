@@ -130,6 +130,7 @@ def _tasks(system: System, length: Length, seed: int, replications: range, engin
             request_overhead_s=0.0,
             length=length,
             seed=Seed(value=seed, stage=Stage.AGREEMENT, replication=number),
+            slowdowns=system.slowdowns,
             engine=engine,
         )
 

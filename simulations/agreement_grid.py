@@ -5,6 +5,7 @@ from enum import StrEnum
 from functools import partial
 
 import simulations.agreement_bulk as bulk
+import simulations.agreement_devices as devices
 import simulations.agreement_fleets as fleets
 import simulations.agreement_laws as laws
 from capacity.plan import BatchTimer, Routing
@@ -36,6 +37,7 @@ _SHORT: tuple[Callable[[], System], ...] = (
     partial(fleets.round_robin, 3, 0.6, P99),
     partial(fleets.shortest_queue, 0.7, P99),
     partial(fleets.power_of_two, 100, 0.5, P50),
+    partial(devices.shared_device, (1.0, 1.5), 0.7),
 )
 
 _MORE: tuple[Callable[[], System], ...] = (
@@ -86,6 +88,8 @@ _MORE: tuple[Callable[[], System], ...] = (
     partial(fleets.shortest_queue, 0.4, P99),
     partial(fleets.shortest_queue, 0.8, P99),
     partial(fleets.power_of_two, 100, 0.7, P50),
+    partial(devices.shared_device, (1.0, 2.0, 3.0, 4.0), 0.7),
+    partial(devices.shared_device, (1.0, 2.4), 0.6),
 )
 
 

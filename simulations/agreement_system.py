@@ -10,7 +10,7 @@ from capacity.plan import Plan
 from capacity.workload import Demand
 from simulations.pool import Estimate, Pool, QuantileEstimate
 from simulations.sample import Sample
-from simulations.service import ServiceTimes
+from simulations.service import ALONE, ServiceTimes
 
 Quantiles = tuple[float, ...]
 MEANS = ("wait_probability", "wait_mean_s", "response_mean_s")
@@ -38,6 +38,7 @@ class System:
         relaxation_requests: requests that arrive within one relaxation time.
         compared: fields of the performance, beside the quantiles.
         quantiles: of the response time, to compare.
+        slowdowns: of instances that share a device, as `cluster.run` takes them.
         cool_down_requests: last requests of a run, which do not count since none come after them.
     """
 
@@ -49,6 +50,7 @@ class System:
     relaxation_requests: float
     compared: tuple[str, ...] = MEANS
     quantiles: Quantiles = P50
+    slowdowns: tuple[float, ...] = ALONE
     cool_down_requests: int = 0
 
     def quantities(self) -> dict[str, Quantity]:

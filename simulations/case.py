@@ -28,7 +28,7 @@ from simulations.reduction import one_for_all
 from simulations.relaxation import closed_relaxation_requests, is_pooled, open_relaxation_requests
 from simulations.replication import Engine, Task
 from simulations.sample import Length
-from simulations.service import ProfileTimes, ServiceTimes
+from simulations.service import ALONE, ProfileTimes, ServiceTimes
 
 # Relaxation times after which the start, an empty fleet, is forgotten: exp(-10) is left of it.
 RELAXATIONS = 10
@@ -81,9 +81,20 @@ class Case:
         return ProfileTimes(self.profile)
 
     @property
+    def slowdowns(self) -> tuple[float, ...]:
+        """By busy instances of a device; 1 alone where replicas do not slow each other down."""
+        slowdowns = self.profile.slowdowns(self.plan.replicas)
+        return slowdowns if slowdowns[-1] > 1.0 else ALONE
+
+    @property
+    def slowdown(self) -> float:
+        """Of a full batch on a device whose instances are all busy."""
+        return self.slowdowns[-1]
+
+    @property
     def simulated(self) -> Self:
-        """What is run in its stead: one replica where it stands for all."""
-        workload, plan = one_for_all(self.workload, self.plan)
+        """What is run in its stead: one replica, or the replicas of one device, where they stand for all."""
+        workload, plan = one_for_all(self.workload, self.plan, len(self.slowdowns))
         return replace(self, workload=workload, plan=plan)
 
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
@@ -114,7 +125,7 @@ def _relaxation_requests(case: Case) -> float:
     return open_relaxation_requests(
         load(case.profile, workload.arrival_rate_rps, plan),
         queues=1 if is_pooled(plan) else plan.replicas,
-        requests_in_service=workload.arrival_rate_rps * service.mean_s,
+        requests_in_service=workload.arrival_rate_rps * service.mean_s * case.slowdown,
         variability=case.variability,
         places=None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max,
     )
@@ -148,6 +159,7 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
             seed=replace(seed, replication=number),
             limits_s=case.limits_s,
             wait_limits_s=case.wait_limits_s,
+            slowdowns=case.slowdowns,
             engine=case.engine,
         )
         for number in replications
@@ -157,12 +169,13 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
 def counted_min(case: Case) -> float:
     """Requests that have seen enough relaxation times, each queue or user by itself.
 
-    Bursts are the shorter and the milder the less arrivals and service vary, below what the relaxation
-    time already takes into account.
+    Queues of one device are busy together, and count once. Bursts are the shorter and the milder the less
+    arrivals and service vary, below what the relaxation time already takes into account.
     """
     simulated = case.simulated
     seen = RELAXATIONS_SEEN_MIN * _relaxation_requests(simulated)
     if isinstance(simulated.workload, ClosedPopulation):
         return seen / simulated.workload.users
+    independent = -(-simulated.plan.replicas // len(simulated.slowdowns))
     calm = min(1.0, max(_CALM_MIN, (simulated.variability / 2.0) ** 2))
-    return seen * calm / (1 if is_pooled(simulated.plan) else simulated.plan.replicas)
+    return seen * calm / (1 if is_pooled(simulated.plan) else independent)

@@ -44,3 +44,9 @@ class Moment(Event):
         self._value = None
         self.env.enter(instant_s, EventPriority(phase * _RANKS + rank), self)
         return self
+
+    def moved(self, instant_s: float, phase: Phase, rank: int = 0) -> "Moment":
+        """Another moment that happens then in its stead: what waited for this one waits for that."""
+        other = Moment(self.env).at(instant_s, phase, rank)
+        other.callbacks, self.callbacks = self.callbacks, []
+        return other

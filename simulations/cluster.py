@@ -1,6 +1,6 @@
 """Cluster: one run of a fleet, request by request, in SimPy; the reference for every other engine."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
@@ -8,18 +8,28 @@ from capacity.errors import DomainError
 from capacity.plan import Plan, Routing
 from simulations.arrivals import ClosedDraws, Draws
 from simulations.clock import Clock, Moment, Phase
+from simulations.device import Device
 from simulations.population import Population
 from simulations.records import Batch, Records
 from simulations.replica import Replica, queue_for
 from simulations.router import Policy, routing_policy
-from simulations.service import ServiceTimes
+from simulations.service import ALONE, ServiceTimes
 
 
-def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws) -> Records:
+def run(
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: Draws | ClosedDraws,
+    slowdowns: Sequence[float] = ALONE,
+) -> Records:
     """Serve all requests of `draws` under `plan`, to the last one that finds a place.
 
     The same plan, service times and draws give the same records, bit for bit. The users of a closed
     population start evenly spread over the time in which the first request is served alone.
+
+    Args:
+        slowdowns: how many times as long a batch takes while 1, 2, ... instances of its device are busy;
+            as many replicas share a device.
 
     Raises:
         DomainError: a closed population in front of limited queues.
@@ -30,7 +40,7 @@ def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws) -> 
     batches: list[Batch] = []
     uniforms = draws.service.tolist()
     arrived_s: list[float] = [] if isinstance(draws, ClosedDraws) else draws.arrived_s.tolist()
-    replicas = _fleet(plan, clock, arrived_s)
+    replicas = _fleet(plan, clock, arrived_s, slowdowns)
     policy = routing_policy(plan.routing, replicas, draws.routing.tolist())
     finish: Callable[[Batch], None] = batches.append
     if isinstance(draws, ClosedDraws):
@@ -45,13 +55,18 @@ def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws) -> 
     return Records.of(np.asarray(arrived_s), batches)
 
 
-def _fleet(plan: Plan, clock: Clock, arrived_s: list[float]) -> list[Replica]:
-    """Replicas with a queue each, or all at one."""
+def _fleet(plan: Plan, clock: Clock, arrived_s: list[float], slowdowns: Sequence[float]) -> list[Replica]:
+    """Replicas with a queue each, or all at one; so many of them to a device, in order of their index."""
     shared = plan.routing is Routing.SHARED_QUEUE
     count, fed = (1, plan.replicas) if shared else (plan.replicas, 1)
     queues = [queue_for(clock, plan, arrived_s, fed) for _ in range(count)]
+    instances = len(slowdowns)
+    devices = [Device(clock, slowdowns) for _ in range(-(-plan.replicas // instances))]
     outstanding = [0] * plan.replicas
-    return [Replica(index, queues[0 if shared else index], outstanding) for index in range(plan.replicas)]
+    return [
+        Replica(index, queues[0 if shared else index], devices[index // instances], outstanding)
+        for index in range(plan.replicas)
+    ]
 
 
 def _arrive(clock: Clock, arrived_s: list[float], policy: Policy) -> Generator[Moment, None, None]:

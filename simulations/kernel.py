@@ -4,7 +4,7 @@ Requests come in blocks. Those that are not served at the end of one are carried
 memory does not grow with the run.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.plan import BatchTimer, Plan, Routing
 from simulations.arrivals import ClosedDraws, Draws, Replay, Stream
+from simulations.kernel_devices import serve_devices
 from simulations.kernel_own import serve_own
 from simulations.kernel_recursion import serve_batches, serve_singly
 from simulations.kernel_shared import serve_shared
@@ -21,12 +22,13 @@ from simulations.kernel_state import (
     Structs,
     at_rest,
     empty_queues,
+    no_jobs,
     requests_in_memory,
     rules_of,
 )
 from simulations.records import Floats, Integers, Records
 from simulations.returns import returns_of
-from simulations.service import ServiceTimes
+from simulations.service import ALONE, ServiceTimes
 from simulations.service_table import FIXED, SCALED, ServiceTable, service_time_s
 from simulations.tournament import tournament
 
@@ -44,18 +46,25 @@ class Served(NamedTuple):
     size: Integers
 
 
-def run(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws, block: int = BLOCK) -> Records:
+def run(
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: Draws | ClosedDraws,
+    block: int = BLOCK,
+    slowdowns: Sequence[float] = ALONE,
+) -> Records:
     """Serve all requests of `draws` under `plan`; the records that `cluster.run` gives, bit for bit.
 
     Args:
         block: requests that arrive at a time.
+        slowdowns: as in `cluster.run`.
 
     Raises:
         DomainError: a closed population in front of limited queues.
     """
     stream = Replay(draws)
     table = _table(plan, service_times, stream)
-    parts = [part.copy() for part in _events(plan, table, stream, block)]
+    parts = [part.copy() for part in _events(plan, table, stream, block, slowdowns)]
     served = np.concatenate([np.zeros(0, dtype=REQUEST), *parts])
     is_lost = served["size"] == 0
     return Records(
@@ -75,33 +84,37 @@ def serve(
     *,
     block: int = BLOCK,
     by_events: bool = False,
+    slowdowns: Sequence[float] = ALONE,
 ) -> Iterator[Served]:
     """Serve a stream to its end, in the order of arrival; the arrays of a part are written over by the next.
 
     Args:
         by_events: even where a recursion does it; the outcome is the same.
+        slowdowns: as in `cluster.run`.
 
     Raises:
         DomainError: a closed population in front of limited queues.
     """
     table = _table(plan, service_times, stream)
-    recursion = None if by_events else recursion_for(plan, stream)
+    recursion = None if by_events else recursion_for(plan, stream, slowdowns)
     if recursion is not None:
         yield from recursion(plan, table, stream, block)
         return
-    for part in _events(plan, table, stream, block):
+    for part in _events(plan, table, stream, block, slowdowns):
         yield Served(part["arrived_s"], part["started_s"], part["finished_s"], part["size"])
 
 
 Recursion = Callable[[Plan, ServiceTable, Stream | Replay, int], Iterator[Served]]
 
 
-def recursion_for(plan: Plan, stream: Stream | Replay) -> Recursion | None:
+def recursion_for(
+    plan: Plan, stream: Stream | Replay, slowdowns: Sequence[float] = ALONE
+) -> Recursion | None:
     """The recursion that serves a plan; None where only events do."""
     has_one_queue = plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE
     if not has_one_queue or plan.queue_limit is not None or stream.users is not None:
         return None
-    if plan.replicas > _SORTED_MAX:
+    if plan.replicas > _SORTED_MAX or _are_slowed(plan, slowdowns):
         return None
     return _singly if plan.batch_size_max == 1 else _in_batches
 
@@ -139,7 +152,14 @@ def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block:
             column[:here] = column[done : done + here]
 
 
-def _events(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Structs]:
+def _are_slowed(plan: Plan, slowdowns: Sequence[float]) -> bool:
+    """Whether replicas ever slow each other down."""
+    return max(slowdowns[: plan.replicas]) > 1.0
+
+
+def _events(
+    plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int, slowdowns: Sequence[float]
+) -> Iterator[Structs]:
     """Requests as records in the order of arrival, by the event loop that fits the plan."""
     if stream.users is not None and plan.queue_limit is not None:
         raise DomainError("a closed population needs room for all its users; leave out the queue limit")
@@ -152,24 +172,33 @@ def _events(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int
             window = np.concatenate([window[:here], requests_in_memory(here + count)])
         arrivals = _arrivals(plan, table, stream, count)
         if advance is None:
-            advance = _loop(plan, table, queues, stream, float(arrivals[1][0]))
+            advance = _loop(plan, table, queues, stream, float(arrivals[1][0]), slowdowns)
         to_come -= count
         advance(window, base, base + here, arrivals, to_come == 0)
         here += count
-        done = _known(window["size"][:here], queues, base)
+        done = _known(window["size"][:here], queues, base, slowdowns)
         yield window[:done]
         window[: here - done] = window[done:here].copy()
         base, here = base + done, here - done
 
 
 def _loop(
-    plan: Plan, table: ServiceTable, queues: Structs, stream: Stream | Replay, first_service: float
+    plan: Plan,
+    table: ServiceTable,
+    queues: Structs,
+    stream: Stream | Replay,
+    first_service: float,
+    slowdowns: Sequence[float],
 ) -> Callable[..., None]:
     """An event loop with its state, ready for the first block."""
     indices = tournament(np.arange(plan.replicas, dtype=np.float64))  # all are free, nothing is outstanding
     users = stream.users or 0
     spread_s = service_time_s(table.arrays, 1, first_service) if users else 0.0
     returns = returns_of(users, stream.requests, spread_s)
+    if _are_slowed(plan, slowdowns):
+        trees = (indices, indices.copy(), at_rest(plan.replicas), at_rest(len(queues)))
+        shared = (np.array(slowdowns, dtype=np.float64), queues, no_jobs(plan.replicas), trees, returns)
+        return lambda *arguments: serve_devices(rules_of(plan), table.arrays, *shared, *arguments)
     state = (rules_of(plan), table.arrays, queues, indices, at_rest(plan.replicas), returns)
     serve_block = serve_shared if plan.routing is Routing.SHARED_QUEUE else serve_own
     return lambda *arguments: serve_block(*state, *arguments)
@@ -197,9 +226,12 @@ def _service(table: ServiceTable, stream: Stream | Replay, count: int) -> Floats
     return table.draw(uniforms) if table.kind == SCALED and table.draw is not None else uniforms
 
 
-def _known(size: Integers, queues: Structs, base: int) -> int:
-    """How many requests, from the first, have an outcome: in one queue, those before the first that waits."""
-    if len(queues) == 1:
+def _known(size: Integers, queues: Structs, base: int, slowdowns: Sequence[float]) -> int:
+    """How many requests, from the first, have an outcome: in one queue, those before the first that waits.
+
+    What shares its device has none before it ends.
+    """
+    if len(queues) == 1 and len(slowdowns) == 1:
         return int(queues["head"][0]) - base if queues["waiting"][0] else len(size)
     open_ones = np.flatnonzero(size == UNKNOWN)
     return int(open_ones[0]) if len(open_ones) else len(size)

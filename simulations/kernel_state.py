@@ -65,6 +65,18 @@ QUEUE = np.dtype(
         ("free", np.int64),
     ]
 )
+# What a replica serves on a device that it shares, and how many of its instances are busy, at the first.
+JOB = np.dtype(
+    [
+        ("oldest", np.int64),
+        ("size", np.int64),
+        ("busy", np.int64),
+        ("started_s", np.float64),
+        ("work_s", np.float64),
+        ("since_s", np.float64),
+        ("ends_s", np.float64),
+    ]
+)
 
 
 def rules_of(plan: Plan) -> Structs:
@@ -86,6 +98,11 @@ def empty_queues(count: int, replicas: int) -> Structs:
 def requests_in_memory(count: int) -> Structs:
     """Room for requests, shape `(count,)`."""
     return np.zeros(count, dtype=REQUEST)
+
+
+def no_jobs(replicas: int) -> Structs:
+    """Replicas that serve nothing, shape `(replicas,)`."""
+    return np.zeros(replicas, dtype=JOB)
 
 
 def at_rest(replicas: int) -> Floats:

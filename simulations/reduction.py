@@ -15,7 +15,7 @@ from capacity.workload import (
 )
 
 
-def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
+def one_for_all(workload: Demand, plan: Plan, instances_per_device: int = 1) -> tuple[Demand, Plan]:
     """The arrivals that one replica sees, and that replica alone; unchanged where there is no such law.
 
     Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again,
@@ -25,6 +25,13 @@ def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
     replicas, a closed population waits for all of them, and a trace is one path. A surge is made of what
     one replica sees (`simulations.spike`).
 
+    Replicas that share a device do influence each other: then one device with all its instances stands for
+    the fleet behind a random split, if all are full. By round-robin the instances of one device take turns
+    with each other, and what it sees has no gaps of one law.
+
+    Args:
+        instances_per_device: replicas that slow each other down, 1 where none does.
+
     Source:
         Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);
         Kingman (1993), Poisson Processes, sec. 5.1 (colouring theorem).
@@ -32,15 +39,18 @@ def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
     if isinstance(workload, ClosedPopulation):
         return workload, plan
     arrivals = workload.arrivals
-    count = plan.replicas
-    if plan.routing is Routing.ROUND_ROBIN and isinstance(arrivals, RenewalArrivals):
+    count, rest = divmod(plan.replicas, instances_per_device)
+    if rest > 0:
+        return workload, plan
+    is_alone = instances_per_device == 1
+    if is_alone and plan.routing is Routing.ROUND_ROBIN and isinstance(arrivals, RenewalArrivals):
         seen: RenewalArrivals = _every(arrivals, count)
     elif plan.routing is Routing.RANDOM and isinstance(arrivals, PoissonArrivals):
         seen = arrivals
     else:
         return workload, plan
     alone = Workload(arrival_rate_rps=workload.arrival_rate_rps / count, arrivals=seen)
-    return alone, replace(plan, replicas=1)
+    return alone, replace(plan, replicas=instances_per_device)
 
 
 def _every(arrivals: RenewalArrivals, count: int) -> RenewalArrivals:

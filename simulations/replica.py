@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 
 from capacity.plan import BatchTimer, Plan
 from simulations.clock import Clock, Moment, Phase
+from simulations.device import Device
 from simulations.records import Batch
 from simulations.service import ServiceTimes
 
@@ -115,11 +116,12 @@ def queue_for(clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: in
 
 
 class Replica:
-    """One server: waits for its queue's call, takes a batch, is busy for one draw of its service time."""
+    """One server: waits for its queue's call, takes a batch, is busy until its device has done the work."""
 
-    def __init__(self, index: int, queue: RequestQueue, outstanding: list[int]) -> None:
+    def __init__(self, index: int, queue: RequestQueue, device: Device, outstanding: list[int]) -> None:
         self.index = index
         self.queue = queue
+        self.device = device
         self.outstanding = outstanding  # by replica: requests routed there and not yet finished
 
     def join(self, request: int) -> None:
@@ -134,14 +136,14 @@ class Replica:
         uniforms: Sequence[float],
         finish: Callable[[Batch], None],
     ) -> Generator[Moment, None, None]:
-        """Serve for ever. A batch's service time is drawn by the uniform number of its oldest request."""
+        """Serve for ever. A batch's work is drawn by the uniform number of its oldest request."""
         while True:
             while not self.queue.is_due():
+                self.device.rest(self.index)
                 yield self.queue.call_for(self.index)
             requests = self.queue.take()
             started_s = clock.now
-            finished_s = started_s + service_times(len(requests), uniforms[requests[0]])
-            yield Moment(clock).at(finished_s, Phase.COMPLETION, self.index)
+            yield self.device.serve(self.index, service_times(len(requests), uniforms[requests[0]]))
             self.queue.release()
             self.outstanding[self.index] -= len(requests)
-            finish(Batch(self.index, started_s, finished_s, requests))
+            finish(Batch(self.index, started_s, clock.now, requests))

@@ -14,7 +14,7 @@ from simulations.cluster import run
 from simulations.parallel import leave_if_abandoned
 from simulations.records import Floats
 from simulations.sample import Length, Reduction, Sample
-from simulations.service import ServiceTimes
+from simulations.service import ALONE, ServiceTimes
 
 # Beyond so many atoms of a law each is so light that a cell tells it well enough.
 _ATOMS_MAX = 4096
@@ -34,6 +34,7 @@ class Task:
     Attributes:
         limits_s: limits of response times whose exceedance is asked for. [s]
         wait_limits_s: likewise of waits. [s]
+        slowdowns: of the instances that share a device, as `cluster.run` takes them.
     """
 
     plan: Plan
@@ -44,6 +45,7 @@ class Task:
     seed: Seed
     limits_s: tuple[float, ...] = ()
     wait_limits_s: tuple[float, ...] = ()
+    slowdowns: tuple[float, ...] = ALONE
     engine: Engine = Engine.KERNEL
 
 
@@ -85,11 +87,12 @@ def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
 def _served(task: Task, stream: Stream) -> Iterator[kernel.Served]:
     """What became of the requests, in the order of arrival."""
     if task.engine is Engine.KERNEL:
-        for served in kernel.serve(task.plan, task.service_times, stream):
+        for served in kernel.serve(task.plan, task.service_times, stream, slowdowns=task.slowdowns):
             leave_if_abandoned()
             yield served
         return
-    records = run(task.plan, task.service_times, draw(task.workload, task.length.requests, task.seed))
+    draws = draw(task.workload, task.length.requests, task.seed)
+    records = run(task.plan, task.service_times, draws, task.slowdowns)
     yield kernel.Served(records.arrived_s, records.started_s, records.finished_s, records.batch_size)
 
 

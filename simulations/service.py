@@ -12,6 +12,9 @@ from simulations.service_table import SCALED, ServiceTable, knots, mixed, unit_e
 # A service time by batch size and uniform number. [s]
 Draw = Callable[[int, float], float]
 
+# Slowdowns of replicas that share nothing: each is alone on its device.
+ALONE = (1.0,)
+
 
 class ServiceTimes(Protocol):
     """Service times that either engine can draw, to the same digit."""

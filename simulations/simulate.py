@@ -79,7 +79,7 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) ->
     rate_rps = workload.arrival_rate_rps
     if rate_rps < sustainable_rps:
         return
-    servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max)
+    servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max, plan.routing)
     raise UnstableError(
         f"unstable plan: load {rate_rps / sustainable_rps:.3f} >= 1 ({format_rate(rate_rps)} on "
         f"{format_rate(sustainable_rps)} of {plan.replicas} replicas with full batches of "

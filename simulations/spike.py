@@ -54,7 +54,7 @@ def surge(case: Case, spike: Spike) -> tuple[Case, Length]:
             "a spike multiplies a steady rate: use it with poisson, gamma or deterministic arrivals"
         )
     steady = run_length(case)
-    seen, plan = one_for_all(workload, case.plan)
+    seen, plan = one_for_all(workload, case.plan, len(case.slowdowns))
     assert isinstance(seen, Workload)  # noqa: S101  (a rate stays a rate)
     assert isinstance(seen.arrivals, RenewalArrivals)  # noqa: S101  (what one replica sees of renewals)
     during = max(2, round(seen.arrival_rate_rps * spike.factor * spike.startup_time_s))

@@ -14,7 +14,7 @@ from simulations.agreement_times import DurationTimes
 from simulations.arrivals import ClosedDraws, Draws, Replay
 from simulations.records import Records
 from simulations.sample import Length, Reduction, Sample
-from simulations.service import ExponentialTimes, ProfileTimes, ServiceTimes
+from simulations.service import ALONE, ExponentialTimes, ProfileTimes, ServiceTimes
 from simulations.service_table import ServiceTable, knots
 from simulations.tally import Tally
 
@@ -206,14 +206,19 @@ def reduced(records: Records, overhead_s: float = 0.0) -> Sample:
 
 
 def assert_kernel_gives(
-    expected: Records, plan: Plan, times: ServiceTimes, draws: Draws | ClosedDraws, block: int
+    expected: Records,
+    plan: Plan,
+    times: ServiceTimes,
+    draws: Draws | ClosedDraws,
+    block: int,
+    slowdowns: Sequence[float] = ALONE,
 ) -> None:
     """Every column of `kernel.run`, and start, finish and size of `kernel.serve`, are those of SimPy's run."""
-    found = kernel.run(plan, times, draws, block)
+    found = kernel.run(plan, times, draws, block, slowdowns)
     for name in Records.__slots__:
         assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
     first = 0
-    for part in kernel.serve(plan, times, Replay(draws), block=block):
+    for part in kernel.serve(plan, times, Replay(draws), block=block, slowdowns=slowdowns):
         here = slice(first, first + len(part.size))
         served = ~expected.is_lost[here]
         assert part.size.tolist() == expected.batch_size[here].tolist()

@@ -9,11 +9,14 @@ Dispatch and timers ask one question, whether a batch is due: the queue holds `b
 requests, or its timer has run for `batch_wait_max_s`: since the arrival of its oldest, or (timer
 `open`) since a replica was idle and somebody waited. The sum `since + wait` decides the latter.
 
+Replicas d*k to d*k + k - 1 share device d, and while m of them are busy each works at 1/slowdown(m): the
+work of a batch is the time that it would take alone.
+
 Who arrives where `queue_limit` wait already, beyond what the idle replicas have room for, is lost.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from capacity.plan import Plan
@@ -50,12 +53,19 @@ class Line:
 
 @dataclass
 class Server:
-    """A replica: what it serves, until when, and what was routed to it."""
+    """A replica: what it serves, until when, and what was routed to it.
+
+    It burdens its device from the start of a batch until it has nothing to serve. Of its batch `left_s` of
+    work was left at `since_s`.
+    """
 
     line: Line
     serving: list[int] = field(default_factory=list)
     finishes_s: float = math.inf
     outstanding: int = 0
+    burdens: bool = False
+    left_s: float = 0.0
+    since_s: float = 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -66,10 +76,15 @@ class Oracle:
     """One run, instant by instant."""
 
     def __init__(
-        self, plan: Plan, service_times: Callable[[int, float], float], draws: Draws | ClosedDraws
+        self,
+        plan: Plan,
+        service_times: Callable[[int, float], float],
+        draws: Draws | ClosedDraws,
+        slowdowns: Sequence[float],
     ) -> None:
         self.plan = plan
         self.service_times = service_times
+        self.slowdowns = slowdowns
         self.service = [float(u) for u in draws.service]
         self.routing = [float(u) for u in draws.routing]
         shared = Line()
@@ -102,11 +117,7 @@ class Oracle:
 
     def at(self, now_s: float) -> None:
         """Everything that happens at one instant."""
-        became_idle = [index for index, server in enumerate(self.servers) if server.finishes_s == now_s]
-        for index in became_idle:
-            self.complete(index)
-        for index in became_idle:
-            self.dispatch(index, now_s)
+        self.end_batches(now_s)
         while now_s in self.coming_s:
             self.coming_s.remove(now_s)
             self.arrive(now_s)
@@ -118,12 +129,25 @@ class Oracle:
             if server.is_idle and server.line.requests and server.line.open_since_s is None:
                 server.line.open_since_s = now_s
 
+    def end_batches(self, now_s: float) -> None:
+        """Completions and their dispatches; who stays idle after them burdens its device no more."""
+        became_idle = [index for index, server in enumerate(self.servers) if server.finishes_s == now_s]
+        for index in became_idle:
+            self.complete(index)
+        for index in became_idle:
+            self.dispatch(index, now_s)
+        for index in became_idle:
+            if self.servers[index].is_idle:
+                self.burden(index, now_s, burdens=False)
+
     def complete(self, index: int) -> None:
         server = self.servers[index]
         server.outstanding -= len(server.serving)
         if self.think_s is not None:
             for request in server.serving:
                 self.coming_s.append(server.finishes_s + self.think_s[request])
+        for request in server.serving:
+            self.outcome.finished_s[request] = server.finishes_s
         server.serving, server.finishes_s = [], math.inf
 
     def arrive(self, now_s: float) -> None:
@@ -146,13 +170,30 @@ class Oracle:
         batch = line.requests[: self.plan.batch_size_max]
         del line.requests[: self.plan.batch_size_max]
         line.open_since_s = None
+        busy = self.burden(index, now_s, burdens=True)
         server.serving = batch
-        server.finishes_s = now_s + self.service_times(len(batch), self.service[batch[0]])
+        server.left_s, server.since_s = self.service_times(len(batch), self.service[batch[0]]), now_s
+        server.finishes_s = now_s + server.left_s * self.slowdowns[busy - 1]
         for request in batch:
             self.outcome.started_s[request] = now_s
-            self.outcome.finished_s[request] = server.finishes_s
             self.outcome.batch_size[request] = len(batch)
             self.outcome.replica[request] = index
+
+    def burden(self, index: int, now_s: float, *, burdens: bool) -> int:
+        """How many burden the device of a replica from now on; the others' batches end sooner or later by it."""
+        instances = len(self.slowdowns)
+        first = index - index % instances
+        neighbours = self.servers[first : first + instances]
+        before = sum(server.burdens for server in neighbours)
+        self.servers[index].burdens = burdens
+        after = sum(server.burdens for server in neighbours)
+        for server in neighbours:
+            if server.serving and self.slowdowns[before - 1] != self.slowdowns[after - 1]:
+                server.left_s -= (now_s - server.since_s) / self.slowdowns[before - 1]
+                server.since_s = now_s
+                ends_s = now_s + server.left_s * self.slowdowns[after - 1]
+                server.finishes_s = ends_s if ends_s > now_s else math.nextafter(now_s, math.inf)
+        return after
 
     def is_due(self, line: Line, now_s: float) -> bool:
         if not line.requests:
@@ -188,6 +229,11 @@ class Oracle:
         return min(sorted(indices), key=lambda index: self.servers[index].outstanding)
 
 
-def simulate(plan: Plan, service_times: Callable[[int, float], float], draws: Draws | ClosedDraws) -> Outcome:
+def simulate(
+    plan: Plan,
+    service_times: Callable[[int, float], float],
+    draws: Draws | ClosedDraws,
+    slowdowns: Sequence[float] = (1.0,),
+) -> Outcome:
     """What the semantics say becomes of every request."""
-    return Oracle(plan, service_times, draws).run()
+    return Oracle(plan, service_times, draws, slowdowns).run()

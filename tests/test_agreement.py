@@ -220,6 +220,7 @@ def test_the_short_grid_has_every_law():
         "M/M/1 x 3 round-robin load 0.6",
         "M/M/1 x 2 least-outstanding load 0.7",
         "M/M/1 x 100 power-of-two load 0.5",
+        "M/M/2 on one device, slowdown 1.5, load 0.7",
     ]
 
 
