@@ -161,12 +161,12 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
         return f"One {one} is the fewest there can be."
     if not fewer:
         return f"One {one} fewer was not looked at."
-    nearest = closest(fewer, recommendation.objective)
+    nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
     if nearest.performance is None or nearest.performance.load is None:
-        return f"One fewer would not do: {fleet(nearest.plan)}: {format_refusal(nearest)}."
+        return f"{less} would not do: {fleet(nearest.plan)}: {format_refusal(nearest)}."
     fate = "is in doubt" if nearest.verdict is Verdict.INCONCLUSIVE else "would not do"
     return (
-        f"One fewer {fate}: {fleet(nearest.plan)} would be stable at load "
+        f"{less} {fate}: {fleet(nearest.plan)} would be stable at load "
         f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
     )
 
