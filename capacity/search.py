@@ -83,6 +83,10 @@ class Search:
         """Whether any batch size is accepted at this number of devices; the first that is ends the look."""
         return any(candidate.accepted for candidate in self._judge_sizes(family, devices, waits=waits))
 
+    def candidate(self, plan: Plan) -> Candidate:
+        """One plan, judged once."""
+        return self._candidate(plan)[0]
+
     def known(self, family: Family, devices: int, *, waits: bool) -> list[Candidate]:
         """What has been judged at this number of devices."""
         alike = (family.profile.name, family.routing, family.replicas(devices), waits)
