@@ -27,6 +27,7 @@ class CaveatCode(StrEnum):
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
     PRECISION_MISSED = "precision_missed"
     TRACE_ONE_PATH = "trace_one_path"
+    TRACE_READING = "trace_reading"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,8 @@ def trace_caveats(workload: Demand, quantiles: Iterable[float]) -> Iterator[Cave
             message=f"a trace happened once: the interval of {format_quantile(max(quantiles))} comes from "
             "its consecutive sections, which were not independent; try other days too",
         )
+        for remark in workload.arrivals.remarks:
+            yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
 
 
 def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:

@@ -56,7 +56,11 @@ QueueLimitOption = Annotated[
     int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
 ]
 ArrivalsOption = Annotated[
-    str, option("--arrivals", help="poisson, deterministic, gamma:cv=2 or trace:FILE (instants in s).")
+    str,
+    option(
+        "--arrivals",
+        help="poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s or trace:FILE.",
+    ),
 ]
 WaitOption = Annotated[
     str, option("--batch-wait", help="How long the oldest request may wait for a batch to fill: 2ms.")

@@ -20,6 +20,7 @@ from capacity.workload import (
     DeterministicArrivals,
     GammaArrivals,
     LatencyObjective,
+    MmppArrivals,
     PoissonArrivals,
     TraceArrivals,
     Workload,
@@ -219,6 +220,8 @@ def arrivals_name(workload: Workload) -> str:
             return "deterministic"
         case GammaArrivals(cv=cv):
             return f"gamma:cv={cv:g}"
+        case MmppArrivals(ratio=ratio, burst_mean_s=burst_s, calm_mean_s=calm_s):
+            return f"mmpp:ratio={ratio:g},burst={burst_s:g}s,calm={calm_s:g}s"
         case TraceArrivals(name=name):
             return f"trace:{name}"
 

@@ -17,6 +17,7 @@ from capacity.workload import (
     Demand,
     DeterministicArrivals,
     GammaArrivals,
+    MmppArrivals,
     PoissonArrivals,
     TraceArrivals,
     Workload,
@@ -24,7 +25,12 @@ from capacity.workload import (
 from simulations.arrivals import Seed
 from simulations.pool import Pool
 from simulations.reduction import one_for_all
-from simulations.relaxation import closed_relaxation_requests, is_pooled, open_relaxation_requests
+from simulations.relaxation import (
+    closed_relaxation_requests,
+    is_pooled,
+    modulated_relaxation_requests,
+    open_relaxation_requests,
+)
 from simulations.replication import Engine, Task
 from simulations.sample import Length
 from simulations.service import ProfileTimes, ServiceTimes
@@ -108,17 +114,23 @@ def _relaxation_requests(case: Case) -> float:
     if isinstance(workload, ClosedPopulation):
         return closed_relaxation_requests(workload, plan)
     service = case.profile.law(plan.batch_size_max)
-    return open_relaxation_requests(
-        load(case.profile, workload.arrival_rate_rps, plan),
-        queues=1 if is_pooled(plan) else plan.replicas,
-        requests_in_service=workload.arrival_rate_rps * service.mean_s,
-        variability=case.variability,
-        places=None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max,
-    )
+    rate_rps = workload.arrival_rate_rps
+    busy = load(case.profile, rate_rps, plan)
+    queues = 1 if is_pooled(plan) else plan.replicas
+    in_service = rate_rps * service.mean_s
+    places = None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
+    if isinstance(workload.arrivals, MmppArrivals):
+        varies = 1.0 + plan.batch_size_max * service.scv
+        return modulated_relaxation_requests(
+            workload.arrivals, rate_rps, busy, queues, in_service, varies, places
+        )
+    return open_relaxation_requests(busy, queues, in_service, case.variability, places)
 
 
 def arrivals_scv(workload: Workload) -> float:
-    """Squared coefficient of variation of the gaps between arrivals."""
+    """Squared coefficient of variation of the gaps between arrivals; of MMPP, whose gaps depend on each other,
+    that of a Poisson stream's times the dispersion of long counts: what a long queue feels.
+    """
     match workload.arrivals:
         case PoissonArrivals():
             return 1.0
@@ -126,6 +138,8 @@ def arrivals_scv(workload: Workload) -> float:
             return 0.0
         case GammaArrivals(cv=cv):
             return cv**2
+        case MmppArrivals():
+            return workload.arrivals.dispersion_index(workload.arrival_rate_rps)
         case TraceArrivals(instants_s=instants_s):
             gaps_s = np.diff(instants_s)
             return float(gaps_s.var() / gaps_s.mean() ** 2)

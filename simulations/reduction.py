@@ -5,14 +5,18 @@ from dataclasses import replace
 
 from capacity.plan import Plan, Routing
 from capacity.workload import (
+    MMPP_SWITCHES_MAX,
+    ArrivalProcess,
     ClosedPopulation,
     Demand,
     DeterministicArrivals,
     GammaArrivals,
+    MmppArrivals,
     PoissonArrivals,
-    TraceArrivals,
     Workload,
 )
+
+_RENEWAL = (PoissonArrivals, DeterministicArrivals, GammaArrivals)
 
 
 def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
@@ -20,26 +24,37 @@ def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
 
     Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again,
     of 1/√c times the coefficient of variation (Poisson arrivals become Erlang-c). A random split
-    of Poisson arrivals is Poisson at a c-th of the rate. All replicas are alike, so that a request's
+    of Poisson arrivals is Poisson at a c-th of the rate; one of MMPP arrivals is MMPP with the same phases,
+    which all replicas share: they depend on each other, yet each of them sees that law, and a request
+    one of them. All replicas are alike, so that a request's
     wait and response have the law of that one replica's. Other routing policies look at the other
-    replicas, a closed population waits for all of them, and a trace is one path.
+    replicas, a closed population waits for all of them, and a trace is one path. Every c-th MMPP arrival is no
+    MMPP.
 
     Source:
         Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);
-        Kingman (1993), Poisson Processes, sec. 5.1 (colouring theorem).
+        Kingman (1993), Poisson Processes, sec. 5.1 (colouring theorem), given the phases too.
     """
     if isinstance(workload, ClosedPopulation):
         return workload, plan
     arrivals = workload.arrivals
     count = plan.replicas
-    if plan.routing is Routing.ROUND_ROBIN and not isinstance(arrivals, TraceArrivals):
+    seen: ArrivalProcess
+    if plan.routing is Routing.ROUND_ROBIN and isinstance(arrivals, _RENEWAL):
         seen = _every(arrivals, count)
-    elif plan.routing is Routing.RANDOM and isinstance(arrivals, PoissonArrivals):
+    elif plan.routing is Routing.RANDOM and _splits(workload, count):
         seen = arrivals
     else:
         return workload, plan
     alone = Workload(arrival_rate_rps=workload.arrival_rate_rps / count, arrivals=seen)
     return alone, replace(plan, replicas=1)
+
+
+def _splits(workload: Workload, count: int) -> bool:
+    """Whether a random split is of the same kind; one whose phases switch all the time is not worth it."""
+    if isinstance(workload.arrivals, MmppArrivals):
+        return count * workload.switches_per_arrival <= MMPP_SWITCHES_MAX
+    return isinstance(workload.arrivals, PoissonArrivals)
 
 
 def _every(

@@ -1,14 +1,16 @@
 """Relaxation: how soon queues with a limit, and closed populations, forget how they began."""
 
 import math
+from collections.abc import Callable
 
 from capacity.plan import Plan, Routing
 from capacity.stability import relaxation_requests
-from capacity.workload import ClosedPopulation
+from capacity.workload import ClosedPopulation, MmppArrivals
 
 # A limited queue whose input varies less than this fills and empties by its drift.
 _VARIABILITY_MIN = 0.2
 _WALK = 1.5
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 def limited_relaxation_requests(
@@ -64,3 +66,76 @@ def open_relaxation_requests(
     if places is None:
         return relaxation_requests(load, queues, requests_in_service, variability)
     return limited_relaxation_requests(load, queues, requests_in_service, variability, places)
+
+
+def modulated_relaxation_requests(
+    arrivals: MmppArrivals,
+    arrival_rate_rps: float,
+    load: float,
+    queues: int,
+    requests_in_service: float,
+    variability: float,
+    places: int | None,
+) -> float:
+    """Requests of one relaxation time of queues whose arrivals come in bursts.
+
+    Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly:
+    MMPP/M/1 at the rate -min χ(z), z >= 1, of the larger eigenvalue χ of Q + Λ(z - 1) + μI(1/z - 1), which
+    without bursts is (√μ - √λ)². More variable service stretches it as `relaxation_requests` does: as if
+    so many requests moved as one. Of a queue with a limit, whatever it does within a burst or a calm
+    stretch counts.
+
+    Args:
+        load: ρ, of all queues on average.
+        variability: as in `relaxation_requests`, with the gaps within a phase, which are Poisson.
+
+    Source:
+        Neuts (1981), Matrix-Geometric Solutions in Stochastic Models, sec. 1.9 (caudal characteristics);
+        Kijima (1992), Advances in Applied Probability 24(1), 41-59, for the rate, which bounds QBD's spectrum.
+    """
+    phases = arrival_rate_rps / arrivals.switching_per_s
+    rates_rps = arrivals.rates_rps(arrival_rate_rps)
+    if places is not None:
+        within = [
+            limited_relaxation_requests(
+                load * rate_rps / arrival_rate_rps, queues, requests_in_service, variability, places
+            )
+            / rate_rps
+            for rate_rps in rates_rps
+        ]
+        return max(phases, arrival_rate_rps * max(within))
+    together = queues * max(1.0, variability / 2.0)
+    served_rps = arrival_rate_rps / load / together
+    burst_rps, calm_rps = (rate_rps / together for rate_rps in rates_rps)
+    decay_per_s = -_smallest(
+        lambda tilt: _largest_eigenvalue(arrivals, burst_rps, calm_rps, served_rps, tilt),
+        0.5 * math.log(served_rps / calm_rps),
+    )
+    return max(phases, arrival_rate_rps / decay_per_s, requests_in_service, 1.0)
+
+
+def _largest_eigenvalue(
+    arrivals: MmppArrivals, burst_rps: float, calm_rps: float, served_rps: float, tilt: float
+) -> float:
+    """χ(exp(tilt)) of `modulated_relaxation_requests`. [1/s]"""
+    more, fewer = math.expm1(tilt), math.expm1(-tilt)
+    out, back = 1.0 / arrivals.burst_mean_s, 1.0 / arrivals.calm_mean_s
+    burst, calm = burst_rps * more + served_rps * fewer - out, calm_rps * more + served_rps * fewer - back
+    return (burst + calm) / 2.0 + math.hypot((burst - calm) / 2.0, math.sqrt(out * back))
+
+
+def _smallest(function: Callable[[float], float], high: float) -> float:
+    """Least value of a convex function on [0, high], by golden section."""
+    low = 0.0
+    left, right = high - _GOLDEN * high, _GOLDEN * high
+    at_left, at_right = function(left), function(right)
+    for _ in range(60):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = function(right)
+    return min(at_left, at_right)
