@@ -57,7 +57,7 @@ def read_trace(path: Path) -> TraceArrivals:
 def _trace(stamps: list[Stamp], column: _Column | None, shown: str) -> TraceArrivals:
     if column is None or len(stamps) < 2:
         return TraceArrivals(instants_s=(0.0,) * len(stamps), name=shown)  # which says what is missing
-    unit, remarks = unit_of(stamps, column.unit, column.is_bare, shown)
+    unit, remarks = unit_of(stamps, column.unit, shown, guess=column.is_bare)
     instants_s, more = instants(stamps, unit, shown)
     return TraceArrivals(instants_s=instants_s, name=shown, remarks=(*remarks, *more))
 

@@ -1,4 +1,4 @@
-"""Trace stamps: instants as logs write them, read to the last digit; what they mean, or why that is unclear."""
+"""Trace stamps: instants as logs write them, read to the last digit, and the unit that they are in."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -79,7 +79,9 @@ def _offset_s(clock: re.Match[str], where: str) -> int:
     return (60 * hours + minutes) * (60 if clock[9] == "+" else -60)
 
 
-def unit_of(stamps: Sequence[Stamp], declared: str | None, guess: bool, shown: str) -> tuple[str, list[str]]:
+def unit_of(
+    stamps: Sequence[Stamp], declared: str | None, shown: str, *, guess: bool
+) -> tuple[str, list[str]]:
     """Unit of the stamps, and what was decided to find it.
 
     Args:
@@ -128,7 +130,8 @@ def _require_plausible(low: Decimal, high: Decimal, declared: str, shown: str) -
     unit = _epoch_unit(low)
     if unit is not None and unit == _epoch_unit(high) and SECONDS_PER_UNIT[unit] < SECONDS_PER_UNIT[declared]:
         raise InputError(
-            f"{shown}: stamps near {low:.3g} in column t_{declared} look like {unit} since 1970; name it t_{unit}"
+            f"{shown}: stamps near {low:.3g} in column t_{declared} look like {unit} since 1970; "
+            f"name it t_{unit}"
         )
 
 

@@ -128,8 +128,9 @@ def _relaxation_requests(case: Case) -> float:
 
 
 def arrivals_scv(workload: Workload) -> float:
-    """Squared coefficient of variation of the gaps between arrivals; of MMPP, whose gaps depend on each other,
-    that of a Poisson stream's times the dispersion of long counts: what a long queue feels.
+    """Squared coefficient of variation of the gaps between arrivals.
+
+    Of MMPP, whose gaps depend on each other, the dispersion of long counts, which is what a queue feels.
     """
     match workload.arrivals:
         case PoissonArrivals():

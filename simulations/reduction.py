@@ -24,12 +24,11 @@ def one_for_all(workload: Demand, plan: Plan) -> tuple[Demand, Plan]:
 
     Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again,
     of 1/√c times the coefficient of variation (Poisson arrivals become Erlang-c). A random split
-    of Poisson arrivals is Poisson at a c-th of the rate; one of MMPP arrivals is MMPP with the same phases,
-    which all replicas share: they depend on each other, yet each of them sees that law, and a request
-    one of them. All replicas are alike, so that a request's
-    wait and response have the law of that one replica's. Other routing policies look at the other
-    replicas, a closed population waits for all of them, and a trace is one path. Every c-th MMPP arrival is no
-    MMPP.
+    of Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same
+    phases (all replicas share them and are not independent, yet each by itself has that law). All
+    replicas are alike, so that a request's wait and response have the law of that one replica's. Other
+    routing policies look at the other replicas, a closed population waits for all of them, a trace is
+    one path, and every c-th arrival of an MMPP is no MMPP.
 
     Source:
         Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);

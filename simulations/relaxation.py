@@ -90,8 +90,8 @@ def modulated_relaxation_requests(
         variability: as in `relaxation_requests`, with the gaps within a phase, which are Poisson.
 
     Source:
-        Neuts (1981), Matrix-Geometric Solutions in Stochastic Models, sec. 1.9 (caudal characteristics);
-        Kijima (1992), Advances in Applied Probability 24(1), 41-59, for the rate, which bounds QBD's spectrum.
+        Asmussen (2003), Applied Probability and Queues, sec. XI.2, for χ, the exponent of a Markov additive
+        process; that its minimum is the rate, tests see in the spectrum of truncated chains.
     """
     phases = arrival_rate_rps / arrivals.switching_per_s
     rates_rps = arrivals.rates_rps(arrival_rate_rps)
