@@ -77,7 +77,7 @@ def description_tables(
         ("<test of Poisson", "statistic", "p", "p, all together", "<"),
         (_test_row(test) for test in about.tests),
     )
-    yield Text(f"It is {about.verdict}." if not about.is_poisson else f"{about.verdict.capitalize()}.")
+    yield Text(f"{about.verdict[0].upper()}{about.verdict[1:]}.")
     if error is not None:
         yield from _error_tables(error)
     notes = [*about.trace.remarks, *about.left_out]
@@ -132,7 +132,8 @@ def _error_tables(error: PoissonError) -> Iterator[RenderableType]:
     title = (
         f"{quantile} of {plan.replicas} x {plan.profile}, {batch}, at {format_rate(error.arrival_rate_rps)}"
     )
-    yield table(("<", "<"), rows, title=title)
+    yield Text(title)
+    yield table(("<", "<"), rows)
     if off.high < 0.0:
         words = f"Poisson arrivals promise too much: their {quantile} is below the trace's."
     elif off.low > 0.0:

@@ -19,6 +19,7 @@ from capacity.workload import (
     ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
+    MmppArrivals,
     PoissonArrivals,
     TraceArrivals,
     Workload,
@@ -116,15 +117,15 @@ def test_every_purpose_stage_replication_and_seed_has_a_stream_of_its_own() -> N
         for replication in (0, 1, 2)
         for purpose in Purpose
     }
-    assert len(set(streams.values())) == len(streams) == 3 * 4 * 3 * 5
+    assert len(set(streams.values())) == len(streams) == 3 * 4 * 3 * 6
 
 
 def test_streams_are_not_correlated() -> None:
-    """The correlation of n independent pairs has the standard error 1/√n; of 105 pairs none is at 4.5."""
+    """The correlation of n independent pairs has the standard error 1/√n; of 153 pairs none is at 4.5."""
     seeds = [Seed(value=9, stage=stage) for stage in (Stage.SEARCH, Stage.CERTIFY, Stage.HEADROOM)]
     streams = [seed.generator(purpose).random(COUNT) for seed in seeds for purpose in Purpose]
     correlations = np.corrcoef(streams)[np.triu_indices(len(streams), k=1)]
-    assert len(correlations) == 105
+    assert len(correlations) == 153
     assert np.abs(correlations).max() < 4.5 / math.sqrt(COUNT)
 
 
@@ -177,6 +178,12 @@ DEMANDS = {
     "deterministic": Workload(arrival_rate_rps=3.0, arrivals=DeterministicArrivals()),
     "regular": Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=0.3)),
     "bursty": Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=2.5)),
+    "switched": Workload(
+        arrival_rate_rps=3.0, arrivals=MmppArrivals(ratio=9.0, burst_mean_s=2.0, calm_mean_s=5.0)
+    ),
+    "switched often": Workload(
+        arrival_rate_rps=3.0, arrivals=MmppArrivals(ratio=9.0, burst_mean_s=0.002, calm_mean_s=0.005)
+    ),
     "trace": Workload(
         arrival_rate_rps=3.0,
         arrivals=TraceArrivals(instants_s=tuple(0.1 * round(number**1.3) for number in range(150))),

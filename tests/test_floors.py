@@ -17,7 +17,15 @@ CAPACITY_FLOORS = [
     ],
     ["queues.domain"],
     ["burstiness", "queues.durations", "queues.erlang", "rounding_error", "service_law"],
-    ["profile", "workload", "quantization", "scalability_csv"],
+    [
+        "profile",
+        "workload",
+        "quantization",
+        "scalability_csv",
+        "daily_curve",
+        "poisson_tests",
+        "trace_stamps",
+    ],
     ["caveats"],
     ["plan"],
     # Parts of laws, then the laws.
@@ -46,7 +54,8 @@ CAPACITY_FLOORS = [
     ["queues.general.ggc_wait", "queues.scalability", "queues.modified_offered_load", "queues.time_varying"],
     ["queues.general.ggc_errors", "queues.scalability_fit", "queues.offered_load_curve", "queues.routing"],
     ["queues.ggc", "queues.staffing", "queues.bulk_question"],
-    ["analytic", "profile_csv", "traffic"],
+    ["analytic", "profile_csv", "trace_csv", "trace_description"],
+    ["traffic"],
     ["profile_json"],
     ["profile_files", "stability", "judge"],
     ["screen", "headroom", "sweep"],
@@ -54,7 +63,7 @@ CAPACITY_FLOORS = [
     ["planner", "curves"],
     ["charts", "figures", "explain", "report"],
     ["tables"],
-    ["sweep_table"],
+    ["sweep_table", "trace_report"],
     ["sweep_file"],
     ["sweep_journal"],
     ["sweep_rows"],
@@ -64,6 +73,7 @@ CAPACITY_FLOORS = [
 ]
 SIMULATIONS_FLOORS = [
     ["clock", "compiled", "records", "worker_processes", "relaxation"],
+    ["phase_clock"],
     ["arrivals", "parallel", "returns", "service_table", "tally", "tournament"],
     ["agreement_times", "cluster_executor", "kernel_recursion", "kernel_state", "reduction", "service"],
     ["kernel_own", "kernel_shared", "replica", "sample"],
