@@ -108,12 +108,12 @@ def unit_of(
     (unit,) = units if len(units) == 1 else (None,)
     if unit is not None:
         named = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}[unit]
-        return unit, [f"{shown}: stamps near {low:.3g} are read as {named} since 1970"]
+        return unit, [f"{shown}: stamps near {float(low):.3g} are read as {named} since 1970"]
     if guess and high < _EPOCH_MIN:
         return "s", []
+    ends = f"{float(low):.6g} to {float(high):.6g}"
     raise InputError(
-        f"{shown}: no unit is clear for stamps from {low:.6g} to {high:.6g}; name their column t_s, t_ms, "
-        "t_us or t_ns"
+        f"{shown}: no unit is clear for stamps from {ends}; name their column t_s, t_ms, t_us or t_ns"
     )
 
 
@@ -130,7 +130,7 @@ def _require_plausible(low: Decimal, high: Decimal, declared: str, shown: str) -
     unit = _epoch_unit(low)
     if unit is not None and unit == _epoch_unit(high) and SECONDS_PER_UNIT[unit] < SECONDS_PER_UNIT[declared]:
         raise InputError(
-            f"{shown}: stamps near {low:.3g} in column t_{declared} look like {unit} since 1970; "
+            f"{shown}: stamps near {float(low):.3g} in column t_{declared} look like {unit} since 1970; "
             f"name it t_{unit}"
         )
 

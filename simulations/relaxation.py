@@ -82,8 +82,8 @@ def modulated_relaxation_requests(
     Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly:
     MMPP/M/1 at the rate -min χ(z), z >= 1, of the larger eigenvalue χ of Q + Λ(z - 1) + μI(1/z - 1), which
     without bursts is (√μ - √λ)². More variable service stretches it as `relaxation_requests` does: as if
-    so many requests moved as one. Of a queue with a limit, whatever it does within a burst or a calm
-    stretch counts.
+    so many requests moved as one. With a limit the phases are
+    forgotten first, and then what is left in the queue (enough, in chains of up to 200 places).
 
     Args:
         load: ρ, of all queues on average.
@@ -103,7 +103,7 @@ def modulated_relaxation_requests(
             / rate_rps
             for rate_rps in rates_rps
         ]
-        return max(phases, arrival_rate_rps * max(within))
+        return phases + arrival_rate_rps * max(within)
     together = queues * max(1.0, variability / 2.0)
     served_rps = arrival_rate_rps / load / together
     burst_rps, calm_rps = (rate_rps / together for rate_rps in rates_rps)

@@ -63,14 +63,15 @@ def test_a_wrong_theory_is_found_out():
             bulk.bulk("bert-large-384-l40s-fp16", 8, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OLDEST),
         ),
         (laws.closed(8, 4.0, 1, (0.5,)), laws.closed(9, 4.0, 1, (0.5,))),
+        (laws.mmpp(2.0, 2.0, 3.0, 1, 0.4, (0.5,)), laws.mmpp(3.0, 2.0, 3.0, 1, 0.4, (0.5,))),
     ],
-    ids=["one place more", "the other timer", "one user more"],
+    ids=["one place more", "the other timer", "one user more", "sharper bursts"],
 )
 def test_a_law_of_something_else_is_found_out(right: System, wrong: System):
     """What the simulator plays agrees with its own law and not with its neighbour's."""
-    rows = compare(right, seed=5, requests_max=1_000_000)
+    rows = compare(right, seed=5, requests_max=1_500_000)
     assert {r.verdict for r in rows} == {Agreement.AGREES}
-    mixed = compare(replace(right, theory=wrong.theory), seed=5, requests_max=1_000_000)
+    mixed = compare(replace(right, theory=wrong.theory), seed=5, requests_max=1_500_000)
     assert sum(r.verdict is Agreement.DISAGREES for r in mixed) >= 2
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from capacity.errors import DomainError, InputError
+from capacity.queues.mmpp import MMPPMc
 from capacity.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -169,6 +170,76 @@ def test_a_population_has_a_whole_number_of_users(users: int) -> None:
 def test_a_think_time_is_a_finite_duration(think_time_s: float) -> None:
     with pytest.raises(DomainError, match="think_time_s must be >= 0 and finite"):
         ClosedPopulation(users=1, think_time_s=think_time_s)
+
+
+# ---- Bursts ---------------------------------------------------------------------------------
+
+BURSTY = MmppArrivals(ratio=5.0, burst_mean_s=2.0, calm_mean_s=6.0)
+
+
+def bursts_of(arrivals: MmppArrivals, rate_rps: float, requests: int, seed: int = 1) -> np.ndarray:
+    return draw(Workload(arrival_rate_rps=rate_rps, arrivals=arrivals), requests, Seed(value=seed)).arrived_s
+
+
+@pytest.mark.parametrize("rate_rps", [0.3, 3.0, 30.0])
+def test_bursts_have_the_rate_and_the_dispersion_at_every_window(rate_rps: float) -> None:
+    """The mean of a long count varies by the index of dispersion; that of n counts by about √(2/n)."""
+    arrived_s = bursts_of(BURSTY, rate_rps, int(60_000 * rate_rps))
+    spread = math.sqrt(BURSTY.dispersion_index(rate_rps) / len(arrived_s))
+    assert len(arrived_s) / arrived_s[-1] == pytest.approx(rate_rps, rel=SE * spread)
+    for window_s in (0.5, 3.0, 40.0):
+        windows = int(arrived_s[-1] / window_s)
+        counts = np.histogram(arrived_s, bins=windows, range=(0.0, windows * window_s))[0]
+        expected = BURSTY.dispersion_index(rate_rps, window_s)
+        # Counts depend on those of the same burst: fewer of them are independent.
+        independent = windows / (1.0 + 2.0 / (window_s * BURSTY.switching_per_s))
+        kurtosis = stats.kurtosis(counts)
+        error = SE * math.sqrt((2.0 + kurtosis) / independent)
+        assert error < 0.35
+        assert counts.var() / counts.mean() == pytest.approx(expected, rel=error)
+
+
+def test_gaps_of_bursts_have_the_law_of_the_cookbook() -> None:
+    """Mean and cv of the gap by `MMPPMc`, and its distribution: of hyper-exponential kind, by both rates."""
+    rate_rps = 3.0
+    law = MMPPMc(
+        arrival_rates_rps=BURSTY.rates_rps(rate_rps),
+        switch_rates_per_s=(1.0 / BURSTY.burst_mean_s, 1.0 / BURSTY.calm_mean_s),
+        service_rate_rps=100.0,
+        servers=1,
+    )
+    assert law.dispersion_index == pytest.approx(BURSTY.dispersion_index(rate_rps))
+    gaps_s = np.diff(bursts_of(BURSTY, rate_rps, 400_000))
+    assert gaps_s.std() / gaps_s.mean() == pytest.approx(law.gap_cv, rel=0.02)
+
+
+def test_bursts_begin_in_their_steady_state() -> None:
+    """The first second of many streams has the mean rate; streams that began calm had half of it."""
+    rate_rps, streams = 2.0, 4000
+    seen = [int(np.searchsorted(bursts_of(BURSTY, rate_rps, 40, seed), 1.0)) for seed in range(streams)]
+    error = math.sqrt(BURSTY.dispersion_index(rate_rps, 1.0) * rate_rps / streams)
+    assert np.mean(seen) == pytest.approx(rate_rps, abs=SE * error)
+    assert error < 0.05
+    assert np.var(seen) / np.mean(seen) == pytest.approx(BURSTY.dispersion_index(rate_rps, 1.0), rel=0.15)
+
+
+def test_bursts_come_at_the_same_times_whatever_the_rate() -> None:
+    """Durations are by the wall clock: of a tenfold rate the tenfold number comes by any instant."""
+    slow, fast = bursts_of(BURSTY, 100.0, 20_000), bursts_of(BURSTY, 1000.0, 200_000)
+    until_s = 0.9 * min(slow[-1], fast[-1])
+    instants_s = np.linspace(1.0, until_s, 50)
+    few, many = np.searchsorted(slow, instants_s), np.searchsorted(fast, instants_s)
+    assert np.abs(many / 10.0 - few).max() < SE * math.sqrt(1.1 * few[-1])
+    assert few[-1] > 10_000
+
+
+def test_bursts_of_a_hair_are_poisson_and_nearly_so_when_they_flicker() -> None:
+    still = MmppArrivals(ratio=1.0 + 1e-9, burst_mean_s=2.0, calm_mean_s=6.0)
+    poisson = draw(Workload(arrival_rate_rps=3.0), 5000, Seed(value=1)).arrived_s
+    assert bursts_of(still, 3.0, 5000) == pytest.approx(poisson, rel=1e-8)
+    flicker = MmppArrivals(ratio=5.0, burst_mean_s=0.001, calm_mean_s=0.003)
+    gaps_s = np.diff(bursts_of(flicker, 3.0, COUNT))
+    assert stats.kstest(gaps_s, "expon", args=(0.0, 1.0 / 3.0)).pvalue > 1e-3
 
 
 # ---- A stream, piece by piece ---------------------------------------------------------------
