@@ -101,15 +101,17 @@ def test_of_mmpp_m_1_it_is_the_slowest_mode_of_long_chains(
     rates = [slowest_rate_of_levels(switched_chain(arrivals, load, places), load) for places in (100, 200)]
     assert rates[0] >= rates[1] >= load / found * (1.0 - 1e-6)
     unlimited = (4.0 * rates[1] - rates[0]) / 3.0  # the error falls by the square of the length
-    assert load / unlimited == pytest.approx(found, rel=0.015)
+    assert load / unlimited == pytest.approx(found, rel=0.025)
 
 
+@pytest.mark.parametrize(("ratio", "burst_s", "calm_s"), [(5, 20, 50), (2, 100, 100), (20, 2, 50), (3, 1, 1)])
 @pytest.mark.parametrize("places", [2, 10, 30, 100, 200])
-def test_with_a_limit_it_is_enough(places: int) -> None:
-    for load in (0.5, 1.0, 2.0):
-        arrivals = MmppArrivals(ratio=5.0, burst_mean_s=20.0, calm_mean_s=50.0)
+def test_with_a_limit_it_is_enough(places: int, ratio: float, burst_s: float, calm_s: float) -> None:
+    arrivals = MmppArrivals(ratio=ratio, burst_mean_s=burst_s, calm_mean_s=calm_s)
+    for load in (0.5, 0.8, 1.0) if places > 30 else (0.5, 0.8, 1.0, 2.0):
         allowed = modulated_relaxation_requests(arrivals, load, load, 1, load, 2.0, places)
-        assert load / slowest_rate_of_levels(switched_chain(arrivals, load, places), load) <= allowed
+        slowest = load / slowest_rate_of_levels(switched_chain(arrivals, load, places), load)
+        assert slowest <= allowed <= 6.0 * slowest
 
 
 @pytest.mark.parametrize(("queues", "variability"), [(1, 2.0), (5, 2.0), (1, 9.0), (5, 9.0)])
