@@ -129,10 +129,8 @@ def _error_tables(error: PoissonError) -> Iterator[RenderableType]:
         ("error of Poisson", f"{_percent(off.value)} ({_percent(off.low)} to {_percent(off.high)})"),
     )
     batch = f"batches up to {plan.batch_size_max}"
-    title = (
-        f"{quantile} of {plan.replicas} x {plan.profile}, {batch}, at {format_rate(error.arrival_rate_rps)}"
-    )
-    yield Text(title)
+    rate = format_rate(error.arrival_rate_rps)
+    yield Text(f"{quantile} of {plan.replicas} x {plan.profile}, {batch}, at {rate}:")
     yield table(("<", "<"), rows)
     if off.high < 0.0:
         words = f"Poisson arrivals promise too much: their {quantile} is below the trace's."

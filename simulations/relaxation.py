@@ -85,8 +85,8 @@ def modulated_relaxation_requests(
     Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly:
     MMPP/M/1 at the rate -min χ(x) of the larger eigenvalue χ of Q + Λ(exp(x) - 1) + μI(exp(-x) - 1), which
     without bursts is (√μ - √λ)². The walls of a limit hasten it: χ is taken at x + iπ/(K + 1), as without
-    bursts, and slack is given (up to 1.9 was needed of chains of up to 200 places). More variable service stretches it as
-    `relaxation_requests` does: as if so many requests moved as one.
+    bursts, and slack is given (chains of up to 200 places needed up to 1.9). More variable service
+    stretches it as `relaxation_requests` does: as if so many requests moved as one.
 
     Args:
         load: ρ, of all queues on average.
