@@ -288,7 +288,7 @@ def simulate(
 
 @app.command()
 def workload(
-    trace: Annotated[str, typer.Argument(help="The recorded arrivals, as for --arrivals trace:FILE.")],
+    trace: Annotated[str, typer.Argument(metavar="FILE", help="The recorded arrivals, as for --arrivals trace:FILE.")],
     profile: Annotated[
         str | None, option("--profile", help="With --replicas: what would Poisson arrivals get wrong here?")
     ] = None,
@@ -326,6 +326,8 @@ def workload(
 
     if (profile is None) != (replicas is None):
         raise InputError("give --profile and --replicas together, or neither to describe the trace alone")
+    if profile is None and rate is not None:
+        raise InputError("--rate is for the plan that --profile and --replicas describe; give those too")
     check_effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
     (asked,) = read_quantiles([quantile], ())
     about = describe(read_trace(Path(trace)))
