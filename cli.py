@@ -288,7 +288,9 @@ def simulate(
 
 @app.command()
 def workload(
-    trace: Annotated[str, typer.Argument(metavar="FILE", help="The recorded arrivals, as for --arrivals trace:FILE.")],
+    trace: Annotated[
+        str, typer.Argument(metavar="FILE", help="The recorded arrivals, as for --arrivals trace:FILE.")
+    ],
     profile: Annotated[
         str | None, option("--profile", help="With --replicas: what would Poisson arrivals get wrong here?")
     ] = None,

@@ -213,6 +213,23 @@ def test_gaps_of_bursts_have_the_law_of_the_cookbook() -> None:
     assert gaps_s.std() / gaps_s.mean() == pytest.approx(law.gap_cv, rel=0.02)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_bursts_are_a_unit_poisson_process_read_off_a_broken_line(seed: int) -> None:
+    """Another road over 6000 phases: what is due at the end of each, and the instants in between."""
+    arrivals, rate_rps = MmppArrivals(ratio=7.0, burst_mean_s=0.2, calm_mean_s=0.5), 3.0
+    clock = Seed(value=seed).generator(Purpose.PHASES)
+    first = 0 if clock.random() < 0.2 / 0.7 else 1
+    lengths_s = clock.standard_exponential(6000) * np.resize([(0.2, 0.5), (0.5, 0.2)][first], 6000)
+    burst_rps, calm_rps = arrivals.rates_rps(rate_rps)
+    speeds = np.resize([(burst_rps, calm_rps), (calm_rps, burst_rps)][first], 6000)
+    edges_s, due = (np.cumsum([0.0, *x]) for x in (lengths_s, lengths_s * speeds))
+    requests = int(0.9 * due[-1])
+    unit = np.cumsum(Seed(value=seed).generator(Purpose.ARRIVALS).standard_exponential(requests))
+    assert bursts_of(arrivals, rate_rps, requests, seed) == pytest.approx(
+        np.interp(unit, due, edges_s), rel=1e-9
+    )
+
+
 def test_bursts_begin_in_their_steady_state() -> None:
     """The first second of many streams has the mean rate; streams that began calm had half of it."""
     rate_rps, streams = 2.0, 4000
