@@ -1308,7 +1308,7 @@ TRAFFIC = [
         "traffic: the zone of a stamp is added",
         "dates are read by their zone",
         "capacity/trace_stamps.py",
-        [('(60 if clock[9] == "+" else -60)', '(-60 if clock[9] == "+" else 60)')],
+        [('(60 if clock[4] == "+" else -60)', '(-60 if clock[4] == "+" else 60)')],
         "tests/test_traffic.py",
     ),
     Mutant(

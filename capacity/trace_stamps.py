@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 
 from capacity.errors import InputError
@@ -13,7 +14,7 @@ from capacity.units import SECONDS_PER_UNIT, format_duration, in_seconds
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _CLOCK = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]{1,18})?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,18})?"
     r" ?(?:([Zz]|UTC)|([+-])([0-9]{2}):?([0-9]{2}))?"
 )
 _EPOCH_UNITS = ("s", "ms", "us", "ns")
@@ -56,27 +57,35 @@ def parse_stamp(text: str, where: str) -> Stamp:
             f"{where}: {printable(text)[:40]!r} is not a finite number, nor a date and time such as "
             "2023-11-16 18:15:46.68; mend or drop the line"
         )
-    year, month, day, hour, minute, second = (int(part) for part in clock.groups()[:6])
+    try:
+        whole_s = _whole_s(clock[1])
+    except ValueError as error:
+        raise InputError(f"{where}: {printable(text)} is {error}; mend the line") from None
+    value = Decimal(whole_s - _offset_s(clock, where))
+    return Stamp(value=value + Decimal(clock[2]) if clock[2] else value, zone=bool(clock[3] or clock[4]))
+
+
+@lru_cache(maxsize=4096)  # stamps of one second come in a row
+def _whole_s(text: str) -> int:
+    """Seconds since 1970 of `YYYY-MM-DD HH:MM:SS`."""
+    year, month, day, hour, minute, second = (int(part) for part in re.split(r"[-:Tt ]", text))
     try:
         days = date(year, month, day).toordinal() - date(1970, 1, 1).toordinal()
     except ValueError:
-        raise InputError(f"{where}: {printable(text)} is no day of the calendar; mend the line") from None
+        raise ValueError("no day of the calendar") from None
     if hour > 23 or minute > 59 or second > 59:
-        raise InputError(
-            f"{where}: {printable(text)} is no time of a day, 00:00:00 to 23:59:59; mend the line"
-        )
-    whole = 86_400 * days + 3600 * hour + 60 * minute + second - _offset_s(clock, where)
-    return Stamp(value=Decimal(whole) + Decimal(f"0{clock[7] or '.0'}"), zone=bool(clock[8] or clock[9]))
+        raise ValueError("no time of a day, 00:00:00 to 23:59:59")
+    return 86_400 * days + 3600 * hour + 60 * minute + second
 
 
 def _offset_s(clock: re.Match[str], where: str) -> int:
     """How far the zone of a date and time is ahead of UTC. [s]"""
-    if clock[9] is None:
+    if clock[4] is None:
         return 0
-    hours, minutes = int(clock[10]), int(clock[11])
+    hours, minutes = int(clock[5]), int(clock[6])
     if hours > 23 or minutes > 59:
-        raise InputError(f"{where}: {clock[9]}{clock[10]}:{clock[11]} is no offset from UTC; mend the line")
-    return (60 * hours + minutes) * (60 if clock[9] == "+" else -60)
+        raise InputError(f"{where}: {clock[4]}{clock[5]}:{clock[6]} is no offset from UTC; mend the line")
+    return (60 * hours + minutes) * (60 if clock[4] == "+" else -60)
 
 
 def unit_of(

@@ -43,7 +43,7 @@ EXCEEDANCES_PER_SECTION = 200
 # intervals from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
 RELAXATIONS_SEEN_MIN = 50_000
 # And where bursts of the arrivals make the relaxation time: of three MMPP/M/c, ratio 2 to 10, intervals from
-# 20,000 hold the exact P99 in 94 to 97 % of 200 experiments; from 8,000, one of them in 87 %.
+# 20,000 hold the exact P99 in 93.5 to 96.5 % of 200 experiments; from 8,000, one of them in 87 to 90 %.
 BURST_RELAXATIONS_SEEN_MIN = 20_000
 _CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
