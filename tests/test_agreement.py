@@ -207,6 +207,7 @@ def test_the_short_grid_has_every_law():
         "M/G/1 hyperexponential scv 4 load 0.5",
         "M/D/4 load 0.7",
         "GI/M/2 cv 0.5 load 0.7",
+        "MMPP/M/1 ratio 4 20 s in 60 s load 0.6",
         "resnet50-t4-fp16 1..16 load 0.7",
         "bert-large-384-l40s-fp16 1..8 load 0.5 oldest wait 0.5",
         "bert-large-384-l40s-fp16 1..8 load 0.5 open wait 0.5",
