@@ -57,7 +57,7 @@ _MORE: tuple[Callable[[], System], ...] = (
     partial(laws.gimc, 2.0, 4, 0.7, P99),
     partial(laws.gimc, 0.5, 1, 0.8, P99),
     partial(laws.gimc, 0.0, 4, 0.8, P99),
-    partial(laws.mmpp, 5.0, 120.0, 120.0, 1, 0.75, P99),
+    partial(laws.mmpp, 5.0, 120.0, 120.0, 1, 0.75, P50),
     partial(laws.mmpp, 3.0, 20.0, 40.0, 2, 0.6, P99),
     partial(laws.mmpp, 10.0, 5.0, 60.0, 4, 0.5, P50),
     *(
