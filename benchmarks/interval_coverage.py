@@ -22,7 +22,8 @@ from capacity.profile_files import load_profile
 from capacity.queues.bulk import Bulk
 from capacity.queues.mdc import MDc
 from capacity.queues.mmc import MMc
-from capacity.workload import Workload
+from capacity.queues.mmpp import MMPPMc
+from capacity.workload import MmppArrivals, Workload
 from simulations.arrivals import Seed
 from simulations.case import Case
 from simulations.estimate import precise_look
@@ -59,6 +60,7 @@ def systems() -> Iterator[System]:
     yield _single("M/M/1, load 0.9", 0.9, 1, ExponentialCase)
     yield _single("M/M/8, load 0.8", 0.8, 8, ExponentialCase)
     yield _single("M/D/1, load 0.9", 0.9, 1, Case)
+    yield _bursty()
     profile, size = load_profile("resnet50-t4-fp16"), 16
     times_s = tuple(profile.service_mean_s(batch) for batch in range(1, size + 1))
     rate_rps = 0.8 * size / times_s[-1]
@@ -74,6 +76,23 @@ def systems() -> Iterator[System]:
         ),
         exact_s=Bulk(arrival_rate_rps=rate_rps, batch_times_s=times_s).response_quantile_s(QUANTILE),
     )
+
+
+def _bursty() -> System:
+    """MMPP/M/1 whose bursts come near to saturation, for 100 services each."""
+    load, arrivals = 0.7, MmppArrivals(ratio=2.0, burst_mean_s=100.0, calm_mean_s=100.0)
+    law = MMPPMc(
+        arrival_rates_rps=arrivals.rates_rps(load),
+        switch_rates_per_s=(0.01, 0.01),
+        service_rate_rps=1.0,
+        servers=1,
+    )
+    case = ExponentialCase(
+        profile=VARIABLE,
+        workload=Workload(arrival_rate_rps=load, arrivals=arrivals),
+        plan=Plan(profile=VARIABLE.name, replicas=1, batch_size_max=1),
+    )
+    return System(name="MMPP/M/1, load 0.7", case=case, exact_s=law.response_quantile_s(QUANTILE))
 
 
 def _single(name: str, load: float, servers: int, kind: type[Case]) -> System:

@@ -1360,6 +1360,87 @@ SHARED_DEVICES = [
     ),
 ]
 
+TRAFFIC = [
+    Mutant(
+        "traffic: every run begins in a burst",
+        "bursts begin in their steady state",
+        "simulations/phase_clock.py",
+        [("in_burst = generator.random() < arrivals.burst_share", "in_burst = True")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "traffic: bursts shrink as the rate grows",
+        "bursts last by the wall clock",
+        "simulations/phase_clock.py",
+        [("means = arrival_rate_rps * np.array(", "means = np.array(")],
+        ARRIVALS,
+    ),
+    Mutant(
+        "traffic: a block of phases begins in the other one",
+        "a stream in pieces is the draws at once",
+        "simulations/phase_clock.py",
+        [
+            ("_BLOCK = 1024", "_BLOCK = 1023"),
+            ("np.tile(self._means, _BLOCK // 2)", "np.resize(self._means, _BLOCK)"),
+        ],
+        ARRIVALS,
+    ),
+    Mutant(
+        "traffic: every third arrival of bursts is taken for bursts",
+        "one replica for all, where there is such a law",
+        "simulations/reduction.py",
+        [("elif plan.routing is Routing.RANDOM and", "elif plan.routing is not Routing.SHARED_QUEUE and")],
+        "tests/test_reduction.py",
+    ),
+    Mutant(
+        "traffic: runs forget the queue and not the phases",
+        "warm-up by relaxation time",
+        "simulations/relaxation.py",
+        [("return max(phases, queue,", "return max(queue,")],
+        RELAXATION,
+    ),
+    Mutant(
+        "traffic: nanoseconds since 1970 go through a double",
+        "no digit of a stamp is lost",
+        "capacity/trace_stamps.py",
+        [
+            (
+                "float(in_seconds(value - first, unit)) for",
+                "float(in_seconds(value, unit)) - float(in_seconds(first, unit)) for",
+            )
+        ],
+        "tests/test_traffic.py",
+    ),
+    Mutant(
+        "traffic: the zone of a stamp is added",
+        "dates are read by their zone",
+        "capacity/trace_stamps.py",
+        [('(60 if clock[4] == "+" else -60)', '(-60 if clock[4] == "+" else 60)')],
+        "tests/test_traffic.py",
+    ),
+    Mutant(
+        "traffic: gaps are tested without Durbin's weights",
+        "a Poisson stream is refused as seldom as promised",
+        "capacity/poisson_tests.py",
+        [("* np.arange(len(gaps), 0, -1)", "* len(gaps)")],
+        "tests/test_trace_description.py",
+    ),
+    Mutant(
+        "traffic: each test has the level of all",
+        "p-values are adjusted by Holm's rule",
+        "capacity/poisson_tests.py",
+        [("(len(found) - rank) * found[place][2]", "found[place][2]")],
+        "tests/test_trace_description.py",
+    ),
+    Mutant(
+        "traffic: before its first time a day has its first rate",
+        "a day's last rate holds round midnight",
+        "capacity/daily_curve.py",
+        [("[self.rates_rps[-1], *self.rates_rps]", "[self.rates_rps[0], *self.rates_rps]")],
+        "tests/test_daily_curve.py",
+    ),
+]
+
 MUTANTS = [
     *NAMED_INVARIANTS,
     *BATCHING,
@@ -1372,6 +1453,7 @@ MUTANTS = [
     *DECISIONS,
     *KERNELS,
     *SHARED_DEVICES,
+    *TRAFFIC,
 ]
 
 

@@ -29,6 +29,7 @@ class CaveatCode(StrEnum):
     PRECISION_MISSED = "precision_missed"
     TRACE_FEW_BURSTS = "trace_few_bursts"
     TRACE_ONE_PATH = "trace_one_path"
+    TRACE_READING = "trace_reading"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,8 @@ def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool
             message=f"a trace happened once: the interval of {format_quantile(max(quantiles))} comes from "
             "its consecutive sections, which were not independent; try other days too",
         )
+        for remark in workload.arrivals.remarks:
+            yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
 
 
 def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:

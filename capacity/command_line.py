@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from capacity.plan import Routing
     from capacity.profile import ServiceProfile
-    from capacity.workload import Demand, Workload
+    from capacity.workload import ArrivalProcess, Demand, Workload
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -56,7 +56,11 @@ QueueLimitOption = Annotated[
     int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
 ]
 ArrivalsOption = Annotated[
-    str, option("--arrivals", help="poisson, deterministic, gamma:cv=2 or trace:FILE (instants in s).")
+    str,
+    option(
+        "--arrivals",
+        help="poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s or trace:FILE.",
+    ),
 ]
 WaitOption = Annotated[
     str, option("--batch-wait", help="How long the oldest request may wait for a batch to fill: 2ms.")
@@ -134,6 +138,16 @@ def read_workload(arrivals: str, rate: str | None) -> "Workload":
     return workload(parse_arrivals(arrivals), rate_rps)
 
 
+def told(arrivals: "ArrivalProcess") -> "ArrivalProcess":
+    """The arrivals, after stderr has heard what their reader decided."""
+    from capacity.workload import TraceArrivals
+
+    if isinstance(arrivals, TraceArrivals):
+        for remark in arrivals.remarks:
+            typer.echo(f"note: {remark}", err=True)
+    return arrivals
+
+
 def read_demand(arrivals: str, rate: str | None, users: int | None, think_time: str | None) -> "Demand":
     """`--users` and `--think-time`, or `--arrivals` and `--rate`."""
     from capacity.units import parse_duration_s
@@ -183,6 +197,11 @@ def read_quantiles(given: list[float] | None, default: Sequence[float]) -> tuple
         if not 0.0 < quantile < 1.0:
             raise InputError(f"--quantile must be within (0, 1), such as 0.99, got {quantile}")
     return quantiles
+
+
+def both_confidence(confidence: float) -> float:
+    """Confidence of each of two intervals that shall hold together, by Bonferroni's inequality."""
+    return (1.0 + confidence) / 2.0
 
 
 def check_effort(*, confidence: float, precision: float, requests_max: int, seed: int) -> None:

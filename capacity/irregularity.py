@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from capacity.units import format_duration
-from capacity.workload import GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,11 +11,11 @@ class Irregularity:
     """Of gaps and of counts; 1 of each for Poisson arrivals.
 
     Attributes:
-        gap_cv: coefficient of variation of the gaps.
+        gap_cv: coefficient of variation of the gaps; None where it is not known.
         dispersion: variance over mean of the counts in windows of `window_s`; None where there is no window.
     """
 
-    gap_cv: float
+    gap_cv: float | None = None
     dispersion: float | None = None
     window_s: float | None = None
 
@@ -23,13 +23,14 @@ class Irregularity:
         """As a reason.
 
         >>> str(Irregularity(gap_cv=13.2, dispersion=164.0, window_s=60.0))
-        'gaps vary by a cv of 13.2, and counts in windows of 60 s by 164 times what Poisson ones would'
+        'gaps vary by a cv of 13.2, and counts in windows of 60 s vary 164 times as much as Poisson ones'
         """
-        gaps = f"gaps vary by a cv of {self.gap_cv:.3g}"
+        gaps = [] if self.gap_cv is None else [f"gaps vary by a cv of {self.gap_cv:.3g}"]
         if self.dispersion is None or self.window_s is None:
-            return gaps
-        counts = f"counts in windows of {format_duration(self.window_s)}"
-        return f"{gaps}, and {counts} by {self.dispersion:.3g} times what Poisson ones would"
+            return "".join(gaps)
+        window, times = format_duration(self.window_s), f"{self.dispersion:.3g}"
+        counts = f"counts in windows of {window} vary {times} times as much as Poisson ones"
+        return ", and ".join([*gaps, counts])
 
 
 def irregularity(workload: Workload) -> Irregularity | None:
@@ -37,7 +38,11 @@ def irregularity(workload: Workload) -> Irregularity | None:
     arrivals = workload.arrivals
     if isinstance(arrivals, GammaArrivals):
         return Irregularity(gap_cv=arrivals.cv)
-    if isinstance(arrivals, PoissonArrivals) or not isinstance(arrivals, TraceArrivals):
+    if isinstance(arrivals, MmppArrivals):
+        window_s = arrivals.burst_mean_s
+        dispersion = arrivals.dispersion_index(workload.arrival_rate_rps, window_s)
+        return Irregularity(dispersion=dispersion, window_s=window_s)
+    if not isinstance(arrivals, TraceArrivals):
         return None
     from capacity.burstiness import EVENTS_MIN, WINDOWS_MIN, WINDOWS_S, measure
 

@@ -32,6 +32,7 @@ from capacity.command_line import (
 from capacity.plan_options import (
     BatchSizeOption,
     BatchWaitsOption,
+    DailyOption,
     LossOption,
     MeanOption,
     PlanProfilesOption,
@@ -48,6 +49,7 @@ from capacity.plan_options import (
     UsersOption,
     UtilizationOption,
     WaitLimitsOption,
+    read_curve,
     read_full_objective,
     read_profiles,
     read_question,
@@ -56,6 +58,8 @@ from capacity.plan_options import (
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from capacity.report import Document
 
 
 def plan(
@@ -80,6 +84,7 @@ def plan(
     replicas_max: ReplicasMaxOption = 1024,
     hourly_usd: PricesOption = None,
     arrivals: ArrivalsOption = "poisson",
+    daily: DailyOption = None,
     users: UsersOption = None,
     think_time: ThinkTimeOption = None,
     spare: SpareOption = 0,
@@ -102,15 +107,17 @@ def plan(
     """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
     from capacity.planner import recommend
     from capacity.report import recommendation_document
+    from capacity.schedule_report import schedule_document
     from capacity.workbench import Effort
 
     slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
+    curve = read_curve(daily, rate, users)
     question = read_question(
         profiles=read_profiles(profile, request_overhead, hourly_usd, instances_per_device),
         objective=read_full_objective(slos, tier, slo_mean, slo_wait, loss_max, utilization_max),
         survival=read_survival(spare, survive, rolling_update, startup_time, spike),
         arrivals=arrivals,
-        rate=rate,
+        rate=rate if curve is None else f"{curve.peak_rate_rps!r}rps",
         users=users,
         think_time=think_time,
         batch_size_max=batch_size_max,
@@ -129,18 +136,27 @@ def plan(
         workers=workers,
         cluster=cluster,
     )
+    day = None
     with context.obj(effort) as work:
         recommendation = recommend(question, work.judge, work.report)
+        if curve is not None and recommendation.plan is not None:
+            from capacity.schedule import schedule
+
+            rates_rps = curve.hourly_rates_rps
+            day = schedule(question, recommendation.plan, rates_rps, work.judge, work.report)
+
+    def document() -> "Document":
+        answer = recommendation_document(recommendation, question, seed=seed, confidence=confidence)
+        return answer if day is None else answer | {"schedule": schedule_document(day)}
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.tables import recommendation_tables
 
         yield from recommendation_tables(recommendation, question, confidence)
+        if day is not None:
+            from capacity.schedule_report import schedule_tables
 
-    emit(
-        output,
-        as_json=as_json,
-        document=lambda: recommendation_document(recommendation, question, seed=seed, confidence=confidence),
-        tables=tables,
-    )
+            yield from schedule_tables(day)
+
+    emit(output, as_json=as_json, document=document, tables=tables)
     raise typer.Exit(recommendation.verdict.exit_code)

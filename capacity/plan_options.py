@@ -8,6 +8,7 @@ from capacity.command_line import option, read_choice, read_demand, read_profile
 from capacity.errors import InputError
 
 if TYPE_CHECKING:
+    from capacity.daily_curve import DailyCurve
     from capacity.objective import LatencyObjective
     from capacity.plan import Routing
     from capacity.profile import ServiceProfile
@@ -55,6 +56,9 @@ RoutingsOption = Annotated[
     ),
 ]
 ReplicasMaxOption = Annotated[int, option("--replicas-max", help="Most replicas to consider.")]
+DailyOption = Annotated[
+    str | None, option("--daily", help="A day's rates from a .csv of time,rate_rps, instead of --rate.")
+]
 UsersOption = Annotated[
     int | None, option("--users", help="So many users take turns, instead of arrivals at a rate.")
 ]
@@ -223,6 +227,19 @@ def _read_factor(text: str) -> float:
         return float(digits)
     except ValueError:
         raise InputError(f"--spike {text[:40]!r} is no multiple; 2x is one") from None
+
+
+def read_curve(daily: str | None, rate: str | None, users: int | None) -> "DailyCurve | None":
+    """`--daily`, which stands for a rate."""
+    from pathlib import Path
+
+    from capacity.daily_curve import read_daily_curve
+
+    if daily is None:
+        return None
+    if rate is not None or users is not None:
+        raise InputError("--daily has the rates of the day; leave out --rate and --users")
+    return read_daily_curve(Path(daily))
 
 
 def read_question(

@@ -20,6 +20,7 @@ from capacity.workload import (
     Demand,
     DeterministicArrivals,
     GammaArrivals,
+    MmppArrivals,
     PoissonArrivals,
     SurgingArrivals,
     TraceArrivals,
@@ -252,6 +253,8 @@ def arrivals_name(workload: Workload) -> str:
             return "deterministic"
         case GammaArrivals(cv=cv):
             return f"gamma:cv={cv:g}"
+        case MmppArrivals(ratio=ratio, burst_mean_s=burst_s, calm_mean_s=calm_s):
+            return f"mmpp:ratio={ratio:g},burst={burst_s:g}s,calm={calm_s:g}s"
         case TraceArrivals(name=name):
             return f"trace:{name}"
         case SurgingArrivals(base=base):

@@ -1,4 +1,4 @@
-"""Schedule: how many replicas each hour of a day would take, and what the fleet for the peak spends in vain."""
+"""Schedule: how many replicas each hour of a day would take, and what a fleet for the peak wastes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,15 +1,18 @@
-"""Traffic: an arrival process as it is typed, and recorded traces from files."""
+"""Traffic: an arrival process as it is typed."""
 
 import math
 import re
 from pathlib import Path
 
 from capacity.errors import InputError
-from capacity.reading import ROWS_MAX, printable, read_text
+from capacity.reading import printable
+from capacity.trace_csv import read_trace
+from capacity.units import parse_duration_s
 from capacity.workload import (
     ArrivalProcess,
     DeterministicArrivals,
     GammaArrivals,
+    MmppArrivals,
     PoissonArrivals,
     TraceArrivals,
     Workload,
@@ -17,10 +20,12 @@ from capacity.workload import (
 
 _CV_MIN, _CV_MAX = 0.01, 20.0  # below, deterministic arrivals say the same
 _GAMMA = re.compile(r"gamma:cv=([0-9.]{1,12})")
+_KEYS = ("ratio", "burst", "calm")
+_EXAMPLES = "poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s or trace:FILE"
 
 
 def parse_arrivals(text: str) -> ArrivalProcess:
-    """`poisson`, `deterministic`, `gamma:cv=2` or `trace:FILE`.
+    """`poisson`, `deterministic`, `gamma:cv=2`, `mmpp:ratio=5,burst=10s,calm=60s` or `trace:FILE`.
 
     Raises:
         InputError: none of these, or an unreadable trace.
@@ -34,11 +39,11 @@ def parse_arrivals(text: str) -> ArrivalProcess:
         return DeterministicArrivals()
     if text.startswith("trace:"):
         return read_trace(Path(text.removeprefix("trace:")))
+    if text.startswith("mmpp:"):
+        return _mmpp(text)
     gamma = _GAMMA.fullmatch(text)
     if gamma is None:
-        raise InputError(
-            f"unknown arrivals {printable(text)!r}; use poisson, deterministic, gamma:cv=2 or trace:FILE"
-        )
+        raise InputError(f"unknown arrivals {printable(text)!r}; use {_EXAMPLES}")
     cv = _number(gamma[1], "cv of gamma arrivals")
     if not _CV_MIN <= cv <= _CV_MAX:
         raise InputError(f"cv of gamma arrivals must be from {_CV_MIN} to {_CV_MAX:g}, got {cv:g}")
@@ -58,39 +63,21 @@ def workload(arrivals: ArrivalProcess, arrival_rate_rps: float | None) -> Worklo
     raise InputError("no arrival rate given; use --rate 500rps")
 
 
-def read_trace(path: Path) -> TraceArrivals:
-    """A trace from a text file: one instant in seconds a line, or a CSV whose column `t_s` has them.
-
-    Raises:
-        InputError: with file, line and mend, where a line is no instant or goes back in time.
-    """
-    shown = printable(path.name)
-    lines = read_text(path).splitlines()
-    if len(lines) > ROWS_MAX:
-        raise InputError(f"{shown} has more than {ROWS_MAX} lines; cut it")
-    column, first = _column(lines, shown)
-    instants_s: list[float] = []
-    for number, line in enumerate(lines[first:], start=first + 1):
-        if not line.strip():
-            continue
-        cells = line.split(",")
-        where = f"{shown} line {number}"
-        if column >= len(cells):
-            raise InputError(f"{where}: no instant in column {column + 1}; mend or drop the line")
-        instants_s.append(_number(cells[column].strip(), where))
-        if len(instants_s) > 1 and instants_s[-1] < instants_s[-2]:
-            raise InputError(f"{where}: {instants_s[-1]:g} s is before {instants_s[-2]:g} s; sort by time")
-    return TraceArrivals(instants_s=tuple(instants_s), name=shown)
-
-
-def _column(lines: list[str], shown: str) -> tuple[int, int]:
-    """Column of the instants and index of the first line that has one."""
-    header = [cell.strip() for cell in lines[0].split(",")] if lines else []
-    if "t_s" in header:
-        return header.index("t_s"), 1
-    if len(header) > 1 or (header and re.match(r"[A-Za-z_]", header[0])):
-        raise InputError(f"{shown} line 1: no column t_s; name the column of instants, in seconds, t_s")
-    return 0, 0
+def _mmpp(text: str) -> MmppArrivals:
+    """Ratio, burst and calm, each once, in any order."""
+    shown = printable(text)[:80]
+    pairs = [part.partition("=") for part in text.removeprefix("mmpp:").split(",")]
+    given = {key.strip(): value.strip() for key, _, value in pairs}
+    if len(pairs) != len(_KEYS) or set(given) != set(_KEYS):
+        raise InputError(
+            f"mmpp takes ratio, burst and calm, once each, got {shown!r}; "
+            "write mmpp:ratio=5,burst=10s,calm=60s"
+        )
+    return MmppArrivals(
+        ratio=_number(given["ratio"], "ratio of mmpp"),
+        burst_mean_s=parse_duration_s(given["burst"], "burst of mmpp"),
+        calm_mean_s=parse_duration_s(given["calm"], "calm of mmpp"),
+    )
 
 
 def _number(text: str, where: str) -> float:
@@ -99,5 +86,5 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{where}: {printable(text)[:40]!r} is not a finite number of seconds")
+        raise InputError(f"{where}: {printable(text)[:40]!r} is not a finite number")
     return value

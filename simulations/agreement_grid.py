@@ -23,6 +23,7 @@ _SHORT: tuple[Callable[[], System], ...] = (
     partial(laws.mg1, Family.HYPEREXPONENTIAL, 4.0, 0.5, P99),
     partial(laws.mdc, 4, 0.7, P99),
     partial(laws.gimc, 0.5, 2, 0.7, P99),
+    partial(laws.mmpp, 4.0, 20.0, 40.0, 1, 0.6, P50),
     partial(bulk.bulk, RESNET, 16, 0.7, P99),
     partial(bulk.bulk, BERT, 8, 0.5, P99, wait=0.5, timer=OLDEST),
     partial(bulk.bulk, BERT, 8, 0.5, P99, wait=0.5, timer=OPEN),
@@ -58,6 +59,9 @@ _MORE: tuple[Callable[[], System], ...] = (
     partial(laws.gimc, 2.0, 4, 0.7, P99),
     partial(laws.gimc, 0.5, 1, 0.8, P99),
     partial(laws.gimc, 0.0, 4, 0.8, P99),
+    partial(laws.mmpp, 5.0, 120.0, 120.0, 1, 0.75, P50),
+    partial(laws.mmpp, 3.0, 20.0, 40.0, 2, 0.6, P99),
+    partial(laws.mmpp, 10.0, 5.0, 60.0, 4, 0.5, P50),
     *(
         partial(bulk.bulk, profile, size, load, P99)
         for profile, size in ((RESNET, 16), (BERT, 8), (JASPER, 4))

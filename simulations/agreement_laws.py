@@ -1,5 +1,7 @@
 """Agreement laws: queues of single requests, each law beside the plan, the arrivals and the service."""
 
+from dataclasses import replace
+
 from capacity.performance import Performance
 from capacity.plan import Plan, Routing
 from capacity.queues.closed import Closed
@@ -10,18 +12,24 @@ from capacity.queues.mg1 import MG1
 from capacity.queues.mm1 import MM1
 from capacity.queues.mmc import MMc
 from capacity.queues.mmck import MMcK
+from capacity.queues.mmpp import MMPPMc
 from capacity.stability import relaxation_requests
 from capacity.workload import (
     ArrivalProcess,
     ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
+    MmppArrivals,
     PoissonArrivals,
     Workload,
 )
 from simulations.agreement_system import MEANS, Quantiles, System
 from simulations.agreement_times import DurationTimes
-from simulations.relaxation import closed_relaxation_requests, limited_relaxation_requests
+from simulations.relaxation import (
+    closed_relaxation_requests,
+    limited_relaxation_requests,
+    modulated_relaxation_requests,
+)
 
 EXPONENTIAL = Duration(family=Family.EXPONENTIAL, mean_s=1.0)
 CONSTANT = Duration(family=Family.DETERMINISTIC, mean_s=1.0)
@@ -90,6 +98,24 @@ def gimc(cv: float, servers: int, load: float, quantiles: Quantiles) -> System:
     name = f"GI/M/{servers} cv {cv:g} load {load:g}"
     arrivals = GammaArrivals(cv=cv) if cv else DeterministicArrivals()
     return _open(name, theory, servers, load, quantiles, arrivals=arrivals, variability=1.0 + cv**2)
+
+
+def mmpp(
+    ratio: float, burst_s: float, calm_s: float, servers: int, load: float, quantiles: Quantiles
+) -> System:
+    """MMPP(2)/M/c: bursts and calm stretches by their mean lengths, in mean services."""
+    rate = load * servers
+    arrivals = MmppArrivals(ratio=ratio, burst_mean_s=burst_s, calm_mean_s=calm_s)
+    law = MMPPMc(
+        arrival_rates_rps=arrivals.rates_rps(rate),
+        switch_rates_per_s=(1.0 / burst_s, 1.0 / calm_s),
+        service_rate_rps=1.0,
+        servers=servers,
+    )
+    name = f"MMPP/M/{servers} ratio {ratio:g} {burst_s:g} s in {burst_s + calm_s:g} s load {load:g}"
+    system = _open(name, law.performance(quantiles), servers, load, quantiles, arrivals=arrivals)
+    relaxation = modulated_relaxation_requests(arrivals, rate, load, 1, 1.0, 2.0, None)
+    return replace(system, relaxation_requests=relaxation)
 
 
 def closed(users: int, think_time_s: float, servers: int, quantiles: Quantiles) -> System:

@@ -13,12 +13,14 @@ from capacity.workload import (
     Demand,
     DeterministicArrivals,
     GammaArrivals,
+    MmppArrivals,
     PoissonArrivals,
     SurgingArrivals,
     TraceArrivals,
     Workload,
 )
 from simulations.compiled import compiled
+from simulations.phase_clock import PhaseClock
 from simulations.records import Floats
 
 # Gamma gaps of so many exponential phases at most are drawn phase by phase; a shape that is nearly whole is.
@@ -33,6 +35,7 @@ class Purpose(IntEnum):
     ROUTING = 2
     PROFILE = 3
     THINK = 4
+    PHASES = 5
 
 
 class Stage(IntEnum):
@@ -135,6 +138,7 @@ class Stream:
         self._arrived = 0
         self._unit_instant = 0.0
         self._surge_from = math.inf
+        self._phases: PhaseClock | None = None
 
     def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
         """Rising instants, shape `(count,)`; gaps of rate 1 are drawn and then scaled to the rate. [s]
@@ -187,6 +191,10 @@ class Stream:
                     exponentials = generator.standard_exponential(count * phases)
                     return self._add_up(grouped(exponentials, phases))
                 return self._add_up(generator.standard_gamma(shape, count) / shape)
+            case MmppArrivals():
+                instants = self._add_up(generator.standard_exponential(count))
+                self._phase_clock(arrivals).place(instants)
+                return instants
             case DeterministicArrivals():
                 return np.arange(self._arrived + 1.0, self._arrived + count + 1.0)
             case TraceArrivals(instants_s=instants_s) as trace:
@@ -203,6 +211,13 @@ class Stream:
         within = slice(max(0, last + 1), None)
         instants[within] = self._surge_from + (instants[within] - self._surge_from) / surging.factor
         return instants
+
+    def _phase_clock(self, arrivals: MmppArrivals) -> PhaseClock:
+        if self._phases is None:
+            assert isinstance(self._demand, Workload)  # noqa: S101  (who else has arrivals)
+            rate_rps = self._demand.arrival_rate_rps
+            self._phases = PhaseClock(arrivals, rate_rps, self._generator(Purpose.PHASES))
+        return self._phases
 
     def _add_up(self, gaps: Floats) -> Floats:
         """Instants from gaps, one after the other, as if all had been added up in one go."""

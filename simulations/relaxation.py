@@ -1,14 +1,19 @@
 """Relaxation: how soon queues with a limit, and closed populations, forget how they began."""
 
+import cmath
 import math
+from collections.abc import Callable, Sequence
 
 from capacity.plan import Plan, Routing
 from capacity.stability import relaxation_requests
-from capacity.workload import ClosedPopulation
+from capacity.workload import ClosedPopulation, MmppArrivals
 
 # A limited queue whose input varies less than this fills and empties by its drift.
 _VARIABILITY_MIN = 0.2
 _WALK = 1.5
+# By which walls hasten bursts less than smooth arrivals.
+_SLACK = 2.0
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 def limited_relaxation_requests(
@@ -64,3 +69,73 @@ def open_relaxation_requests(
     if places is None:
         return relaxation_requests(load, queues, requests_in_service, variability)
     return limited_relaxation_requests(load, queues, requests_in_service, variability, places)
+
+
+def modulated_relaxation_requests(
+    arrivals: MmppArrivals,
+    arrival_rate_rps: float,
+    load: float,
+    queues: int,
+    requests_in_service: float,
+    variability: float,
+    places: int | None,
+) -> float:
+    """Requests of one relaxation time of queues whose arrivals come in bursts.
+
+    Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly:
+    MMPP/M/1 at the rate -min χ(x) of the larger eigenvalue χ of Q + Λ(exp(x) - 1) + μI(exp(-x) - 1), which
+    without bursts is (√μ - √λ)². The walls of a limit hasten it: χ is taken at x + iπ/(K + 1), as without
+    bursts, and slack is given (chains of up to 200 places needed up to 1.9). More variable service
+    stretches it as `relaxation_requests` does: as if so many requests moved as one.
+
+    Args:
+        load: ρ, of all queues on average.
+        variability: as in `relaxation_requests`, with the gaps within a phase, which are Poisson.
+
+    Source:
+        Asmussen (2003), Applied Probability and Queues, sec. XI.2, for χ, the exponent of a Markov additive
+        process; that its minimum is the rate, tests see in the spectrum of truncated chains.
+    """
+    phases = arrival_rate_rps / arrivals.switching_per_s
+    together = max(1.0, variability / 2.0)
+    served_rps = arrival_rate_rps / load / queues / together
+    rates_rps = [rate_rps / queues / together for rate_rps in arrivals.rates_rps(arrival_rate_rps)]
+
+    def exponent_per_s(tilt: complex) -> float:
+        return _largest_eigenvalue(arrivals, rates_rps, served_rps, tilt).real
+
+    least = _least(exponent_per_s, *(0.5 * math.log(served_rps / rate_rps) for rate_rps in rates_rps))
+    if places is None:
+        queue = -arrival_rate_rps / exponent_per_s(least)
+        return max(phases, queue, requests_in_service, 1.0)
+    walls = math.pi / (places / together + 1.0)
+    queue = -arrival_rate_rps / exponent_per_s(complex(least, walls))
+    return phases + _SLACK * queue + requests_in_service
+
+
+def _largest_eigenvalue(
+    arrivals: MmppArrivals, rates_rps: Sequence[float], served_rps: float, tilt: complex
+) -> complex:
+    """χ of `modulated_relaxation_requests`. [1/s]"""
+    more, fewer = cmath.exp(tilt) - 1.0, cmath.exp(-tilt) - 1.0
+    out, back = 1.0 / arrivals.burst_mean_s, 1.0 / arrivals.calm_mean_s
+    burst, calm = (rate_rps * more + served_rps * fewer for rate_rps in rates_rps)
+    half = (burst - out - calm + back) / 2.0
+    root = cmath.sqrt(half * half + out * back)  # of the two, the one to the right
+    return (burst - out + calm - back) / 2.0 + root
+
+
+def _least(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a convex function is least between two ends, by golden section."""
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = function(left), function(right)
+    for _ in range(60):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = function(right)
+    return left

@@ -63,14 +63,15 @@ def test_a_wrong_theory_is_found_out():
             bulk.bulk("bert-large-384-l40s-fp16", 8, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OLDEST),
         ),
         (laws.closed(8, 4.0, 1, (0.5,)), laws.closed(9, 4.0, 1, (0.5,))),
+        (laws.mmpp(2.0, 2.0, 3.0, 1, 0.4, (0.5,)), laws.mmpp(3.0, 2.0, 3.0, 1, 0.4, (0.5,))),
     ],
-    ids=["one place more", "the other timer", "one user more"],
+    ids=["one place more", "the other timer", "one user more", "sharper bursts"],
 )
 def test_a_law_of_something_else_is_found_out(right: System, wrong: System):
     """What the simulator plays agrees with its own law and not with its neighbour's."""
-    rows = compare(right, seed=5, requests_max=1_000_000)
+    rows = compare(right, seed=5, requests_max=1_500_000)
     assert {r.verdict for r in rows} == {Agreement.AGREES}
-    mixed = compare(replace(right, theory=wrong.theory), seed=5, requests_max=1_000_000)
+    mixed = compare(replace(right, theory=wrong.theory), seed=5, requests_max=1_500_000)
     assert sum(r.verdict is Agreement.DISAGREES for r in mixed) >= 2
 
 
@@ -206,6 +207,7 @@ def test_the_short_grid_has_every_law():
         "M/G/1 hyperexponential scv 4 load 0.5",
         "M/D/4 load 0.7",
         "GI/M/2 cv 0.5 load 0.7",
+        "MMPP/M/1 ratio 4 20 s in 60 s load 0.6",
         "resnet50-t4-fp16 1..16 load 0.7",
         "bert-large-384-l40s-fp16 1..8 load 0.5 oldest wait 0.5",
         "bert-large-384-l40s-fp16 1..8 load 0.5 open wait 0.5",

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from capacity.errors import DomainError, InputError
+from capacity.queues.mmpp import MMPPMc
 from capacity.workload import (
     ArrivalProcess,
     ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
+    MmppArrivals,
     PoissonArrivals,
     TraceArrivals,
     Workload,
@@ -116,15 +118,15 @@ def test_every_purpose_stage_replication_and_seed_has_a_stream_of_its_own() -> N
         for replication in (0, 1, 2)
         for purpose in Purpose
     }
-    assert len(set(streams.values())) == len(streams) == 3 * 4 * 3 * 5
+    assert len(set(streams.values())) == len(streams) == 3 * 4 * 3 * 6
 
 
 def test_streams_are_not_correlated() -> None:
-    """The correlation of n independent pairs has the standard error 1/√n; of 105 pairs none is at 4.5."""
+    """The correlation of n independent pairs has the standard error 1/√n; of 153 pairs none is at 4.5."""
     seeds = [Seed(value=9, stage=stage) for stage in (Stage.SEARCH, Stage.CERTIFY, Stage.HEADROOM)]
     streams = [seed.generator(purpose).random(COUNT) for seed in seeds for purpose in Purpose]
     correlations = np.corrcoef(streams)[np.triu_indices(len(streams), k=1)]
-    assert len(correlations) == 105
+    assert len(correlations) == 153
     assert np.abs(correlations).max() < 4.5 / math.sqrt(COUNT)
 
 
@@ -170,6 +172,93 @@ def test_a_think_time_is_a_finite_duration(think_time_s: float) -> None:
         ClosedPopulation(users=1, think_time_s=think_time_s)
 
 
+# ---- Bursts ---------------------------------------------------------------------------------
+
+BURSTY = MmppArrivals(ratio=5.0, burst_mean_s=2.0, calm_mean_s=6.0)
+
+
+def bursts_of(arrivals: MmppArrivals, rate_rps: float, requests: int, seed: int = 1) -> np.ndarray:
+    return draw(Workload(arrival_rate_rps=rate_rps, arrivals=arrivals), requests, Seed(value=seed)).arrived_s
+
+
+@pytest.mark.parametrize("rate_rps", [0.3, 3.0, 30.0])
+def test_bursts_have_the_rate_and_the_dispersion_at_every_window(rate_rps: float) -> None:
+    """The mean of a long count varies by the index of dispersion; that of n counts by about √(2/n)."""
+    arrived_s = bursts_of(BURSTY, rate_rps, int(60_000 * rate_rps))
+    spread = math.sqrt(BURSTY.dispersion_index(rate_rps) / len(arrived_s))
+    assert len(arrived_s) / arrived_s[-1] == pytest.approx(rate_rps, rel=SE * spread)
+    for window_s in (0.5, 3.0, 40.0):
+        windows = int(arrived_s[-1] / window_s)
+        counts = np.histogram(arrived_s, bins=windows, range=(0.0, windows * window_s))[0]
+        expected = BURSTY.dispersion_index(rate_rps, window_s)
+        # Counts depend on those of the same burst: fewer of them are independent.
+        independent = windows / (1.0 + 2.0 / (window_s * BURSTY.switching_per_s))
+        kurtosis = stats.kurtosis(counts)
+        error = SE * math.sqrt((2.0 + kurtosis) / independent)
+        assert error < 0.35
+        assert counts.var() / counts.mean() == pytest.approx(expected, rel=error)
+
+
+def test_gaps_of_bursts_have_the_law_of_the_cookbook() -> None:
+    """Mean and cv of the gap by `MMPPMc`, and its distribution: of hyper-exponential kind, by both rates."""
+    rate_rps = 3.0
+    law = MMPPMc(
+        arrival_rates_rps=BURSTY.rates_rps(rate_rps),
+        switch_rates_per_s=(1.0 / BURSTY.burst_mean_s, 1.0 / BURSTY.calm_mean_s),
+        service_rate_rps=100.0,
+        servers=1,
+    )
+    assert law.dispersion_index == pytest.approx(BURSTY.dispersion_index(rate_rps))
+    gaps_s = np.diff(bursts_of(BURSTY, rate_rps, 400_000))
+    assert gaps_s.std() / gaps_s.mean() == pytest.approx(law.gap_cv, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bursts_are_a_unit_poisson_process_read_off_a_broken_line(seed: int) -> None:
+    """Another road over 6000 phases: what is due at the end of each, and the instants in between."""
+    arrivals, rate_rps = MmppArrivals(ratio=7.0, burst_mean_s=0.2, calm_mean_s=0.5), 3.0
+    clock = Seed(value=seed).generator(Purpose.PHASES)
+    first = 0 if clock.random() < 0.2 / 0.7 else 1
+    lengths_s = clock.standard_exponential(6000) * np.resize([(0.2, 0.5), (0.5, 0.2)][first], 6000)
+    burst_rps, calm_rps = arrivals.rates_rps(rate_rps)
+    speeds = np.resize([(burst_rps, calm_rps), (calm_rps, burst_rps)][first], 6000)
+    edges_s, due = (np.cumsum([0.0, *x]) for x in (lengths_s, lengths_s * speeds))
+    requests = int(0.9 * due[-1])
+    unit = np.cumsum(Seed(value=seed).generator(Purpose.ARRIVALS).standard_exponential(requests))
+    assert bursts_of(arrivals, rate_rps, requests, seed) == pytest.approx(
+        np.interp(unit, due, edges_s), rel=1e-9
+    )
+
+
+def test_bursts_begin_in_their_steady_state() -> None:
+    """The first second of many streams has the mean rate; streams that began calm had half of it."""
+    rate_rps, streams = 2.0, 4000
+    seen = [int(np.searchsorted(bursts_of(BURSTY, rate_rps, 40, seed), 1.0)) for seed in range(streams)]
+    error = math.sqrt(BURSTY.dispersion_index(rate_rps, 1.0) * rate_rps / streams)
+    assert np.mean(seen) == pytest.approx(rate_rps, abs=SE * error)
+    assert error < 0.05
+    assert np.var(seen) / np.mean(seen) == pytest.approx(BURSTY.dispersion_index(rate_rps, 1.0), rel=0.15)
+
+
+def test_bursts_come_at_the_same_times_whatever_the_rate() -> None:
+    """Durations are by the wall clock: of a tenfold rate the tenfold number comes by any instant."""
+    slow, fast = bursts_of(BURSTY, 100.0, 20_000), bursts_of(BURSTY, 1000.0, 200_000)
+    until_s = 0.9 * min(slow[-1], fast[-1])
+    instants_s = np.linspace(1.0, until_s, 50)
+    few, many = np.searchsorted(slow, instants_s), np.searchsorted(fast, instants_s)
+    assert np.abs(many / 10.0 - few).max() < SE * math.sqrt(1.1 * few[-1])
+    assert few[-1] > 10_000
+
+
+def test_bursts_of_a_hair_are_poisson_and_nearly_so_when_they_flicker() -> None:
+    still = MmppArrivals(ratio=1.0 + 1e-9, burst_mean_s=2.0, calm_mean_s=6.0)
+    poisson = draw(Workload(arrival_rate_rps=3.0), 5000, Seed(value=1)).arrived_s
+    assert bursts_of(still, 3.0, 5000) == pytest.approx(poisson, rel=1e-8)
+    flicker = MmppArrivals(ratio=5.0, burst_mean_s=0.001, calm_mean_s=0.003)
+    gaps_s = np.diff(bursts_of(flicker, 3.0, COUNT))
+    assert stats.kstest(gaps_s, "expon", args=(0.0, 1.0 / 3.0)).pvalue > 1e-3
+
+
 # ---- A stream, piece by piece ---------------------------------------------------------------
 
 DEMANDS = {
@@ -177,6 +266,12 @@ DEMANDS = {
     "deterministic": Workload(arrival_rate_rps=3.0, arrivals=DeterministicArrivals()),
     "regular": Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=0.3)),
     "bursty": Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=2.5)),
+    "switched": Workload(
+        arrival_rate_rps=3.0, arrivals=MmppArrivals(ratio=9.0, burst_mean_s=2.0, calm_mean_s=5.0)
+    ),
+    "switched often": Workload(
+        arrival_rate_rps=3.0, arrivals=MmppArrivals(ratio=9.0, burst_mean_s=0.002, calm_mean_s=0.005)
+    ),
     "trace": Workload(
         arrival_rate_rps=3.0,
         arrivals=TraceArrivals(instants_s=tuple(0.1 * round(number**1.3) for number in range(150))),

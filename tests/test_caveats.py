@@ -1,5 +1,7 @@
 """Each caveat is given where it holds, and not where it does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from capacity.caveats import CaveatCode, profile_caveats, trace_caveats
@@ -62,6 +64,10 @@ def test_a_trace_happened_once():
     assert [c.code for c in trace_caveats(Workload(arrival_rate_rps=1.0, arrivals=trace), [0.99])] == [
         CaveatCode.TRACE_ONE_PATH
     ]
+    told = replace(trace, remarks=("it was sorted",))
+    path, remark = trace_caveats(Workload(arrival_rate_rps=1.0, arrivals=told), [0.99])
+    assert (path.code, remark.code) == (CaveatCode.TRACE_ONE_PATH, CaveatCode.TRACE_READING)
+    assert remark.message == "it was sorted"
     poisson = Workload(arrival_rate_rps=1.0, arrivals=PoissonArrivals())
     assert list(trace_caveats(poisson, [0.99])) == []
 

@@ -285,6 +285,7 @@ def test_a_budget_that_cannot_decide_is_inconclusive(capacity):
         (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--confidence", "95"], "such as 0.95"),
         (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--seed=-1"], "--seed must be >= 0"),
         (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--arrivals", "mmpp"], "unknown arrivals"),
+        (["simulate", *T4, "--rate", "5rps", "--replicas", "1", "--arrivals", "mmpp:ratio=5"], "once each"),
         (["plan", *T4, "--rate", "5rps", "--slo-p99", "1s", "--workers", "0"], "--workers must be"),
         (["plan", "--profile", "nope", "--rate", "5rps", "--slo-p99", "1s"], "unknown profile 'nope'"),
         (["plan", "--profile", "gone.csv", "--rate", "5rps", "--slo-p99", "1s"], "cannot read gone.csv"),

@@ -7,7 +7,14 @@ import pytest
 
 from capacity.plan import Plan, Routing
 from capacity.profile_files import load_profile
-from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import (
+    DeterministicArrivals,
+    GammaArrivals,
+    MmppArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
 from simulations.arrivals import Seed, Stage, draw
 from simulations.pool import Pool
 from simulations.reduction import one_for_all
@@ -16,6 +23,7 @@ from simulations.sample import Length
 from simulations.service import ProfileTimes
 
 PROFILE = load_profile("resnet50-mxnet-t4-fp16")
+BURSTY = MmppArrivals(ratio=1.5, burst_mean_s=0.03, calm_mean_s=0.05)
 LENGTH = Length(warm_up=3_000, measured=30_000, cool_down=200)
 
 
@@ -38,6 +46,7 @@ def pool(workload: Workload, plan: Plan, first_seed: int) -> Pool:
         (Routing.ROUND_ROBIN, PoissonArrivals()),
         (Routing.ROUND_ROBIN, GammaArrivals(cv=2.0)),
         (Routing.RANDOM, PoissonArrivals()),
+        (Routing.RANDOM, BURSTY),
     ],
 )
 def test_one_replica_and_the_whole_fleet_agree(routing, arrivals):
@@ -79,6 +88,9 @@ def test_every_cth_poisson_arrival_is_the_law_that_one_replica_sees():
         (Routing.LEAST_OUTSTANDING, PoissonArrivals()),
         (Routing.POWER_OF_TWO, PoissonArrivals()),
         (Routing.RANDOM, GammaArrivals(cv=2.0)),
+        (Routing.ROUND_ROBIN, BURSTY),
+        (Routing.SHARED_QUEUE, BURSTY),
+        (Routing.RANDOM, MmppArrivals(ratio=2.0, burst_mean_s=5e-5, calm_mean_s=5e-5)),
         (Routing.ROUND_ROBIN, TraceArrivals(instants_s=(0.0, 1.0, 2.0))),
     ],
 )

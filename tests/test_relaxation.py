@@ -11,11 +11,12 @@ from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.bulk_closed import BulkClosed
 from capacity.queues.mmck import MMcK
 from capacity.stability import relaxation_requests
-from capacity.workload import ClosedPopulation, Workload
-from simulations.case import Case, run_length
+from capacity.workload import ClosedPopulation, MmppArrivals, Workload
+from simulations.case import Case, arrivals_scv, counted_min, run_length
 from simulations.relaxation import (
     closed_relaxation_requests,
     limited_relaxation_requests,
+    modulated_relaxation_requests,
     open_relaxation_requests,
 )
 from simulations.simulate import Simulation, require_answerable
@@ -63,6 +64,71 @@ def test_a_run_of_limited_queues_is_long_enough_at_any_load() -> None:
     assert warm_up(0.9, 10) < warm_up(0.9, 100) < warm_up(0.9, None)
     assert warm_up(1.0, 10) < warm_up(1.0, 100)
     assert warm_up(3.0, 100) < warm_up(1.0, 100)
+
+
+# ---- Bursts ---------------------------------------------------------------------------------
+
+
+def switched_chain(arrivals: MmppArrivals, rate_rps: float, places: int) -> np.ndarray:
+    """Generator of MMPP/M/1/K of service rate 1, without its diagonal; states by number, then phase."""
+    phases = np.array([[0.0, 1.0 / arrivals.burst_mean_s], [1.0 / arrivals.calm_mean_s, 0.0]])
+    levels = places + 1
+    return (
+        np.kron(np.eye(levels), phases)
+        + np.kron(np.eye(levels, k=1), np.diag(arrivals.rates_rps(rate_rps)))
+        + np.kron(np.eye(levels, k=-1), np.eye(2))
+    )
+
+
+def slowest_rate_of_levels(chain: np.ndarray, load: float) -> float:
+    """As `slowest_rate`, of two states a level; scaled level by level, without which digits are lost."""
+    generator = chain - np.diag(chain.sum(axis=1))
+    scale = np.repeat(load ** (-0.5 * np.arange(len(chain) // 2)), 2)
+    rates = np.sort(-np.linalg.eigvals(generator * scale[None, :] / scale[:, None]).real)
+    return float(rates[1])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "burst_s", "calm_s", "load"),
+    [(5.0, 20.0, 20.0, 0.75), (4.0, 20.0, 40.0, 0.6), (2.0, 10.0, 60.0, 0.5), (30.0, 2.0, 40.0, 0.4)],
+)
+def test_of_mmpp_m_1_it_is_the_slowest_mode_of_long_chains(
+    ratio: float, burst_s: float, calm_s: float, load: float
+) -> None:
+    """A chain that is cut off forgets a little sooner, the less so the longer it is."""
+    arrivals = MmppArrivals(ratio=ratio, burst_mean_s=burst_s, calm_mean_s=calm_s)
+    found = modulated_relaxation_requests(arrivals, load, load, 1, load, 2.0, None)
+    rates = [slowest_rate_of_levels(switched_chain(arrivals, load, places), load) for places in (100, 200)]
+    assert rates[0] >= rates[1] >= load / found * (1.0 - 1e-6)
+    unlimited = (4.0 * rates[1] - rates[0]) / 3.0  # the error falls by the square of the length
+    assert load / unlimited == pytest.approx(found, rel=0.025)
+
+
+@pytest.mark.parametrize(("ratio", "burst_s", "calm_s"), [(5, 20, 50), (2, 100, 100), (20, 2, 50), (3, 1, 1)])
+@pytest.mark.parametrize("places", [2, 10, 30, 100, 200])
+def test_with_a_limit_it_is_enough(places: int, ratio: float, burst_s: float, calm_s: float) -> None:
+    arrivals = MmppArrivals(ratio=ratio, burst_mean_s=burst_s, calm_mean_s=calm_s)
+    for load in (0.5, 0.8, 1.0) if places > 30 else (0.5, 0.8, 1.0, 2.0):
+        allowed = modulated_relaxation_requests(arrivals, load, load, 1, load, 2.0, places)
+        slowest = load / slowest_rate_of_levels(switched_chain(arrivals, load, places), load)
+        assert slowest <= allowed <= 6.0 * slowest
+
+
+@pytest.mark.parametrize(("queues", "variability"), [(1, 2.0), (5, 2.0), (1, 9.0), (5, 9.0)])
+def test_bursts_of_a_hair_and_short_leave_it_as_it_is(queues: int, variability: float) -> None:
+    arrivals = MmppArrivals(ratio=1.0 + 1e-9, burst_mean_s=0.1, calm_mean_s=0.1)
+    bursty = modulated_relaxation_requests(arrivals, 0.8, 0.8, queues, 1.0, variability, None)
+    assert bursty == pytest.approx(relaxation_requests(0.8, queues, 1.0, variability), rel=1e-6)
+
+
+def test_a_run_forgets_the_phases_too_and_sees_many() -> None:
+    """Phases of 1/(1/20 + 1/60) = 15 s, 15 * 10 requests, whatever the queue."""
+    plan = Plan(profile="made-up", replicas=1, batch_size_max=4)
+    arrivals = MmppArrivals(ratio=2.0, burst_mean_s=20.0, calm_mean_s=60.0)
+    case = Case(profile=PROFILE, workload=Workload(arrival_rate_rps=10.0, arrivals=arrivals), plan=plan)
+    assert run_length(case).warm_up == 10 * 150
+    assert counted_min(case) == pytest.approx(20_000 * 150)
+    assert arrivals_scv(case.workload) == pytest.approx(arrivals.dispersion_index(10.0))
 
 
 # ---- Closed populations ---------------------------------------------------------------------

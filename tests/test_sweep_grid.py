@@ -13,7 +13,7 @@ from capacity.sweep_grid import (
     parse_rates_rps,
     workloads,
 )
-from capacity.workload import PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 
 
 def profile_of(name: str = "made-up", mean_s: float = 0.01, largest: int = 4) -> ServiceProfile:
@@ -188,6 +188,8 @@ def test_settings_tell_apart_whatever_changes_an_answer() -> None:
         grid_of(profiles=(profile_of("other"),)),
         grid_of(workloads=workloads(PoissonArrivals(), ["101rps"])),
         grid_of(workloads=workloads(trace, [])),
+        grid_of(workloads=workloads(MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0), ["100rps"])),
+        grid_of(workloads=workloads(MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=2.0), ["100rps"])),
         grid_of(workloads=workloads(other, [])),
         grid_of(replicas=(2,)),
         grid_of(replicas=range(1, 30)),
