@@ -329,7 +329,7 @@ def test_overhead_counts_against_the_objective() -> None:
 def test_a_trace_too_short_for_its_percentile_is_refused() -> None:
     trace = TraceArrivals(instants_s=tuple(float(i) for i in range(1000)))
     workload = Workload(arrival_rate_rps=60.0, arrivals=trace)
-    with pytest.raises(InconclusiveError, match=r"trace has 1000 arrivals; P99 .* needs at least 11112"):
+    with pytest.raises(InconclusiveError, match=r"trace has 1000 arrivals; P99 .* needs at least 5556"):
         SimulationJudge(profile=PROFILE).search(workload, PLAN, p99(0.1), 1)
 
 

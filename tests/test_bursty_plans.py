@@ -1,0 +1,120 @@
+"""Arrivals that come in bursts: more replicas than Poisson ones would take, how many, and why."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from capacity.caveats import CaveatCode
+from capacity.explain import explain
+from capacity.irregularity import Irregularity, irregularity
+from capacity.objective import LatencyObjective
+from capacity.plan import Recommendation
+from capacity.planner import recommend
+from capacity.profile_files import load_profile
+from capacity.question import Question
+from capacity.workload import (
+    ArrivalProcess,
+    DeterministicArrivals,
+    GammaArrivals,
+    MmppArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
+from simulations.arrivals import Seed, draw
+from simulations.judge import SimulationJudge
+
+PROFILE = load_profile("resnet50-t4-fp16")
+
+
+def bursty_trace(requests: int = 9000) -> TraceArrivals:
+    """Calm traffic with some bursts of thirty times the rate."""
+    bursts = MmppArrivals(ratio=30.0, burst_mean_s=2.0, calm_mean_s=60.0)
+    drawn = draw(Workload(arrival_rate_rps=40.0, arrivals=bursts), requests, Seed(value=4))
+    return TraceArrivals(instants_s=tuple(drawn.arrived_s.tolist()), name="bursty")
+
+
+def planned(arrivals: ArrivalProcess, rate_rps: float, limit_s: float) -> tuple[Recommendation, list[str]]:
+    question = Question(
+        profiles=(PROFILE,),
+        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
+        objective=LatencyObjective(limits={0.99: limit_s}),
+        batch_size_limit=4,
+    )
+    answer = recommend(question, SimulationJudge(), with_headroom=False)
+    return answer, list(explain(answer, question))
+
+
+def test_a_bursty_trace_takes_more_and_says_how_many_and_why() -> None:
+    trace = bursty_trace()
+    answer, told = planned(trace, trace.rate_rps, 0.012)
+    assert answer.plan is not None
+    assert answer.under_poisson is not None
+    assert answer.under_poisson.plan is not None
+    calm = answer.under_poisson.plan.replicas
+    assert answer.plan.replicas > calm
+    seen = irregularity(Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace))
+    assert seen is not None
+    sentence = (
+        f"If as many requests arrived as a Poisson stream, {calm} would do; these arrivals take "
+        f"{answer.plan.replicas - calm} more: {seen}."
+    )
+    assert sentence in told
+    assert CaveatCode.TRACE_FEW_BURSTS in [caveat.code for caveat in answer.caveats]
+
+
+def test_the_same_requests_as_a_poisson_stream_have_no_such_caveat() -> None:
+    instants_s = np.cumsum(np.random.default_rng(5).exponential(1.0 / 40.0, 9000))
+    trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
+    answer, told = planned(trace, trace.rate_rps, 0.012)
+    assert answer.plan is not None
+    assert any("these arrivals take as many" in sentence for sentence in told)
+    assert CaveatCode.TRACE_FEW_BURSTS not in [caveat.code for caveat in answer.caveats]
+
+
+def test_bursts_of_a_model_take_more_too() -> None:
+    bursts = MmppArrivals(ratio=5.0, burst_mean_s=0.2, calm_mean_s=1.0)
+    answer, told = planned(bursts, 900.0, 0.02)
+    assert answer.under_poisson is not None
+    assert answer.under_poisson.plan is not None
+    assert answer.plan is not None
+    assert answer.plan.replicas > answer.under_poisson.plan.replicas
+    assert any("counts in windows of 200 ms vary" in sentence for sentence in told)
+
+
+def test_poisson_arrivals_are_compared_with_nothing() -> None:
+    answer, told = planned(PoissonArrivals(), 900.0, 0.02)
+    assert answer.under_poisson is None
+    assert not any("Poisson" in sentence for sentence in told)
+
+
+@pytest.mark.parametrize("arrivals", [PoissonArrivals(), DeterministicArrivals()])
+def test_what_has_no_bursts_has_no_irregularity(arrivals: ArrivalProcess) -> None:
+    assert irregularity(Workload(arrival_rate_rps=5.0, arrivals=arrivals)) is None
+
+
+def test_irregularity_is_what_is_known() -> None:
+    assert irregularity(Workload(arrival_rate_rps=5.0, arrivals=GammaArrivals(cv=3.0))) == Irregularity(
+        gap_cv=3.0
+    )
+    bursts = MmppArrivals(ratio=5.0, burst_mean_s=2.0, calm_mean_s=8.0)
+    found = irregularity(Workload(arrival_rate_rps=50.0, arrivals=bursts))
+    assert found == Irregularity(dispersion=bursts.dispersion_index(50.0, 2.0), window_s=2.0)
+    clock = TraceArrivals(instants_s=tuple(float(k) for k in range(3000)))
+    seen = irregularity(Workload(arrival_rate_rps=1.0, arrivals=clock))
+    assert seen == Irregularity(gap_cv=0.0, dispersion=0.0, window_s=60.0)
+
+
+def test_the_command_says_it(tmp_path: Path) -> None:
+    trace = bursty_trace()
+    (tmp_path / "bursty.csv").write_text("t_s\n" + "\n".join(map(repr, trace.instants_s)))
+    command = [str(Path(sys.executable).with_name("capacity")), "plan", "--profile", PROFILE.name]
+    command += ["--arrivals", "trace:bursty.csv", "--slo-p99", "12ms", "--batch-size-max", "4", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["recommendation"]["replicas"] > answer["under_poisson"]["recommendation"]["replicas"]

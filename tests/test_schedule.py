@@ -1,0 +1,137 @@
+"""A day hour by hour: against exact laws, every count tried; and the installed command."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from capacity.exact import judge_exactly
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective
+from capacity.plan import Plan, Routing, Verdict
+from capacity.planner import silent
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Question
+from capacity.schedule import Schedule, schedule
+from capacity.schedule_report import schedule_document
+from capacity.workload import Workload
+
+PROFILE = ServiceProfile(
+    name="made-up",
+    timings=tuple(BatchTiming(batch_size=b, mean_s=0.008 + 0.002 * b) for b in (1, 2, 4, 8)),
+    hourly_usd=2.0,
+)
+OBJECTIVE = LatencyObjective(limits={0.99: 0.05})
+RATES_RPS = (50.0,) * 6 + (400.0,) * 4 + (900.0,) * 6 + (650.0,) * 7 + (0.0,)
+
+
+class ExactJudge:
+    """Knows the law of deterministic batches behind random routing."""
+
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        found = judge_exactly(proposal)
+        assert found is not None
+        return found
+
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        return self.search(proposal, attempt)
+
+    def accepts(self, proposal: Proposal) -> Judgement:
+        return self.search(proposal, 1)
+
+
+def question(rate_rps: float) -> Question:
+    return Question(
+        profiles=(PROFILE,),
+        workload=Workload(arrival_rate_rps=rate_rps),
+        objective=OBJECTIVE,
+        routings=(Routing.RANDOM,),
+    )
+
+
+def fewest(rate_rps: float, plan: Plan) -> int:
+    """By trying every count."""
+    asked = question(rate_rps)
+    stable = math.floor(rate_rps / PROFILE.throughput_rps(plan.batch_size_max)) + 1
+    for replicas in range(stable, 100):
+        one = Plan(
+            profile=plan.profile,
+            replicas=replicas,
+            batch_size_max=plan.batch_size_max,
+            batch_wait_max_s=plan.batch_wait_max_s,
+            routing=plan.routing,
+        )
+        judgement = judge_exactly(asked.proposal(one))
+        assert judgement is not None
+        if judgement.verdict is Verdict.MET:
+            return replicas
+    raise AssertionError
+
+
+def day_of(rates_rps: Sequence[float], wait_s: float = 0.0) -> tuple[Schedule, Plan]:
+    peak = max(rates_rps)
+    shape = Plan(
+        profile="made-up", replicas=1, batch_size_max=8, batch_wait_max_s=wait_s, routing=Routing.RANDOM
+    )
+    plan = Plan(
+        profile="made-up",
+        replicas=fewest(peak, shape),
+        batch_size_max=8,
+        batch_wait_max_s=wait_s,
+        routing=Routing.RANDOM,
+    )
+    return schedule(question(peak), plan, rates_rps, ExactJudge(), silent), plan
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.004])
+def test_each_hour_has_the_fewest_replicas_that_do(wait_s: float) -> None:
+    day, plan = day_of(RATES_RPS, wait_s)
+    expected = [1 if rate_rps == 0.0 else fewest(rate_rps, plan) for rate_rps in RATES_RPS]
+    assert list(day.replicas) == expected
+    assert len(set(expected)) > 3
+    assert day.peak == plan.replicas == max(expected)
+
+
+def test_what_an_ideal_schedule_saves() -> None:
+    day, _ = day_of(RATES_RPS)
+    assert day.replica_hours_flat == 24 * day.peak
+    assert day.replica_hours_ideal == sum(day.replicas)
+    assert day.share_saved == 1.0 - sum(day.replicas) / (24 * day.peak)
+    assert day.daily_usd_saved == 2.0 * (24 * day.peak - sum(day.replicas))
+    document = schedule_document(day)
+    assert [hour["replicas"] for hour in document["hours"]] == list(day.replicas)
+    assert document["daily_usd_saved"] == day.daily_usd_saved
+
+
+def test_a_day_that_is_all_alike_saves_nothing() -> None:
+    day, _ = day_of((300.0,) * 24)
+    assert day.share_saved == 0.0
+    assert set(day.replicas) == {day.peak}
+
+
+def capacity(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("capacity")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120, check=False)
+
+
+def test_the_command_sizes_for_the_peak_and_tells_the_hours(tmp_path: Path) -> None:
+    (tmp_path / "day.csv").write_text("time,rate_rps\n00:00,300\n09:00,2500\n12:00,3200\n15:00,1200\n")
+    asked = ("plan", "--profile", "resnet50-t4-fp16", "--slo-p99", "40ms", "--batch-wait", "0ms")
+    daily = capacity(tmp_path, *asked, "--daily", "day.csv", "--json")
+    assert daily.returncode == 0, daily.stderr
+    answer = json.loads(daily.stdout)
+    assert answer["workload"]["arrival_rate_rps"] == 3200.0
+    hours = answer["schedule"]["hours"]
+    rates_rps = [300.0] * 9 + [2500.0] * 3 + [3200.0] * 3 + [1200.0] * 9
+    assert [hour["arrival_rate_rps"] for hour in hours] == rates_rps
+    assert hours[12]["replicas"] == answer["recommendation"]["replicas"] == 4
+    assert [hours[0]["replicas"], hours[9]["replicas"], hours[20]["replicas"]] == [1, 3, 2]
+    table = capacity(tmp_path, *asked, "--daily", "day.csv")
+    assert "12:00 to 15:00   3200 rps          4" in table.stdout
+    both = capacity(tmp_path, *asked, "--daily", "day.csv", "--rate", "5rps")
+    assert both.returncode == 2
+    assert "leave out --rate" in both.stderr
