@@ -19,6 +19,7 @@ from capacity.profile import ServiceProfile
 from capacity.question import Question
 from capacity.units import format_duration, format_quantile, format_rate
 
+_NAMES = ("<profile", "<routing")
 _INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
 
 
@@ -36,7 +37,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
         result.add_column(
             Text(column.removeprefix("<")),
             justify="left" if column.startswith("<") else "right",
-            no_wrap=number == 0 or not column.startswith("<"),  # names and numbers are never cut short
+            # Names and numbers are never cut short.
+            no_wrap=number == 0 or not column.startswith("<") or column in _NAMES,
         )
     for row in rows:
         result.add_row(*(Text(cell) for cell in row))
@@ -130,21 +132,22 @@ def considered_table(candidates: Sequence[Candidate], promise: Promise, replicas
     """
     particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
     columns = (*(f"<{name}" for name in particular), "replicas", "<batch", "load", promise.what, "<verdict")
-    groups = (list(group) for _, group in groupby(_nearest(candidates, replicas), _refused_alike))
+    shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) - 1 else _SIZES_OF_MANY_KINDS
+    groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
     rows = (_candidates_row(group, promise, particular) for group in groups)
     return table(columns, rows, title="Considered")
 
 
-_SIZES_SHOWN = 8
+_SIZES_SHOWN, _SIZES_OF_MANY_KINDS = 8, 3
 
 
-def _nearest(candidates: Sequence[Candidate], replicas: int | None) -> Iterator[Candidate]:
+def _nearest(candidates: Sequence[Candidate], replicas: int | None, count: int) -> Iterator[Candidate]:
     """Of each profile the candidates of a few fleet sizes."""
     for _, group in groupby(candidates, key=lambda one: one.plan.profile):
         alike = list(group)
         sizes = {one.plan.replicas for one in alike}
         middle = max(sizes) if replicas is None else replicas
-        shown = sorted(sizes, key=lambda size: (abs(size - middle), size))[:_SIZES_SHOWN]
+        shown = sorted(sizes, key=lambda size: (abs(size - middle), size))[:count]
         yield from (one for one in alike if one.plan.replicas in shown)
 
 
@@ -158,6 +161,11 @@ def _part(plan: Plan, name: str) -> str:
         "wait": format_duration(plan.batch_wait_max_s),
     }
     return parts[name]
+
+
+def _verdict(candidate: Candidate, *, is_short: bool) -> str:
+    verdict = format_verdict(candidate)
+    return verdict.removeprefix("missed: ") if is_short else verdict
 
 
 def _parts(group: Sequence[Candidate], name: str) -> str:
@@ -290,14 +298,14 @@ def _candidates_row(
     sizes = sorted({one.plan.batch_size_max for one in group})
     load, found = _found(nearest, promise)
     unstable = nearest.rejection is not None and nearest.rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
-    best = first is not last and (unstable or len({one.plan.batch_wait_max_s for one in group}) > 1)
+    best = first is not last and unstable
     return (
         *(_parts(group, name) for name in particular),
         str(first.plan.replicas),
         _span(list(map(str, sizes))),
         load,
         found,
-        format_verdict(nearest) + (" at best" if best else ""),
+        _verdict(nearest, is_short=len(particular) > 1) + (" at best" if best else ""),
     )
 
 

@@ -9,7 +9,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = (README, ROOT / "docs" / "background" / "decisions.md")
+DOCUMENTS = (
+    README,
+    ROOT / "docs" / "background" / "decisions.md",
+    ROOT / "docs" / "how-to" / "plan-a-fleet.md",
+)
 _BLOCK = re.compile(r"```console\n\$ ((?:capacity|python) .*?)\n(.*?)```", re.DOTALL)
 _SHELL = re.compile(r"```sh\n(.*?)\n```", re.DOTALL)
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
