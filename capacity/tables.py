@@ -19,7 +19,7 @@ from capacity.profile import ServiceProfile
 from capacity.question import Question
 from capacity.units import format_duration, format_quantile, format_rate
 
-_NAMES = ("<profile", "<routing")
+_NAMES = ("<routing",)
 _INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
 
 
@@ -53,7 +53,7 @@ def recommendation_tables(
     if recommendation.plan is not None:
         yield plan_table(recommendation)
     replicas = None if recommendation.plan is None else recommendation.plan.replicas
-    yield considered_table(recommendation.considered, shown_promise(question.objective), replicas)
+    yield from considered_tables(recommendation.considered, shown_promise(question.objective), replicas)
     yield Text(tally_line(recommendation))
     if recommendation.performance is not None:
         yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
@@ -124,39 +124,47 @@ def shown_promise(objective: LatencyObjective) -> Promise:
     return (responses or list(promises))[-1]
 
 
-def considered_table(candidates: Sequence[Candidate], promise: Promise, replicas: int | None = None) -> Table:
-    """Every candidate with its interval and what refused it; those refused by theory alike in one row.
+def considered_tables(
+    candidates: Sequence[Candidate], promise: Promise, replicas: int | None = None
+) -> Iterator[Table]:
+    """A table for each profile: every candidate with its interval and what refused it, some in one row.
 
     What all have in common has no column. Of many fleet sizes those nearest to `replicas` are shown, or the
     largest.
     """
+    several = len({one.plan.profile for one in candidates}) > 1
+    for profile, group in groupby(candidates, key=lambda one: one.plan.profile):
+        title = f"Considered: {profile}" if several else "Considered"
+        yield _considered_table(list(group), promise, replicas, title)
+
+
+def _considered_table(
+    candidates: Sequence[Candidate], promise: Promise, replicas: int | None, title: str
+) -> Table:
     particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
     columns = (*(f"<{name}" for name in particular), "replicas", "<batch", "load", promise.what, "<verdict")
-    shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) - 1 else _SIZES_OF_MANY_KINDS
+    shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) else _SIZES_OF_MANY_KINDS
     groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
     rows = (_candidates_row(group, promise, particular) for group in groups)
-    return table(columns, rows, title="Considered")
+    return table(columns, rows, title=title)
 
 
 _SIZES_SHOWN, _SIZES_OF_MANY_KINDS = 8, 3
 
 
 def _nearest(candidates: Sequence[Candidate], replicas: int | None, count: int) -> Iterator[Candidate]:
-    """Of each profile the candidates of a few fleet sizes."""
-    for _, group in groupby(candidates, key=lambda one: one.plan.profile):
-        alike = list(group)
-        sizes = {one.plan.replicas for one in alike}
-        middle = max(sizes) if replicas is None else replicas
-        shown = sorted(sizes, key=lambda size: (abs(size - middle), size))[:count]
-        yield from (one for one in alike if one.plan.replicas in shown)
+    """The candidates of a few fleet sizes."""
+    sizes = {one.plan.replicas for one in candidates}
+    middle = max(sizes) if replicas is None else replicas
+    shown = sorted(sizes, key=lambda size: (abs(size - middle), size))[:count]
+    return (one for one in candidates if one.plan.replicas in shown)
 
 
-_PARTICULAR = ("profile", "routing", "wait")
+_PARTICULAR = ("routing", "wait")
 
 
 def _part(plan: Plan, name: str) -> str:
     parts = {
-        "profile": plan.profile,
         "routing": plan.routing.value,
         "wait": format_duration(plan.batch_wait_max_s),
     }
