@@ -164,9 +164,10 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
     nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
     if nearest.performance is None or nearest.performance.load is None:
         return f"{less} would not do: {fleet(nearest.plan)}: {format_refusal(nearest)}."
+    run = "be stable at" if nearest.plan.queue_limit is None else "run at a"
     fate = "is in doubt" if nearest.verdict is Verdict.INCONCLUSIVE else "would not do"
     return (
-        f"{less} {fate}: {fleet(nearest.plan)} would be stable at load "
+        f"{less} {fate}: {fleet(nearest.plan)} would {run} load "
         f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
     )
 

@@ -171,16 +171,8 @@ class SimulationJudge:
                 break
             if look.settled and self._is_marginal(trial, look.pool, replicas):
                 break
-        if (
-            verdict is Verdict.INCONCLUSIVE
-            and look is not None
-            and (look.pool.is_path or self._is_marginal(trial, look.pool, replicas))
-        ):
-            rejection = self._doubt(look.pool, objective, replicas)
-        elif verdict is Verdict.INCONCLUSIVE:
-            spent = look.requests if look is not None and look.settled else 0
-            needed = max(2 * spent, requests_to_settle(trial.case))
-            rejection = Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
+        if verdict is Verdict.INCONCLUSIVE:
+            rejection = self._left_open(trial, look, replicas)
         if look is None:
             return Judgement(verdict=verdict, rejection=rejection, performance=None, settled=False)
         return Judgement(
@@ -201,8 +193,19 @@ class SimulationJudge:
         width = self._width(pool, trial.proposal.objective, replicas)
         return trial.seed.stage is Stage.SEARCH and width <= _INDIFFERENCE * self.precision
 
+    def _left_open(self, trial: "_Trial", look: Look | None, replicas: int) -> Rejection:
+        """Why a trial ended without a verdict: a promise in doubt, or a budget that did not suffice."""
+        objective = trial.proposal.objective
+        if look is not None and look.pool.is_path:
+            return self._doubt(look.pool, objective, replicas)
+        if look is not None and look.settled and self._is_marginal(trial, look.pool, replicas):
+            return self._doubt(look.pool, objective, replicas)
+        spent = look.requests if look is not None and look.settled else 0
+        needed = max(2 * spent, requests_to_settle(trial.case))
+        return Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
+
     def _doubt(self, pool: Pool, objective: LatencyObjective, replicas: int) -> Rejection:
-        """What a path leaves open, and no budget would settle: the promise whose upper end is worst."""
+        """What no budget would settle: the promise whose upper end is worst."""
         highs = {p: found(pool, p, self.confidence, replicas).high for p in objective.promises}
         worst = max(highs, key=lambda promise: highs[promise] / promise.allowed)
         return Rejection.of(worst, highs[worst])
