@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CAPACITY_FLOORS = [
     ["errors"],
-    ["units", "performance", "reading"],
+    ["units", "performance", "reading", "versions"],
+    ["json_reading", "writing"],
     [
         f"numerics.{name}"
         for name in ("absorption", "banded", "counts", "fourier", "mills", "mmatrix", "tail")
@@ -56,15 +57,15 @@ CAPACITY_FLOORS = [
     ["queues.ggc", "queues.staffing", "queues.bulk_question"],
     ["analytic", "profile_csv", "traffic"],
     ["profile_json"],
-    ["profile_files", "stability", "judge"],
+    ["profile_files", "stability", "judge", "saved_profile", "saved_workload"],
     ["screen", "exact", "headroom", "question", "sweep", "workbench"],
     ["search", "sweep_grid"],
     ["cheapest"],
     ["certificate"],
     ["planner", "curves"],
     ["charts", "figures", "explain", "report"],
-    ["tables"],
-    ["sweep_table"],
+    ["tables", "saved_question"],
+    ["sweep_table", "plan_file"],
     ["sweep_file"],
     ["sweep_journal"],
     ["sweep_rows"],
