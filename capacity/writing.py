@@ -1,6 +1,7 @@
 """Writing to disk: a file is whole or not there, and what was there stays until the new one is."""
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,10 +22,11 @@ def check_target(path: Path, what: str, suffixes: tuple[str, ...]) -> None:
     try:
         if path.suffix.lower() not in suffixes:
             raise InputError(f"cannot write {shown}: {what} is a {', '.join(suffixes)} file; name it so")
-        if path.exists() and not path.is_file():  # to put a file in its place would take it away
-            raise InputError(f"cannot write {shown}: it is no file; name one")
         if not path.parent.is_dir():
             raise InputError(f"cannot write {shown}: no such directory; make it, or check the path")
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(path.stat().st_mode):  # to put a file in its place would take it away
+                raise InputError(f"cannot write {shown}: it is no file; name one")
     except (OSError, ValueError) as error:
         raise refused(error, shown) from None
 
