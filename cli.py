@@ -51,6 +51,7 @@ from capacity.command_line import (
     worker_count,
 )
 from capacity.errors import InputError
+from capacity.gate_commands import check as check_command
 from capacity.guarded import Guarded
 from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
@@ -161,6 +162,7 @@ def main(
 
 
 app.command()(plan_command)
+app.command()(check_command)
 
 
 @app.command()

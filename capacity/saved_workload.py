@@ -60,6 +60,13 @@ def trace_digest(trace: TraceArrivals) -> str:
     return hashlib.sha256(struct.pack(f"<{len(instants_s)}d", *instants_s)).hexdigest()
 
 
+def is_named_only(workload: Demand) -> bool:
+    """Whether a document names the trace of this workload and does not hold it."""
+    if isinstance(workload, ClosedPopulation) or not isinstance(workload.arrivals, TraceArrivals):
+        return False
+    return len(workload.arrivals.instants_s) > INSTANTS_MAX
+
+
 def workload_to_document(workload: Demand) -> dict[str, Any]:
     """A workload with all that it takes to ask for it again."""
     if isinstance(workload, ClosedPopulation):
@@ -78,7 +85,7 @@ def _arrivals_to_document(arrivals: ArrivalProcess) -> dict[str, Any]:
             "name": arrivals.name,
             "instants": count,
             "sha256": trace_digest(arrivals),
-            "instants_s": list(arrivals.instants_s) if count <= INSTANTS_MAX else None,
+            "instants_s": None if count > INSTANTS_MAX else list(arrivals.instants_s),
         }
     for kind, process in _PROCESSES.items():
         if type(arrivals) is process:
@@ -97,13 +104,12 @@ def read_workload_document(value: Any, where: str, trace: ArrivalProcess | None)
         trace: given beside the document, for one that does not hold its trace.
 
     Raises:
-        InputError: not a workload, a trace that was edited, is missing, or is given for no need.
+        InputError: not a workload, or a trace that was edited, is missing or is another.
     """
     keys = ("arrival_rate_rps", "arrivals", "users", "think_time_s")
     is_closed = isinstance(value, Mapping) and "users" in value
     if is_closed:
         given = Fields(value, where, keys[2:])
-        _refuse_trace(trace)
         return ClosedPopulation(users=given.whole("users"), think_time_s=given.number("think_time_s"))
     given = Fields(value, where, keys[:2])
     arrivals = _read_arrivals(given.mapping("arrivals"), given.at("arrivals"), trace)
@@ -114,7 +120,6 @@ def _read_arrivals(value: Mapping[str, Any], where: str, trace: ArrivalProcess |
     kind = value.get("kind")
     if kind == "trace":
         return _read_trace(Fields(value, where, _TRACE_KEYS), trace)
-    _refuse_trace(trace)
     if not isinstance(kind, str) or kind not in _PROCESSES:
         raise InputError(f"{where}.kind must be one of {', '.join((*_PROCESSES, 'trace'))}")
     process = _PROCESSES[kind]
@@ -143,7 +148,6 @@ def _read_trace(given: Fields, trace: ArrivalProcess | None) -> TraceArrivals:
                 f"its file; give it again by --arrivals trace:{printable(reference.name)}"
             )
         return reference.require(trace)
-    _refuse_trace(trace)
     instants_s = tuple(number(instant, given.at("instants_s")) for instant in held)
     found = TraceArrivals(instants_s=instants_s, name=reference.name)
     if trace_digest(found) != reference.sha256 or len(instants_s) != reference.instants:
@@ -151,10 +155,3 @@ def _read_trace(given: Fields, trace: ArrivalProcess | None) -> TraceArrivals:
             f"{given.where} was edited after the plan was made (its sha256 is another); make the plan anew"
         )
     return found
-
-
-def _refuse_trace(trace: ArrivalProcess | None) -> None:
-    if trace is not None:
-        raise InputError(
-            "the plan has all of its arrivals; leave --arrivals out, or make a plan for the other ones"
-        )

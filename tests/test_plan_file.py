@@ -233,13 +233,14 @@ def traced(monkeypatch: pytest.MonkeyPatch, limit: int) -> dict[str, Any]:
 def test_a_short_trace_is_kept_and_a_long_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = traced(monkeypatch, 50)
     assert read_plan_file_document(kept, "x").question.workload.arrivals == TRACE
-    assert "leave --arrivals out" in refusal(lambda: read_plan_file_document(kept, "x", TRACE))
+    assert not saved_workload.is_named_only(read_plan_file_document(kept, "x").question.workload)
     named = traced(monkeypatch, 49)
     arrivals = named["question"]["workload"]["arrivals"]
     assert (arrivals["instants_s"], arrivals["instants"], arrivals["name"]) == (None, 50, "log.csv")
     renamed = replace(TRACE, name="moved.csv")
     assert read_plan_file_document(named, "x", renamed).question.workload.arrivals == TRACE
     assert "give it again by --arrivals trace:log.csv" in refusal(lambda: read_plan_file_document(named, "x"))
+    assert saved_workload.is_named_only(read_plan_file_document(named, "x", renamed).question.workload)
     other = replace(TRACE, instants_s=(*TRACE.instants_s[:-1], 5.1))
     message = refusal(lambda: read_plan_file_document(named, "x", other))
     assert "--arrivals trace:log.csv is not the trace of the plan, which has 50 arrivals" in message
