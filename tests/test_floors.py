@@ -29,6 +29,7 @@ CAPACITY_FLOORS = [
     ["profile", "workload", "quantization", "scalability_csv"],
     ["caveats"],
     ["plan"],
+    ["comparison"],
     # Parts of laws, then the laws.
     ["queues.general.whitt", "queues.general.delay", "queues.general.gaps", "queues.general.residual"],
     ["queues.general.compounding", "queues.general.convolution", "queues.general.smooth"],
@@ -99,12 +100,12 @@ SIMULATIONS_FLOORS = [
     ["profile_error", "agreement", "agreement_laws"],
     ["agreement_bulk", "agreement_fleets"],
     ["agreement_grid", "judge", "simulate"],
-    ["sweep"],
+    ["paired", "sweep"],
 ]
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
-    "screen", "judge", "sweep", "objective", "survival",
+    "screen", "judge", "sweep", "objective", "survival", "comparison",
 }  # fmt: skip
 HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
 
