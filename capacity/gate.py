@@ -23,7 +23,7 @@ from capacity.plan import (
 from capacity.plan_file import SavedPlan
 from capacity.planner import recommend
 from capacity.question import Question
-from capacity.report import performance_document
+from capacity.report import performance_document, survived_documents
 from capacity.screen import refuse_batch_size, require_batch_of_one
 from capacity.search import Progress, as_candidate, describe, refuse_loads
 
@@ -112,7 +112,8 @@ def gate(
     needed = None if is_same else recommend(inputs.question, judge, progress, with_headroom=False)
     reproduced = None
     if is_same and judged.performance is not None:
-        reproduced = performance_document(judged.performance) == saved.answer.get("performance")
+        again = performance_document(judged.performance), survived_documents(judged.survived)
+        reproduced = again == (saved.answer.get("performance"), saved.answer.get("survived"))
     return GateAnswer(
         inputs=inputs,
         findings=(

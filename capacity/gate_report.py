@@ -13,6 +13,7 @@ from capacity.report import (
     performance_document,
     plan_document,
     rejection_document,
+    survived_documents,
     workload_document,
 )
 
@@ -45,14 +46,7 @@ def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Docume
         "findings": [_finding_document(finding) for finding in answer.findings],
         "performance": None if answer.performance is None else performance_document(answer.performance),
         "reproduced": answer.reproduced,
-        "survived": [
-            {
-                "event": one.event,
-                "plan": plan_document(one.plan),
-                "performance": performance_document(one.performance),
-            }
-            for one in answer.survived
-        ],
+        "survived": survived_documents(answer.survived),
         "needed": None
         if needed is None
         else {

@@ -28,6 +28,7 @@ from simulations.records import Floats
 from simulations.replication import Engine, replicate, replicate_in_parts
 from simulations.sample import Length
 from simulations.simulate import QUANTILES, require_answerable
+from simulations.tally import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +201,8 @@ def quantile_difference(pool: Pool, first: Pool, quantile: float, confidence: fl
         Statistics in Medicine 27(10), 1693-1702, with the correlation by sectioning.
     """
     one, other = pool.response_quantile(quantile), first.response_quantile(quantile)
+    if _same(one.tally, other.tally):  # fleets that served the same requests alike
+        return Interval.exact(0.0)
     alike = correlation(_shares(pool, one), _shares(first, other))
     difference = together(one.interval(confidence), other.interval(confidence), alike)
     cells_s = sum(each.tally.relative_error_of(each.value) * each.value for each in (one, other))
@@ -243,6 +246,10 @@ def _shares(pool: Pool, estimate: QuantileEstimate) -> Floats:
         (one.responses.share_above(value) + one.responses.share_from(value)) / 2.0 for one in pool.sections
     ]
     return np.array(shares) - pooled
+
+
+def _same(one: Tally, other: Tally) -> bool:
+    return np.array_equal(one.values_s, other.values_s) and np.array_equal(one.counts, other.counts)
 
 
 def _plus(interval: Interval, extra: float) -> Interval:

@@ -67,7 +67,7 @@ CAPACITY_FLOORS = [
     ["charts", "figures", "explain", "report"],
     ["tables", "saved_question"],
     ["sweep_table", "plan_file"],
-    ["gate_inputs"],
+    ["gate_inputs", "contenders", "comparison_report"],
     ["gate"],
     ["gate_report"],
     ["sweep_file"],
@@ -76,14 +76,9 @@ CAPACITY_FLOORS = [
     ["command_line", "guarded"],
     ["queue_options"],
     ["plan_options"],
-    [
-        "gate_commands",
-        "plan_commands",
-        "queue_commands",
-        "general_commands",
-        "batch_commands",
-        "sizing_commands",
-    ],
+    ["plan_commands", "queue_commands", "general_commands", "batch_commands", "sizing_commands"],
+    ["gate_commands"],
+    ["compare_commands"],
 ]
 SIMULATIONS_FLOORS = [
     ["clock", "compiled", "records", "worker_processes", "relaxation"],
