@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from capacity.caveats import profile_caveats
 from capacity.certificate import certify
-from capacity.explain import format_found, format_refusal, promises
+from capacity.explain import promises
+from capacity.findings import Finding, Judged, findings_of
 from capacity.gate_inputs import GateInputs
 from capacity.judge import Judge
-from capacity.objective import Promise
 from capacity.performance import Performance
 from capacity.plan import (
     Candidate,
@@ -28,22 +28,6 @@ from capacity.screen import refuse_batch_size, require_batch_of_one
 from capacity.search import Progress, as_candidate, describe, refuse_loads
 
 _SAME_COST = 1e-9  # share of a cost within which two are the same
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what, in a few words.
-        message: what was found, with numbers.
-        rejection: the numbers of a refusal, where there was one.
-    """
-
-    name: str
-    verdict: Verdict
-    message: str
-    rejection: Rejection | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +101,7 @@ def gate(
     return GateAnswer(
         inputs=inputs,
         findings=(
-            *_findings(inputs.question, judged),
+            *findings_of(inputs.question, judged),
             *_size_findings(saved, inputs, baseline, judged.candidate, needed),
         ),
         performance=judged.performance,
@@ -128,18 +112,9 @@ def gate(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """What became of the plan itself; see `GateAnswer`."""
-
-    candidate: Candidate
-    performance: Performance | None = None
-    survived: tuple[Survived, ...] = ()
-
-
 def _judged(
     saved: SavedPlan, inputs: GateInputs, judge: Judge, progress: Progress, *, is_same: bool
-) -> _Judged:
+) -> Judged:
     """The plan before the judge; what theory refuses does not get there.
 
     A saved certificate says where to begin with the saved inputs. With others that is seen by a look as of
@@ -150,56 +125,16 @@ def _judged(
     rejection = refuse_batch_size(profile, question.objective, plan.batch_size_max)
     rejection = rejection or refuse_loads(question, plan)
     if rejection is not None:
-        return _Judged(candidate=Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection))
+        return Judged(candidate=Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection))
     certificate = saved.certificate or Certificate()
     if not is_same:
         progress(f"judging {describe(plan)}")
         look = judge.search(question.proposal(plan), 1)
         if look.verdict is Verdict.MISSED:
-            return _Judged(candidate=as_candidate(plan, look), performance=look.performance)
+            return Judged(candidate=as_candidate(plan, look), performance=look.performance)
         certificate = Certificate(requests_first=look.requests)
     trial = certify(question, judge, plan, certificate, progress)
-    return _Judged(
-        candidate=trial.candidate, performance=trial.judgement.performance, survived=trial.survived
-    )
-
-
-def _findings(question: Question, judged: _Judged) -> Iterator[Finding]:
-    """What became of each promise, and of each event up to the first that was not outlived."""
-    candidate, performance = judged.candidate, judged.performance
-    rejection = candidate.rejection
-    in_event = rejection is not None and rejection.event is not None
-    for promise in question.objective.promises if performance is not None else ():
-        if rejection is not None and not in_event and rejection.promise == promise:
-            yield _refusal(str(promise), candidate)
-        elif performance is not None:
-            verdict = Verdict.MET if in_event else _by_interval(promise, performance, candidate)
-            yield Finding(name=str(promise), verdict=verdict, message=format_found(promise, performance))
-    for one in judged.survived:
-        found = format_found(question.objective.binding(one.performance), one.performance)
-        yield Finding(name=f"with {one.event}", verdict=Verdict.MET, message=found)
-    if rejection is not None and rejection.event is not None:
-        yield _refusal(f"with {rejection.event}", candidate)
-    elif rejection is not None and (performance is None or rejection.promise is None):
-        yield _refusal("the plan", candidate)
-
-
-def _by_interval(promise: Promise, performance: Performance, candidate: Candidate) -> Verdict:
-    """Of a promise that was not the one refused; all are met together or each speaks for itself."""
-    found = promise.found(performance)
-    if candidate.accepted or (found is not None and candidate.settled and found.high <= promise.allowed):
-        return Verdict.MET
-    is_above = found is not None and found.low > promise.allowed
-    return Verdict.MISSED if is_above and candidate.verdict is Verdict.MISSED else Verdict.INCONCLUSIVE
-
-
-def _refusal(name: str, candidate: Candidate) -> Finding:
-    return Finding(
-        name=name,
-        verdict=candidate.verdict,
-        message=format_refusal(candidate),
-        rejection=candidate.rejection,
-    )
+    return Judged(candidate=trial.candidate, performance=trial.judgement.performance, survived=trial.survived)
 
 
 def _size_findings(

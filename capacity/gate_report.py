@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from capacity.explain import demand, fleet
-from capacity.gate import Finding, GateAnswer
+from capacity.findings import Finding
+from capacity.gate import GateAnswer
 from capacity.plan import Verdict
 from capacity.reading import printable
 from capacity.report import (

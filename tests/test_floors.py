@@ -65,7 +65,7 @@ CAPACITY_FLOORS = [
     ["certificate"],
     ["planner", "curves"],
     ["charts", "figures", "explain", "report"],
-    ["tables", "saved_question"],
+    ["findings", "tables", "saved_question"],
     ["sweep_table", "plan_file"],
     ["gate_inputs", "contenders", "comparison_report"],
     ["gate"],

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import InputError
-from capacity.gate import Finding, GateAnswer, Size, gate
+from capacity.findings import Finding
+from capacity.gate import GateAnswer, Size, gate
 from capacity.gate_inputs import GateInputs, NewProfile, gate_inputs, split_role
 from capacity.gate_report import gate_document, github_lines, junit, markdown, summary
 from capacity.objective import LatencyObjective
