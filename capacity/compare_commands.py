@@ -1,6 +1,7 @@
 """`capacity compare`: fleets side by side under the same requests."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,6 +72,8 @@ def compare(
     """Fleets side by side under the same requests, and how sure their differences are."""
     from capacity.comparison_report import comparison_document, comparison_tables
     from capacity.contenders import CONTENDERS_MAX
+    from capacity.reading import located
+    from capacity.screen import require_answerable
 
     saved = read_plans(plans, None if arrivals == "poisson" else arrivals) if plans else []
     measured = [read_profile(name, request_overhead) for name in profile or ()]
@@ -81,6 +84,8 @@ def compare(
             f"give 2 to {CONTENDERS_MAX} fleets to compare, saved plans or --fleet replicas=4,batch=16; "
             f"got {len(contenders)}"
         )
+    for one in contenders:
+        located(one.name, partial(require_answerable, one.profile, workload, one.plan))
     asked = {
         "seed": seed,
         "confidence": confidence,
