@@ -70,7 +70,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Fleets side by side under the same requests, and how sure their differences are."""
-    from capacity.comparison_report import comparison_document, comparison_tables
+    from capacity.comparison_report import comparison_caveats, comparison_document, comparison_tables
     from capacity.contenders import CONTENDERS_MAX
     from capacity.reading import located
     from capacity.screen import require_answerable
@@ -100,15 +100,16 @@ def compare(
     with context.obj(effort) as work:
         work.report(f"simulating {len(contenders)} fleets under the same requests")
         comparison = work.compare(quantiles)(contenders, workload)
+    caveats = comparison_caveats(contenders, workload, comparison, effort.precision)
 
     def tables() -> Iterator["RenderableType"]:
-        yield from comparison_tables(contenders, workload, comparison, effort.confidence)
+        yield from comparison_tables(contenders, workload, comparison, caveats, effort.confidence)
 
     emit(
         output,
         as_json=as_json,
         document=lambda: comparison_document(
-            contenders, workload, comparison, seed=effort.seed, confidence=effort.confidence
+            contenders, workload, comparison, caveats, seed=effort.seed, confidence=effort.confidence
         ),
         tables=tables,
     )

@@ -5,17 +5,19 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from capacity.caveats import Caveat, precision_caveat, profile_caveats, trace_caveats
 from capacity.comparison import Comparison, Contender, Difference
 from capacity.explain import demand, format_interval
 from capacity.performance import Interval, Performance
 from capacity.report import (
     Document,
+    caveat_documents,
     interval_document,
     performance_document,
     plan_document,
     workload_document,
 )
-from capacity.tables import batch_wait, table
+from capacity.tables import batch_wait, caveat_lines, table
 from capacity.units import format_duration, format_quantile
 from capacity.workload import Demand
 
@@ -24,6 +26,7 @@ def comparison_document(
     contenders: Sequence[Contender],
     workload: Demand,
     comparison: Comparison,
+    caveats: Sequence[Caveat],
     *,
     seed: int,
     confidence: float,
@@ -44,6 +47,7 @@ def comparison_document(
                 contenders, comparison.performances, differences, strict=True
             )
         ],
+        "caveats": caveat_documents(caveats),
         "seed": seed,
         "confidence": confidence,
     }
@@ -59,8 +63,29 @@ def _difference_document(difference: Difference) -> Document:
     }
 
 
+def comparison_caveats(
+    contenders: Sequence[Contender], workload: Demand, comparison: Comparison, precision: float
+) -> list[Caveat]:
+    """What the profiles, a trace or the budget leave open, each once."""
+    quantiles = tuple(comparison.performances[0].response_quantiles_s)
+    caveats = [
+        caveat
+        for one in contenders
+        for caveat in profile_caveats(one.profile, one.plan.batch_size_max, quantiles)
+    ]
+    caveats += trace_caveats(workload, quantiles)
+    widths = [one.response_quantiles_s[max(quantiles)].relative_half_width for one in comparison.performances]
+    if max(widths) > precision:
+        caveats.append(precision_caveat(workload))
+    return list(dict.fromkeys(caveats))
+
+
 def comparison_tables(
-    contenders: Sequence[Contender], workload: Demand, comparison: Comparison, confidence: float
+    contenders: Sequence[Contender],
+    workload: Demand,
+    comparison: Comparison,
+    caveats: Sequence[Caveat],
+    confidence: float,
 ) -> Iterator[RenderableType]:
     """A column for each fleet; the rows say what it is, how it does, and how it differs from the first."""
     letters = [chr(ord("A") + number) for number in range(len(contenders))]
@@ -76,6 +101,7 @@ def comparison_tables(
     )
     shown = f"In brackets: {100.0 * confidence:g} % intervals; differences are those of the same requests."
     yield Text(shown)
+    yield from caveat_lines(caveats)
 
 
 def _fleet_rows(contenders: Sequence[Contender]) -> Iterator[tuple[str, ...]]:

@@ -108,7 +108,7 @@ def gate(
         survived=judged.survived,
         needed=needed,
         reproduced=reproduced,
-        notes=(*inputs.notes, *_notes(saved, inputs, reproduced=reproduced)),
+        notes=(*inputs.notes, *_notes(saved, inputs, baseline, reproduced=reproduced)),
     )
 
 
@@ -195,7 +195,13 @@ def _saved_size(saved: SavedPlan) -> Size:
     return _size(saved.question, saved.plan, None)
 
 
-def _notes(saved: SavedPlan, inputs: GateInputs, *, reproduced: bool | None) -> Iterator[str]:
+def _notes(
+    saved: SavedPlan, inputs: GateInputs, baseline: SavedPlan | None, *, reproduced: bool | None
+) -> Iterator[str]:
+    if baseline is not None:
+        asked = (inputs.question.workload, inputs.question.objective)
+        if (baseline.question.workload, baseline.question.objective) != asked:
+            yield f"the baseline {baseline.name} is for another workload or objective"
     changed = saved.versions_changed
     if changed:
         told = ", ".join(f"{name} {there} then and {here} now" for name, (there, here) in changed.items())

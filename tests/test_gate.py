@@ -207,6 +207,9 @@ def test_more_than_the_baseline_is_refused(plan: SavedPlan) -> None:
     assert size.message == f"needs {Size(role='t4', replicas=plan.plan.replicas + 3, hourly_usd=more.hourly_usd)}, " \
         f"the baseline has {Size(role='t4', replicas=plan.plan.replicas, hourly_usd=plan.hourly_usd)}"  # fmt: skip
     assert checked(plan, baseline=plan).verdict is Verdict.MET
+    assert not any("is for another workload" in note for note in checked(plan, baseline=plan).notes)
+    other = replace(plan, name="old.json", question=question(workload=Workload(arrival_rate_rps=299.0)))
+    assert "the baseline old.json is for another workload or objective" in checked(plan, baseline=other).notes
     assert checked(plan, baseline=more).verdict is Verdict.MET
 
 
