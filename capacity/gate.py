@@ -59,7 +59,7 @@ class GateAnswer:
         findings: all that was looked at.
         performance: of the whole fleet; None where theory refused it.
         needed: the plan that the question takes now; None where it was not asked for, or there is none.
-        reproduced: whether the performance is the saved one to the last digit; None where inputs changed.
+        reproduced: whether the performance is the saved one to the last digit; None where inputs or effort changed.
         notes: what to know beside, in sentences.
     """
 
@@ -95,7 +95,7 @@ def gate(
     judged = _judged(saved, inputs, judge, progress, is_same=is_same)
     needed = None if is_same else recommend(inputs.question, judge, progress, with_headroom=False)
     reproduced = None
-    if is_same and judged.performance is not None:
+    if is_same and inputs.effort == saved.effort and judged.performance is not None:
         again = performance_document(judged.performance), survived_documents(judged.survived)
         reproduced = again == (saved.answer.get("performance"), saved.answer.get("survived"))
     return GateAnswer(

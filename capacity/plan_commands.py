@@ -136,18 +136,22 @@ def plan(
         check_plan_target(path, question)
     with context.obj(effort) as work:
         recommendation = recommend(question, work.judge, work.report)
-    if path is not None:
-        write_plan_file(path, recommendation, question, effort)
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.tables import recommendation_tables
 
         yield from recommendation_tables(recommendation, question, confidence)
 
-    emit(
-        output,
-        as_json=as_json,
-        document=lambda: recommendation_document(recommendation, question, seed=seed, confidence=confidence),
-        tables=tables,
-    )
+    try:
+        emit(
+            output,
+            as_json=as_json,
+            document=lambda: recommendation_document(
+                recommendation, question, seed=seed, confidence=confidence
+            ),
+            tables=tables,
+        )
+    finally:  # neither a closed stdout nor a full disk costs both
+        if path is not None:
+            write_plan_file(path, recommendation, question, effort)
     raise typer.Exit(recommendation.verdict.exit_code)

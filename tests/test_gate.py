@@ -119,6 +119,13 @@ def test_an_edited_answer_or_other_versions_are_told(plan: SavedPlan) -> None:
     assert not any("digit" in note for note in checked(plan).notes)
 
 
+def test_another_budget_need_not_give_the_same_digits(plan: SavedPlan) -> None:
+    inputs = gate_inputs(plan, [], None, 2_000_000)
+    assert inputs.effort == replace(plan.effort, requests_max=2_000_000)
+    answer = gate(plan, inputs, None, judge(inputs.effort), silent)
+    assert (answer.reproduced, answer.needed) == (None, None)
+
+
 def test_what_was_outlived_is_part_of_what_is_reproduced() -> None:
     plan = saved(question(survival=Survival(spare=1)))
     assert len(plan.answer["survived"]) == 1
@@ -308,6 +315,7 @@ def answer_of(*findings: Finding, notes: tuple[str, ...] = ()) -> GateAnswer:
     inputs = GateInputs(
         question=question(),
         plan=Plan(profile="t4", replicas=2, batch_size_max=4),
+        effort=EFFORT,
         replaced={},
         notes=(),
     )

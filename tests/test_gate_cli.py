@@ -89,6 +89,25 @@ def test_a_plan_that_cannot_be_saved_says_so_before_any_work(here: Here) -> None
     )
 
 
+def test_a_full_disk_costs_the_file_and_not_the_answer(here: Here) -> None:
+    """Files may have 4 KiB: the plan is longer."""
+    command = shlex.join([str(COMMAND), *ASKED, "--json", "-o", "full.json"])
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 4; {command}"], capture_output=True, text=True, cwd=here.path, check=False
+    )
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1].startswith("error: cannot write full.json: ")
+    assert document(done)["verdict"] == "met"
+    assert [path.name for path in here.path.iterdir() if "full" in path.name] == []
+
+
+def test_a_closed_stdout_costs_the_answer_and_not_the_file(here: Here) -> None:
+    command = shlex.join([str(COMMAND), *ASKED, "-o", "closed.json"])
+    done = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, cwd=here.path, check=False)
+    assert done.returncode == 5
+    assert (here.path / "closed.json").read_bytes() == (here.path / "plan.json").read_bytes()
+
+
 def test_no_plan_is_saved_as_such_and_cannot_be_checked(here: Here) -> None:
     done = here.run(*ASKED, "--slo-p99", "1ms", "-o", "none.json")
     assert done.returncode == 3
@@ -228,6 +247,7 @@ def test_fleets_stand_side_by_side(here: Here) -> None:
     done = here.run("compare", *fleets, "--json")
     assert done.returncode == 0, done.stderr
     first, second = document(done)["fleets"]
+    assert "profile_few_samples" in {c["code"] for c in document(done)["caveats"]}
     assert (first["name"], first["difference"]) == ("plan.json", None)
     assert second["cost"]["hourly_usd"] == 3.0
     difference = second["difference"]["response_quantiles_s"]["0.99"]
