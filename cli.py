@@ -54,7 +54,9 @@ from capacity.command_line import (
     width,
     worker_count,
 )
+from capacity.compare_commands import compare as compare_command
 from capacity.errors import InputError
+from capacity.gate_commands import check as check_command
 from capacity.guarded import Guarded
 from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from capacity.report import Document
     from capacity.workbench import Effort
     from simulations.judge import SimulationJudge
+    from simulations.paired import PairedSimulation
     from simulations.parallel import Mapper
     from simulations.replication import Engine
     from simulations.simulate import Simulation
@@ -131,6 +134,12 @@ class _Work:
 
         return Simulation(**self._settings(), quantiles=quantiles)
 
+    def compare(self, quantiles: Sequence[float]) -> "PairedSimulation":
+        """Fleets under the same requests."""
+        from simulations.paired import PairedSimulation
+
+        return PairedSimulation(**self._settings(), quantiles=quantiles)
+
     def _settings(self) -> dict[str, Any]:
         effort = self._effort
         return {
@@ -165,6 +174,8 @@ def main(
 
 
 app.command()(plan_command)
+app.command()(check_command)
+app.command()(compare_command)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`capacity plan`: the cheapest fleet that keeps what was promised."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -40,6 +41,7 @@ from capacity.plan_options import (
     ReplicasMaxOption,
     RollingOption,
     RoutingsOption,
+    SavedPlanOption,
     SpareOption,
     SpikeOption,
     StartupOption,
@@ -101,10 +103,12 @@ def plan(
     engine: EngineOption = "kernel",
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
+    file: SavedPlanOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
+    from capacity.plan_file import check_plan_target, write_plan_file
     from capacity.planner import recommend
     from capacity.report import recommendation_document
     from capacity.schedule_report import schedule_document
@@ -136,7 +140,9 @@ def plan(
         workers=workers,
         cluster=cluster,
     )
-    day = None
+    day, path = None, None if file is None else Path(file)
+    if path is not None:
+        check_plan_target(path, question)
     with context.obj(effort) as work:
         recommendation = recommend(question, work.judge, work.report)
         if curve is not None and recommendation.plan is not None:
@@ -158,5 +164,9 @@ def plan(
 
             yield from schedule_tables(day)
 
-    emit(output, as_json=as_json, document=document, tables=tables)
+    try:
+        emit(output, as_json=as_json, document=document, tables=tables)
+    finally:  # neither a closed stdout nor a full disk costs both
+        if path is not None:
+            write_plan_file(path, recommendation, question, effort)
     raise typer.Exit(recommendation.verdict.exit_code)

@@ -120,6 +120,7 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
         without_survival=without,
         under_poisson=by_chance,
         tally=search.tally,
+        certificate=certified.certificate,
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CAPACITY_FLOORS = [
     ["errors"],
-    ["units", "performance", "reading"],
+    ["units", "performance", "reading", "versions"],
+    ["json_reading", "writing"],
     [
         f"numerics.{name}"
         for name in ("absorption", "banded", "counts", "fourier", "mills", "mmatrix", "tail")
@@ -37,6 +38,7 @@ CAPACITY_FLOORS = [
     ],
     ["caveats", "irregularity"],
     ["plan"],
+    ["comparison"],
     # Parts of laws, then the laws.
     ["queues.general.whitt", "queues.general.delay", "queues.general.gaps", "queues.general.residual"],
     ["queues.general.compounding", "queues.general.convolution", "queues.general.smooth"],
@@ -66,7 +68,7 @@ CAPACITY_FLOORS = [
     ["analytic", "profile_csv", "trace_csv", "trace_description"],
     ["traffic"],
     ["profile_json"],
-    ["profile_files", "stability", "judge"],
+    ["profile_files", "stability", "judge", "saved_profile", "saved_workload"],
     ["screen", "exact", "headroom", "question", "sweep", "workbench"],
     ["search", "sweep_grid"],
     ["schedule"],
@@ -74,9 +76,12 @@ CAPACITY_FLOORS = [
     ["certificate"],
     ["planner", "curves"],
     ["charts", "figures", "explain", "report"],
-    ["tables"],
+    ["findings", "tables", "saved_question"],
     ["schedule_report"],
-    ["sweep_table", "trace_report"],
+    ["sweep_table", "trace_report", "plan_file"],
+    ["gate_inputs", "contenders", "comparison_report"],
+    ["gate"],
+    ["gate_report"],
     ["sweep_file"],
     ["sweep_journal"],
     ["sweep_rows"],
@@ -84,6 +89,8 @@ CAPACITY_FLOORS = [
     ["queue_options"],
     ["plan_options"],
     ["plan_commands", "queue_commands", "general_commands", "batch_commands", "sizing_commands"],
+    ["gate_commands"],
+    ["compare_commands"],
 ]
 SIMULATIONS_FLOORS = [
     ["clock", "compiled", "records", "worker_processes", "relaxation"],
@@ -109,12 +116,12 @@ SIMULATIONS_FLOORS = [
     ["profile_error", "agreement", "agreement_laws"],
     ["agreement_bulk", "agreement_devices", "agreement_fleets"],
     ["agreement_grid", "judge", "simulate"],
-    ["sweep"],
+    ["paired", "sweep"],
 ]
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
-    "screen", "judge", "sweep", "objective", "survival",
+    "screen", "judge", "sweep", "objective", "survival", "comparison",
 }  # fmt: skip
 HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
 
