@@ -54,6 +54,7 @@ from capacity.errors import InputError
 from capacity.guarded import Guarded
 from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
+from capacity.rate_commands import max_rate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -161,6 +162,7 @@ def main(
 
 
 app.command()(plan_command)
+app.command("max-rate")(max_rate)
 
 
 @app.command()

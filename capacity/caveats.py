@@ -28,6 +28,9 @@ class CaveatCode(StrEnum):
     WAITS_UNTRIED = "waits_untried"
     PRECISION_MISSED = "precision_missed"
     TRACE_ONE_PATH = "trace_one_path"
+    RATES_IN_DOUBT = "rates_in_doubt"
+    RATES_OPEN = "rates_open"
+    RATES_UNSEEN = "rates_unseen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

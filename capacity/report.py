@@ -288,11 +288,12 @@ def _candidate_document(candidate: Candidate) -> Document:
         "verdict": candidate.verdict.value,
         "settled": candidate.settled,
         "performance": _optional_performance(candidate.performance),
-        "rejection": _rejection_document(candidate.rejection) if candidate.rejection else None,
+        "rejection": rejection_document(candidate.rejection) if candidate.rejection else None,
     }
 
 
-def _rejection_document(rejection: Rejection) -> Document:
+def rejection_document(rejection: Rejection) -> Document:
+    """A refusal with its numbers."""
     document: Document = {
         "limit": rejection.limit.value,
         "allowed": rejection.allowed,
