@@ -92,7 +92,7 @@ def max_rate(
 ) -> None:
     """The arrival rates at which a plan keeps the objective, and P99 against the rate.
 
-    A batch wait makes low rates slow: the rates that are kept may begin above 0, and lie in several stretches.
+    A batch wait makes low rates slow: what is kept may begin above 0, and lie in several stretches.
     """
     from capacity.plan import BatchTimer, Plan
     from capacity.rates import find_rates

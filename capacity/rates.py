@@ -19,11 +19,13 @@ from capacity.what_if import Asker, judged, lone_performance
 from capacity.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, Workload
 
 # Share of a rate within which an end is found, and of the sustainable one, near 0.
-RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-3
+RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-4
 _TO_THE_WALL = (0.99, 0.995)
 # Batches that wait, or a limit that is not on time, may be kept, missed and kept again.
 _FINE = tuple(0.02 + 0.06 * step for step in range(17))
 _COARSE = (0.02, 0.2, 0.4, 0.6, 0.7, 0.8, 0.86, 0.92, 0.96, 0.98)
+# Simulated requests after which no more doubts are settled by certificates; a count, not a time.
+_CAREFUL_REQUESTS_MAX = 60_000_000
 _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
@@ -64,15 +66,15 @@ class Rates:
         lone: at the limit of low rates; None where the arrivals have none that is known.
         stretches: of rates that are kept, rising.
         doubts: lowest and highest rate of each stretch that the budget could not settle. [requests/s]
-        only_rises: whether what is promised was taken to rise with the rate, so that a coarse grid does.
+        only_rises: whether what is promised was taken to rise with the rate: a coarse grid does.
         refusal: what no rate can help; None where the rates decide.
     """
 
     proposal: Proposal
-    points: tuple[Point, ...]
-    lone: Judgement | None
-    stretches: tuple[Stretch, ...]
-    doubts: tuple[tuple[float, float], ...]
+    points: tuple[Point, ...] = ()
+    lone: Judgement | None = None
+    stretches: tuple[Stretch, ...] = ()
+    doubts: tuple[tuple[float, float], ...] = ()
     only_rises: bool
     refusal: Rejection | None = None
 
@@ -113,8 +115,8 @@ def find_rates(proposal: Proposal, judge: Judge, progress: Callable[[str], None]
     """All rates at which the plan keeps its objective, each end to one per cent.
 
     Up to the sustainable rate; with a queue limit up to twice that. Where batches start at once, arrivals
-    are Poisson or gamma and only response times or waits are promised, P99 was never seen to fall as the rate rises (an observation, not
-    a theorem), and a coarse grid does. Stretches narrower than the grid's step are not seen.
+    are Poisson or gamma and only times are promised, P99 was never seen to fall as the rate rises (an
+    observation, not a theorem), and a coarse grid does. Stretches narrower than the grid's step are not seen.
 
     Args:
         proposal: its rate is of no account.
@@ -127,10 +129,7 @@ def find_rates(proposal: Proposal, judge: Judge, progress: Callable[[str], None]
     refusal = refuse_batch_size(proposal.profile, objective, plan.batch_size_max)
     only_rises = _only_rises(proposal)
     if refusal is not None:
-        return Rates(
-            proposal=proposal, points=(), lone=None, stretches=(), doubts=(),
-            only_rises=only_rises, refusal=refusal,
-        )  # fmt: skip
+        return Rates(proposal=proposal, only_rises=only_rises, refusal=refusal)
     wall_rps = sustainable_rate_rps(proposal.profile, plan)
     trials = _Trials(proposal, Asker(judge, progress), wall_rps)
     lone = _lone(proposal)
@@ -139,6 +138,7 @@ def find_rates(proposal: Proposal, judge: Judge, progress: Callable[[str], None]
         ends.append(Point(arrival_rate_rps=wall_rps, judgement=_unstable()))
     _judge_grid(trials, only_rises=only_rises, overload=plan.queue_limit is not None)
     _halve_in(trials, ends)
+    _settle(trials, ends, only_rises=only_rises)
     points = trials.with_ends(ends)
     return Rates(
         proposal=proposal,
@@ -156,13 +156,36 @@ class _Trials:
     def __init__(self, proposal: Proposal, asker: Asker, wall_rps: float) -> None:
         self.proposal, self.asker, self.wall_rps = proposal, asker, wall_rps
         self.points: dict[float, Point] = {}
+        self.careful_requests = 0
 
     def judge(self, rate_rps: float) -> Point:
         if rate_rps not in self.points:
             judgement = self.asker.judge_one(self.proposal.at_rate(rate_rps), f"trying {rate_rps:.4g} rps")
-            self.points[rate_rps] = Point(arrival_rate_rps=rate_rps, judgement=judgement)
-            self.points = dict(sorted(self.points.items()))
+            self._keep(rate_rps, judgement)
         return self.points[rate_rps]
+
+    def certify(self, rate_rps: float) -> Point:
+        """As carefully as a recommended plan is judged, with random numbers of its own."""
+        self.asker.progress(f"settling {rate_rps:.4g} rps")
+        trial = self.points.get(rate_rps)
+        first = 0 if trial is None else 2 * trial.judgement.requests
+        judgement = self.asker.judge.certify(self.proposal.at_rate(rate_rps), 1, first)
+        self.careful_requests += judgement.requests
+        return self._keep(rate_rps, judgement)
+
+    def _keep(self, rate_rps: float, judgement: Judgement) -> Point:
+        self.points[rate_rps] = Point(arrival_rate_rps=rate_rps, judgement=judgement)
+        self.points = dict(sorted(self.points.items()))
+        return self.points[rate_rps]
+
+    def forget_doubts(self) -> None:
+        """Drop doubts below a kept rate or above a missed one, where the quantity only rises."""
+        rates = {seen: [r for r, p in self.points.items() if p.verdict is seen] for seen in Verdict}
+        kept_rps = max(rates[Verdict.MET], default=0.0)
+        missed_rps = min(rates[Verdict.MISSED], default=self.wall_rps)
+        for rate_rps in rates[Verdict.INCONCLUSIVE]:
+            if not kept_rps < rate_rps < missed_rps:
+                del self.points[rate_rps]
 
     def with_ends(self, ends: Sequence[Point]) -> list[Point]:
         return sorted([*self.points.values(), *ends], key=lambda point: point.arrival_rate_rps)
@@ -193,6 +216,34 @@ def _halve_in(trials: _Trials, ends: Sequence[Point]) -> None:
             trials.judge(rate_rps)
 
 
+def _settle(trials: _Trials, ends: Sequence[Point], *, only_rises: bool) -> None:
+    """Certificates where short trials left a doubt, until the ends are close or one stays in doubt.
+
+    Where the quantity only rises, halving between what is kept and what is missed does, and a doubt that
+    does not lie between the two is gone. Elsewhere every rate in doubt is settled for itself.
+    """
+    while trials.careful_requests < _CAREFUL_REQUESTS_MAX:
+        rate_rps = _unsettled(trials.with_ends(ends), trials.wall_rps, only_rises=only_rises)
+        if rate_rps is None or trials.certify(rate_rps).verdict is Verdict.INCONCLUSIVE:
+            return
+        if only_rises:
+            trials.forget_doubts()
+        else:
+            _halve_in(trials, ends)
+
+
+def _unsettled(points: Sequence[Point], wall_rps: float, *, only_rises: bool) -> float | None:
+    """The rate that a certificate would tell most about; None where all is settled. [requests/s]"""
+    doubted = [point.arrival_rate_rps for point in points if point.verdict is Verdict.INCONCLUSIVE]
+    kept = [point for point in points if point.verdict is Verdict.MET]
+    missed = [point for point in points if point.verdict is Verdict.MISSED]
+    if not only_rises or not kept or not missed:
+        return doubted[0] if doubted else None
+    if _is_close(kept[-1], missed[0], wall_rps):
+        return None
+    return (kept[-1].arrival_rate_rps + missed[0].arrival_rate_rps) / 2.0
+
+
 def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
     gap_rps = high.arrival_rate_rps - low.arrival_rate_rps
     return gap_rps <= max(RESOLUTION * low.arrival_rate_rps, _RESOLUTION_AT_0 * wall_rps)
@@ -202,6 +253,8 @@ def _stretches(points: Sequence[Point]) -> list[Stretch]:
     """Runs of kept rates, each end with the nearest rate beyond it that is not in doubt."""
     found = []
     for first, last in _runs(points, Verdict.MET):
+        if points[last].arrival_rate_rps == 0.0:  # a limit is no rate
+            continue
         below = [p for p in points[:first] if p.verdict is not Verdict.INCONCLUSIVE]
         above = [p for p in points[last + 1 :] if p.verdict is not Verdict.INCONCLUSIVE]
         start_rps, end_rps = points[first].arrival_rate_rps, points[last].arrival_rate_rps

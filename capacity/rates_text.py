@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -45,7 +46,10 @@ def sentences(rates: Rates) -> Iterator[str]:
     if rates.lone is not None and rates.lone.performance is not None:
         lone = rates.lone.performance
         kept = "is kept" if rates.lone.verdict is Verdict.MET else "is missed"
-        yield f"A request that meets nobody, at the lowest rates: {format_found(rates.promise, lone)}; {kept}."
+        yield (
+            f"A request that meets nobody, at the lowest rates: {format_found(rates.promise, lone)}; "
+            f"the objective {kept}."
+        )
 
 
 def format_rate_interval(end: Interval) -> str:
@@ -77,24 +81,25 @@ def caveats(rates: Rates) -> list[Caveat]:
 
 def _own_caveats(rates: Rates) -> Iterator[Caveat]:
     for low_rps, high_rps in rates.doubts:
+        where = f"from {format_rate(low_rps)} to {format_rate(high_rps)}"
+        where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where
         yield Caveat(
             code=CaveatCode.RATES_IN_DOUBT,
-            message=f"from {format_rate(low_rps)} to {format_rate(high_rps)} the budget did not suffice to accept "
-            "or refuse the plan; raise --requests-max",
+            message=f"{where} the budget did not suffice to accept or refuse the plan; raise --requests-max",
         )
     if rates.stretches and rates.stretches[-1].high.high == math.inf:
         yield Caveat(
             code=CaveatCode.RATES_OPEN,
-            message=f"{format_rate(rates.stretches[-1].high.value)} is the highest rate that was tried, and is "
-            "still kept; where a queue limit turns requests away, --loss-max says how many may be",
+            message=f"{format_rate(rates.stretches[-1].high.value)} is the highest rate that was tried, and "
+            "is still kept; where a queue limit turns requests away, --loss-max says how many may be",
         )
     if not rates.only_rises:
         rates_rps = [point.arrival_rate_rps for point in rates.points]
-        step_rps = max(high - low for low, high in zip(rates_rps, rates_rps[1:], strict=False))
+        step_rps = max(high - low for low, high in pairwise(rates_rps))
         yield Caveat(
             code=CaveatCode.RATES_UNSEEN,
-            message="times may fall and rise again with the rate; what happens between two rates that were tried, "
-            f"up to {format_rate(step_rps)} apart, is not seen; try a rate of your own with capacity simulate",
+            message="times may fall and rise again with the rate; what happens between two rates that were "
+            f"tried, up to {format_rate(step_rps)} apart, is not seen; capacity simulate tries one more",
         )
 
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-
 from capacity.errors import DomainError
 from capacity.exact import judge_exactly
 from capacity.judge import Judge, Judgement, Proposal
@@ -14,7 +13,7 @@ from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.screen import refuse_batch_size, refuse_load
 from capacity.search import Progress, as_candidate, survival_candidate
-from capacity.workload import ClosedPopulation, Demand, GammaArrivals, PoissonArrivals, Workload
+from capacity.workload import Demand, GammaArrivals, PoissonArrivals, Workload
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
 REQUESTS_MAX = 300_000_000
@@ -29,10 +28,19 @@ def scaled_timing(timing: BatchTiming, factor: float) -> BatchTiming:
     >>> scaled_timing(BatchTiming(batch_size=1, mean_s=0.01, p99_s=0.02), 0.5).p99_s
     0.01
     """
-    names = ("mean_s", "p50_s", "p90_s", "p95_s", "p99_s")
-    held = {name: getattr(timing, name) for name in names}
-    scaled = {name: None if value is None else factor * value for name, value in held.items()}
-    return replace(timing, samples_s=tuple(factor * x for x in timing.samples_s), **scaled)
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else factor * value
+
+    return replace(
+        timing,
+        samples_s=tuple(factor * x for x in timing.samples_s),
+        mean_s=scaled(timing.mean_s),
+        p50_s=scaled(timing.p50_s),
+        p90_s=scaled(timing.p90_s),
+        p95_s=scaled(timing.p95_s),
+        p99_s=scaled(timing.p99_s),
+    )
 
 
 def scaled_profile(profile: ServiceProfile, factor: float) -> ServiceProfile:
