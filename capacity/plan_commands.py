@@ -1,7 +1,7 @@
 """`capacity plan`: the cheapest fleet that keeps what was promised."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,7 @@ from capacity.command_line import (
     TimerOption,
     WorkersOption,
     emit,
+    option,
 )
 from capacity.plan_options import (
     BatchSizeOption,
@@ -55,6 +56,8 @@ from capacity.plan_options import (
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from capacity.report import Document
 
 
 def plan(
@@ -94,6 +97,9 @@ def plan(
     engine: EngineOption = "kernel",
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
+    explain: Annotated[
+        bool, option("--explain", help="Also what binds, what the answer hangs on, and what would save most.")
+    ] = False,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,16 +135,40 @@ def plan(
     )
     with context.obj(effort) as work:
         recommendation = recommend(question, work.judge, work.report)
+        explanation = None
+        if explain and recommendation.plan is not None:
+            from capacity.reasons import explain_plan
+
+            explanation = explain_plan(
+                question,
+                recommendation.plan,
+                work.judge,
+                work.report,
+                performance=recommendation.performance,
+                precision=precision,
+            )
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.tables import recommendation_tables
 
         yield from recommendation_tables(recommendation, question, confidence)
+        if explanation is not None:
+            from capacity.reasons_text import explanation_texts
+
+            yield from explanation_texts(explanation)
+
+    def document() -> "Document":
+        answer = recommendation_document(recommendation, question, seed=seed, confidence=confidence)
+        if explanation is not None:
+            from capacity.reasons_document import explanation_document
+
+            answer["explanation"] = explanation_document(explanation)
+        return answer
 
     emit(
         output,
         as_json=as_json,
-        document=lambda: recommendation_document(recommendation, question, seed=seed, confidence=confidence),
+        document=document,
         tables=tables,
     )
     raise typer.Exit(recommendation.verdict.exit_code)

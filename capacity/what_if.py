@@ -175,3 +175,35 @@ class Asker:
                 if outcome.verdict is not Verdict.MET:
                     return replace(survival_candidate(plan, event, outcome), performance=outcome.performance)
         return as_candidate(plan, whole)
+
+
+def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candidate) -> int | None:
+    """Fewest replicas, in full devices, with which the same batch and routing keep the objective.
+
+    From the plan's number by growing steps, and halved in; up to twice that and four more. What is in
+    doubt does not do.
+
+    Args:
+        known: the fate of the plan itself, that question being asked.
+    """
+    step = question.profile(plan.profile).instances_per_device
+    today, most = -(-plan.replicas // step), 2 * -(-plan.replicas // step) + 4
+
+    def does(devices: int) -> bool:
+        if devices == today:
+            return known.accepted
+        other = replace(plan, replicas=devices * step)
+        return asker.ask(question, other, f"with {other.replicas} replicas").accepted
+
+    refused, accepted, stride = (0, today, 1) if does(today) else (today, 0, 1)
+    while accepted == 0 and refused < most:  # upwards, to the first that does
+        devices = min(refused + stride, most)
+        refused, accepted = (refused, devices) if does(devices) else (devices, 0)
+        stride *= 2
+    if accepted == 0:
+        return None
+    while accepted - refused > 1:
+        devices = max(refused + 1, accepted - stride) if refused == 0 else (refused + accepted) // 2
+        refused, accepted = (refused, devices) if does(devices) else (devices, accepted)
+        stride *= 2
+    return accepted * step
