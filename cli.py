@@ -51,6 +51,8 @@ from capacity.command_line import (
     worker_count,
 )
 from capacity.errors import InputError
+from capacity.explain_commands import explain as explain_command
+from capacity.gate_commands import check as check_command
 from capacity.guarded import Guarded
 from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
@@ -163,6 +165,8 @@ def main(
 
 app.command()(plan_command)
 app.command("max-rate")(max_rate)
+app.command()(check_command)
+app.command()(explain_command)
 
 
 @app.command()

@@ -1,13 +1,12 @@
 """Certificate: the accepted fleet that is recommended, simulated again with seeds of its own."""
 
 from dataclasses import dataclass
-from itertools import count
 
 from capacity.cheapest import Level
-from capacity.judge import Judgement
-from capacity.plan import Candidate, Plan, Routing, Survived, Verdict
-from capacity.question import Family
-from capacity.search import Search, as_candidate, describe, survival_candidate
+from capacity.judge import Judge, Judgement
+from capacity.plan import Candidate, Certificate, Plan, Routing, Survived, Verdict
+from capacity.question import Family, Question
+from capacity.search import Progress, Search, as_candidate, describe, survival_candidate
 
 # Numbers of devices that are certified in turn before the planner gives up.
 _ROUNDS_MAX = 10
@@ -28,6 +27,7 @@ class Certified:
     candidate: Candidate
     judgement: Judgement
     survived: tuple[Survived, ...]
+    certificate: Certificate
 
 
 class Certifier:
@@ -35,7 +35,7 @@ class Certifier:
 
     def __init__(self, search: Search) -> None:
         self.search = search
-        self._attempts = count(1)
+        self._attempt = 1
 
     def first(self, level: Level) -> Certified | None:
         """The preferred fleet of the cheapest level whose certificate is given; else the next dearer one.
@@ -87,30 +87,63 @@ class Certifier:
         """The plan and every event that it must outlive."""
         search = self.search
         search.counts["certified"] += 1
-        search.progress(f"certifying {describe(plan)}")
-        judgement = self._judge(plan, None)
-        certified = as_candidate(plan, judgement)
-        survived: list[Survived] = []
-        if certified.accepted:
-            for event, proposal in search.question.events(plan):
-                search.progress(f"certifying {describe(plan)}: {event}")
-                outcome = self._judge(plan, event)
-                if outcome.verdict is not Verdict.MET or outcome.performance is None:
-                    certified = survival_candidate(plan, event, outcome)
-                    break
-                survived.append(Survived(event=event, plan=proposal.plan, performance=outcome.performance))
-        search.update(certified)
-        if not certified.accepted:
+        certificate = Certificate(attempt=self._attempt, requests_first=search.requests_of.get(plan, 0))
+        trial = certify(search.question, search.judge, plan, certificate, search.progress)
+        self._attempt += trial.judged
+        search.requests += trial.requests
+        search.update(trial.candidate)
+        if not trial.candidate.accepted:
             return None
-        return Certified(candidate=certified, judgement=judgement, survived=tuple(survived))
+        return Certified(
+            candidate=trial.candidate,
+            judgement=trial.judgement,
+            survived=trial.survived,
+            certificate=certificate,
+        )
 
-    def _judge(self, plan: Plan, event: str | None) -> Judgement:
-        question = self.search.question
-        proposal = question.proposal(plan) if event is None else dict(question.events(plan))[event]
-        first = self.search.requests_of.get(plan, 0)
-        judgement = self.search.judge.certify(proposal, next(self._attempts), first)
-        self.search.requests += judgement.requests
-        return judgement
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A plan before the judge for its certificate.
+
+    Attributes:
+        candidate: what became of it, in the end.
+        judgement: of the whole fleet.
+        survived: the events that it outlived, up to the first that it did not.
+        judged: how many proposals the judge has seen.
+        requests: simulated in all.
+    """
+
+    candidate: Candidate
+    judgement: Judgement
+    survived: tuple[Survived, ...]
+    judged: int
+    requests: int
+
+
+def certify(
+    question: Question, judge: Judge, plan: Plan, certificate: Certificate, progress: Progress
+) -> Trial:
+    """The plan and every event that it must outlive, by fresh random numbers."""
+    attempt, first = certificate.attempt, certificate.requests_first
+    progress(f"certifying {describe(plan)}")
+    judgement = judge.certify(question.proposal(plan), attempt, first)
+    candidate, survived, judged, requests = as_candidate(plan, judgement), [], 1, judgement.requests
+    for event, proposal in question.events(plan) if candidate.accepted else ():
+        progress(f"certifying {describe(plan)}: {event}")
+        outcome = judge.certify(proposal, attempt + judged, first)
+        judged, requests = judged + 1, requests + outcome.requests
+        if outcome.verdict is not Verdict.MET or outcome.performance is None:
+            candidate = survival_candidate(plan, event, outcome)
+            break
+        survived.append(Survived(event=event, plan=proposal.plan, performance=outcome.performance))
+    return Trial(
+        candidate=candidate,
+        judgement=judgement,
+        survived=tuple(survived),
+        judged=judged,
+        requests=requests,
+    )
 
 
 def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candidate]) -> list[Candidate]:

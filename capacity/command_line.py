@@ -217,7 +217,7 @@ def emit(
     if as_json or output is Format.JSON:
         from capacity.report import dumps
 
-        _write(dumps(document()) + "\n")
+        write_text(dumps(document()) + "\n")
         return
     from rich.console import Console
 
@@ -225,10 +225,10 @@ def emit(
     with console.capture() as text:
         for table in tables():
             console.print(table)
-    _write(text.get())
+    write_text(text.get())
 
 
-def _write(text: str) -> None:
+def write_text(text: str) -> None:
     """Text to stdout, whatever its encoding can show; a reader that left, as `head` does, is no error."""
     if sys.stdout is None:
         raise DependencyError("cannot write the answer: stdout is closed")

@@ -170,6 +170,26 @@ class Survived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What a certificate's bytes depend on beside the question and the effort.
+
+    Attributes:
+        attempt: which one of its command it was, from 1; its events have the numbers that follow.
+        requests_first: requests of its first look.
+    """
+
+    attempt: int = 1
+    requests_first: int = 0
+
+    def __post_init__(self) -> None:
+        if self.attempt < 1 or self.requests_first < 0:
+            raise DomainError(
+                "a certificate has a number from 1 and a first look of 0 requests or more, got "
+                f"{self.attempt} and {self.requests_first}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """How many candidates a search has dealt with, by how.
 
@@ -198,6 +218,7 @@ class Recommendation:
         survived: the events that the plan must outlive, each with what becomes of it.
         without_survival: what would do if nothing had to be outlived; None where nothing has to be.
         tally: how many candidates were dealt with.
+        certificate: how the plan can be certified again, to the byte; None where there is none.
     """
 
     verdict: Verdict
@@ -211,3 +232,4 @@ class Recommendation:
     survived: tuple[Survived, ...] = ()
     without_survival: Self | None = None
     tally: Tally = Tally()
+    certificate: Certificate | None = None

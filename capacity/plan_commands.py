@@ -1,6 +1,7 @@
 """`capacity plan`: the cheapest fleet that keeps what was promised."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,6 +40,7 @@ from capacity.plan_options import (
     ReplicasMaxOption,
     RollingOption,
     RoutingsOption,
+    SavedPlanOption,
     SpareOption,
     SpikeOption,
     StartupOption,
@@ -100,10 +102,12 @@ def plan(
     explain: Annotated[
         bool, option("--explain", help="Also what binds, what the answer hangs on, and what would save most.")
     ] = False,
+    file: SavedPlanOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
+    from capacity.plan_file import check_plan_target, write_plan_file
     from capacity.planner import recommend
     from capacity.report import recommendation_document
     from capacity.workbench import Effort
@@ -133,6 +137,9 @@ def plan(
         workers=workers,
         cluster=cluster,
     )
+    path = None if file is None else Path(file)
+    if path is not None:
+        check_plan_target(path, question)
     with context.obj(effort) as work:
         recommendation = recommend(question, work.judge, work.report)
         explanation = None
@@ -147,6 +154,8 @@ def plan(
                 performance=recommendation.performance,
                 precision=precision,
             )
+    if path is not None:
+        write_plan_file(path, recommendation, question, effort)
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.tables import recommendation_tables

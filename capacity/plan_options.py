@@ -74,6 +74,10 @@ SpikeOption = Annotated[
     str | None, option("--spike", help="Traffic that jumps to a multiple of itself: 2x; with --startup-time.")
 ]
 
+SavedPlanOption = Annotated[
+    str | None, option("-o", "--output", help="Save the plan into this .json file, for check and compare.")
+]
+
 
 def read_share(text: str, flag: str) -> float:
     """A share within (0, 1), as a percentage or a number.

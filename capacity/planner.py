@@ -110,6 +110,7 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
         survived=certified.survived,
         without_survival=without,
         tally=search.tally,
+        certificate=certified.certificate,
     )
 
 

@@ -1,10 +1,10 @@
 """Profiles as JSON: the form of the bundled ones, with model, device, price and source."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from capacity.errors import InputError
+from capacity.json_reading import parse_object
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_csv import PERCENTILES, UNITS, seconds
 from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, located, printable
@@ -19,27 +19,17 @@ _PROFILE_KEYS = {"schema_version", "name", "timings", "source", *_TEXT_KEYS, *_N
 def parse_json(text: str, file_name: str) -> ServiceProfile:
     """A profile from JSON as in `capacity/profiles/`; unknown keys are errors."""
     shown = printable(file_name)
-    try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "a number is too long" if "int_max_str" in str(error) else printable(str(error))
-        raise InputError(f"{shown}: not valid JSON ({reason})") from None
-    if not isinstance(document, dict):
-        raise InputError(f"{shown}: a profile is a JSON object, with name and timings")
+    document = parse_object(text, shown, "a profile is a JSON object, with name and timings")
+    return read_document(document, shown)
+
+
+def read_document(document: dict[str, Any], shown: str) -> ServiceProfile:
+    """A profile from what a JSON file holds.
+
+    Raises:
+        InputError: not a valid profile; `shown` says where.
+    """
     return located(shown, lambda: _profile(document))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in keys:
-            raise ValueError(f"key {key[:40]!r} stands twice in one object; keep one")
-        keys[key] = value
-    return keys
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
 
 
 def _profile(document: dict[str, Any]) -> ServiceProfile:

@@ -77,8 +77,8 @@ def _times(binding: Binding) -> Iterator[str]:
         wait = "" if binding.wait is None else f"; the wait alone has {binding.promise.what} "
         wait += "" if binding.wait is None else format_value(binding.promise, binding.wait)
         yield (
-            f"Company: a request that meets nobody takes {format_duration(binding.lone_s)}; waiting for others "
-            f"and sharing their batch add {format_duration(more_s)}{wait}."
+            f"Company: a request that meets nobody takes {format_duration(binding.lone_s)}; waiting for "
+            f"others and sharing their batch add {format_duration(more_s)}{wait}."
         )
     if binding.unbatched is not None:
         yield f"Without batches: {_fate(binding.unbatched, binding.promise)}."

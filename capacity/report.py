@@ -293,7 +293,7 @@ def _candidate_document(candidate: Candidate) -> Document:
 
 
 def rejection_document(rejection: Rejection) -> Document:
-    """A refusal with its numbers."""
+    """What refused a plan, with its numbers."""
     document: Document = {
         "limit": rejection.limit.value,
         "allowed": rejection.allowed,

@@ -117,14 +117,7 @@ class Search:
         return candidate, largest
 
     def _refuse_load(self, plan: Plan) -> Rejection | None:
-        """Why the queues of the plan, or of what a loss leaves of it, would grow for ever."""
-        if self.question.is_stable_at_any_load:
-            return None
-        for event, proposal in [("", self.question.proposal(plan)), *self.question.events(plan)]:
-            rejection = refuse_load(proposal)
-            if rejection is not None:
-                return replace(rejection, limit=Limit.SURVIVAL, event=event) if event else rejection
-        return None
+        return refuse_loads(self.question, plan)
 
     def _judge(self, plan: Plan) -> tuple[Candidate, int | None]:
         """The plan before the judge: the hardest events first, since they refuse most."""
@@ -149,6 +142,17 @@ class Search:
         self.counts["simulated"] += 1
         self.requests += judgement.requests
         return judgement
+
+
+def refuse_loads(question: Question, plan: Plan) -> Rejection | None:
+    """Why the queues of the plan, or of what a loss leaves of it, would grow for ever."""
+    if question.is_stable_at_any_load:
+        return None
+    for event, proposal in [("", question.proposal(plan)), *question.events(plan)]:
+        rejection = refuse_load(proposal)
+        if rejection is not None:
+            return replace(rejection, limit=Limit.SURVIVAL, event=event) if event else rejection
+    return None
 
 
 def as_candidate(plan: Plan, judgement: Judgement) -> Candidate:

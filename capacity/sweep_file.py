@@ -2,16 +2,15 @@
 
 import csv
 import io
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from capacity.errors import CapacityError, DependencyError, InputError
+from capacity.errors import DependencyError, InputError
 from capacity.reading import printable
 from capacity.report import dumps
 from capacity.sweep_table import Column, Row, Value, sweep_document
+from capacity.writing import refused, write_whole
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -46,31 +45,7 @@ def write_file(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> No
         InputError: the path cannot be written.
         DependencyError: the disk failed.
     """
-    data = _FORMATS[path.suffix.lower()](columns, rows)
-    shown = printable(str(path))
-    try:
-        target = path.resolve()  # a link stays one
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with beside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-        finally:
-            with suppress(FileNotFoundError):
-                beside.unlink()
-    except (OSError, ValueError) as error:
-        raise refused(error, shown) from None
-
-
-def refused(error: OSError | ValueError, shown: str) -> CapacityError:
-    """What a file that cannot be opened or written means to who asked for it."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
-        return InputError(f"cannot write {shown}: {error.strerror}; check the path")
-    if isinstance(error, ValueError):
-        return InputError(f"cannot write {shown}: not a valid path; check the path")
-    return DependencyError(f"cannot write {shown}: {error.strerror}; free or change the disk")
+    write_whole(path, _FORMATS[path.suffix.lower()](columns, rows))
 
 
 def _csv(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:

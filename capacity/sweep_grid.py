@@ -17,11 +17,10 @@ from capacity.reading import printable
 from capacity.sweep import Cell
 from capacity.traffic import workload
 from capacity.units import parse_duration_s, parse_rate_rps
+from capacity.versions import COMPUTING
 from capacity.workload import ArrivalProcess, TraceArrivals, Workload
 
 CELLS_MAX = 100_000
-# What the bytes of an answer depend on.
-_COMPUTING = ("capacity", "numpy", "scipy", "simpy", "numba")
 _COUNT = re.compile(r"[+-]?[0-9]{1,9}")
 
 
@@ -95,7 +94,7 @@ class Grid:
         arrivals = self.workloads[0].arrivals
         trace = arrivals.instants_s if isinstance(arrivals, TraceArrivals) else ()
         return {
-            "versions": {package: version(package) for package in _COMPUTING},
+            "versions": {package: version(package) for package in COMPUTING},
             "profiles": {profile.name: _digest(repr(profile)) for profile in self.profiles},
             "arrival_rates_rps": _short([demand.arrival_rate_rps for demand in self.workloads]),
             "arrivals": f"{arrivals!r} {_digest(repr(trace))}",

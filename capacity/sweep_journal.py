@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 from capacity.errors import InputError
 from capacity.reading import printable
 from capacity.sweep import Outcome
-from capacity.sweep_file import refused
 from capacity.sweep_table import Column, Row
+from capacity.writing import refused
 
 FILE_BYTES_MAX = 2**30
 LINE_BYTES_MAX = 2**20

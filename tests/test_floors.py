@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CAPACITY_FLOORS = [
     ["errors"],
-    ["units", "performance", "reading"],
+    ["units", "performance", "reading", "versions"],
+    ["json_reading", "writing"],
     [
         f"numerics.{name}"
         for name in ("absorption", "banded", "counts", "fourier", "mills", "mmatrix", "tail")
@@ -56,7 +57,7 @@ CAPACITY_FLOORS = [
     ["queues.ggc", "queues.staffing", "queues.bulk_question"],
     ["analytic", "profile_csv", "traffic"],
     ["profile_json"],
-    ["profile_files", "stability", "judge"],
+    ["profile_files", "stability", "judge", "saved_profile", "saved_workload"],
     ["screen", "exact", "headroom", "question", "sweep", "workbench"],
     ["search", "sweep_grid"],
     ["cheapest"],
@@ -65,19 +66,20 @@ CAPACITY_FLOORS = [
     ["rates", "binding", "assumptions", "sensitivity"],
     ["rates_curve"],
     ["charts", "figures", "explain", "report"],
-    ["tables", "rates_figure", "savings"],
-    ["reasons"],
-    ["reasons_text", "reasons_document"],
-    ["rates_text"],
-    ["rates_document"],
-    ["sweep_table"],
+    ["tables", "rates_figure", "savings", "saved_question"],
+    ["sweep_table", "plan_file", "reasons", "rates_text"],
+    ["gate_inputs", "reasons_text", "reasons_document", "rates_document"],
+    ["gate"],
+    ["gate_report"],
     ["sweep_file"],
     ["sweep_journal"],
     ["sweep_rows"],
     ["command_line", "guarded"],
     ["queue_options"],
     ["plan_options"],
+    ["gate_commands"],
     [
+        "explain_commands",
         "plan_commands",
         "rate_commands",
         "queue_commands",

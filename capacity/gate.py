@@ -1,0 +1,272 @@
+"""Gate: a saved plan judged again, and whether what is needed now has grown."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from capacity.caveats import profile_caveats
+from capacity.certificate import certify
+from capacity.explain import format_found, format_refusal, promises
+from capacity.gate_inputs import GateInputs
+from capacity.judge import Judge
+from capacity.objective import Promise
+from capacity.performance import Performance
+from capacity.plan import (
+    Candidate,
+    Certificate,
+    Limit,
+    Plan,
+    Recommendation,
+    Rejection,
+    Survived,
+    Verdict,
+)
+from capacity.plan_file import SavedPlan
+from capacity.planner import recommend
+from capacity.question import Question
+from capacity.report import performance_document
+from capacity.screen import refuse_batch_size, require_batch_of_one
+from capacity.search import Progress, as_candidate, describe, refuse_loads
+
+_SAME_COST = 1e-9  # share of a cost within which two are the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what, in a few words.
+        message: what was found, with numbers.
+        rejection: the numbers of a refusal, where there was one.
+    """
+
+    name: str
+    verdict: Verdict
+    message: str
+    rejection: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a fleet is. `role` is the saved profile in whose place its profile stands."""
+
+    role: str
+    replicas: int
+    hourly_usd: float | None
+
+    def __str__(self) -> str:
+        """As people say it."""
+        count = f"{self.replicas} replica{'s' if self.replicas > 1 else ''}"
+        return count if self.hourly_usd is None else f"{count} ({self.hourly_usd:.3f} USD/h)"
+
+    def exceeds(self, other: "Size") -> bool:
+        """Whether it costs more, or has more replicas where those of both count alike."""
+        if self.hourly_usd is None or other.hourly_usd is None:
+            return self.replicas > other.replicas
+        is_dearer = self.hourly_usd > other.hourly_usd * (1.0 + _SAME_COST)
+        return is_dearer or (self.role == other.role and self.replicas > other.replicas)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateAnswer:
+    """What became of a saved plan.
+
+    Attributes:
+        findings: all that was looked at.
+        performance: of the whole fleet; None where theory refused it.
+        needed: the plan that the question takes now; None where it was not asked for, or there is none.
+        reproduced: whether the performance is the saved one to the last digit; None where inputs changed.
+        notes: what to know beside, in sentences.
+    """
+
+    inputs: GateInputs
+    findings: tuple[Finding, ...]
+    performance: Performance | None
+    survived: tuple[Survived, ...]
+    needed: Recommendation | None
+    reproduced: bool | None
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Missed if anything is, else inconclusive if anything is."""
+        verdicts = [finding.verdict for finding in self.findings]
+        worst = (Verdict.MISSED, Verdict.INCONCLUSIVE)
+        return next((verdict for verdict in worst if verdict in verdicts), Verdict.MET)
+
+
+def gate(
+    saved: SavedPlan, inputs: GateInputs, baseline: SavedPlan | None, judge: Judge, progress: Progress
+) -> GateAnswer:
+    """Judge a saved plan again, by the certificate that it had; where inputs changed, size a fleet anew.
+
+    With the inputs, the seed and the versions of then, its performance comes out to the last digit.
+
+    Raises:
+        DomainError: a new profile does not cover a batch of one request.
+    """
+    for profile in inputs.question.profiles:
+        require_batch_of_one(profile)
+    is_same = inputs.question == saved.question
+    judged = _judged(saved, inputs, judge, progress, is_same=is_same)
+    needed = None if is_same else recommend(inputs.question, judge, progress, with_headroom=False)
+    reproduced = None
+    if is_same and judged.performance is not None:
+        reproduced = performance_document(judged.performance) == saved.answer.get("performance")
+    return GateAnswer(
+        inputs=inputs,
+        findings=(
+            *_findings(inputs.question, judged),
+            *_size_findings(saved, inputs, baseline, judged.candidate, needed),
+        ),
+        performance=judged.performance,
+        survived=judged.survived,
+        needed=needed,
+        reproduced=reproduced,
+        notes=(*inputs.notes, *_notes(saved, inputs, reproduced=reproduced)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What became of the plan itself; see `GateAnswer`."""
+
+    candidate: Candidate
+    performance: Performance | None = None
+    survived: tuple[Survived, ...] = ()
+
+
+def _judged(
+    saved: SavedPlan, inputs: GateInputs, judge: Judge, progress: Progress, *, is_same: bool
+) -> _Judged:
+    """The plan before the judge; what theory refuses does not get there.
+
+    A saved certificate says where to begin with the saved inputs. With others that is seen by a look as of
+    a search, which also refuses soonest.
+    """
+    question, plan = inputs.question, inputs.plan
+    profile = question.profile(plan.profile)
+    rejection = refuse_batch_size(profile, question.objective, plan.batch_size_max)
+    rejection = rejection or refuse_loads(question, plan)
+    if rejection is not None:
+        return _Judged(candidate=Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection))
+    certificate = saved.certificate or Certificate()
+    if not is_same:
+        progress(f"judging {describe(plan)}")
+        look = judge.search(question.proposal(plan), 1)
+        if look.verdict is Verdict.MISSED:
+            return _Judged(candidate=as_candidate(plan, look), performance=look.performance)
+        certificate = Certificate(requests_first=look.requests)
+    trial = certify(question, judge, plan, certificate, progress)
+    return _Judged(
+        candidate=trial.candidate, performance=trial.judgement.performance, survived=trial.survived
+    )
+
+
+def _findings(question: Question, judged: _Judged) -> Iterator[Finding]:
+    """What became of each promise, and of each event up to the first that was not outlived."""
+    candidate, performance = judged.candidate, judged.performance
+    rejection = candidate.rejection
+    in_event = rejection is not None and rejection.event is not None
+    for promise in question.objective.promises if performance is not None else ():
+        if rejection is not None and not in_event and rejection.promise == promise:
+            yield _refusal(str(promise), candidate)
+        elif performance is not None:
+            verdict = Verdict.MET if in_event else _by_interval(promise, performance, candidate)
+            yield Finding(name=str(promise), verdict=verdict, message=format_found(promise, performance))
+    for one in judged.survived:
+        found = format_found(question.objective.binding(one.performance), one.performance)
+        yield Finding(name=f"with {one.event}", verdict=Verdict.MET, message=found)
+    if rejection is not None and rejection.event is not None:
+        yield _refusal(f"with {rejection.event}", candidate)
+    elif rejection is not None and (performance is None or rejection.promise is None):
+        yield _refusal("the plan", candidate)
+
+
+def _by_interval(promise: Promise, performance: Performance, candidate: Candidate) -> Verdict:
+    """Of a promise that was not the one refused; all are met together or each speaks for itself."""
+    found = promise.found(performance)
+    if candidate.accepted or (found is not None and candidate.settled and found.high <= promise.allowed):
+        return Verdict.MET
+    is_above = found is not None and found.low > promise.allowed
+    return Verdict.MISSED if is_above and candidate.verdict is Verdict.MISSED else Verdict.INCONCLUSIVE
+
+
+def _refusal(name: str, candidate: Candidate) -> Finding:
+    return Finding(
+        name=name,
+        verdict=candidate.verdict,
+        message=format_refusal(candidate),
+        rejection=candidate.rejection,
+    )
+
+
+def _size_findings(
+    saved: SavedPlan,
+    inputs: GateInputs,
+    baseline: SavedPlan | None,
+    candidate: Candidate,
+    needed: Recommendation | None,
+) -> Iterator[Finding]:
+    """Whether more is needed than the baseline has, or the plan where there is none."""
+    if needed is None and baseline is None:
+        return
+    whose = "the plan" if baseline is None else "the baseline"
+    have = _saved_size(saved if baseline is None else baseline)
+    need = _needed_size(inputs, candidate, needed)
+    name = f"no more than {whose}"
+    if need is None:
+        assert needed is not None  # noqa: S101  (without a search the plan itself was met or refused)
+        in_doubt = needed.verdict is Verdict.INCONCLUSIVE
+        what = "is known to keep" if in_doubt else "keeps"
+        message = f"no plan within the limits {what} {promises(inputs.question.objective)}"
+        yield Finding(name=name, verdict=needed.verdict, message=f"{message}; {whose} has {have}")
+        return
+    is_more, rejection = need.exceeds(have), None
+    if is_more and need.replicas > have.replicas:
+        rejection = Rejection(limit=Limit.REPLICAS_MAX, allowed=have.replicas, needed=need.replicas)
+    yield Finding(
+        name=name,
+        verdict=Verdict.MISSED if is_more else Verdict.MET,
+        message=f"needs {need}, {whose} has {have}",
+        rejection=rejection,
+    )
+
+
+def _needed_size(inputs: GateInputs, candidate: Candidate, needed: Recommendation | None) -> Size | None:
+    """What is needed now: what was found anew, or the plan itself where it is met and no larger.
+
+    A search may stop at a fleet that is larger than a certified one, of a batch size that it does not try.
+    """
+    sizes = []
+    if candidate.accepted or needed is None:
+        sizes.append(_size(inputs.question, inputs.plan, inputs))
+    if needed is not None and needed.plan is not None:
+        sizes.append(_size(inputs.question, needed.plan, inputs))
+    smallest = sizes[0] if sizes else None
+    for size in sizes[1:]:
+        smallest = size if smallest is None or smallest.exceeds(size) else smallest
+    return smallest
+
+
+def _size(question: Question, plan: Plan, inputs: GateInputs | None) -> Size:
+    cost = question.profile(plan.profile).hourly_cost_usd(plan.replicas)
+    role = plan.profile if inputs is None else inputs.role(plan.profile)
+    return Size(role=role, replicas=plan.replicas, hourly_usd=cost)
+
+
+def _saved_size(saved: SavedPlan) -> Size:
+    return _size(saved.question, saved.plan, None)
+
+
+def _notes(saved: SavedPlan, inputs: GateInputs, *, reproduced: bool | None) -> Iterator[str]:
+    changed = saved.versions_changed
+    if changed:
+        told = ", ".join(f"{name} {there} then and {here} now" for name, (there, here) in changed.items())
+        yield f"other versions may compute other digits: {told}"
+    if reproduced is False and not changed:
+        yield "the performance is not the saved one to the last digit: another machine, or an edited answer"
+    plan = inputs.plan
+    quantiles = inputs.question.objective.quantiles or (0.99,)
+    profile = inputs.question.profile(plan.profile)
+    yield from (one.message for one in profile_caveats(profile, plan.batch_size_max, quantiles))

@@ -1,0 +1,424 @@
+"""Saved plans: what was asked comes back as it was, and what was edited since is refused with its mend."""
+
+import copy
+import json
+import math
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity import saved_workload
+from capacity.errors import DependencyError, InputError
+from capacity.json_reading import parse_object
+from capacity.objective import LatencyObjective
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import BatchTimer, Certificate, Plan, Recommendation, Routing, Verdict
+from capacity.plan_file import (
+    check_plan_target,
+    plan_file_document,
+    read_plan_file,
+    read_plan_file_document,
+    write_plan_file,
+)
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Question
+from capacity.reading import FILE_BYTES_MAX
+from capacity.report import dumps
+from capacity.saved_profile import profile_to_document
+from capacity.saved_question import question_to_document, read_question_document
+from capacity.survival import Spike, Survival
+from capacity.workbench import Effort
+from capacity.workload import (
+    ClosedPopulation,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
+
+laws_hold = settings(derandomize=True, deadline=None, max_examples=150)
+WHOLE = ServiceProfile(
+    name="t4",
+    model="m",
+    device="d",
+    kind="gpu",
+    precision="fp16",
+    runtime="r",
+    request_overhead_s=0.001,
+    instances_per_device=2,
+    hourly_usd=0.5,
+    memory_bytes=7,
+    source={"file": "a\u00e9 \"'<&"},
+    timings=(
+        BatchTiming(batch_size=1, samples_s=(0.01, 0.1 + 0.2, 0.02)),
+        BatchTiming(batch_size=4, mean_s=0.4, p50_s=0.3, p90_s=0.5, p95_s=0.6, p99_s=0.7),
+    ),
+)
+QUESTION = Question(
+    profiles=(WHOLE,),
+    workload=Workload(arrival_rate_rps=1.0),
+    objective=LatencyObjective(limits={0.99: 2.0}),
+)
+PLAN = Plan(profile="t4", replicas=2, batch_size_max=4)
+ANSWER = Recommendation(
+    verdict=Verdict.MET,
+    objective=QUESTION.objective,
+    plan=PLAN,
+    performance=Performance(
+        kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=1.0, low=0.9, high=1.1)}
+    ),
+    hourly_usd=0.5,
+    certificate=Certificate(attempt=3, requests_first=123),
+)
+TRACE = TraceArrivals(instants_s=tuple(0.1 * number for number in range(50)), name="log.csv")
+
+
+def durations() -> st.SearchStrategy[float]:
+    return st.floats(1e-6, 1e3)
+
+
+def shares() -> st.SearchStrategy[float]:
+    return st.floats(1e-6, 1.0, exclude_max=True)
+
+
+@st.composite
+def objectives(draw: st.DrawFn, *, with_loss: bool) -> LatencyObjective:
+    def limits() -> dict[float, float]:
+        quantiles = sorted(draw(st.sets(shares(), max_size=3)))
+        return dict(zip(quantiles, sorted(draw(durations()) for _ in quantiles), strict=True))
+
+    return LatencyObjective(
+        limits=limits(),
+        wait_limits=limits(),
+        response_mean_s=draw(st.none() | durations()),
+        loss_probability=draw(shares()) if with_loss else None,
+        utilization=draw(shares()),
+    )
+
+
+def demands() -> st.SearchStrategy[Any]:
+    instants = st.lists(st.floats(0.0, 1e6), min_size=2, max_size=9, unique=True).map(sorted).map(tuple)
+    arrivals = (
+        st.sampled_from([PoissonArrivals(), DeterministicArrivals()])
+        | st.builds(GammaArrivals, cv=st.floats(0.01, 20.0))
+        | st.builds(TraceArrivals, instants_s=instants, name=st.sampled_from(["t", "a b.csv"]))
+    )
+    return st.builds(Workload, arrival_rate_rps=st.floats(1e-3, 1e9), arrivals=arrivals) | st.builds(
+        ClosedPopulation, users=st.integers(1, 10**20), think_time_s=st.floats(0.0, 1e3)
+    )
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> Question:
+    queue_limit = draw(st.none() | st.integers(0, 10**30))
+    profiles = [replace(draw(cases.profiles()), name=name, hourly_usd=draw(durations())) for name in "ab"]
+    spike = st.builds(Spike, factor=st.floats(1.0, 100.0, exclude_min=True), startup_time_s=durations())
+    return Question(
+        profiles=tuple(profiles[: draw(st.integers(1, 2))]),
+        workload=draw(demands()),
+        objective=draw(objectives(with_loss=queue_limit is not None)),
+        batch_size_limit=draw(st.none() | st.integers(1, 10**20)),
+        batch_waits_s=draw(st.none() | st.lists(st.floats(0.0, 1.0), min_size=1, max_size=3).map(tuple)),
+        routings=tuple(draw(st.sets(st.sampled_from(list(Routing)), min_size=1))),
+        timer=draw(st.sampled_from(list(BatchTimer))),
+        queue_limit=queue_limit,
+        replicas_max=draw(st.integers(1, 1_000_000)),
+        survival=Survival(
+            spare=draw(st.integers(0, 5)),
+            zones=draw(st.none() | st.integers(2, 9)),
+            unavailable_share=draw(st.none() | shares()),
+            spike=draw(st.none() | spike),
+        ),
+    )
+
+
+def saved(question: Question = QUESTION, answer: Recommendation = ANSWER) -> dict[str, Any]:
+    """What a file holds, through JSON."""
+    return json.loads(dumps(plan_file_document(answer, question, Effort(seed=5, precision=0.1))))
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """The message of an input error; safe on a terminal and of limited length."""
+    with pytest.raises(InputError) as caught:
+        call()
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 1200
+    return message
+
+
+# ---- Round trip -------------------------------------------------------------------------------
+
+
+@laws_hold
+@given(questions())
+def test_a_question_comes_back_as_it_was(question: Question) -> None:
+    text = dumps(question_to_document(question))
+    document = parse_object(text, "q", "")
+    del document["schema_version"]
+    again = read_question_document(document, "question", None)
+    assert again == question
+    assert dumps(question_to_document(again)) == text
+
+
+@laws_hold
+@given(st.integers(0, 10**40), st.floats(0.5, 0.99), st.floats(0.001, 0.5), st.integers(1, 10**30))
+def test_an_effort_comes_back_as_it_was(seed: int, confidence: float, precision: float, most: int) -> None:
+    effort = Effort(
+        seed=seed, confidence=confidence, precision=precision, requests_max=most, engine="simpy", workers=3
+    )
+    document = json.loads(dumps(plan_file_document(ANSWER, QUESTION, effort)))
+    assert read_plan_file_document(document, "x").effort == replace(effort, workers=None)
+
+
+def test_a_plan_comes_back_with_all_it_was_made_from(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        write_plan_file(tmp_path / name, ANSWER, QUESTION, Effort(seed=5))
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+    found = read_plan_file(tmp_path / "a.json")
+    assert found.question == QUESTION
+    assert found.plan == PLAN
+    assert found.certificate == Certificate(attempt=3, requests_first=123)
+    assert found.effort == Effort(seed=5)
+    assert found.verdict is Verdict.MET
+    assert found.hourly_usd == 0.5
+    assert found.answer["performance"]["response_quantiles_s"]["0.99"]["high"] == 1.1
+    assert found.versions_changed == {}
+
+
+def test_every_field_of_a_profile_is_saved() -> None:
+    """A field that is new tomorrow must be in `WHOLE`, and so in what is saved and read."""
+    unset = [f.name for f in fields(ServiceProfile) if f.init and getattr(WHOLE, f.name) in (None, {}, 0.0)]
+    assert unset == []
+    document = profile_to_document(WHOLE)
+    assert set(document) == {field.name for field in fields(ServiceProfile) if field.init}
+    assert read_question_document(question_to_document(QUESTION), "q", None).profiles == (WHOLE,)
+
+
+def test_other_versions_are_told() -> None:
+    document = saved()
+    document["versions"]["numpy"] = "0.9"
+    (changed,) = read_plan_file_document(document, "x").versions_changed.items()
+    assert changed[0] == "numpy"
+    assert changed[1][0] == "0.9"
+
+
+def test_an_answer_without_a_plan_is_saved_and_has_none() -> None:
+    answer = Recommendation(verdict=Verdict.MISSED, objective=QUESTION.objective)
+    found = read_plan_file_document(saved(answer=answer), "old.json")
+    assert found.recommendation_plan is None
+    assert found.verdict is Verdict.MISSED
+    assert "old.json holds no plan: its verdict is missed" in refusal(lambda: found.plan)
+
+
+# ---- Traces -----------------------------------------------------------------------------------
+
+
+def traced(monkeypatch: pytest.MonkeyPatch, limit: int) -> dict[str, Any]:
+    monkeypatch.setattr(saved_workload, "INSTANTS_MAX", limit)
+    return saved(replace(QUESTION, workload=Workload(arrival_rate_rps=2.0, arrivals=TRACE)))
+
+
+def test_a_short_trace_is_kept_and_a_long_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = traced(monkeypatch, 50)
+    assert read_plan_file_document(kept, "x").question.workload.arrivals == TRACE
+    assert not saved_workload.is_named_only(read_plan_file_document(kept, "x").question.workload)
+    named = traced(monkeypatch, 49)
+    arrivals = named["question"]["workload"]["arrivals"]
+    assert (arrivals["instants_s"], arrivals["instants"], arrivals["name"]) == (None, 50, "log.csv")
+    renamed = replace(TRACE, name="moved.csv")
+    assert read_plan_file_document(named, "x", renamed).question.workload.arrivals == TRACE
+    assert "give it again by --arrivals trace:log.csv" in refusal(lambda: read_plan_file_document(named, "x"))
+    assert saved_workload.is_named_only(read_plan_file_document(named, "x", renamed).question.workload)
+    other = replace(TRACE, instants_s=(*TRACE.instants_s[:-1], 5.1))
+    message = refusal(lambda: read_plan_file_document(named, "x", other))
+    assert "--arrivals trace:log.csv is not the trace of the plan, which has 50 arrivals" in message
+
+
+def test_a_trace_that_was_edited_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = traced(monkeypatch, 50)
+    document["question"]["workload"]["arrivals"]["instants_s"][7] += 1e-9
+    message = refusal(lambda: read_plan_file_document(document, "x"))
+    assert "arrivals was edited after the plan was made" in message
+
+
+# ---- Refusals ---------------------------------------------------------------------------------
+
+
+def put(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
+    def edit(document: dict[str, Any]) -> None:
+        here: Any = document
+        for key in path[:-1]:
+            here = here[key]
+        here[path[-1]] = value
+
+    return edit
+
+
+def drop(*path: str) -> Callable[[dict[str, Any]], None]:
+    def edit(document: dict[str, Any]) -> None:
+        here = document
+        for key in path[:-1]:
+            here = here[key]
+        del here[path[-1]]
+
+    return edit
+
+
+PROFILE = ("question", "profiles", 0, "profile")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (put("format", value="capacity-sweep"), "not a saved plan (its format is not capacity-plan)"),
+        (put("schema_version", value=2), "schema_version must be 1"),
+        (put("schema_version", value=True), "schema_version must be 1"),
+        (put("extra", value=1), "the plan has the unknown key 'extra'; known are"),
+        (put("question", "x\x1b[31m", value=1), "question has the unknown key 'x?[31m'"),
+        (drop("effort"), "the plan has no key effort"),
+        (drop("question", "workload"), "question has no key workload"),
+        (put("question", value=[]), "question must be an object, got a list"),
+        (put(*PROFILE, "hourly_usd", value=0.4), "profiles[0] of t4 was edited after the plan was made"),
+        (put(*PROFILE, "timings", 1, "mean_s", value=0.41), "was edited after the plan was made"),
+        (put(*PROFILE, "timings", 1, "mean_s", value="4"), "mean_s must be a number"),
+        (put(*PROFILE, "name", value="../x"), "may hold letters, digits"),
+        (put("question", "profiles", 0, "sha256", value=5), "sha256 must be a text"),
+        (put("question", "profiles", value=[]), "a question needs a profile"),
+        (put("question", "workload", "arrival_rate_rps", value=-1), "arrival rate must be positive"),
+        (put("question", "workload", "arrival_rate_rps", value="1"), "must be a number, got '1'"),
+        (put("question", "workload", "arrival_rate_rps", value=True), "must be a number, got True"),
+        (put("question", "workload", "arrivals", "kind", value="mmpp9"), "arrivals.kind must be one of"),
+        (put("question", "workload", "arrivals", "cv", value=2), "unknown key 'cv'"),
+        (put("question", "objective", value={}), "no objective given"),
+        (put("question", "objective", "response_quantiles_s", "P99", value=1), "'P99', which is no number"),
+        (put("question", "objective", "response_quantiles_s", "nan", value=1), "not within (0, 1): 'nan'"),
+        (put("question", "routings", 0, value="rr"), "routings must be one of round-robin"),
+        (put("question", "batch_waits_s", value=[-1.0]), "must not be negative"),
+        (put("question", "replicas_max", value=1.5), "must be a whole number, got 1.5"),
+        (put("question", "survival", "zones", value=1), "zones must be 2 or more"),
+        (put("effort", "seed", value=-1), "--seed must be >= 0"),
+        (put("effort", "engine", value="ns3"), "effort.engine must be one of kernel, simpy"),
+        (put("certificate", "attempt", value=0), "a certificate has a number from 1"),
+        (put("answer", "verdict", value="fine"), "answer.verdict must be one of met"),
+        (put("answer", "recommendation", "profile", value="a100"), "'a100' is none of the question's (t4)"),
+        (put("answer", "recommendation", "routing", value="random"), "that was not asked for"),
+        (put("answer", "recommendation", "replicas", value=0), "replicas must be from 1"),
+        (put("versions", "numpy", value="1\n2"), "versions.numpy must be a text of one line"),
+    ],
+    ids=range(34),
+)
+def test_what_was_edited_is_refused_with_its_place(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    document = copy.deepcopy(saved())
+    edit(document)
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    found = refusal(lambda: read_plan_file(path))
+    assert found.startswith("plan.json: ")
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not valid JSON"),
+        ("[]", "a saved plan is a JSON object"),
+        ('{"format": 1, "format": 2}', "key 'format' stands twice in one object; keep one"),
+        ('{"format": NaN}', "NaN is not a number"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"a": ' + "9" * 5000 + "}", "a number is too long"),
+        ("{}", "not a saved plan"),
+    ],
+    ids=range(7),
+)
+def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text, encoding="utf-8")
+    assert message in refusal(lambda: read_plan_file(path))
+
+
+def test_numbers_beyond_all_bounds_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    text = json.dumps(saved()).replace('"arrival_rate_rps": 1.0', '"arrival_rate_rps": 1e999')
+    path.write_text(text, encoding="utf-8")
+    assert "arrival_rate_rps is too large a number" in refusal(lambda: read_plan_file(path))
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    assert "cannot read gone.json" in refusal(lambda: read_plan_file(tmp_path / "gone.json"))
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(FILE_BYTES_MAX + 1)
+    assert "huge.json is larger than" in refusal(lambda: read_plan_file(tmp_path / "huge.json"))
+
+
+# ---- Writing ----------------------------------------------------------------------------------
+
+
+def test_paths_that_cannot_be_written_are_refused_early(tmp_path: Path) -> None:
+    (tmp_path / "d.json").mkdir()
+    for name, message in (
+        ("plan.txt", "a saved plan is a .json file"),
+        ("gone/plan.json", "no such directory"),
+        ("d.json", "it is no file"),
+        ("a\0.json", "not a valid path"),
+    ):
+        assert message in refusal(lambda path=tmp_path / name: check_plan_target(path, QUESTION))
+
+
+def test_profiles_too_long_to_be_read_again_are_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("capacity.plan_file.FILE_BYTES_MAX", 8 * 2**20 + 100)
+    assert "keep fewer samples" in refusal(lambda: check_plan_target(tmp_path / "p.json", QUESTION))
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(tmp_path: Path) -> None:
+    """A file may have 100 bytes: the write fails in its middle, as on a full disk."""
+    path = tmp_path / "plan.json"
+    path.write_text("before", encoding="utf-8")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(DependencyError, match="cannot write .*plan.json: .*; free or change the disk"):
+            write_plan_file(path, ANSWER, QUESTION, Effort())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text(encoding="utf-8") == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_the_reader_is_light() -> None:
+    """Who only reads a plan waits for no numerics."""
+    program = (
+        "import sys, capacity.plan_file\n"
+        "sys.exit(str([n for n in ('scipy', 'numba', 'simpy', 'rich', 'matplotlib') if n in sys.modules] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() in ("", "''"), done.stderr
+
+
+def test_no_number_is_not_finite() -> None:
+    assert not any(
+        math.isnan(x) or math.isinf(x) for x in _floats(plan_file_document(ANSWER, QUESTION, Effort()))
+    )
+
+
+def _floats(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [x for one in value.values() for x in _floats(one)]
+    if isinstance(value, list):
+        return [x for one in value for x in _floats(one)]
+    return [value] if isinstance(value, float) else []
