@@ -8,7 +8,7 @@ from rich.text import Text
 from capacity.binding import Binding, Burst, Cause
 from capacity.explain import fleet, format_found, format_refusal, format_value
 from capacity.objective import Promise
-from capacity.plan import Candidate, Verdict
+from capacity.plan import Candidate, Limit, Verdict
 from capacity.reasons import Explanation
 from capacity.savings import Lever, Saving
 from capacity.sensitivity import Change
@@ -103,11 +103,16 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
     if nearest is None:
         yield "There is none fewer."
         return
-    unstable = [one for one in explanation.fewer if one.performance is None and not one.accepted]
+    refused = [one for one in explanation.fewer if one.performance is None and one.rejection is not None]
+    unstable = {
+        one.plan.batch_size_max: one.rejection.needed for one in refused if one.rejection and _is_load(one)
+    }
     if unstable:
-        sizes = ", ".join(str(one.plan.batch_size_max) for one in unstable)
-        loads = [one.rejection.needed for one in unstable if one.rejection is not None]
-        yield f"With batches up to {sizes} it is refused by theory, at {min(loads):.3f} at best."
+        sizes = ", ".join(map(str, unstable))
+        yield f"With batches up to {sizes} it would be unstable, at load {min(unstable.values()):.3f} at best."
+    slow = [str(one.plan.batch_size_max) for one in refused if not _is_load(one)]
+    if slow:
+        yield f"Batches up to {', '.join(slow)} are refused whatever the number of replicas, or in doubt."
     if nearest.performance is None:
         return
     load = nearest.performance.load
@@ -123,6 +128,13 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
     if rejection is not None and nearest.verdict is Verdict.MISSED:
         over = f", {100.0 * (rejection.needed / rejection.allowed - 1.0):.3g} % too much"
     yield f"Nearest comes {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
+
+
+def _is_load(candidate: Candidate) -> bool:
+    """Whether theory refused it for its load, that of what a loss leaves included."""
+    rejection = candidate.rejection
+    stability = (Limit.STABILITY, Limit.SURVIVAL)
+    return rejection is not None and rejection.promise is None and rejection.limit in stability
 
 
 def _neighbour(explanation: Explanation, change: Change) -> str:
