@@ -109,7 +109,8 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
     }
     if unstable:
         sizes = ", ".join(map(str, unstable))
-        yield f"With batches up to {sizes} it would be unstable, at load {min(unstable.values()):.3f} at best."
+        least = min(unstable.values())
+        yield f"With batches up to {sizes} it would be unstable, at load {least:.3f} at best."
     slow = [str(one.plan.batch_size_max) for one in refused if not _is_load(one)]
     if slow:
         yield f"Batches up to {', '.join(slow)} are refused whatever the number of replicas, or in doubt."
