@@ -122,6 +122,8 @@ def max_rate(
         workers=workers,
         cluster=cluster,
     )
+    if file is not None:
+        _check(file)
     with context.obj(effort) as work:
         rates = find_rates(proposal, work.judge, work.report)
 
@@ -162,6 +164,15 @@ def _proposal(
         raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
     workload = Workload(arrival_rate_rps=1.0, arrivals=parse_arrivals(arrivals))
     return Proposal(profile=profile, workload=workload, plan=plan, objective=objective)
+
+
+def _check(file: str) -> None:
+    """Refuse early a figure that could not be written."""
+    from pathlib import Path
+
+    from capacity.writing import check_target
+
+    check_target(Path(file), "a figure", (".png", ".svg"))
 
 
 def _draw(curve: "RateCurve", file: str) -> None:

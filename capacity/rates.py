@@ -291,7 +291,8 @@ def _only_rises(proposal: Proposal) -> bool:
     )
     starts_at_once = plan.batch_wait_max_s == 0.0 or plan.batch_size_max == 1
     timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
-    return is_smooth and starts_at_once and timed and plan.queue_limit is None and profile.is_monotone
+    grows = plan.batch_size_max == 1 or profile.is_monotone
+    return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
 
 
 def _lone(proposal: Proposal) -> Judgement | None:
