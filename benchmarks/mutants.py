@@ -1278,8 +1278,8 @@ RATES_AND_REASONS = [
     Mutant(
         "only the first stretch of rates is reported",
         "all accepted stretches",
-        "capacity/rates.py",
-        [("stretches=tuple(_stretches(points)),", "stretches=tuple(_stretches(points)[:1]),")],
+        "capacity/rate_search.py",
+        [("stretches=tuple(stretches_of(points)),", "stretches=tuple(stretches_of(points)[:1]),")],
         f"{RATES}::test_two_stretches_with_a_missed_one_between",
     ),
     Mutant(

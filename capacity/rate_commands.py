@@ -95,7 +95,7 @@ def max_rate(
     A batch wait makes low rates slow: what is kept may begin above 0, and lie in several stretches.
     """
     from capacity.plan import BatchTimer, Plan
-    from capacity.rates import find_rates
+    from capacity.rate_search import find_rates
     from capacity.rates_document import rates_document
     from capacity.units import parse_duration_s
     from capacity.workbench import Effort

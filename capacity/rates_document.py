@@ -20,6 +20,7 @@ from capacity.workload import Workload
 def rates_document(rates: Rates, *, seed: int, confidence: float) -> Document:
     """The stretches of rates that are kept, and the curve; an end that was not found is null."""
     workload, closest = rates.proposal.workload, rates.closest
+    refusal = closest.rejection if closest is not None and not rates.stretches else None
     assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
     return {
         "verdict": rates.verdict.value,
@@ -34,7 +35,7 @@ def rates_document(rates: Rates, *, seed: int, confidence: float) -> Document:
             "in_doubt": [{"low_rps": low_rps, "high_rps": high_rps} for low_rps, high_rps in rates.doubts],
             "arrival_rate_max_rps": rates.arrival_rate_max_rps,
         },
-        "rejection": rejection_document(closest) if closest and not rates.stretches else None,
+        "rejection": None if refusal is None else rejection_document(refusal),
         "low_rate_limit": None
         if rates.lone is None
         else _point_document(Point(arrival_rate_rps=0.0, judgement=rates.lone)),

@@ -11,7 +11,7 @@ from rich.text import Text
 from capacity.caveats import Caveat, CaveatCode, profile_caveats, trace_caveats
 from capacity.explain import fleet, format_found, format_refusal, format_value, promises
 from capacity.performance import Interval
-from capacity.plan import Candidate, Verdict
+from capacity.plan import Verdict
 from capacity.rates import Point, Rates, Stretch
 from capacity.search import as_candidate
 from capacity.stability import load
@@ -39,9 +39,7 @@ def sentences(rates: Rates) -> Iterator[str]:
     elif rates.verdict is Verdict.INCONCLUSIVE:
         yield f"No rate is known at which {fleet(plan)} would keep {promises(objective)}."
     else:
-        closest = rates.closest
-        candidate = Candidate(plan=plan, verdict=Verdict.MISSED, rejection=closest)
-        why = format_refusal(candidate)
+        why = "" if rates.closest is None else format_refusal(as_candidate(plan, rates.closest))
         yield f"At no rate {fleet(plan)} would keep {promises(objective)}: at best {why}."
     if rates.lone is not None and rates.lone.performance is not None:
         lone = rates.lone.performance

@@ -64,7 +64,7 @@ CAPACITY_FLOORS = [
     ["certificate"],
     ["planner", "curves", "what_if"],
     ["rates", "binding", "assumptions", "sensitivity"],
-    ["rates_curve"],
+    ["rate_search", "rates_curve"],
     ["charts", "figures", "explain", "report"],
     ["tables", "rates_figure", "savings", "saved_question"],
     ["sweep_table", "plan_file", "reasons", "rates_text"],

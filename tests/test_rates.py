@@ -17,7 +17,8 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.plan import BatchTimer, Limit, Plan, Rejection, Routing, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.bulk import Bulk
-from capacity.rates import RESOLUTION, Rates, find_rates
+from capacity.rate_search import RESOLUTION, find_rates
+from capacity.rates import Rates
 from capacity.rates_curve import rate_curve
 from capacity.rates_document import rates_document
 from capacity.rates_text import caveats, format_rate_interval, rates_tables, sentences
@@ -118,6 +119,12 @@ def root(proposal: Proposal, low_rps: float, high_rps: float) -> float:
 
 def holds(interval: Interval, truth: float) -> bool:
     return interval.low <= truth * (1.0 + 1e-9) and truth <= interval.high * (1.0 + 1e-9)
+
+
+def refusal_of(rates: Rates) -> Rejection:
+    assert rates.closest is not None
+    assert rates.closest.rejection is not None
+    return rates.closest.rejection
 
 
 def text_of(rates: Rates) -> str:
@@ -225,26 +232,25 @@ def test_none_is_kept_and_the_closest_refusal_says_by_how_much() -> None:
     rates = find_rates(proposal_of(0.013, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
     assert (rates.verdict, rates.stretches, rates.arrival_rate_max_rps) == (Verdict.MISSED, (), None)
     assert rates.verdict.exit_code == 3
-    assert rates.closest is not None
-    assert rates.closest.allowed == 0.013
+    closest = refusal_of(rates)
+    assert closest.allowed == 0.013
     least_s = min(p99_s(rates.proposal, point.arrival_rate_rps) for point in rates.points)
-    assert rates.closest.needed == pytest.approx(min(least_s, 0.025), rel=1e-12)
+    assert closest.needed == pytest.approx(min(least_s, 0.025), rel=1e-12)
     assert "At no rate" in next(sentences(rates))
 
 
 def test_below_the_service_floor_nothing_is_tried() -> None:
     rates = find_rates(proposal_of(0.004), NoJudge(), silent)
     assert rates.points == ()
-    assert rates.closest is not None
-    assert (rates.closest.limit, rates.closest.needed) == (Limit.SERVICE_FLOOR, 0.005)
+    closest = refusal_of(rates)
+    assert (closest.limit, closest.needed) == (Limit.SERVICE_FLOOR, 0.005)
     assert rates.verdict is Verdict.MISSED
     assert "no batch is served within 4 ms" in text_of(rates)
 
 
 def test_beyond_the_profile_nothing_is_tried() -> None:
     rates = find_rates(proposal_of(0.1, batch_size_max=16), NoJudge(), silent)
-    assert rates.closest is not None
-    assert rates.closest.limit is Limit.PROFILE_RANGE
+    assert refusal_of(rates).limit is Limit.PROFILE_RANGE
 
 
 def test_a_profile_without_batches_of_one_is_an_error() -> None:
@@ -283,6 +289,21 @@ def test_a_doubt_is_settled_by_certificates_where_the_budget_allows() -> None:
     assert stretch.high.high <= 1.012 * stretch.high.low
     assert rates.doubts == ()
     assert "rates_in_doubt" not in [caveat.code for caveat in caveats(rates)]
+
+
+def test_one_doubt_that_cannot_be_settled_does_not_hide_the_next() -> None:
+    """Batches that wait: the first doubt stays one; the second is settled by its certificate."""
+
+    def short(rate_rps: float) -> float:
+        return math.nan if 300.0 < rate_rps < 310.0 or 800.0 < rate_rps < 900.0 else 0.01
+
+    def careful(rate_rps: float) -> float:
+        return math.nan if 300.0 < rate_rps < 310.0 else 0.01
+
+    plan = {**SHARED, "batch_wait_max_s": 0.001}
+    rates = find_rates(proposal_of(0.05, **plan), ByRate(lambda r: short(r), careful), silent)
+    assert not rates.only_rises
+    assert not any(800.0 < low_rps < 900.0 for low_rps, _ in rates.doubts)
 
 
 def test_doubt_everywhere_is_inconclusive() -> None:
