@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from capacity.caveats import CaveatCode, profile_caveats, trace_caveats
-from capacity.performance import Kind
+from capacity.explain import format_value
+from capacity.performance import Kind, Performance
 from capacity.plan import Candidate, Plan, Routing
 from capacity.question import Question
 from capacity.survival import Survival
@@ -21,15 +22,24 @@ class Assumption:
 
 
 def find_assumptions(
-    question: Question, plan: Plan, base: Candidate, *, certified: bool, precision: float
+    question: Question,
+    plan: Plan,
+    base: Candidate,
+    *,
+    certified: bool,
+    precision: float,
+    law: Performance | None = None,
 ) -> Iterator[Assumption]:
     """What was checked first, then what was not.
 
     Args:
+        law: what an exact law says of the plan, where there is one.
         certified: whether the performance comes from random numbers that had no part in choosing the plan.
         precision: relative half-width that was asked for.
     """
     yield from _checked(question, base, certified=certified, precision=precision)
+    if law is not None and base.performance is not None:
+        yield from _against_law(question, base.performance, law)
     yield from _arrivals(question)
     yield from _profile(question, plan)
     yield from _fleet(question, plan)
@@ -67,6 +77,21 @@ def _checked(
         how="the plan was simulated again with random numbers that had no part in choosing it"
         if certified
         else "the same random numbers were used at every variant; capacity plan certifies with others",
+    )
+
+
+def _against_law(question: Question, seen: Performance, law: Performance) -> Iterator[Assumption]:
+    """Whether the simulated interval holds what an exact law says."""
+    promise = question.objective.binding(seen)
+    found, truth = promise.found(seen), promise.found(law)
+    if seen.kind is Kind.EXACT or found is None or truth is None:
+        return
+    holds = found.low <= truth.value <= found.high
+    yield Assumption(
+        what="law and simulation",
+        checked=holds,
+        how=f"an exact law gives {promise.what} {format_value(promise, truth)}, and the simulation "
+        f"{format_value(promise, found)}{'' if holds else '; its interval is missed as often as it allows'}",
     )
 
 

@@ -37,7 +37,7 @@ class Burst:
 
     Attributes:
         cv: of the gaps; None where it is not known.
-        dispersion: variance over mean of the counts in windows of `window_s`, of recorded arrivals.
+        dispersion: variance over mean of the counts in windows of `window_s`, or in long ones.
         poisson: the same plan under Poisson arrivals at the same rate.
         replicas: that would do then, with the same batch; None where none was found.
     """
@@ -143,18 +143,7 @@ def _burst(asker: Asker, question: Question, plan: Plan) -> Burst | None:
     workload = question.workload
     if not isinstance(workload, Workload) or isinstance(workload.arrivals, PoissonArrivals):
         return None
-    cv: float | None = None
-    dispersion: float | None = None
-    window_s: float | None = None
-    match workload.arrivals:
-        case DeterministicArrivals():
-            cv = 0.0
-        case GammaArrivals() as gamma:
-            cv = gamma.cv
-        case TraceArrivals() as trace:
-            cv, dispersion, window_s = _measured(trace)
-        case _:
-            pass
+    cv, dispersion, window_s = _variation(workload)
     calm = replace(question, workload=replace(workload, arrivals=PoissonArrivals()))
     poisson = asker.ask(calm, plan, "under Poisson arrivals")
     return Burst(
@@ -164,6 +153,22 @@ def _burst(asker: Asker, question: Question, plan: Plan) -> Burst | None:
         poisson=poisson,
         replicas=fewest_replicas(asker, calm, plan, poisson),
     )
+
+
+def _variation(workload: Workload) -> tuple[float | None, float | None, float | None]:
+    """Variation of the gaps, and dispersion of the counts in windows of some length, as far as known.
+
+    In long windows the counts of renewal arrivals have the dispersion cv² (Cox & Lewis 1966, ch. 4).
+    """
+    match workload.arrivals:
+        case DeterministicArrivals():
+            return 0.0, 0.0, None
+        case GammaArrivals() as gamma:
+            return gamma.cv, gamma.cv**2, None
+        case TraceArrivals() as trace:
+            return _measured(trace)
+        case _:
+            return None, None, None
 
 
 def _measured(trace: TraceArrivals) -> tuple[float | None, float | None, float | None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from capacity.assumptions import Assumption, find_assumptions
 from capacity.binding import Binding, find_binding
 from capacity.judge import Judge
-from capacity.performance import Performance
+from capacity.performance import Kind, Performance
 from capacity.plan import Candidate, Plan, Verdict
 from capacity.question import Question
 from capacity.savings import Saving, best_saving, find_savings, nearest, one_fewer
@@ -67,6 +67,7 @@ def explain_plan(
     """
     asker = Asker(judge, progress)
     base = asker.ask(question, plan, "the plan itself")
+    law = base.performance if base.performance is not None and base.performance.kind is Kind.EXACT else None
     shown = base
     if performance is not None:
         shown = Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
@@ -82,7 +83,14 @@ def explain_plan(
         neighbours=tuple(neighbours(asker, question, plan, base)),
         sensitivities=tuple(sensitivities(asker, question, plan, base)),
         assumptions=tuple(
-            find_assumptions(question, plan, shown, certified=performance is not None, precision=precision)
+            find_assumptions(
+                question,
+                plan,
+                shown,
+                certified=performance is not None,
+                precision=precision,
+                law=law,
+            )
         ),
         savings=tuple(find_savings(asker, question, plan, less)),
         requests=asker.requests,

@@ -87,8 +87,8 @@ def _times(binding: Binding) -> Iterator[str]:
 def _burst(explanation: Explanation, binding: Binding, burst: Burst) -> str:
     cv = "" if burst.cv is None else f"gaps vary by {burst.cv:.3g} of their mean (Poisson: 1); "
     counts = ""
-    if burst.dispersion is not None and burst.window_s is not None:
-        window = format_duration(burst.window_s)
+    if burst.dispersion is not None:
+        window = "long windows" if burst.window_s is None else format_duration(burst.window_s)
         counts = f"counts in {window} vary {burst.dispersion:.3g} times as much as Poisson's; "
     more = ""
     if burst.replicas is not None:

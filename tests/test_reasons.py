@@ -22,6 +22,7 @@ from capacity.report import dumps
 from capacity.savings import Lever
 from capacity.stability import load
 from capacity.survival import Survival
+from capacity.units import format_duration
 from capacity.what_if import burstier, with_demand, with_limits, with_service
 from capacity.workload import ClosedPopulation, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
@@ -216,7 +217,7 @@ def test_burstiness_binds_where_poisson_arrivals_take_fewer() -> None:
     binding = explanation.binding
     assert binding is not None
     assert binding.burst is not None
-    assert (binding.cause, binding.burst.cv) == (Cause.BURSTINESS, 2.0)
+    assert (binding.cause, binding.burst.cv, binding.burst.dispersion) == (Cause.BURSTINESS, 2.0, 4.0)
     assert binding.burst.replicas == fewest(calm) < plan.replicas
     more = plan.replicas - fewest(calm)
     assert f"{fewest(calm)} would do, {more} fewer" in told(explanation)["What binds"]
@@ -306,6 +307,19 @@ def test_precision_and_certificate_are_said_to_be_checked_only_where_they_were()
     plain = {one.what: one.checked for one in explained(question, plan).assumptions}
     assert plain["the precision"]
     assert not plain["no luck in choosing"]
+
+
+def test_a_certificate_is_held_against_the_law_where_there_is_one() -> None:
+    question = question_of(1800.0, 0.026)
+    plan = plan_of(fewest(question))
+    exact_s = law_s(question, plan)
+    for low, high, holds in ((0.99, 1.01, True), (1.01, 1.03, False)):
+        seen = Interval(value=exact_s * (low + high) / 2.0, low=exact_s * low, high=exact_s * high)
+        simulated = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: seen})
+        explanation = explain_plan(question, plan, NONE_BETTER, silent, performance=simulated)
+        (one,) = [one for one in explanation.assumptions if one.what == "law and simulation"]
+        assert one.checked is holds
+        assert format_duration(exact_s) in one.how
 
 
 # ---- With the simulator ---------------------------------------------------------------------
