@@ -66,7 +66,7 @@ def explain_plan(
         precision: relative half-width that was asked for.
     """
     asker = Asker(judge, progress)
-    base = asker.ask(question, plan, "the plan itself")
+    base = asker.ask(question, plan, "the plan itself", careful=True)
     law = base.performance if base.performance is not None and base.performance.kind is Kind.EXACT else None
     shown = base
     if performance is not None:

@@ -23,7 +23,7 @@ _CAUSES = {
 }
 _LEVERS = {
     Lever.LIMIT: "a limit {:.3g} % higher",
-    Lever.SERVICE: "service {:.3g} % faster",
+    Lever.SERVICE: "service times {:.3g} % shorter",
     Lever.DEMAND: "{:.3g} % less traffic at the peak",
 }
 
@@ -191,7 +191,7 @@ def _price(saving: Saving) -> str:
 def _shift(change: Change) -> str:
     if change.shift is None or change.shift == math.inf:
         return ""
-    return f" ({100.0 * change.shift:+.2g} %)"
+    return f" ({100.0 * change.shift:+.3g} %)"
 
 
 def _fate(candidate: Candidate, promise: Promise | None) -> str:

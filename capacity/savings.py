@@ -80,17 +80,22 @@ def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate |
         Lever.SERVICE: (lambda share: with_service(question, 1.0 - share), _SHRINK_MOST),
         Lever.DEMAND: (lambda share: with_demand(question, 1.0 - share), _SHRINK_MOST),
     }
+    # The one that comes nearest today need not be the one that comes nearest when something changes.
+    alike = replace(plan, replicas=less.plan.replicas)
     for lever, (variant, most) in levers.items():
         found = _least(asker, variant, less.plan, most, lever)
+        if alike != less.plan:
+            most = most if found is None else found[1] - _RESOLUTION
+            found = _least(asker, variant, alike, most, lever) or found
         if found is not None:
             candidate, share, refused = found
             yield Saving(
                 lever=lever,
-                plan=less.plan,
+                plan=candidate.plan,
                 candidate=candidate,
                 share=share,
                 refused=refused,
-                hourly_usd=_price(question, plan, less.plan),
+                hourly_usd=_price(question, plan, candidate.plan),
             )
 
 
@@ -122,6 +127,8 @@ def _least(
         return asker.ask(variant(share), plan, f"one fewer, {lever.value} {100.0 * share:.3g} %")
 
     refused, share = 0.0, _RESOLUTION
+    if share > most * (1.0 + 1e-9):
+        return None
     candidate = tried(share)
     while not candidate.accepted:
         if 2.0 * share > most * (1.0 + 1e-9):

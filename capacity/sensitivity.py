@@ -75,12 +75,12 @@ def most_sensitive(changes: tuple[Change, ...]) -> Change | None:
 
 
 def _choice(asker: Asker, question: Question, plan: Plan, base: Candidate, what: str) -> Change:
-    candidate = asker.ask(question, plan, f"another {what}")
+    candidate = asker.ask(question, plan, f"another {what}", careful=True)
     return Change(what=what, plan=plan, candidate=candidate, shift=_shift(question, base, candidate))
 
 
 def _given(asker: Asker, question: Question, plan: Plan, base: Candidate, what: str, step: float) -> Change:
-    candidate = asker.ask(question, plan, f"{what} {100.0 * step:+g} %")
+    candidate = asker.ask(question, plan, f"{what} {100.0 * step:+g} %", careful=True)
     return Change(
         what=what,
         plan=plan,

@@ -17,6 +17,8 @@ from capacity.workload import Demand, GammaArrivals, PoissonArrivals, Workload
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
 REQUESTS_MAX = 300_000_000
+# Of these, what may be spent on looking longer where a short trial leaves a doubt.
+_CAREFUL_REQUESTS_MAX = 60_000_000
 
 
 def scaled_timing(timing: BatchTiming, factor: float) -> BatchTiming:
@@ -147,10 +149,10 @@ class Asker:
 
     def __init__(self, judge: Judge, progress: Progress, requests_max: int = REQUESTS_MAX) -> None:
         self.judge, self.progress, self.requests_max = judge, progress, requests_max
-        self.requests = 0
+        self.requests = self.careful_requests = 0
 
-    def judge_one(self, proposal: Proposal, what: str) -> Judgement:
-        """What theory refuses, what a law knows, what a trial finds."""
+    def judge_one(self, proposal: Proposal, what: str, *, careful: bool = False) -> Judgement:
+        """What theory refuses, what a law knows, what a trial finds; a longer one where that is in doubt."""
         refused = refuse_batch_size(proposal.profile, proposal.objective, proposal.plan.batch_size_max)
         refused = refused or refuse_load(proposal)
         if refused is not None:
@@ -164,14 +166,26 @@ class Asker:
         self.progress(what)
         judgement = self.judge.accepts(proposal)
         self.requests += judgement.requests
-        return judgement
+        if not careful or judgement.verdict is not Verdict.INCONCLUSIVE:
+            return judgement
+        if self.careful_requests >= _CAREFUL_REQUESTS_MAX:
+            return judgement
+        self.progress(f"{what}, more carefully")
+        longer = self.judge.search(proposal, 1)
+        self.requests += longer.requests
+        self.careful_requests += longer.requests
+        return longer
 
-    def ask(self, question: Question, plan: Plan, what: str) -> Candidate:
-        """The fate of a plan, and of what each event leaves of it, that question being asked."""
-        whole = self.judge_one(question.proposal(plan), what)
+    def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate:
+        """The fate of a plan, and of what each event leaves of it, that question being asked.
+
+        Args:
+            careful: whether to look longer where a short trial leaves a doubt.
+        """
+        whole = self.judge_one(question.proposal(plan), what, careful=careful)
         if whole.verdict is Verdict.MET:
             for event, proposal in question.events(plan):
-                outcome = self.judge_one(proposal, f"{what}, {event}")
+                outcome = self.judge_one(proposal, f"{what}, {event}", careful=careful)
                 if outcome.verdict is not Verdict.MET:
                     return replace(survival_candidate(plan, event, outcome), performance=outcome.performance)
         return as_candidate(plan, whole)

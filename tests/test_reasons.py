@@ -34,6 +34,9 @@ class Routed(NoJudge):
     def __init__(self, **shares: float) -> None:
         self.shares = {Routing(name.replace("_", "-")): share for name, share in shares.items()}
 
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        return self.accepts(proposal)
+
     def accepts(self, proposal: Proposal) -> Judgement:
         share = self.shares.get(proposal.plan.routing, 1.0)
         assert isinstance(proposal.workload, Workload)
@@ -150,6 +153,25 @@ def test_the_least_that_saves_one_is_the_root_of_the_law(rate_rps, limit_s) -> N
     best = explanation.best_saving
     assert best is not None
     assert best.share == min(one.share for one in savings.values() if one.share is not None)
+
+
+def test_the_least_is_sought_for_the_plans_own_batch_too() -> None:
+    """With one gone of one fewer, small batches come nearest today and take far more to be enough."""
+    question = replace(question_of(1250.0, 0.030), survival=Survival(spare=1))
+    plan = plan_of(4)
+    explanation = explained(question, plan)
+    less = plan_of(3)
+
+    def excess(share: float) -> float:
+        left = plan_of(2)
+        return law_s(with_service(question, 1.0 - share), left) - 0.030
+
+    truth = brentq(excess, 0.0, 0.5)
+    (saving,) = [one for one in explanation.savings if one.lever is Lever.SERVICE]
+    assert saving.plan.replicas == less.replicas
+    assert saving.share is not None
+    assert saving.refused <= truth + 1e-12
+    assert saving.share <= truth + 0.01
 
 
 def test_one_fewer_is_told_for_every_batch_size() -> None:

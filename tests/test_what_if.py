@@ -220,3 +220,18 @@ def test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too() -> None:
     assert lost.rejection is not None
     assert lost.rejection.event == "1 replica gone"
     assert asker.ask(spared, plan_of(fewest + 1), "").accepted
+
+
+def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
+    class Short(NoJudge):
+        def accepts(self, proposal: Proposal) -> Judgement:
+            return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=None, performance=None, requests=1)
+
+        def search(self, proposal: Proposal, attempt: int) -> Judgement:
+            return Judgement(verdict=Verdict.MET, rejection=None, performance=None, requests=40_000_000)
+
+    asker = Asker(Short(), silent)
+    question, plan = question_of(), plan_of(4, routing=Routing.SHARED_QUEUE)
+    assert asker.ask(question, plan, "").verdict is Verdict.INCONCLUSIVE
+    careful = [asker.ask(question, plan, "", careful=True).verdict for _ in range(3)]
+    assert careful == [Verdict.MET, Verdict.MET, Verdict.INCONCLUSIVE]  # the third is beyond the budget
