@@ -81,12 +81,12 @@ def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate |
         Lever.DEMAND: (lambda share: with_demand(question, 1.0 - share), _SHRINK_MOST),
     }
     # The one that comes nearest today need not be the one that comes nearest when something changes.
-    alike = replace(plan, replicas=less.plan.replicas)
+    plans = dict.fromkeys((less.plan, *_alike(question, plan, less.plan.replicas)))
     for lever, (variant, most) in levers.items():
-        found = _least(asker, variant, less.plan, most, lever)
-        if alike != less.plan:
+        found = None
+        for other in plans:
             most = most if found is None else found[1] - _RESOLUTION
-            found = _least(asker, variant, alike, most, lever) or found
+            found = _least(asker, variant, other, most, lever) or found
         if found is not None:
             candidate, share, refused = found
             yield Saving(
@@ -97,6 +97,14 @@ def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate |
                 refused=refused,
                 hourly_usd=_price(question, plan, candidate.plan),
             )
+
+
+def _alike(question: Question, plan: Plan, replicas: int) -> Iterator[Plan]:
+    """So many replicas with the plan's own batch, and with the batch that sustains most."""
+    profile = question.profile(plan.profile)
+    yield replace(plan, replicas=replicas)
+    sizes = [size for size in question.batch_sizes(profile) if size <= profile.batch_size_max]
+    yield replace(plan, replicas=replicas, batch_size_max=max(sizes, key=profile.throughput_rps))
 
 
 def best_saving(savings: tuple[Saving, ...]) -> Saving | None:
