@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from capacity.judge import Judge, Judgement, Proposal
-from capacity.objective import Measure
+from capacity.objective import LatencyObjective, Measure
 from capacity.plan import Limit, Rejection, Verdict
 from capacity.rates import Point, Rates, doubts_of, stretches_of
 from capacity.screen import refuse_batch_size, require_batch_of_one
@@ -141,7 +141,7 @@ def _settle(trials: _Trials, ends: Sequence[Point], *, only_rises: bool) -> None
     hopeless: set[float] = set()
     while trials.careful_requests < _CAREFUL_REQUESTS_MAX:
         points = [p for p in trials.with_ends(ends) if p.arrival_rate_rps not in hopeless]
-        rate_rps = _unsettled(points, trials.wall_rps, only_rises=only_rises)
+        rate_rps = _unsettled(trials, points, only_rises=only_rises)
         if rate_rps is None:
             return
         if trials.certify(rate_rps).verdict is Verdict.INCONCLUSIVE:
@@ -154,16 +154,41 @@ def _settle(trials: _Trials, ends: Sequence[Point], *, only_rises: bool) -> None
             _halve_in(trials, ends)
 
 
-def _unsettled(points: Sequence[Point], wall_rps: float, *, only_rises: bool) -> float | None:
+def _unsettled(trials: _Trials, points: Sequence[Point], *, only_rises: bool) -> float | None:
     """The rate that a certificate would tell most about; None where all is settled. [requests/s]"""
-    doubted = [point.arrival_rate_rps for point in points if point.verdict is Verdict.INCONCLUSIVE]
+    doubted = [one for place, one in enumerate(points) if _is_worth_it(points, place)]
     kept = [point for point in points if point.verdict is Verdict.MET]
     missed = [point for point in points if point.verdict is Verdict.MISSED]
     if not only_rises or not kept or not missed:
-        return doubted[0] if doubted else None
-    if _is_close(kept[-1], missed[0], wall_rps):
+        return (
+            max(doubted, key=lambda one: _distance(trials.proposal.objective, one)).arrival_rate_rps
+            if doubted
+            else None
+        )
+    if _is_close(kept[-1], missed[0], trials.wall_rps):
         return None
     return (kept[-1].arrival_rate_rps + missed[0].arrival_rate_rps) / 2.0
+
+
+def _is_worth_it(points: Sequence[Point], place: int) -> bool:
+    """Whether it is in doubt, and does not lie in the narrow bracket of an end."""
+    if points[place].verdict is not Verdict.INCONCLUSIVE:
+        return False
+    known = [i for i, point in enumerate(points) if point.verdict is not Verdict.INCONCLUSIVE]
+    below, above = [i for i in known if i < place], [i for i in known if i > place]
+    if not below or not above:
+        return True
+    low, high = points[below[-1]], points[above[0]]
+    is_wide = high.arrival_rate_rps > low.arrival_rate_rps * (1.0 + 2.0 * RESOLUTION)
+    return is_wide or low.verdict is high.verdict
+
+
+def _distance(objective: LatencyObjective, point: Point) -> float:
+    """How far what binds is from its limit, as a share of it: the farther, the cheaper to settle."""
+    if point.judgement.performance is None:
+        return 0.0
+    pressure = objective.binding(point.judgement.performance).pressure(point.judgement.performance)
+    return 0.0 if pressure is None else abs(pressure.value - 1.0)
 
 
 def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
