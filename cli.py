@@ -50,6 +50,7 @@ from capacity.command_line import (
     width,
     worker_count,
 )
+from capacity.compare_commands import compare as compare_command
 from capacity.errors import InputError
 from capacity.explain_commands import explain as explain_command
 from capacity.gate_commands import check as check_command
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from capacity.report import Document
     from capacity.workbench import Effort
     from simulations.judge import SimulationJudge
+    from simulations.paired import PairedSimulation
     from simulations.parallel import Mapper
     from simulations.replication import Engine
     from simulations.simulate import Simulation
@@ -130,6 +132,12 @@ class _Work:
 
         return Simulation(**self._settings(), quantiles=quantiles)
 
+    def compare(self, quantiles: Sequence[float]) -> "PairedSimulation":
+        """Fleets under the same requests."""
+        from simulations.paired import PairedSimulation
+
+        return PairedSimulation(**self._settings(), quantiles=quantiles)
+
     def _settings(self) -> dict[str, Any]:
         effort = self._effort
         return {
@@ -167,6 +175,7 @@ app.command()(plan_command)
 app.command("max-rate")(max_rate)
 app.command()(check_command)
 app.command()(explain_command)
+app.command()(compare_command)
 
 
 @app.command()

@@ -41,6 +41,9 @@ COMPILED = "tests/test_compiled.py"
 RATES = "tests/test_rates.py"
 WHAT_IF = "tests/test_what_if.py"
 REASONS = "tests/test_reasons.py"
+PLAN_FILE = "tests/test_plan_file.py"
+GATE = "tests/test_gate.py"
+PAIRED = "tests/test_paired.py"
 
 
 @dataclass(frozen=True)
@@ -1324,6 +1327,77 @@ RATES_AND_REASONS = [
     ),
 ]
 
+GATES = [
+    Mutant(
+        "a saved plan that was edited is believed",
+        "digest of a saved profile",
+        "capacity/saved_profile.py",
+        [('digest(document) != given.text("sha256")', 'given.text("sha256") == ""')],
+        PLAN_FILE,
+    ),
+    Mutant(
+        "a saved plan is written in its place",
+        "a file is whole or not there",
+        "capacity/writing.py",
+        [('beside.open("xb")', 'target.open("wb")'), ("beside.replace(target)", "target.exists()")],
+        PLAN_FILE,
+    ),
+    Mutant(
+        "a saved plan is certified as if it were the first",
+        "judged again to the last digit",
+        "capacity/gate.py",
+        [("saved.certificate or Certificate()", "Certificate()")],
+        GATE,
+    ),
+    Mutant(
+        "a saved plan may grow for the same price",
+        "more replicas of one role are more",
+        "capacity/gate.py",
+        [("return is_dearer or (self", "return is_dearer and (self")],
+        GATE,
+    ),
+    Mutant(
+        "a saved plan is annotated without escapes",
+        "workflow commands are escaped",
+        "capacity/gate_report.py",
+        [('_data(text).replace(":", "%3A").replace(",", "%2C")', "_data(text)")],
+        GATE,
+    ),
+    Mutant(
+        "paired fleets have users of their own",
+        "common random numbers",
+        "simulations/paired.py",
+        [
+            (
+                "for task in tasks(case, length, self._seed, numbers)",
+                "for task in tasks(case, length, replace(self._seed, value=cases.index(case)), numbers)",
+            )
+        ],
+        PAIRED,
+    ),
+    Mutant(
+        "paired errors are taken for independent",
+        "the interval of a difference knows their correlation",
+        "simulations/paired.py",
+        [("- 2.0 * correlation * up * down", "- 0.0 * correlation * up * down")],
+        PAIRED,
+    ),
+    Mutant(
+        "paired errors add up where they cancel",
+        "the interval of a difference knows their correlation",
+        "simulations/paired.py",
+        [("- 2.0 * correlation * up * down", "- 4.0 * correlation * up * down")],
+        PAIRED,
+    ),
+    Mutant(
+        "paired fleets are reduced to one replica each",
+        "the same requests for all",
+        "simulations/paired.py",
+        [("is_whole=True", "is_whole=False")],
+        PAIRED,
+    ),
+]
+
 MUTANTS = [
     *NAMED_INVARIANTS,
     *BATCHING,
@@ -1336,6 +1410,7 @@ MUTANTS = [
     *DECISIONS,
     *KERNELS,
     *RATES_AND_REASONS,
+    *GATES,
 ]
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from capacity.caveats import profile_caveats
 from capacity.certificate import certify
-from capacity.explain import format_found, format_refusal, promises
+from capacity.explain import promises
+from capacity.findings import Finding, Judged, findings_of
 from capacity.gate_inputs import GateInputs
 from capacity.judge import Judge
-from capacity.objective import Promise
 from capacity.performance import Performance
 from capacity.plan import (
     Candidate,
@@ -23,27 +23,11 @@ from capacity.plan import (
 from capacity.plan_file import SavedPlan
 from capacity.planner import recommend
 from capacity.question import Question
-from capacity.report import performance_document
+from capacity.report import performance_document, survived_documents
 from capacity.screen import refuse_batch_size, require_batch_of_one
 from capacity.search import Progress, as_candidate, describe, refuse_loads
 
 _SAME_COST = 1e-9  # share of a cost within which two are the same
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what, in a few words.
-        message: what was found, with numbers.
-        rejection: the numbers of a refusal, where there was one.
-    """
-
-    name: str
-    verdict: Verdict
-    message: str
-    rejection: Rejection | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +59,7 @@ class GateAnswer:
         findings: all that was looked at.
         performance: of the whole fleet; None where theory refused it.
         needed: the plan that the question takes now; None where it was not asked for, or there is none.
-        reproduced: whether the performance is the saved one to the last digit; None where inputs changed.
+        reproduced: whether the performance is the saved one to the last digit; None where inputs or effort changed.
         notes: what to know beside, in sentences.
     """
 
@@ -111,34 +95,26 @@ def gate(
     judged = _judged(saved, inputs, judge, progress, is_same=is_same)
     needed = None if is_same else recommend(inputs.question, judge, progress, with_headroom=False)
     reproduced = None
-    if is_same and judged.performance is not None:
-        reproduced = performance_document(judged.performance) == saved.answer.get("performance")
+    if is_same and inputs.effort == saved.effort and judged.performance is not None:
+        again = performance_document(judged.performance), survived_documents(judged.survived)
+        reproduced = again == (saved.answer.get("performance"), saved.answer.get("survived"))
     return GateAnswer(
         inputs=inputs,
         findings=(
-            *_findings(inputs.question, judged),
+            *findings_of(inputs.question, judged),
             *_size_findings(saved, inputs, baseline, judged.candidate, needed),
         ),
         performance=judged.performance,
         survived=judged.survived,
         needed=needed,
         reproduced=reproduced,
-        notes=(*inputs.notes, *_notes(saved, inputs, reproduced=reproduced)),
+        notes=(*inputs.notes, *_notes(saved, inputs, baseline, reproduced=reproduced)),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """What became of the plan itself; see `GateAnswer`."""
-
-    candidate: Candidate
-    performance: Performance | None = None
-    survived: tuple[Survived, ...] = ()
 
 
 def _judged(
     saved: SavedPlan, inputs: GateInputs, judge: Judge, progress: Progress, *, is_same: bool
-) -> _Judged:
+) -> Judged:
     """The plan before the judge; what theory refuses does not get there.
 
     A saved certificate says where to begin with the saved inputs. With others that is seen by a look as of
@@ -149,56 +125,16 @@ def _judged(
     rejection = refuse_batch_size(profile, question.objective, plan.batch_size_max)
     rejection = rejection or refuse_loads(question, plan)
     if rejection is not None:
-        return _Judged(candidate=Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection))
+        return Judged(candidate=Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection))
     certificate = saved.certificate or Certificate()
     if not is_same:
         progress(f"judging {describe(plan)}")
         look = judge.search(question.proposal(plan), 1)
         if look.verdict is Verdict.MISSED:
-            return _Judged(candidate=as_candidate(plan, look), performance=look.performance)
+            return Judged(candidate=as_candidate(plan, look), performance=look.performance)
         certificate = Certificate(requests_first=look.requests)
     trial = certify(question, judge, plan, certificate, progress)
-    return _Judged(
-        candidate=trial.candidate, performance=trial.judgement.performance, survived=trial.survived
-    )
-
-
-def _findings(question: Question, judged: _Judged) -> Iterator[Finding]:
-    """What became of each promise, and of each event up to the first that was not outlived."""
-    candidate, performance = judged.candidate, judged.performance
-    rejection = candidate.rejection
-    in_event = rejection is not None and rejection.event is not None
-    for promise in question.objective.promises if performance is not None else ():
-        if rejection is not None and not in_event and rejection.promise == promise:
-            yield _refusal(str(promise), candidate)
-        elif performance is not None:
-            verdict = Verdict.MET if in_event else _by_interval(promise, performance, candidate)
-            yield Finding(name=str(promise), verdict=verdict, message=format_found(promise, performance))
-    for one in judged.survived:
-        found = format_found(question.objective.binding(one.performance), one.performance)
-        yield Finding(name=f"with {one.event}", verdict=Verdict.MET, message=found)
-    if rejection is not None and rejection.event is not None:
-        yield _refusal(f"with {rejection.event}", candidate)
-    elif rejection is not None and (performance is None or rejection.promise is None):
-        yield _refusal("the plan", candidate)
-
-
-def _by_interval(promise: Promise, performance: Performance, candidate: Candidate) -> Verdict:
-    """Of a promise that was not the one refused; all are met together or each speaks for itself."""
-    found = promise.found(performance)
-    if candidate.accepted or (found is not None and candidate.settled and found.high <= promise.allowed):
-        return Verdict.MET
-    is_above = found is not None and found.low > promise.allowed
-    return Verdict.MISSED if is_above and candidate.verdict is Verdict.MISSED else Verdict.INCONCLUSIVE
-
-
-def _refusal(name: str, candidate: Candidate) -> Finding:
-    return Finding(
-        name=name,
-        verdict=candidate.verdict,
-        message=format_refusal(candidate),
-        rejection=candidate.rejection,
-    )
+    return Judged(candidate=trial.candidate, performance=trial.judgement.performance, survived=trial.survived)
 
 
 def _size_findings(
@@ -259,7 +195,13 @@ def _saved_size(saved: SavedPlan) -> Size:
     return _size(saved.question, saved.plan, None)
 
 
-def _notes(saved: SavedPlan, inputs: GateInputs, *, reproduced: bool | None) -> Iterator[str]:
+def _notes(
+    saved: SavedPlan, inputs: GateInputs, baseline: SavedPlan | None, *, reproduced: bool | None
+) -> Iterator[str]:
+    if baseline is not None:
+        asked = (inputs.question.workload, inputs.question.objective)
+        if (baseline.question.workload, baseline.question.objective) != asked:
+            yield f"the baseline {baseline.name} is for another workload or objective"
     changed = saved.versions_changed
     if changed:
         told = ", ".join(f"{name} {there} then and {here} now" for name, (there, here) in changed.items())

@@ -79,10 +79,8 @@ def check(
     saved, *others = read_plans([plan, *([baseline] if baseline is not None else [])], arrivals)
     before = others[0] if others else None
     rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
-    inputs = gate_inputs(saved, list(_new_profiles(profile or (), saved)), rate_rps)
-    effort = replace(saved.effort, workers=workers, cluster=cluster)
-    if requests_max is not None:
-        effort = replace(effort, requests_max=requests_max)
+    inputs = gate_inputs(saved, list(_new_profiles(profile or (), saved)), rate_rps, requests_max)
+    effort = replace(inputs.effort, workers=workers, cluster=cluster)
     with context.obj(effort) as work:
         answer = gate(saved, inputs, before, work.judge, work.report)
     _print(GateFormat.JSON if as_json else output, answer, saved, effort)

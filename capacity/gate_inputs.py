@@ -11,6 +11,7 @@ from capacity.profile import ServiceProfile
 from capacity.question import Question
 from capacity.reading import printable
 from capacity.units import format_rate
+from capacity.workbench import Effort
 from capacity.workload import ClosedPopulation, Demand
 
 
@@ -34,12 +35,14 @@ class GateInputs:
 
     Attributes:
         plan: the saved one, by the name of the profile that it now has.
+        effort: how hard to try.
         replaced: names of the profiles that were replaced, each with that of the new one.
         notes: what was replaced, and what was kept, in sentences.
     """
 
     question: Question
     plan: Plan
+    effort: Effort
     replaced: Mapping[str, str]
     notes: tuple[str, ...]
 
@@ -48,7 +51,9 @@ class GateInputs:
         return next((old for old, new in self.replaced.items() if new == profile), profile)
 
 
-def gate_inputs(saved: SavedPlan, new: Sequence[NewProfile], rate_rps: float | None) -> GateInputs:
+def gate_inputs(
+    saved: SavedPlan, new: Sequence[NewProfile], rate_rps: float | None, requests_max: int | None = None
+) -> GateInputs:
     """The saved question with what is new.
 
     Raises:
@@ -73,6 +78,7 @@ def gate_inputs(saved: SavedPlan, new: Sequence[NewProfile], rate_rps: float | N
     return GateInputs(
         question=question,
         plan=replace(plan, profile=name),
+        effort=saved.effort if requests_max is None else replace(saved.effort, requests_max=requests_max),
         replaced={role: profile.name for role, profile in by_role.items()},
         notes=tuple(notes),
     )

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from capacity.explain import demand, fleet
-from capacity.gate import Finding, GateAnswer
+from capacity.findings import Finding
+from capacity.gate import GateAnswer
 from capacity.plan import Verdict
 from capacity.reading import printable
 from capacity.report import (
@@ -13,6 +14,7 @@ from capacity.report import (
     performance_document,
     plan_document,
     rejection_document,
+    survived_documents,
     workload_document,
 )
 
@@ -45,14 +47,7 @@ def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Docume
         "findings": [_finding_document(finding) for finding in answer.findings],
         "performance": None if answer.performance is None else performance_document(answer.performance),
         "reproduced": answer.reproduced,
-        "survived": [
-            {
-                "event": one.event,
-                "plan": plan_document(one.plan),
-                "performance": performance_document(one.performance),
-            }
-            for one in answer.survived
-        ],
+        "survived": survived_documents(answer.survived),
         "needed": None
         if needed is None
         else {

@@ -154,8 +154,6 @@ def plan(
                 performance=recommendation.performance,
                 precision=precision,
             )
-    if path is not None:
-        write_plan_file(path, recommendation, question, effort)
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.tables import recommendation_tables
@@ -174,10 +172,9 @@ def plan(
             answer["explanation"] = explanation_document(explanation)
         return answer
 
-    emit(
-        output,
-        as_json=as_json,
-        document=document,
-        tables=tables,
-    )
+    try:
+        emit(output, as_json=as_json, document=document, tables=tables)
+    finally:  # neither a closed stdout nor a full disk costs both
+        if path is not None:
+            write_plan_file(path, recommendation, question, effort)
     raise typer.Exit(recommendation.verdict.exit_code)

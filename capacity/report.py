@@ -10,7 +10,7 @@ from capacity.caveats import Caveat
 from capacity.curves import Axis, Curve, Quantity
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import BatchTimer, Candidate, Plan, Recommendation, Rejection
+from capacity.plan import BatchTimer, Candidate, Plan, Recommendation, Rejection, Survived
 from capacity.profile import ServiceProfile
 from capacity.question import Question
 from capacity.queues.little import LittlesLaw, LoadTestReport
@@ -52,14 +52,7 @@ def recommendation_document(
         "workload": workload_document(question.workload),
         "headroom": _one_if_any("arrival_rate_max_rps", recommendation.arrival_rate_max_rps),
         "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
-        "survived": [
-            {
-                "event": one.event,
-                "plan": plan_document(one.plan),
-                "performance": performance_document(one.performance),
-            }
-            for one in recommendation.survived
-        ],
+        "survived": survived_documents(recommendation.survived),
         "without_survival": _without_document(recommendation.without_survival),
         "candidates": {
             "screened": recommendation.tally.screened,
@@ -72,6 +65,18 @@ def recommendation_document(
         "seed": seed,
         "confidence": confidence,
     }
+
+
+def survived_documents(survived: Iterable[Survived]) -> list[Document]:
+    """What was outlived, and what was left meanwhile."""
+    return [
+        {
+            "event": one.event,
+            "plan": plan_document(one.plan),
+            "performance": performance_document(one.performance),
+        }
+        for one in survived
+    ]
 
 
 def _without_document(recommendation: Recommendation | None) -> Document | None:
@@ -140,7 +145,7 @@ def scalability_document(
     if fit is not None:
         known = {name: x for name, x in fit.intervals.items() if math.isfinite(fit.standard_errors[name])}
         if known:  # not where as many parameters as points were fitted
-            document["intervals"] = {name: _interval_document(x) for name, x in known.items()}
+            document["intervals"] = {name: interval_document(x) for name, x in known.items()}
         document["relative_error_max"] = {"throughput_rps": fit.relative_error_max}
         document["doubts"] = list(fit.doubts)
     return document
@@ -221,7 +226,7 @@ def _key(key: str | float) -> str:
 
 
 def _plain(value: Interval | float) -> Document | float:
-    return _interval_document(value) if isinstance(value, Interval) else value
+    return interval_document(value) if isinstance(value, Interval) else value
 
 
 def objective_document(objective: LatencyObjective) -> Document:
@@ -308,7 +313,8 @@ def rejection_document(rejection: Rejection) -> Document:
     return document
 
 
-def _interval_document(interval: Interval) -> Document:
+def interval_document(interval: Interval) -> Document:
+    """A value with its ends."""
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 

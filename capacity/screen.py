@@ -1,12 +1,13 @@
 """Screen: what theory refuses at once, before anything is simulated."""
 
-from capacity.errors import DomainError
+from capacity.errors import DomainError, UnstableError
 from capacity.judge import Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
-from capacity.plan import Limit, Rejection
+from capacity.plan import Limit, Plan, Rejection
 from capacity.profile import ServiceProfile
-from capacity.stability import load
-from capacity.workload import ClosedPopulation
+from capacity.stability import load, replicas_stable_min, sustainable_rate_rps
+from capacity.units import format_rate
+from capacity.workload import ClosedPopulation, Demand
 
 
 def refuse_batch_size(
@@ -51,3 +52,28 @@ def require_batch_of_one(profile: ServiceProfile) -> None:
             f"profile {profile.name} starts at batch size {profile.batch_size_min}, but a request that finds "
             "an idle replica is served alone; measure batch size 1 too"
         )
+
+
+def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) -> None:
+    """Refuse at once what has no steady state, or lies beyond the profile.
+
+    Queues with a limit and closed populations have one at any load.
+
+    Raises:
+        UnstableError: names the fewest replicas that would be stable.
+        DomainError: the profile does not cover the plan's batches.
+    """
+    require_batch_of_one(profile)
+    sustainable_rps = sustainable_rate_rps(profile, plan)
+    if isinstance(workload, ClosedPopulation) or plan.queue_limit is not None:
+        return
+    rate_rps = workload.arrival_rate_rps
+    if rate_rps < sustainable_rps:
+        return
+    servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max)
+    raise UnstableError(
+        f"unstable plan: load {rate_rps / sustainable_rps:.3f} >= 1 ({format_rate(rate_rps)} on "
+        f"{format_rate(sustainable_rps)} of {plan.replicas} replicas with full batches of "
+        f"{plan.batch_size_max}); use at least {servers_min} replicas",
+        servers_min=servers_min,
+    )

@@ -238,7 +238,8 @@ def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
     return [(f"{name}, {format_quantile(q)}", format_interval(value)) for q, value in quantiles.items()]
 
 
-def _batch_wait(plan: Plan) -> str:
+def batch_wait(plan: Plan) -> str:
+    """How long a batch may wait, and since when where that is not usual."""
     since = (
         " since the batch is open" if plan.batch_wait_max_s > 0.0 and plan.timer is BatchTimer.OPEN else ""
     )
@@ -250,7 +251,7 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("profile", plan.profile),
         ("replicas", str(plan.replicas)),
         ("largest batch", str(plan.batch_size_max)),
-        ("batch wait", _batch_wait(plan)),
+        ("batch wait", batch_wait(plan)),
         ("routing", plan.routing.value),
         *([("queue limit", str(plan.queue_limit))] if plan.queue_limit is not None else []),
     ]

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from capacity.comparison import Comparison, Contender
 from capacity.errors import InputError
 from capacity.judge import Judge
 from capacity.performance import Performance
@@ -12,6 +13,7 @@ from capacity.plan import Plan
 from capacity.profile import ServiceProfile
 from capacity.workload import Demand
 
+Compare = Callable[[Sequence[Contender], Demand], Comparison]
 Simulate = Callable[[ServiceProfile, Demand, Plan], Performance]
 
 
@@ -51,6 +53,9 @@ class Work(Protocol):
 
     def simulate(self, quantiles: Sequence[float]) -> Simulate:
         """The performance of one plan, to the asked precision of the highest of these quantiles."""
+
+    def compare(self, quantiles: Sequence[float]) -> Compare:
+        """Fleets under the same requests, each to the asked precision of the highest of these quantiles."""
 
     def report(self, message: str) -> None:
         """Tell whoever waits what the work is at."""

@@ -42,6 +42,7 @@ class Stage(IntEnum):
     CERTIFY = 1
     HEADROOM = 2
     AGREEMENT = 3
+    COMPARE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ class Case:
         quantile_max: the highest quantile that is asked for.
         limits_s: limits of response times whose exceedance is asked for. [s]
         wait_limits_s: likewise of waits. [s]
+        is_whole: whether all replicas are run, even where one could stand for them.
     """
 
     profile: ServiceProfile
@@ -59,6 +60,7 @@ class Case:
     limits_s: tuple[float, ...] = ()
     wait_limits_s: tuple[float, ...] = ()
     engine: Engine = Engine.KERNEL
+    is_whole: bool = False
 
     @property
     def load(self) -> float | None:
@@ -83,6 +85,8 @@ class Case:
     @property
     def simulated(self) -> Self:
         """What is run in its stead: one replica where it stands for all."""
+        if self.is_whole:
+            return self
         workload, plan = one_for_all(self.workload, self.plan)
         return replace(self, workload=workload, plan=plan)
 

@@ -131,11 +131,11 @@ def precise_look(
             if width.relative_half_width <= precision:
                 break
     if settled is None:
-        raise InconclusiveError(_why_unsettled(case, last, requests_max))
+        raise InconclusiveError(why_unsettled(case, last, requests_max))
     return settled
 
 
-def _why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
+def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
     """What is missing for an interval, with numbers and the mend."""
     quantile = format_quantile(case.quantile_max)
     busy = "" if case.load is None else f" at load {case.load:.3f}"
@@ -170,8 +170,12 @@ def _wants_probe(length: Length) -> bool:
     return length.requests > _PROBE.requests
 
 
-def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
-    """The one path that there is, cut into consecutive sections."""
+def trace_length(case: Case, trace: TraceArrivals) -> Length:
+    """What of a trace counts.
+
+    Raises:
+        InconclusiveError: it is too short for the quantile.
+    """
     requests = len(trace.instants_s)
     needed = math.ceil(_TRACE_EXCEEDANCES_MIN / (1.0 - case.quantile_max) / (1.0 - _TRACE_WARM_UP_SHARE))
     if requests < needed:
@@ -180,8 +184,17 @@ def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
             f"needs at least {needed}: record for longer, or ask for a lower percentile"
         )
     warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
-    length = Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
+    return Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
+
+
+def is_settled_path(pool: Pool, case: Case) -> bool:
+    """Whether one path is worth enough independent responses beyond the highest quantile."""
+    return pool.independent_exceedances(case.quantile_max) >= _TRACE_INDEPENDENT_MIN
+
+
+def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
+    """The one path that there is, cut into consecutive sections."""
+    length = trace_length(case, trace)
     (task,) = tasks(case, length, seed, range(1))
     pool = Pool.of_path(replicate_in_parts(task, SECTIONS))
-    settled = pool.independent_exceedances(case.quantile_max) >= _TRACE_INDEPENDENT_MIN
-    return Look(pool=pool, settled=settled, requests=requests)
+    return Look(pool=pool, settled=is_settled_path(pool, case), requests=len(trace.instants_s))

@@ -12,6 +12,7 @@ from simulations.arrivals import Purpose, Seed
 from simulations.case import Case, run_length, tasks
 from simulations.parallel import Mapper
 from simulations.pool import student_t
+from simulations.records import Floats
 from simulations.replication import replicate
 from simulations.tally import Tally
 
@@ -49,6 +50,15 @@ def profile_half_widths(
     """
     if not has_samples(case.profile):
         return dict.fromkeys(quantiles, 0.0)
+    moved_s = resampled_quantiles_s(case, quantiles, seed, mapper)
+    factor = student_t(confidence, RESAMPLES - 1)
+    return {q: factor * float(np.std(np.log(values_s), ddof=1)) for q, values_s in moved_s.items()}
+
+
+def resampled_quantiles_s(
+    case: Case, quantiles: Sequence[float], seed: Seed, mapper: Mapper
+) -> dict[float, Floats]:
+    """Response quantiles under resampled profiles, shape `(RESAMPLES,)`; of one profile the same ones. [s]"""
     generator = seed.generator(Purpose.PROFILE)
     cases = [replace(case, profile=resampled(case.profile, generator)) for _ in range(RESAMPLES)]
     length = run_length(case)
@@ -58,11 +68,7 @@ def profile_half_widths(
         Tally.merged(responses[first : first + _REPLICATIONS])
         for first in range(0, len(responses), _REPLICATIONS)
     ]
-    factor = student_t(confidence, RESAMPLES - 1)
-    return {
-        q: factor * float(np.std(np.log([group.quantile_s(q) for group in groups]), ddof=1))
-        for q in quantiles
-    }
+    return {q: np.array([group.quantile_s(q) for group in groups]) for q in quantiles}
 
 
 def widened(interval: Interval, half_width: float) -> Interval:

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from capacity.errors import UnstableError
 from capacity.performance import Performance
 from capacity.plan import Plan
 from capacity.profile import ServiceProfile
-from capacity.screen import require_batch_of_one
-from capacity.stability import replicas_stable_min, sustainable_rate_rps
-from capacity.units import format_rate
-from capacity.workload import ClosedPopulation, Demand
+from capacity.screen import require_answerable as require_answerable
+from capacity.workload import Demand
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case
 from simulations.estimate import REQUESTS_MAX, precise_look
@@ -61,28 +58,3 @@ class Simulation:
         extra = profile_half_widths(case, self.quantiles, self.confidence, seed, self.mapper)
         responses = {q: widened(x, extra[q]) for q, x in performance.response_quantiles_s.items()}
         return replace(performance, response_quantiles_s=responses)
-
-
-def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) -> None:
-    """Refuse at once what has no steady state, or lies beyond the profile.
-
-    Queues with a limit and closed populations have one at any load.
-
-    Raises:
-        UnstableError: names the fewest replicas that would be stable.
-        DomainError: the profile does not cover the plan's batches.
-    """
-    require_batch_of_one(profile)
-    sustainable_rps = sustainable_rate_rps(profile, plan)
-    if isinstance(workload, ClosedPopulation) or plan.queue_limit is not None:
-        return
-    rate_rps = workload.arrival_rate_rps
-    if rate_rps < sustainable_rps:
-        return
-    servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max)
-    raise UnstableError(
-        f"unstable plan: load {rate_rps / sustainable_rps:.3f} >= 1 ({format_rate(rate_rps)} on "
-        f"{format_rate(sustainable_rps)} of {plan.replicas} replicas with full batches of "
-        f"{plan.batch_size_max}); use at least {servers_min} replicas",
-        servers_min=servers_min,
-    )

@@ -29,6 +29,7 @@ CAPACITY_FLOORS = [
     ["profile", "workload", "quantization", "scalability_csv"],
     ["caveats"],
     ["plan"],
+    ["comparison"],
     # Parts of laws, then the laws.
     ["queues.general.whitt", "queues.general.delay", "queues.general.gaps", "queues.general.residual"],
     ["queues.general.compounding", "queues.general.convolution", "queues.general.smooth"],
@@ -66,9 +67,9 @@ CAPACITY_FLOORS = [
     ["rates", "binding", "sensitivity"],
     ["rate_search", "rates_curve"],
     ["charts", "figures", "explain", "report"],
-    ["tables", "assumptions", "rates_figure", "savings", "saved_question"],
+    ["findings", "tables", "assumptions", "rates_figure", "savings", "saved_question"],
     ["sweep_table", "plan_file", "reasons", "rates_text"],
-    ["gate_inputs", "reasons_text", "reasons_document", "rates_document"],
+    ["gate_inputs", "contenders", "comparison_report", "reasons_text", "reasons_document", "rates_document"],
     ["gate"],
     ["gate_report"],
     ["sweep_file"],
@@ -77,9 +78,7 @@ CAPACITY_FLOORS = [
     ["command_line", "guarded"],
     ["queue_options"],
     ["plan_options"],
-    ["gate_commands"],
     [
-        "explain_commands",
         "plan_commands",
         "rate_commands",
         "queue_commands",
@@ -87,6 +86,8 @@ CAPACITY_FLOORS = [
         "batch_commands",
         "sizing_commands",
     ],
+    ["gate_commands"],
+    ["compare_commands", "explain_commands"],
 ]
 SIMULATIONS_FLOORS = [
     ["clock", "compiled", "records", "worker_processes", "relaxation"],
@@ -103,12 +104,12 @@ SIMULATIONS_FLOORS = [
     ["profile_error", "agreement", "agreement_laws"],
     ["agreement_bulk", "agreement_fleets"],
     ["agreement_grid", "judge", "simulate"],
-    ["sweep"],
+    ["paired", "sweep"],
 ]
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
-    "screen", "judge", "sweep", "objective", "survival",
+    "screen", "judge", "sweep", "objective", "survival", "comparison",
 }  # fmt: skip
 HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cases
 import pytest
@@ -34,14 +34,16 @@ from capacity.question import Question
 from capacity.reading import FILE_BYTES_MAX
 from capacity.report import dumps
 from capacity.saved_profile import profile_to_document
-from capacity.saved_question import question_to_document, read_question_document
+from capacity.saved_question import _PLAN_KEYS, question_to_document, read_question_document
 from capacity.survival import Spike, Survival
 from capacity.workbench import Effort
 from capacity.workload import (
+    ArrivalProcess,
     ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
+    SurgingArrivals,
     TraceArrivals,
     Workload,
 )
@@ -204,6 +206,22 @@ def test_every_field_of_a_profile_is_saved() -> None:
     document = profile_to_document(WHOLE)
     assert set(document) == {field.name for field in fields(ServiceProfile) if field.init}
     assert read_question_document(question_to_document(QUESTION), "q", None).profiles == (WHOLE,)
+
+
+def test_every_field_of_what_was_asked_is_saved() -> None:
+    """A field or an arrival process that is new tomorrow must be saved too."""
+
+    def names(noun: type) -> set[str]:
+        return {field.name for field in fields(noun)}
+
+    document = saved()
+    assert set(document["question"]) == names(Question)
+    assert set(document["question"]["survival"]) == names(Survival)
+    assert set(document["effort"]) == names(Effort) - {"workers", "cluster"}
+    assert set(document["certificate"]) == names(Certificate)
+    assert set(_PLAN_KEYS) == names(Plan)
+    known = {*saved_workload._PROCESSES.values(), TraceArrivals, SurgingArrivals}
+    assert set(get_args(ArrivalProcess)) == known
 
 
 def test_other_versions_are_told() -> None:

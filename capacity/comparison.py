@@ -1,0 +1,42 @@
+"""Comparison: several fleets under the same requests, and by how much each differs from the first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from capacity.performance import Interval, Performance
+from capacity.plan import Plan
+from capacity.profile import ServiceProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A fleet that is compared.
+
+    Attributes:
+        name: what it is called beside the others.
+    """
+
+    name: str
+    profile: ServiceProfile
+    plan: Plan
+
+    @property
+    def hourly_usd(self) -> float | None:
+        """Price of the fleet; None where it is not known. [USD/h]"""
+        return self.profile.hourly_cost_usd(self.plan.replicas)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What a fleet has more than the first one, with ends; negative where it has less. [s]"""
+
+    response_mean_s: Interval
+    response_quantiles_s: Mapping[float, Interval]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The performance of each fleet, and its difference from the first, which has none from itself."""
+
+    performances: tuple[Performance, ...]
+    differences: tuple[Difference, ...]

@@ -1,0 +1,272 @@
+"""Paired: fleets under the same requests, so that what they have in common cancels from their differences."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from capacity.comparison import Comparison, Contender, Difference
+from capacity.errors import InconclusiveError
+from capacity.performance import Interval, Performance
+from capacity.workload import Demand, TraceArrivals, Workload
+from simulations.arrivals import Seed, Stage
+from simulations.case import Case, run_length, tasks
+from simulations.estimate import (
+    REPLICATIONS_FIRST,
+    REQUESTS_MAX,
+    Look,
+    is_settled,
+    is_settled_path,
+    trace_length,
+    why_unsettled,
+)
+from simulations.parallel import Mapper
+from simulations.pool import SECTIONS, Pool, QuantileEstimate, student_t
+from simulations.profile_error import has_samples, resampled_quantiles_s, widened
+from simulations.records import Floats
+from simulations.replication import Engine, replicate, replicate_in_parts
+from simulations.sample import Length
+from simulations.simulate import QUANTILES, require_answerable
+from simulations.tally import Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedSimulation:
+    """How fleets are compared.
+
+    Each is run as it stands, without one replica for all, on the same arrivals and the same random numbers,
+    request by request (common random numbers), in as many and as long runs as the most demanding takes.
+
+    Attributes:
+        precision: relative half-width wanted of the highest quantile of each fleet.
+        requests_max: budget of simulated requests for one fleet.
+        mapper: how replications are spread over workers.
+
+    Source:
+        Law (2015), Simulation Modeling and Analysis, 5th ed., sec. 10.2.1 (paired comparison) and 11.2
+        (common random numbers).
+    """
+
+    seed: int = 0
+    confidence: float = 0.95
+    precision: float = 0.02
+    requests_max: int = REQUESTS_MAX
+    engine: Engine = Engine.KERNEL
+    quantiles: Sequence[float] = QUANTILES
+    mapper: Mapper = field(default=map, repr=False)
+
+    def __call__(self, contenders: Sequence[Contender], workload: Demand) -> Comparison:
+        """Performances and differences.
+
+        Raises:
+            UnstableError: a fleet cannot sustain the arrival rate.
+            DomainError: a profile does not cover its plan's batches.
+            InconclusiveError: the budget does not suffice for runs that settle.
+        """
+        for one in contenders:
+            require_answerable(one.profile, workload, one.plan)
+        cases = [
+            Case(
+                profile=one.profile,
+                workload=workload,
+                plan=one.plan,
+                quantile_max=max(self.quantiles),
+                engine=self.engine,
+                is_whole=True,
+            )
+            for one in contenders
+        ]
+        pools = self._pools(cases)
+        errors = [self._profile_errors(case, _place(case, cases)) for case in cases]
+        return Comparison(
+            performances=tuple(map(self._performance, cases, pools, errors)),
+            differences=tuple(
+                self._difference(pools[number], pools[0], errors[number], errors[0])
+                for number in range(1, len(pools))
+            ),
+        )
+
+    @property
+    def _seed(self) -> Seed:
+        return Seed(value=self.seed, stage=Stage.COMPARE)
+
+    def _pools(self, cases: Sequence[Case]) -> list[Pool]:
+        """The first pools that have all settled and are all precise enough, else the last settled ones."""
+        settled, last = None, None
+        for last in self._looks(cases):
+            settled = last if all(look.settled for look in last) else None
+            if settled is not None and all(self._is_precise(look.pool) for look in settled):
+                break
+        if settled is None:
+            in_doubt = (0, None) if last is None else _unsettled(last)
+            raise InconclusiveError(why_unsettled(cases[in_doubt[0]], in_doubt[1], self.requests_max))
+        return [look.pool for look in settled]
+
+    def _looks(self, cases: Sequence[Case]) -> Iterator[list[Look]]:
+        """Looks at all fleets after the same replications, each time twice as many."""
+        workload = cases[0].workload
+        if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
+            yield self._looks_at_trace(cases, workload.arrivals)
+            return
+        length = longest([run_length(case) for case in cases])
+        pools, wanted = [Pool.of(()) for _ in cases], REPLICATIONS_FIRST
+        while wanted * length.requests <= self.requests_max:
+            numbers = range(pools[0].replications, wanted)
+            batch = [task for case in cases for task in tasks(case, length, self._seed, numbers)]
+            samples = iter(self.mapper(replicate, batch))
+            pools = [pool.extended([next(samples) for _ in numbers]) for pool in pools]
+            yield [
+                Look(pool=pool, settled=is_settled(pool, case), requests=wanted * length.requests)
+                for pool, case in zip(pools, cases, strict=True)
+            ]
+            wanted *= 2
+
+    def _looks_at_trace(self, cases: Sequence[Case], trace: TraceArrivals) -> list[Look]:
+        """The one path that there is, cut at the same requests for all fleets."""
+        length = longest([trace_length(case, trace) for case in cases])
+        length = replace(length, measured=len(trace.instants_s) - length.warm_up)
+        looks = []
+        for case in cases:
+            (task,) = tasks(case, length, self._seed, range(1))
+            pool = Pool.of_path(replicate_in_parts(task, SECTIONS))
+            looks.append(Look(pool=pool, settled=is_settled_path(pool, case), requests=length.requests))
+        return looks
+
+    def _is_precise(self, pool: Pool) -> bool:
+        width = pool.response_quantile(max(self.quantiles)).interval(self.confidence)
+        return width.relative_half_width <= self.precision
+
+    def _profile_errors(self, case: Case, number: int) -> dict[float, Floats]:
+        """Quantiles under resampled profiles; nothing where the profile's own error is not known.
+
+        Args:
+            number: of the profile; fleets of one profile see the same resamples, others independent ones.
+        """
+        if not has_samples(case.profile):
+            return {}
+        seed = replace(self._seed, replication=number)
+        return resampled_quantiles_s(case, self.quantiles, seed, self.mapper)
+
+    def _performance(self, case: Case, pool: Pool, errors: dict[float, Floats]) -> Performance:
+        performance = case.performance(pool, self.quantiles, self.confidence)
+        widths = {q: self._scatter(np.log(values_s)) for q, values_s in errors.items()}
+        responses = {
+            q: widened(interval, widths.get(q, 0.0))
+            for q, interval in performance.response_quantiles_s.items()
+        }
+        return replace(performance, response_quantiles_s=responses)
+
+    def _difference(
+        self, pool: Pool, first: Pool, errors: dict[float, Floats], first_errors: dict[float, Floats]
+    ) -> Difference:
+        """By quantile and of the mean; the error of a profile that both share cancels where it is shared."""
+        quantiles = {}
+        for q in self.quantiles:
+            interval = quantile_difference(pool, first, q, self.confidence)
+            moved = errors.get(q, 0.0) - first_errors.get(q, 0.0)
+            extra = self._scatter(moved) if isinstance(moved, np.ndarray) else 0.0
+            quantiles[q] = _apart(interval, extra)
+        return Difference(
+            response_mean_s=mean_difference(pool, first, self.confidence), response_quantiles_s=quantiles
+        )
+
+    def _scatter(self, values: Floats) -> float:
+        return student_t(self.confidence, len(values) - 1) * float(np.std(values, ddof=1))
+
+
+def _place(case: Case, cases: Sequence[Case]) -> int:
+    """Place of the first case with the same profile."""
+    return next(number for number, other in enumerate(cases) if other.profile == case.profile)
+
+
+def longest(lengths: Sequence[Length]) -> Length:
+    """Long enough for all."""
+    return Length(
+        warm_up=max(length.warm_up for length in lengths),
+        measured=max(length.measured for length in lengths),
+        cool_down=max(length.cool_down for length in lengths),
+    )
+
+
+def quantile_difference(pool: Pool, first: Pool, quantile: float, confidence: float) -> Interval:
+    """A quantile of the pooled responses less that of another pool of the same requests. [s]
+
+    The ends of the two intervals are brought together with the correlation of their errors, which is that
+    of the shares beyond the pooled quantiles, section by section of the same requests. Where both are
+    symmetric this is the paired Student t. A cell of a tally is known to its width only, which is added.
+
+    Source:
+        Zou & Donner (2008), Construction of confidence limits about effect measures: a general approach,
+        Statistics in Medicine 27(10), 1693-1702, with the correlation by sectioning.
+    """
+    one, other = pool.response_quantile(quantile), first.response_quantile(quantile)
+    if _same(one.tally, other.tally):  # fleets that served the same requests alike
+        return Interval.exact(0.0)
+    alike = correlation(_shares(pool, one), _shares(first, other))
+    difference = together(one.interval(confidence), other.interval(confidence), alike)
+    cells_s = sum(each.tally.relative_error_of(each.value) * each.value for each in (one, other))
+    return _plus(difference, cells_s)
+
+
+def mean_difference(pool: Pool, first: Pool, confidence: float) -> Interval:
+    """Mean response less that of another pool of the same requests: the paired Student t. [s]"""
+    deviations = []
+    for each in (pool, first):
+        means = np.array([one.responses.total_s / one.counted for one in each.sections])
+        deviations.append(means - each.response_mean.value)
+    one, other = (each.response_mean.interval(confidence) for each in (pool, first))
+    return together(one, other, correlation(*deviations))
+
+
+def together(one: Interval, other: Interval, correlation: float) -> Interval:
+    """The difference of two values whose errors are correlated."""
+    value = one.value - other.value
+
+    def width(up: float, down: float) -> float:
+        return math.sqrt(max(0.0, up**2 + down**2 - 2.0 * correlation * up * down))
+
+    return Interval(
+        value=value,
+        low=value - width(one.value - one.low, other.high - other.value),
+        high=value + width(one.high - one.value, other.value - other.low),
+    )
+
+
+def correlation(one: Floats, other: Floats) -> float:
+    """Of deviations from known middles; 0 where one does not scatter."""
+    scale = math.sqrt(float(one @ one) * float(other @ other))
+    return float(one @ other) / scale if scale > 0.0 else 0.0
+
+
+def _shares(pool: Pool, estimate: QuantileEstimate) -> Floats:
+    """Deviation of each section's share beyond the pooled quantile, half of an atom at it counted."""
+    value, pooled = estimate.value, (estimate.above.value + estimate.from_value.value) / 2.0
+    shares = [
+        (one.responses.share_above(value) + one.responses.share_from(value)) / 2.0 for one in pool.sections
+    ]
+    return np.array(shares) - pooled
+
+
+def _same(one: Tally, other: Tally) -> bool:
+    return np.array_equal(one.values_s, other.values_s) and np.array_equal(one.counts, other.counts)
+
+
+def _plus(interval: Interval, extra: float) -> Interval:
+    """Wider on both sides."""
+    return Interval(value=interval.value, low=interval.low - extra, high=interval.high + extra)
+
+
+def _apart(interval: Interval, extra: float) -> Interval:
+    """With an independent error added in quadrature."""
+    down = math.hypot(interval.value - interval.low, extra)
+    return Interval(
+        value=interval.value,
+        low=interval.value - down,
+        high=interval.value + math.hypot(interval.high - interval.value, extra),
+    )
+
+
+def _unsettled(looks: Sequence[Look]) -> tuple[int, Look]:
+    """The first fleet that has not settled."""
+    return next((number, look) for number, look in enumerate(looks) if not look.settled)

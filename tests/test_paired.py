@@ -1,0 +1,198 @@
+"""Paired comparison: its intervals hold the exact difference, and are narrower than those of other users."""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.analytic import predict
+from capacity.comparison import Comparison, Contender
+from capacity.errors import InconclusiveError, UnstableError
+from capacity.performance import Interval
+from capacity.plan import Plan, Routing
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.workload import ClosedPopulation, TraceArrivals, Workload
+from simulations.paired import PairedSimulation, correlation, longest, together
+from simulations.replication import Engine
+from simulations.sample import Length
+
+QUANTILES = (0.8, 0.95)
+SEEDS = 40
+
+
+def profile(name: str, *means_s: tuple[int, float]) -> ServiceProfile:
+    timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s)
+    return ServiceProfile(name=name, timings=timings)
+
+
+def contender(profile: ServiceProfile, replicas: int = 1, batch: int = 1, **more: object) -> Contender:
+    plan = Plan(profile=profile.name, replicas=replicas, batch_size_max=batch, **more)  # type: ignore[arg-type]
+    return Contender(name="x", profile=profile, plan=plan)
+
+
+FAST, SLOW = profile("fast", (1, 0.1)), profile("slow", (1, 0.12))
+BATCHES = profile("batches", (1, 0.1), (2, 0.13), (4, 0.19))
+CALM = Workload(arrival_rate_rps=3.0)
+PAIRS = {
+    "M/D/1 at two speeds": (CALM, [contender(FAST), contender(SLOW)]),
+    "two sizes of fleet": (Workload(arrival_rate_rps=8.0), [contender(FAST, 2), contender(FAST, 3)]),
+    "two sizes of batch": (
+        Workload(arrival_rate_rps=7.0),
+        [contender(BATCHES, batch=2), contender(BATCHES, batch=4)],
+    ),
+}
+
+
+@cache
+def compared(name: str) -> list[Comparison]:
+    """The same comparison under many seeds, as roughly as may be."""
+    workload, contenders = PAIRS[name]
+    return [
+        PairedSimulation(seed=seed, quantiles=QUANTILES, precision=0.5)(contenders, workload)
+        for seed in range(SEEDS)
+    ]
+
+
+def exact_difference_s(name: str, quantile: float) -> float:
+    """By the law of batches: of the second fleet less of the first."""
+    workload, contenders = PAIRS[name]
+    first, second = (
+        predict(one.profile, workload, one.plan, QUANTILES).response_quantiles_s[quantile].value
+        for one in contenders
+    )
+    return second - first
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_interval_holds_the_exact_difference_as_often_as_it_says(name: str) -> None:
+    """Of 40 intervals at 95 %, fewer than 34 hold the truth by chance once in 300 cases."""
+    for quantile in QUANTILES:
+        exact_s = exact_difference_s(name, quantile)
+        intervals = [one.differences[0].response_quantiles_s[quantile] for one in compared(name)]
+        assert sum(interval.low <= exact_s <= interval.high for interval in intervals) >= 34, quantile
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_mean_difference_is_held_as_often_as_it_says(name: str) -> None:
+    workload, contenders = PAIRS[name]
+    means_s = [predict(one.profile, workload, one.plan, QUANTILES).response_mean_s for one in contenders]
+    exact_s = means_s[1] - means_s[0]
+    intervals = [one.differences[0].response_mean_s for one in compared(name)]
+    assert sum(interval.low <= exact_s <= interval.high for interval in intervals) >= 34
+
+
+def test_pairing_shrinks_what_is_claimed_and_what_is_true() -> None:
+    """Beside users of their own for each fleet: the interval, and the scatter over seeds, less than 2/3."""
+    for quantile in QUANTILES:
+        answers = compared("M/D/1 at two speeds")
+        claimed = np.mean([one.differences[0].response_quantiles_s[quantile].half_width for one in answers])
+        alone = [[p.response_quantiles_s[quantile] for p in one.performances] for one in answers]
+        independent = np.mean([math.hypot(*(p.half_width for p in pair)) for pair in alone])
+        assert claimed < 0.67 * independent
+        values = np.array([[p.value for p in pair] for pair in alone])
+        scatter = (values[:, 1] - values[:, 0]).std()
+        assert scatter < 0.67 * (values[:, 1] - np.roll(values[:, 0], 1)).std()
+
+
+def test_every_fleet_sees_the_same_requests() -> None:
+    """A fleet beside its like differs by nothing, to the last digit."""
+    for plan in (
+        contender(BATCHES, 2, 4),
+        contender(BATCHES, 2, 4, routing=Routing.POWER_OF_TWO, batch_wait_max_s=0.05),
+    ):
+        answer = PairedSimulation(quantiles=QUANTILES, precision=0.5)(
+            [plan, plan], Workload(arrival_rate_rps=9.0)
+        )
+        assert answer.performances[0] == answer.performances[1]
+        difference = answer.differences[0]
+        assert difference.response_mean_s == Interval.exact(0.0)
+        assert set(difference.response_quantiles_s.values()) == {Interval.exact(0.0)}
+
+
+def test_fleets_of_two_sizes_run_equally_long() -> None:
+    """None is reduced to one replica, so that all count as many requests; the smaller waits longer."""
+    answer = compared("two sizes of fleet")[0]
+    few, many = answer.performances
+    assert few.throughput_rps == pytest.approx(8.0, rel=0.02)
+    assert many.throughput_rps == few.throughput_rps
+    assert answer.differences[0].response_mean_s.high < 0.0
+
+
+def test_the_answer_does_not_depend_on_the_engine() -> None:
+    contenders = [contender(profile("tiny", (1, 0.01))), contender(profile("small", (1, 0.02)))]
+    workload = ClosedPopulation(users=1, think_time_s=0.1)
+    kernel, simpy = (
+        PairedSimulation(quantiles=(0.5,), precision=0.9, engine=engine)(contenders, workload)
+        for engine in (Engine.KERNEL, Engine.SIMPY)
+    )
+    assert kernel == simpy
+
+
+def test_a_trace_is_cut_at_the_same_requests() -> None:
+    generator = np.random.default_rng(1)
+    instants_s = tuple(np.cumsum(generator.standard_exponential(40_000)).tolist())
+    workload = Workload(arrival_rate_rps=3.0, arrivals=TraceArrivals(instants_s=instants_s))
+    answer = PairedSimulation(quantiles=(0.8, 0.95))([contender(FAST), contender(SLOW)], workload)
+    difference = answer.differences[0].response_quantiles_s[0.95]
+    exact_s = exact_difference_s("M/D/1 at two speeds", 0.95)
+    assert difference.low < exact_s < difference.high
+    assert difference.half_width < 0.05 * exact_s + 0.02
+    short = replace(workload, arrivals=TraceArrivals(instants_s=instants_s[:500]))
+    with pytest.raises(InconclusiveError, match="record for longer"):
+        PairedSimulation(quantiles=(0.8, 0.95))([contender(FAST), contender(SLOW)], short)
+
+
+def test_samples_of_one_profile_are_resampled_alike() -> None:
+    """The error of few samples is in both fleets at once: it widens each by far more than their difference."""
+    samples_s = tuple(0.05 + 0.1 * np.random.default_rng(3).random(12))
+    measured = ServiceProfile(name="m", timings=(BatchTiming(batch_size=1, samples_s=samples_s),))
+    fleets = [contender(measured, 2), contender(measured, 2, routing=Routing.SHARED_QUEUE)]
+    answer = PairedSimulation(quantiles=(0.5,), precision=0.5)(fleets, Workload(arrival_rate_rps=8.0))
+    alone = [one.response_quantiles_s[0.5].half_width for one in answer.performances]
+    assert answer.differences[0].response_quantiles_s[0.5].half_width < 0.7 * math.hypot(*alone)
+
+
+def test_what_cannot_be_compared_says_why() -> None:
+    with pytest.raises(UnstableError, match="use at least 2 replicas"):
+        PairedSimulation()([contender(FAST), contender(SLOW)], Workload(arrival_rate_rps=9.0))
+    with pytest.raises(InconclusiveError, match="raise --requests-max"):
+        PairedSimulation(requests_max=1000)([contender(FAST), contender(SLOW)], CALM)
+
+
+# ---- Parts ------------------------------------------------------------------------------------
+
+ENDS = st.tuples(*(st.floats(0.0, 10.0) for _ in range(3)))
+
+
+@settings(derandomize=True, max_examples=200)
+@given(ENDS, ENDS, st.floats(-1.0, 1.0))
+def test_ends_come_together_as_errors_do(
+    one: tuple[float, ...], other: tuple[float, ...], alike: float
+) -> None:
+    """Symmetric ones as by the law of variances; never narrower than full correlation, nor wider than none."""
+    first, second = (Interval(value=v, low=v - d, high=v + u) for v, d, u in (one, other))
+    found = together(first, second, alike)
+    assert found.value == first.value - second.value
+    up, down = first.high - first.value, second.value - second.low
+    assert found.high - found.value == pytest.approx(
+        math.sqrt(max(0.0, up**2 + down**2 - 2 * alike * up * down)), abs=1e-6
+    )
+    assert abs(up - down) - 1e-6 <= found.high - found.value <= up + down + 1e-6
+    swapped = together(second, first, alike)
+    assert (swapped.low, swapped.high) == (pytest.approx(-found.high), pytest.approx(-found.low))
+
+
+def test_correlation_of_what_does_not_scatter_is_none() -> None:
+    up = np.array([1.0, -1.0, 0.5])
+    assert correlation(up, up) == pytest.approx(1.0)
+    assert correlation(up, -2.0 * up) == pytest.approx(-1.0)
+    assert correlation(up, np.zeros(3)) == 0.0
+
+
+def test_the_longest_of_each_part_counts() -> None:
+    lengths = [Length(warm_up=1, measured=9, cool_down=3), Length(warm_up=5, measured=7, cool_down=2)]
+    assert longest(lengths) == Length(warm_up=5, measured=9, cool_down=3)
