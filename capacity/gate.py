@@ -59,7 +59,7 @@ class GateAnswer:
         findings: all that was looked at.
         performance: of the whole fleet; None where theory refused it.
         needed: the plan that the question takes now; None where it was not asked for, or there is none.
-        reproduced: whether the performance is the saved one to the last digit; None where inputs or effort changed.
+        reproduced: whether the performance is the saved one to the last digit; None where anything changed.
         notes: what to know beside, in sentences.
     """
 
