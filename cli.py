@@ -56,10 +56,12 @@ from capacity.command_line import (
 )
 from capacity.compare_commands import compare as compare_command
 from capacity.errors import InputError
+from capacity.explain_commands import explain as explain_command
 from capacity.gate_commands import check as check_command
 from capacity.guarded import Guarded
 from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
+from capacity.rate_commands import max_rate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -174,7 +176,9 @@ def main(
 
 
 app.command()(plan_command)
+app.command("max-rate")(max_rate)
 app.command()(check_command)
+app.command()(explain_command)
 app.command()(compare_command)
 
 

@@ -40,6 +40,9 @@ TALLY = "tests/test_tally.py"
 COMPILED = "tests/test_compiled.py"
 DEVICES = "tests/test_devices.py"
 CONTENTION = "tests/test_contention.py"
+RATES = "tests/test_rates.py"
+WHAT_IF = "tests/test_what_if.py"
+REASONS = "tests/test_reasons.py"
 PLAN_FILE = "tests/test_plan_file.py"
 GATE = "tests/test_gate.py"
 PAIRED = "tests/test_paired.py"
@@ -1444,6 +1447,74 @@ TRAFFIC = [
     ),
 ]
 
+RATES_AND_REASONS = [
+    Mutant(
+        "a rate in doubt is called kept",
+        "what stays in doubt is never accepted",
+        "capacity/rates.py",
+        [
+            ("for first, last in _runs(points, Verdict.MET):", "for first, last in _runs(points, *_RUNS):"),
+            (
+                "def _runs(points: Sequence[Point], verdict: Verdict)",
+                "_RUNS = (Verdict.MET, Verdict.INCONCLUSIVE)\n\n\n"
+                "def _runs(points: Sequence[Point], *verdict: Verdict)",
+            ),
+            (
+                "inside = [point.verdict is verdict for point in points]",
+                "inside = [point.verdict in verdict for point in points]",
+            ),
+        ],
+        f"{RATES}::test_what_stays_in_doubt_is_never_called_kept",
+    ),
+    Mutant(
+        "only the first stretch of rates is reported",
+        "all accepted stretches",
+        "capacity/rate_search.py",
+        [("stretches=tuple(stretches_of(points)),", "stretches=tuple(stretches_of(points)[:1]),")],
+        f"{RATES}::test_two_stretches_with_a_missed_one_between",
+    ),
+    Mutant(
+        "an end of the rates is the middle of its bracket",
+        "every rate that is reported kept is kept",
+        "capacity/rates.py",
+        [
+            (
+                "high=Interval(value=end_rps, low=end_rps, high=high_rps),",
+                "high=Interval(value=(end_rps + high_rps) / 2.0, low=end_rps, high=high_rps),",
+            )
+        ],
+        f"{RATES}::test_every_rate_that_is_reported_kept_is_kept",
+    ),
+    Mutant(
+        "a lone request does not wait for its batch",
+        "limit of low rates",
+        "capacity/what_if.py",
+        [("wait_s = plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0", "wait_s = 0.0")],
+        f"{WHAT_IF}::test_a_lone_request_is_the_limit_of_the_law_at_low_rates",
+    ),
+    Mutant(
+        "scaled service leaves its percentiles",
+        "every quantile is scaled",
+        "capacity/what_if.py",
+        [("p99_s=scaled(timing.p99_s),", "")],
+        f"{WHAT_IF}::test_scaling_leaves_what_is_not_service",
+    ),
+    Mutant(
+        "a saving is the largest share that does not do",
+        "the least change that saves one is enough",
+        "capacity/savings.py",
+        [("share, candidate = middle, other", "share, candidate = refused, other")],
+        f"{REASONS}::test_the_least_that_saves_one_is_the_root_of_the_law",
+    ),
+    Mutant(
+        "a what-if forgets what a loss leaves",
+        "a plan outlives losses in what-ifs too",
+        "capacity/what_if.py",
+        [("for event, proposal in question.events(plan):", "for event, proposal in ():")],
+        f"{WHAT_IF}::test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too",
+    ),
+]
+
 GATES = [
     Mutant(
         "a saved plan that was edited is believed",
@@ -1528,6 +1599,7 @@ MUTANTS = [
     *KERNELS,
     *SHARED_DEVICES,
     *TRAFFIC,
+    *RATES_AND_REASONS,
     *GATES,
 ]
 

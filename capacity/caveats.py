@@ -30,6 +30,9 @@ class CaveatCode(StrEnum):
     TRACE_FEW_BURSTS = "trace_few_bursts"
     TRACE_ONE_PATH = "trace_one_path"
     TRACE_READING = "trace_reading"
+    RATES_IN_DOUBT = "rates_in_doubt"
+    RATES_OPEN = "rates_open"
+    RATES_UNSEEN = "rates_unseen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

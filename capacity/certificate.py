@@ -11,7 +11,7 @@ from capacity.search import Progress, Search, as_candidate, describe, survival_c
 # Numbers of devices that are certified in turn before the planner gives up.
 _ROUNDS_MAX = 10
 # From what is simplest to run to what is least.
-_SIMPLICITY = (
+SIMPLICITY = (
     Routing.ROUND_ROBIN,
     Routing.RANDOM,
     Routing.POWER_OF_TWO,
@@ -169,7 +169,7 @@ def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candida
             not tied,
             0.0 if tied else value,
             plan.batch_wait_max_s > 0.0,
-            _SIMPLICITY.index(plan.routing),
+            SIMPLICITY.index(plan.routing),
             load or 0.0,
             plan.batch_size_max,
         )

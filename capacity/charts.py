@@ -14,6 +14,7 @@ from typing import Any
 from capacity.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.errors import DomainError
 from capacity.profile import KNEE_GAIN_PER_DOUBLING, BatchTiming, ServiceProfile
+from capacity.rates_curve import MARKS, NAMES, RateCurve
 from capacity.units import format_duration
 
 WIDTH_MIN, WIDTH_MAX = 60, 1000
@@ -79,6 +80,29 @@ def profile_chart(profile: ServiceProfile, *, width: int = 80) -> str:
         f"second for each doubling up to it"
     )
     return "\n".join([*textwrap.wrap(title, width), head, frame, *textwrap.wrap(note, width)])
+
+
+def rate_chart(curve: RateCurve, *, width: int = 80, height: int = 18) -> str:
+    """What is promised against the rate: a mark for each verdict, `:` along an interval, `-` the limit.
+
+    Raises:
+        DomainError: a width or height out of range.
+    """
+    _require_size(width, height)
+    right = curve.right_rps
+    with _figure(width, height) as figure:
+        figure.draw(figure.signal([0.0, right], [curve.limit, curve.limit], marker="-").lines())
+        for rate_rps, found, verdict in curve.points:
+            ends = [rate_rps, rate_rps], [found.low, found.high]
+            figure.draw(figure.signal(*ends, marker=":").lines())
+            figure.draw(figure.signal([rate_rps], [found.value], marker=MARKS[verdict]))
+        _set_ruler(figure, "x", 0.0, right, _round_ticks(right))
+        _set_ruler(figure, "y", 0.0, curve.top, _round_ticks(curve.top))
+        frame = _text(figure)
+    legend = ", ".join(f"{mark} {NAMES[verdict]}" for verdict, mark in MARKS.items()) + ", - limit"
+    return "\n".join(
+        [curve.title, curve.axis_title, frame, "arrival rate [rps]".center(width).rstrip(), f"  {legend}"]
+    )
 
 
 @contextmanager

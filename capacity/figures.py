@@ -29,7 +29,7 @@ FORMATS: dict[str, dict[str, None]] = {  # by suffix: what would differ from day
     ".svg": {"Date": None, "Creator": None},
 }
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine measures the same
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -68,7 +68,7 @@ def draw_curves(lines: Sequence[Curve]) -> "Figure":
     from matplotlib.figure import Figure
 
     first = require_one_chart(lines)
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", STYLE]):
         figure = Figure(dpi=72.0)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
@@ -95,7 +95,7 @@ def save(figure: "Figure", path: Path) -> None:
     if suffix not in FORMATS:
         raise InputError(f"cannot write {shown}: a figure is a .png or a .svg file; use one of the two")
     data = BytesIO()
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", STYLE]):
         figure.savefig(data, format=suffix[1:], metadata=FORMATS[suffix])
     try:
         path.write_bytes(data.getvalue())

@@ -1,8 +1,7 @@
 """`capacity plan`: the cheapest fleet that keeps what was promised."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import typer
 
@@ -29,6 +28,7 @@ from capacity.command_line import (
     TimerOption,
     WorkersOption,
     emit,
+    option,
 )
 from capacity.plan_options import (
     BatchSizeOption,
@@ -57,11 +57,6 @@ from capacity.plan_options import (
     read_question,
     read_survival,
 )
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from capacity.report import Document
 
 
 def plan(
@@ -103,15 +98,16 @@ def plan(
     engine: EngineOption = "kernel",
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
+    explain: Annotated[
+        bool, option("--explain", help="Also what binds, what the answer hangs on, and what would save most.")
+    ] = False,
     file: SavedPlanOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
+    from capacity.plan_answer import answer
     from capacity.plan_file import check_plan_target, write_plan_file
-    from capacity.planner import recommend
-    from capacity.report import recommendation_document
-    from capacity.schedule_report import schedule_document
     from capacity.workbench import Effort
 
     slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
@@ -140,33 +136,14 @@ def plan(
         workers=workers,
         cluster=cluster,
     )
-    day, path = None, None if file is None else Path(file)
+    path = None if file is None else Path(file)
     if path is not None:
         check_plan_target(path, question)
     with context.obj(effort) as work:
-        recommendation = recommend(question, work.judge, work.report)
-        if curve is not None and recommendation.plan is not None:
-            from capacity.schedule import schedule
-
-            rates_rps = curve.hourly_rates_rps
-            day = schedule(question, recommendation.plan, rates_rps, work.judge, work.report)
-
-    def document() -> "Document":
-        answer = recommendation_document(recommendation, question, seed=seed, confidence=confidence)
-        return answer if day is None else answer | {"schedule": schedule_document(day)}
-
-    def tables() -> Iterator["RenderableType"]:
-        from capacity.tables import recommendation_tables
-
-        yield from recommendation_tables(recommendation, question, confidence)
-        if day is not None:
-            from capacity.schedule_report import schedule_tables
-
-            yield from schedule_tables(day)
-
+        found = answer(question, effort, work, curve=curve, explain=explain)
     try:
-        emit(output, as_json=as_json, document=document, tables=tables)
+        emit(output, as_json=as_json, document=found.document, tables=found.tables)
     finally:  # neither a closed stdout nor a full disk costs both
         if path is not None:
-            write_plan_file(path, recommendation, question, effort)
-    raise typer.Exit(recommendation.verdict.exit_code)
+            write_plan_file(path, found.recommendation, question, effort)
+    raise typer.Exit(found.recommendation.verdict.exit_code)

@@ -1,0 +1,151 @@
+"""Assumptions: what an answer takes for granted, and what of it was checked, by what is known of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from capacity.caveats import CaveatCode, profile_caveats, trace_caveats
+from capacity.explain import format_value
+from capacity.performance import Kind, Performance
+from capacity.plan import Candidate, Plan, Routing
+from capacity.question import Question
+from capacity.survival import Survival
+from capacity.workload import ClosedPopulation, PoissonArrivals, TraceArrivals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """One thing taken for granted: how it was checked, or that it was not and what would mend that."""
+
+    what: str
+    checked: bool
+    how: str
+
+
+def find_assumptions(
+    question: Question,
+    plan: Plan,
+    base: Candidate,
+    *,
+    certified: bool,
+    precision: float,
+    law: Performance | None = None,
+) -> Iterator[Assumption]:
+    """What was checked first, then what was not.
+
+    Args:
+        law: what an exact law says of the plan, where there is one.
+        certified: whether the performance comes from random numbers that had no part in choosing the plan.
+        precision: relative half-width that was asked for.
+    """
+    yield from _checked(question, base, certified=certified, precision=precision)
+    if law is not None and base.performance is not None:
+        yield from _against_law(question, base.performance, law)
+    yield from _arrivals(question)
+    yield from _profile(question, plan)
+    yield from _fleet(question, plan)
+
+
+def _checked(
+    question: Question, base: Candidate, *, certified: bool, precision: float
+) -> Iterator[Assumption]:
+    performance = base.performance
+    if performance is None:
+        return
+    if performance.kind is Kind.EXACT:
+        yield Assumption(
+            what="the numbers", checked=True, how="an exact law gives them; no run is behind them"
+        )
+        return
+    how = "an average of the first half of each run does not differ from the second's by more than chance"
+    yield Assumption(
+        what="a steady state",
+        checked=base.settled,
+        how=how if base.settled else "the runs were too short to forget how they began; raise --requests-max",
+    )
+    promise = question.objective.binding(performance)
+    found = promise.found(performance)
+    if found is not None:
+        width = found.relative_half_width
+        yield Assumption(
+            what="the precision",
+            checked=width <= precision,
+            how=f"{promise.what} is known to {100.0 * width:.2g} %, and {100.0 * precision:.2g} % was asked",
+        )
+    yield Assumption(
+        what="no luck in choosing",
+        checked=certified,
+        how="the plan was simulated again with random numbers that had no part in choosing it"
+        if certified
+        else "the same random numbers were used at every variant; capacity plan certifies with others",
+    )
+
+
+def _against_law(question: Question, seen: Performance, law: Performance) -> Iterator[Assumption]:
+    """Whether the simulated interval holds what an exact law says."""
+    promise = question.objective.binding(seen)
+    found, truth = promise.found(seen), promise.found(law)
+    if seen.kind is Kind.EXACT or found is None or truth is None:
+        return
+    holds = found.low <= truth.value <= found.high
+    yield Assumption(
+        what="law and simulation",
+        checked=holds,
+        how=f"an exact law gives {promise.what} {format_value(promise, truth)}, and the simulation "
+        f"{format_value(promise, found)}{'' if holds else '; its interval is missed as often as it allows'}",
+    )
+
+
+def _arrivals(question: Question) -> Iterator[Assumption]:
+    workload = question.workload
+    if isinstance(workload, ClosedPopulation):
+        yield Assumption(
+            what="users who wait", checked=False,
+            how="each has one request under way at most, and thinks for exponential times",
+        )  # fmt: skip
+        return
+    if isinstance(workload.arrivals, TraceArrivals):
+        yield from (
+            Assumption(what="arrivals", checked=False, how=caveat.message)
+            for caveat in trace_caveats(workload, question.objective.quantiles or (0.99,))
+        )
+        return
+    kind = "Poisson" if isinstance(workload.arrivals, PoissonArrivals) else "independent of each other"
+    yield Assumption(
+        what="arrivals",
+        checked=False,
+        how=f"taken to be {kind}, at one rate; record them, and plan with --arrivals trace:FILE",
+    )
+
+
+def _profile(question: Question, plan: Plan) -> Iterator[Assumption]:
+    names = {
+        CaveatCode.PROFILE_ERROR_UNKNOWN: "the profile's own error",
+        CaveatCode.PROFILE_EXCLUDES: "what the profile leaves out",
+        CaveatCode.DEVICE_SHARED: "a shared device",
+    }
+    quantiles = question.objective.quantiles or (0.99,)
+    for caveat in profile_caveats(question.profile(plan.profile), plan.batch_size_max, quantiles):
+        yield Assumption(what=names.get(caveat.code, "service times"), checked=False, how=caveat.message)
+
+
+def _fleet(question: Question, plan: Plan) -> Iterator[Assumption]:
+    if plan.replicas > 1:
+        yield Assumption(
+            what="replicas alike", checked=False, how="every replica serves as the profile was measured"
+        )
+    yield Assumption(
+        what="order",
+        checked=False,
+        how="each queue is served first come, first served; none gives up waiting",
+    )
+    if plan.routing not in (Routing.ROUND_ROBIN, Routing.RANDOM) and plan.replicas > 1:
+        yield Assumption(
+            what="the router's knowledge", checked=False,
+            how=f"{plan.routing.value} sees all queues as they are, at once",
+        )  # fmt: skip
+    if question.survival == Survival():
+        yield Assumption(
+            what="no failure",
+            checked=False,
+            how="no replica is ever gone; --survive n-1 plans for one that is",
+        )

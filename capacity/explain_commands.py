@@ -1,0 +1,75 @@
+"""`capacity explain`: why a saved plan is as it is."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capacity.command_line import (
+    ClusterOption,
+    Format,
+    FormatOption,
+    JsonOption,
+    WorkersOption,
+    emit,
+)
+from capacity.gate_commands import TraceOption, read_plans
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from capacity.report import Document
+
+
+def explain(
+    context: typer.Context,
+    plan: Annotated[str, typer.Argument(help="A plan that capacity plan has saved by -o.")],
+    arrivals: TraceOption = None,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Why a saved plan is as it is: what binds, what the answer hangs on, and what would save most.
+
+    The plan is certified again by the random numbers that it was saved with, and nothing is searched anew.
+    """
+    from capacity.certificate import certify
+    from capacity.errors import InputError
+    from capacity.reasons import explain_plan
+    from capacity.reasons_document import explanation_document
+    from capacity.report import plan_document
+
+    (saved,) = read_plans([plan], arrivals)
+    if saved.certificate is None:
+        raise InputError(f"{saved.name} holds no certificate; make it anew by capacity plan ... -o")
+    with context.obj(replace(saved.effort, workers=workers, cluster=cluster)) as work:
+        trial = certify(saved.question, work.judge, saved.plan, saved.certificate, work.report)
+        verdict = trial.candidate.verdict
+        explanation = explain_plan(
+            saved.question,
+            saved.plan,
+            work.judge,
+            work.report,
+            performance=trial.judgement.performance if trial.candidate.accepted else None,
+            precision=saved.effort.precision,
+        )
+
+    def document() -> "Document":
+        return {
+            "verdict": verdict.value,
+            "exit_code": verdict.exit_code,
+            "plan": plan_document(saved.plan),
+            "explanation": explanation_document(explanation),
+            "seed": saved.effort.seed,
+            "confidence": saved.effort.confidence,
+        }
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.reasons_text import explanation_texts
+
+        yield from explanation_texts(explanation)
+
+    emit(output, as_json=as_json, document=document, tables=tables)
+    raise typer.Exit(verdict.exit_code)

@@ -1,0 +1,71 @@
+"""PlanAnswer: all that one run of `capacity plan` found, as JSON and for people."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import RenderableType
+
+from capacity.daily_curve import DailyCurve
+from capacity.plan import Recommendation
+from capacity.planner import recommend
+from capacity.question import Question
+from capacity.reasons import Explanation, explain_plan
+from capacity.reasons_document import explanation_document
+from capacity.reasons_text import explanation_texts
+from capacity.report import Document, recommendation_document
+from capacity.schedule import Schedule, schedule
+from capacity.schedule_report import schedule_document, schedule_tables
+from capacity.tables import recommendation_tables
+from capacity.workbench import Effort, Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanAnswer:
+    """A recommendation, and what was asked beside it; None where it was not, or there is no plan."""
+
+    question: Question
+    effort: Effort
+    recommendation: Recommendation
+    day: Schedule | None = None
+    explanation: Explanation | None = None
+
+    def document(self) -> Document:
+        """`capacity plan --json`."""
+        document = recommendation_document(
+            self.recommendation, self.question, seed=self.effort.seed, confidence=self.effort.confidence
+        )
+        if self.day is not None:
+            document["schedule"] = schedule_document(self.day)
+        if self.explanation is not None:
+            document["explanation"] = explanation_document(self.explanation)
+        return document
+
+    def tables(self) -> Iterator[RenderableType]:
+        """What people see."""
+        yield from recommendation_tables(self.recommendation, self.question, self.effort.confidence)
+        if self.day is not None:
+            yield from schedule_tables(self.day)
+        if self.explanation is not None:
+            yield from explanation_texts(self.explanation)
+
+
+def answer(
+    question: Question, effort: Effort, work: Work, *, curve: DailyCurve | None, explain: bool
+) -> PlanAnswer:
+    """The recommendation; with a day's curve its hours, and on demand the reasons."""
+    recommendation = recommend(question, work.judge, work.report)
+    plan, day, explanation = recommendation.plan, None, None
+    if plan is not None and curve is not None:
+        day = schedule(question, plan, curve.hourly_rates_rps, work.judge, work.report)
+    if plan is not None and explain:
+        explanation = explain_plan(
+            question,
+            plan,
+            work.judge,
+            work.report,
+            performance=recommendation.performance,
+            precision=effort.precision,
+        )
+    return PlanAnswer(
+        question=question, effort=effort, recommendation=recommendation, day=day, explanation=explanation
+    )

@@ -1,0 +1,184 @@
+"""`capacity max-rate`: the arrival rates at which one plan keeps what was promised."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capacity.command_line import (
+    ArrivalsOption,
+    BudgetOption,
+    ClusterOption,
+    ConfidenceOption,
+    EngineOption,
+    Format,
+    FormatOption,
+    JsonOption,
+    OverheadOption,
+    P50Option,
+    P90Option,
+    P95Option,
+    P99Option,
+    P999Option,
+    PrecisionOption,
+    ProfileOption,
+    QueueLimitOption,
+    RoutingOption,
+    SeedOption,
+    TimerOption,
+    WaitOption,
+    WorkersOption,
+    emit,
+    option,
+    read_choice,
+    read_profile,
+    read_routing,
+    width,
+)
+from capacity.plan_options import (
+    LossOption,
+    MeanOption,
+    TierOption,
+    UtilizationOption,
+    WaitLimitsOption,
+    read_full_objective,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from capacity.judge import Proposal
+    from capacity.objective import LatencyObjective
+    from capacity.plan import Plan
+    from capacity.profile import ServiceProfile
+    from capacity.rates_curve import RateCurve
+
+
+def max_rate(
+    context: typer.Context,
+    profile: ProfileOption,
+    replicas: Annotated[int, option("--replicas", help="How many replicas.")],
+    slo_p50: P50Option = None,
+    slo_p90: P90Option = None,
+    slo_p95: P95Option = None,
+    slo_p99: P99Option = None,
+    slo_p999: P999Option = None,
+    slo_mean: MeanOption = None,
+    slo_wait: WaitLimitsOption = None,
+    loss_max: LossOption = None,
+    utilization_max: UtilizationOption = None,
+    tier: TierOption = None,
+    batch_size_max: Annotated[
+        int | None, option("--batch-size-max", help="Largest batch; the profile's largest by default.")
+    ] = None,
+    batch_wait: WaitOption = "0ms",
+    timer: TimerOption = "oldest",
+    routing: RoutingOption = "round-robin",
+    queue_limit: QueueLimitOption = None,
+    arrivals: ArrivalsOption = "poisson",
+    request_overhead: OverheadOption = None,
+    seed: SeedOption = 0,
+    confidence: ConfidenceOption = 0.95,
+    precision: PrecisionOption = 0.02,
+    requests_max: BudgetOption = 100_000_000,
+    engine: EngineOption = "kernel",
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    file: Annotated[
+        str | None, option("-o", "--output", help="Draw the curve into this .png or .svg file.")
+    ] = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """The arrival rates at which a plan keeps the objective, and P99 against the rate.
+
+    A batch wait makes low rates slow: what is kept may begin above 0, and lie in several stretches.
+    """
+    from capacity.plan import BatchTimer, Plan
+    from capacity.rate_search import find_rates
+    from capacity.rates_document import rates_document
+    from capacity.units import parse_duration_s
+    from capacity.workbench import Effort
+
+    slos = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
+    measured = read_profile(profile, request_overhead)
+    plan = Plan(
+        profile=measured.name,
+        replicas=replicas,
+        batch_size_max=measured.batch_size_max if batch_size_max is None else batch_size_max,
+        batch_wait_max_s=parse_duration_s(batch_wait, "--batch-wait"),
+        routing=read_routing(routing),
+        timer=read_choice(BatchTimer, timer, "--timer"),
+        queue_limit=queue_limit,
+    )
+    objective = read_full_objective(slos, tier, slo_mean, slo_wait, loss_max, utilization_max)
+    proposal = _proposal(measured, plan, objective, arrivals)
+    effort = Effort(
+        seed=seed,
+        confidence=confidence,
+        precision=precision,
+        requests_max=requests_max,
+        engine=engine,
+        workers=workers,
+        cluster=cluster,
+    )
+    if file is not None:
+        _check(file)
+    with context.obj(effort) as work:
+        rates = find_rates(proposal, work.judge, work.report)
+
+    def curve() -> "RateCurve":
+        from capacity.rates_curve import rate_curve
+
+        return rate_curve(rates)
+
+    if file is not None:
+        _draw(curve(), file)
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.charts import rate_chart
+        from capacity.rates_text import rates_tables
+
+        chart = rate_chart(curve(), width=width()) if rates.points else ""
+        yield from rates_tables(rates, chart, confidence)
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: rates_document(rates, seed=seed, confidence=confidence),
+        tables=tables,
+    )
+    raise typer.Exit(rates.verdict.exit_code)
+
+
+def _proposal(
+    profile: "ServiceProfile", plan: "Plan", objective: "LatencyObjective", arrivals: str
+) -> "Proposal":
+    """The plan before the judge, at a rate that stands for all."""
+    from capacity.errors import InputError
+    from capacity.judge import Proposal
+    from capacity.traffic import parse_arrivals
+    from capacity.workload import Workload
+
+    if objective.loss_probability is not None and plan.queue_limit is None:
+        raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
+    workload = Workload(arrival_rate_rps=1.0, arrivals=parse_arrivals(arrivals))
+    return Proposal(profile=profile, workload=workload, plan=plan, objective=objective)
+
+
+def _check(file: str) -> None:
+    """Refuse early a figure that could not be written."""
+    from pathlib import Path
+
+    from capacity.writing import check_target
+
+    check_target(Path(file), "a figure", (".png", ".svg"))
+
+
+def _draw(curve: "RateCurve", file: str) -> None:
+    from pathlib import Path
+
+    from capacity.figures import save
+    from capacity.rates_figure import draw_rates
+
+    save(draw_rates(curve), Path(file))

@@ -1,0 +1,126 @@
+"""Rates as text: sentences, a table and the caveats for the rates that a plan keeps."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from capacity.caveats import Caveat, CaveatCode, profile_caveats, trace_caveats
+from capacity.explain import fleet, format_found, format_refusal, format_value, promises
+from capacity.performance import Interval
+from capacity.plan import Verdict
+from capacity.rates import Point, Rates, Stretch
+from capacity.search import as_candidate
+from capacity.stability import load
+from capacity.tables import caveat_lines, table
+from capacity.units import format_rate
+
+
+def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
+    """All that `capacity max-rate` shows."""
+    yield from (Text(sentence) for sentence in sentences(rates))
+    if rates.points:
+        yield _points_table(rates)
+        yield Text(chart)
+        yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+    yield from caveat_lines(caveats(rates))
+
+
+def sentences(rates: Rates) -> Iterator[str]:
+    """Which rates are kept, what binds at the ends, and what low rates come to."""
+    plan, objective = rates.proposal.plan, rates.proposal.objective
+    if rates.stretches:
+        verb = "keep" if plan.replicas > 1 else "keeps"
+        stretches = ", and ".join(_stretch(stretch) for stretch in rates.stretches)
+        yield f"{fleet(plan)} {verb} {promises(objective)} {stretches}."
+    elif rates.verdict is Verdict.INCONCLUSIVE:
+        yield f"No rate is known at which {fleet(plan)} would keep {promises(objective)}."
+    else:
+        why = "" if rates.closest is None else format_refusal(as_candidate(plan, rates.closest))
+        yield f"At no rate {fleet(plan)} would keep {promises(objective)}: at best {why}."
+    if rates.lone is not None and rates.lone.performance is not None:
+        lone = rates.lone.performance
+        kept = "is kept" if rates.lone.verdict is Verdict.MET else "is missed"
+        yield (
+            f"A request that meets nobody, at the lowest rates: {format_found(rates.promise, lone)}; "
+            f"the objective {kept}."
+        )
+
+
+def format_rate_interval(end: Interval) -> str:
+    """A rate with the ends between which it lies.
+
+    >>> format_rate_interval(Interval(value=398.5, low=398.5, high=402.0))
+    '398.5 (398.5 to 402) rps'
+    """
+    if end.high == math.inf:
+        return f"at least {format_rate(end.value)}"
+    if end.low == end.high:
+        return format_rate(end.value)
+    shown = [format_rate(x).removesuffix(" rps") for x in (end.value, end.low, end.high)]
+    return f"{shown[0]} ({shown[1]} to {shown[2]}) rps"
+
+
+def caveats(rates: Rates) -> list[Caveat]:
+    """What the rates leave open."""
+    proposal = rates.proposal
+    quantiles = proposal.objective.quantiles or (0.99,)
+    if rates.refusal is not None:
+        return []
+    return [
+        *profile_caveats(proposal.profile, proposal.plan.batch_size_max, quantiles),
+        *trace_caveats(proposal.workload, quantiles),
+        *_own_caveats(rates),
+    ]
+
+
+def _own_caveats(rates: Rates) -> Iterator[Caveat]:
+    for low_rps, high_rps in rates.doubts:
+        where = f"from {format_rate(low_rps)} to {format_rate(high_rps)}"
+        where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where
+        yield Caveat(
+            code=CaveatCode.RATES_IN_DOUBT,
+            message=f"{where} the budget did not suffice to accept or refuse the plan; raise --requests-max",
+        )
+    if rates.stretches and rates.stretches[-1].high.high == math.inf:
+        yield Caveat(
+            code=CaveatCode.RATES_OPEN,
+            message=f"{format_rate(rates.stretches[-1].high.value)} is the highest rate that was tried, and "
+            "is still kept; where a queue limit turns requests away, --loss-max says how many may be",
+        )
+    if not rates.only_rises:
+        rates_rps = [point.arrival_rate_rps for point in rates.points]
+        step_rps = max(high - low for low, high in pairwise(rates_rps))
+        yield Caveat(
+            code=CaveatCode.RATES_UNSEEN,
+            message="times may fall and rise again with the rate; what happens between two rates that were "
+            f"tried, up to {format_rate(step_rps)} apart, is not seen; capacity simulate tries one more",
+        )
+
+
+def _stretch(stretch: Stretch) -> str:
+    start = "up" if stretch.low.value == 0.0 else f"from {format_rate_interval(stretch.low)}"
+    return f"{start} to {format_rate_interval(stretch.high)}"
+
+
+def _points_table(rates: Rates) -> Table:
+    """The curve, rate by rate."""
+    promise = rates.promise
+    columns = ("rate", "load", promise.what, "<verdict")
+    return table(columns, (_row(rates, point) for point in rates.points))
+
+
+def _row(rates: Rates, point: Point) -> tuple[str, ...]:
+    proposal, candidate = rates.proposal, as_candidate(rates.proposal.plan, point.judgement)
+    performance = candidate.performance
+    found = None if performance is None else rates.promise.found(performance)
+    least = "" if candidate.settled else ">= "
+    return (
+        format_rate(point.arrival_rate_rps),
+        f"{load(proposal.profile, point.arrival_rate_rps, proposal.plan):.3f}",
+        "" if found is None else least + format_value(rates.promise, found),
+        "in doubt" if candidate.verdict is Verdict.INCONCLUSIVE else candidate.verdict.value,
+    )

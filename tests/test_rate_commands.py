@@ -1,0 +1,149 @@
+"""`capacity max-rate`, `capacity plan --explain` and `capacity explain`, as a user runs them."""
+
+import json
+
+import pytest
+from test_cli import T4, capacity, document
+
+pytestmark = pytest.mark.usefixtures("capacity")
+PROFILE = "batch_size,mean_ms\n1,5\n2,6\n4,8\n8,12\n"  # means alone: laws are exact, and nothing is simulated
+ONE = ["--profile", "one.csv", "--replicas", "1"]
+OPEN = ["--batch-wait", "20ms", "--timer", "open"]
+
+__all__ = ["capacity"]
+
+
+@pytest.fixture
+def one(tmp_path):
+    """A profile in the directory where the command runs."""
+    (tmp_path / "one.csv").write_text(PROFILE, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("one")
+def test_max_rate_has_its_keys(capacity):
+    done = capacity("max-rate", *ONE, "--slo-p99", "40ms", *OPEN, "--seed", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert set(answer) == {
+        "schema_version", "verdict", "exit_code", "plan", "objective", "workload", "rates", "rejection",
+        "low_rate_limit", "curve", "caveats", "seed", "confidence",
+    }  # fmt: skip
+    assert (answer["verdict"], answer["exit_code"], answer["rejection"]) == ("met", 0, None)
+    first, second = answer["rates"]["intervals"]
+    assert first["low_rps"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert 0 < first["high_rps"]["high"] < second["low_rps"]["value"] < second["high_rps"]["value"]
+    assert answer["rates"]["arrival_rate_max_rps"] == second["high_rps"]["value"]
+    assert answer["plan"]["timer"] == "open"
+    assert answer["workload"] == {"arrivals": "poisson"}
+    assert all({"arrival_rate_rps", "verdict", "performance"} <= set(row) for row in answer["curve"])
+
+
+def test_max_rate_draws_here_and_into_files(capacity, one):
+    for name in ("a.png", "a.svg"):
+        done = capacity("max-rate", *ONE, "--slo-p99", "40ms", "-o", name)
+        assert done.returncode == 0, done.stderr
+        assert (one / name).stat().st_size > 1000
+    again = (one / "a.svg").read_bytes()
+    assert capacity("max-rate", *ONE, "--slo-p99", "40ms", "-o", "a.svg").returncode == 0
+    assert (one / "a.svg").read_bytes() == again
+    assert "1 replica of one with batches up to 8 keeps P99 <= 40 ms up to " in done.stdout
+    assert "o kept, x missed, ? in doubt, - limit" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+
+
+@pytest.mark.usefixtures("one")
+def test_no_rate_is_kept(capacity):
+    done = capacity("max-rate", *ONE, "--slo-p99", "13ms", *OPEN, "--json")
+    assert done.returncode == 3
+    answer = document(done)
+    assert (answer["verdict"], answer["rates"]["intervals"]) == ("missed", [])
+    assert answer["rejection"]["allowed"] == 0.013
+    assert answer["rejection"]["needed"] > 0.013
+    floor = capacity("max-rate", *ONE, "--slo-p99", "4ms", timeout=10)
+    assert floor.returncode == 3
+    assert "the fastest takes 5 ms" in " ".join(floor.stdout.split())
+
+
+def test_max_rate_of_a_simulated_plan_is_the_same_for_any_number_of_workers(capacity):
+    arguments = ["max-rate", *T4, "--replicas", "2", "--batch-size-max", "16", "--slo-p99", "30ms",
+                 "--requests-max", "10000000", "--json"]  # fmt: skip
+    one, two = (capacity(*arguments, "--workers", n) for n in ("1", "2"))
+    assert one.returncode == 0, one.stderr
+    assert one.stdout == two.stdout
+    answer = document(one)
+    (stretch,) = answer["rates"]["intervals"]
+    assert 1500.0 < stretch["high_rps"]["low"] <= stretch["high_rps"]["high"] < 2117.3
+
+
+def test_a_budget_that_cannot_decide_leaves_all_rates_in_doubt(capacity):
+    done = capacity(
+        "max-rate", *T4, "--replicas", "1", "--slo-p99", "40ms", "--requests-max", "1000", "--queue-limit", "5",
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 4
+    answer = document(done)
+    assert answer["rates"]["intervals"] == []
+    assert answer["rates"]["in_doubt"] != []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*ONE], "no objective given"),
+        ([*ONE, "--slo-p99", "40"], "has no unit"),
+        ([*ONE, "--slo-p99", "40ms", "--batch-wait", "2"], "has no unit"),
+        ([*ONE[:2], "--replicas", "0", "--slo-p99", "40ms"], "replicas must be from 1"),
+        ([*ONE, "--slo-p99", "40ms", "--loss-max", "1%"], "give --queue-limit too"),
+        ([*ONE, "--slo-p99", "40ms", "--routing", "rr"], "use one of round-robin"),
+        ([*ONE, "--slo-p99", "40ms", "--timer", "late"], "--timer 'late' is unknown"),
+        ([*ONE, "--slo-p99", "40ms", "--batch-size-max", "0"], "batch_size_max must be >= 1"),
+        ([*ONE, "--slo-p99", "40ms", "--arrivals", "chaos"], "unknown arrivals"),
+        ([*ONE, "--slo-p99", "40ms", "-o", "curve.jpg"], "a figure is a .png, .svg file"),
+        ([*ONE, "--slo-p99", "40ms", "--confidence", "95"], "such as 0.95"),
+    ],
+)
+@pytest.mark.usefixtures("one")
+def test_wrong_input_is_told_and_mended(capacity, arguments, message):
+    done = capacity("max-rate", *arguments, timeout=30)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("one")
+def test_a_plan_is_explained_at_once_and_from_its_file(capacity):
+    asked = ["plan", "--profile", "one.csv", "--rate", "1800rps", "--slo-p99", "30ms", "--batch-wait", "0ms",
+             "--requests-max", "3000000", "--explain"]  # fmt: skip
+    done = capacity(*asked, "-o", "saved.json", "--json")
+    assert done.returncode == 0, done.stderr
+    at_once = document(done)["explanation"]
+    assert at_once["binding"]["allowed"] == 0.03
+    assert at_once["one_fewer"][0]["plan"]["replicas"] == document(done)["recommendation"]["replicas"] - 1
+    assert {one["what"] for one in at_once["sensitivities"]} == {"rate", "service time", "cv"}
+    assert at_once["best_saving"]["lever"] in ("routing", "limit", "service_time", "demand")
+    later = capacity("explain", "saved.json", "--json")
+    assert later.returncode == 0, later.stderr
+    answer = document(later)
+    assert answer["explanation"] == at_once
+    assert answer["plan"] == document(done)["recommendation"]
+    told = capacity("explain", "saved.json")
+    for title in (
+        "What binds:",
+        "Why one fewer would not do:",
+        "Taken for granted:",
+        "What would save most:",
+    ):
+        assert title in told.stdout
+
+
+@pytest.mark.usefixtures("one")
+def test_without_a_plan_nothing_is_explained(capacity):
+    done = capacity(
+        "plan", "--profile", "one.csv", "--rate", "100rps", "--slo-p99", "4ms", "--explain", "--json"
+    )
+    assert done.returncode == 3
+    assert "explanation" not in json.loads(done.stdout)
+    missing = capacity("explain", "gone.json", timeout=10)
+    assert missing.returncode == 2
+    assert "gone.json" in missing.stderr

@@ -1,0 +1,414 @@
+"""Rates that a plan keeps: against the roots of exact laws, in doubt, with a queue limit, in words and JSON."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from scipy.optimize import brentq
+
+from capacity.charts import rate_chart
+from capacity.errors import DomainError
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import BatchTimer, Limit, Plan, Rejection, Routing, Verdict
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.queues.bulk import Bulk
+from capacity.rate_search import RESOLUTION, find_rates
+from capacity.rates import Rates
+from capacity.rates_curve import rate_curve
+from capacity.rates_document import rates_document
+from capacity.rates_text import caveats, format_rate_interval, rates_tables, sentences
+from capacity.report import dumps
+from capacity.stability import sustainable_rate_rps
+from capacity.what_if import judged
+from capacity.workload import ArrivalProcess, PoissonArrivals, TraceArrivals, Workload
+from simulations.judge import SimulationJudge
+
+TIMES_S = {1: 0.005, 2: 0.006, 4: 0.008, 8: 0.012}
+
+
+def profile_of(times_s: dict[int, float] = TIMES_S, **fields: object) -> ServiceProfile:
+    timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in times_s.items())
+    return ServiceProfile(name="made-up", timings=timings, **fields)
+
+
+def proposal_of(
+    limit_s: float,
+    arrivals: ArrivalProcess | None = None,
+    profile: ServiceProfile | None = None,
+    objective: LatencyObjective | None = None,
+    **fields: object,
+) -> Proposal:
+    plan = {"replicas": 1, "batch_size_max": 8, **fields}
+    return Proposal(
+        profile=profile or profile_of(),
+        workload=Workload(arrival_rate_rps=1.0, arrivals=arrivals or PoissonArrivals()),
+        plan=Plan(profile="made-up", **plan),
+        objective=objective or LatencyObjective(limits={0.99: limit_s}),
+    )
+
+
+def p99_s(proposal: Proposal, rate_rps: float) -> float:
+    """The exact law, asked apart from the planner's own road to it."""
+    plan, profile = proposal.plan, proposal.profile
+    queue = Bulk(
+        arrival_rate_rps=rate_rps,
+        batch_times_s=tuple(profile.service_mean_s(size) for size in range(1, plan.batch_size_max + 1)),
+        batch_wait_max_s=plan.batch_wait_max_s,
+        timer=plan.timer,
+        replicas=plan.replicas,
+        routing=plan.routing,
+    )
+    return queue.performance((0.99,)).response_quantiles_s[0.99].value
+
+
+class NoJudge:
+    """Must not be asked: a law knows."""
+
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        raise AssertionError(proposal)
+
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        raise AssertionError(proposal)
+
+    def accepts(self, proposal: Proposal) -> Judgement:
+        raise AssertionError(proposal)
+
+
+class ByRate(NoJudge):
+    """P99 by a function of the rate; NaN is doubt, in short trials and, unless told otherwise, for good."""
+
+    def __init__(self, p99: Callable[[float], float], certified: Callable[[float], float] | None = None):
+        self.p99, self.certified, self.asked = p99, certified or p99, []
+
+    def accepts(self, proposal: Proposal) -> Judgement:
+        return self._say(proposal, self.p99)
+
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        return self._say(proposal, self.certified)
+
+    def _say(self, proposal: Proposal, p99: Callable[[float], float]) -> Judgement:
+        assert isinstance(proposal.workload, Workload)
+        self.asked.append(proposal.workload.arrival_rate_rps)
+        value_s = p99(proposal.workload.arrival_rate_rps)
+        if math.isnan(value_s):
+            rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
+            return Judgement(
+                verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None, requests=10_000_000
+            )
+        found = Performance(
+            kind=Kind.SIMULATION,
+            response_quantiles_s={0.99: Interval.exact(value_s)},
+            loss_probability=0.0,
+        )
+        return judged(found, proposal.objective)
+
+
+def silent(message: str) -> None:
+    """Nobody waits."""
+
+
+def root(proposal: Proposal, low_rps: float, high_rps: float) -> float:
+    (limit_s,) = proposal.objective.limits.values()
+    return brentq(lambda rate_rps: p99_s(proposal, rate_rps) - limit_s, low_rps, high_rps, xtol=1e-6)
+
+
+def holds(interval: Interval, truth: float) -> bool:
+    return interval.low <= truth * (1.0 + 1e-9) and truth <= interval.high * (1.0 + 1e-9)
+
+
+def refusal_of(rates: Rates) -> Rejection:
+    assert rates.closest is not None
+    assert rates.closest.rejection is not None
+    return rates.closest.rejection
+
+
+def text_of(rates: Rates) -> str:
+    console = Console(width=120, record=True, force_terminal=False)
+    with console.capture() as captured:
+        for part in rates_tables(rates, "chart", 0.95):
+            console.print(part)
+    return captured.get()
+
+
+# ---- Ends against the roots of exact laws ---------------------------------------------------
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.ROUND_ROBIN])
+@pytest.mark.parametrize("limit_s", [0.011, 0.03])
+def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limit_s) -> None:
+    proposal = proposal_of(limit_s, replicas=replicas, routing=routing)
+    rates = find_rates(proposal, NoJudge(), silent)
+    (stretch,) = rates.stretches
+    assert rates.verdict is Verdict.MET
+    assert stretch.low == Interval.exact(0.0)
+    wall_rps = sustainable_rate_rps(proposal.profile, proposal.plan)
+    end_rps = root(proposal, 0.001 * wall_rps, 0.999 * wall_rps)
+    assert holds(stretch.high, end_rps)
+    assert stretch.high.value == stretch.high.low == rates.arrival_rate_max_rps
+    assert stretch.high.high - stretch.high.low <= RESOLUTION * stretch.high.low + 1e-4 * wall_rps
+
+
+def test_low_rates_are_refused_where_a_lone_request_waits_too_long() -> None:
+    """A lone one takes T + s_1 = 35 ms; batches of four fill within that, the faster the more come."""
+    proposal = proposal_of(
+        0.0249, batch_size_max=4, batch_wait_max_s=0.030, timer=BatchTimer.OPEN,
+        profile=profile_of({1: 0.005, 2: 0.0052, 4: 0.0055}),
+    )  # fmt: skip
+    rates = find_rates(proposal, NoJudge(), silent)
+    (stretch,) = rates.stretches
+    assert rates.lone is not None
+    assert rates.lone.verdict is Verdict.MISSED
+    assert rates.lone.rejection is not None
+    assert rates.lone.rejection.needed == pytest.approx(0.035, rel=1e-14)
+    assert holds(stretch.low, root(proposal, 50.0, 600.0))
+    assert holds(stretch.high, root(proposal, 600.0, 726.0))
+    assert 0.0 < stretch.low.low < stretch.low.value == stretch.low.high
+    told = " ".join(sentences(rates))
+    assert "from " in told
+    assert "35 ms; the objective is missed" in told
+
+
+def test_two_stretches_with_a_missed_one_between() -> None:
+    """At low rates nobody joins the lone request; at middling ones the batch is larger and slower."""
+    proposal = proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN)
+    rates = find_rates(proposal, NoJudge(), silent)
+    first, second = rates.stretches
+    assert first.low == Interval.exact(0.0)
+    wall_rps = sustainable_rate_rps(proposal.profile, proposal.plan)
+    ends = [root(proposal, a * wall_rps, b * wall_rps) for a, b in ((0.1, 0.35), (0.5, 0.7), (0.7, 0.95))]
+    assert holds(first.high, ends[0])
+    assert holds(second.low, ends[1])
+    assert holds(second.high, ends[2])
+    assert rates.arrival_rate_max_rps == second.high.value
+    assert ", and from " in next(sentences(rates))
+
+
+@pytest.mark.parametrize("limit_s", [0.0245, 0.0335, 0.0405])
+@pytest.mark.parametrize("timer", list(BatchTimer))
+def test_every_rate_that_is_reported_kept_is_kept(limit_s, timer) -> None:
+    wait_s = 0.020 if timer is BatchTimer.OPEN else 0.005
+    proposal = proposal_of(limit_s, batch_wait_max_s=wait_s, timer=timer)
+    rates = find_rates(proposal, NoJudge(), silent)
+    for point in rates.points:
+        kept = p99_s(proposal, point.arrival_rate_rps) <= limit_s
+        assert (point.verdict is Verdict.MET) is kept
+        inside = any(s.low.value <= point.arrival_rate_rps <= s.high.value for s in rates.stretches)
+        assert inside is kept
+    for stretch in rates.stretches:
+        for rate_rps in (stretch.high.value, stretch.low.value):
+            assert rate_rps == 0.0 or p99_s(proposal, rate_rps) <= limit_s
+        assert p99_s(proposal, stretch.high.high) > limit_s
+    if (wait_s + 0.005 <= limit_s) is False:
+        assert all(stretch.low.value > 0.0 for stretch in rates.stretches)
+
+
+def test_a_kept_stretch_below_the_grid_is_found_from_the_limit_of_low_rates() -> None:
+    """T + s_1 = 25 ms is kept; the first pairs take T + s_2 = 26 ms as soon as 1 % have company."""
+    rates = find_rates(proposal_of(0.0252, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
+    (stretch,) = rates.stretches
+    assert stretch.low.value == 0.0
+    assert 0.0 < stretch.high.value < 1.0
+    assert stretch.high.high - stretch.high.low <= 1e-4 * 8 / 0.012
+    assert p99_s(rates.proposal, stretch.high.value) <= 0.0252 < p99_s(rates.proposal, stretch.high.high)
+
+
+def test_the_limit_of_low_rates_alone_is_no_rate() -> None:
+    rates = find_rates(proposal_of(0.05, **SHARED), ByRate(lambda _: 0.1), silent)
+    assert rates.lone is not None
+    assert rates.lone.verdict is Verdict.MET
+    assert (rates.verdict, rates.stretches) == (Verdict.MISSED, ())
+
+
+# ---- None kept, doubts, other limits --------------------------------------------------------
+
+
+def test_none_is_kept_and_the_closest_refusal_says_by_how_much() -> None:
+    rates = find_rates(proposal_of(0.013, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
+    assert (rates.verdict, rates.stretches, rates.arrival_rate_max_rps) == (Verdict.MISSED, (), None)
+    assert rates.verdict.exit_code == 3
+    closest = refusal_of(rates)
+    assert closest.allowed == 0.013
+    least_s = min(p99_s(rates.proposal, point.arrival_rate_rps) for point in rates.points)
+    assert closest.needed == pytest.approx(min(least_s, 0.025), rel=1e-12)
+    assert "At no rate" in next(sentences(rates))
+
+
+def test_below_the_service_floor_nothing_is_tried() -> None:
+    rates = find_rates(proposal_of(0.004), NoJudge(), silent)
+    assert rates.points == ()
+    closest = refusal_of(rates)
+    assert (closest.limit, closest.needed) == (Limit.SERVICE_FLOOR, 0.005)
+    assert rates.verdict is Verdict.MISSED
+    assert "no batch is served within 4 ms" in text_of(rates)
+
+
+def test_beyond_the_profile_nothing_is_tried() -> None:
+    rates = find_rates(proposal_of(0.1, batch_size_max=16), NoJudge(), silent)
+    assert refusal_of(rates).limit is Limit.PROFILE_RANGE
+
+
+def test_a_profile_without_batches_of_one_is_an_error() -> None:
+    with pytest.raises(DomainError, match="measure batch size 1 too"):
+        find_rates(proposal_of(1.0, profile=profile_of({2: 0.01})), NoJudge(), silent)
+
+
+SHARED = {"routing": Routing.SHARED_QUEUE, "replicas": 2, "batch_size_max": 8}  # has no exact law
+WALL_RPS = 2 * 8 / 0.012
+
+
+def test_what_stays_in_doubt_is_never_called_kept() -> None:
+    def p99(rate_rps: float) -> float:
+        return math.nan if 600.0 < rate_rps < 900.0 else 0.01 if rate_rps < 750.0 else 0.1
+
+    rates = find_rates(proposal_of(0.05, **SHARED), ByRate(p99), silent)
+    (stretch,) = rates.stretches
+    assert stretch.high.value <= 600.0
+    assert stretch.high.high >= 900.0
+    ((low_rps, high_rps),) = rates.doubts
+    assert 600.0 < low_rps <= high_rps < 900.0
+    assert "rates_in_doubt" in [caveat.code for caveat in caveats(rates)]
+    assert "in doubt" in text_of(rates)
+
+
+def test_a_doubt_is_settled_by_certificates_where_the_budget_allows() -> None:
+    def short(rate_rps: float) -> float:
+        return math.nan if 600.0 < rate_rps < 900.0 else 0.01 if rate_rps < 750.0 else 0.1
+
+    def careful(rate_rps: float) -> float:
+        return 0.01 if rate_rps < 750.0 else 0.1
+
+    rates = find_rates(proposal_of(0.05, **SHARED), ByRate(short, careful), silent)
+    (stretch,) = rates.stretches
+    assert holds(stretch.high, 750.0)
+    assert stretch.high.high <= 1.012 * stretch.high.low
+    assert rates.doubts == ()
+    assert "rates_in_doubt" not in [caveat.code for caveat in caveats(rates)]
+
+
+def test_one_doubt_that_cannot_be_settled_does_not_hide_the_next() -> None:
+    """Batches that wait: the first doubt stays one; the second is settled by its certificate."""
+
+    def short(rate_rps: float) -> float:
+        return math.nan if 300.0 < rate_rps < 310.0 or 800.0 < rate_rps < 900.0 else 0.01
+
+    def careful(rate_rps: float) -> float:
+        return math.nan if 300.0 < rate_rps < 310.0 else 0.01
+
+    plan = {**SHARED, "batch_wait_max_s": 0.001}
+    rates = find_rates(proposal_of(0.05, **plan), ByRate(lambda r: short(r), careful), silent)
+    assert not rates.only_rises
+    assert not any(800.0 < low_rps < 900.0 for low_rps, _ in rates.doubts)
+
+
+def test_doubt_everywhere_is_inconclusive() -> None:
+    objective = LatencyObjective(limits={0.99: 0.05})
+    trace = TraceArrivals(instants_s=(0.0, 1.0, 2.0))
+    rates = find_rates(
+        proposal_of(0.05, arrivals=trace, objective=objective, **SHARED), ByRate(lambda _: math.nan), silent
+    )
+    assert rates.verdict.exit_code == 4
+    assert rates.stretches == ()
+    assert rates.lone is None  # recorded arrivals may share an instant, however slowly they are played
+    assert next(sentences(rates)).startswith("No rate is known")
+
+
+def test_recorded_arrivals_have_no_known_limit_of_low_rates() -> None:
+    trace = TraceArrivals(instants_s=(0.0, 1.0, 2.0))
+    rates = find_rates(proposal_of(0.05, arrivals=trace, **SHARED), ByRate(lambda _: 0.01), silent)
+    (stretch,) = rates.stretches
+    assert stretch.low == Interval(value=0.02 * WALL_RPS, low=0.0, high=0.02 * WALL_RPS)
+    assert stretch.high.value == pytest.approx(0.995 * WALL_RPS, rel=0.01)
+    assert stretch.high.high == WALL_RPS  # never kept, whatever is promised
+
+
+def test_with_a_queue_limit_overloads_are_tried_and_an_open_end_is_told() -> None:
+    proposal = proposal_of(0.05, queue_limit=10, **SHARED)
+    rates = find_rates(proposal, ByRate(lambda _: 0.01), silent)
+    (stretch,) = rates.stretches
+    assert stretch.high.value == 2.0 * WALL_RPS
+    assert stretch.high.high == math.inf
+    assert rates_document(rates, seed=0, confidence=0.95)["rates"]["intervals"][0]["high_rps"]["high"] is None
+    assert "rates_open" in [caveat.code for caveat in caveats(rates)]
+    assert "at least" in next(sentences(rates))
+
+
+def test_a_loss_limit_ends_what_the_queue_limit_keeps_stable() -> None:
+    """With one place more than a batch each, at twice the sustainable rate half is lost."""
+    proposal = proposal_of(
+        1.0,
+        queue_limit=8,
+        objective=LatencyObjective(limits={0.99: 1.0}, loss_probability=0.01),
+        replicas=2,
+        batch_size_max=8,
+    )
+    rates = find_rates(proposal, SimulationJudge(requests_max=40_000_000, precision=0.2), silent)
+    (stretch,) = rates.stretches
+    assert 0.5 * WALL_RPS < stretch.high.value < WALL_RPS
+    assert stretch.high.high < 1.05 * stretch.high.low
+    assert rates.promise.what == "loss"
+    lost = rates.points[-1].judgement.performance
+    assert lost is not None
+    assert lost.loss_probability is not None
+    assert 0.4 < lost.loss_probability < 0.55
+
+
+# ---- With the simulator ---------------------------------------------------------------------
+
+
+def test_simulated_ends_hold_the_exact_ones() -> None:
+    """The profile's samples are all but alike, so that no law is asked and yet one is as good as exact."""
+    timings = tuple(
+        BatchTiming(batch_size=size, samples_s=(time_s, time_s * (1.0 + 1e-9)))
+        for size, time_s in TIMES_S.items()
+    )
+    alike = ServiceProfile(name="made-up", timings=timings)
+    proposal = proposal_of(0.030, profile=alike, routing=Routing.ROUND_ROBIN, replicas=2)
+    rates = find_rates(proposal, SimulationJudge(requests_max=8_000_000), silent)
+    (stretch,) = rates.stretches
+    exact = replace(proposal, profile=profile_of())
+    end_rps = root(exact, 0.1 * WALL_RPS, 0.99 * WALL_RPS)
+    assert stretch.high.low <= end_rps <= stretch.high.high
+    assert stretch.high.high <= 1.05 * stretch.high.low
+
+
+# ---- Shown ----------------------------------------------------------------------------------
+
+
+def test_document_is_strict_json_with_every_rate() -> None:
+    rates = find_rates(proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
+    answer = json.loads(dumps(rates_document(rates, seed=3, confidence=0.9)))
+    assert (answer["verdict"], answer["exit_code"], answer["seed"]) == ("met", 0, 3)
+    assert len(answer["rates"]["intervals"]) == 2
+    assert answer["rates"]["arrival_rate_max_rps"] == rates.arrival_rate_max_rps
+    assert answer["low_rate_limit"]["performance"]["response_quantiles_s"]["0.99"]["value"] == 0.025
+    curve = answer["curve"]
+    assert [row["arrival_rate_rps"] for row in curve] == sorted(row["arrival_rate_rps"] for row in curve)
+    assert {row["verdict"] for row in curve} == {"met", "missed"}
+    assert all(row["rejection"]["needed"] > 0.04 for row in curve if row["verdict"] == "missed")
+    assert "rates_unseen" in {caveat["code"] for caveat in answer["caveats"]}
+
+
+def test_chart_marks_verdicts_and_stays_within_its_width() -> None:
+    rates = find_rates(proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
+    curve = rate_curve(rates)
+    assert curve.limit == 40.0
+    assert all(found.value <= curve.top for _, found, _ in curve.points)
+    chart = rate_chart(curve, width=80)
+    frame = [line for line in chart.splitlines() if "│" in line or "┤" in line]
+    assert any("o" in line for line in frame)
+    assert any("x" in line for line in frame)
+    assert any("---" in line for line in frame)
+    assert max(len(line) for line in chart.splitlines()) <= 80
+    with pytest.raises(DomainError, match="width must be"):
+        rate_chart(curve, width=10)
+
+
+def test_an_end_is_told_with_its_bracket() -> None:
+    assert format_rate_interval(Interval.exact(200.0)) == "200 rps"
+    assert format_rate_interval(Interval(value=2.0, low=1.0, high=2.0)) == "2 (1 to 2) rps"

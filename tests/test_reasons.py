@@ -1,0 +1,376 @@
+"""Explanations: every number against exact laws, doubts as doubts, sentences and JSON."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from scipy.optimize import brentq
+from test_rates import NoJudge, profile_of, silent
+from test_what_if import law_s, plan_of, question_of
+
+from capacity.binding import Cause
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import Limit, Plan, Rejection, Routing, Verdict
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Question
+from capacity.reasons import Explanation, explain_plan
+from capacity.reasons_document import explanation_document
+from capacity.reasons_text import sections
+from capacity.report import dumps
+from capacity.savings import Lever
+from capacity.stability import load
+from capacity.survival import Survival
+from capacity.units import format_duration
+from capacity.what_if import burstier, with_demand, with_limits, with_service
+from capacity.workload import ClosedPopulation, GammaArrivals, TraceArrivals, Workload
+from simulations.judge import SimulationJudge
+
+
+class Routed(NoJudge):
+    """Knows what routers that look at queues would do: a share of what round-robin takes; NaN is doubt."""
+
+    def __init__(self, **shares: float) -> None:
+        self.shares = {Routing(name.replace("_", "-")): share for name, share in shares.items()}
+
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        return self.accepts(proposal)
+
+    def accepts(self, proposal: Proposal) -> Judgement:
+        share = self.shares.get(proposal.plan.routing, 1.0)
+        assert isinstance(proposal.workload, Workload)
+        cv = proposal.workload.arrivals.cv if isinstance(proposal.workload.arrivals, GammaArrivals) else 1.0
+        if share != share:
+            rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
+            return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None)
+        question = Question(
+            profiles=(proposal.profile,), workload=proposal.workload, objective=proposal.objective
+        )
+        rho = load(proposal.profile, proposal.workload.arrival_rate_rps, proposal.plan)
+        like = replace(proposal.plan, routing=Routing.ROUND_ROBIN)
+        value_s = share * cv * (law_s(question, like) if rho < 0.998 else 100.0)
+        (limit_s,) = proposal.objective.limits.values()
+        performance = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(value_s)})
+        if value_s <= limit_s:
+            return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+        promise = proposal.objective.promises[0]
+        return Judgement(
+            verdict=Verdict.MISSED, rejection=Rejection.of(promise, value_s), performance=performance
+        )
+
+
+NONE_BETTER = Routed()
+
+
+def explained(question: Question, plan: Plan, judge: NoJudge = NONE_BETTER) -> Explanation:
+    return explain_plan(question, plan, judge, silent)
+
+
+def told(explanation: Explanation) -> dict[str, str]:
+    return {title: " ".join(sentences) for title, sentences in sections(explanation)}
+
+
+def fewest(question: Question, batch_size_max: int = 8) -> int:
+    (limit_s,) = question.objective.limits.values()
+    return next(n for n in range(1, 60) if law_s(question, plan_of(n, batch_size_max)) <= limit_s)
+
+
+# ---- Numbers against laws -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rate_rps", "limit_s"), [(1800.0, 0.026), (900.0, 0.016)])
+def test_sensitivities_are_those_of_the_law(rate_rps, limit_s) -> None:
+    question = question_of(rate_rps, limit_s)
+    plan = plan_of(fewest(question))
+    explanation = explained(question, plan)
+    variants = [
+        with_demand(question, 1.1), with_demand(question, 0.9),
+        with_service(question, 1.1), with_service(question, 0.9),
+    ]  # fmt: skip
+    base_s = law_s(question, plan)
+    shifts = []
+    for change, variant in zip(explanation.sensitivities, variants, strict=False):
+        performance = change.candidate.performance
+        assert performance is not None
+        assert performance.response_quantiles_s[0.99].value == pytest.approx(law_s(variant, plan), rel=1e-9)
+        assert change.candidate.accepted is (law_s(variant, plan) <= limit_s)
+        assert change.replicas == fewest(variant)
+        assert change.shift == pytest.approx(law_s(variant, plan) / base_s - 1.0, rel=1e-9)
+        shifts.append(abs(change.shift or 0.0))
+    *_, bursty = explanation.sensitivities
+    assert (bursty.what, bursty.step) == ("cv", 0.5)
+    assert burstier(question.workload, 1.5) == replace(question.workload, arrivals=GammaArrivals(cv=1.5))
+    assert bursty.shift_per_step == pytest.approx(0.1, rel=1e-9)  # 50 % more of both, by this judge
+    most = explanation.most_sensitive
+    assert most is not None
+    assert most.shift_per_step == max(*shifts, bursty.shift_per_step)
+
+
+def test_the_neighbours_are_the_next_batches_and_waits() -> None:
+    question = question_of(1800.0, 0.026)
+    plan = plan_of(fewest(question), 4)
+    explanation = explained(question, plan)
+    found = [(one.what, one.plan.batch_size_max, one.plan.batch_wait_max_s) for one in explanation.neighbours]
+    assert found == [("batch size", 2, 0.0), ("batch size", 8, 0.0), ("batch wait", 4, 0.0025)]
+    for one in explanation.neighbours:
+        exact_s = law_s(question, one.plan)
+        if one.candidate.performance is not None:
+            value_s = one.candidate.performance.response_quantiles_s[0.99].value
+            assert value_s == pytest.approx(exact_s, rel=1e-9)
+
+
+@pytest.mark.parametrize(("rate_rps", "limit_s"), [(1800.0, 0.026), (900.0, 0.016), (5000.0, 0.03)])
+def test_the_least_that_saves_one_is_the_root_of_the_law(rate_rps, limit_s) -> None:
+    question = question_of(rate_rps, limit_s)
+    plan = plan_of(fewest(question))
+    explanation = explained(question, plan)
+    savings = {one.lever: one for one in explanation.savings}
+    assert Lever.ROUTING not in savings
+    less = plan_of(plan.replicas - 1)
+    nearest = explanation.nearest
+    assert nearest is not None
+    assert nearest.plan == less
+
+    def excess(variant: Question) -> float:
+        (allowed_s,) = variant.objective.limits.values()
+        return min(law_s(variant, less), 10.0) - allowed_s
+
+    truths = {
+        Lever.SERVICE: brentq(lambda x: excess(with_service(question, 1.0 - x)), 0.0, 0.64),
+        Lever.DEMAND: brentq(lambda x: excess(with_demand(question, 1.0 - x)), 0.0, 0.64),
+    }
+    if law_s(question, less) < 10.0:
+        truths[Lever.LIMIT] = brentq(lambda x: excess(with_limits(question, 1.0 + x)), 0.0, 1e4)
+    for lever, truth in truths.items():
+        if lever is Lever.LIMIT and truth > 2.5:
+            continue
+        saving = savings[lever]
+        assert saving.share is not None
+        assert saving.refused <= truth <= saving.share <= saving.refused + 0.01 + 1e-12
+        assert saving.plan == less
+        assert saving.hourly_usd == 2.0
+    best = explanation.best_saving
+    assert best is not None
+    assert best.share == min(one.share for one in savings.values() if one.share is not None)
+
+
+def test_the_least_is_sought_for_other_batches_than_the_nearest_too() -> None:
+    """When one of two is gone batches of two are unstable, and yet they come nearest while both are there."""
+    question = replace(question_of(600.0, 0.030), survival=Survival(spare=1))
+    explanation = explained(question, plan_of(3))
+    assert explanation.nearest is not None
+    assert explanation.nearest.plan.batch_size_max == 2
+    left = plan_of(1)
+    truth = brentq(lambda x: law_s(with_service(question, 1.0 - x), left) - 0.030, 0.0, 0.5)
+    (saving,) = [one for one in explanation.savings if one.lever is Lever.SERVICE]
+    assert saving.plan == plan_of(2)
+    assert saving.share is not None
+    assert truth <= saving.share <= truth + 0.01
+    assert Lever.LIMIT in {one.lever for one in explanation.savings}
+
+
+def test_one_fewer_is_told_for_every_batch_size() -> None:
+    question = question_of(1800.0, 0.026)
+    plan = plan_of(fewest(question))
+    explanation = explained(question, plan)
+    assert [one.plan.batch_size_max for one in explanation.fewer] == [1, 2, 4, 8]
+    assert {one.plan.replicas for one in explanation.fewer} == {plan.replicas - 1}
+    for one in explanation.fewer:
+        assert one.accepted is (law_s(question, one.plan) <= 0.026)
+        if one.performance is None:
+            assert one.rejection is not None
+            assert one.rejection.limit is Limit.STABILITY
+    text = told(explanation)["Why one fewer would not do"]
+    assert "% too much" in text
+    assert "is above 26 ms" in text
+
+
+# ---- What binds -----------------------------------------------------------------------------
+
+
+def test_stability_binds_where_one_fewer_is_unstable() -> None:
+    question = question_of(1980.0, 3.0)
+    plan = plan_of(3)  # 2 serve 1333 rps, 3 serve 2000
+    explanation = explained(question, plan)
+    assert explanation.binding is not None
+    assert explanation.binding.cause is Cause.STABILITY
+    assert explanation.binding.load_fewer == pytest.approx(1980.0 * 0.012 / 16)
+    assert "stability" in told(explanation)["What binds"]
+
+
+def test_the_service_floor_binds_where_it_takes_most_of_the_limit() -> None:
+    question = question_of(100.0, 0.0095)
+    explanation = explained(question, plan_of(fewest(question)))
+    binding = explanation.binding
+    assert binding is not None
+    assert (binding.cause, binding.floor_s, binding.lone_s) == (Cause.SERVICE_FLOOR, 0.005, 0.005)
+
+
+def test_batching_binds_where_company_takes_most_of_the_time() -> None:
+    question = question_of(1800.0, 0.026)
+    explanation = explained(question, plan_of(fewest(question)))
+    assert explanation.binding is not None
+    assert explanation.binding.cause is Cause.BATCHING
+    assert explanation.binding.unbatched is not None
+    assert explanation.binding.unbatched.plan.batch_size_max == 1
+
+
+def test_queueing_binds_where_there_are_no_batches() -> None:
+    question = replace(question_of(500.0, 0.020), profiles=(profile_of({1: 0.005}, hourly_usd=2.0),))
+    explanation = explained(question, plan_of(fewest(question, 1), 1))
+    assert explanation.binding is not None
+    assert explanation.binding.cause is Cause.QUEUEING
+    assert explanation.binding.unbatched is None
+    assert [one.what for one in explanation.neighbours] == []
+
+
+def test_burstiness_binds_where_poisson_arrivals_take_fewer() -> None:
+    """Gaps that vary by 2 make this judge's P99 twice as long."""
+    calm = question_of(1800.0, 0.026)
+    bursty = replace(calm, workload=replace(calm.workload, arrivals=GammaArrivals(cv=2.0)))
+    halved = replace(calm, objective=LatencyObjective(limits={0.99: 0.013}))
+    plan = plan_of(fewest(halved))
+    explanation = explained(bursty, plan)
+    binding = explanation.binding
+    assert binding is not None
+    assert binding.burst is not None
+    assert (binding.cause, binding.burst.cv, binding.burst.dispersion) == (Cause.BURSTINESS, 2.0, 4.0)
+    assert binding.burst.replicas == fewest(calm) < plan.replicas
+    more = plan.replicas - fewest(calm)
+    assert f"{fewest(calm)} would do, {more} fewer" in told(explanation)["What binds"]
+
+
+def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
+    """Ten arrivals at once every second: windows of ten seconds all hold a hundred."""
+    instants = tuple(float(second) + 1e-4 * i for second in range(400) for i in range(10))
+    trace = TraceArrivals(instants_s=instants)
+    question = replace(question_of(1800.0, 0.026), workload=Workload(arrival_rate_rps=900.0, arrivals=trace))
+    explanation = explained(question, plan_of(3))
+    assert explanation.binding is not None
+    burst = explanation.binding.burst
+    assert burst is not None
+    assert burst.cv == pytest.approx(3.0, rel=0.01)
+    assert burst.dispersion == pytest.approx(0.0, abs=0.01)
+    assert "counts in" in told(explanation)["What binds"]
+
+
+# ---- Savings and doubts ---------------------------------------------------------------------
+
+
+def test_a_routing_that_does_it_alone_is_recommended() -> None:
+    question = question_of(1800.0, 0.026)
+    plan = plan_of(fewest(question))
+    explanation = explained(question, plan, Routed(shared_queue=0.1, least_outstanding=0.1))
+    best = explanation.best_saving
+    assert best is not None
+    assert best.lever is Lever.ROUTING
+    assert best.plan.routing is Routing.LEAST_OUTSTANDING  # the simpler of the two
+    assert best.plan.replicas == plan.replicas - 1
+    text = told(explanation)["What would save most"]
+    assert text.startswith("Routing least-outstanding alone: ")
+    assert "2.000 USD/h less" in text
+
+
+def test_doubts_are_told_as_doubts_and_save_nothing() -> None:
+    question = question_of(1800.0, 0.026)
+    nan = float("nan")
+    doubtful = Routed(shared_queue=nan, least_outstanding=nan, power_of_two=nan)
+    explanation = explained(question, plan_of(fewest(question)), doubtful)
+    assert Lever.ROUTING not in {one.lever for one in explanation.savings}
+    plan = plan_of(3, routing=Routing.SHARED_QUEUE)
+    doubt = explained(question, plan, doubtful)
+    assert doubt.binding is None
+    assert "undecided" in told(doubt)["What binds"]
+    assert doubt.savings == ()
+    assert "No single change" in told(doubt)["What would save most"]
+    assert doubt.most_sensitive is None
+    json.loads(dumps(explanation_document(doubt)))
+
+
+def test_a_single_replica_has_none_fewer() -> None:
+    explanation = explained(question_of(100.0, 0.05), plan_of(1))
+    assert (explanation.fewer, explanation.nearest, explanation.savings) == ((), None, ())
+    assert told(explanation)["Why one fewer would not do"] == "There is none fewer."
+    assert explanation.binding is not None
+    assert explanation.binding.load_fewer is None
+
+
+def test_what_is_assumed_follows_from_what_was_asked() -> None:
+    question = question_of(1800.0, 0.026)
+    plan = plan_of(fewest(question))
+    exact = {one.what: one for one in explained(question, plan).assumptions}
+    assert exact["the numbers"].checked
+    assert "a steady state" not in exact
+    assert "Poisson" in exact["arrivals"].how
+    assert "no failure" in exact
+    assert "replicas alike" in exact
+    assert "the router's knowledge" not in exact
+    assert any("no percentile" in one.how for one in exact.values() if not one.checked)
+    spared = replace(question, survival=Survival(spare=1))
+    assert "no failure" not in {one.what for one in explained(spared, plan_of(9)).assumptions}
+    one = {a.what for a in explained(question_of(100.0, 0.05), plan_of(1)).assumptions}
+    assert "replicas alike" not in one
+
+
+def test_precision_and_certificate_are_said_to_be_checked_only_where_they_were() -> None:
+    question, plan = question_of(1800.0, 0.026), plan_of(9, routing=Routing.SHARED_QUEUE)
+    wide = Performance(
+        kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.02, low=0.018, high=0.022)}
+    )
+    certified = explain_plan(question, plan, NONE_BETTER, silent, performance=wide, precision=0.02)
+    checked = {one.what: one.checked for one in certified.assumptions}
+    assert not checked["the precision"]
+    assert checked["no luck in choosing"]
+    plain = {one.what: one.checked for one in explained(question, plan).assumptions}
+    assert plain["the precision"]
+    assert not plain["no luck in choosing"]
+
+
+def test_a_certificate_is_held_against_the_law_where_there_is_one() -> None:
+    question = question_of(1800.0, 0.026)
+    plan = plan_of(fewest(question))
+    exact_s = law_s(question, plan)
+    for low, high, holds in ((0.99, 1.01, True), (1.01, 1.03, False)):
+        seen = Interval(value=exact_s * (low + high) / 2.0, low=exact_s * low, high=exact_s * high)
+        simulated = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: seen})
+        explanation = explain_plan(question, plan, NONE_BETTER, silent, performance=simulated)
+        (one,) = [one for one in explanation.assumptions if one.what == "law and simulation"]
+        assert one.checked is holds
+        assert format_duration(exact_s) in one.how
+
+
+# ---- With the simulator ---------------------------------------------------------------------
+
+
+def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
+    timings = tuple(
+        BatchTiming(batch_size=size, samples_s=tuple(mean_s * x for x in (0.9, 0.95, 1.0, 1.05, 1.1)))
+        for size, mean_s in {1: 0.005, 4: 0.008}.items()
+    )
+    profile = ServiceProfile(name="made-up", timings=timings, hourly_usd=2.0)
+    question = replace(question_of(1200.0, 0.025), profiles=(profile,))
+    plan = plan_of(3, 4)
+    explanation = explain_plan(question, plan, SimulationJudge(requests_max=10_000_000), silent)
+    assert explanation.requests > 0
+    document = json.loads(dumps(explanation_document(explanation)))
+    p99 = document["binding"]["found"]
+    assert p99["low"] < p99["value"] < p99["high"]
+    rates = [one for one in document["sensitivities"] if one["what"] == "rate"]
+    assert rates[0]["performance"]["load"] == pytest.approx(1.1 * 1200.0 * 0.008 / 12)
+    assert rates[0]["shift"] > 0.0 > rates[1]["shift"]
+    assert all(title and all(sentences) for title, sentences in told(explanation).items())
+
+
+def test_users_who_take_turns_are_explained_without_a_rate() -> None:
+    question = replace(question_of(), workload=ClosedPopulation(users=40, think_time_s=0.05))
+    explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=20_000_000), silent)
+    assert [one.what for one in explanation.sensitivities] == [
+        "users",
+        "users",
+        "service time",
+        "service time",
+    ]
+    assert explanation.binding is not None
+    assert explanation.binding.load_fewer is None
+    json.loads(dumps(explanation_document(explanation)))
