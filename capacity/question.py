@@ -101,12 +101,12 @@ class Question:
         return (*(size for size in profile.batch_sizes if size < limit), limit)
 
     def batch_waits(self, profile: ServiceProfile, batch_size_max: int) -> tuple[float, ...]:
-        """Batch waits to consider for batches up to a size; a batch of one is full at once. [s]
+        """Batch waits to consider for batches up to a size; a batch of one is full at once, whatever they are. [s]
 
         Searched ones are half and all of the time that a batch of one takes, and of the largest.
         """
         if batch_size_max == 1:
-            return (0.0,)
+            return (min(self.batch_waits_s or (0.0,)),)
         if self.batch_waits_s is not None:
             return self.batch_waits_s
         one_s, full_s = profile.service_mean_s(1), profile.service_mean_s(batch_size_max)

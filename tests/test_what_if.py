@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from test_rates import NoJudge, p99_s, profile_of, silent
 
+from capacity.contention import measured
 from capacity.errors import DomainError
 from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
@@ -174,7 +175,8 @@ def test_replicas_that_would_do_are_the_fewest_of_all(rate_rps, start) -> None:
 
 
 def test_replicas_come_in_full_devices() -> None:
-    profile = replace(profile_of(hourly_usd=2.0), instances_per_device=2)
+    alone = measured([1.0, 1.0])
+    profile = replace(profile_of(hourly_usd=2.0), instances_per_device=2, contention=alone)
     question = replace(question_of(5000.0), profiles=(profile,))
 
     class Enough(NoJudge):
