@@ -9,7 +9,7 @@ from capacity.performance import Kind, Performance
 from capacity.plan import Candidate, Plan, Routing
 from capacity.question import Question
 from capacity.survival import Survival
-from capacity.workload import ClosedPopulation, PoissonArrivals, TraceArrivals
+from capacity.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +56,17 @@ def _checked(
             what="the numbers", checked=True, how="an exact law gives them; no run is behind them"
         )
         return
-    how = "an average of the first half of each run does not differ from the second's by more than chance"
+    trace = isinstance(question.workload, Workload) and isinstance(question.workload.arrivals, TraceArrivals)
+    how = (
+        "late responses come from enough busy periods of the trace to tell"
+        if trace
+        else "runs forget how they began, and their second half is not slower than chance allows"
+    )
+    mend = "record for longer" if trace else "raise --requests-max"
     yield Assumption(
         what="a steady state",
         checked=base.settled,
-        how=how if base.settled else "the runs were too short to forget how they began; raise --requests-max",
+        how=how if base.settled else f"runs were too short; {mend}",
     )
     promise = question.objective.binding(performance)
     found = promise.found(performance)
@@ -71,13 +77,13 @@ def _checked(
             checked=width <= precision,
             how=f"{promise.what} is known to {100.0 * width:.2g} %, and {100.0 * precision:.2g} % was asked",
         )
-    yield Assumption(
-        what="no luck in choosing",
-        checked=certified,
-        how="the plan was simulated again with random numbers that had no part in choosing it"
-        if certified
-        else "the same random numbers were used at every variant; capacity plan certifies with others",
-    )
+    if trace:
+        how = "the trace that the plan was chosen by is the one that it is judged by"
+    elif certified:
+        how = "the plan was simulated again with random numbers that had no part in choosing it"
+    else:
+        how = "the same random numbers were used at every variant; capacity plan certifies with others"
+    yield Assumption(what="no luck in choosing", checked=certified and not trace, how=how)
 
 
 def _against_law(question: Question, seen: Performance, law: Performance) -> Iterator[Assumption]:

@@ -34,6 +34,7 @@ def rates_document(rates: Rates, *, seed: int, confidence: float) -> Document:
             ],
             "in_doubt": [{"low_rps": low_rps, "high_rps": high_rps} for low_rps, high_rps in rates.doubts],
             "arrival_rate_max_rps": rates.arrival_rate_max_rps,
+            "taken_to_rise": rates.only_rises,
         },
         "rejection": None if refusal is None else rejection_document(refusal),
         "low_rate_limit": None

@@ -17,6 +17,7 @@ from capacity.search import as_candidate
 from capacity.stability import load
 from capacity.tables import caveat_lines, table
 from capacity.units import format_rate
+from capacity.workload import TraceArrivals, Workload
 
 
 def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
@@ -48,6 +49,13 @@ def sentences(rates: Rates) -> Iterator[str]:
             f"A request that meets nobody, at the lowest rates: {format_found(rates.promise, lone)}; "
             f"the objective {kept}."
         )
+    yield from _note_on_rising(rates)
+
+
+def _note_on_rising(rates: Rates) -> Iterator[str]:
+    """What was taken for granted, where it was."""
+    if rates.only_rises and rates.points:
+        yield f"Batches start at once: {rates.promise.what} is taken to rise with the rate."
 
 
 def format_rate_interval(end: Interval) -> str:
@@ -78,12 +86,15 @@ def caveats(rates: Rates) -> list[Caveat]:
 
 
 def _own_caveats(rates: Rates) -> Iterator[Caveat]:
+    workload = rates.proposal.workload
+    is_trace = isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals)
+    mend = "record for longer" if is_trace else "raise --requests-max"
     for low_rps, high_rps in rates.doubts:
         where = f"from {format_rate(low_rps)} to {format_rate(high_rps)}"
         where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where
         yield Caveat(
             code=CaveatCode.RATES_IN_DOUBT,
-            message=f"{where} the budget did not suffice to accept or refuse the plan; raise --requests-max",
+            message=f"{where} what was simulated does not suffice to accept or refuse the plan; {mend}",
         )
     if rates.stretches and rates.stretches[-1].high.high == math.inf:
         yield Caveat(

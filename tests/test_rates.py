@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from scipy.optimize import brentq
 
+from capacity.caveats import CaveatCode
 from capacity.charts import rate_chart
 from capacity.errors import DomainError
 from capacity.judge import Judgement, Proposal
@@ -151,6 +152,8 @@ def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limi
     end_rps = root(proposal, 0.001 * wall_rps, 0.999 * wall_rps)
     assert holds(stretch.high, end_rps)
     assert stretch.high.value == stretch.high.low == rates.arrival_rate_max_rps
+    assert "P99 is taken to rise with the rate." in list(sentences(rates))[-1]
+    assert rates_document(rates, seed=0, confidence=0.95)["rates"]["taken_to_rise"] is True
     assert stretch.high.high - stretch.high.low <= RESOLUTION * stretch.high.low + 1e-4 * wall_rps
 
 
@@ -316,6 +319,9 @@ def test_doubt_everywhere_is_inconclusive() -> None:
     assert rates.stretches == ()
     assert rates.lone is None  # recorded arrivals may share an instant, however slowly they are played
     assert next(sentences(rates)).startswith("No rate is known")
+    assert "taken to rise" not in " ".join(sentences(rates))
+    (doubt,) = [one.message for one in caveats(rates) if one.code is CaveatCode.RATES_IN_DOUBT]
+    assert doubt.endswith("record for longer")
 
 
 def test_recorded_arrivals_have_no_known_limit_of_low_rates() -> None:

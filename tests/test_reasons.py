@@ -253,6 +253,9 @@ def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     assert burst.cv == pytest.approx(3.0, rel=0.01)
     assert burst.dispersion == pytest.approx(0.0, abs=0.01)
     assert "counts in" in told(explanation)["What binds"]
+    chosen = {one.what: one for one in explanation.assumptions}["no luck in choosing"]
+    assert not chosen.checked  # there is one path only
+    assert "the trace" in chosen.how
 
 
 # ---- Savings and doubts ---------------------------------------------------------------------
