@@ -101,7 +101,7 @@ class Question:
         return (*(size for size in profile.batch_sizes if size < limit), limit)
 
     def batch_waits(self, profile: ServiceProfile, batch_size_max: int) -> tuple[float, ...]:
-        """Batch waits to consider for batches up to a size; a batch of one is full at once, whatever they are. [s]
+        """Batch waits to consider for batches up to a size; a batch of one is full at once. [s]
 
         Searched ones are half and all of the time that a batch of one takes, and of the largest.
         """
