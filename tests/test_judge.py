@@ -10,7 +10,7 @@ import pytest
 from cases import sample_of
 
 from capacity.errors import InconclusiveError
-from capacity.judge import Judgement
+from capacity.judge import Judgement, Proposal
 from capacity.performance import Interval
 from capacity.plan import Limit, Plan, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
@@ -38,6 +38,15 @@ def p99(limit_s: float) -> LatencyObjective:
     return LatencyObjective(limits={0.99: limit_s})
 
 
+def asked(
+    objective: LatencyObjective,
+    workload: Workload = WORKLOAD,
+    profile: ServiceProfile = PROFILE,
+    plan: Plan = PLAN,
+) -> Proposal:
+    return Proposal(profile=profile, workload=workload, plan=plan, objective=objective)
+
+
 class ExponentialResponses:
     """A mapper that draws the responses of a replication from a law that is known exactly."""
 
@@ -62,7 +71,7 @@ class ExponentialResponses:
 
 def fake_judge(seed: int = 0, **fields: Any) -> tuple[SimulationJudge, ExponentialResponses]:
     mapper = ExponentialResponses()
-    return SimulationJudge(profile=PROFILE, seed=seed, mapper=mapper, **fields), mapper
+    return SimulationJudge(seed=seed, mapper=mapper, **fields), mapper
 
 
 # ---- Decide ---------------------------------------------------------------------------------
@@ -172,12 +181,12 @@ def test_shares_of_the_error_sum_to_one() -> None:
 
 def test_clear_cases() -> None:
     judge, mapper = fake_judge()
-    judgement = judge.search(WORKLOAD, PLAN, p99(1.3 * P99_S), 1)
+    judgement = judge.search(asked(p99(1.3 * P99_S)), 1)
     assert (judgement.verdict, judgement.rejection) == (Verdict.MET, None)
     assert judgement.requests == mapper.requests
     assert judgement.settled
     assert judgement.batch_size_largest == 1
-    judgement = judge.search(WORKLOAD, PLAN, p99(0.7 * P99_S), 1)
+    judgement = judge.search(asked(p99(0.7 * P99_S)), 1)
     assert judgement.verdict is Verdict.MISSED
     assert judgement.rejection is not None
     assert judgement.rejection.limit is Limit.LATENCY
@@ -186,7 +195,7 @@ def test_clear_cases() -> None:
 
 def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() -> None:
     judge, mapper = fake_judge(requests_max=900_000)
-    judgement = judge.search(WORKLOAD, PLAN, p99(P99_S), 1)
+    judgement = judge.search(asked(p99(P99_S)), 1)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judgement.rejection is not None
     assert (judgement.rejection.limit, judgement.rejection.allowed) == (Limit.BUDGET, 900_000)
@@ -197,7 +206,7 @@ def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() 
 
 def test_a_budget_too_small_for_any_look_is_inconclusive_without_numbers() -> None:
     judge, mapper = fake_judge(requests_max=1000)
-    judgement = judge.search(WORKLOAD, PLAN, p99(P99_S), 1)
+    judgement = judge.search(asked(p99(P99_S)), 1)
     assert (judgement.verdict, judgement.performance, judgement.requests) == (Verdict.INCONCLUSIVE, None, 0)
     assert not judgement.settled
     assert mapper.tasks == []
@@ -207,7 +216,7 @@ def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
     busy = Workload(arrival_rate_rps=98.0)
     for workload, requests_max in ((WORKLOAD, 1000), (busy, 500_000)):
         judge, _ = fake_judge(requests_max=requests_max)
-        rejection = judge.search(workload, PLAN, p99(P99_S), 1).rejection
+        rejection = judge.search(asked(p99(P99_S), workload), 1).rejection
         assert rejection is not None
         assert rejection.needed > rejection.allowed
 
@@ -215,7 +224,7 @@ def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
 @pytest.mark.parametrize("precision", [0.05, 0.02])
 def test_a_certificate_is_as_precise_as_was_asked(precision: float) -> None:
     judge, _ = fake_judge(precision=precision)
-    judgement = judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 0)
+    judgement = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
     assert judgement.verdict is Verdict.MET
     assert judgement.is_precise
     assert judgement.performance is not None
@@ -226,23 +235,23 @@ def test_a_certificate_is_as_precise_as_was_asked(precision: float) -> None:
 
 def test_a_certificate_says_when_the_budget_ends_before_it_is_precise() -> None:
     judge, mapper = fake_judge(precision=1e-4, requests_max=900_000)
-    judgement = judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 0)
+    judgement = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
     assert (judgement.verdict, judgement.is_precise) == (Verdict.MET, False)
     assert mapper.requests <= 900_000
 
 
 def test_a_certificate_begins_where_the_search_ended() -> None:
     judge, mapper = fake_judge()
-    judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 1_000_000)
+    judge.certify(asked(p99(1.5 * P99_S)), 1, 1_000_000)
     each = run_length(Case(profile=PROFILE, workload=WORKLOAD, plan=PLAN)).requests
     assert len(mapper.tasks) == 1_000_000 // each
 
 
 def test_search_certificate_and_headroom_have_random_numbers_of_their_own() -> None:
     judge, mapper = fake_judge(seed=5)
-    judge.search(WORKLOAD, PLAN, p99(2 * P99_S), 3)
-    judge.certify(WORKLOAD, PLAN, p99(2 * P99_S), 2, 0)
-    judge.accepts(WORKLOAD, PLAN, p99(2 * P99_S))
+    judge.search(asked(p99(2 * P99_S)), 3)
+    judge.certify(asked(p99(2 * P99_S)), 2, 0)
+    judge.accepts(asked(p99(2 * P99_S)))
     stages = [task.seed.stage for task in mapper.tasks]
     assert sorted(set(stages)) == [Stage.SEARCH, Stage.CERTIFY, Stage.HEADROOM]
     assert {task.seed.value for task in mapper.tasks} == {5}
@@ -250,23 +259,23 @@ def test_search_certificate_and_headroom_have_random_numbers_of_their_own() -> N
 
 def test_candidates_of_a_search_share_their_users() -> None:
     judge, mapper = fake_judge()
-    judge.search(WORKLOAD, PLAN, p99(2 * P99_S), 1)
+    judge.search(asked(p99(2 * P99_S)), 1)
     first = [task.seed for task in mapper.tasks]
     mapper.tasks.clear()
-    judge.search(WORKLOAD, replace(PLAN, replicas=2), p99(2 * P99_S), 2)
+    judge.search(asked(p99(2 * P99_S), plan=replace(PLAN, replicas=2)), 2)
     assert [task.seed for task in mapper.tasks][: len(first)] == first
 
 
 def test_a_point_of_the_headroom_costs_its_share_of_the_budget_at_most() -> None:
     judge, mapper = fake_judge(requests_max=9_600_000)
-    judgement = judge.accepts(WORKLOAD, PLAN, p99(P99_S))
+    judgement = judge.accepts(asked(p99(P99_S)))
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert mapper.requests <= 9_600_000 * _HEADROOM_BUDGET_SHARE < 3 * mapper.requests
 
 
 def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
     judge, _ = fake_judge()
-    judgement = judge.search(WORKLOAD, PLAN, LatencyObjective(limits={0.8: 9.0, 0.999: 20.0}), 1)
+    judgement = judge.search(asked(LatencyObjective(limits={0.8: 9.0, 0.999: 20.0})), 1)
     assert judgement.performance is not None
     assert list(judgement.performance.response_quantiles_s) == [0.5, 0.8, 0.9, 0.95, 0.99, 0.999]
     assert judgement.performance.load == pytest.approx(0.6)
@@ -274,7 +283,7 @@ def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
 
 def certificates(limit_s: float, attempt: int = 1, trials: int = 120) -> list[Judgement]:
     return [
-        fake_judge(seed, requests_max=450_000)[0].certify(WORKLOAD, PLAN, p99(limit_s), attempt, 0)
+        fake_judge(seed, requests_max=450_000)[0].certify(asked(p99(limit_s)), attempt, 0)
         for seed in range(trials)
     ]
 
@@ -296,9 +305,7 @@ def test_later_certificates_and_candidates_are_judged_more_strictly() -> None:
     assert first > later + 5
     refused = [
         sum(
-            fake_judge(seed, requests_max=450_000)[0]
-            .search(WORKLOAD, PLAN, p99(0.98 * P99_S), attempt)
-            .verdict
+            fake_judge(seed, requests_max=450_000)[0].search(asked(p99(0.98 * P99_S)), attempt).verdict
             is Verdict.MISSED
             for seed in range(30)
         )
@@ -312,25 +319,25 @@ def test_later_certificates_and_candidates_are_judged_more_strictly() -> None:
 
 def test_clear_cases_by_simulation() -> None:
     """One replica of 10 ms at load 0.6: P99 is some 50 ms; at load 0.2 it is some 20 ms."""
-    judge = SimulationJudge(profile=PROFILE, precision=0.1)
-    assert judge.search(WORKLOAD, PLAN, p99(0.1), 1).verdict is Verdict.MET
-    assert judge.search(WORKLOAD, PLAN, p99(0.02), 1).verdict is Verdict.MISSED
-    assert judge.search(Workload(arrival_rate_rps=20.0), PLAN, p99(0.04), 1).verdict is Verdict.MET
-    certificate = judge.certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
-    assert certificate == judge.certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
-    assert certificate != replace(judge, seed=1).certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
+    judge = SimulationJudge(precision=0.1)
+    assert judge.search(asked(p99(0.1)), 1).verdict is Verdict.MET
+    assert judge.search(asked(p99(0.02)), 1).verdict is Verdict.MISSED
+    assert judge.search(asked(p99(0.04), Workload(arrival_rate_rps=20.0)), 1).verdict is Verdict.MET
+    certificate = judge.certify(asked(p99(0.1)), 1, 0)
+    assert certificate == judge.certify(asked(p99(0.1)), 1, 0)
+    assert certificate != replace(judge, seed=1).certify(asked(p99(0.1)), 1, 0)
 
 
 def test_overhead_counts_against_the_objective() -> None:
     slow = replace(PROFILE, request_overhead_s=0.1)
-    assert SimulationJudge(profile=slow).search(WORKLOAD, PLAN, p99(0.1), 1).verdict is Verdict.MISSED
+    assert SimulationJudge().search(asked(p99(0.1), profile=slow), 1).verdict is Verdict.MISSED
 
 
 def test_a_trace_too_short_for_its_percentile_is_refused() -> None:
     trace = TraceArrivals(instants_s=tuple(float(i) for i in range(1000)))
     workload = Workload(arrival_rate_rps=60.0, arrivals=trace)
     with pytest.raises(InconclusiveError, match=r"trace has 1000 arrivals; P99 .* needs at least 11112"):
-        SimulationJudge(profile=PROFILE).search(workload, PLAN, p99(0.1), 1)
+        SimulationJudge().search(asked(p99(0.1), workload), 1)
 
 
 def test_a_trace_of_a_few_busy_periods_is_not_believed() -> None:
@@ -340,8 +347,8 @@ def test_a_trace_of_a_few_busy_periods_is_not_believed() -> None:
         instants_s = np.cumsum(np.random.default_rng(seed).exponential(1 / 95.0, 12_000))
         trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
         workload = Workload(arrival_rate_rps=95.0, arrivals=trace)
-        judge = SimulationJudge(profile=PROFILE, seed=seed)
-        assert judge.certify(workload, PLAN, p99(0.9 * exact_s), 1, 0).verdict is not Verdict.MET
+        judge = SimulationJudge(seed=seed)
+        assert judge.certify(asked(p99(0.9 * exact_s), workload), 1, 0).verdict is not Verdict.MET
 
 
 # ---- The profile's own error ----------------------------------------------------------------
@@ -405,8 +412,8 @@ def test_errors_add_in_quadrature() -> None:
 
 def test_a_certificate_of_few_samples_has_a_wider_interval() -> None:
     def width_s(count: int) -> float:
-        judge = SimulationJudge(profile=sampled(count), precision=0.05)
-        certificate = judge.certify(Workload(arrival_rate_rps=10.0), PLAN, p99(1.0), 1, 0)
+        judge = SimulationJudge(precision=0.05)
+        certificate = judge.certify(asked(p99(1.0), Workload(arrival_rate_rps=10.0), sampled(count)), 1, 0)
         assert certificate.verdict is Verdict.MET
         assert certificate.performance is not None
         return certificate.performance.response_quantiles_s[0.5].half_width
@@ -416,21 +423,21 @@ def test_a_certificate_of_few_samples_has_a_wider_interval() -> None:
 
 def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> None:
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
-    judge = SimulationJudge(profile=profile, precision=0.02)
+    judge = SimulationJudge(precision=0.02)
     objective = LatencyObjective(limits={0.5: 1.0})
-    interval = judge.certify(workload, PLAN, objective, 1, 0).performance.response_quantiles_s[0.5]
+    interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
     within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
-    assert judge.search(workload, PLAN, within, 1).verdict is Verdict.MET
-    assert judge.certify(workload, PLAN, within, 1, 0).verdict is Verdict.INCONCLUSIVE
+    assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
+    assert judge.certify(asked(within, workload, profile), 1, 0).verdict is Verdict.INCONCLUSIVE
 
 
 def test_whatever_is_not_accepted_says_why() -> None:
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
-    judge = SimulationJudge(profile=profile, precision=0.02)
+    judge = SimulationJudge(precision=0.02)
     interval = judge.certify(
         workload, PLAN, LatencyObjective(limits={0.5: 1.0}), 1, 0
     ).performance.response_quantiles_s[0.5]
     within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
-    certificate = judge.certify(workload, PLAN, within, 1, 0)
+    certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
     assert certificate.rejection is not None

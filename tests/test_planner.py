@@ -9,14 +9,16 @@ import pytest
 from capacity.caveats import CaveatCode
 from capacity.errors import DomainError
 from capacity.headroom import _RESOLUTION
-from capacity.judge import Judgement
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Limit, Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.plan import BatchTimer, Limit, Plan, Recommendation, Rejection, Routing, Verdict
 from capacity.planner import recommend
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Question
 from capacity.queues.mmc import MMc
-from capacity.search import SEARCH_REQUESTS_MAX, Question
-from capacity.workload import ArrivalProcess, LatencyObjective, PoissonArrivals, TraceArrivals, Workload
+from capacity.search import SEARCH_REQUESTS_MAX
+from capacity.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.parallel import workers
 
@@ -39,12 +41,17 @@ def question_of(
     arrivals: ArrivalProcess | None = None,
     **fields: object,
 ) -> Question:
+    """Gamma gaps of cv 1 are Poisson's by another name, for which no law is asked before the judge."""
     return Question(
-        profile=profile,
-        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
+        profiles=(profile,),
+        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or GammaArrivals(cv=1.0)),
         objective=LatencyObjective(limits={0.99: limit_s}),
         **fields,
     )
+
+
+def promise(limit_s: float) -> Promise:
+    return Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=limit_s)
 
 
 def judgement(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Judgement:
@@ -52,7 +59,7 @@ def judgement(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Judge
     performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(p99_s)})
     if p99_s <= limit_s:
         return Judgement(verdict=Verdict.MET, rejection=None, performance=performance, **fields)
-    rejection = Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=p99_s, quantile=0.99)
+    rejection = Rejection.of(promise(limit_s), p99_s)
     return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance, **fields)
 
 
@@ -74,33 +81,30 @@ class ScriptedJudge:
     when_certified: Script | None = None
     certified: list[tuple[Plan, int, int]] = field(default_factory=list)
 
-    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        return self.when_searched(plan)
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        return self.when_searched(proposal.plan)
 
-    def certify(
-        self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int, requests_first: int
-    ) -> Judgement:
-        self.certified.append((plan, attempt, requests_first))
-        return (self.when_certified or self.when_searched)(plan)
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        self.certified.append((proposal.plan, attempt, requests_first))
+        return (self.when_certified or self.when_searched)(proposal.plan)
 
-    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
+    def accepts(self, proposal: Proposal) -> Judgement:
         return MISSED
 
 
 class ExactJudge:
     """Knows the truth of M/M/c."""
 
-    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        return self.accepts(workload, plan, objective)
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        return self.accepts(proposal)
 
-    def certify(
-        self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int, requests_first: int
-    ) -> Judgement:
-        return self.accepts(workload, plan, objective)
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        return self.accepts(proposal)
 
-    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
-        queue = MMc(arrival_rate_rps=workload.arrival_rate_rps, service_rate_rps=100.0, servers=plan.replicas)
-        return judgement(queue.response_quantile_s(0.99), objective.limits[0.99])
+    def accepts(self, proposal: Proposal) -> Judgement:
+        rate_rps, replicas = proposal.workload.arrival_rate_rps, proposal.plan.replicas
+        queue = MMc(arrival_rate_rps=rate_rps, service_rate_rps=100.0, servers=replicas)
+        return judgement(queue.response_quantile_s(0.99), proposal.objective.limits[0.99])
 
 
 def codes(recommendation: Recommendation) -> list[CaveatCode]:
@@ -113,7 +117,7 @@ def codes(recommendation: Recommendation) -> list[CaveatCode]:
 @pytest.mark.parametrize("rate_rps", [20.0, 150.0, 990.0, 3000.0])
 @pytest.mark.parametrize("limit_s", [0.0465, 0.06, 0.2, 5.0])
 def test_recommends_the_fewest_replicas_and_says_how_far_they_reach(rate_rps: float, limit_s: float) -> None:
-    question = question_of(rate_rps=rate_rps, limit_s=limit_s, routing=Routing.SHARED_QUEUE)
+    question = question_of(rate_rps=rate_rps, limit_s=limit_s, routings=(Routing.SHARED_QUEUE,))
     answer = recommend(question, ExactJudge())
 
     def p99_s(rate_rps: float, replicas: int) -> float:
@@ -155,14 +159,23 @@ def test_of_two_equal_ones_the_smaller_batch_wins() -> None:
 
 
 def test_the_plan_carries_what_the_question_fixed() -> None:
-    question = question_of(BATCHING, batch_wait_max_s=0.002, routing=Routing.POWER_OF_TWO)
-    answer = recommend(question, ScriptedJudge(lambda plan: MET))
+    question = question_of(
+        BATCHING,
+        batch_waits_s=(0.002,),
+        routings=(Routing.POWER_OF_TWO,),
+        timer=BatchTimer.OPEN,
+        queue_limit=7,
+    )
+    judge = ScriptedJudge(lambda plan: MET if plan.batch_size_max == 4 else MISSED)
+    answer = recommend(question, judge)
     assert answer.plan == Plan(
         profile="made-up",
         replicas=1,
-        batch_size_max=1,
+        batch_size_max=4,
         batch_wait_max_s=0.002,
         routing=Routing.POWER_OF_TWO,
+        timer=BatchTimer.OPEN,
+        queue_limit=7,
     )
 
 
@@ -259,7 +272,7 @@ def test_an_objective_below_the_service_floor_is_refused_with_every_size() -> No
     answer = recommend(question_of(BATCHING, limit_s=0.009), ScriptedJudge(lambda plan: MET))
     assert (answer.verdict, answer.plan) == (Verdict.MISSED, None)
     rejections = [candidate.rejection for candidate in answer.considered]
-    expected = Rejection(limit=Limit.SERVICE_FLOOR, allowed=0.009, needed=0.01, quantile=0.99)
+    expected = Rejection.of(promise(0.009), 0.01, Limit.SERVICE_FLOOR)
     assert rejections == [expected] * 3
 
 
@@ -285,9 +298,7 @@ def test_sizes_that_theory_refuses_are_listed_beside_the_answer() -> None:
     answer = recommend(question_of(tailed, 3.0), ScriptedJudge(lambda plan: MET))
     assert answer.plan is not None
     assert answer.plan.batch_size_max == 2
-    assert answer.considered[0].rejection == Rejection(
-        limit=Limit.SERVICE_FLOOR, allowed=LIMIT_S, needed=2.0, quantile=0.99
-    )
+    assert answer.considered[0].rejection == Rejection.of(promise(LIMIT_S), 2.0, Limit.SERVICE_FLOOR)
 
 
 def test_a_limit_beyond_the_profile_is_refused_and_smaller_batches_are_tried() -> None:
@@ -367,7 +378,7 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
 
 def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
     question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
-    judge = SimulationJudge(profile=BATCHING, seed=3, precision=0.2, requests_max=480_000)
+    judge = SimulationJudge(seed=3, precision=0.2, requests_max=480_000)
     alone = recommend(question, judge)
     with workers(2) as mapper:
         assert recommend(question, replace(judge, mapper=mapper)) == alone
@@ -382,7 +393,7 @@ def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
 def test_another_seed_gives_other_numbers_and_the_same_plan() -> None:
     question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
     one, other = (
-        recommend(question, SimulationJudge(profile=BATCHING, seed=seed, precision=0.2, requests_max=480_000))
+        recommend(question, SimulationJudge(seed=seed, precision=0.2, requests_max=480_000))
         for seed in (1, 2)
     )
     assert one.plan == other.plan
