@@ -3,15 +3,16 @@
 import pytest
 
 from capacity.explain import closest, explain, format_interval, format_refusal, format_verdict
+from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
-from capacity.search import Question
-from capacity.workload import LatencyObjective, Workload
+from capacity.question import Question
+from capacity.workload import Workload
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
-QUESTION = Question(profile=PROFILE, workload=Workload(arrival_rate_rps=50.0), objective=OBJECTIVE)
+QUESTION = Question(profiles=(PROFILE,), workload=Workload(arrival_rate_rps=50.0), objective=OBJECTIVE)
 
 
 def performance(p99_s: float) -> Performance:
@@ -20,8 +21,15 @@ def performance(p99_s: float) -> Performance:
 
 
 def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fields) -> Candidate:
+    promise = None
+    if limit in (Limit.LATENCY, Limit.SERVICE_FLOOR):
+        promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=allowed)
+    given = fields.pop("promise", promise)
+    event = fields.pop("event", None)
     rejection = (
-        None if limit is None else Rejection(limit=limit, allowed=allowed, needed=needed, quantile=0.99)
+        None
+        if limit is None
+        else Rejection(limit=limit, allowed=allowed, needed=needed, promise=given, event=event)
     )
     verdict = fields.pop("verdict", Verdict.MET if limit is None else Verdict.MISSED)
     plan = Plan(profile="p", replicas=replicas, batch_size_max=1)

@@ -434,9 +434,8 @@ def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> N
 def test_whatever_is_not_accepted_says_why() -> None:
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
     judge = SimulationJudge(precision=0.02)
-    interval = judge.certify(
-        workload, PLAN, LatencyObjective(limits={0.5: 1.0}), 1, 0
-    ).performance.response_quantiles_s[0.5]
+    objective = LatencyObjective(limits={0.5: 1.0})
+    interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
     within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
     certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
