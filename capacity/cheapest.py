@@ -46,8 +46,12 @@ def find_cheapest(search: Search) -> Level | None:
         return None
     for family in search.question.families:  # another routing of the same profile costs the same
         devices = devices_within(search, family, bound)
-        if family in starts and family.cost(devices) == bound:
+        least = search.devices_min(family)
+        if least is None or devices < least or family.cost(devices) != bound:
+            continue
+        if family in starts:
             search.at(family, devices)
+        search.at(family, devices, waits=True)
     accepted = [one for one in search.considered if one.accepted and cost(search, one) == bound]
     return Level(cost=bound, candidates=tuple(accepted), starts=starts, waits_untried=untried)
 
