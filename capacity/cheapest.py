@@ -122,7 +122,7 @@ def _with_waits(search: Search, bound: float) -> tuple[float, int]:
     up to the first that does.
     """
     is_open = bound == math.inf
-    fleets = sorted(_waiting_fleets(search, bound), key=lambda one: one[0], reverse=not is_open)
+    fleets = sorted(waiting_fleets(search, bound), key=lambda one: one[0], reverse=not is_open)
     start = search.requests
     for number, (price, family, devices) in enumerate(fleets):
         if search.out_of_budget or search.requests - start >= WAITS_REQUESTS_MAX:
@@ -134,7 +134,7 @@ def _with_waits(search: Search, bound: float) -> tuple[float, int]:
     return bound, 0
 
 
-def _waiting_fleets(search: Search, bound: float) -> Iterator[tuple[float, Family, int]]:
+def waiting_fleets(search: Search, bound: float) -> Iterator[tuple[float, Family, int]]:
     """Fleets that would cost less and have a batch to wait for, each with its price."""
     question = search.question
     for family in question.families:

@@ -262,12 +262,16 @@ class Pool:
             loss_probability=whole.lost / (whole.lost + whole.counted),
             wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
             response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
-            intervals={
-                "utilization": _within_one(self.utilization(replicas).interval(confidence)),
-                "response_mean_s": self.response_mean.interval(confidence),
-                "loss_probability": self.loss_interval(confidence),
-            },
+            intervals=self._intervals(replicas, confidence) if len(self.sections) > 1 else {},
         )
+
+    def _intervals(self, replicas: int, confidence: float) -> dict[str, Interval]:
+        """Of what has no quantile, by field name."""
+        return {
+            "utilization": _within_one(self.utilization(replicas).interval(confidence)),
+            "response_mean_s": self.response_mean.interval(confidence),
+            "loss_probability": self.loss_interval(confidence),
+        }
 
     def loss_interval(self, confidence: float) -> Interval:
         """Of the share of lost requests; none of n lost leaves up to -log(1 - confidence)/n possible.

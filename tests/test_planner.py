@@ -242,6 +242,65 @@ def test_no_more_counts_are_certified_than_are_allowed() -> None:
     assert (answer.verdict, answer.plan) == (Verdict.INCONCLUSIVE, None)
 
 
+def test_a_fleet_that_waits_and_fails_its_certificate_passes_the_turn_to_the_next_dearer_that_waits() -> None:
+    """Nothing that starts at once will do; waiting fleets do from 2 on, and keep their promise from 4 on."""
+    judge = ScriptedJudge(
+        lambda plan: MET if plan.batch_wait_max_s > 0.0 and plan.replicas >= 2 else MISSED,
+        lambda plan: MET if plan.replicas >= 4 else MISSED,
+    )
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2, replicas_max=6)
+    answer = recommend(question, judge)
+    assert [plan.replicas for plan, _, _ in judge.certified] == [2, 3, 4]
+    assert answer.plan is not None
+    assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (4, 0.002)
+
+
+def test_between_a_waiting_fleet_that_fails_and_one_that_starts_at_once_others_that_wait_are_certified() -> (
+    None
+):
+    judge = ScriptedJudge(
+        lambda plan: MET if plan.batch_wait_max_s > 0.0 or plan.replicas >= 5 else MISSED,
+        lambda plan: MET if plan.replicas >= 3 else MISSED,
+    )
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2, replicas_max=6)
+    answer = recommend(question, judge)
+    assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2, 3]
+    assert answer.plan is not None
+    assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (3, 0.002)
+
+
+@pytest.mark.parametrize(("cheap_usd", "expected"), [(0.5, ("cheap", 13)), (0.7, ("dear", 3))])
+def test_when_a_certificate_fails_another_profile_may_be_the_next_dearer(
+    cheap_usd: float, expected: tuple[str, int]
+) -> None:
+    """Two devices at 3 USD/h fail, three at 9 do; thirteen of the other at 6.5 are cheaper, at 9.1 not."""
+    dear = replace(SINGLE, name="dear", hourly_usd=3.0)
+    cheap = replace(SINGLE, name="cheap", hourly_usd=cheap_usd)
+    enough = {"dear": 2, "cheap": 13}
+    judge = ScriptedJudge(
+        lambda plan: MET if plan.replicas >= enough[plan.profile] else MISSED,
+        lambda plan: MISSED if (plan.profile, plan.replicas) == ("dear", 2) else MET,
+    )
+    answer = recommend(replace(question_of(dear), profiles=(dear, cheap)), judge)
+    assert answer.plan is not None
+    assert (answer.plan.profile, answer.plan.replicas) == expected
+
+
+def test_three_devices_at_a_third_of_the_price_cost_the_same() -> None:
+    """3 x 0.1 is 0.30000000000000004, which is no reason to take the plan nearer to its limit."""
+    small, large = (
+        replace(SINGLE, name="small", hourly_usd=0.1),
+        replace(SINGLE, name="large", hourly_usd=0.3),
+    )
+    judge = ScriptedJudge(
+        lambda plan: judgement({"small": {3: 0.2}, "large": {1: 0.9}}[plan.profile].get(plan.replicas, 2.0))
+    )
+    question = replace(question_of(small, replicas_max=3), profiles=(small, large))
+    answer = recommend(question, judge)
+    assert answer.plan is not None
+    assert (answer.plan.profile, answer.plan.replicas) == ("small", 3)
+
+
 # ---- No plan --------------------------------------------------------------------------------
 
 
