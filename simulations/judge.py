@@ -12,10 +12,10 @@ from simulations.arrivals import Seed, Stage
 from simulations.case import Case
 from simulations.estimate import REQUESTS_MAX, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
-from simulations.pool import Pool
+from simulations.pool import SECTIONS, Pool
 from simulations.profile_error import profile_half_widths, widened
 from simulations.replication import Engine
-from simulations.spike import spike_looks
+from simulations.spike import spike_looks, surge
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
@@ -167,7 +167,7 @@ class SimulationJudge:
                 break
         if verdict is Verdict.INCONCLUSIVE:
             spent = look.requests if look is not None and look.settled else 0
-            needed = max(2 * spent, requests_to_settle(trial.case))
+            needed = max(2 * spent, trial.requests_least)
             rejection = Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
         if look is None:
             return Judgement(verdict=verdict, rejection=rejection, performance=None, settled=False)
@@ -236,6 +236,14 @@ class _Trial:
         if self.proposal.spike is not None:
             return spike_looks(self.case, self.proposal.spike, self.seed, self.requests_max, mapper)
         return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first)
+
+    @property
+    def requests_least(self) -> int:
+        """Requests of the first look that may settle."""
+        if self.proposal.spike is None:
+            return requests_to_settle(self.case)
+        _, length = surge(self.case, self.proposal.spike)
+        return SECTIONS * length.requests
 
     def errors(self, look: int) -> Errors:
         """What the `look`-th look may err by; in a search nothing is accepted for good.

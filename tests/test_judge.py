@@ -19,7 +19,7 @@ from capacity.workload import LatencyObjective, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length
 from simulations.estimate import Look
-from simulations.judge import _HEADROOM_BUDGET_SHARE, Errors, SimulationJudge, decide, share_of_error
+from simulations.judge import _HEADROOM_BUDGET_SHARE, Errors, SimulationJudge, decide, found, share_of_error
 from simulations.pool import Pool, student_t
 from simulations.profile_error import RESAMPLES, has_samples, profile_half_widths, resampled, widened
 from simulations.replication import Task
@@ -167,6 +167,98 @@ def test_smaller_errors_take_clearer_cases() -> None:
     assert decide(look, p99(limit_s), Errors(accept=1e-4, refuse=0.05))[0] is Verdict.INCONCLUSIVE
     assert look.pool.exceedance(0.9 * P99_S).interval(0.95).low > 0.01
     assert decide(look, p99(0.9 * P99_S), Errors(accept=0.05, refuse=1e-12))[0] is Verdict.INCONCLUSIVE
+
+
+def spread_look(settled: bool = True) -> Look:
+    """Twenty sections of 1000 exponential responses, waits a tenth of them; busy from 0.6 to 0.7 of the time."""
+    generator = np.random.default_rng(5)
+    samples = []
+    for section in range(20):
+        responses_s = generator.standard_exponential(1000)
+        busy_s = 2 * (0.6 + 0.1 * section / 19)  # of two replicas in one second
+        samples.append(sample_of(responses_s, 0.1 * responses_s, busy_s=busy_s, lost=10 + section % 3))
+    return look_at(samples, settled=settled)
+
+
+@pytest.mark.parametrize(
+    ("name", "quantile", "limit"),
+    [
+        ("response_mean_s", None, Limit.LATENCY),
+        ("wait_limits", 0.9, Limit.WAIT),
+        ("loss_probability", None, Limit.LOSS),
+        ("utilization", None, Limit.UTILIZATION),
+    ],
+)
+def test_other_promises_are_met_missed_or_in_doubt_by_both_ends(
+    name: str, quantile: float | None, limit: Limit
+) -> None:
+    """Above the upper end, below the lower one, and between them."""
+    look = spread_look()
+
+    def objective(allowed: float) -> LatencyObjective:
+        return LatencyObjective(**{name: allowed if quantile is None else {quantile: allowed}})
+
+    (promise,) = objective(0.5).promises
+    interval = found(look.pool, promise, 0.95, 2)
+    assert interval.low < interval.value < interval.high
+    width = interval.high - interval.low
+    assert decide(look, objective(interval.high + 0.5 * width), FIVE_PERCENT, 2) == (Verdict.MET, None)
+    for within in (0.1, 0.5, 0.9):
+        allowed = interval.low + within * width
+        assert decide(look, objective(allowed), FIVE_PERCENT, 2) == (Verdict.INCONCLUSIVE, None)
+    allowed = interval.low - 0.5 * width
+    verdict, rejection = decide(look, objective(allowed), FIVE_PERCENT, 2)
+    assert verdict is Verdict.MISSED
+    assert rejection is not None
+    assert (rejection.limit, rejection.allowed, rejection.quantile) == (limit, allowed, quantile)
+    assert rejection.needed == interval.value
+    unsettled = decide(spread_look(settled=False), objective(interval.high + width), FIVE_PERCENT, 2)
+    assert unsettled == (Verdict.INCONCLUSIVE, None)
+
+
+def test_what_is_found_of_other_promises_by_hand() -> None:
+    """Means, shares and the time of two replicas; responses of 1, waits of 0.1 s."""
+    samples = [sample_of([1.0] * 98, [0.1] * 98, busy_s=1.0 + 0.2 * (k % 2), lost=2) for k in range(20)]
+    pool = Pool.of(samples)
+    objective = LatencyObjective(
+        limits={0.9: 1.0},
+        response_mean_s=1.0,
+        wait_limits={0.9: 1.0},
+        loss_probability=0.5,
+        utilization=0.5,
+    )
+    values = {one.measure.value: found(pool, one, 0.95, 2).value for one in objective.promises}
+    assert values == {
+        "response_quantiles_s": 1.0,
+        "wait_quantiles_s": 0.1,
+        "response_mean_s": pytest.approx(1.0),
+        "loss_probability": 0.02,
+        "utilization": pytest.approx(0.55),
+    }
+
+
+def test_where_nothing_was_lost_the_rule_of_three_bounds_what_may_be() -> None:
+    """None of 20,000 lost: with 95 % up to -log(0.05)/20,000 = 3/20,000 may be; nothing is ever refused."""
+    look = look_at([sample_of(np.ones(1000)) for _ in range(20)])
+    bound = -math.log(0.05) / 20_000
+    assert bound == pytest.approx(3 / 20_000, rel=0.002)
+    interval = look.pool.loss_interval(0.95)
+    assert (interval.value, interval.low, interval.high) == (0.0, 0.0, pytest.approx(bound, rel=1e-12))
+    met = decide(look, LatencyObjective(loss_probability=1.001 * bound), FIVE_PERCENT)
+    assert met == (Verdict.MET, None)
+    for allowed in (0.999 * bound, 1e-9):
+        doubt = decide(look, LatencyObjective(loss_probability=allowed), FIVE_PERCENT)
+        assert doubt == (Verdict.INCONCLUSIVE, None)
+
+
+def test_a_wait_is_held_by_its_share_of_late_requests_too() -> None:
+    """A tenth waits longer than the pooled P90 in every section; how many of them are late differs."""
+    late, early = [0.0] * 90 + [9.0] * 10, [0.0] * 90 + [1.05] * 10
+    samples = [sample_of(np.ones(100), late)] * 3 + [sample_of(np.ones(100), early)]
+    pool, objective = Pool.of(samples), LatencyObjective(wait_limits={0.9: 1.1})
+    assert pool.wait_quantile(0.9).interval(0.95).high == 0.0
+    assert pool.wait_exceedance(1.1).interval(0.95).high > 0.1
+    assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
 
 
 def test_shares_of_the_error_sum_to_one() -> None:
