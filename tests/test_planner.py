@@ -158,6 +158,47 @@ def test_of_two_equal_ones_the_smaller_batch_wins() -> None:
     assert answer.plan.batch_size_max == 2
 
 
+def vague(value_s: float, load: float = 0.5) -> Judgement:
+    """Met, its P99 known to a tenth of a second."""
+    interval = Interval(value=value_s, low=value_s - 0.1, high=value_s + 0.1)
+    performance = Performance(kind=Kind.SIMULATION, load=load, response_quantiles_s={0.99: interval})
+    return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+
+
+def preferred(fields: dict[str, object], script: Callable[[Plan], Judgement]) -> Plan | None:
+    return recommend(question_of(BATCHING, **fields), ScriptedJudge(script)).plan
+
+
+ALL_ROUTINGS = {"routings": tuple(Routing), "batch_size_limit": 1}
+WAITS = {"batch_waits_s": (0.0, 0.002)}
+
+
+def test_of_those_that_intervals_cannot_tell_apart_the_simplest_wins() -> None:
+    """No wait before a wait, then the router that knows least, then the lower load, then the smaller batch."""
+    best = preferred(WAITS, lambda plan: vague(0.4 if plan.batch_wait_max_s else 0.59))
+    assert best is not None
+    assert best.batch_wait_max_s == 0.0
+    best = preferred(ALL_ROUTINGS, lambda plan: vague(0.6 - 0.04 * list(Routing).index(plan.routing)))
+    assert best is not None
+    assert best.routing is Routing.ROUND_ROBIN
+    best = preferred({}, lambda plan: vague(0.5, load=0.5 / plan.batch_size_max))
+    assert best is not None
+    assert best.batch_size_max == 4
+    best = preferred({}, lambda plan: vague(0.5))
+    assert best is not None
+    assert best.batch_size_max == 1
+
+
+def test_those_that_intervals_tell_apart_are_not_weighed_by_simplicity() -> None:
+    best = preferred(WAITS, lambda plan: vague(0.4 if plan.batch_wait_max_s else 0.61))
+    assert best is not None
+    assert best.batch_wait_max_s == 0.002
+    values_s = {Routing.SHARED_QUEUE: 0.3, Routing.LEAST_OUTSTANDING: 0.45, Routing.POWER_OF_TWO: 0.55}
+    best = preferred(ALL_ROUTINGS, lambda plan: vague(values_s.get(plan.routing, 0.8)))
+    assert best is not None
+    assert best.routing is Routing.LEAST_OUTSTANDING
+
+
 def test_the_plan_carries_what_the_question_fixed() -> None:
     question = question_of(
         BATCHING,
