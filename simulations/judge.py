@@ -1,20 +1,22 @@
 """Judgement by simulation: sequential looks, each with its share of the error that is allowed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Performance
 from capacity.plan import Limit, Rejection, Verdict
 from simulations.arrivals import Seed, Stage
-from simulations.case import Case
+from simulations.case import Case, run_length
 from simulations.estimate import REQUESTS_MAX, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
-from simulations.profile_error import profile_half_widths, widened
+from simulations.profile_error import half_widths, response_quantile_s, widened
 from simulations.replication import Engine
+from simulations.sample import Sample
 from simulations.spike import spike_looks, surge
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
@@ -195,28 +197,44 @@ class SimulationJudge:
         return trial.case.performance(pool, quantiles, self.confidence)
 
     def _with_profile_error(self, trial: "_Trial", judgement: Judgement) -> Judgement:
-        """The judgement with the profile's own sampling error in its intervals."""
+        """The judgement with the profile's own sampling error in its intervals, but in those of waits."""
         if judgement.performance is None:
             return judgement
-        quantiles = list(judgement.performance.response_quantiles_s)
-        extra = profile_half_widths(trial.case, quantiles, self.confidence, trial.seed, self.mapper)
-        responses = {
-            q: widened(interval, extra[q])
-            for q, interval in judgement.performance.response_quantiles_s.items()
+        spike = trial.proposal.spike
+        case, length = (trial.case, run_length(trial.case)) if spike is None else surge(trial.case, spike)
+        performance = judgement.performance
+        statistics: dict[float | str, Callable[[Sample], float]] = {
+            **_MOVED_BY_PROFILE,
+            **{q: partial(response_quantile_s, q) for q in performance.response_quantiles_s},
         }
-        performance = replace(judgement.performance, response_quantiles_s=responses)
+        extra = half_widths(case, length, statistics, self.confidence, trial.seed, self.mapper)
+        responses = {
+            q: widened(interval, extra[q]) for q, interval in performance.response_quantiles_s.items()
+        }
+        others = {
+            name: widened(interval, extra[name]) if name in extra else interval
+            for name, interval in performance.intervals.items()
+        }
+        performance = replace(performance, response_quantiles_s=responses, intervals=others)
         in_doubt = [
-            Rejection.of(promise, responses[promise.quantile].high)
+            Rejection.of(promise, interval.high)
             for promise in trial.proposal.objective.promises
-            if promise.measure is Measure.RESPONSE
-            and promise.quantile is not None
-            and responses[promise.quantile].high > promise.allowed
+            if promise.measure is not Measure.WAIT
+            and (interval := promise.found(performance)) is not None
+            and interval.high > promise.allowed
         ]
         if judgement.verdict is Verdict.MET and in_doubt:
             return replace(
                 judgement, verdict=Verdict.INCONCLUSIVE, rejection=in_doubt[0], performance=performance
             )
         return replace(judgement, performance=performance)
+
+
+# What has no quantile and is never 0, by its name in a performance.
+_MOVED_BY_PROFILE: dict[float | str, Callable[[Sample], float]] = {
+    Measure.RESPONSE_MEAN.value: lambda sample: sample.responses.total_s / sample.counted,
+    Measure.UTILIZATION.value: lambda sample: sample.busy_s / sample.window_s,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,10 @@
-"""Profile error: how far the profile's own few samples may have moved a predicted quantile."""
+"""Profile error: how far the profile's own few samples may have moved what is predicted."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,8 +15,9 @@ from simulations.case import Case, run_length, tasks
 from simulations.parallel import Mapper
 from simulations.pool import student_t
 from simulations.replication import replicate
-from simulations.tally import Tally
+from simulations.sample import Length, Sample
 
+Key = TypeVar("Key")
 RESAMPLES = 20
 _REPLICATIONS = 2  # for each resampled profile
 
@@ -38,9 +41,22 @@ def resampled(profile: ServiceProfile, generator: np.random.Generator) -> Servic
 def profile_half_widths(
     case: Case, quantiles: Sequence[float], confidence: float, seed: Seed, mapper: Mapper
 ) -> dict[float, float]:
-    """Half-width of the logarithm of each response quantile from the profile's sampling error alone.
+    """Half-width of the logarithm of each response quantile from the profile's sampling error alone."""
+    statistics = {q: partial(response_quantile_s, q) for q in quantiles}
+    return half_widths(case, run_length(case), statistics, confidence, seed, mapper)
 
-    The same requests are simulated under resampled profiles; what their quantiles scatter by is the
+
+def half_widths(
+    case: Case,
+    length: Length,
+    statistics: Mapping[Key, Callable[[Sample], float]],
+    confidence: float,
+    seed: Seed,
+    mapper: Mapper,
+) -> dict[Key, float]:
+    """Half-width of the logarithm of each positive statistic from the profile's sampling error alone.
+
+    The same requests are simulated under resampled profiles; what their statistics scatter by is the
     profile's share (and a rest of simulation noise, which errs on the wide side). Logarithms, since
     near saturation an error upwards costs far more than one downwards saves.
 
@@ -48,21 +64,25 @@ def profile_half_widths(
         Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
     """
     if not has_samples(case.profile):
-        return dict.fromkeys(quantiles, 0.0)
+        return dict.fromkeys(statistics, 0.0)
     generator = seed.generator(Purpose.PROFILE)
     cases = [replace(case, profile=resampled(case.profile, generator)) for _ in range(RESAMPLES)]
-    length = run_length(case)
     batch = [task for other in cases for task in tasks(other, length, seed, range(_REPLICATIONS))]
-    responses = [sample.responses for sample in mapper(replicate, batch)]
+    samples = list(mapper(replicate, batch))
     groups = [
-        Tally.merged(responses[first : first + _REPLICATIONS])
-        for first in range(0, len(responses), _REPLICATIONS)
+        Sample.merged(samples[first : first + _REPLICATIONS])
+        for first in range(0, len(samples), _REPLICATIONS)
     ]
     factor = student_t(confidence, RESAMPLES - 1)
     return {
-        q: factor * float(np.std(np.log([group.quantile_s(q) for group in groups]), ddof=1))
-        for q in quantiles
+        key: factor * float(np.std(np.log([statistic(group) for group in groups]), ddof=1))
+        for key, statistic in statistics.items()
     }
+
+
+def response_quantile_s(quantile: float, sample: Sample) -> float:
+    """A quantile of what is resampled. [s]"""
+    return sample.responses.quantile_s(quantile)
 
 
 def widened(interval: Interval, half_width: float) -> Interval:

@@ -15,6 +15,7 @@ from capacity.performance import Interval
 from capacity.plan import Limit, Plan, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.mdc import MDc
+from capacity.survival import Spike
 from capacity.workload import LatencyObjective, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length
@@ -532,3 +533,40 @@ def test_whatever_is_not_accepted_says_why() -> None:
     certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
     assert certificate.rejection is not None
+
+
+@pytest.mark.parametrize("name", ["response_mean_s", "utilization"])
+def test_means_that_only_the_profile_error_puts_in_doubt_are_not_accepted(name: str) -> None:
+    """The mean of 25 samples from 5 to 15 ms is known to 2.9/5 ms, and so are the time busy and the response."""
+    profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
+    judge = SimulationJudge(precision=0.02)
+    easy = LatencyObjective(**{name: 0.9})
+    interval = judge.certify(asked(easy, workload, profile), 1, 0).performance.intervals[name]
+    mean_s = float(np.mean(profile.timings[0].samples_s))
+    error = 2.09 * float(np.std(profile.timings[0].samples_s)) / 5.0 / mean_s  # as a share of it
+    assert interval.half_width / interval.value == pytest.approx(error, rel=0.75)
+    within = LatencyObjective(**{name: interval.value + 0.8 * interval.half_width})
+    assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
+    certificate = judge.certify(asked(within, workload, profile), 1, 0)
+    assert certificate.verdict is Verdict.INCONCLUSIVE
+    assert certificate.rejection is not None
+    assert certificate.rejection.promise == within.promises[0]
+
+
+def test_the_profiles_error_in_a_spike_is_that_of_the_spike() -> None:
+    """Overwhelmed, the backlog grows by λs - 1 a second: 1 % of s moves P99 by λs/(λs - 1) %, some 10 %."""
+    profile, workload = sampled(400), Workload(arrival_rate_rps=60.0)
+    judge = SimulationJudge(precision=0.5)
+    steady = asked(p99(60.0), workload, profile)
+    spike = replace(steady, spike=Spike(factor=1.8, startup_time_s=60.0))
+
+    def relative(proposal: Proposal) -> float:
+        performance = judge.certify(proposal, 1, 0).performance
+        assert performance is not None
+        return performance.response_quantiles_s[0.99].relative_half_width
+
+    samples_s = np.array(profile.timings[0].samples_s)
+    work = 1.8 * 60.0 * float(samples_s.mean())
+    error = 2.09 * float(samples_s.std() / samples_s.mean()) / 20.0 * work / (work - 1.0)
+    assert relative(spike) == pytest.approx(error, rel=0.5)
+    assert relative(spike) > 2.0 * relative(steady)

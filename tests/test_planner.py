@@ -18,6 +18,7 @@ from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.queues.mmc import MMc
 from capacity.search import SEARCH_REQUESTS_MAX
+from capacity.survival import Spike, Survival
 from capacity.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.parallel import workers
@@ -308,6 +309,44 @@ def test_between_a_waiting_fleet_that_fails_and_one_that_starts_at_once_others_t
     assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2, 3]
     assert answer.plan is not None
     assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (3, 0.002)
+
+
+def test_every_event_is_certified_and_one_that_fails_passes_the_turn() -> None:
+    """Searched, 2 replicas do, so that 3 outlive the loss of one; certified, it takes 3, and so 4."""
+    judge = ScriptedJudge(
+        lambda plan: MET if plan.replicas >= 2 else MISSED, lambda plan: MET if plan.replicas >= 3 else MISSED
+    )
+    answer = recommend(question_of(survival=Survival(spare=1)), judge)
+    assert [plan.replicas for plan, _, _ in judge.certified][:4] == [3, 2, 4, 3]
+    assert [attempt for _, attempt, _ in judge.certified][:4] == [1, 2, 3, 4]
+    assert answer.plan is not None
+    assert answer.plan.replicas == 4
+    assert [(one.event, one.plan.replicas) for one in answer.survived] == [("1 replica gone", 3)]
+    (refused,) = [one for one in answer.considered if one.plan.replicas == 3]
+    assert refused.rejection is not None
+    assert (refused.rejection.limit, refused.rejection.event) == (Limit.SURVIVAL, "1 replica gone")
+    assert answer.without_survival is not None
+    assert answer.without_survival.plan is not None
+    assert answer.without_survival.plan.replicas == 3
+    assert answer.without_survival.arrival_rate_max_rps is None
+
+
+def test_the_search_asks_the_hardest_loss_and_the_spike_and_the_certificate_all() -> None:
+    survival = Survival(spare=1, zones=2, spike=Spike(factor=2.0, startup_time_s=60.0))
+    searched: list[tuple[int, bool]] = []
+
+    class Watching(ScriptedJudge):
+        def search(self, proposal: Proposal, attempt: int) -> Judgement:
+            searched.append((proposal.plan.replicas, proposal.spike is not None))
+            return super().search(proposal, attempt)
+
+    judge = Watching(lambda plan: MET)
+    answer = recommend(question_of(survival=survival, batch_size_limit=1), judge)
+    assert searched[:3] == [(1, False), (2, True), (2, False)]
+    assert [plan.replicas for plan, _, _ in judge.certified][:4] == [2, 1, 1, 2]
+    assert [one.event for one in answer.survived] == [
+        "1 replica gone", "one of 2 zones gone", "2 times the traffic"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("cheap_usd", "expected"), [(0.5, ("cheap", 13)), (0.7, ("dear", 3))])
