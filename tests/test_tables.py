@@ -76,14 +76,21 @@ def test_those_that_theory_refuses_alike_are_one_row_with_the_best_of_them() -> 
     ]
 
 
-def test_refused_fleets_that_wait_are_one_row_of_the_nearest_and_an_accepted_one_stands_alone() -> None:
+def test_fleets_that_wait_are_one_row_of_the_refused_and_one_of_the_accepted_each_by_its_best() -> None:
     waiting = [
         candidate(replace(PLAN, batch_size_max=size, batch_wait_max_s=wait_s), p99_s)
-        for size, wait_s, p99_s in ((2, 0.001, 0.07), (4, 0.002, 0.05), (4, 0.003, 0.06), (4, 0.004, 0.03))
+        for size, wait_s, p99_s in (
+            (2, 0.001, 0.07),
+            (4, 0.002, 0.05),
+            (4, 0.003, 0.06),
+            (2, 0.004, 0.03),
+            (4, 0.004, 0.02),
+            (4, 0.005, 0.03),
+        )
     ]
     assert rows(waiting)[1:] == [
         ["1 ms to 3 ms", "2", "2 to 4", "0.500", "50 (45 to 55) ms", "missed: P99 above 40 ms at best"],
-        ["4 ms", "2", "4", "0.500", "30 (27 to 33) ms", "met"],
+        ["4 ms to 5 ms", "2", "2 to 4", "0.500", "20 (18 to 22) ms", "met"],
     ]
 
 
