@@ -216,6 +216,43 @@ def test_the_answer_is_the_best_of_all_combinations(question: Question, seed: in
     assert_is_best(answer, accepted_fleets(question, oracle))
 
 
+@dataclass
+class StricterJudge(FatefulJudge):
+    """Whose certificates ask for more than its search did."""
+
+    stricter: float = 0.0
+
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        value = self.oracle(self.question, proposal.plan) + self.stricter
+        judgement = self.accepts(proposal)
+        if value <= 1.0:
+            return judgement
+        return replace(judgement, verdict=Verdict.MISSED, rejection=Rejection.of(PROMISE, value))
+
+
+@laws_hold
+@given(questions(), st.integers(0, 10_000), st.sampled_from([0.7, 1.0]), st.sampled_from([0.125, 0.25, 0.5]))
+def test_a_stricter_certificate_still_gets_the_lowest_price(
+    question: Question, seed: int, spread: float, stricter: float
+) -> None:
+    """Of fleets that start at once, of profiles whose larger batches take longer."""
+    crooked = [profile for profile in question.profiles if not profile.is_monotone]
+    if crooked:
+        question = replace(question, profiles=(profile_of("p", MEANS_S[1], hourly_usd=0.2),))
+    question = replace(question, batch_waits_s=(0.0,))
+    oracle = Fates(seed, spread)
+
+    def strict(question: Question, plan: Plan) -> float:
+        return oracle(question, plan) + stricter
+
+    answer = recommend(question, StricterJudge(question, oracle, stricter=stricter))
+    fleets = accepted_fleets(question, strict)
+    assert (answer.plan is None) is (not fleets)
+    if answer.plan is not None:
+        (found,) = [fleet for fleet in fleets if fleet.plan == answer.plan]
+        assert found.price == min(fleet.price for fleet in fleets)
+
+
 # ---- By the laws of batches -----------------------------------------------------------------
 
 LAW_PROFILES = [
