@@ -967,7 +967,12 @@ PLANNING = [
         "of one price fleets that wait are not looked at",
         "of one price the one farthest from its limit",
         "capacity/cheapest.py",
-        [("        search.at(family, devices, waits=True)\n", "        search.at(family, devices)\n")],
+        [
+            (
+                "            search.at(family, devices, waits=True)\n",
+                "            search.at(family, devices)\n",
+            )
+        ],
         CHEAPEST,
     ),
     Mutant(

@@ -51,6 +51,8 @@ class Certifier:
         fleets = waiting_fleets(self.search, min(starts, default=math.inf))
         dearer = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
         for _, family, devices in dearer[:_ROUNDS_MAX]:
+            if self.search.out_of_budget:
+                return None
             waiting = self.search.at(family, devices, waits=True)
             certified = self._preferred([one for one in waiting if one.accepted])
             if certified is not None:

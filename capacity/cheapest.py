@@ -51,7 +51,8 @@ def find_cheapest(search: Search) -> Level | None:
             continue
         if family in starts:
             search.at(family, devices)
-        search.at(family, devices, waits=True)
+        if not (untried or search.out_of_budget):
+            search.at(family, devices, waits=True)
     accepted = [one for one in search.considered if one.accepted and cost(search, one) == bound]
     return Level(cost=bound, candidates=tuple(accepted), starts=starts, waits_untried=untried)
 

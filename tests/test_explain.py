@@ -10,6 +10,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Survived, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
+from capacity.survival import Survival
 from capacity.workload import ClosedPopulation, Workload
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
@@ -203,6 +204,46 @@ def test_what_is_outlived_and_what_that_costs():
         "If nothing had to be outlived, 2 replicas of p with batches up to 1 would do, 0.500 USD/h less."
     )
     assert headroom == "In shorter trials what is left after the hardest loss holds up to 60 rps."
+
+
+def outlived(replicas: int, without: Recommendation | None, survival: Survival) -> list[str]:
+    plan = Plan(profile="p", replicas=replicas, batch_size_max=1)
+    left = replace(plan, replicas=replicas - 1)
+    answer = Recommendation(
+        verdict=Verdict.MET,
+        objective=OBJECTIVE,
+        plan=plan,
+        performance=performance(0.02),
+        hourly_usd=0.5 * replicas,
+        survived=(Survived(event="1 replica gone", plan=left, performance=performance(0.03)),),
+        without_survival=without,
+    )
+    return list(explain(answer, replace(QUESTION, survival=survival)))
+
+
+def test_of_a_fleet_that_leaves_nothing_no_more_is_said():
+    _, fewer, loss = outlived(2, None, Survival(spare=1))
+    assert fewer == "Of one replica fewer nothing would be left with 1 replica gone."
+    assert loss == "With 1 replica gone: 1 is left, and P99 is 30 (27 to 33) ms."
+
+
+def test_what_would_do_without_survival_is_not_told_where_it_is_the_same_plan():
+    plan = Plan(profile="p", replicas=3, batch_size_max=1)
+    same = Recommendation(verdict=Verdict.MET, objective=OBJECTIVE, plan=plan, hourly_usd=1.5)
+    assert len(outlived(3, same, Survival(spare=1))) == 3
+    other = replace(same, plan=replace(plan, batch_size_max=2))
+    assert outlived(3, other, Survival(spare=1))[-1] == (
+        "If nothing had to be outlived, 3 replicas of p with batches up to 2 would do, at the same price."
+    )
+
+
+def test_what_an_event_refused_is_closer_than_what_theory_refused():
+    broken = candidate(Limit.SURVIVAL, needed=0.09, promise=P99, event="1 replica gone", replicas=3)
+    unstable = candidate(Limit.STABILITY, 1.0, 1.001, replicas=3)
+    shaken = candidate(Limit.SURVIVAL, 1.0, 1.0, event="1 replica gone", replicas=3)
+    simulated = candidate(Limit.LATENCY, performance=performance(0.5), replicas=3)
+    assert closest([unstable, shaken, broken], OBJECTIVE) == broken
+    assert closest([unstable, broken, simulated], OBJECTIVE) == simulated
 
 
 def test_users_ask_for_as_much_as_they_do():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from capacity.caveats import CaveatCode
+from capacity.cheapest import WAITS_REQUESTS_MAX
 from capacity.errors import DomainError
 from capacity.headroom import _RESOLUTION
 from capacity.judge import Judgement, Proposal
@@ -329,6 +330,43 @@ def test_every_event_is_certified_and_one_that_fails_passes_the_turn() -> None:
     assert answer.without_survival.plan is not None
     assert answer.without_survival.plan.replicas == 3
     assert answer.without_survival.arrival_rate_max_rps is None
+
+
+@pytest.mark.parametrize("survival", [Survival(zones=5), Survival(spare=1), Survival(unavailable_share=0.1)])
+def test_a_fleet_of_which_nothing_is_left_is_never_accepted(survival: Survival) -> None:
+    """Not even as the neighbour that is shown beside the answer."""
+    answer = recommend(question_of(survival=survival), ScriptedJudge(lambda plan: MET))
+    assert answer.plan is not None
+    assert answer.plan.replicas == 2
+    assert [one.plan.replicas for one in answer.considered] == [2]
+
+
+def test_too_few_replicas_to_outlive_a_loss_names_the_loss() -> None:
+    """At 1000 rps batches of 4 need 4 replicas, and one more to lose."""
+    question = question_of(BATCHING, 1000.0, replicas_max=4, survival=Survival(spare=1))
+    (candidate,) = recommend(question, ScriptedJudge(lambda plan: MET)).considered
+    assert candidate.rejection == Rejection(
+        limit=Limit.REPLICAS_MAX, allowed=4, needed=5, event="1 replica gone"
+    )
+
+
+def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> None:
+    """Each takes as much as all of them may; those of the answer's price are not tried either."""
+    waited: list[Plan] = []
+
+    def script(plan: Plan) -> Judgement:
+        if plan.batch_wait_max_s == 0.0:
+            return MET if plan.replicas >= 5 else MISSED
+        waited.append(plan)
+        return replace(MISSED, requests=WAITS_REQUESTS_MAX)
+
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
+    answer = recommend(question, ScriptedJudge(script))
+    assert answer.plan is not None
+    assert answer.plan.replicas == 5
+    assert [plan.replicas for plan in waited] == [4]
+    (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.WAITS_UNTRIED]
+    assert caveat.message.startswith("3 smaller fleets whose batches wait were not tried")
 
 
 def test_the_search_asks_the_hardest_loss_and_the_spike_and_the_certificate_all() -> None:
