@@ -1061,6 +1061,27 @@ PLANNING = [
         SURVIVAL,
     ),
     Mutant(
+        "a share of the replicas is rounded in binary",
+        "29 % of 100 are 29",
+        "capacity/survival.py",
+        [("math.floor(share * replicas)", "math.floor(self.unavailable_share * replicas)")],
+        SURVIVAL,
+    ),
+    Mutant(
+        "a fleet of which nothing is left is shown as met",
+        "survival: nothing left keeps nothing",
+        "capacity/planner.py",
+        [("if question.survival.left(family.replicas(devices - 1)) >= 1:", "if devices > 1:")],
+        PLANNER,
+    ),
+    Mutant(
+        "a spike would take the requests of the steady state",
+        "a budget refusal needs more than is allowed",
+        "simulations/judge.py",
+        [("if self.proposal.spike is None:", "if True:")],
+        SPIKE,
+    ),
+    Mutant(
         "the spike begins one arrival late",
         "the jump comes when the start is forgotten",
         "simulations/spike.py",

@@ -128,7 +128,7 @@ def format_verdict(candidate: Candidate) -> str:
 
 
 def closest(candidates: Sequence[Candidate], objective: LatencyObjective) -> Candidate:
-    """The candidate nearest to the objective: simulated ones first, then in an event, then the least refusal."""
+    """The candidate nearest to the objective: simulated ones first, then in an event, then least refused."""
 
     def distance(candidate: Candidate) -> tuple[int, float]:
         if candidate.performance is not None:
