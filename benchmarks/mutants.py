@@ -33,6 +33,11 @@ PARALLEL = "tests/test_parallel.py"
 JUDGE = "tests/test_judge.py"
 SEARCH = "tests/test_search.py"
 PLANNER = "tests/test_planner.py"
+CHEAPEST = "tests/test_cheapest.py"
+OBJECTIVE = "tests/test_objective.py"
+SURVIVAL = "tests/test_survival.py"
+EXACT = "tests/test_exact.py"
+SPIKE = "tests/test_spike.py"
 RELAXATION = "tests/test_relaxation.py"
 AGREEMENT = "tests/test_agreement.py"
 KERNEL = "tests/test_kernel.py"
@@ -636,7 +641,7 @@ STATISTICS = [
         "the certificate has the numbers of the search",
         "fresh seeds for the certificate",
         "simulations/judge.py",
-        [("objective, Stage.CERTIFY, attempt)", "objective, Stage.SEARCH, attempt)")],
+        [("proposal, Stage.CERTIFY, attempt)", "objective, Stage.SEARCH, attempt)")],
         JUDGE,
     ),
     Mutant(
@@ -811,7 +816,7 @@ DECISIONS = [
         "met by the quantile's point value",
         "accepted only by the upper end",
         "simulations/judge.py",
-        [("response.interval(accept).high <= limit_s", "response.value <= limit_s")],
+        [("and interval.high <= promise.allowed", "and interval.value <= promise.allowed")],
         JUDGE,
     ),
     Mutant(
@@ -825,7 +830,7 @@ DECISIONS = [
         "refused by the late share's point value",
         "refused only by the lower end",
         "simulations/judge.py",
-        [("late.interval(1.0 - errors.refuse).low > allowed", "late.value > allowed")],
+        [("late.interval(refuse).low > allowed_share", "late.value > allowed_share")],
         JUDGE,
     ),
     Mutant(
@@ -872,8 +877,8 @@ DECISIONS = [
         "capacity/profile.py",
         [
             (
-                "sizes = [size for size in self.batch_sizes if size < batch_size_max] + [batch_size_max]",
-                "sizes = [1]",
+                "min(self.law(size).quantile_s(quantile) for size in sizes)",
+                "min(self.law(size).quantile_s(quantile) for size in sizes[:1])",
             )
         ],
         SEARCH,
@@ -889,13 +894,13 @@ DECISIONS = [
         "a limit that was just reached ends the list",
         "skipped sizes change nothing",
         "capacity/search.py",
-        [("judgement.batch_size_largest < size", "judgement.batch_size_largest <= size")],
+        [("largest is not None and largest < size", "largest is not None and largest <= size")],
         SEARCH,
     ),
     Mutant(
         "halving stops one short",
         "fewest replicas",
-        "capacity/search.py",
+        "capacity/cheapest.py",
         [("while accepted - refused > 1:", "while accepted - refused > 2:")],
         SEARCH,
     ),
@@ -909,20 +914,15 @@ DECISIONS = [
     Mutant(
         "the certificate is not asked",
         "certificate with fresh numbers",
-        "capacity/planner.py",
-        [("        if certified.accepted:\n", "        if candidate.accepted:\n")],
+        "capacity/certificate.py",
+        [("        if not certified.accepted:\n", "        if False:\n")],
         PLANNER,
     ),
     Mutant(
         "the plan nearest to its limit wins",
         "preference among batch sizes",
-        "capacity/planner.py",
-        [
-            (
-                "(load or 0.0) if tied else value,",
-                "(load or 0.0) if tied else -value,",
-            )
-        ],
+        "capacity/certificate.py",
+        [("0.0 if tied else value,", "0.0 if tied else -value,")],
         PLANNER,
     ),
     Mutant(
@@ -941,8 +941,208 @@ DECISIONS = [
         "a cheaper plan in doubt is not named",
         "caveats",
         "capacity/planner.py",
-        [("devices(plan.replicas) < dearest", "devices(plan.replicas) > dearest")],
+        [("cost(search, candidate) < price:", "cost(search, candidate) > price:")],
         PLANNER,
+    ),
+]
+
+PLANNING = [
+    Mutant(
+        "the first fleet that waits and is refused ends their search",
+        "fleets that wait are tried at every count",
+        "capacity/cheapest.py",
+        [
+            (
+                "                break\n    return bound, 0",
+                "                break\n        elif not is_open:\n            break\n    return bound, 0",
+            )
+        ],
+        CHEAPEST,
+    ),
+    Mutant(
+        "a crooked profile is halved in",
+        "a profile that is not monotone is tried at every count",
+        "capacity/cheapest.py",
+        [("if not family.profile.is_monotone:", "if False:")],
+        CHEAPEST,
+    ),
+    Mutant(
+        "a random router is taken never to do better",
+        "every routing is tried",
+        "capacity/cheapest.py",
+        [
+            (
+                "for family in _cheapest_first(search):",
+                'for family in [f for f in _cheapest_first(search) if f.routing != "random"] '
+                "or _cheapest_first(search):",
+            )
+        ],
+        CHEAPEST,
+    ),
+    Mutant(
+        "of one price fleets that wait are not looked at",
+        "of one price the one farthest from its limit",
+        "capacity/cheapest.py",
+        [
+            (
+                "            search.at(family, devices, waits=True)\n",
+                "            search.at(family, devices)\n",
+            )
+        ],
+        CHEAPEST,
+    ),
+    Mutant(
+        "a fleet that waits makes nothing cheaper",
+        "lowest price",
+        "capacity/cheapest.py",
+        [("            bound = price\n", "            bound = max(bound, price)\n")],
+        CHEAPEST,
+    ),
+    Mutant(
+        "what is left of a fleet need not be stable",
+        "survival: load after a loss",
+        "capacity/search.py",
+        [
+            (
+                '[("", self.question.proposal(plan)), *self.question.events(plan)]',
+                '[("", self.question.proposal(plan))]',
+            )
+        ],
+        CHEAPEST,
+    ),
+    Mutant(
+        "the search asks nothing of what is left",
+        "survival: the objective after a loss",
+        "capacity/search.py",
+        [("for event, proposal in [*losses[:1], *spikes]:", "for event, proposal in spikes:")],
+        CHEAPEST,
+    ),
+    Mutant(
+        "a certificate asks nothing of what is left",
+        "survival: every event is certified",
+        "capacity/certificate.py",
+        [("for event, proposal in search.question.events(plan):", "for event, proposal in ():")],
+        PLANNER,
+    ),
+    Mutant(
+        "a fleet that waits is the simpler one",
+        "of those that cannot be told apart the simplest",
+        "capacity/certificate.py",
+        [("plan.batch_wait_max_s > 0.0,\n", "plan.batch_wait_max_s == 0.0,\n")],
+        PLANNER,
+    ),
+    Mutant(
+        "after a certificate that fails only the first family grows",
+        "the next dearer of all fleets",
+        "capacity/certificate.py",
+        [
+            (
+                "                best, bound = certified, cost(search, certified.candidate)\n",
+                "                return certified\n",
+            )
+        ],
+        PLANNER,
+    ),
+    Mutant(
+        "prices are told apart by their rounding",
+        "three devices at 0.1 cost one at 0.3",
+        "capacity/question.py",
+        [
+            (
+                'float(f"{devices * (self.profile.hourly_usd or 1.0):.12g}")',
+                "devices * (self.profile.hourly_usd or 1.0)",
+            )
+        ],
+        PLANNER,
+    ),
+    Mutant(
+        "the promise farthest from its limit binds",
+        "what binds",
+        "capacity/objective.py",
+        [("return max(self.promises, key=pressure)", "return min(self.promises, key=pressure)")],
+        OBJECTIVE,
+    ),
+    Mutant(
+        "the smallest zone is lost",
+        "zones as even as they go",
+        "capacity/survival.py",
+        [("-(-replicas // self.zones)", "replicas // self.zones")],
+        SURVIVAL,
+    ),
+    Mutant(
+        "a rolling update takes nothing from a small fleet",
+        "at least one is taken away",
+        "capacity/survival.py",
+        [("max(1, math.floor(share * replicas))", "math.floor(share * replicas)")],
+        SURVIVAL,
+    ),
+    Mutant(
+        "a share of the replicas is rounded in binary",
+        "29 % of 100 are 29",
+        "capacity/survival.py",
+        [("math.floor(share * replicas)", "math.floor(self.unavailable_share * replicas)")],
+        SURVIVAL,
+    ),
+    Mutant(
+        "a fleet of which nothing is left is shown as met",
+        "survival: nothing left keeps nothing",
+        "capacity/planner.py",
+        [("if question.survival.left(family.replicas(devices - 1)) >= 1:", "if devices > 1:")],
+        PLANNER,
+    ),
+    Mutant(
+        "a spike would take the requests of the steady state",
+        "a budget refusal needs more than is allowed",
+        "simulations/judge.py",
+        [("if self.proposal.spike is None:", "if True:")],
+        SPIKE,
+    ),
+    Mutant(
+        "the spike begins one arrival late",
+        "the jump comes when the start is forgotten",
+        "simulations/spike.py",
+        [("before=steady.warm_up,", "before=steady.warm_up + 1,")],
+        SPIKE,
+    ),
+    Mutant(
+        "a spike lasts as many requests as before",
+        "until new replicas are ready",
+        "simulations/spike.py",
+        [("* spike.factor * spike.startup_time_s", "* spike.startup_time_s")],
+        SPIKE,
+    ),
+    Mutant(
+        "a surge moves the past",
+        "gaps before a surge are as they were",
+        "simulations/arrivals.py",
+        [
+            (
+                "self._surge_from + (instants[within] - self._surge_from) / surging.factor",
+                "instants[within] / surging.factor",
+            )
+        ],
+        ARRIVALS,
+    ),
+    Mutant(
+        "a mean is met by its point value",
+        "accepted only by the upper end",
+        "simulations/judge.py",
+        [("high.high <= promise.allowed\n", "high.value <= promise.allowed\n")],
+        JUDGE,
+    ),
+    Mutant(
+        "nothing lost is nothing to lose",
+        "rule of three",
+        "simulations/pool.py",
+        [("        if whole.lost:\n", "        if True:\n")],
+        JUDGE,
+    ),
+    Mutant(
+        "a law refuses on the limit",
+        "met up to the limit itself",
+        "capacity/exact.py",
+        [(") > promise.allowed\n", ") >= promise.allowed\n")],
+        EXACT,
     ),
 ]
 
@@ -1596,6 +1796,7 @@ MUTANTS = [
     *ROUTING,
     *STATISTICS,
     *DECISIONS,
+    *PLANNING,
     *KERNELS,
     *SHARED_DEVICES,
     *TRAFFIC,

@@ -1,8 +1,9 @@
 """Certificate: the accepted fleet that is recommended, simulated again with seeds of its own."""
 
+import math
 from dataclasses import dataclass
 
-from capacity.cheapest import Level
+from capacity.cheapest import Level, cost, devices_within, fewest, unskippable
 from capacity.judge import Judge, Judgement
 from capacity.plan import Candidate, Certificate, Plan, Routing, Survived, Verdict
 from capacity.question import Family, Question
@@ -42,17 +43,39 @@ class Certifier:
 
         Fresh random numbers, and the profile's own error, may ask for more than the search did.
         """
-        certified = self._preferred(level.candidates)
-        if certified is not None:
-            return certified
-        families = sorted(level.starts, key=lambda family: family.cost(level.starts[family]))
-        answers = (self._grow(family, level.starts[family]) for family in families)
-        return next((answer for answer in answers if answer is not None), None)
+        return self._preferred(level.candidates) or self._dearer_unskippable(level) or self._dearer(level)
 
-    def _grow(self, family: Family, start: int) -> Certified | None:
+    def _dearer_unskippable(self, level: Level) -> Certified | None:
+        """The next dearer fleets that are tried one by one, up to the first that was found by halving in."""
+        starts = (family.cost(devices) for family, devices in level.starts.items())
+        fleets = unskippable(self.search, min(starts, default=math.inf))
+        dearer = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
+        for _, family, devices, waits in dearer[:_ROUNDS_MAX]:
+            if self.search.out_of_budget:
+                return None
+            fleet = self.search.at(family, devices, waits=waits)
+            certified = self._preferred([one for one in fleet if one.accepted])
+            if certified is not None:
+                return certified
+        return None
+
+    def _dearer(self, level: Level) -> Certified | None:
+        """The cheapest of what each family needs whose batches start at once."""
+        search, best, bound = self.search, None, math.inf
+        known = {family: family.cost(devices) for family, devices in level.starts.items()}
+        for family in sorted(search.question.families, key=lambda one: known.get(one, math.inf)):
+            most = devices_within(search, family, bound)
+            if family.cost(most) == bound:
+                most -= 1
+            start = level.starts.get(family) or fewest(search, family, most, is_bounded=False)
+            certified = None if start is None else self._grow(family, start, most)
+            if certified is not None:
+                best, bound = certified, cost(search, certified.candidate)
+        return best
+
+    def _grow(self, family: Family, start: int, most: int) -> Certified | None:
         """The fewest devices from `start` on, by growing steps and halving in."""
         refused, step = start - 1, 1
-        most = self.search.question.devices_max(family)
         for _ in range(_ROUNDS_MAX):
             devices = min(refused + step, most)
             if devices <= refused:

@@ -49,19 +49,22 @@ def find_cheapest(search: Search) -> Level | None:
     for family in search.question.families:
         _show_outpriced(search, family, bound)
     for family in search.question.families:
-        _look_around(search, family, devices_within(search, family, bound), bound)
+        devices = devices_within(search, family, bound)
+        if family.cost(devices) == bound:
+            _look_around(search, family, devices, waits=not (untried or search.out_of_budget))
     accepted = [one for one in search.considered if one.accepted and cost(search, one) == bound]
     return Level(cost=bound, candidates=tuple(accepted), starts=starts, untried=untried)
 
 
-def _look_around(search: Search, family: Family, devices: int, bound: float) -> None:
-    """All batches at the lowest cost, of a family of which one was accepted there: ties are broken."""
-    if family.cost(devices) != bound:
+def _look_around(search: Search, family: Family, devices: int, *, waits: bool) -> None:
+    """All batches of a family at the lowest cost, so that ties can be broken; on demand those that wait."""
+    least = search.devices_min(family)
+    if least is None or devices < least:
         return
-    for waits in (False, True):
-        alike = search.known(family, devices, waits=waits)
-        if any(candidate.accepted for candidate in alike):
-            search.at(family, devices, waits=waits)
+    if any(candidate.accepted for candidate in search.known(family, devices, waits=False)):
+        search.at(family, devices)
+    if waits:
+        search.at(family, devices, waits=True)
 
 
 def _show_outpriced(search: Search, family: Family, bound: float) -> None:
@@ -134,7 +137,7 @@ def _without_skipping(search: Search, bound: float) -> tuple[float, int]:
     up to the first that does.
     """
     is_open = bound == math.inf
-    fleets = sorted(_unskippable(search, bound), key=lambda one: one[0], reverse=not is_open)
+    fleets = sorted(unskippable(search, bound), key=lambda one: one[0], reverse=not is_open)
     start = search.requests
     for number, (price, family, devices, waits) in enumerate(fleets):
         spent = search.requests - start >= UNSKIPPED_REQUESTS_MAX or number >= _UNSKIPPED_MAX
@@ -147,7 +150,7 @@ def _without_skipping(search: Search, bound: float) -> tuple[float, int]:
     return bound, 0
 
 
-def _unskippable(search: Search, bound: float) -> Iterator[tuple[float, Family, int, bool]]:
+def unskippable(search: Search, bound: float) -> Iterator[tuple[float, Family, int, bool]]:
     """Fleets that would cost less, each with its price and whether its batches wait."""
     question = search.question
     for family in question.families:

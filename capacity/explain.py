@@ -130,14 +130,15 @@ def format_verdict(candidate: Candidate) -> str:
 
 
 def closest(candidates: Sequence[Candidate], objective: LatencyObjective) -> Candidate:
-    """The candidate that comes nearest to the objective: simulated ones first, then the lowest refusal."""
+    """The candidate nearest to the objective: simulated ones first, then in an event, then least refused."""
 
     def distance(candidate: Candidate) -> tuple[int, float]:
         if candidate.performance is not None:
             pressure = objective.binding(candidate.performance).pressure(candidate.performance)
             return 0, math.inf if pressure is None else pressure.value
         assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
-        return 1, candidate.rejection.needed / candidate.rejection.allowed
+        is_simulated = candidate.rejection.event is not None and candidate.rejection.promise is not None
+        return 1 if is_simulated else 2, candidate.rejection.needed / candidate.rejection.allowed
 
     refused = [candidate for candidate in candidates if not candidate.accepted]
     return min(refused or candidates, key=distance)
@@ -159,6 +160,10 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
     one = "replica" if step == 1 else "device"
     if plan.replicas <= step:
         return f"One {one} is the fewest there can be."
+    losses = question.survival.losses(plan.replicas - step)
+    gone = [event for event, lost in losses.items() if lost >= plan.replicas - step]
+    if gone:
+        return f"Of one {one} fewer nothing would be left with {gone[0]}."
     if not fewer:
         return f"One {one} fewer was not looked at."
     nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
@@ -181,15 +186,17 @@ def _is_fewer(one: Plan, plan: Plan, step: int) -> bool:
 
 def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
     for event in recommendation.survived:
-        left = "" if event.plan == plan else f" {event.plan.replicas} are left, and"
+        number = event.plan.replicas
+        left = "" if event.plan == plan else f" {number} {'are' if number > 1 else 'is'} left, and"
         binding = recommendation.objective.binding(event.performance)
         yield f"With {event.event}:{left} {format_found(binding, event.performance)}."
     without = recommendation.without_survival
-    if without is None or without.plan is None:
+    if without is None or without.plan in (None, plan):
         return
     price = ""
     if recommendation.hourly_usd is not None and without.hourly_usd is not None:
-        price = f", {recommendation.hourly_usd - without.hourly_usd:.3f} USD/h less"
+        saved = recommendation.hourly_usd - without.hourly_usd
+        price = f", {saved:.3f} USD/h less" if saved > 0.0 else ", at the same price"
     yield f"If nothing had to be outlived, {fleet(without.plan)} would do{price}."
 
 

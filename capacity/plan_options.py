@@ -133,7 +133,7 @@ def _read_wait(text: str) -> tuple[float, float]:
 
     name, _, duration = text.partition("=")
     digits = name.strip().lower().removeprefix("p")
-    if not duration or not digits.replace(".", "", 1).isdigit() or not 0.0 < float(digits) < 100.0:
+    if not duration or not digits.replace(".", "", 1).isdecimal() or not 0.0 < float(digits) < 100.0:
         raise InputError(f"--slo-wait {text[:40]!r} is no limit; p99=5ms is one")
     return float(digits) / 100.0, parse_duration_s(duration, "--slo-wait")
 
@@ -198,7 +198,7 @@ def read_survival(
     zones = None
     for text in survive or ():
         kind, _, number = text.replace("n-", "n:").partition(":")
-        if kind not in ("n", "zone") or not number.isdigit() or int(number) < 1 or len(number) > 6:
+        if kind not in ("n", "zone") or not number.isdecimal() or int(number) < 1 or len(number) > 6:
             raise InputError(f"--survive {text[:40]!r} is unknown; use n-1 or zone:3")
         if kind == "zone":
             zones = int(number)

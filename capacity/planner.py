@@ -66,7 +66,13 @@ def _refused_at_once(search: Search) -> list[Candidate]:
 def _too_many(search: Search, family: Family, devices: int) -> Candidate:
     """A family that takes more replicas than are allowed to be stable at all."""
     question, needed = search.question, family.replicas(devices)
-    rejection = Rejection(limit=Limit.REPLICAS_MAX, allowed=question.replicas_max, needed=needed)
+    losses = question.survival.losses(needed)
+    rejection = Rejection(
+        limit=Limit.REPLICAS_MAX,
+        allowed=question.replicas_max,
+        needed=needed,
+        event=max(losses, key=lambda event: losses[event], default=None),
+    )
     sizes = search.sizes(family)
     best = max(sizes, key=family.profile.throughput_rps)
     plan = question.plan(family, devices, best, 0.0) if needed <= REPLICAS_LIMIT else None
@@ -94,8 +100,9 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
     question, plan = search.question, certified.candidate.plan
     profile = question.profile(plan.profile)
     devices = profile.devices(plan.replicas)
-    if devices > 1:  # refused or unstable: shown beside the answer
-        search.at(Family(profile=profile, routing=plan.routing), devices - 1)
+    family = Family(profile=profile, routing=plan.routing)
+    if question.survival.left(family.replicas(devices - 1)) >= 1:  # refused or unstable: shown beside it
+        search.at(family, devices - 1)
     headroom = _headroom(search, certified) if with_headroom else None
     without = None
     if question.survival != Survival():

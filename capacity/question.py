@@ -29,8 +29,11 @@ class Family:
         return devices * self.profile.instances_per_device
 
     def cost(self, devices: int) -> float:
-        """Price of so many devices; their number where no price is known. [USD/h]"""
-        return devices * (self.profile.hourly_usd or 1.0)
+        """Price of so many devices; their number where no price is known. [USD/h]
+
+        To twelve digits, so that three devices at 0.1 cost what one at 0.3 does.
+        """
+        return float(f"{devices * (self.profile.hourly_usd or 1.0):.12g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from capacity.errors import DomainError, InputError
+
+# A share is meant as it was typed: 29 % of 100 are 29, not the 28 of 28.999999999999996.
+_DENOMINATOR_MAX = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,8 @@ class Survival:
         if self.zones is not None:
             lost[f"one of {self.zones} zones gone"] = -(-replicas // self.zones)
         if self.unavailable_share is not None:
-            lost["rolling update"] = max(1, math.floor(self.unavailable_share * replicas))
+            share = Fraction(self.unavailable_share).limit_denominator(_DENOMINATOR_MAX)
+            lost["rolling update"] = max(1, math.floor(share * replicas))
         return lost
 
     def left(self, replicas: int) -> int:

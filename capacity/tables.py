@@ -289,11 +289,11 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
-    """What candidates have in common that are told in one row; a simulated one stands alone."""
+    """What candidates that are told in one row have in common; one simulated whose batches start is alone."""
     plan = candidate.plan
     alike = (plan.profile, plan.routing, plan.replicas, plan.batch_wait_max_s > 0.0)
-    if plan.batch_wait_max_s > 0.0 and not candidate.accepted:  # there are many
-        return alike
+    if plan.batch_wait_max_s > 0.0:  # there are many
+        return *alike, candidate.accepted
     if candidate.performance is None and candidate.rejection is not None:
         return *alike, candidate.rejection.limit, candidate.rejection.event
     return *alike, plan.batch_size_max, "simulated"
@@ -303,11 +303,11 @@ def _candidates_row(
     group: Sequence[Candidate], promise: Promise, particular: Sequence[str]
 ) -> tuple[str, ...]:
     first, last = group[0], group[-1]
-    nearest = min(group, key=lambda one: one.rejection.needed if one.rejection else 0.0)
+    nearest = min(group, key=lambda one: _distance(one, promise))
     sizes = sorted({one.plan.batch_size_max for one in group})
     load, found = _found(nearest, promise)
     unstable = nearest.rejection is not None and nearest.rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
-    best = first is not last and unstable
+    best = first is not last and not nearest.accepted and unstable
     return (
         *(_parts(group, name) for name in particular),
         str(first.plan.replicas),
@@ -316,6 +316,14 @@ def _candidates_row(
         found,
         _verdict(nearest, is_short=len(particular) > 1) + (" at best" if best else ""),
     )
+
+
+def _distance(candidate: Candidate, promise: Promise) -> float:
+    """What is lowest of the one of several that comes nearest to what was promised, or keeps it best."""
+    if candidate.rejection is not None:
+        return candidate.rejection.needed
+    found = None if candidate.performance is None else promise.found(candidate.performance)
+    return 0.0 if found is None else found.value
 
 
 def _found(candidate: Candidate, promise: Promise) -> tuple[str, str]:

@@ -1,21 +1,23 @@
 """Judgement by simulation: sequential looks, each with its share of the error that is allowed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Performance
 from capacity.plan import Limit, Rejection, Verdict
 from simulations.arrivals import Seed, Stage
-from simulations.case import Case
+from simulations.case import Case, run_length
 from simulations.estimate import REQUESTS_MAX, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
-from simulations.pool import Pool
-from simulations.profile_error import profile_half_widths, widened
+from simulations.pool import SECTIONS, Pool
+from simulations.profile_error import half_widths, response_quantile_s, widened
 from simulations.replication import Engine
-from simulations.spike import spike_looks
+from simulations.sample import Sample
+from simulations.spike import spike_looks, surge
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
@@ -201,7 +203,7 @@ class SimulationJudge:
         if look is not None and look.settled and self._is_marginal(trial, look.pool, replicas):
             return self._doubt(look.pool, objective, replicas)
         spent = look.requests if look is not None and look.settled else 0
-        needed = max(2 * spent, requests_to_settle(trial.case))
+        needed = max(2 * spent, trial.requests_least)
         return Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
 
     def _doubt(self, pool: Pool, objective: LatencyObjective, replicas: int) -> Rejection:
@@ -224,28 +226,44 @@ class SimulationJudge:
         return trial.case.performance(pool, quantiles, self.confidence)
 
     def _with_profile_error(self, trial: "_Trial", judgement: Judgement) -> Judgement:
-        """The judgement with the profile's own sampling error in its intervals."""
+        """The judgement with the profile's own sampling error in its intervals, but in those of waits."""
         if judgement.performance is None:
             return judgement
-        quantiles = list(judgement.performance.response_quantiles_s)
-        extra = profile_half_widths(trial.case, quantiles, self.confidence, trial.seed, self.mapper)
-        responses = {
-            q: widened(interval, extra[q])
-            for q, interval in judgement.performance.response_quantiles_s.items()
+        spike = trial.proposal.spike
+        case, length = (trial.case, run_length(trial.case)) if spike is None else surge(trial.case, spike)
+        performance = judgement.performance
+        statistics: dict[float | str, Callable[[Sample], float]] = {
+            **_MOVED_BY_PROFILE,
+            **{q: partial(response_quantile_s, q) for q in performance.response_quantiles_s},
         }
-        performance = replace(judgement.performance, response_quantiles_s=responses)
+        extra = half_widths(case, length, statistics, self.confidence, trial.seed, self.mapper)
+        responses = {
+            q: widened(interval, extra[q]) for q, interval in performance.response_quantiles_s.items()
+        }
+        others = {
+            name: widened(interval, extra[name]) if name in extra else interval
+            for name, interval in performance.intervals.items()
+        }
+        performance = replace(performance, response_quantiles_s=responses, intervals=others)
         in_doubt = [
-            Rejection.of(promise, responses[promise.quantile].high)
+            Rejection.of(promise, interval.high)
             for promise in trial.proposal.objective.promises
-            if promise.measure is Measure.RESPONSE
-            and promise.quantile is not None
-            and responses[promise.quantile].high > promise.allowed
+            if promise.measure is not Measure.WAIT
+            and (interval := promise.found(performance)) is not None
+            and interval.high > promise.allowed
         ]
         if judgement.verdict is Verdict.MET and in_doubt:
             return replace(
                 judgement, verdict=Verdict.INCONCLUSIVE, rejection=in_doubt[0], performance=performance
             )
         return replace(judgement, performance=performance)
+
+
+# What has no quantile and is never 0, by its name in a performance.
+_MOVED_BY_PROFILE: dict[float | str, Callable[[Sample], float]] = {
+    Measure.RESPONSE_MEAN.value: lambda sample: sample.responses.total_s / sample.counted,
+    Measure.UTILIZATION.value: lambda sample: sample.busy_s / sample.window_s,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +284,14 @@ class _Trial:
             return spike_looks(self.case, self.proposal.spike, self.seed, self.requests_max, mapper)
         care = _SEARCH_CARE if self.seed.stage is Stage.SEARCH else 1.0
         return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first, care)
+
+    @property
+    def requests_least(self) -> int:
+        """Requests of the first look that may settle."""
+        if self.proposal.spike is None:
+            return requests_to_settle(self.case)
+        _, length = surge(self.case, self.proposal.spike)
+        return SECTIONS * length.requests
 
     def errors(self, look: int) -> Errors:
         """What the `look`-th look may err by; in a search nothing is accepted for good.

@@ -197,9 +197,17 @@ class Pool:
         return (1.0 - quantile) * late.value * (1.0 - late.value) / late.standard_error**2
 
     def ratio(self, above: Callable[[Sample], float], below: Callable[[Sample], float]) -> Estimate:
-        """Ratio of two sums over the samples, its standard error by sectioning."""
-        pooled = math.fsum(map(above, self.sections)) / math.fsum(map(below, self.sections))
-        return self._around(pooled, [above(section) / below(section) for section in self.sections])
+        """Ratio of two sums over the samples, its standard error by sectioning, each by its weight.
+
+        Source:
+            Cochran (1977), Sampling Techniques, sec. 6.4: by residuals, since a section may be one instant.
+        """
+        over = [below(section) for section in self.sections]
+        total = math.fsum(over)
+        pooled = math.fsum(map(above, self.sections)) / total
+        mean = total / len(over)
+        residuals = (above(section) - pooled * x for section, x in zip(self.sections, over, strict=True))
+        return self._around(pooled, [pooled + residual / mean for residual in residuals])
 
     def _quantile(self, quantile: float, tally: Callable[[Sample], Tally]) -> QuantileEstimate:
         whole = tally(self.whole)
@@ -262,12 +270,16 @@ class Pool:
             loss_probability=whole.lost / (whole.lost + whole.counted),
             wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
             response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
-            intervals={
-                "utilization": _within_one(self.utilization(replicas).interval(confidence)),
-                "response_mean_s": self.response_mean.interval(confidence),
-                "loss_probability": self.loss_interval(confidence),
-            },
+            intervals=self._intervals(replicas, confidence) if len(self.sections) > 1 else {},
         )
+
+    def _intervals(self, replicas: int, confidence: float) -> dict[str, Interval]:
+        """Of what has no quantile, by field name."""
+        return {
+            "utilization": _within_one(self.utilization(replicas).interval(confidence)),
+            "response_mean_s": self.response_mean.interval(confidence),
+            "loss_probability": self.loss_interval(confidence),
+        }
 
     def loss_interval(self, confidence: float) -> Interval:
         """Of the share of lost requests; none of n lost leaves up to -log(1 - confidence)/n possible.

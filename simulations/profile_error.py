@@ -1,8 +1,10 @@
-"""Profile error: how far the profile's own few samples may have moved a predicted quantile."""
+"""Profile error: how far the profile's own few samples may have moved what is predicted."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,8 +16,9 @@ from simulations.parallel import Mapper
 from simulations.pool import student_t
 from simulations.records import Floats
 from simulations.replication import replicate
-from simulations.tally import Tally
+from simulations.sample import Length, Sample
 
+Key = TypeVar("Key")
 RESAMPLES = 20
 _REPLICATIONS = 2  # for each resampled profile
 
@@ -39,9 +42,22 @@ def resampled(profile: ServiceProfile, generator: np.random.Generator) -> Servic
 def profile_half_widths(
     case: Case, quantiles: Sequence[float], confidence: float, seed: Seed, mapper: Mapper
 ) -> dict[float, float]:
-    """Half-width of the logarithm of each response quantile from the profile's sampling error alone.
+    """Half-width of the logarithm of each response quantile from the profile's sampling error alone."""
+    statistics = {q: partial(response_quantile_s, q) for q in quantiles}
+    return half_widths(case, run_length(case), statistics, confidence, seed, mapper)
 
-    The same requests are simulated under resampled profiles; what their quantiles scatter by is the
+
+def half_widths(
+    case: Case,
+    length: Length,
+    statistics: Mapping[Key, Callable[[Sample], float]],
+    confidence: float,
+    seed: Seed,
+    mapper: Mapper,
+) -> dict[Key, float]:
+    """Half-width of the logarithm of each positive statistic from the profile's sampling error alone.
+
+    The same requests are simulated under resampled profiles; what their statistics scatter by is the
     profile's share (and a rest of simulation noise, which errs on the wide side). Logarithms, since
     near saturation an error upwards costs far more than one downwards saves.
 
@@ -49,26 +65,42 @@ def profile_half_widths(
         Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
     """
     if not has_samples(case.profile):
-        return dict.fromkeys(quantiles, 0.0)
-    moved_s = resampled_quantiles_s(case, quantiles, seed, mapper)
+        return dict.fromkeys(statistics, 0.0)
+    moved = _resampled(case, length, statistics, seed, mapper)
     factor = student_t(confidence, RESAMPLES - 1)
-    return {q: factor * float(np.std(np.log(values_s), ddof=1)) for q, values_s in moved_s.items()}
+    return {key: factor * float(np.std(np.log(values), ddof=1)) for key, values in moved.items()}
 
 
 def resampled_quantiles_s(
     case: Case, quantiles: Sequence[float], seed: Seed, mapper: Mapper
 ) -> dict[float, Floats]:
     """Response quantiles under resampled profiles, shape `(RESAMPLES,)`; of one profile the same ones. [s]"""
+    statistics = {q: partial(response_quantile_s, q) for q in quantiles}
+    return _resampled(case, run_length(case), statistics, seed, mapper)
+
+
+def _resampled(
+    case: Case,
+    length: Length,
+    statistics: Mapping[Key, Callable[[Sample], float]],
+    seed: Seed,
+    mapper: Mapper,
+) -> dict[Key, Floats]:
+    """Statistics of the same requests under resampled profiles, shape `(RESAMPLES,)` each."""
     generator = seed.generator(Purpose.PROFILE)
     cases = [replace(case, profile=resampled(case.profile, generator)) for _ in range(RESAMPLES)]
-    length = run_length(case)
     batch = [task for other in cases for task in tasks(other, length, seed, range(_REPLICATIONS))]
-    responses = [sample.responses for sample in mapper(replicate, batch)]
+    samples = list(mapper(replicate, batch))
     groups = [
-        Tally.merged(responses[first : first + _REPLICATIONS])
-        for first in range(0, len(responses), _REPLICATIONS)
+        Sample.merged(samples[first : first + _REPLICATIONS])
+        for first in range(0, len(samples), _REPLICATIONS)
     ]
-    return {q: np.array([group.quantile_s(q) for group in groups]) for q in quantiles}
+    return {key: np.array([statistic(group) for group in groups]) for key, statistic in statistics.items()}
+
+
+def response_quantile_s(quantile: float, sample: Sample) -> float:
+    """A quantile of what is resampled. [s]"""
+    return sample.responses.quantile_s(quantile)
 
 
 def widened(interval: Interval, half_width: float) -> Interval:

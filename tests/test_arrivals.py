@@ -22,6 +22,8 @@ from capacity.workload import (
     GammaArrivals,
     MmppArrivals,
     PoissonArrivals,
+    RenewalArrivals,
+    SurgingArrivals,
     TraceArrivals,
     Workload,
 )
@@ -277,6 +279,15 @@ DEMANDS = {
         arrivals=TraceArrivals(instants_s=tuple(0.1 * round(number**1.3) for number in range(150))),
     ),
     "closed": ClosedPopulation(users=3, think_time_s=0.7),
+    "surging": Workload(
+        arrival_rate_rps=3.0, arrivals=SurgingArrivals(base=PoissonArrivals(), before=37, factor=2.5)
+    ),
+    "surging regular": Workload(
+        arrival_rate_rps=3.0, arrivals=SurgingArrivals(base=GammaArrivals(cv=0.5), before=40, factor=3.0)
+    ),
+    "surging metronome": Workload(
+        arrival_rate_rps=3.0, arrivals=SurgingArrivals(base=DeterministicArrivals(), before=1, factor=4.0)
+    ),
 }
 ALL = 150  # requests
 
@@ -304,6 +315,39 @@ def test_a_stream_in_pieces_is_the_draws_at_once_to_the_last_bit(demand: str, pi
         whole = getattr(draws, column)
         assert in_pieces(stream, column, pieces).tobytes() == whole.tobytes()
         assert in_pieces(replay, column, pieces).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("before", [1, 2, 37, ALL - 1, ALL, ALL + 5])
+@pytest.mark.parametrize("base", [PoissonArrivals(), GammaArrivals(cv=0.3), DeterministicArrivals()])
+def test_a_surge_shortens_every_gap_after_so_many_arrivals(base: RenewalArrivals, before: int) -> None:
+    """The same users: until then at the rate, from then on at its multiple."""
+    steady, surging = (
+        np.diff(draw(Workload(arrival_rate_rps=3.0, arrivals=one), ALL, Seed(value=6)).arrived_s, prepend=0.0)
+        for one in (base, SurgingArrivals(base=base, before=before, factor=2.5))
+    )
+    assert surging[:before] == pytest.approx(steady[:before], rel=1e-12)
+    assert surging[before:] == pytest.approx(steady[before:] / 2.5, rel=1e-9)
+
+
+def test_the_rate_of_a_surge_is_that_of_the_base_and_then_its_multiple() -> None:
+    gaps_s = gaps_of(SurgingArrivals(base=PoissonArrivals(), before=COUNT // 2, factor=5.0), 2.0)
+    first, then = gaps_s[: COUNT // 2], gaps_s[COUNT // 2 :]
+    assert first.mean() == pytest.approx(0.5, rel=SE / math.sqrt(COUNT / 2))
+    assert then.mean() == pytest.approx(0.1, rel=SE / math.sqrt(COUNT / 2))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"before": 0}, "before must be >= 1, got 0"),
+        ({"factor": 0.0}, "factor must be positive and finite, got 0.0"),
+        ({"factor": math.inf}, "factor must be positive and finite, got inf"),
+        ({"factor": math.nan}, "factor must be positive and finite, got nan"),
+    ],
+)
+def test_a_surge_out_of_range_is_refused(fields: dict[str, float], message: str) -> None:
+    with pytest.raises(DomainError, match=message):
+        SurgingArrivals(**{"base": PoissonArrivals(), "before": 3, "factor": 2.0, **fields})
 
 
 @pytest.mark.parametrize("phases", range(1, 7))

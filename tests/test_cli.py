@@ -394,8 +394,9 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
     """On 80 columns every number of the considered table stands whole in one line."""
     from rich.console import Console
 
+    from capacity.objective import Measure, Promise
     from capacity.performance import Interval, Kind, Performance
-    from capacity.plan import Candidate, Limit, Plan, Rejection, Verdict
+    from capacity.plan import Candidate, Plan, Rejection, Verdict
     from capacity.tables import considered_table
 
     performance = Performance(
@@ -403,15 +404,16 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
         load=0.886,
         response_quantiles_s={0.99: Interval(value=0.0483, low=0.046, high=0.0507)},
     )
+    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
     candidate = Candidate(
         plan=Plan(profile="x", replicas=1023, batch_size_max=131072),
         verdict=Verdict.MISSED,
-        rejection=Rejection(limit=Limit.LATENCY, allowed=0.04, needed=0.0483, quantile=0.99),
+        rejection=Rejection.of(promise, 0.0483),
         performance=performance,
     )
     console = Console(width=80)
     with console.capture() as text:
-        console.print(considered_table([candidate], 0.99))
+        console.print(considered_table([candidate], promise))
     (line,) = [row for row in text.get().splitlines() if "1023" in row]
     for part in ("131072", "0.886", "48.3 (46 to 50.7) ms", "missed: P99 above 40 ms"):
         assert part in line

@@ -1,17 +1,21 @@
 """Refusals and verdicts in words: one sentence for each limit, with its numbers."""
 
+from dataclasses import replace
+
 import pytest
 
-from capacity.explain import closest, explain, format_interval, format_refusal, format_verdict
+from capacity.explain import closest, demand, explain, format_interval, format_refusal, format_verdict
+from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Verdict
+from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Survived, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
-from capacity.search import Question
-from capacity.workload import LatencyObjective, Workload
+from capacity.question import Question
+from capacity.survival import Survival
+from capacity.workload import ClosedPopulation, Workload
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
-QUESTION = Question(profile=PROFILE, workload=Workload(arrival_rate_rps=50.0), objective=OBJECTIVE)
+QUESTION = Question(profiles=(PROFILE,), workload=Workload(arrival_rate_rps=50.0), objective=OBJECTIVE)
 
 
 def performance(p99_s: float) -> Performance:
@@ -19,9 +23,20 @@ def performance(p99_s: float) -> Performance:
     return Performance(kind=Kind.SIMULATION, load=0.5, response_quantiles_s={0.99: interval})
 
 
+P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
+MEAN = Promise(measure=Measure.RESPONSE_MEAN, allowed=0.04)
+
+
 def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fields) -> Candidate:
+    promise = None
+    if limit in (Limit.LATENCY, Limit.SERVICE_FLOOR):
+        promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=allowed)
+    given = fields.pop("promise", promise)
+    event = fields.pop("event", None)
     rejection = (
-        None if limit is None else Rejection(limit=limit, allowed=allowed, needed=needed, quantile=0.99)
+        None
+        if limit is None
+        else Rejection(limit=limit, allowed=allowed, needed=needed, promise=given, event=event)
     )
     verdict = fields.pop("verdict", Verdict.MET if limit is None else Verdict.MISSED)
     plan = Plan(profile="p", replicas=replicas, batch_size_max=1)
@@ -67,6 +82,50 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
             candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE),
             "undecided within the budget of 1000 simulated requests; 31210 might do (--requests-max)",
             "in doubt",
+        ),
+        (
+            candidate(Limit.SURVIVAL, 1.0, 1.2, event="1 replica gone"),
+            "with 1 replica gone, unstable: load 1.200 >= 1",
+            "unstable with 1 replica gone: load 1.200",
+        ),
+        (
+            candidate(Limit.SURVIVAL, promise=P99, event="one of 3 zones gone"),
+            "with one of 3 zones gone, P99 of 50 ms is above 40 ms",
+            "missed with one of 3 zones gone: P99 above 40 ms",
+        ),
+        (
+            candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE, event="rolling update"),
+            "with rolling update, undecided within the budget of 1000 simulated requests; 31210 might do "
+            "(--requests-max)",
+            "in doubt with rolling update",
+        ),
+        (
+            candidate(Limit.SERVICE_FLOOR, promise=MEAN),
+            "no batch is served within 40 ms on average; the fastest takes 50 ms",
+            "missed: no batch is served within 40 ms on average; the fastest takes 50 ms",
+        ),
+        (
+            candidate(Limit.WAIT, promise=Promise(measure=Measure.WAIT, quantile=0.9, allowed=0.005)),
+            "wait P90 of 50 ms is above 5 ms",
+            "missed: wait P90 above 5 ms",
+        ),
+        (
+            candidate(Limit.LOSS, needed=0.02, promise=Promise(measure=Measure.LOSS, allowed=0.001)),
+            "loss of 0.02 is above 0.001",
+            "missed: loss above 0.001",
+        ),
+        (
+            candidate(
+                Limit.UTILIZATION,
+                promise=Promise(measure=Measure.UTILIZATION, allowed=0.4),
+                performance=Performance(
+                    kind=Kind.SIMULATION,
+                    utilization=0.5,
+                    intervals={"utilization": Interval(value=0.5, low=0.45, high=0.55)},
+                ),
+            ),
+            "utilization of 0.5 (0.45 to 0.55) is above 0.4",
+            "missed: utilization above 0.4",
         ),
     ],
 )
@@ -119,3 +178,101 @@ def test_a_plan_with_its_neighbour():
         "P99 of 50 (45 to 55) ms is above 40 ms."
     )
     assert headroom == "In shorter trials the same plan holds up to 60 rps."
+
+
+def test_what_is_outlived_and_what_that_costs():
+    plan = Plan(profile="p", replicas=3, batch_size_max=1)
+    left = Plan(profile="p", replicas=2, batch_size_max=1)
+    answer = Recommendation(
+        verdict=Verdict.MET,
+        objective=OBJECTIVE,
+        plan=plan,
+        performance=performance(0.02),
+        arrival_rate_max_rps=60.0,
+        hourly_usd=1.5,
+        survived=(
+            Survived(event="1 replica gone", plan=left, performance=performance(0.03)),
+            Survived(event="2 times the traffic", plan=plan, performance=performance(0.035)),
+        ),
+        without_survival=Recommendation(verdict=Verdict.MET, objective=OBJECTIVE, plan=left, hourly_usd=1.0),
+    )
+    _, fewer, loss, spike, without, headroom = explain(answer, QUESTION)
+    assert fewer == "One replica fewer was not looked at."
+    assert loss == "With 1 replica gone: 2 are left, and P99 is 30 (27 to 33) ms."
+    assert spike == "With 2 times the traffic: P99 is 35 (31.5 to 38.5) ms."
+    assert without == (
+        "If nothing had to be outlived, 2 replicas of p with batches up to 1 would do, 0.500 USD/h less."
+    )
+    assert headroom == "In shorter trials what is left after the hardest loss holds up to 60 rps."
+
+
+def outlived(replicas: int, without: Recommendation | None, survival: Survival) -> list[str]:
+    plan = Plan(profile="p", replicas=replicas, batch_size_max=1)
+    left = replace(plan, replicas=replicas - 1)
+    answer = Recommendation(
+        verdict=Verdict.MET,
+        objective=OBJECTIVE,
+        plan=plan,
+        performance=performance(0.02),
+        hourly_usd=0.5 * replicas,
+        survived=(Survived(event="1 replica gone", plan=left, performance=performance(0.03)),),
+        without_survival=without,
+    )
+    return list(explain(answer, replace(QUESTION, survival=survival)))
+
+
+def test_of_a_fleet_that_leaves_nothing_no_more_is_said():
+    _, fewer, loss = outlived(2, None, Survival(spare=1))
+    assert fewer == "Of one replica fewer nothing would be left with 1 replica gone."
+    assert loss == "With 1 replica gone: 1 is left, and P99 is 30 (27 to 33) ms."
+
+
+def test_what_would_do_without_survival_is_not_told_where_it_is_the_same_plan():
+    plan = Plan(profile="p", replicas=3, batch_size_max=1)
+    same = Recommendation(verdict=Verdict.MET, objective=OBJECTIVE, plan=plan, hourly_usd=1.5)
+    assert len(outlived(3, same, Survival(spare=1))) == 3
+    other = replace(same, plan=replace(plan, batch_size_max=2))
+    assert outlived(3, other, Survival(spare=1))[-1] == (
+        "If nothing had to be outlived, 3 replicas of p with batches up to 2 would do, at the same price."
+    )
+
+
+def test_what_an_event_refused_is_closer_than_what_theory_refused():
+    broken = candidate(Limit.SURVIVAL, needed=0.09, promise=P99, event="1 replica gone", replicas=3)
+    unstable = candidate(Limit.STABILITY, 1.0, 1.001, replicas=3)
+    shaken = candidate(Limit.SURVIVAL, 1.0, 1.0, event="1 replica gone", replicas=3)
+    simulated = candidate(Limit.LATENCY, performance=performance(0.5), replicas=3)
+    assert closest([unstable, shaken, broken], OBJECTIVE) == broken
+    assert closest([unstable, broken, simulated], OBJECTIVE) == simulated
+
+
+def test_users_ask_for_as_much_as_they_do():
+    users = ClosedPopulation(users=1, think_time_s=0.3)
+    assert demand(users) == "for 1 user who think for 300 ms"
+    assert demand(ClosedPopulation(users=20)) == "for 20 users who think for 0 s"
+    assert demand(Workload(arrival_rate_rps=3200.0)) == "at 3200 rps"
+
+
+def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_smaller():
+    """Not one replica, where two share a device, nor one that waits longer."""
+    plan = Plan(profile="p", replicas=4, batch_size_max=1)
+    shared = replace(QUESTION, profiles=(replace(PROFILE, instances_per_device=2),))
+    others = [
+        replace(plan, replicas=3),
+        replace(plan, replicas=2, routing=Routing.RANDOM),
+        replace(plan, replicas=2, batch_size_max=2, batch_wait_max_s=0.001),
+    ]
+    refused = candidate(Limit.LATENCY, performance=performance(0.05))
+    answer = Recommendation(
+        verdict=Verdict.MET,
+        objective=OBJECTIVE,
+        plan=plan,
+        performance=performance(0.03),
+        considered=tuple(replace(refused, plan=other) for other in others),
+    )
+    assert list(explain(answer, shared))[1] == "One device fewer was not looked at."
+    known = replace(refused, plan=replace(plan, replicas=2))
+    answer = replace(answer, considered=(*answer.considered, known))
+    assert list(explain(answer, shared))[1].startswith("One fewer would not do: 2 replicas of p ")
+    alone = replace(answer, plan=replace(plan, replicas=2))
+    assert list(explain(alone, shared))[1] == "One device is the fewest there can be."

@@ -10,16 +10,17 @@ import pytest
 from cases import sample_of
 
 from capacity.errors import InconclusiveError
-from capacity.judge import Judgement
+from capacity.judge import Judgement, Proposal
 from capacity.performance import Interval
 from capacity.plan import Limit, Plan, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.mdc import MDc
+from capacity.survival import Spike
 from capacity.workload import LatencyObjective, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length
 from simulations.estimate import Look
-from simulations.judge import _HEADROOM_BUDGET_SHARE, Errors, SimulationJudge, decide, share_of_error
+from simulations.judge import _HEADROOM_BUDGET_SHARE, Errors, SimulationJudge, decide, found, share_of_error
 from simulations.pool import Pool, student_t
 from simulations.profile_error import RESAMPLES, has_samples, profile_half_widths, resampled, widened
 from simulations.replication import Task
@@ -36,6 +37,15 @@ P99_S = math.log(100.0)  # of exponential responses of mean 1 s
 
 def p99(limit_s: float) -> LatencyObjective:
     return LatencyObjective(limits={0.99: limit_s})
+
+
+def asked(
+    objective: LatencyObjective,
+    workload: Workload = WORKLOAD,
+    profile: ServiceProfile = PROFILE,
+    plan: Plan = PLAN,
+) -> Proposal:
+    return Proposal(profile=profile, workload=workload, plan=plan, objective=objective)
 
 
 class ExponentialResponses:
@@ -62,7 +72,7 @@ class ExponentialResponses:
 
 def fake_judge(seed: int = 0, **fields: Any) -> tuple[SimulationJudge, ExponentialResponses]:
     mapper = ExponentialResponses()
-    return SimulationJudge(profile=PROFILE, seed=seed, mapper=mapper, **fields), mapper
+    return SimulationJudge(seed=seed, mapper=mapper, **fields), mapper
 
 
 # ---- Decide ---------------------------------------------------------------------------------
@@ -160,6 +170,98 @@ def test_smaller_errors_take_clearer_cases() -> None:
     assert decide(look, p99(0.9 * P99_S), Errors(accept=0.05, refuse=1e-12))[0] is Verdict.INCONCLUSIVE
 
 
+def spread_look(settled: bool = True) -> Look:
+    """Twenty sections of 1000 exponential responses, waits a tenth of them; busy from 0.6 to 0.7 of the time."""
+    generator = np.random.default_rng(5)
+    samples = []
+    for section in range(20):
+        responses_s = generator.standard_exponential(1000)
+        busy_s = 2 * (0.6 + 0.1 * section / 19)  # of two replicas in one second
+        samples.append(sample_of(responses_s, 0.1 * responses_s, busy_s=busy_s, lost=10 + section % 3))
+    return look_at(samples, settled=settled)
+
+
+@pytest.mark.parametrize(
+    ("name", "quantile", "limit"),
+    [
+        ("response_mean_s", None, Limit.LATENCY),
+        ("wait_limits", 0.9, Limit.WAIT),
+        ("loss_probability", None, Limit.LOSS),
+        ("utilization", None, Limit.UTILIZATION),
+    ],
+)
+def test_other_promises_are_met_missed_or_in_doubt_by_both_ends(
+    name: str, quantile: float | None, limit: Limit
+) -> None:
+    """Above the upper end, below the lower one, and between them."""
+    look = spread_look()
+
+    def objective(allowed: float) -> LatencyObjective:
+        return LatencyObjective(**{name: allowed if quantile is None else {quantile: allowed}})
+
+    (promise,) = objective(0.5).promises
+    interval = found(look.pool, promise, 0.95, 2)
+    assert interval.low < interval.value < interval.high
+    width = interval.high - interval.low
+    assert decide(look, objective(interval.high + 0.5 * width), FIVE_PERCENT, 2) == (Verdict.MET, None)
+    for within in (0.1, 0.5, 0.9):
+        allowed = interval.low + within * width
+        assert decide(look, objective(allowed), FIVE_PERCENT, 2) == (Verdict.INCONCLUSIVE, None)
+    allowed = interval.low - 0.5 * width
+    verdict, rejection = decide(look, objective(allowed), FIVE_PERCENT, 2)
+    assert verdict is Verdict.MISSED
+    assert rejection is not None
+    assert (rejection.limit, rejection.allowed, rejection.quantile) == (limit, allowed, quantile)
+    assert rejection.needed == interval.value
+    unsettled = decide(spread_look(settled=False), objective(interval.high + width), FIVE_PERCENT, 2)
+    assert unsettled == (Verdict.INCONCLUSIVE, None)
+
+
+def test_what_is_found_of_other_promises_by_hand() -> None:
+    """Means, shares and the time of two replicas; responses of 1, waits of 0.1 s."""
+    samples = [sample_of([1.0] * 98, [0.1] * 98, busy_s=1.0 + 0.2 * (k % 2), lost=2) for k in range(20)]
+    pool = Pool.of(samples)
+    objective = LatencyObjective(
+        limits={0.9: 1.0},
+        response_mean_s=1.0,
+        wait_limits={0.9: 1.0},
+        loss_probability=0.5,
+        utilization=0.5,
+    )
+    values = {one.measure.value: found(pool, one, 0.95, 2).value for one in objective.promises}
+    assert values == {
+        "response_quantiles_s": 1.0,
+        "wait_quantiles_s": 0.1,
+        "response_mean_s": pytest.approx(1.0),
+        "loss_probability": 0.02,
+        "utilization": pytest.approx(0.55),
+    }
+
+
+def test_where_nothing_was_lost_the_rule_of_three_bounds_what_may_be() -> None:
+    """None of 20,000 lost: with 95 % up to -log(0.05)/20,000 = 3/20,000 may be; nothing is ever refused."""
+    look = look_at([sample_of(np.ones(1000)) for _ in range(20)])
+    bound = -math.log(0.05) / 20_000
+    assert bound == pytest.approx(3 / 20_000, rel=0.002)
+    interval = look.pool.loss_interval(0.95)
+    assert (interval.value, interval.low, interval.high) == (0.0, 0.0, pytest.approx(bound, rel=1e-12))
+    met = decide(look, LatencyObjective(loss_probability=1.001 * bound), FIVE_PERCENT)
+    assert met == (Verdict.MET, None)
+    for allowed in (0.999 * bound, 1e-9):
+        doubt = decide(look, LatencyObjective(loss_probability=allowed), FIVE_PERCENT)
+        assert doubt == (Verdict.INCONCLUSIVE, None)
+
+
+def test_a_wait_is_held_by_its_share_of_late_requests_too() -> None:
+    """A tenth waits longer than the pooled P90 in every section; how many of them are late differs."""
+    late, early = [0.0] * 90 + [9.0] * 10, [0.0] * 90 + [1.05] * 10
+    samples = [sample_of(np.ones(100), late)] * 3 + [sample_of(np.ones(100), early)]
+    pool, objective = Pool.of(samples), LatencyObjective(wait_limits={0.9: 1.1})
+    assert pool.wait_quantile(0.9).interval(0.95).high == 0.0
+    assert pool.wait_exceedance(1.1).interval(0.95).high > 0.1
+    assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
+
+
 def test_shares_of_the_error_sum_to_one() -> None:
     """Of endlessly many; beyond n they sum to 6/(π²n), within 1/n²."""
     assert share_of_error(1) == pytest.approx(6.0 / math.pi**2)
@@ -172,12 +274,12 @@ def test_shares_of_the_error_sum_to_one() -> None:
 
 def test_clear_cases() -> None:
     judge, mapper = fake_judge()
-    judgement = judge.search(WORKLOAD, PLAN, p99(1.3 * P99_S), 1)
+    judgement = judge.search(asked(p99(1.3 * P99_S)), 1)
     assert (judgement.verdict, judgement.rejection) == (Verdict.MET, None)
     assert judgement.requests == mapper.requests
     assert judgement.settled
     assert judgement.batch_size_largest == 1
-    judgement = judge.search(WORKLOAD, PLAN, p99(0.7 * P99_S), 1)
+    judgement = judge.search(asked(p99(0.7 * P99_S)), 1)
     assert judgement.verdict is Verdict.MISSED
     assert judgement.rejection is not None
     assert judgement.rejection.limit is Limit.LATENCY
@@ -186,7 +288,7 @@ def test_clear_cases() -> None:
 
 def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() -> None:
     judge, mapper = fake_judge(requests_max=900_000)
-    judgement = judge.search(WORKLOAD, PLAN, p99(P99_S), 1)
+    judgement = judge.search(asked(p99(P99_S)), 1)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judgement.rejection is not None
     assert (judgement.rejection.limit, judgement.rejection.allowed) == (Limit.BUDGET, 900_000)
@@ -197,7 +299,7 @@ def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() 
 
 def test_a_budget_too_small_for_any_look_is_inconclusive_without_numbers() -> None:
     judge, mapper = fake_judge(requests_max=1000)
-    judgement = judge.search(WORKLOAD, PLAN, p99(P99_S), 1)
+    judgement = judge.search(asked(p99(P99_S)), 1)
     assert (judgement.verdict, judgement.performance, judgement.requests) == (Verdict.INCONCLUSIVE, None, 0)
     assert not judgement.settled
     assert mapper.tasks == []
@@ -207,7 +309,7 @@ def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
     busy = Workload(arrival_rate_rps=98.0)
     for workload, requests_max in ((WORKLOAD, 1000), (busy, 500_000)):
         judge, _ = fake_judge(requests_max=requests_max)
-        rejection = judge.search(workload, PLAN, p99(P99_S), 1).rejection
+        rejection = judge.search(asked(p99(P99_S), workload), 1).rejection
         assert rejection is not None
         assert rejection.needed > rejection.allowed
 
@@ -215,7 +317,7 @@ def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
 @pytest.mark.parametrize("precision", [0.05, 0.02])
 def test_a_certificate_is_as_precise_as_was_asked(precision: float) -> None:
     judge, _ = fake_judge(precision=precision)
-    judgement = judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 0)
+    judgement = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
     assert judgement.verdict is Verdict.MET
     assert judgement.is_precise
     assert judgement.performance is not None
@@ -226,23 +328,23 @@ def test_a_certificate_is_as_precise_as_was_asked(precision: float) -> None:
 
 def test_a_certificate_says_when_the_budget_ends_before_it_is_precise() -> None:
     judge, mapper = fake_judge(precision=1e-4, requests_max=900_000)
-    judgement = judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 0)
+    judgement = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
     assert (judgement.verdict, judgement.is_precise) == (Verdict.MET, False)
     assert mapper.requests <= 900_000
 
 
 def test_a_certificate_begins_where_the_search_ended() -> None:
     judge, mapper = fake_judge()
-    judge.certify(WORKLOAD, PLAN, p99(1.5 * P99_S), 1, 1_000_000)
+    judge.certify(asked(p99(1.5 * P99_S)), 1, 1_000_000)
     each = run_length(Case(profile=PROFILE, workload=WORKLOAD, plan=PLAN)).requests
     assert len(mapper.tasks) == 1_000_000 // each
 
 
 def test_search_certificate_and_headroom_have_random_numbers_of_their_own() -> None:
     judge, mapper = fake_judge(seed=5)
-    judge.search(WORKLOAD, PLAN, p99(2 * P99_S), 3)
-    judge.certify(WORKLOAD, PLAN, p99(2 * P99_S), 2, 0)
-    judge.accepts(WORKLOAD, PLAN, p99(2 * P99_S))
+    judge.search(asked(p99(2 * P99_S)), 3)
+    judge.certify(asked(p99(2 * P99_S)), 2, 0)
+    judge.accepts(asked(p99(2 * P99_S)))
     stages = [task.seed.stage for task in mapper.tasks]
     assert sorted(set(stages)) == [Stage.SEARCH, Stage.CERTIFY, Stage.HEADROOM]
     assert {task.seed.value for task in mapper.tasks} == {5}
@@ -250,23 +352,23 @@ def test_search_certificate_and_headroom_have_random_numbers_of_their_own() -> N
 
 def test_candidates_of_a_search_share_their_users() -> None:
     judge, mapper = fake_judge()
-    judge.search(WORKLOAD, PLAN, p99(2 * P99_S), 1)
+    judge.search(asked(p99(2 * P99_S)), 1)
     first = [task.seed for task in mapper.tasks]
     mapper.tasks.clear()
-    judge.search(WORKLOAD, replace(PLAN, replicas=2), p99(2 * P99_S), 2)
+    judge.search(asked(p99(2 * P99_S), plan=replace(PLAN, replicas=2)), 2)
     assert [task.seed for task in mapper.tasks][: len(first)] == first
 
 
 def test_a_point_of_the_headroom_costs_its_share_of_the_budget_at_most() -> None:
     judge, mapper = fake_judge(requests_max=9_600_000)
-    judgement = judge.accepts(WORKLOAD, PLAN, p99(P99_S))
+    judgement = judge.accepts(asked(p99(P99_S)))
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert mapper.requests <= 9_600_000 * _HEADROOM_BUDGET_SHARE < 3 * mapper.requests
 
 
 def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
     judge, _ = fake_judge()
-    judgement = judge.search(WORKLOAD, PLAN, LatencyObjective(limits={0.8: 9.0, 0.999: 20.0}), 1)
+    judgement = judge.search(asked(LatencyObjective(limits={0.8: 9.0, 0.999: 20.0})), 1)
     assert judgement.performance is not None
     assert list(judgement.performance.response_quantiles_s) == [0.5, 0.8, 0.9, 0.95, 0.99, 0.999]
     assert judgement.performance.load == pytest.approx(0.6)
@@ -274,7 +376,7 @@ def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
 
 def certificates(limit_s: float, attempt: int = 1, trials: int = 120) -> list[Judgement]:
     return [
-        fake_judge(seed, requests_max=450_000)[0].certify(WORKLOAD, PLAN, p99(limit_s), attempt, 0)
+        fake_judge(seed, requests_max=450_000)[0].certify(asked(p99(limit_s)), attempt, 0)
         for seed in range(trials)
     ]
 
@@ -296,9 +398,7 @@ def test_later_certificates_and_candidates_are_judged_more_strictly() -> None:
     assert first > later + 5
     refused = [
         sum(
-            fake_judge(seed, requests_max=450_000)[0]
-            .search(WORKLOAD, PLAN, p99(0.98 * P99_S), attempt)
-            .verdict
+            fake_judge(seed, requests_max=450_000)[0].search(asked(p99(0.98 * P99_S)), attempt).verdict
             is Verdict.MISSED
             for seed in range(30)
         )
@@ -312,25 +412,25 @@ def test_later_certificates_and_candidates_are_judged_more_strictly() -> None:
 
 def test_clear_cases_by_simulation() -> None:
     """One replica of 10 ms at load 0.6: P99 is some 50 ms; at load 0.2 it is some 20 ms."""
-    judge = SimulationJudge(profile=PROFILE, precision=0.1)
-    assert judge.search(WORKLOAD, PLAN, p99(0.1), 1).verdict is Verdict.MET
-    assert judge.search(WORKLOAD, PLAN, p99(0.02), 1).verdict is Verdict.MISSED
-    assert judge.search(Workload(arrival_rate_rps=20.0), PLAN, p99(0.04), 1).verdict is Verdict.MET
-    certificate = judge.certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
-    assert certificate == judge.certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
-    assert certificate != replace(judge, seed=1).certify(WORKLOAD, PLAN, p99(0.1), 1, 0)
+    judge = SimulationJudge(precision=0.1)
+    assert judge.search(asked(p99(0.1)), 1).verdict is Verdict.MET
+    assert judge.search(asked(p99(0.02)), 1).verdict is Verdict.MISSED
+    assert judge.search(asked(p99(0.04), Workload(arrival_rate_rps=20.0)), 1).verdict is Verdict.MET
+    certificate = judge.certify(asked(p99(0.1)), 1, 0)
+    assert certificate == judge.certify(asked(p99(0.1)), 1, 0)
+    assert certificate != replace(judge, seed=1).certify(asked(p99(0.1)), 1, 0)
 
 
 def test_overhead_counts_against_the_objective() -> None:
     slow = replace(PROFILE, request_overhead_s=0.1)
-    assert SimulationJudge(profile=slow).search(WORKLOAD, PLAN, p99(0.1), 1).verdict is Verdict.MISSED
+    assert SimulationJudge().search(asked(p99(0.1), profile=slow), 1).verdict is Verdict.MISSED
 
 
 def test_a_trace_too_short_for_its_percentile_is_refused() -> None:
     trace = TraceArrivals(instants_s=tuple(float(i) for i in range(1000)))
     workload = Workload(arrival_rate_rps=60.0, arrivals=trace)
     with pytest.raises(InconclusiveError, match=r"trace has 1000 arrivals; P99 .* needs at least 5556"):
-        SimulationJudge(profile=PROFILE).search(workload, PLAN, p99(0.1), 1)
+        SimulationJudge().search(asked(p99(0.1), workload), 1)
 
 
 def test_a_trace_of_a_few_busy_periods_is_not_believed() -> None:
@@ -340,8 +440,8 @@ def test_a_trace_of_a_few_busy_periods_is_not_believed() -> None:
         instants_s = np.cumsum(np.random.default_rng(seed).exponential(1 / 95.0, 12_000))
         trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
         workload = Workload(arrival_rate_rps=95.0, arrivals=trace)
-        judge = SimulationJudge(profile=PROFILE, seed=seed)
-        assert judge.certify(workload, PLAN, p99(0.9 * exact_s), 1, 0).verdict is not Verdict.MET
+        judge = SimulationJudge(seed=seed)
+        assert judge.certify(asked(p99(0.9 * exact_s), workload), 1, 0).verdict is not Verdict.MET
 
 
 # ---- The profile's own error ----------------------------------------------------------------
@@ -405,8 +505,8 @@ def test_errors_add_in_quadrature() -> None:
 
 def test_a_certificate_of_few_samples_has_a_wider_interval() -> None:
     def width_s(count: int) -> float:
-        judge = SimulationJudge(profile=sampled(count), precision=0.05)
-        certificate = judge.certify(Workload(arrival_rate_rps=10.0), PLAN, p99(1.0), 1, 0)
+        judge = SimulationJudge(precision=0.05)
+        certificate = judge.certify(asked(p99(1.0), Workload(arrival_rate_rps=10.0), sampled(count)), 1, 0)
         assert certificate.verdict is Verdict.MET
         assert certificate.performance is not None
         return certificate.performance.response_quantiles_s[0.5].half_width
@@ -416,21 +516,57 @@ def test_a_certificate_of_few_samples_has_a_wider_interval() -> None:
 
 def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> None:
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
-    judge = SimulationJudge(profile=profile, precision=0.02)
+    judge = SimulationJudge(precision=0.02)
     objective = LatencyObjective(limits={0.5: 1.0})
-    interval = judge.certify(workload, PLAN, objective, 1, 0).performance.response_quantiles_s[0.5]
+    interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
     within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
-    assert judge.search(workload, PLAN, within, 1).verdict is Verdict.MET
-    assert judge.certify(workload, PLAN, within, 1, 0).verdict is Verdict.INCONCLUSIVE
+    assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
+    assert judge.certify(asked(within, workload, profile), 1, 0).verdict is Verdict.INCONCLUSIVE
 
 
 def test_whatever_is_not_accepted_says_why() -> None:
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
-    judge = SimulationJudge(profile=profile, precision=0.02)
-    interval = judge.certify(
-        workload, PLAN, LatencyObjective(limits={0.5: 1.0}), 1, 0
-    ).performance.response_quantiles_s[0.5]
+    judge = SimulationJudge(precision=0.02)
+    objective = LatencyObjective(limits={0.5: 1.0})
+    interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
     within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
-    certificate = judge.certify(workload, PLAN, within, 1, 0)
+    certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
     assert certificate.rejection is not None
+
+
+@pytest.mark.parametrize("name", ["response_mean_s", "utilization"])
+def test_means_that_only_the_profile_error_puts_in_doubt_are_not_accepted(name: str) -> None:
+    """The mean of 25 samples from 5 to 15 ms is known to 2.9/5 ms, and so are the time busy and the response."""
+    profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
+    judge = SimulationJudge(precision=0.02)
+    easy = LatencyObjective(**{name: 0.9})
+    interval = judge.certify(asked(easy, workload, profile), 1, 0).performance.intervals[name]
+    mean_s = float(np.mean(profile.timings[0].samples_s))
+    error = 2.09 * float(np.std(profile.timings[0].samples_s)) / 5.0 / mean_s  # as a share of it
+    assert interval.half_width / interval.value == pytest.approx(error, rel=0.75)
+    within = LatencyObjective(**{name: interval.value + 0.8 * interval.half_width})
+    assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
+    certificate = judge.certify(asked(within, workload, profile), 1, 0)
+    assert certificate.verdict is Verdict.INCONCLUSIVE
+    assert certificate.rejection is not None
+    assert certificate.rejection.promise == within.promises[0]
+
+
+def test_the_profiles_error_in_a_spike_is_that_of_the_spike() -> None:
+    """Overwhelmed, the backlog grows by λs - 1 a second: 1 % of s moves P99 by λs/(λs - 1) %, some 10 %."""
+    profile, workload = sampled(400), Workload(arrival_rate_rps=60.0)
+    judge = SimulationJudge(precision=0.5)
+    steady = asked(p99(60.0), workload, profile)
+    spike = replace(steady, spike=Spike(factor=1.8, startup_time_s=60.0))
+
+    def relative(proposal: Proposal) -> float:
+        performance = judge.certify(proposal, 1, 0).performance
+        assert performance is not None
+        return performance.response_quantiles_s[0.99].relative_half_width
+
+    samples_s = np.array(profile.timings[0].samples_s)
+    work = 1.8 * 60.0 * float(samples_s.mean())
+    error = 2.09 * float(samples_s.std() / samples_s.mean()) / 20.0 * work / (work - 1.0)
+    assert relative(spike) == pytest.approx(error, rel=0.5)
+    assert relative(spike) > 2.0 * relative(steady)

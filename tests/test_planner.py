@@ -7,16 +7,20 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from capacity.caveats import CaveatCode
+from capacity.cheapest import WAITS_REQUESTS_MAX
 from capacity.errors import DomainError
 from capacity.headroom import _RESOLUTION
-from capacity.judge import Judgement
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Limit, Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.plan import BatchTimer, Limit, Plan, Recommendation, Rejection, Routing, Verdict
 from capacity.planner import recommend
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Question
 from capacity.queues.mmc import MMc
-from capacity.search import SEARCH_REQUESTS_MAX, Question
-from capacity.workload import ArrivalProcess, LatencyObjective, PoissonArrivals, TraceArrivals, Workload
+from capacity.search import SEARCH_REQUESTS_MAX
+from capacity.survival import Spike, Survival
+from capacity.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.parallel import workers
 
@@ -39,12 +43,17 @@ def question_of(
     arrivals: ArrivalProcess | None = None,
     **fields: object,
 ) -> Question:
+    """Gamma gaps of cv 1 are Poisson's by another name, for which no law is asked before the judge."""
     return Question(
-        profile=profile,
-        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
+        profiles=(profile,),
+        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or GammaArrivals(cv=1.0)),
         objective=LatencyObjective(limits={0.99: limit_s}),
         **fields,
     )
+
+
+def promise(limit_s: float) -> Promise:
+    return Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=limit_s)
 
 
 def judgement(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Judgement:
@@ -52,7 +61,7 @@ def judgement(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Judge
     performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(p99_s)})
     if p99_s <= limit_s:
         return Judgement(verdict=Verdict.MET, rejection=None, performance=performance, **fields)
-    rejection = Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=p99_s, quantile=0.99)
+    rejection = Rejection.of(promise(limit_s), p99_s)
     return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance, **fields)
 
 
@@ -74,33 +83,30 @@ class ScriptedJudge:
     when_certified: Script | None = None
     certified: list[tuple[Plan, int, int]] = field(default_factory=list)
 
-    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        return self.when_searched(plan)
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        return self.when_searched(proposal.plan)
 
-    def certify(
-        self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int, requests_first: int
-    ) -> Judgement:
-        self.certified.append((plan, attempt, requests_first))
-        return (self.when_certified or self.when_searched)(plan)
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        self.certified.append((proposal.plan, attempt, requests_first))
+        return (self.when_certified or self.when_searched)(proposal.plan)
 
-    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
+    def accepts(self, proposal: Proposal) -> Judgement:
         return MISSED
 
 
 class ExactJudge:
     """Knows the truth of M/M/c."""
 
-    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        return self.accepts(workload, plan, objective)
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        return self.accepts(proposal)
 
-    def certify(
-        self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int, requests_first: int
-    ) -> Judgement:
-        return self.accepts(workload, plan, objective)
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        return self.accepts(proposal)
 
-    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
-        queue = MMc(arrival_rate_rps=workload.arrival_rate_rps, service_rate_rps=100.0, servers=plan.replicas)
-        return judgement(queue.response_quantile_s(0.99), objective.limits[0.99])
+    def accepts(self, proposal: Proposal) -> Judgement:
+        rate_rps, replicas = proposal.workload.arrival_rate_rps, proposal.plan.replicas
+        queue = MMc(arrival_rate_rps=rate_rps, service_rate_rps=100.0, servers=replicas)
+        return judgement(queue.response_quantile_s(0.99), proposal.objective.limits[0.99])
 
 
 def codes(recommendation: Recommendation) -> list[CaveatCode]:
@@ -113,7 +119,7 @@ def codes(recommendation: Recommendation) -> list[CaveatCode]:
 @pytest.mark.parametrize("rate_rps", [20.0, 150.0, 990.0, 3000.0])
 @pytest.mark.parametrize("limit_s", [0.0465, 0.06, 0.2, 5.0])
 def test_recommends_the_fewest_replicas_and_says_how_far_they_reach(rate_rps: float, limit_s: float) -> None:
-    question = question_of(rate_rps=rate_rps, limit_s=limit_s, routing=Routing.SHARED_QUEUE)
+    question = question_of(rate_rps=rate_rps, limit_s=limit_s, routings=(Routing.SHARED_QUEUE,))
     answer = recommend(question, ExactJudge())
 
     def p99_s(rate_rps: float, replicas: int) -> float:
@@ -154,15 +160,65 @@ def test_of_two_equal_ones_the_smaller_batch_wins() -> None:
     assert answer.plan.batch_size_max == 2
 
 
+def vague(value_s: float, load: float = 0.5) -> Judgement:
+    """Met, its P99 known to a tenth of a second."""
+    interval = Interval(value=value_s, low=value_s - 0.1, high=value_s + 0.1)
+    performance = Performance(kind=Kind.SIMULATION, load=load, response_quantiles_s={0.99: interval})
+    return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+
+
+def preferred(fields: dict[str, object], script: Callable[[Plan], Judgement]) -> Plan | None:
+    return recommend(question_of(BATCHING, **fields), ScriptedJudge(script)).plan
+
+
+ALL_ROUTINGS = {"routings": tuple(Routing), "batch_size_limit": 1}
+WAITS = {"batch_waits_s": (0.0, 0.002)}
+
+
+def test_of_those_that_intervals_cannot_tell_apart_the_simplest_wins() -> None:
+    """No wait before a wait, then the router that knows least, then the lower load, then the smaller batch."""
+    best = preferred(WAITS, lambda plan: vague(0.4 if plan.batch_wait_max_s else 0.59))
+    assert best is not None
+    assert best.batch_wait_max_s == 0.0
+    best = preferred(ALL_ROUTINGS, lambda plan: vague(0.6 - 0.04 * list(Routing).index(plan.routing)))
+    assert best is not None
+    assert best.routing is Routing.ROUND_ROBIN
+    best = preferred({}, lambda plan: vague(0.5, load=0.5 / plan.batch_size_max))
+    assert best is not None
+    assert best.batch_size_max == 4
+    best = preferred({}, lambda plan: vague(0.5))
+    assert best is not None
+    assert best.batch_size_max == 1
+
+
+def test_those_that_intervals_tell_apart_are_not_weighed_by_simplicity() -> None:
+    best = preferred(WAITS, lambda plan: vague(0.4 if plan.batch_wait_max_s else 0.61))
+    assert best is not None
+    assert best.batch_wait_max_s == 0.002
+    values_s = {Routing.SHARED_QUEUE: 0.3, Routing.LEAST_OUTSTANDING: 0.45, Routing.POWER_OF_TWO: 0.55}
+    best = preferred(ALL_ROUTINGS, lambda plan: vague(values_s.get(plan.routing, 0.8)))
+    assert best is not None
+    assert best.routing is Routing.LEAST_OUTSTANDING
+
+
 def test_the_plan_carries_what_the_question_fixed() -> None:
-    question = question_of(BATCHING, batch_wait_max_s=0.002, routing=Routing.POWER_OF_TWO)
-    answer = recommend(question, ScriptedJudge(lambda plan: MET))
+    question = question_of(
+        BATCHING,
+        batch_waits_s=(0.002,),
+        routings=(Routing.POWER_OF_TWO,),
+        timer=BatchTimer.OPEN,
+        queue_limit=7,
+    )
+    judge = ScriptedJudge(lambda plan: MET if plan.batch_size_max == 4 else MISSED)
+    answer = recommend(question, judge)
     assert answer.plan == Plan(
         profile="made-up",
         replicas=1,
-        batch_size_max=1,
+        batch_size_max=4,
         batch_wait_max_s=0.002,
         routing=Routing.POWER_OF_TWO,
+        timer=BatchTimer.OPEN,
+        queue_limit=7,
     )
 
 
@@ -229,6 +285,140 @@ def test_no_more_counts_are_certified_than_are_allowed() -> None:
     assert (answer.verdict, answer.plan) == (Verdict.INCONCLUSIVE, None)
 
 
+def test_a_fleet_that_waits_and_fails_its_certificate_passes_the_turn_to_the_next_dearer_that_waits() -> None:
+    """Nothing that starts at once will do; waiting fleets do from 2 on, and keep their promise from 4 on."""
+    judge = ScriptedJudge(
+        lambda plan: MET if plan.batch_wait_max_s > 0.0 and plan.replicas >= 2 else MISSED,
+        lambda plan: MET if plan.replicas >= 4 else MISSED,
+    )
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2, replicas_max=6)
+    answer = recommend(question, judge)
+    assert [plan.replicas for plan, _, _ in judge.certified] == [2, 3, 4]
+    assert answer.plan is not None
+    assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (4, 0.002)
+
+
+def test_between_a_waiting_fleet_that_fails_and_one_that_starts_at_once_others_that_wait_are_certified() -> (
+    None
+):
+    judge = ScriptedJudge(
+        lambda plan: MET if plan.batch_wait_max_s > 0.0 or plan.replicas >= 5 else MISSED,
+        lambda plan: MET if plan.replicas >= 3 else MISSED,
+    )
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2, replicas_max=6)
+    answer = recommend(question, judge)
+    assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2, 3]
+    assert answer.plan is not None
+    assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (3, 0.002)
+
+
+def test_every_event_is_certified_and_one_that_fails_passes_the_turn() -> None:
+    """Searched, 2 replicas do, so that 3 outlive the loss of one; certified, it takes 3, and so 4."""
+    judge = ScriptedJudge(
+        lambda plan: MET if plan.replicas >= 2 else MISSED, lambda plan: MET if plan.replicas >= 3 else MISSED
+    )
+    answer = recommend(question_of(survival=Survival(spare=1)), judge)
+    assert [plan.replicas for plan, _, _ in judge.certified][:4] == [3, 2, 4, 3]
+    assert [attempt for _, attempt, _ in judge.certified][:4] == [1, 2, 3, 4]
+    assert answer.plan is not None
+    assert answer.plan.replicas == 4
+    assert [(one.event, one.plan.replicas) for one in answer.survived] == [("1 replica gone", 3)]
+    (refused,) = [one for one in answer.considered if one.plan.replicas == 3]
+    assert refused.rejection is not None
+    assert (refused.rejection.limit, refused.rejection.event) == (Limit.SURVIVAL, "1 replica gone")
+    assert answer.without_survival is not None
+    assert answer.without_survival.plan is not None
+    assert answer.without_survival.plan.replicas == 3
+    assert answer.without_survival.arrival_rate_max_rps is None
+
+
+@pytest.mark.parametrize("survival", [Survival(zones=5), Survival(spare=1), Survival(unavailable_share=0.1)])
+def test_a_fleet_of_which_nothing_is_left_is_never_accepted(survival: Survival) -> None:
+    """Not even as the neighbour that is shown beside the answer."""
+    answer = recommend(question_of(survival=survival), ScriptedJudge(lambda plan: MET))
+    assert answer.plan is not None
+    assert answer.plan.replicas == 2
+    assert [one.plan.replicas for one in answer.considered] == [2]
+
+
+def test_too_few_replicas_to_outlive_a_loss_names_the_loss() -> None:
+    """At 1000 rps batches of 4 need 4 replicas, and one more to lose."""
+    question = question_of(BATCHING, 1000.0, replicas_max=4, survival=Survival(spare=1))
+    (candidate,) = recommend(question, ScriptedJudge(lambda plan: MET)).considered
+    assert candidate.rejection == Rejection(
+        limit=Limit.REPLICAS_MAX, allowed=4, needed=5, event="1 replica gone"
+    )
+
+
+def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> None:
+    """Each takes as much as all of them may; those of the answer's price are not tried either."""
+    waited: list[Plan] = []
+
+    def script(plan: Plan) -> Judgement:
+        if plan.batch_wait_max_s == 0.0:
+            return MET if plan.replicas >= 5 else MISSED
+        waited.append(plan)
+        return replace(MISSED, requests=WAITS_REQUESTS_MAX)
+
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
+    answer = recommend(question, ScriptedJudge(script))
+    assert answer.plan is not None
+    assert answer.plan.replicas == 5
+    assert [plan.replicas for plan in waited] == [4]
+    (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.WAITS_UNTRIED]
+    assert caveat.message.startswith("3 smaller fleets whose batches wait were not tried")
+
+
+def test_the_search_asks_the_hardest_loss_and_the_spike_and_the_certificate_all() -> None:
+    survival = Survival(spare=1, zones=2, spike=Spike(factor=2.0, startup_time_s=60.0))
+    searched: list[tuple[int, bool]] = []
+
+    class Watching(ScriptedJudge):
+        def search(self, proposal: Proposal, attempt: int) -> Judgement:
+            searched.append((proposal.plan.replicas, proposal.spike is not None))
+            return super().search(proposal, attempt)
+
+    judge = Watching(lambda plan: MET)
+    answer = recommend(question_of(survival=survival, batch_size_limit=1), judge)
+    assert searched[:3] == [(1, False), (2, True), (2, False)]
+    assert [plan.replicas for plan, _, _ in judge.certified][:4] == [2, 1, 1, 2]
+    assert [one.event for one in answer.survived] == [
+        "1 replica gone", "one of 2 zones gone", "2 times the traffic"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cheap_usd", "expected"), [(0.5, ("cheap", 13)), (0.7, ("dear", 3))])
+def test_when_a_certificate_fails_another_profile_may_be_the_next_dearer(
+    cheap_usd: float, expected: tuple[str, int]
+) -> None:
+    """Two devices at 3 USD/h fail, three at 9 do; thirteen of the other at 6.5 are cheaper, at 9.1 not."""
+    dear = replace(SINGLE, name="dear", hourly_usd=3.0)
+    cheap = replace(SINGLE, name="cheap", hourly_usd=cheap_usd)
+    enough = {"dear": 2, "cheap": 13}
+    judge = ScriptedJudge(
+        lambda plan: MET if plan.replicas >= enough[plan.profile] else MISSED,
+        lambda plan: MISSED if (plan.profile, plan.replicas) == ("dear", 2) else MET,
+    )
+    answer = recommend(replace(question_of(dear), profiles=(dear, cheap)), judge)
+    assert answer.plan is not None
+    assert (answer.plan.profile, answer.plan.replicas) == expected
+
+
+def test_three_devices_at_a_third_of_the_price_cost_the_same() -> None:
+    """3 x 0.1 is 0.30000000000000004, which is no reason to take the plan nearer to its limit."""
+    small, large = (
+        replace(SINGLE, name="small", hourly_usd=0.1),
+        replace(SINGLE, name="large", hourly_usd=0.3),
+    )
+    judge = ScriptedJudge(
+        lambda plan: judgement({"small": {3: 0.2}, "large": {1: 0.9}}[plan.profile].get(plan.replicas, 2.0))
+    )
+    question = replace(question_of(small, replicas_max=3), profiles=(small, large))
+    answer = recommend(question, judge)
+    assert answer.plan is not None
+    assert (answer.plan.profile, answer.plan.replicas) == ("small", 3)
+
+
 # ---- No plan --------------------------------------------------------------------------------
 
 
@@ -259,7 +449,7 @@ def test_an_objective_below_the_service_floor_is_refused_with_every_size() -> No
     answer = recommend(question_of(BATCHING, limit_s=0.009), ScriptedJudge(lambda plan: MET))
     assert (answer.verdict, answer.plan) == (Verdict.MISSED, None)
     rejections = [candidate.rejection for candidate in answer.considered]
-    expected = Rejection(limit=Limit.SERVICE_FLOOR, allowed=0.009, needed=0.01, quantile=0.99)
+    expected = Rejection.of(promise(0.009), 0.01, Limit.SERVICE_FLOOR)
     assert rejections == [expected] * 3
 
 
@@ -285,9 +475,7 @@ def test_sizes_that_theory_refuses_are_listed_beside_the_answer() -> None:
     answer = recommend(question_of(tailed, 3.0), ScriptedJudge(lambda plan: MET))
     assert answer.plan is not None
     assert answer.plan.batch_size_max == 2
-    assert answer.considered[0].rejection == Rejection(
-        limit=Limit.SERVICE_FLOOR, allowed=LIMIT_S, needed=2.0, quantile=0.99
-    )
+    assert answer.considered[0].rejection == Rejection.of(promise(LIMIT_S), 2.0, Limit.SERVICE_FLOOR)
 
 
 def test_a_limit_beyond_the_profile_is_refused_and_smaller_batches_are_tried() -> None:
@@ -367,7 +555,7 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
 
 def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
     question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
-    judge = SimulationJudge(profile=BATCHING, seed=3, precision=0.2, requests_max=480_000)
+    judge = SimulationJudge(seed=3, precision=0.2, requests_max=480_000)
     alone = recommend(question, judge)
     with workers(2) as mapper:
         assert recommend(question, replace(judge, mapper=mapper)) == alone
@@ -382,7 +570,7 @@ def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
 def test_another_seed_gives_other_numbers_and_the_same_plan() -> None:
     question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
     one, other = (
-        recommend(question, SimulationJudge(profile=BATCHING, seed=seed, precision=0.2, requests_max=480_000))
+        recommend(question, SimulationJudge(seed=seed, precision=0.2, requests_max=480_000))
         for seed in (1, 2)
     )
     assert one.plan == other.plan

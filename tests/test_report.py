@@ -1,25 +1,30 @@
 """Documents: every field of an answer comes out under its key, and with its own value."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from capacity.caveats import Caveat, CaveatCode
+from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Survived, Tally, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Question
 from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.report import (
     dumps,
     little_document,
     load_test_document,
+    objective_document,
     performance_document,
     recommendation_document,
+    workload_document,
 )
-from capacity.search import Question
-from capacity.workload import GammaArrivals, LatencyObjective, Workload
+from capacity.workload import ClosedPopulation, GammaArrivals, Workload
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
+(PROMISE,) = OBJECTIVE.promises
 PERFORMANCE = Performance(
     kind=Kind.SIMULATION,
     load=0.5,
@@ -44,7 +49,7 @@ PERFORMANCE_DOCUMENT = {
 
 def document(**fields) -> dict:
     question = Question(
-        profile=ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),)),
+        profiles=(ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),)),),
         workload=Workload(arrival_rate_rps=50.0, arrivals=GammaArrivals(cv=2.0)),
         objective=OBJECTIVE,
     )
@@ -53,7 +58,7 @@ def document(**fields) -> dict:
 
 
 def test_a_plan_that_is_met():
-    rejection = Rejection(limit=Limit.LATENCY, allowed=0.04, needed=0.05, quantile=0.99)
+    rejection = replace(Rejection.of(PROMISE, 0.05, Limit.SURVIVAL), event="1 replica gone")
     refused = Candidate(
         plan=PLAN, verdict=Verdict.MISSED, rejection=rejection, performance=PERFORMANCE, settled=False
     )
@@ -67,6 +72,11 @@ def test_a_plan_that_is_met():
         hourly_usd=1.5,
         considered=(refused, accepted),
         caveats=(caveat,),
+        survived=(Survived(event="1 replica gone", plan=replace(PLAN, replicas=1), performance=PERFORMANCE),),
+        without_survival=Recommendation(
+            verdict=Verdict.MET, objective=OBJECTIVE, plan=replace(PLAN, replicas=1), hourly_usd=0.75
+        ),
+        tally=Tally(screened=5, simulated=4, certified=3, requests=1000),
     ) == {
         "verdict": "met",
         "exit_code": 0,
@@ -76,6 +86,18 @@ def test_a_plan_that_is_met():
         "workload": {"arrival_rate_rps": 50.0, "arrivals": "gamma:cv=2"},
         "headroom": {"arrival_rate_max_rps": 60.0},
         "cost": {"hourly_usd": 1.5},
+        "survived": [
+            {
+                "event": "1 replica gone",
+                "plan": {**PLAN_DOCUMENT, "replicas": 1},
+                "performance": PERFORMANCE_DOCUMENT,
+            }
+        ],
+        "without_survival": {
+            "recommendation": {**PLAN_DOCUMENT, "replicas": 1},
+            "cost": {"hourly_usd": 0.75},
+        },
+        "candidates": {"screened": 5, "simulated": 4, "certified": 3, "requests": 1000},
         "considered": [
             {
                 "plan": PLAN_DOCUMENT,
@@ -83,7 +105,14 @@ def test_a_plan_that_is_met():
                 "verdict": "missed",
                 "settled": False,
                 "performance": PERFORMANCE_DOCUMENT,
-                "rejection": {"limit": "latency", "allowed": 0.04, "needed": 0.05, "quantile": 0.99},
+                "rejection": {
+                    "limit": "survival",
+                    "allowed": 0.04,
+                    "needed": 0.05,
+                    "measure": "response_quantiles_s",
+                    "quantile": 0.99,
+                    "event": "1 replica gone",
+                },
             },
             {
                 "plan": PLAN_DOCUMENT,
@@ -106,6 +135,27 @@ def test_no_plan(verdict, code):
     assert (found["verdict"], found["exit_code"]) == (verdict.value, code)
     for key in ("recommendation", "performance", "headroom", "cost"):
         assert found[key] is None
+
+
+def test_every_promise_stands_under_the_measure_that_it_limits():
+    objective = LatencyObjective(
+        limits={0.99: 0.04, 0.5: 0.01},
+        response_mean_s=0.02,
+        wait_limits={0.99: 0.005},
+        loss_probability=0.001,
+        utilization=0.8,
+    )
+    assert objective_document(objective) == {
+        "response_quantiles_s": {"0.5": 0.01, "0.99": 0.04},
+        "wait_quantiles_s": {"0.99": 0.005},
+        "response_mean_s": 0.02,
+        "loss_probability": 0.001,
+        "utilization": 0.8,
+    }
+
+
+def test_users_are_a_workload_without_a_rate():
+    assert workload_document(ClosedPopulation(users=5, think_time_s=0.3)) == {"users": 5, "think_time_s": 0.3}
 
 
 def test_what_a_performance_does_not_have_is_absent():

@@ -11,18 +11,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+from capacity.cheapest import devices_within, fewest
 from capacity.errors import DomainError, UnstableError
 from capacity.headroom import _RESOLUTION, find_headroom
-from capacity.judge import Judgement
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Limit, Plan, Rejection, Routing, Verdict
+from capacity.plan import Candidate, Limit, Plan, Rejection, Routing, Verdict
 from capacity.planner import silent
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Question
 from capacity.queues.mmc import MMc
 from capacity.screen import refuse_batch_size, refuse_load, require_batch_of_one
-from capacity.search import SEARCH_REQUESTS_MAX, Question, Search
+from capacity.search import SEARCH_REQUESTS_MAX, Search
 from capacity.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
-from capacity.workload import LatencyObjective, Workload
+from capacity.workload import GammaArrivals, Workload
 from simulations import kernel
 from simulations.arrivals import Seed, draw
 from simulations.cluster import run
@@ -42,8 +45,15 @@ SINGLE = profile_of({1: MEAN_S})
 BATCHING = profile_of({1: 0.010, 2: 0.011, 4: 0.013, 8: 0.017})
 
 
+CROOKED = profile_of({1: MEAN_S, 2: MEAN_S / 2.0})  # a larger batch is the faster
+
+
 def p99(limit_s: float) -> LatencyObjective:
     return LatencyObjective(limits={0.99: limit_s})
+
+
+def promise(limit_s: float, quantile: float = 0.99) -> Promise:
+    return Promise(measure=Measure.RESPONSE, quantile=quantile, allowed=limit_s)
 
 
 @cache
@@ -62,22 +72,21 @@ class ExactJudge:
     def __init__(self) -> None:
         self.judged: list[Plan] = []
 
-    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        self.judged.append(plan)
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        self.judged.append(proposal.plan)
         assert attempt == len(self.judged)
-        return self.accepts(workload, plan, objective)
+        return self.accepts(proposal)
 
-    def certify(
-        self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int, requests_first: int
-    ) -> Judgement:
-        return self.accepts(workload, plan, objective)
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        return self.accepts(proposal)
 
-    def accepts(self, workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
-        value_s, limit_s = exact_p99_s(workload.arrival_rate_rps, plan.replicas), objective.limits[0.99]
+    def accepts(self, proposal: Proposal) -> Judgement:
+        value_s = exact_p99_s(proposal.workload.arrival_rate_rps, proposal.plan.replicas)
+        limit_s = proposal.objective.limits[0.99]
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value_s)})
         if value_s <= limit_s:
             return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
-        rejection = Rejection(limit=Limit.LATENCY, allowed=limit_s, needed=value_s, quantile=0.99)
+        rejection = Rejection.of(promise(limit_s), value_s)
         return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance)
 
 
@@ -89,10 +98,10 @@ class ScriptedJudge:
         self.judged: list[Plan] = []
         self.attempts: list[int] = []
 
-    def search(self, workload: Workload, plan: Plan, objective: LatencyObjective, attempt: int) -> Judgement:
-        self.judged.append(plan)
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        self.judged.append(proposal.plan)
         self.attempts.append(attempt)
-        return self.script(plan)
+        return self.script(proposal.plan)
 
     def certify(self, *args: object) -> Judgement:
         raise AssertionError("a search certifies nothing")
@@ -104,12 +113,24 @@ class ScriptedJudge:
 def question_of(
     rate_rps: float, limit_s: float, profile: ServiceProfile = SINGLE, **fields: object
 ) -> Question:
+    """Gamma gaps of cv 1 are Poisson's by another name, for which no law is asked before the judge."""
     return Question(
-        profile=profile,
-        workload=Workload(arrival_rate_rps=rate_rps),
+        profiles=(profile,),
+        workload=Workload(arrival_rate_rps=rate_rps, arrivals=GammaArrivals(cv=1.0)),
         objective=p99(limit_s),
-        **{"routing": Routing.SHARED_QUEUE, **fields},
+        **{"routings": (Routing.SHARED_QUEUE,), **fields},
     )
+
+
+def smallest_accepted(search: Search) -> int | None:
+    """Fewest replicas of the only family, each on a device of its own."""
+    (family,) = search.question.families
+    return fewest(search, family, devices_within(search, family, math.inf), is_bounded=False)
+
+
+def at(search: Search, replicas: int) -> list[Candidate]:
+    (family,) = search.question.families
+    return search.at(family, replicas)
 
 
 def brute_force(rate_rps: float, limit_s: float, replicas_max: int) -> int | None:
@@ -124,27 +145,25 @@ LIMITS_S = (0.0461, 0.0463, 0.047, 0.05, 0.06, 0.08, 0.15, 0.5, 3.0)
 
 @pytest.mark.parametrize("rate_rps", RATES_RPS)
 @pytest.mark.parametrize("limit_s", LIMITS_S)
-@pytest.mark.parametrize("batch_wait_max_s", [0.0, 0.001], ids=["doubling", "linear"])
-def test_finds_the_true_minimum(rate_rps: float, limit_s: float, batch_wait_max_s: float) -> None:
+@pytest.mark.parametrize("profile", [SINGLE, CROOKED], ids=["doubling", "linear"])
+def test_finds_the_true_minimum(rate_rps: float, limit_s: float, profile: ServiceProfile) -> None:
     """Against trying every count; the service alone has its P99 at 46.05 ms."""
-    question = question_of(rate_rps, limit_s, replicas_max=80, batch_wait_max_s=batch_wait_max_s)
+    question = question_of(rate_rps, limit_s, profile, replicas_max=80)
     search = Search(question, ExactJudge(), silent)
     expected = brute_force(rate_rps, limit_s, 80)
-    assert search.smallest_accepted() == expected
+    assert smallest_accepted(search) == expected
     if expected is not None:
-        assert search.accepted_at(expected)
+        assert search.accepted_at(question.families[0], expected)
 
 
 @laws_hold
 @given(st.floats(0.1, 2000.0), st.floats(0.02, 0.4), st.integers(21, 60))
 def test_doubling_and_linear_search_agree(rate_rps: float, limit_s: float, replicas_max: int) -> None:
     found = [
-        Search(
-            question_of(rate_rps, limit_s, replicas_max=replicas_max, batch_wait_max_s=wait_s),
-            ExactJudge(),
-            silent,
-        ).smallest_accepted()
-        for wait_s in (0.0, 0.001)
+        smallest_accepted(
+            Search(question_of(rate_rps, limit_s, one, replicas_max=replicas_max), ExactJudge(), silent)
+        )
+        for one in (SINGLE, CROOKED)
     ]
     assert found[0] == found[1] == brute_force(rate_rps, limit_s, replicas_max)
 
@@ -154,34 +173,33 @@ def test_doubling_tries_few_counts(smallest: int) -> None:
     """About twice the logarithm of how far the count lies above the stable minimum."""
     judge = ScriptedJudge(lambda plan: met() if plan.replicas >= smallest else missed())
     search = Search(question_of(1.0, 1.0, replicas_max=1024), judge, silent)
-    assert search.smallest_accepted() == smallest
+    assert smallest_accepted(search) == smallest
     assert len(judge.judged) <= 2 * math.ceil(math.log2(smallest + 1)) + 1
     assert len(judge.judged) == len(set(judge.judged))
 
 
 def test_a_profile_that_is_not_monotone_is_searched_count_by_count() -> None:
     judge = ScriptedJudge(lambda plan: met() if plan.replicas in (4, 9) else missed())
-    crooked = profile_of({1: 0.02, 2: 0.01})
-    assert not crooked.is_monotone
-    assert Search(question_of(1.0, 1.0, crooked), judge, silent).smallest_accepted() == 4
+    assert not CROOKED.is_monotone
+    assert smallest_accepted(Search(question_of(1.0, 1.0, CROOKED), judge, silent)) == 4
 
 
 def test_none_is_accepted_up_to_the_most() -> None:
     judge = ScriptedJudge(lambda plan: missed())
-    assert Search(question_of(1.0, 1.0, replicas_max=50), judge, silent).smallest_accepted() is None
+    assert smallest_accepted(Search(question_of(1.0, 1.0, replicas_max=50), judge, silent)) is None
     assert max(plan.replicas for plan in judge.judged) == 50
 
 
 def test_what_is_inconclusive_is_not_accepted() -> None:
     judge = ScriptedJudge(lambda plan: met() if plan.replicas >= 6 else in_doubt())
-    assert Search(question_of(1.0, 1.0), judge, silent).smallest_accepted() == 6
+    assert smallest_accepted(Search(question_of(1.0, 1.0), judge, silent)) == 6
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.001])
-def test_the_search_ends_with_its_budget(wait_s: float) -> None:
+@pytest.mark.parametrize("profile", [SINGLE, CROOKED], ids=["doubling", "linear"])
+def test_the_search_ends_with_its_budget(profile: ServiceProfile) -> None:
     judge = ScriptedJudge(lambda plan: replace(missed(), requests=SEARCH_REQUESTS_MAX // 3 + 1))
-    search = Search(question_of(1.0, 1.0, batch_wait_max_s=wait_s), judge, silent)
-    assert search.smallest_accepted() is None
+    search = Search(question_of(1.0, 1.0, profile, batch_size_limit=1), judge, silent)
+    assert smallest_accepted(search) is None
     assert search.out_of_budget
     assert len(judge.judged) == 3
 
@@ -194,7 +212,7 @@ def met(largest: int | None = None) -> Judgement:
 
 
 def missed(largest: int | None = None) -> Judgement:
-    rejection = Rejection(limit=Limit.LATENCY, allowed=1.0, needed=2.0, quantile=0.99)
+    rejection = Rejection.of(promise(1.0), 2.0)
     return Judgement(
         verdict=Verdict.MISSED, rejection=rejection, performance=None, batch_size_largest=largest
     )
@@ -206,19 +224,19 @@ def in_doubt() -> Judgement:
 
 
 def test_batch_sizes_are_the_measured_ones_up_to_the_limit_and_the_limit() -> None:
-    assert question_of(1.0, 1.0, BATCHING).batch_sizes == (1, 2, 4, 8)
-    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=6).batch_sizes == (1, 2, 4, 6)
-    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=4).batch_sizes == (1, 2, 4)
-    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=1).batch_sizes == (1,)
+    assert question_of(1.0, 1.0, BATCHING).batch_sizes(BATCHING) == (1, 2, 4, 8)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=6).batch_sizes(BATCHING) == (1, 2, 4, 6)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=4).batch_sizes(BATCHING) == (1, 2, 4)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=1).batch_sizes(BATCHING) == (1,)
 
 
 def test_larger_limits_are_skipped_once_a_limit_was_never_reached() -> None:
     judge = ScriptedJudge(lambda plan: missed(min(plan.batch_size_max, 3)))
     search = Search(question_of(1.0, 1.0, BATCHING), judge, silent)
-    sizes = [candidate.plan.batch_size_max for candidate in search.at(1)]
+    sizes = [candidate.plan.batch_size_max for candidate in at(search, 1)]
     assert sizes == [1, 2, 4]
     assert judge.attempts == [1, 2, 3]
-    search.at(1)
+    at(search, 1)
     assert len(judge.judged) == 3
 
 
@@ -228,7 +246,7 @@ def test_a_limit_that_was_reached_or_may_have_been_does_not_end_the_list() -> No
         ScriptedJudge(lambda plan: missed(None)),
     ):
         search = Search(question_of(1.0, 1.0, BATCHING), judge, silent)
-        assert [candidate.plan.batch_size_max for candidate in search.at(1)] == [1, 2, 4, 8]
+        assert [candidate.plan.batch_size_max for candidate in at(search, 1)] == [1, 2, 4, 8]
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.8])
@@ -251,27 +269,27 @@ def test_a_limit_that_is_never_reached_makes_no_difference(
 
 def test_every_size_is_judged_at_a_count_even_after_one_is_accepted() -> None:
     search = Search(question_of(1.0, 1.0, BATCHING), ScriptedJudge(lambda plan: met()), silent)
-    assert len(search.at(2)) == 4
+    assert len(at(search, 2)) == 4
 
 
 def test_sizes_whose_queues_would_grow_are_refused_without_a_simulation() -> None:
     """At 200 rps one replica must take batches of 4 (308 rps) or 8; batches of 2 sustain 182 rps."""
     judge = ScriptedJudge(lambda plan: missed())
     search = Search(question_of(200.0, 1.0, BATCHING), judge, silent)
-    candidates = search.at(1)
+    candidates = at(search, 1)
     assert [plan.batch_size_max for plan in judge.judged] == [4, 8]
     refused = [candidate.rejection for candidate in candidates[:2]]
     assert [(one.limit, one.allowed) for one in refused if one] == [(Limit.STABILITY, 1.0)] * 2
     assert [one.needed for one in refused if one] == pytest.approx([2.0, 1.1])
-    assert search.replicas_min == 1
+    assert search.devices_min(search.question.families[0]) == 1
 
 
 def test_a_better_judgement_replaces_what_was_found() -> None:
     search = Search(question_of(1.0, 1.0, BATCHING), ScriptedJudge(lambda plan: met()), silent)
-    before = search.at(2)
-    search.update(2, replace(before[1], verdict=Verdict.MISSED))
-    assert [candidate.accepted for candidate in search.at(2)] == [True, False, True, True]
-    assert [candidate.plan for candidate in search.at(2)] == [candidate.plan for candidate in before]
+    before = at(search, 2)
+    search.update(replace(before[1], verdict=Verdict.MISSED))
+    assert [candidate.accepted for candidate in at(search, 2)] == [True, False, True, True]
+    assert [candidate.plan for candidate in at(search, 2)] == [candidate.plan for candidate in before]
 
 
 @pytest.mark.parametrize("fields", [{"replicas_max": 0}, {"batch_size_limit": 0}])
@@ -281,6 +299,12 @@ def test_a_question_without_candidates_is_refused(fields: dict[str, int]) -> Non
 
 
 # ---- Screen ---------------------------------------------------------------------------------
+
+
+def proposal_of(profile: ServiceProfile, rate_rps: float, plan: Plan, limit_s: float = 1.0) -> Proposal:
+    workload = Workload(arrival_rate_rps=rate_rps)
+    return Proposal(profile=profile, workload=workload, plan=plan, objective=p99(limit_s))
+
 
 HEAVY_TAILED = ServiceProfile(
     name="made-up",
@@ -296,9 +320,7 @@ HEAVY_TAILED = ServiceProfile(
 def test_service_floor_is_that_of_the_fastest_batch_which_need_not_be_1() -> None:
     """P99 of a batch of 1 is 0.5 s, of 2 it is 0.2 s; the overhead of 10 ms comes on top."""
     rejection = refuse_batch_size(HEAVY_TAILED, p99(0.3), 1)
-    assert rejection == Rejection(
-        limit=Limit.SERVICE_FLOOR, allowed=0.3, needed=pytest.approx(0.51), quantile=0.99
-    )
+    assert rejection == Rejection.of(promise(0.3), pytest.approx(0.51), Limit.SERVICE_FLOOR)
     assert refuse_batch_size(HEAVY_TAILED, p99(0.3), 2) is None
     assert refuse_batch_size(HEAVY_TAILED, p99(0.3), 4) is None
     rejection = refuse_batch_size(HEAVY_TAILED, p99(0.205), 4)
@@ -324,8 +346,8 @@ def test_batches_beyond_the_profile_are_refused() -> None:
     rejection = refuse_batch_size(BATCHING, p99(1.0), 9)
     assert rejection == Rejection(limit=Limit.PROFILE_RANGE, allowed=8, needed=9)
     search = Search(question_of(1.0, 1.0, BATCHING, batch_size_limit=9), ExactJudge(), silent)
-    assert search.sizes == [1, 2, 4, 8]
-    assert list(search.floor_rejections) == [9]
+    assert search.sizes(search.question.families[0]) == [1, 2, 4, 8]
+    assert list(search.floor_rejections) == [("made-up", 9)]
 
 
 def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:
@@ -334,14 +356,14 @@ def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:
     plan = Plan(profile="made-up", replicas=3, batch_size_max=2)
     assert sustainable_rate_rps(profile, plan) == pytest.approx(120.0)
     assert load(profile, 60.0, plan) == pytest.approx(0.5)
-    assert refuse_load(profile, 119.0, plan) is None
-    rejection = refuse_load(profile, 150.0, plan)
+    assert refuse_load(proposal_of(profile, 119.0, plan)) is None
+    rejection = refuse_load(proposal_of(profile, 150.0, plan))
     assert rejection == Rejection(limit=Limit.STABILITY, allowed=1.0, needed=pytest.approx(1.25))
 
 
 def test_a_load_of_1_is_refused() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
-    rejection = refuse_load(SINGLE, 200.0, plan)
+    rejection = refuse_load(proposal_of(SINGLE, 200.0, plan))
     assert rejection is not None
     assert rejection.needed == 1.0
 
@@ -389,14 +411,8 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
     stable_rps = replicas / MEAN_S
     exact_rps = brentq(lambda rate: exact_p99_s(rate, replicas) - limit_s, 1e-6, stable_rps * (1 - 1e-9))
     plan = Plan(profile="made-up", replicas=replicas, batch_size_max=1, routing=Routing.SHARED_QUEUE)
-    found_rps = find_headroom(
-        SINGLE,
-        Workload(arrival_rate_rps=share * exact_rps),
-        plan,
-        p99(limit_s),
-        ExactJudge(),
-        silent,
-    ).accepted_rps
+    proposal = proposal_of(SINGLE, share * exact_rps, plan, limit_s)
+    found_rps = find_headroom(proposal, ExactJudge(), silent).accepted_rps
     assert found_rps <= exact_rps * (1.0 + 1e-9)
     assert found_rps * (1.0 + _RESOLUTION) >= exact_rps * (1.0 - 1e-9)
 
@@ -404,10 +420,8 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
 def test_headroom_ends_where_the_queues_would_grow() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda workload, plan, objective: met()
-    found_rps = find_headroom(
-        SINGLE, Workload(arrival_rate_rps=50.0), plan, p99(1.0), judge, silent
-    ).accepted_rps
+    judge.accepts = lambda proposal: met()
+    found_rps = find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps
     assert 200.0 / (1.0 + _RESOLUTION) <= found_rps < 200.0
 
 
@@ -415,23 +429,21 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
     """With a batch wait the accepted rates may have a gap; what lies beyond it is not promised."""
     tried: list[float] = []
 
-    def accepts(workload: Workload, plan: Plan, objective: LatencyObjective) -> Judgement:
-        tried.append(workload.arrival_rate_rps)
-        return in_doubt() if 105.0 < workload.arrival_rate_rps < 140.0 else met()
+    def accepts(proposal: Proposal) -> Judgement:
+        rate_rps = proposal.workload.arrival_rate_rps
+        tried.append(rate_rps)
+        return in_doubt() if 105.0 < rate_rps < 140.0 else met()
 
     judge = ScriptedJudge(lambda plan: met())
     judge.accepts = accepts
     plan = Plan(profile="made-up", replicas=4, batch_size_max=1)
-    found_rps = find_headroom(
-        SINGLE, Workload(arrival_rate_rps=100.0), plan, p99(1.0), judge, silent
-    ).accepted_rps
+    found_rps = find_headroom(proposal_of(SINGLE, 100.0, plan), judge, silent).accepted_rps
     assert 105.0 / (1.0 + _RESOLUTION) <= found_rps <= 105.0
     assert min(tried) > 100.0
 
 
 def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda workload, plan, objective: missed()
+    judge.accepts = lambda proposal: missed()
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
-    workload = Workload(arrival_rate_rps=50.0)
-    assert find_headroom(SINGLE, workload, plan, p99(1.0), judge, silent).accepted_rps == 50.0
+    assert find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps == 50.0

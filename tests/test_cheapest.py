@@ -1,0 +1,355 @@
+"""The cheapest fleet, against trying all of them: by made-up fates, and by the laws of batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import Protocol
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.analytic import predict
+from capacity.exact import judge_exactly
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.planner import recommend
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Question
+from capacity.survival import Survival
+from capacity.workload import GammaArrivals, Workload
+
+laws_hold = settings(derandomize=True, deadline=None, max_examples=300)
+P99 = LatencyObjective(limits={0.99: 1.0})
+(PROMISE,) = P99.promises
+
+
+def profile_of(name: str, means_s: dict[int, float], **fields: object) -> ServiceProfile:
+    timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items())
+    return ServiceProfile(name=name, timings=timings, **fields)
+
+
+# ---- Every fleet there is -------------------------------------------------------------------
+
+
+class Oracle(Protocol):
+    """Share of what is allowed that a plan takes up, of whatever binds."""
+
+    def __call__(self, question: Question, plan: Plan) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A fleet that keeps what was promised, and outlives what it must."""
+
+    plan: Plan
+    price: float
+    pressure: float
+
+
+def every_plan(question: Question) -> Iterator[Plan]:
+    """All combinations within the limits; counts are whole devices."""
+    for profile, routing in product(question.profiles, question.routings):
+        each = profile.instances_per_device
+        for replicas in range(each, question.replicas_max + 1, each):
+            for size in question.batch_sizes(profile):
+                for wait_s in question.batch_waits(profile, size):
+                    yield question.plan(
+                        next(f for f in question.families if (f.profile, f.routing) == (profile, routing)),
+                        replicas // each,
+                        size,
+                        wait_s,
+                    )
+
+
+def left_of(replicas: int, survival: Survival) -> int:
+    """Replicas that are left, counted anew."""
+    gone = [0, survival.spare]
+    if survival.zones is not None:
+        gone.append(max(len(range(zone, replicas, survival.zones)) for zone in range(survival.zones)))
+    if survival.unavailable_share is not None:
+        gone.append(max(1, int(survival.unavailable_share * replicas + 1e-9)))
+    return replicas - max(gone)
+
+
+def accepted_fleets(question: Question, oracle: Oracle) -> list[Fleet]:
+    """By trying each."""
+    fleets = []
+    rate_rps = question.workload.arrival_rate_rps
+    for plan in every_plan(question):
+        profile = question.profile(plan.profile)
+        left = left_of(plan.replicas, question.survival)
+        if left < 1 or rate_rps >= left * profile.throughput_rps(plan.batch_size_max):
+            continue
+        if oracle(question, replace(plan, replicas=left)) > 1.0 or oracle(question, plan) > 1.0:
+            continue
+        devices = plan.replicas // profile.instances_per_device
+        price = round(devices * (profile.hourly_usd or 1.0), 9)
+        fleets.append(Fleet(plan=plan, price=price, pressure=oracle(question, plan)))
+    return fleets
+
+
+def assert_is_best(answer: Recommendation, fleets: list[Fleet]) -> None:
+    """Of the lowest price, and of those the one farthest from its limit."""
+    if not fleets:
+        assert answer.plan is None
+        assert answer.verdict is Verdict.MISSED
+        return
+    price = min(fleet.price for fleet in fleets)
+    best = min(fleet.pressure for fleet in fleets if fleet.price == price)
+    (found,) = [fleet for fleet in fleets if fleet.plan == answer.plan] or [None]
+    assert found is not None, (answer.plan, price)
+    assert (found.price, found.pressure) == (price, best)
+
+
+# ---- Made-up fates --------------------------------------------------------------------------
+
+
+class Fates:
+    """Pressures from a seed: of batches that start at once falling with the replicas, others as they like."""
+
+    def __init__(self, seed: int, spread: float) -> None:
+        self.seed, self.spread = seed, spread
+
+    def __call__(self, question: Question, plan: Plan) -> float:
+        profile = question.profile(plan.profile)
+        if plan.batch_wait_max_s == 0.0 and profile.is_monotone:
+            steps = [self._draw(replace(plan, replicas=count)) for count in range(1, plan.replicas + 1)]
+            return 3.0 - sum(steps) * self.spread
+        return 2.0 * self._draw(plan)
+
+    def _draw(self, plan: Plan) -> float:
+        key = [
+            self.seed,
+            plan.replicas,
+            plan.batch_size_max,
+            round(1e6 * plan.batch_wait_max_s),
+            list(Routing).index(plan.routing),
+            *plan.profile.encode(),
+        ]
+        return _uniform(tuple(key))
+
+
+@cache
+def _uniform(key: tuple[int, ...]) -> float:
+    return float(np.random.default_rng(key).integers(1, 9)) / 8.0  # eighths, so that there are ties
+
+
+@dataclass
+class FatefulJudge:
+    """Says what the oracle says, without doubt."""
+
+    question: Question
+    oracle: Oracle
+    searched: int = 0
+
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        self.searched += 1
+        return self.accepts(proposal)
+
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        return self.accepts(proposal)
+
+    def accepts(self, proposal: Proposal) -> Judgement:
+        value = self.oracle(self.question, proposal.plan)
+        performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value)})
+        rejection = None if value <= 1.0 else Rejection.of(PROMISE, value)
+        verdict = Verdict.MET if rejection is None else Verdict.MISSED
+        return Judgement(verdict=verdict, rejection=rejection, performance=performance)
+
+
+SURVIVALS = [
+    Survival(),
+    Survival(spare=1),
+    Survival(spare=2),
+    Survival(zones=2),
+    Survival(zones=3),
+    Survival(unavailable_share=0.4),
+]
+MEANS_S = [
+    {1: 0.01},
+    {1: 0.01, 2: 0.012, 4: 0.016},
+    {1: 0.02, 4: 0.03},
+    {1: 0.01, 2: 0.008, 4: 0.02},  # not monotone
+]
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> Question:
+    count = draw(st.integers(1, 3))
+    profiles = tuple(
+        profile_of(
+            f"p{number}",
+            draw(st.sampled_from(MEANS_S)),
+            hourly_usd=draw(st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7, 1.0])),
+            instances_per_device=draw(st.sampled_from([1, 1, 2, 3])),
+        )
+        for number in range(count)
+    )
+    return Question(
+        profiles=profiles,
+        workload=Workload(
+            arrival_rate_rps=draw(st.sampled_from([1.0, 90.0, 250.0, 600.0])), arrivals=GammaArrivals(cv=1.0)
+        ),
+        objective=P99,
+        batch_waits_s=draw(st.sampled_from([(0.0,), (0.0, 0.002), (0.002,), (0.001, 0.0, 0.004), None])),
+        routings=draw(
+            st.sampled_from(
+                [(Routing.ROUND_ROBIN,), (Routing.RANDOM, Routing.ROUND_ROBIN), tuple(Routing)[:3]]
+            )
+        ),
+        replicas_max=draw(st.integers(1, 9)),
+        survival=draw(st.sampled_from(SURVIVALS)),
+    )
+
+
+@laws_hold
+@given(questions(), st.integers(0, 10_000), st.sampled_from([0.4, 0.7, 1.0, 2.0]))
+def test_the_answer_is_the_best_of_all_combinations(question: Question, seed: int, spread: float) -> None:
+    """Whatever waiting fleets and crooked profiles do; of others more replicas never hurt."""
+    oracle = Fates(seed, spread)
+    answer = recommend(question, FatefulJudge(question, oracle))
+    assert_is_best(answer, accepted_fleets(question, oracle))
+
+
+@dataclass
+class StricterJudge(FatefulJudge):
+    """Whose certificates ask for more than its search did."""
+
+    stricter: float = 0.0
+
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        value = self.oracle(self.question, proposal.plan) + self.stricter
+        judgement = self.accepts(proposal)
+        if value <= 1.0:
+            return judgement
+        return replace(judgement, verdict=Verdict.MISSED, rejection=Rejection.of(PROMISE, value))
+
+
+@laws_hold
+@given(questions(), st.integers(0, 10_000), st.sampled_from([0.7, 1.0]), st.sampled_from([0.125, 0.25, 0.5]))
+def test_a_stricter_certificate_still_gets_the_lowest_price(
+    question: Question, seed: int, spread: float, stricter: float
+) -> None:
+    """Of fleets that start at once, of profiles whose larger batches take longer."""
+    crooked = [profile for profile in question.profiles if not profile.is_monotone]
+    if crooked:
+        question = replace(question, profiles=(profile_of("p", MEANS_S[1], hourly_usd=0.2),))
+    question = replace(question, batch_waits_s=(0.0,))
+    oracle = Fates(seed, spread)
+
+    def strict(question: Question, plan: Plan) -> float:
+        return oracle(question, plan) + stricter
+
+    answer = recommend(question, StricterJudge(question, oracle, stricter=stricter))
+    fleets = accepted_fleets(question, strict)
+    assert (answer.plan is None) is (not fleets)
+    if answer.plan is not None:
+        (found,) = [fleet for fleet in fleets if fleet.plan == answer.plan]
+        assert found.price == min(fleet.price for fleet in fleets)
+
+
+# ---- By the laws of batches -----------------------------------------------------------------
+
+LAW_PROFILES = [
+    profile_of("fast", {1: 0.010, 2: 0.012, 4: 0.016}),
+    profile_of("slow", {1: 0.016, 2: 0.022, 4: 0.034}),
+    profile_of("crooked", {1: 0.014, 2: 0.011, 4: 0.020}),
+]
+LAW_WAITS_S = (0.0, 0.005)  # the law of batches holds up to the service of a full batch
+QUANTILES = (0.5, 0.99)
+
+
+@cache
+def lawful(profile: ServiceProfile, rate_rps: float, plan: Plan) -> Performance:
+    """The exact law, each asked once."""
+    return predict(profile, Workload(arrival_rate_rps=rate_rps), plan, QUANTILES)
+
+
+def anonymous(profile: ServiceProfile) -> ServiceProfile:
+    """Without what no law depends on."""
+    return replace(profile, hourly_usd=None)
+
+
+def by_law(question: Question, plan: Plan) -> float:
+    """The largest share of what is allowed, of all that is promised."""
+    profile = anonymous(question.profile(plan.profile))
+    performance = lawful(profile, question.workload.arrival_rate_rps, plan)
+    objective = question.objective
+    shares = [performance.response_quantiles_s[q].value / x for q, x in objective.limits.items()]
+    shares += [performance.wait_quantiles_s[q].value / x for q, x in objective.wait_limits.items()]
+    if objective.response_mean_s is not None:
+        shares.append(performance.response_mean_s / objective.response_mean_s)
+    if objective.utilization is not None:
+        shares.append(performance.utilization / objective.utilization)
+    return max(shares)
+
+
+class LawJudge:
+    """Asks the law at every stage."""
+
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        raise AssertionError(f"the law of {proposal.plan} was not asked before")
+
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        return self.accepts(proposal)
+
+    def accepts(self, proposal: Proposal) -> Judgement:
+        judgement = judge_exactly(proposal)
+        assert judgement is not None
+        return judgement
+
+
+@pytest.fixture(scope="module", autouse=True)
+def laws_are_asked_once() -> Iterator[None]:
+    def ask(
+        profile: ServiceProfile, workload: Workload, plan: Plan, quantiles: tuple[float, ...]
+    ) -> Performance:
+        assert set(quantiles) <= set(QUANTILES)
+        return lawful(anonymous(profile), workload.arrival_rate_rps, plan)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("capacity.exact.predict", ask)
+        yield
+
+
+OBJECTIVES = st.one_of(
+    st.builds(lambda x: LatencyObjective(limits={0.99: x}), st.floats(0.0165, 0.12)),
+    st.builds(lambda x: LatencyObjective(limits={0.5: x, 0.99: 3.0 * x}), st.floats(0.011, 0.04)),
+    st.builds(lambda x: LatencyObjective(response_mean_s=x), st.floats(0.0105, 0.05)),
+    st.builds(lambda x: LatencyObjective(wait_limits={0.99: x}), st.floats(0.001, 0.05)),
+    st.builds(lambda x: LatencyObjective(utilization=x), st.floats(0.2, 0.95)),
+    st.builds(
+        lambda x, y: LatencyObjective(limits={0.99: x}, utilization=y),
+        st.floats(0.0165, 0.12),
+        st.floats(0.3, 0.95),
+    ),
+)
+
+
+@st.composite
+def lawful_questions(draw: st.DrawFn) -> Question:
+    profiles = draw(
+        st.lists(st.sampled_from(LAW_PROFILES), min_size=1, max_size=2, unique_by=lambda p: p.name)
+    )
+    return Question(
+        profiles=tuple(replace(p, hourly_usd=draw(st.sampled_from([0.1, 0.2, 0.3, 0.45]))) for p in profiles),
+        workload=Workload(arrival_rate_rps=draw(st.sampled_from([70.0, 230.0]))),
+        objective=draw(OBJECTIVES),
+        batch_waits_s=draw(st.sampled_from([LAW_WAITS_S, (0.0,), (0.005,)])),
+        routings=draw(st.sampled_from([(Routing.ROUND_ROBIN,), (Routing.RANDOM, Routing.ROUND_ROBIN)])),
+        replicas_max=draw(st.integers(1, 6)),
+        survival=draw(st.sampled_from([Survival(), Survival(), Survival(spare=1), Survival(zones=3)])),
+    )
+
+
+@laws_hold
+@given(lawful_questions())
+def test_the_answer_is_the_best_of_all_by_their_laws(question: Question) -> None:
+    """Every fleet's law is known: P99, median, mean, wait and utilization, whole and after a loss."""
+    answer = recommend(question, LawJudge(), with_headroom=False)
+    assert_is_best(answer, accepted_fleets(question, by_law))

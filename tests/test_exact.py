@@ -1,0 +1,173 @@
+"""The judgement of a law: that of the law itself, to the last digit, and none where no law is exact."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from capacity.analytic import predict
+from capacity.exact import judge_exactly
+from capacity.judge import Proposal
+from capacity.objective import LatencyObjective, Measure
+from capacity.plan import BatchTimer, Limit, Plan, Routing, Verdict
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.queues.mdc import MDc
+from capacity.survival import Spike
+from capacity.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload
+
+
+def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:
+    timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items())
+    return ServiceProfile(name="p", timings=timings, **fields)
+
+
+PROFILE = profile_of({1: 0.010, 2: 0.012, 4: 0.016})
+PLAN = Plan(profile="p", replicas=2, batch_size_max=4)
+POISSON = Workload(arrival_rate_rps=150.0)
+P99 = LatencyObjective(limits={0.99: 0.05})
+ASKED = Proposal(profile=PROFILE, workload=POISSON, plan=PLAN, objective=P99)
+
+
+@pytest.mark.parametrize("routing", [Routing.ROUND_ROBIN, Routing.RANDOM])
+@pytest.mark.parametrize("wait_s", [0.0, 0.006])
+def test_the_performance_is_that_of_the_law(routing: Routing, wait_s: float) -> None:
+    plan = replace(PLAN, routing=routing, batch_wait_max_s=wait_s)
+    judgement = judge_exactly(replace(ASKED, plan=plan))
+    assert judgement is not None
+    assert (judgement.verdict, judgement.rejection, judgement.requests) == (Verdict.MET, None, 0)
+    assert (judgement.settled, judgement.is_precise, judgement.batch_size_largest) == (True, True, None)
+    assert judgement.performance == predict(PROFILE, POISSON, plan, (0.99,))
+
+
+def test_every_quantile_that_is_asked_for_is_there_and_p99_besides() -> None:
+    objective = LatencyObjective(limits={0.5: 1.0}, wait_limits={0.9: 1.0})
+    judgement = judge_exactly(replace(ASKED, objective=objective))
+    assert judgement is not None
+    assert judgement.performance is not None
+    assert list(judgement.performance.response_quantiles_s) == [0.5, 0.9, 0.99]
+    assert list(judgement.performance.wait_quantiles_s) == [0.5, 0.9, 0.99]
+
+
+@pytest.mark.parametrize("measure", [one for one in Measure if one is not Measure.LOSS])
+def test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed(measure: Measure) -> None:
+    performance = predict(PROFILE, POISSON, PLAN, (0.99,))
+
+    def objective(allowed: float) -> LatencyObjective:
+        match measure:
+            case Measure.RESPONSE:
+                return LatencyObjective(limits={0.99: allowed})
+            case Measure.WAIT:
+                return LatencyObjective(wait_limits={0.99: allowed})
+            case Measure.RESPONSE_MEAN:
+                return LatencyObjective(response_mean_s=allowed)
+            case _:
+                return LatencyObjective(utilization=allowed)
+
+    (promise,) = objective(0.5).promises
+    found = promise.found(performance)
+    assert found is not None
+    within = judge_exactly(replace(ASKED, objective=objective(found.value)))
+    assert within is not None
+    assert (within.verdict, within.rejection) == (Verdict.MET, None)
+    allowed = math.nextafter(found.value, 0.0)
+    beyond = judge_exactly(replace(ASKED, objective=objective(allowed)))
+    assert beyond is not None
+    assert beyond.verdict is Verdict.MISSED
+    assert beyond.rejection is not None
+    assert (beyond.rejection.limit, beyond.rejection.promise) == (
+        Limit.of(measure), objective(allowed).promises[0]
+    )  # fmt: skip
+    assert (beyond.rejection.allowed, beyond.rejection.needed) == (allowed, found.value)
+    assert beyond.performance == performance
+
+
+def test_a_queue_without_a_limit_loses_nobody() -> None:
+    judgement = judge_exactly(replace(ASKED, objective=LatencyObjective(loss_probability=1e-9)))
+    assert judgement is not None
+    assert judgement.verdict is Verdict.MET
+
+
+def test_of_several_broken_promises_the_one_exceeded_most_is_named() -> None:
+    objective = LatencyObjective(limits={0.99: 0.02}, response_mean_s=0.002)
+    judgement = judge_exactly(replace(ASKED, objective=objective))
+    assert judgement is not None
+    assert judgement.rejection is not None
+    assert judgement.rejection.promise == objective.promises[1]
+
+
+def test_single_requests_at_a_shared_queue_are_m_d_c() -> None:
+    plan = replace(PLAN, replicas=3, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    objective = LatencyObjective(limits={0.99: 1.0}, wait_limits={0.99: 1.0}, response_mean_s=1.0)
+    judgement = judge_exactly(replace(ASKED, plan=plan, objective=objective))
+    queue = MDc(arrival_rate_rps=150.0, service_time_s=0.010, servers=3)
+    assert judgement is not None
+    assert judgement.performance is not None
+    assert judgement.performance.response_quantiles_s[0.99].value == queue.response_quantile_s(0.99)
+    assert judgement.performance.wait_quantiles_s[0.99].value == queue.wait_quantile_s(0.99)
+
+
+def test_the_overhead_counts_in_responses_and_not_in_waits() -> None:
+    slow = replace(PROFILE, request_overhead_s=0.1)
+    objective = LatencyObjective(limits={0.99: 0.05}, wait_limits={0.99: 0.05})
+    judgement = judge_exactly(replace(ASKED, profile=slow, objective=objective))
+    assert judgement is not None
+    assert judgement.rejection is not None
+    assert judgement.rejection.promise == objective.promises[0]
+
+
+def test_samples_that_are_all_alike_are_a_constant() -> None:
+    timings = tuple(BatchTiming(batch_size=b, samples_s=(s,) * 5) for b, s in ((1, 0.01), (4, 0.016)))
+    same = ServiceProfile(name="p", timings=timings)
+    assert judge_exactly(replace(ASKED, profile=same)) is not None
+
+
+VARYING = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, samples_s=(0.009, 0.011)),))
+LONG = profile_of({1: 0.010, 128: 0.1})
+
+
+@pytest.mark.parametrize(
+    "proposal",
+    [
+        replace(ASKED, spike=Spike(factor=2.0, startup_time_s=60.0)),
+        replace(ASKED, workload=ClosedPopulation(users=5)),
+        replace(ASKED, workload=replace(POISSON, arrivals=GammaArrivals(cv=1.0))),
+        replace(ASKED, workload=replace(POISSON, arrivals=DeterministicArrivals())),
+        replace(ASKED, plan=replace(PLAN, queue_limit=100)),
+        replace(ASKED, plan=replace(PLAN, routing=Routing.LEAST_OUTSTANDING)),
+        replace(ASKED, plan=replace(PLAN, routing=Routing.POWER_OF_TWO)),
+        replace(ASKED, plan=replace(PLAN, routing=Routing.SHARED_QUEUE)),
+        replace(ASKED, plan=replace(PLAN, batch_size_max=1, routing=Routing.LEAST_OUTSTANDING)),
+        replace(ASKED, plan=replace(PLAN, batch_wait_max_s=0.017)),  # above the service of a full batch
+        replace(ASKED, plan=replace(PLAN, batch_size_max=5)),  # beyond the profile
+        replace(ASKED, profile=LONG, plan=replace(PLAN, batch_size_max=65)),  # as quick by simulation
+        replace(ASKED, profile=VARYING, plan=replace(PLAN, batch_size_max=1)),
+        replace(ASKED, profile=replace(PROFILE, instances_per_device=2)),
+    ],
+    ids=[
+        "spike", "users", "gamma", "metronome", "queue limit", "least outstanding", "power of two",
+        "shared batches", "least outstanding of one", "long wait", "beyond the profile", "large batch",
+        "service that varies", "shared device",
+    ],
+)  # fmt: skip
+def test_nothing_is_said_where_no_law_is_exact(proposal: Proposal) -> None:
+    assert judge_exactly(proposal) is None
+
+
+def test_one_replica_has_one_law_whatever_the_router() -> None:
+    alone = replace(PLAN, replicas=1)
+    found = [
+        judge_exactly(
+            replace(ASKED, workload=Workload(arrival_rate_rps=70.0), plan=replace(alone, routing=one))
+        )
+        for one in Routing
+    ]
+    performances = [judgement.performance for judgement in found if judgement is not None]
+    assert len(performances) == len(Routing)
+    assert all(one == performances[0] for one in performances)
+
+
+def test_a_timer_from_the_opening_of_the_batch_has_a_law_of_any_wait() -> None:
+    plan = replace(PLAN, batch_wait_max_s=0.03, timer=BatchTimer.OPEN)
+    judgement = judge_exactly(replace(ASKED, plan=plan))
+    assert judgement is not None
+    assert judgement.performance == predict(PROFILE, POISSON, plan, (0.99,))

@@ -1,0 +1,143 @@
+"""What was promised: every limit in words, in numbers, and what is refused at birth."""
+
+import math
+
+import pytest
+
+from capacity.errors import DomainError, InputError
+from capacity.objective import TIERS, LatencyObjective, Measure, Promise
+from capacity.performance import Interval, Kind, Performance
+
+EVERYTHING = LatencyObjective(
+    limits={0.99: 0.2, 0.5: 0.05},
+    response_mean_s=0.08,
+    wait_limits={0.95: 0.01},
+    loss_probability=0.001,
+    utilization=0.8,
+)
+FOUND = Performance(
+    kind=Kind.SIMULATION,
+    utilization=0.4,
+    response_mean_s=0.04,
+    loss_probability=0.0002,
+    response_quantiles_s={0.5: Interval.exact(0.03), 0.99: Interval(value=0.1, low=0.08, high=0.12)},
+    wait_quantiles_s={0.95: Interval(value=0.009, low=0.007, high=0.011)},
+    intervals={"utilization": Interval(value=0.4, low=0.36, high=0.44)},
+)
+
+
+def promise_of(measure: Measure, quantile: float | None = None) -> Promise:
+    return next(one for one in EVERYTHING.promises if (one.measure, one.quantile) == (measure, quantile))
+
+
+def test_promises_stand_in_the_order_in_which_people_name_them() -> None:
+    assert list(map(str, EVERYTHING.promises)) == [
+        "P50 <= 50 ms",
+        "P99 <= 200 ms",
+        "wait P95 <= 10 ms",
+        "mean <= 80 ms",
+        "loss <= 0.001",
+        "utilization <= 0.8",
+    ]
+    assert EVERYTHING.quantiles == (0.5, 0.95, 0.99)
+    assert LatencyObjective(utilization=0.5).quantiles == ()
+
+
+def test_durations_and_quantiles_are_those_of_their_measures() -> None:
+    assert [one for one in Measure if one.is_duration] == [
+        Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT
+    ]  # fmt: skip
+    assert [one for one in Measure if one.has_quantile] == [Measure.RESPONSE, Measure.WAIT]
+
+
+@pytest.mark.parametrize("measure", Measure)
+def test_every_measure_is_a_field_of_a_performance(measure: Measure) -> None:
+    assert hasattr(FOUND, measure)
+
+
+@pytest.mark.parametrize(
+    ("measure", "quantile", "found", "pressure"),
+    [
+        (Measure.RESPONSE, 0.5, (0.03, 0.03, 0.03), (0.6, 0.6, 0.6)),
+        (Measure.RESPONSE, 0.99, (0.1, 0.08, 0.12), (0.5, 0.4, 0.6)),
+        (Measure.WAIT, 0.95, (0.009, 0.007, 0.011), (0.9, 0.7, 1.1)),
+        (Measure.RESPONSE_MEAN, None, (0.04, 0.04, 0.04), (0.5, 0.5, 0.5)),
+        (Measure.LOSS, None, (0.0002, 0.0002, 0.0002), (0.2, 0.2, 0.2)),
+        (Measure.UTILIZATION, None, (0.4, 0.36, 0.44), (0.5, 0.45, 0.55)),
+    ],
+)
+def test_pressure_is_the_share_of_what_is_allowed(
+    measure: Measure, quantile: float | None, found: tuple[float, ...], pressure: tuple[float, ...]
+) -> None:
+    promise = promise_of(measure, quantile)
+    seen, share = promise.found(FOUND), promise.pressure(FOUND)
+    assert seen is not None
+    assert share is not None
+    assert (seen.value, seen.low, seen.high) == found
+    assert (share.value, share.low, share.high) == pytest.approx(pressure, rel=1e-15)
+
+
+def test_what_a_performance_does_not_have_has_no_pressure() -> None:
+    bare = Performance(kind=Kind.EXACT)
+    for promise in EVERYTHING.promises:
+        assert promise.found(bare) is None
+        assert promise.pressure(bare) is None
+
+
+def test_the_promise_that_binds_is_the_one_nearest_to_its_limit_whatever_its_measure() -> None:
+    assert EVERYTHING.binding(FOUND) == promise_of(Measure.WAIT, 0.95)
+    without = LatencyObjective(limits={0.5: 0.05, 0.99: 0.2}, utilization=0.8)
+    assert str(without.binding(FOUND)) == "P50 <= 50 ms"
+    known = LatencyObjective(limits={0.9: 0.001}, utilization=0.8)  # P90 was not looked at
+    assert str(known.binding(FOUND)) == "utilization <= 0.8"
+
+
+def test_limits_are_kept_in_the_order_of_their_quantiles() -> None:
+    assert list(EVERYTHING.limits) == [0.5, 0.99]
+    assert hash(EVERYTHING) == hash(
+        LatencyObjective(response_mean_s=0.08, loss_probability=0.001, utilization=0.8)
+    )
+
+
+def test_no_promise_is_no_objective() -> None:
+    with pytest.raises(InputError, match="no objective given; use --slo-p99 200ms or --tier interactive"):
+        LatencyObjective()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"limits": {1.0: 0.1}}, r"a quantile must be within \(0, 1\), got 1.0"),
+        ({"wait_limits": {0.0: 0.1}}, r"a quantile must be within \(0, 1\), got 0.0"),
+        ({"limits": {0.99: 0.0}}, "the P99 limit must be positive, got 0.0"),
+        ({"limits": {0.99: math.inf}}, "the P99 limit must be positive, got inf"),
+        ({"wait_limits": {0.99: -1.0}}, "the wait P99 limit must be positive, got -1.0"),
+        ({"wait_limits": {0.99: math.nan}}, "the wait P99 limit must be positive, got nan"),
+        ({"response_mean_s": 0.0}, "the limit of the mean response must be positive, got 0.0"),
+        ({"response_mean_s": math.nan}, "the limit of the mean response must be positive, got nan"),
+        ({"loss_probability": 0.0}, r"the limit of loss_probability must be within \(0, 1\), got 0.0"),
+        ({"loss_probability": 1.0}, r"the limit of loss_probability must be within \(0, 1\), got 1.0"),
+        ({"utilization": 1.0}, r"the limit of utilization must be within \(0, 1\), got 1.0"),
+        ({"utilization": math.nan}, r"the limit of utilization must be within \(0, 1\), got nan"),
+    ],
+)
+def test_a_limit_out_of_range_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(DomainError, match=message):
+        LatencyObjective(**fields)
+
+
+def test_a_limit_that_a_stricter_one_makes_idle_is_refused() -> None:
+    message = "the P50 limit 300 ms is above the P99 limit 200 ms and can never bind; drop or swap them"
+    with pytest.raises(InputError, match=message):
+        LatencyObjective(limits={0.99: 0.2, 0.5: 0.3})
+    with pytest.raises(InputError, match="the wait P90 limit 3 ms is above the wait P99 limit 2 ms"):
+        LatencyObjective(wait_limits={0.9: 0.003, 0.99: 0.002})
+    LatencyObjective(limits={0.5: 0.2, 0.99: 0.2}, wait_limits={0.99: 0.3})
+
+
+def test_tiers_are_those_of_the_contract() -> None:
+    assert {name: dict(tier.limits) for name, tier in TIERS.items()} == {
+        "interactive": {0.5: 0.1, 0.95: 0.3, 0.99: 1.0},
+        "batch": {0.5: 1.0, 0.95: 5.0, 0.99: 30.0},
+        "background": {0.5: 10.0, 0.95: 60.0, 0.99: 300.0},
+    }

@@ -1,0 +1,219 @@
+"""Questions: which fleets they are about, how few devices are stable, and which have no answer."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.errors import DomainError, InputError
+from capacity.objective import LatencyObjective
+from capacity.plan import BatchTimer, Plan, Routing
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.question import Family, Question
+from capacity.survival import Spike, Survival
+from capacity.workload import ClosedPopulation, Workload
+
+laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
+P99 = LatencyObjective(limits={0.99: 0.1})
+
+
+def profile_of(name: str = "p", means_s: dict[int, float] | None = None, **fields: object) -> ServiceProfile:
+    means_s = means_s or {1: 0.010, 2: 0.012, 8: 0.024}
+    timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items())
+    return ServiceProfile(name=name, timings=timings, **fields)
+
+
+PROFILE = profile_of(hourly_usd=0.5)
+
+
+def question_of(rate_rps: float = 250.0, **fields: object) -> Question:
+    given = {"profiles": (PROFILE,), "workload": Workload(arrival_rate_rps=rate_rps), "objective": P99}
+    return Question(**{**given, **fields})
+
+
+# ---- Candidates -----------------------------------------------------------------------------
+
+
+def test_families_are_all_profiles_behind_all_routings() -> None:
+    other = profile_of("q", hourly_usd=0.7)
+    question = question_of(profiles=(PROFILE, other), routings=(Routing.RANDOM, Routing.ROUND_ROBIN))
+    assert question.families == [
+        Family(profile=PROFILE, routing=Routing.RANDOM),
+        Family(profile=PROFILE, routing=Routing.ROUND_ROBIN),
+        Family(profile=other, routing=Routing.RANDOM),
+        Family(profile=other, routing=Routing.ROUND_ROBIN),
+    ]
+    assert question.profile("q") == other
+
+
+def test_a_family_costs_its_devices_and_has_their_replicas() -> None:
+    family = Family(profile=replace(PROFILE, instances_per_device=4), routing=Routing.RANDOM)
+    assert (family.replicas(3), family.cost(3)) == (12, 1.5)
+    assert Family(profile=replace(PROFILE, hourly_usd=None), routing=Routing.RANDOM).cost(3) == 3.0
+
+
+@pytest.mark.parametrize(("price", "devices"), [(0.1, 3), (0.1, 6), (0.7, 3), (0.526, 1023), (1e-7, 3)])
+def test_a_price_has_no_rounding_of_its_own(price: float, devices: int) -> None:
+    """Exact in decimals, where 3 x 0.1 in binary is not 0.3."""
+    family = Family(profile=replace(PROFILE, hourly_usd=price), routing=Routing.RANDOM)
+    assert family.cost(devices) == float(f"{devices * price:.10g}")
+
+
+def test_searched_waits_are_half_and_all_of_a_batch_of_one_and_of_the_largest() -> None:
+    question = question_of(batch_waits_s=None)
+    assert question.batch_waits(PROFILE, 1) == (0.0,)
+    assert question.batch_waits(PROFILE, 8) == (0.0, 0.005, 0.010, 0.012, 0.024)
+    assert question.batch_waits(PROFILE, 2) == (0.0, 0.005, 0.006, 0.010, 0.012)
+    alike = profile_of(means_s={1: 0.01, 2: 0.01})
+    assert question.batch_waits(alike, 2) == (0.0, 0.005, 0.010)
+
+
+def test_given_waits_are_taken_as_given_but_by_batches_of_one_which_are_full_at_once() -> None:
+    question = question_of(batch_waits_s=(0.003,))
+    assert question.batch_waits(PROFILE, 2) == (0.003,)
+    assert question.batch_waits(PROFILE, 1) == (0.0,)
+
+
+def test_a_plan_carries_what_the_question_fixed() -> None:
+    question = question_of(timer=BatchTimer.OPEN, queue_limit=3)
+    family = Family(profile=replace(PROFILE, instances_per_device=2), routing=Routing.POWER_OF_TWO)
+    assert question.plan(family, 3, 8, 0.002) == Plan(
+        profile="p",
+        replicas=6,
+        batch_size_max=8,
+        batch_wait_max_s=0.002,
+        routing=Routing.POWER_OF_TWO,
+        timer=BatchTimer.OPEN,
+        queue_limit=3,
+    )
+
+
+# ---- Events ---------------------------------------------------------------------------------
+
+
+def test_events_are_the_losses_from_the_hardest_on_and_then_the_spike() -> None:
+    spike = Spike(factor=2.5, startup_time_s=60.0)
+    question = question_of(survival=Survival(spare=1, zones=2, unavailable_share=0.25, spike=spike))
+    plan = question.plan(question.families[0], 9, 2, 0.0)
+    events = list(question.events(plan))
+    assert [(name, proposal.plan.replicas) for name, proposal in events] == [
+        ("one of 2 zones gone", 4),
+        ("rolling update", 7),
+        ("1 replica gone", 8),
+        ("2.5 times the traffic", 9),
+    ]
+    assert [proposal.spike for _, proposal in events] == [None, None, None, spike]
+    assert all(proposal.workload == question.workload for _, proposal in events)
+
+
+def test_a_loss_of_everything_leaves_nothing_to_judge() -> None:
+    question = question_of(survival=Survival(spare=2, zones=2))
+    plan = question.plan(question.families[0], 2, 2, 0.0)
+    assert [name for name, _ in question.events(plan)] == ["one of 2 zones gone"]
+
+
+# ---- Fewest devices -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("survival", "per_device", "devices"),
+    [
+        (Survival(), 1, 3),  # 250 rps on 100 rps each
+        (Survival(spare=1), 1, 4),
+        (Survival(zones=3), 1, 5),  # 5 lose 2; 4 would lose 2 as well
+        (Survival(zones=2), 1, 6),
+        (Survival(unavailable_share=0.5), 1, 5),  # 5 lose 2
+        (Survival(), 2, 2),
+        (Survival(spare=1), 2, 2),
+        (Survival(zones=2), 4, 2),
+    ],
+)
+def test_fewest_devices_by_hand(survival: Survival, per_device: int, devices: int) -> None:
+    profile = replace(PROFILE, instances_per_device=per_device)
+    question = question_of(profiles=(profile,), survival=survival)
+    assert question.devices_min(question.families[0], 1) == devices
+
+
+@laws_hold
+@given(
+    st.floats(0.5, 3000.0),
+    st.sampled_from([1, 2, 8]),
+    st.integers(1, 5),
+    st.integers(0, 3),
+    st.none() | st.integers(2, 5),
+    st.none() | st.floats(0.01, 0.95),
+)
+def test_fewest_devices_against_counting(
+    rate_rps: float, size: int, per_device: int, spare: int, zones: int | None, share: float | None
+) -> None:
+    survival = Survival(spare=spare, zones=zones, unavailable_share=share)
+    profile = replace(PROFILE, instances_per_device=per_device)
+    question = question_of(rate_rps, profiles=(profile,), survival=survival)
+    found = question.devices_min(question.families[0], size)
+
+    def is_stable(devices: int) -> bool:
+        return rate_rps < survival.left(devices * per_device) * profile.throughput_rps(size)
+
+    assert is_stable(found)
+    assert not any(is_stable(devices) for devices in range(max(1, found - 20), found))
+
+
+def test_queues_that_end_somewhere_need_one_replica_that_is_left() -> None:
+    users = question_of(workload=ClosedPopulation(users=500))
+    assert users.is_stable_at_any_load
+    assert users.devices_min(users.families[0], 1) == 1
+    limited = question_of(1e6, queue_limit=0, survival=Survival(spare=2))
+    assert limited.is_stable_at_any_load
+    assert limited.devices_min(limited.families[0], 1) == 3
+    assert not question_of().is_stable_at_any_load
+
+
+def test_most_devices_are_whole_ones() -> None:
+    question = question_of(replicas_max=10)
+    family = Family(profile=replace(PROFILE, instances_per_device=4), routing=Routing.RANDOM)
+    assert question.devices_max(family) == 2
+
+
+# ---- No question ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"profiles": ()}, "a question needs a profile, a routing and a batch wait at least"),
+        ({"routings": ()}, "a question needs a profile, a routing and a batch wait at least"),
+        ({"batch_waits_s": ()}, "a question needs a profile, a routing and a batch wait at least"),
+        ({"profiles": (PROFILE, PROFILE)}, "profile p is given twice; rename or drop one"),
+        (
+            {"profiles": (PROFILE, profile_of("q"))},
+            "profile q has no price and cannot be compared by cost with the others; give "
+            "--hourly-usd q=0.50, or plan for one profile at a time",
+        ),
+        (
+            {"objective": LatencyObjective(loss_probability=0.01)},
+            "a loss limit needs a queue that can be full; give --queue-limit too",
+        ),
+    ],
+)
+def test_a_question_without_an_answer_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        question_of(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"replicas_max": 0}, "replicas_max must be from 1 to 1000000, got 0"),
+        ({"replicas_max": 1_000_001}, "replicas_max must be from 1 to 1000000, got 1000001"),
+        ({"batch_size_limit": 0}, "batch_size_max must be >= 1, got 0"),
+    ],
+)
+def test_a_limit_out_of_range_is_refused(fields: dict[str, int], message: str) -> None:
+    with pytest.raises(DomainError, match=message):
+        question_of(**fields)
+
+
+def test_one_profile_needs_no_price() -> None:
+    question = question_of(profiles=(profile_of("q"),))
+    assert question.families[0].cost(7) == 7.0
