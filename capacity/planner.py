@@ -14,8 +14,9 @@ from capacity.screen import require_batch_of_one
 from capacity.search import Progress, Search
 from capacity.survival import Survival
 from capacity.units import format_rate
-from capacity.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
 
+_POISSON = (PoissonArrivals(), GammaArrivals(cv=1.0))
 # Cheaper fleets in doubt that are named one by one.
 _FLEETS_NAMED = 3
 
@@ -104,16 +105,6 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
     if question.survival.left(family.replicas(devices - 1)) >= 1:  # refused or unstable: shown beside it
         search.at(family, devices - 1)
     headroom = _headroom(search, certified) if with_headroom else None
-    without = None
-    if question.survival != Survival():
-        calm = replace(question, survival=Survival())
-        without = recommend(calm, search.judge, search.progress, with_headroom=False)
-    by_chance = None
-    if isinstance(question.workload, Workload) and not isinstance(
-        question.workload.arrivals, PoissonArrivals
-    ):
-        calm = replace(question, workload=replace(question.workload, arrivals=PoissonArrivals()))
-        by_chance = recommend(calm, search.judge, search.progress, with_headroom=False)
     return Recommendation(
         verdict=Verdict.MET,
         objective=question.objective,
@@ -124,11 +115,28 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
         considered=tuple(_with_floors(search)),
         caveats=(*_caveats(search, level, certified), *_headroom_caveats(headroom)),
         survived=certified.survived,
-        without_survival=without,
-        under_poisson=by_chance,
+        without_survival=_if_nothing_happened(search),
+        under_poisson=_if_poisson(search),
         tally=search.tally,
         certificate=certified.certificate,
     )
+
+
+def _if_nothing_happened(search: Search) -> Recommendation | None:
+    """What would do if nothing had to be outlived; None where nothing has to be."""
+    if search.question.survival == Survival():
+        return None
+    easier = replace(search.question, survival=Survival())
+    return recommend(easier, search.judge, search.progress, with_headroom=False)
+
+
+def _if_poisson(search: Search) -> Recommendation | None:
+    """What would do if as many requests arrived as a Poisson stream; None where they do, or users ask."""
+    workload = search.question.workload
+    if isinstance(workload, ClosedPopulation) or workload.arrivals in _POISSON:
+        return None
+    calmer = replace(search.question, workload=replace(workload, arrivals=PoissonArrivals()))
+    return recommend(calmer, search.judge, search.progress, with_headroom=False)
 
 
 def _headroom(search: Search, certified: Certified) -> Headroom | None:

@@ -102,7 +102,12 @@ class Search:
         self._judged[candidate.plan] = candidate
 
     def _judge_sizes(self, family: Family, devices: int, *, waits: bool) -> Iterator[Candidate]:
-        """Sizes in rising order; once a limit was never reached, larger ones would change nothing."""
+        """Sizes in rising order; once a limit was never reached, larger ones would change nothing.
+
+        None where a loss would leave nothing of the fleet.
+        """
+        if self.question.survival.left(family.replicas(devices)) < 1:
+            return
         for size in self.sizes(family):
             for wait_s in self.question.batch_waits(family.profile, size):
                 if (wait_s > 0.0) is not waits:

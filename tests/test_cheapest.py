@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.analytic import predict
+from capacity.contention import measured
 from capacity.exact import judge_exactly
 from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
@@ -186,7 +187,8 @@ def questions(draw: st.DrawFn) -> Question:
             f"p{number}",
             draw(st.sampled_from(MEANS_S)),
             hourly_usd=draw(st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7, 1.0])),
-            instances_per_device=draw(st.sampled_from([1, 1, 2, 3])),
+            instances_per_device=(each := draw(st.sampled_from([1, 1, 2, 3]))),
+            contention=measured([1.0] * each),
         )
         for number in range(count)
     )

@@ -273,6 +273,6 @@ def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_small
     assert list(explain(answer, shared))[1] == "One device fewer was not looked at."
     known = replace(refused, plan=replace(plan, replicas=2))
     answer = replace(answer, considered=(*answer.considered, known))
-    assert list(explain(answer, shared))[1].startswith("One fewer would not do: 2 replicas of p ")
+    assert list(explain(answer, shared))[1].startswith("One device fewer would not do: 2 replicas of p ")
     alone = replace(answer, plan=replace(plan, replicas=2))
     assert list(explain(alone, shared))[1] == "One device is the fewest there can be."

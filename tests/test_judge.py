@@ -433,15 +433,19 @@ def test_a_trace_too_short_for_its_percentile_is_refused() -> None:
         SimulationJudge().search(asked(p99(0.1), workload), 1)
 
 
-def test_a_trace_of_a_few_busy_periods_is_not_believed() -> None:
-    """M/D/1 at load 0.95, limit 10 % below the exact P99; of 12,000 arrivals some see no burst at all."""
+def test_a_trace_of_a_few_busy_periods_is_not_believed_of_other_days() -> None:
+    """M/D/1 at load 0.95, limit 10 % below the exact P99; of 12,000 arrivals some see no burst at all.
+
+    The plan did keep its promise on such a trace, and that is what is said.
+    """
     exact_s = MDc(arrival_rate_rps=95.0, service_time_s=0.01, servers=1).response_quantile_s(0.99)
     for seed in range(6):
         instants_s = np.cumsum(np.random.default_rng(seed).exponential(1 / 95.0, 12_000))
         trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
         workload = Workload(arrival_rate_rps=95.0, arrivals=trace)
         judge = SimulationJudge(seed=seed)
-        assert judge.certify(asked(p99(0.9 * exact_s), workload), 1, 0).verdict is not Verdict.MET
+        judgement = judge.certify(asked(p99(0.9 * exact_s), workload), 1, 0)
+        assert judgement.verdict is not Verdict.MET or not judgement.settled
 
 
 # ---- The profile's own error ----------------------------------------------------------------

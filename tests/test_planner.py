@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from capacity.caveats import CaveatCode
-from capacity.cheapest import WAITS_REQUESTS_MAX
+from capacity.cheapest import UNSKIPPED_REQUESTS_MAX
 from capacity.errors import DomainError
 from capacity.headroom import _RESOLUTION
 from capacity.judge import Judgement, Proposal
@@ -358,15 +358,15 @@ def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> No
         if plan.batch_wait_max_s == 0.0:
             return MET if plan.replicas >= 5 else MISSED
         waited.append(plan)
-        return replace(MISSED, requests=WAITS_REQUESTS_MAX)
+        return replace(MISSED, requests=UNSKIPPED_REQUESTS_MAX)
 
     question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
     answer = recommend(question, ScriptedJudge(script))
     assert answer.plan is not None
     assert answer.plan.replicas == 5
     assert [plan.replicas for plan in waited] == [4]
-    (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.WAITS_UNTRIED]
-    assert caveat.message.startswith("3 smaller fleets whose batches wait were not tried")
+    (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.FLEETS_UNTRIED]
+    assert caveat.message.startswith("3 of the cheapest fleets were left out")
 
 
 def test_the_search_asks_the_hardest_loss_and_the_spike_and_the_certificate_all() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capacity.contention import measured
 from capacity.errors import DomainError, InputError
 from capacity.objective import LatencyObjective
 from capacity.plan import BatchTimer, Plan, Routing
@@ -69,10 +70,10 @@ def test_searched_waits_are_half_and_all_of_a_batch_of_one_and_of_the_largest() 
     assert question.batch_waits(alike, 2) == (0.0, 0.005, 0.010)
 
 
-def test_given_waits_are_taken_as_given_but_by_batches_of_one_which_are_full_at_once() -> None:
-    question = question_of(batch_waits_s=(0.003,))
-    assert question.batch_waits(PROFILE, 2) == (0.003,)
-    assert question.batch_waits(PROFILE, 1) == (0.0,)
+def test_given_waits_are_taken_as_given_but_batches_of_one_take_one_of_them() -> None:
+    question = question_of(batch_waits_s=(0.003, 0.005))
+    assert question.batch_waits(PROFILE, 2) == (0.003, 0.005)
+    assert question.batch_waits(PROFILE, 1) == (0.003,)
 
 
 def test_a_plan_carries_what_the_question_fixed() -> None:
@@ -130,7 +131,8 @@ def test_a_loss_of_everything_leaves_nothing_to_judge() -> None:
     ],
 )
 def test_fewest_devices_by_hand(survival: Survival, per_device: int, devices: int) -> None:
-    profile = replace(PROFILE, instances_per_device=per_device)
+    alone = measured([1.0] * per_device)
+    profile = replace(PROFILE, instances_per_device=per_device, contention=alone)
     question = question_of(profiles=(profile,), survival=survival)
     assert question.devices_min(question.families[0], 1) == devices
 
@@ -148,7 +150,8 @@ def test_fewest_devices_against_counting(
     rate_rps: float, size: int, per_device: int, spare: int, zones: int | None, share: float | None
 ) -> None:
     survival = Survival(spare=spare, zones=zones, unavailable_share=share)
-    profile = replace(PROFILE, instances_per_device=per_device)
+    alone = measured([1.0] * per_device)
+    profile = replace(PROFILE, instances_per_device=per_device, contention=alone)
     question = question_of(rate_rps, profiles=(profile,), survival=survival)
     found = question.devices_min(question.families[0], size)
 

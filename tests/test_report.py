@@ -97,6 +97,7 @@ def test_a_plan_that_is_met():
             "recommendation": {**PLAN_DOCUMENT, "replicas": 1},
             "cost": {"hourly_usd": 0.75},
         },
+        "under_poisson": None,
         "candidates": {"screened": 5, "simulated": 4, "certified": 3, "requests": 1000},
         "considered": [
             {

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from capacity.cheapest import devices_within, fewest
+from capacity.cheapest import devices_within, fewest, find_cheapest
 from capacity.errors import DomainError, UnstableError
 from capacity.headroom import _RESOLUTION, find_headroom
 from capacity.judge import Judgement, Proposal
@@ -181,7 +181,9 @@ def test_doubling_tries_few_counts(smallest: int) -> None:
 def test_a_profile_that_is_not_monotone_is_searched_count_by_count() -> None:
     judge = ScriptedJudge(lambda plan: met() if plan.replicas in (4, 9) else missed())
     assert not CROOKED.is_monotone
-    assert smallest_accepted(Search(question_of(1.0, 1.0, CROOKED), judge, silent)) == 4
+    level = find_cheapest(Search(question_of(1.0, 1.0, CROOKED, replicas_max=12), judge, silent))
+    assert level is not None
+    assert {candidate.plan.replicas for candidate in level.candidates} == {4}
 
 
 def test_none_is_accepted_up_to_the_most() -> None:
