@@ -83,24 +83,26 @@ class NoJudge:
 class ByRate(NoJudge):
     """P99 by a function of the rate; NaN is doubt, in short trials and, unless told otherwise, for good."""
 
-    def __init__(self, p99: Callable[[float], float], certified: Callable[[float], float] | None = None):
-        self.p99, self.certified, self.asked = p99, certified or p99, []
+    def __init__(
+        self,
+        p99: Callable[[float], float],
+        certified: Callable[[float], float] | None = None,
+        requests: int = 0,
+    ):
+        self.p99, self.certified, self.requests = p99, certified or p99, requests
 
     def accepts(self, proposal: Proposal) -> Judgement:
         return self._say(proposal, self.p99)
 
     def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        return self._say(proposal, self.certified)
+        return replace(self._say(proposal, self.certified), requests=self.requests)
 
     def _say(self, proposal: Proposal, p99: Callable[[float], float]) -> Judgement:
         assert isinstance(proposal.workload, Workload)
-        self.asked.append(proposal.workload.arrival_rate_rps)
         value_s = p99(proposal.workload.arrival_rate_rps)
         if math.isnan(value_s):
             rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
-            return Judgement(
-                verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None, requests=10_000_000
-            )
+            return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None)
         found = Performance(
             kind=Kind.SIMULATION,
             response_quantiles_s={0.99: Interval.exact(value_s)},
@@ -292,6 +294,20 @@ def test_a_doubt_is_settled_by_certificates_where_the_budget_allows() -> None:
     assert stretch.high.high <= 1.012 * stretch.high.low
     assert rates.doubts == ()
     assert "rates_in_doubt" not in [caveat.code for caveat in caveats(rates)]
+
+
+def test_what_the_budget_for_certificates_leaves_in_doubt_is_told() -> None:
+    def short(rate_rps: float) -> float:
+        return math.nan if 600.0 < rate_rps < 1100.0 else 0.01 if rate_rps < 750.0 else 0.1
+
+    judge = ByRate(short, lambda rate_rps: 0.01 if rate_rps < 750.0 else 0.1, requests=70_000_000)
+    rates = find_rates(proposal_of(0.05, **SHARED), judge, silent)
+    (stretch,) = rates.stretches
+    assert stretch.high.low <= 750.0 <= stretch.high.high
+    assert rates.doubts != ()
+    assert all(
+        stretch.high.low < low_rps <= high_rps < stretch.high.high for low_rps, high_rps in rates.doubts
+    )
 
 
 def test_one_doubt_that_cannot_be_settled_does_not_hide_the_next() -> None:

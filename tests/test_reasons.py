@@ -241,6 +241,16 @@ def test_burstiness_binds_where_poisson_arrivals_take_fewer() -> None:
     assert f"{fewest(calm)} would do, {more} fewer" in told(explanation)["What binds"]
 
 
+def test_burstiness_does_not_bind_where_poisson_arrivals_take_as_many() -> None:
+    calm = question_of(500.0, 0.08)
+    bursty = replace(calm, workload=replace(calm.workload, arrivals=GammaArrivals(cv=2.0)))
+    binding = explained(bursty, plan_of(1)).binding
+    assert binding is not None
+    assert binding.burst is not None
+    assert binding.burst.replicas == 1
+    assert binding.cause is Cause.QUEUEING  # this judge says nothing of batches
+
+
 def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     """Ten arrivals at once every second: windows of ten seconds all hold a hundred."""
     instants = tuple(float(second) + 1e-4 * i for second in range(400) for i in range(10))
