@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from capacity.irregularity import irregularity
 from capacity.objective import Measure, Promise
 from capacity.performance import Interval
 from capacity.plan import Candidate, Plan
@@ -13,7 +14,6 @@ from capacity.workload import (
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
-    TraceArrivals,
     Workload,
 )
 
@@ -165,22 +165,6 @@ def _variation(workload: Workload) -> tuple[float | None, float | None, float | 
             return 0.0, 0.0, None
         case GammaArrivals() as gamma:
             return gamma.cv, gamma.cv**2, None
-        case TraceArrivals() as trace:
-            return _measured(trace)
         case _:
-            return None, None, None
-
-
-def _measured(trace: TraceArrivals) -> tuple[float | None, float | None, float | None]:
-    """Variation of the gaps, and dispersion in the longest windows that fit."""
-    from capacity.burstiness import measure
-    from capacity.errors import CapacityError
-
-    try:
-        found = measure(trace.instants_s)
-    except CapacityError:  # too short to tell
-        return None, None, None
-    if not found.counts:
-        return found.gap_cv, None, None
-    longest = found.counts[-1]
-    return found.gap_cv, longest.dispersion, longest.window_s
+            seen = irregularity(workload)
+            return (None, None, None) if seen is None else (seen.gap_cv, seen.dispersion, seen.window_s)
