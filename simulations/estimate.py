@@ -20,7 +20,7 @@ REQUESTS_MAX = 100_000_000
 INDEPENDENT_EXCEEDANCES_MIN = 50
 # A case that takes longer runs than this to settle is first looked at with short ones.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
-_PROBE_GROWTH = 4
+_PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
 # Last digit of a clock, and how large a share of a service time it may be.
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
 # Replications, and so sections, of a first look.
@@ -174,18 +174,16 @@ def requests_to_settle(case: Case) -> int:
 def _probes(length: Length) -> Iterator[Length]:
     """Short runs that may refuse before the first of full length: each four times as long as the one before.
 
-    They cost no more than a third of what follows.
+    They cost no more than a third of what follows, and are few: near saturation nothing would follow.
     """
-    probe = _PROBE
-    while probe.requests < length.requests:
-        yield probe
+    if _PROBE.requests < length.requests:
+        yield _PROBE
+    for growth in _PROBE_GROWTHS:
         probe = Length(
-            warm_up=_PROBE_GROWTH * probe.warm_up,
-            measured=_PROBE_GROWTH * probe.measured,
-            cool_down=probe.cool_down,
+            warm_up=growth * _PROBE.warm_up, measured=growth * _PROBE.measured, cool_down=_PROBE.cool_down
         )
-        if _PROBE_GROWTH * probe.requests > length.requests:
-            return
+        if _PROBE_MARGIN * probe.requests <= length.requests:
+            yield probe
 
 
 def trace_length(case: Case, trace: TraceArrivals) -> Length:

@@ -202,8 +202,9 @@ class SimulationJudge:
             return self._doubt(look.pool, objective, replicas)
         if look is not None and look.settled and self._is_marginal(trial, look.pool, replicas):
             return self._doubt(look.pool, objective, replicas)
-        spent = look.requests if look is not None and look.settled else 0
-        needed = max(2 * spent, trial.requests_least)
+        least = trial.requests_least
+        spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
+        needed = max(2 * spent, least)
         return Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
 
     def _doubt(self, pool: Pool, objective: LatencyObjective, replicas: int) -> Rejection:
