@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from capacity.exact import judge_exactly
 from capacity.judge import Judge, Proposal
 from capacity.plan import Verdict
 from capacity.stability import sustainable_rate_rps
@@ -44,7 +45,8 @@ def find_headroom(proposal: Proposal, judge: Judge, progress: Callable[[str], No
     def accepted(rate_rps: float) -> bool:
         nonlocal refused_rps
         progress(f"headroom: trying {rate_rps:.4g} rps")
-        verdict = judge.accepts(proposal.at_rate(rate_rps)).verdict
+        trial = proposal.at_rate(rate_rps)
+        verdict = (judge_exactly(trial) or judge.accepts(trial)).verdict
         if verdict is Verdict.MISSED:
             refused_rps = min(refused_rps, rate_rps)
         return verdict is Verdict.MET

@@ -198,4 +198,5 @@ def survival_candidate(plan: Plan, event: str, judgement: Judgement) -> Candidat
 def describe(plan: Plan) -> str:
     """A plan in a few words, for progress."""
     wait = f", wait {1e3 * plan.batch_wait_max_s:.3g} ms" if plan.batch_wait_max_s else ""
-    return f"{plan.replicas} replicas of {plan.profile}, batch {plan.batch_size_max}{wait}, {plan.routing}"
+    replicas = f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''}"
+    return f"{replicas} of {plan.profile}, batch {plan.batch_size_max}{wait}, {plan.routing}"

@@ -23,6 +23,8 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
 _HEADROOM_BUDGET_SHARE = 0.05
 _INDIFFERENCE = 0.25  # share of the asked precision
+# So many losses must have been possible within what is allowed: of few, in bursts, no interval tells much.
+_LOSSES_MIN = 300
 # Of the relaxation times that a certificate sees: what is accepted by mistake, it will refuse.
 _SEARCH_CARE = 0.1
 
@@ -74,7 +76,8 @@ def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[
     accept, refuse = 1.0 - errors.accept, 1.0 - errors.refuse
     if promise.quantile is None:
         low, high = found(pool, promise, refuse, replicas), found(pool, promise, accept, replicas)
-        return low.value, low.low > promise.allowed, high.high <= promise.allowed
+        few = promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
+        return low.value, low.low > promise.allowed, high.high <= promise.allowed and not few
     is_wait = promise.measure is Measure.WAIT
     late = pool.wait_exceedance(promise.allowed) if is_wait else pool.exceedance(promise.allowed)
     allowed_share = 1.0 - promise.quantile

@@ -304,7 +304,7 @@ def test_a_question_without_candidates_is_refused(fields: dict[str, int]) -> Non
 
 
 def proposal_of(profile: ServiceProfile, rate_rps: float, plan: Plan, limit_s: float = 1.0) -> Proposal:
-    workload = Workload(arrival_rate_rps=rate_rps)
+    workload = Workload(arrival_rate_rps=rate_rps, arrivals=GammaArrivals(cv=1.0))  # no law is asked
     return Proposal(profile=profile, workload=workload, plan=plan, objective=p99(limit_s))
 
 
