@@ -738,7 +738,7 @@ STATISTICS = [
         "warm-up ignores the number of queues",
         "warm-up by relaxation time",
         "simulations/case.py",
-        [("queues=1 if is_pooled(plan) else plan.replicas", "queues=1")],
+        [("queues = 1 if is_pooled(plan) else plan.replicas", "queues = 1")],
         ESTIMATE,
     ),
     Mutant(
@@ -915,7 +915,7 @@ DECISIONS = [
         "the certificate is not asked",
         "certificate with fresh numbers",
         "capacity/certificate.py",
-        [("        if not certified.accepted:\n", "        if False:\n")],
+        [("        if not trial.candidate.accepted:\n", "        if False:\n")],
         PLANNER,
     ),
     Mutant(
@@ -963,7 +963,7 @@ PLANNING = [
         "a crooked profile is halved in",
         "a profile that is not monotone is tried at every count",
         "capacity/cheapest.py",
-        [("if not family.profile.is_monotone:", "if False:")],
+        [("[False] if not family.profile.is_monotone else []", "[]")],
         CHEAPEST,
     ),
     Mutant(
@@ -985,8 +985,8 @@ PLANNING = [
         "capacity/cheapest.py",
         [
             (
-                "            search.at(family, devices, waits=True)\n",
-                "            search.at(family, devices)\n",
+                "        search.at(family, devices, waits=True)\n",
+                "        search.at(family, devices)\n",
             )
         ],
         CHEAPEST,
@@ -1004,8 +1004,8 @@ PLANNING = [
         "capacity/search.py",
         [
             (
-                '[("", self.question.proposal(plan)), *self.question.events(plan)]',
-                '[("", self.question.proposal(plan))]',
+                '[("", question.proposal(plan)), *question.events(plan)]',
+                '[("", question.proposal(plan))]',
             )
         ],
         CHEAPEST,
@@ -1021,7 +1021,7 @@ PLANNING = [
         "a certificate asks nothing of what is left",
         "survival: every event is certified",
         "capacity/certificate.py",
-        [("for event, proposal in search.question.events(plan):", "for event, proposal in ():")],
+        [("in question.events(plan) if candidate.accepted else ():", "in ():")],
         PLANNER,
     ),
     Mutant(
@@ -1127,7 +1127,7 @@ PLANNING = [
         "a mean is met by its point value",
         "accepted only by the upper end",
         "simulations/judge.py",
-        [("high.high <= promise.allowed\n", "high.value <= promise.allowed\n")],
+        [("high.high <= promise.allowed and not few", "high.value <= promise.allowed and not few")],
         JUDGE,
     ),
     Mutant(
@@ -1394,7 +1394,7 @@ KERNELS = [
         "few relaxation times are enough",
         "settled",
         "simulations/estimate.py",
-        [("pool.is_level and pool.counted >= counted_min(case)", "pool.is_level")],
+        [("pool.is_level and pool.counted >= care * counted_min(case)", "pool.is_level")],
         ESTIMATE,
     ),
     Mutant(
@@ -1647,6 +1647,51 @@ TRAFFIC = [
     ),
 ]
 
+CLOSER_LOOKS = [
+    Mutant(
+        "losses are accepted on a few",
+        "losses come in bursts",
+        "simulations/judge.py",
+        [("promise.allowed * pool.counted < _LOSSES_MIN", "promise.allowed * pool.counted < 0")],
+        JUDGE,
+    ),
+    Mutant(
+        "a fleet of which nothing is left is a candidate",
+        "survival: something is left",
+        "capacity/search.py",
+        [("if self.question.survival.left(family.replicas(devices)) < 1:", "if False:")],
+        CHEAPEST,
+    ),
+    Mutant(
+        "an hour of the night keeps the peak's fleet",
+        "fewest replicas of each hour",
+        "capacity/schedule.py",
+        [("    while most - refused > 1:\n", "    while False:\n")],
+        "tests/test_schedule.py",
+    ),
+    Mutant(
+        "bursts are compared with themselves",
+        "how many more than under Poisson",
+        "capacity/planner.py",
+        [("workload=replace(workload, arrivals=PoissonArrivals())", "workload=workload")],
+        "tests/test_bursty_plans.py",
+    ),
+    Mutant(
+        "few bursts are told as many",
+        "a trace that holds few bursts is told",
+        "capacity/planner.py",
+        [("settled=certified.candidate.settled", "settled=True")],
+        "tests/test_bursty_plans.py",
+    ),
+    Mutant(
+        "headroom never asks the law",
+        "headroom by the law where there is one",
+        "capacity/headroom.py",
+        [("(judge_exactly(trial) or judge.accepts(trial)).verdict", "judge.accepts(trial).verdict")],
+        "tests/test_search.py",
+    ),
+]
+
 RATES_AND_REASONS = [
     Mutant(
         "a rate in doubt is called kept",
@@ -1800,6 +1845,7 @@ MUTANTS = [
     *KERNELS,
     *SHARED_DEVICES,
     *TRAFFIC,
+    *CLOSER_LOOKS,
     *RATES_AND_REASONS,
     *GATES,
 ]

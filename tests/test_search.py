@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 
 from capacity.cheapest import devices_within, fewest, find_cheapest
 from capacity.errors import DomainError, UnstableError
+from capacity.exact import judge_exactly
 from capacity.headroom import _RESOLUTION, find_headroom
 from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
@@ -449,3 +450,21 @@ def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
     judge.accepts = lambda proposal: missed()
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     assert find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps == 50.0
+
+
+def test_headroom_asks_the_law_where_there_is_one() -> None:
+    """Deterministic batches behind random routing: the end is the law's, and nothing is simulated."""
+    plan = Plan(profile="made-up", replicas=3, batch_size_max=4, routing=Routing.RANDOM)
+    proposal = Proposal(
+        profile=BATCHING, workload=Workload(arrival_rate_rps=200.0), plan=plan, objective=p99(0.05)
+    )
+    found_rps = find_headroom(proposal, ScriptedJudge(lambda plan: missed()), silent).accepted_rps
+
+    def beyond_s(rate_rps: float) -> float:
+        judgement = judge_exactly(proposal.at_rate(rate_rps))
+        assert judgement is not None
+        assert judgement.performance is not None
+        return judgement.performance.response_quantiles_s[0.99].value - 0.05
+
+    end_rps = brentq(beyond_s, 200.0, 900.0, rtol=1e-9)
+    assert found_rps <= end_rps <= found_rps * (1.0 + _RESOLUTION)
