@@ -18,10 +18,9 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
         yield from _explain_refusal(recommendation, question)
         return
     plan, performance = recommendation.plan, recommendation.performance
-    binding = recommendation.objective.binding(performance)
     yield (
         f"{fleet(plan)} {_verb(plan, 'keep')} {promises(recommendation.objective)} "
-        f"{demand(question.workload)}: {format_found(binding, performance)}."
+        f"{demand(question.workload)}: {_binds(recommendation.objective, performance)}."
     )
     yield _why_not_fewer(recommendation, question, plan)
     yield from _survival(recommendation, plan)
@@ -29,6 +28,15 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
     if recommendation.arrival_rate_max_rps is not None:
         rate = format_rate(recommendation.arrival_rate_max_rps)
         yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}."
+
+
+def _binds(objective: LatencyObjective, performance: Performance) -> str:
+    """What was found of the promise closest to its limit; and that it binds, where there are several."""
+    binding = objective.binding(performance)
+    found, pressure = format_found(binding, performance), binding.pressure(performance)
+    if len(objective.promises) == 1 or pressure is None:
+        return found
+    return f"{found}, and binds, at {100.0 * pressure.value:.0f} % of its limit"
 
 
 def demand(workload: Demand) -> str:

@@ -21,9 +21,10 @@ from capacity.plan import (
     Verdict,
 )
 from capacity.plan_file import SavedPlan
+from capacity.plan_report import survived_documents
 from capacity.planner import recommend
 from capacity.question import Question
-from capacity.report import performance_document, survived_documents
+from capacity.report import performance_document
 from capacity.screen import refuse_batch_size, require_batch_of_one
 from capacity.search import Progress, as_candidate, describe, refuse_loads
 

@@ -7,6 +7,7 @@ from capacity.explain import demand, fleet
 from capacity.findings import Finding
 from capacity.gate import GateAnswer
 from capacity.plan import Verdict
+from capacity.plan_report import survived_documents
 from capacity.reading import printable
 from capacity.report import (
     Document,
@@ -14,7 +15,6 @@ from capacity.report import (
     performance_document,
     plan_document,
     rejection_document,
-    survived_documents,
     workload_document,
 )
 

@@ -12,9 +12,10 @@ from typing import Any
 from capacity.errors import InputError
 from capacity.json_reading import Fields, parse_object
 from capacity.plan import Certificate, Plan, Recommendation, Verdict
+from capacity.plan_report import recommendation_document
 from capacity.question import Question
 from capacity.reading import FILE_BYTES_MAX, located, printable, read_text
-from capacity.report import dumps, recommendation_document
+from capacity.report import dumps
 from capacity.saved_question import choice, question_to_document, read_plan_document, read_question_document
 from capacity.versions import versions
 from capacity.workbench import Effort

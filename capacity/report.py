@@ -10,9 +10,8 @@ from capacity.caveats import Caveat
 from capacity.curves import Axis, Curve, Quantity
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import BatchTimer, Candidate, Plan, Recommendation, Rejection, Survived
+from capacity.plan import BatchTimer, Plan, Rejection
 from capacity.profile import ServiceProfile
-from capacity.question import Question
 from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.queues.scalability import UniversalScalability
 from capacity.workload import (
@@ -37,58 +36,6 @@ Document = dict[str, Any]
 def dumps(document: Mapping[str, Any]) -> str:
     """JSON text of a document, led by its schema version; numbers in full precision."""
     return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False)
-
-
-def recommendation_document(
-    recommendation: Recommendation, question: Question, *, seed: int, confidence: float
-) -> Document:
-    """`capacity plan`."""
-    verdict = recommendation.verdict
-    return {
-        "verdict": verdict.value,
-        "exit_code": verdict.exit_code,
-        "recommendation": plan_document(recommendation.plan) if recommendation.plan else None,
-        "performance": _optional_performance(recommendation.performance),
-        "objective": objective_document(recommendation.objective),
-        "workload": workload_document(question.workload),
-        "headroom": _one_if_any("arrival_rate_max_rps", recommendation.arrival_rate_max_rps),
-        "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
-        "survived": survived_documents(recommendation.survived),
-        "without_survival": _without_document(recommendation.without_survival),
-        "under_poisson": _without_document(recommendation.under_poisson),
-        "candidates": {
-            "screened": recommendation.tally.screened,
-            "simulated": recommendation.tally.simulated,
-            "certified": recommendation.tally.certified,
-            "requests": recommendation.tally.requests,
-        },
-        "considered": [_candidate_document(candidate) for candidate in recommendation.considered],
-        "caveats": caveat_documents(recommendation.caveats),
-        "seed": seed,
-        "confidence": confidence,
-    }
-
-
-def survived_documents(survived: Iterable[Survived]) -> list[Document]:
-    """What was outlived, and what was left meanwhile."""
-    return [
-        {
-            "event": one.event,
-            "plan": plan_document(one.plan),
-            "performance": performance_document(one.performance),
-        }
-        for one in survived
-    ]
-
-
-def _without_document(recommendation: Recommendation | None) -> Document | None:
-    """What would do under easier conditions, and its price."""
-    if recommendation is None or recommendation.plan is None:
-        return None
-    return {
-        "recommendation": plan_document(recommendation.plan),
-        "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
-    }
 
 
 def simulation_document(
@@ -290,17 +237,6 @@ def caveat_documents(caveats: Iterable[Caveat]) -> list[Document]:
     return [{"code": caveat.code.value, "message": caveat.message} for caveat in caveats]
 
 
-def _candidate_document(candidate: Candidate) -> Document:
-    return {
-        "plan": plan_document(candidate.plan),
-        "accepted": candidate.accepted,
-        "verdict": candidate.verdict.value,
-        "settled": candidate.settled,
-        "performance": _optional_performance(candidate.performance),
-        "rejection": rejection_document(candidate.rejection) if candidate.rejection else None,
-    }
-
-
 def rejection_document(rejection: Rejection) -> Document:
     """What refused a plan, with its numbers."""
     document: Document = {
@@ -320,11 +256,3 @@ def rejection_document(rejection: Rejection) -> Document:
 def interval_document(interval: Interval) -> Document:
     """A value with its ends."""
     return {"value": interval.value, "low": interval.low, "high": interval.high}
-
-
-def _optional_performance(performance: Performance | None) -> Document | None:
-    return None if performance is None else performance_document(performance)
-
-
-def _one_if_any(key: str, value: float | None) -> Document | None:
-    return None if value is None else {key: value}

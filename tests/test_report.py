@@ -9,6 +9,7 @@ from capacity.caveats import Caveat, CaveatCode
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Survived, Tally, Verdict
+from capacity.plan_report import recommendation_document
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.queues.little import LittlesLaw, LoadTestReport
@@ -18,7 +19,6 @@ from capacity.report import (
     load_test_document,
     objective_document,
     performance_document,
-    recommendation_document,
     workload_document,
 )
 from capacity.workload import ClosedPopulation, GammaArrivals, Workload
@@ -83,6 +83,12 @@ def test_a_plan_that_is_met():
         "recommendation": PLAN_DOCUMENT,
         "performance": PERFORMANCE_DOCUMENT,
         "objective": {"response_quantiles_s": {"0.99": 0.04}},
+        "binding": {
+            "measure": "response_quantiles_s",
+            "allowed": 0.04,
+            "quantile": 0.99,
+            "share_of_limit": {"value": 0.5, "low": 0.25, "high": 0.75},
+        },
         "workload": {"arrival_rate_rps": 50.0, "arrivals": "gamma:cv=2"},
         "headroom": {"arrival_rate_max_rps": 60.0},
         "cost": {"hourly_usd": 1.5},
