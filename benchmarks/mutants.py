@@ -1879,7 +1879,7 @@ def mutated(mutant: Mutant, text: str) -> str:
 
 def failure(folder: Path, tests: Sequence[str], *, may_break_imports: bool = False) -> str:
     """The first test that fails, or the first file that cannot be imported; empty where all pass."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
