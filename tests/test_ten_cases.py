@@ -97,3 +97,19 @@ def test_one_replica_fewer_is_refused_for_its_latency_and_truly_fails(case: Aske
         if load(profile, case.rate_rps, one.plan) < 1.0:
             p99_s = quantile_s(profile, one.plan, case.rate_rps, 0.99, REQUESTS_OF_FEWER, 2, case.gap_cv)
             assert p99_s > case.limit_s, one.plan
+
+
+def test_where_small_batches_have_the_heavier_tail_a_wait_pays_and_more_replicas_may_hurt() -> None:
+    """What `docs/background/decisions.md` says of the search."""
+    found = answer(CASES[3])
+    assert found.plan is not None
+    assert found.plan.replicas == 5
+    assert 0.02 < found.plan.batch_wait_max_s < 0.021
+    at_once = [one for one in found.considered if one.plan.batch_wait_max_s == 0.0]
+    assert min(one.plan.replicas for one in at_once if one.accepted) == 8
+    p99_ms = {
+        one.plan.replicas: round(1e3 * one.performance.response_quantiles_s[0.99].value, 1)
+        for one in at_once
+        if one.plan.batch_size_max == 32 and one.performance is not None
+    }
+    assert (p99_ms[4], p99_ms[6]) == (42.4, 43.0)
