@@ -168,7 +168,7 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
     one = "replica" if step == 1 else "device"
     if plan.replicas <= step:
         return f"One {one} is the fewest there can be."
-    losses = question.survival.losses(plan.replicas - step)
+    losses = question.survival.losses(plan.replicas - step, step)
     gone = [event for event, lost in losses.items() if lost >= plan.replicas - step]
     if gone:
         return f"Of one {one} fewer nothing would be left with {gone[0]}."

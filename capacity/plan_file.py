@@ -182,7 +182,8 @@ def _check_plan(plan: Plan, question: Question) -> None:
             f"answer.recommendation.profile {printable(plan.profile)[:40]!r} is none of the question's "
             f"({', '.join(names[:5])}); {_ANEW}"
         )
-    if question.survival.left(plan.replicas) < 1:
+    per_device = question.profile(plan.profile).instances_per_device
+    if question.survival.left(plan.replicas, per_device) < 1:
         raise InputError(f"answer.recommendation has too few replicas to outlive what was asked; {_ANEW}")
     asked = (question.timer, question.queue_limit)
     if plan.routing not in question.routings or (plan.timer, plan.queue_limit) != asked:

@@ -67,7 +67,7 @@ def _refused_at_once(search: Search) -> list[Candidate]:
 def _too_many(search: Search, family: Family, devices: int) -> Candidate:
     """A family that takes more replicas than are allowed to be stable at all."""
     question, needed = search.question, family.replicas(devices)
-    losses = question.survival.losses(needed)
+    losses = question.survival.losses(needed, family.profile.instances_per_device)
     rejection = Rejection(
         limit=Limit.REPLICAS_MAX,
         allowed=question.replicas_max,
@@ -102,7 +102,9 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
     profile = question.profile(plan.profile)
     devices = profile.devices(plan.replicas)
     family = Family(profile=profile, routing=plan.routing)
-    if question.survival.left(family.replicas(devices - 1)) >= 1:  # refused or unstable: shown beside it
+    if (
+        question.survival.left(family.replicas(devices - 1), profile.instances_per_device) >= 1
+    ):  # refused or unstable: shown beside it
         search.at(family, devices - 1)
     headroom = _headroom(search, certified) if with_headroom else None
     return Recommendation(

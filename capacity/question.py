@@ -135,7 +135,8 @@ class Question:
     def events(self, plan: Plan) -> Iterator[tuple[str, Proposal]]:
         """What the plan must outlive, the hardest loss first; each with what is left."""
         whole = self.proposal(plan)
-        losses = self.survival.losses(plan.replicas)
+        per_device = self.profile(plan.profile).instances_per_device
+        losses = self.survival.losses(plan.replicas, per_device)
         for event in sorted(losses, key=lambda name: -losses[name]):
             left = plan.replicas - losses[event]
             if left >= 1:
@@ -156,7 +157,7 @@ class Question:
             assert not isinstance(self.workload, ClosedPopulation)  # noqa: S101  (settled above)
             rate_rps = self.workload.arrival_rate_rps
             stable = replicas_stable_min(family.profile, rate_rps, batch_size_max, family.routing)
-        replicas = stable
-        while self.survival.left(replicas) < stable:
-            replicas += max(1, stable - self.survival.left(replicas))
-        return math.ceil(replicas / per_device)
+        devices = math.ceil(stable / per_device)
+        while (missing := stable - self.survival.left(devices * per_device, per_device)) > 0:
+            devices += math.ceil(missing / per_device)
+        return devices

@@ -21,12 +21,15 @@ class Schedule:
         replicas: fewest found that keep the objective at that rate, shape `(24,)`.
         peak: replicas of the plan for the peak hour.
         hourly_usd: price of each hour's fleet, shape `(24,)`; None where no price is known. [USD/h]
+        unkept_rps: rates of hours at which not even the fleet for the peak is accepted, rising: batches that
+            wait keep a request the longer the fewer arrive. Their hours have the fleet for the peak.
     """
 
     rates_rps: tuple[float, ...]
     replicas: tuple[int, ...]
     peak: int
     hourly_usd: tuple[float, ...] | None = None
+    unkept_rps: tuple[float, ...] = ()
 
     @property
     def replica_hours_flat(self) -> int:
@@ -66,25 +69,27 @@ def schedule(
     profile = question.profile(plan.profile)
     family = Family(profile=profile, routing=plan.routing)
     peak = profile.devices(plan.replicas)
-    found: dict[float, int] = {0.0: 1, max(rates_rps): peak}
+    found: dict[float, int | None] = {0.0: 1, max(rates_rps): peak}
     for rate_rps in sorted(set(rates_rps) - set(found)):
         asked = replace(question, workload=replace(question.workload, arrival_rate_rps=rate_rps))
         progress(f"the hour of {rate_rps:.4g} rps")
         found[rate_rps] = _fewest(Search(asked, judge, progress), family, plan, peak)
-    devices = [found[rate_rps] for rate_rps in rates_rps]
+    devices = [found[rate_rps] or peak for rate_rps in rates_rps]
     price = profile.hourly_usd
     return Schedule(
         rates_rps=tuple(rates_rps),
         replicas=tuple(family.replicas(count) for count in devices),
         peak=plan.replicas,
         hourly_usd=None if price is None else tuple(count * price for count in devices),
+        unkept_rps=tuple(sorted(rate_rps for rate_rps, count in found.items() if count is None)),
     )
 
 
-def _fewest(search: Search, family: Family, plan: Plan, most: int) -> int:
-    """Fewest devices that keep the objective, up to those of the peak, which are taken to do at a lower rate.
+def _fewest(search: Search, family: Family, plan: Plan, most: int) -> int | None:
+    """Fewest devices that keep the objective, up to those of the peak; None where not even these do.
 
-    Halved in for plans that start at once, as in `capacity.cheapest`; one by one where batches wait.
+    Halved in for plans that start at once, as in `capacity.cheapest`, where the peak's are taken to do at a
+    lower rate; one by one where batches wait.
     """
     least = search.question.devices_min(family, plan.batch_size_max)
 
@@ -92,7 +97,7 @@ def _fewest(search: Search, family: Family, plan: Plan, most: int) -> int:
         return search.candidate(replace(plan, replicas=family.replicas(devices))).accepted
 
     if plan.batch_wait_max_s > 0.0 or not family.profile.is_monotone:
-        return next((devices for devices in range(least, most) if accepted(devices)), most)
+        return next((devices for devices in range(min(least, most), most + 1) if accepted(devices)), None)
     refused = min(least, most) - 1
     while most - refused > 1:
         middle = (refused + most) // 2

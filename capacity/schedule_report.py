@@ -23,6 +23,8 @@ def schedule_document(day: Schedule) -> Document:
         "replica_hours_ideal": day.replica_hours_ideal,
         "share_saved": day.share_saved,
     }
+    if day.unkept_rps:
+        document["unkept_rates_rps"] = list(day.unkept_rps)
     if day.daily_usd_saved is not None:
         document["daily_usd_saved"] = day.daily_usd_saved
     return document
@@ -38,6 +40,12 @@ def schedule_tables(day: Schedule) -> Iterator[RenderableType]:
         f"would take {day.replica_hours_ideal}, and save {100.0 * day.share_saved:.0f} %{money} a day; its "
         "hours were judged as in a search, and are not certified."
     )
+    if day.unkept_rps:
+        rates = ", ".join(map(format_rate, day.unkept_rps))
+        yield Text(
+            f"Not even the fleet for the peak is known to keep the objective at {rates}: a batch that waits "
+            "keeps a request the longer the fewer arrive. Give a shorter --batch-wait, or 0ms."
+        )
 
 
 def _runs(day: Schedule) -> Iterator[tuple[str, str, str]]:

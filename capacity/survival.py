@@ -30,7 +30,8 @@ class Survival:
 
     Attributes:
         spare: replicas that may be gone at once.
-        zones: zones over which replicas are spread as evenly as they go, one of which may be gone.
+        zones: zones over which devices are spread as evenly as they go, one of which may be gone, with all
+            replicas on its devices.
         unavailable_share: share of the replicas that a rolling update may take away, rounded down as
             orchestrators do, and at least one, without which no update would ever begin.
         spike: traffic to be ridden out until new replicas are ready.
@@ -51,8 +52,11 @@ class Survival:
         if self.unavailable_share is not None and not 0.0 < self.unavailable_share < 1.0:
             raise DomainError(f"unavailable_share must be within (0, 1), got {self.unavailable_share}")
 
-    def losses(self, replicas: int) -> dict[str, int]:
+    def losses(self, replicas: int, per_device: int = 1) -> dict[str, int]:
         """Replicas that are gone, by what took them; only what was asked for.
+
+        Args:
+            per_device: replicas that share a device, and so a zone.
 
         >>> Survival(spare=1, zones=3, unavailable_share=0.25).losses(10)
         {'1 replica gone': 1, 'one of 3 zones gone': 4, 'rolling update': 2}
@@ -61,12 +65,13 @@ class Survival:
         if self.spare:
             lost[f"{self.spare} replica{'s' if self.spare > 1 else ''} gone"] = self.spare
         if self.zones is not None:
-            lost[f"one of {self.zones} zones gone"] = -(-replicas // self.zones)
+            devices = -(-replicas // per_device)
+            lost[f"one of {self.zones} zones gone"] = min(replicas, -(-devices // self.zones) * per_device)
         if self.unavailable_share is not None:
             share = Fraction(self.unavailable_share).limit_denominator(_DENOMINATOR_MAX)
             lost["rolling update"] = max(1, math.floor(share * replicas))
         return lost
 
-    def left(self, replicas: int) -> int:
+    def left(self, replicas: int, per_device: int = 1) -> int:
         """Replicas that are left in the worst of the cases; 0 or less where none is."""
-        return replicas - max(self.losses(replicas).values(), default=0)
+        return replicas - max(self.losses(replicas, per_device).values(), default=0)

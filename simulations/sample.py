@@ -125,7 +125,9 @@ class Reduction:
     ) -> None:
         """Reduce a run of so many requests, of which `length` says what counts; a trace may be shorter."""
         end = requests - length.cool_down
-        start = min(length.warm_up, end // 2)
+        start = length.warm_up
+        if requests < length.requests:  # as long as it is, half of it counts
+            start = min(start, end // 2)
         self._progress = np.zeros(1, dtype=_PROGRESS)
         self._progress["start"], self._progress["end"] = start, end
         self._progress["middle"] = (start + end) // 2

@@ -156,7 +156,7 @@ def test_fewest_devices_against_counting(
     found = question.devices_min(question.families[0], size)
 
     def is_stable(devices: int) -> bool:
-        return rate_rps < survival.left(devices * per_device) * profile.throughput_rps(size)
+        return rate_rps < survival.left(devices * per_device, per_device) * profile.throughput_rps(size)
 
     assert is_stable(found)
     assert not any(is_stable(devices) for devices in range(max(1, found - 20), found))

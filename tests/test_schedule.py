@@ -17,8 +17,9 @@ from capacity.planner import silent
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.schedule import Schedule, schedule
-from capacity.schedule_report import schedule_document
+from capacity.schedule_report import schedule_document, schedule_tables
 from capacity.workload import Workload
+from simulations.judge import SimulationJudge
 
 PROFILE = ServiceProfile(
     name="made-up",
@@ -105,6 +106,26 @@ def test_what_an_ideal_schedule_saves() -> None:
     document = schedule_document(day)
     assert [hour["replicas"] for hour in document["hours"]] == list(day.replicas)
     assert document["daily_usd_saved"] == day.daily_usd_saved
+
+
+def test_an_hour_in_which_not_even_the_peaks_fleet_does_is_told() -> None:
+    """Batches of 4 that wait 20 ms fill in 8 ms at 500 rps; at 100 rps nearly every request waits all of it."""
+    profile = ServiceProfile(
+        name="made-up",
+        timings=(BatchTiming(batch_size=1, mean_s=0.003), BatchTiming(batch_size=4, mean_s=0.005747)),
+    )
+    asked = Question(
+        profiles=(profile,),
+        workload=Workload(arrival_rate_rps=500.0),
+        objective=LatencyObjective(limits={0.99: 0.022}),
+        batch_waits_s=(0.02,),
+    )
+    plan = Plan(profile="made-up", replicas=1, batch_size_max=4, batch_wait_max_s=0.02)
+    day = schedule(asked, plan, (100.0,) * 12 + (500.0,) * 12, SimulationJudge(), silent)
+    assert (day.unkept_rps, day.replicas) == ((100.0,), (1,) * 24)
+    assert schedule_document(day)["unkept_rates_rps"] == [100.0]
+    text = " ".join(str(part) for part in schedule_tables(day))
+    assert "Not even the fleet for the peak is known to keep the objective at 100 rps" in text
 
 
 def test_a_day_that_is_all_alike_saves_nothing() -> None:

@@ -120,6 +120,17 @@ def test_responses_are_those_of_lindleys_recursion(replicas: int, factor: float)
     assert look.pool.response_quantile(0.99).value == pytest.approx(np.sort(expected)[rank], rel=1e-3)
 
 
+def test_a_spike_shorter_than_the_warm_up_counts_no_request_from_before_it() -> None:
+    """80 requests of the surge, after more that forget the start: only those 80 count."""
+    case, spike = case_of(80.0), replace(SPIKE, startup_time_s=0.5)
+    _, length = surge(case, spike)
+    assert length.measured == 80 < length.warm_up
+    look = first_look(case, spike)
+    expected = np.concatenate(list(lindley(case, spike)))
+    assert look.pool.counted == len(expected) == SECTIONS * 80
+    assert look.pool.response_mean.value == pytest.approx(expected.mean(), rel=1e-9)
+
+
 def test_a_metronome_that_overwhelms_the_fleet_by_hand() -> None:
     """At 160 rps each request waits 3.75 ms longer than the one before: the k-th takes 10 + 3.75 k ms."""
     workload = Workload(arrival_rate_rps=80.0, arrivals=DeterministicArrivals())

@@ -52,6 +52,14 @@ def test_a_zone_is_the_largest_of_those_that_replicas_spread_over(zones: int, re
     assert Survival(zones=zones).left(replicas) == replicas - max(dealt)
 
 
+@pytest.mark.parametrize("devices", range(1, 12))
+def test_a_device_is_in_one_zone_with_all_its_replicas(devices: int) -> None:
+    """Of 4 devices with 2 replicas each, the fullest of 3 zones has 2, and with it 4 of the 8 replicas."""
+    dealt = [2 * len(range(zone, devices, 3)) for zone in range(3)]
+    assert Survival(zones=3).losses(2 * devices, 2) == {"one of 3 zones gone": max(dealt)}
+    assert Survival(zones=3).left(2 * devices, 2) == 2 * devices - max(dealt)
+
+
 @laws_hold
 @given(
     st.integers(0, 3),

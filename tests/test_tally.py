@@ -344,8 +344,15 @@ def test_the_largest_batch_is_that_of_the_whole_run() -> None:
 def test_no_more_than_half_of_a_short_run_is_warm_up() -> None:
     columns = run_of(100)
     columns[3][:] = 1
-    sample = reduce_in_parts(columns, Length(warm_up=80, measured=10, cool_down=10), 1, NOTHING)
+    sample = reduce_in_parts(columns, Length(warm_up=80, measured=110, cool_down=10), 1, NOTHING)
     assert sample.counted == 45
+
+
+def test_a_run_that_is_no_shorter_than_asked_keeps_its_warm_up() -> None:
+    columns = run_of(100)
+    columns[3][:] = 1
+    sample = reduce_in_parts(columns, Length(warm_up=80, measured=10, cool_down=10), 1, NOTHING)
+    assert sample.counted == 10
 
 
 def test_a_response_of_zero_is_zero_in_cells() -> None:
