@@ -61,8 +61,8 @@ def _note_on_rising(rates: Rates) -> Iterator[str]:
 def format_rate_interval(end: Interval) -> str:
     """A rate with the ends between which it lies.
 
-    >>> format_rate_interval(Interval(value=398.5, low=398.5, high=402.0))
-    '398.5 (398.5 to 402) rps'
+    >>> format_rate_interval(Interval(value=398.0, low=398.0, high=402.0))
+    '398 (398 to 402) rps'
     """
     if end.high == math.inf:
         return f"at least {format_rate(end.value)}"

@@ -120,7 +120,7 @@ def test_every_purpose_stage_replication_and_seed_has_a_stream_of_its_own() -> N
         for replication in (0, 1, 2)
         for purpose in Purpose
     }
-    assert len(set(streams.values())) == len(streams) == 3 * 4 * 3 * 6
+    assert len(set(streams.values())) == len(streams) == 3 * len(Stage) * 3 * len(Purpose)
 
 
 def test_streams_are_not_correlated() -> None:

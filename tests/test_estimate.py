@@ -316,14 +316,15 @@ def trace_of(requests: int) -> TraceArrivals:
 
 
 def test_a_trace_needs_five_requests_a_section_beyond_the_quantile() -> None:
-    """P50 of 20 sections: 100 requests beyond it after the warm-up, 100/0.5/0.9 = 222.2."""
+    """P50 of 10 sections at least: 50 requests beyond it after the warm-up, 50/0.5/0.9 = 111.1; of 20 twice that."""
     with pytest.raises(
-        InconclusiveError, match=r"monday has 222 arrivals; P50 .* needs at least 223"
+        InconclusiveError, match=r"monday has 111 arrivals; P50 .* needs at least 112"
     ) as error:
-        next(looks(case_of(0.5, arrivals=trace_of(222), quantile_max=0.5), Seed(value=0), 10**6))
+        next(looks(case_of(0.5, arrivals=trace_of(111), quantile_max=0.5), Seed(value=0), 10**6))
     assert error.value.exit_code == 4
-    seen = list(looks(case_of(0.5, arrivals=trace_of(223), quantile_max=0.5), Seed(value=0), 10**6))
-    assert [look.pool.replications for look in seen] == [SECTIONS]
+    for arrivals, sections in ((112, 10), (178, 16), (223, SECTIONS), (900, SECTIONS)):
+        seen = list(looks(case_of(0.5, arrivals=trace_of(arrivals), quantile_max=0.5), Seed(value=0), 10**6))
+        assert [look.pool.replications for look in seen] == [sections]
     with pytest.raises(InconclusiveError, match="needs at least 5556"):
         next(looks(case_of(0.5, arrivals=trace_of(5000)), Seed(value=0), 10**6))
 

@@ -16,6 +16,14 @@ LONG = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """So that no command here has to say that it compiles first."""
+    short = ["--requests-max", "20000000", "--precision", "0.5"]
+    done = subprocess.run([COMMAND, *LONG[:-4], *short], capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def stopped(arguments, tmp_path, number, *, to_group, after_s=2.0):
     """Exit code, stderr and seconds from the signal to the end."""
     with subprocess.Popen(
