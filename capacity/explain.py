@@ -106,7 +106,8 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
         case Limit.PROFILE_RANGE:
             return f"the profile was measured up to batch size {allowed:g} only"
         case Limit.REPLICAS_MAX:
-            return f"stability takes at least {needed:g} replicas, and {allowed:g} are allowed"
+            verb = "is" if allowed == 1 else "are"
+            return f"stability takes at least {needed:g} replicas, and {allowed:g} {verb} allowed"
         case _:
             return (
                 f"undecided within the budget of {allowed:.0f} simulated requests; "

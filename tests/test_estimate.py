@@ -14,6 +14,7 @@ from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.workload import (
     ArrivalProcess,
+    ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
@@ -307,6 +308,20 @@ def test_a_rate_at_which_the_clock_cannot_tell_a_service_is_refused() -> None:
             assert list(asked) == []
 
 
+def test_a_think_time_at_which_the_clock_cannot_tell_a_service_is_refused() -> None:
+    """As for a rate; where it overflows, the compiled engine must not be asked at all."""
+    case = case_of(0.5, replicas=1)
+    for think_time_s, refused in ((1e308, True), (1e12, True), (1e3, False)):
+        users = ClosedPopulation(users=64, think_time_s=think_time_s)
+        asked = looks(replace(case, workload=users), Seed(value=0), 0, Recorder())
+        if refused:
+            with pytest.raises(InputError, match="is the unit of the think time right") as error:
+                list(asked)
+            assert error.value.exit_code == 2
+        else:
+            assert list(asked) == []
+
+
 # ---- Trace ----------------------------------------------------------------------------------
 
 
@@ -316,14 +331,15 @@ def trace_of(requests: int) -> TraceArrivals:
 
 
 def test_a_trace_needs_five_requests_a_section_beyond_the_quantile() -> None:
-    """P50 of 20 sections: 100 requests beyond it after the warm-up, 100/0.5/0.9 = 222.2."""
+    """P50 of 10 sections: 50 requests beyond it after the warm-up, 50/0.5/0.9 = 111.1; of 20, 222.2."""
     with pytest.raises(
-        InconclusiveError, match=r"monday has 222 arrivals; P50 .* needs at least 223"
+        InconclusiveError, match=r"monday has 111 arrivals; P50 .* needs at least 112"
     ) as error:
-        next(looks(case_of(0.5, arrivals=trace_of(222), quantile_max=0.5), Seed(value=0), 10**6))
+        next(looks(case_of(0.5, arrivals=trace_of(111), quantile_max=0.5), Seed(value=0), 10**6))
     assert error.value.exit_code == 4
-    seen = list(looks(case_of(0.5, arrivals=trace_of(223), quantile_max=0.5), Seed(value=0), 10**6))
-    assert [look.pool.replications for look in seen] == [SECTIONS]
+    for requests, sections in ((112, SECTIONS // 2), (222, SECTIONS - 1), (223, SECTIONS)):
+        seen = list(looks(case_of(0.5, arrivals=trace_of(requests), quantile_max=0.5), Seed(value=0), 10**6))
+        assert [look.pool.replications for look in seen] == [sections]
     with pytest.raises(InconclusiveError, match="needs at least 5556"):
         next(looks(case_of(0.5, arrivals=trace_of(5000)), Seed(value=0), 10**6))
 

@@ -79,6 +79,11 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
             "missed: stability takes at least 2000 replicas, and 1024 are allowed",
         ),
         (
+            candidate(Limit.REPLICAS_MAX, 1, 2),
+            "stability takes at least 2 replicas, and 1 is allowed",
+            "missed: stability takes at least 2 replicas, and 1 is allowed",
+        ),
+        (
             candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE),
             "undecided within the budget of 1000 simulated requests; 31210 might do (--requests-max)",
             "in doubt",

@@ -299,11 +299,21 @@ BAD = [
     ([*ONE, *GIVEN, "--spike", "twice", "--startup-time", "2s"], "--spike 'twice' is no multiple; 2x is one"),
     ([*ONE, *GIVEN, "--spike", "1x", "--startup-time", "2s"], "a spike's factor must be above 1 and at most 100"),
     ([*ONE, *GIVEN, "--spike", "nanx", "--startup-time", "2s"], "a spike's factor must be above 1"),
-    ([*ONE, *GIVEN, "--spike", "2x", "--startup-time", "0s"], "startup_time_s must be positive and finite"),
+    ([*ONE, *GIVEN, "--spike", "2x", "--startup-time", "0s"], "a spike's startup time must be above 0"),
+    ([*ONE, *GIVEN, "--spike", "2x", "--startup-time", "1e308s"],
+     "a spike's startup time must be above 0 and at most 1e+09 s, got 1e+308 s"),
+    ([*ONE, *GIVEN, "--arrivals", "trace", "one.csv"],
+     "--arrivals trace names no file; write the two as one word: --arrivals trace:FILE"),
+    ([*ONE, *GIVEN, "--slo-wait", "p99=5ms", "--slo-wait", "p99=6ms"],
+     "--slo-wait 'p99=6ms' is the second limit of its quantile; keep one"),
+    ([*ONE, *GIVEN, "--hourly-usd", "1", "--hourly-usd", "small=2"],
+     "--hourly-usd 'small=2' is the second price of small; keep one"),
+    ([*ONE, "--users", "64", "--think-time", "1e308s", "--slo-p99", "1s"],
+     "with a think time of 1e+308 s a run lasts inf s, in which the clock cannot tell a service of"),
     ([*ONE, "--users", "3", "--slo-p99", "1s", "--spike", "2x", "--startup-time", "2s"],
      "a spike multiplies a steady rate"),
     ([*ONE, "--arrivals", "trace:empty.csv", "--slo-p99", "1s"], "empty.csv"),
-    ([*ONE, "--arrivals", "trace:one.csv", "--slo-p99", "1s"], "one.csv has 1 arrivals; a rate needs at least 2"),
+    ([*ONE, "--arrivals", "trace:one.csv", "--slo-p99", "1s"], "one.csv has 1 arrival; a rate needs at least 2"),
 ]  # fmt: skip
 
 
