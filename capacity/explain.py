@@ -28,7 +28,8 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
     yield from _under_poisson(recommendation, question, plan)
     if recommendation.arrival_rate_max_rps is not None:
         rate = format_rate(recommendation.arrival_rate_max_rps)
-        yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}."
+        aside = "" if question.survival.spike is None else ", without the spike"
+        yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}{aside}."
 
 
 def demand(workload: Demand) -> str:

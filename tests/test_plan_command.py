@@ -280,7 +280,7 @@ BAD = [
     ([*ONE, *GIVEN, "--loss-max", "0"], "--loss-max must be above 0 and below 100%, got 0"),
     ([*ONE, *GIVEN, "--utilization-max", "80"], "--utilization-max must be above 0 and below 100%, got 80"),
     ([*ONE, *GIVEN, "--utilization-max", "nan"], "--utilization-max must be above 0 and below 100%, got nan"),
-    ([*ONE, *GIVEN, "--queue-limit=-1"], "queue_limit must be >= 0"),
+    ([*ONE, *GIVEN, "--queue-limit=-1"], "the queue limit must be 0 or more waiting places, got -1"),
     ([*ONE, *GIVEN, "--users", "3"], "give either --rate and --arrivals or --users and --think-time"),
     ([*ONE, "--slo-p99", "50ms", "--think-time", "1s"], "give either --rate and --arrivals or --users"),
     ([*ONE, "--slo-p99", "50ms", "--users", "0"], "users must be a whole number >= 1, got 0"),
