@@ -238,7 +238,8 @@ def simulate(
     require_answerable(measured, workload, candidate)
     chosen = read_choice(Engine, engine, "--engine")
     with _at_work(chosen, workers, cluster) as (mapper, report):
-        report(f"simulating {candidate.replicas} replicas, batch {candidate.batch_size_max}")
+        count = f"{candidate.replicas} replica" + ("s" if candidate.replicas > 1 else "")
+        report(f"simulating {count}, batch {candidate.batch_size_max}")
         simulation = Simulation(
             seed=seed,
             confidence=confidence,

@@ -37,9 +37,16 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def option(*names: str, help: str) -> Any:  # noqa: A002  (Typer's own word)
-    """A flag by its names, with one sentence of help."""
-    return typer.Option(*names, help=help, show_default=True)
+def option(*names: str, help: str, callback: Callable[..., Any] | None = None) -> Any:  # noqa: A002  (Typer's own word)
+    """A flag by its names, with one sentence of help, and what looks at its value before all else."""
+    return typer.Option(*names, help=help, callback=callback, show_default=True)
+
+
+def _one_word(arrivals: str | None) -> str | None:
+    """`--arrivals`; of `trace FILE` all that would be said is that the file was not expected."""
+    if arrivals == "trace":
+        raise InputError("--arrivals trace names no file; write the two as one word: --arrivals trace:FILE")
+    return arrivals
 
 
 FormatOption = Annotated[Format, option("--format", help="What to print.")]
@@ -60,6 +67,7 @@ ArrivalsOption = Annotated[
     option(
         "--arrivals",
         help="poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s or trace:FILE.",
+        callback=_one_word,
     ),
 ]
 WaitOption = Annotated[

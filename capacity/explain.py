@@ -27,7 +27,8 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
     yield from _under_poisson(recommendation, question, plan)
     if recommendation.arrival_rate_max_rps is not None:
         rate = format_rate(recommendation.arrival_rate_max_rps)
-        yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}."
+        aside = "" if question.survival.spike is None else ", without the spike"
+        yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}{aside}."
 
 
 def _binds(objective: LatencyObjective, performance: Performance) -> str:
@@ -114,7 +115,8 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
         case Limit.PROFILE_RANGE:
             return f"the profile was measured up to batch size {allowed:g} only"
         case Limit.REPLICAS_MAX:
-            return f"stability takes at least {needed:g} replicas, and {allowed:g} are allowed"
+            verb = "is" if allowed == 1 else "are"
+            return f"stability takes at least {needed:g} replicas, and {allowed:g} {verb} allowed"
         case _:
             return (
                 f"undecided within the budget of {allowed:.0f} simulated requests; "

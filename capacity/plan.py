@@ -34,6 +34,7 @@ class BatchTimer(StrEnum):
 
 # A fleet larger than any; a number beyond it is likely to be a mistake.
 REPLICAS_LIMIT = 1_000_000
+_ATTEMPT_MAX = 1_000_000  # no search certifies as often
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class Plan:
         if not 0.0 <= self.batch_wait_max_s < math.inf:
             raise DomainError(f"batch_wait_max_s must be >= 0 and finite, got {self.batch_wait_max_s}")
         if self.queue_limit is not None and self.queue_limit < 0:
-            raise DomainError(f"queue_limit must be >= 0, or None for no limit, got {self.queue_limit}")
+            raise DomainError(f"the queue limit must be 0 or more waiting places, got {self.queue_limit}")
 
 
 class Limit(StrEnum):
@@ -183,10 +184,10 @@ class Certificate:
     requests_first: int = 0
 
     def __post_init__(self) -> None:
-        if self.attempt < 1 or self.requests_first < 0:
+        if not 1 <= self.attempt <= _ATTEMPT_MAX or self.requests_first < 0:
             raise DomainError(
-                "a certificate has a number from 1 and a first look of 0 requests or more, got "
-                f"{self.attempt} and {self.requests_first}"
+                f"a certificate has a number from 1 to {_ATTEMPT_MAX} and a first look of 0 requests or "
+                f"more, got {self.attempt} and {self.requests_first}"
             )
 
 

@@ -121,10 +121,21 @@ def read_full_objective(
     return LatencyObjective(
         limits=limits,
         response_mean_s=None if mean is None else parse_duration_s(mean, "--slo-mean"),
-        wait_limits=dict(_read_wait(text) for text in waits or ()),
+        wait_limits=_read_waits(waits or ()),
         loss_probability=None if loss is None else read_share(loss, "--loss-max"),
         utilization=None if utilization is None else read_share(utilization, "--utilization-max"),
     )
+
+
+def _read_waits(texts: Sequence[str]) -> dict[float, float]:
+    """`--slo-wait`, of each quantile one. [s]"""
+    limits: dict[float, float] = {}
+    for text in texts:
+        quantile, limit_s = _read_wait(text)
+        if quantile in limits:
+            raise InputError(f"--slo-wait {text[:40]!r} is the second limit of its quantile; keep one")
+        limits[quantile] = limit_s
+    return limits
 
 
 def _read_wait(text: str) -> tuple[float, float]:
@@ -149,11 +160,15 @@ def read_profiles(
     profiles = {profile.name: profile for profile in given}
     if len(profiles) < len(names):
         raise InputError("two of the profiles have one name; rename or drop one")
+    priced: set[str] = set()
     for text in prices or ():
         name, _, price = text.rpartition("=")
         name = name.strip() or next(iter(profiles))
         if name not in profiles or ("=" not in text and len(profiles) > 1):
             raise InputError(f"--hourly-usd {text[:80]!r} names no profile; {next(iter(profiles))}=0.50 does")
+        if name in priced:
+            raise InputError(f"--hourly-usd {text[:80]!r} is the second price of {name}; keep one")
+        priced.add(name)
         profiles[name] = replace(profiles[name], hourly_usd=_read_price(price))
     return tuple(profiles.values())
 

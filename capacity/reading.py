@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
     """Text of a file of limited size."""
-    shown = printable(path.name)
+    shown = printable(path.name) or "a file without a name"
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # it would be waited for, for ever
             raise InputError(f"cannot read {shown}: it is a pipe; save it to a file first")

@@ -70,10 +70,11 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) ->
     rate_rps = workload.arrival_rate_rps
     if rate_rps < sustainable_rps:
         return
+    count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
     servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max, plan.routing)
     raise UnstableError(
         f"unstable plan: load {rate_rps / sustainable_rps:.3f} >= 1 ({format_rate(rate_rps)} on "
-        f"{format_rate(sustainable_rps)} of {plan.replicas} replicas with full batches of "
+        f"{format_rate(sustainable_rps)} of {count} with full batches of "
         f"{plan.batch_size_max}); use at least {servers_min} replicas",
         servers_min=servers_min,
     )

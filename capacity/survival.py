@@ -8,6 +8,7 @@ from capacity.errors import DomainError, InputError
 
 # A share is meant as it was typed: 29 % of 100 are 29, not the 28 of 28.999999999999996.
 _DENOMINATOR_MAX = 1_000_000_000
+_STARTUP_MAX_S = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +21,11 @@ class Spike:
     def __post_init__(self) -> None:
         if not 1.0 < self.factor <= 100.0:
             raise DomainError(f"a spike's factor must be above 1 and at most 100, got {self.factor:g}")
-        if not 0.0 < self.startup_time_s < math.inf:
-            raise DomainError(f"startup_time_s must be positive and finite, got {self.startup_time_s:g}")
+        if not 0.0 < self.startup_time_s <= _STARTUP_MAX_S:
+            raise DomainError(
+                f"a spike's startup time must be above 0 and at most {_STARTUP_MAX_S:g} s, "
+                f"got {self.startup_time_s:g} s"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

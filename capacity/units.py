@@ -29,6 +29,7 @@ _RATE_PERIODS: dict[str, str] = {
 _QUANTITY = re.compile(
     r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I | re.ASCII
 )
+_WORDY = 1e12  # from here on a number is told by its exponent
 _LENGTH_MAX = 64  # nobody types a longer quantity
 # Wide enough that what a float cannot hold is still told apart from 0, and never trapped.
 _WIDE = Context(prec=100, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
@@ -136,4 +137,4 @@ def format_quantile(quantile: float) -> str:
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 or abs(value) >= _WORDY else f"{value:.0f}"

@@ -115,7 +115,8 @@ class TraceArrivals:
 
     def __post_init__(self) -> None:
         if len(self.instants_s) < 2:
-            raise InputError(f"{self.name} has {len(self.instants_s)} arrivals; a rate needs at least 2")
+            found = "1 arrival" if self.instants_s else "no arrivals"
+            raise InputError(f"{self.name} has {found}; a rate needs at least 2")
         if not all(a <= b for a, b in pairwise(self.instants_s)):  # also refuses NaN
             raise InputError(f"{self.name} is not sorted by time; sort it")
         if math.isinf(self.duration_s):

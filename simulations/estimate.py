@@ -93,16 +93,20 @@ def _require_resolvable(case: Case) -> None:
     """Refuse a run so long that its clock cannot tell a service time.
 
     Raises:
-        InputError: names the rate, which is likely to have a wrong unit.
+        InputError: names the rate or the think time, which is likely to have a wrong unit.
     """
-    if isinstance(case.workload, ClosedPopulation):
-        return
-    rate_rps, shortest_s = case.workload.arrival_rate_rps, case.profile.law(1).durations_s[0]
-    run_s = run_length(case).requests / rate_rps
+    workload, shortest_s = case.workload, case.profile.law(1).durations_s[0]
+    requests = run_length(case).requests
+    if isinstance(workload, ClosedPopulation):
+        run_s = max(1.0, requests / workload.users) * workload.think_time_s
+        slow, what = f"with a think time of {workload.think_time_s:g} s", "think time"
+    else:
+        run_s = requests / workload.arrival_rate_rps
+        slow, what = f"at {workload.arrival_rate_rps:g} rps", "rate"
     if run_s * _CLOCK_DIGITS > _CLOCK_SHARE * shortest_s:
         raise InputError(
-            f"at {rate_rps:g} rps a run lasts {run_s:.3g} s, in which the clock cannot tell a service of "
-            f"{shortest_s:g} s; is the unit of the rate right?"
+            f"{slow} a run lasts {run_s:.3g} s, in which the clock cannot tell a service of "
+            f"{shortest_s:g} s; is the unit of the {what} right?"
         )
 
 

@@ -14,6 +14,7 @@ from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.workload import (
     ArrivalProcess,
+    ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
@@ -301,6 +302,20 @@ def test_a_rate_at_which_the_clock_cannot_tell_a_service_is_refused() -> None:
         )
         if refused:
             with pytest.raises(InputError, match="is the unit of the rate right") as error:
+                list(asked)
+            assert error.value.exit_code == 2
+        else:
+            assert list(asked) == []
+
+
+def test_a_think_time_at_which_the_clock_cannot_tell_a_service_is_refused() -> None:
+    """As for a rate; where it overflows, the compiled engine must not be asked at all."""
+    case = case_of(0.5, replicas=1)
+    for think_time_s, refused in ((1e308, True), (1e12, True), (1e3, False)):
+        users = ClosedPopulation(users=64, think_time_s=think_time_s)
+        asked = looks(replace(case, workload=users), Seed(value=0), 0, Recorder())
+        if refused:
+            with pytest.raises(InputError, match="is the unit of the think time right") as error:
                 list(asked)
             assert error.value.exit_code == 2
         else:

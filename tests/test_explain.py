@@ -10,7 +10,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Survived, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
-from capacity.survival import Survival
+from capacity.survival import Spike, Survival
 from capacity.workload import ClosedPopulation, Workload
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
@@ -77,6 +77,11 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
             candidate(Limit.REPLICAS_MAX, 1024, 2000),
             "stability takes at least 2000 replicas, and 1024 are allowed",
             "missed: stability takes at least 2000 replicas, and 1024 are allowed",
+        ),
+        (
+            candidate(Limit.REPLICAS_MAX, 1, 2),
+            "stability takes at least 2 replicas, and 1 is allowed",
+            "missed: stability takes at least 2 replicas, and 1 is allowed",
         ),
         (
             candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE),
@@ -204,6 +209,9 @@ def test_what_is_outlived_and_what_that_costs():
         "If nothing had to be outlived, 2 replicas of p with batches up to 1 would do, 0.500 USD/h less."
     )
     assert headroom == "In shorter trials what is left after the hardest loss holds up to 60 rps."
+    asked = replace(QUESTION, survival=Survival(spare=1, spike=Spike(factor=2.0, startup_time_s=60.0)))
+    *_, headroom = explain(answer, asked)
+    assert headroom.endswith("holds up to 60 rps, without the spike.")
 
 
 def outlived(replicas: int, without: Recommendation | None, survival: Survival) -> list[str]:

@@ -334,14 +334,15 @@ PROFILE = ("question", "profiles", 0, "profile")
         (put("question", "survival", "zones", value=1), "zones must be 2 or more"),
         (put("effort", "seed", value=-1), "--seed must be >= 0"),
         (put("effort", "engine", value="ns3"), "effort.engine must be one of kernel, simpy"),
-        (put("certificate", "attempt", value=0), "a certificate has a number from 1"),
+        (put("certificate", "attempt", value=0), "a certificate has a number from 1 to 1000000"),
+        (put("certificate", "attempt", value=10**30), "a certificate has a number from 1 to 1000000"),
         (put("answer", "verdict", value="fine"), "answer.verdict must be one of met"),
         (put("answer", "recommendation", "profile", value="a100"), "'a100' is none of the question's (t4)"),
         (put("answer", "recommendation", "routing", value="random"), "that was not asked for"),
         (put("answer", "recommendation", "replicas", value=0), "replicas must be from 1"),
         (put("versions", "numpy", value="1\n2"), "versions.numpy must be a text of one line"),
     ],
-    ids=range(34),
+    ids=range(35),
 )
 def test_what_was_edited_is_refused_with_its_place(
     tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str

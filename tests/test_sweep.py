@@ -317,7 +317,7 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
         ([*ONE, "--batch-size-max", "0"], "batch_size_max must be >= 1"),
         ([*ONE, "--batch-wait", "5"], "--batch-wait '5' has no unit"),
         ([*ONE, "--routing", "rr"], "use one of round-robin"),
-        ([*ONE, "--queue-limit=-1"], "queue_limit must be >= 0"),
+        ([*ONE, "--queue-limit=-1"], "the queue limit must be 0 or more waiting places, got -1"),
         ([*ONE, "--quantile", "99"], "such as 0.99"),
         ([*ONE, "--seed", "9223372036854775808"], "--seed of a sweep must be at most"),
         ([*ONE, "-o", "x.txt"], "a sweep is a .csv, .json, .parquet file"),

@@ -240,11 +240,11 @@ def test_remarks_do_not_make_another_trace():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "t.csv has 0 arrivals; a rate needs at least 2"),
-        ("\n\n", "t.csv has 0 arrivals"),
-        ("t_s\n", "t.csv has 0 arrivals"),
-        ("5\n", "t.csv has 1 arrivals"),
-        ("2023-11-16 18:15:46\n", "t.csv has 1 arrivals"),
+        ("", "t.csv has no arrivals; a rate needs at least 2"),
+        ("\n\n", "t.csv has no arrivals"),
+        ("t_s\n", "t.csv has no arrivals"),
+        ("5\n", "t.csv has 1 arrival"),
+        ("2023-11-16 18:15:46\n", "t.csv has 1 arrival"),
         ("1\n1\n", "has no duration"),
         ("t_s\n0\n1e400\n", "lasts beyond what can be computed with; is the unit right?"),
         ("0\nnan\n", "t.csv line 2: 'nan' is not a finite number"),

@@ -219,3 +219,9 @@ def test_no_printed_duration_needs_an_exponent_or_a_fourth_digit(value: float) -
     assert "e" not in number
     assert unit in SECONDS_PER_UNIT
     assert value >= 999.5 or len(number.replace(".", "").lstrip("0")) <= 3 or number == "1000"
+
+
+def test_what_is_huge_is_told_by_its_exponent() -> None:
+    assert format_rate(1e308) == "1e+308 rps"
+    assert format_duration(2e20) == "2e+20 s"
+    assert format_rate(12345678.0) == "12345678 rps"
