@@ -1762,6 +1762,13 @@ RATES_AND_REASONS = [
 
 GATES = [
     Mutant(
+        "an edited promise is believed",
+        "digest of a saved plan",
+        "capacity/plan_file.py",
+        [('if given.text("sha256") != _signature(document):', "if False:")],
+        PLAN_FILE,
+    ),
+    Mutant(
         "a saved plan that was edited is believed",
         "digest of a saved profile",
         "capacity/saved_profile.py",

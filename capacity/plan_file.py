@@ -16,6 +16,7 @@ from capacity.plan_report import recommendation_document
 from capacity.question import Question
 from capacity.reading import FILE_BYTES_MAX, located, printable, read_text
 from capacity.report import dumps
+from capacity.saved_profile import digest
 from capacity.saved_question import choice, question_to_document, read_plan_document, read_question_document
 from capacity.versions import versions
 from capacity.workbench import Effort
@@ -23,7 +24,8 @@ from capacity.workload import ArrivalProcess
 from capacity.writing import check_target, write_whole
 
 FORMAT = "capacity-plan"
-_KEYS = ("schema_version", "format", "question", "effort", "certificate", "versions", "answer")
+_SIGNED_KEYS = ("question", "effort", "certificate", "answer")
+_KEYS = ("schema_version", "format", "sha256", "versions", *_SIGNED_KEYS)
 _EFFORT_KEYS = ("seed", "confidence", "precision", "requests_max", "engine")
 _ENGINES = ("kernel", "simpy")
 # Room in a file for what is not known before the work is done.
@@ -101,7 +103,7 @@ def check_plan_target(path: Path, question: Question) -> None:
 def plan_file_document(recommendation: Recommendation, question: Question, effort: Effort) -> dict[str, Any]:
     """What a saved plan holds, schema version aside; the same for the same question, seed and versions."""
     certificate = recommendation.certificate
-    return {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "question": question_to_document(question),
         "effort": {key: getattr(effort, key) for key in _EFFORT_KEYS},
@@ -113,6 +115,12 @@ def plan_file_document(recommendation: Recommendation, question: Question, effor
             recommendation, question, seed=effort.seed, confidence=effort.confidence
         ),
     }
+    return document | {"sha256": _signature(document)}
+
+
+def _signature(document: Mapping[str, Any]) -> str:
+    """Digest of all that decides over the plan; versions may differ, and are told."""
+    return digest({key: document.get(key) for key in _SIGNED_KEYS})
 
 
 def write_plan_file(path: Path, recommendation: Recommendation, question: Question, effort: Effort) -> None:
@@ -162,7 +170,7 @@ def read_plan_file_document(
         certificate = Certificate(
             attempt=parts.whole("attempt"), requests_first=parts.whole("requests_first")
         )
-    return SavedPlan(
+    saved = SavedPlan(
         question=question,
         effort=_read_effort(given.object("effort", _EFFORT_KEYS)),
         verdict=choice(Verdict, answer.get("verdict"), "answer.verdict"),
@@ -172,6 +180,9 @@ def read_plan_file_document(
         versions=_read_versions(given),
         name=name,
     )
+    if given.text("sha256") != _signature(document):
+        raise InputError(f"the plan was edited since it was saved (its sha256 does not fit); {_ANEW}")
+    return saved
 
 
 def _check_plan(plan: Plan, question: Question) -> None:

@@ -20,11 +20,12 @@ from capacity.question import Question
 from capacity.units import format_duration, format_quantile, format_rate
 
 _NAMES = ("<routing",)
+_INTERVAL_WIDTH, _WORDS_WIDTH = 10, 11  # of columns that share what room there is
 _INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
-    """A plain table; a column whose name begins with `<` is left-aligned, others right."""
+    """A plain table; a column that begins with `<` is left-aligned, others right; with `~` it may wrap."""
     headed = any(column.strip("<") for column in columns)
     result = Table(
         title=title,
@@ -34,11 +35,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
         title_style="bold",
     )
     for number, column in enumerate(columns):
+        is_left, may_wrap = column.startswith("<"), column.startswith("~")
         result.add_column(
-            Text(column.removeprefix("<")),
-            justify="left" if column.startswith("<") else "right",
-            # Names and numbers are never cut short.
-            no_wrap=number == 0 or not column.startswith("<") or column in _NAMES,
+            Text(column.lstrip("<~")),
+            justify="left" if is_left else "right",
+            # Names and numbers are never cut short; an interval breaks between its numbers.
+            no_wrap=not may_wrap and (number == 0 or not is_left or column in _NAMES),
+            min_width=_INTERVAL_WIDTH if may_wrap else _WORDS_WIDTH if column == "<verdict" else None,
         )
     for row in rows:
         result.add_row(*(Text(cell) for cell in row))
@@ -142,7 +145,14 @@ def _considered_table(
     candidates: Sequence[Candidate], promise: Promise, replicas: int | None, title: str
 ) -> Table:
     particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
-    columns = (*(f"<{name}" for name in particular), "replicas", "<batch", "load", promise.what, "<verdict")
+    columns = (
+        *(f"<{name}" for name in particular),
+        "replicas",
+        "<batch",
+        "load",
+        f"~{promise.what}",
+        "<verdict",
+    )
     shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) else _SIZES_OF_MANY_KINDS
     groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
     rows = (_candidates_row(group, promise, particular) for group in groups)

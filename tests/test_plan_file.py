@@ -447,3 +447,22 @@ def _floats(value: Any) -> list[float]:
     if isinstance(value, list):
         return [x for one in value for x in _floats(one)]
     return [value] if isinstance(value, float) else []
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda plan: plan["question"]["objective"]["response_quantiles_s"].update({"0.99": 10.0}),
+        lambda plan: plan["answer"]["recommendation"].update(replicas=3),
+        lambda plan: plan["effort"].update(seed=6),
+        lambda plan: plan["certificate"].update(attempt=2),
+        lambda plan: plan.update(sha256="0" * 64),
+    ],
+    ids=["limit", "replicas", "seed", "certificate", "digest"],
+)
+def test_a_plan_that_was_edited_is_refused(edit: Callable[[dict[str, Any]], None]) -> None:
+    document = saved()
+    assert read_plan_file_document(document, "x").recommendation_plan is not None
+    edit(document)
+    with pytest.raises(InputError, match="was edited since it was saved"):
+        read_plan_file_document(document, "x")
