@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from capacity.irregularity import irregularity
-from capacity.objective import LatencyObjective, Promise
+from capacity.objective import LatencyObjective, Promise, format_share
 from capacity.performance import Interval, Performance
 from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Verdict
 from capacity.question import Question
@@ -66,8 +66,9 @@ def format_value(promise: Promise, found: Interval) -> str:
     if promise.measure.is_duration:
         return format_interval(found)
     if found.low == found.high:
-        return f"{found.value:.4g}"
-    return f"{found.value:.4g} ({found.low:.4g} to {found.high:.4g})"
+        return format_share(found.value)
+    value, low, high = (format_share(x).removesuffix(" %") for x in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high}) %"
 
 
 def format_interval(interval: Interval) -> str:
@@ -98,7 +99,7 @@ def format_refusal(candidate: Candidate) -> str:
 def _refusal(candidate: Candidate, rejection: Rejection) -> str:
     allowed, needed, promise = rejection.allowed, rejection.needed, rejection.promise
     if promise is not None and rejection.limit is not Limit.SERVICE_FLOOR:
-        found, limit = _found(candidate, promise, needed), _limit(promise)
+        found, limit = _found(candidate, promise, needed), promise.limit
         if candidate.verdict is Verdict.INCONCLUSIVE:
             return f"{promise.what} of {found} may be above {limit}"
         least = "" if candidate.settled else "at least "
@@ -136,7 +137,7 @@ def format_verdict(candidate: Candidate) -> str:
         if rejection.limit in (Limit.STABILITY, Limit.SURVIVAL):
             return f"unstable{event}: load {rejection.needed:.3f}"
         return f"missed: {format_refusal(candidate)}"
-    return f"missed{event}: {rejection.promise.what} above {_limit(rejection.promise)}"
+    return f"missed{event}: {rejection.promise.what} above {rejection.promise.limit}"
 
 
 def closest(candidates: Sequence[Candidate], objective: LatencyObjective) -> Candidate:
@@ -254,10 +255,6 @@ def _verb(plan: Plan, verb: str) -> str:
 def promises(objective: LatencyObjective) -> str:
     """All limits in a row."""
     return ", ".join(map(str, objective.promises))
-
-
-def _limit(promise: Promise) -> str:
-    return format_duration(promise.allowed) if promise.measure.is_duration else f"{promise.allowed:g}"
 
 
 def _found(candidate: Candidate, promise: Promise, needed: float) -> str:

@@ -45,8 +45,12 @@ class Promise:
         >>> str(Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2))
         'P99 <= 200 ms'
         """
-        allowed = format_duration(self.allowed) if self.measure.is_duration else f"{self.allowed:g}"
-        return f"{self.what} <= {allowed}"
+        return f"{self.what} <= {self.limit}"
+
+    @property
+    def limit(self) -> str:
+        """What is allowed, with its unit: a duration, or a percentage."""
+        return format_duration(self.allowed) if self.measure.is_duration else format_share(self.allowed)
 
     @property
     def what(self) -> str:
@@ -147,6 +151,15 @@ class LatencyObjective:
             return -math.inf if found is None else found.value
 
         return max(self.promises, key=pressure)
+
+
+def format_share(share: float) -> str:
+    """A share for people.
+
+    >>> format_share(0.001), format_share(0.8)
+    ('0.1 %', '80 %')
+    """
+    return f"{100.0 * share:.4g} %"
 
 
 def _check_limits(limits: Mapping[float, float], what: str) -> None:

@@ -316,7 +316,9 @@ def _candidates_row(
     nearest = min(group, key=lambda one: _distance(one, promise))
     sizes = sorted({one.plan.batch_size_max for one in group})
     load, found = _found(nearest, promise)
-    unstable = nearest.rejection is not None and nearest.rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
+    refused = nearest.rejection
+    is_load = refused is not None and refused.limit in (Limit.STABILITY, Limit.SURVIVAL)
+    unstable = is_load and refused is not None and refused.promise is None
     best = first is not last and not nearest.accepted and unstable
     return (
         *(_parts(group, name) for name in particular),

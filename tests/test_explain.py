@@ -116,8 +116,8 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
         ),
         (
             candidate(Limit.LOSS, needed=0.02, promise=Promise(measure=Measure.LOSS, allowed=0.001)),
-            "loss of 0.02 is above 0.001",
-            "missed: loss above 0.001",
+            "loss of 2 % is above 0.1 %",
+            "missed: loss above 0.1 %",
         ),
         (
             candidate(
@@ -129,8 +129,8 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
                     intervals={"utilization": Interval(value=0.5, low=0.45, high=0.55)},
                 ),
             ),
-            "utilization of 0.5 (0.45 to 0.55) is above 0.4",
-            "missed: utilization above 0.4",
+            "utilization of 50 (45 to 55) % is above 40 %",
+            "missed: utilization above 40 %",
         ),
     ],
 )

@@ -36,8 +36,8 @@ def test_promises_stand_in_the_order_in_which_people_name_them() -> None:
         "P99 <= 200 ms",
         "wait P95 <= 10 ms",
         "mean <= 80 ms",
-        "loss <= 0.001",
-        "utilization <= 0.8",
+        "loss <= 0.1 %",
+        "utilization <= 80 %",
     ]
     assert EVERYTHING.quantiles == (0.5, 0.95, 0.99)
     assert LatencyObjective(utilization=0.5).quantiles == ()
@@ -89,7 +89,7 @@ def test_the_promise_that_binds_is_the_one_nearest_to_its_limit_whatever_its_mea
     without = LatencyObjective(limits={0.5: 0.05, 0.99: 0.2}, utilization=0.8)
     assert str(without.binding(FOUND)) == "P50 <= 50 ms"
     known = LatencyObjective(limits={0.9: 0.001}, utilization=0.8)  # P90 was not looked at
-    assert str(known.binding(FOUND)) == "utilization <= 0.8"
+    assert str(known.binding(FOUND)) == "utilization <= 80 %"
 
 
 def test_limits_are_kept_in_the_order_of_their_quantiles() -> None:

@@ -109,7 +109,7 @@ def test_fleets_that_wait_are_one_row_of_the_refused_and_one_of_the_accepted_eac
 def test_the_column_is_the_highest_quantile_of_the_response_or_else_the_last_promise() -> None:
     objective = LatencyObjective(limits={0.5: 0.01, 0.99: 0.04}, utilization=0.8)
     assert str(shown_promise(objective)) == "P99 <= 40 ms"
-    assert str(shown_promise(LatencyObjective(response_mean_s=0.1, utilization=0.8))) == "utilization <= 0.8"
+    assert str(shown_promise(LatencyObjective(response_mean_s=0.1, utilization=0.8))) == "utilization <= 80 %"
 
 
 def test_the_candidates_are_counted_by_how_they_were_dealt_with() -> None:
