@@ -67,11 +67,12 @@ def every_plan(question: Question) -> Iterator[Plan]:
                     )
 
 
-def left_of(replicas: int, survival: Survival) -> int:
-    """Replicas that are left, counted anew."""
+def left_of(replicas: int, survival: Survival, each: int) -> int:
+    """Replicas that are left, counted anew; a zone takes whole devices."""
     gone = [0, survival.spare]
     if survival.zones is not None:
-        gone.append(max(len(range(zone, replicas, survival.zones)) for zone in range(survival.zones)))
+        devices = replicas // each
+        gone.append(each * max(len(range(zone, devices, survival.zones)) for zone in range(survival.zones)))
     if survival.unavailable_share is not None:
         gone.append(max(1, int(survival.unavailable_share * replicas + 1e-9)))
     return replicas - max(gone)
@@ -83,7 +84,7 @@ def accepted_fleets(question: Question, oracle: Oracle) -> list[Fleet]:
     rate_rps = question.workload.arrival_rate_rps
     for plan in every_plan(question):
         profile = question.profile(plan.profile)
-        left = left_of(plan.replicas, question.survival)
+        left = left_of(plan.replicas, question.survival, profile.instances_per_device)
         if left < 1 or rate_rps >= left * profile.throughput_rps(plan.batch_size_max):
             continue
         if oracle(question, replace(plan, replicas=left)) > 1.0 or oracle(question, plan) > 1.0:
