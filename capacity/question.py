@@ -145,6 +145,10 @@ class Question:
             spike = self.survival.spike
             yield f"{spike.factor:g} times the traffic", replace(whole, spike=spike)
 
+    def leaves_some(self, family: Family, devices: int) -> bool:
+        """Whether the hardest loss leaves anything of so many full devices."""
+        return self.survival.left(family.replicas(devices), family.profile.instances_per_device) >= 1
+
     def devices_max(self, family: Family) -> int:
         """Most full devices within the limit of replicas."""
         return self.replicas_max // family.profile.instances_per_device

@@ -106,7 +106,7 @@ class Search:
 
         None where a loss would leave nothing of the fleet.
         """
-        if self.question.survival.left(family.replicas(devices), family.profile.instances_per_device) < 1:
+        if not self.question.leaves_some(family, devices):
             return
         for size in self.sizes(family):
             for wait_s in self.question.batch_waits(family.profile, size):
