@@ -1084,13 +1084,6 @@ PLANNING = [
         SURVIVAL,
     ),
     Mutant(
-        "a fleet of which nothing is left is shown as met",
-        "survival: nothing left keeps nothing",
-        "capacity/planner.py",
-        [("if question.leaves_some(family, devices - 1):", "if devices > 1:")],
-        PLANNER,
-    ),
-    Mutant(
         "a spike would take the requests of the steady state",
         "a budget refusal needs more than is allowed",
         "simulations/judge.py",

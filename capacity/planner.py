@@ -102,7 +102,7 @@ def _answer(search: Search, level: Level, certified: Certified, *, with_headroom
     profile = question.profile(plan.profile)
     devices = profile.devices(plan.replicas)
     family = Family(profile=profile, routing=plan.routing)
-    if question.leaves_some(family, devices - 1):  # refused or unstable: shown beside it
+    if devices > 1:  # refused or unstable: shown beside it
         search.at(family, devices - 1)
     headroom = _headroom(search, certified) if with_headroom else None
     return Recommendation(
