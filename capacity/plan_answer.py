@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from capacity.daily_curve import DailyCurve
 from capacity.plan import Recommendation
 from capacity.plan_report import recommendation_document
+from capacity.plan_tables import recommendation_tables
 from capacity.planner import recommend
 from capacity.question import Question
 from capacity.reasons import Explanation, explain_plan
@@ -16,7 +17,6 @@ from capacity.reasons_text import explanation_texts
 from capacity.report import Document
 from capacity.schedule import Schedule, schedule
 from capacity.schedule_report import schedule_document, schedule_tables
-from capacity.tables import recommendation_tables
 from capacity.workbench import Effort, Work
 
 

@@ -397,7 +397,7 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
     from capacity.objective import Measure, Promise
     from capacity.performance import Interval, Kind, Performance
     from capacity.plan import Candidate, Plan, Rejection, Verdict
-    from capacity.tables import considered_tables
+    from capacity.plan_tables import considered_tables
 
     performance = Performance(
         kind=Kind.SIMULATION,

@@ -79,7 +79,7 @@ CAPACITY_FLOORS = [
     ["rate_search", "rates_curve"],
     ["charts", "figures", "explain", "report"],
     ["findings", "plan_report", "tables", "assumptions", "rates_figure", "savings", "saved_question"],
-    ["schedule_report"],
+    ["plan_tables", "schedule_report"],
     ["sweep_table", "trace_report", "plan_file", "reasons", "rates_text"],
     ["gate_inputs", "contenders", "comparison_report", "reasons_text", "reasons_document", "rates_document"],
     ["gate", "plan_answer"],

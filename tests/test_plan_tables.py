@@ -7,7 +7,7 @@ from rich.console import Console
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Tally, Verdict
-from capacity.tables import considered_tables, shown_promise, tally_line
+from capacity.plan_tables import considered_tables, shown_promise, tally_line
 
 P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
 PLAN = Plan(profile="p", replicas=2, batch_size_max=1)
