@@ -121,7 +121,7 @@ SIMULATIONS_FLOORS = [
     ["replication"],
     ["case", "agreement_system"],
     ["estimate"],
-    ["spike"],
+    ["spike", "verdict"],
     ["profile_error", "agreement", "agreement_laws"],
     ["agreement_bulk", "agreement_devices", "agreement_fleets"],
     ["agreement_grid", "judge", "simulate"],

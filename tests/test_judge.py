@@ -20,11 +20,12 @@ from capacity.workload import LatencyObjective, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length
 from simulations.estimate import Look
-from simulations.judge import _HEADROOM_BUDGET_SHARE, Errors, SimulationJudge, decide, found, share_of_error
+from simulations.judge import _HEADROOM_BUDGET_SHARE, SimulationJudge
 from simulations.pool import Pool, student_t
 from simulations.profile_error import RESAMPLES, has_samples, profile_half_widths, resampled, widened
 from simulations.replication import Task
 from simulations.sample import Sample
+from simulations.verdict import Errors, decide, found, share_of_error
 
 PROFILE = ServiceProfile(
     name="made-up",
