@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("capacity", "simulations", "tests", "pyproject.toml")
 AT_ONCE = 2
 TIMEOUT_S = 240.0  # a mutant that hangs is noticed too
+ALL_TIMEOUT_S = 1200.0  # all tests without a mutant, on all cores
 
 INVARIANTS = "tests/test_invariants.py"
 CLUSTER = "tests/test_cluster.py"
@@ -1877,15 +1878,33 @@ def mutated(mutant: Mutant, text: str) -> str:
     return text
 
 
-def failure(folder: Path, tests: Sequence[str], *, may_break_imports: bool = False) -> str:
+def failure(
+    folder: Path,
+    tests: Sequence[str],
+    *,
+    may_break_imports: bool = False,
+    workers: str = "0",
+    timeout_s: float = TIMEOUT_S,
+) -> str:
     """The first test that fails, or the first file that cannot be imported; empty where all pass."""
-    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        f"-n{workers}",
+        "-x",
+        "-q",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"hangs for {TIMEOUT_S:g} s"
+        return f"hangs for {timeout_s:g} s"
     if done.returncode == 0:
         return ""
     found = re.search(r"^(?:FAILED|ERROR) \S+?::(\w+)", done.stdout, re.MULTILINE)
@@ -1911,7 +1930,8 @@ def check_without_bug(mutants: Sequence[Mutant]) -> None:
         mutated(mutant, (ROOT / mutant.file).read_text())
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         copy_to(Path(name))
-        failed = failure(Path(name), sorted({mutant.tests.split("::")[0] for mutant in mutants}))
+        tests = sorted({mutant.tests.split("::")[0] for mutant in mutants})
+        failed = failure(Path(name), tests, workers="auto", timeout_s=ALL_TIMEOUT_S)
     if failed:
         give_up(f"{failed} fails without a mutant")
 

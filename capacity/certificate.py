@@ -11,6 +11,8 @@ from capacity.search import Progress, Search, as_candidate, describe, survival_c
 
 # Numbers of devices that are certified in turn before the planner gives up.
 _ROUNDS_MAX = 10
+# Simulated requests after which no larger fleet is certified: what needs so many, larger fleets need too.
+_CERTIFY_REQUESTS_MAX = 800_000_000
 # From what is simplest to run to what is least.
 SIMPLICITY = (
     Routing.ROUND_ROBIN,
@@ -37,6 +39,7 @@ class Certifier:
     def __init__(self, search: Search) -> None:
         self.search = search
         self._attempt = 1
+        self._spent = 0
 
     def first(self, level: Level) -> Certified | None:
         """The preferred fleet of the cheapest level whose certificate is given; else the next dearer one.
@@ -78,7 +81,7 @@ class Certifier:
         refused, step = start - 1, 1
         for _ in range(_ROUNDS_MAX):
             devices = min(refused + step, most)
-            if devices <= refused:
+            if devices <= refused or self._spent > _CERTIFY_REQUESTS_MAX:
                 return None
             certified = self._at(family, devices)
             if certified is not None:
@@ -114,6 +117,7 @@ class Certifier:
         trial = certify(search.question, search.judge, plan, certificate, search.progress)
         self._attempt += trial.judged
         search.requests += trial.requests
+        self._spent += trial.requests
         search.update(trial.candidate)
         if not trial.candidate.accepted:
             return None

@@ -46,6 +46,8 @@ RELAXATIONS_SEEN_MIN = 50_000
 # And where bursts of the arrivals make the relaxation time: of three MMPP/M/c, ratio 2 to 10, intervals from
 # 20,000 hold the exact P99 in 93.5 to 96.5 % of 200 experiments; from 8,000, one of them in 87 to 90 %.
 BURST_RELAXATIONS_SEEN_MIN = 20_000
+# Fewer where the fleet has room to spare in a burst too, so that nothing of it is left when it ends.
+ROOMY_BURSTS_SEEN_MIN, _ROOMY_LOAD = 2_000, 0.7
 _CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
 _MEASURED_PER_WARM_UP = 8
@@ -202,6 +204,15 @@ def counted_min(case: Case) -> float:
     independent = -(-simulated.plan.replicas // len(simulated.slowdowns))
     if isinstance(simulated.workload.arrivals, MmppArrivals):
         within = replace(simulated, workload=replace(simulated.workload, arrivals=PoissonArrivals()))
-        return max(BURST_RELAXATIONS_SEEN_MIN * relaxation, counted_min(within))
+        return max(_bursts_seen_min(simulated) * relaxation, counted_min(within))
     calm = min(1.0, max(_CALM_MIN, (simulated.variability / 2.0) ** 2))
     return seen * calm / (1 if is_pooled(simulated.plan) else independent)
+
+
+def _bursts_seen_min(case: Case) -> int:
+    """Relaxation times that a pool must have seen of arrivals in bursts."""
+    assert isinstance(case.workload, Workload)  # noqa: S101  (users have no bursts)
+    assert isinstance(case.workload.arrivals, MmppArrivals)  # noqa: S101  (asked of these alone)
+    burst_rps, _ = case.workload.arrivals.rates_rps(case.workload.arrival_rate_rps)
+    is_roomy = load(case.profile, burst_rps, case.plan) <= _ROOMY_LOAD
+    return ROOMY_BURSTS_SEEN_MIN if is_roomy else BURST_RELAXATIONS_SEEN_MIN

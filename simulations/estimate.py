@@ -68,7 +68,7 @@ def looks(
         mapper: how replications are mapped to their samples; the result does not depend on it.
         care: share of the relaxation times for intervals to be believed that a pool must have seen.
     """
-    _require_resolvable(case)
+    _require_resolvable(case, requests_max // REPLICATIONS_FIRST)
     if isinstance(case.workload, Workload) and isinstance(case.workload.arrivals, TraceArrivals):
         yield _look_at_trace(case, case.workload.arrivals, seed)
         return
@@ -89,14 +89,17 @@ def looks(
         wanted *= 2
 
 
-def _require_resolvable(case: Case) -> None:
-    """Refuse a run so long that its clock cannot tell a service time.
+def _require_resolvable(case: Case, requests_max: int) -> None:
+    """Refuse a run so long that its clock cannot tell a service time; one beyond the budget is never made.
+
+    Args:
+        requests_max: of one run.
 
     Raises:
         InputError: names the rate or the think time, which is likely to have a wrong unit.
     """
     workload, shortest_s = case.workload, case.profile.law(1).durations_s[0]
-    requests = run_length(case).requests
+    requests = min(run_length(case).requests, requests_max)
     if isinstance(workload, ClosedPopulation):
         run_s = max(1.0, requests / workload.users) * workload.think_time_s
         slow, what = f"with a think time of {workload.think_time_s:g} s", "think time"
