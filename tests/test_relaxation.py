@@ -1,6 +1,7 @@
 """Relaxation: against the slowest mode of the chains themselves, and how long runs become by it."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,7 +128,11 @@ def test_a_run_forgets_the_phases_too_and_sees_many() -> None:
     arrivals = MmppArrivals(ratio=2.0, burst_mean_s=20.0, calm_mean_s=60.0)
     case = Case(profile=PROFILE, workload=Workload(arrival_rate_rps=10.0, arrivals=arrivals), plan=plan)
     assert run_length(case).warm_up == 10 * 150
-    assert counted_min(case) == pytest.approx(20_000 * 150)
+    assert counted_min(case) == pytest.approx(2_000 * 150)  # 16 requests/s in a burst leave room
+    edge_rps = 0.7 * PROFILE.throughput_rps(4) / arrivals.rates_rps(1.0)[0]
+    for rate_rps, bursts in ((0.999 * edge_rps, 2_000), (1.001 * edge_rps, 20_000)):
+        busy = replace(case, workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals))
+        assert counted_min(busy) == pytest.approx(bursts * 15.0 * rate_rps)
     assert arrivals_scv(case.workload) == pytest.approx(arrivals.dispersion_index(10.0))
 
 
