@@ -117,7 +117,8 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
             return f"the profile was measured up to batch size {allowed:g} only"
         case Limit.REPLICAS_MAX:
             verb = "is" if allowed == 1 else "are"
-            return f"stability takes at least {needed:g} replicas, and {allowed:g} {verb} allowed"
+            most = f"{allowed:g} {verb} allowed (--replicas-max)"
+            return f"stability takes at least {needed:g} replicas, and {most}"
         case _:
             return (
                 f"undecided within the budget of {allowed:.0f} simulated requests; "

@@ -30,6 +30,9 @@ from capacity.search import Progress, as_candidate, describe, refuse_loads
 
 _SAME_COST = 1e-9  # share of a cost within which two are the same
 
+# How the finding begins that a fleet sized anew needs no more than there was.
+_NO_MORE = "no more than"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
@@ -78,6 +81,11 @@ class GateAnswer:
         verdicts = [finding.verdict for finding in self.findings]
         worst = (Verdict.MISSED, Verdict.INCONCLUSIVE)
         return next((verdict for verdict in worst if verdict in verdicts), Verdict.MET)
+
+    @property
+    def keeps_promises(self) -> bool:
+        """Whether all but the need for more is met."""
+        return all(one.verdict is Verdict.MET for one in self.findings if not one.name.startswith(_NO_MORE))
 
 
 def gate(
@@ -151,7 +159,7 @@ def _size_findings(
     whose = "the plan" if baseline is None else "the baseline"
     have = _saved_size(saved if baseline is None else baseline)
     need = _needed_size(inputs, candidate, needed)
-    name = f"no more than {whose}"
+    name = f"{_NO_MORE} {whose}"
     if need is None:
         assert needed is not None  # noqa: S101  (without a search the plan itself was met or refused)
         in_doubt = needed.verdict is Verdict.INCONCLUSIVE

@@ -30,6 +30,8 @@ def summary(answer: GateAnswer) -> str:
         Verdict.MISSED: "does not hold",
         Verdict.INCONCLUSIVE: "is in doubt",
     }[answer.verdict]
+    if answer.verdict is Verdict.MISSED and answer.keeps_promises:
+        told = "holds, but more is needed now"
     return f"{fleet(inputs.plan)} {demand(inputs.question.workload)}: the plan {told}"
 
 

@@ -96,7 +96,8 @@ def read_share(text: str, flag: str) -> float:
         raise InputError(f"{flag} {text[:40]!r} is no share; 25% or 0.25 is one") from None
     value = value / 100.0 if digits.endswith("%") else value
     if not 0.0 < value < 1.0:
-        raise InputError(f"{flag} must be above 0 and below 100%, got {text[:40]}")
+        hint = f"; {digits}% is a share" if not digits.endswith("%") and 1.0 <= value < 100.0 else ""
+        raise InputError(f"{flag} must be above 0 and below 100%, got {text[:40]}{hint}")
     return value
 
 

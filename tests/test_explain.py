@@ -75,13 +75,13 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
         ),
         (
             candidate(Limit.REPLICAS_MAX, 1024, 2000),
-            "stability takes at least 2000 replicas, and 1024 are allowed",
-            "missed: stability takes at least 2000 replicas, and 1024 are allowed",
+            "stability takes at least 2000 replicas, and 1024 are allowed (--replicas-max)",
+            "missed: stability takes at least 2000 replicas, and 1024 are allowed (--replicas-max)",
         ),
         (
             candidate(Limit.REPLICAS_MAX, 1, 2),
-            "stability takes at least 2 replicas, and 1 is allowed",
-            "missed: stability takes at least 2 replicas, and 1 is allowed",
+            "stability takes at least 2 replicas, and 1 is allowed (--replicas-max)",
+            "missed: stability takes at least 2 replicas, and 1 is allowed (--replicas-max)",
         ),
         (
             candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE),

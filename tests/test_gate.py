@@ -385,3 +385,20 @@ def test_the_document_has_all_that_was_found(plan: SavedPlan) -> None:
     assert document["plan"]["profile"] == "new"
     assert document["needed"]["recommendation"]["replicas"] > plan.plan.replicas
     assert {finding["name"] for finding in document["findings"]} >= {"no more than the plan"}
+
+
+def test_a_plan_that_keeps_its_promise_and_needs_more_than_its_baseline_is_told_so() -> None:
+    met = Finding(name="P99 <= 40 ms", verdict=Verdict.MET, message="kept")
+    more = Finding(name="no more than the baseline", verdict=Verdict.MISSED, message="needs 6, it has 4")
+    broken = replace(met, verdict=Verdict.MISSED)
+    for findings, kept in (((met, more), True), ((broken, more), False), ((broken,), False), ((met,), True)):
+        answer = GateAnswer(
+            inputs=None,
+            findings=findings,
+            performance=None,
+            survived=(),
+            needed=None,
+            reproduced=None,
+            notes=(),
+        )  # type: ignore[arg-type]
+        assert answer.keeps_promises is kept

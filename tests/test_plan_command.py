@@ -278,7 +278,7 @@ BAD = [
      "a loss limit needs a queue that can be full; give --queue-limit too"),
     ([*ONE, *GIVEN, "--loss-max", "some"], "--loss-max 'some' is no share; 25% or 0.25 is one"),
     ([*ONE, *GIVEN, "--loss-max", "0"], "--loss-max must be above 0 and below 100%, got 0"),
-    ([*ONE, *GIVEN, "--utilization-max", "80"], "--utilization-max must be above 0 and below 100%, got 80"),
+    ([*ONE, *GIVEN, "--utilization-max", "80"], "--utilization-max must be above 0 and below 100%, got 80; 80% is a share"),
     ([*ONE, *GIVEN, "--utilization-max", "nan"], "--utilization-max must be above 0 and below 100%, got nan"),
     ([*ONE, *GIVEN, "--queue-limit=-1"], "the queue limit must be 0 or more waiting places, got -1"),
     ([*ONE, *GIVEN, "--users", "3"], "give either --rate and --arrivals or --users and --think-time"),
