@@ -42,6 +42,21 @@ class Guarded(TyperGroup):
             fail("terminated", 128 + signal.SIGTERM, stop)
         except KeyboardInterrupt as stop:
             fail("interrupted", 128 + signal.SIGINT, stop)
+        except Exception as error:  # that a library made of an interrupt, while it cleaned up
+            if _is_behind(error, Terminated):
+                fail("terminated", 128 + signal.SIGTERM, KeyboardInterrupt())
+            if _is_behind(error, KeyboardInterrupt):
+                fail("interrupted", 128 + signal.SIGINT, KeyboardInterrupt())
+            raise
+
+
+def _is_behind(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an error came up while one of another kind was dealt with."""
+    while error is not None:
+        if isinstance(error, kind):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

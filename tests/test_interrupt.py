@@ -91,3 +91,26 @@ def test_an_impatient_second_interrupt_ends_at_once(tmp_path):
         _, errors = program.communicate(timeout=20.0)
     assert (program.returncode, errors) == (130, "interrupted\n")
     assert time.monotonic() - began_s < 2.0
+
+
+FAILING = """
+import cli
+@cli.app.command()
+def failing():
+    try:
+        raise {stop}
+    except BaseException:
+        raise ValueError("while cleaning up")
+cli.app(["failing"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "said"),
+    [("KeyboardInterrupt", 130, "interrupted\n"), ("RuntimeError", 1, "internal error: ValueError")],
+)
+def test_an_error_that_comes_up_while_an_interrupt_is_dealt_with_is_the_interrupt(stop, code, said):
+    program = [sys.executable, "-c", FAILING.format(stop=stop)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
