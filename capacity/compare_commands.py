@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -144,15 +144,13 @@ def _contenders(
     ]
 
 
-def _effort(saved: "Sequence[SavedPlan]", asked: dict[str, object]) -> "Effort":
+def _effort(saved: "Sequence[SavedPlan]", asked: dict[str, Any]) -> "Effort":
     """That of the first plan, or the usual one, where nothing else is asked."""
     from dataclasses import replace
 
     from capacity.workbench import Effort
 
-    changes: dict[str, object] = asked
-    found: Effort = replace(saved[0].effort if saved else Effort(), **changes)  # type: ignore[arg-type]
-    return found
+    return replace(saved[0].effort if saved else Effort(), **asked)
 
 
 def _quantiles(saved: "Sequence[SavedPlan]") -> tuple[float, ...]:

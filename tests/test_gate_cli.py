@@ -294,7 +294,8 @@ def command_lines() -> list[str]:
 @pytest.mark.parametrize("line", command_lines())
 def test_each_command_line_of_the_how_to_parses(line: str) -> None:
     _, name, *arguments = shlex.split(line.split(" > ")[0])
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    group: Any = typer.main.get_command(app)
+    command = group.commands[name]
     if name == "profiles":
         name, *arguments = arguments
         command = command.commands[name]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,8 @@ def profile(name: str, *means_s: tuple[int, float]) -> ServiceProfile:
     return ServiceProfile(name=name, timings=timings)
 
 
-def contender(profile: ServiceProfile, replicas: int = 1, batch: int = 1, **more: object) -> Contender:
-    plan = Plan(profile=profile.name, replicas=replicas, batch_size_max=batch, **more)  # type: ignore[arg-type]
+def contender(profile: ServiceProfile, replicas: int = 1, batch: int = 1, **more: Any) -> Contender:
+    plan = Plan(profile=profile.name, replicas=replicas, batch_size_max=batch, **more)
     return Contender(name="x", profile=profile, plan=plan)
 
 
