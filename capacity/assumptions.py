@@ -9,7 +9,7 @@ from capacity.performance import Kind, Performance
 from capacity.plan import Candidate, Plan, Routing
 from capacity.question import Question
 from capacity.survival import Survival
-from capacity.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, is_trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def _checked(
             what="the numbers", checked=True, how="an exact law gives them; no run is behind them"
         )
         return
-    trace = isinstance(question.workload, Workload) and isinstance(question.workload.arrivals, TraceArrivals)
+    trace = is_trace(question.workload)
     how = (
         "late responses come from enough busy periods of the trace to tell"
         if trace

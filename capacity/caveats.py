@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.units import format_quantile
-from capacity.workload import Demand, TraceArrivals, Workload
+from capacity.workload import Demand, TraceArrivals, Workload, is_trace
 
 # Samples beyond a quantile below which its place in a profile is mostly chance.
 SAMPLES_BEYOND_MIN = 10
@@ -80,8 +80,11 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
 
 def precision_caveat(workload: Demand) -> Caveat:
     """The interval is wider than was asked for."""
-    is_trace = isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals)
-    mend = "record for longer" if is_trace else "raise --requests-max, or measure the profile more often"
+    mend = (
+        "record for longer"
+        if is_trace(workload)
+        else "raise --requests-max, or measure the profile more often"
+    )
     return Caveat(
         code=CaveatCode.PRECISION_MISSED,
         message=f"the interval is not as narrow as asked, and no more may be simulated; {mend}",

@@ -14,7 +14,7 @@ from capacity.screen import require_batch_of_one
 from capacity.search import Progress, Search
 from capacity.survival import Survival
 from capacity.units import format_rate
-from capacity.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+from capacity.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, is_trace
 
 _POISSON = (PoissonArrivals(), GammaArrivals(cv=1.0))
 # Cheaper fleets in doubt that are named one by one.
@@ -194,10 +194,8 @@ def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
         f"{' or '.join(map(str, sorted(batch_sizes)))} is"
         for (name, replicas), batch_sizes in sizes.items()
     ]
-    is_trace = isinstance(search.question.workload, Workload) and isinstance(
-        search.question.workload.arrivals, TraceArrivals
-    )
-    budget = "the trace; record for longer" if is_trace else "the budget; raise --requests-max"
+    is_path = is_trace(search.question.workload)
+    budget = "the trace; record for longer" if is_path else "the budget; raise --requests-max"
     if len(fleets) > _FLEETS_NAMED:
         counts = [replicas for _, replicas in sizes]
         fleets = [f"{len(fleets)} fleets, of {min(counts)} to {max(counts)} replicas, are"]

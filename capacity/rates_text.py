@@ -17,7 +17,7 @@ from capacity.search import as_candidate
 from capacity.stability import load
 from capacity.tables import caveat_lines, table
 from capacity.units import format_rate
-from capacity.workload import TraceArrivals, Workload
+from capacity.workload import is_trace
 
 
 def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
@@ -87,8 +87,7 @@ def caveats(rates: Rates) -> list[Caveat]:
 
 def _own_caveats(rates: Rates) -> Iterator[Caveat]:
     workload = rates.proposal.workload
-    is_trace = isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals)
-    mend = "record for longer" if is_trace else "raise --requests-max"
+    mend = "record for longer" if is_trace(workload) else "raise --requests-max"
     for low_rps, high_rps in rates.doubts:
         where = f"from {format_rate(low_rps)} to {format_rate(high_rps)}"
         where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where

@@ -206,3 +206,8 @@ class ClosedPopulation:
 
 
 Demand = Workload | ClosedPopulation
+
+
+def is_trace(demand: Demand) -> bool:
+    """Whether it is one recorded path, which cannot be made longer."""
+    return isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals)
