@@ -127,6 +127,16 @@ SIMULATIONS_FLOORS = [
     ["agreement_grid", "judge", "simulate"],
     ["paired", "sweep"],
 ]
+# Measurements stand beside simulations: they take the nouns of capacity and its ways of asking and showing.
+MEASUREMENTS_FLOORS: list[list[str]] = []
+# The service that is measured knows nothing of who plans it.
+SERVE_API_FLOORS: list[list[str]] = []
+PACKAGES = [
+    ("capacity", CAPACITY_FLOORS),
+    ("simulations", SIMULATIONS_FLOORS),
+    ("measurements", MEASUREMENTS_FLOORS),
+    ("serve_api", SERVE_API_FLOORS),
+]
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
@@ -166,16 +176,12 @@ def floor_of(floors: list[list[str]]) -> dict[str, int]:
     return {name: level for level, names in enumerate(floors) for name in names}
 
 
-@pytest.mark.parametrize(
-    ("package", "floors"), [("capacity", CAPACITY_FLOORS), ("simulations", SIMULATIONS_FLOORS)]
-)
+@pytest.mark.parametrize(("package", "floors"), PACKAGES)
 def test_every_module_has_a_floor(package, floors):
     assert set(floor_of(floors)) == set(modules(package))
 
 
-@pytest.mark.parametrize(
-    ("package", "floors"), [("capacity", CAPACITY_FLOORS), ("simulations", SIMULATIONS_FLOORS)]
-)
+@pytest.mark.parametrize(("package", "floors"), PACKAGES)
 def test_imports_run_down(package, floors):
     level = floor_of(floors)
     upward = [
@@ -187,9 +193,18 @@ def test_imports_run_down(package, floors):
     assert upward == []
 
 
-def test_capacity_knows_nothing_of_simulations_or_cli():
-    for name, path in modules("capacity").items():
-        assert not {i for i in imports(path) if i.split(".")[0] in ("simulations", "cli", "serve_api")}, name
+@pytest.mark.parametrize(
+    ("package", "strangers"),
+    [
+        ("capacity", {"simulations", "measurements", "serve_api", "cli"}),
+        ("simulations", {"measurements", "serve_api", "cli"}),
+        ("measurements", {"simulations", "serve_api", "cli"}),
+        ("serve_api", {"simulations", "measurements", "cli"}),
+    ],
+)
+def test_packages_know_nothing_of_those_beside_them(package, strangers):
+    for name, path in modules(package).items():
+        assert not {i for i in imports(path) if i.split(".")[0] in strangers}, name
 
 
 def test_simulations_take_nouns_only():

@@ -1,0 +1,1 @@
+"""The reference serving pipeline: trained, served in batches, measured, planned, deployed and verified."""
