@@ -12,8 +12,8 @@ _SECTIONS = 20  # as many as the simulator takes; fewer samples than twice that 
 def mean_interval(samples: Sequence[float], confidence: float) -> Interval | None:
     """Mean with the ends of its interval, by Student's t over sections; None of a single sample.
 
-    Samples that follow each other are alike where a machine has slow spells, and an interval that took them for
-    independent would be too narrow; means of long sections are nearly independent (Law & Kelton 2000,
+    Samples that follow each other are alike where a machine has slow spells, and an interval that took them
+    for independent would be too narrow; means of long sections are nearly independent (Law & Kelton 2000,
     Simulation Modeling and Analysis, sec. 9.5.3).
     """
     if len(samples) < 2:
