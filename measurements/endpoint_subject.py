@@ -50,8 +50,8 @@ class EndpointSubject:
             self.tells_batch = tells_batch
         if self.tells_batch is not tells_batch:
             raise DependencyError(
-                f"some answers have Server-Timing with batch;dur and some, as one to a batch of {batch_size}, "
-                "have not; samples of both kinds are not of one thing"
+                f"some answers have Server-Timing with batch;dur and some, as one to a batch of {batch_size},"
+                " have not; samples of both kinds are not of one thing"
             )
 
 

@@ -101,6 +101,8 @@ class HttpExchange:
         response = self._connection.getresponse()
         data = response.read(ANSWER_BYTES_MAX + 1)
         took_s = self._clock() - began_s
+        if response.length and len(data) <= ANSWER_BYTES_MAX:  # `read` of a size says nothing of it
+            raise http.client.IncompleteRead(data, response.length)
         self._check(response, data)
         return Answer(
             headers={name.lower(): value for name, value in response.getheaders()}, body=data, seconds=took_s

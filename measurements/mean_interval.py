@@ -21,7 +21,8 @@ def mean_interval(samples: Sequence[float], confidence: float) -> Interval | Non
     mean = math.fsum(samples) / len(samples)
     means = _section_means(samples, _SECTIONS if len(samples) >= 2 * _SECTIONS else len(samples))
     half = student_t(confidence, len(means) - 1) * math.sqrt(variance(means) / len(means))
-    return Interval(value=mean, low=max(mean - half, min(samples)), high=mean + half)
+    low = min(mean, max(mean - half, min(samples)))  # a mean may come out a digit below equal samples
+    return Interval(value=mean, low=low, high=mean + half)
 
 
 def _section_means(samples: Sequence[float], sections: int) -> list[float]:

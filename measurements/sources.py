@@ -154,6 +154,6 @@ def _work_caveats(work: RequestWork | None) -> tuple[Caveat, ...]:
         Caveat(
             code=CaveatCode.MEASURED_ROWS,
             message=f"{work.requests} requests held {work.rows} rows; request_work_s is that of one of the "
-            "more numerous, and a plan counts rows; to tell a request's work send one row each, without errors",
+            "more numerous, and a plan counts rows; to tell a request's work send one row each, no errors",
         ),
     )
