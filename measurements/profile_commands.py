@@ -133,7 +133,7 @@ def profile(
     emit(
         output,
         as_json=as_json,
-        document=lambda: measurement_document(found, measured, confidence),
+        document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
         tables=lambda: measurement_tables(found, measured),
     )
     if found.interrupt is not None:  # all is safe now; the exit code says that it was cut short

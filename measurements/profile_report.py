@@ -22,11 +22,12 @@ def profile_file_document(profile: ServiceProfile) -> Document:
     return {"schema_version": SCHEMA_VERSION, **profile_to_document(profile)}
 
 
-def measurement_document(measurement: Measurement, profile: ServiceProfile, confidence: float) -> Document:
+def measurement_document(
+    measurement: Measurement, profile: ServiceProfile, *, seed: int, confidence: float
+) -> Document:
     """`capacity profile`; what could not be told is absent."""
     document: Document = {
         "batches": [_size_document(one, profile) for one in measurement.findings],
-        "confidence": confidence,
     }
     if measurement.overhead is not None:
         found = measurement.overhead
@@ -46,6 +47,8 @@ def measurement_document(measurement: Measurement, profile: ServiceProfile, conf
         "caveats": caveat_documents(measurement.caveats),
         "interrupted": measurement.interrupt is not None,
         "profile": profile_file_document(profile),
+        "seed": seed,
+        "confidence": confidence,
     }
 
 
