@@ -40,6 +40,7 @@ def measurement_document(
             "request_s": work.request_s,
             "process_cpu_s": work.process_s,
             "batch_cpu_s": work.batch_s,
+            "batch_s": work.batch_wall_s,
             "requests": work.requests,
             "rows": work.rows,
         }
