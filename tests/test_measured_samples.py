@@ -83,6 +83,16 @@ def test_drift_is_not_seen_in_noise_more_often_than_its_level():
     assert 61 <= seen <= 139  # 100, and four standard deviations to either side
 
 
+def test_spells_that_come_and_go_are_no_drift():
+    """Spells of 50 samples, some 30 % slower: taken for 500 single samples, they would be a drift most times."""
+    dice, seen = random.Random(6), 0
+    for _ in range(400):
+        samples = [x for _ in range(20) for x in noisy(dice, 50, scale_s=dice.choice([0.010, 0.013]))]
+        shift = drift(samples, 0.95)
+        seen += not shift.low <= 0.0 <= shift.high
+    assert seen <= 38  # 20, and four standard deviations
+
+
 @pytest.mark.parametrize("stalled", [False, True])
 def test_drift_of_5_percent_is_found_through_noise_and_stalls(stalled):
     dice, found = random.Random(4), 0
@@ -93,7 +103,7 @@ def test_drift_of_5_percent_is_found_through_noise_and_stalls(stalled):
         shift = drift(samples, family_confidence(0.95, 7))
         found += is_of_note(shift)
         assert shift is not None
-    assert found >= 98 if not stalled else found >= 50
+    assert found >= 95
 
 
 def test_drift_by_hand():
@@ -110,7 +120,7 @@ def test_drift_by_hand():
 def test_drift_knows_no_unit_and_backwards_is_the_reciprocal(samples, scale):
     shift, scaled = drift(samples, 0.95), drift([scale * x for x in samples], 0.95)
     assert scaled.value == pytest.approx(shift.value, rel=1e-6, abs=1e-9)
-    if len(samples) % 2 == 0:
+    if len(samples) % 20 == 0:  # sections are the same from either end
         back = drift(samples[::-1], 0.95)
         assert (1.0 + back.value) * (1.0 + shift.value) == pytest.approx(1.0)
 
