@@ -46,7 +46,7 @@ def measurement_document(
         }
     return document | {
         "caveats": caveat_documents(measurement.caveats),
-        "interrupted": measurement.interrupt is not None,
+        "complete": measurement.stop is None,
         "profile": profile_file_document(profile),
         "seed": seed,
         "confidence": confidence,

@@ -96,9 +96,7 @@ def measure_metrics(
     }
     early = [_EARLY] if window.interrupt is not None else []
     caveats = (*early, *counting_caveats(gained, findings), *work_caveats(work))
-    return Measurement(
-        findings=findings, source=source, caveats=caveats, work=work, interrupt=window.interrupt
-    )
+    return Measurement(findings=findings, source=source, caveats=caveats, work=work, stop=window.interrupt)
 
 
 _EARLY = Caveat(
@@ -124,7 +122,7 @@ def _sampled(
         source=source,
         caveats=(*caveats, *sampling_caveats(findings, sampling, rounds)),
         overhead=overhead(sampling.batches),
-        interrupt=sampling.interrupt,
+        stop=sampling.stop,
     )
 
 

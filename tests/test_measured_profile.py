@@ -94,7 +94,7 @@ def test_document_and_table_of_counts():
         "request_s": 0.0005, "process_cpu_s": 2.0, "batch_cpu_s": 1.5, "batch_s": 1.6, "requests": 1000, "rows": 1000,
     }  # fmt: skip
     assert document["request_overhead"] == {"median_s": 0.0008, "batch_size": 1, "growth_per_row_s": 5e-6}
-    assert (document["seed"], document["confidence"], document["interrupted"]) == (3, 0.9, False)
+    assert (document["seed"], document["confidence"], document["complete"]) == (3, 0.9, True)
     assert len(list(measurement_tables(found, profile))) == 2
 
 

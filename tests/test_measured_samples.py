@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.caveats import CaveatCode
+from capacity.errors import DependencyError
 from capacity.performance import Interval
 from measurements.drift import drift, family_confidence, is_of_note
 from measurements.mean_interval import mean_interval, student_t
@@ -167,9 +168,9 @@ def test_overhead_is_of_one_row_and_grows_by_row():
     assert rounding.request_s == 0.0
 
 
-def sampling(samples: dict[int, list[float]], interrupt: KeyboardInterrupt | None = None) -> Sampling:
+def sampling(samples: dict[int, list[float]], stop: BaseException | None = None) -> Sampling:
     batches = {size: tuple(TimedBatch(service_s=x) for x in xs) for size, xs in samples.items()}
-    return Sampling(batches=batches, interrupt=interrupt)
+    return Sampling(batches=batches, stop=stop)
 
 
 def caveats(taken: Sampling, samples: int) -> dict[CaveatCode, str]:
@@ -206,3 +207,5 @@ def test_caveats_say_what_was_seen_and_nothing_else():
     assert "200 of 500 rounds were finished, as --duration-max 600 s was up" in early
     interrupted = caveats(sampling({1: calm}, KeyboardInterrupt()), 500)[CaveatCode.MEASURED_EARLY_END]
     assert "as an interrupt came" in interrupted
+    failed = caveats(sampling({1: calm}, DependencyError("gone")), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "as the next one failed" in failed
