@@ -235,6 +235,17 @@ def test_any_counts_make_a_law_with_their_mean(counts, position):
     assert found.timing.law().mean_s == pytest.approx(sum_s / total)
 
 
+def test_of_percentiles_that_contradict_the_mean_the_upper_go():
+    """All durations at the upper ends of their buckets: lines through the buckets leave the mean no room."""
+    upto = {0.001: 0, 0.00125: 900, 0.0015: 1000, math.inf: 1000}
+    gained = Gain(cumulative=upto, count=1000, sum_s=900 * 0.00125 + 100 * 0.0015)
+    assert histogram(gained).percentile_s(0.99) is not None
+    (found,) = counted_findings({1: gained}, 0.95)
+    assert found.timing.p99_s is None
+    assert sorted(found.timing.percentiles_s) == [0.5, 0.9, 0.95]
+    assert found.timing.law().mean_s == pytest.approx(0.001275)
+
+
 def test_request_work_is_cpu_beside_the_batches():
     before = metrics_page({1: [0.001] * 10}, requests=10, process_s=5.0, batch_s=1.0)
     after = metrics_page({1: [0.001] * 110}, requests=110, process_s=5.5, batch_s=1.3)

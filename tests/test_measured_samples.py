@@ -6,6 +6,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_ind
 
 from capacity.caveats import CaveatCode
 from capacity.errors import DependencyError
@@ -42,6 +43,14 @@ def test_mean_interval_by_hand():
     assert found.high == pytest.approx(2.0 + 4.303 / math.sqrt(3.0), abs=1e-3)
     assert found.low == 1.0
     assert mean_interval([1.0], 0.95) is None
+
+
+def test_mean_interval_is_of_twenty_sections():
+    """Of 0, 1, ..., 79 the sections' means are 1.5, 5.5, ..., 77.5: deviation 4 times that of 1 ... 20, 5.916."""
+    found = mean_interval([float(k) for k in range(80)], 0.95)
+    assert found is not None
+    assert found.value == 39.5
+    assert found.high - found.value == pytest.approx(2.0930 * 4 * 5.9161 / math.sqrt(20), rel=1e-4)
 
 
 def test_mean_interval_covers_as_often_as_it_says():
@@ -114,6 +123,17 @@ def test_drift_by_hand():
     assert shift.low == shift.high == shift.value
     assert drift([0.010] * 19, 0.95) is None
     assert drift([0.010] * 20, 0.95) == Interval.exact(0.0)
+
+
+def test_drift_is_welch_s_interval():
+    """As scipy has it, of logarithms; 30 samples are too few for sections."""
+    dice = random.Random(8)
+    first, second = noisy(dice, 15, spread=0.02), noisy(dice, 15, spread=0.3)
+    shift = drift(first + second, 0.9)
+    logs = [[math.log(x) for x in half] for half in (second, first)]
+    reference = ttest_ind(*logs, equal_var=False).confidence_interval(0.9)
+    assert shift is not None
+    assert (math.log1p(shift.low), math.log1p(shift.high)) == pytest.approx((reference.low, reference.high))
 
 
 @laws_hold
