@@ -36,6 +36,7 @@ class CaveatCode(StrEnum):
     MEASURED_EARLY_END = "measured_early_end"
     MEASURED_DRIFT = "measured_drift"
     MEASURED_STALLS = "measured_stalls"
+    MEASURED_NOISE = "measured_noise"
     MEASURED_BY_CLIENT = "measured_by_client"
     MEASURED_RECONNECTED = "measured_reconnected"
     MEASURED_FEW_BATCHES = "measured_few_batches"
