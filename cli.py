@@ -62,6 +62,7 @@ from capacity.guarded import Guarded
 from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
 from capacity.rate_commands import max_rate
+from measurements.profile_commands import profile as profile_command
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -180,6 +181,7 @@ app.command("max-rate")(max_rate)
 app.command()(check_command)
 app.command()(explain_command)
 app.command()(compare_command)
+app.command("profile")(profile_command)
 
 
 @app.command()

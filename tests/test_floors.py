@@ -128,7 +128,17 @@ SIMULATIONS_FLOORS = [
     ["paired", "sweep"],
 ]
 # Measurements stand beside simulations: they take the nouns of capacity and its ways of asking and showing.
-MEASUREMENTS_FLOORS: list[list[str]] = []
+MEASUREMENTS_FLOORS: list[list[str]] = [
+    ["address", "batch_body", "environment", "histogram", "histogram_names", "mean_interval"],
+    ["metrics_text", "rounds", "server_timing", "stalls", "timed_batch"],
+    ["drift", "histogram_delta", "overhead", "sampling"],
+    ["callable_subject", "http_exchange", "request_work"],
+    ["endpoint_subject", "measurement", "window"],
+    ["counted", "facts", "sampled"],
+    ["profile_report", "sources"],
+    ["profile_options"],
+    ["profile_commands"],
+]
 # The service that is measured knows nothing of who plans it.
 SERVE_API_FLOORS: list[list[str]] = []
 PACKAGES = [
