@@ -130,7 +130,14 @@ SIMULATIONS_FLOORS = [
 # Measurements stand beside simulations: they take the nouns of capacity and its ways of asking and showing.
 MEASUREMENTS_FLOORS: list[list[str]] = []
 # The service that is measured knows nothing of who plans it.
-SERVE_API_FLOORS: list[list[str]] = []
+SERVE_API_FLOORS: list[list[str]] = [
+    ["model_version"],
+    ["metadata"],
+    ["metadata_json", "dataset"],
+    ["artifact", "onnx_session", "training"],
+    ["store", "onnx_export", "scoring"],
+    ["train"],
+]
 PACKAGES = [
     ("capacity", CAPACITY_FLOORS),
     ("simulations", SIMULATIONS_FLOORS),
