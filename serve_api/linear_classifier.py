@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from capacity.errors import InputError
-from serve_api.onnx_session import LABEL, PROBABILITIES
+from serve_api.onnx_session import LABEL, OPSET, PROBABILITIES
 
 _OPERATOR = "LinearClassifier"
 WEIGHTS = "linear_weights"
@@ -37,6 +37,9 @@ def spelled_out(model: bytes) -> bytes:
             ("one", np.ones(1, np.float32)),
         )
     )
+    # skl2onnx names a domain twice here, which quantizers refuse.
+    del graph_model.opset_import[:]
+    graph_model.opset_import.extend(onnx.helper.make_opsetid(*opset) for opset in OPSET.items())
     graph.node.remove(node)
     graph.node.extend(_nodes(node.input[0]))
     return bytes(graph_model.SerializeToString(deterministic=True))
@@ -52,10 +55,13 @@ def _binary(node: Any) -> tuple[Any, Any]:
 
 
 def _nodes(rows: str) -> list[Any]:
+    import onnx
     from onnx.helper import make_node
 
     return [
-        make_node("MatMul", [rows, WEIGHTS], ["linear_product"]),
+        # It changes nothing; quantizers do not know what type the scaler gives.
+        make_node("Cast", [rows], ["scaled"], to=onnx.TensorProto.FLOAT),
+        make_node("MatMul", ["scaled", WEIGHTS], ["linear_product"]),
         make_node("Add", ["linear_product", "linear_intercept"], ["log_odds"]),
         make_node("Sigmoid", ["log_odds"], ["of_class_1"]),
         make_node("Sub", ["one", "of_class_1"], ["of_class_0"]),

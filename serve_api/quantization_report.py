@@ -14,6 +14,11 @@ from serve_api.quantization_effect import Effect
 from serve_api.quantization_study import QuantizationStudy
 from serve_api.weight_rounding import LayerRounding
 
+_LAYER_COLUMNS = ("<layer", "<scales", "shape", "norm", "error", "bound", "of bound", "expected", "memory")
+_EFFECT_COLUMNS = ("<model", "bytes", "file ratio", "accuracy", "points lost", "labels changed", "difference")
+_TIME_COLUMNS = ("<model", "batch", "median", "speed-up", "low", "high")
+_CLAIM_COLUMNS = ("<claim", "<model", "found", "<says")
+
 
 def study_document(found: QuantizationStudy, written: Artifact) -> dict[str, Any]:
     """All numbers of a study, and where its model was written to."""
@@ -40,23 +45,13 @@ def study_document(found: QuantizationStudy, written: Artifact) -> dict[str, Any
 def study_tables(found: QuantizationStudy, written: Artifact) -> Iterator[RenderableType]:
     """Weights, answers, times, and what they say of the claims."""
     layers = [layer for rounded in found.rounded for layer in rounded.layers]
-    columns = ("<layer", "<scales", "shape", "norm", "error", "bound", "of bound", "expected", "memory")
-    yield table(columns, map(_layer_row, layers), "Weights as symmetric eight-bit codes (Frobenius norms)")
-    effects = [*found.rounded_effects, *found.effects.values()]
-    columns = (
-        "<model",
-        "bytes",
-        "file ratio",
-        "accuracy",
-        "points lost",
-        "labels changed",
-        "probability, max",
+    yield table(
+        _LAYER_COLUMNS, map(_layer_row, layers), "Weights as symmetric eight-bit codes, Frobenius norms"
     )
-    yield table(columns, map(_effect_row, effects), f"Answers on {found.test_rows} test rows")
-    columns = ("<model", "batch", "median", "speed-up", "low", "high")
-    yield table(columns, _time_rows(found), "Time of a batch, one thread; 95 % intervals")
-    columns = ("<claim", "<model", "found", "<says")
-    yield table(columns, _claim_rows(found), "What is commonly claimed")
+    effects = [*found.rounded_effects, *found.effects.values()]
+    yield table(_EFFECT_COLUMNS, map(_effect_row, effects), f"Answers on {found.test_rows} test rows")
+    yield table(_TIME_COLUMNS, _time_rows(found), "Time of a batch, one thread; 95 % intervals")
+    yield table(_CLAIM_COLUMNS, _claim_rows(found), "What is commonly claimed")
     yield Text(
         f"Note: one of {found.test_rows} test rows is {100.0 / found.test_rows:.2f} points of accuracy."
     )

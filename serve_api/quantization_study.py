@@ -67,7 +67,8 @@ def study(
     report("quantizing")
     models = {method: quantized(source.model, method, dataset.train_rows) for method in Method}
     report(f"timing batches of {', '.join(map(str, BATCH_SIZES))}")
-    sessions = {name: OnnxSession(model) for name, model in {"fp32": source.model, **models}.items()}
+    sessions = {"fp32": OnnxSession(source.model)}
+    sessions |= {method.value: OnnxSession(model) for method, model in models.items()}
     return QuantizationStudy(
         source=source,
         test_rows=len(dataset.test_rows),

@@ -61,8 +61,8 @@ def _tensors(name: str, found: Quantized) -> list[Any]:
 def _dequantize(name: str, axis: int | None) -> Any:
     from onnx.helper import make_node
 
-    inputs = [
-        f"{name}_codes",
-        f"{name}_scale",
-    ]  # symmetric: the zero point is 0, as it is where none is named
-    return make_node("DequantizeLinear", inputs, [name], **({} if axis is None else {"axis": axis}))
+    # Symmetric: the zero point is 0, as it is where none is named.
+    inputs = [f"{name}_codes", f"{name}_scale"]
+    if axis is None:
+        return make_node("DequantizeLinear", inputs, [name])
+    return make_node("DequantizeLinear", inputs, [name], axis=axis)
