@@ -18,6 +18,8 @@ class Effect:
         accuracy, accuracy_before: share of right labels, its own and of the model that it was.
         labels_changed: rows that it gives another label to; some may be right only now.
         probability_difference_max: over rows and classes.
+        company_difference_max: largest difference of a probability between a row asked alone and in one batch
+            with all others; what a batching server makes of an answer by the company that it came in.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Effect:
     accuracy_before: float
     labels_changed: int
     probability_difference_max: float
+    company_difference_max: float
 
     @property
     def accuracy_loss_points(self) -> float:
@@ -46,7 +49,9 @@ class Yardstick:
 
     def effect(self, name: str, model: bytes) -> Effect:
         """What another form of the model does to its answers."""
-        answers, probabilities = OnnxSession(model).predict(self.rows)
+        session = OnnxSession(model)
+        answers, probabilities = session.predict(self.rows)
+        alone = np.concatenate([session.predict(row[None, :])[1] for row in self.rows])
         return Effect(
             name=name,
             model_bytes=len(model),
@@ -55,6 +60,7 @@ class Yardstick:
             accuracy_before=float(np.mean(self.answers == self.labels)),
             labels_changed=int(np.count_nonzero(answers != self.answers)),
             probability_difference_max=float(np.abs(probabilities - self.probabilities).max()),
+            company_difference_max=float(np.abs(probabilities - alone).max()),
         )
 
 

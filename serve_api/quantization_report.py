@@ -15,9 +15,19 @@ from serve_api.quantization_study import QuantizationStudy
 from serve_api.weight_rounding import LayerRounding
 
 _LAYER_COLUMNS = ("<layer", "<scales", "shape", "norm", "error", "bound", "of bound", "expected", "memory")
-_EFFECT_COLUMNS = ("<model", "bytes", "file ratio", "accuracy", "points lost", "labels changed", "difference")
+_EFFECT_COLUMNS = (
+    "<model",
+    "bytes",
+    "file ratio",
+    "accuracy",
+    "points lost",
+    "changed",
+    "difference",
+    "by company",
+)
 _TIME_COLUMNS = ("<model", "batch", "median", "speed-up", "low", "high")
 _CLAIM_COLUMNS = ("<claim", "<model", "found", "<says")
+_COMPANY_DIFFERENCE_SHOWN = 1e-3  # more than rounding in single precision makes
 
 
 def study_document(found: QuantizationStudy, written: Artifact) -> dict[str, Any]:
@@ -55,6 +65,12 @@ def study_tables(found: QuantizationStudy, written: Artifact) -> Iterator[Render
     yield Text(
         f"Note: one of {found.test_rows} test rows is {100.0 / found.test_rows:.2f} points of accuracy."
     )
+    for effect in found.effects.values():
+        if effect.company_difference_max > _COMPANY_DIFFERENCE_SHOWN:
+            yield Text(
+                f"Note: a probability of the {effect.name} model depends on the rows in its batch, by up to "
+                f"{effect.company_difference_max:.3f}."
+            )
     yield Text(f"Written: {written.metadata.model} {written.version}, {len(written.model)} bytes.")
 
 
@@ -89,6 +105,7 @@ def _effect_row(effect: Effect) -> tuple[str, ...]:
         f"{effect.accuracy_loss_points:.2f}",
         str(effect.labels_changed),
         f"{effect.probability_difference_max:.4f}",
+        f"{effect.company_difference_max:.1e}",
     )
 
 

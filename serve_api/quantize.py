@@ -30,8 +30,8 @@ def quantize(
         str | None, option("--source-version", help="Which version to quantize; the current one by default.")
     ] = None,
     method: Annotated[
-        str, option("--method", help="Which to write: dynamic or static; both are measured.")
-    ] = Method.DYNAMIC,
+        str, option("--method", help="Which to write: static or dynamic; both are measured.")
+    ] = Method.STATIC,
     rounds: Annotated[int, option("--rounds", help="Batches timed of each model and size.")] = 30,
     promote: Annotated[
         bool, option("--promote", help="Make it current; the first version of a store is anyway.")
@@ -81,6 +81,7 @@ def publish_quantized(
             "test_accuracy_before": effect.accuracy_before,
             "test_labels_changed": effect.labels_changed,
             "probability_difference_max": effect.probability_difference_max,
+            "company_difference_max": effect.company_difference_max,
             "file_ratio": effect.file_ratio,
         },
         libraries=library_versions(_LIBRARIES),
