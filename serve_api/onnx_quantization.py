@@ -1,7 +1,7 @@
 """ONNX quantization: ONNX Runtime's own eight-bit models, which multiply in whole numbers.
 
-Dynamic finds the range of a layer's inputs anew in every batch, so that a row's answer depends on the rows that
-it is batched with; static found it once, by rows that trained, and gives a row one answer in any company.
+Dynamic finds the range of a layer's inputs anew in every batch, so that a row's answer depends on the rows
+that it is batched with; static found it once, by rows that trained, and answers a row alike in any company.
 """
 
 from collections.abc import Iterator
