@@ -19,6 +19,7 @@ from serve_api.metadata import BYTES_MAX, METADATA_FILE, MODEL_FILE, SCALER_FILE
 from serve_api.metadata_json import load_metadata
 
 _FILES = frozenset(BYTES_MAX)
+_OUTSIDE = b"location"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ def read_artifact(folder: Path) -> Artifact:
     for name, known in metadata.files.items():
         if digest(files[name]) != known:
             raise InputError(_changed(f"{shown}/{name}", len(files[name]), known.size_bytes))
+    check_self_contained(files[MODEL_FILE], f"{shown}/{MODEL_FILE}")
     return Artifact(
         version=metadata.version,
         path=folder,
@@ -85,6 +87,22 @@ def check_size(name: str, size_bytes: int, shown: str) -> None:
     """
     if size_bytes > BYTES_MAX[name]:
         raise InputError(f"{shown}/{name} is larger than {BYTES_MAX[name]} bytes; serve a smaller model")
+
+
+def check_self_contained(model: bytes, shown: str) -> None:
+    """Refuse a graph that has weights in another file, which nobody hashed and ONNX Runtime would read.
+
+    Without a parser: such a tensor has the key `location`, a text of eight bytes, and in a protocol buffer
+    the byte before a text is the last of its length: 8, or 0 where that is written longer than need be.
+
+    Raises:
+        InputError: it has, or has a text that could not be told from it.
+    """
+    place = model.find(_OUTSIDE)
+    while place >= 0:
+        if model[max(0, place - 1) : place] in (b"\x08", b"\x00"):
+            raise InputError(f"{shown} has weights in another file (external data); save it as one file")
+        place = model.find(_OUTSIDE, place + 1)
 
 
 @contextmanager

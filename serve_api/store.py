@@ -19,9 +19,9 @@ from pathlib import Path
 from capacity.errors import InputError
 from capacity.reading import printable
 from capacity.writing import refused
-from serve_api.artifact import Artifact, check_size, read_artifact
+from serve_api.artifact import Artifact, check_self_contained, check_size, read_artifact
 from serve_api.history import History
-from serve_api.metadata import METADATA_FILE, Metadata, digest
+from serve_api.metadata import METADATA_FILE, MODEL_FILE, Metadata, digest
 from serve_api.metadata_json import dump_metadata
 from serve_api.model_version import is_version, next_free, parse_version
 
@@ -105,6 +105,7 @@ class ArtifactStore:
         whole = {**files, METADATA_FILE: dump_metadata(metadata)}
         for name, data in whole.items():
             check_size(name, len(data), metadata.version)
+        check_self_contained(whole[MODEL_FILE], f"{metadata.version}/{MODEL_FILE}")
         self.check_free(metadata.version)
         final = self.root / metadata.version
         try:
