@@ -47,15 +47,20 @@ class Yardstick:
     answers: Labels
     probabilities: NDArray[np.float32]
 
-    def effect(self, name: str, model: bytes) -> Effect:
-        """What another form of the model does to its answers."""
+    def effect(self, name: str, model: bytes, file_bytes: int | None = None) -> Effect:
+        """What another form of the model does to its answers.
+
+        Args:
+            file_bytes: of its file, where that is not the model.
+        """
+        size_bytes = len(model) if file_bytes is None else file_bytes
         session = OnnxSession(model)
         answers, probabilities = session.predict(self.rows)
         alone = np.concatenate([session.predict(row[None, :])[1] for row in self.rows])
         return Effect(
             name=name,
-            model_bytes=len(model),
-            file_ratio=len(self.model) / len(model),
+            model_bytes=size_bytes,
+            file_ratio=len(self.model) / size_bytes,
             accuracy=float(np.mean(answers == self.labels)),
             accuracy_before=float(np.mean(self.answers == self.labels)),
             labels_changed=int(np.count_nonzero(answers != self.answers)),

@@ -73,7 +73,9 @@ def study(
         source=source,
         test_rows=len(dataset.test_rows),
         rounded=rounded,
-        rounded_effects=tuple(before.effect(f"weights {r.granularity}", r.model) for r in rounded),
+        rounded_effects=tuple(
+            before.effect(f"weights {r.granularity}", r.model, r.file_bytes) for r in rounded
+        ),
         models=models,
         effects={method: before.effect(method, model) for method, model in models.items()},
         times=tuple(batch_times(sessions, dataset.test_rows, BATCH_SIZES, rounds)),

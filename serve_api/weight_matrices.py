@@ -30,10 +30,23 @@ def weight_matrices(model: bytes) -> dict[str, NDArray[np.float32]]:
     return {name: onnx.numpy_helper.to_array(constants[name]) for name in named}
 
 
+def with_weights(model: bytes, weights: Mapping[str, NDArray[np.float64]]) -> bytes:
+    """The model with other numbers in some of its matrices, in single precision."""
+    import onnx
+
+    graph_model = onnx.load_model_from_string(model)
+    for tensor in graph_model.graph.initializer:
+        if tensor.name in weights:
+            single = weights[tensor.name].astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(single, tensor.name))
+    return bytes(graph_model.SerializeToString(deterministic=True))
+
+
 def with_codes(model: bytes, codes: Mapping[str, Quantized]) -> bytes:
     """The model with eight-bit codes in place of weights, which it turns back before it multiplies.
 
-    It shows what the codes alone do to answers and to the file; it computes as slowly as before.
+    It shows what the codes do to the file. Its answers are not those of the weights alone: ONNX Runtime makes
+    another operator of it, which rounds what it multiplies the weights by as well.
     """
     import onnx
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.quantization import Quantized, quantize
-from serve_api.weight_matrices import OUTPUTS, weight_matrices, with_codes
+from serve_api.weight_matrices import OUTPUTS, weight_matrices, with_codes, with_weights
 
 _FLOAT_BYTES = 4
 
@@ -58,11 +58,17 @@ class LayerRounding:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RoundedModel:
-    """A model whose weights were rounded, and nothing else."""
+    """A model whose weights were rounded, and nothing else.
+
+    Attributes:
+        model: with the rounded weights in single precision, as exact as before in all but them.
+        file_bytes: of the same model with codes in their place.
+    """
 
     granularity: Granularity
     layers: tuple[LayerRounding, ...]
     model: bytes
+    file_bytes: int
 
     @property
     def memory_ratio(self) -> float:
@@ -82,7 +88,8 @@ def round_weights(model: bytes, granularity: Granularity) -> RoundedModel:
     return RoundedModel(
         granularity=granularity,
         layers=tuple(_layer(name, matrices, found) for name, found in codes.items()),
-        model=with_codes(model, codes),
+        model=with_weights(model, {name: found.weights() for name, found in codes.items()}),
+        file_bytes=len(with_codes(model, codes)),
     )
 
 

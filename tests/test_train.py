@@ -186,7 +186,7 @@ def outside() -> bytes:
     weights.external_data.add(key="location", value="weights.bin")
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Add", ["features", "w"], ["probabilities"])],
-        "location",
+        "g",
         [onnx.helper.make_tensor_value_info("features", 1, [None, 30])],
         [onnx.helper.make_tensor_value_info("probabilities", 1, [None, 30])],
         [weights],
