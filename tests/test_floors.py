@@ -140,7 +140,18 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
     ["profile_commands"],
 ]
 # The service that is measured knows nothing of who plans it.
-SERVE_API_FLOORS: list[list[str]] = []
+SERVE_API_FLOORS: list[list[str]] = [
+    ["library_versions", "model_version"],
+    ["history", "metadata"],
+    ["metadata_json", "dataset"],
+    ["artifact", "onnx_session", "training", "weight_matrices"],
+    ["store", "onnx_export", "scoring", "linear_classifier", "weight_rounding"],
+    ["interleaved_times", "onnx_quantization", "quantization_effect", "train"],
+    ["quantization_claims"],
+    ["quantization_study"],
+    ["quantization_report"],
+    ["quantize"],
+]
 PACKAGES = [
     ("capacity", CAPACITY_FLOORS),
     ("simulations", SIMULATIONS_FLOORS),
