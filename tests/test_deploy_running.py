@@ -24,8 +24,8 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def locust(host: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Four users for two seconds."""
-    bounds = ("--headless", "--users", "4", "--spawn-rate", "100", "--run-time", "2s", "--stop-timeout", "5")
+    """Four users for a second."""
+    bounds = ("--headless", "--users", "4", "--spawn-rate", "100", "--run-time", "1s", "--stop-timeout", "5")
     return python("-m", "locust", "-f", str(LOCUSTFILE), "--host", host, *bounds, *arguments)
 
 
@@ -46,6 +46,15 @@ def test_what_is_no_prediction_is_a_failure(status, rows_answered):
         done = locust(f"http://127.0.0.1:{service.server_port}", "--think-time", "50ms")
     assert service.asked
     assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_no_answer_is_a_failure():
+    with stub() as service:
+        port = service.server_port
+    done = locust(f"http://127.0.0.1:{port}", "--think-time", "500ms")
+    assert done.returncode == 1
+    assert "refused" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
