@@ -96,7 +96,8 @@ class Loop:
     def _stage(self, name: str) -> Iterator[dict[str, Any]]:
         """What happens within is timed and told."""
         self.tell(f"{name} ...")
-        began_s, said = time.monotonic(), {"stage": name}
+        began_s = time.monotonic()
+        said: dict[str, Any] = {"stage": name}
         yield said
         said["duration_s"] = round(time.monotonic() - began_s, 1)
         self.stages.append(said)
@@ -192,7 +193,9 @@ def machine() -> dict[str, Any]:
     """What a reader must know of where it ran, without its name."""
     model = "unknown"
     with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+        model = next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
+        )
     return {"cpu": model, "cores": len(cores()), "python": sys.version.split()[0]}
 
 
