@@ -56,6 +56,8 @@ def fit(recipe: Recipe, dataset: Dataset) -> Any:
     with threadpool_limits(limits=1), warnings.catch_warnings():
         # It is stopped by its number of epochs on purpose, so that it takes as long everywhere.
         warnings.filterwarnings("ignore", message="Stochastic Optimizer", category=ConvergenceWarning)
+        # An interrupt is one: it would go on with half a model. `Guarded` sees what is behind the error.
+        warnings.filterwarnings("error", message="Training interrupted by user", category=UserWarning)
         pipeline.fit(dataset.train_rows, dataset.train_labels)
     return pipeline
 
