@@ -9,7 +9,7 @@ from capacity.errors import DomainError
 from serve_api.dataset import Dataset
 
 _EPOCHS, _BATCH_ROWS = 10, 64
-# Adam's steps are to shrink as layers widen: Yang & Hu (2021), arXiv 2011.14522, table 1.
+# Adam's steps are to shrink as layers widen: Yang et al. (2022), Tensor Programs V, arXiv 2203.03466.
 _LEARNING_RATE_TIMES_WIDTH = 0.2
 _HIDDEN_MAX, _SEED_MAX = 8192, 2**32 - 1
 
