@@ -21,6 +21,7 @@ from capacity.errors import CapacityError, DependencyError, DomainError, InputEr
 from serve_api import artifact as artifact_module
 from serve_api import store as store_module
 from serve_api.artifact import read_artifact
+from serve_api.history import History
 from serve_api.metadata import (
     BYTES_MAX,
     MODEL_FILE,
@@ -78,7 +79,7 @@ def rewritten(store: ArtifactStore, change: Callable[[dict[str, Any]], object]) 
 @pytest.mark.parametrize(
     "name",
     ["1.0.0", "v1.0", "v1.0.0.0", "v01.0.0", "v1.0.0 ", "v1.0.0\n", "v-1.0.0", "V1.0.0", "", "..", "v1.0.٣",
-     "../v1.0.0", "/v1.0.0", "v1.0.0/", "v1.0.0/../v1.0.0", "v1234567.0.0", "current"],
+     "../v1.0.0", "/v1.0.0", "v1.0.0/", "v1.0.0/../v1.0.0", "v1.0.1٣", "v1.0.1234567", "v1234567.0.0", "current"],
 )  # fmt: skip
 def test_a_name_that_is_no_version(store: ArtifactStore, name: str) -> None:
     assert not is_version(name)
@@ -247,6 +248,7 @@ def test_the_version_before_is_one_that_is_there(store: ArtifactStore) -> None:
         store.publish(metadata(version), FILES)
     for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
         store.set_current(version)
+    assert store.previous() == "v1.1.0"
     (store.root / "v1.1.0").rename(store.root / "gone")
     assert store.previous() == "v1.0.0"
 
@@ -261,6 +263,22 @@ def test_a_history_that_a_crash_cut_off(store: ArtifactStore) -> None:
     assert store.previous() == "v1.0.0"
     history.write_bytes(b"\xff\x00nonsense\n../v1.0.0\nv1.0.1\n")
     assert store.previous() == "v1.0.1"
+
+
+def test_what_was_not_switched_to_is_not_in_the_history(tmp_path: Path) -> None:
+    history = History(tmp_path / HISTORY)
+    assert history.versions() == []
+    history.append("v1.0.0", lambda: None)
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        history.append("v1.1.0", fail)
+    assert history.versions() == ["v1.0.0"]
+    with history.path.open("a") as file:
+        file.write("../x\n\nv1.2.0\nv1.")
+    assert history.versions() == ["v1.0.0", "v1.2.0"]
 
 
 def test_only_the_end_of_a_long_history_is_read(store: ArtifactStore) -> None:
@@ -541,6 +559,7 @@ def test_damaged_metadata_are_metadata_or_refused(data: st.DataObject) -> None:
         (lambda d: d["files"].update({"../x": d["files"][MODEL_FILE]}), "files must be"),
         (lambda d: d["files"][MODEL_FILE].update(sha256="0" * 63), "64 hexadecimal digits"),
         (lambda d: d["files"][MODEL_FILE].update(sha256="A" * 64), "64 hexadecimal digits"),
+        (lambda d: d["files"][MODEL_FILE].update(sha256="a" * 65), "64 hexadecimal digits"),
         (lambda d: d["files"][MODEL_FILE].update(size_bytes=0), "size_bytes must be >= 1"),
         (lambda d: d.update(source={"model": "mlp", "version": "v1.0.0", "sha256": "x"}), "64 hexadecimal"),
         (lambda d: d.update(source={"model": "mlp", "version": "one", "sha256": "0" * 64}), "must look like"),

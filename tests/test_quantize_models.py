@@ -233,6 +233,14 @@ def test_three_classes_are_refused(data: Any) -> None:
         spelled_out(export_onnx(pipeline))
 
 
+def test_probabilities_made_in_another_way_are_refused(logistic: Artifact) -> None:
+    model = onnx.load_model_from_string(logistic.model)
+    attributes = {attribute.name: attribute for attribute in model.graph.node[-1].attribute}
+    attributes["post_transform"].s = b"PROBIT"
+    with pytest.raises(InputError, match="not a binary logistic regression"):
+        spelled_out(model.SerializeToString())
+
+
 # ONNX Runtime's models.
 
 

@@ -16,10 +16,12 @@ import onnxruntime
 import pytest
 from click.testing import Result
 from sklearn.metrics import accuracy_score, log_loss
+from threadpoolctl import threadpool_info, threadpool_limits
 from typer.testing import CliRunner
 
 from capacity.errors import DomainError, InconclusiveError, InputError
-from serve_api import scoring
+from capacity.guarded import Terminated
+from serve_api import scoring, training
 from serve_api.artifact import check_self_contained
 from serve_api.dataset import breast_cancer
 from serve_api.metadata import MODEL_FILE, SCALER_FILE, Precision, digest
@@ -122,6 +124,20 @@ def test_another_seed_gives_other_weights_only_where_chance_has_a_part(
     assert (other == same) == (kind is ModelKind.LOGISTIC)  # its optimum is one
 
 
+def test_one_thread_computes(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a layer of 4,096 the sums would be shared among cores, and be other sums."""
+    threads = []
+
+    class Watching:
+        def fit(self, rows: Any, labels: Any) -> None:
+            threads.extend(pool["num_threads"] for pool in threadpool_info())
+
+    monkeypatch.setattr(training, "_classifier", lambda recipe: Watching())
+    with threadpool_limits(limits=2):
+        fit(recipe(ModelKind.MLP), data)
+    assert set(threads) == {1}
+
+
 # The graph.
 
 
@@ -177,6 +193,17 @@ def test_a_graph_whose_labels_alone_are_others_is_refused(pipelines: dict[ModelK
         predict_proba=pipeline.predict_proba, predict=lambda rows: 1 - pipeline.predict(rows)
     )
     with pytest.raises(InconclusiveError, match="171 labels differ"):
+        difference_max(export_onnx(pipeline), liar, data.test_rows)
+
+
+def test_a_graph_whose_probabilities_alone_are_others_is_refused(
+    pipelines: dict[ModelKind, Any], data: Any
+) -> None:
+    pipeline = pipelines[ModelKind.LOGISTIC]
+    liar = SimpleNamespace(
+        predict_proba=lambda rows: pipeline.predict_proba(rows) + 2e-5, predict=pipeline.predict
+    )
+    with pytest.raises(InconclusiveError, match="0 labels differ, and probabilities by 2e-05"):
         difference_max(export_onnx(pipeline), liar, data.test_rows)
 
 
@@ -380,6 +407,27 @@ def test_what_the_command_refuses(
     done = train(*arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted by user")  # as it would be for a user
+@pytest.mark.parametrize(("stop", "exit_code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_a_training_that_is_stopped_leaves_no_model(
+    stop: type[KeyboardInterrupt],
+    exit_code: int,
+    train: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """scikit-learn makes a warning of an interrupt and goes on with what it has, which is half a model."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise stop
+
+    monkeypatch.setattr("sklearn.neural_network.MLPClassifier._backprop", interrupted)
+    done = train("--model", "mlp")
+    assert (done.exit_code, done.stdout) == (exit_code, "")
+    assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
