@@ -130,7 +130,21 @@ SIMULATIONS_FLOORS = [
 # Measurements stand beside simulations: they take the nouns of capacity and its ways of asking and showing.
 MEASUREMENTS_FLOORS: list[list[str]] = []
 # The service that is measured knows nothing of who plans it.
-SERVE_API_FLOORS: list[list[str]] = []
+SERVE_API_FLOORS: list[list[str]] = [
+    ["settings", "backend", "log", "histogram", "refusal", "http_protocol"],
+    ["breaker", "metrics", "body"],
+    ["deployment"],
+    ["batch", "rollout"],
+    ["inference_thread"],
+    ["batcher", "loading"],
+    ["service"],
+    ["endpoints"],
+    ["app"],
+    ["server"],
+    ["running"],
+    ["commands"],
+    ["__main__"],
+]
 PACKAGES = [
     ("capacity", CAPACITY_FLOORS),
     ("simulations", SIMULATIONS_FLOORS),
