@@ -42,7 +42,7 @@ class Backend(Protocol):
 
 
 class OnnxBackend:
-    """A model in ONNX: `features` [n, k] float32 in; `label` [n] int64, `probabilities` [n, c] float32 out."""
+    """A model in ONNX: `features` [n, k] float32 in; `label` [n] int64, `probabilities` [n, c] float32."""
 
     def __init__(self, model: bytes, *, version: str, threads: int) -> None:
         """From the bytes that were verified, never from the file again.

@@ -6,7 +6,6 @@ from prometheus_client.process_collector import ProcessCollector
 
 from serve_api.histogram import HistogramFamily, logarithmic_bounds_s
 
-
 disable_created_metrics()  # a series more for each counter, which nobody here reads
 
 
