@@ -1,5 +1,6 @@
 """App: the application that a server runs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,10 +10,12 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from serve_api.endpoints import router
+from serve_api.loading import Loader
 from serve_api.metrics import Metrics
 from serve_api.rollout import Rollout
 from serve_api.service import Reply, Service
 from serve_api.settings import Settings
+from serve_api.watcher import Watcher
 
 
 class ServingApp(FastAPI):
@@ -37,9 +40,17 @@ async def _send(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def create_app(settings: Settings, rollout: Rollout, metrics: Metrics) -> ServingApp:
-    """The application; its service begins and ends with its life span."""
-    app = ServingApp(title="serve_api", lifespan=partial(_life, settings, rollout, metrics))
+def create_app(
+    settings: Settings, rollout: Rollout, metrics: Metrics, loader: Loader | None = None
+) -> ServingApp:
+    """The application; its service begins and ends with its life span.
+
+    Args:
+        loader: of other versions as they become current; None serves the same ones for ever.
+    """
+    watcher = None if loader is None else Watcher(loader, rollout, metrics)
+    app = ServingApp(title="serve_api", lifespan=partial(_life, settings, watcher))
+    app.service = Service(settings, rollout, metrics)
     origins = settings.access.cors_origins
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["POST"])
@@ -48,10 +59,12 @@ def create_app(settings: Settings, rollout: Rollout, metrics: Metrics) -> Servin
 
 
 @asynccontextmanager
-async def _life(
-    settings: Settings, rollout: Rollout, metrics: Metrics, app: ServingApp
-) -> AsyncIterator[None]:
-    app.service = Service(settings, rollout, metrics)
+async def _life(settings: Settings, watcher: Watcher | None, app: ServingApp) -> AsyncIterator[None]:
     app.service.batcher.start()
+    watching = None
+    if watcher is not None:
+        watching = asyncio.create_task(watcher.watch(settings.rollout.poll_interval_s))
     yield
+    if watching is not None:
+        watching.cancel()
     app.service.batcher.stop()

@@ -66,8 +66,8 @@ class OnnxBackend:
             ModelError: not one finite answer for each row.
         """
         labels, probabilities = self._session.run(["label", "probabilities"], {"features": rows})
-        if len(labels) != len(rows) or len(probabilities) != len(rows):
-            raise ModelError("the model gave another number of answers than rows")
+        if labels.shape != rows.shape[:1] or probabilities.shape[:-1] != rows.shape[:1]:
+            raise ModelError("the model gave answers of another shape than its rows")
         if not np.isfinite(probabilities).all():
             raise ModelError("the model gave a probability that is not finite")
         return Predictions(labels.tolist(), probabilities.tolist())

@@ -12,7 +12,7 @@ from serve_api.deployment import Deployment
 from serve_api.inference_thread import InferenceThread
 from serve_api.log import say
 from serve_api.metrics import Metrics
-from serve_api.refusal import Refused
+from serve_api.refusal import Reason, Refused
 from serve_api.settings import Settings
 
 
@@ -39,8 +39,8 @@ class Batcher:
         self._time_max_s = settings.inference.time_max_s
         self._versions = versions
         self._metrics = metrics
-        self._loop = asyncio.get_running_loop()
         self._thread = InferenceThread(nice=settings.inference.nice, done=self._ended)
+        self._loop: asyncio.AbstractEventLoop
         self._queue: deque[Waiting] = deque()
         self._rows = 0
         self._running: Batch | None = None
@@ -48,11 +48,12 @@ class Batcher:
         self._watch: asyncio.TimerHandle | None = None
         self.hung = False
         self._waits = metrics.queue_wait_seconds.labels()
-        metrics.queue_length.set_function(self._queue.__len__)
+        metrics.queue_length.set_function(self.__len__)
 
     def start(self) -> None:
-        """Begin to serve."""
-        self._thread.start()
+        """Begin to serve, in the loop that runs."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start(self._loop)
 
     def stop(self) -> None:
         """End the thread after its batch."""
@@ -65,12 +66,12 @@ class Batcher:
             Refused: the model hangs, its circuit is open, or the queue is full.
         """
         if self.hung:
-            raise Refused(503, "model_hung", "the model does not answer", retry_after_s=self._time_max_s)
+            raise self._hung_up()
         breaker = self._versions.serving.breaker
         if not breaker.admits(now_s, self._in_system()):
             raise _circuit_open(breaker.retry_after_s(now_s))
         if len(self._queue) >= self._queue_max:
-            raise Refused(503, "queue_full", "too many requests wait", retry_after_s=1.0)
+            raise Refused(Reason.QUEUE_FULL, "too many requests wait", retry_after_s=1.0)
 
     def submit(self, rows: FloatRows, deadline_s: float) -> asyncio.Future[Served]:
         """Put a request into the queue.
@@ -86,6 +87,10 @@ class Batcher:
         if self._running is None:
             self._consider(now_s)
         return answer
+
+    def __len__(self) -> int:
+        """Requests that wait."""
+        return len(self._queue)
 
     def _in_system(self) -> int:
         return len(self._queue) + (0 if self._running is None else len(self._running.members))
@@ -124,7 +129,7 @@ class Batcher:
             waiting = self._queue.popleft()
             self._rows -= len(waiting.rows)
             if waiting.deadline_s <= now_s:
-                _refuse(waiting, Refused(504, "deadline", "its deadline passed while it waited"))
+                _refuse(waiting, Refused(Reason.DEADLINE, "its deadline passed while it waited"))
                 continue
             members.append(waiting)
             size += len(waiting.rows)
@@ -172,10 +177,12 @@ class Batcher:
         self._running = None
         batch.deployment.breaker.trip(time.monotonic())
         say("model_hung", version=batch.deployment.version, after_s=self._time_max_s)
-        hung = Refused(503, "model_hung", "the model does not answer", retry_after_s=self._time_max_s)
         for member in batch.members:
-            _refuse(member, hung)
-        self._refuse_all(hung)
+            _refuse(member, self._hung_up())
+        self._refuse_all(self._hung_up())
+
+    def _hung_up(self) -> Refused:
+        return Refused(Reason.MODEL_HUNG, "the model does not answer", retry_after_s=self._time_max_s)
 
     def _refuse_all(self, refused: Refused) -> None:
         while self._queue:
@@ -184,7 +191,7 @@ class Batcher:
 
 
 def _circuit_open(retry_after_s: float) -> Refused:
-    return Refused(503, "circuit_open", "the model fails and is left alone", retry_after_s=retry_after_s)
+    return Refused(Reason.CIRCUIT_OPEN, "the model fails and is left alone", retry_after_s=retry_after_s)
 
 
 def _refuse(waiting: Waiting, refused: Refused) -> None:
@@ -195,7 +202,7 @@ def _refuse(waiting: Waiting, refused: Refused) -> None:
 def _answer(batch: Batch, outcome: Outcome, now_s: float) -> None:
     if outcome.predictions is None:
         for member in batch.members:
-            _refuse(member, Refused(500, "model_failed", "the model failed"))
+            _refuse(member, Refused(Reason.MODEL_FAILED, "the model failed"))
         return
     first = 0
     for member in batch.members:

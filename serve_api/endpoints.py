@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from serve_api.asked import Asked
 from serve_api.service import Service
 
 _TEXT_OF_METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -93,11 +94,7 @@ async def health(request: Request) -> dict[str, Any]:
 async def metrics(request: Request) -> Response:
     """Metrics in the text of Prometheus; written in a thread, since it takes a while."""
     service = service_of(request)
-    if service.settings.access.metrics_too and not service.authorized(_token(request)):
-        return Response(status_code=401)
+    if service.settings.access.metrics_too and not service.authorized(Asked(request.scope)):
+        return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
     text = await asyncio.to_thread(service.metrics.text)
     return Response(content=text, media_type=_TEXT_OF_METRICS)
-
-
-def _token(request: Request) -> bytes | None:
-    return dict(request.scope["headers"]).get(b"authorization")

@@ -22,14 +22,12 @@ class InferenceThread:
     def __init__(self, *, nice: int, done: Done) -> None:
         self._nice = nice
         self._done = done
-        self._loop = asyncio.get_running_loop()
         self._batches: SimpleQueue[Batch | None] = SimpleQueue()
-        # A daemon, since a model that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
-    def start(self) -> None:
-        """Begin to work."""
-        self._thread.start()
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to work for a loop."""
+        # A daemon, since a model that hangs must not keep the process from ending.
+        threading.Thread(target=self._run, args=(loop,), name="inference", daemon=True).start()
 
     def give(self, batch: Batch) -> None:
         """The next batch."""
@@ -39,12 +37,12 @@ class InferenceThread:
         """No more batches."""
         self._batches.put(None)
 
-    def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         step_back(self._nice)
         while (batch := self._batches.get()) is not None:
             outcome = _computed(batch)
             try:
-                self._loop.call_soon_threadsafe(self._done, batch, outcome)
+                loop.call_soon_threadsafe(self._done, batch, outcome)
             except RuntimeError:  # the loop has ended meanwhile
                 return
 

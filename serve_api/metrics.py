@@ -5,8 +5,9 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from serve_api.histogram import HistogramFamily, logarithmic_bounds_s
+from serve_api.refusal import Reason
 
-disable_created_metrics()  # a series more for each counter, which nobody here reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody here reads
 
 
 class Metrics:
@@ -38,6 +39,8 @@ class Metrics:
         registry = self.registry
         self.requests = Counter("serve_requests_total", "Answers.", ["status", "version"], registry=registry)
         self.rejected = Counter("serve_rejected_total", "Refusals.", ["reason"], registry=registry)
+        for reason in Reason:  # from the first reading on, so that a rate can be told
+            self.rejected.labels(reason)
         self.batch_cpu_seconds = Counter(
             "serve_batch_cpu_seconds_total", "CPU time of the inference thread in batches.", registry=registry
         )
@@ -55,6 +58,10 @@ class Metrics:
         self.model_info = Gauge(
             "serve_model_info", "Versions that are loaded.", ["version", "role"], registry=registry
         )
+
+    def reject(self, reason: Reason) -> None:
+        """Count a refusal."""
+        self.rejected.labels(reason).inc()
 
     def text(self) -> bytes:
         """The text."""

@@ -2,39 +2,60 @@
 
 import gc
 import resource
+import socket
 import sys
 
-from serve_api.app import create_app
-from serve_api.loading import Loader, Store
+from capacity.errors import InputError
+from serve_api.app import ServingApp, create_app
+from serve_api.loading import Loader
 from serve_api.log import capture_libraries, say
 from serve_api.metrics import Metrics
-from serve_api.rollout import Rollout
-from serve_api.server import DrainingServer
-from serve_api.settings import Settings
+from serve_api.server import BACKLOG, DrainingServer
+from serve_api.settings import ListenSettings, Settings
 
 # A finished batch waits for the interpreter until the event loop lets go of it, 5 ms at most by default: as
 # long as a batch may take. Half a millisecond costs some switches and is no longer felt.
 _SWITCH_INTERVAL_S = 0.0005
 
 
-def serve(settings: Settings, store: Store) -> None:
+def serve(settings: Settings) -> None:
     """Load, warm up, listen, serve, drain.
 
     Raises:
-        InputError: the version is not fit to be served.
+        CapacityError: a version is not fit to be served, or the port not free.
     """
-    metrics = Metrics()
-    serve_rollout(settings, Loader(store, settings, metrics).rollout(), metrics)
-
-
-def serve_rollout(settings: Settings, rollout: Rollout, metrics: Metrics) -> None:
-    """Serve what is loaded already."""
     capture_libraries()
-    server = DrainingServer(create_app(settings, rollout, metrics), settings)
+    metrics = Metrics()
+    loader = Loader(settings, metrics)
+    rollout = loader.rollout()
+    run(create_app(settings, rollout, metrics, loader))
+
+
+def run(app: ServingApp) -> None:
+    """Serve an application until it is told to end."""
+    service = app.service
+    server = DrainingServer(app, service.settings, service.metrics)
     _steady()
-    say("serving", version=rollout.serving.version)
-    server.run()
-    say("ended", version=rollout.serving.version)
+    for role, deployment in service.rollout.loaded():
+        say("loaded", role=role, version=deployment.version)
+    with _port(service.settings.listen) as port:
+        server.run([port])
+    say("ended", answered=server.server_state.total_requests)
+
+
+def _port(listen: ListenSettings) -> socket.socket:
+    """The port, bound here, since uvicorn would end the process with lines of its own."""
+    try:
+        return socket.create_server((listen.host, listen.port), family=_family(listen.host), backlog=BACKLOG)
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {listen.host}:{listen.port}: {error.strerror or 'no such address'}; "
+            "choose another with --host and --port"
+        ) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _steady() -> None:

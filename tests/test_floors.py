@@ -131,17 +131,25 @@ SIMULATIONS_FLOORS = [
 MEASUREMENTS_FLOORS: list[list[str]] = []
 # The service that is measured knows nothing of who plans it.
 SERVE_API_FLOORS: list[list[str]] = [
-    ["settings", "backend", "log", "histogram", "refusal", "http_protocol"],
-    ["breaker", "metrics", "body"],
+    ["model_version"],
+    ["metadata"],
+    ["metadata_json", "dataset"],
+    ["artifact", "onnx_session", "training"],
+    ["store", "onnx_export", "scoring"],
+    ["train"],
+    # The server.
+    ["settings", "backend", "log", "histogram", "refusal"],
+    ["breaker", "metrics", "asked", "body", "http_protocol"],
     ["deployment"],
     ["batch", "rollout"],
     ["inference_thread"],
     ["batcher", "loading"],
-    ["service"],
+    ["service", "watcher"],
     ["endpoints"],
     ["app"],
     ["server"],
     ["running"],
+    ["reading_settings"],
     ["commands"],
     ["__main__"],
 ]
