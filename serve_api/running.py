@@ -49,7 +49,7 @@ def _port(listen: ListenSettings) -> socket.socket:
         return socket.create_server((listen.host, listen.port), family=_family(listen.host), backlog=BACKLOG)
     except OSError as error:
         raise InputError(
-            f"cannot listen on {listen.host}:{listen.port}: {error.strerror or 'no such address'}; "
+            f"cannot listen on {listen.host}:{listen.port}: {str(error.strerror).partition(' (')[0]}; "
             "choose another with --host and --port"
         ) from None
 

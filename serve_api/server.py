@@ -17,9 +17,7 @@ from serve_api.metrics import Metrics
 from serve_api.settings import Settings
 
 BACKLOG = 4096
-_KEEP_ALIVE_S = (
-    75  # longer than most clients and balancers, so that they close and no request meets a closed end
-)
+_KEEP_ALIVE_S = 75  # longer than clients and balancers have as a rule, so that it is they who close
 _SWEEP_EVERY_TICKS = 5  # a tick of uvicorn is 0.1 s
 _ANSWER_FIRST_S = 1.0  # a body that is late gets an answer of the service before its connection ends
 
