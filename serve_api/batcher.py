@@ -137,17 +137,31 @@ class Batcher:
 
     def _ended(self, batch: Batch, outcome: Outcome) -> None:
         now_s = time.monotonic()
-        late = self._running is not batch
-        self._count(batch, outcome, now_s, late=late)
-        if late:
-            self.hung = False
-            say("model_back", version=batch.deployment.version, after_s=round(now_s - batch.taken_s, 3))
+        self._metrics.batch_cpu_seconds.inc(outcome.cpu_s)
+        if self._running is not batch:
+            self._came_back(batch, now_s)
             return
         self._running = None
         if self._watch is not None:
             self._watch.cancel()
+        self._judge(batch, outcome, now_s)
         self._next(now_s)
+        self._count(batch, outcome, now_s)
         _answer(batch, outcome, now_s)
+
+    def _came_back(self, batch: Batch, now_s: float) -> None:
+        """A batch that was given up has ended after all: its answers are nobody's, but its thread is free."""
+        self.hung = False
+        say("model_back", version=batch.deployment.version, after_s=round(now_s - batch.taken_s, 3))
+
+    def _judge(self, batch: Batch, outcome: Outcome, now_s: float) -> None:
+        """Tell the circuit; first of all, since it says whether another batch may follow."""
+        deployment = batch.deployment
+        if outcome.predictions is not None:
+            deployment.breaker.succeeded()
+            return
+        deployment.breaker.failed(now_s)
+        say("batch_failed", version=deployment.version, rows=batch.size, failure=outcome.failure)
 
     def _next(self, now_s: float) -> None:
         """Go on with the queue, or give it up where the model is to be left alone."""
@@ -157,17 +171,10 @@ class Batcher:
         else:
             self._consider(now_s)
 
-    def _count(self, batch: Batch, outcome: Outcome, now_s: float, *, late: bool) -> None:
-        self._metrics.batch_cpu_seconds.inc(outcome.cpu_s)
-        if late:
-            return
-        deployment = batch.deployment
+    def _count(self, batch: Batch, outcome: Outcome, now_s: float) -> None:
         if outcome.predictions is None:
-            deployment.breaker.failed(now_s)
-            say("batch_failed", version=deployment.version, rows=batch.size, failure=outcome.failure)
             return
-        deployment.breaker.succeeded()
-        deployment.batch_seconds(batch.size).observe(now_s - batch.taken_s)
+        batch.deployment.batch_seconds(batch.size).observe(now_s - batch.taken_s)
         for member in batch.members:
             self._waits.observe(batch.taken_s - member.arrived_s)
 
