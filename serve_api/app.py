@@ -53,7 +53,13 @@ def create_app(
     app.service = Service(settings, rollout, metrics)
     origins = settings.access.cors_origins
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["POST"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["POST"],
+            allow_headers=["authorization", "x-request-id", "x-request-timeout-ms"],
+            expose_headers=["x-request-id", "x-process-time", "x-batch-size", "server-timing", "retry-after"],
+        )
     app.include_router(router)
     return app
 

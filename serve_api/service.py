@@ -91,8 +91,12 @@ class Service:
         limits = self.settings.limits
         self._admit(asked)
         deadline_s = asked.deadline_s(limits.deadline_s)
-        body = await read_body(receive, asked.body_bytes, limits)
-        rows = parse_rows(body, self.rollout.serving.features, self.settings.rows_max)
+        # No name for the body: it is not kept while the request waits.
+        rows = parse_rows(
+            await read_body(receive, asked.body_bytes, limits),
+            self.rollout.serving.features,
+            self.settings.rows_max,
+        )
         return await self.batcher.submit(rows, deadline_s)
 
     def _admit(self, asked: Asked) -> None:

@@ -259,6 +259,18 @@ def test_browsers_of_other_origins_are_let_in_only_by_name(origins, allowed):
     assert answer.headers["x-batch-size"] == "1"  # the long way gives the same answer
 
 
+def test_a_browser_may_send_the_token_after_it_asked():
+    asking = {
+        "Origin": "https://a.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, content-type",
+    }
+    app = application(MadeUp(), access={"cors_origins": ("https://a.example",)}, **GREEDY)
+    (answer,), _ = told((b"", {"method": "OPTIONS", "headers": asking}), app=app)
+    assert answer.status == 200
+    assert "authorization" in answer.headers["access-control-allow-headers"]
+
+
 def test_a_model_that_raises_is_an_answer_without_its_words(capsys):
     model = MadeUp()
     model.failing = True
