@@ -14,11 +14,12 @@ from itertools import islice
 from pathlib import Path
 
 from capacity.errors import CapacityError, DependencyError, InputError
-from capacity.reading import printable
+from capacity.reading import located, printable
 from serve_api.metadata import BYTES_MAX, METADATA_FILE, MODEL_FILE, SCALER_FILE, Metadata, digest
 from serve_api.metadata_json import load_metadata
 
 _FILES = frozenset(BYTES_MAX)
+_OUTSIDE = b"location"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def read_artifact(folder: Path) -> Artifact:
             files = {name: _read(descriptor, name, shown) for name in sorted(_FILES)}
     except OSError as error:
         raise _refused(error, shown) from None
-    metadata = load_metadata(files[METADATA_FILE])
+    metadata = located(f"{shown}/{METADATA_FILE}", lambda: load_metadata(files[METADATA_FILE]))
     if metadata.version != folder.name:
         raise InputError(
             f"{shown} holds metadata of {metadata.version}, not of {folder.name}; "
@@ -68,6 +69,7 @@ def read_artifact(folder: Path) -> Artifact:
     for name, known in metadata.files.items():
         if digest(files[name]) != known:
             raise InputError(_changed(f"{shown}/{name}", len(files[name]), known.size_bytes))
+    check_self_contained(files[MODEL_FILE], f"{shown}/{MODEL_FILE}")
     return Artifact(
         version=metadata.version,
         path=folder,
@@ -75,6 +77,32 @@ def read_artifact(folder: Path) -> Artifact:
         scaler=files[SCALER_FILE],
         metadata=metadata,
     )
+
+
+def check_size(name: str, size_bytes: int, shown: str) -> None:
+    """Refuse a file that no version may have.
+
+    Raises:
+        InputError: it is too large.
+    """
+    if size_bytes > BYTES_MAX[name]:
+        raise InputError(f"{shown}/{name} is larger than {BYTES_MAX[name]} bytes; serve a smaller model")
+
+
+def check_self_contained(model: bytes, shown: str) -> None:
+    """Refuse a graph that has weights in another file, which nobody hashed and ONNX Runtime would read.
+
+    Without a parser: such a tensor has the key `location`, a text of eight bytes, and in a protocol buffer
+    the byte before a text is the last of its length: 8, or 0 where that is written longer than need be.
+
+    Raises:
+        InputError: it has, or has a text that could not be told from it.
+    """
+    place = model.find(_OUTSIDE)
+    while place >= 0:
+        if model[max(0, place - 1) : place] in (b"\x08", b"\x00"):
+            raise InputError(f"{shown} has weights in another file (external data); save it as one file")
+        place = model.find(_OUTSIDE, place + 1)
 
 
 @contextmanager
@@ -103,14 +131,14 @@ def _check_names(descriptor: int, shown: str) -> None:
 def _read(descriptor: int, name: str, shown: str) -> bytes:
     """The bytes of a regular file, one more than allowed at most."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
-    with os.fdopen(file, "rb") as opened:
+    try:
         if not stat.S_ISREG(os.fstat(file).st_mode):  # a pipe would be waited for, for ever
             raise InputError(f"{shown}/{name} is no regular file; put the file itself there")
-        data = opened.read(BYTES_MAX[name] + 1)
-    if len(data) > BYTES_MAX[name]:
-        raise InputError(
-            f"{shown}/{name} is larger than {BYTES_MAX[name]} bytes, which is too large to serve"
-        )
+        with os.fdopen(file, "rb", closefd=False) as opened:
+            data = opened.read(BYTES_MAX[name] + 1)
+    finally:
+        os.close(file)
+    check_size(name, len(data), shown)
     return data
 
 

@@ -7,9 +7,7 @@ from typing import Any, TypeVar
 
 from capacity.errors import InputError
 from capacity.json_reading import Fields, number, parse_object, text
-from capacity.reading import located
 from serve_api.metadata import (
-    METADATA_FILE,
     SCHEMA_VERSION,
     Feature,
     FileDigest,
@@ -20,6 +18,7 @@ from serve_api.metadata import (
 
 T = TypeVar("T")
 
+_WHERE = "metadata"
 _KEYS = ("schema_version", *(field.name for field in fields(Metadata)))
 
 
@@ -48,16 +47,16 @@ def load_metadata(data: bytes) -> Metadata:
         InputError: it is not such a file; the message says what is wrong.
     """
     try:
-        document = parse_object(data.decode("utf-8"), METADATA_FILE, "it must be an object")
+        document = parse_object(data.decode("utf-8"), _WHERE, "they must be an object")
     except UnicodeDecodeError:
-        raise InputError(f"{METADATA_FILE} is not UTF-8 text; train the model anew") from None
-    version = Fields(document, METADATA_FILE, document).whole("schema_version")
+        raise InputError(f"{_WHERE} are not UTF-8 text; train the model anew") from None
+    version = Fields(document, _WHERE, document).whole("schema_version")
     if version != SCHEMA_VERSION:  # before unknown keys, which a later version may have
         raise InputError(
-            f"{METADATA_FILE} has schema version {version}, and {SCHEMA_VERSION} is read; "
+            f"{_WHERE} have schema version {version}, and {SCHEMA_VERSION} is read; "
             "train the model anew, or serve it by the program that it was made with"
         )
-    return located(METADATA_FILE, lambda: _metadata(Fields(document, METADATA_FILE, _KEYS)))
+    return _metadata(Fields(document, _WHERE, _KEYS))
 
 
 def _metadata(given: Fields) -> Metadata:

@@ -48,7 +48,8 @@ def parse_version(name: str) -> ModelVersion:
 def next_free(wanted: ModelVersion, taken: Collection[ModelVersion]) -> ModelVersion:
     """The patch after the largest of the same major and minor number; the wanted one where none is taken.
 
-    >>> str(next_free(parse_version("v1.0.0"), [parse_version("v1.0.4"), parse_version("v1.1.0")]))
+    >>> taken = [parse_version(name) for name in ("v1.0.0", "v1.0.4", "v1.1.0")]
+    >>> str(next_free(parse_version("v1.0.0"), taken))
     'v1.0.5'
     """
     kin = [v.patch for v in taken if (v.major, v.minor) == (wanted.major, wanted.minor)]

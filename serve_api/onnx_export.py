@@ -7,10 +7,8 @@ import numpy as np
 
 from capacity.errors import InconclusiveError
 from serve_api.dataset import Rows
-from serve_api.onnx_session import INPUT, OnnxSession
+from serve_api.onnx_session import INPUT, OPSET, OnnxSession
 
-# Older than the newest, so that older runtimes serve it too.
-_OPSET = {"": 17, "ai.onnx.ml": 3}
 # A probability in single precision after sums of thousands of terms; agreement is about 1e-7.
 _DIFFERENCE_MAX = 1e-5
 
@@ -25,7 +23,7 @@ def export_onnx(pipeline: Any) -> bytes:
         pipeline,
         initial_types=[(INPUT, FloatTensorType([None, columns]))],
         options={"zipmap": False},
-        target_opset=_OPSET,
+        target_opset=dict(OPSET),
     )
     return bytes(graph.SerializeToString(deterministic=True))
 

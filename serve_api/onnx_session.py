@@ -1,5 +1,7 @@
 """ONNX session: a model as it is served, and what it says of rows."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,8 @@ from numpy.typing import NDArray
 from serve_api.dataset import Labels, Rows
 
 INPUT, LABEL, PROBABILITIES = "features", "label", "probabilities"
+# Versions of the operators; older than the newest, so that older runtimes serve them too.
+OPSET: Mapping[str, int] = MappingProxyType({"": 17, "ai.onnx.ml": 3})
 
 
 class OnnxSession:

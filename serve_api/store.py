@@ -13,26 +13,24 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from errno import EEXIST, ENOTEMPTY
-from fcntl import LOCK_EX, flock
 from itertools import islice
 from pathlib import Path
 
 from capacity.errors import InputError
 from capacity.reading import printable
 from capacity.writing import refused
-from serve_api.artifact import Artifact, read_artifact
-from serve_api.metadata import METADATA_FILE, Metadata, digest
+from serve_api.artifact import Artifact, check_self_contained, check_size, read_artifact
+from serve_api.history import History
+from serve_api.metadata import METADATA_FILE, MODEL_FILE, Metadata, digest
 from serve_api.metadata_json import dump_metadata
 from serve_api.model_version import is_version, next_free, parse_version
 
 CURRENT, HISTORY = "current", "history.txt"
 ENTRIES_MAX = 10_000
-_HISTORY_BYTES = 2**16  # of the end of it, which is all that is looked at
 
 
 class ArtifactStore:
-    """The folder of one model; nothing is kept in memory, so that what others write is seen at once."""
+    """The folder of one model; nothing of it is kept in memory, so that what others write is seen at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -52,9 +50,7 @@ class ArtifactStore:
                 f"cannot read the store {self._shown}: {_reason(error)}; train into it, or check the path"
             ) from None
         if len(entries) > ENTRIES_MAX:
-            raise InputError(
-                f"the store {self._shown} has more than {ENTRIES_MAX} entries; take old ones away"
-            )
+            raise InputError(f"the store {self._shown} has more than {ENTRIES_MAX} entries; take some away")
         return tuple(sorted(names, key=parse_version))
 
     def current(self) -> str | None:
@@ -71,7 +67,7 @@ class ArtifactStore:
             raise InputError(
                 f"{self._shown}/{CURRENT} is no link to a version ({_reason(error)}); set it anew"
             ) from None
-        if not is_version(target):  # a path would lead out of the store
+        if not is_version(target):  # a path could lead out of the store
             raise InputError(
                 f"{self._shown}/{CURRENT} points to {printable(target)[:80]!r}, not to a version beside it "
                 "such as v1.0.0; set it anew"
@@ -81,17 +77,20 @@ class ArtifactStore:
     def previous(self) -> str | None:
         """What to roll back to: the version that was current before, if it is still there; else None."""
         current, there = self.current(), set(self.versions())
-        return next((v for v in reversed(self._history()) if v != current and v in there), None)
+        known = reversed(History(self.root / HISTORY).versions())
+        return next((version for version in known if version != current and version in there), None)
 
     def load(self, version: str | None = None) -> Artifact:
         """A version, or the current one, read and checked.
 
         Raises:
             InputError: no such version, or anything about it that is not as it was written.
+            DependencyError: the disk failed.
         """
         name = self.current() if version is None else str(parse_version(version))
         if name is None:
-            raise InputError(f"the store {self._shown} has no current version; set one of {self._listed()}")
+            there = ", ".join(self.versions()[-5:]) or "none; train one"
+            raise InputError(f"the store {self._shown} has no current version; it has {there}")
         return read_artifact(self.root / name)
 
     def publish(self, metadata: Metadata, files: Mapping[str, bytes]) -> Artifact:
@@ -103,17 +102,20 @@ class ArtifactStore:
         """
         if {name: digest(data) for name, data in files.items()} != dict(metadata.files):
             raise InputError(f"the files of {metadata.version} are not those that its metadata name")
+        whole = {**files, METADATA_FILE: dump_metadata(metadata)}
+        for name, data in whole.items():
+            check_size(name, len(data), metadata.version)
+        check_self_contained(whole[MODEL_FILE], f"{metadata.version}/{MODEL_FILE}")
         self.check_free(metadata.version)
         final = self.root / metadata.version
         try:
             with self._beside(metadata.version) as folder:
-                for name, data in {**files, METADATA_FILE: dump_metadata(metadata)}.items():
+                for name, data in whole.items():
                     _write(folder / name, data)
                 folder.rename(final)
             _sync(self.root)
-        except OSError as error:
-            if error.errno in (EEXIST, ENOTEMPTY):  # somebody else was quicker
-                self.check_free(metadata.version)
+        except (OSError, ValueError) as error:
+            self.check_free(metadata.version)  # somebody else may have been quicker
             raise refused(error, printable(str(final))) from None
         return self.load(metadata.version)
 
@@ -124,8 +126,8 @@ class ArtifactStore:
             InputError: it is there; the message names the next free one.
         """
         wanted = parse_version(version)
-        taken = [parse_version(name) for name in self.versions()] if self.root.exists() else []
-        if wanted in taken or os.path.lexists(self.root / version):
+        taken = [parse_version(name) for name in self.versions()] if os.path.lexists(self.root) else []
+        if os.path.lexists(self.root / version):  # whatever it is
             free = next_free(wanted, [*taken, wanted])
             raise InputError(
                 f"{self._shown} has {version} already, and none is ever overwritten; use --version {free}"
@@ -139,17 +141,8 @@ class ArtifactStore:
             DependencyError: the disk failed.
         """
         artifact = self.load(version)
-        beside = self.root / f".{CURRENT}.{secrets.token_hex(8)}"
         try:
-            with self._locked_history() as history:
-                try:
-                    beside.symlink_to(artifact.version)
-                    beside.replace(self.root / CURRENT)
-                finally:
-                    beside.unlink(missing_ok=True)
-                # Afterwards: what a crash leaves out of the history is current, and is not looked for there.
-                os.write(history, f"{artifact.version}\n".encode())
-                os.fsync(history)
+            History(self.root / HISTORY).append(artifact.version, lambda: self._link(artifact.version))
             _sync(self.root)
         except OSError as error:
             raise refused(error, f"{self._shown}/{CURRENT}") from None
@@ -159,42 +152,25 @@ class ArtifactStore:
     def _shown(self) -> str:
         return printable(str(self.root))
 
-    def _listed(self) -> str:
-        return ", ".join(self.versions()[-5:]) or "none, as none was trained"
+    def _link(self, version: str) -> None:
+        """Put a new link in the place of the old one, in one step."""
+        beside = self.root / f".{CURRENT}.{secrets.token_hex(8)}"
+        try:
+            beside.symlink_to(version)
+            beside.replace(self.root / CURRENT)
+        finally:
+            beside.unlink(missing_ok=True)
 
     @contextmanager
     def _beside(self, version: str) -> Iterator[Path]:
-        """A folder that no reader takes for a version, gone afterwards if it was not renamed."""
+        """A folder that no reader takes for a version; gone afterwards where it was not renamed."""
         self.root.mkdir(parents=True, exist_ok=True)
         folder = self.root / f".{version}.{secrets.token_hex(8)}"
         folder.mkdir()
         try:
             yield folder
-            # The folder itself has been renamed by now.
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    @contextmanager
-    def _locked_history(self) -> Iterator[int]:
-        """The history, to append to, for one writer at a time."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        descriptor = os.open(self.root / HISTORY, flags, 0o644)
-        try:
-            flock(descriptor, LOCK_EX)
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    def _history(self) -> list[str]:
-        """What was made current, oldest first; a line that is no version was cut off by a crash."""
-        try:
-            descriptor = os.open(self.root / HISTORY, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return []
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(max(0, os.fstat(descriptor).st_size - _HISTORY_BYTES))
-            lines = file.read(_HISTORY_BYTES).decode("ascii", errors="replace").split("\n")[:-1]
-        return [line for line in lines if is_version(line)]
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -10,6 +10,7 @@ from capacity.command_line import Format, FormatOption, JsonOption, emit, option
 from capacity.errors import InputError
 from capacity.guarded import Guarded
 from serve_api.artifact import Artifact
+from serve_api.library_versions import library_versions
 from serve_api.metadata import MODEL_FILE, SCALER_FILE, Metadata, Precision, digest
 from serve_api.model_version import parse_version
 from serve_api.store import ArtifactStore
@@ -80,13 +81,6 @@ def train_into(store: ArtifactStore, recipe: Recipe, version: str) -> Artifact:
         files={name: digest(data) for name, data in files.items()},
     )
     return store.publish(metadata, files)
-
-
-def library_versions(names: Iterable[str]) -> dict[str, str]:
-    """Installed versions by the name of the package."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in names}
 
 
 def _kinds(model: str) -> list[ModelKind]:

@@ -131,12 +131,16 @@ SIMULATIONS_FLOORS = [
 MEASUREMENTS_FLOORS: list[list[str]] = []
 # The service that is measured knows nothing of who plans it.
 SERVE_API_FLOORS: list[list[str]] = [
-    ["model_version"],
-    ["metadata"],
+    ["library_versions", "model_version"],
+    ["history", "metadata"],
     ["metadata_json", "dataset"],
-    ["artifact", "onnx_session", "training"],
-    ["store", "onnx_export", "scoring"],
-    ["train"],
+    ["artifact", "onnx_session", "training", "weight_matrices"],
+    ["store", "onnx_export", "scoring", "linear_classifier", "weight_rounding"],
+    ["interleaved_times", "onnx_quantization", "quantization_effect", "train"],
+    ["quantization_claims"],
+    ["quantization_study"],
+    ["quantization_report"],
+    ["quantize"],
     # The server.
     ["settings", "backend", "log", "histogram", "refusal"],
     ["breaker", "metrics", "asked", "body", "http_protocol"],
