@@ -151,6 +151,21 @@ SERVE_API_FLOORS: list[list[str]] = [
     ["quantization_study"],
     ["quantization_report"],
     ["quantize"],
+    # The server.
+    ["settings", "backend", "log", "histogram", "refusal"],
+    ["breaker", "metrics", "asked", "body", "http_protocol"],
+    ["deployment"],
+    ["batch", "rollout"],
+    ["inference_thread"],
+    ["batcher", "loading"],
+    ["service", "watcher"],
+    ["endpoints"],
+    ["app"],
+    ["server"],
+    ["running"],
+    ["reading_settings"],
+    ["commands"],
+    ["__main__"],
 ]
 PACKAGES = [
     ("capacity", CAPACITY_FLOORS),
