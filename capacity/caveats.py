@@ -41,6 +41,7 @@ class CaveatCode(StrEnum):
     MEASURED_FEW_BATCHES = "measured_few_batches"
     MEASURED_PERCENTILES = "measured_percentiles"
     MEASURED_ROWS = "measured_rows"
+    MEASURED_CORE_SHARED = "measured_core_shared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

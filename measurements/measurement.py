@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from capacity.caveats import Caveat
+from capacity.errors import DependencyError
 from capacity.performance import Interval
 from capacity.profile import BatchTiming
 from measurements.overhead import Overhead
@@ -43,7 +44,7 @@ class Measurement:
 
     Attributes:
         source: how and on what it was made, by aspect, for the profile.
-        interrupt: what ended it early, to be raised again when all is safe; None where nothing did.
+        stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
     """
 
     findings: tuple[SizeFinding, ...]
@@ -51,4 +52,4 @@ class Measurement:
     caveats: tuple[Caveat, ...] = ()
     overhead: Overhead | None = None
     work: RequestWork | None = None
-    interrupt: KeyboardInterrupt | None = field(default=None, compare=False)
+    stop: KeyboardInterrupt | DependencyError | None = field(default=None, compare=False)

@@ -98,7 +98,7 @@ def profile(
     """Measure service time by batch size, and write the profile that plan --profile takes.
 
     Of a Python function (--callable), of an endpoint that is sent batches (--url), or of a server at work,
-    by its own histograms (--metrics). An interrupt ends it early and loses nothing that was finished.
+    by its own histograms (--metrics). What was finished before an interrupt or a failure is not lost.
     """
     from measurements.facts import ProfileFacts
     from measurements.profile_report import measurement_document, measurement_tables
@@ -136,8 +136,8 @@ def profile(
         document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
         tables=lambda: measurement_tables(found, measured),
     )
-    if found.interrupt is not None:  # all is safe now; the exit code says that it was cut short
-        raise found.interrupt
+    if found.stop is not None:  # all is safe now; the exit code says that it was cut short
+        raise found.stop
 
 
 def _of_callable(name: str, rounds: "Rounds", confidence: float) -> "Measurement":

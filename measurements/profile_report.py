@@ -40,12 +40,13 @@ def measurement_document(
             "request_s": work.request_s,
             "process_cpu_s": work.process_s,
             "batch_cpu_s": work.batch_s,
+            "batch_s": work.batch_wall_s,
             "requests": work.requests,
             "rows": work.rows,
         }
     return document | {
         "caveats": caveat_documents(measurement.caveats),
-        "interrupted": measurement.interrupt is not None,
+        "complete": measurement.stop is None,
         "profile": profile_file_document(profile),
         "seed": seed,
         "confidence": confidence,

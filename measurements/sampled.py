@@ -41,14 +41,19 @@ def sampling_caveats(
 ) -> Iterator[Caveat]:
     """What to know before betting on the samples."""
     if sampling.rounds < rounds.samples:
-        why = f"--duration-max {format_duration(rounds.duration_max_s)} was up"
         yield Caveat(
             code=CaveatCode.MEASURED_EARLY_END,
             message=f"{sampling.rounds} of {rounds.samples} rounds were finished, as "
-            f"{'an interrupt came' if sampling.interrupt else why}; the profile is of those",
+            f"{_end(sampling, rounds)}; the profile is of those",
         )
     yield from _drift_caveats(findings)
     yield from _stall_caveats(findings)
+
+
+def _end(sampling: Sampling, rounds: Rounds) -> str:
+    if sampling.stop is None:
+        return f"--duration-max {format_duration(rounds.duration_max_s)} was up"
+    return "an interrupt came" if isinstance(sampling.stop, KeyboardInterrupt) else "the next one failed"
 
 
 def _drift_caveats(findings: tuple[SizeFinding, ...]) -> Iterator[Caveat]:

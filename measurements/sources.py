@@ -18,11 +18,12 @@ from measurements.histogram_names import Histograms
 from measurements.http_exchange import HttpExchange
 from measurements.measurement import Measurement
 from measurements.overhead import overhead
-from measurements.request_work import RequestWork, request_work
+from measurements.request_work import request_work
 from measurements.rounds import Rounds
 from measurements.sampled import sampled_findings, sampling_caveats
 from measurements.sampling import Report, Sampling, take
 from measurements.window import watch
+from measurements.work_caveats import work_caveats
 
 _BY = f"capacity {__version__}, capacity profile"
 
@@ -83,8 +84,7 @@ def measure_metrics(
         window = watch(exchange, duration_s, report)
     gained = gains(window.before, window.after, where.metric, where.label)
     findings = counted_findings(gained, confidence)
-    rows = sum(size * one.count for size, one in gained.items())
-    work = request_work(window.before, window.after, rows)
+    work = request_work(window.before, window.after, gained)
     errors = [one.bucket_error for one in findings if one.bucket_error is not None]
     source = {
         "measured_by": f"{_BY} --metrics, {where.metric} by {where.label} in {window.seconds:.1f} s",
@@ -95,10 +95,8 @@ def measure_metrics(
         **_machine(address),
     }
     early = [_EARLY] if window.interrupt is not None else []
-    caveats = (*early, *counting_caveats(gained, findings), *_work_caveats(work))
-    return Measurement(
-        findings=findings, source=source, caveats=caveats, work=work, interrupt=window.interrupt
-    )
+    caveats = (*early, *counting_caveats(gained, findings), *work_caveats(work))
+    return Measurement(findings=findings, source=source, caveats=caveats, work=work, stop=window.interrupt)
 
 
 _EARLY = Caveat(
@@ -124,7 +122,7 @@ def _sampled(
         source=source,
         caveats=(*caveats, *sampling_caveats(findings, sampling, rounds)),
         overhead=overhead(sampling.batches),
-        interrupt=sampling.interrupt,
+        stop=sampling.stop,
     )
 
 
@@ -143,17 +141,5 @@ def _connection_caveats(connections: int, sampling: Sampling) -> tuple[Caveat, .
             code=CaveatCode.MEASURED_RECONNECTED,
             message=f"the server closed the connection {connections - 1} times in about {requests} requests; "
             "connecting is not in the figures, and costs a client that keeps none open more",
-        ),
-    )
-
-
-def _work_caveats(work: RequestWork | None) -> tuple[Caveat, ...]:
-    if work is None or abs(work.rows - work.requests) <= 0.02 * max(work.rows, work.requests):
-        return ()
-    return (
-        Caveat(
-            code=CaveatCode.MEASURED_ROWS,
-            message=f"{work.requests} requests held {work.rows} rows; request_work_s is that of one of the "
-            "more numerous, and a plan counts rows; to tell a request's work send one row each, no errors",
         ),
     )

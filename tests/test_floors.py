@@ -134,7 +134,7 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
     ["drift", "histogram_delta", "overhead", "sampling"],
     ["callable_subject", "http_exchange", "request_work"],
     ["endpoint_subject", "measurement", "window"],
-    ["counted", "facts", "sampled"],
+    ["counted", "facts", "sampled", "work_caveats"],
     ["profile_report", "sources"],
     ["profile_options"],
     ["profile_commands"],

@@ -1,10 +1,10 @@
 """`capacity profile`, as a user runs it, and `capacity plan` with what it wrote."""
 
+import itertools
 import json
 import math
 import random
 import sys
-import threading
 
 import pytest
 from fake_server import Reply, metrics_page, predicting, serving
@@ -67,7 +67,7 @@ def test_of_a_callable(capacity, bench):
     assert done.returncode == 0, done.stderr
     answer = document(done)
     assert set(answer) == {
-        "schema_version", "batches", "confidence", "caveats", "interrupted", "profile", "seed",
+        "schema_version", "batches", "confidence", "caveats", "complete", "profile", "seed",
     }  # fmt: skip
     assert [batch["batch_size"] for batch in answer["batches"]] == [1, 2, 4]
     for batch in answer["batches"]:
@@ -181,7 +181,7 @@ def test_an_interrupt_keeps_what_was_finished(capacity, bench):
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "interrupted"
     answer = document(done)
-    assert answer["interrupted"] is True
+    assert answer["complete"] is False
     assert "measured_early_end" in [caveat["code"] for caveat in answer["caveats"]]
     # 2 rounds of 3 warm up; of the other 33 calls that ended, 11 rounds.
     assert {len(timing.samples_s) for timing in load_profile(str(bench / "cut.json")).timings} == {11}
@@ -249,20 +249,24 @@ def test_metrics_that_do_not_do(here, reply, code, said):
     assert said in stderr
 
 
-def test_an_endpoint_that_fails_midway_is_told_and_nothing_is_written(here, bench):
-    lock, count = threading.Lock(), [0]
-    good = predicting(lambda rows: 0.001)
+@pytest.mark.parametrize(("good", "rounds"), [(20, 4), (8, None)])
+def test_an_endpoint_that_fails_midway_leaves_finished_rounds(here, bench, good, rounds):
+    """Of three sizes, after two rounds that warm up."""
+    answered = itertools.count(1)
+    well = predicting(lambda rows: 0.001)
 
     def answer(target: str, body: bytes) -> Reply:
-        with lock:
-            count[0] += 1
-        return Reply(status=503, body=b"overloaded") if count[0] > 20 else good(target, body)
+        return well(target, body) if next(answered) <= good else Reply(status=503, body=b"overloaded")
 
     with serving(answer) as seen:
         returned, stdout, stderr = here("--url", seen.url, "--body", "row.json", *SHORT, "-o", "p.json")
-    assert (returned, stdout) == (5, "")
-    assert "answered 503: overloaded" in stderr
-    assert not (bench / "p.json").exists()
+    assert returned == 5
+    assert stderr.splitlines()[-1].endswith("answered 503: overloaded")
+    assert ("4 of 50 rounds were finished, as the next one failed" in stdout) is (rounds is not None)
+    if rounds is None:
+        assert not (bench / "p.json").exists()
+    else:
+        assert {len(one.samples_s) for one in load_profile(str(bench / "p.json")).timings} == {rounds}
 
 
 def test_what_is_not_known_in_time_is_inconclusive(here):
