@@ -45,7 +45,7 @@ class Stretch:
         return self.requests / self.batches
 
     @classmethod
-    def of(cls, run: CrowdRun, computed_s: float) -> Self:
+    def of(cls, run: CrowdRun) -> Self:
         """A crowd's.
 
         Raises:
@@ -54,9 +54,14 @@ class Stretch:
         if run.cpu_share > _CPU_SHARE_MAX:
             raise InconclusiveError(
                 f"asking took {run.cpu_share:.0%} of a core with {run.users} users, so that the server may "
-                "have waited for them; leave out --metrics, and give --request-work if you know it"
+                "have waited for them; leave out --counters, and give --request-work if you know it"
             )
-        return cls(batches=run.batches, requests=run.requests, lasted_s=run.lasted_s, computed_s=computed_s)
+        return cls(
+            batches=run.batches,
+            requests=run.requests,
+            lasted_s=run.lasted_s,
+            computed_s=run.computed_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ class Loop:
         with running(replica, settings.output / "profiled.log") as url:
             self._capacity(
                 "profile", "--url", f"{url}/predict", "--body", str(settings.body),
-                "--metrics", f"{url}/metrics",
+                "--counters", f"{url}/metrics",
                 "--batch-sizes", ",".join(map(str, settings.batch_sizes)),
                 "--samples", str(settings.samples), "--name", f"{settings.model}-here", "--kind", "cpu",
                 "-o", str(profile),

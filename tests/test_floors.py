@@ -133,8 +133,10 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
     ["metrics_text", "rounds", "server_timing", "stalls", "timed_batch"],
     ["drift", "histogram_delta", "overhead", "sampling"],
     ["callable_subject", "http_exchange", "request_work"],
-    ["endpoint_subject", "measurement", "window"],
-    ["counted", "facts", "sampled", "work_caveats"],
+    ["crowd", "endpoint_subject", "window"],
+    ["work_beside"],
+    ["crowds", "measurement"],
+    ["counted", "endpoint_source", "facts", "sampled", "work_caveats"],
     ["profile_report", "sources"],
     ["profile_options"],
     ["profile_commands"],
@@ -166,6 +168,11 @@ SERVE_API_FLOORS: list[list[str]] = [
     ["reading_settings"],
     ["commands"],
     ["__main__"],
+    # The loop around it.
+    ["local_server"],
+    ["loop_stages"],
+    ["loop_report"],
+    ["loop"],
 ]
 PACKAGES = [
     ("capacity", CAPACITY_FLOORS),

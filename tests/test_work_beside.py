@@ -2,6 +2,9 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 
 import pytest
 from fake_server import Reply, serving
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from capacity.errors import DependencyError, InconclusiveError
 from measurements.address import parse_address
 from measurements.crowd import CrowdRun, crowd
+from measurements.http_exchange import HttpExchange
 from measurements.work_beside import Stretch, work_beside
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
@@ -50,17 +54,32 @@ def test_work_is_never_below_nothing():
 
 
 def test_a_requests_batch_is_shared_out():
-    run = CrowdRun(users=3, batch_sizes=[1, 2, 2], lasted_s=0.5, cpu_share=0.1)
+    run = CrowdRun(users=3, batch_sizes=[1, 2, 2], lasted_s=0.5, computed_s=0.3, cpu_share=0.1)
     assert (run.requests, run.batches) == (3, 2.0)
-    found = Stretch.of(run, computed_s=0.3)
+    found = Stretch.of(run)
     assert found.beside_s == pytest.approx(0.1)
     assert found.batch_size_mean == 1.5
 
 
 def test_a_crowd_that_is_short_of_time_itself_tells_nothing():
-    run = CrowdRun(users=64, batch_sizes=[1] * 10, lasted_s=1.0, cpu_share=0.95)
+    run = CrowdRun(users=64, batch_sizes=[1] * 10, lasted_s=1.0, computed_s=0.5, cpu_share=0.95)
     with pytest.raises(InconclusiveError, match="asking took 95% of a core with 64 users"):
-        Stretch.of(run, computed_s=0.5)
+        Stretch.of(run)
+
+
+def counted() -> Callable[[], float]:
+    """A counter that has grown by a second at each look."""
+    return count(5.0, 1.0).__next__
+
+
+@contextmanager
+def connected(url: str, users: int) -> Iterator[list[HttpExchange]]:
+    exchanges = [HttpExchange(parse_address(url, "--url"), timeout_s=5.0) for _ in range(users)]
+    try:
+        yield exchanges
+    finally:
+        for exchange in exchanges:
+            exchange.close()
 
 
 def test_all_users_ask_at_once_and_again():
@@ -76,10 +95,12 @@ def test_all_users_ask_at_once_and_again():
             at_once -= 1
         return Reply(body=b"{}", headers={"X-Batch-Size": "2"})
 
-    with serving(reply) as server:
-        run = crowd(parse_address(f"{server.url}/predict", "--url"), BODY, 4, 0.3, 5.0)
+    with serving(reply) as server, connected(server.url, 4) as users:
+        run = crowd(users, BODY, 0.3, counted())
     assert most == 4
     assert run.users == 4
+    assert run.computed_s == 1.0
+    assert run.requests == len(server.asked) - 4  # each was warmed up by one
     assert set(run.batch_sizes) == {2}
     assert run.requests >= 8
     assert run.lasted_s >= 0.3
@@ -97,5 +118,17 @@ def test_all_users_ask_at_once_and_again():
     ids=["nothing", "zero", "no count", "an error"],
 )
 def test_a_crowd_that_is_not_told_or_not_served_says_so(reply, message):
-    with serving(lambda *_: reply) as server, pytest.raises(DependencyError, match=message):
-        crowd(parse_address(f"{server.url}/predict", "--url"), BODY, 3, 0.2, 5.0)
+    refused = pytest.raises(DependencyError, match=message)
+    with serving(lambda *_: reply) as server, connected(server.url, 3) as users, refused:
+        crowd(users, BODY, 0.2, counted())
+
+
+def test_a_counter_that_fails_ends_the_crowd():
+    def fails() -> float:
+        raise DependencyError("no counter")
+
+    reply = Reply(body=b"{}", headers={"X-Batch-Size": "1"})
+    refused = pytest.raises(DependencyError, match="no counter")
+    with serving(lambda *_: reply) as server, connected(server.url, 3) as users, refused:
+        crowd(users, BODY, 0.2, fails)
+    assert len(server.asked) == 3
