@@ -279,6 +279,7 @@ def test_only_cli_knows_both():
         ["queue", "mmc", "--arrival-rate", "9rps", "--service-rate", "5rps", "--servers", "2", "--json"],
         ["queue", "bulk", "--help"],
         ["sweep", "--help"],
+        ["profile", "--help"],
     ],
     ids=" ".join,
 )
