@@ -70,6 +70,21 @@ def test_one_row_too_few_waits_for_the_timer_of_the_oldest():
     run(story())
 
 
+def test_the_oldest_does_not_wait_for_those_who_come_after_it():
+    async def story():
+        model = MadeUp()
+        async with batching(model, batch={"size_max": 1000, "wait_max_s": 0.3}) as batcher:
+            oldest = batcher.submit(rows(0), FOR_EVER_S)
+            for _ in range(100):
+                batcher.submit(rows(1), FOR_EVER_S)
+                await asyncio.sleep(0.05)
+                if oldest.done():
+                    return
+        pytest.fail("its timer began anew with each of them")
+
+    run(story())
+
+
 def test_with_wait_0_what_is_there_goes_at_once():
     async def story():
         model = MadeUp()
