@@ -36,6 +36,8 @@ class Service:
     Attributes:
         draining: whether the server is about to end and clients should go elsewhere.
         closed: whether new requests are refused.
+        in_flight: requests to predict that are open.
+        answered: requests to predict that were, one way or the other.
     """
 
     def __init__(self, settings: Settings, rollout: Rollout, metrics: Metrics) -> None:
@@ -47,6 +49,7 @@ class Service:
         self.draining = False
         self.closed = False
         self.in_flight = 0
+        self.answered = 0
         metrics.in_flight.set_function(lambda: self.in_flight)
 
     @property
@@ -128,6 +131,7 @@ class Service:
     def _reply(self, asked: Asked, deployment: Deployment, reply: Reply) -> Reply:
         """Count it, and add what every answer carries."""
         took_s = time.monotonic() - asked.began_s
+        self.answered += 1
         deployment.requests(reply.status).inc()
         deployment.request_seconds.observe(took_s)
         of_every_answer = (

@@ -275,6 +275,24 @@ def test_a_model_that_hangs_is_given_up_and_taken_back_when_it_answers():
     run(story())
 
 
+def test_a_model_that_hung_is_left_alone_for_the_cool_down():
+    async def story():
+        model = MadeUp()
+        parts = {"batch": {"size_max": 1, "wait_max_s": 0.0}, "breaker": {"cooldown_s": 600.0}}
+        async with batching(model, inference={"time_max_s": 0.1}, **parts) as batcher:
+            model.gate.clear()
+            with pytest.raises(Refused):
+                await batcher.submit(rows(0), FOR_EVER_S)
+            model.gate.set()
+            while batcher.hung:
+                await asyncio.sleep(0.01)
+            with pytest.raises(Refused) as refused:
+                batcher.submit(rows(1), FOR_EVER_S)
+            assert refused.value.reason is Reason.CIRCUIT_OPEN
+
+    run(story())
+
+
 def test_the_loop_goes_on_while_the_model_computes():
     async def story():
         model = MadeUp()
