@@ -155,7 +155,7 @@ SERVE_API_FLOORS: list[list[str]] = [
     ["quantize"],
     # The server.
     ["settings", "backend", "log", "histogram", "refusal"],
-    ["breaker", "metrics", "asked", "body", "http_protocol"],
+    ["breaker", "metrics", "asked", "body", "rows", "http_protocol"],
     ["deployment"],
     ["batch", "rollout"],
     ["inference_thread"],
