@@ -1,0 +1,138 @@
+"""HTTP client: sends one body again and again to the addresses that were given, and to no others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from capacity.errors import DependencyError, InputError
+from capacity.reading import printable
+from measurements.load_run import NOT_CONNECTED, TIMED_OUT, TOO_LONG
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from measurements.driver import Send
+
+ANSWER_BYTES_MAX = 16 * 2**20
+# Idle connections are given up before a server does so (uvicorn: after 5 s), for it may while one is used.
+_KEEP_ALIVE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is sent, and where.
+
+    Attributes:
+        urls: of the replicas, or of the balancer in front of them.
+        body: of every request, JSON.
+        timeout_s: after which a request is given up. [s]
+    """
+
+    urls: tuple[str, ...]
+    body: bytes = field(repr=False)
+    timeout_s: float
+
+    def __post_init__(self) -> None:
+        for url in self.urls:
+            check_url(url, "--url")
+
+
+def check_url(url: str, flag: str) -> None:
+    """Refuse what is no plain address of a server.
+
+    Raises:
+        InputError: with the mend.
+    """
+    shown = printable(url)[:80]
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable() or " " in url:
+        raise InputError(f"{flag} {shown!r} is no address of a server; http://127.0.0.1:8000/predict is one")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise InputError(f"{flag} {shown!r} must have no user, password or fragment; leave them out")
+
+
+def import_aiohttp() -> Any:
+    """The library, where it is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        import aiohttp
+    except ImportError:
+        raise InputError(
+            "measuring a server takes aiohttp, which is not installed; pip install 'capacity[measure]'"
+        ) from None
+    return aiohttp
+
+
+@asynccontextmanager
+async def connected(target: Target) -> AsyncIterator["Send"]:
+    """What sends one request to the url of a number; connections are kept, redirects and proxies not followed."""
+    aiohttp = import_aiohttp()
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=None),
+        timeout=aiohttp.ClientTimeout(total=target.timeout_s),
+        headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    ) as session:
+        yield _sender(session, target, aiohttp.ClientError)
+
+
+def _sender(session: "aiohttp.ClientSession", target: Target, broken: type[Exception]) -> "Send":
+    from yarl import URL
+
+    urls, body = [URL(url, encoded=True) for url in target.urls], target.body
+
+    async def send(replica: int) -> int:
+        try:
+            async with session.post(urls[replica], data=body, allow_redirects=False) as answer:
+                return answer.status if await _is_read(answer.content) else TOO_LONG
+        except asyncio.TimeoutError:
+            return TIMED_OUT
+        except (broken, OSError, ValueError):
+            return NOT_CONNECTED
+
+    return send
+
+
+async def _is_read(content: "aiohttp.StreamReader") -> bool:
+    """Take in the answer to its last byte; False where it is longer than any."""
+    length = 0
+    while chunk := await content.readany():
+        length += len(chunk)
+        if length > ANSWER_BYTES_MAX:
+            return False
+    return True
+
+
+async def check_reachable(send: "Send", target: Target) -> None:
+    """One request to each url, before many.
+
+    Raises:
+        DependencyError: a server that does not answer, or cannot just now.
+        InputError: a server that refuses the request.
+    """
+    for number, url in enumerate(target.urls):
+        outcome = await send(number)
+        shown = printable(url)[:80]
+        if outcome < 0:
+            reason = "did not answer in time" if outcome == TIMED_OUT else "cannot be reached"
+            raise DependencyError(f"{shown} {reason}; is the server up, and the address right?")
+        if outcome >= 500:
+            raise DependencyError(f"{shown} answered the first request by {outcome}; wait until it is ready")
+        if 300 <= outcome < 400:
+            raise InputError(
+                f"{shown} answered by {outcome}, a redirect, which is not followed; give the address itself"
+            )
+        if outcome != 200:
+            raise InputError(f"{shown} answered the first request by {outcome}; check --url and --body")
