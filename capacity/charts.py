@@ -161,7 +161,8 @@ def _named(letter: str, line: Curve, width: int) -> str:
 def _row(profile: ServiceProfile, timing: BatchTiming) -> str:
     """One batch size in columns."""
     size, rate = timing.batch_size, profile.throughput_rps(timing.batch_size)
-    p99_s = timing.law().quantile_s(0.99) if timing.samples_s else timing.p99_s
+    is_known = timing.samples_s or timing.p99_s is not None
+    p99_s = profile.law(size).quantile_s(0.99) if is_known else None
     return _columns(
         f"{'*' if size == profile.knee_batch_size else ''}{size}",
         format_duration(profile.service_mean_s(size)),

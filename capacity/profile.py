@@ -10,7 +10,7 @@ from typing import Literal
 
 from capacity.contention import Contention, processor_sharing
 from capacity.errors import DomainError, InputError
-from capacity.service_law import ServiceLaw, between, from_samples, from_summary
+from capacity.service_law import ServiceLaw, between, from_samples, from_summary, later
 
 DeviceKind = Literal["cpu", "gpu"]
 
@@ -93,6 +93,9 @@ class ServiceProfile:
 
     Attributes:
         timings: one per batch size, in any order; kept in rising order.
+        request_work_s: work of a replica for each request beside its batch, such as reading, checking and
+            answering, where the same processor does both: a batch of b occupies its replica for b times
+            this longer than its timing says, and so do all laws of this profile. [s]
         request_overhead_s: added to every response; takes no server capacity. [s]
         instances_per_device: replicas that share one device, and its price.
         contention: how they slow each other down, for so many at least; None where it was not measured.
@@ -107,6 +110,7 @@ class ServiceProfile:
     kind: DeviceKind | None = None
     precision: str | None = None
     runtime: str | None = None
+    request_work_s: float = 0.0
     request_overhead_s: float = 0.0
     instances_per_device: int = 1
     contention: Contention | None = None
@@ -129,14 +133,14 @@ class ServiceProfile:
                 raise InputError(f"profile {self.name} has batch size {low.batch_size} twice; keep one")
         self._check_scalars()
         object.__setattr__(self, "timings", ordered)
-        object.__setattr__(self, "_laws", tuple(timing.law() for timing in ordered))
+        laws = (later(timing.law(), timing.batch_size * self.request_work_s) for timing in ordered)
+        object.__setattr__(self, "_laws", tuple(laws))
 
     def _check_scalars(self) -> None:
-        if not 0.0 <= self.request_overhead_s <= BATCH_DURATION_MAX_S:
-            raise InputError(
-                f"request_overhead_s must be from 0 to {BATCH_DURATION_MAX_S:g}, "
-                f"got {self.request_overhead_s}"
-            )
+        for name in ("request_work_s", "request_overhead_s"):
+            duration_s = getattr(self, name)
+            if not 0.0 <= duration_s <= BATCH_DURATION_MAX_S:
+                raise InputError(f"{name} must be from 0 to {BATCH_DURATION_MAX_S:g}, got {duration_s}")
         if self.instances_per_device < 1:
             raise InputError(f"instances_per_device must be >= 1, got {self.instances_per_device}")
         if self.contention is not None and self.contention.instances < self.instances_per_device:
@@ -169,7 +173,7 @@ class ServiceProfile:
 
     @property
     def laws(self) -> tuple[ServiceLaw, ...]:
-        """Service-time laws of the measured sizes, in their order."""
+        """Laws of how long a batch of each measured size occupies a replica, in their order."""
         return self._laws
 
     def place(self, batch_size: int) -> tuple[int, float]:
@@ -190,7 +194,7 @@ class ServiceProfile:
         return right - 1, (batch_size - sizes[right - 1]) / (sizes[right] - sizes[right - 1])
 
     def law(self, batch_size: int) -> ServiceLaw:
-        """Service-time law of a batch, interpolated between the two measured sizes around it.
+        """How long a batch occupies its replica, interpolated between the two measured sizes around it.
 
         Raises:
             DomainError: the batch size lies outside the measured range.
@@ -201,7 +205,7 @@ class ServiceProfile:
         return between(self._laws[place], self._laws[place + 1], weight)
 
     def service_mean_s(self, batch_size: int) -> float:
-        """Mean service time of a batch. [s]"""
+        """Mean service time of a batch, its requests' own work included. [s]"""
         return self.law(batch_size).mean_s
 
     def throughput_rps(self, batch_size: int) -> float:

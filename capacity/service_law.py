@@ -8,7 +8,7 @@ through it is a draw: Devroye (1986), Non-Uniform Random Variate Generation, sec
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from capacity.errors import InputError
@@ -135,6 +135,13 @@ def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw
         durations_s=tuple(x for _, x in pieces),
         tail_ratio=tail_ratio,
     )
+
+
+def later(law: ServiceLaw, extra_s: float) -> ServiceLaw:
+    """The law of what always takes `extra_s` longer."""
+    if extra_s == 0.0:
+        return law
+    return replace(law, durations_s=tuple(x + extra_s for x in law.durations_s))
 
 
 def between(low: ServiceLaw, high: ServiceLaw, weight: float) -> ServiceLaw:

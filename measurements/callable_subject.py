@@ -1,0 +1,117 @@
+"""CallableSubject: a Python function that serves a batch of the size that it is called with."""
+
+import importlib
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from capacity.errors import DependencyError, InputError
+from capacity.reading import printable
+from measurements.sampling import Clock
+from measurements.timed_batch import TimedBatch
+
+_NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+_MESSAGE_LENGTH_MAX = 200
+
+
+class CallableSubject:
+    """Times calls of a function with the batch size.
+
+    The time of a call is the sample, so that a call must not return before the batch is done. Work on a GPU is
+    only queued when the call that starts it returns; there the function waits for it itself:
+
+        model = torch.nn.Linear(1024, 1024).cuda().eval()
+        rows = torch.randn(64, 1024, device="cuda")
+
+        @torch.inference_mode()
+        def predict(batch_size: int) -> None:
+            model(rows[:batch_size])
+            torch.cuda.synchronize()
+
+    What the function prints goes to stderr, as stdout is for the answer.
+    """
+
+    def __init__(self, function: Callable[[int], Any], clock: Clock) -> None:
+        self._function, self._clock = function, clock
+
+    def serve(self, batch_size: int) -> TimedBatch:
+        """Call it once.
+
+        Raises:
+            DependencyError: the call failed.
+        """
+        try:
+            with redirect_stdout(sys.stderr):
+                began_s = self._clock()
+                self._function(batch_size)
+                took_s = self._clock() - began_s
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise DependencyError(f"the callable failed on a batch of {batch_size}: {told(error)}") from None
+        return TimedBatch(service_s=took_s)
+
+
+def load(name: str) -> Callable[[int], Any]:
+    """The function that `module:function` names; modules are found in the current directory too.
+
+    Raises:
+        InputError: there is none, or it takes no batch size.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise InputError(f"--callable {printable(name)[:80]!r} must be module:function, such as bench:predict")
+    found: Any = _module(match[1])
+    for part in match[2].split("."):
+        if not hasattr(found, part):
+            raise InputError(f"--callable {name}: module {match[1]} has no {match[2]}; check the name")
+        found = getattr(found, part)
+    _check_signature(found, name)
+    return found  # type: ignore[no-any-return]  (settled by the check)
+
+
+def _module(name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        with redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise InputError(
+                f"--callable: there is no module {error.name} in the current directory or installed; "
+                "check the name, or go where it is"
+            ) from None
+        raise InputError(f"--callable: module {name} cannot be imported: {told(error)}") from None
+
+
+def _check_signature(found: Any, name: str) -> None:
+    if not callable(found):
+        raise InputError(f"--callable {name} is a {type(found).__name__}, which cannot be called; name a function")
+    if inspect.iscoroutinefunction(found):
+        raise InputError(
+            f"--callable {name} is a coroutine function, whose call serves nothing; "
+            "name a function that runs it to its end"
+        )
+    try:
+        inspect.signature(found).bind(1)
+    except TypeError:
+        raise InputError(f"--callable {name} must take one argument, the batch size") from None
+    except ValueError:  # some that are written in C do not say what they take
+        return
+
+
+def told(error: BaseException) -> str:
+    """An error of somebody else's code in a line: kind, message and place, without its path."""
+    message = printable(" ".join(str(error).split()))[:_MESSAGE_LENGTH_MAX]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    place = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if len(frames) > 1 else ""
+    return f"{type(error).__name__}{': ' if message else ''}{message}{place}"

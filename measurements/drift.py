@@ -1,0 +1,48 @@
+"""Drift: how much slower the second half of the samples was than the first, and whether chance explains it."""
+
+import math
+from collections.abc import Sequence
+
+from capacity.performance import Interval
+from measurements.mean_interval import student_t, variance
+
+SAMPLES_MIN = 20  # of both halves together, below which there is no telling
+# A drift that is certain and smaller than this is smaller than what else a profile leaves open.
+SHIFT_OF_NOTE = 0.02
+
+
+def drift(samples_s: Sequence[float], confidence: float) -> Interval | None:
+    """Relative shift from the first half to the second, 0.05 where that took 5 % longer; None of few samples.
+
+    Means of logarithms are compared, by Welch (1938), Biometrika 29: a shift is then a ratio, and a few batches
+    that stalled do not drown it.
+    """
+    if len(samples_s) < SAMPLES_MIN:
+        return None
+    logarithms = [math.log(sample) for sample in samples_s]
+    middle = len(logarithms) // 2
+    first, second = logarithms[:middle], logarithms[middle:]
+    parts = [variance(half) / len(half) for half in (first, second)]
+    shift = math.fsum(second) / len(second) - math.fsum(first) / len(first)
+    spread = math.fsum(parts)
+    if spread == 0.0:
+        return Interval.exact(math.expm1(shift))
+    freedom = spread**2 / math.fsum(
+        part**2 / (len(half) - 1) for part, half in zip(parts, (first, second), strict=True)
+    )
+    reach = student_t(confidence, freedom) * math.sqrt(spread)
+    return Interval(
+        value=math.expm1(shift), low=math.expm1(shift - reach), high=math.expm1(shift + reach)
+    )
+
+
+def family_confidence(confidence: float, sizes: int) -> float:
+    """Confidence of each of several intervals that shall hold together, by Bonferroni's inequality."""
+    return 1.0 - (1.0 - confidence) / sizes
+
+
+def is_of_note(shift: Interval | None) -> bool:
+    """Whether it is a drift, beyond what chance explains and large enough to matter."""
+    if shift is None or abs(shift.value) < SHIFT_OF_NOTE:
+        return False
+    return shift.low > 0.0 or shift.high < 0.0

@@ -1,0 +1,77 @@
+"""EndpointSubject: a server's endpoint that is sent a batch as one request, one at a time."""
+
+import json
+from typing import Any
+
+from capacity.errors import DependencyError
+from measurements.batch_body import BatchBody
+from measurements.http_exchange import Answer, HttpExchange
+from measurements.server_timing import parse_server_timing
+from measurements.timed_batch import TimedBatch
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+class EndpointSubject:
+    """Times requests that carry a batch each.
+
+    Where answers tell by `Server-Timing` what the batch took, that is its service time, and what the client saw
+    beyond it and the wait in the queue lies beside it. Else all that the client saw is service time.
+    """
+
+    def __init__(self, exchange: HttpExchange, body: BatchBody, batch_sizes: tuple[int, ...]) -> None:
+        self._exchange = exchange
+        self._bodies = {size: body.of(size) for size in batch_sizes}
+        self._seen: set[int] = set()
+        self.tells_batch: bool | None = None
+
+    def serve(self, batch_size: int) -> TimedBatch:
+        """Send one request.
+
+        Raises:
+            DependencyError: it failed, or the answer is not one to such a request.
+        """
+        answer = self._exchange.ask("POST", self._bodies[batch_size], _HEADERS)
+        if batch_size not in self._seen:
+            self._seen.add(batch_size)
+            _check_json(answer.body, batch_size)
+        _check_size(answer, batch_size)
+        told_s = parse_server_timing(answer.headers.get("server-timing", ""))
+        batch_s = told_s.get("batch")
+        self._check_steady(batch_size, tells_batch=batch_s is not None)
+        if batch_s is None:
+            return TimedBatch(service_s=answer.seconds)
+        beside_s = answer.seconds - batch_s - told_s.get("queue", 0.0)
+        return TimedBatch(service_s=batch_s, beside_s=beside_s)
+
+    def _check_steady(self, batch_size: int, *, tells_batch: bool) -> None:
+        """Refuse samples of which some are the server's own and some the client's."""
+        if self.tells_batch is None:
+            self.tells_batch = tells_batch
+        if self.tells_batch is not tells_batch:
+            raise DependencyError(
+                f"some answers have Server-Timing with batch;dur and some have none (batch size {batch_size}); "
+                "samples of both kinds are not of one thing"
+            )
+
+
+def _check_json(body: bytes, batch_size: int) -> None:
+    """Refuse an answer that is no answer: success and an error page look alike to a stopwatch."""
+    try:
+        document: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict | list):
+        raise DependencyError(
+            f"the answer to a batch of {batch_size} is not JSON; check that --url is the endpoint that predicts"
+        )
+
+
+def _check_size(answer: Answer, batch_size: int) -> None:
+    """Refuse a batch that others' rows were in, or only some of ours."""
+    told = answer.headers.get("x-batch-size", "")
+    if told.isascii() and told.isdigit() and told.lstrip("0") != str(batch_size):
+        raise DependencyError(
+            f"a request of {batch_size} rows was served in a batch of {told[:12]}; measure a server that nobody "
+            "else uses, and sizes up to its own largest"
+        )

@@ -1,0 +1,132 @@
+"""HttpExchange: requests one after another over one connection, each within limits of time and size."""
+
+import http.client
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from capacity.errors import DependencyError
+from capacity.reading import printable
+from measurements.address import Address
+from measurements.sampling import Clock
+
+ANSWER_BYTES_MAX = 16 * 2**20
+_EXCERPT = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server said with success, and how long it took from the first byte sent to the last received."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+
+class _Deadlined(io.RawIOBase):
+    """A socket's bytes, all of which must come before one instant: a timeout of each read alone never ends."""
+
+    def __init__(self, raw: Any, sock: Any) -> None:
+        self._raw, self._sock = raw, sock
+        self._until_s = time.monotonic() + sock.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0.0:
+            raise TimeoutError
+        self._sock.settimeout(left_s)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that is there within the timeout, head and body together."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Deadlined(self.fp.detach(), sock))  # type: ignore[attr-defined]
+
+
+class HttpExchange:
+    """One keep-alive connection to one address; redirects are refused, proxies and cookies unknown."""
+
+    def __init__(self, address: Address, *, timeout_s: float, clock: Clock = time.perf_counter) -> None:
+        self._address, self._timeout_s, self._clock = address, timeout_s, clock
+        https = address.scheme == "https"
+        kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
+        self._connection = kind(address.host, address.port, timeout=timeout_s)
+        self._connection.response_class = _Response
+        self.connections = 0
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def ask(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """One request and its answer; connecting is not part of the time.
+
+        A connection that the server closed while it was idle is opened again, once.
+
+        Raises:
+            DependencyError: no answer in time, one that is no success, too large or not HTTP.
+        """
+        was_open = self._connection.sock is not None
+        try:
+            return self._ask(method, body, headers)
+        except (ConnectionError, http.client.RemoteDisconnected) as error:
+            self.close()
+            if not was_open:
+                raise self._failed(error) from None
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise self._failed(error) from None
+        return self.ask(method, body, headers)
+
+    def _ask(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        if self._connection.sock is None:
+            self._connection.connect()
+            self.connections += 1
+        self._connection.sock.settimeout(self._timeout_s)
+        began_s = self._clock()
+        self._connection.request(method, self._address.target, body=body, headers=dict(headers))
+        response = self._connection.getresponse()
+        data = response.read(ANSWER_BYTES_MAX + 1)
+        took_s = self._clock() - began_s
+        self._check(response, data)
+        return Answer(
+            headers={name.lower(): value for name, value in response.getheaders()}, body=data, seconds=took_s
+        )
+
+    def _check(self, response: http.client.HTTPResponse, data: bytes) -> None:
+        if len(data) > ANSWER_BYTES_MAX:
+            self.close()
+            raise DependencyError(f"{self._name} answered more than {ANSWER_BYTES_MAX} bytes")
+        if 300 <= response.status < 400:
+            where = printable(response.headers.get("Location") or "nowhere")[:_EXCERPT]
+            raise DependencyError(
+                f"{self._name} redirects to {where}, which is not followed; give that address if it is meant"
+            )
+        if not 200 <= response.status < 300:
+            excerpt = printable(data[:_EXCERPT].decode("utf-8", "replace"))
+            raise DependencyError(f"{self._name} answered {response.status}: {excerpt}")
+
+    def _failed(self, error: Exception) -> DependencyError:
+        if isinstance(error, TimeoutError):
+            return DependencyError(
+                f"{self._name} gave no whole answer within {self._timeout_s:g} s; raise --timeout, or mend it"
+            )
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
+        return DependencyError(f"{self._name} cannot be asked: {printable(reason)[:_EXCERPT]}; does it run?")
+
+    @property
+    def _name(self) -> str:
+        return f"{self._address.host}:{self._address.port}{printable(self._address.target)[:_EXCERPT]}"

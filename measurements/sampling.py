@@ -1,0 +1,102 @@
+"""Sampling: serving batches round by round, until there are enough, or time is up, or somebody interrupts."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from capacity.errors import InconclusiveError
+from measurements.rounds import WARM_UP_SHARE_MAX, Rounds
+from measurements.timed_batch import Subject, TimedBatch, check_credible
+
+Clock = Callable[[], float]
+Report = Callable[[str], None]
+
+_REPORT_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What finished rounds gave.
+
+    Attributes:
+        batches: by batch size, in the order of the rounds; equally many of each.
+        interrupt: what ended it early, to be raised again when all is safe; None where nothing did.
+    """
+
+    batches: Mapping[int, tuple[TimedBatch, ...]]
+    interrupt: KeyboardInterrupt | None = None
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that were finished."""
+        return min(len(batches) for batches in self.batches.values())
+
+
+class _Course:
+    """A sampling under way."""
+
+    def __init__(self, subject: Subject, rounds: Rounds, clock: Clock, report: Report) -> None:
+        self._subject, self._rounds, self._clock, self._report = subject, rounds, clock, report
+        self._orders = rounds.orders()
+        self._began_s = self._reported_s = clock()
+        self.done: list[dict[int, TimedBatch]] = []
+
+    def run(self) -> None:
+        """Fill `done`; an interrupt passes, and leaves what was finished."""
+        for number in self._while_time_is_left("warm-up round", self._rounds.warm_up, WARM_UP_SHARE_MAX):
+            self._round(number, WARM_UP_SHARE_MAX)
+        for number in self._while_time_is_left("round", self._rounds.samples, 1.0):
+            finished = self._round(number, 1.0)
+            if finished is not None:
+                self.done.append(finished)
+
+    def _while_time_is_left(self, what: str, count: int, share: float) -> Iterator[int]:
+        for number in range(count):
+            if self._is_over(share):
+                return
+            self._tell(f"{what} {number + 1} of {count}")
+            yield number
+
+    def _round(self, number: int, share: float) -> dict[int, TimedBatch] | None:
+        """A batch of each size; None where time ran out before the last, unless in the very first."""
+        found: dict[int, TimedBatch] = {}
+        for size in next(self._orders):
+            if number and self._is_over(share):
+                return None
+            found[size] = self._subject.serve(size)
+            check_credible(found[size], size)
+        return found
+
+    def _is_over(self, share: float) -> bool:
+        return self._clock() - self._began_s >= share * self._rounds.duration_max_s
+
+    def _tell(self, message: str) -> None:
+        now_s = self._clock()
+        if now_s - self._reported_s >= _REPORT_EVERY_S:
+            self._reported_s = now_s
+            self._report(message)
+
+
+def take(subject: Subject, rounds: Rounds, clock: Clock, report: Report) -> Sampling:
+    """Samples of each batch size.
+
+    Time that is up and an interrupt end it early; finished rounds stay, and a round that was cut short
+    is dropped, so that all sizes have equally many samples from the same stretch of time.
+
+    Raises:
+        InconclusiveError: no round was finished.
+        DependencyError: the subject failed.
+    """
+    course, interrupt = _Course(subject, rounds, clock, report), None
+    try:
+        course.run()
+    except KeyboardInterrupt as stop:
+        if not course.done:
+            raise
+        interrupt = stop
+    if not course.done:
+        raise InconclusiveError(
+            f"{rounds.duration_max_s:g} s did not suffice for one round of {len(rounds.batch_sizes)} batch "
+            "sizes; raise --duration-max, or measure fewer or smaller --batch-sizes"
+        )
+    batches = {size: tuple(found[size] for found in course.done) for size in rounds.batch_sizes}
+    return Sampling(batches=batches, interrupt=interrupt)
