@@ -1,6 +1,6 @@
-"""Balancer: picks the replica for a request as the load balancer of a plan would; ties to the lowest index."""
+"""Balancer: picks the replica for a request as the load balancer of a plan would; ties to the lowest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -22,11 +22,12 @@ class Balancer:
     def __init__(self, routing: Routing, replicas: int, generator: np.random.Generator) -> None:
         if routing is Routing.SHARED_QUEUE and replicas > 1:
             raise InputError(
-                f"{replicas} urls cannot share a queue, which a balancer in front of them would hold; give the "
-                "one --url of that balancer, or another --routing"
+                f"{replicas} urls cannot share a queue, which a balancer in front of them would hold; give "
+                "the one --url of that balancer, or another --routing"
             )
         self.outstanding = [0] * replicas
-        self._generator, self._uniforms = generator, iter(())
+        self._generator = generator
+        self._uniforms: Iterator[float] = iter(())
         self._sent = 0
         self._choose: Callable[[], int] = {
             Routing.ROUND_ROBIN: self._round_robin,

@@ -1,14 +1,13 @@
 """HTTP client: sends one body again and again to the addresses that were given, and to no others."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from capacity.errors import DependencyError, InputError
 from capacity.reading import printable
+from measurements.address import parse_address
 from measurements.load_run import NOT_CONNECTED, TIMED_OUT, TOO_LONG
 
 if TYPE_CHECKING:
@@ -37,25 +36,7 @@ class Target:
 
     def __post_init__(self) -> None:
         for url in self.urls:
-            check_url(url, "--url")
-
-
-def check_url(url: str, flag: str) -> None:
-    """Refuse what is no plain address of a server.
-
-    Raises:
-        InputError: with the mend.
-    """
-    shown = printable(url)[:80]
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isascii() or not url.isprintable() or " " in url:
-        raise InputError(f"{flag} {shown!r} is no address of a server; http://127.0.0.1:8000/predict is one")
-    if parts.username is not None or parts.password is not None or parts.fragment:
-        raise InputError(f"{flag} {shown!r} must have no user, password or fragment; leave them out")
+            parse_address(url, "--url")
 
 
 def import_aiohttp() -> Any:
@@ -75,7 +56,7 @@ def import_aiohttp() -> Any:
 
 @asynccontextmanager
 async def connected(target: Target) -> AsyncIterator["Send"]:
-    """What sends one request to the url of a number; connections are kept, redirects and proxies not followed."""
+    """What sends one request to the url of a number; no redirect is followed, no proxy or cookie known."""
     aiohttp = import_aiohttp()
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=None),
@@ -97,7 +78,7 @@ def _sender(session: "aiohttp.ClientSession", target: Target, broken: type[Excep
         try:
             async with session.post(urls[replica], data=body, allow_redirects=False) as answer:
                 return answer.status if await _is_read(answer.content) else TOO_LONG
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return TIMED_OUT
         except (broken, OSError, ValueError):
             return NOT_CONNECTED

@@ -80,7 +80,9 @@ class LoadRun:
     @property
     def _counts(self) -> npt.NDArray[np.bool_]:
         """Which were sent after the warm-up."""
-        return np.isfinite(self.sent_s) & (self.schedule.instants_s >= self.warm_up_s)
+        counts: npt.NDArray[np.bool_] = np.isfinite(self.sent_s)
+        counts &= self.schedule.instants_s >= self.warm_up_s
+        return counts
 
     @property
     def _answered(self) -> npt.NDArray[np.bool_]:
@@ -106,18 +108,24 @@ class LoadRun:
     @property
     def losses(self) -> Floats:
         """1 for each request that counts and had no good answer, else 0, in order."""
-        return (self.outcomes != _OK)[self._counts].astype(np.float64)
+        losses: Floats = (self.outcomes != _OK)[self._counts].astype(np.float64)
+        return losses
 
     @property
     def window_s(self) -> tuple[float, float]:
-        """What counts, from the end of the warm-up; a run that was broken off counts to its last request. [s]"""
+        """What counts: after the warm-up, of a run that was broken off until its last request. [s]"""
         if self.is_complete and not self.is_overflowed:
             return self.warm_up_s, self.schedule.duration_s
         return self.warm_up_s, float(np.nanmax(self.sent_s, initial=self.warm_up_s))
 
     @property
+    def lasted_s(self) -> float:
+        """Until the last answer. [s]"""
+        return float(np.nanmax(self.ended_s, initial=0.0))
+
+    @property
     def answered_at_s(self) -> Floats:
-        """When the good answers came that came within the window, rising, those of the warm-up's requests too. [s]"""
+        """When good answers came within the window, rising, those to the warm-up's requests too. [s]"""
         start_s, end_s = self.window_s
         ended_s = self.ended_s[self.outcomes == _OK]
         within_s: Floats = np.sort(ended_s[(ended_s >= start_s) & (ended_s < end_s)])

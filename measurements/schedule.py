@@ -79,8 +79,9 @@ def check_requests(workload: Workload, duration_s: float, runs: int, requests_ma
     expected = runs * workload.arrival_rate_rps * duration_s
     if expected > requests_max:
         raise InputError(
-            f"{runs} x {format_duration(duration_s)} at {format_rate(workload.arrival_rate_rps)} are about "
-            f"{expected:.0f} requests, and {requests_max} are allowed; shorten --duration, or raise --requests-max"
+            f"{runs} x {format_duration(duration_s)} at {format_rate(workload.arrival_rate_rps)} are "
+            f"about {expected:.0f} requests, and {requests_max} are allowed; shorten --duration, or raise "
+            "--requests-max"
         )
 
 

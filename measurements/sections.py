@@ -4,7 +4,7 @@ The path is cut into consecutive sections, long enough to be nearly independent;
 between them is what the whole path may be wrong by.
 
 Source:
-    THEORY of simulation output: Law (2015), Simulation Modeling and Analysis, sec. 9.5.3, for batch means;
+    Law (2015), Simulation Modeling and Analysis, sec. 9.5.3, for batch means;
     Woodruff (1952), JASA 47(260), for the interval of a quantile by way of the share beyond it.
 """
 
@@ -20,6 +20,7 @@ SECTIONS_MAX, SECTIONS_MIN = 20, 10
 # Requests of a section on the rarer side of a quantile, below which its share there is mostly rounding.
 _RARE_PER_SECTION = 5
 _MEAN_PER_SECTION = 10
+_CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 
 
 def requests_min(quantile: float) -> int:
@@ -61,9 +62,21 @@ def quantile_interval(values: Floats, quantile: float, confidence: float) -> Int
     )
 
 
-def rate_interval(
-    instants_s: Floats, start_s: float, end_s: float, confidence: float
-) -> Interval | None:
+def share_interval(happened: Floats, confidence: float) -> Interval | None:
+    """Share of ones among ones and zeros; none of n leaves up to -log(1 - confidence)/n possible.
+
+    Source:
+        Hanley & Lippman-Hand (1983), JAMA 249(13), 1743-1745, the rule of three.
+    """
+    interval = mean_interval(happened, confidence)
+    if interval is None:
+        return None
+    if interval.value == 0.0:
+        return Interval(value=0.0, low=0.0, high=min(1.0, -math.log1p(-confidence) / len(happened)))
+    return Interval(value=interval.value, low=interval.low, high=min(1.0, interval.high))
+
+
+def rate_interval(instants_s: Floats, start_s: float, end_s: float, confidence: float) -> Interval | None:
     """Events per second within a window, from their numbers in equal parts of it; None where too few."""
     if end_s <= start_s or len(instants_s) < SECTIONS_MAX * _MEAN_PER_SECTION:
         return None
@@ -80,7 +93,19 @@ def _quantile(values: Floats, quantile: float) -> float:
 
 
 def _half_width(values: Floats, sections: int, confidence: float) -> float:
-    """Student's t times the standard error of a mean, seen between consecutive sections."""
-    means = [float(section.mean()) for section in np.array_split(values, sections)]
-    error = float(np.std(means, ddof=1)) / math.sqrt(sections)
+    """Student's t times the standard error of a mean, seen between consecutive sections.
+
+    Sections that resemble their neighbours are worth fewer independent ones: their error grows by
+    sqrt((1 + r)/(1 - r)) for a correlation r > 0, as of a process that forgets geometrically (Box, Jenkins
+    & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope
+    1954, Biometrika 41).
+    """
+    means = np.array([section.mean() for section in np.array_split(values, sections)])
+    apart = means - means.mean()
+    squares = float(apart @ apart)
+    if squares == 0.0:
+        return 0.0
+    alike = (float(apart[1:] @ apart[:-1]) / squares + 1.0 / sections) / (1.0 - 3.0 / sections)
+    alike = min(max(0.0, alike), _CORRELATION_MAX)
+    error = math.sqrt(squares / (sections - 1) / sections * (1.0 + alike) / (1.0 - alike))
     return float(stdtrit(sections - 1, 0.5 + confidence / 2.0)) * error

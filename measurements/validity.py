@@ -20,8 +20,8 @@ def faults(run: LoadRun, in_flight_max: int) -> Iterator[str]:
         return
     if run.is_overflowed:
         yield (
-            f"{in_flight_max} requests were in flight, and no more are allowed: {run.sent} of {run.scheduled} "
-            "were sent; the server does not keep up, so lower --rate"
+            f"{in_flight_max} requests were in flight, and no more are allowed: {run.sent} of "
+            f"{run.scheduled} were sent; the server does not keep up, so lower --rate"
         )
     elif run.sent < run.scheduled:
         yield f"{run.sent} of {run.scheduled} requests were sent; send them again"
