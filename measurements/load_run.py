@@ -80,13 +80,15 @@ class LoadRun:
     @property
     def _counts(self) -> npt.NDArray[np.bool_]:
         """Which were sent after the warm-up."""
-        counts: npt.NDArray[np.bool_] = np.isfinite(self.sent_s)
-        counts &= self.schedule.instants_s >= self.warm_up_s
+        counts: npt.NDArray[np.bool_] = np.isfinite(self.sent_s) & (
+            self.schedule.instants_s >= self.warm_up_s
+        )
         return counts
 
     @property
     def _answered(self) -> npt.NDArray[np.bool_]:
-        return self._counts & (self.outcomes == _OK)
+        answered: npt.NDArray[np.bool_] = self._counts & (self.outcomes == _OK)
+        return answered
 
     @property
     def counted(self) -> int:

@@ -26,11 +26,6 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
     @property
-    def is_valid(self) -> bool:
-        """Whether the load tests were those that were meant, to their end."""
-        return self.stopped_by is None and not self.faults
-
-    @property
     def exit_code(self) -> int:
         """What the command line ends with, unless a signal ends it."""
         return {Outcome.AGREE: 0, Outcome.MISSED: 3}.get(self, 4)

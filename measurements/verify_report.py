@@ -200,13 +200,13 @@ def _too_few(verification: Verification) -> Iterator[str]:
         needed = 0 if quantity.quantile is None else requests_min(quantity.quantile)
         if fewest < needed:
             yield (
-                f"no measured {quantity.title}: an interval takes {needed} answered requests in each run, and "
-                f"there were {fewest}; raise --duration"
+                f"no measured {quantity.title}: an interval takes {needed} answered requests in each run, "
+                f"and there were {fewest}; raise --duration"
             )
 
 
 def _rows_table(verification: Verification) -> Table:
-    columns = ("<", "~measured", "~predicted", "error", "<verdict", "replayed", "error", "<verdict")
+    columns = ("<", "measured", "predicted", "error", "verdict", "replayed", "error", "verdict")
     return table(columns, (_row(row) for row in verification.rows))
 
 
