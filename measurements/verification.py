@@ -1,10 +1,12 @@
 """Verification: what was predicted of a plan beside what load tests of a real server found."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
+from capacity.guarded import Terminated
 from capacity.objective import LatencyObjective, Promise
 from capacity.performance import Interval, Performance
 from capacity.plan import Verdict
@@ -66,7 +68,7 @@ class Verification:
         stationary: prediction for the long run.
         objective: what the plan was to keep; None where nothing was promised.
         notes: what was left out, and why.
-        stopped_by: exit code of the signal that ended it early; None where nothing did.
+        interrupt: what ended it early, to be raised again when all is told; None where nothing did.
     """
 
     quantities: tuple[Quantity, ...]
@@ -74,7 +76,7 @@ class Verification:
     stationary: Prediction
     objective: LatencyObjective | None = None
     notes: tuple[str, ...] = ()
-    stopped_by: int | None = None
+    interrupt: KeyboardInterrupt | None = None
 
     @cached_property
     def measured(self) -> Performance:
@@ -125,17 +127,19 @@ class Verification:
     @property
     def is_valid(self) -> bool:
         """Whether the load tests were those that were meant, to their end."""
-        return self.stopped_by is None and not self.faults
+        return self.interrupt is None and not self.faults
 
     @property
     def exit_code(self) -> int:
         """What the command ends with."""
-        return self.outcome.exit_code if self.stopped_by is None else self.stopped_by
+        if self.interrupt is None:
+            return self.outcome.exit_code
+        return 128 + (signal.SIGTERM if isinstance(self.interrupt, Terminated) else signal.SIGINT)
 
     @property
     def outcome(self) -> Outcome:
         """Of invalid runs nothing is said; a promise that is missed counts more than a model that errs."""
-        if self.stopped_by is not None:
+        if self.interrupt is not None:
             return Outcome.INTERRUPTED
         if self.faults:
             return Outcome.INVALID

@@ -1,6 +1,5 @@
 """Verifier: sends one load test after another, and holds each against what was predicted."""
 
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from capacity.errors import CapacityError
-from capacity.guarded import Terminated
 from capacity.objective import LatencyObjective
 from capacity.performance import Performance
 from capacity.units import format_duration, format_rate
@@ -75,21 +73,21 @@ class Verifier:
         self.report("simulating the plan")
         stationary = self.predictor.in_the_long_run(self.workload)
         runs: list[VerifiedRun] = []
-        stopped_by = None
+        interrupt = None
         try:
             for number, seed in enumerate(np.random.SeedSequence(self.course.seed).spawn(self.course.runs)):
                 self._run(number, seed, runs)
         except KeyboardInterrupt as stop:
             if not runs:
                 raise
-            stopped_by = 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+            interrupt = stop
         return Verification(
             quantities=quantities,
             runs=tuple(runs),
             stationary=stationary,
             objective=objective,
             notes=notes,
-            stopped_by=stopped_by,
+            interrupt=interrupt,
         )
 
     def _run(self, number: int, seed: np.random.SeedSequence, runs: list[VerifiedRun]) -> None:

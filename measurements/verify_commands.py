@@ -180,6 +180,8 @@ def verify(
     finally:  # neither a closed stdout nor a full disk costs both
         if path is not None:
             write_whole(path, (dumps(verify_document(found, setting)) + "\n").encode())
+    if found.interrupt is not None:
+        raise found.interrupt
     raise typer.Exit(found.exit_code)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from capacity.errors import InconclusiveError, InputError, UnstableError
+from capacity.guarded import Terminated
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Plan, Verdict
@@ -87,7 +88,7 @@ def load_run():
     )
 
 
-def verification(measured, stationary, *, replays=None, objective=None, faults=(), stopped_by=None):
+def verification(measured, stationary, *, replays=None, objective=None, faults=(), interrupt=None):
     replays = [None] * len(measured) if replays is None else replays
     return Verification(
         quantities=with_tolerances(read_tolerances([])),
@@ -97,7 +98,7 @@ def verification(measured, stationary, *, replays=None, objective=None, faults=(
         ),
         stationary=Prediction(performance=stationary),
         objective=objective,
-        stopped_by=stopped_by,
+        interrupt=interrupt,
     )
 
 
@@ -123,8 +124,8 @@ DOUBT = LatencyObjective(limits={0.99: 0.0201})
         (AT_30, {"objective": LIMIT["missed"]}, Outcome.MISSED, 3),
         (AT_20, {"objective": LIMIT["missed"], "faults": ("late",)}, Outcome.INVALID, 4),
         (AT_20, {"faults": ("late",)}, Outcome.INVALID, 4),
-        (AT_20, {"faults": ("late",), "stopped_by": 130}, Outcome.INTERRUPTED, 130),
-        (AT_20, {"stopped_by": 143}, Outcome.INTERRUPTED, 143),
+        (AT_20, {"faults": ("late",), "interrupt": KeyboardInterrupt()}, Outcome.INTERRUPTED, 130),
+        (AT_20, {"interrupt": Terminated()}, Outcome.INTERRUPTED, 143),
     ],
 )
 def test_what_a_verification_comes_to(stationary, changes, outcome, exit_code):
