@@ -81,3 +81,13 @@ def _scrape(address: Address) -> Scrape:
         return parse_metrics(answer.body.decode())
     except UnicodeDecodeError:
         raise DependencyError(f"the metrics of {address.host}:{address.port} are no text") from None
+
+
+def why_unseen(addresses: Sequence[Address]) -> str | None:
+    """Why the use of these servers cannot be seen; None where it can."""
+    try:
+        scrapes = look(addresses)
+        ServerUse.between(scrapes, scrapes)
+    except DependencyError as error:
+        return str(error)
+    return None

@@ -1,44 +1,18 @@
-"""Verifier: sends one load test after another, and holds each against what was predicted."""
+"""Verifier: predicts, measures, and predicts once more for the very requests that were sent."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from capacity.errors import CapacityError
 from capacity.objective import LatencyObjective
 from capacity.performance import Performance
-from capacity.units import format_duration, format_rate
-from capacity.workload import Workload
-from measurements.address import Address
-from measurements.load_run import Journal, LoadRun
-from measurements.load_test import LoadTest
+from capacity.plan import Plan
+from capacity.profile import ServiceProfile
+from capacity.workbench import Effort, Work, Workbench
+from measurements.load_series import LoadSeries, Measured, Series
 from measurements.measured import measured_performance
 from measurements.prediction import Prediction, Predictor
-from measurements.quantities import Quantity
-from measurements.schedule import draw_schedule
-from measurements.server_use import ServerUse, look
+from measurements.quantities import QUANTILES, Quantity
 from measurements.validity import faults
 from measurements.verification import Verification, VerifiedRun
-
-_BROKEN_OFF = Prediction(performance=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """How long and how often.
-
-    Attributes:
-        warm_up_s: at the start of each run, which counts for nothing. [s]
-        duration_s: of what counts. [s]
-    """
-
-    warm_up_s: float
-    duration_s: float
-    runs: int
-    seed: int
-    confidence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,105 +20,70 @@ class Verifier:
     """All that a verification takes.
 
     Attributes:
-        metrics: of each replica; none where batches and utilization are not to be measured.
-        report: whom to tell what is going on.
+        workbench: where simulations are made. Its workers are gone while requests are sent, and so is
+            whatever shows their progress, since both would hold up requests.
     """
 
-    test: LoadTest
-    predictor: Predictor
-    workload: Workload
-    course: Course
-    metrics: tuple[Address, ...]
-    report: Callable[[str], None]
+    profile: ServiceProfile
+    plan: Plan
+    objective: LatencyObjective | None
+    load: LoadSeries
+    effort: Effort
+    workbench: Workbench = field(repr=False)
 
-    def verify(
-        self,
-        quantities: tuple[Quantity, ...],
-        objective: LatencyObjective | None,
-        notes: tuple[str, ...],
-    ) -> Verification:
-        """Predict, then measure; an interrupt ends it with what there is.
+    def verify(self, quantities: tuple[Quantity, ...], notes: tuple[str, ...]) -> Verification:
+        """Predict and measure; an interrupt ends it with what there is.
 
         Raises:
             UnstableError: the plan cannot sustain the rate.
             DependencyError: a server does not answer.
-            KeyboardInterrupt: before there was anything.
+            InputError: a server refuses the requests.
+            KeyboardInterrupt: before anything was measured.
         """
-        self.report("simulating the plan")
-        stationary = self.predictor.in_the_long_run(self.workload)
-        runs: list[VerifiedRun] = []
-        interrupt = None
-        try:
-            for number, seed in enumerate(np.random.SeedSequence(self.course.seed).spawn(self.course.runs)):
-                self._run(number, seed, runs)
-        except KeyboardInterrupt as stop:
-            if not runs:
-                raise
-            interrupt = stop
+        with self.workbench(self.effort) as work:
+            work.report("simulating the plan")
+            stationary = self._predictor(work).in_the_long_run(self.load.workload)
+        series = self.load.measure()
+        replays = self._replays(series)
         return Verification(
             quantities=quantities,
-            runs=tuple(runs),
+            runs=tuple(self._verified(*pair) for pair in zip(series.runs, replays, strict=True)),
             stationary=stationary,
-            objective=objective,
-            notes=notes,
-            interrupt=interrupt,
+            objective=self.objective,
+            notes=(*notes, *(one.unseen for one in series.runs if one.unseen is not None)),
+            interrupt=series.interrupt,
         )
 
-    def _run(self, number: int, seed: np.random.SeedSequence, runs: list[VerifiedRun]) -> None:
-        """Add a run; one that is broken off, if it is the first."""
-        course = self.course
-        arrivals, routing = seed.spawn(2)
-        journal = Journal(
-            draw_schedule(
-                self.workload, course.warm_up_s + course.duration_s, np.random.default_rng(arrivals)
-            )
-        )
-        self.report(f"run {number + 1} of {course.runs}: {self._told(journal)}")
-        before = look(self.metrics)
-        began_s, cpu_s = time.perf_counter(), time.process_time()
+    def _predictor(self, work: Work) -> Predictor:
+        return Predictor(profile=self.profile, plan=self.plan, quantiles=QUANTILES, simulator=work.simulate)
+
+    def _replays(self, series: Series) -> list[Prediction]:
+        """A prediction for each run; none where an interrupt asks to hurry."""
         try:
-            self.test.run(journal, routing)
-        except KeyboardInterrupt:
-            run = LoadRun.of(journal, course.warm_up_s)
-            if not runs and run.counted:
-                runs.append(VerifiedRun(run=run, measured=self._measured(run, None), replay=_BROKEN_OFF))
-            raise
-        cpu_share = (time.process_time() - cpu_s) / (time.perf_counter() - began_s)
-        run = LoadRun.of(journal, course.warm_up_s)
-        use = ServerUse.between(before, look(self.metrics)) if before else None
-        verified = VerifiedRun(
-            run=run,
-            measured=self._measured(run, use),
-            replay=_BROKEN_OFF,
-            faults=tuple(faults(run, self.test.in_flight_max)),
-            cpu_share=cpu_share,
+            if series.interrupt is None:
+                with self.workbench(self.effort) as work:
+                    work.report("simulating the requests that were sent")
+                    return [self._predictor(work).of(one.run.schedule) for one in series.runs]
+        except KeyboardInterrupt as stop:
+            series.interrupt = stop
+        return [Prediction(performance=None) for _ in series.runs]
+
+    def _verified(self, measured: Measured, replay: Prediction) -> VerifiedRun:
+        return VerifiedRun(
+            run=measured.run,
+            measured=self._performance(measured),
+            replay=replay,
+            faults=tuple(faults(measured.run, self.load.test.in_flight_max)),
+            cpu_share=measured.cpu_share,
         )
-        runs.append(verified)
-        self.report(f"run {number + 1} of {course.runs}: simulating the same requests")
-        runs[-1] = replace(verified, replay=self.predictor.of(journal.schedule))
 
-    def _told(self, journal: Journal) -> str:
-        schedule, rate = journal.schedule, format_rate(self.workload.arrival_rate_rps)
-        return f"{schedule.requests} requests at {rate} for {format_duration(schedule.duration_s)}"
-
-    def _measured(self, run: LoadRun, use: ServerUse | None) -> Performance:
-        predictor = self.predictor
+    def _performance(self, measured: Measured) -> Performance:
+        run, use = measured.run, measured.use
+        work_s = self.profile.request_work_s
         return measured_performance(
             run,
-            predictor.quantiles,
-            self.course.confidence,
+            QUANTILES,
+            self.effort.confidence,
             batch_size_mean=None if use is None else use.batch_size_mean,
-            utilization=None
-            if use is None
-            else use.utilization(run.lasted_s, predictor.plan.replicas, predictor.profile.request_work_s),
+            utilization=None if use is None else use.utilization(run.lasted_s, self.plan.replicas, work_s),
         )
-
-
-def why_unseen(metrics: tuple[Address, ...]) -> str | None:
-    """Why metrics cannot be had; None where they can."""
-    try:
-        scrapes = look(metrics)
-        ServerUse.between(scrapes, scrapes)
-    except CapacityError as error:
-        return str(error)
-    return None

@@ -111,11 +111,11 @@ def verify(
     from capacity.workbench import Effort
     from capacity.writing import check_target, write_whole
     from measurements.http_client import Target, import_aiohttp
+    from measurements.load_series import Course, LoadSeries
     from measurements.load_test import LoadTest
-    from measurements.prediction import Predictor
-    from measurements.quantities import QUANTILES, read_tolerances, with_tolerances
+    from measurements.quantities import read_tolerances, with_tolerances
     from measurements.schedule import check_requests
-    from measurements.verifier import Course, Verifier
+    from measurements.verifier import Verifier
     from measurements.verify_inputs import check_course, check_urls, read_request_body
     from measurements.verify_report import Setting, verify_document, verify_tables
 
@@ -136,11 +136,10 @@ def verify(
         duration_s=parse_duration_s(duration, "--duration"),
         runs=runs,
         seed=seed,
-        confidence=confidence,
     )
     timeout_s = parse_duration_s(timeout, "--timeout")
     check_course(warm_up_s=course.warm_up_s, duration_s=course.duration_s, runs=runs, timeout_s=timeout_s)
-    check_requests(subject.workload, course.warm_up_s + course.duration_s, runs, requests_max)
+    check_requests(subject.workload, course.run_s, runs, requests_max)
     notes = check_urls(url, subject.plan)
     test = LoadTest(
         target=Target(urls=tuple(url), body=read_request_body(Path(body)), timeout_s=timeout_s),
@@ -151,18 +150,15 @@ def verify(
     if path is not None:
         check_target(path, "a verification", (".json",))
     addresses, missing = _metrics(metrics, url, subject)
-    with context.obj(effort) as work:
-        verifier = Verifier(
-            test=test,
-            predictor=Predictor(
-                profile=subject.profile, plan=subject.plan, quantiles=QUANTILES, simulator=work.simulate
-            ),
-            workload=subject.workload,
-            course=course,
-            metrics=addresses,
-            report=work.report,
-        )
-        found = verifier.verify(quantities, subject.objective, (*notes, *missing))
+    verifier = Verifier(
+        profile=subject.profile,
+        plan=subject.plan,
+        objective=subject.objective,
+        load=LoadSeries(test=test, workload=subject.workload, course=course, metrics=addresses, report=_tell),
+        effort=effort,
+        workbench=context.obj,
+    )
+    found = verifier.verify(quantities, (*notes, *missing))
     setting = Setting(
         plan=subject.plan,
         workload=subject.workload,
@@ -233,7 +229,7 @@ def _metrics(
     given: Sequence[str] | None, urls: Sequence[str], subject: "Subject"
 ) -> "tuple[tuple[Address, ...], tuple[str, ...]]":
     """Where metrics are, and a note where they are not to be had; an error where they were asked for."""
-    from measurements.verifier import why_unseen
+    from measurements.server_use import why_unseen
     from measurements.verify_inputs import metrics_addresses
 
     addresses, note = metrics_addresses(given or (), urls, subject.plan)
@@ -245,6 +241,10 @@ def _metrics(
     if given:
         raise DependencyError(f"{reason}; give other --metrics, or none")
     return (), (f"mean batch and utilization are not known: {reason}",)
+
+
+def _tell(message: str) -> None:
+    typer.echo(message, err=True)
 
 
 def _environment(urls: Sequence[str]) -> dict[str, Any]:

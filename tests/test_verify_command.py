@@ -17,7 +17,7 @@ from capacity.report import dumps
 COMMAND = Path(sys.executable).with_name("capacity")
 BODY = {"instances": [[1.0, 2.5]]}
 FLAGS = ["--profile", "two.csv", "--batch-size-max", "1", "--body", "body.json"]
-SHORT = ["--rate", "150rps", "--duration", "1.5s", "--warm-up", "0.2s"]
+SHORT = ["--rate", "150rps", "--duration", "1.5s", "--warm-up", "0.2s", "--precision", "0.1"]
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -47,7 +47,9 @@ def verify(folder, capsys):
 
 def test_predicted_beside_measured(verify, folder):
     with serving(QueueServer()) as server:
-        code, out, errors = verify(*FLAGS, *SHORT, "--url", server.url, "--runs", "2", "-o", "a.json", "--json")
+        code, out, errors = verify(
+            *FLAGS, *SHORT, "--url", server.url, "--runs", "2", "-o", "a.json", "--json"
+        )
     answer = json.loads(out)
     assert out == (folder / "a.json").read_text(encoding="utf-8")
     assert set(answer) == {
@@ -58,8 +60,17 @@ def test_predicted_beside_measured(verify, folder):
     assert code in (0, 4), errors
     assert answer["measured"]["kind"] == "measurement"
     rows = {row["quantity"]: row for row in answer["rows"]}
-    assert set(rows) == {"mean", "p50", "throughput", "batch", "utilization", "loss"}  # no 1000 answers for P95
-    assert rows["mean"]["stationary"]["predicted"]["value"] == pytest.approx(0.002 + 0.002 * 0.3 / 1.4, rel=0.05)
+    assert set(rows) == {
+        "mean",
+        "p50",
+        "throughput",
+        "batch",
+        "utilization",
+        "loss",
+    }  # no 1000 answers for P95
+    assert rows["mean"]["stationary"]["predicted"]["value"] == pytest.approx(
+        0.002 + 0.002 * 0.3 / 1.4, rel=0.05
+    )
     assert rows["mean"]["measured"]["value"] > 0.002
     assert rows["batch"]["measured"]["value"] == 1.0
     assert rows["loss"]["measured"]["value"] == 0.0
@@ -131,9 +142,8 @@ def test_requests_that_are_never_answered_time_out(verify):
 def test_a_saved_plan_says_rate_and_promise(verify, folder, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.app(
-            ["plan", "--profile", "two.csv", "--rate", "150rps", "--slo-p50", "1s", "--slo-mean", "2.1ms",
-             "--loss-max", "5%", "--queue-limit", "100", "--batch-size-max", "1", "--replicas-max", "9",
-             "--routing", "least-outstanding", "-o", "plan.json"]
+            ["plan", "--profile", "two.csv", "--rate", "150rps", "--slo-p50", "1s", "--slo-mean", "2.5ms",
+             "--batch-size-max", "1", "--routing", "random", "-o", "plan.json"]
         )  # fmt: skip
     assert (ended.value.code or 0) == 0, capsys.readouterr()
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["answer"]["recommendation"]
@@ -144,7 +154,7 @@ def test_a_saved_plan_says_rate_and_promise(verify, folder, capsys):
         )  # fmt: skip
     answer = json.loads(out)
     assert answer["plan"]["replicas"] == plan["replicas"]
-    assert answer["plan"]["routing"] == "least-outstanding"
+    assert answer["plan"]["routing"] == "random"
     assert answer["workload"] == {"arrival_rate_rps": 30.0, "arrivals": "poisson"}
     verdicts = {row["measure"]: row["verdict"] for row in answer["promises"]}
     assert verdicts["response_mean_s"] == "missed"
@@ -188,6 +198,21 @@ def test_metrics_that_are_asked_for_must_be_there(verify):
         assert "404" in errors
         _, out, _ = verify(*FLAGS, *SHORT, "--url", server.url, "--json")
     assert "mean batch and utilization are not known: 127.0.0.1:" in " ".join(json.loads(out)["notes"])
+
+
+def test_a_server_whose_metrics_go_away_costs_no_measurement(verify):
+    with serving(QueueServer()) as server:
+
+        def last(number):
+            server.has_metrics = False
+            return 200
+
+        server.status = last
+        code, out, errors = verify(*FLAGS, *SHORT, "--url", server.url, "--json")
+    answer = json.loads(out)
+    assert code in (0, 4), errors
+    assert {"mean", "loss"} <= {row["quantity"] for row in answer["rows"]}
+    assert any(note.startswith("mean batch and utilization were lost: ") for note in answer["notes"])
 
 
 NOWHERE = "http://127.0.0.1:9/predict"
