@@ -62,6 +62,7 @@ from capacity.guarded import Guarded
 from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
 from capacity.rate_commands import max_rate
+from measurements.profile_commands import profile as profile_command
 from measurements.verify_commands import verify as verify_command
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ app.command("verify")(verify_command)
 app.command()(check_command)
 app.command()(explain_command)
 app.command()(compare_command)
+app.command("profile")(profile_command)
 
 
 @app.command()

@@ -33,6 +33,14 @@ class CaveatCode(StrEnum):
     RATES_IN_DOUBT = "rates_in_doubt"
     RATES_OPEN = "rates_open"
     RATES_UNSEEN = "rates_unseen"
+    MEASURED_EARLY_END = "measured_early_end"
+    MEASURED_DRIFT = "measured_drift"
+    MEASURED_STALLS = "measured_stalls"
+    MEASURED_BY_CLIENT = "measured_by_client"
+    MEASURED_RECONNECTED = "measured_reconnected"
+    MEASURED_FEW_BATCHES = "measured_few_batches"
+    MEASURED_PERCENTILES = "measured_percentiles"
+    MEASURED_ROWS = "measured_rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

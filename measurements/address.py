@@ -40,7 +40,9 @@ def parse_address(text: str, flag: str) -> Address:
     """
     shown = printable(text)[:80]
     if not (text.isascii() and text.isprintable() and " " not in text and len(text) <= _LENGTH_MAX):
-        raise InputError(f"{flag} {shown!r} has a character that no address has, or is too long; escape it by %")
+        raise InputError(
+            f"{flag} {shown!r} has a character that no address has, or is too long; escape it by %"
+        )
     try:
         parts = urlsplit(text)
         port = parts.port

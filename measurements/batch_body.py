@@ -48,7 +48,9 @@ def read_body(path: Path, rows_key: str) -> BatchBody:
         InputError: the file cannot be read, or has no such list.
     """
     shown = printable(path.name)
-    document = parse_object(read_text(path, BODY_BYTES_MAX), shown, "a request is a JSON object with its rows")
+    document = parse_object(
+        read_text(path, BODY_BYTES_MAX), shown, "a request is a JSON object with its rows"
+    )
     rows = document.get(rows_key)
     if not isinstance(rows, list) or not rows:
         known = ", ".join(printable(key)[:40] for key, value in document.items() if isinstance(value, list))

@@ -22,8 +22,8 @@ _MESSAGE_LENGTH_MAX = 200
 class CallableSubject:
     """Times calls of a function with the batch size.
 
-    The time of a call is the sample, so that a call must not return before the batch is done. Work on a GPU is
-    only queued when the call that starts it returns; there the function waits for it itself:
+    The time of a call is the sample, so that a call must not return before the batch is done. Work on a GPU
+    is only queued when the call that starts it returns; there the function waits for it itself:
 
         model = torch.nn.Linear(1024, 1024).cuda().eval()
         rows = torch.randn(64, 1024, device="cuda")
@@ -65,14 +65,15 @@ def load(name: str) -> Callable[[int], Any]:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise InputError(f"--callable {printable(name)[:80]!r} must be module:function, such as bench:predict")
-    found: Any = _module(match[1])
+        raise InputError(
+            f"--callable {printable(name)[:80]!r} must be module:function, such as bench:predict"
+        )
+    found: Any = _module(match[1])  # what a name leads to may be anything
     for part in match[2].split("."):
         if not hasattr(found, part):
             raise InputError(f"--callable {name}: module {match[1]} has no {match[2]}; check the name")
         found = getattr(found, part)
-    _check_signature(found, name)
-    return found  # type: ignore[no-any-return]  (settled by the check)
+    return _checked(found, name)
 
 
 def _module(name: str) -> Any:
@@ -93,9 +94,11 @@ def _module(name: str) -> Any:
         raise InputError(f"--callable: module {name} cannot be imported: {told(error)}") from None
 
 
-def _check_signature(found: Any, name: str) -> None:
+def _checked(found: Any, name: str) -> Callable[[int], Any]:
     if not callable(found):
-        raise InputError(f"--callable {name} is a {type(found).__name__}, which cannot be called; name a function")
+        raise InputError(
+            f"--callable {name} is a {type(found).__name__}, which cannot be called; name a function"
+        )
     if inspect.iscoroutinefunction(found):
         raise InputError(
             f"--callable {name} is a coroutine function, whose call serves nothing; "
@@ -106,12 +109,16 @@ def _check_signature(found: Any, name: str) -> None:
     except TypeError:
         raise InputError(f"--callable {name} must take one argument, the batch size") from None
     except ValueError:  # some that are written in C do not say what they take
-        return
+        pass
+    function: Callable[[int], Any] = found
+    return function
 
 
 def told(error: BaseException) -> str:
     """An error of somebody else's code in a line: kind, message and place, without its path."""
     message = printable(" ".join(str(error).split()))[:_MESSAGE_LENGTH_MAX]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
+    ]
     place = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if len(frames) > 1 else ""
     return f"{type(error).__name__}{': ' if message else ''}{message}{place}"

@@ -1,4 +1,4 @@
-"""Drift: how much slower the second half of the samples was than the first, and whether chance explains it."""
+"""Drift: how much slower the second half of the samples was than the first, beyond what chance explains."""
 
 import math
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ SHIFT_OF_NOTE = 0.02
 
 
 def drift(samples_s: Sequence[float], confidence: float) -> Interval | None:
-    """Relative shift from the first half to the second, 0.05 where that took 5 % longer; None of few samples.
+    """Relative shift from the first half to the second, 0.05 where that took 5 % longer; None of a few.
 
-    Means of logarithms are compared, by Welch (1938), Biometrika 29: a shift is then a ratio, and a few batches
-    that stalled do not drown it.
+    Means of logarithms are compared, by Welch (1938), Biometrika 29: a shift is then a ratio, and a few
+    batches that stalled do not drown it.
     """
     if len(samples_s) < SAMPLES_MIN:
         return None
@@ -31,9 +31,7 @@ def drift(samples_s: Sequence[float], confidence: float) -> Interval | None:
         part**2 / (len(half) - 1) for part, half in zip(parts, (first, second), strict=True)
     )
     reach = student_t(confidence, freedom) * math.sqrt(spread)
-    return Interval(
-        value=math.expm1(shift), low=math.expm1(shift - reach), high=math.expm1(shift + reach)
-    )
+    return Interval(value=math.expm1(shift), low=math.expm1(shift - reach), high=math.expm1(shift + reach))
 
 
 def family_confidence(confidence: float, sizes: int) -> float:

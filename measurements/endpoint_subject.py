@@ -15,8 +15,8 @@ _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 class EndpointSubject:
     """Times requests that carry a batch each.
 
-    Where answers tell by `Server-Timing` what the batch took, that is its service time, and what the client saw
-    beyond it and the wait in the queue lies beside it. Else all that the client saw is service time.
+    Where answers tell by `Server-Timing` what the batch took, that is its service time, and what the client
+    saw beyond it and the wait in the queue lies beside it. Else all that the client saw is service time.
     """
 
     def __init__(self, exchange: HttpExchange, body: BatchBody, batch_sizes: tuple[int, ...]) -> None:
@@ -50,8 +50,8 @@ class EndpointSubject:
             self.tells_batch = tells_batch
         if self.tells_batch is not tells_batch:
             raise DependencyError(
-                f"some answers have Server-Timing with batch;dur and some have none (batch size {batch_size}); "
-                "samples of both kinds are not of one thing"
+                f"some answers have Server-Timing with batch;dur and some, as one to a batch of {batch_size},"
+                " have not; samples of both kinds are not of one thing"
             )
 
 
@@ -63,7 +63,7 @@ def _check_json(body: bytes, batch_size: int) -> None:
         document = None
     if not isinstance(document, dict | list):
         raise DependencyError(
-            f"the answer to a batch of {batch_size} is not JSON; check that --url is the endpoint that predicts"
+            f"the answer to a batch of {batch_size} is not JSON; check that --url is what predicts"
         )
 
 
@@ -72,6 +72,6 @@ def _check_size(answer: Answer, batch_size: int) -> None:
     told = answer.headers.get("x-batch-size", "")
     if told.isascii() and told.isdigit() and told.lstrip("0") != str(batch_size):
         raise DependencyError(
-            f"a request of {batch_size} rows was served in a batch of {told[:12]}; measure a server that nobody "
-            "else uses, and sizes up to its own largest"
+            f"a request of {batch_size} rows was served in a batch of {told[:12]}; measure a server that "
+            "nobody else uses, and sizes up to its own largest"
         )

@@ -46,7 +46,7 @@ class Histogram:
         return self.sum_s / self.count
 
     def percentile_s(self, probability: float) -> Interval | None:
-        """Percentile, by a straight line within its bucket, and the bucket's ends; None where it cannot be told.
+        """Percentile, by a straight line within its bucket, and the bucket's ends; None where that cannot be.
 
         It cannot with fewer than ten counts beyond it, or in a bucket that is open or wide.
         """
@@ -63,7 +63,7 @@ class Histogram:
 
     @property
     def deviation_s(self) -> float | None:
-        """Standard deviation as if each duration lay in the middle of its bucket; None where one is open. [s]"""
+        """Standard deviation as if durations lay in the middle of buckets; None where one is open. [s]"""
         if self.counts[-1] or self.count < 2:
             return None
         pairs = zip((0.0, *self.bounds_s), self.bounds_s, self.counts, strict=False)

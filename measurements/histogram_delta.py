@@ -11,7 +11,9 @@ from capacity.profile import BATCH_SIZE_LIMIT
 from capacity.reading import printable
 from measurements.metrics_text import Labels, Scrape, count
 
-_RESTARTED = "the server restarted or counts from more than one process; measure one process without a restart"
+_RESTARTED = (
+    "the server restarted or counts from more than one process; measure one process without a restart"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,9 @@ def gain(before: Scrape, after: Scrape, name: str) -> Mapping[Labels, float]:
     """
     old, new = before.series(name), after.series(name)
     if set(old) - set(new):
-        raise DependencyError(f"a series of {printable(name)[:80]} is gone from the second scrape: {_RESTARTED}")
+        raise DependencyError(
+            f"a series of {printable(name)[:80]} is gone from the second scrape: {_RESTARTED}"
+        )
     rises = {labels: count(value, name) - count(old.get(labels, 0.0), name) for labels, value in new.items()}
     if any(rise < 0.0 for rise in rises.values()):
         raise DependencyError(f"a counter of {printable(name)[:80]} fell between the scrapes: {_RESTARTED}")
@@ -58,7 +62,9 @@ def gains(before: Scrape, after: Scrape, metric: str, label: str) -> dict[int, G
     cumulative = _by_size_and_bound(buckets, label)
     numbers, totals_s = _by_size(counts, label), _by_size(sums, label)
     if not set(cumulative) == set(numbers) == set(totals_s):
-        raise DependencyError(f"{printable(metric)[:80]} has buckets, _count and _sum of different batch sizes")
+        raise DependencyError(
+            f"{printable(metric)[:80]} has buckets, _count and _sum of different batch sizes"
+        )
     found = {
         size: Gain(cumulative=bounds, count=_whole(numbers[size]), sum_s=totals_s[size])
         for size, bounds in cumulative.items()
@@ -102,7 +108,9 @@ def _size(labels: Labels, label: str) -> int:
     if text is None:
         raise DependencyError(f"a histogram has no label {printable(label)[:80]}; check --label")
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= BATCH_SIZE_LIMIT):
-        raise DependencyError(f"label {printable(label)[:80]} is {printable(text)[:20]!r}, which is no batch size")
+        raise DependencyError(
+            f"label {printable(label)[:80]} is {printable(text)[:20]!r}, which is no batch size"
+        )
     return int(text)
 
 

@@ -26,7 +26,7 @@ class Answer:
 
 
 class _Deadlined(io.RawIOBase):
-    """A socket's bytes, all of which must come before one instant: a timeout of each read alone never ends."""
+    """A socket's bytes, all of them before one instant: a timeout of each read alone may never end."""
 
     def __init__(self, raw: Any, sock: Any) -> None:
         self._raw, self._sock = raw, sock
@@ -53,7 +53,7 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Deadlined(self.fp.detach(), sock))  # type: ignore[attr-defined]
+        self.fp = io.BufferedReader(_Deadlined(self.fp.detach(), sock))
 
 
 class HttpExchange:
@@ -101,6 +101,8 @@ class HttpExchange:
         response = self._connection.getresponse()
         data = response.read(ANSWER_BYTES_MAX + 1)
         took_s = self._clock() - began_s
+        if response.length and len(data) <= ANSWER_BYTES_MAX:  # `read` of a size says nothing of it
+            raise http.client.IncompleteRead(data, response.length)
         self._check(response, data)
         return Answer(
             headers={name.lower(): value for name, value in response.getheaders()}, body=data, seconds=took_s

@@ -12,8 +12,8 @@ _SECTIONS = 20  # as many as the simulator takes; fewer samples than twice that 
 def mean_interval(samples: Sequence[float], confidence: float) -> Interval | None:
     """Mean with the ends of its interval, by Student's t over sections; None of a single sample.
 
-    Samples that follow each other are alike where a machine has slow spells, and an interval that took them for
-    independent would be too narrow; means of long sections are nearly independent (Law & Kelton 2000,
+    Samples that follow each other are alike where a machine has slow spells, and an interval that took them
+    for independent would be too narrow; means of long sections are nearly independent (Law & Kelton 2000,
     Simulation Modeling and Analysis, sec. 9.5.3).
     """
     if len(samples) < 2:
@@ -21,7 +21,8 @@ def mean_interval(samples: Sequence[float], confidence: float) -> Interval | Non
     mean = math.fsum(samples) / len(samples)
     means = _section_means(samples, _SECTIONS if len(samples) >= 2 * _SECTIONS else len(samples))
     half = student_t(confidence, len(means) - 1) * math.sqrt(variance(means) / len(means))
-    return Interval(value=mean, low=max(mean - half, min(samples)), high=mean + half)
+    low = min(mean, max(mean - half, min(samples)))  # a mean may come out a digit below equal samples
+    return Interval(value=mean, low=low, high=mean + half)
 
 
 def _section_means(samples: Sequence[float], sections: int) -> list[float]:

@@ -9,7 +9,7 @@ from measurements.timed_batch import TimedBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
-    """Time outside the batch, as the client saw it: the way, HTTP, JSON, and the server's work beside the model.
+    """Time outside the batch, as the client saw it: the way, HTTP, JSON, the server's work beside the model.
 
     Attributes:
         request_s: median over requests of `batch_size` rows. [s]

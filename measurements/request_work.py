@@ -1,4 +1,4 @@
-"""RequestWork: what a server computes for each request beside the batches, from its own counters of CPU time."""
+"""RequestWork: what a server computes for each request beside the batches, by its counters of CPU time."""
 
 import math
 from dataclasses import dataclass

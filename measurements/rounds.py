@@ -1,4 +1,4 @@
-"""Rounds: the order in which batch sizes are measured, each once a round, so that drift meets all of them alike."""
+"""Rounds: the order in which batch sizes are measured, each once a round, so that all meet the same drift."""
 
 import random
 from collections.abc import Iterator

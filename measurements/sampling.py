@@ -42,25 +42,25 @@ class _Course:
 
     def run(self) -> None:
         """Fill `done`; an interrupt passes, and leaves what was finished."""
-        for number in self._while_time_is_left("warm-up round", self._rounds.warm_up, WARM_UP_SHARE_MAX):
-            self._round(number, WARM_UP_SHARE_MAX)
-        for number in self._while_time_is_left("round", self._rounds.samples, 1.0):
-            finished = self._round(number, 1.0)
+        for _ in self._while_time_is_left("warm-up round", self._rounds.warm_up, WARM_UP_SHARE_MAX):
+            self._round(WARM_UP_SHARE_MAX)
+        for _ in self._while_time_is_left("round", self._rounds.samples, 1.0):
+            finished = self._round(1.0)
             if finished is not None:
                 self.done.append(finished)
 
-    def _while_time_is_left(self, what: str, count: int, share: float) -> Iterator[int]:
+    def _while_time_is_left(self, what: str, count: int, share: float) -> Iterator[None]:
         for number in range(count):
             if self._is_over(share):
                 return
             self._tell(f"{what} {number + 1} of {count}")
-            yield number
+            yield
 
-    def _round(self, number: int, share: float) -> dict[int, TimedBatch] | None:
-        """A batch of each size; None where time ran out before the last, unless in the very first."""
+    def _round(self, share: float) -> dict[int, TimedBatch] | None:
+        """A batch of each size; None where time ran out before the last."""
         found: dict[int, TimedBatch] = {}
         for size in next(self._orders):
-            if number and self._is_over(share):
+            if self._is_over(share):
                 return None
             found[size] = self._subject.serve(size)
             check_credible(found[size], size)

@@ -7,10 +7,11 @@ from typing import Self
 from capacity.errors import DependencyError
 from measurements.address import Address
 from measurements.histogram_delta import Gain, gains
+from measurements.histogram_names import Histograms
 from measurements.http_exchange import HttpExchange
 from measurements.metrics_text import Scrape, parse_metrics
 
-_METRIC, _LABEL = "serve_batch_seconds", "batch_size"
+_BATCHES = Histograms()
 _TIMEOUT_S = 10.0
 
 
@@ -36,7 +37,7 @@ class ServerUse:
             DependencyError: metrics of another kind, or a server that started anew meanwhile.
         """
         pairs = zip(before, after, strict=True)
-        return cls.of(gains(first, last, _METRIC, _LABEL) for first, last in pairs)
+        return cls.of(gains(first, last, _BATCHES.metric, _BATCHES.label) for first, last in pairs)
 
     @classmethod
     def of(cls, replicas: Iterable[Mapping[int, Gain]]) -> Self:

@@ -30,7 +30,7 @@ class Stalls:
 
 
 def stalls(samples_s: Sequence[float]) -> Stalls:
-    """Samples beyond three times the median, or 10 ms over it if that is less and still half as much again."""
+    """Samples beyond three times the median, or 10 ms over it where that is less and half as much again."""
     usual_s = median(samples_s)
     limit_s = min(_RATIO * usual_s, max(_RATIO_MIN * usual_s, usual_s + _BEYOND_S))
     beyond = [sample for sample in samples_s if sample > limit_s]

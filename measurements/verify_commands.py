@@ -249,15 +249,10 @@ def _tell(message: str) -> None:
 
 def _environment(urls: Sequence[str]) -> dict[str, Any]:
     """Where the load came from and went to."""
-    import os
-    import platform
     from importlib.metadata import version
 
     from capacity.versions import versions
+    from measurements.environment import machine, process
 
-    return {
-        "urls": list(urls),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "versions": versions() | {"aiohttp": version("aiohttp")},
-    }
+    sender = {**machine(), **process()}
+    return {"urls": list(urls), "sender": sender, "versions": versions() | {"aiohttp": version("aiohttp")}}

@@ -128,7 +128,35 @@ SIMULATIONS_FLOORS = [
     ["paired", "sweep"],
 ]
 # Measurements stand beside simulations: they take the nouns of capacity and its ways of asking and showing.
-MEASUREMENTS_FLOORS: list[list[str]] = []
+MEASUREMENTS_FLOORS: list[list[str]] = [
+    ["address", "batch_body", "clock", "environment", "histogram", "histogram_names", "mean_interval"],
+    [
+        "balancer",
+        "metrics_text",
+        "quantities",
+        "rounds",
+        "schedule",
+        "server_timing",
+        "stalls",
+        "timed_batch",
+    ],
+    [
+        "agreement_row",
+        "drift",
+        "histogram_delta",
+        "load_run",
+        "overhead",
+        "prediction",
+        "sampling",
+        "sections",
+    ],
+    ["callable_subject", "driver", "http_exchange", "measured", "request_work", "validity"],
+    ["endpoint_subject", "http_client", "measurement", "server_use", "verification", "window"],
+    ["counted", "facts", "load_test", "sampled"],
+    ["load_series", "profile_report", "sources"],
+    ["profile_options", "verifier", "verify_inputs", "verify_report"],
+    ["profile_commands", "verify_commands"],
+]
 # The service that is measured knows nothing of who plans it.
 SERVE_API_FLOORS: list[list[str]] = []
 PACKAGES = [

@@ -1,0 +1,54 @@
+"""Measurement: what was found of each batch size and of requests, whatever it was found by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from capacity.caveats import Caveat
+from capacity.performance import Interval
+from capacity.profile import BatchTiming
+from measurements.overhead import Overhead
+from measurements.request_work import RequestWork
+from measurements.stalls import Stalls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeFinding:
+    """One batch size.
+
+    Attributes:
+        timing: what goes into the profile.
+        count: batches behind it.
+        mean: with its interval; None where a single batch or open buckets give none. [s]
+        drift: relative shift from the first half to the second; None where it cannot be told.
+        stalls: None where no samples are known.
+        bucket_error: how far a percentile may be off, as a share of it; None where none is from buckets.
+    """
+
+    timing: BatchTiming
+    count: int
+    mean: Interval | None
+    drift: Interval | None = None
+    stalls: Stalls | None = None
+    bucket_error: float | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Requests of a batch."""
+        return self.timing.batch_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """All batch sizes, rising, and what lies beside the batches.
+
+    Attributes:
+        source: how and on what it was made, by aspect, for the profile.
+        interrupt: what ended it early, to be raised again when all is safe; None where nothing did.
+    """
+
+    findings: tuple[SizeFinding, ...]
+    source: Mapping[str, str]
+    caveats: tuple[Caveat, ...] = ()
+    overhead: Overhead | None = None
+    work: RequestWork | None = None
+    interrupt: KeyboardInterrupt | None = field(default=None, compare=False)

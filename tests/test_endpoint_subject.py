@@ -1,0 +1,255 @@
+"""Endpoints that are measured: addresses, bodies, headers, and servers that misbehave."""
+
+import json
+import socket
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from fake_server import Reply, predicting, serving
+
+from capacity.errors import DependencyError, InputError
+from measurements import http_exchange
+from measurements.address import parse_address
+from measurements.batch_body import read_body
+from measurements.endpoint_subject import EndpointSubject
+from measurements.http_exchange import HttpExchange
+from measurements.server_timing import parse_server_timing
+
+SIZES = (1, 2, 4)
+
+
+@pytest.fixture
+def body(tmp_path):
+    (tmp_path / "row.json").write_text('{"instances": [[1, 2.5], [9, 9]], "model": "m"}', encoding="utf-8")
+    return read_body(tmp_path / "row.json", "instances")
+
+
+def asked_once(answer, body, batch_size=2, timeout_s=5.0):
+    """What an endpoint that answers so makes of a request, and what it saw."""
+    with serving(answer) as seen:
+        address = parse_address(f"{seen.url}/predict", "--url")
+        with closing(HttpExchange(address, timeout_s=timeout_s)) as exchange:
+            return EndpointSubject(exchange, body, SIZES).serve(batch_size), seen
+
+
+def failure(answer, body, **settings) -> str:
+    with pytest.raises(DependencyError) as caught:
+        asked_once(answer, body, **settings)
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 500
+    return text
+
+
+def test_a_batch_is_the_first_row_so_many_times(body):
+    found, seen = asked_once(predicting(lambda rows: 0.001 * rows), body)
+    assert found.service_s == pytest.approx(0.002)
+    ((method, target, sent),) = seen.asked
+    assert (method, target) == ("POST", "/predict")
+    assert json.loads(sent) == {"instances": [[1, 2.5], [1, 2.5]], "model": "m"}
+
+
+def test_what_is_beside_the_batch_is_without_the_wait_in_the_queue(body):
+    """By a clock that says 50 ms: 40 ms of batch and 7 ms of queue leave 3 ms."""
+    ticks = iter([1.0, 1.05])
+    said = {"Server-Timing": "queue;dur=7, batch;dur=40"}
+    with serving(lambda target, sent: Reply(headers=said)) as seen:
+        address = parse_address(seen.url, "--url")
+        with closing(HttpExchange(address, timeout_s=5.0, clock=lambda: next(ticks))) as exchange:
+            found = EndpointSubject(exchange, body, SIZES).serve(1)
+    assert found.service_s == pytest.approx(0.040)
+    assert found.beside_s == pytest.approx(0.003)
+
+
+def test_without_server_timing_all_that_the_client_sees_is_service(body):
+    ticks = iter([1.0, 1.05])
+    with serving(lambda target, sent: Reply()) as seen:
+        address = parse_address(seen.url, "--url")
+        with closing(HttpExchange(address, timeout_s=5.0, clock=lambda: next(ticks))) as exchange:
+            subject = EndpointSubject(exchange, body, SIZES)
+            found = subject.serve(1)
+    assert (found.service_s, found.beside_s) == (pytest.approx(0.05), None)
+    assert subject.tells_batch is False
+
+
+def test_one_connection_is_kept_and_one_that_was_closed_is_opened_again(body):
+    for then, connections in (("stay", 1), ("hang up", 6)):
+        with serving(predicting(lambda rows: 0.001, **{"X-Then": then})) as seen:
+            address = parse_address(f"{seen.url}/predict", "--url")
+            with closing(HttpExchange(address, timeout_s=5.0)) as exchange:
+                subject = EndpointSubject(exchange, body, SIZES)
+                for size in (1, 2, 4, 1, 2, 4):
+                    subject.serve(size)
+                assert exchange.connections == connections
+            assert seen.connections == connections
+            assert len(seen.asked) == 6
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(status=500, body=b"no\x1b[31m way"), "answered 500: no?[31m way"),
+        (Reply(status=404, body=b"x" * 10_000), "answered 404: xxx"),
+        (
+            Reply(status=302, headers={"Location": "http://elsewhere.example/"}),
+            "redirects to http://elsewhere",
+        ),
+        (Reply(status=307), "redirects to nowhere"),
+        (Reply(body=b"<html>welcome</html>"), "is not JSON"),
+        (Reply(body=b""), "is not JSON"),
+        (Reply(body=b"3"), "is not JSON"),
+        (Reply(body=b"[" * 100_000), "is not JSON"),
+        (Reply(headers={"X-Batch-Size": "3"}), "a request of 2 rows was served in a batch of 3"),
+        (Reply(raw=b"SSH-2.0-OpenSSH\r\n"), "cannot be asked: BadStatusLine"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}"), "cannot be asked: IncompleteRead"),
+        (Reply(raw=b""), "cannot be asked"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000 + b"\r\n"), "cannot be asked"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000 + b"\r\n\r\n"), "cannot be asked"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_servers_that_misbehave(body, reply, said):
+    assert said in failure(lambda target, sent: reply, body)
+
+
+def test_redirects_are_not_followed(body):
+    with serving(lambda target, sent: Reply()) as other:
+        moved = Reply(status=302, headers={"Location": f"{other.url}/elsewhere"})
+        assert "which is not followed" in failure(lambda target, sent: moved, body)
+        assert other.asked == []
+
+
+def test_a_huge_answer_is_not_read(body, monkeypatch):
+    monkeypatch.setattr(http_exchange, "ANSWER_BYTES_MAX", 1000)
+    assert "more than 1000 bytes" in failure(lambda target, sent: Reply(body=b'"' + b"x" * 5000 + b'"'), body)
+    exact = b'["' + b"x" * 996 + b'"]'
+    assert asked_once(lambda target, sent: Reply(body=exact), body)
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nA: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"]
+)
+def test_a_server_that_drips_is_left_in_time(body, head):
+    """Each byte comes in time, all of them never would."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                try:
+                    connection.sendall(head)
+                    while not stop.wait(0.02):
+                        connection.sendall(b"x")
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        address = parse_address(f"http://127.0.0.1:{server.getsockname()[1]}/", "--url")
+        began_s = time.monotonic()
+        with (
+            closing(HttpExchange(address, timeout_s=0.3)) as exchange,
+            pytest.raises(DependencyError, match=r"gave no whole answer within 0\.3 s; raise --timeout"),
+        ):
+            EndpointSubject(exchange, body, SIZES).serve(1)
+        assert time.monotonic() - began_s < 20.0
+        stop.set()
+        thread.join(10.0)
+
+
+def test_nobody_listens(body):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    address = parse_address(f"http://127.0.0.1:{port}/predict", "--url")
+    with (
+        closing(HttpExchange(address, timeout_s=1.0)) as exchange,
+        pytest.raises(DependencyError, match="cannot be asked: Connection refused; does it run"),
+    ):
+        EndpointSubject(exchange, body, SIZES).serve(1)
+
+
+def test_samples_of_two_kinds_are_not_mixed(body):
+    replies = iter([Reply(headers={"Server-Timing": "batch;dur=3"}), Reply()])
+    with (
+        serving(lambda target, sent: next(replies)) as seen,
+        closing(HttpExchange(parse_address(seen.url, "--url"), timeout_s=5.0)) as exchange,
+    ):
+        subject = EndpointSubject(exchange, body, SIZES)
+        subject.serve(1)
+        with pytest.raises(DependencyError, match="are not of one thing"):
+            subject.serve(2)
+
+
+@pytest.mark.parametrize(
+    ("header", "durations_s"),
+    [
+        ("queue;dur=1.234, batch;dur=5.678", {"queue": 0.001234, "batch": 0.005678}),
+        ('batch;desc="a b";dur="20"', {"batch": 0.020}),
+        ("batch ; DUR = 2", {"batch": 0.002}),
+        ("batch;dur=1, batch;dur=2", {"batch": 0.001}),
+        ("batch", {}),
+        ("batch;dur=", {}),
+        ("batch;dur=nan, queue;dur=-1, x;dur=inf, y;dur=1e999, z;dur=0x1", {}),
+        ("", {}),
+        (",;,;;=,=;dur", {}),
+        ("batch;dur=" + "9" * 10_000, {}),
+    ],
+)
+def test_server_timing(header, durations_s):
+    assert parse_server_timing(header) == pytest.approx(durations_s)
+
+
+def test_addresses():
+    address = parse_address("http://127.0.0.1:8000/predict?model=a", "--url")
+    assert (address.host, address.port, address.target) == ("127.0.0.1", 8000, "/predict?model=a")
+    assert address.is_here
+    far = parse_address("https://models.example", "--url")
+    assert (far.scheme, far.port, far.target, far.is_here) == ("https", 443, "/", False)
+    assert parse_address("http://[::1]:80/x", "--url").host == "::1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "127.0.0.1:8000", "ftp://a/b", "http://", "http://:80/", "http://a:99999/", "http://a:b/", "http://[::1/",
+     "http://u:p@a/", "http://a/b c", "http://a/\r\nX: y", "http://ä.example/", "http://a/" + "x" * 5000,
+     "file:///etc/passwd"],
+)  # fmt: skip
+def test_what_is_no_address(text):
+    with pytest.raises(InputError, match="--url") as caught:
+        parse_address(text, "--url")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+    assert ":p@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "a request is a JSON object"),
+        ("{", "not valid JSON"),
+        ('{"instances": NaN}', "not valid JSON"),
+        (
+            '{"instances": []}',
+            "'instances' must be a list with a row at least; set --rows-key to one of instances",
+        ),
+        ('{"inputs": [[1]]}', "set --rows-key to one of inputs"),
+        ('{"instances": 3}', "must be a list"),
+        ('{"instances": [1], "instances": [2]}', "stands twice"),
+    ],
+)
+def test_bodies_that_are_none(tmp_path, text, said):
+    path = tmp_path / "row.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_body(path, "instances")
+    assert said in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_body_that_would_be_too_large(body):
+    with pytest.raises(InputError, match="leave out that size"):
+        body.of(1_000_000_0)

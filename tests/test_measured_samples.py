@@ -1,0 +1,198 @@
+"""What samples tell: interval of the mean, drift, stalls, overhead."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.caveats import CaveatCode
+from capacity.performance import Interval
+from measurements.drift import drift, family_confidence, is_of_note
+from measurements.mean_interval import mean_interval, student_t
+from measurements.overhead import overhead
+from measurements.rounds import Rounds
+from measurements.sampled import sampled_findings, sampling_caveats
+from measurements.sampling import Sampling
+from measurements.stalls import stalls
+from measurements.timed_batch import TimedBatch
+
+laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
+durations = st.floats(1e-5, 1.0)
+
+
+def noisy(dice: random.Random, count: int, scale_s: float = 0.01, spread: float = 0.05) -> list[float]:
+    return [scale_s * math.exp(dice.gauss(0.0, spread)) for _ in range(count)]
+
+
+def test_student_t_is_the_table_s():
+    # Student's t, 95 % two-sided, as printed in any table of it.
+    assert student_t(0.95, 1) == pytest.approx(12.706, abs=5e-4)
+    assert student_t(0.95, 19) == pytest.approx(2.093, abs=5e-4)
+    assert student_t(0.99, 4) == pytest.approx(4.604, abs=5e-4)
+
+
+def test_mean_interval_by_hand():
+    # 1, 2, 3: mean 2, deviation 1, t(2) = 4.303; the low end would be below the least sample.
+    found = mean_interval([1.0, 2.0, 3.0], 0.95)
+    assert found is not None
+    assert found.value == 2.0
+    assert found.high == pytest.approx(2.0 + 4.303 / math.sqrt(3.0), abs=1e-3)
+    assert found.low == 1.0
+    assert mean_interval([1.0], 0.95) is None
+
+
+def test_mean_interval_covers_as_often_as_it_says():
+    dice = random.Random(1)
+    covered = sum(
+        interval.low <= 1.0 <= interval.high
+        for _ in range(1000)
+        if (interval := mean_interval([dice.gauss(1.0, 0.1) for _ in range(100)], 0.95))
+    )
+    assert abs(covered - 950) <= 28  # four standard deviations of a binomial
+
+
+def test_mean_interval_knows_slow_spells():
+    """Spells of 50 samples, each at a level of its own: by single samples the interval would be 5 times too narrow."""
+    dice = random.Random(2)
+    covered = 0
+    for _ in range(300):
+        levels = [dice.gauss(1.0, 0.1) for _ in range(20)]
+        interval = mean_interval([level + dice.gauss(0.0, 0.02) for level in levels for _ in range(50)], 0.95)
+        covered += interval is not None and interval.low <= 1.0 <= interval.high
+    assert covered >= 270
+
+
+@laws_hold
+@given(samples=st.lists(durations, min_size=2, max_size=200), scale=st.floats(0.1, 10.0))
+def test_mean_interval_scales_and_holds_the_mean(samples, scale):
+    one, other = mean_interval(samples, 0.9), mean_interval([scale * x for x in samples], 0.9)
+    assert one is not None
+    assert other is not None
+    assert one.value == pytest.approx(math.fsum(samples) / len(samples))
+    assert other.high == pytest.approx(scale * one.high)
+    assert other.low == pytest.approx(scale * one.low)
+
+
+def test_drift_is_not_seen_in_noise_more_often_than_its_level():
+    dice = random.Random(3)
+    seen = sum(
+        not found.low <= 0.0 <= found.high for found in (drift(noisy(dice, 200), 0.95) for _ in range(2000))
+    )
+    assert 61 <= seen <= 139  # 100, and four standard deviations to either side
+
+
+@pytest.mark.parametrize("stalled", [False, True])
+def test_drift_of_5_percent_is_found_through_noise_and_stalls(stalled):
+    dice, found = random.Random(4), 0
+    for _ in range(100):
+        samples = noisy(dice, 250) + noisy(dice, 250, scale_s=0.0105)
+        if stalled:
+            samples = [20.0 * x if dice.random() < 0.005 else x for x in samples]
+        shift = drift(samples, family_confidence(0.95, 7))
+        found += is_of_note(shift)
+        assert shift is not None
+    assert found >= 98 if not stalled else found >= 50
+
+
+def test_drift_by_hand():
+    shift = drift([0.010] * 10 + [0.011] * 10, 0.95)
+    assert shift is not None
+    assert shift.value == pytest.approx(0.1)
+    assert shift.low == shift.high == shift.value
+    assert drift([0.010] * 19, 0.95) is None
+    assert drift([0.010] * 20, 0.95) == Interval.exact(0.0)
+
+
+@laws_hold
+@given(samples=st.lists(durations, min_size=20, max_size=100), scale=st.floats(0.1, 10.0))
+def test_drift_knows_no_unit_and_backwards_is_the_reciprocal(samples, scale):
+    shift, scaled = drift(samples, 0.95), drift([scale * x for x in samples], 0.95)
+    assert scaled.value == pytest.approx(shift.value, rel=1e-6, abs=1e-9)
+    if len(samples) % 2 == 0:
+        back = drift(samples[::-1], 0.95)
+        assert (1.0 + back.value) * (1.0 + shift.value) == pytest.approx(1.0)
+
+
+def test_drift_of_note_is_certain_and_large_enough():
+    assert is_of_note(Interval(value=0.05, low=0.01, high=0.09))
+    assert is_of_note(Interval(value=-0.05, low=-0.09, high=-0.01))
+    assert not is_of_note(Interval(value=0.05, low=-0.01, high=0.11))
+    assert not is_of_note(Interval(value=0.01, low=0.009, high=0.011))
+    assert not is_of_note(None)
+    assert family_confidence(0.95, 5) == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(
+    ("usual_s", "limit_s"),
+    [(0.001, 0.003), (0.005, 0.015), (0.008, 0.018), (0.020, 0.030), (0.100, 0.150)],
+)
+def test_stalls_are_beyond_thrice_the_median_or_10_ms_more(usual_s, limit_s):
+    found = stalls([usual_s] * 7 + [0.999 * limit_s, 1.001 * limit_s, 2.0 * limit_s])
+    assert found.limit_s == pytest.approx(limit_s)
+    assert (found.count, found.samples, found.share) == (2, 10, 0.2)
+    assert found.largest_s == 2.0 * limit_s
+    assert stalls([usual_s] * 3).largest_s is None
+
+
+def test_overhead_is_of_one_row_and_grows_by_row():
+    batches = {
+        size: [
+            TimedBatch(service_s=1.0, beside_s=0.001 + 0.00001 * size + noise) for noise in (-1e-5, 0.0, 9.0)
+        ]
+        for size in (1, 2, 8, 64)
+    }
+    found = overhead(batches)
+    assert found is not None
+    assert found.request_s == pytest.approx(0.00101)
+    assert found.batch_size == 1
+    assert found.growth_s == pytest.approx(0.00001)
+    single = overhead({4: batches[8]})
+    assert single is not None
+    assert (single.batch_size, single.growth_s) == (4, None)
+    assert overhead({1: [TimedBatch(service_s=1.0)]}) is None
+    rounding = overhead({1: [TimedBatch(service_s=1.0, beside_s=-1e-6)]})
+    assert rounding is not None
+    assert rounding.request_s == 0.0
+
+
+def sampling(samples: dict[int, list[float]], interrupt: KeyboardInterrupt | None = None) -> Sampling:
+    batches = {size: tuple(TimedBatch(service_s=x) for x in xs) for size, xs in samples.items()}
+    return Sampling(batches=batches, interrupt=interrupt)
+
+
+def caveats(taken: Sampling, samples: int) -> dict[CaveatCode, str]:
+    rounds = Rounds(batch_sizes=tuple(taken.batches), samples=samples)
+    findings = sampled_findings(taken, 0.95)
+    return {caveat.code: caveat.message for caveat in sampling_caveats(findings, taken, rounds)}
+
+
+def test_findings_keep_every_sample_to_the_nanosecond():
+    samples = [0.00012345678912, 0.1, 0.0002]
+    one, two = sampled_findings(sampling({1: samples, 2: samples[::-1]}), 0.95)
+    assert one.timing.samples_s == (0.000123457, 0.1, 0.0002)
+    assert two.timing.samples_s == (0.0002, 0.1, 0.000123457)
+    assert (one.batch_size, one.count) == (1, 3)
+    assert one.stalls is not None
+    assert one.stalls.count == 1
+    assert one.mean is not None
+    assert one.mean.value == pytest.approx(sum(samples) / 3, abs=1e-9)
+
+
+def test_caveats_say_what_was_seen_and_nothing_else():
+    dice = random.Random(5)
+    calm = noisy(dice, 200)
+    assert caveats(sampling({1: calm}), 200) == {}
+    shifted = caveats(sampling({1: calm, 8: noisy(dice, 100) + noisy(dice, 100, scale_s=0.012)}), 200)
+    assert set(shifted) == {CaveatCode.MEASURED_DRIFT}
+    assert "batches of 8 drifted" in shifted[CaveatCode.MEASURED_DRIFT]
+    stalled = caveats(sampling({1: calm, 2: [*calm[:-3], 0.05, 0.06, 0.07]}), 200)
+    assert set(stalled) == {CaveatCode.MEASURED_STALLS}
+    assert "batches of 2 stalled" in stalled[CaveatCode.MEASURED_STALLS]
+    assert "1.5% took more than 2" in stalled[CaveatCode.MEASURED_STALLS]
+    assert "up to 70 ms" in stalled[CaveatCode.MEASURED_STALLS]
+    early = caveats(sampling({1: calm}), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "200 of 500 rounds were finished, as --duration-max 600 s was up" in early
+    interrupted = caveats(sampling({1: calm}, KeyboardInterrupt()), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "as an interrupt came" in interrupted

@@ -1,0 +1,273 @@
+"""`capacity profile`, as a user runs it, and `capacity plan` with what it wrote."""
+
+import json
+import math
+import random
+import sys
+import threading
+
+import pytest
+from fake_server import Reply, metrics_page, predicting, serving
+from test_cli import capacity, document
+
+import cli
+from capacity.profile_files import load_profile
+
+__all__ = ["capacity"]
+BENCH = """
+import os, signal, time
+calls = 0
+def predict(batch_size):
+    return sum(range(300 * batch_size))
+def fails(batch_size):
+    if batch_size == 4: raise RuntimeError("out of memory")
+def interrupted(batch_size):
+    global calls
+    calls += 1
+    if calls == 40: os.kill(os.getpid(), signal.SIGINT)
+    return sum(range(300))
+def sleeps(batch_size):
+    time.sleep(0.002)
+def interrupted_at_once(batch_size):
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+SHORT = ["--batch-sizes", "1,2,4", "--samples", "50", "--warm-up", "2"]
+FINE = tuple(1e-4 * 1.1**k for k in range(120))
+PATHS = ("/home", "/tmp", "/root", "127.0.0.1")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A module of callables and a request, where the command runs."""
+    (tmp_path / "bench.py").write_text(BENCH, encoding="utf-8")
+    (tmp_path / "row.json").write_text('{"instances": [[1, 2, 3]]}', encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def here(bench, monkeypatch, capsys):
+    """Runs the command in this process, which is quicker: exit code, stdout and stderr."""
+    monkeypatch.chdir(bench)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "bench", None)  # so that it is out again afterwards
+    monkeypatch.delitem(sys.modules, "bench")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.app(["profile", *arguments])
+        return end.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_of_a_callable(capacity, bench):
+    done = capacity("profile", "--callable", "bench:predict", *SHORT, "-o", "sum.json", "--json", "--seed", "3",
+                    "--model", "sum", "--device", "here", "--kind", "cpu", "--precision", "int", "--runtime", "CPython",
+                    "--hourly-usd", "0.5", "--request-overhead", "2ms", "--request-work", "50us")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert set(answer) == {
+        "schema_version", "batches", "confidence", "caveats", "interrupted", "profile", "seed",
+    }  # fmt: skip
+    assert [batch["batch_size"] for batch in answer["batches"]] == [1, 2, 4]
+    for batch in answer["batches"]:
+        assert batch["mean_s"]["low"] <= batch["mean_s"]["value"] <= batch["mean_s"]["high"]
+        assert 0 < batch["p50_s"] <= batch["p90_s"] <= batch["p95_s"] <= batch["p99_s"]
+        assert batch["batches"] == 50
+        assert {"drift", "stalls", "throughput_rps"} <= set(batch)
+    written = load_profile(str(bench / "sum.json"))
+    assert json.loads((bench / "sum.json").read_text(encoding="utf-8")) == answer["profile"]
+    assert (written.name, written.model, written.device, written.kind) == ("sum", "sum", "here", "cpu")
+    assert (written.precision, written.runtime, written.hourly_usd) == ("int", "CPython", 0.5)
+    assert (written.request_overhead_s, written.request_work_s) == (0.002, 50e-6)
+    assert [len(timing.samples_s) for timing in written.timings] == [50, 50, 50]
+    assert written.source["measured_by"].endswith("capacity profile --callable bench:predict")
+    assert {"cpu", "kernel", "date", "cores_usable", "threads", "python"} <= set(written.source)
+    assert "50 rounds of all batch sizes in random order, seed 3" in written.source["settings"]
+    assert not any(path in value for value in written.source.values() for path in PATHS)
+
+    planned = capacity("plan", "--profile", "sum.json", "--rate", "100rps", "--slo-p99", "1s", "--json",
+                       "--batch-wait", "0ms", "--precision", "0.2", "--requests-max", "5000000")  # fmt: skip
+    assert planned.returncode == 0, planned.stderr
+    assert document(planned)["recommendation"]["profile"] == "sum"
+
+
+def test_table_has_a_row_for_each_size(capacity, bench):
+    done = capacity("profile", "--callable", "bench:predict", *SHORT)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["batch", "mean", "P50", "P99", "rps", "samples", "stalls", "drift"] in rows
+    assert [row[0] for row in rows if row and row[0] in ("1", "2", "4")] == ["1", "2", "4"]
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    assert sorted(entry.name for entry in bench.iterdir() if entry.is_file()) == ["bench.py", "row.json"]
+
+
+def test_of_an_endpoint_that_tells_its_batch_times(capacity, bench):
+    dice = random.Random(1)
+    with serving(predicting(lambda rows: 1e-3 * (1 + rows) * math.exp(dice.gauss(0, 0.05)))) as seen:
+        done = capacity("profile", "--url", f"{seen.url}/predict", "--body", "row.json", *SHORT, "--json",
+                        "-o", "told.json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert seen.connections == 1
+    assert len(seen.asked) == 3 * 52
+    answer = document(done)
+    for batch in answer["batches"]:
+        assert batch["mean_s"]["value"] == pytest.approx(1e-3 * (1 + batch["batch_size"]), rel=0.05)
+    overhead = answer["request_overhead"]
+    assert overhead["batch_size"] == 1
+    written = load_profile(str(bench / "told.json"))
+    assert written.request_overhead_s == overhead["median_s"]
+    assert "Server-Timing" in written.source["service_time"]
+    assert written.source["measured_by"].endswith("POST /predict on one connection, one request at a time")
+    assert not any(path in value for value in written.source.values() for path in PATHS)
+
+
+def test_of_an_endpoint_that_tells_nothing(capacity, bench):
+    with serving(lambda target, body: Reply()) as seen:
+        done = capacity("profile", "--url", seen.url, "--body", "row.json", *SHORT, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert "request_overhead" not in answer
+    assert answer["profile"]["request_overhead_s"] == 0.0
+    assert "measured_by_client" in [caveat["code"] for caveat in answer["caveats"]]
+
+
+def test_of_a_server_s_metrics(capacity, bench):
+    """The first scrape shows an hour of the past, which leaves no trace."""
+    dice = random.Random(2)
+    times = {size: [1e-3 * size * math.exp(dice.gauss(0, 0.1)) for _ in range(3000)] for size in (1, 2, 4)}
+    past = {size: [0.5] * 1000 for size in (1, 2, 4)}
+    pages = iter([
+        metrics_page(past, bounds_s=FINE, requests=900, process_s=100.0, batch_s=50.0),
+        metrics_page({k: past[k] + times[k] for k in times}, bounds_s=FINE,
+                     requests=900 + 21000, process_s=100.0 + 26.2, batch_s=50.0 + 22.0),
+    ])  # fmt: skip
+    with serving(lambda target, body: Reply(body=next(pages))) as seen:
+        done = capacity("profile", "--metrics", f"{seen.url}/metrics", "--duration", "200ms", "--json",
+                        "-o", "counted.json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [(method, target) for method, target, _ in seen.asked] == [("GET", "/metrics")] * 2
+    answer = document(done)
+    for batch in answer["batches"]:
+        size = batch["batch_size"]
+        assert batch["mean_s"]["value"] == pytest.approx(sum(times[size]) / 3000, rel=1e-9)
+        assert batch["p99_s"] == pytest.approx(sorted(times[size])[2969], rel=0.11)
+        assert 0.0 < batch["percentile_error"] < 0.1
+        assert not {"drift", "stalls"} & set(batch)
+    assert answer["request_work"]["request_s"] == pytest.approx(4.2 / 21000)
+    written = load_profile(str(bench / "counted.json"))
+    assert written.request_work_s == answer["request_work"]["request_s"]
+    assert "percentiles are within" in written.source["service_time"]
+
+
+def test_other_names_of_metrics(capacity):
+    old = metrics_page({}).decode()
+    new = metrics_page({8: [0.00105] * 100}).decode()
+    renamed = [
+        page.replace("serve_batch_seconds", "infer").replace("batch_size", "n").encode()
+        for page in (old, new)
+    ]
+    pages = iter(renamed)
+    with serving(lambda target, body: Reply(body=next(pages))) as seen:
+        done = capacity(
+            "profile", "--metrics", seen.url, "--duration", "10ms", "--metric", "infer", "--label", "n"
+        )
+    assert done.returncode == 0, done.stderr
+    assert "1.05" in done.stdout
+
+
+def test_an_interrupt_keeps_what_was_finished(capacity, bench):
+    done = capacity("profile", "--callable", "bench:interrupted", *SHORT, "-o", "cut.json", "--json")
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "interrupted"
+    answer = document(done)
+    assert answer["interrupted"] is True
+    assert "measured_early_end" in [caveat["code"] for caveat in answer["caveats"]]
+    # 2 rounds of 3 warm up; of the other 33 calls that ended, 11 rounds.
+    assert {len(timing.samples_s) for timing in load_profile(str(bench / "cut.json")).timings} == {11}
+
+
+def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
+    returned, stdout, stderr = here("--callable", "bench:interrupted_at_once", *SHORT, "-o", "cut.json")
+    assert (returned, stdout, stderr) == (130, "", "interrupted\n")
+    assert not (bench / "cut.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "give one of --callable, --url, --metrics, got none"),
+        (["--callable", "bench:predict", "--url", "http://127.0.0.1:9/"], 2, "got --callable and --url"),
+        (["--url", "http://127.0.0.1:9/"], 2, "--url and --body FILE.json belong together"),
+        (["--callable", "bench:predict", "--body", "row.json"], 2, "--url and --body FILE.json belong together"),
+        (["--callable", "bench:predict", "--duration", "3s"], 2, "--duration is how long --metrics watches"),
+        (["--callable", "bench:none"], 2, "module bench has no none"),
+        (["--callable", "nowhere:f"], 2, "there is no module nowhere"),
+        (["--callable", "bench:calls"], 2, "cannot be called"),
+        (["--callable", "bench:fails", *SHORT], 5, "failed on a batch of 4: RuntimeError: out of memory (bench.py line 7)"),
+        (["--callable", "bench:predict", "--batch-sizes", "1,two"], 2, "'two', which is no batch size"),
+        (["--callable", "bench:predict", "--samples", "0"], 2, "--samples must be from 1"),
+        (["--callable", "bench:predict", "--duration-max", "10"], 2, "--duration-max '10' has no unit"),
+        (["--callable", "bench:predict", "--confidence", "1.5"], 2, "confidence"),
+        (["--callable", "bench:predict", "--kind", "tpu"], 2, "--kind must be cpu or gpu, got 'tpu'"),
+        (["--callable", "bench:predict", "--hourly-usd", "-1"], 2, "hourly_usd must be positive"),
+        (["--callable", "bench:predict", "--hourly-usd", "nan"], 2, "hourly_usd must be positive"),
+        (["--callable", "bench:predict", "--name", "a b"], 2, "profile name 'a b'"),
+        (["--callable", "bench:predict", "--model", "a\nb"], 2, "--model must be one line"),
+        (["--callable", "bench:predict", "-o", "p.csv"], 2, "a profile is a .json file"),
+        (["--callable", "bench:predict", "-o", "no/p.json"], 2, "no such directory"),
+        (["--url", "http://127.0.0.1:9/", "--body", "no.json"], 2, "cannot read no.json"),
+        (["--url", "http://127.0.0.1:9/", "--body", "row.json", "--rows-key", "x"], 2, "set --rows-key to one of instances"),
+        (["--url", "nowhere", "--body", "row.json"], 2, "--url 'nowhere' must begin with http://"),
+        (["--url", "http://127.0.0.1:9/", "--body", "row.json", "--timeout", "0s"], 2, "--timeout must be from 1ms"),
+        (["--metrics", "ftp://127.0.0.1:9/"], 2, "--metrics 'ftp://127.0.0.1:9/' must begin with http://"),
+        (["--metrics", "http://127.0.0.1:9/", "--duration", "0s"], 2, "--duration must be above 0s"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_says_why_in_a_line(here, arguments, code, said):
+    returned, stdout, stderr = here(*arguments)
+    assert (returned, stdout) == (code, "")
+    assert said in stderr
+    assert stderr.startswith("error: ")
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "said"),
+    [
+        (Reply(body=b"<html>"), 5, "not in Prometheus' text format"),
+        (Reply(body=b"\xff\xfe"), 5, "not UTF-8 text"),
+        (Reply(status=404), 5, "answered 404"),
+        (Reply(body=metrics_page({})), 5, "has no histogram serve_batch_seconds"),
+        (Reply(body=metrics_page({1: [0.001] * 100})), 4, "send the server traffic meanwhile"),
+    ],
+)
+def test_metrics_that_do_not_do(here, reply, code, said):
+    with serving(lambda target, body: reply) as seen:
+        returned, stdout, stderr = here("--metrics", seen.url, "--duration", "10ms")
+    assert (returned, stdout) == (code, "")
+    assert said in stderr
+
+
+def test_an_endpoint_that_fails_midway_is_told_and_nothing_is_written(here, bench):
+    lock, count = threading.Lock(), [0]
+    good = predicting(lambda rows: 0.001)
+
+    def answer(target: str, body: bytes) -> Reply:
+        with lock:
+            count[0] += 1
+        return Reply(status=503, body=b"overloaded") if count[0] > 20 else good(target, body)
+
+    with serving(answer) as seen:
+        returned, stdout, stderr = here("--url", seen.url, "--body", "row.json", *SHORT, "-o", "p.json")
+    assert (returned, stdout) == (5, "")
+    assert "answered 503: overloaded" in stderr
+    assert not (bench / "p.json").exists()
+
+
+def test_what_is_not_known_in_time_is_inconclusive(here):
+    returned, stdout, stderr = here(
+        "--callable", "bench:sleeps", "--batch-sizes", "1,2", "--duration-max", "1ms"
+    )
+    assert (returned, stdout) == (4, "")
+    assert "did not suffice for one round of 2 batch sizes" in stderr
