@@ -170,7 +170,18 @@ SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
     "screen", "judge", "sweep", "objective", "survival", "comparison",
 }  # fmt: skip
-HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
+HEAVY = (
+    "simpy",
+    "pandas",
+    "matplotlib",
+    "scipy",
+    "numpy",
+    "plotext",
+    "numba",
+    "distributed",
+    "pyarrow",
+    "aiohttp",
+)
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -264,6 +275,7 @@ def test_only_cli_knows_both():
         ["queue", "mmc", "--arrival-rate", "9rps", "--service-rate", "5rps", "--servers", "2", "--json"],
         ["queue", "bulk", "--help"],
         ["sweep", "--help"],
+        ["verify", "--help"],
     ],
     ids=" ".join,
 )
