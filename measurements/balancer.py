@@ -37,11 +37,6 @@ class Balancer:
             Routing.SHARED_QUEUE: self._round_robin,
         }[routing]
 
-    @property
-    def in_flight(self) -> int:
-        """Requests that have not been answered."""
-        return sum(self.outstanding)
-
     def pick(self) -> int:
         """The replica for the next request, which is outstanding from now on."""
         replica = self._choose()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from measurements.driver import Send
 
 ANSWER_BYTES_MAX = 16 * 2**20
+TIMEOUT_MAX_S = 600.0
 # Idle connections are given up before a server does so (uvicorn: after 5 s), for it may while one is used.
 _KEEP_ALIVE_S = 3.0
 
@@ -37,6 +38,10 @@ class Target:
     def __post_init__(self) -> None:
         for url in self.urls:
             parse_address(url, "--url")
+        if not 0.0 < self.timeout_s <= TIMEOUT_MAX_S:
+            raise InputError(
+                f"--timeout must be above 0 and at most {TIMEOUT_MAX_S:g}s, got {self.timeout_s:g}s"
+            )
 
 
 def import_aiohttp() -> Any:

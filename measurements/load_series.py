@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from capacity.errors import DependencyError
+from capacity.errors import DependencyError, InputError
 from capacity.units import format_duration, format_rate
 from capacity.workload import Workload
 from measurements.address import Address
 from measurements.load_run import Journal, LoadRun
 from measurements.load_test import LoadTest
 from measurements.metrics_text import Scrape
-from measurements.schedule import draw_schedule
+from measurements.schedule import Schedule, draw_schedule
 from measurements.server_use import ServerUse, look
+
+DURATION_MAX_S, RUNS_MAX = 3600.0, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +26,25 @@ class Course:
     Attributes:
         warm_up_s: at the start of each run, which counts for nothing. [s]
         duration_s: of what counts. [s]
+
+    Raises:
+        InputError: beyond all measure.
     """
 
     warm_up_s: float
     duration_s: float
     runs: int
     seed: int
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.duration_s <= DURATION_MAX_S:
+            raise InputError(
+                f"--duration must be above 0 and at most {DURATION_MAX_S:g}s, got {self.duration_s:g}s"
+            )
+        if not 0.0 <= self.warm_up_s <= DURATION_MAX_S:
+            raise InputError(f"--warm-up must be at most {DURATION_MAX_S:g}s, got {self.warm_up_s:g}s")
+        if not 1 <= self.runs <= RUNS_MAX:
+            raise InputError(f"--runs must be from 1 to {RUNS_MAX}, got {self.runs}")
 
     @property
     def run_s(self) -> float:
@@ -102,6 +117,7 @@ class LoadSeries:
         """One run more; one that is broken off only if it is the first."""
         arrivals, routing = seed.spawn(2)
         schedule = draw_schedule(self.workload, self.course.run_s, np.random.default_rng(arrivals))
+        self._check(schedule)
         self.report(
             f"run {number + 1} of {self.course.runs}: {schedule.requests} requests at "
             f"{format_rate(self.workload.arrival_rate_rps)} for {format_duration(schedule.duration_s)}"
@@ -120,6 +136,14 @@ class LoadSeries:
         use, unseen = self._use(before)
         run = LoadRun.of(journal, self.course.warm_up_s)
         series.runs.append(Measured(run=run, use=use, unseen=unseen, cpu_share=cpu_share))
+
+    def _check(self, schedule: Schedule) -> None:
+        """Refuse a trace of which nothing would count."""
+        if schedule.instants_s[-1] <= self.course.warm_up_s:
+            raise InputError(
+                f"the arrivals end after {format_duration(schedule.duration_s)}, within the warm-up; shorten "
+                "--warm-up, or lower --rate"
+            )
 
     def _use(self, before: Sequence[Scrape]) -> tuple[ServerUse | None, str | None]:
         """What the servers did; a server that is gone by now does not cost what was measured."""

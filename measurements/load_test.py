@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,19 @@ from measurements.load_run import Journal
 
 # `select` takes 1024 file descriptors, some of which are open already.
 IN_FLIGHT_MAX = 900
+_OTHER_FILES = 64
+
+
+def connections_max() -> int:
+    """Connections that may be open at once, of as many files as this process may have."""
+    try:
+        import resource
+    except ImportError:  # elsewhere than on Unix
+        return IN_FLIGHT_MAX
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return IN_FLIGHT_MAX
+    return max(1, min(IN_FLIGHT_MAX, files - _OTHER_FILES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +43,7 @@ class LoadTest:
 
     target: Target
     routing: Routing = Routing.ROUND_ROBIN
-    in_flight_max: int = IN_FLIGHT_MAX
+    in_flight_max: int = field(default_factory=connections_max)
 
     def balancer(self, seed: np.random.SeedSequence) -> Balancer:
         """A fresh one, with no request outstanding."""

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from capacity.objective import LatencyObjective
 from capacity.performance import Performance
-from capacity.plan import Plan
-from capacity.profile import ServiceProfile
 from capacity.workbench import Effort, Work, Workbench
 from measurements.load_series import LoadSeries, Measured, Series
 from measurements.measured import measured_performance
@@ -13,6 +10,7 @@ from measurements.prediction import Prediction, Predictor
 from measurements.quantities import QUANTILES, Quantity
 from measurements.validity import faults
 from measurements.verification import Verification, VerifiedRun
+from measurements.verify_inputs import Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +22,7 @@ class Verifier:
             whatever shows their progress, since both would hold up requests.
     """
 
-    profile: ServiceProfile
-    plan: Plan
-    objective: LatencyObjective | None
+    subject: Subject
     load: LoadSeries
     effort: Effort
     workbench: Workbench = field(repr=False)
@@ -49,13 +45,15 @@ class Verifier:
             quantities=quantities,
             runs=tuple(self._verified(*pair) for pair in zip(series.runs, replays, strict=True)),
             stationary=stationary,
-            objective=self.objective,
+            objective=self.subject.objective,
             notes=(*notes, *(one.unseen for one in series.runs if one.unseen is not None)),
             interrupt=series.interrupt,
         )
 
     def _predictor(self, work: Work) -> Predictor:
-        return Predictor(profile=self.profile, plan=self.plan, quantiles=QUANTILES, simulator=work.simulate)
+        return Predictor(
+            profile=self.subject.profile, plan=self.subject.plan, quantiles=QUANTILES, simulator=work.simulate
+        )
 
     def _replays(self, series: Series) -> list[Prediction]:
         """A prediction for each run; none where an interrupt asks to hurry."""
@@ -79,11 +77,11 @@ class Verifier:
 
     def _performance(self, measured: Measured) -> Performance:
         run, use = measured.run, measured.use
-        work_s = self.profile.request_work_s
+        replicas, work_s = self.subject.plan.replicas, self.subject.profile.request_work_s
         return measured_performance(
             run,
             QUANTILES,
             self.effort.confidence,
             batch_size_mean=None if use is None else use.batch_size_mean,
-            utilization=None if use is None else use.utilization(run.lasted_s, self.plan.replicas, work_s),
+            utilization=None if use is None else use.utilization(run.lasted_s, replicas, work_s),
         )

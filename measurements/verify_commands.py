@@ -116,8 +116,9 @@ def verify(
     from measurements.quantities import read_tolerances, with_tolerances
     from measurements.schedule import check_requests
     from measurements.verifier import Verifier
-    from measurements.verify_inputs import check_course, check_urls, read_request_body
-    from measurements.verify_report import Setting, verify_document, verify_tables
+    from measurements.verify_document import Setting, verify_document
+    from measurements.verify_inputs import check_urls, read_request_body
+    from measurements.verify_report import verify_tables
 
     import_aiohttp()
     quantities = with_tolerances(read_tolerances(tolerance or ()))
@@ -137,23 +138,22 @@ def verify(
         runs=runs,
         seed=seed,
     )
-    timeout_s = parse_duration_s(timeout, "--timeout")
-    check_course(warm_up_s=course.warm_up_s, duration_s=course.duration_s, runs=runs, timeout_s=timeout_s)
     check_requests(subject.workload, course.run_s, runs, requests_max)
     notes = check_urls(url, subject.plan)
     test = LoadTest(
-        target=Target(urls=tuple(url), body=read_request_body(Path(body)), timeout_s=timeout_s),
+        target=Target(
+            urls=tuple(url),
+            body=read_request_body(Path(body)),
+            timeout_s=parse_duration_s(timeout, "--timeout"),
+        ),
         routing=subject.plan.routing,
     )
     effort = Effort(seed=seed, confidence=confidence, precision=precision, workers=workers)
-    path = None if file is None else Path(file)
-    if path is not None:
-        check_target(path, "a verification", (".json",))
+    if file is not None:
+        check_target(Path(file), "a verification", (".json",))
     addresses, missing = _metrics(metrics, url, subject)
     verifier = Verifier(
-        profile=subject.profile,
-        plan=subject.plan,
-        objective=subject.objective,
+        subject=subject,
         load=LoadSeries(test=test, workload=subject.workload, course=course, metrics=addresses, report=_tell),
         effort=effort,
         workbench=context.obj,
@@ -174,8 +174,8 @@ def verify(
             tables=lambda: verify_tables(found, setting),
         )
     finally:  # neither a closed stdout nor a full disk costs both
-        if path is not None:
-            write_whole(path, (dumps(verify_document(found, setting)) + "\n").encode())
+        if file is not None:
+            write_whole(Path(file), (dumps(verify_document(found, setting)) + "\n").encode())
     if found.interrupt is not None:
         raise found.interrupt
     raise typer.Exit(found.exit_code)
@@ -195,7 +195,7 @@ def _subject(plan: str | None, flags: _Flags, urls: int, arrivals: str | None, r
     given = [field.name for field in fields(flags) if getattr(flags, field.name) is not None]
     if given:
         raise InputError(f"--plan says all of the plan; leave out --{given[0].replace('_', '-')}, or --plan")
-    return saved_subject(read_plan_file(Path(plan)), process, rate_rps)
+    return saved_subject(read_plan_file(Path(plan), process), process, rate_rps)
 
 
 def _flagged_subject(

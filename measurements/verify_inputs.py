@@ -16,7 +16,6 @@ from capacity.workload import ArrivalProcess, ClosedPopulation, Workload
 from measurements.address import Address, parse_address
 
 BODY_BYTES_MAX = 16 * 2**20
-DURATION_MAX_S, TIMEOUT_MAX_S, RUNS_MAX = 3600.0, 600.0, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +55,6 @@ def saved_subject(saved: SavedPlan, arrivals: ArrivalProcess | None, rate_rps: f
         plan=saved.plan,
         objective=question.objective,
     )
-
-
-def check_course(*, warm_up_s: float, duration_s: float, runs: int, timeout_s: float) -> None:
-    """Refuse a load test that would last beyond all measure.
-
-    Raises:
-        InputError: with the limit.
-    """
-    if not 0.0 < duration_s <= DURATION_MAX_S:
-        raise InputError(f"--duration must be above 0 and at most {DURATION_MAX_S:g}s, got {duration_s:g}s")
-    if warm_up_s > DURATION_MAX_S:
-        raise InputError(f"--warm-up must be at most {DURATION_MAX_S:g}s, got {warm_up_s:g}s")
-    if not 1 <= runs <= RUNS_MAX:
-        raise InputError(f"--runs must be from 1 to {RUNS_MAX}, got {runs}")
-    if not 0.0 < timeout_s <= TIMEOUT_MAX_S:
-        raise InputError(f"--timeout must be above 0 and at most {TIMEOUT_MAX_S:g}s, got {timeout_s:g}s")
 
 
 def check_urls(urls: Sequence[str], plan: Plan) -> tuple[str, ...]:

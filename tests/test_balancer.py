@@ -49,7 +49,7 @@ def test_round_robin_takes_turns_and_ties_go_to_the_lowest():
     assert [least.pick() for _ in range(4)] == [0, 1, 2, 0]
     least.release(2)
     assert least.pick() == 2
-    assert least.in_flight == 4
+    assert least.outstanding == [2, 1, 1]
 
 
 def test_a_shared_queue_is_behind_one_url_or_nowhere():

@@ -152,10 +152,11 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
     ],
     ["callable_subject", "driver", "http_exchange", "measured", "request_work", "validity"],
     ["endpoint_subject", "http_client", "measurement", "server_use", "verification", "window"],
-    ["counted", "facts", "load_test", "sampled"],
+    ["counted", "facts", "load_test", "sampled", "verify_inputs"],
     ["load_series", "profile_report", "sources"],
-    ["profile_options", "verifier", "verify_inputs", "verify_report"],
-    ["profile_commands", "verify_commands"],
+    ["profile_options", "verifier", "verify_document"],
+    ["profile_commands", "verify_report"],
+    ["verify_commands"],
 ]
 # The service that is measured knows nothing of who plans it.
 SERVE_API_FLOORS: list[list[str]] = []

@@ -71,6 +71,19 @@ def test_an_interval_lies_around_its_value_and_grows_with_confidence():
     assert narrow.value == np.quantile(path, 0.95, method="inverted_cdf")
 
 
+@pytest.mark.parametrize(
+    ("means", "widened"),
+    [
+        (np.sin(np.linspace(0.0, 2.0 * np.pi, 20)), 3.0),  # a slow wave, seen once
+        ((-1.0) ** np.arange(20), 1.0),
+    ],
+)
+def test_sections_that_are_like_their_neighbours_are_worth_fewer(means, widened):
+    naive = 2.0930 * means.std(ddof=1) / np.sqrt(20)  # Student's t of 19 degrees
+    interval = mean_interval(10.0 + np.repeat(means, 50), 0.95)
+    assert interval.half_width / naive == pytest.approx(widened, rel=0.5 if widened > 1.0 else 1e-3)
+
+
 @pytest.mark.parametrize("quantile", [0.01, 0.5, 0.95, 0.99])
 def test_too_few_for_an_interval_is_said(quantile):
     needed = requests_min(quantile)

@@ -28,6 +28,10 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "two.csv").write_text("batch_size,mean_ms\n1,2\n4,4\n", encoding="utf-8")
     (tmp_path / "body.json").write_text(json.dumps(BODY, indent=2), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):  # which must not be used
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     return tmp_path
 
 
@@ -285,6 +289,7 @@ def test_an_interrupt_ends_with_what_there_is(folder, number, code, said):
     assert errors.splitlines()[-1] == said
     assert "Traceback" not in errors
     assert "exception" not in errors
+    assert "simulating the requests" not in errors  # who interrupts is in a hurry
     assert "interrupted; this is what there is" in out
     text = (folder / "part.json").read_text(encoding="utf-8")
     answer = json.loads(text)
