@@ -103,7 +103,7 @@ class Verification:
                     quantity=quantity,
                     measured=measured,
                     stationary=self._held(quantity, self.stationary.performance, measured),
-                    replay=self._held(quantity, _without_chance(self.replay), measured),
+                    replay=self._held(quantity, self.replay, measured),
                 )
 
     def _held(self, quantity: Quantity, performance: Performance | None, measured: Interval) -> Held | None:
@@ -149,14 +149,6 @@ class Verification:
         if Agreement.DISAGREE in agreements:
             return Outcome.DISAGREE
         return Outcome.AGREE if Agreement.AGREE in agreements else Outcome.UNSURE
-
-
-def _without_chance(replay: Performance | None) -> Performance | None:
-    """Values alone: a replay has the arrivals of its run, whose chance its intervals would count twice."""
-    if replay is None:
-        return None
-    quantiles_s = {q: Interval.exact(x.value) for q, x in replay.response_quantiles_s.items()}
-    return replace(replay, intervals={}, response_quantiles_s=quantiles_s)
 
 
 def _finding(promise: Promise, measured: Performance) -> PromiseFinding:

@@ -61,7 +61,9 @@ class Verifier:
             if series.interrupt is None:
                 with self.workbench(self.effort) as work:
                     work.report("simulating the requests that were sent")
-                    return [self._predictor(work).of(one.run.schedule) for one in series.runs]
+                    return [
+                        self._predictor(work).of(one.run.schedule, one.run.warm_up_s) for one in series.runs
+                    ]
         except KeyboardInterrupt as stop:
             series.interrupt = stop
         return [Prediction(performance=None) for _ in series.runs]

@@ -13,7 +13,7 @@ from capacity.workload import PoissonArrivals, TraceArrivals, Workload
 from measurements.agreement_row import Agreement, hold
 from measurements.load_run import LoadRun
 from measurements.measured import median_performance
-from measurements.prediction import Prediction, Predictor
+from measurements.prediction import REPLAYED_MIN, Prediction, Predictor, repeated
 from measurements.quantities import QUANTITIES, read_tolerances, with_tolerances
 from measurements.schedule import Schedule
 from measurements.verification import Outcome, Verification, VerifiedRun
@@ -153,14 +153,6 @@ def test_a_median_stays_within_its_ends_and_lacks_what_some_run_lacks():
     assert (median.throughput_rps, median.utilization) == (95.0, None)
 
 
-def test_a_replay_is_held_by_its_value_alone():
-    """Its interval speaks of other arrivals, and the run had the same."""
-    found = verification([AT_20], AT_20, replays=[WIDE])
-    row = next(row for row in found.rows if row.quantity.name == "p99")
-    assert row.replay.predicted == Interval.exact(0.02)
-    assert row.replay.agreement is Agreement.AGREE
-
-
 def test_promises_are_held_against_what_was_measured():
     objective = LatencyObjective(limits={0.99: 0.03}, response_mean_s=0.001, wait_limits={0.5: 0.1})
     findings = verification([AT_20], AT_20, objective=objective).findings
@@ -198,33 +190,51 @@ def predictor(simulate):
     return Predictor(profile=PROFILE, plan=PLAN, quantiles=(0.5, 0.95, 0.99), simulator=simulator)
 
 
-def test_a_replay_is_the_schedule_itself_and_leaves_out_what_it_is_too_short_for():
+def test_a_replay_leaves_out_what_it_is_too_short_for():
     asked = []
 
     def simulate(quantiles, workload):
-        asked.append((quantiles, workload))
+        asked.append(quantiles)
         if max(quantiles) > 0.9:
             raise InconclusiveError(f"too few for {max(quantiles)}")
         return AT_20
 
     schedule = Schedule(instants_s=np.array([0.25, 0.5, 1.5]), duration_s=2.0)
-    found = predictor(simulate).of(schedule)
-    assert found.performance is AT_20
+    found = predictor(simulate).of(schedule, 0.0)
     assert found.reasons == (
         "no P99 of the replay: too few for 0.99",
         "no P95 of the replay: too few for 0.95",
     )
-    assert [quantiles for quantiles, _ in asked] == [(0.5, 0.95, 0.99), (0.5, 0.95), (0.5,)]
-    workload = asked[0][1]
-    assert workload.arrivals.instants_s == (0.25, 0.5, 1.5)
-    assert workload.arrival_rate_rps == workload.arrivals.rate_rps == pytest.approx(1.6)
+    assert asked == [(0.5, 0.95, 0.99), (0.5, 0.95), (0.5,)]
+
+
+def test_a_replay_has_values_only():
+    """Its intervals speak of other arrivals, and the run had the same."""
+    schedule = Schedule(instants_s=np.array([0.25, 0.5, 1.5]), duration_s=2.0)
+    found = predictor(lambda quantiles, workload: WIDE).of(schedule, 0.0).performance
+    assert found.response_quantiles_s == {0.99: Interval.exact(0.02)}
+    assert (found.response_mean_s, found.intervals) == (0.008, {})
+
+
+def test_a_replay_repeats_what_counts_of_the_schedule_as_it_was():
+    schedule = Schedule(instants_s=np.array([0.25, 0.5, 1.5, 1.75]), duration_s=2.0)
+    trace = repeated(schedule, 0.4)
+    assert len(trace.instants_s) >= REPLAYED_MIN
+    assert trace.instants_s[:6] == pytest.approx((0.5, 1.5, 1.75, 2.1, 3.1, 3.35))
+    assert trace.rate_rps == pytest.approx(3 / 1.6, rel=1e-4)
+    seen = []
+    predictor(lambda quantiles, workload: seen.append(workload) or AT_20).of(schedule, 0.4)
+    assert seen[0].arrivals == trace
+    assert seen[0].arrival_rate_rps == trace.rate_rps
+    long = Schedule(instants_s=np.arange(REPLAYED_MIN + 10.0), duration_s=REPLAYED_MIN + 10.0)
+    assert repeated(long, 10.0).instants_s == tuple(np.arange(10.0, REPLAYED_MIN + 10.0))
 
 
 def test_a_schedule_that_comes_too_fast_is_no_error_of_the_replay():
     def simulate(quantiles, workload):
         raise UnstableError("unstable plan: load 1.2")
 
-    found = predictor(simulate).of(Schedule(instants_s=np.array([0.0, 1.0]), duration_s=2.0))
+    found = predictor(simulate).of(Schedule(instants_s=np.array([0.0, 1.0]), duration_s=2.0), 0.0)
     assert found.performance is None
     assert found.reasons == ("the schedule cannot be replayed: unstable plan: load 1.2",)
 
