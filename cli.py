@@ -63,6 +63,7 @@ from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
 from capacity.rate_commands import max_rate
 from measurements.profile_commands import profile as profile_command
+from measurements.verify_commands import verify as verify_command
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -178,6 +179,7 @@ def main(
 
 app.command()(plan_command)
 app.command("max-rate")(max_rate)
+app.command("verify")(verify_command)
 app.command()(check_command)
 app.command()(explain_command)
 app.command()(compare_command)

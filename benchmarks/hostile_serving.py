@@ -22,6 +22,7 @@ SPARE_FILES = 200
 BODY = json.dumps({"instances": [[1.0] * 30]}).encode()
 HEAD = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
 LARGE_BYTES = 60_000_000
+SLOW_BYTES = 256 * 1024
 
 
 @contextmanager
@@ -87,6 +88,8 @@ def main(artifacts: str, clients: int) -> None:
         told(port, f"{clients} requests at once", counts)
         large = HEAD % LARGE_BYTES + b" " * LARGE_BYTES
         told(port, "20 bodies of 60 MB at once", asyncio.run(together(port, 20, large)))
+        slow = HEAD % SLOW_BYTES + b" " * (SLOW_BYTES - 1)
+        told(port, "2000 bodies of 256 KiB that never end", asyncio.run(together(port, 2000, slow)))
         told(port, "one request", asyncio.run(together(port, 1, HEAD % len(BODY) + BODY)))
 
 

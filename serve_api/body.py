@@ -1,112 +1,63 @@
-"""Body: what a client sends to be predicted, read within limits and taken strictly."""
+"""Body: what a client sends to be predicted, read within limits of size and time."""
 
 import asyncio
-import json
-import math
-from typing import Any
 
-import numpy as np
 from starlette.types import Receive
 
-from serve_api.backend import FloatRows
 from serve_api.refusal import Reason, Refused
 from serve_api.settings import LimitSettings
 
-_NUMBERS = frozenset({int, float})  # a bool is none, though Python counts with it
 
+class BodyReader:
+    """Reads the bodies of a server, and knows how much of those that come in parts is in memory."""
 
-async def read_body(receive: Receive, announced: int | None, limits: LimitSettings) -> bytes:
-    """The body, never more of it in memory than is allowed.
+    def __init__(self, limits: LimitSettings) -> None:
+        self._limits = limits
+        self._open_bytes = 0
 
-    Args:
-        announced: its bytes by `Content-Length`, if there is one.
+    async def read(self, receive: Receive, announced: int | None) -> bytes:
+        """The body, never more of it in memory than is allowed.
 
-    Raises:
-        Refused: too large, too slow, or the client left.
-    """
-    if announced is not None and announced > limits.body_bytes_max:
-        raise _too_large(limits)
-    try:
-        async with asyncio.timeout(limits.body_time_max_s):
-            return await _read(receive, limits)
-    except TimeoutError:
-        message = f"the body took longer than {limits.body_time_max_s:g} s"
-        raise Refused(Reason.BODY_TOO_SLOW, message) from None
+        Args:
+            announced: its bytes by `Content-Length`, if there is one.
 
+        Raises:
+            Refused: too large, too slow, no room beside others, or the client left.
+        """
+        if announced is not None:
+            self._check_size(announced)
+        try:
+            async with asyncio.timeout(self._limits.body_time_max_s):
+                return await self._read(receive)
+        except TimeoutError:
+            message = f"the body took longer than {self._limits.body_time_max_s:g} s"
+            raise Refused(Reason.BODY_TOO_SLOW, message) from None
 
-async def _read(receive: Receive, limits: LimitSettings) -> bytes:
-    event = await receive()
-    if event["type"] == "http.request" and not event.get("more_body", False):
-        return _within(event["body"], limits)
-    parts: list[bytes] = []
-    size = 0
-    while event["type"] == "http.request":
-        parts.append(event["body"])
-        size += len(event["body"])
-        if size > limits.body_bytes_max:
-            raise _too_large(limits)
-        if not event.get("more_body", False):
-            return b"".join(parts)
+    async def _read(self, receive: Receive) -> bytes:
         event = await receive()
-    raise Refused(Reason.DISCONNECTED, "the client left")
+        if event["type"] == "http.request" and not event.get("more_body", False):
+            body: bytes = event["body"]
+            self._check_size(len(body))
+            return body
+        body_so_far = bytearray()
+        try:
+            while event["type"] == "http.request":
+                body_so_far += event["body"]
+                self._open_bytes += len(event["body"])
+                self._check_size(len(body_so_far))
+                if not event.get("more_body", False):
+                    return bytes(body_so_far)
+                self._check_room()
+                event = await receive()
+        finally:
+            self._open_bytes -= len(body_so_far)
+        raise Refused(Reason.DISCONNECTED, "the client left")
 
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._limits.body_bytes_max:
+            message = f"the body is larger than {self._limits.body_bytes_max} bytes"
+            raise Refused(Reason.BODY_TOO_LARGE, message)
 
-def _within(body: bytes, limits: LimitSettings) -> bytes:
-    if len(body) > limits.body_bytes_max:
-        raise _too_large(limits)
-    return body
-
-
-def _too_large(limits: LimitSettings) -> Refused:
-    return Refused(Reason.BODY_TOO_LARGE, f"the body is larger than {limits.body_bytes_max} bytes")
-
-
-def _refuse_constant(name: str) -> float:
-    raise Refused(Reason.NOT_FINITE, f"{name} is not a number; send finite numbers")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = dict(pairs)
-    if len(keys) < len(pairs):
-        raise Refused(Reason.INVALID_JSON, "a key stands twice in one object; keep one")
-    return keys
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
-
-
-def parse_rows(body: bytes, features: int, rows_max: int) -> FloatRows:
-    """Rows of `{"instances": [[...], ...]}`.
-
-    Raises:
-        Refused: no JSON, another shape, or numbers that are not finite as float32.
-    """
-    try:
-        document = _DECODER.decode(body.decode())
-    except (ValueError, RecursionError) as error:
-        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else type(error).__name__
-        raise Refused(Reason.INVALID_JSON, f"the body is not valid JSON ({reason})") from None
-    if type(document) is not dict or document.keys() != {"instances"}:
-        raise Refused(Reason.WRONG_SHAPE, 'the body must be {"instances": [[...], ...]} and nothing else')
-    instances = document["instances"]
-    _check_shape(instances, features, rows_max)
-    return _finite(instances)
-
-
-def _check_shape(instances: Any, features: int, rows_max: int) -> None:
-    if type(instances) is not list or not 1 <= len(instances) <= rows_max:
-        raise Refused(Reason.WRONG_SHAPE, f"instances must be a list of 1 to {rows_max} rows")
-    for index, row in enumerate(instances):
-        if type(row) is not list or len(row) != features or not _NUMBERS.issuperset(map(type, row)):
-            raise Refused(Reason.WRONG_SHAPE, f"row {index} must be a list of {features} numbers")
-
-
-def _finite(instances: list[list[float]]) -> FloatRows:
-    try:
-        with np.errstate(over="ignore"):
-            rows: FloatRows = np.array(instances, dtype=np.float32)
-    except OverflowError:
-        rows = np.array([[math.inf]], dtype=np.float32)
-    if not np.isfinite(rows).all():
-        raise Refused(Reason.NOT_FINITE, "a number is beyond what float32 holds; send finite numbers")
-    return rows
+    def _check_room(self) -> None:
+        if self._open_bytes > self._limits.open_bytes_max:
+            raise Refused(Reason.OPEN_BODIES, "too many bodies come slowly", retry_after_s=1.0)

@@ -49,6 +49,9 @@ def serve(
         int | None, _option("--rows-max", "Rows of one request at most; those of a batch if left out.")
     ] = None,
     body_bytes_max: Annotated[int, _option("--body-bytes-max", "Bytes of a body at most.")] = 262_144,
+    open_bytes_max: Annotated[
+        int, _option("--open-bytes-max", "Bytes of all bodies that come in parts together.")
+    ] = 67_108_864,
     body_time_max: Annotated[str, _option("--body-time-max", "Longest that a body may take.")] = "10s",
     header_time_max: Annotated[str, _option("--header-time-max", "Longest that headers may take.")] = "10s",
     deadline: Annotated[

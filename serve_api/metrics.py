@@ -30,8 +30,6 @@ class Metrics:
             ["version", "batch_size"],
             bounds_s,
         )
-        for family in (self.request_seconds, self.queue_wait_seconds, self.batch_seconds):
-            self.registry.register(family)
         self._count_requests()
         self._show_states()
 
@@ -65,4 +63,5 @@ class Metrics:
 
     def text(self) -> bytes:
         """The text."""
-        return generate_latest(self.registry)
+        histograms = (self.request_seconds, self.queue_wait_seconds, self.batch_seconds)
+        return generate_latest(self.registry) + "".join(h.text() for h in histograms).encode()

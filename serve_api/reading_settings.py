@@ -78,6 +78,7 @@ def _limits(given: dict[str, Any]) -> LimitSettings:
         connections_max=given["connections_max"],
         rows_max=given["rows_max"],
         body_bytes_max=given["body_bytes_max"],
+        open_bytes_max=given["open_bytes_max"],
         body_time_max_s=_seconds(given, "body_time_max"),
         header_time_max_s=_seconds(given, "header_time_max"),
         deadline_s=_seconds(given, "deadline"),

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
     QUEUE_FULL = "queue_full"
     IN_FLIGHT = "in_flight"
+    OPEN_BODIES = "open_bodies"
     CIRCUIT_OPEN = "circuit_open"
     MODEL_HUNG = "model_hung"
     DRAINING = "draining"
@@ -43,6 +44,7 @@ STATUS = {
     Reason.INTERNAL: 500,
     Reason.QUEUE_FULL: 503,
     Reason.IN_FLIGHT: 503,
+    Reason.OPEN_BODIES: 503,
     Reason.CIRCUIT_OPEN: 503,
     Reason.MODEL_HUNG: 503,
     Reason.DRAINING: 503,

@@ -40,7 +40,7 @@ def run(app: ServingApp) -> None:
         say("loaded", role=role, version=deployment.version)
     with _port(service.settings.listen) as port:
         server.run([port])
-    say("ended", answered=server.server_state.total_requests)
+    say("ended", answered=service.answered)
 
 
 def _port(listen: ListenSettings) -> socket.socket:

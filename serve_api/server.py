@@ -1,5 +1,6 @@
 """Server: uvicorn in one process, that ends in order when it is told to."""
 
+import asyncio
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ from serve_api.settings import Settings
 BACKLOG = 4096
 _KEEP_ALIVE_S = 75  # longer than clients and balancers have as a rule, so that it is they who close
 _SWEEP_EVERY_TICKS = 5  # a tick of uvicorn is 0.1 s
+_LAST_CALL_S = 0.25  # for a request on its way over a connection that is open
 _ANSWER_FIRST_S = 1.0  # a body that is late gets an answer of the service before its connection ends
 
 
@@ -53,14 +55,24 @@ class DrainingServer(uvicorn.Server):
         """Every 0.1 s: what is due."""
         now_s = time.monotonic()
         if self._stop_at_s is not None and now_s >= self._stop_at_s:
-            self._app.service.closed = True
             self.should_exit = True
-            say("draining", in_flight=self._app.service.in_flight)
         if counter % _SWEEP_EVERY_TICKS == 0:
             for connection in list(self.server_state.connections):
                 if isinstance(connection, LimitedProtocol):
                     connection.check_time(now_s)
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, hear out who is connected already, then let uvicorn wait for the answers.
+
+        uvicorn alone would hang up on a client that has just connected and is about to ask.
+        """
+        say("draining", in_flight=self._app.service.in_flight)
+        for port in (*self.servers, *(sockets or ())):
+            port.close()
+        await asyncio.sleep(_LAST_CALL_S)
+        self._app.service.closed = True
+        await super().shutdown(sockets)
 
 
 def _config(app: ServingApp, settings: Settings, metrics: Metrics) -> uvicorn.Config:

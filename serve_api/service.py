@@ -8,12 +8,13 @@ from starlette.types import Receive, Scope
 from serve_api.asked import Asked
 from serve_api.batch import Served
 from serve_api.batcher import Batcher
-from serve_api.body import parse_rows, read_body
+from serve_api.body import BodyReader
 from serve_api.deployment import Deployment
 from serve_api.log import place_of, say
 from serve_api.metrics import Metrics
 from serve_api.refusal import Reason, Refused
 from serve_api.rollout import Rollout
+from serve_api.rows import parse_rows
 from serve_api.settings import Settings
 
 Headers = list[tuple[bytes, bytes]]
@@ -35,6 +36,8 @@ class Service:
     Attributes:
         draining: whether the server is about to end and clients should go elsewhere.
         closed: whether new requests are refused.
+        in_flight: requests to predict that are open.
+        answered: requests to predict that were, one way or the other.
     """
 
     def __init__(self, settings: Settings, rollout: Rollout, metrics: Metrics) -> None:
@@ -42,9 +45,11 @@ class Service:
         self.rollout = rollout
         self.metrics = metrics
         self.batcher = Batcher(settings, rollout, metrics)
+        self._bodies = BodyReader(settings.limits)
         self.draining = False
         self.closed = False
         self.in_flight = 0
+        self.answered = 0
         metrics.in_flight.set_function(lambda: self.in_flight)
 
     @property
@@ -88,12 +93,11 @@ class Service:
             self.in_flight -= 1
 
     async def _served(self, asked: Asked, receive: Receive) -> Served:
-        limits = self.settings.limits
         self._admit(asked)
-        deadline_s = asked.deadline_s(limits.deadline_s)
+        deadline_s = asked.deadline_s(self.settings.limits.deadline_s)
         # No name for the body: it is not kept while the request waits.
         rows = parse_rows(
-            await read_body(receive, asked.body_bytes, limits),
+            await self._bodies.read(receive, asked.body_bytes),
             self.rollout.serving.features,
             self.settings.rows_max,
         )
@@ -127,6 +131,7 @@ class Service:
     def _reply(self, asked: Asked, deployment: Deployment, reply: Reply) -> Reply:
         """Count it, and add what every answer carries."""
         took_s = time.monotonic() - asked.began_s
+        self.answered += 1
         deployment.requests(reply.status).inc()
         deployment.request_seconds.observe(took_s)
         of_every_answer = (

@@ -59,6 +59,7 @@ class LimitSettings:
         queue_max: requests that wait at most; one more is refused.
         in_flight_max: requests to predict that are read, waiting or answered at most.
         connections_max: open at once; one more is refused as it is opened.
+        open_bytes_max: of all bodies that come in parts together.
         rows_max: rows of one request; those of a batch where it is None.
         deadline_s: a request that has waited longer is refused and never computed.
     """
@@ -68,6 +69,7 @@ class LimitSettings:
     connections_max: int = 16_384
     rows_max: int | None = None
     body_bytes_max: int = 256 * 1024
+    open_bytes_max: int = 64 * 2**20
     body_time_max_s: float = 10.0
     header_time_max_s: float = 10.0
     deadline_s: float = 10.0
@@ -77,6 +79,7 @@ class LimitSettings:
         _within("--in-flight-max", self.in_flight_max, 1, 1_000_000, "2048 is usual")
         _within("--connections-max", self.connections_max, 1, 1_000_000, "16384 is usual")
         _within("--body-bytes-max", self.body_bytes_max, 64, 2**30, "262144 is usual")
+        _within("--open-bytes-max", self.open_bytes_max, 64, 2**40, "67108864 is usual")
         if self.rows_max is not None:
             _within("--rows-max", self.rows_max, 1, 65_536, "leave it out for the rows of a batch")
         times = {"--body-time-max": self.body_time_max_s, "--header-time-max": self.header_time_max_s}

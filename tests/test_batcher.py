@@ -70,6 +70,21 @@ def test_one_row_too_few_waits_for_the_timer_of_the_oldest():
     run(story())
 
 
+def test_the_oldest_does_not_wait_for_those_who_come_after_it():
+    async def story():
+        model = MadeUp()
+        async with batching(model, batch={"size_max": 1000, "wait_max_s": 0.3}) as batcher:
+            oldest = batcher.submit(rows(0), FOR_EVER_S)
+            for _ in range(100):
+                batcher.submit(rows(1), FOR_EVER_S)
+                await asyncio.sleep(0.05)
+                if oldest.done():
+                    return
+        pytest.fail("its timer began anew with each of them")
+
+    run(story())
+
+
 def test_with_wait_0_what_is_there_goes_at_once():
     async def story():
         model = MadeUp()
@@ -256,6 +271,24 @@ def test_a_model_that_hangs_is_given_up_and_taken_back_when_it_answers():
             await asyncio.sleep(0.06)
             assert (await all_of([batcher.submit(rows(5), FOR_EVER_S)]))[0].labels == [5]
         assert model.rows == [0, 5]
+
+    run(story())
+
+
+def test_a_model_that_hung_is_left_alone_for_the_cool_down():
+    async def story():
+        model = MadeUp()
+        parts = {"batch": {"size_max": 1, "wait_max_s": 0.0}, "breaker": {"cooldown_s": 600.0}}
+        async with batching(model, inference={"time_max_s": 0.1}, **parts) as batcher:
+            model.gate.clear()
+            with pytest.raises(Refused):
+                await batcher.submit(rows(0), FOR_EVER_S)
+            model.gate.set()
+            while batcher.hung:
+                await asyncio.sleep(0.01)
+            with pytest.raises(Refused) as refused:
+                batcher.submit(rows(1), FOR_EVER_S)
+            assert refused.value.reason is Reason.CIRCUIT_OPEN
 
     run(story())
 

@@ -129,17 +129,36 @@ SIMULATIONS_FLOORS = [
 ]
 # Measurements stand beside simulations: they take the nouns of capacity and its ways of asking and showing.
 MEASUREMENTS_FLOORS: list[list[str]] = [
-    ["address", "batch_body", "environment", "histogram", "histogram_names", "mean_interval"],
-    ["metrics_text", "rounds", "server_timing", "stalls", "timed_batch"],
-    ["drift", "histogram_delta", "overhead", "sampling"],
-    ["callable_subject", "http_exchange", "request_work"],
-    ["crowd", "endpoint_subject", "window"],
+    ["address", "batch_body", "clock", "environment", "histogram", "histogram_names", "mean_interval"],
+    [
+        "balancer",
+        "metrics_text",
+        "quantities",
+        "rounds",
+        "schedule",
+        "server_timing",
+        "stalls",
+        "timed_batch",
+    ],
+    [
+        "agreement_row",
+        "drift",
+        "histogram_delta",
+        "load_run",
+        "overhead",
+        "prediction",
+        "sampling",
+        "sections",
+    ],
+    ["callable_subject", "driver", "http_exchange", "measured", "request_work", "validity"],
+    ["crowd", "endpoint_subject", "http_client", "server_use", "verification", "window"],
     ["work_beside"],
     ["crowds", "measurement"],
-    ["counted", "endpoint_source", "facts", "sampled", "work_caveats"],
-    ["profile_report", "sources"],
-    ["profile_options"],
-    ["profile_commands"],
+    ["counted", "endpoint_source", "facts", "load_test", "sampled", "verify_inputs", "work_caveats"],
+    ["load_series", "profile_report", "sources"],
+    ["profile_options", "verifier", "verify_document"],
+    ["profile_commands", "verify_report"],
+    ["verify_commands"],
 ]
 # The service that is measured knows nothing of who plans it.
 SERVE_API_FLOORS: list[list[str]] = [
@@ -155,7 +174,7 @@ SERVE_API_FLOORS: list[list[str]] = [
     ["quantize"],
     # The server.
     ["settings", "backend", "log", "histogram", "refusal"],
-    ["breaker", "metrics", "asked", "body", "http_protocol"],
+    ["breaker", "metrics", "asked", "body", "rows", "http_protocol"],
     ["deployment"],
     ["batch", "rollout"],
     ["inference_thread"],
@@ -185,7 +204,18 @@ SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
     "screen", "judge", "sweep", "objective", "survival", "comparison",
 }  # fmt: skip
-HEAVY = ("simpy", "pandas", "matplotlib", "scipy", "numpy", "plotext", "numba", "distributed", "pyarrow")
+HEAVY = (
+    "simpy",
+    "pandas",
+    "matplotlib",
+    "scipy",
+    "numpy",
+    "plotext",
+    "numba",
+    "distributed",
+    "pyarrow",
+    "aiohttp",
+)
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -280,6 +310,7 @@ def test_only_cli_knows_both():
         ["queue", "bulk", "--help"],
         ["sweep", "--help"],
         ["profile", "--help"],
+        ["verify", "--help"],
     ],
     ids=" ".join,
 )

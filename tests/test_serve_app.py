@@ -194,6 +194,23 @@ def test_a_body_in_one_part_has_the_same_limit():
     refused(b" " * 101, 413, "body_too_large", limits={"body_bytes_max": 100})
 
 
+def test_bodies_that_come_slowly_have_room_together_and_give_it_back():
+    app = application(MadeUp(), limits={"open_bytes_max": 100, "body_time_max_s": 0.2}, **GREEDY)
+    parts = [b" " * 80, b"<wait>"]
+
+    async def story():
+        async with alive(app):
+            slow = asyncio.create_task(ask(app, parts))
+            await asyncio.sleep(0.01)
+            beside = await ask(app, [b" " * 80, instances()])
+            whole = await ask(app, b" " * 80 + instances())  # is not open
+            return beside, whole, await slow, await ask(app, [b" " * 80, instances()])
+
+    beside, whole, slow, after = asyncio.run(story())
+    assert (beside.status, beside.json["reason"]) == (503, "open_bodies")
+    assert (whole.status, slow.status, after.status) == (200, 408, 200)
+
+
 def test_a_slow_body_is_given_up():
     answer = refused([b"<wait>"], 408, "body_too_slow", limits={"body_time_max_s": 0.05})
     assert answer.headers["connection"] == "close"

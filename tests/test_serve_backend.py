@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from prometheus_client.parser import text_string_to_metric_families
 from serving import FEATURES, MadeUp, onnx_model
 
 from capacity.errors import InputError
@@ -113,12 +114,15 @@ def test_one_thread_steps_back_and_the_others_do_not():
 
 def test_a_duration_is_counted_in_its_bucket_and_all_above():
     family = HistogramFamily("x", "X.", ["who"], (1.0, 2.0))
+    family.labels("b")
     for seconds in (0.5, 1.0, 1.5, 9.0):
         family.labels("a").observe(seconds)
-    (metric,) = family.collect()
-    buckets = {s.labels["le"]: s.value for s in metric.samples if s.name == "x_bucket"}
+    (family_read,) = text_string_to_metric_families(family.text())
+    samples = [sample for sample in family_read.samples if sample.labels["who"] == "a"]
+    assert (family_read.type, family_read.documentation) == ("histogram", "X.")
+    buckets = {s.labels["le"]: s.value for s in samples if s.name == "x_bucket"}
     assert buckets == {"1.0": 2.0, "2.0": 3.0, "+Inf": 4.0}
-    assert {s.name: s.value for s in metric.samples if s.name in ("x_sum", "x_count")} == {
+    assert {s.name: s.value for s in samples if s.name in ("x_sum", "x_count")} == {
         "x_sum": 12.0,
         "x_count": 4.0,
     }

@@ -213,9 +213,31 @@ def test_in_the_drain_delay_it_is_not_ready_and_still_serves_under_load():
         assert (response.status, response.headers["Connection"]) == (200, "close")
         assert server.process.wait(PATIENCE_S) == 0
         asking.end()
-    assert {status for status, _ in asking.answers} <= {200, 503}
-    ended = server.events("ended")[0]
-    assert ended["answered"] >= len(asking.answers)
+    assert {status for status, _ in asking.answers} == {200}
+    # Each request that was taken has its answer with its client.
+    assert server.events("ended")[0]["answered"] == len(asking.answers) + 1
+
+
+def asked_at_the_last_moment():
+    """What a client is told that connected before the end and asks after the port has closed."""
+    body = slow(1)
+    with made_up() as server, socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as connection:
+        server.ask(path="/livez")  # so that the connection before is accepted too
+        server.process.terminate()
+        until(lambda: server.events("draining"))
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        )
+        answer = connection.recv(65_536)
+        assert server.process.wait(PATIENCE_S) == 0
+    return answer
+
+
+def test_who_is_connected_when_the_port_closes_may_still_ask_once():
+    # There is a quarter of a second for it, which a busy machine may take away once, but not each time.
+    answers = (asked_at_the_last_moment() for _ in range(4))
+    answer = next((a for a in answers if a.startswith(b"HTTP/1.1 200 ")), b"")
+    assert b"connection: close" in answer
 
 
 def test_a_model_that_hangs_does_not_keep_the_process():

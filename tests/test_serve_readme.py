@@ -3,6 +3,7 @@
 import re
 
 import typer
+from prometheus_client.parser import text_string_to_metric_families
 from serving import ROOT, MadeUp, application
 
 from serve_api.commands import app
@@ -40,7 +41,7 @@ def test_metrics_are_those_that_are_told():
     served.service.rollout.serving.batch_seconds(1)
     served.service.metrics.reloads.labels("swapped")
     told = {}
-    for family in served.service.metrics.registry.collect():
+    for family in text_string_to_metric_families(served.service.metrics.text().decode()):
         for sample in family.samples:
             name = re.sub("_(bucket|count|sum)$", "", sample.name)
             if name.startswith("serve_"):

@@ -36,6 +36,7 @@ NAN = float("nan")
         (LimitSettings, {"connections_max": 0}),
         (LimitSettings, {"rows_max": 0}),
         (LimitSettings, {"body_bytes_max": 0}),
+        (LimitSettings, {"open_bytes_max": 0}),
         (LimitSettings, {"body_time_max_s": 0.0}),
         (LimitSettings, {"header_time_max_s": NAN}),
         (LimitSettings, {"deadline_s": 0.0}),

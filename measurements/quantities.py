@@ -1,0 +1,136 @@
+"""Quantities: what is held against each other, and how far apart the two may be."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from capacity.errors import InputError
+from capacity.objective import format_share
+from capacity.performance import Interval, Performance
+from capacity.reading import printable
+from capacity.units import format_duration, format_rate
+
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+class Unit(StrEnum):
+    """How a quantity is told."""
+
+    DURATION = "duration"
+    RATE = "rate"
+    COUNT = "count"
+    SHARE = "share"
+
+    def shown(self, value: float) -> str:
+        """A value for people."""
+        match self:
+            case Unit.DURATION:
+                return format_duration(value)
+            case Unit.RATE:
+                return format_rate(value)
+            case Unit.SHARE:
+                return format_share(value)
+        return f"{value:.3g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """One row of a verification.
+
+    Attributes:
+        name: as in `--tolerance`.
+        field: of `Performance`.
+        tolerance: how far a prediction may be off, as a share of the measured value.
+        is_absolute: the tolerance is a difference instead, since the value itself may be 0.
+    """
+
+    name: str
+    title: str
+    unit: Unit
+    field: str
+    tolerance: float
+    quantile: float | None = None
+    is_absolute: bool = False
+
+    def found(self, performance: Performance | None) -> Interval | None:
+        """What a performance has of it; without width where it has no interval, None where it has nothing."""
+        if performance is None:
+            return None
+        if self.quantile is not None:
+            return performance.response_quantiles_s.get(self.quantile)
+        value = getattr(performance, self.field)
+        known = performance.intervals.get(self.field)
+        return known or (None if value is None else Interval.exact(value))
+
+
+def _response(name: str, title: str, tolerance: float, quantile: float) -> Quantity:
+    return Quantity(
+        name=name,
+        title=title,
+        unit=Unit.DURATION,
+        field="response_quantiles_s",
+        tolerance=tolerance,
+        quantile=quantile,
+    )
+
+
+# The higher the quantile, the less a profile knows of what lies there.
+QUANTITIES = (
+    Quantity(name="mean", title="mean", unit=Unit.DURATION, field="response_mean_s", tolerance=0.05),
+    _response("p50", "P50", 0.05, 0.5),
+    _response("p95", "P95", 0.10, 0.95),
+    _response("p99", "P99", 0.15, 0.99),
+    Quantity(name="throughput", title="throughput", unit=Unit.RATE, field="throughput_rps", tolerance=0.05),
+    Quantity(name="batch", title="mean batch", unit=Unit.COUNT, field="batch_size_mean", tolerance=0.10),
+    Quantity(name="utilization", title="utilization", unit=Unit.SHARE, field="utilization", tolerance=0.10),
+    Quantity(
+        name="loss",
+        title="loss",
+        unit=Unit.SHARE,
+        field="loss_probability",
+        tolerance=0.005,
+        is_absolute=True,
+    ),
+)
+
+
+def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
+    """`--tolerance p99=15%`, of each quantity one at most; the others keep their own.
+
+    Raises:
+        InputError: no such quantity, no share, or a second one.
+
+    >>> read_tolerances(["p99=20%"])["p99"], read_tolerances([])["p99"]
+    (0.2, 0.15)
+    """
+    tolerances = {quantity.name: quantity.tolerance for quantity in QUANTITIES}
+    given: set[str] = set()
+    for text in texts:
+        name, _, share = (part.strip().lower() for part in text.partition("="))
+        if name not in tolerances or name in given:
+            what = "names one for the second time" if name in given else "names no quantity"
+            raise InputError(
+                f"--tolerance {printable(text)[:40]!r} {what}; p99=15% is one, of {', '.join(tolerances)}"
+            )
+        given.add(name)
+        tolerances[name] = _read_share(share, text)
+    return tolerances
+
+
+def _read_share(share: str, text: str) -> float:
+    try:
+        value = float(share.removesuffix("%")) / (100.0 if share.endswith("%") else 1.0)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value <= 1.0:
+        raise InputError(
+            f"--tolerance {printable(text)[:40]!r} must be above 0 and at most 100%, such as p99=15%"
+        )
+    return value
+
+
+def with_tolerances(tolerances: Mapping[str, float]) -> tuple[Quantity, ...]:
+    """All quantities, each with the tolerance of its name."""
+    from dataclasses import replace
+
+    return tuple(replace(quantity, tolerance=tolerances[quantity.name]) for quantity in QUANTITIES)

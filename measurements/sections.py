@@ -1,0 +1,111 @@
+"""Sections: intervals for what was measured on one path, whose requests depend on each other.
+
+The path is cut into consecutive sections, long enough to be nearly independent; what a mean scatters by
+between them is what the whole path may be wrong by.
+
+Source:
+    Law (2015), Simulation Modeling and Analysis, sec. 9.5.3, for batch means;
+    Woodruff (1952), JASA 47(260), for the interval of a quantile by way of the share beyond it.
+"""
+
+import math
+
+import numpy as np
+from scipy.special import stdtrit
+
+from capacity.performance import Interval
+from measurements.schedule import Floats
+
+SECTIONS_MAX, SECTIONS_MIN = 20, 10
+# Requests of a section on the rarer side of a quantile, below which its share there is mostly rounding.
+_RARE_PER_SECTION = 5
+_MEAN_PER_SECTION = 10
+_CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
+
+
+def requests_min(quantile: float) -> int:
+    """Fewest requests that an interval for a quantile takes."""
+    return math.ceil(SECTIONS_MIN * _RARE_PER_SECTION / _rare_share(quantile))
+
+
+def _rare_share(quantile: float) -> float:
+    return round(min(quantile, 1.0 - quantile), 12)
+
+
+def mean_interval(values: Floats, confidence: float) -> Interval | None:
+    """Mean of values in the order in which they came; None where they are too few for an interval."""
+    count = min(SECTIONS_MAX, len(values) // _MEAN_PER_SECTION)
+    if count < SECTIONS_MIN:
+        return None
+    value = float(values.mean())
+    half_width = _half_width(values, count, confidence)
+    return Interval(value=value, low=max(0.0, value - half_width), high=value + half_width)
+
+
+def quantile_interval(values: Floats, quantile: float, confidence: float) -> Interval | None:
+    """Quantile of values in the order in which they came; None where they are too few for an interval.
+
+    The share beyond the quantile is a mean, whose scatter between sections is known; the values that lie
+    that much of a share lower and higher are the ends. Quantiles of sections would be biased, and hardly
+    feel a burst.
+    """
+    count = min(SECTIONS_MAX, int(_rare_share(quantile) * len(values) / _RARE_PER_SECTION + 1e-9))
+    if count < SECTIONS_MIN:
+        return None
+    value = _quantile(values, quantile)
+    lower = quantile - _half_width((values >= value).astype(np.float64), count, confidence)
+    higher = quantile + _half_width((values > value).astype(np.float64), count, confidence)
+    return Interval(
+        value=value,
+        low=_quantile(values, max(0.0, lower)),
+        high=_quantile(values, min(1.0, higher)),
+    )
+
+
+def share_interval(happened: Floats, confidence: float) -> Interval | None:
+    """Share of ones among ones and zeros; none of n leaves up to -log(1 - confidence)/n possible.
+
+    Source:
+        Hanley & Lippman-Hand (1983), JAMA 249(13), 1743-1745, the rule of three.
+    """
+    interval = mean_interval(happened, confidence)
+    if interval is None:
+        return None
+    if interval.value == 0.0:
+        return Interval(value=0.0, low=0.0, high=min(1.0, -math.log1p(-confidence) / len(happened)))
+    return Interval(value=interval.value, low=interval.low, high=min(1.0, interval.high))
+
+
+def rate_interval(instants_s: Floats, start_s: float, end_s: float, confidence: float) -> Interval | None:
+    """Events per second within a window, from their numbers in equal parts of it; None where too few."""
+    if end_s <= start_s or len(instants_s) < SECTIONS_MAX * _MEAN_PER_SECTION:
+        return None
+    counts, _ = np.histogram(instants_s, bins=SECTIONS_MAX, range=(start_s, end_s))
+    rates_rps = counts * (SECTIONS_MAX / (end_s - start_s))
+    value = float(rates_rps.mean())
+    half_width = _half_width(rates_rps, SECTIONS_MAX, confidence)
+    return Interval(value=value, low=max(0.0, value - half_width), high=value + half_width)
+
+
+def _quantile(values: Floats, quantile: float) -> float:
+    """The smallest value that at least this share of the values stays within."""
+    return float(np.quantile(values, quantile, method="inverted_cdf"))
+
+
+def _half_width(values: Floats, sections: int, confidence: float) -> float:
+    """Student's t times the standard error of a mean, seen between consecutive sections.
+
+    Sections that resemble their neighbours are worth fewer independent ones: their error grows by
+    sqrt((1 + r)/(1 - r)) for a correlation r > 0, as of a process that forgets geometrically (Box, Jenkins
+    & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope
+    1954, Biometrika 41).
+    """
+    means = np.array([section.mean() for section in np.array_split(values, sections)])
+    apart = means - means.mean()
+    squares = float(apart @ apart)
+    if squares == 0.0:
+        return 0.0
+    alike = (float(apart[1:] @ apart[:-1]) / squares + 1.0 / sections) / (1.0 - 3.0 / sections)
+    alike = min(max(0.0, alike), _CORRELATION_MAX)
+    error = math.sqrt(squares / (sections - 1) / sections * (1.0 + alike) / (1.0 - alike))
+    return float(stdtrit(sections - 1, 0.5 + confidence / 2.0)) * error

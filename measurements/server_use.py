@@ -1,0 +1,94 @@
+"""ServerUse: how busy servers were between two looks at their metrics, and how large their batches."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from capacity.errors import DependencyError
+from measurements.address import Address
+from measurements.histogram_delta import Gain, gains
+from measurements.histogram_names import Histograms
+from measurements.http_exchange import HttpExchange
+from measurements.metrics_text import Scrape, parse_metrics
+
+_BATCHES = Histograms()
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerUse:
+    """What all replicas did together.
+
+    Attributes:
+        batches: served.
+        requests: rows of these batches.
+        busy_s: sum of their times. [s]
+    """
+
+    batches: int
+    requests: int
+    busy_s: float
+
+    @classmethod
+    def between(cls, before: Sequence[Scrape], after: Sequence[Scrape]) -> Self:
+        """What the servers did between two looks at each.
+
+        Raises:
+            DependencyError: metrics of another kind, or a server that started anew meanwhile.
+        """
+        pairs = zip(before, after, strict=True)
+        return cls.of(gains(first, last, _BATCHES.metric, _BATCHES.label) for first, last in pairs)
+
+    @classmethod
+    def of(cls, replicas: Iterable[Mapping[int, Gain]]) -> Self:
+        """The sum over replicas and batch sizes."""
+        found = [(size, gain) for replica in replicas for size, gain in replica.items()]
+        return cls(
+            batches=sum(gain.count for _, gain in found),
+            requests=sum(size * gain.count for size, gain in found),
+            busy_s=sum(gain.sum_s for _, gain in found),
+        )
+
+    @property
+    def batch_size_mean(self) -> float | None:
+        """Mean over batches; None where there was none."""
+        return self.requests / self.batches if self.batches else None
+
+    def utilization(self, duration_s: float, replicas: int, request_work_s: float) -> float:
+        """Share of time busy, of all replicas.
+
+        Args:
+            request_work_s: of the replica for each request beside the batch; no batch time holds it. [s]
+        """
+        return (self.busy_s + self.requests * request_work_s) / (duration_s * replicas)
+
+
+def look(addresses: Iterable[Address]) -> list[Scrape]:
+    """The metrics of each server as they are now.
+
+    Raises:
+        DependencyError: one that cannot be had, or read.
+    """
+    return [_scrape(address) for address in addresses]
+
+
+def _scrape(address: Address) -> Scrape:
+    exchange = HttpExchange(address, timeout_s=_TIMEOUT_S)
+    try:
+        answer = exchange.ask("GET", None, {})
+    finally:
+        exchange.close()
+    try:
+        return parse_metrics(answer.body.decode())
+    except UnicodeDecodeError:
+        raise DependencyError(f"the metrics of {address.host}:{address.port} are no text") from None
+
+
+def why_unseen(addresses: Sequence[Address]) -> str | None:
+    """Why the use of these servers cannot be seen; None where it can."""
+    try:
+        scrapes = look(addresses)
+        ServerUse.between(scrapes, scrapes)
+    except DependencyError as error:
+        return str(error)
+    return None
