@@ -63,15 +63,15 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, hear out who is connected already, then let uvicorn wait for the answers.
+        """Close the port, tell who is connected to go elsewhere, then let uvicorn wait for the answers.
 
-        uvicorn alone would hang up on a client that has just connected and is about to ask.
+        uvicorn alone would hang up on a client that is about to ask and cannot tell whether it was heard.
         """
+        self._app.service.closed = True
         say("draining", in_flight=self._app.service.in_flight)
         for port in (*self.servers, *(sockets or ())):
             port.close()
         await asyncio.sleep(_LAST_CALL_S)
-        self._app.service.closed = True
         await super().shutdown(sockets)
 
 

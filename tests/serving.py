@@ -157,9 +157,9 @@ def metric(text: str, name: str, **labels: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(w in line for w in wanted))
 
 
-def onnx_model(bias: float = 0.0, features: int = FEATURES) -> bytes:
-    """A linear model of two classes; the second one more likely by a bias."""
-    weights = np.zeros((features, 2), dtype=np.float32)
+def onnx_model(bias: float = 0.0, features: int = FEATURES, weight: float = 0.0) -> bytes:
+    """A linear model of two classes; the second one more likely by a bias. With a weight of NaN it has no answer."""
+    weights = np.full((features, 2), weight, dtype=np.float32)
     shift = np.array([0.0, bias], dtype=np.float32)
     graph = helper.make_graph(
         [

@@ -60,6 +60,13 @@ def test_a_probe_that_succeeds_closes_it():
     assert circuit.state(111.0) is CLOSED  # the failures before are forgotten
 
 
+def test_after_a_trip_one_failed_probe_is_enough_whatever_was_counted_before():
+    circuit = breaker(failures_max=5)
+    circuit.trip(100.0)
+    circuit.failed(110.0)
+    assert circuit.state(115.0) is OPEN
+
+
 def test_a_probe_that_fails_opens_it_for_another_cool_down():
     circuit = opened()
     circuit.failed(115.0)

@@ -106,6 +106,11 @@ def no_model(store):
     store.set_current("v1.1.0")
 
 
+def no_answers(store):
+    publish(store, "v1.1.0", onnx_model(weight=float("nan")))
+    store.set_current("v1.1.0")
+
+
 def other_features(store):
     publish(store, "v1.1.0", onnx_model(features=5))
     store.set_current("v1.1.0")
@@ -121,7 +126,7 @@ def gone(store):
     (store.root / "current").symlink_to("v7.0.0")
 
 
-@pytest.mark.parametrize("bad", [damaged, no_model, other_features, pointing_out, gone])
+@pytest.mark.parametrize("bad", [damaged, no_model, no_answers, other_features, pointing_out, gone])
 def test_a_bad_version_is_refused_once_and_the_old_one_serves_on(tmp_path, bad, capsys):
     store = a_store(tmp_path)
 

@@ -121,11 +121,14 @@ def test_the_cpu_time_of_a_batch_is_that_of_its_thread():
             asyncio.run(asyncio.sleep(0.05))
             return super().predict(rows)
 
-    busy_s, sleepy_s = (
+    failing = Busy()
+    failing.failing = True
+    busy_s, failing_s, sleepy_s = (
         metric(one(instances(), app=application(model, **GREEDY))[1], "serve_batch_cpu_seconds_total")
-        for model in (Busy(), Sleepy())
+        for model in (Busy(), failing, Sleepy())
     )
     assert busy_s > 0.0005
+    assert failing_s > 0.0005  # work that led to nothing is work
     assert sleepy_s < 0.045
 
 
@@ -155,6 +158,11 @@ def test_rows_of_another_shape_are_refused(document):
 )
 def test_numbers_that_float32_does_not_hold_are_refused(number):
     refused(f'{{"instances": [[1, 2, {number}]]}}'.encode(), 422, "not_finite")
+
+
+def test_words_that_are_no_json_are_told_from_numbers_that_are_too_large():
+    answer, _ = one(b'{"instances": [[1, 2, -Infinity]]}')
+    assert answer.json["error"] == "-Infinity is not a number; send finite numbers"
 
 
 def test_the_largest_float32_is_a_number():
