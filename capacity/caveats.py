@@ -36,11 +36,13 @@ class CaveatCode(StrEnum):
     MEASURED_EARLY_END = "measured_early_end"
     MEASURED_DRIFT = "measured_drift"
     MEASURED_STALLS = "measured_stalls"
+    MEASURED_NOISE = "measured_noise"
     MEASURED_BY_CLIENT = "measured_by_client"
     MEASURED_RECONNECTED = "measured_reconnected"
     MEASURED_FEW_BATCHES = "measured_few_batches"
     MEASURED_PERCENTILES = "measured_percentiles"
     MEASURED_ROWS = "measured_rows"
+    MEASURED_CORE_SHARED = "measured_core_shared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,7 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
         return profile
     return replace(
         profile,
+        batch_work_s=old.batch_work_s,
         request_work_s=old.request_work_s,
         request_overhead_s=old.request_overhead_s,
         instances_per_device=old.instances_per_device,
@@ -124,7 +125,11 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
 
 
 def _replacement(old: ServiceProfile, new: ServiceProfile, *, is_bare: bool) -> str:
-    kept = "; its price, request work and overhead and instances per device are kept" if is_bare else ""
+    kept = (
+        "; its price, work beside batches, request overhead and instances per device are kept"
+        if is_bare
+        else ""
+    )
     same = old == new
     if same:
         return f"profile {old.name} is the one that was saved"

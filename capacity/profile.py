@@ -93,9 +93,10 @@ class ServiceProfile:
 
     Attributes:
         timings: one per batch size, in any order; kept in rising order.
-        request_work_s: work of a replica for each request beside its batch, such as reading, checking and
-            answering, where the same processor does both: a batch of b occupies its replica for b times
-            this longer than its timing says, and so do all laws of this profile. [s]
+        batch_work_s, request_work_s: work of a replica for each batch and for each request beside what was
+            timed, such as reading, checking and answering, where the same processor does both: a batch of b
+            occupies its replica for the former and b times the latter longer than its timing says, and so
+            say all laws of this profile. [s]
         request_overhead_s: added to every response; takes no server capacity. [s]
         instances_per_device: replicas that share one device, and its price.
         contention: how they slow each other down, for so many at least; None where it was not measured.
@@ -110,6 +111,7 @@ class ServiceProfile:
     kind: DeviceKind | None = None
     precision: str | None = None
     runtime: str | None = None
+    batch_work_s: float = 0.0
     request_work_s: float = 0.0
     request_overhead_s: float = 0.0
     instances_per_device: int = 1
@@ -133,11 +135,11 @@ class ServiceProfile:
                 raise InputError(f"profile {self.name} has batch size {low.batch_size} twice; keep one")
         self._check_scalars()
         object.__setattr__(self, "timings", ordered)
-        laws = (later(timing.law(), timing.batch_size * self.request_work_s) for timing in ordered)
+        laws = (later(timing.law(), self.work_s(timing.batch_size)) for timing in ordered)
         object.__setattr__(self, "_laws", tuple(laws))
 
     def _check_scalars(self) -> None:
-        for name in ("request_work_s", "request_overhead_s"):
+        for name in ("batch_work_s", "request_work_s", "request_overhead_s"):
             duration_s = getattr(self, name)
             if not 0.0 <= duration_s <= BATCH_DURATION_MAX_S:
                 raise InputError(f"{name} must be from 0 to {BATCH_DURATION_MAX_S:g}, got {duration_s}")
@@ -175,6 +177,10 @@ class ServiceProfile:
     def laws(self) -> tuple[ServiceLaw, ...]:
         """Laws of how long a batch of each measured size occupies a replica, in their order."""
         return self._laws
+
+    def work_s(self, batch_size: int) -> float:
+        """Work beside what was timed of a batch. [s]"""
+        return self.batch_work_s + batch_size * self.request_work_s
 
     def place(self, batch_size: int) -> tuple[int, float]:
         """Where a batch size lies: the place of the measured size at or below it, and the weight of the next.

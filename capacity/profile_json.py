@@ -12,7 +12,7 @@ from capacity.profile_csv import PERCENTILES, UNITS, seconds
 from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, located, printable
 
 _TEXT_KEYS = ("model", "device", "kind", "precision", "runtime")
-_NUMBER_KEYS = ("request_work_s", "request_overhead_s", "hourly_usd")
+_NUMBER_KEYS = ("batch_work_s", "request_work_s", "request_overhead_s", "hourly_usd")
 _COUNT_KEYS = ("instances_per_device", "memory_bytes")
 COUNT_MAX = 2**53
 _CONTENTION_KEYS = ("contention_slowdowns", "contention_throughputs_rps")

@@ -226,6 +226,7 @@ def profile_document(profile: ServiceProfile) -> Document:
         "service_mean_s": [profile.service_mean_s(size) for size in profile.batch_sizes],
         "throughput_rps": [profile.throughput_rps(size) for size in profile.batch_sizes],
         "knee_batch_size": profile.knee_batch_size,
+        "batch_work_s": profile.batch_work_s,
         "request_work_s": profile.request_work_s,
         "request_overhead_s": profile.request_overhead_s,
         "hourly_usd": profile.hourly_usd,

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 from capacity.performance import Interval
-from measurements.mean_interval import student_t, variance
+from measurements.mean_interval import sections, student_t, variance
 
 SAMPLES_MIN = 20  # of both halves together, below which there is no telling
+_SECTIONS = 10  # of a half
 # A drift that is certain and smaller than this is smaller than what else a profile leaves open.
 SHIFT_OF_NOTE = 0.02
 
@@ -14,14 +16,14 @@ SHIFT_OF_NOTE = 0.02
 def drift(samples_s: Sequence[float], confidence: float) -> Interval | None:
     """Relative shift from the first half to the second, 0.05 where that took 5 % longer; None of a few.
 
-    Means of logarithms are compared, by Welch (1938), Biometrika 29: a shift is then a ratio, and a few
-    batches that stalled do not drown it.
+    Logarithms are compared, by Welch (1938), Biometrika 29, so that a shift is a ratio: of medians, which a
+    few batches that stalled do not move, and over sections, since slow spells that come and go are noise, of
+    which each half has its share.
     """
     if len(samples_s) < SAMPLES_MIN:
         return None
-    logarithms = [math.log(sample) for sample in samples_s]
-    middle = len(logarithms) // 2
-    first, second = logarithms[:middle], logarithms[middle:]
+    middle = len(samples_s) // 2
+    first, second = (_levels(half) for half in (samples_s[:middle], samples_s[middle:]))
     parts = [variance(half) / len(half) for half in (first, second)]
     shift = math.fsum(second) / len(second) - math.fsum(first) / len(first)
     spread = math.fsum(parts)
@@ -32,6 +34,11 @@ def drift(samples_s: Sequence[float], confidence: float) -> Interval | None:
     )
     reach = student_t(confidence, freedom) * math.sqrt(spread)
     return Interval(value=math.expm1(shift), low=math.expm1(shift - reach), high=math.expm1(shift + reach))
+
+
+def _levels(samples_s: Sequence[float]) -> list[float]:
+    """Logarithm of the usual batch of each section."""
+    return [math.log(median(section)) for section in sections(samples_s, _SECTIONS)]
 
 
 def family_confidence(confidence: float, sizes: int) -> float:

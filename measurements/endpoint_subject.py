@@ -17,6 +17,7 @@ class EndpointSubject:
 
     Where answers tell by `Server-Timing` what the batch took, that is its service time, and what the client
     saw beyond it and the wait in the queue lies beside it. Else all that the client saw is service time.
+    `batches` and `service_s` count all that were served, those of the warm-up too.
     """
 
     def __init__(self, exchange: HttpExchange, body: BatchBody, batch_sizes: tuple[int, ...]) -> None:
@@ -24,6 +25,8 @@ class EndpointSubject:
         self._bodies = {size: body.of(size) for size in batch_sizes}
         self._seen: set[int] = set()
         self.tells_batch: bool | None = None
+        self.batches = 0
+        self.service_s = 0.0
 
     def serve(self, batch_size: int) -> TimedBatch:
         """Send one request.
@@ -39,6 +42,8 @@ class EndpointSubject:
         told_s = parse_server_timing(answer.headers.get("server-timing", ""))
         batch_s = told_s.get("batch")
         self._check_steady(batch_size, tells_batch=batch_s is not None)
+        self.batches += 1
+        self.service_s += answer.seconds if batch_s is None else batch_s
         if batch_s is None:
             return TimedBatch(service_s=answer.seconds)
         beside_s = answer.seconds - batch_s - told_s.get("queue", 0.0)

@@ -38,11 +38,11 @@ class ProfileFacts:
         What a lone request of one row takes beside its batch holds the server's own work on it. A plan adds
         that to the batch, so that it is taken off the overhead.
         """
-        work_s = self._work_s(measurement)
+        batch_s, work_s = self._batch_work_s(measurement), self._work_s(measurement)
         overhead_s = self.request_overhead_s
         if overhead_s is None:
             measured = measurement.overhead
-            overhead_s = 0.0 if measured is None else max(0.0, measured.request_s - work_s)
+            overhead_s = 0.0 if measured is None else max(0.0, measured.request_s - batch_s - work_s)
         return ServiceProfile(
             name=self.name,
             timings=tuple(one.timing for one in measurement.findings),
@@ -53,13 +53,20 @@ class ProfileFacts:
             runtime=self.runtime,
             hourly_usd=self.hourly_usd,
             request_overhead_s=overhead_s,
+            batch_work_s=batch_s,
             request_work_s=work_s,
             source=measurement.source,
         )
 
+    def _batch_work_s(self, measurement: Measurement) -> float:
+        is_told = self.request_work_s is None and measurement.beside is not None
+        return measurement.beside.batch_s if is_told and measurement.beside else 0.0
+
     def _work_s(self, measurement: Measurement) -> float:
         if self.request_work_s is not None:
             return self.request_work_s
+        if measurement.beside is not None:
+            return measurement.beside.request_s
         return 0.0 if measurement.work is None else measurement.work.request_s
 
     def check(self) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from capacity.performance import Interval
 
-_SECTIONS = 20  # as many as the simulator takes; fewer samples than twice that stand for themselves
+_SECTIONS = 20  # as many as the simulator takes
 
 
 def mean_interval(samples: Sequence[float], confidence: float) -> Interval | None:
@@ -19,15 +19,18 @@ def mean_interval(samples: Sequence[float], confidence: float) -> Interval | Non
     if len(samples) < 2:
         return None
     mean = math.fsum(samples) / len(samples)
-    means = _section_means(samples, _SECTIONS if len(samples) >= 2 * _SECTIONS else len(samples))
+    means = [math.fsum(section) / len(section) for section in sections(samples, _SECTIONS)]
     half = student_t(confidence, len(means) - 1) * math.sqrt(variance(means) / len(means))
     low = min(mean, max(mean - half, min(samples)))  # a mean may come out a digit below equal samples
     return Interval(value=mean, low=low, high=mean + half)
 
 
-def _section_means(samples: Sequence[float], sections: int) -> list[float]:
-    ends = [round(k * len(samples) / sections) for k in range(sections + 1)]
-    return [math.fsum(samples[low:high]) / (high - low) for low, high in pairwise(ends)]
+def sections(samples: Sequence[float], count: int) -> list[Sequence[float]]:
+    """Stretches of samples, equally long; each sample alone where there are fewer than two to a section."""
+    if len(samples) < 2 * count:
+        return [[sample] for sample in samples]
+    ends = [round(k * len(samples) / count) for k in range(count + 1)]
+    return [samples[low:high] for low, high in pairwise(ends)]
 
 
 def variance(values: Sequence[float]) -> float:

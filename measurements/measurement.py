@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from capacity.caveats import Caveat
+from capacity.errors import DependencyError, InconclusiveError
 from capacity.performance import Interval
 from capacity.profile import BatchTiming
 from measurements.overhead import Overhead
 from measurements.request_work import RequestWork
 from measurements.stalls import Stalls
+from measurements.work_beside import WorkBeside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class Measurement:
 
     Attributes:
         source: how and on what it was made, by aspect, for the profile.
-        interrupt: what ended it early, to be raised again when all is safe; None where nothing did.
+        stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
     """
 
     findings: tuple[SizeFinding, ...]
@@ -51,4 +53,5 @@ class Measurement:
     caveats: tuple[Caveat, ...] = ()
     overhead: Overhead | None = None
     work: RequestWork | None = None
-    interrupt: KeyboardInterrupt | None = field(default=None, compare=False)
+    beside: WorkBeside | None = None
+    stop: KeyboardInterrupt | DependencyError | InconclusiveError | None = field(default=None, compare=False)

@@ -15,6 +15,7 @@ from capacity.command_line import (
     emit,
     option,
 )
+from capacity.errors import InputError
 from measurements.histogram_names import Histograms
 from measurements.profile_options import (
     check_source,
@@ -29,6 +30,7 @@ from measurements.profile_options import (
 )
 
 if TYPE_CHECKING:
+    from measurements.endpoint_source import Endpoint
     from measurements.measurement import Measurement
     from measurements.rounds import Rounds
 
@@ -48,6 +50,10 @@ def profile(
     rows_key: Annotated[
         str, option("--rows-key", help="With --url: where the request has its rows.")
     ] = "instances",
+    counters: Annotated[
+        str | None,
+        option("--counters", help="With --url: the server's metrics, to tell its work beside batches apart."),
+    ] = None,
     metrics: Annotated[
         str | None,
         option(
@@ -98,13 +104,15 @@ def profile(
     """Measure service time by batch size, and write the profile that plan --profile takes.
 
     Of a Python function (--callable), of an endpoint that is sent batches (--url), or of a server at work,
-    by its own histograms (--metrics). An interrupt ends it early and loses nothing that was finished.
+    by its own histograms (--metrics). What was finished before an interrupt or a failure is not lost.
     """
     from measurements.facts import ProfileFacts
     from measurements.profile_report import measurement_document, measurement_tables
 
     check_effort(confidence=confidence, precision=0.02, requests_max=1, seed=seed)
     check_source({"--callable": callable_name, "--url": url, "--metrics": metrics}, body, duration)
+    if counters is not None and url is None:
+        raise InputError("--counters belongs to --url; --metrics has the same counters itself")
     path = None if file is None else read_target(file)
     facts = ProfileFacts(
         name=read_name(name, path),
@@ -123,7 +131,7 @@ def profile(
     if callable_name is not None:
         found = _of_callable(callable_name, rounds, confidence)
     elif url is not None:
-        found = _of_endpoint(url, (body or "", rows_key), rounds, timeout_s, confidence)
+        found = _of_endpoint(_endpoint(url, (body or "", rows_key), counters, timeout_s), rounds, confidence)
     else:
         where = Histograms(metric=metric, label=label)
         found = _of_metrics(metrics or "", where, read_wait_s(duration), timeout_s, confidence)
@@ -136,8 +144,8 @@ def profile(
         document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
         tables=lambda: measurement_tables(found, measured),
     )
-    if found.interrupt is not None:  # all is safe now; the exit code says that it was cut short
-        raise found.interrupt
+    if found.stop is not None:  # all is safe now; the exit code says that it was cut short
+        raise found.stop
 
 
 def _of_callable(name: str, rounds: "Rounds", confidence: float) -> "Measurement":
@@ -149,24 +157,26 @@ def _of_callable(name: str, rounds: "Rounds", confidence: float) -> "Measurement
     return measure_callable(function, name, rounds, confidence, _report)
 
 
-def _of_endpoint(
-    url: str, body: tuple[str, str], rounds: "Rounds", timeout_s: float, confidence: float
-) -> "Measurement":
+def _endpoint(url: str, body: tuple[str, str], counters: str | None, timeout_s: float) -> "Endpoint":
     from pathlib import Path
 
     from measurements.address import parse_address
     from measurements.batch_body import read_body
-    from measurements.sources import measure_endpoint
+    from measurements.endpoint_source import Endpoint
 
     file, rows_key = body
-    return measure_endpoint(
-        parse_address(url, "--url"),
-        read_body(Path(file), rows_key),
-        rounds,
+    return Endpoint(
+        address=parse_address(url, "--url"),
+        body=read_body(Path(file), rows_key),
         timeout_s=timeout_s,
-        confidence=confidence,
-        report=_report,
+        counters=None if counters is None else parse_address(counters, "--counters"),
     )
+
+
+def _of_endpoint(endpoint: "Endpoint", rounds: "Rounds", confidence: float) -> "Measurement":
+    from measurements.sources import measure_endpoint
+
+    return measure_endpoint(endpoint, rounds, confidence=confidence, report=_report)
 
 
 def _of_metrics(

@@ -10,6 +10,7 @@ from capacity.report import SCHEMA_VERSION, Document, caveat_documents, interval
 from capacity.saved_profile import profile_to_document
 from capacity.units import format_duration
 from measurements.measurement import Measurement, SizeFinding
+from measurements.work_beside import WorkBeside
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,15 +41,35 @@ def measurement_document(
             "request_s": work.request_s,
             "process_cpu_s": work.process_s,
             "batch_cpu_s": work.batch_s,
+            "batch_s": work.batch_wall_s,
             "requests": work.requests,
             "rows": work.rows,
         }
+    if measurement.beside is not None:
+        document["work_beside"] = _beside_document(measurement.beside)
     return document | {
         "caveats": caveat_documents(measurement.caveats),
-        "interrupted": measurement.interrupt is not None,
+        "complete": measurement.stop is None,
         "profile": profile_file_document(profile),
         "seed": seed,
         "confidence": confidence,
+    }
+
+
+def _beside_document(beside: WorkBeside) -> Document:
+    return {
+        "batch_s": beside.batch_s,
+        "request_s": beside.request_s,
+        "crowds": [
+            {
+                "batch_size_mean": crowd.batch_size_mean,
+                "batches": crowd.batches,
+                "requests": crowd.requests,
+                "lasted_s": crowd.lasted_s,
+                "computed_s": crowd.computed_s,
+            }
+            for crowd in beside.crowds
+        ],
     }
 
 
@@ -130,4 +151,5 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
             f"{format_duration(work.batch_s)} in batches, {work.requests} requests)",
         )
     yield "request overhead", format_duration(profile.request_overhead_s)
+    yield "work per batch", format_duration(profile.batch_work_s)
     yield "work per request", format_duration(profile.request_work_s)

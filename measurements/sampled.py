@@ -15,6 +15,7 @@ from measurements.stalls import stalls
 # A nanosecond is the clock's own step; further digits of a float are noise of its subtraction.
 _DECIMALS = 9
 _STALL_SHARE_OF_NOTE = 0.01
+_HALF_WIDTH_OF_NOTE = 0.05
 
 
 def sampled_findings(sampling: Sampling, confidence: float) -> tuple[SizeFinding, ...]:
@@ -41,14 +42,20 @@ def sampling_caveats(
 ) -> Iterator[Caveat]:
     """What to know before betting on the samples."""
     if sampling.rounds < rounds.samples:
-        why = f"--duration-max {format_duration(rounds.duration_max_s)} was up"
         yield Caveat(
             code=CaveatCode.MEASURED_EARLY_END,
             message=f"{sampling.rounds} of {rounds.samples} rounds were finished, as "
-            f"{'an interrupt came' if sampling.interrupt else why}; the profile is of those",
+            f"{_end(sampling, rounds)}; the profile is of those",
         )
     yield from _drift_caveats(findings)
     yield from _stall_caveats(findings)
+    yield from _noise_caveats(findings)
+
+
+def _end(sampling: Sampling, rounds: Rounds) -> str:
+    if sampling.stop is None:
+        return f"--duration-max {format_duration(rounds.duration_max_s)} was up"
+    return "an interrupt came" if isinstance(sampling.stop, KeyboardInterrupt) else "the next one failed"
 
 
 def _drift_caveats(findings: tuple[SizeFinding, ...]) -> Iterator[Caveat]:
@@ -77,6 +84,18 @@ def _stall_caveats(findings: tuple[SizeFinding, ...]) -> Iterator[Caveat]:
             f"{size}, {worst.share:.1%} took more than {format_duration(worst.limit_s)}, up to "
             f"{format_duration(worst.largest_s or 0.0)}; they are kept; if the fleet has none, find what "
             "else runs",
+        )
+
+
+def _noise_caveats(findings: tuple[SizeFinding, ...]) -> Iterator[Caveat]:
+    widths = {one.batch_size: one.mean.relative_half_width for one in findings if one.mean is not None}
+    wide = {size: width for size, width in widths.items() if width > _HALF_WIDTH_OF_NOTE}
+    if wide:
+        size = max(wide, key=wide.__getitem__)
+        yield Caveat(
+            code=CaveatCode.MEASURED_NOISE,
+            message=f"means of batches of {_listed(wide)} are not known well, that of {size} to "
+            f"{wide[size]:.0%} only; measure on a quiet machine, or raise --samples",
         )
 
 

@@ -1,9 +1,9 @@
-"""Sampling: serving batches round by round, until there are enough, or time is up, or somebody interrupts."""
+"""Sampling: serving batches round by round, until there are enough, or something ends it early."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from capacity.errors import InconclusiveError
+from capacity.errors import DependencyError, InconclusiveError
 from measurements.rounds import WARM_UP_SHARE_MAX, Rounds
 from measurements.timed_batch import Subject, TimedBatch, check_credible
 
@@ -19,11 +19,11 @@ class Sampling:
 
     Attributes:
         batches: by batch size, in the order of the rounds; equally many of each.
-        interrupt: what ended it early, to be raised again when all is safe; None where nothing did.
+        stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
     """
 
     batches: Mapping[int, tuple[TimedBatch, ...]]
-    interrupt: KeyboardInterrupt | None = None
+    stop: KeyboardInterrupt | DependencyError | None = None
 
     @property
     def rounds(self) -> int:
@@ -41,7 +41,7 @@ class _Course:
         self.done: list[dict[int, TimedBatch]] = []
 
     def run(self) -> None:
-        """Fill `done`; an interrupt passes, and leaves what was finished."""
+        """Fill `done`; what ends it early passes, and leaves what was finished."""
         for _ in self._while_time_is_left("warm-up round", self._rounds.warm_up, WARM_UP_SHARE_MAX):
             self._round(WARM_UP_SHARE_MAX)
         for _ in self._while_time_is_left("round", self._rounds.samples, 1.0):
@@ -79,24 +79,24 @@ class _Course:
 def take(subject: Subject, rounds: Rounds, clock: Clock, report: Report) -> Sampling:
     """Samples of each batch size.
 
-    Time that is up and an interrupt end it early; finished rounds stay, and a round that was cut short
-    is dropped, so that all sizes have equally many samples from the same stretch of time.
+    Time that is up, an interrupt and a failure end it early; finished rounds stay, and a round that was cut
+    short is dropped, so that all sizes have equally many samples from the same stretch of time.
 
     Raises:
         InconclusiveError: no round was finished.
-        DependencyError: the subject failed.
+        DependencyError: the subject failed in the first round.
     """
-    course, interrupt = _Course(subject, rounds, clock, report), None
+    course, stop = _Course(subject, rounds, clock, report), None
     try:
         course.run()
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, DependencyError) as error:
         if not course.done:
             raise
-        interrupt = stop
+        stop = error
     if not course.done:
         raise InconclusiveError(
             f"{rounds.duration_max_s:g} s did not suffice for one round of {len(rounds.batch_sizes)} batch "
             "sizes; raise --duration-max, or measure fewer or smaller --batch-sizes"
         )
     batches = {size: tuple(found[size] for found in course.done) for size in rounds.batch_sizes}
-    return Sampling(batches=batches, interrupt=interrupt)
+    return Sampling(batches=batches, stop=stop)

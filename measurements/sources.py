@@ -3,26 +3,27 @@
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from capacity import __version__
 from capacity.caveats import Caveat, CaveatCode
 from measurements import environment
 from measurements.address import Address
-from measurements.batch_body import BatchBody
 from measurements.callable_subject import CallableSubject
 from measurements.counted import counted_findings, counting_caveats
-from measurements.endpoint_subject import EndpointSubject
+from measurements.endpoint_source import Endpoint, sample_endpoint
 from measurements.histogram_delta import gains
 from measurements.histogram_names import Histograms
 from measurements.http_exchange import HttpExchange
 from measurements.measurement import Measurement
 from measurements.overhead import overhead
-from measurements.request_work import RequestWork, request_work
+from measurements.request_work import request_work
 from measurements.rounds import Rounds
 from measurements.sampled import sampled_findings, sampling_caveats
 from measurements.sampling import Report, Sampling, take
 from measurements.window import watch
+from measurements.work_caveats import work_caveats
 
 _BY = f"capacity {__version__}, capacity profile"
 
@@ -42,31 +43,18 @@ def measure_callable(
     return _sampled(sampling, rounds, confidence, measured_by)
 
 
-def measure_endpoint(
-    address: Address, body: BatchBody, rounds: Rounds, *, timeout_s: float, confidence: float, report: Report
-) -> Measurement:
+def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, report: Report) -> Measurement:
     """Time requests to a server, which carry a batch each."""
-    with closing(HttpExchange(address, timeout_s=timeout_s)) as exchange:
-        subject = EndpointSubject(exchange, body, rounds.batch_sizes)
-        sampling = take(subject, rounds, time.perf_counter, report)
-    service = (
-        "the server's batch time, by Server-Timing" if subject.tells_batch else "all that the client saw"
-    )
+    found = sample_endpoint(endpoint, rounds, report)
+    service = "the server's batch time, by Server-Timing" if found.tells_batch else "all that the client saw"
+    target = endpoint.address.target
     measured_by = {
-        "measured_by": f"{_BY} --url, POST {address.target} on one connection, one request at a time",
+        "measured_by": f"{_BY} --url, POST {target} on one connection, one request at a time",
         "service_time": service,
-        **_machine(address),
+        **_machine(endpoint.address),
     }
-    seen = () if subject.tells_batch else (_CLIENT_SEEN,)
-    connections = _connection_caveats(exchange.connections, sampling)
-    return _sampled(sampling, rounds, confidence, measured_by, (*seen, *connections))
-
-
-_CLIENT_SEEN = Caveat(
-    code=CaveatCode.MEASURED_BY_CLIENT,
-    message="the server tells no batch time (Server-Timing: batch;dur=...), so that service times are what "
-    "the client saw, HTTP and JSON included; a plan takes all of that for time in which the replica is busy",
-)
+    measured = _sampled(found.sampling, rounds, confidence, measured_by, found.caveats)
+    return replace(measured, beside=found.beside, stop=found.stop)
 
 
 def measure_metrics(
@@ -83,8 +71,7 @@ def measure_metrics(
         window = watch(exchange, duration_s, report)
     gained = gains(window.before, window.after, where.metric, where.label)
     findings = counted_findings(gained, confidence)
-    rows = sum(size * one.count for size, one in gained.items())
-    work = request_work(window.before, window.after, rows)
+    work = request_work(window.before, window.after, gained)
     errors = [one.bucket_error for one in findings if one.bucket_error is not None]
     source = {
         "measured_by": f"{_BY} --metrics, {where.metric} by {where.label} in {window.seconds:.1f} s",
@@ -95,10 +82,8 @@ def measure_metrics(
         **_machine(address),
     }
     early = [_EARLY] if window.interrupt is not None else []
-    caveats = (*early, *counting_caveats(gained, findings), *_work_caveats(work))
-    return Measurement(
-        findings=findings, source=source, caveats=caveats, work=work, interrupt=window.interrupt
-    )
+    caveats = (*early, *counting_caveats(gained, findings), *work_caveats(work))
+    return Measurement(findings=findings, source=source, caveats=caveats, work=work, stop=window.interrupt)
 
 
 _EARLY = Caveat(
@@ -124,7 +109,7 @@ def _sampled(
         source=source,
         caveats=(*caveats, *sampling_caveats(findings, sampling, rounds)),
         overhead=overhead(sampling.batches),
-        interrupt=sampling.interrupt,
+        stop=sampling.stop,
     )
 
 
@@ -132,28 +117,3 @@ def _machine(address: Address) -> dict[str, str]:
     """The server's machine where it is this one; of another nothing is known but the day."""
     here = environment.machine()
     return here if address.is_here else {"date": here["date"], "cpu": "of another machine"}
-
-
-def _connection_caveats(connections: int, sampling: Sampling) -> tuple[Caveat, ...]:
-    requests = sum(map(len, sampling.batches.values()))
-    if connections <= max(2, requests // 100):
-        return ()
-    return (
-        Caveat(
-            code=CaveatCode.MEASURED_RECONNECTED,
-            message=f"the server closed the connection {connections - 1} times in about {requests} requests; "
-            "connecting is not in the figures, and costs a client that keeps none open more",
-        ),
-    )
-
-
-def _work_caveats(work: RequestWork | None) -> tuple[Caveat, ...]:
-    if work is None or abs(work.rows - work.requests) <= 0.02 * max(work.rows, work.requests):
-        return ()
-    return (
-        Caveat(
-            code=CaveatCode.MEASURED_ROWS,
-            message=f"{work.requests} requests held {work.rows} rows; request_work_s is that of one of the "
-            "more numerous, and a plan counts rows; to tell a request's work send one row each, no errors",
-        ),
-    )

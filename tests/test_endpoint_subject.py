@@ -215,7 +215,7 @@ def test_addresses():
 @pytest.mark.parametrize(
     "text",
     ["", "127.0.0.1:8000", "ftp://a/b", "http://", "http://:80/", "http://a:99999/", "http://a:b/", "http://[::1/",
-     "http://u:p@a/", "http://a/b c", "http://a/\r\nX: y", "http://ä.example/", "http://a/" + "x" * 5000,
+     "http://u:p@a/", "http://u@a/", "http://a/b c", "http://a/\r\nX: y", "http://ä.example/", "http://a/" + "x" * 5000,
      "file:///etc/passwd"],
 )  # fmt: skip
 def test_what_is_no_address(text):

@@ -14,7 +14,8 @@ from measurements.counted import counted_findings, counting_caveats, histogram
 from measurements.histogram import Histogram, relative_error
 from measurements.histogram_delta import Gain, gains
 from measurements.metrics_text import parse_metrics
-from measurements.request_work import request_work
+from measurements.request_work import RequestWork, request_work
+from measurements.work_caveats import work_caveats
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 EMPTY = metrics_page({})
@@ -234,22 +235,54 @@ def test_any_counts_make_a_law_with_their_mean(counts, position):
     assert found.timing.law().mean_s == pytest.approx(sum_s / total)
 
 
+def test_of_percentiles_that_contradict_the_mean_the_upper_go():
+    """All durations at the upper ends of their buckets: lines through the buckets leave the mean no room."""
+    upto = {0.001: 0, 0.00125: 900, 0.0015: 1000, math.inf: 1000}
+    gained = Gain(cumulative=upto, count=1000, sum_s=900 * 0.00125 + 100 * 0.0015)
+    assert histogram(gained).percentile_s(0.99) is not None
+    (found,) = counted_findings({1: gained}, 0.95)
+    assert found.timing.p99_s is None
+    assert sorted(found.timing.percentiles_s) == [0.5, 0.9, 0.95]
+    assert found.timing.law().mean_s == pytest.approx(0.001275)
+
+
 def test_request_work_is_cpu_beside_the_batches():
     before = metrics_page({1: [0.001] * 10}, requests=10, process_s=5.0, batch_s=1.0)
     after = metrics_page({1: [0.001] * 110}, requests=110, process_s=5.5, batch_s=1.3)
     scrapes = parse_metrics(before.decode()), parse_metrics(after.decode())
-    work = request_work(*scrapes, rows=100)
+    ones, fours, few = (
+        {size: Gain(cumulative={math.inf: count}, count=count, sum_s=0.4)}
+        for size, count in ((1, 100), (4, 100), (1, 50))
+    )
+    work = request_work(*scrapes, ones)
     assert work is not None
     assert work.request_s == pytest.approx(0.002)
     assert (work.requests, work.rows) == (100, 100)
-    assert request_work(*scrapes, rows=400).request_s == pytest.approx(0.0005)
-    assert request_work(*scrapes, rows=50).request_s == pytest.approx(0.002)
-    assert request_work(scrapes[0], scrapes[0], rows=0) is None
-    assert request_work(scrapes[0], parse_metrics(GOOD.decode()), rows=3) is None
+    assert work.waited_share == pytest.approx(0.25)
+    assert request_work(*scrapes, fours).request_s == pytest.approx(0.0005)
+    assert request_work(*scrapes, few).request_s == pytest.approx(0.002)
+    assert request_work(scrapes[0], scrapes[0], {}) is None
+    assert request_work(scrapes[0], parse_metrics(GOOD.decode()), few) is None
 
 
 def test_request_work_is_never_negative():
     """CPU clocks of two kinds may differ by a tick."""
-    before = parse_metrics(metrics_page({}, requests=0).decode())
-    after = parse_metrics(metrics_page({}, requests=10, process_s=1.0, batch_s=1.01).decode())
-    assert request_work(before, after, rows=10).request_s == 0.0
+    work = RequestWork(process_s=1.0, batch_s=1.01, batch_wall_s=1.0, requests=10, rows=10)
+    assert (work.request_s, work.waited_share) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({}, None, ""),
+        ({"rows": 103}, CaveatCode.MEASURED_ROWS, "100 requests held 103 rows"),
+        ({"rows": 97}, CaveatCode.MEASURED_ROWS, "100 requests held 97 rows"),
+        ({"batch_wall_s": 1.2}, CaveatCode.MEASURED_CORE_SHARED, "batches took 1.2 s and computed for 1 s"),
+    ],
+)
+def test_caveats_of_request_work(changes, code, said):
+    usual = {"process_s": 1.5, "batch_s": 1.0, "batch_wall_s": 1.05, "requests": 100, "rows": 100}
+    found = {caveat.code: caveat.message for caveat in work_caveats(RequestWork(**(usual | changes)))}
+    assert set(found) == ({code} if code else set())
+    assert said in "".join(found.values())
+    assert list(work_caveats(None)) == []

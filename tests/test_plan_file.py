@@ -58,6 +58,7 @@ WHOLE = ServiceProfile(
     kind="gpu",
     precision="fp16",
     runtime="r",
+    batch_work_s=0.0002,
     request_work_s=0.0001,
     request_overhead_s=0.001,
     instances_per_device=2,

@@ -111,17 +111,23 @@ def test_a_profile_is_frozen_and_can_be_a_key() -> None:
         profile.name = "other"
 
 
-@given(means_s=measured(), work_s=st.floats(0.0, 0.01), data=st.data())
+WORK_S = st.floats(0.0, 0.01)
+
+
+@given(means_s=measured(), batch_s=WORK_S, request_s=WORK_S, data=st.data())
 @laws_hold
-def test_a_batch_occupies_its_replica_for_the_work_of_each_of_its_requests_too(means_s, work_s, data) -> None:
-    bare, working = profile_of(means_s), profile_of(means_s, request_work_s=work_s)
+def test_a_batch_occupies_its_replica_for_its_work_and_that_of_its_requests_too(
+    means_s, batch_s, request_s, data
+) -> None:
+    bare = profile_of(means_s)
+    working = profile_of(means_s, batch_work_s=batch_s, request_work_s=request_s)
     size = data.draw(st.integers(bare.batch_size_min, bare.batch_size_max))
     quantile = data.draw(st.sampled_from([0.0, 0.5, 0.99, 1.0]))
     for of in (
         lambda profile: profile.service_mean_s(size),
         lambda profile: profile.law(size).quantile_s(quantile),
     ):
-        assert of(working) == pytest.approx(of(bare) + size * work_s, rel=1e-9)
+        assert of(working) == pytest.approx(of(bare) + batch_s + size * request_s, rel=1e-9)
     assert working.timings == bare.timings
 
 
@@ -139,6 +145,7 @@ def test_a_batch_occupies_its_replica_for_the_work_of_each_of_its_requests_too(m
         ({"request_overhead_s": -0.1}, "request_overhead_s must be from 0 to 600, got -0.1"),
         ({"request_overhead_s": math.nan}, "request_overhead_s must be from 0 to 600, got nan"),
         ({"request_overhead_s": 601.0}, "request_overhead_s must be from 0 to 600, got 601"),
+        ({"batch_work_s": -0.1}, "batch_work_s must be from 0 to 600, got -0.1"),
         ({"request_work_s": -0.1}, "request_work_s must be from 0 to 600, got -0.1"),
         ({"request_work_s": math.inf}, "request_work_s must be from 0 to 600, got inf"),
         ({"instances_per_device": 0}, "instances_per_device must be >= 1, got 0"),

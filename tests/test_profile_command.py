@@ -1,10 +1,12 @@
 """`capacity profile`, as a user runs it, and `capacity plan` with what it wrote."""
 
+import itertools
 import json
 import math
 import random
 import sys
 import threading
+import time
 
 import pytest
 from fake_server import Reply, metrics_page, predicting, serving
@@ -67,7 +69,7 @@ def test_of_a_callable(capacity, bench):
     assert done.returncode == 0, done.stderr
     answer = document(done)
     assert set(answer) == {
-        "schema_version", "batches", "confidence", "caveats", "interrupted", "profile", "seed",
+        "schema_version", "batches", "confidence", "caveats", "complete", "profile", "seed",
     }  # fmt: skip
     assert [batch["batch_size"] for batch in answer["batches"]] == [1, 2, 4]
     for batch in answer["batches"]:
@@ -181,7 +183,7 @@ def test_an_interrupt_keeps_what_was_finished(capacity, bench):
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "interrupted"
     answer = document(done)
-    assert answer["interrupted"] is True
+    assert answer["complete"] is False
     assert "measured_early_end" in [caveat["code"] for caveat in answer["caveats"]]
     # 2 rounds of 3 warm up; of the other 33 calls that ended, 11 rounds.
     assert {len(timing.samples_s) for timing in load_profile(str(bench / "cut.json")).timings} == {11}
@@ -249,20 +251,24 @@ def test_metrics_that_do_not_do(here, reply, code, said):
     assert said in stderr
 
 
-def test_an_endpoint_that_fails_midway_is_told_and_nothing_is_written(here, bench):
-    lock, count = threading.Lock(), [0]
-    good = predicting(lambda rows: 0.001)
+@pytest.mark.parametrize(("good", "rounds"), [(20, 4), (8, None)])
+def test_an_endpoint_that_fails_midway_leaves_finished_rounds(here, bench, good, rounds):
+    """Of three sizes, after two rounds that warm up."""
+    answered = itertools.count(1)
+    well = predicting(lambda rows: 0.001)
 
     def answer(target: str, body: bytes) -> Reply:
-        with lock:
-            count[0] += 1
-        return Reply(status=503, body=b"overloaded") if count[0] > 20 else good(target, body)
+        return well(target, body) if next(answered) <= good else Reply(status=503, body=b"overloaded")
 
     with serving(answer) as seen:
         returned, stdout, stderr = here("--url", seen.url, "--body", "row.json", *SHORT, "-o", "p.json")
-    assert (returned, stdout) == (5, "")
-    assert "answered 503: overloaded" in stderr
-    assert not (bench / "p.json").exists()
+    assert returned == 5
+    assert stderr.splitlines()[-1].endswith("answered 503: overloaded")
+    assert ("4 of 50 rounds were finished, as the next one failed" in stdout) is (rounds is not None)
+    if rounds is None:
+        assert not (bench / "p.json").exists()
+    else:
+        assert {len(one.samples_s) for one in load_profile(str(bench / "p.json")).timings} == {rounds}
 
 
 def test_what_is_not_known_in_time_is_inconclusive(here):
@@ -271,3 +277,54 @@ def test_what_is_not_known_in_time_is_inconclusive(here):
     )
     assert (returned, stdout) == (4, "")
     assert "did not suffice for one round of 2 batch sizes" in stderr
+
+
+class Working:
+    """A server that serves batches of one, one after another, and works for a millisecond on each request."""
+
+    def __init__(self) -> None:
+        self.computed_s = 0.0
+        self.busy = threading.Lock()
+
+    def __call__(self, target: str, body: bytes) -> Reply:
+        if target == "/metrics":
+            return Reply(body=metrics_page({}, batch_s=self.computed_s))
+        with self.busy:
+            time.sleep(1e-3)
+            rows = len(json.loads(body)["instances"])
+            self.computed_s += 2e-3 * rows
+            headers = {"X-Batch-Size": str(rows), "Server-Timing": f"batch;dur={2 * rows}"}
+            time.sleep(2e-3 * rows)
+        return Reply(headers=headers)
+
+
+def test_crowds_tell_work_beside_batches(here, bench, monkeypatch):
+    monkeypatch.setattr("measurements.crowds._DURATION_S", 0.5)
+    with serving(Working()) as seen:
+        code, out, error = here("--url", f"{seen.url}/predict", "--body", "row.json", *SHORT, "--json",
+                                "--counters", f"{seen.url}/metrics", "-o", "told.json")  # fmt: skip
+    assert code == 0, error
+    found = json.loads(out)["work_beside"]
+    assert [crowd["batch_size_mean"] for crowd in found["crowds"]] == [1.0, 1.0, 1.0]
+    # With one size of batches, work for batches and for requests cannot be told apart, only both together.
+    assert found["batch_s"] + found["request_s"] > 0.9e-3
+    written = load_profile(str(bench / "told.json"))
+    assert (written.batch_work_s, written.request_work_s) == (found["batch_s"], found["request_s"])
+    assert written.service_mean_s(2) == pytest.approx(4e-3 + found["batch_s"] + 2 * found["request_s"])
+    assert "a crowd of 8 users" in error
+
+
+def test_counters_that_tell_nothing_are_refused_before_any_round(here, bench):
+    answer = predicting(lambda rows: 1e-3)
+    with serving(lambda target, body: Reply() if target == "/metrics" else answer(target, body)) as seen:
+        code, _, error = here("--url", f"{seen.url}/predict", "--body", "row.json", *SHORT,
+                              "--counters", f"{seen.url}/metrics", "-o", "told.json")  # fmt: skip
+    assert code == 5
+    assert "have no serve_batch_cpu_seconds_total" in error or "text format" in error
+
+
+def test_counters_belong_to_an_endpoint(here):
+    code, _, error = here(
+        "--metrics", "http://127.0.0.1:1/metrics", "--counters", "http://127.0.0.1:1/metrics"
+    )
+    assert (code, "--counters belongs to --url" in error) == (2, True)

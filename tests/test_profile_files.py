@@ -430,7 +430,10 @@ def timing(**fields: Any) -> dict[str, Any]:
         ('"text"', "t.json: a profile is a JSON object, with name and timings"),
         ({}, "t.json: key name is missing"),
         ({"name": "a"}, "t.json: key timings is missing"),
-        (document(price=1), "t.json: unknown profile key 'price'; known are contention_slowdowns,"),
+        (
+            document(price=1),
+            "t.json: unknown profile key 'price'; known are batch_work_s, contention_slowdowns,",
+        ),
         (document(**{"\x1b[31m": 1}), "t.json: unknown profile key '?[31m'; known are"),
         (document(schema_version=2), "t.json: schema_version must be 1, got 2"),
         (document(schema_version="1"), "t.json: schema_version must be 1, got '1'"),

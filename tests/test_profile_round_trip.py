@@ -32,6 +32,7 @@ def profiles(draw) -> ServiceProfile:
         kind=draw(st.sampled_from([None, "cpu", "gpu"])),
         precision=draw(texts),
         runtime=draw(texts),
+        batch_work_s=draw(st.just(0.0) | seconds),
         request_work_s=draw(st.just(0.0) | seconds),
         request_overhead_s=draw(st.just(0.0) | seconds),
         contention=measured([1.0, *sorted(slowdowns)]) if slowdowns else None,

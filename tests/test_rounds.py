@@ -51,7 +51,7 @@ def test_each_round_has_each_size_once_and_warm_up_does_not_count(sizes, samples
     found = sampled(bench, rounds)
     assert {size: len(batches) for size, batches in found.batches.items()} == dict.fromkeys(sizes, samples)
     assert found.rounds == samples
-    assert found.interrupt is None
+    assert found.stop is None
     assert len(bench.served) == (samples + warm_up) * len(sizes)
     for start in range(0, len(bench.served), len(sizes)):
         assert set(bench.served[start : start + len(sizes)]) == sizes
@@ -92,7 +92,7 @@ def test_time_that_is_up_keeps_finished_rounds_only():
     found = sampled(bench, rounds)
     assert found.rounds == 8
     assert {len(batches) for batches in found.batches.values()} == {8}
-    assert found.interrupt is None
+    assert found.stop is None
     assert bench.now_s == pytest.approx(0.0242, abs=0.0012)
 
 
@@ -113,10 +113,24 @@ def test_no_round_in_time_is_inconclusive():
 def test_an_interrupt_keeps_what_was_finished():
     bench = Bench(stop_at=2 + 2 * 7 + 1)
     found = sampled(bench, Rounds(batch_sizes=(1, 2), samples=100, warm_up=1))
-    assert isinstance(found.interrupt, KeyboardInterrupt)
+    assert isinstance(found.stop, KeyboardInterrupt)
     assert {len(batches) for batches in found.batches.values()} == {7}
     with pytest.raises(KeyboardInterrupt):  # nothing is finished yet, so nothing is kept
         sampled(Bench(stop_at=3), Rounds(batch_sizes=(1, 2), samples=100, warm_up=1))
+
+
+def test_a_failure_keeps_what_was_finished():
+    class Failing(Bench):
+        def serve(self, batch_size: int) -> TimedBatch:
+            if len(self.served) == self.stop_at:
+                raise DependencyError("gone")
+            return super().serve(batch_size)
+
+    found = sampled(Failing(stop_at=2 * 7 + 1), Rounds(batch_sizes=(1, 2), samples=100, warm_up=0))
+    assert isinstance(found.stop, DependencyError)
+    assert {len(batches) for batches in found.batches.values()} == {7}
+    with pytest.raises(DependencyError, match="gone"):
+        sampled(Failing(stop_at=1), Rounds(batch_sizes=(1, 2), samples=100, warm_up=0))
 
 
 @pytest.mark.parametrize("service_s", [0.0, -1.0, 1e-9, 601.0, float("nan"), float("inf")])

@@ -1,0 +1,64 @@
+"""History: which versions of a model were made current, in their order, one a line; only ever appended to."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+
+from serve_api.model_version import is_version
+
+_END_BYTES = 2**16  # of the file, which is all that is looked at
+
+
+class History:
+    """The file of one store; one writer at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, version: str, switch: Callable[[], None]) -> None:
+        """Switch to a version and write it down, while no other writer does.
+
+        The switch comes first: what a crash leaves out is the current version, which nobody looks for here.
+
+        Raises:
+            OSError: of the disk.
+        """
+        with self._locked() as descriptor:
+            switch()
+            os.write(descriptor, f"{version}\n".encode())
+            os.fsync(descriptor)
+
+    def versions(self) -> list[str]:
+        """The last ones, oldest first; empty where none was ever written.
+
+        A line that names no version was cut off by a crash, and is passed over.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return []
+        try:
+            end = _end_of(descriptor)
+        finally:
+            os.close(descriptor)
+        return [line for line in end.decode("ascii", errors="replace").split("\n")[:-1] if is_version(line)]
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        descriptor = os.open(self.path, flags, 0o644)
+        try:
+            flock(descriptor, LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _end_of(descriptor: int) -> bytes:
+    """The last bytes of a file; none of a folder or a pipe."""
+    try:
+        return os.pread(descriptor, _END_BYTES, max(0, os.fstat(descriptor).st_size - _END_BYTES))
+    except OSError:
+        return b""

@@ -1,0 +1,46 @@
+"""Log: one line of JSON on stderr for each event; never what a user sent, and nothing secret."""
+
+import json
+import logging
+import sys
+import time
+
+Fact = str | int | float | bool | None
+
+
+def say(event: str, **facts: Fact) -> None:
+    """Write one line."""
+    line = json.dumps({"time_s": round(time.time(), 3), "event": event, **facts})
+    try:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody reads: no reason to stop serving
+        pass
+
+
+def place_of(error: BaseException) -> str:
+    """Kind of an error and where it was raised; not its text, which may hold what a user sent."""
+    trace = error.__traceback__
+    if trace is None:
+        return type(error).__name__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    return f"{type(error).__name__} in {code.co_name}:{trace.tb_lineno}"
+
+
+class OneLine(logging.Handler):
+    """What libraries log, as our lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Their text, or kind and place of the exception that they caught."""
+        error = record.exc_info[1] if record.exc_info else None
+        text = (
+            record.msg if error is None else place_of(error)
+        )  # without the arguments, which may be anything
+        say("library", logger=record.name, level=record.levelname.lower(), text=str(text)[:200])
+
+
+def capture_libraries() -> None:
+    """Route warnings and worse of the libraries through `OneLine`."""
+    logging.basicConfig(handlers=[OneLine()], level=logging.WARNING, force=True)

@@ -1,0 +1,218 @@
+"""Loop stages on one machine: train, measure, plan, deploy and verify, each as a person would run it.
+
+`capacity` is run as anybody runs it, by its command line; what each stage says is kept in the output folder.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from capacity.errors import DependencyError, InconclusiveError, InputError
+from capacity.units import format_duration
+from serve_api.local_server import Replica, pinned, running
+
+# What `capacity verify` ends with where prediction and measurement were compared: they agree, the objective
+# was missed, they disagree. All three are answers; the report says which.
+_COMPARED = (0, 3, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSettings:
+    """What is to be planned and how long each stage takes.
+
+    Attributes:
+        output: folder for all that comes out.
+        hidden: width of the heavy model.
+        batch_sizes: that are measured; the largest bounds what can be planned.
+        samples: batches of each size.
+        rate, slo_p99: as `capacity plan` takes them.
+        duration, runs: of the load test.
+        flags: of every replica, such as its limits.
+    """
+
+    output: Path
+    model: str = "mlp"
+    hidden: int = 4096
+    batch_sizes: Sequence[int] = (1, 2, 4, 8, 16, 32)
+    samples: int = 500
+    rate: str = "120rps"
+    slo_p99: str = "60ms"
+    duration: str = "60s"
+    runs: int = 3
+    flags: Sequence[str] = ()
+
+    def shortened(self) -> Self:
+        """To see that each stage works and the report is complete; the figures are worth nothing."""
+        return replace(self, hidden=256, batch_sizes=(1, 4, 8), samples=40, duration="8s", runs=1)
+
+    @property
+    def artifacts(self) -> Path:
+        """Store of the model's versions."""
+        return self.output / "artifacts" / self.model
+
+    @property
+    def body(self) -> Path:
+        """A request of one row, as the load test sends it."""
+        return self.output / "request.json"
+
+
+@dataclass(slots=True, kw_only=True)
+class Loop:
+    """One way through all stages; each leaves its name, how long it took and what it has to say."""
+
+    settings: LoopSettings
+    tell: Callable[[str], None]
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self) -> dict[str, Any]:
+        """All stages, to the report's document.
+
+        Raises:
+            CapacityError: a stage failed; what the ones before it left stays.
+        """
+        settings = self.settings
+        settings.output.mkdir(parents=True, exist_ok=True)
+        with self._stage("train"):
+            self._train()
+        with self._stage("measure"):
+            profile = self._measure()
+        with self._stage("plan"):
+            plan = self._plan(profile)
+        with self._stage("deploy and verify") as said:
+            verification = self._verify(plan)
+            said["verdict"] = verification["verdict"]
+        return {
+            "stages": self.stages,
+            "profile": json.loads(profile.read_text(encoding="utf-8")),
+            "plan": plan,
+            "verification": verification,
+        }
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """What happens within is timed and told."""
+        self.tell(f"{name} ...")
+        began_s = time.monotonic()
+        said: dict[str, Any] = {"stage": name}
+        yield said
+        said["duration_s"] = round(time.monotonic() - began_s, 1)
+        self.stages.append(said)
+        self.tell(f"{name}: {format_duration(said['duration_s'])}")
+
+    def _train(self) -> None:
+        """Train the model, unless its store is there already."""
+        settings = self.settings
+        if not (settings.artifacts / "current").exists():
+            store = str(settings.artifacts.parent)
+            flags = ["--artifacts", store, "--model", settings.model, "--hidden", str(settings.hidden)]
+            _run([sys.executable, "-m", "serve_api.train", *flags])
+        settings.body.write_text(json.dumps({"instances": [example(settings.artifacts)]}), encoding="utf-8")
+
+    def _measure(self) -> Path:
+        """The profile of one replica, alone on its core."""
+        settings, profile = self.settings, self.settings.output / "profile.json"
+        replica = self._replica(max(settings.batch_sizes), 0.0, cores()[0])
+        with running(replica, settings.output / "profiled.log") as url:
+            self._capacity(
+                "profile", "--url", f"{url}/predict", "--body", str(settings.body),
+                "--counters", f"{url}/metrics",
+                "--batch-sizes", ",".join(map(str, settings.batch_sizes)),
+                "--samples", str(settings.samples), "--name", f"{settings.model}-here", "--kind", "cpu",
+                "-o", str(profile),
+            )  # fmt: skip
+        return profile
+
+    def _plan(self, profile: Path) -> dict[str, Any]:
+        """The plan for the objective, as its file has it."""
+        settings, file = self.settings, self.settings.output / "plan.json"
+        return self._capacity(
+            "plan", "--profile", str(profile), "--rate", settings.rate, "--slo-p99", settings.slo_p99,
+            "-o", str(file),
+        )  # fmt: skip
+
+    def _verify(self, plan: dict[str, Any]) -> dict[str, Any]:
+        """The planned replicas under load, and the prediction beside what is measured of them."""
+        settings, wanted = self.settings, plan["recommendation"]
+        with ExitStack() as fleet:
+            urls = [
+                fleet.enter_context(
+                    running(
+                        self._replica(wanted["batch_size_max"], wanted["batch_wait_max_s"], core),
+                        settings.output / f"replica-{number}.log",
+                    )
+                )
+                for number, core in enumerate(placed(wanted["replicas"]))
+            ]
+            addresses = [word for url in urls for word in ("--url", f"{url}/predict")]
+            return self._capacity(
+                "verify", *addresses, "--plan", str(settings.output / "plan.json"),
+                "--body", str(settings.body), "--duration", settings.duration, "--runs", str(settings.runs),
+                answers=_COMPARED,
+            )  # fmt: skip
+
+    def _replica(self, batch_size_max: int, batch_wait_max_s: float, core: int) -> Replica:
+        return Replica(
+            artifacts=self.settings.artifacts,
+            batch_size_max=batch_size_max,
+            batch_wait_max_s=batch_wait_max_s,
+            core=core,
+            flags=self.settings.flags,
+        )
+
+    def _capacity(self, *arguments: str, answers: Sequence[int] = (0,)) -> dict[str, Any]:
+        """What a `capacity` command answers as JSON, from the core that no replica is first to use."""
+        with pinned(cores()[-1]):
+            return json.loads(_run([_command(), *arguments, "--json"], answers)) or {}
+
+
+def cores() -> list[int]:
+    """The cores of this machine that we may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def placed(replicas: int) -> list[int]:
+    """A core for each replica, the driver's the last to be taken.
+
+    Raises:
+        InconclusiveError: more replicas than cores, whose contention the plan knows nothing of.
+    """
+    usable = cores()
+    if replicas > len(usable):
+        raise InconclusiveError(
+            f"the plan asks for {replicas} replicas and this machine has {len(usable)} cores, of which each "
+            "takes one; lower the rate or loosen the objective"
+        )
+    return usable[:replicas]
+
+
+def example(artifacts: Path) -> list[float]:
+    """A row as the model was trained on: the mean of each feature."""
+    scaler = json.loads((artifacts / "current" / "scaler.json").read_text(encoding="utf-8"))
+    return [float(value) for value in scaler["mean"]]
+
+
+def _command() -> str:
+    """The installed command, of the environment that this runs in."""
+    beside = Path(sys.executable).with_name("capacity")
+    if not beside.exists():
+        raise InputError("the capacity command is not installed here; pip install '.[measure,train]'")
+    return str(beside)
+
+
+def _run(command: Sequence[str], answers: Sequence[int] = (0,)) -> str:
+    """Standard output of a command.
+
+    Raises:
+        DependencyError: it ended otherwise than by an answer.
+    """
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if done.returncode not in answers:
+        raise DependencyError(f"{' '.join(command[1:4])} ended with {done.returncode}; see above")
+    return done.stdout

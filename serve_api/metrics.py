@@ -1,0 +1,68 @@
+"""Metrics: what the server counts, in the text of Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from serve_api.histogram import HistogramFamily, logarithmic_bounds_s
+from serve_api.refusal import Reason
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody here reads
+
+
+class Metrics:
+    """All of them, in a registry of their own, so that two servers of one process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        bounds_s = logarithmic_bounds_s()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.request_seconds = HistogramFamily(
+            "serve_request_seconds", "From the headers to the answer.", ["version"], bounds_s
+        )
+        self.queue_wait_seconds = HistogramFamily(
+            "serve_queue_wait_seconds", "From a request's arrival in the queue to its batch.", [], bounds_s
+        )
+        self.batch_seconds = HistogramFamily(
+            "serve_batch_seconds",
+            "From a batch's being taken to its results, by rows.",
+            ["version", "batch_size"],
+            bounds_s,
+        )
+        for family in (self.request_seconds, self.queue_wait_seconds, self.batch_seconds):
+            self.registry.register(family)
+        self._count_requests()
+        self._show_states()
+
+    def _count_requests(self) -> None:
+        registry = self.registry
+        self.requests = Counter("serve_requests_total", "Answers.", ["status", "version"], registry=registry)
+        self.rejected = Counter("serve_rejected_total", "Refusals.", ["reason"], registry=registry)
+        for reason in Reason:  # from the first reading on, so that a rate can be told
+            self.rejected.labels(reason)
+        self.batch_cpu_seconds = Counter(
+            "serve_batch_cpu_seconds_total", "CPU time of the inference thread in batches.", registry=registry
+        )
+        self.reloads = Counter(
+            "serve_reloads_total", "Versions that were to be served.", ["outcome"], registry=registry
+        )
+
+    def _show_states(self) -> None:
+        registry = self.registry
+        self.queue_length = Gauge("serve_queue_length", "Requests that wait.", registry=registry)
+        self.in_flight = Gauge("serve_in_flight", "Requests to predict that are open.", registry=registry)
+        self.circuit_state = Gauge(
+            "serve_circuit_state", "0 closed, 1 half-open, 2 open.", ["version"], registry=registry
+        )
+        self.model_info = Gauge(
+            "serve_model_info", "Versions that are loaded.", ["version", "role"], registry=registry
+        )
+
+    def reject(self, reason: Reason) -> None:
+        """Count a refusal."""
+        self.rejected.labels(reason).inc()
+
+    def text(self) -> bytes:
+        """The text."""
+        return generate_latest(self.registry)

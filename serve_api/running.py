@@ -1,0 +1,68 @@
+"""Running: a process of its own that serves until it is told to end."""
+
+import gc
+import resource
+import socket
+import sys
+
+from capacity.errors import InputError
+from serve_api.app import ServingApp, create_app
+from serve_api.loading import Loader
+from serve_api.log import capture_libraries, say
+from serve_api.metrics import Metrics
+from serve_api.server import BACKLOG, DrainingServer
+from serve_api.settings import ListenSettings, Settings
+
+# A finished batch waits for the interpreter until the event loop lets go of it, 5 ms at most by default: as
+# long as a batch may take. Half a millisecond costs some switches and is no longer felt.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+def serve(settings: Settings) -> None:
+    """Load, warm up, listen, serve, drain.
+
+    Raises:
+        CapacityError: a version is not fit to be served, or the port not free.
+    """
+    capture_libraries()
+    metrics = Metrics()
+    loader = Loader(settings, metrics)
+    rollout = loader.rollout()
+    run(create_app(settings, rollout, metrics, loader))
+
+
+def run(app: ServingApp) -> None:
+    """Serve an application until it is told to end."""
+    service = app.service
+    server = DrainingServer(app, service.settings, service.metrics)
+    _steady()
+    for role, deployment in service.rollout.loaded():
+        say("loaded", role=role, version=deployment.version)
+    with _port(service.settings.listen) as port:
+        server.run([port])
+    say("ended", answered=server.server_state.total_requests)
+
+
+def _port(listen: ListenSettings) -> socket.socket:
+    """The port, bound here, since uvicorn would end the process with lines of its own."""
+    try:
+        return socket.create_server((listen.host, listen.port), family=_family(listen.host), backlog=BACKLOG)
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {listen.host}:{listen.port}: {str(error.strerror).partition(' (')[0]}; "
+            "choose another with --host and --port"
+        ) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _steady() -> None:
+    """What stalls a running server is done beforehand, as far as it can be."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection has to look through it again
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

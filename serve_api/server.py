@@ -1,0 +1,92 @@
+"""Server: uvicorn in one process, that ends in order when it is told to."""
+
+import signal
+import socket
+import sys
+import time
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from serve_api.app import ServingApp
+from serve_api.http_protocol import ConnectionLimits, LimitedProtocol
+from serve_api.log import say
+from serve_api.metrics import Metrics
+from serve_api.settings import Settings
+
+BACKLOG = 4096
+_KEEP_ALIVE_S = 75  # longer than clients and balancers have as a rule, so that it is they who close
+_SWEEP_EVERY_TICKS = 5  # a tick of uvicorn is 0.1 s
+_ANSWER_FIRST_S = 1.0  # a body that is late gets an answer of the service before its connection ends
+
+
+class DrainingServer(uvicorn.Server):
+    """At SIGTERM: not ready, then no new requests, then the answers to the old ones, then the end with 0."""
+
+    def __init__(self, app: ServingApp, settings: Settings, metrics: Metrics) -> None:
+        super().__init__(_config(app, settings, metrics))
+        self._app = app
+        self._drain_delay_s = settings.listen.drain_delay_s
+        self._stop_at_s: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; Ctrl-C after that ends at once.
+
+        uvicorn would raise the signal again after it has ended, and the process would not end with 0.
+        """
+        if self._stop_at_s is None:
+            self._stop_at_s = time.monotonic() + self._drain_delay_s
+            self._app.service.draining = True
+        elif sig == signal.SIGINT:
+            self.force_exit = self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port and say which."""
+        await super().startup(sockets)
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"listening on http://{shown}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every 0.1 s: what is due."""
+        now_s = time.monotonic()
+        if self._stop_at_s is not None and now_s >= self._stop_at_s:
+            self._app.service.closed = True
+            self.should_exit = True
+            say("draining", in_flight=self._app.service.in_flight)
+        if counter % _SWEEP_EVERY_TICKS == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, LimitedProtocol):
+                    connection.check_time(now_s)
+        return await super().on_tick(counter)
+
+
+def _config(app: ServingApp, settings: Settings, metrics: Metrics) -> uvicorn.Config:
+    limits = settings.limits
+    protocol: Any = partial(
+        LimitedProtocol,
+        limits=ConnectionLimits(
+            connections_max=limits.connections_max,
+            header_time_max_s=limits.header_time_max_s,
+            request_time_max_s=limits.header_time_max_s + limits.body_time_max_s + _ANSWER_FIRST_S,
+            reject=metrics.reject,
+        ),
+    )
+    return uvicorn.Config(
+        app,
+        host=settings.listen.host,
+        port=settings.listen.port,
+        loop="uvloop",
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="error",
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.listen.drain_max_s),
+    )

@@ -1,0 +1,278 @@
+"""What tests of the server share: made-up models, an application in this process, a server in another."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from serve_api.app import ServingApp, create_app
+from serve_api.backend import FloatRows, Predictions
+from serve_api.deployment import Deployment
+from serve_api.metadata import MODEL_FILE, SCALER_FILE, Feature, Metadata, Precision, digest
+from serve_api.metrics import Metrics
+from serve_api.rollout import Rollout
+from serve_api.settings import (
+    AccessSettings,
+    BatchSettings,
+    BreakerSettings,
+    InferenceSettings,
+    LimitSettings,
+    ListenSettings,
+    RolloutSettings,
+    Settings,
+)
+from serve_api.store import ArtifactStore
+
+ROOT = Path(__file__).parent.parent
+FEATURES = 3
+ROW = [1.0, 2.0, 3.0]
+PATIENCE_S = 30.0  # for what takes milliseconds, on a machine that does much else
+
+
+class MadeUp:
+    """A model whose label is the first feature; it can be held, made to fail, and told what it saw."""
+
+    def __init__(self, version: str = "v1.0.0", features: int = FEATURES) -> None:
+        self.version = version
+        self.features = features
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.failing = False
+        self.sizes: list[int] = []
+        self.rows: list[float] = []
+        self.threads: set[int] = set()
+
+    def predict(self, rows: FloatRows) -> Predictions:
+        self.sizes.append(len(rows))
+        self.rows += rows[:, 0].tolist()
+        self.threads.add(threading.get_ident())
+        self.entered.set()
+        if not self.gate.wait(PATIENCE_S):
+            raise TimeoutError
+        if self.failing:
+            raise RuntimeError("SECRET of the user")
+        labels = [int(x) for x in rows[:, 0]]
+        return Predictions(labels, [[0.25, 0.75] for _ in labels])
+
+
+PARTS = {
+    "batch": BatchSettings,
+    "inference": InferenceSettings,
+    "limits": LimitSettings,
+    "breaker": BreakerSettings,
+    "access": AccessSettings,
+    "listen": ListenSettings,
+}
+
+
+def settings(artifacts: Path = Path("unused"), **parts: dict[str, Any]) -> Settings:
+    """Settings with some of them other than by default: `batch={"size_max": 4}`."""
+    rollout = RolloutSettings(artifacts=artifacts, **parts.pop("rollout", {}))
+    return Settings(rollout=rollout, **{name: PARTS[name](**values) for name, values in parts.items()})
+
+
+def application(
+    backend: MadeUp, canary: MadeUp | None = None, share: float = 0.0, **parts: dict[str, Any]
+) -> ServingApp:
+    """An application that serves a made-up model."""
+    wanted, metrics = settings(**parts), Metrics()
+    second = None if canary is None else Deployment(canary, wanted.breaker, metrics)
+    serving = Deployment(backend, wanted.breaker, metrics)
+    return create_app(wanted, Rollout(serving, metrics, canary=second, canary_share=share), metrics)
+
+
+class Answer:
+    """What an application answered."""
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.headers = {name.decode().lower(): value.decode() for name, value in headers}
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def ask(
+    app: ServingApp,
+    body: bytes | list[bytes] = b"",
+    *,
+    method: str = "POST",
+    path: str = "/predict",
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """One request through the application; a body in parts comes in parts."""
+    parts = [body] if isinstance(body, bytes) else list(body)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if not parts:
+            await asyncio.sleep(PATIENCE_S)
+        part = parts.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(parts) or part == b"<wait>"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "root_path": "",
+        "query_string": b"", "headers": pairs, "scheme": "http", "http_version": "1.1",
+        "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    await app(scope, receive, send)
+    return Answer(sent[0]["status"], sent[0]["headers"], b"".join(m.get("body", b"") for m in sent[1:]))
+
+
+def instances(*rows: list[float]) -> bytes:
+    return json.dumps({"instances": list(rows) or [ROW]}).encode()
+
+
+@asynccontextmanager
+async def alive(app: ServingApp) -> AsyncIterator[ServingApp]:
+    """The application within its life span."""
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def metric(text: str, name: str, **labels: str) -> float:
+    """Sum of the series of a name that have these labels."""
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(w in line for w in wanted))
+
+
+def onnx_model(bias: float = 0.0, features: int = FEATURES) -> bytes:
+    """A linear model of two classes; the second one more likely by a bias."""
+    weights = np.zeros((features, 2), dtype=np.float32)
+    shift = np.array([0.0, bias], dtype=np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["features", "w", "b"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
+            helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+        ],
+        "model",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", features])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2]),
+        ],
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(shift, "b")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString())
+
+
+def publish(store: ArtifactStore, version: str, model: bytes) -> None:
+    """A version in a store, whatever its model is."""
+    files = {MODEL_FILE: model, SCALER_FILE: b"{}"}
+    feature = Feature(name="x", mean=0.0, low=0.0, high=0.0)
+    store.publish(
+        Metadata(
+            model="made-up", version=version, precision=Precision.FP32, parameters=1, seed=0,
+            features=(feature,), metrics={}, libraries={"onnx": onnx.__version__},
+            files={name: digest(data) for name, data in files.items()},
+        ),
+        files,
+    )  # fmt: skip
+
+
+def a_store(root: Path) -> ArtifactStore:
+    """A store of one version, current."""
+    store = ArtifactStore(root)
+    publish(store, "v1.0.0", onnx_model(bias=-1.0))
+    store.set_current("v1.0.0")
+    return store
+
+
+class RunningServer:
+    """A server in another process."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.listening = threading.Event()
+        self.port = 0
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith("listening on http://"):
+                self.port = int(line.rsplit(":", 1)[1])
+                self.listening.set()
+        self.listening.set()
+
+    def connect(self) -> HTTPConnection:
+        return HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+
+    def ask(
+        self, body: bytes | None = None, path: str = "/predict", headers: dict[str, str] | None = None
+    ) -> tuple[HTTPResponse, bytes]:
+        connection = self.connect()
+        try:
+            connection.request("GET" if body is None else "POST", path, body, headers or {})
+            response = connection.getresponse()
+            return response, response.read()
+        finally:
+            connection.close()
+
+    def metrics(self) -> str:
+        return self.ask(path="/metrics")[1].decode()
+
+    def rss_bytes(self) -> float:
+        return metric(self.metrics(), "process_resident_memory_bytes")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        logged = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+        return [line for line in logged if line["event"] == name]
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+
+@contextmanager
+def running(*arguments: str, script: str = "", env: dict[str, str] | None = None) -> Iterator[RunningServer]:
+    """`python -m serve_api`, or a script of tests, until the test is done with it."""
+    program = [script] if script else ["-m", "serve_api", "--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, *program, *arguments],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **(env or {})},
+    )  # fmt: skip
+    server = RunningServer(process)
+    try:
+        assert server.listening.wait(60.0)
+        assert server.port, server.lines
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def until(what: Any, patience_s: float = PATIENCE_S) -> None:
+    """Wait until something is so."""
+    end_s = time.monotonic() + patience_s
+    while not what():
+        assert time.monotonic() < end_s, "never came to be"
+        time.sleep(0.02)

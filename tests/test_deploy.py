@@ -1,0 +1,184 @@
+"""The tools that know their form take the deployment files, and refuse them with something wrong in them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deployment import DEPLOY, MANIFESTS, ROOT, commands, documents
+
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not on PATH; `bash .ci/promtool FOLDER` fetches it on Debian"
+)
+VERSIONS = ("1.30", "1.37")  # the oldest that has all that is used, and the newest that is known
+
+
+def run(tool: str, *arguments: object, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a tool of this environment, or one that is given by its path."""
+    program = tool if "/" in tool else str(Path(sys.executable).with_name(tool))
+    return subprocess.run(
+        [program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=False,
+    )
+
+
+def changed(path: Path, old: str, new: str, folder: Path) -> Path:
+    """A copy of a file in a folder with another text in one place."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    copy = folder / path.name
+    copy.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return copy
+
+
+def unknown_to_kubernetes(version: str, *paths: Path) -> str:
+    """What is wrong with manifests; the tool itself lets a kind pass that it has no schema for."""
+    done = run("kubernetes-validate", "-k", version, "--strict", *paths)
+    fine = done.returncode == 0 and done.stdout.count(" passed ") == len(paths)
+    return "" if fine else done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_knows_every_field(version):
+    assert len(MANIFESTS) == 7
+    assert unknown_to_kubernetes(version, *MANIFESTS) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("readinessProbe:", "readyProbe:"),
+        ("runAsNonRoot: true", "runAsNoRoot: true"),
+        ("replicas: 3", "replicas: three"),
+        ("apps/v1", "apps/v7"),
+    ],
+)
+def test_kubernetes_refuses_what_it_does_not_know(old, new, tmp_path):
+    wrong = changed(DEPLOY / "kubernetes" / "deployment.yaml", old, new, tmp_path)
+    assert unknown_to_kubernetes(VERSIONS[-1], wrong)
+
+
+def test_hadolint_has_no_complaint():
+    done = run("hadolint", DEPLOY / "Dockerfile")
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("FROM ${BASE}\n", "FROM python\n", "DL3006"),
+        ("USER 10001:10001", "USER root", "DL3002"),
+        ("WORKDIR /srv", "WORKDIR srv", "DL3000"),
+        ("--no-cache-dir ", "", "DL3042"),
+        ('CMD ["python", "-m", "serve_api"', 'CMD python -m ["serve_api"', "DL3025"),
+    ],
+)
+def test_hadolint_would_complain(old, new, code, tmp_path):
+    done = run("hadolint", changed(DEPLOY / "Dockerfile", old, new, tmp_path))
+    assert done.returncode != 0
+    assert code in done.stdout
+
+
+def check_compose(path: Path) -> subprocess.CompletedProcess[str]:
+    return run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
+
+
+def test_compose_knows_every_field():
+    done = check_compose(DEPLOY / "compose.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("old", ["read_only", "mem_limit", "healthcheck"])
+def test_compose_refuses_what_it_does_not_know(old, tmp_path):
+    assert (
+        check_compose(changed(DEPLOY / "compose.yaml", f"    {old}:", f"    {old}s:", tmp_path)).returncode
+        != 0
+    )
+
+
+@needs_promtool
+def test_prometheus_takes_its_configuration():
+    done = run(PROMTOOL, "check", "config", "--lint-fatal", "prometheus.yml", folder=DEPLOY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(documents()['alerts'])} rules found" in done.stdout
+
+
+@needs_promtool
+def test_alerts_fire_in_trouble_alone():
+    done = run(PROMTOOL, "test", "rules", "rules_test.yml", folder=DEPLOY)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("> 0.1\n", "> 0.2\n"),
+        ("[5m])) > 1\n", "[5m])) > 0\n"),
+        ("== 1) > 100", "== 1) > 80"),
+        ('(up{job="serve-api"} == 1)', '(up{job="serve-api"})'),
+        ("deriv(serve_queue_length{job=\"serve-api\"}[5m]) > 0", "deriv(serve_queue_length{job=\"serve-api\"}[5m]) > -1"),
+        ("min_over_time", "max_over_time"),
+        ("queue_full|", ""),
+        ("in_flight|", ""),
+        ("connections|", ""),
+        ("|deadline", ""),
+        ('reason=~"', 'reason!~"'),
+        ("[2m])) == 2", "[2m])) >= 1"),
+        ("[2m])) == 2", "[2m])) == 3"),
+        ('up{job="serve-api"} == 0', 'up{job="serve-api"} == 2'),
+    ],
+)  # fmt: skip
+def test_every_part_of_an_alert_counts(old, new, tmp_path):
+    changed(DEPLOY / "rules.yml", old, new, tmp_path)
+    shutil.copy(DEPLOY / "rules_test.yml", tmp_path)
+    assert run(PROMTOOL, "test", "rules", "rules_test.yml", folder=tmp_path).returncode != 0
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "compose.yaml", "deployment.yaml"])
+def test_server_knows_every_flag(file):
+    _, module, package, *arguments = commands(documents())[file]
+    # Words are read before help is given, so that one that is not known is refused all the same.
+    done = run(sys.executable, module, package, *arguments, "--help")
+    assert done.returncode == 0, done.stderr
+    refused = run(sys.executable, module, package, *arguments, "--no-such-flag=1", "--help")
+    assert refused.returncode == 2
+
+
+@pytest.fixture(scope="module")
+def alert_texts() -> str:
+    return "".join(alert["expr"] for alert in documents()["alerts"].values())
+
+
+def test_alerts_look_at_what_the_server_counts(alert_texts):
+    from serve_api.metrics import Metrics
+
+    counted = set(re.findall(r"# TYPE (\w+)", Metrics().text().decode()))
+    named = {re.sub(r"_(bucket|count)$", "", name) for name in re.findall(r"\bserve_\w+", alert_texts)}
+    assert len(named) >= 5
+    assert named <= counted
+
+
+def test_alerts_name_reasons_that_the_server_gives(alert_texts):
+    from serve_api.refusal import Reason
+
+    (reasons,) = re.findall(r'reason=~"([\w|]+)"', alert_texts)
+    assert set(reasons.split("|")) <= set(Reason)
+
+
+def test_how_to_names_keys_that_a_plan_has():
+    from capacity.plan import Plan
+
+    text = (ROOT / "docs" / "how-to" / "deploy-the-service.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`recommendation\.(\w+)`", text))
+    assert named >= {"replicas", "batch_size_max", "batch_wait_max_s", "queue_limit"}
+    assert named <= set(Plan.__dataclass_fields__)

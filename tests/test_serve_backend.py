@@ -1,0 +1,131 @@
+"""The ONNX backend: what it takes for a model, and what for an answer."""
+
+import itertools
+import os
+import threading
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from serving import FEATURES, MadeUp, onnx_model
+
+from capacity.errors import InputError
+from serve_api.backend import ModelError, OnnxBackend, Predictions, warm_up
+from serve_api.histogram import HistogramFamily, logarithmic_bounds_s
+from serve_api.inference_thread import step_back
+
+
+def backend(model):
+    return OnnxBackend(model, version="v1.0.0", threads=1)
+
+
+def rows(count=2, features=FEATURES):
+    return np.zeros((count, features), dtype=np.float32)
+
+
+def model_of(node, outputs, inputs=(("features", TensorProto.FLOAT, ["n", 3]),)):
+    """A model of one node beside a constant label."""
+    label = helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0)
+    infos = (
+        [helper.make_tensor_value_info(*i) for i in inputs],
+        [helper.make_tensor_value_info(*o) for o in outputs],
+    )
+    zero = numpy_helper.from_array(np.zeros(1, dtype=np.float32), "zero")
+    graph = helper.make_graph([node, label], "g", *infos, [zero])
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+
+
+LABEL = ("label", TensorProto.INT64, ["n"])
+PROBABILITIES = ("probabilities", TensorProto.FLOAT, ["n", 3])
+IDENTITY = helper.make_node("Identity", ["features"], ["probabilities"])
+
+
+def test_a_model_answers_rows():
+    model = backend(onnx_model(bias=1.0))
+    assert model.features == FEATURES
+    answer = model.predict(rows())
+    assert answer.labels == [1, 1]
+    assert answer.probabilities[0] == pytest.approx([0.2689, 0.7311], abs=1e-4)
+
+
+@pytest.mark.parametrize("model", [b"", b"no model", onnx_model()[:-40]], ids=["empty", "text", "cut off"])
+def test_what_is_no_model_is_refused_without_the_words_of_the_runtime(model):
+    with pytest.raises(
+        InputError, match=r"^version v1.0.0: the runtime refuses the model \(\w+\); export it anew$"
+    ):
+        backend(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        model_of(IDENTITY, [LABEL, PROBABILITIES], [("rows", TensorProto.FLOAT, ["n", 3])]).replace(b"features", b"rows\0\0\0\0"),
+        model_of(IDENTITY, [LABEL, PROBABILITIES], [("features", TensorProto.FLOAT, ["n", "k"])]),
+        model_of(IDENTITY, [PROBABILITIES]),
+    ],
+    ids=["names", "any width", "no label"],
+)  # fmt: skip
+def test_a_model_of_another_interface_is_refused(model):
+    with pytest.raises(InputError):
+        backend(model)
+
+
+def test_probabilities_that_are_not_finite_are_no_answer():
+    model = backend(
+        model_of(helper.make_node("Div", ["features", "zero"], ["probabilities"]), [LABEL, PROBABILITIES])
+    )
+    with pytest.raises(ModelError):
+        model.predict(rows())
+    with pytest.raises(InputError, match=r"fails at a batch of \d+ rows of zeros \(ModelError\)"):
+        warm_up(model, 4)
+
+
+def test_warm_up_runs_the_smallest_and_the_largest_batch():
+    model = MadeUp()
+    warm_up(model, 7)
+    assert set(model.sizes) == {1, 7}
+
+
+def test_a_model_that_answers_too_few_rows_is_not_fit():
+    class Short(MadeUp):
+        def predict(self, rows):
+            return Predictions([0], [[1.0]])
+
+    with pytest.raises(InputError, match="gives 1 answers to 7 rows"):
+        warm_up(Short(), 7)
+
+
+def test_one_thread_steps_back_and_the_others_do_not():
+    nice = []
+
+    def work():
+        step_back(3)
+        nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert nice == [3]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+def test_a_duration_is_counted_in_its_bucket_and_all_above():
+    family = HistogramFamily("x", "X.", ["who"], (1.0, 2.0))
+    for seconds in (0.5, 1.0, 1.5, 9.0):
+        family.labels("a").observe(seconds)
+    (metric,) = family.collect()
+    buckets = {s.labels["le"]: s.value for s in metric.samples if s.name == "x_bucket"}
+    assert buckets == {"1.0": 2.0, "2.0": 3.0, "+Inf": 4.0}
+    assert {s.name: s.value for s in metric.samples if s.name in ("x_sum", "x_count")} == {
+        "x_sum": 12.0,
+        "x_count": 4.0,
+    }
+
+
+def test_buckets_are_ten_percent_apart_from_a_tenth_of_a_millisecond_to_ten_seconds():
+    bounds_s = logarithmic_bounds_s()
+    ratios = [high / low for low, high in itertools.pairwise(bounds_s)]
+    assert (bounds_s[0], bounds_s[-1]) == (1e-4, 10.0)
+    assert all(1.1 < ratio < 1.1013 for ratio in ratios)

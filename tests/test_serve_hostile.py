@@ -1,0 +1,252 @@
+"""A server among clients that mean it no good, and with a model that fails: it stays up, small, and says so."""
+
+import asyncio
+import json
+import resource
+import socket
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+from serving import PATIENCE_S, ROOT, ROW, instances, metric, running, until
+
+SERVER = str(ROOT / "tests" / "made_up_server.py")
+MIB = 2**20
+GROWTH_MAX = 32 * MIB
+PARTS = {
+    "batch": {"size_max": 32, "wait_max_s": 0.001},
+    "limits": {
+        "body_time_max_s": 0.5,
+        "header_time_max_s": 0.5,
+        "connections_max": 3000,
+        "in_flight_max": 500,
+    },
+    "breaker": {"failures_max": 2, "cooldown_s": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running(json.dumps(PARTS), script=SERVER) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _is_well_afterwards(request):
+    """Whatever was done to it, it predicts, and memory stays where it was."""
+    server = request.getfixturevalue("server")
+    before = server.rss_bytes()
+    yield
+    until(lambda: server.ask(instances())[0].status == 200)
+    assert server.rss_bytes() - before < GROWTH_MAX
+    assert "Traceback" not in " ".join(server.lines)
+
+
+@contextmanager
+def connected(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        yield connection
+
+
+def read(connection):
+    """All that comes until the other end closes."""
+    parts = []
+    try:
+        while part := connection.recv(65_536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def rejected(server, reason):
+    return metric(server.metrics(), "serve_rejected_total", reason=reason)
+
+
+def test_a_body_of_60_mb_is_refused_by_its_announcement(server):
+    before, small = rejected(server, "body_too_large"), server.rss_bytes()
+    with connected(server) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 60000000\r\n\r\n")
+        head = connection.recv(65_536)  # before a byte of the body was sent
+        assert head.startswith(b"HTTP/1.1 413 ")
+        send_all_that_is_taken(connection, [b"x" * MIB] * 57)
+    assert server.rss_bytes() - small < GROWTH_MAX
+    assert rejected(server, "body_too_large") == before + 1
+
+
+def test_a_body_of_60_mb_that_announces_nothing_is_refused_on_the_way(server):
+    before, small = rejected(server, "body_too_large"), server.rss_bytes()
+    with connected(server) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        chunk = b"100000\r\n" + b"x" * MIB + b"\r\n"
+        send_all_that_is_taken(connection, [chunk] * 57)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
+    assert server.rss_bytes() - small < GROWTH_MAX
+    assert rejected(server, "body_too_large") == before + 1
+
+
+def send_all_that_is_taken(connection, parts):
+    for part in parts:
+        try:
+            connection.sendall(part)
+        except (ConnectionResetError, BrokenPipeError):  # a server may hang up on it
+            return
+
+
+def test_a_body_that_never_ends_is_cut_off(server):
+    before = rejected(server, "request_too_slow")
+    with connected(server) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 60000000\r\n\r\n")
+        until(lambda: refuses(connection))
+    assert rejected(server, "request_too_slow") == before + 1
+
+
+def refuses(connection):
+    try:
+        connection.sendall(b"x")
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False
+
+
+def test_a_slow_body_is_answered_408(server):
+    with connected(server) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        answer = read(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer
+    assert rejected(server, "body_too_slow") >= 1
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /predict HT", b"POST /predict HTTP/1.1\r\nhost: x\r\nx-slow: "])
+def test_headers_that_do_not_come_end_the_connection(server, sent):
+    before = rejected(server, "request_too_slow")
+    with connected(server) as connection:
+        connection.sendall(sent)
+        assert read(connection) == b""
+    assert rejected(server, "request_too_slow") == before + 1
+
+
+def test_a_second_request_has_the_same_time_for_its_headers(server):
+    with connected(server) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        time.sleep(0.8)  # between two requests it may be silent
+        connection.sendall(b"GET /livez HTTP/1.1\r\n")
+        assert read(connection) == b""
+
+
+@pytest.mark.parametrize(
+    "endless", [b"x-much: " + b"y" * 1000 + b"\r\n", b"y" * 1000], ids=["many headers", "one header"]
+)
+def test_headers_without_end_are_cut_off(server, endless):
+    before, small = rejected(server, "headers_too_large"), server.rss_bytes()
+    with connected(server) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nx: ")
+        send_all_that_is_taken(connection, [endless] * 60_000)
+    assert rejected(server, "headers_too_large") == before + 1
+    assert server.rss_bytes() - small < GROWTH_MAX
+
+
+def test_trailers_without_end_are_cut_off(server):
+    before = rejected(server, "headers_too_large")
+    with connected(server) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
+        send_all_that_is_taken(connection, [b"x-much: " + b"y" * 1000 + b"\r\n"] * 10_000)
+    assert rejected(server, "headers_too_large") == before + 1
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "1e39"])
+def test_numbers_that_are_none_are_refused(server, number):
+    before = rejected(server, "not_finite")
+    response, _ = server.ask(f'{{"instances": [[1, 2, {number}]]}}'.encode())
+    assert response.status == 422
+    assert rejected(server, "not_finite") == before + 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x00" * 100, b"GET\r\n\r\n", b"POST /predict HTTP/1.1\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n{}",
+     b"POST /predict HTTP/1.1\r\ncontent-length: -1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"],
+)  # fmt: skip
+def test_what_is_no_http_is_refused(server, sent):
+    with connected(server) as connection:
+        connection.sendall(sent)
+        assert read(connection).startswith(b"HTTP/1.1 400 ")
+
+
+async def flood(port, clients, body):
+    """One request of each client, all at once; how many got which status, 0 for none."""
+    counts = {}
+
+    async def one():
+        status = 0
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            )
+            status = int((await asyncio.wait_for(reader.readline(), PATIENCE_S)).split()[1])
+            writer.close()
+        except (OSError, TimeoutError, IndexError):
+            pass
+        counts[status] = counts.get(status, 0) + 1
+
+    await asyncio.gather(*[one() for _ in range(clients)])
+    return counts
+
+
+def test_two_thousand_at_once_are_answered_or_refused_and_none_is_left_hanging(server):
+    clients = 2000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, clients + 500)), hard))
+    before, small = server.metrics(), server.rss_bytes()
+    counts = asyncio.run(flood(server.port, clients, instances([20.0, *ROW[1:]])))
+    after = server.metrics()
+    assert sum(counts.values()) == clients
+    assert set(counts) <= {200, 503}
+    assert counts[200] > 0
+    assert counts.get(503, 0) == sum(
+        metric(after, "serve_rejected_total", reason=r) - metric(before, "serve_rejected_total", reason=r)
+        for r in ("queue_full", "in_flight")
+    )
+    assert server.rss_bytes() - small < 2 * GROWTH_MAX
+
+
+def test_a_model_that_raises_opens_the_circuit_and_is_tried_again(server):
+    failing = instances([-1.0, *ROW[1:]])
+    statuses = [server.ask(failing)[0].status for _ in range(2)]
+    assert statuses == [500, 500]
+    response, body = server.ask(instances())
+    assert (response.status, json.loads(body)["reason"]) == (503, "circuit_open")
+    assert response.headers["Retry-After"] == "1"
+    assert metric(server.metrics(), "serve_circuit_state", version="v1.0.0") == 2
+    until(lambda: server.ask(instances())[0].status == 200)
+    assert metric(server.metrics(), "serve_circuit_state", version="v1.0.0") == 0
+    assert "SECRET" not in " ".join(server.lines)
+    assert [e["failure"].split(":")[0] for e in server.events("batch_failed")] == [
+        "RuntimeError in predict"
+    ] * 2
+
+
+def test_connections_beyond_the_limit_are_refused_and_said():
+    parts = {**PARTS, "limits": {"connections_max": 20}}
+    with running(json.dumps(parts), script=SERVER) as small:
+        held = [socket.create_connection(("127.0.0.1", small.port), timeout=PATIENCE_S) for _ in range(40)]
+        try:
+            until(lambda: closed_by_server(held) == 20)
+        finally:
+            for connection in held:
+                connection.close()
+        until(lambda: small.ask(instances())[0].status == 200)
+        assert rejected(small, "connections") >= 20
+
+
+def closed_by_server(connections):
+    """How many were told that there is no room."""
+    told = 0
+    for connection in connections:
+        connection.setblocking(False)
+        with suppress(BlockingIOError):
+            told += connection.recv(65_536, socket.MSG_PEEK).startswith(b"HTTP/1.1 503 ")
+    return told

@@ -1,0 +1,134 @@
+"""What a crowd tells of a server's work beside its batches, and the crowd itself against a server made for it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import pytest
+from fake_server import Reply, serving
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.errors import DependencyError, InconclusiveError
+from measurements.address import parse_address
+from measurements.crowd import CrowdRun, crowd
+from measurements.http_exchange import HttpExchange
+from measurements.work_beside import Stretch, work_beside
+
+laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
+WORK_S = st.floats(0.0, 1e-3)
+BODY = b'{"instances": [[1.0]]}'
+
+
+def stretch(size: int, beside_s: float, *, batches: int = 100, computed_s: float = 0.01) -> Stretch:
+    """Batches of one size that each take `beside_s` more than is computed."""
+    lasted_s = batches * (computed_s + beside_s)
+    return Stretch(
+        batches=batches, requests=batches * size, lasted_s=lasted_s, computed_s=batches * computed_s
+    )
+
+
+@given(batch_s=WORK_S, request_s=WORK_S, handed_over_s=WORK_S, computed_s=st.floats(1e-3, 1e-1))
+@laws_hold
+def test_crowds_without_noise_tell_the_very_work(batch_s, request_s, handed_over_s, computed_s):
+    alone = stretch(1, handed_over_s, computed_s=computed_s)
+    crowds = [
+        stretch(
+            size,
+            handed_over_s + batch_s + size * request_s,
+            computed_s=computed_s * size * speed,  # the machine is faster or slower now
+        )
+        for size, speed in [(1, 1.0), (4, 0.7), (32, 1.3)]
+    ]
+    found = work_beside(alone, crowds)
+    assert found.batch_s == pytest.approx(batch_s, abs=1e-9)
+    assert found.request_s == pytest.approx(request_s, abs=1e-9)
+    assert found.crowds == tuple(crowds)
+
+
+def test_work_is_never_below_nothing():
+    found = work_beside(stretch(1, 0.002), [stretch(1, 0.001), stretch(8, 0.0015)])
+    assert (found.batch_s, found.request_s) == (0.0, 0.0)
+
+
+def test_a_requests_batch_is_shared_out():
+    run = CrowdRun(users=3, batch_sizes=[1, 2, 2], lasted_s=0.5, computed_s=0.3, cpu_share=0.1)
+    assert (run.requests, run.batches) == (3, 2.0)
+    found = Stretch.of(run)
+    assert found.beside_s == pytest.approx(0.1)
+    assert found.batch_size_mean == 1.5
+
+
+def test_a_crowd_that_is_short_of_time_itself_tells_nothing():
+    run = CrowdRun(users=64, batch_sizes=[1] * 10, lasted_s=1.0, computed_s=0.5, cpu_share=0.95)
+    with pytest.raises(InconclusiveError, match="asking took 95% of a core with 64 users"):
+        Stretch.of(run)
+
+
+def counted() -> Callable[[], float]:
+    """A counter that has grown by a second at each look."""
+    return count(5.0, 1.0).__next__
+
+
+@contextmanager
+def connected(url: str, users: int) -> Iterator[list[HttpExchange]]:
+    exchanges = [HttpExchange(parse_address(url, "--url"), timeout_s=5.0) for _ in range(users)]
+    try:
+        yield exchanges
+    finally:
+        for exchange in exchanges:
+            exchange.close()
+
+
+def test_all_users_ask_at_once_and_again():
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def reply(*_: object) -> Reply:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+        return Reply(body=b"{}", headers={"X-Batch-Size": "2"})
+
+    with serving(reply) as server, connected(server.url, 4) as users:
+        run = crowd(users, BODY, 0.3, counted())
+    assert most == 4
+    assert run.users == 4
+    assert run.computed_s == 1.0
+    assert run.requests == len(server.asked) - 4  # each was warmed up by one
+    assert set(run.batch_sizes) == {2}
+    assert run.requests >= 8
+    assert run.lasted_s >= 0.3
+    assert 0.0 < run.cpu_share < 1.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(body=b"{}"), "tells no X-Batch-Size"),
+        (Reply(body=b"{}", headers={"X-Batch-Size": "0"}), "tells no X-Batch-Size"),
+        (Reply(body=b"{}", headers={"X-Batch-Size": "1e3"}), "tells no X-Batch-Size"),
+        (Reply(status=503, body=b"busy"), "answered 503: busy"),
+    ],
+    ids=["nothing", "zero", "no count", "an error"],
+)
+def test_a_crowd_that_is_not_told_or_not_served_says_so(reply, message):
+    refused = pytest.raises(DependencyError, match=message)
+    with serving(lambda *_: reply) as server, connected(server.url, 3) as users, refused:
+        crowd(users, BODY, 0.2, counted())
+
+
+def test_a_counter_that_fails_ends_the_crowd():
+    def fails() -> float:
+        raise DependencyError("no counter")
+
+    reply = Reply(body=b"{}", headers={"X-Batch-Size": "1"})
+    refused = pytest.raises(DependencyError, match="no counter")
+    with serving(lambda *_: reply) as server, connected(server.url, 3) as users, refused:
+        crowd(users, BODY, 0.2, fails)
+    assert len(server.asked) == 3
