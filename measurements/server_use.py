@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from capacity.errors import DependencyError
+from capacity.profile import ServiceProfile
 from measurements.address import Address
 from measurements.histogram_delta import Gain, gains
 from measurements.histogram_names import Histograms
@@ -54,13 +55,13 @@ class ServerUse:
         """Mean over batches; None where there was none."""
         return self.requests / self.batches if self.batches else None
 
-    def utilization(self, duration_s: float, replicas: int, request_work_s: float) -> float:
-        """Share of time busy, of all replicas.
+    def utilization(self, duration_s: float, replicas: int, profile: ServiceProfile) -> float:
+        """Share of time busy, of all replicas, as the profile counts it.
 
-        Args:
-            request_work_s: of the replica for each request beside the batch; no batch time holds it. [s]
+        The work beside batches is the profile's own: no batch time holds it, and a prediction does.
         """
-        return (self.busy_s + self.requests * request_work_s) / (duration_s * replicas)
+        beside_s = self.batches * profile.batch_work_s + self.requests * profile.request_work_s
+        return (self.busy_s + beside_s) / (duration_s * replicas)
 
 
 def look(addresses: Iterable[Address]) -> list[Scrape]:

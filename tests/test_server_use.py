@@ -1,8 +1,11 @@
 """How busy servers were, from what their metrics gained."""
 
+from dataclasses import replace
+
 import pytest
 
 from capacity.errors import DependencyError
+from capacity.profile import BatchTiming, ServiceProfile
 from measurements.histogram_delta import Gain
 from measurements.metrics_text import parse_metrics
 from measurements.server_use import ServerUse
@@ -14,6 +17,9 @@ serve_batch_seconds_sum{{batch_size="{size}"}} {busy_s}
 """
 
 
+PROFILE = ServiceProfile(name="one", timings=(BatchTiming(batch_size=1, mean_s=0.05),))
+
+
 def gain(count, busy_s):
     return Gain(cumulative={float("inf"): count}, count=count, sum_s=busy_s)
 
@@ -22,8 +28,9 @@ def test_batches_and_time_add_up_over_sizes_and_replicas():
     use = ServerUse.of([{1: gain(10, 0.5), 4: gain(5, 1.0)}, {2: gain(5, 0.5)}])
     assert (use.batches, use.requests, use.busy_s) == (20, 40, 2.0)
     assert use.batch_size_mean == 2.0
-    assert use.utilization(4.0, 2, 0.0) == 0.25
-    assert use.utilization(4.0, 2, 0.05) == 0.5  # with two seconds of work on the requests themselves
+    assert use.utilization(4.0, 2, PROFILE) == 0.25
+    beside = replace(PROFILE, batch_work_s=0.05, request_work_s=0.1)  # 20 batches and 40 requests: 5 s more
+    assert use.utilization(4.0, 2, beside) == 0.875
 
 
 def test_a_server_that_did_nothing_has_no_mean_batch():
