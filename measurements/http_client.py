@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 ANSWER_BYTES_MAX = 16 * 2**20
 TIMEOUT_MAX_S = 600.0
+_UNREACHABLE = {
+    TIMED_OUT: "did not answer in time",
+    NOT_CONNECTED: "cannot be reached",
+    TOO_LONG: f"answered more than {ANSWER_BYTES_MAX} bytes",
+}
 # Idle connections are given up before a server does so (uvicorn: after 5 s), for it may while one is used.
 _KEEP_ALIVE_S = 3.0
 
@@ -112,8 +117,9 @@ async def check_reachable(send: "Send", target: Target) -> None:
         outcome = await send(number)
         shown = printable(url)[:80]
         if outcome < 0:
-            reason = "did not answer in time" if outcome == TIMED_OUT else "cannot be reached"
-            raise DependencyError(f"{shown} {reason}; is the server up, and the address right?")
+            raise DependencyError(
+                f"{shown} {_UNREACHABLE[outcome]}; is the server up, and the address right?"
+            )
         if outcome >= 500:
             raise DependencyError(f"{shown} answered the first request by {outcome}; wait until it is ready")
         if 300 <= outcome < 400:

@@ -54,13 +54,13 @@ class ServerUse:
         """Mean over batches; None where there was none."""
         return self.requests / self.batches if self.batches else None
 
-    def utilization(self, duration_s: float, replicas: int, request_work_s: float) -> float:
-        """Share of time busy, of all replicas.
+    def utilization(self, duration_s: float, replicas: int) -> float:
+        """Share of time that the replicas were at a batch.
 
-        Args:
-            request_work_s: of the replica for each request beside the batch; no batch time holds it. [s]
+        A prediction counts work beside batches too. Where that is done on the same core while a batch is
+        served, the batch's time holds it; what is done while there is none is missed here.
         """
-        return (self.busy_s + self.requests * request_work_s) / (duration_s * replicas)
+        return self.busy_s / (duration_s * replicas)
 
 
 def look(addresses: Iterable[Address]) -> list[Scrape]:
@@ -87,8 +87,7 @@ def _scrape(address: Address) -> Scrape:
 def why_unseen(addresses: Sequence[Address]) -> str | None:
     """Why the use of these servers cannot be seen; None where it can."""
     try:
-        scrapes = look(addresses)
-        ServerUse.between(scrapes, scrapes)
+        look(addresses)  # a server that has served nothing yet has no histogram, and is no reason
     except DependencyError as error:
         return str(error)
     return None

@@ -78,12 +78,13 @@ class Verifier:
         )
 
     def _performance(self, measured: Measured) -> Performance:
-        run, use = measured.run, measured.use
-        replicas, work_s = self.subject.plan.replicas, self.subject.profile.request_work_s
+        run, use, subject = measured.run, measured.use, self.subject
+        if use is None:
+            return measured_performance(run, QUANTILES, self.effort.confidence)
         return measured_performance(
             run,
             QUANTILES,
             self.effort.confidence,
-            batch_size_mean=None if use is None else use.batch_size_mean,
-            utilization=None if use is None else use.utilization(run.lasted_s, replicas, work_s),
+            batch_size_mean=use.batch_size_mean,
+            utilization=use.utilization(run.lasted_s, subject.plan.replicas),
         )

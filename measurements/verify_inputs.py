@@ -100,7 +100,7 @@ def metrics_addresses(
 
 
 def read_request_body(path: Path) -> bytes:
-    """The request, sent as it is in the file; of one row, since the model counts rows.
+    """The request in a file, without its blanks; of one row, since the model counts rows.
 
     Raises:
         InputError: no file, no JSON object, or one of several rows.

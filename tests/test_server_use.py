@@ -22,8 +22,7 @@ def test_batches_and_time_add_up_over_sizes_and_replicas():
     use = ServerUse.of([{1: gain(10, 0.5), 4: gain(5, 1.0)}, {2: gain(5, 0.5)}])
     assert (use.batches, use.requests, use.busy_s) == (20, 40, 2.0)
     assert use.batch_size_mean == 2.0
-    assert use.utilization(4.0, 2, 0.0) == 0.25
-    assert use.utilization(4.0, 2, 0.05) == 0.5  # with two seconds of work on the requests themselves
+    assert use.utilization(4.0, 2) == 0.25
 
 
 def test_a_server_that_did_nothing_has_no_mean_batch():

@@ -17,6 +17,7 @@ from measurements.prediction import REPLAYED_MIN, Prediction, Predictor, repeate
 from measurements.quantities import QUANTITIES, read_tolerances, with_tolerances
 from measurements.schedule import Schedule
 from measurements.verification import Outcome, Verification, VerifiedRun
+from simulations.simulate import Simulation
 
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 P99, LOSS, MEAN = BY_NAME["p99"], BY_NAME["loss"], BY_NAME["mean"]  # within 15 %, 0.5 points, 5 %
@@ -228,6 +229,27 @@ def test_a_replay_repeats_what_counts_of_the_schedule_as_it_was():
     assert seen[0].arrival_rate_rps == trace.rate_rps
     long = Schedule(instants_s=np.arange(REPLAYED_MIN + 10.0), duration_s=REPLAYED_MIN + 10.0)
     assert repeated(long, 10.0).instants_s == tuple(np.arange(10.0, REPLAYED_MIN + 10.0))
+
+
+def test_a_replay_is_what_the_queue_does_to_these_arrivals():
+    """Against Lindley's recursion, since service takes the same time always."""
+    instants_s = np.cumsum(np.random.default_rng(8).exponential(0.01, 6000))
+    schedule = Schedule(instants_s=instants_s, duration_s=float(instants_s[-1]) + 0.01)
+    found = Predictor(
+        profile=PROFILE, plan=PLAN, quantiles=(0.5, 0.99), simulator=lambda q: Simulation(quantiles=q)
+    ).of(schedule, 5.0)
+    counted_s = instants_s[instants_s >= 5.0]
+    twice_s = np.concatenate([counted_s, counted_s + schedule.duration_s - 5.0])
+    free_s, responses_s = 0.0, []
+    for instant_s in twice_s:
+        free_s = max(instant_s, free_s) + 0.005
+        responses_s.append(free_s - instant_s)
+    again_s = responses_s[len(counted_s) :]
+    quantiles_s = found.performance.response_quantiles_s
+    assert found.reasons == ()
+    for quantile in (0.5, 0.99):
+        assert quantiles_s[quantile].value == pytest.approx(np.quantile(again_s, quantile), rel=0.01)
+    assert found.performance.response_mean_s == pytest.approx(np.mean(again_s), rel=0.005)
 
 
 def test_a_schedule_that_comes_too_fast_is_no_error_of_the_replay():

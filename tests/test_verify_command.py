@@ -194,6 +194,21 @@ def test_a_server_that_will_not_answer(verify, status, code, said):
     assert (server.requests, server.paths) == (1, [])
 
 
+def test_an_answer_without_end_is_given_up(verify, monkeypatch):
+    monkeypatch.setattr("measurements.http_client.ANSWER_BYTES_MAX", 10)
+    with serving(QueueServer()) as server:
+        code, out, errors = verify(*FLAGS, *SHORT, "--url", server.url)
+    assert (code, out, server.requests) == (5, "", 1)
+    assert "answered more than 16777216 bytes" in errors
+
+
+def test_a_server_that_does_not_answer_in_time(verify):
+    with serving(QueueServer(status=lambda n: None)) as server:
+        code, _, errors = verify(*FLAGS, *SHORT, "--url", server.url, "--timeout", "200ms")
+    assert code == 5
+    assert "did not answer in time" in errors
+
+
 def test_metrics_that_are_asked_for_must_be_there(verify):
     with serving(QueueServer(has_metrics=False)) as server:
         metrics = server.url.replace("predict", "metrics")
