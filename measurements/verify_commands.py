@@ -1,9 +1,8 @@
 """`capacity verify`: what was predicted of a plan, beside what a load test of a real server finds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,29 +17,7 @@ from capacity.command_line import (
     WorkersOption,
     emit,
     option,
-    read_profile,
-    read_routing,
-    told,
 )
-from capacity.errors import DependencyError, InputError
-
-if TYPE_CHECKING:
-    from capacity.workload import ArrivalProcess
-    from measurements.address import Address
-    from measurements.verify_inputs import Subject
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Flags:
-    """What says a plan where no file does; None where it was not given."""
-
-    profile: str | None
-    replicas: int | None
-    batch_size_max: int | None
-    batch_wait: str | None
-    routing: str | None
-    queue_limit: int | None
-    request_overhead: str | None
 
 
 def verify(
@@ -118,11 +95,12 @@ def verify(
     from measurements.verifier import Verifier
     from measurements.verify_document import Setting, verify_document
     from measurements.verify_inputs import check_urls, read_request_body
+    from measurements.verify_options import PlanFlags, read_metrics, read_subject
     from measurements.verify_report import verify_tables
 
     import_aiohttp()
     quantities = with_tolerances(read_tolerances(tolerance or ()))
-    asked = _Flags(
+    asked = PlanFlags(
         profile=profile,
         replicas=replicas,
         batch_size_max=batch_size_max,
@@ -131,7 +109,7 @@ def verify(
         queue_limit=queue_limit,
         request_overhead=request_overhead,
     )
-    subject = _subject(plan, asked, len(url), arrivals, rate)
+    subject = read_subject(plan, asked, len(url), arrivals, rate)
     course = Course(
         warm_up_s=parse_duration_s(warm_up, "--warm-up"),
         duration_s=parse_duration_s(duration, "--duration"),
@@ -151,7 +129,7 @@ def verify(
     effort = Effort(seed=seed, confidence=confidence, precision=precision, workers=workers)
     if file is not None:
         check_target(Path(file), "a verification", (".json",))
-    addresses, missing = _metrics(metrics, url, subject)
+    addresses, missing = read_metrics(metrics, url, subject)
     verifier = Verifier(
         subject=subject,
         load=LoadSeries(test=test, workload=subject.workload, course=course, metrics=addresses, report=_tell),
@@ -179,68 +157,6 @@ def verify(
     if found.interrupt is not None:
         raise found.interrupt
     raise typer.Exit(found.exit_code)
-
-
-def _subject(plan: str | None, flags: _Flags, urls: int, arrivals: str | None, rate: str | None) -> "Subject":
-    """`--plan`, or all the flags that stand for it."""
-    from capacity.plan_file import read_plan_file
-    from capacity.traffic import parse_arrivals
-    from capacity.units import parse_rate_rps
-    from measurements.verify_inputs import saved_subject
-
-    process = None if arrivals is None else told(parse_arrivals(arrivals))
-    rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
-    if plan is None:
-        return _flagged_subject(flags, urls, process, rate_rps)
-    given = [field.name for field in fields(flags) if getattr(flags, field.name) is not None]
-    if given:
-        raise InputError(f"--plan says all of the plan; leave out --{given[0].replace('_', '-')}, or --plan")
-    return saved_subject(read_plan_file(Path(plan), process), process, rate_rps)
-
-
-def _flagged_subject(
-    flags: _Flags, urls: int, process: "ArrivalProcess | None", rate_rps: float | None
-) -> "Subject":
-    from capacity.plan import Plan
-    from capacity.traffic import workload
-    from capacity.units import parse_duration_s
-    from capacity.workload import PoissonArrivals
-    from measurements.verify_inputs import Subject
-
-    if flags.profile is None:
-        raise InputError("give --plan plan.json, or --profile and what else says the plan")
-    profile = read_profile(flags.profile, flags.request_overhead)
-    size = flags.batch_size_max
-    return Subject(
-        profile=profile,
-        workload=workload(PoissonArrivals() if process is None else process, rate_rps),
-        plan=Plan(
-            profile=profile.name,
-            replicas=urls if flags.replicas is None else flags.replicas,
-            batch_size_max=profile.batch_size_max if size is None else size,
-            batch_wait_max_s=parse_duration_s(flags.batch_wait or "0ms", "--batch-wait"),
-            routing=read_routing(flags.routing or "round-robin"),
-            queue_limit=flags.queue_limit,
-        ),
-    )
-
-
-def _metrics(
-    given: Sequence[str] | None, urls: Sequence[str], subject: "Subject"
-) -> "tuple[tuple[Address, ...], tuple[str, ...]]":
-    """Where metrics are, and a note where they are not to be had; an error where they were asked for."""
-    from measurements.server_use import why_unseen
-    from measurements.verify_inputs import metrics_addresses
-
-    addresses, note = metrics_addresses(given or (), urls, subject.plan)
-    if note is not None:
-        return (), (note,)
-    reason = why_unseen(addresses)
-    if reason is None:
-        return addresses, ()
-    if given:
-        raise DependencyError(f"{reason}; give other --metrics, or none")
-    return (), (f"mean batch and utilization are not known: {reason}",)
 
 
 def _tell(message: str) -> None:

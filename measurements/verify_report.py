@@ -62,7 +62,7 @@ def _counts(verification: Verification) -> str:
 
 
 def _rows_table(verification: Verification) -> Table:
-    columns = ("<", "measured", "predicted", "error", "verdict", "replayed", "error", "verdict")
+    columns = ("<", "~measured", "~predicted", "error", "verdict", "replayed", "error", "verdict")
     return table(columns, (_row(row) for row in verification.rows))
 
 

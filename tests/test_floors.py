@@ -147,7 +147,7 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
     ["http_client", "server_use", "verification"],
     ["load_test", "verify_inputs"],
     ["load_series"],
-    ["verifier", "verify_document"],
+    ["verifier", "verify_document", "verify_options"],
     ["verify_report"],
     ["verify_commands"],
 ]

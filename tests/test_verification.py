@@ -1,7 +1,10 @@
 """When prediction and measurement agree, and what a verification comes to."""
 
+from io import StringIO
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.guarded import Terminated
@@ -17,6 +20,8 @@ from measurements.prediction import REPLAYED_MIN, Prediction, Predictor, repeate
 from measurements.quantities import QUANTITIES, read_tolerances, with_tolerances
 from measurements.schedule import Schedule
 from measurements.verification import Outcome, Verification, VerifiedRun
+from measurements.verify_document import Setting
+from measurements.verify_report import verify_tables
 from simulations.simulate import Simulation
 
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
@@ -159,6 +164,38 @@ def test_promises_are_held_against_what_was_measured():
     findings = verification([AT_20], AT_20, objective=objective).findings
     assert [finding.verdict for finding in findings] == [Verdict.MET, None, Verdict.MISSED]
     assert verification([AT_20], AT_20, objective=DOUBT).findings[0].verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("share", [0.01, 0.999999])
+def test_the_tables_cut_no_number_short(share):
+    """However long the numbers are: an interval breaks between them."""
+    intervals = {
+        name: around(value, share)
+        for name, value in {
+            "response_mean_s": 1.234,
+            "throughput_rps": 12345.6,
+            "utilization": 0.5123,
+            "loss_probability": 0.00123,
+        }.items()
+    }
+    found = Performance(
+        kind=Kind.MEASUREMENT,
+        batch_size_mean=12.345,
+        response_quantiles_s={q: around(0.0123, share) for q in (0.5, 0.95, 0.99)},
+        intervals=intervals,
+        **{name: interval.value for name, interval in intervals.items()},
+    )
+    answer = verification([found], found, replays=[found], objective=LIMIT["kept"])
+    setting = Setting(
+        plan=PLAN, workload=Workload(arrival_rate_rps=12345.6), seed=0, confidence=0.95, environment={}
+    )
+    console = Console(file=StringIO(), width=120, color_system=None)
+    for table in verify_tables(answer, setting):
+        console.print(table)
+    text = console.file.getvalue()
+    assert "…" not in text
+    for shown in ("P95", "utilization", "unsure" if share > 0.5 else "agree", "P99 <= 30 ms", "1.23"):
+        assert shown in text
 
 
 def test_tolerances_are_read():
