@@ -25,10 +25,14 @@ def lines(capsys):
 
 
 def raised():
-    try:
-        raise ValueError("SECRET\nof two lines")
-    except ValueError as error:
-        return error
+    """An error that some function raised."""
+    with pytest.raises(ValueError, match="SECRET") as error:
+        broken()
+    return error.value
+
+
+def broken():
+    raise ValueError("SECRET\nof two lines")
 
 
 def test_an_event_is_one_line_whatever_is_in_it(capsys):
@@ -39,7 +43,7 @@ def test_an_event_is_one_line_whatever_is_in_it(capsys):
 
 
 def test_an_error_is_told_by_kind_and_place(capsys):
-    assert place_of(raised()).startswith("ValueError in raised:")
+    assert place_of(raised()).startswith("ValueError in broken:")
     assert place_of(ValueError("SECRET")) == "ValueError"  # that was never raised
 
 
@@ -48,7 +52,7 @@ def test_what_a_library_says_is_told_without_what_it_says_it_of(library, capsys)
     library.error("Exception in the application\n", exc_info=raised())
     first, second = lines(capsys)
     assert (first["logger"], first["level"], first["text"]) == ("a.library", "error", "cannot read %s")
-    assert second["text"].startswith("ValueError in raised:")
+    assert second["text"].startswith("ValueError in broken:")
 
 
 def test_nobody_who_reads_is_no_reason_to_stop(monkeypatch):
