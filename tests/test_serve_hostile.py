@@ -8,7 +8,8 @@ import time
 from contextlib import contextmanager, suppress
 
 import pytest
-from serving import PATIENCE_S, ROOT, ROW, instances, metric, running, until
+from serving import PATIENCE_S, ROOT, ROW, instances, metric
+from serving_process import running, until
 
 SERVER = str(ROOT / "tests" / "made_up_server.py")
 MIB = 2**20
