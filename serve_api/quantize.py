@@ -40,14 +40,14 @@ def quantize(
     as_json: JsonOption = False,
 ) -> None:
     """Quantize a model to eight bits and hold what is commonly claimed of that against what is measured."""
-    chosen = read_choice(Method, method, "--method")
-    store = ArtifactStore(target)
-    store.check_free(version)
-    source = ArtifactStore(artifacts).load(source_version)
     from serve_api.dataset import breast_cancer
     from serve_api.quantization_report import study_document, study_tables
     from serve_api.quantization_study import study
 
+    chosen = read_choice(Method, method, "--method")
+    store = ArtifactStore(target)
+    store.check_free(version)
+    source = ArtifactStore(artifacts).load(source_version)
     with progress() as report:
         found = study(source, breast_cancer(), rounds, report)
         written = publish_quantized(store, found, chosen, version)

@@ -9,7 +9,7 @@ from capacity.errors import DomainError
 from serve_api.dataset import Dataset
 
 _EPOCHS, _BATCH_ROWS = 10, 64
-# Adam's steps are to shrink as layers widen: Yang & Hu (2021), arXiv 2011.14522, table 1.
+# Adam's steps are to shrink as layers widen: Yang et al. (2022), Tensor Programs V, arXiv 2203.03466.
 _LEARNING_RATE_TIMES_WIDTH = 0.2
 _HIDDEN_MAX, _SEED_MAX = 8192, 2**32 - 1
 
@@ -56,6 +56,8 @@ def fit(recipe: Recipe, dataset: Dataset) -> Any:
     with threadpool_limits(limits=1), warnings.catch_warnings():
         # It is stopped by its number of epochs on purpose, so that it takes as long everywhere.
         warnings.filterwarnings("ignore", message="Stochastic Optimizer", category=ConvergenceWarning)
+        # An interrupt is one: it would go on with half a model. `Guarded` sees what is behind the error.
+        warnings.filterwarnings("error", message="Training interrupted by user", category=UserWarning)
         pipeline.fit(dataset.train_rows, dataset.train_labels)
     return pipeline
 

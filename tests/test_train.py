@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from typer.testing import CliRunner
 
 from capacity.errors import DomainError, InconclusiveError, InputError
+from capacity.guarded import Terminated
 from serve_api import scoring, training
 from serve_api.artifact import check_self_contained
 from serve_api.dataset import breast_cancer
@@ -406,6 +407,27 @@ def test_what_the_command_refuses(
     done = train(*arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted by user")  # as it would be for a user
+@pytest.mark.parametrize(("stop", "exit_code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_a_training_that_is_stopped_leaves_no_model(
+    stop: type[KeyboardInterrupt],
+    exit_code: int,
+    train: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """scikit-learn makes a warning of an interrupt and goes on with what it has, which is half a model."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise stop
+
+    monkeypatch.setattr("sklearn.neural_network.MLPClassifier._backprop", interrupted)
+    done = train("--model", "mlp")
+    assert (done.exit_code, done.stdout) == (exit_code, "")
+    assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
