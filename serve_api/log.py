@@ -35,9 +35,8 @@ class OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Their text, or kind and place of the exception that they caught."""
         error = record.exc_info[1] if record.exc_info else None
-        text = (
-            record.msg if error is None else place_of(error)
-        )  # without the arguments, which may be anything
+        # Without the arguments, which may be anything.
+        text = record.msg if error is None else place_of(error)
         say("library", logger=record.name, level=record.levelname.lower(), text=str(text)[:200])
 
 

@@ -76,22 +76,10 @@ class DrainingServer(uvicorn.Server):
 
 
 def _config(app: ServingApp, settings: Settings, metrics: Metrics) -> uvicorn.Config:
-    limits = settings.limits
-    protocol: Any = partial(
-        LimitedProtocol,
-        limits=ConnectionLimits(
-            connections_max=limits.connections_max,
-            header_time_max_s=limits.header_time_max_s,
-            request_time_max_s=limits.header_time_max_s + limits.body_time_max_s + _ANSWER_FIRST_S,
-            reject=metrics.reject,
-        ),
-    )
     return uvicorn.Config(
         app,
-        host=settings.listen.host,
-        port=settings.listen.port,
         loop="uvloop",
-        http=protocol,
+        http=_protocol(settings, metrics),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -102,3 +90,15 @@ def _config(app: ServingApp, settings: Settings, metrics: Metrics) -> uvicorn.Co
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.listen.drain_max_s),
     )
+
+
+def _protocol(settings: Settings, metrics: Metrics) -> Any:
+    """What makes the connections; uvicorn's types want a class, and any callable does."""
+    limits = settings.limits
+    of_each = ConnectionLimits(
+        connections_max=limits.connections_max,
+        header_time_max_s=limits.header_time_max_s,
+        request_time_max_s=limits.header_time_max_s + limits.body_time_max_s + _ANSWER_FIRST_S,
+        reject=metrics.reject,
+    )
+    return partial(LimitedProtocol, limits=of_each)

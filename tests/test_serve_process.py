@@ -12,18 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from serving import (
-    FEATURES,
-    PATIENCE_S,
-    ROOT,
-    a_store,
-    instances,
-    metric,
-    onnx_model,
-    publish,
-    running,
-    until,
-)
+from serving import FEATURES, PATIENCE_S, ROOT, a_store, instances, metric, onnx_model, publish
+from serving_process import running, until
 
 SERVER = str(ROOT / "tests" / "made_up_server.py")
 TOKEN = "0123456789abcdef"
