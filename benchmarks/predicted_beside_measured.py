@@ -76,8 +76,12 @@ def cells(replicas: int):
         for load, (size, wait_s) in itertools.product(LOADS, BATCHING):
             yield Cell(load=load, batch_size_max=size, batch_wait_max_s=wait_s)
     else:
-        for load, size, routing in itertools.product((0.3, 0.5), (1, 8), ("round-robin", "least-outstanding")):
-            yield Cell(load=load, batch_size_max=size, batch_wait_max_s=0.0, replicas=replicas, routing=routing)
+        for load, size, routing in itertools.product(
+            (0.3, 0.5), (1, 8), ("round-robin", "least-outstanding")
+        ):
+            yield Cell(
+                load=load, batch_size_max=size, batch_wait_max_s=0.0, replicas=replicas, routing=routing
+            )
 
 
 def capacity(*arguments: str, core: int):
@@ -103,7 +107,9 @@ def measure(cell: Cell, options: argparse.Namespace, folder: Path) -> dict:
         rate_rps = cell.load * cell.replicas * profile.throughput_rps(cell.batch_size_max)
         pages = [HttpExchange(parse_address(f"{url}/metrics", "--url"), timeout_s=10.0) for url in urls]
         before = [scrape(page) for page in pages]
-        duration, runs = options.long if cell.load > 0.8 and options.long else (options.duration, options.runs)
+        duration, runs = (
+            options.long if cell.load > 0.8 and options.long else (options.duration, options.runs)
+        )
         found = capacity(
             "verify", *(word for url in urls for word in ("--url", f"{url}/predict")), "--body", str(body),
             "--profile", str(folder / "profile.json"), "--batch-size-max", str(cell.batch_size_max),
@@ -136,7 +142,9 @@ def replica(cell: Cell, options: argparse.Namespace, core: int) -> Replica:
     )
 
 
-def profiled(url: str, cell: Cell, body: Path, folder: Path, options: argparse.Namespace, core: int) -> ServiceProfile:
+def profiled(
+    url: str, cell: Cell, body: Path, folder: Path, options: argparse.Namespace, core: int
+) -> ServiceProfile:
     """Of a server without a batch wait of the same batches, on the core that the first replica has."""
     sizes = ",".join(str(size) for size in SIZES if size <= cell.batch_size_max)
     file = folder / "profile.json"
@@ -185,20 +193,29 @@ def replayed(profile: ServiceProfile, cell: Cell, rate_rps: float, span_s: float
     if any(one is None for one in found):
         return None
     middle = median_performance(found)
-    return {"mean": middle.response_mean_s, **{f"p{100 * q:g}": x.value for q, x in middle.response_quantiles_s.items()}}
+    return {
+        "mean": middle.response_mean_s,
+        **{f"p{100 * q:g}": x.value for q, x in middle.response_quantiles_s.items()},
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts/mlp"))
     parser.add_argument("-o", "--output", type=Path, default=Path("cells.jsonl"))
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--duration", default="60s")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--long", nargs=2, metavar=("DURATION", "RUNS"), help="at load 0.85: 200s 3 is ten minutes")
+    parser.add_argument(
+        "--long", nargs=2, metavar=("DURATION", "RUNS"), help="at load 0.85: 200s 3 is ten minutes"
+    )
     parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--only", type=int, nargs="*", help="numbers of cells")
-    parser.add_argument("--flag", action="append", default=[], help="of the server: --flag=--inference-nice=10")
+    parser.add_argument(
+        "--flag", action="append", default=[], help="of the server: --flag=--inference-nice=10"
+    )
     options = parser.parse_args()
     done = []
     if options.output.exists():
@@ -216,16 +233,35 @@ def main() -> None:
 
 def show(found: dict) -> None:
     """One line a quantity: measured, and by how much each prediction is off."""
-    print("  profile", {k: round(1e3 * v, 2) for k, v in found["profile"].items()}, "work us", [round(1e6 * x) for x in found["work_s"]])
-    print("  in runs", {k: round(1e3 * v, 2) for k, v in found["in_runs"].items() if k in found["profile"]}, f"rate {found['rate_rps']:.0f}", found["verification"]["verdict"])
+    print(
+        "  profile",
+        {k: round(1e3 * v, 2) for k, v in found["profile"].items()},
+        "work us",
+        [round(1e6 * x) for x in found["work_s"]],
+    )
+    print(
+        "  in runs",
+        {k: round(1e3 * v, 2) for k, v in found["in_runs"].items() if k in found["profile"]},
+        f"rate {found['rate_rps']:.0f}",
+        found["verification"]["verdict"],
+    )
     again = found["in_runs_replay"] or {}
     for row in found["verification"]["rows"]:
         name, value = row["quantity"], row["measured"]["value"]
-        errors = [f"{100 * row[kind]['error']:+6.1f}" if row[kind] and row[kind]["error"] is not None else "" for kind in ("stationary", "replay")]
+        errors = [
+            f"{100 * row[kind]['error']:+6.1f}" if row[kind] and row[kind]["error"] is not None else ""
+            for kind in ("stationary", "replay")
+        ]
         own = f"{100 * (again[name] / value - 1):+6.1f}" if name in again else ""
         print(f"  {name:12s} {value:10.5g}  predicted {errors[0]}  replayed {errors[1]}  in runs {own}")
     lags = [run["lag_s"]["0.99"] for run in found["verification"]["runs"]]
-    print("  lag P99 ms", [round(1e3 * lag, 2) for lag in lags], "cpu", [round(run["cpu_share"], 2) for run in found["verification"]["runs"]], flush=True)
+    print(
+        "  lag P99 ms",
+        [round(1e3 * lag, 2) for lag in lags],
+        "cpu",
+        [round(run["cpu_share"], 2) for run in found["verification"]["runs"]],
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
