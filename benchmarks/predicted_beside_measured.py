@@ -1,12 +1,12 @@
-"""What is predicted of the reference server beside what is measured of it, cell by cell; takes hours and a quiet machine.
+"""What is predicted of the reference server beside what is measured of it; takes hours and a quiet machine.
 
     python benchmarks/predicted_beside_measured.py --artifacts artifacts/mlp -o cells.jsonl [--replicas 2]
     python benchmarks/predicted_beside_measured.py --table cells.jsonl
 
-Each cell starts the server on core 0, measures its profile there, and sends it open-loop load from the last core.
-Beside what `capacity verify` predicts from that profile, in the long run and for the very requests that were sent,
-stands a replay with the batch times that the server counted in the same runs: what it misses, no profile mends.
-A cell that is in the file already is not run again.
+Each cell starts the server on core 0, measures its profile there, and sends it open-loop load from the last
+core. Beside what `capacity verify` predicts from that profile, in the long run and for the very requests that
+were sent, stands a replay with the batch times that the server counted in the same runs: what it misses, no
+profile mends. A cell that is in the file already is not run again.
 """
 
 import argparse
@@ -126,6 +126,7 @@ def measure(cell: Cell, options: argparse.Namespace, folder: Path) -> dict:
         "duration": duration,
         "profile": {str(size): profile.law(size).mean_s for size in profile.batch_sizes},
         "work_s": [profile.batch_work_s, profile.request_work_s, profile.request_overhead_s],
+        "spells": None if profile.spells is None else [profile.spells.share, profile.spells.lasting_s],
         "in_runs": {str(size): seen.law(size).mean_s for size in seen.batch_sizes},
         "in_runs_replay": replayed(seen, cell, rate_rps, round(span_s, 6), len(found["runs"])),
         "verification": {name: found[name] for name in ("verdict", "rows", "runs", "environment", "notes")},
@@ -174,6 +175,7 @@ def in_the_runs(profile: ServiceProfile, pages: list) -> ServiceProfile:
         name=profile.name,
         timings=tuple(timings.values()),
         request_overhead_s=profile.request_overhead_s + work_s,
+        spells=profile.spells,
     )
 
 
@@ -232,36 +234,29 @@ def main() -> None:
 
 
 def show(found: dict) -> None:
-    """One line a quantity: measured, and by how much each prediction is off."""
+    """A line for each quantity: measured, and by how much each prediction is off."""
+    told = found["verification"]
+    print("  profile ms", {size: round(1e3 * mean_s, 2) for size, mean_s in found["profile"].items()})
     print(
-        "  profile",
-        {k: round(1e3 * v, 2) for k, v in found["profile"].items()},
-        "work us",
-        [round(1e6 * x) for x in found["work_s"]],
+        "  in runs ms", {k: round(1e3 * v, 2) for k, v in found["in_runs"].items() if k in found["profile"]}
     )
-    print(
-        "  in runs",
-        {k: round(1e3 * v, 2) for k, v in found["in_runs"].items() if k in found["profile"]},
-        f"rate {found['rate_rps']:.0f}",
-        found["verification"]["verdict"],
-    )
-    again = found["in_runs_replay"] or {}
-    for row in found["verification"]["rows"]:
-        name, value = row["quantity"], row["measured"]["value"]
-        errors = [
-            f"{100 * row[kind]['error']:+6.1f}" if row[kind] and row[kind]["error"] is not None else ""
-            for kind in ("stationary", "replay")
-        ]
-        own = f"{100 * (again[name] / value - 1):+6.1f}" if name in again else ""
-        print(f"  {name:12s} {value:10.5g}  predicted {errors[0]}  replayed {errors[1]}  in runs {own}")
-    lags = [run["lag_s"]["0.99"] for run in found["verification"]["runs"]]
-    print(
-        "  lag P99 ms",
-        [round(1e3 * lag, 2) for lag in lags],
-        "cpu",
-        [round(run["cpu_share"], 2) for run in found["verification"]["runs"]],
-        flush=True,
-    )
+    print("  work us", [round(1e6 * x) for x in found["work_s"]], "spells", found["spells"])
+    print(f"  {found['rate_rps']:.1f} rps: {told['verdict']}")
+    for row in told["rows"]:
+        errors = [error(row[kind]) for kind in ("stationary", "replay")]
+        own = (found["in_runs_replay"] or {}).get(row["quantity"])
+        value = row["measured"]["value"]
+        again = "" if own is None else f"{own / value - 1:+.1%}"
+        print(
+            f"  {row['quantity']:12s} {value:10.5g}  predicted {errors[0]}  replayed {errors[1]}  in runs {again}"
+        )
+    lags = [round(1e3 * run["lag_s"]["0.99"], 2) for run in told["runs"]]
+    shares = [round(run["cpu_share"], 2) for run in told["runs"]]
+    print("  lag P99 ms", lags, "cpu", shares, flush=True)
+
+
+def error(held: dict | None) -> str:
+    return "" if held is None or held["error"] is None else f"{held['error']:+.1%}"
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ def predict(
             f"{profile.instances_per_device} instances to a device, which slow each other down",
             "simulate instead, or give each replica a device (instances_per_device 1)",
         )
+    if profile.spells is not None:
+        raise _no_law(
+            "service times that come in spells", "simulate instead, or leave spells out of the profile"
+        )
     if plan.queue_limit is not None:
         raise _no_law("a queue limit", "simulate instead, or plan without one")
     sizes = range(1, plan.batch_size_max + 1)

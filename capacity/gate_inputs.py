@@ -116,6 +116,7 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
         return profile
     return replace(
         profile,
+        spells=old.spells,
         batch_work_s=old.batch_work_s,
         request_work_s=old.request_work_s,
         request_overhead_s=old.request_overhead_s,
@@ -126,7 +127,7 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
 
 def _replacement(old: ServiceProfile, new: ServiceProfile, *, is_bare: bool) -> str:
     kept = (
-        "; its price, work beside batches, request overhead and instances per device are kept"
+        "; its price, work beside batches, spells, request overhead and instances per device are kept"
         if is_bare
         else ""
     )

@@ -11,6 +11,7 @@ from typing import Literal
 from capacity.contention import Contention, processor_sharing
 from capacity.errors import DomainError, InputError
 from capacity.service_law import ServiceLaw, between, from_samples, from_summary, later
+from capacity.spells import Spells
 
 DeviceKind = Literal["cpu", "gpu"]
 
@@ -97,6 +98,7 @@ class ServiceProfile:
             timed, such as reading, checking and answering, where the same processor does both: a batch of b
             occupies its replica for the former and b times the latter longer than its timing says, and so
             say all laws of this profile. [s]
+        spells: how far batches that begin near each other in time go together; None where each is by itself.
         request_overhead_s: added to every response; takes no server capacity. [s]
         instances_per_device: replicas that share one device, and its price.
         contention: how they slow each other down, for so many at least; None where it was not measured.
@@ -113,6 +115,7 @@ class ServiceProfile:
     runtime: str | None = None
     batch_work_s: float = 0.0
     request_work_s: float = 0.0
+    spells: Spells | None = None
     request_overhead_s: float = 0.0
     instances_per_device: int = 1
     contention: Contention | None = None

@@ -10,15 +10,17 @@ from capacity.json_reading import parse_object
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_csv import PERCENTILES, UNITS, seconds
 from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, located, printable
+from capacity.spells import Spells
 
 _TEXT_KEYS = ("model", "device", "kind", "precision", "runtime")
+_SPELL_KEYS = ("spell_share", "spell_lasting_s")
 _NUMBER_KEYS = ("batch_work_s", "request_work_s", "request_overhead_s", "hourly_usd")
 _COUNT_KEYS = ("instances_per_device", "memory_bytes")
 COUNT_MAX = 2**53
 _CONTENTION_KEYS = ("contention_slowdowns", "contention_throughputs_rps")
 _PROFILE_KEYS = {
     "schema_version", "name", "timings", "source",
-    *_TEXT_KEYS, *_NUMBER_KEYS, *_COUNT_KEYS, *_CONTENTION_KEYS,
+    *_TEXT_KEYS, *_NUMBER_KEYS, *_COUNT_KEYS, *_CONTENTION_KEYS, *_SPELL_KEYS,
 }  # fmt: skip
 
 
@@ -64,9 +66,21 @@ def _profile(document: dict[str, Any]) -> ServiceProfile:
         name=_text(document["name"], "name"),
         timings=tuple(_timing(timing) for timing in timings),
         contention=_contention(document),
+        spells=_spells(document),
         source={_text(key, "source"): _text(value, f"source.{key}") for key, value in source.items()},
         **given,
     )
+
+
+def _spells(document: dict[str, Any]) -> Spells | None:
+    """Both keys or neither."""
+    given = {key: _number(document[key], key) for key in _SPELL_KEYS if document.get(key) is not None}
+    if not given:
+        return None
+    if len(given) == 1:
+        raise InputError(f"{' and '.join(_SPELL_KEYS)} belong together; give both, or neither")
+    share, lasting_s = (given[key] for key in _SPELL_KEYS)
+    return Spells(share=share, lasting_s=lasting_s)
 
 
 def _contention(document: dict[str, Any]) -> Contention | None:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from capacity.caveats import Caveat
@@ -226,6 +226,7 @@ def profile_document(profile: ServiceProfile) -> Document:
         "service_mean_s": [profile.service_mean_s(size) for size in profile.batch_sizes],
         "throughput_rps": [profile.throughput_rps(size) for size in profile.batch_sizes],
         "knee_batch_size": profile.knee_batch_size,
+        "spells": None if profile.spells is None else asdict(profile.spells),
         "batch_work_s": profile.batch_work_s,
         "request_work_s": profile.request_work_s,
         "request_overhead_s": profile.request_overhead_s,

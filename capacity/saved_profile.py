@@ -11,6 +11,7 @@ from capacity.errors import InputError
 from capacity.json_reading import Fields
 from capacity.profile import ServiceProfile
 from capacity.profile_json import read_document
+from capacity.spells import Spells
 
 
 def profile_to_document(profile: ServiceProfile) -> dict[str, Any]:
@@ -24,6 +25,8 @@ def profile_to_document(profile: ServiceProfile) -> dict[str, Any]:
             document["timings"] = [_plain(timing) for timing in value]
         elif isinstance(value, Contention):
             document["contention_slowdowns"] = list(value.slowdowns)
+        elif isinstance(value, Spells):
+            document |= {"spell_share": value.share, "spell_lasting_s": value.lasting_s}
         elif isinstance(value, Mapping):
             document[field.name] = dict(value)
         elif value is not None:

@@ -53,6 +53,7 @@ class ProfileFacts:
             runtime=self.runtime,
             hourly_usd=self.hourly_usd,
             request_overhead_s=overhead_s,
+            spells=measurement.spells,
             batch_work_s=batch_s,
             request_work_s=work_s,
             source=measurement.source,

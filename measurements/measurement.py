@@ -7,6 +7,7 @@ from capacity.caveats import Caveat
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.performance import Interval
 from capacity.profile import BatchTiming
+from capacity.spells import Spells
 from measurements.overhead import Overhead
 from measurements.request_work import RequestWork
 from measurements.stalls import Stalls
@@ -54,4 +55,5 @@ class Measurement:
     overhead: Overhead | None = None
     work: RequestWork | None = None
     beside: WorkBeside | None = None
+    spells: Spells | None = None
     stop: KeyboardInterrupt | DependencyError | InconclusiveError | None = field(default=None, compare=False)

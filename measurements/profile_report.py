@@ -45,6 +45,8 @@ def measurement_document(
             "requests": work.requests,
             "rows": work.rows,
         }
+    if measurement.spells is not None:
+        document["spells"] = {"share": measurement.spells.share, "lasting_s": measurement.spells.lasting_s}
     if measurement.beside is not None:
         document["work_beside"] = _beside_document(measurement.beside)
     return document | {
@@ -150,6 +152,9 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
             f"{format_duration(work.request_s)} ({format_duration(work.process_s)} CPU less "
             f"{format_duration(work.batch_s)} in batches, {work.requests} requests)",
         )
+    if measurement.spells is not None:
+        spells = measurement.spells
+        yield "spells", f"{spells.share:.0%} in common, lasting {format_duration(spells.lasting_s)}"
     yield "request overhead", format_duration(profile.request_overhead_s)
     yield "work per batch", format_duration(profile.batch_work_s)
     yield "work per request", format_duration(profile.request_work_s)

@@ -1,7 +1,7 @@
 """Sampling: serving batches round by round, until there are enough, or something ends it early."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capacity.errors import DependencyError, InconclusiveError
 from measurements.rounds import WARM_UP_SHARE_MAX, Rounds
@@ -62,7 +62,7 @@ class _Course:
         for size in next(self._orders):
             if self._is_over(share):
                 return None
-            found[size] = self._subject.serve(size)
+            found[size] = replace(self._subject.serve(size), ended_s=self._clock())
             check_credible(found[size], size)
         return found
 

@@ -22,6 +22,7 @@ from measurements.request_work import request_work
 from measurements.rounds import Rounds
 from measurements.sampled import sampled_findings, sampling_caveats
 from measurements.sampling import Report, Sampling, take
+from measurements.spell_fit import fit_spells
 from measurements.window import watch
 from measurements.work_caveats import work_caveats
 
@@ -109,6 +110,7 @@ def _sampled(
         source=source,
         caveats=(*caveats, *sampling_caveats(findings, sampling, rounds)),
         overhead=overhead(sampling.batches),
+        spells=fit_spells(sampling.batches),
         stop=sampling.stop,
     )
 

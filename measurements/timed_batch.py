@@ -13,11 +13,13 @@ class TimedBatch:
 
     Attributes:
         service_s: what the batch took. [s]
+        ended_s: when it was answered, by the clock of the sampling. [s]
         beside_s: what its request took beside the batch and the wait for it; None where nobody told. [s]
     """
 
     service_s: float
     beside_s: float | None = None
+    ended_s: float = 0.0
 
 
 class Subject(Protocol):

@@ -7,6 +7,7 @@ from enum import IntEnum
 import numpy as np
 
 from capacity.errors import DomainError, InputError
+from capacity.spells import Spells
 from capacity.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -22,6 +23,7 @@ from capacity.workload import (
 from simulations.compiled import compiled
 from simulations.phase_clock import PhaseClock
 from simulations.records import Floats
+from simulations.spells import SpellDraws
 
 # Gamma gaps of so many exponential phases at most are drawn phase by phase; a shape that is nearly whole is.
 _PHASES_MAX, _WHOLE = 6, 1e-12
@@ -36,6 +38,7 @@ class Purpose(IntEnum):
     PROFILE = 3
     THINK = 4
     PHASES = 5
+    SPELLS = 6
 
 
 class Stage(IntEnum):
@@ -128,7 +131,7 @@ class Stream:
         users: of a closed population, whose requests arrive when their users have thought; else None.
     """
 
-    def __init__(self, demand: Demand, requests: int, seed: Seed) -> None:
+    def __init__(self, demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> None:
         self.requests = requests
         self.users = demand.users if isinstance(demand, ClosedPopulation) else None
         if isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals):
@@ -140,6 +143,9 @@ class Stream:
         self._unit_instant = 0.0
         self._surge_from = math.inf
         self._phases: PhaseClock | None = None
+        self._spells = spells
+        self._spell_draws: SpellDraws | None = None
+        self._instants_s = np.zeros(0)  # of the requests last asked for, where spells need them
 
     def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
         """Rising instants, shape `(count,)`; gaps of rate 1 are drawn and then scaled to the rate. [s]
@@ -158,6 +164,8 @@ class Stream:
         self._arrived += count
         if not np.isfinite(instants_s[-1]):
             raise InputError(f"a run of {self.requests} requests at {rate_rps:g} rps lasts too long")
+        if self._spells is not None:
+            self._instants_s = instants_s.copy()
         return instants_s
 
     def think_s(self, count: int) -> Floats:
@@ -168,8 +176,21 @@ class Stream:
         return self._demand.think_time_s * thoughts
 
     def service(self, count: int) -> Floats:
-        """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request."""
-        return self._generator(Purpose.SERVICE).random(count)
+        """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request.
+
+        In spells they go with the instants of arrival, which must have been asked for; users have none
+        before they are served, so that the times of their batches are each by itself.
+        """
+        own = self._generator(Purpose.SERVICE)
+        if self._spells is None or self.users is not None:
+            return own.random(count)
+        if len(self._instants_s) != count:
+            raise DomainError(
+                "service in spells is drawn for the very requests whose instants were drawn last"
+            )
+        if self._spell_draws is None:
+            self._spell_draws = SpellDraws(self._spells, self._generator(Purpose.SPELLS), own)
+        return self._spell_draws.uniforms(self._instants_s)
 
     def routing(self, count: int) -> Floats:
         """Uniforms in [0, 1), shape `(2 * count,)`; two for each request."""
@@ -247,9 +268,9 @@ def add_up(gaps: Floats, start: float) -> float:
     return start
 
 
-def draw(demand: Demand, requests: int, seed: Seed) -> Draws | ClosedDraws:
+def draw(demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> Draws | ClosedDraws:
     """All of a stream at once: the first `requests` requests; a trace has as many as it has."""
-    stream = Stream(demand, requests, seed)
+    stream = Stream(demand, requests, seed, spells)
     count = stream.requests
     if stream.users is not None:
         return ClosedDraws(

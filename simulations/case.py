@@ -85,8 +85,18 @@ class Case:
         """ca² + B·cs², of the gaps between arrivals and of the service of a full batch."""
         if isinstance(self.workload, ClosedPopulation):
             raise DomainError("users have no gaps of their own")
-        service = self.profile.law(self.plan.batch_size_max)
-        return arrivals_scv(self.workload) + self.plan.batch_size_max * service.scv
+        return arrivals_scv(self.workload) + self.plan.batch_size_max * self.service_scv
+
+    @property
+    def service_scv(self) -> float:
+        """Squared coefficient of variation of a full batch's time, as a queue feels it in the long run.
+
+        In spells the times of the batches of one add up: as if each varied by so much more.
+        """
+        service, spells = self.profile.law(self.plan.batch_size_max), self.profile.spells
+        if spells is None:
+            return service.scv
+        return service.scv * (1.0 + 2.0 * spells.share * spells.lasting_s / service.mean_s)
 
     @property
     def service_times(self) -> ServiceTimes:
@@ -142,12 +152,14 @@ def _relaxation_requests(case: Case) -> float:
     queues = 1 if is_pooled(plan) else plan.replicas
     in_service = rate_rps * service.mean_s * case.slowdown
     places = None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
+    spells = case.profile.spells
+    in_spell = 0.0 if spells is None else rate_rps * spells.lasting_s
     if isinstance(workload.arrivals, MmppArrivals):
-        varies = 1.0 + plan.batch_size_max * service.scv
-        return modulated_relaxation_requests(
+        varies = 1.0 + plan.batch_size_max * case.service_scv
+        return in_spell + modulated_relaxation_requests(
             workload.arrivals, rate_rps, busy, queues, in_service, varies, places
         )
-    return open_relaxation_requests(busy, queues, in_service, case.variability, places)
+    return in_spell + open_relaxation_requests(busy, queues, in_service, case.variability, places)
 
 
 def arrivals_scv(workload: Workload) -> float:
@@ -184,6 +196,7 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
             limits_s=case.limits_s,
             wait_limits_s=case.wait_limits_s,
             slowdowns=case.slowdowns,
+            spells=case.profile.spells,
             engine=case.engine,
         )
         for number in replications

@@ -20,6 +20,8 @@ from simulations.sample import Length, Sample
 
 Key = TypeVar("Key")
 RESAMPLES = 20
+# Blocks in which samples are drawn that came in spells: so many spells long, and so many of them at least.
+_SPELLS_PER_BLOCK, _BLOCKS_MIN = 4.0, 10
 _REPLICATIONS = 2  # for each resampled profile
 
 
@@ -29,14 +31,40 @@ def has_samples(profile: ServiceProfile) -> bool:
 
 
 def resampled(profile: ServiceProfile, generator: np.random.Generator) -> ServiceProfile:
-    """The profile that other samples of the same size might have given (bootstrap)."""
+    """The profile that other samples of the same size might have given (bootstrap).
+
+    Samples that came in spells are drawn in blocks of neighbours, several spells long: as if each told as
+    much as one by itself, their error would come out several times too small (Kuensch 1989, Ann. Stat. 17).
+    """
+    block = _block(profile)
     timings = tuple(
-        replace(timing, samples_s=tuple(generator.choice(timing.samples_s, len(timing.samples_s)).tolist()))
+        replace(timing, samples_s=_resampled_samples(timing.samples_s, block, generator))
         if timing.samples_s
         else timing
         for timing in profile.timings
     )
     return replace(profile, timings=timings)
+
+
+def _block(profile: ServiceProfile) -> int:
+    """Rounds of all batch sizes, one after another, in which spells are over."""
+    if profile.spells is None:
+        return 1
+    round_s = math.fsum(profile.service_mean_s(size) for size in profile.batch_sizes)
+    return math.ceil(_SPELLS_PER_BLOCK * profile.spells.lasting_s / round_s)
+
+
+def _resampled_samples(
+    samples_s: Sequence[float], block: int, generator: np.random.Generator
+) -> tuple[float, ...]:
+    """As many samples, in blocks that begin anywhere and go on at the beginning where the samples end."""
+    count = len(samples_s)
+    block = min(block, max(1, count // _BLOCKS_MIN))
+    if block == 1:
+        return tuple(generator.choice(samples_s, count).tolist())
+    starts = generator.integers(count, size=-(-count // block))
+    places = (starts[:, np.newaxis] + np.arange(block)).ravel()[:count] % count
+    return tuple(np.asarray(samples_s)[places].tolist())
 
 
 def profile_half_widths(

@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from capacity.plan import Plan
+from capacity.spells import Spells
 from capacity.workload import Demand
 from simulations import kernel
 from simulations.arrivals import Seed, Stream, draw
@@ -35,6 +36,7 @@ class Task:
         limits_s: limits of response times whose exceedance is asked for. [s]
         wait_limits_s: likewise of waits. [s]
         slowdowns: of the instances that share a device, as `cluster.run` takes them.
+        spells: that service times come in; all replicas share them.
     """
 
     plan: Plan
@@ -46,12 +48,13 @@ class Task:
     limits_s: tuple[float, ...] = ()
     wait_limits_s: tuple[float, ...] = ()
     slowdowns: tuple[float, ...] = ALONE
+    spells: Spells | None = None
     engine: Engine = Engine.KERNEL
 
 
 def replicate(task: Task) -> Sample:
     """Run one replication."""
-    stream = Stream(task.workload, task.length.requests, task.seed)
+    stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
     reduction = _reduction(task, task.length, stream.requests)
     for served in _served(task, stream):
         reduction.add(*served)
@@ -64,7 +67,7 @@ def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
     Raises:
         InputError: a part in which all requests are lost.
     """
-    stream = Stream(task.workload, task.length.requests, task.seed)
+    stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
     columns = [np.concatenate(column) for column in zip(*map(_copied, _served(task, stream)), strict=True)]
     start = min(task.length.warm_up, stream.requests // 2)
     end = stream.requests - task.length.cool_down
@@ -91,7 +94,7 @@ def _served(task: Task, stream: Stream) -> Iterator[kernel.Served]:
             leave_if_abandoned()
             yield served
         return
-    draws = draw(task.workload, task.length.requests, task.seed)
+    draws = draw(task.workload, task.length.requests, task.seed, task.spells)
     records = run(task.plan, task.service_times, draws, task.slowdowns)
     yield kernel.Served(records.arrived_s, records.started_s, records.finished_s, records.batch_size)
 

@@ -20,6 +20,7 @@ CAPACITY_FLOORS = [
     [
         "objective",
         "survival",
+        "spells",
         "burstiness",
         "contention",
         "queues.durations",
@@ -103,7 +104,7 @@ CAPACITY_FLOORS = [
 ]
 SIMULATIONS_FLOORS = [
     ["clock", "compiled", "records", "worker_processes", "relaxation"],
-    ["phase_clock"],
+    ["phase_clock", "spells"],
     ["arrivals", "parallel", "returns", "service_table", "tally", "tournament"],
     [
         "agreement_times",
@@ -131,7 +132,7 @@ SIMULATIONS_FLOORS = [
 MEASUREMENTS_FLOORS: list[list[str]] = [
     ["address", "batch_body", "environment", "histogram", "histogram_names", "mean_interval"],
     ["metrics_text", "rounds", "server_timing", "stalls", "timed_batch"],
-    ["drift", "histogram_delta", "overhead", "sampling"],
+    ["drift", "histogram_delta", "overhead", "sampling", "spell_fit"],
     ["callable_subject", "http_exchange", "request_work"],
     ["crowd", "endpoint_subject", "window"],
     ["work_beside"],
@@ -193,7 +194,7 @@ PACKAGES = [
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
-    "screen", "judge", "sweep", "objective", "survival", "comparison",
+    "screen", "judge", "sweep", "objective", "survival", "comparison", "spells",
 }  # fmt: skip
 HEAVY = (
     "simpy",

@@ -36,6 +36,7 @@ from capacity.reading import FILE_BYTES_MAX
 from capacity.report import dumps
 from capacity.saved_profile import profile_to_document
 from capacity.saved_question import _PLAN_KEYS, question_to_document, read_question_document
+from capacity.spells import Spells
 from capacity.survival import Spike, Survival
 from capacity.workbench import Effort
 from capacity.workload import (
@@ -59,6 +60,7 @@ WHOLE = ServiceProfile(
     precision="fp16",
     runtime="r",
     batch_work_s=0.0002,
+    spells=Spells(share=0.5, lasting_s=0.1),
     request_work_s=0.0001,
     request_overhead_s=0.001,
     instances_per_device=2,
@@ -212,7 +214,11 @@ def test_every_field_of_a_profile_is_saved() -> None:
     assert unset == []
     document = profile_to_document(WHOLE)
     names = {field.name for field in fields(ServiceProfile) if field.init}
-    assert set(document) == names - {"contention"} | {"contention_slowdowns"}
+    assert set(document) == names - {"contention", "spells"} | {
+        "contention_slowdowns",
+        "spell_share",
+        "spell_lasting_s",
+    }
     assert read_question_document(question_to_document(QUESTION), "q", None).profiles == (WHOLE,)
 
 
