@@ -43,6 +43,8 @@ LOADS = (0.3, 0.5, 0.7, 0.85)
 # Largest batch and batch wait; with batches of one there is nothing to wait for.
 BATCHING = ((1, 0.0), (8, 0.0), (8, 0.005), (32, 0.0), (32, 0.005))
 SIZES = (1, 2, 4, 8, 16, 32)
+# By the largest batch: half a minute of the machine, in which it has quick and slow spells.
+SAMPLES = {1: 7000, 8: 1800, 32: 750}
 WARM_UP_S = 5.0
 SEED = 1
 
@@ -156,7 +158,7 @@ def profiled(
             url = apart.enter_context(running(replica(greedy, options, first), folder / "greedy.log"))
         capacity(
             "profile", "--url", f"{url}/predict", "--body", str(body), "--counters", f"{url}/metrics",
-            "--batch-sizes", sizes, "--samples", str(options.samples), "-o", str(file), core=core,
+            "--batch-sizes", sizes, "--samples", str(SAMPLES[cell.batch_size_max]), "-o", str(file), core=core,
         )  # fmt: skip
     return load_profile(str(file))
 
@@ -213,7 +215,6 @@ def main() -> None:
     parser.add_argument(
         "--long", nargs=2, metavar=("DURATION", "RUNS"), help="at load 0.85: 200s 3 is ten minutes"
     )
-    parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--only", type=int, nargs="*", help="numbers of cells")
     parser.add_argument(
         "--flag", action="append", default=[], help="of the server: --flag=--inference-nice=10"
@@ -247,9 +248,7 @@ def show(found: dict) -> None:
         own = (found["in_runs_replay"] or {}).get(row["quantity"])
         value = row["measured"]["value"]
         again = "" if own is None else f"{own / value - 1:+.1%}"
-        print(
-            f"  {row['quantity']:12s} {value:10.5g}  predicted {errors[0]}  replayed {errors[1]}  in runs {again}"
-        )
+        print(f"  {row['quantity']:12s} {value:10.5g}  predicted, replayed, in runs:", *errors, again)
     lags = [round(1e3 * run["lag_s"]["0.99"], 2) for run in told["runs"]]
     shares = [round(run["cpu_share"], 2) for run in told["runs"]]
     print("  lag P99 ms", lags, "cpu", shares, flush=True)

@@ -1,5 +1,6 @@
-"""Crowd: users who each ask again as soon as they are answered, so that a server never rests."""
+"""Crowd: users who ask, think and ask again, each by itself, so that requests come as they do in service."""
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +8,19 @@ from threading import Barrier, BrokenBarrierError, Thread
 
 from capacity.errors import DependencyError
 from measurements.http_exchange import HttpExchange
+from measurements.server_timing import parse_server_timing
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
-# Idle users that have all connected wait this long at most for the last of them.
+# Users that are ready wait this long at most for the last of them.
 _GATHER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the server told of the batch that a request was in: its size and time. [s]"""
+
+    batch_size: int
+    batch_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +29,14 @@ class CrowdRun:
 
     Attributes:
         users: who asked, one request of one row at a time each.
-        batch_sizes: of the batch of each answer, as the server told it.
+        told: of the batch of each answer.
         lasted_s: from the first request to the last answer. [s]
         computed_s: by which the server's counter grew meanwhile. [s]
         cpu_share: of one core, that asking took.
     """
 
     users: int
-    batch_sizes: Sequence[int]
+    told: Sequence[Told]
     lasted_s: float
     computed_s: float
     cpu_share: float
@@ -34,21 +44,28 @@ class CrowdRun:
     @property
     def requests(self) -> int:
         """How many were answered."""
-        return len(self.batch_sizes)
+        return len(self.told)
 
     @property
     def batches(self) -> float:
         """How many batches they were served in: of a batch of b, each request is one b-th."""
-        return sum(1.0 / size for size in self.batch_sizes)
+        return sum(1.0 / one.batch_size for one in self.told)
+
+    @property
+    def batches_s(self) -> float:
+        """Time of all batches. [s]"""
+        return sum(one.batch_s / one.batch_size for one in self.told)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _User:
     """One of the crowd."""
 
     exchange: HttpExchange
     body: bytes
-    batch_sizes: list[int] = field(default_factory=list)
+    dice: random.Random
+    think_s: float
+    told: list[Told] = field(default_factory=list)
     failure: DependencyError | None = None
 
     def ask(self, start: Barrier, duration_s: float) -> None:
@@ -64,17 +81,23 @@ class _User:
             start.abort()
 
     def _go_on(self, until_s: float) -> None:
-        while time.monotonic() < until_s:
-            self.batch_sizes.append(self._once())
+        while True:
+            time.sleep(self.dice.expovariate(1.0 / self.think_s))
+            if time.monotonic() >= until_s:
+                return
+            self.told.append(self._once())
 
-    def _once(self) -> int:
-        told = self.exchange.ask("POST", self.body, _HEADERS).headers.get("x-batch-size", "")
-        if not (told.isascii() and told.isdigit() and 0 < len(told) < 9 and int(told) > 0):
+    def _once(self) -> Told:
+        headers = self.exchange.ask("POST", self.body, _HEADERS).headers
+        size = headers.get("x-batch-size", "")
+        batch_s = parse_server_timing(headers.get("server-timing", "")).get("batch", 0.0)
+        if not (size.isascii() and size.isdigit() and 0 < len(size) < 9 and int(size) > 0 and batch_s > 0.0):
             raise DependencyError(
-                "the server tells no X-Batch-Size, without which its work on requests cannot be told from "
-                "its batches; leave out --counters, and give --request-work if you know it"
+                "the server does not tell each request's batch by X-Batch-Size and Server-Timing, without "
+                "which its work beside batches is not to be seen; leave out --counters, and give "
+                "--request-work if you know it"
             )
-        return int(told)
+        return Told(batch_size=int(size), batch_s=batch_s)
 
 
 @dataclass(slots=True)
@@ -96,9 +119,22 @@ class _Clocks:
         self.began_s, self.began_cpu_s = time.perf_counter(), time.process_time()
 
 
-def crowd(
-    exchanges: Sequence[HttpExchange], body: bytes, duration_s: float, counter: Callable[[], float]
-) -> CrowdRun:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a crowd asks.
+
+    Attributes:
+        body: a request of one row.
+        think_s: mean of the exponential time from an answer to the next request. [s]
+    """
+
+    body: bytes
+    think_s: float
+    duration_s: float
+    seed: int
+
+
+def crowd(exchanges: Sequence[HttpExchange], manner: Manner, counter: Callable[[], float]) -> CrowdRun:
     """Let a user on each connection ask for so long.
 
     Args:
@@ -107,9 +143,18 @@ def crowd(
     Raises:
         DependencyError: a request failed.
     """
-    users, clocks = [_User(exchange, body) for exchange in exchanges], _Clocks(counter)
+    users = [
+        _User(
+            exchange=exchange,
+            body=manner.body,
+            dice=random.Random(f"{manner.seed}-{number}"),  # noqa: S311  (nothing secret)
+            think_s=manner.think_s,
+        )
+        for number, exchange in enumerate(exchanges)
+    ]
+    clocks = _Clocks(counter)
     start = Barrier(len(users), action=clocks.read)
-    threads = [Thread(target=user.ask, args=(start, duration_s), daemon=True) for user in users]
+    threads = [Thread(target=user.ask, args=(start, manner.duration_s), daemon=True) for user in users]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -120,7 +165,7 @@ def crowd(
             raise failure
     return CrowdRun(
         users=len(users),
-        batch_sizes=[size for user in users for size in user.batch_sizes],
+        told=[told for user in users for told in user.told],
         lasted_s=lasted_s,
         computed_s=counter() - clocks.computed_s,
         cpu_share=cpu_s / lasted_s,

@@ -1,20 +1,22 @@
 """Crowds of several sizes, one after another, and what they tell of a server's work beside its batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from capacity.errors import DependencyError
 from measurements.address import Address
-from measurements.crowd import CrowdRun, crowd
+from measurements.crowd import CrowdRun, Manner, crowd
 from measurements.http_exchange import HttpExchange
 from measurements.request_work import BATCH_CPU
 from measurements.sampling import Report
 from measurements.window import scrape
 from measurements.work_beside import Stretch, WorkBeside, work_beside
 
-# Of a crowd: enough that a batch is always waiting, few enough that asking takes less than a core.
-_USERS_PER_BATCH, _USERS_MAX = 2, 256
+# Users of a crowd for batches of a size, and how long each thinks, in times of such a batch: together they
+# keep a server busy for seven tenths of its time or so, and come as irregularly as strangers.
+_USERS_PER_REQUEST, _USERS_MAX = 4, 256
+_THINK_BATCHES = 4.2
 _DURATION_S = 3.0
 
 
@@ -46,25 +48,32 @@ class Crowds:
             )
         return total_s
 
-    def tell(self, alone: Stretch, batch_sizes: Sequence[int], report: Report) -> WorkBeside:
-        """Crowds for batches of these sizes.
+    def tell(self, alone: Stretch, means_s: Mapping[int, float], report: Report) -> WorkBeside:
+        """Crowds for batches of several sizes.
 
         Args:
             alone: batches that were served one at a time.
+            means_s: their mean time by batch size. [s]
 
         Raises:
             DependencyError: a request failed.
             InconclusiveError: asking may have taken longer than answering.
         """
-        counts = sorted({min(_USERS_PER_BATCH * size, _USERS_MAX) for size in batch_sizes})
-        return work_beside(alone, [Stretch.of(run) for run in self._runs(counts, report)])
+        runs = [self._run(size, mean_s, report) for size, mean_s in sorted(means_s.items())]
+        return work_beside(alone, [Stretch.of(run) for run in runs])
 
-    def _runs(self, counts: Sequence[int], report: Report) -> Iterator[CrowdRun]:
-        for users in counts:
-            report(f"a crowd of {users} users")
-            with ExitStack() as connections:
-                exchanges = [
-                    connections.enter_context(closing(HttpExchange(self.address, timeout_s=self.timeout_s)))
-                    for _ in range(users)
-                ]
-                yield crowd(exchanges, self.body, _DURATION_S, self.computed_s)
+    def _run(self, batch_size: int, mean_s: float, report: Report) -> CrowdRun:
+        users = min(_USERS_PER_REQUEST * batch_size, _USERS_MAX)
+        report(f"a crowd of {users} users")
+        manner = Manner(
+            body=self.body,
+            think_s=_THINK_BATCHES * mean_s * users / (_USERS_PER_REQUEST * batch_size),
+            duration_s=_DURATION_S,
+            seed=batch_size,
+        )
+        with ExitStack() as connections:
+            exchanges = [
+                connections.enter_context(closing(HttpExchange(self.address, timeout_s=self.timeout_s)))
+                for _ in range(users)
+            ]
+            return crowd(exchanges, manner, self.computed_s)

@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
 from capacity.caveats import Caveat, CaveatCode
@@ -84,7 +85,8 @@ def _with_crowds(
             lasted_s=subject.service_s,
             computed_s=crowds.computed_s() - before_s,
         )
-        return sampling, crowds.tell(alone, rounds.batch_sizes, report), None
+        means_s = {size: fmean(one.service_s for one in found) for size, found in sampling.batches.items()}
+        return sampling, crowds.tell(alone, means_s, report), None
     except (KeyboardInterrupt, DependencyError, InconclusiveError) as stop:
         return sampling, None, stop
 

@@ -64,10 +64,9 @@ def _beside_document(beside: WorkBeside) -> Document:
         "request_s": beside.request_s,
         "crowds": [
             {
-                "batch_size_mean": crowd.batch_size_mean,
                 "batches": crowd.batches,
-                "requests": crowd.requests,
-                "lasted_s": crowd.lasted_s,
+                "requests_within": crowd.requests,
+                "batches_s": crowd.lasted_s,
                 "computed_s": crowd.computed_s,
             }
             for crowd in beside.crowds

@@ -1,8 +1,8 @@
-"""WorkBeside: what a server computes for batches and requests beside what was timed, told by a crowd.
+"""WorkBeside: what a server computes for batches and requests beside what was timed, told by crowds.
 
-With a request at a time, the server rests while the client has the answer. In a crowd it never does, so that
-all time is either its batches' own or such work. Of a batch's time only what the inference thread computed is
-taken, by its own clock: that of a machine that is faster or slower today is so in both.
+With a request at a time, a batch has the core to itself. With a crowd, requests come and answers go while a
+batch is served on the same core, and it takes longer by the work on these. Of a batch's time only what the
+inference thread computed itself is taken off, by its own clock, since the machine may be quicker now.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ from scipy.optimize import nnls
 from capacity.errors import InconclusiveError
 from measurements.crowd import CrowdRun
 
-# A crowd that takes this share of a core may be what is waited for.
+# A crowd that takes this share of a core may come as fast as it can ask, not as it means to.
 _CPU_SHARE_MAX = 0.9
+_BATCHES_MIN = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +25,13 @@ class Stretch:
     """Batches over some time.
 
     Attributes:
-        lasted_s: time in which the server was at a batch, or would have been but for such work. [s]
-        computed_s: CPU time of the inference thread meanwhile. [s]
-        requests: of one row, in the batches.
+        requests: of one row, that came and were answered while batches were served.
+        lasted_s: time of the batches. [s]
+        computed_s: CPU time of the inference thread in them. [s]
     """
 
     batches: float
-    requests: int
+    requests: float
     lasted_s: float
     computed_s: float
 
@@ -40,26 +41,31 @@ class Stretch:
         return (self.lasted_s - self.computed_s) / self.batches
 
     @property
-    def batch_size_mean(self) -> float:
-        """Requests of a batch."""
+    def requests_per_batch(self) -> float:
+        """Requests on which there was work while a batch was served."""
         return self.requests / self.batches
 
     @classmethod
     def of(cls, run: CrowdRun) -> Self:
-        """A crowd's.
+        """A crowd's. Requests come at any time, so that those within batches are as many as batches last.
 
         Raises:
-            InconclusiveError: the crowd may have kept the server waiting.
+            InconclusiveError: the crowd may not have asked as it was to, or was answered in few batches.
         """
         if run.cpu_share > _CPU_SHARE_MAX:
             raise InconclusiveError(
-                f"asking took {run.cpu_share:.0%} of a core with {run.users} users, so that the server may "
-                "have waited for them; leave out --counters, and give --request-work if you know it"
+                f"asking took {run.cpu_share:.0%} of a core with {run.users} users, who then do not come as they "
+                "would; leave out --counters, and give --request-work if you know it"
+            )
+        if run.batches < _BATCHES_MIN:
+            raise InconclusiveError(
+                f"{run.users} users were answered in {run.batches:.0f} batches, and {_BATCHES_MIN:.0f} tell "
+                "what is beside them; leave out --counters, and give --request-work if you know it"
             )
         return cls(
             batches=run.batches,
-            requests=run.requests,
-            lasted_s=run.lasted_s,
+            requests=run.requests * min(1.0, run.batches_s / run.lasted_s),
+            lasted_s=run.batches_s,
             computed_s=run.computed_s,
         )
 
@@ -85,9 +91,9 @@ def work_beside(alone: Stretch, crowds: Sequence[Stretch]) -> WorkBeside:
     Args:
         alone: the batches that were timed, one at a time.
     """
-    sizes = np.array([crowd.batch_size_mean for crowd in crowds])
+    requests = np.array([crowd.requests_per_batch for crowd in crowds])
     more_s = np.array([crowd.beside_s - alone.beside_s for crowd in crowds])
-    terms = np.column_stack([np.ones(len(sizes)), sizes])
+    terms = np.column_stack([np.ones(len(requests)), requests])
     # Each as a share of its batch, since the times of large batches scatter by more.
     scale = np.array([crowd.batches / crowd.lasted_s for crowd in crowds])
     (batch_s, request_s), _ = nnls(terms * scale[:, None], more_s * scale)

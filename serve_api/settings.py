@@ -37,12 +37,13 @@ class InferenceSettings:
 
     Attributes:
         threads: of one batch, fixed, so that its time does not depend on what else runs.
-        nice: how far the inference steps back behind the event loop on a core that they share.
+        nice: how far the inference steps back behind the event loop on a core that they share. At 0 a request
+            that comes during a batch waits for some milliseconds until the scheduler lets the loop read it.
         time_max_s: a batch that takes longer counts as hung.
     """
 
     threads: int = 1
-    nice: int = 0
+    nice: int = 10
     time_max_s: float = 10.0
 
     def __post_init__(self) -> None:

@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 
 from capacity.errors import DependencyError, InconclusiveError
 from measurements.address import parse_address
-from measurements.crowd import CrowdRun, crowd
+from measurements.crowd import CrowdRun, Manner, Told, crowd
 from measurements.http_exchange import HttpExchange
 from measurements.work_beside import Stretch, work_beside
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 WORK_S = st.floats(0.0, 1e-3)
-BODY = b'{"instances": [[1.0]]}'
+TIMED = {"Server-Timing": "batch;dur=3"}
+TOLD = Told(batch_size=1, batch_s=0.01)
+
+
+def manner(duration_s: float) -> Manner:
+    return Manner(body=b'{"instances": [[1.0]]}', think_s=0.002, duration_s=duration_s, seed=1)
 
 
 def stretch(size: int, beside_s: float, *, batches: int = 100, computed_s: float = 0.01) -> Stretch:
@@ -54,17 +59,22 @@ def test_work_is_never_below_nothing():
 
 
 def test_a_requests_batch_is_shared_out():
-    run = CrowdRun(users=3, batch_sizes=[1, 2, 2], lasted_s=0.5, computed_s=0.3, cpu_share=0.1)
-    assert (run.requests, run.batches) == (3, 2.0)
+    """Forty batches of one and twenty of two, of 10 ms each, in a second: they last 0.6 of it."""
+    told = [TOLD] * 40 + [Told(batch_size=2, batch_s=0.01)] * 40
+    run = CrowdRun(users=3, told=told, lasted_s=1.0, computed_s=0.3, cpu_share=0.1)
+    assert (run.requests, run.batches, run.batches_s) == (80, 60.0, pytest.approx(0.6))
     found = Stretch.of(run)
-    assert found.beside_s == pytest.approx(0.1)
-    assert found.batch_size_mean == 1.5
+    assert found.beside_s == pytest.approx(0.3 / 60)
+    assert found.requests_per_batch == pytest.approx(0.6 * 80 / 60)
 
 
 def test_a_crowd_that_is_short_of_time_itself_tells_nothing():
-    run = CrowdRun(users=64, batch_sizes=[1] * 10, lasted_s=1.0, computed_s=0.5, cpu_share=0.95)
+    run = CrowdRun(users=64, told=[TOLD] * 50, lasted_s=1.0, computed_s=0.4, cpu_share=0.95)
     with pytest.raises(InconclusiveError, match="asking took 95% of a core with 64 users"):
         Stretch.of(run)
+    few = CrowdRun(users=4, told=[TOLD] * 10, lasted_s=1.0, computed_s=0.05, cpu_share=0.1)
+    with pytest.raises(InconclusiveError, match="4 users were answered in 10 batches, and 20 tell"):
+        Stretch.of(few)
 
 
 def counted() -> Callable[[], float]:
@@ -93,15 +103,15 @@ def test_all_users_ask_at_once_and_again():
         time.sleep(0.02)
         with lock:
             at_once -= 1
-        return Reply(body=b"{}", headers={"X-Batch-Size": "2"})
+        return Reply(body=b"{}", headers={"X-Batch-Size": "2", "Server-Timing": "batch;dur=20"})
 
     with serving(reply) as server, connected(server.url, 4) as users:
-        run = crowd(users, BODY, 0.3, counted())
+        run = crowd(users, manner(0.3), counted())
     assert most == 4
     assert run.users == 4
     assert run.computed_s == 1.0
     assert run.requests == len(server.asked) - 4  # each was warmed up by one
-    assert set(run.batch_sizes) == {2}
+    assert set(run.told) == {Told(batch_size=2, batch_s=0.02)}
     assert run.requests >= 8
     assert run.lasted_s >= 0.3
     assert 0.0 < run.cpu_share < 1.0
@@ -110,25 +120,26 @@ def test_all_users_ask_at_once_and_again():
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (Reply(body=b"{}"), "tells no X-Batch-Size"),
-        (Reply(body=b"{}", headers={"X-Batch-Size": "0"}), "tells no X-Batch-Size"),
-        (Reply(body=b"{}", headers={"X-Batch-Size": "1e3"}), "tells no X-Batch-Size"),
+        (Reply(body=b"{}"), "does not tell each request's batch"),
+        (Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "0"}), "does not tell each request's batch"),
+        (Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1e3"}), "does not tell each request's batch"),
+        (Reply(body=b"{}", headers={"X-Batch-Size": "1"}), "does not tell each request's batch"),
         (Reply(status=503, body=b"busy"), "answered 503: busy"),
     ],
-    ids=["nothing", "zero", "no count", "an error"],
+    ids=["nothing", "zero", "no count", "no time", "an error"],
 )
 def test_a_crowd_that_is_not_told_or_not_served_says_so(reply, message):
     refused = pytest.raises(DependencyError, match=message)
     with serving(lambda *_: reply) as server, connected(server.url, 3) as users, refused:
-        crowd(users, BODY, 0.2, counted())
+        crowd(users, manner(0.2), counted())
 
 
 def test_a_counter_that_fails_ends_the_crowd():
     def fails() -> float:
         raise DependencyError("no counter")
 
-    reply = Reply(body=b"{}", headers={"X-Batch-Size": "1"})
+    reply = Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})
     refused = pytest.raises(DependencyError, match="no counter")
     with serving(lambda *_: reply) as server, connected(server.url, 3) as users, refused:
-        crowd(users, BODY, 0.2, fails)
+        crowd(users, manner(0.2), fails)
     assert len(server.asked) == 3
