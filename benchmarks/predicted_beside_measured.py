@@ -158,7 +158,8 @@ def profiled(
             url = apart.enter_context(running(replica(greedy, options, first), folder / "greedy.log"))
         capacity(
             "profile", "--url", f"{url}/predict", "--body", str(body), "--counters", f"{url}/metrics",
-            "--batch-sizes", sizes, "--samples", str(SAMPLES[cell.batch_size_max]), "-o", str(file), core=core,
+            "--batch-sizes", sizes, "--samples", str(SAMPLES[cell.batch_size_max]), "-o", str(file),
+            core=core,
         )  # fmt: skip
     return load_profile(str(file))
 

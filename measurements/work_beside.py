@@ -54,8 +54,8 @@ class Stretch:
         """
         if run.cpu_share > _CPU_SHARE_MAX:
             raise InconclusiveError(
-                f"asking took {run.cpu_share:.0%} of a core with {run.users} users, who then do not come as they "
-                "would; leave out --counters, and give --request-work if you know it"
+                f"asking took {run.cpu_share:.0%} of a core with {run.users} users, who then do not come as "
+                "they would; leave out --counters, and give --request-work if you know it"
             )
         if run.batches < _BATCHES_MIN:
             raise InconclusiveError(

@@ -38,7 +38,7 @@ def serve(
     threads: Annotated[int, _option("--threads", "Threads of one batch.")] = 1,
     inference_nice: Annotated[
         int, _option("--inference-nice", "How far inference steps back behind the event loop, 0 to 19.")
-    ] = 0,
+    ] = 10,
     inference_time_max: Annotated[
         str, _option("--inference-time-max", "A batch that takes longer counts as hung.")
     ] = "10s",
