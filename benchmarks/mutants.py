@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("capacity", "simulations", "tests", "pyproject.toml")
+COPIED = (
+    "capacity",
+    "simulations",
+    "measurements",
+    "serve_api",
+    "tests",
+    "cli.py",
+    "conftest.py",
+    "pyproject.toml",
+)
 AT_ONCE = 2
 TIMEOUT_S = 240.0  # a mutant that hangs is noticed too
 ALL_TIMEOUT_S = 1200.0  # all tests without a mutant, on all cores
@@ -192,8 +201,8 @@ NAMED_INVARIANTS = [
         "simulations/arrivals.py",
         [
             (
-                "self._generator(Purpose.SERVICE).random(count)",
-                "self._generator(Purpose.SERVICE).random(count) / (1.0 + self._demand.arrival_rate_rps)",
+                "return own.random(count)",
+                "return own.random(count) / (1.0 + self._demand.arrival_rate_rps)",
             )
         ],
         invariant("common_random_numbers_at_another_rate"),
@@ -722,8 +731,8 @@ STATISTICS = [
         "simulations/case.py",
         [
             (
-                "return arrivals_scv(self.workload) + self.plan.batch_size_max * service.scv",
-                "return arrivals_scv(self.workload) + service.scv",
+                "return arrivals_scv(self.workload) + self.plan.batch_size_max * self.service_scv",
+                "return arrivals_scv(self.workload) + self.service_scv",
             )
         ],
         ESTIMATE,
@@ -1832,7 +1841,119 @@ GATES = [
     ),
 ]
 
+SPELLS = "tests/test_spells.py"
+WORK_BESIDE = "tests/test_work_beside.py"
+SPELLS_AND_WORK = [
+    Mutant(
+        "work beside batches counts once a batch",
+        "a batch of b takes b times the work of a request",
+        "capacity/profile.py",
+        [("batch_size * self.request_work_s", "self.request_work_s")],
+        "tests/test_profile.py",
+    ),
+    Mutant(
+        "spells last half as long",
+        "scores go together by exp(-apart / lasting)",
+        "simulations/spells.py",
+        [("/ lasting_s)", "/ (0.5 * lasting_s))")],
+        SPELLS,
+    ),
+    Mutant(
+        "a batch's own score counts in full",
+        "each number alone is uniform",
+        "simulations/spells.py",
+        [("math.sqrt(1.0 - share) * own", "own")],
+        SPELLS,
+    ),
+    Mutant(
+        "a block forgets the spell of the one before",
+        "however it is asked the numbers are the same",
+        "simulations/spells.py",
+        [("last[0], last[1] = before_s, score", "last[0], last[1] = -np.inf, score")],
+        SPELLS,
+    ),
+    Mutant(
+        "replications have no spells",
+        "queues are longer in spells",
+        "simulations/case.py",
+        [("spells=case.profile.spells,", "spells=None,")],
+        SPELLS,
+    ),
+    Mutant(
+        "samples of spells are resampled one by one",
+        "the error of samples that came in spells",
+        "simulations/profile_error.py",
+        [("if profile.spells is None:\n        return 1", "if True:\n        return 1")],
+        SPELLS,
+    ),
+    Mutant(
+        "spells are fitted to samples out of their order",
+        "spells are found as they were",
+        "measurements/spell_fit.py",
+        [('np.argsort(instants_s, kind="stable")', "np.arange(len(instants_s))")],
+        "tests/test_spell_fit.py",
+    ),
+    Mutant(
+        "work between batches counts too",
+        "requests within batches are as many as batches last",
+        "measurements/work_beside.py",
+        [("run.requests * min(1.0, run.batches_s / run.lasted_s)", "float(run.requests)")],
+        WORK_BESIDE,
+    ),
+    Mutant(
+        "what a lone batch takes to be handed over counts again",
+        "crowds tell the very work",
+        "measurements/work_beside.py",
+        [("crowd.beside_s - alone.beside_s", "crowd.beside_s")],
+        WORK_BESIDE,
+    ),
+]
+LOAD_TESTS = [
+    Mutant(
+        "a generator that fell behind is believed",
+        "a run that was late is invalid",
+        "measurements/validity.py",
+        [("if lag_s > max(LAG_FORGIVEN_S", "if lag_s > 1e9 + max(LAG_FORGIVEN_S")],
+        "tests/test_load_validity.py",
+    ),
+    Mutant(
+        "of two replicas the busier one is taken",
+        "power of two choices",
+        "measurements/balancer.py",
+        [("return min((outstanding[first]", "return max((outstanding[first]")],
+        "tests/test_balancer.py",
+    ),
+    Mutant(
+        "a batch is taken larger than allowed",
+        "a batch holds batch_size_max rows at most",
+        "serve_api/batcher.py",
+        [("<= self._batch.size_max:", "<= self._batch.size_max + 1:")],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "a request waits for its batch twice as long",
+        "the timer runs from the oldest request's arrival",
+        "serve_api/batcher.py",
+        [
+            (
+                "self._queue[0].arrived_s + self._batch.wait_max_s",
+                "self._queue[0].arrived_s + 2 * self._batch.wait_max_s",
+            )
+        ],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "a circuit never opens",
+        "a model that fails again and again is left alone",
+        "serve_api/breaker.py",
+        [("self._failures >= self._settings.failures_max", "self._failures >= 10**9")],
+        "tests/test_breaker.py",
+    ),
+]
+
 MUTANTS = [
+    *SPELLS_AND_WORK,
+    *LOAD_TESTS,
     *NAMED_INVARIANTS,
     *BATCHING,
     *QUEUE_LIMIT,

@@ -17,6 +17,9 @@ from measurements.work_beside import Stretch, WorkBeside, work_beside
 # keep a server busy for seven tenths of its time or so, and come as irregularly as strangers.
 _USERS_PER_REQUEST, _USERS_MAX = 4, 256
 _THINK_BATCHES = 4.2
+# More requests a second take a core for asking; where batches are quick, users think longer, and more of the
+# server's time is its own.
+_RATE_MAX_RPS = 1500.0
 _DURATION_S = 3.0
 
 
@@ -65,9 +68,10 @@ class Crowds:
     def _run(self, batch_size: int, mean_s: float, report: Report) -> CrowdRun:
         users = min(_USERS_PER_REQUEST * batch_size, _USERS_MAX)
         report(f"a crowd of {users} users")
+        think_s = _THINK_BATCHES * mean_s * users / (_USERS_PER_REQUEST * batch_size)
         manner = Manner(
             body=self.body,
-            think_s=_THINK_BATCHES * mean_s * users / (_USERS_PER_REQUEST * batch_size),
+            think_s=max(think_s, users / _RATE_MAX_RPS),
             duration_s=_DURATION_S,
             seed=batch_size,
         )

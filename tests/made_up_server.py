@@ -29,5 +29,6 @@ class Obedient(MadeUp):
         return super().predict(rows)
 
 
-capture_libraries()
-run(application(Obedient(), **{"listen": {"port": 0}, **json.loads(sys.argv[1])}))
+if __name__ == "__main__":
+    capture_libraries()
+    run(application(Obedient(), **{"listen": {"port": 0}, **json.loads(sys.argv[1])}))
