@@ -69,13 +69,13 @@ def json_refusal(value: Any) -> str:
 def test_the_required_profiles_are_there() -> None:
     names = bundled_names()
     assert set(REQUIRED) <= set(names)
-    assert 10 <= len(PUBLISHED) <= 12
+    assert 10 <= len(FROM_ELSEWHERE) <= 12
     assert names == sorted(names)
 
 
 # Profiles of the reference service are measured here, by `capacity profile`; the others were published.
 OURS = [name for name in bundled_names() if name.startswith("serve-")]
-PUBLISHED = [name for name in bundled_names() if name not in OURS]
+FROM_ELSEWHERE = [name for name in bundled_names() if name not in OURS]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -90,7 +90,7 @@ def test_a_profile_of_the_service_is_complete(name: str) -> None:
         assert profile.source[aspect], aspect
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", FROM_ELSEWHERE)
 def test_a_bundled_profile_is_complete(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
@@ -127,7 +127,7 @@ def test_a_bundled_price_has_its_source(name: str) -> None:
     assert profile.hourly_usd == pytest.approx(float(instance[1]) / int(instance[2] or 1), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", FROM_ELSEWHERE)
 def test_a_bundled_profile_needs_no_stretched_tail_and_keeps_its_figures(name: str) -> None:
     profile = load_profile(name)
     for timing in profile.timings:
