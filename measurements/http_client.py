@@ -67,6 +67,13 @@ def import_aiohttp() -> Any:
 @asynccontextmanager
 async def connected(target: Target) -> AsyncIterator["Send"]:
     """What sends one request to the url of a number; no redirect is followed, no proxy or cookie known."""
+    async with session(target) as client:
+        yield _sender(client, target, import_aiohttp().ClientError)
+
+
+@asynccontextmanager
+async def session(target: Target) -> AsyncIterator["aiohttp.ClientSession"]:
+    """Connections that are kept; no proxy or cookie is known."""
     aiohttp = import_aiohttp()
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=None),
@@ -75,19 +82,19 @@ async def connected(target: Target) -> AsyncIterator["Send"]:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
-    ) as session:
-        yield _sender(session, target, aiohttp.ClientError)
+    ) as client:
+        yield client
 
 
-def _sender(session: "aiohttp.ClientSession", target: Target, broken: type[Exception]) -> "Send":
+def _sender(client: "aiohttp.ClientSession", target: Target, broken: type[Exception]) -> "Send":
     from yarl import URL
 
     urls, body = [URL(url, encoded=True) for url in target.urls], target.body
 
     async def send(replica: int) -> int:
         try:
-            async with session.post(urls[replica], data=body, allow_redirects=False) as answer:
-                return answer.status if await _is_read(answer.content) else TOO_LONG
+            async with client.post(urls[replica], data=body, allow_redirects=False) as answer:
+                return answer.status if await is_read(answer.content) else TOO_LONG
         except TimeoutError:
             return TIMED_OUT
         except (broken, OSError, ValueError):
@@ -96,7 +103,7 @@ def _sender(session: "aiohttp.ClientSession", target: Target, broken: type[Excep
     return send
 
 
-async def _is_read(content: "aiohttp.StreamReader") -> bool:
+async def is_read(content: "aiohttp.StreamReader") -> bool:
     """Take in the answer to its last byte; False where it is longer than any."""
     length = 0
     while chunk := await content.readany():

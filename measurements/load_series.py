@@ -12,6 +12,7 @@ from capacity.workload import Workload
 from measurements.address import Address
 from measurements.load_run import Journal, LoadRun
 from measurements.load_test import LoadTest
+from measurements.lone_requests import LoneRequests, lone_requests
 from measurements.metrics_text import Scrape
 from measurements.schedule import Schedule, draw_schedule
 from measurements.server_use import ServerUse, look
@@ -94,6 +95,19 @@ class LoadSeries:
     course: Course
     metrics: tuple[Address, ...]
     report: Callable[[str], None] = field(repr=False)
+
+    def check(self) -> None:
+        """Before anything is sent.
+
+        Raises:
+            InputError: urls that cannot be routed to as asked.
+        """
+        self.test.balancer(np.random.SeedSequence(self.course.seed))
+
+    def lone_requests(self, confidence: float) -> LoneRequests | None:
+        """Some requests one at a time, before the load; None where the server does not tell of them."""
+        rate_rps = self.workload.arrival_rate_rps
+        return lone_requests(self.test.target, rate_rps, self.course.seed, confidence)
 
     def measure(self) -> Series:
         """Send all; an interrupt ends them with what there is.

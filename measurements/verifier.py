@@ -1,6 +1,6 @@
 """Verifier: predicts, measures, and predicts once more for the very requests that were sent."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from capacity.performance import Performance
 from capacity.workbench import Effort, Work, Workbench
@@ -20,12 +20,14 @@ class Verifier:
     Attributes:
         workbench: where simulations are made. Its workers are gone while requests are sent, and so is
             whatever shows their progress, since both would hold up requests.
+        is_calibrated: whether this client's own request overhead takes the place of the profile's.
     """
 
     subject: Subject
     load: LoadSeries
     effort: Effort
     workbench: Workbench = field(repr=False)
+    is_calibrated: bool = True
 
     def verify(self, quantities: tuple[Quantity, ...], notes: tuple[str, ...]) -> Verification:
         """Predict and measure; an interrupt ends it with what there is.
@@ -36,9 +38,24 @@ class Verifier:
             InputError: a server refuses the requests.
             KeyboardInterrupt: before anything was measured.
         """
+        stationary = self._stationary()  # before anything is sent: a plan may be unstable
+        profile = self.subject.profile
+        lone = self.load.lone_requests(self.effort.confidence) if self.is_calibrated else None
+        if lone is None:
+            return self._beside(stationary, quantities, notes)
+        seen = replace(self, subject=replace(self.subject, profile=lone.seen_by(profile)))
+        return seen._beside(seen._stationary(), quantities, (*notes, *lone.notes(profile)))
+
+    def _stationary(self) -> Prediction:
+        self.load.check()
         with self.workbench(self.effort) as work:
             work.report("simulating the plan")
-            stationary = self._predictor(work).in_the_long_run(self.load.workload)
+            return self._predictor(work).in_the_long_run(self.load.workload)
+
+    def _beside(
+        self, stationary: Prediction, quantities: tuple[Quantity, ...], notes: tuple[str, ...]
+    ) -> Verification:
+        """Load tests, and their replays."""
         series = self.load.measure()
         replays = self._replays(series)
         return Verification(

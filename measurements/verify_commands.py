@@ -135,6 +135,7 @@ def verify(
         load=LoadSeries(test=test, workload=subject.workload, course=course, metrics=addresses, report=_tell),
         effort=effort,
         workbench=context.obj,
+        is_calibrated=request_overhead is None,
     )
     found = verifier.verify(quantities, (*notes, *missing))
     setting = Setting(

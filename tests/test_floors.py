@@ -146,7 +146,7 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
     ["agreement_row", "balancer", "load_run", "prediction", "sections"],
     ["driver", "measured", "validity"],
     ["http_client", "server_use", "verification"],
-    ["load_test", "verify_inputs"],
+    ["load_test", "lone_requests", "verify_inputs"],
     ["load_series"],
     ["verifier", "verify_document", "verify_options"],
     ["verify_report"],

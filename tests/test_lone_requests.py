@@ -1,0 +1,65 @@
+"""Lone requests: what lies outside the server is this client's, and a batch that takes something else is told."""
+
+import pytest
+from fake_server import Reply, predicting, serving
+
+from capacity.performance import Interval
+from capacity.profile import BatchTiming, ServiceProfile
+from measurements.http_client import Target
+from measurements.lone_requests import REQUESTS, LoneRequests, lone_requests
+
+PROFILE = ServiceProfile(
+    name="one",
+    timings=(BatchTiming(batch_size=1, mean_s=0.004),),
+    batch_work_s=0.0001,
+    request_work_s=0.0002,
+    request_overhead_s=0.0005,
+)
+
+
+def asked_of(url: str) -> Target:
+    return Target(urls=(f"{url}/predict",), body=b'{"instances": [[1]]}', timeout_s=5.0)
+
+
+def lone(beside_s: float = 0.001, batch_s: float = 0.004, half_width_s: float = 1e-5) -> LoneRequests:
+    batch = Interval(value=batch_s, low=batch_s - half_width_s, high=batch_s + half_width_s)
+    return LoneRequests(beside_s=beside_s, batch=batch)
+
+
+def test_they_are_told_by_the_server():
+    with serving(predicting(lambda rows: 1e-4)) as server:
+        found = lone_requests(asked_of(server.url), 1000.0, 0, 0.95)
+    assert len(server.asked) == REQUESTS
+    assert found is not None
+    assert found.batch.value == pytest.approx(1e-4)
+    assert found.beside_s > 0.0
+
+
+@pytest.mark.parametrize("reply", [Reply(), Reply(status=503), Reply(raw=b"nonsense")], ids=str)
+def test_a_server_that_does_not_tell_leaves_the_profile_as_it_is(reply):
+    with serving(lambda *_: reply) as server:
+        assert lone_requests(asked_of(server.url), 1000.0, 0, 0.95) is None
+
+
+def test_what_lies_outside_is_the_clients_and_what_the_batch_holds_is_not_counted_again():
+    seen = lone(beside_s=0.001).seen_by(PROFILE)
+    assert seen.request_overhead_s == pytest.approx(0.001 - 0.0003)
+    assert seen.service_mean_s(1) == PROFILE.service_mean_s(1)
+    assert lone(beside_s=0.0001).seen_by(PROFILE).request_overhead_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("found", "is_of_note"),
+    [
+        (lone(batch_s=0.00401), False),  # a quarter of a per cent
+        (lone(batch_s=0.0045), True),
+        (lone(batch_s=0.0035), True),
+        (lone(batch_s=0.0045, half_width_s=0.001), False),  # chance explains it
+    ],
+)
+def test_a_batch_that_takes_something_else_now_is_told(found, is_of_note):
+    notes = list(found.notes(PROFILE))
+    assert "a lone request takes this client 1 ms beside its batch, of which 700 µs" in notes[0]
+    assert (len(notes) == 2) == is_of_note
+    if is_of_note:
+        assert "from the profile's 4 ms; measure the profile again" in notes[1]
