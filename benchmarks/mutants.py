@@ -731,8 +731,8 @@ STATISTICS = [
         "simulations/case.py",
         [
             (
-                "return arrivals_scv(self.workload) + self.plan.batch_size_max * self.service_scv",
-                "return arrivals_scv(self.workload) + self.service_scv",
+                "return arrivals_scv(self.workload) + self.plan.batch_size_max * service.scv",
+                "return arrivals_scv(self.workload) + service.scv",
             )
         ],
         ESTIMATE,

@@ -120,7 +120,7 @@ def measure(cell: Cell, options: argparse.Namespace, folder: Path) -> dict:
             "--warm-up", f"{WARM_UP_S:g}s", "--seed", str(SEED), core=cores[-1],
         )  # fmt: skip
         after = [scrape(page) for page in pages]
-    seen = in_the_runs(profile, list(zip(before, after, strict=True)))
+    seen = in_the_runs(profile, list(zip(before, after, strict=True)), found["lone_requests"])
     span_s = WARM_UP_S + found["runs"][0]["window_s"]
     return {
         "key": cell.key,
@@ -129,6 +129,7 @@ def measure(cell: Cell, options: argparse.Namespace, folder: Path) -> dict:
         "profile": {str(size): profile.law(size).mean_s for size in profile.batch_sizes},
         "work_s": [profile.batch_work_s, profile.request_work_s, profile.request_overhead_s],
         "spells": None if profile.spells is None else [profile.spells.share, profile.spells.lasting_s],
+        "lone_requests": found["lone_requests"],
         "in_runs": {str(size): seen.law(size).mean_s for size in seen.batch_sizes},
         "in_runs_replay": replayed(seen, cell, rate_rps, round(span_s, 6), len(found["runs"])),
         "verification": {name: found[name] for name in ("verdict", "rows", "runs", "environment", "notes")},
@@ -164,7 +165,7 @@ def profiled(
     return load_profile(str(file))
 
 
-def in_the_runs(profile: ServiceProfile, pages: list) -> ServiceProfile:
+def in_the_runs(profile: ServiceProfile, pages: list, lone: dict | None) -> ServiceProfile:
     """The profile with the batch times that the servers counted in the runs, where they counted enough.
 
     These hold the work beside batches, which is done on the same core meanwhile.
@@ -173,11 +174,11 @@ def in_the_runs(profile: ServiceProfile, pages: list) -> ServiceProfile:
     for before, after in pages[:1]:
         found = counted_findings(gains(before, after, "serve_batch_seconds", "batch_size"), 0.95)
         timings |= {one.batch_size: one.timing for one in found}
-    work_s = profile.batch_work_s + profile.request_work_s
+    beside_s = profile.request_overhead_s + profile.work_s(1) if lone is None else lone["beside_s"]
     return ServiceProfile(
         name=profile.name,
         timings=tuple(timings.values()),
-        request_overhead_s=profile.request_overhead_s + work_s,
+        request_overhead_s=beside_s,
         spells=profile.spells,
     )
 

@@ -12,6 +12,7 @@ from capacity.performance import Interval, Performance
 from capacity.plan import Verdict
 from measurements.agreement_row import Agreement, AgreementRow, Held, hold
 from measurements.load_run import LoadRun
+from measurements.lone_requests import LoneRequests
 from measurements.measured import median_performance
 from measurements.prediction import Prediction
 from measurements.quantities import Quantity
@@ -68,6 +69,7 @@ class Verification:
         stationary: prediction for the long run.
         objective: what the plan was to keep; None where nothing was promised.
         notes: what was left out, and why.
+        lone: requests one at a time before the load; None where the server did not tell of them.
         interrupt: what ended it early, to be raised again when all is told; None where nothing did.
     """
 
@@ -76,6 +78,7 @@ class Verification:
     stationary: Prediction
     objective: LatencyObjective | None = None
     notes: tuple[str, ...] = ()
+    lone: LoneRequests | None = None
     interrupt: KeyboardInterrupt | None = None
 
     @cached_property

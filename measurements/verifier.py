@@ -44,7 +44,8 @@ class Verifier:
         if lone is None:
             return self._beside(stationary, quantities, notes)
         seen = replace(self, subject=replace(self.subject, profile=lone.seen_by(profile)))
-        return seen._beside(seen._stationary(), quantities, (*notes, *lone.notes(profile)))
+        found = seen._beside(seen._stationary(), quantities, (*notes, *lone.notes(profile)))
+        return replace(found, lone=lone)
 
     def _stationary(self) -> Prediction:
         self.load.check()

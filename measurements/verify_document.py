@@ -19,6 +19,7 @@ from capacity.report import (
 from capacity.workload import Workload
 from measurements.agreement_row import AgreementRow, Held
 from measurements.load_run import LoadRun
+from measurements.lone_requests import LoneRequests
 from measurements.prediction import Prediction
 from measurements.sections import requests_min
 from measurements.verification import PromiseFinding, Verification, VerifiedRun
@@ -58,6 +59,7 @@ def verify_document(verification: Verification, setting: Setting) -> Document:
         "rows": [_row_document(row) for row in verification.rows],
         "promises": [_finding_document(finding) for finding in verification.findings],
         "runs": [_run_document(run) for run in verification.runs],
+        "lone_requests": _lone_document(verification.lone),
         "notes": list(notes(verification)),
         "environment": dict(setting.environment),
         "seed": setting.seed,
@@ -71,6 +73,12 @@ def _performance(performance: Performance | None) -> Document | None:
 
 def _prediction_document(prediction: Prediction) -> Document:
     return {"performance": _performance(prediction.performance), "reasons": list(prediction.reasons)}
+
+
+def _lone_document(lone: LoneRequests | None) -> Document | None:
+    if lone is None:
+        return None
+    return {"beside_s": lone.beside_s, "batch_s": interval_document(lone.batch)}
 
 
 def _row_document(row: AgreementRow) -> Document:

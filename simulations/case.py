@@ -48,6 +48,9 @@ RELAXATIONS_SEEN_MIN = 50_000
 BURST_RELAXATIONS_SEEN_MIN = 20_000
 # Fewer where the fleet has room to spare in a burst too, so that nothing of it is left when it ends.
 ROOMY_BURSTS_SEEN_MIN, _ROOMY_LOAD = 2_000, 0.7
+# Spells that a pool must have seen: of one replica at load 0.75, whose times vary by a cv of 0.1 and in
+# spells of 5, 30 and 200 batches share 0.6 of that, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
+SPELLS_SEEN_MIN = 2_000
 _CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
 _MEASURED_PER_WARM_UP = 8
@@ -85,18 +88,16 @@ class Case:
         """ca² + B·cs², of the gaps between arrivals and of the service of a full batch."""
         if isinstance(self.workload, ClosedPopulation):
             raise DomainError("users have no gaps of their own")
-        return arrivals_scv(self.workload) + self.plan.batch_size_max * self.service_scv
+        service = self.profile.law(self.plan.batch_size_max)
+        return arrivals_scv(self.workload) + self.plan.batch_size_max * service.scv
 
     @property
-    def service_scv(self) -> float:
-        """Squared coefficient of variation of a full batch's time, as a queue feels it in the long run.
-
-        In spells the times of the batches of one add up: as if each varied by so much more.
-        """
-        service, spells = self.profile.law(self.plan.batch_size_max), self.profile.spells
-        if spells is None:
-            return service.scv
-        return service.scv * (1.0 + 2.0 * spells.share * spells.lasting_s / service.mean_s)
+    def requests_in_spell(self) -> float:
+        """Requests that arrive while a spell lasts; none where there are no spells, or users have none."""
+        spells = self.profile.spells
+        if spells is None or isinstance(self.workload, ClosedPopulation):
+            return 0.0
+        return self.workload.arrival_rate_rps * spells.lasting_s
 
     @property
     def service_times(self) -> ServiceTimes:
@@ -131,7 +132,8 @@ class Case:
 
 def run_length(case: Case) -> Length:
     """A replication that forgets its start, counts eight times as long, and enough for the quantile."""
-    warm_up = math.ceil(RELAXATIONS * _relaxation_requests(case.simulated))
+    forgotten = _relaxation_requests(case.simulated) + case.simulated.requests_in_spell
+    warm_up = math.ceil(RELAXATIONS * forgotten)
     measured = max(
         _MEASURED_PER_WARM_UP * warm_up, math.ceil(EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max))
     )
@@ -152,14 +154,12 @@ def _relaxation_requests(case: Case) -> float:
     queues = 1 if is_pooled(plan) else plan.replicas
     in_service = rate_rps * service.mean_s * case.slowdown
     places = None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
-    spells = case.profile.spells
-    in_spell = 0.0 if spells is None else rate_rps * spells.lasting_s
     if isinstance(workload.arrivals, MmppArrivals):
-        varies = 1.0 + plan.batch_size_max * case.service_scv
-        return in_spell + modulated_relaxation_requests(
+        varies = 1.0 + plan.batch_size_max * service.scv
+        return modulated_relaxation_requests(
             workload.arrivals, rate_rps, busy, queues, in_service, varies, places
         )
-    return in_spell + open_relaxation_requests(busy, queues, in_service, case.variability, places)
+    return open_relaxation_requests(busy, queues, in_service, case.variability, places)
 
 
 def arrivals_scv(workload: Workload) -> float:
@@ -219,7 +219,8 @@ def counted_min(case: Case) -> float:
         within = replace(simulated, workload=replace(simulated.workload, arrivals=PoissonArrivals()))
         return max(_bursts_seen_min(simulated) * relaxation, counted_min(within))
     calm = min(1.0, max(_CALM_MIN, (simulated.variability / 2.0) ** 2))
-    return seen * calm / (1 if is_pooled(simulated.plan) else independent)
+    in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # which all queues share
+    return in_spells + seen * calm / (1 if is_pooled(simulated.plan) else independent)
 
 
 def _bursts_seen_min(case: Case) -> int:

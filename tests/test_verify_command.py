@@ -58,7 +58,7 @@ def test_predicted_beside_measured(verify, folder):
     assert out == (folder / "a.json").read_text(encoding="utf-8")
     assert set(answer) == {
         "schema_version", "verdict", "exit_code", "plan", "workload", "objective", "measured", "predicted", "rows",
-        "promises", "runs", "notes", "environment", "seed", "confidence",
+        "promises", "runs", "lone_requests", "notes", "environment", "seed", "confidence",
     }  # fmt: skip
     assert answer["exit_code"] == code
     assert code in (0, 4), errors
