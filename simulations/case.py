@@ -48,8 +48,8 @@ RELAXATIONS_SEEN_MIN = 50_000
 BURST_RELAXATIONS_SEEN_MIN = 20_000
 # Fewer where the fleet has room to spare in a burst too, so that nothing of it is left when it ends.
 ROOMY_BURSTS_SEEN_MIN, _ROOMY_LOAD = 2_000, 0.7
-# Spells that a pool must have seen: of one replica at load 0.75, whose times vary by a cv of 0.1 and in
-# spells of 5, 30 and 200 batches share 0.6 of that, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
+# Spells that a pool must have seen: of one replica at load 0.75 whose times vary by a cv of 0.1, 0.6 of it in
+# spells of 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
 _CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
