@@ -1,5 +1,6 @@
 """`capacity profile`: measures service time by batch size, and writes the profile that a plan takes."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,6 +51,10 @@ def profile(
     rows_key: Annotated[
         str, option("--rows-key", help="With --url: where the request has its rows.")
     ] = "instances",
+    pauses: Annotated[
+        bool,
+        option("--pauses/--no-pauses", help="With --url: rest between requests, about half of the time."),
+    ] = True,
     counters: Annotated[
         str | None,
         option("--counters", help="With --url: the server's metrics, to tell its work beside batches apart."),
@@ -131,7 +136,11 @@ def profile(
     if callable_name is not None:
         found = _of_callable(callable_name, rounds, confidence)
     elif url is not None:
-        found = _of_endpoint(_endpoint(url, (body or "", rows_key), counters, timeout_s), rounds, confidence)
+        found = _of_endpoint(
+            replace(_endpoint(url, (body or "", rows_key), counters, timeout_s), has_pauses=pauses),
+            rounds,
+            confidence,
+        )
     else:
         where = Histograms(metric=metric, label=label)
         found = _of_metrics(metrics or "", where, read_wait_s(duration), timeout_s, confidence)
