@@ -44,7 +44,7 @@ LOADS = (0.3, 0.5, 0.7, 0.85)
 BATCHING = ((1, 0.0), (8, 0.0), (8, 0.005), (32, 0.0), (32, 0.005))
 SIZES = (1, 2, 4, 8, 16, 32)
 # By the largest batch: half a minute of the machine, in which it has quick and slow spells.
-SAMPLES = {1: 7000, 8: 1800, 32: 750}
+SAMPLES = {1: 4000, 8: 1000, 32: 400}
 WARM_UP_S = 5.0
 SEED = 1
 
