@@ -1,7 +1,6 @@
 """What is predicted of the reference server beside what is measured of it; takes hours and a quiet machine.
 
     python benchmarks/predicted_beside_measured.py --artifacts artifacts/mlp -o cells.jsonl [--replicas 2]
-    python benchmarks/predicted_beside_measured.py --table cells.jsonl
 
 Each cell starts the server on core 0, measures its profile there, and sends it open-loop load from the last
 core. Beside what `capacity verify` predicts from that profile, in the long run and for the very requests that
