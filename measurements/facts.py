@@ -60,8 +60,9 @@ class ProfileFacts:
         )
 
     def _batch_work_s(self, measurement: Measurement) -> float:
-        is_told = self.request_work_s is None and measurement.beside is not None
-        return measurement.beside.batch_s if is_told and measurement.beside else 0.0
+        if self.request_work_s is not None or measurement.beside is None:
+            return 0.0
+        return measurement.beside.batch_s
 
     def _work_s(self, measurement: Measurement) -> float:
         if self.request_work_s is not None:

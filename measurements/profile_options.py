@@ -54,11 +54,12 @@ def read_kind(kind: str | None) -> "DeviceKind | None":
     """`--kind`."""
     from capacity.profile import DeviceKind
 
-    for known in get_args(DeviceKind):
+    kinds: tuple[DeviceKind, ...] = get_args(DeviceKind)
+    for known in kinds:
         if kind == known:
-            return known  # type: ignore[no-any-return]
+            return known
     if kind is not None:
-        raise InputError(f"--kind must be {' or '.join(get_args(DeviceKind))}, got {kind[:40]!r}")
+        raise InputError(f"--kind must be {' or '.join(kinds)}, got {kind[:40]!r}")
     return None
 
 

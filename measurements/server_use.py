@@ -1,6 +1,7 @@
 """ServerUse: how busy servers were between two looks at their metrics, and how large their batches."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,7 +10,8 @@ from measurements.address import Address
 from measurements.histogram_delta import Gain, gains
 from measurements.histogram_names import Histograms
 from measurements.http_exchange import HttpExchange
-from measurements.metrics_text import Scrape, parse_metrics
+from measurements.metrics_text import Scrape
+from measurements.window import scrape
 
 _BATCHES = Histograms()
 _TIMEOUT_S = 10.0
@@ -73,15 +75,8 @@ def look(addresses: Iterable[Address]) -> list[Scrape]:
 
 
 def _scrape(address: Address) -> Scrape:
-    exchange = HttpExchange(address, timeout_s=_TIMEOUT_S)
-    try:
-        answer = exchange.ask("GET", None, {})
-    finally:
-        exchange.close()
-    try:
-        return parse_metrics(answer.body.decode())
-    except UnicodeDecodeError:
-        raise DependencyError(f"the metrics of {address.host}:{address.port} are no text") from None
+    with closing(HttpExchange(address, timeout_s=_TIMEOUT_S)) as exchange:
+        return scrape(exchange)
 
 
 def why_unseen(addresses: Sequence[Address]) -> str | None:
