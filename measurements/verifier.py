@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field, replace
 
 from capacity.performance import Performance
+from capacity.screen import require_answerable
 from capacity.workbench import Effort, Work, Workbench
+from capacity.workload import is_trace
 from measurements.load_series import LoadSeries, Measured, Series
 from measurements.measured import measured_performance
 from measurements.prediction import Prediction, Predictor
@@ -38,25 +40,25 @@ class Verifier:
             InputError: a server refuses the requests.
             KeyboardInterrupt: before anything was measured.
         """
-        stationary = self._stationary()  # before anything is sent: a plan may be unstable
+        self._check()
         profile = self.subject.profile
         lone = self.load.lone_requests(self.effort.confidence) if self.is_calibrated else None
         if lone is None:
-            return self._beside(stationary, quantities, notes)
+            return self._verify(quantities, notes)
         seen = replace(self, subject=replace(self.subject, profile=lone.seen_by(profile)))
-        found = seen._beside(seen._stationary(), quantities, (*notes, *lone.notes(profile)))
-        return replace(found, lone=lone)
+        return replace(seen._verify(quantities, (*notes, *lone.notes(profile))), lone=lone)
 
-    def _stationary(self) -> Prediction:
+    def _check(self) -> None:
+        """Refuse before anything is sent what cannot be routed to, or is not stable; a trace need not be."""
         self.load.check()
+        if not is_trace(self.load.workload):
+            require_answerable(self.subject.profile, self.load.workload, self.subject.plan)
+
+    def _verify(self, quantities: tuple[Quantity, ...], notes: tuple[str, ...]) -> Verification:
+        """The long run, the load tests, and their replays."""
         with self.workbench(self.effort) as work:
             work.report("simulating the plan")
-            return self._predictor(work).in_the_long_run(self.load.workload)
-
-    def _beside(
-        self, stationary: Prediction, quantities: tuple[Quantity, ...], notes: tuple[str, ...]
-    ) -> Verification:
-        """Load tests, and their replays."""
+            stationary = self._predictor(work).in_the_long_run(self.load.workload)
         series = self.load.measure()
         replays = self._replays(series)
         return Verification(
