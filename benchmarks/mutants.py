@@ -1404,7 +1404,7 @@ KERNELS = [
         "a calm queue must be seen as long as a bursty one",
         "settled",
         "simulations/case.py",
-        [("return seen * calm /", "return seen /")],
+        [("seen * calm /", "seen /")],
         ESTIMATE,
     ),
     Mutant(
