@@ -11,7 +11,7 @@ from capacity.errors import DependencyError, InconclusiveError
 from measurements.address import Address
 from measurements.batch_body import BatchBody
 from measurements.crowds import Crowds
-from measurements.endpoint_subject import EndpointSubject, as_long_again
+from measurements.endpoint_subject import EndpointSubject
 from measurements.http_exchange import HttpExchange
 from measurements.rounds import Rounds
 from measurements.sampling import Report, Sampling, take
@@ -30,14 +30,12 @@ class Endpoint:
 
     Attributes:
         counters: the server's metrics, if its work beside batches is to be told apart.
-        has_pauses: whether there is a pause before each request.
     """
 
     address: Address
     body: BatchBody
     timeout_s: float
     counters: Address | None = None
-    has_pauses: bool = True
 
 
 class Found(NamedTuple):
@@ -53,8 +51,7 @@ class Found(NamedTuple):
 def sample_endpoint(endpoint: Endpoint, rounds: Rounds, report: Report) -> Found:
     """Batches one at a time, in rounds; then crowds, where there are counters to tell from."""
     with closing(HttpExchange(endpoint.address, timeout_s=endpoint.timeout_s)) as exchange:
-        rest = as_long_again(rounds.seed) if endpoint.has_pauses else None
-        subject = EndpointSubject(exchange, endpoint.body, rounds.batch_sizes, rest)
+        subject = EndpointSubject(exchange, endpoint.body, rounds.batch_sizes)
         if endpoint.counters is None:
             sampling, beside = take(subject, rounds, time.perf_counter, report), None
             stop: KeyboardInterrupt | DependencyError | InconclusiveError | None = sampling.stop

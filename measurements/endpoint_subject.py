@@ -1,9 +1,6 @@
 """EndpointSubject: a server's endpoint that is sent a batch as one request, one at a time."""
 
 import json
-import random
-import time
-from collections.abc import Callable
 from typing import Any
 
 from capacity.errors import DependencyError
@@ -12,8 +9,6 @@ from measurements.http_exchange import Answer, HttpExchange
 from measurements.server_timing import parse_server_timing
 from measurements.timed_batch import TimedBatch
 
-Rest = Callable[[float], None]
-_PAUSE_MAX_S = 1.0
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -23,20 +18,9 @@ class EndpointSubject:
     Where answers tell by `Server-Timing` what the batch took, that is its service time, and what the client
     saw beyond it and the wait in the queue lies beside it. Else all that the client saw is service time.
     `batches` and `service_s` count all that were served, those of the warm-up too.
-
-    Args:
-        rest: called before each request with what the last one took, to pause as traffic does. [s]
     """
 
-    def __init__(
-        self,
-        exchange: HttpExchange,
-        body: BatchBody,
-        batch_sizes: tuple[int, ...],
-        rest: Rest | None = None,
-    ) -> None:
-        self._rest = rest
-        self._last_s = 0.0
+    def __init__(self, exchange: HttpExchange, body: BatchBody, batch_sizes: tuple[int, ...]) -> None:
         self._exchange = exchange
         self._bodies = {size: body.of(size) for size in batch_sizes}
         self._seen: set[int] = set()
@@ -50,10 +34,7 @@ class EndpointSubject:
         Raises:
             DependencyError: it failed, or the answer is not one to such a request.
         """
-        if self._rest is not None:
-            self._rest(self._last_s)
         answer = self._exchange.ask("POST", self._bodies[batch_size], _HEADERS)
-        self._last_s = answer.seconds
         if batch_size not in self._seen:
             self._seen.add(batch_size)
             _check_json(answer.body, batch_size)
@@ -77,20 +58,6 @@ class EndpointSubject:
                 f"some answers have Server-Timing with batch;dur and some, as one to a batch of {batch_size},"
                 " have not; samples of both kinds are not of one thing"
             )
-
-
-def as_long_again(seed: int, sleep: Callable[[float], None] = time.sleep) -> Rest:
-    """Pauses of random length, exponential, on average as long as what was before.
-
-    A server that is asked without a pause answers from warm caches, and one in service now and then rests:
-    its batches, and what is beside them, take some per cent longer for it.
-    """
-    dice = random.Random(seed)  # noqa: S311  (nothing secret)
-
-    def rest(last_s: float) -> None:
-        sleep(min(_PAUSE_MAX_S, dice.expovariate(1.0) * last_s))
-
-    return rest
 
 
 def _check_json(body: bytes, batch_size: int) -> None:

@@ -6,6 +6,7 @@ from capacity.errors import InputError
 from capacity.profile import DeviceKind, ServiceProfile
 from capacity.reading import TEXT_LENGTH_MAX
 from measurements.measurement import Measurement
+from measurements.rests import wake_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class ProfileFacts:
             runtime=self.runtime,
             hourly_usd=self.hourly_usd,
             request_overhead_s=overhead_s,
+            wake_s=wake_s(measurement.wake),
             spells=measurement.spells,
             batch_work_s=batch_s,
             request_work_s=work_s,

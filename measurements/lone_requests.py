@@ -51,7 +51,7 @@ class LoneRequests:
             f"{format_duration(self.seen_by(profile).request_overhead_s)} is taken as request overhead "
             f"(the profile has {format_duration(profile.request_overhead_s)})"
         )
-        said_s = profile.service_mean_s(1) - profile.work_s(1)
+        said_s = profile.service_mean_s(1) - profile.work_s(1) + profile.wake_s
         off = self.batch.value / said_s - 1.0
         if not self.batch.low <= said_s <= self.batch.high and abs(off) > _DRIFT_OF_NOTE:
             yield (

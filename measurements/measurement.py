@@ -45,6 +45,7 @@ class Measurement:
     """All batch sizes, rising, and what lies beside the batches.
 
     Attributes:
+        wake: how much longer a batch took after a rest; None where that was not tried. [s]
         source: how and on what it was made, by aspect, for the profile.
         stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
     """
@@ -56,4 +57,5 @@ class Measurement:
     work: RequestWork | None = None
     beside: WorkBeside | None = None
     spells: Spells | None = None
+    wake: Interval | None = None
     stop: KeyboardInterrupt | DependencyError | InconclusiveError | None = field(default=None, compare=False)

@@ -12,7 +12,7 @@ class Overhead:
     """Time outside the batch, as the client saw it: the way, HTTP, JSON, the server's work beside the model.
 
     Attributes:
-        request_s: median over requests of `batch_size` rows. [s]
+        request_s: median over requests of `batch_size` rows, after a rest where there were any. [s]
         batch_size: the smallest that was measured, 1 if it was.
         growth_s: more for each further row, by least squares over the medians; None of a single size. [s]
     """
@@ -22,14 +22,22 @@ class Overhead:
     growth_s: float | None
 
 
-def overhead(batches: Mapping[int, Sequence[TimedBatch]]) -> Overhead | None:
-    """Of requests that told; None where they did not."""
+def overhead(
+    batches: Mapping[int, Sequence[TimedBatch]], rested: Sequence[TimedBatch] = ()
+) -> Overhead | None:
+    """Of requests that told; None where they did not.
+
+    Args:
+        rested: of the smallest size, sent after a rest, as most requests in service are.
+    """
     medians = {size: _median_s(found) for size, found in sorted(batches.items())}
     known = {size: value for size, value in medians.items() if value is not None}
     if not known:
         return None
     smallest = min(known)
-    return Overhead(request_s=max(0.0, known[smallest]), batch_size=smallest, growth_s=_slope(known))
+    rested_s = _median_s(rested)
+    request_s = known[smallest] if rested_s is None else rested_s
+    return Overhead(request_s=max(0.0, request_s), batch_size=smallest, growth_s=_slope(known))
 
 
 def _median_s(batches: Sequence[TimedBatch]) -> float | None:

@@ -51,10 +51,6 @@ def profile(
     rows_key: Annotated[
         str, option("--rows-key", help="With --url: where the request has its rows.")
     ] = "instances",
-    pauses: Annotated[
-        bool,
-        option("--pauses/--no-pauses", help="With --url: rest between requests, about half of the time."),
-    ] = True,
     counters: Annotated[
         str | None,
         option("--counters", help="With --url: the server's metrics, to tell its work beside batches apart."),
@@ -79,6 +75,9 @@ def profile(
     warm_up: Annotated[
         int, option("--warm-up", help="Batches of each size before, which do not count.")
     ] = 20,
+    rests: Annotated[
+        bool, option("--rests/--no-rests", help="Tell a batch after a rest from one without, once a round.")
+    ] = True,
     seed: SeedOption = 0,
     duration_max: Annotated[
         str, option("--duration-max", help="Stop after this long, with what was measured until then.")
@@ -131,16 +130,13 @@ def profile(
         request_work_s=read_duration_s(request_work, "--request-work"),
     )
     facts.check()
-    rounds = read_rounds(batch_sizes, samples, warm_up, seed, duration_max)
+    rounds = replace(read_rounds(batch_sizes, samples, warm_up, seed, duration_max), has_rests=rests)
     timeout_s = read_timeout_s(timeout)
     if callable_name is not None:
         found = _of_callable(callable_name, rounds, confidence)
     elif url is not None:
-        found = _of_endpoint(
-            replace(_endpoint(url, (body or "", rows_key), counters, timeout_s), has_pauses=pauses),
-            rounds,
-            confidence,
-        )
+        endpoint = _endpoint(url, (body or "", rows_key), counters, timeout_s)
+        found = _of_endpoint(endpoint, rounds, confidence)
     else:
         where = Histograms(metric=metric, label=label)
         found = _of_metrics(metrics or "", where, read_wait_s(duration), timeout_s, confidence)

@@ -47,6 +47,8 @@ def measurement_document(
         }
     if measurement.spells is not None:
         document["spells"] = {"share": measurement.spells.share, "lasting_s": measurement.spells.lasting_s}
+    if measurement.wake is not None:
+        document["wake_s"] = interval_document(measurement.wake)
     if measurement.beside is not None:
         document["work_beside"] = _beside_document(measurement.beside)
     return document | {
@@ -154,6 +156,13 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
     if measurement.spells is not None:
         spells = measurement.spells
         yield "spells", f"{spells.share:.0%} in common, lasting {format_duration(spells.lasting_s)}"
+    if measurement.wake is not None:
+        longer = measurement.wake
+        yield (
+            "after a rest",
+            f"{format_duration(longer.value)} longer ({format_duration(longer.low)} to "
+            f"{format_duration(longer.high)})",
+        )
     yield "request overhead", format_duration(profile.request_overhead_s)
     yield "work per batch", format_duration(profile.batch_work_s)
     yield "work per request", format_duration(profile.request_work_s)

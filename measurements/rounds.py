@@ -29,6 +29,7 @@ class Rounds:
         warm_up: rounds before them, which do not.
         seed: of the orders.
         duration_max_s: when to stop, whatever is left. [s]
+        has_rests: whether a round ends with a rest and another batch of the smallest size.
     """
 
     batch_sizes: tuple[int, ...]
@@ -36,6 +37,7 @@ class Rounds:
     warm_up: int = 20
     seed: int = 0
     duration_max_s: float = 600.0
+    has_rests: bool = False
 
     def __post_init__(self) -> None:
         _check_sizes(self.batch_sizes)

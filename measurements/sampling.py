@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from capacity.errors import DependencyError, InconclusiveError
+from measurements.rests import Pair, as_long_again
 from measurements.rounds import WARM_UP_SHARE_MAX, Rounds
 from measurements.timed_batch import Subject, TimedBatch, check_credible
 
@@ -19,10 +20,12 @@ class Sampling:
 
     Attributes:
         batches: by batch size, in the order of the rounds; equally many of each.
+        pairs: of each round the batch of the smallest size, and another after a rest, if there were any.
         stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
     """
 
     batches: Mapping[int, tuple[TimedBatch, ...]]
+    pairs: tuple[Pair, ...] = ()
     stop: KeyboardInterrupt | DependencyError | None = None
 
     @property
@@ -38,7 +41,9 @@ class _Course:
         self._subject, self._rounds, self._clock, self._report = subject, rounds, clock, report
         self._orders = rounds.orders()
         self._began_s = self._reported_s = clock()
+        self._rest = as_long_again(rounds.seed)
         self.done: list[dict[int, TimedBatch]] = []
+        self.pairs: list[Pair] = []
 
     def run(self) -> None:
         """Fill `done`; what ends it early passes, and leaves what was finished."""
@@ -46,8 +51,11 @@ class _Course:
             self._round(WARM_UP_SHARE_MAX)
         for _ in self._while_time_is_left("round", self._rounds.samples, 1.0):
             finished = self._round(1.0)
-            if finished is not None:
-                self.done.append(finished)
+            if finished is None:
+                continue
+            if self._rounds.has_rests:
+                self.pairs.append(self._pair(finished[self._rounds.batch_sizes[0]]))
+            self.done.append(finished)
 
     def _while_time_is_left(self, what: str, count: int, share: float) -> Iterator[None]:
         for number in range(count):
@@ -62,9 +70,18 @@ class _Course:
         for size in next(self._orders):
             if self._is_over(share):
                 return None
-            found[size] = replace(self._subject.serve(size), ended_s=self._clock())
-            check_credible(found[size], size)
+            found[size] = self._served(size)
         return found
+
+    def _pair(self, awake: TimedBatch) -> Pair:
+        """A batch of the smallest size, and another after a rest."""
+        self._rest(awake.service_s + (awake.beside_s or 0.0))
+        return Pair(awake=awake, rested=self._served(self._rounds.batch_sizes[0]))
+
+    def _served(self, size: int) -> TimedBatch:
+        served = replace(self._subject.serve(size), ended_s=self._clock())
+        check_credible(served, size)
+        return served
 
     def _is_over(self, share: float) -> bool:
         return self._clock() - self._began_s >= share * self._rounds.duration_max_s
@@ -99,4 +116,4 @@ def take(subject: Subject, rounds: Rounds, clock: Clock, report: Report) -> Samp
             "sizes; raise --duration-max, or measure fewer or smaller --batch-sizes"
         )
     batches = {size: tuple(found[size] for found in course.done) for size in rounds.batch_sizes}
-    return Sampling(batches=batches, stop=stop)
+    return Sampling(batches=batches, pairs=tuple(course.pairs), stop=stop)

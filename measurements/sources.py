@@ -19,6 +19,7 @@ from measurements.http_exchange import HttpExchange
 from measurements.measurement import Measurement
 from measurements.overhead import overhead
 from measurements.request_work import request_work
+from measurements.rests import wake
 from measurements.rounds import Rounds
 from measurements.sampled import sampled_findings, sampling_caveats
 from measurements.sampling import Report, Sampling, take
@@ -109,7 +110,8 @@ def _sampled(
         findings=findings,
         source=source,
         caveats=(*caveats, *sampling_caveats(findings, sampling, rounds)),
-        overhead=overhead(sampling.batches),
+        overhead=overhead(sampling.batches, [pair.rested for pair in sampling.pairs]),
+        wake=wake(sampling.pairs, confidence),
         spells=fit_spells(sampling.batches),
         stop=sampling.stop,
     )

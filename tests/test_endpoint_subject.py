@@ -1,7 +1,6 @@
 """Endpoints that are measured: addresses, bodies, headers, and servers that misbehave."""
 
 import json
-import math
 import socket
 import threading
 import time
@@ -14,7 +13,7 @@ from capacity.errors import DependencyError, InputError
 from measurements import http_exchange
 from measurements.address import parse_address
 from measurements.batch_body import read_body
-from measurements.endpoint_subject import EndpointSubject, as_long_again
+from measurements.endpoint_subject import EndpointSubject
 from measurements.http_exchange import HttpExchange
 from measurements.server_timing import parse_server_timing
 
@@ -254,27 +253,3 @@ def test_bodies_that_are_none(tmp_path, text, said):
 def test_a_body_that_would_be_too_large(body):
     with pytest.raises(InputError, match="leave out that size"):
         body.of(1_000_000_0)
-
-
-def test_pauses_are_as_long_as_what_was_before_on_average():
-    slept: list[float] = []
-    rest = as_long_again(3, slept.append)
-    for _ in range(4000):
-        rest(0.01)
-    assert sum(slept) / 4000 == pytest.approx(0.01, rel=0.08)
-    assert sorted(slept)[2000] == pytest.approx(0.01 * math.log(2.0), rel=0.1)  # exponential
-    rest(1e6)
-    assert slept[-1] <= 1.0
-
-
-def test_each_request_is_after_a_pause_for_the_one_before(body):
-    rested: list[float] = []
-    with serving(predicting(lambda rows: 0.001 * rows)) as server:
-        exchange = HttpExchange(parse_address(f"{server.url}/predict", "--url"), timeout_s=5.0)
-        subject = EndpointSubject(exchange, body, SIZES, rested.append)
-        for size in (1, 2, 1):
-            subject.serve(size)
-        exchange.close()
-    assert rested[0] == 0.0
-    assert len(rested) == 3
-    assert min(rested[1:]) > 0.0

@@ -1,0 +1,146 @@
+"""What a batch takes longer after a rest."""
+
+import math
+import random
+
+import pytest
+
+from capacity.performance import Interval
+from measurements.facts import ProfileFacts
+from measurements.overhead import overhead
+from measurements.rests import PAIRS_MIN, Pair, as_long_again, wake, wake_s
+from measurements.rounds import Rounds
+from measurements.sampling import take
+from measurements.sources import measure_callable
+from measurements.timed_batch import TimedBatch
+
+
+def pairs(count, longer_s, *, stalled=0.0, seed=1):
+    """Batches of 3 ms and a little, of which the rested take so much longer; some of either kind stall."""
+    dice = random.Random(seed)
+
+    def batch(more_s):
+        stall_s = 0.05 if dice.random() < stalled else 0.0
+        return TimedBatch(service_s=0.003 + more_s + dice.uniform(0.0, 2e-4) + stall_s)
+
+    return [Pair(awake=batch(0.0), rested=batch(longer_s)) for _ in range(count)]
+
+
+def test_pauses_are_as_long_as_what_was_before_on_average():
+    slept: list[float] = []
+    rest = as_long_again(3, slept.append)
+    for _ in range(4000):
+        rest(0.01)
+    assert sum(slept) / 4000 == pytest.approx(0.01, rel=0.08)
+    assert sorted(slept)[2000] == pytest.approx(0.01 * math.log(2.0), rel=0.1)  # exponential
+    rest(1e6)
+    assert slept[-1] <= 1.0
+
+
+def test_what_rested_batches_take_longer_is_found_within_its_interval():
+    found = [wake(pairs(400, 2e-4, seed=seed), 0.95) for seed in range(60)]
+    assert all(one is not None for one in found)
+    inside = sum(one.low <= 2e-4 <= one.high for one in found)
+    assert 52 <= inside <= 60  # of 95 %: P(fewer than 52) is 0.3 %
+    assert max(one.high - one.low for one in found) < 6e-5
+
+
+def test_stalls_tell_nothing_of_rests():
+    found = wake(pairs(400, 2e-4, stalled=0.03), 0.95)
+    assert found is not None
+    assert found.value == pytest.approx(2e-4, rel=0.15)
+
+
+def test_few_pairs_tell_nothing():
+    assert wake(pairs(PAIRS_MIN - 1, 2e-4), 0.95) is None
+    assert wake(pairs(PAIRS_MIN, 2e-4), 0.95) is not None
+    assert wake([], 0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "taken_s"),
+    [
+        (None, 0.0),
+        (Interval(value=2e-4, low=1e-4, high=3e-4), 2e-4),
+        (Interval(value=2e-4, low=-1e-5, high=4e-4), 0.0),
+        (Interval(value=-2e-4, low=-3e-4, high=-1e-4), 0.0),
+    ],
+)
+def test_a_profile_takes_what_chance_does_not_explain(found, taken_s):
+    assert wake_s(found) == taken_s
+
+
+class Sleepy:
+    """A subject that takes longer where it was not asked for a while, on a clock of its own."""
+
+    def __init__(self):
+        self.now_s = 0.0
+        self.free_s = -1.0
+        self.asked: list[int] = []
+
+    def clock(self):
+        return self.now_s
+
+    def sleep(self, pause_s):
+        self.now_s += pause_s
+
+    def serve(self, batch_size):
+        took_s = 0.003 + (0.001 if self.now_s > self.free_s else 0.0)
+        self.asked.append(batch_size)
+        self.now_s += took_s
+        self.free_s = self.now_s
+        return TimedBatch(service_s=took_s, beside_s=0.0005)
+
+
+def test_a_round_ends_with_a_rest_and_another_of_the_smallest(monkeypatch):
+    subject = Sleepy()
+    monkeypatch.setattr(
+        "measurements.sampling.as_long_again", lambda seed: as_long_again(seed, subject.sleep)
+    )
+    rounds = Rounds(batch_sizes=(1, 4), samples=30, warm_up=1, has_rests=True)
+    sampling = take(subject, rounds, subject.clock, lambda _: None)
+    assert len(sampling.pairs) == sampling.rounds == 30
+    assert subject.asked[2:][2::3] == [1] * 30
+    assert sorted(subject.asked[2:5]) == [1, 1, 4]
+    found = wake(sampling.pairs, 0.95)
+    assert found is not None
+    assert found.value > 0.0009  # but for the first of a round that follows one at rest
+    # What rests is no sample of its size.
+    assert {len(batches) for batches in sampling.batches.values()} == {30}
+
+
+def test_without_rests_there_are_none():
+    subject = Sleepy()
+    sampling = take(subject, Rounds(batch_sizes=(1,), samples=25, warm_up=0), subject.clock, lambda _: None)
+    assert sampling.pairs == ()
+    assert len(subject.asked) == 25
+
+
+def test_the_overhead_is_that_of_rested_requests():
+    batches = {1: [TimedBatch(service_s=0.003, beside_s=0.0005)] * 5}
+    rested = [TimedBatch(service_s=0.004, beside_s=0.0009)] * 5
+    told, told_without = overhead(batches, rested), overhead(batches)
+    assert told is not None
+    assert told_without is not None
+    assert told.request_s == 0.0009
+    assert told_without.request_s == 0.0005
+
+
+def test_the_profile_has_it():
+    awake = {"last_s": -1.0}
+
+    def sleepy(batch_size):
+        import time
+
+        rested = time.perf_counter() - awake["last_s"] > 0.0005
+        until_s = time.perf_counter() + (0.004 if rested else 0.002)
+        while time.perf_counter() < until_s:
+            pass
+        awake["last_s"] = time.perf_counter()
+
+    rounds = Rounds(batch_sizes=(1, 2), samples=40, warm_up=1, has_rests=True)
+    measured = measure_callable(sleepy, "here:sleepy", rounds, 0.95, lambda _: None)
+    assert measured.wake is not None
+    profile = ProfileFacts(name="sleepy").profile(measured)
+    assert profile.wake_s == measured.wake.value
+    assert 0.0005 < profile.wake_s < 0.0021  # some pauses are shorter than what counts for one
