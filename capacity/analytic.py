@@ -41,6 +41,11 @@ def predict(
         raise _no_law(
             "service times that come in spells", "simulate instead, or leave spells out of the profile"
         )
+    if profile.wake_s > 0.0:
+        raise _no_law(
+            "a first service after a rest that takes longer",
+            "simulate instead, or leave wake_s out of the profile",
+        )
     if plan.queue_limit is not None:
         raise _no_law("a queue limit", "simulate instead, or plan without one")
     sizes = range(1, plan.batch_size_max + 1)

@@ -119,6 +119,7 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
         spells=old.spells,
         batch_work_s=old.batch_work_s,
         request_work_s=old.request_work_s,
+        wake_s=old.wake_s,
         request_overhead_s=old.request_overhead_s,
         instances_per_device=old.instances_per_device,
         memory_bytes=old.memory_bytes,
@@ -127,7 +128,7 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
 
 def _replacement(old: ServiceProfile, new: ServiceProfile, *, is_bare: bool) -> str:
     kept = (
-        "; its price, work beside batches, spells, request overhead and instances per device are kept"
+        "; its price, work beside batches, wake, spells, request overhead and instances per device are kept"
         if is_bare
         else ""
     )

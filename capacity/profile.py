@@ -98,6 +98,8 @@ class ServiceProfile:
             timed, such as reading, checking and answering, where the same processor does both: a batch of b
             occupies its replica for the former and b times the latter longer than its timing says, and so
             say all laws of this profile. [s]
+        wake_s: a batch that starts at a rested replica, one whose queue no batch ended at that very instant,
+            takes that much longer; laws and means of this profile are of batches right after another. [s]
         spells: how far batches that begin near each other in time go together; None where each is by itself.
         request_overhead_s: added to every response; takes no server capacity. [s]
         instances_per_device: replicas that share one device, and its price.
@@ -115,6 +117,7 @@ class ServiceProfile:
     runtime: str | None = None
     batch_work_s: float = 0.0
     request_work_s: float = 0.0
+    wake_s: float = 0.0
     spells: Spells | None = None
     request_overhead_s: float = 0.0
     instances_per_device: int = 1
@@ -142,7 +145,7 @@ class ServiceProfile:
         object.__setattr__(self, "_laws", tuple(laws))
 
     def _check_scalars(self) -> None:
-        for name in ("batch_work_s", "request_work_s", "request_overhead_s"):
+        for name in ("batch_work_s", "request_work_s", "wake_s", "request_overhead_s"):
             duration_s = getattr(self, name)
             if not 0.0 <= duration_s <= BATCH_DURATION_MAX_S:
                 raise InputError(f"{name} must be from 0 to {BATCH_DURATION_MAX_S:g}, got {duration_s}")

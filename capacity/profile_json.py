@@ -14,7 +14,7 @@ from capacity.spells import Spells
 
 _TEXT_KEYS = ("model", "device", "kind", "precision", "runtime")
 _SPELL_KEYS = ("spell_share", "spell_lasting_s")
-_NUMBER_KEYS = ("batch_work_s", "request_work_s", "request_overhead_s", "hourly_usd")
+_NUMBER_KEYS = ("batch_work_s", "request_work_s", "wake_s", "request_overhead_s", "hourly_usd")
 _COUNT_KEYS = ("instances_per_device", "memory_bytes")
 COUNT_MAX = 2**53
 _CONTENTION_KEYS = ("contention_slowdowns", "contention_throughputs_rps")

@@ -229,6 +229,7 @@ def profile_document(profile: ServiceProfile) -> Document:
         "spells": None if profile.spells is None else asdict(profile.spells),
         "batch_work_s": profile.batch_work_s,
         "request_work_s": profile.request_work_s,
+        "wake_s": profile.wake_s,
         "request_overhead_s": profile.request_overhead_s,
         "hourly_usd": profile.hourly_usd,
         "source": dict(profile.source),

@@ -112,10 +112,10 @@ def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float
     """What becomes of a request that meets nobody: the limit of low rates, whatever the router.
 
     A batch of one that is not full waits its whole batch wait, by either timer, and is served alone; where
-    one request fills the batch, it starts at once.
+    one request fills the batch, it starts at once. Its replica was at rest, and must wake.
     """
     wait_s = plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0
-    law, fixed_s = profile.law(1), wait_s + profile.request_overhead_s
+    law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
     return Performance(
         kind=Kind.EXACT,
         load=0.0,

@@ -13,6 +13,8 @@ from simulations.service_table import FIXED, SCALED, ServiceTable, unit_exponent
 class TableTimes:
     """Batches that take a known time by their size."""
 
+    wake_s = 0.0
+
     def __init__(self, times_s: tuple[float, ...]) -> None:
         self._times_s = times_s
 
@@ -31,6 +33,8 @@ class DurationTimes:
     By inversion; of the hyper-exponential law the uniform number first chooses the branch, and what
     is left of it is uniform again (Devroye 1986, Non-Uniform Random Variate Generation, sec. II.4).
     """
+
+    wake_s = 0.0
 
     def __init__(self, law: Duration) -> None:
         self._law = law

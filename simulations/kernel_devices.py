@@ -70,7 +70,7 @@ def serve_devices(  # noqa: C901  (one loop: see `kernel_own`)
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
     is_open, limit = rules.is_open, rules.limit
-    kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
+    kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     instants_s, service, dice = arrivals
     ranks, free, ends, dues = trees
     is_closed, is_shared, leaves = len(returns) > 1, routing == SHARED_QUEUE, len(ranks) >> 1
@@ -104,6 +104,7 @@ def serve_devices(  # noqa: C901  (one loop: see `kernel_own`)
                 if counts:
                     change(ranks, replica, at(ranks, replica) - job.size * leaves)
                 queue.free += 1
+                queue.finish_s = end_s
                 is_due = queue.waiting > 0
                 if is_due:
                     if queue.free == 1:
@@ -146,6 +147,8 @@ def serve_devices(  # noqa: C901  (one loop: see `kernel_own`)
                 kind, times_s, below, weight, first_knot, probabilities, durations_s,
                 size, window[oldest - base].service,
             )  # fmt: skip
+            if wake_s > 0.0 and start_s > queue.finish_s:
+                job.work_s += wake_s
             job.ends_s = start_s + job.work_s * slowdowns[lead.busy - 1]
             change(ends, replica, job.ends_s)
             member = oldest

@@ -65,7 +65,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
     is_open, limit = rules.is_open, rules.limit
-    kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
+    kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     instants_s, service, dice = arrivals
     is_closed, leaves = len(returns) > 1, len(ranks) >> 1
     counts = routing >= LEAST_OUTSTANDING
@@ -122,10 +122,13 @@ def serve_own(  # noqa: C901  (one loop: see above)
                     break
                 oldest = queue.head
                 size = min(queue.waiting, size_max)
-                finish_s = start_s + duration_s(
+                work_s = duration_s(
                     kind, times_s, below, weight, first_knot, probabilities, durations_s,
                     size, window[oldest - base].service,
                 )  # fmt: skip
+                if wake_s > 0.0 and start_s > queue.finish_s:
+                    work_s += wake_s
+                finish_s = start_s + work_s
                 member = oldest
                 for _ in range(size):
                     served = window[member - base]

@@ -50,13 +50,15 @@ def serve_singly(
         free_s: rising, shape `(replicas + 1,)`; the last is infinite. [s]
         service: uniforms, or durations of mean 1.
     """
-    kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
+    kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     for request in range(len(arrived_s)):  # apart, so that nothing stands in the way of the next loop
         finished_s[request] = duration_s(
             kind, times_s, below, weight, first_knot, probabilities, durations_s, 1, service[request]
         )
     for request in range(len(arrived_s)):
         start_s = max(arrived_s[request], free_s[0])
+        if wake_s > 0.0 and not _ends_at(free_s, start_s):
+            finished_s[request] += wake_s
         finish_s = start_s + finished_s[request]
         started_s[request] = start_s
         finished_s[request] = finish_s
@@ -83,7 +85,7 @@ def serve_batches(
         laws, free_s, arrived_s, service, started_s, finished_s: as in `serve_singly`.
         is_end: nobody comes after those in `arrived_s`.
     """
-    kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
+    kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     known, oldest = len(arrived_s), 0
     while oldest < known and (is_end or oldest + size_max <= known):
         came_s, idle_s = arrived_s[oldest], free_s[0]
@@ -99,9 +101,12 @@ def serve_batches(
             while end < known and end < oldest + size_max and arrived_s[end] <= start_s:
                 end += 1
         size = end - oldest
-        finish_s = start_s + duration_s(
+        work_s = duration_s(
             kind, times_s, below, weight, first_knot, probabilities, durations_s, size, service[oldest]
         )
+        if wake_s > 0.0 and not _ends_at(free_s, start_s):
+            work_s += wake_s
+        finish_s = start_s + work_s
         for member in range(oldest, end):
             started_s[member] = start_s
             finished_s[member] = finish_s

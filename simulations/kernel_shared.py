@@ -38,8 +38,9 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
     """
     rules, queue = plan[0], queues[0]
     size_max, wait_s, is_open, limit = rules.size_max, rules.wait_s, rules.is_open, rules.limit
-    kind, times_s, below, weight, first_knot, probabilities, durations_s = laws
+    kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     head, tail, waiting, idle, due_s = queue.head, queue.tail, queue.waiting, queue.free, queue.due_s
+    ended_s = queue.finish_s
     instants_s, service, _ = arrivals
     is_closed = len(returns) > 1
     for place in range(len(instants_s) + is_end):
@@ -53,7 +54,7 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
             if end_s <= ready_s:
                 if end_s > now_s or end_s == np.inf:
                     break
-                start_s = end_s
+                start_s = ended_s = end_s
                 replica = leftmost(ends)
                 idle += 1
                 is_due = waiting > 0
@@ -74,10 +75,13 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
                 change(free, replica, np.inf)
             oldest = head
             size = min(waiting, size_max)
-            finish_s = start_s + duration_s(
+            work_s = duration_s(
                 kind, times_s, below, weight, first_knot, probabilities, durations_s,
                 size, window[oldest - base].service,
             )  # fmt: skip
+            if wake_s > 0.0 and start_s > ended_s:
+                work_s += wake_s
+            finish_s = start_s + work_s
             for _ in range(size):
                 served = window[head - base]
                 served.started_s = start_s
@@ -118,3 +122,4 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
         if waiting >= size_max and due_s > now_s:
             due_s = now_s
     queue.head, queue.tail, queue.waiting, queue.free, queue.due_s = head, tail, waiting, idle, due_s
+    queue.finish_s = ended_s

@@ -53,7 +53,8 @@ REQUEST = np.dtype(
     ]
 )
 # A queue: who is first and last in line, how many wait, when a batch will be due if nobody else comes.
-# Of one replica: the size of its batch, 0 where it is free, and when that ends. Of all: how many are free.
+# Of one replica: the size of its batch, 0 where it is free, and when that ends or the last one ended.
+# Of all: when the last one ended, and how many are free.
 QUEUE = np.dtype(
     [
         ("head", np.int64),
@@ -92,6 +93,7 @@ def empty_queues(count: int, replicas: int) -> Structs:
     """Queues without anybody, each with so many free replicas, shape `(count,)`."""
     queues = np.zeros(count, dtype=QUEUE)
     queues["free"] = replicas
+    queues["finish_s"] = -np.inf
     return queues
 
 

@@ -1,5 +1,6 @@
 """Replica: a SimPy process that serves one batch at a time; its queue knows when a batch is due."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from heapq import heappop, heappush
@@ -27,6 +28,7 @@ class RequestQueue:
         self._free = replicas  # that serve no batch, called or not
         self._waiting: deque[int] = deque()
         self._idle: list[tuple[int, Moment]] = []  # a heap: the lowest replica is called first
+        self._ended_s = -math.inf  # when the last batch ended that was taken from here, at any replica
         self._timed: int | None = None  # the request whose deadline the latest timer was set for
 
     def join(self, request: int) -> bool:
@@ -55,6 +57,11 @@ class RequestQueue:
     def release(self) -> None:
         """A replica has finished its batch."""
         self._free += 1
+        self._ended_s = self._clock.now
+
+    def is_rested(self) -> bool:
+        """Whether no batch has ended at this instant, so that one that starts now must wake its replica."""
+        return self._clock.now > self._ended_s
 
     def call_for(self, replica: int) -> Moment:
         """The moment at which an idle replica should look at the queue again."""
@@ -143,7 +150,10 @@ class Replica:
                 yield self.queue.call_for(self.index)
             requests = self.queue.take()
             started_s = clock.now
-            yield self.device.serve(self.index, service_times(len(requests), uniforms[requests[0]]))
+            work_s = service_times(len(requests), uniforms[requests[0]])
+            if self.queue.is_rested():
+                work_s += service_times.wake_s
+            yield self.device.serve(self.index, work_s)
             self.queue.release()
             self.outstanding[self.index] -= len(requests)
             finish(Batch(self.index, started_s, clock.now, requests))

@@ -17,10 +17,17 @@ ALONE = (1.0,)
 
 
 class ServiceTimes(Protocol):
-    """Service times that either engine can draw, to the same digit."""
+    """Service times that either engine can draw, to the same digit.
+
+    Attributes:
+        wake_s: how much longer a batch takes that starts at a rested replica. [s]
+    """
+
+    @property
+    def wake_s(self) -> float: ...  # noqa: D102  (see above)
 
     def __call__(self, batch_size: int, uniform: float, /) -> float:
-        """Service time of a batch. [s]"""
+        """Service time of a batch that starts right after another. [s]"""
 
     def table(self, batch_size_max: int) -> ServiceTable:
         """The same for the compiled engine, up to a batch size."""
@@ -34,6 +41,7 @@ class ProfileTimes:
 
     def __init__(self, profile: ServiceProfile) -> None:
         self._profile = profile
+        self.wake_s = profile.wake_s
         self._mixtures: dict[int, tuple[ServiceLaw, ServiceLaw, float]] = {}
         self._tables: dict[int, ServiceTable] = {}
 
@@ -51,7 +59,7 @@ class ProfileTimes:
         """Knots of the measured sizes, and how each size up to the largest lies between two of them."""
         if batch_size_max not in self._tables:
             places, weights = zip(*map(self._profile.place, range(1, batch_size_max + 1)), strict=True)
-            self._tables[batch_size_max] = knots(self._profile.laws, places, weights)
+            self._tables[batch_size_max] = knots(self._profile.laws, places, weights, self.wake_s)
         return self._tables[batch_size_max]
 
     def _mixture(self, batch_size: int) -> tuple[ServiceLaw, ServiceLaw, float]:
@@ -65,10 +73,12 @@ class ExponentialTimes:
 
     Args:
         means_s: one mean whatever the batch size, or by batch size less 1. [s]
+        wake_s: how much longer the first batch after a rest takes. [s]
     """
 
-    def __init__(self, means_s: float | Sequence[float]) -> None:
+    def __init__(self, means_s: float | Sequence[float], wake_s: float = 0.0) -> None:
         self._means_s = means_s
+        self.wake_s = wake_s
 
     def __call__(self, batch_size: int, uniform: float) -> float:
         """Service time by inversion. [s]"""
@@ -77,7 +87,7 @@ class ExponentialTimes:
     def table(self, batch_size_max: int) -> ServiceTable:
         """Means by batch size, and the inverse of the distribution function."""
         means_s = np.array([self._mean_s(size) for size in range(1, batch_size_max + 1)])
-        return ServiceTable(kind=SCALED, times_s=means_s, draw=unit_exponential)
+        return ServiceTable(kind=SCALED, times_s=means_s, draw=unit_exponential, wake_s=self.wake_s)
 
     def _mean_s(self, batch_size: int) -> float:
         return self._means_s if isinstance(self._means_s, float) else self._means_s[batch_size - 1]

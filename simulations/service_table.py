@@ -30,6 +30,7 @@ class ServiceTable(NamedTuple):
         weight: by batch size less 1, how far it lies on the way to the next measured size.
         first: place of the first knot of each measured size, and the end.
         probabilities, durations_s: knots of all measured sizes, one after the other's. [s]
+        wake_s: how much longer a batch takes that starts at a rested replica. [s]
     """
 
     kind: int
@@ -40,6 +41,7 @@ class ServiceTable(NamedTuple):
     first: Integers = _NO_PLACES
     probabilities: Floats = _NOTHING
     durations_s: Floats = _NOTHING
+    wake_s: float = 0.0
 
     def require(self, batch_size_max: int, *, is_closed: bool) -> Self:
         """The table, if it can serve batches up to a size: compiled code checks nothing itself.
@@ -53,6 +55,8 @@ class ServiceTable(NamedTuple):
             raise DomainError(f"there are service times up to a batch of {sizes}, not of {batch_size_max}")
         if not (np.isfinite(durations_s).all() and (durations_s >= 0.0).all()):
             raise DomainError("service times must be finite and not negative")
+        if not 0.0 <= self.wake_s < math.inf:
+            raise DomainError("wake_s must be finite and not negative")
         if is_closed and not durations_s.all():
             raise DomainError("users of a closed population need service that takes time")
         return self
@@ -61,11 +65,17 @@ class ServiceTable(NamedTuple):
     def arrays(self) -> "Laws":
         """What the compiled code reads."""
         knots = (self.below, self.weight, self.first, self.probabilities, self.durations_s)
-        return (self.kind, self.times_s, *knots)
+        return (self.kind, self.times_s, *knots, self.wake_s)
 
     @property
     def atoms_s(self) -> Floats:
-        """Durations that come up with a probability of their own, rising. [s]"""
+        """Durations that come up with a probability of their own, after a rest too, rising. [s]"""
+        atoms_s = self._atoms_s
+        return atoms_s if self.wake_s == 0.0 else np.unique([*atoms_s, *(atoms_s + self.wake_s)])
+
+    @property
+    def _atoms_s(self) -> Floats:
+        """Those right after another batch, rising. [s]"""
         if self.kind == FIXED:
             return np.unique(self.times_s)
         if self.kind != KNOTS:
@@ -75,10 +85,12 @@ class ServiceTable(NamedTuple):
         return np.unique(self.durations_s[chosen])
 
 
-Laws = tuple[int, Floats, Integers, Floats, Integers, Floats, Floats]
+Laws = tuple[int, Floats, Integers, Floats, Integers, Floats, Floats, float]
 
 
-def knots(laws: Sequence[ServiceLaw], below: Sequence[int], weight: Sequence[float]) -> ServiceTable:
+def knots(
+    laws: Sequence[ServiceLaw], below: Sequence[int], weight: Sequence[float], wake_s: float = 0.0
+) -> ServiceTable:
     """A table of measured laws, and of mixtures of two neighbours; fixed times where nothing varies."""
     if all(law.is_deterministic for law in laws):
         ends_s = [*(law.durations_s[0] for law in laws), math.nan]
@@ -87,6 +99,7 @@ def knots(laws: Sequence[ServiceLaw], below: Sequence[int], weight: Sequence[flo
             times_s=np.array(
                 [mixed(ends_s[i], ends_s[i + 1], w) for i, w in zip(below, weight, strict=True)]
             ),
+            wake_s=wake_s,
         )
     return ServiceTable(
         kind=KNOTS,
@@ -95,6 +108,7 @@ def knots(laws: Sequence[ServiceLaw], below: Sequence[int], weight: Sequence[flo
         first=np.cumsum([0, *(len(law.probabilities) for law in laws)], dtype=np.int64),
         probabilities=np.concatenate([law.probabilities for law in laws]),
         durations_s=np.concatenate([law.durations_s for law in laws]),
+        wake_s=wake_s,
     )
 
 
@@ -152,5 +166,5 @@ def duration_s(
 @compiled
 def service_time_s(laws: Laws, size: int, uniform: float) -> float:
     """`duration_s`, to be called from outside of compiled code. [s]"""
-    kind, times_s, below, weight, first, probabilities, durations_s = laws
+    kind, times_s, below, weight, first, probabilities, durations_s, _ = laws
     return duration_s(kind, times_s, below, weight, first, probabilities, durations_s, size, uniform)

@@ -26,33 +26,39 @@ NOTHING = np.zeros(0)
 class LawTimes:
     """Service times by the law of each batch size, which either engine can draw."""
 
-    def __init__(self, law_of: Callable[[int], ServiceLaw]) -> None:
+    def __init__(self, law_of: Callable[[int], ServiceLaw], wake_s: float = 0.0) -> None:
         self.law_of = law_of
+        self.wake_s = wake_s
 
     def __call__(self, batch_size: int, uniform: float) -> float:
         return self.law_of(batch_size).quantile_s(uniform)
 
     def table(self, batch_size_max: int) -> ServiceTable:
         laws = [self.law_of(size) for size in range(1, batch_size_max + 1)]
-        return knots(laws, list(range(batch_size_max)), [0.0] * batch_size_max)
+        return knots(laws, list(range(batch_size_max)), [0.0] * batch_size_max, self.wake_s)
 
 
-def fixed(time_s: Callable[[int], float]) -> LawTimes:
-    """Times that go by the size of the batch alone."""
-    return LawTimes(lambda size: constant(time_s(size)))
+def fixed(time_s: Callable[[int], float], wake_s: float = 0.0) -> LawTimes:
+    """Times that go by the size of the batch alone, and a rest before it."""
+    return LawTimes(lambda size: constant(time_s(size)), wake_s)
 
 
 class GridTimes(LawTimes):
     """Service times that are whole multiples of a step, so that instants coincide."""
 
-    def __init__(self, step_s: float, base: list[int]) -> None:
-        super().__init__(lambda size: from_samples([step_s * (number + size // 2) for number in base]))
+    def __init__(self, step_s: float, base: list[int], wake: int = 0) -> None:
+        super().__init__(
+            lambda size: from_samples([step_s * (number + size // 2) for number in base]), step_s * wake
+        )
         self.step_s = step_s
         self.base = base
 
     def __repr__(self) -> str:
-        return f"GridTimes({self.step_s}, {self.base})"
+        return f"GridTimes({self.step_s}, {self.base}, wake_s={self.wake_s})"
 
+
+# How much longer the first batch after a rest takes, in steps.
+WAKES = st.sampled_from([0, 0, 1, 2, 5])
 
 # ---- Plans and draws ------------------------------------------------------------------------
 
@@ -82,7 +88,7 @@ def coinciding(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
         service=generator.random(len(gaps)),
         routing=generator.random(2 * len(gaps)),
     )
-    return draw(plans(step_s)), GridTimes(step_s, base), draws
+    return draw(plans(step_s)), GridTimes(step_s, base, draw(WAKES)), draws
 
 
 @st.composite
@@ -95,7 +101,7 @@ def continuous(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
         service=generator.random(count),
         routing=generator.random(2 * count),
     )
-    return draw(plans(0.37)), ExponentialTimes(1.0), draws
+    return draw(plans(0.37)), ExponentialTimes(1.0, 0.7 * draw(WAKES)), draws
 
 
 @st.composite
@@ -112,7 +118,7 @@ def closed(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, ClosedDraws]:
         routing=generator.random(2 * count),
     )
     base = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
-    return draw(plans(step_s, limits=(None,))), GridTimes(step_s, base), draws
+    return draw(plans(step_s, limits=(None,))), GridTimes(step_s, base, draw(WAKES)), draws
 
 
 DURATIONS = [
@@ -143,7 +149,7 @@ def profiles(draw: st.DrawFn) -> ServiceProfile:
             )
         else:
             timings.append(BatchTiming(batch_size=size, mean_s=scale_s))
-    return ServiceProfile(name="made-up", timings=tuple(timings))
+    return ServiceProfile(name="made-up", timings=tuple(timings), wake_s=0.2 * draw(WAKES))
 
 
 @st.composite
@@ -151,7 +157,7 @@ def service_times(draw: st.DrawFn) -> ServiceTimes:
     """Service times of every kind that the compiled engine has a table for, batches of up to 6."""
     means_s = tuple(0.5 + 0.25 * size for size in range(6))
     return draw(
-        st.sampled_from([fixed(lambda size: 0.25 + 0.125 * size), ExponentialTimes(means_s)])
+        st.sampled_from([fixed(lambda size: 0.25 + 0.125 * size, 0.3), ExponentialTimes(means_s, 0.3)])
         | st.builds(DurationTimes, st.sampled_from(DURATIONS))
         | st.builds(ProfileTimes, profiles())
     )

@@ -10,17 +10,19 @@ requests, or its timer has run for `batch_wait_max_s`: since the arrival of its 
 `open`) since a replica was idle and somebody waited. The sum `since + wait` decides the latter.
 
 Replicas d*k to d*k + k - 1 share device d, and while m of them are busy each works at 1/slowdown(m): the
-work of a batch is the time that it would take alone.
+work of a batch is the time that it would take alone. A batch that starts later than the last one of its queue
+ended, at any replica, or before any has, takes `wake_s` more.
 
 Who arrives where `queue_limit` wait already, beyond what the idle replicas have room for, is lost.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from capacity.plan import Plan
 from simulations.arrivals import ClosedDraws, Draws
+from simulations.service import ServiceTimes
 
 
 @dataclass
@@ -45,10 +47,11 @@ class Outcome:
 
 @dataclass
 class Line:
-    """Who waits, oldest first, and since when a replica has been idle before them (timer `open`)."""
+    """Who waits, oldest first; since when a replica has been idle before them (timer `open`); the last end."""
 
     requests: list[int] = field(default_factory=list)
     open_since_s: float | None = None
+    ended_s: float = -math.inf
 
 
 @dataclass
@@ -78,7 +81,7 @@ class Oracle:
     def __init__(
         self,
         plan: Plan,
-        service_times: Callable[[int, float], float],
+        service_times: ServiceTimes,
         draws: Draws | ClosedDraws,
         slowdowns: Sequence[float],
     ) -> None:
@@ -143,6 +146,7 @@ class Oracle:
     def complete(self, index: int) -> None:
         server = self.servers[index]
         server.outstanding -= len(server.serving)
+        server.line.ended_s = server.finishes_s
         if self.think_s is not None:
             for request in server.serving:
                 self.coming_s.append(server.finishes_s + self.think_s[request])
@@ -173,6 +177,8 @@ class Oracle:
         busy = self.burden(index, now_s, burdens=True)
         server.serving = batch
         server.left_s, server.since_s = self.service_times(len(batch), self.service[batch[0]]), now_s
+        if line.ended_s < now_s:
+            server.left_s += self.service_times.wake_s
         server.finishes_s = now_s + server.left_s * self.slowdowns[busy - 1]
         for request in batch:
             self.outcome.started_s[request] = now_s
@@ -231,7 +237,7 @@ class Oracle:
 
 def simulate(
     plan: Plan,
-    service_times: Callable[[int, float], float],
+    service_times: ServiceTimes,
     draws: Draws | ClosedDraws,
     slowdowns: Sequence[float] = (1.0,),
 ) -> Outcome:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cases import (
     DURATIONS,
+    WAKES,
     GridTimes,
     LawTimes,
     assert_kernel_gives,
@@ -90,7 +91,7 @@ def waiting_in_one_queue(draw: st.DrawFn) -> Case:
         arrived_s=np.cumsum(gaps) * 0.25, service=generator.random(60), routing=generator.random(120)
     )
     base = draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))
-    return plan, GridTimes(0.25, base), draws
+    return plan, GridTimes(0.25, base, draw(WAKES)), draws
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
@@ -103,7 +104,10 @@ def test_agrees_with_simpy_where_batches_wait_in_one_queue(case: Case, block: in
 @pytest.mark.parametrize("replicas", [7, 8, 64, 65, 130])
 @pytest.mark.parametrize("routing", Routing)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_agrees_with_simpy_on_a_large_fleet(replicas: int, routing: Routing, batch: int) -> None:
+@pytest.mark.parametrize("wake_s", [0.0, 0.125])
+def test_agrees_with_simpy_on_a_large_fleet(
+    replicas: int, routing: Routing, batch: int, wake_s: float
+) -> None:
     """Beside and above powers of two, and where one queue is no longer served by a recursion."""
     count = 6 * replicas
     generator = np.random.default_rng(replicas)
@@ -115,7 +119,7 @@ def test_agrees_with_simpy_on_a_large_fleet(replicas: int, routing: Routing, bat
     plan = Plan(
         profile="made-up", replicas=replicas, batch_size_max=batch, batch_wait_max_s=0.125, routing=routing
     )
-    times = LawTimes(lambda size: from_samples([0.25 * size, 0.5, 1.5]))
+    times = LawTimes(lambda size: from_samples([0.25 * size, 0.5, 1.5]), wake_s)
     assert_as_simpy((plan, times, draws), 100)
 
 
@@ -131,7 +135,7 @@ def test_a_crowd_of_users_is_served_as_by_simpy(block: int) -> None:
         routing=generator.random(2 * count),
     )
     plan = Plan(profile="made-up", replicas=12, batch_size_max=4, routing=Routing.POWER_OF_TWO)
-    assert_as_simpy((plan, fixed(lambda size: 0.25 * size), draws), block)
+    assert_as_simpy((plan, fixed(lambda size: 0.25 * size, 0.125), draws), block)
 
 
 def test_a_closed_population_and_a_queue_limit_are_refused() -> None:
@@ -290,6 +294,10 @@ def test_atoms_are_the_durations_that_come_up_again() -> None:
     rising = ProfileTimes(ServiceProfile(name="made-up", timings=(timing,))).table(1)
     assert (rising.kind, rising.atoms_s.tolist()) == (KNOTS, [])
     assert fixed(lambda size: 2.0 + size // 2).table(3).atoms_s.tolist() == [2.0, 3.0]
+    assert fixed(lambda size: 2.0 + size // 2, 0.5).table(3).atoms_s.tolist() == [2.0, 2.5, 3.0, 3.5]
+    woken = LawTimes(lambda size: laws[size - 1], 1.0).table(3)
+    assert woken.atoms_s.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert ExponentialTimes(1.0, 0.5).table(3).atoms_s.tolist() == []
     assert ExponentialTimes(1.0).table(3).atoms_s.tolist() == []
     gamma = Duration(family=Family.GAMMA, mean_s=1.0, scv=2.0)
     assert DurationTimes(gamma).table(3).atoms_s.tolist() == []

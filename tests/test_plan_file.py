@@ -62,6 +62,7 @@ WHOLE = ServiceProfile(
     batch_work_s=0.0002,
     spells=Spells(share=0.5, lasting_s=0.1),
     request_work_s=0.0001,
+    wake_s=0.0003,
     request_overhead_s=0.001,
     instances_per_device=2,
     contention=measured([1.0, 1.46]),

@@ -147,6 +147,8 @@ def test_a_batch_occupies_its_replica_for_its_work_and_that_of_its_requests_too(
         ({"request_overhead_s": 601.0}, "request_overhead_s must be from 0 to 600, got 601"),
         ({"batch_work_s": -0.1}, "batch_work_s must be from 0 to 600, got -0.1"),
         ({"request_work_s": -0.1}, "request_work_s must be from 0 to 600, got -0.1"),
+        ({"wake_s": -0.1}, "wake_s must be from 0 to 600, got -0.1"),
+        ({"wake_s": math.nan}, "wake_s must be from 0 to 600, got nan"),
         ({"request_work_s": math.inf}, "request_work_s must be from 0 to 600, got inf"),
         ({"instances_per_device": 0}, "instances_per_device must be >= 1, got 0"),
         ({"hourly_usd": 0.0}, "hourly_usd must be positive and finite, got 0.0"),

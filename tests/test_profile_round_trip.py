@@ -34,6 +34,7 @@ def profiles(draw) -> ServiceProfile:
         runtime=draw(texts),
         batch_work_s=draw(st.just(0.0) | seconds),
         request_work_s=draw(st.just(0.0) | seconds),
+        wake_s=draw(st.just(0.0) | seconds),
         request_overhead_s=draw(st.just(0.0) | seconds),
         contention=measured([1.0, *sorted(slowdowns)]) if slowdowns else None,
         hourly_usd=draw(st.none() | st.floats(1e-3, 1e3)),
