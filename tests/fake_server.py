@@ -74,8 +74,11 @@ def serving(answer: Callable[[str, bytes], Reply]) -> Iterator[FakeServer]:
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 256  # a crowd comes at once
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     seen.url = f"http://127.0.0.1:{server.server_port}"
