@@ -128,7 +128,9 @@ def measure(cell: Cell, options: argparse.Namespace, folder: Path) -> dict:
         "profile": {str(size): profile.law(size).mean_s for size in profile.batch_sizes},
         "work_s": [profile.batch_work_s, profile.request_work_s, profile.request_overhead_s],
         "spells": None if profile.spells is None else [profile.spells.share, profile.spells.lasting_s],
+        "wake_s": profile.wake_s,
         "lone_requests": found["lone_requests"],
+        "lone_batch_said_s": profile.service_mean_s(1) - profile.work_s(1) + profile.wake_s,
         "in_runs": {str(size): seen.law(size).mean_s for size in seen.batch_sizes},
         "in_runs_replay": replayed(seen, cell, rate_rps, round(span_s, 6), len(found["runs"])),
         "verification": {name: found[name] for name in ("verdict", "rows", "runs", "environment", "notes")},
@@ -242,7 +244,9 @@ def show(found: dict) -> None:
     print(
         "  in runs ms", {k: round(1e3 * v, 2) for k, v in found["in_runs"].items() if k in found["profile"]}
     )
-    print("  work us", [round(1e6 * x) for x in found["work_s"]], "spells", found["spells"])
+    print(
+        "  work us", [round(1e6 * x) for x in [*found["work_s"], found["wake_s"]]], "spells", found["spells"]
+    )
     print(f"  {found['rate_rps']:.1f} rps: {told['verdict']}")
     for row in told["rows"]:
         errors = [error(row[kind]) for kind in ("stationary", "replay")]
