@@ -1,4 +1,4 @@
-"""The cells of `predicted_beside_measured.py` as a page: what was predicted, what was measured, and the worst of it.
+"""The cells of `predicted_beside_measured.py` as a page: predicted, measured, and the worst of it.
 
 python benchmarks/predicted_table.py docs/measurements/predicted-beside-measured.jsonl > page.md
 """

@@ -18,6 +18,7 @@ from cases import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from invariants import (
+    Served,
     batches_of,
     check_batch_limits,
     check_batch_takes_all_that_waits,
@@ -216,6 +217,16 @@ def check_work_is_done(
         assert done_s == pytest.approx(needed_s, rel=1e-9, abs=1e-9)
 
 
+def is_woken(batch: Served, batches: list[Served], plan: Plan) -> bool:
+    """Whether no batch of the same queue ends where it starts."""
+    is_shared = plan.routing is Routing.SHARED_QUEUE
+    return all(
+        other.finished_s != batch.started_s
+        for other in batches
+        if is_shared or other.replica == batch.replica
+    )
+
+
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(coinciding() | continuous(), SLOWDOWNS)
 def test_invariants_hold_on_shared_devices(case: Case, slowdowns: tuple[float, ...]) -> None:
@@ -230,8 +241,11 @@ def test_invariants_hold_on_shared_devices(case: Case, slowdowns: tuple[float, .
     check_batch_limits(records, plan)
     if plan.queue_limit is not None:
         check_queue_limit(records, plan)
+    batches = batches_of(records)
     work_s = [
-        times(len(batch.requests), float(draws.service[batch.requests[0]])) for batch in batches_of(records)
+        times(len(batch.requests), float(draws.service[batch.requests[0]]))
+        + (times.wake_s if is_woken(batch, batches, plan) else 0.0)
+        for batch in batches
     ]
     check_work_is_done(records, plan, work_s, slowdowns)
 

@@ -285,7 +285,7 @@ def test_a_profile_takes_the_role_of_its_name_or_the_only_one() -> None:
 
 
 def test_a_csv_keeps_what_it_cannot_say() -> None:
-    old = replace(profile("a"), instances_per_device=2, memory_bytes=7)
+    old = replace(profile("a"), wake_s=0.001, instances_per_device=2, memory_bytes=7)
     bare = ServiceProfile(name="csv", timings=profile().timings)
     kept = gate_inputs(without_answer(old), [NewProfile(profile=bare, is_bare=True)], None)
     assert kept.question.profiles == (replace(old, name="csv"),)

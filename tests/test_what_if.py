@@ -159,6 +159,10 @@ def test_a_lone_request_is_the_limit_of_the_law_at_low_rates(wait_s, timer, batc
     later = lone_performance(replace(profile_of(), request_overhead_s=0.002), plan, (0.99,))
     assert later.response_quantiles_s[0.99].value == pytest.approx(expected_s + 0.002, rel=1e-12)
     assert later.wait_quantiles_s[0.99].value == pytest.approx(expected_s - 0.005, abs=1e-15)
+    woken = lone_performance(replace(profile_of(), wake_s=0.002), plan, (0.99,))
+    assert woken.response_mean_s == pytest.approx(expected_s + 0.002, rel=1e-12)
+    assert woken.response_quantiles_s[0.99].value == pytest.approx(expected_s + 0.002, rel=1e-12)
+    assert woken.wait_quantiles_s == lone.wait_quantiles_s
 
 
 # ---- Asking ---------------------------------------------------------------------------------
