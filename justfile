@@ -39,6 +39,10 @@ speed:
 engines:
     python benchmarks/engines.py
 
+# train, serve, measure, plan, deploy the planned replicas here, verify, and report
+loop:
+    python -m serve_api.loop --output loop --rate 120rps --slo-p99 60ms
+
 # write the README's outputs anew
 readme:
     python tests/readme.py --write
