@@ -1951,8 +1951,95 @@ LOAD_TESTS = [
     ),
 ]
 
+WAKE = "tests/test_wake.py"
+WAKES = [
+    Mutant(
+        "SimPy wakes a replica for every batch",
+        "who starts as the last batch ends is not woken",
+        REPLICA,
+        [("self._clock.now > self._ended_s", "self._clock.now >= self._ended_s")],
+        WAKE,
+    ),
+    Mutant(
+        "the recursion wakes a replica for every batch",
+        "the mean wait is Welch's",
+        "simulations/kernel_recursion.py",
+        [
+            (
+                "if wake_s > 0.0 and not _ends_at(free_s, start_s):\n            finished_s[request] += wake_s",
+                "if wake_s > 0.0:\n            finished_s[request] += wake_s",
+            )
+        ],
+        f"{WAKE}::test_one_replica_waits_as_long_as_welch_says",
+    ),
+    Mutant(
+        "the recursion looks at the replica alone to wake it",
+        "the same bytes as SimPy: replicas of one queue rest by the last end of any",
+        "simulations/kernel_recursion.py",
+        [
+            (
+                "if wake_s > 0.0 and not _ends_at(free_s, start_s):\n            work_s += wake_s",
+                "if wake_s > 0.0 and start_s > free_s[0]:\n            work_s += wake_s",
+            )
+        ],
+        KERNEL,
+    ),
+    Mutant(
+        "the very first batch does not wake its replica",
+        "the same bytes as SimPy: all rest at first",
+        "simulations/kernel_state.py",
+        [('queues["finish_s"] = -np.inf', 'queues["finish_s"] = np.inf')],
+        KERNEL,
+    ),
+    Mutant(
+        "a block does not wake its first batch",
+        "the same bytes as SimPy: blocks of any size",
+        "simulations/kernel_shared.py",
+        [("queue.finish_s = ended_s", "queue.finish_s = np.inf")],
+        KERNEL,
+    ),
+    Mutant(
+        "a shared device does not stretch what a wake takes",
+        "the same bytes as SimPy: the wake is work",
+        KERNEL_DEVICES,
+        [
+            (
+                "            if wake_s > 0.0 and start_s > queue.finish_s:\n"
+                "                job.work_s += wake_s\n"
+                "            job.ends_s = start_s + job.work_s * slowdowns[lead.busy - 1]\n",
+                "            job.ends_s = start_s + job.work_s * slowdowns[lead.busy - 1]\n"
+                "            if wake_s > 0.0 and start_s > queue.finish_s:\n"
+                "                job.ends_s += wake_s\n",
+            )
+        ],
+        DEVICES,
+    ),
+    Mutant(
+        "a wake makes no atoms of its own",
+        "a quantile at which many responses lie is exact",
+        "simulations/service_table.py",
+        [("return atoms_s if self.wake_s == 0.0 else", "return atoms_s if True else")],
+        WAKE,
+    ),
+    Mutant(
+        "exact laws overlook the wake",
+        "no law is asked that does not know it",
+        "capacity/analytic.py",
+        [("if profile.wake_s > 0.0:", "if profile.wake_s > 1e9:")],
+        WAKE,
+    ),
+    Mutant(
+        "a lone request finds its replica awake",
+        "what a request takes that meets nobody",
+        "capacity/what_if.py",
+        [("wait_s + profile.wake_s + profile.request_overhead_s", "wait_s + profile.request_overhead_s")],
+        WHAT_IF,
+    ),
+]
+
 MUTANTS = [
     *SPELLS_AND_WORK,
+    *WAKES,
     *LOAD_TESTS,
     *NAMED_INVARIANTS,
     *BATCHING,
