@@ -1966,8 +1966,8 @@ WAKES = [
         "simulations/kernel_recursion.py",
         [
             (
-                "if wake_s > 0.0 and not _ends_at(free_s, start_s):\n            finished_s[request] += wake_s",
-                "if wake_s > 0.0:\n            finished_s[request] += wake_s",
+                "and not _ends_at(free_s, start_s):\n            finished_s[request] += wake_s",
+                "and True:\n            finished_s[request] += wake_s",
             )
         ],
         f"{WAKE}::test_one_replica_waits_as_long_as_welch_says",
@@ -2019,7 +2019,7 @@ WAKES = [
         "a quantile at which many responses lie is exact",
         "simulations/service_table.py",
         [("return atoms_s if self.wake_s == 0.0 else", "return atoms_s if True else")],
-        WAKE,
+        f"{KERNEL}::test_atoms_are_the_durations_that_come_up_again",
     ),
     Mutant(
         "exact laws overlook the wake",

@@ -171,7 +171,7 @@ def test_a_fleet_behind_the_dice_is_that_many_such_queues() -> None:
 
 
 def test_the_quantile_of_a_woken_batch_is_told_to_the_last_digit() -> None:
-    """More than half meet nobody and take 5 ms and 3 ms to wake: an atom, no cell around it."""
+    """More than half meet nobody and take 5 ms and 3 ms to wake."""
     constant = ServiceProfile(
         name="made-up", timings=(BatchTiming(batch_size=1, mean_s=0.005),), wake_s=0.003
     )
