@@ -57,7 +57,10 @@ def set_view(axes: "Axes", lowest: float) -> None:
     axes.autoscale_view()
     if axes.get_yscale() == "log" and axes.get_autoscaley_on():
         low, high = axes.get_ylim()
-        axes.set_ylim(bottom=max(low, min(high / LOG_RATIO, lowest / 2.0)), auto=None)
+        top = float(axes.dataLim.y1)
+        if low < min(top / LOG_RATIO, lowest / 2.0):
+            low, high = min(top / LOG_RATIO, lowest / 2.0), 2.0 * top
+        axes.set_ylim(low, high, auto=None)
     if axes.get_yscale() != "log" and axes.get_autoscaley_on() and _lowest(axes) >= 0.0:
         axes.set_ylim(bottom=0.0, auto=None)
     if axes.get_xscale() != "log" and axes.get_autoscalex_on() and axes.dataLim.x0 >= 0.0:
