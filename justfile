@@ -43,6 +43,10 @@ engines:
 loop:
     python -m serve_api.loop --output loop --rate 120rps --slo-p99 60ms
 
+# run the notebooks from their .py and write their .ipynb anew
+notebooks:
+    python tests/notebook_pairs.py --write
+
 # write the README's outputs anew
 readme:
     python tests/readme.py --write
