@@ -65,6 +65,7 @@ path.write_text("\n".join(["batch_size,latency_ms", *lines]) + "\n")
 print("\n".join(path.read_text().splitlines()[:4]), "\n...", len(lines), "samples")
 profile = read_profile(path)
 folder.cleanup()
+assert {len(timing.samples_s) for timing in profile.timings} == {600}
 
 # %%
 for size in profile.batch_sizes:
