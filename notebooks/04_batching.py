@@ -88,8 +88,12 @@ def share_of_ideal_at(profile: ServiceProfile, size: int) -> float:
 
 
 share_of_ideal = {profile.name: share_of_ideal_at(profile, profile.knee_batch_size) for profile in profiles}
+ends_at = {
+    profile.name: max(size for size in profile.batch_sizes if share_of_ideal_at(profile, size) >= 0.9)
+    for profile in profiles
+}
 for name, share in share_of_ideal.items():
-    print(f"{name:26} at its knee {100 * share:3.0f} % of B times the throughput of one")
+    print(f"{name:26} within 10 % of times B up to {ends_at[name]}; at its knee {100 * share:.0f} % of it")
 
 bert, llama = profiles[3], profiles[0]
 bert_gain = bert.throughput_rps(8) / bert.throughput_rps(1)
@@ -98,9 +102,10 @@ print(f"BERT-large: {bert_gain:.2f} times at 8, {bert_gain_at_128:.2f} times at 
 assert (bert.knee_batch_size, llama.knee_batch_size, llama.batch_size_max) == (8, 64, 64)
 assert bert_gain_at_128 < bert_gain < 2.2
 assert max(share_of_ideal.values()) < 0.5
+assert max(ends_at.values()) == 4
 
 # %% [markdown]
-# - **None** of these has even half of "times B" at its knee.
+# - "Times B" ends early: at 4 at the latest, within 10 %. **None** of these has even half of it at its knee.
 # - The knee depends on model and device. BERT-large on an L40S has it at a batch of 8, and even 128 gives no
 #   more: a usual reason is that the device computes without a pause already. Llama-2 70B still gains at 64,
 #   the largest that was measured: a usual reason is that most of its time goes into reading weights from
@@ -340,8 +345,8 @@ assert abs(at_low_load["oldest"] - at_low_load["no wait"] - WAIT_S) < 1e-4
 # - On this server **no wait is best at every load shown**. The queue fills batches by itself as soon as that
 #   is needed.
 # - At the lowest load a lone request simply pays the whole timer: P50 is 10 ms higher.
-# - The `open` timer is the dearer one: at load 0.5 it has 2.4 times the P99 of no wait or more, because each
-#   batch starts its timer anew while requests that have waited for long stand there.
+# - The `open` timer is the dearer one: at load 0.5 it has 2.4 times the P99 of no wait or more, because the
+#   timer starts anew after each batch, however long the requests have waited that are there already.
 # - Neither changes what the server sustains: all three meet the same wall at load 1.
 #
 # ## When a wait does pay
@@ -376,16 +381,16 @@ for name, share in busy_share.items():
 assert busy_share["oldest"] < 0.7 * busy_share["no wait"]
 
 # %% [markdown]
-# With five replicas of the first, the wait lowers P99, intervals apart, and raises P50: a median is given for
-# a tail. On the T4 it costs latency and gives back 30 % of the busy time or more, which is worth something
-# only if somebody else can use the device.
+# In the first case the wait lowers P99, intervals apart, and raises P50: a median is given for a tail. On the
+# T4 it costs latency and gives back 30 % of the busy time or more, which is worth something only if somebody
+# else can use the device.
 #
 # ## What to do
 #
 # 1. **Measure** how long batches of each size take (`capacity profile`), and read the knee. Do not take a
 #    batch size from a rule.
 # 2. **Let the server be greedy** (batch wait 0) and allow a largest batch near the knee. At low traffic it
-#    costs nothing; at high traffic it is what keeps the server stable.
+#    costs next to nothing; at high traffic it is what keeps the server stable.
 # 3. **Add a batch wait only if a plan shows that it pays** (`capacity plan` searches it by default). Know
 #    which timer your server has: `open` costs more than `oldest`.
 # 4. **Plan by load** (arrival rate over what is sustainable). A busy share of 99 % is no alarm, and 80 % is
