@@ -14,16 +14,16 @@
 # %% [markdown]
 # # The usual claims about serving, put to the test
 #
-# **Question.** Talks and tutorials about serving models repeat a handful of numbers: plan for 80 %, batch by 32 to 128,
-# eight bits are twice as fast. Which of them may I plan by?
+# **Question.** Talks and tutorials about serving models repeat a handful of numbers: plan for 80 %, batch
+# by 32 to 128, eight bits are twice as fast. Which of them may I plan by?
 #
-# Each claim has a cell of its own, which asks *theory* (a law of queues, exact unless it says otherwise) and a *simulation*
-# or a *measurement* (the profiles that come with the package), and adds one row to a table at the end. No verdict is
-# typed: each is computed from the numbers beside it, by the test that the text above the cell states. In brackets stand
-# the ends of 95 % intervals, unless another meaning is named.
+# Each claim has a cell of its own, which asks *theory* (a law of queues, exact unless it says otherwise)
+# and a *simulation* or a *measurement* (the profiles that come with the package), and adds one row to a
+# table at the end. No verdict is typed: each is computed from the numbers beside it, by the test that the
+# text above the cell states. In brackets stand the ends of 95 % intervals, unless another meaning is named.
 #
-# Words: the *load* is the arrival rate over the highest rate that can be served, the *response time* of a request is its
-# wait and its service together, and P99 is the time that 99 % of the requests stay within.
+# Words: the *load* is the arrival rate over the highest rate that can be served, the *response time* of a
+# request is its wait and its service together, and P99 is the time that 99 % of the requests stay within.
 
 # %%
 from collections.abc import Iterable, Mapping
@@ -53,7 +53,7 @@ from capacity.queues.mm1 import MM1
 from capacity.service_law import ServiceLaw, from_samples
 from capacity.stability import relaxation_requests
 from capacity.units import format_duration
-from capacity.workload import ClosedPopulation, Workload
+from capacity.workload import Workload
 from simulations import agreement_fleets, kernel
 from simulations.agreement import compare
 from simulations.agreement_laws import closed, mdc, mm1, mmc, one_queue
@@ -71,8 +71,9 @@ P50, P99 = 0.5, 0.99
 PROFILES = [load_profile(name) for name in bundled_names()]
 
 # %% [markdown]
-# A row holds the claim, what theory says, what was simulated or measured, and the verdict. A claim often has parts, or
-# stands or falls with the case; the verdict then names those for which it holds and those for which it does not.
+# A row holds the claim, what theory says, what was simulated or measured, and the verdict. A claim often
+# has parts, or stands or falls with the case; the verdict then names those for which it holds and those for
+# which it does not.
 
 
 # %%
@@ -142,11 +143,13 @@ def table(rows: Iterable[Row]) -> Markdown:
 # %% [markdown]
 # ## 1. "L = λW needs no distribution"
 #
-# The mean number in the system is the arrival rate times the mean response time, whatever the shape of the service times.
+# The mean number in the system is the arrival rate times the mean response time, whatever the shape of the
+# service times.
 #
-# *Test:* the number in the system, **counted** at 100,000 even instants of a simulated run, over the rate times the mean
-# response of the same run. It must be within 1 % of 1 in each of ten runs, for regular, exponential and very uneven
-# service. (Counting is a second road: neither side of the ratio is computed from the other.)
+# *Test:* the number in the system, **counted** at 100,000 even instants of a simulated run, over the rate
+# times the mean response of the same run. It must be within 1 % of 1 in each of ten runs, for regular,
+# exponential and very uneven service. (Counting is a second road: neither side of the ratio is computed
+# from the other.)
 
 
 # %%
@@ -195,12 +198,13 @@ show(little)
 # %% [markdown]
 # ## 2. "Latency doubles, so the queue doubles"
 #
-# Said of Little's law at a fixed arrival rate. It matters what doubles. If the mean **response** time doubles, the number
-# in the system does. If the **service** time doubles, as with a model twice as slow, the load doubles too, and the wait on
-# top of it.
+# Said of Little's law at a fixed arrival rate. It matters what doubles. If the mean **response** time
+# doubles, the number in the system does. If the **service** time doubles, as with a model twice as slow,
+# the load doubles too, and the wait on top of it.
 #
-# *Test:* one exponential server; the number in the system afterwards over that before is 2 within 5 %. In the first case
-# loads 0.6 and 0.75, whose responses differ by a factor of two at the same arrival rate; in the second 0.4 and 0.8.
+# *Test:* one exponential server; the number in the system afterwards over that before is 2 within 5 %. In
+# the first case loads 0.6 and 0.75, whose responses differ by a factor of two at the same arrival rate; in
+# the second 0.4 and 0.8.
 
 
 # %%
@@ -230,7 +234,7 @@ doubles = Row(
     + numbers({name: f"{x:.3g}" for name, x in growth.items()}),
     evidence="in the system before and after: "
     + numbers({name: f"{shown(before[1])} and {shown(after[1])}" for name, (before, after) in found.items()}),
-    verdict=verdict({name: 1.9 < low and high < 2.1 for name, (low, high) in seen.items()}),
+    verdict=verdict({name: low > 1.9 and high < 2.1 for name, (low, high) in seen.items()}),
 )
 assert all(seen[name][0] <= growth[name] <= seen[name][1] for name in CHANGES)
 show(doubles)
@@ -238,8 +242,9 @@ show(doubles)
 # %% [markdown]
 # ## 3. "Manageable at 80 %, explodes at 95 %"
 #
-# *Test:* manageable, if the mean response at 80 % is at most two service times; it explodes, if it more than doubles from
-# 80 to 95 %. Both must be so, for one queue with 1, 4 and 64 exponential servers, and for one server with constant service.
+# *Test:* manageable, if the mean response at 80 % is at most two service times; it explodes, if it more
+# than doubles from 80 to 95 %. Both must be so, for one queue with 1, 4 and 64 exponential servers, and for
+# one server with constant service.
 
 # %%
 QUEUES = {
@@ -264,19 +269,21 @@ explodes = Row(
         {name: calm.high <= 2.0 and busy.low > 2.0 * calm.high for name, (calm, busy) in seen.items()}
     ),
 )
-assert in_theory["1 server"][0] > 4.99 and in_theory["64 servers"][1] < 1.2
+assert in_theory["1 server"][0] > 4.99
+assert in_theory["64 servers"][1] < 1.2
 show(explodes)
 
 # %% [markdown]
-# At 80 % one server already takes five service times, while 64 at 95 % take less than 1.2: a load is no target without
-# the number of servers.
+# At 80 % one server already takes five service times, while 64 at 95 % take less than 1.2: a load is no
+# target without the number of servers.
 #
 # ## 4. "Faster servers stay stable at the same arrival rate"
 #
-# *Test:* 8 requests per second at servers that manage 10, 5 and 2 per second. Theory refuses what is not stable. A
-# simulated queue is stable if the mean response of the second half of 50,000 requests is at most 1.5 times that of the
-# first half in each of ten runs; where there is no steady state it is more than 2.5 times in each. The claim holds for a server if theory and
-# simulation agree that it is stable exactly where it is faster than the arrivals.
+# *Test:* 8 requests per second at servers that manage 10, 5 and 2 per second. Theory refuses what is not
+# stable. A simulated queue is stable if the mean response of the second half of 50,000 requests is at most
+# 1.5 times that of the first half in each of ten runs; where there is no steady state it is more than 2.5
+# times in each. The claim holds for a server if theory and simulation agree that it is stable exactly where
+# it is faster than the arrivals.
 
 
 # %%
@@ -313,10 +320,12 @@ show(stable)
 # %% [markdown]
 # ## 5. "Throughput grows by B"
 #
-# A batch of B gives B times the throughput of a batch of one: true only while a larger batch takes no longer.
+# A batch of B gives B times the throughput of a batch of one: true only while a larger batch takes no
+# longer.
 #
-# *Test:* of each bundled profile, the throughput at its knee B (beyond it a doubling gives less than 10 %) is at least 90 %
-# of B times that at 1. Measured means; most of the profiles are published tables, which give no interval.
+# *Test:* of each bundled profile, the throughput at its knee B (beyond it a doubling gives less than 10 %)
+# is at least 90 % of B times that at 1. Measured means; most of the profiles are published tables, which
+# give no interval.
 
 
 # %%
@@ -333,7 +342,8 @@ grows = Row(
     claim="throughput grows by B",
     theory="only where a batch of B takes as long as a batch of one",
     evidence=f"{keeping} of {len(shares)} profiles reach 90 % of B at their knee; share of B reached there: "
-    f"{percent(min(shares.values()))} to {percent(max(shares.values()))}, the most by {best.name} (knee {best.knee_batch_size})",
+    f"{percent(min(shares.values()))} to {percent(max(shares.values()))}, the most by "
+    f"{best.name} (knee {best.knee_batch_size})",
     verdict=verdict({f"{keeping} profiles": True, f"{len(shares) - keeping} profiles": False})
     if 0 < keeping < len(shares)
     else verdict({"all profiles": keeping == len(shares)}),
@@ -343,8 +353,9 @@ show(grows)
 # %% [markdown]
 # ## 6. "B = 32 to 128 is optimal"
 #
-# *Test:* the knee of each bundled profile lies from 32 to 128. The knee looks at throughput alone; beside it stands what a
-# plan takes that must also keep a P99, here ResNet-50 on a T4 at 3200 rps with P99 within 40 ms, by simulation.
+# *Test:* the knee of each bundled profile lies from 32 to 128. The knee looks at throughput alone; beside
+# it stands what a plan takes that must also keep a P99, here ResNet-50 on a T4 at 3200 rps with P99 within
+# 40 ms, by simulation.
 
 # %%
 knees = {p.name: p.knee_batch_size for p in PROFILES}
@@ -375,12 +386,12 @@ show(optimal)
 # %% [markdown]
 # ## 7. "Latency grows with (B − 1) × wait"
 #
-# Said of a server that waits for its batch to fill. But the timer runs once for a batch and not once for each request, and
-# under load batches fill before it ends.
+# Said of a server that waits for its batch to fill. But the timer runs once for a batch and not once for
+# each request, and under load batches fill before it ends.
 #
-# *Test:* ResNet-50 on a T4 by its mean times, batches up to 8, a timer as long as a batch of one takes, and the same without
-# a timer. What the timer adds to the mean response must be within 10 % of 7 waits. Theory is the exact law of the
-# batch queue, and the simulation compares both under the same requests.
+# *Test:* ResNet-50 on a T4 by its mean times, batches up to 8, a timer as long as a batch of one takes, and
+# the same without a timer. What the timer adds to the mean response must be within 10 % of 7 waits. Theory
+# is the exact law of the batch queue, and the simulation compares both under the same requests.
 
 # %%
 t4 = load_profile("resnet50-t4-fp16")
@@ -425,10 +436,11 @@ show(waiting)
 #
 # ## 8. "INT8: 4x memory, 2x speed, < 0.5 % accuracy"
 #
-# *Test:* memory by the bytes of a weight matrix of 1024 x 1024 and its scales, before and after (to one decimal, since scales
-# take some bytes); speed by the bundled profiles of one network on one core in single precision and in eight bits, at every
-# measured batch size, with the interval that the samples give (of one run on one machine, not of another). Accuracy takes the trained model, which is not
-# at hand here; `python -m serve_api.quantize` measures it.
+# *Test:* memory by the bytes of a weight matrix of 1024 x 1024 and its scales, before and after (to one
+# decimal, since scales take some bytes); speed by the bundled profiles of one network on one core in single
+# precision and in eight bits, at every measured batch size, with the interval that the samples give (of one
+# run on one machine, not of another). Accuracy takes the trained model, which is not at hand here; `python
+# -m serve_api.quantize` measures it.
 
 # %%
 weights = np.random.default_rng(SEED).normal(size=(1024, 1024)).astype(np.float32)
@@ -474,8 +486,8 @@ show(eight_bits)
 # %% [markdown]
 # ## 9. "N replicas: throughput × N, P50 unchanged, P99 better"
 #
-# *Test:* one exponential server at load 0.8, beside two of them with twice the arrivals, behind each router. Throughput
-# must be twice as high within 1 %, P50 the same within 5 %, P99 at least 5 % lower.
+# *Test:* one exponential server at load 0.8, beside two of them with twice the arrivals, behind each
+# router. Throughput must be twice as high within 1 %, P50 the same within 5 %, P99 at least 5 % lower.
 
 # %%
 alone = mm1(0.8, (P50, P99)).theory
@@ -524,11 +536,11 @@ show(replicas)
 #
 # ## 10. "100 users, 100 rps, P50 45 ms, P99 340 ms"
 #
-# A report of a load test. Each user sends, waits for the answer, thinks, and sends again; users, throughput and think time
-# then fix the mean response time, by the interactive law.
+# A report of a load test. Each user sends, waits for the answer, thinks, and sends again; users, throughput
+# and think time then fix the mean response time, by the interactive law.
 #
-# *Test:* whether the reported percentiles can belong to that mean, for think times of 0, 300 and 950 ms. Beside it a
-# simulation of 100 users at a server that manages 100 rps.
+# *Test:* whether the reported percentiles can belong to that mean, for think times of 0, 300 and 950 ms.
+# Beside it a simulation of 100 users at a server that manages 100 rps.
 
 
 # %%
@@ -556,7 +568,9 @@ load_test = Row(
     evidence="100 users who get 100 rps, simulated P50 and P99 in ms: "
     + numbers(
         {
-            f"think {1e3 * z:.0f} ms": f"{shown(x['response_p50_s'], 10.0, 4)} and {shown(x['response_p99_s'], 10.0, 4)}"
+            f"think {1e3 * z:.0f} ms": " and ".join(
+                shown(x[name], 10.0, 4) for name in ("response_p50_s", "response_p99_s")
+            )
             for z, x in seen.items()
         }
     ),
@@ -570,11 +584,12 @@ show(load_test)
 #
 # ## 11. "P50 120 ms with P99 2 400 ms: what service mix does that?"
 #
-# P99 is twenty times P50 here. Behind one exponential server it is the same multiple of P50 at any load (below), and much less
-# than twenty. A mix of many short and a few long requests does it.
+# P99 is twenty times P50 here. Behind one exponential server it is the same multiple of P50 at any load
+# (below), and much less than twenty. A mix of many short and a few long requests does it.
 #
-# *Test:* one server at half load, 3 % of the requests long. A search over the exact law finds how many times as long they
-# must be, and how long the short ones; a simulation of that mix must give both percentiles within 5 %.
+# *Test:* one server at half load, 3 % of the requests long. A search over the exact law finds how many
+# times as long they must be, and how long the short ones; a simulation of that mix must give both
+# percentiles within 5 %.
 
 # %%
 SHARE_LONG, LOAD = 0.03, 0.5
@@ -600,7 +615,8 @@ long_over_short = brentq(lambda x: tail_ratio(queue(mixed(1.0, x))) - 2.400 / 0.
 short_s = 0.120 / queue(mixed(1.0, long_over_short)).response_quantile_s(P50)
 mix = mixed(short_s, long_over_short)
 print(
-    f"short {format_duration(short_s)}, long {format_duration(short_s * long_over_short)}, cv {mix.scv**0.5:.2f}"
+    f"short {format_duration(short_s)}, long {format_duration(short_s * long_over_short)}, "
+    f"cv {mix.scv**0.5:.2f}"
 )
 
 
@@ -654,11 +670,14 @@ table(ROWS)
 # %% [markdown]
 # ## What to do
 #
-# * Trust laws of means without conditions (L = λW), and use them first: they find a load test that cannot be true.
+# * Trust laws of means without conditions (L = λW), and use them first: they find a load test that cannot
+#   be true.
 # * Do not plan by a share of busy time. Ask what P99 your number of servers gives at your variability:
 #   `capacity queue mmc`, or `02_utilization_curves`.
-# * Take batch size, gain and knee from a profile of *your* model on *your* device (`capacity profile`), never from a rule.
+# * Take batch size, gain and knee from a profile of *your* model on *your* device (`capacity profile`),
+#   never from a rule.
 # * Set a batch timer by what it adds at your load, which here was less than one wait: `04_batching`.
-# * Measure eight bits before you count on them: size, speed at your batch size, and accuracy each for itself: `07_quantization`.
+# * Measure eight bits before you count on them: size, speed at your batch size, and accuracy each for
+#   itself: `07_quantization`.
 # * Choose the router before the number of replicas: `06_scaling_out`.
 # * Where P99 is many times P50, look for a mix of short and long requests before adding replicas.
