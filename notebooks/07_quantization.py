@@ -202,6 +202,8 @@ SIZES = before.batch_sizes
 assert after.batch_sizes == SIZES
 assert "30-4096-4096" in before.model
 assert after.model == before.model
+assert after.device == before.device
+assert all("random order" in profile.source["settings"] for profile in PAIR.values())
 
 
 def between(values: list[float], value: float) -> Interval:
