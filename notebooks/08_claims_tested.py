@@ -551,6 +551,7 @@ replicas = Row(
         }
     ),
 )
+assert all(x["response_p50_s"].high < one_p50_s for name, x in seen.items() if kept[name][2])
 assert all(both(*parts) is False for parts in kept.values())  # under no router do all three parts hold
 show(replicas)
 
