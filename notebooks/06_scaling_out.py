@@ -14,11 +14,12 @@
 # %% [markdown]
 # # Scaling out: what do N replicas do to P50 and P99?
 #
-# **The question.** One replica is not enough, so you start N of them behind a load balancer. Traffic grows by N, too. Does latency stay as it was, or
-# does it get better? Does it matter which load balancer it is? And are two model instances on one GPU two replicas?
+# **The question.** One replica is not enough, so you start N of them behind a load balancer. Traffic grows by
+# N, too. Does latency stay as it was, or does it get better? Does it matter which load balancer it is? And
+# are two model instances on one GPU two replicas?
 #
-# P50 is the median response time, P99 what 99 of 100 requests stay within. *Load* is the arrival rate over the largest rate that the
-# fleet can sustain.
+# P50 is the median response time, P99 what 99 of 100 requests stay within. *Load* is the arrival rate over
+# the largest rate that the fleet can sustain.
 
 # %%
 import math
@@ -51,8 +52,8 @@ from simulations.simulate import Simulation
 # %% [markdown]
 # ## 1. The same load for each replica, one request at a time
 #
-# Each replica serves one request at a time and takes 10 ms on average (exponential, which is rather variable). Each gets 80 requests per second,
-# load 0.8, whatever N is. The balancers:
+# Each replica serves one request at a time and takes 10 ms on average (exponential, which is rather
+# variable). Each gets 80 requests per second, load 0.8, whatever N is. The balancers:
 #
 # - **random**: any replica, by chance;
 # - **round-robin**: one after the other;
@@ -60,8 +61,8 @@ from simulations.simulate import Simulation
 # - **least-outstanding**: looks at all of them;
 # - **shared-queue**: no replica has a queue of its own; whoever is free takes the oldest request.
 #
-# Random, round-robin and the shared queue have exact laws for any N, least-outstanding for two replicas, power-of-two one that is exact for
-# ever more replicas. The rest is simulated.
+# Random, round-robin and the shared queue have exact laws for any N, least-outstanding for two replicas,
+# power-of-two one that is exact for ever more replicas. The rest is simulated.
 
 # %%
 SERVICE_RPS, RATE_EACH_RPS = 100.0, 80.0
@@ -140,17 +141,21 @@ for plot, quantile in zip(scaling.plots, (0.5, 0.99), strict=True):
         plot.theory(SIZES, exact_ms(routing, quantile), routing.value, number=number)
     for number, routing in enumerate(LOOKING, start=len(BLIND)):
         plot.simulated(SIZES[1:], found_ms(routing, quantile), routing.value, number=number)
-    plot.axes.set_xticks(SIZES, [str(n) for n in SIZES])
-    plot.axes.minorticks_off()
 scaling
 
 # %%
 for routing in BLIND:
     p50, p99 = (exact_ms(routing, q) for q in (0.5, 0.99))
-    print(f"{routing.value:18} exact       1 replica: P50 {p50[0]:5.1f} P99 {p99[0]:6.1f} ms   64: {p50[-1]:5.1f} {p99[-1]:6.1f} ms")
+    print(
+        f"{routing.value:18} exact      1 replica:  P50 {p50[0]:.1f} P99 {p99[0]:.1f} ms, "
+        f"64: P50 {p50[-1]:.1f} P99 {p99[-1]:.1f} ms"
+    )
 for routing in LOOKING:
     p50, p99 = (found_ms(routing, q) for q in (0.5, 0.99))
-    print(f"{routing.value:18} simulated  2 replicas: P50 {written(p50[0])} P99 {written(p99[0])} ms   64: {written(p50[-1])} {written(p99[-1])} ms")
+    print(
+        f"{routing.value:18} simulated  2 replicas: P50 {written(p50[0])} P99 {written(p99[0])} ms, "
+        f"64: P50 {written(p50[-1])} P99 {written(p99[-1])} ms"
+    )
 
 # %%
 same = exact_ms(Routing.RANDOM, 0.99)
@@ -162,16 +167,23 @@ assert exact_ms(Routing.SHARED_QUEUE, 0.5)[-1] < 0.25 * exact_ms(Routing.SHARED_
 two, all_of_them = (found_ms(routing, 0.99) for routing in LOOKING)
 assert two[-1].high < 0.36 * same[0]
 assert two[-1].low > 1.3 * all_of_them[-1].high
-print(f"of the best that is possible at 64: two choices {two[-1].value / pooled[-1]:.2f}, all {all_of_them[-1].value / pooled[-1]:.2f}")
+print(
+    f"P99 at 64 over that of the shared queue: power-of-two {two[-1].value / pooled[-1]:.2f}, "
+    f"least-outstanding {all_of_them[-1].value / pooled[-1]:.2f}"
+)
 
 # %% [markdown]
-# "Throughput times N, P50 unchanged, P99 better", says the usual lesson. Which of it is true depends on the balancer:
+# "Throughput times N, P50 unchanged, P99 better", says the usual lesson. Which of it is true depends on the
+# balancer:
 #
-# - **Random changes nothing at all.** Each replica is a queue like the first one. P50 and P99 are the same with 64 as with one.
-# - **Round-robin** makes the arrivals of each replica more regular and takes more than 40 % off the P99, which is most of what it can ever do.
-# - **Looking at just two replicas** brings P99 to about a third. This is why it is a good default for many balancers that do not know of each
-#   other.
-# - **Looking at all, or one queue for all,** brings both P50 and P99 down to what a service takes: less than a quarter, and P50 is *not* unchanged.
+# - **Random changes nothing at all.** Each replica is a queue like the first one. P50 and P99 are the same
+#   with 64 as with one.
+# - **Round-robin** makes the arrivals of each replica more regular and takes more than 40 % off the P99 at
+#   64.
+# - **Looking at just two replicas** (of two replicas that is all of them) brings P99 to about a third. This
+#   is why it is a good default for many balancers that do not know of each other.
+# - **Looking at all, or one queue for all,** brings both P50 and P99 down to what a service takes: less than
+#   a quarter, and P50 is *not* unchanged.
 #
 # ### Are the points right?
 #
@@ -201,8 +213,8 @@ assert two[-1].low * (1.0 - limit_law.response_error_max) <= limit
 # %% [markdown]
 # ## 2. What does it cost that each replica has a queue of its own?
 #
-# Now the other way round: a service of 10 ms, and a promise, P99 ≤ 80 ms. How many replicas does each rate take, by exact laws? The fleets that are merely
-# stable are there for comparison.
+# Now the other way round: a service of 10 ms, and a promise, P99 ≤ 80 ms. How many replicas does each rate
+# take, by exact laws? The fleets that are merely stable are there for comparison.
 
 # %%
 PROMISE_S = 0.080
@@ -246,16 +258,26 @@ assert needed[Routing.SHARED_QUEUE][-1] == stable[-1] == 41
 assert [numbers[0] for numbers in needed.values()] == [2, 2, 2]
 
 # %% [markdown]
-# At 1000 requests per second random routing takes 24 replicas, round-robin 16 and one shared queue 11, the fewest that are stable at all. At 4000 the shared queue
-# still needs no more than the 41 that are merely stable. For a small service (50 requests per second) it makes no difference: two each. Pooling pays the more the larger the fleet.
+# At 1000 requests per second random routing takes 24 replicas, round-robin 16 and one shared queue 11, the
+# fewest that are stable at all. At 4000 the shared queue still needs no more than the 41 that are merely
+# stable. For a small service (50 requests per second) it makes no difference: two each. Pooling pays the more
+# the larger the fleet.
 #
 # ## 3. And with batches?
 #
-# Model servers seldom serve one request at a time. Here are four replicas of ResNet-50 on a T4 (measured), batches up to 16, at load 0.38 and 0.76. Round-robin
-# and random are exact, the others simulated to 1 %.
+# Model servers seldom serve one request at a time. Here are four replicas of ResNet-50 on a T4, batches up to
+# 16, at two rates. Each batch takes the mean time that was measured for its size. Round-robin and random then
+# have exact laws, the others are simulated to 1 %.
 
 # %%
-resnet = load_profile("resnet50-t4-fp16")
+measured = load_profile("resnet50-t4-fp16")
+resnet = ServiceProfile(
+    name="resnet50-t4-means",
+    timings=tuple(
+        BatchTiming(batch_size=size, mean_s=measured.service_mean_s(size)) for size in measured.batch_sizes
+    ),
+    request_overhead_s=measured.request_overhead_s,
+)
 ASK = Simulation(seed=6, precision=0.01, quantiles=(0.5, 0.99))
 
 
@@ -278,7 +300,8 @@ for rate, answers in batches.items():
     for routing, answer in answers.items():
         p50, p99 = (in_ms(answer.response_quantiles_s[q]) for q in (0.5, 0.99))
         print(
-            f"  {routing.value:18} {answer.kind.value:10} P50 {p50.value:5.2f} ({p50.low:.2f} to {p50.high:.2f})"
+            f"  {routing.value:18} {answer.kind.value:10}"
+            f" P50 {p50.value:5.2f} ({p50.low:.2f} to {p50.high:.2f})"
             f"  P99 {p99.value:5.2f} ({p99.low:.2f} to {p99.high:.2f}) ms"
         )
 
@@ -306,20 +329,23 @@ for answers in batches.values():
     assert p99s[Routing.RANDOM].low > 1.3 * best.high
 
 # %% [markdown]
-# With batches the order of the balancers changes. Round-robin has the lowest P99 of all five, at both loads. Whoever looks counts *requests*, but what a request waits for is the
-# end of a *batch*: a replica with few requests may have just begun one, and a batch in the making fills best if requests come evenly. The shared queue
-# has the lowest P50 and not the lowest P99. Only random is bad everywhere, more than 30 % above round-robin.
+# With batches the order of the balancers changes. Round-robin has the lowest P99 of all five, at both rates.
+# A balancer that looks counts *requests*, but what a request waits for is the end of a *batch*: a replica
+# with few requests may have just begun one. The shared queue has the lowest P50 and not the lowest P99. Only
+# random is bad everywhere, its P99 more than 30 % above that of round-robin.
 #
-# So what helped most in section 1 hardly matters here; it is a property of your service, and a reason to simulate it instead of taking a rule from a blog.
+# What helped most in section 1 does not help here. Which balancer is best is a property of your service:
+# simulate it with your own profile.
 #
 # ## 4. When N replicas do less than N times the work
 #
-# Replicas that share nothing do N times the work. If they share something (a lock, a database, a memory bus), throughput grows less than linearly and may even
-# fall. The *universal scalability law* has two numbers for it: **σ**, the share of the work that is done one at a time (contention), and **κ**, what
-# it costs to keep each pair in agreement (coherency). With κ = 0 throughput only saturates; with κ > 0 it has a peak.
+# Replicas that share nothing do N times the work. If they share something (a lock, a database, a memory bus),
+# throughput grows less than linearly and may even fall. The *universal scalability law* has two numbers for
+# it: **σ**, the share of the work that is done one at a time (contention), and **κ**, what it costs to keep
+# each pair in agreement (coherency). With κ = 0 throughput only saturates; with κ > 0 it has a peak.
 #
-# Measured data: the SPEC SDM91 benchmark on a SPARCcenter 2000, scripts per hour by simulated users, as published with the R package `usl` (Gunther and Möding). The unit is
-# theirs; the law does not mind.
+# Measured data: the SPEC SDM91 benchmark on a SPARCcenter 2000, scripts per hour by simulated users, as
+# published with the R package `usl` (Gunther and Möding). The unit is theirs; the law does not mind.
 
 # %%
 SDM91 = {1: 64.9, 18: 995.9, 36: 1652.4, 72: 1853.2, 108: 1828.9, 144: 1775.0, 216: 1702.2}
@@ -338,13 +364,17 @@ usl
 # %%
 for name, interval in found.intervals.items():
     print(f"{name:20} {interval.value:.3g} ({interval.low:.3g} to {interval.high:.3g})")
-print(f"peak at {found.law.peak}, at most {found.relative_error_max:.0%} off a measured point; doubts: {list(found.doubts)}")
+print(
+    f"peak at {found.law.peak}, at most {found.relative_error_max:.0%} off a measured point; "
+    f"doubts: {list(found.doubts)}"
+)
 assert found.intervals["kappa"].low > 0.0
 assert found.relative_error_max < 0.10
 assert found.law.peak == 93
 
 # %% [markdown]
-# κ is surely above 0, so that there is a peak: the law puts it at 93, and every unit beyond it does harm. The law is up to 9 % off a point, so it is a description and no more.
+# κ is surely above 0, so that there is a peak: the law puts it at 93, and every unit beyond it does harm. The
+# law is up to 9 % off a point, so it is a description and no more.
 #
 # How far may it be trusted beyond the data? Fit only what lies below the bend, and ask for the next point:
 
@@ -363,13 +393,15 @@ assert len(few.doubts) == 2
 assert too_far
 
 # %% [markdown]
-# More than 20 % too good, and the fit had said so itself: too few sizes, and none beyond the knee. Beyond twice the largest size measured it answers nothing at all. **Measure past
-# the bend.** And note what the law does not say: nothing about latency.
+# More than 20 % too good, and the fit had said so itself: too few sizes, and none beyond the knee. Beyond
+# twice the largest size measured it answers nothing at all. **Measure past the bend.** And note what the law
+# does not say: nothing about latency.
 #
 # ## 5. Two instances on one device
 #
-# A second model instance on the same GPU fills what the first leaves idle, and no more. NVIDIA published FastPitch on an A100: the time of a batch, and the throughput of
-# 1 to 16 users at *two* instances of one GPU (DeepLearningExamples, commit 729963dd, PyTorch/SpeechSynthesis/FastPitch/triton/README.md). One and two
+# A second model instance on the same GPU fills what the first leaves idle, and no more. NVIDIA published
+# FastPitch on an A100: the time of a batch, and the throughput of 1 to 16 users at *two* instances of one GPU
+# (DeepLearningExamples, commit 729963dd, PyTorch/SpeechSynthesis/FastPitch/triton/README.md). One and two
 # users tell the slowdown when both are busy; the others test it.
 
 # %%
@@ -428,8 +460,9 @@ assert max(errors["two devices"]) < -0.20
 assert min(errors["processor sharing"]) > 0.25
 
 # %% [markdown]
-# Taking the instances for two replicas promises responses that are at least 20 % too short. Processor sharing (two take twice as long each) is at least 25 % too slow. The slowdown
-# of about 1.46, taken from two numbers, is within 10 % of all the others.
+# Taking the instances for two replicas promises responses that are at least 20 % too short. Processor sharing
+# (two take twice as long each) is at least 25 % too slow. The slowdown of about 1.46, taken from two numbers,
+# is within 10 % of all the others.
 #
 # What does the second instance do for the P99 of open traffic?
 
@@ -444,7 +477,7 @@ def open_p99_ms(profile, replicas, rate_rps):
     return in_ms(answer(profile, Workload(arrival_rate_rps=float(rate_rps)), plan).response_quantiles_s[0.99])
 
 
-RISING_RPS = (100, 200, 300, 400, 500, 600, 700, 750, 800)
+RISING_RPS = tuple(range(100, 801, 50))
 FURTHER_RPS = (*RISING_RPS, 900, 1000)
 alone = [open_p99_ms(fastpitch, 1, rate) for rate in RISING_RPS]
 apart = [open_p99_ms(fastpitch, 2, rate) for rate in FURTHER_RPS]
@@ -462,20 +495,30 @@ second
 # %%
 for rate, one, shared, two_devices in zip(FURTHER_RPS, [*alone, None, None], together, apart, strict=True):
     first = "unstable" if one is None else f"{one.value:.1f}"
-    print(f"{rate:4} rps: one {first:>8}, two on one device {written(shared)}, two devices {two_devices.value:.1f} ms")
-worse = [rate for rate, one, shared in zip(RISING_RPS, alone, together, strict=False) if shared.low > one.value]
+    print(
+        f"{rate:4} rps: one {first:>8}, two on one device {written(shared)}, "
+        f"two devices {two_devices.value:.1f} ms"
+    )
+worse = [
+    rate for rate, one, shared in zip(RISING_RPS, alone, together, strict=False) if shared.low > one.value
+]
 print("the second instance makes P99 worse at", worse)
-assert worse == [100, 200, 300, 400, 500, 600]
+assert worse == list(range(100, 601, 50))
 assert together[RISING_RPS.index(800)].high < alone[-1].value
 
 # %% [markdown]
-# Up to 600 requests per second the second instance makes the P99 *worse*: one instance would serve larger batches, in the same time and undisturbed. Only near the limit of one
-# instance, and beyond it, does the second pay. A second *device* is better at every rate, and costs twice as much.
+# Up to 600 requests per second the second instance makes the P99 *worse*: while a single one has room to
+# spare, nobody slows its batches down. Only near the limit of one instance, and beyond it, does the second
+# pay. A second *device* is better at every rate, and costs twice as much.
 #
 # ## What to do
 #
-# - **One request at a time, many replicas:** do not route at random. One shared queue if you can, least-outstanding if not, power-of-two with many balancers.
-# - **Batches:** round-robin is a good start. Simulate your own profile before anything cleverer: `capacity simulate --routing ...`.
-# - **Do not multiply by N** if replicas share something: measure throughput past the bend, fit with `capacity queue usl`, and read its doubts.
-# - **Instances on one device are not replicas.** Measure one and two busy instances, put the two numbers into the profile (`contention_throughputs_rps`), and plan with
-#   `--instances-per-device 2`. Below the limit of one instance prefer one with larger batches.
+# - **One request at a time, many replicas:** do not route at random. One shared queue if you can,
+#   least-outstanding if not, power-of-two with many balancers.
+# - **Batches:** round-robin is a good start. Simulate your own profile before anything cleverer: `capacity
+#   simulate --routing ...`.
+# - **Do not multiply by N** if replicas share something: measure throughput past the bend, fit with `capacity
+#   queue usl`, and read its doubts.
+# - **Instances on one device are not replicas.** Measure one and two busy instances, put the two numbers into
+#   the profile (`contention_throughputs_rps`), and plan with `--instances-per-device 2`. Below the limit of
+#   one instance prefer one with larger batches.
