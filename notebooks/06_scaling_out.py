@@ -41,6 +41,7 @@ from capacity.queues.scalability import UniversalScalability
 from capacity.queues.scalability_fit import fit
 from capacity.stability import relaxation_requests, replicas_stable_min
 from capacity.workload import ClosedPopulation, Workload
+from simulations.agreement import DEVIATION_MAX_SE
 from simulations.arrivals import Seed
 from simulations.case import RELAXATIONS
 from simulations.pool import Pool
@@ -88,7 +89,7 @@ def exact_ms(routing, quantile, sizes=SIZES):
     return [1e3 * law(routing, n, n * RATE_EACH_RPS).response_quantile_s(quantile) for n in sizes]
 
 
-def fleet(routing, replicas, measured=100_000, runs=20):
+def fleet(routing, replicas, measured=300_000, runs=20):
     """Simulated responses of a fleet: twenty runs whose start does not count."""
     rate_rps = replicas * RATE_EACH_RPS
     load = rate_rps / replicas / SERVICE_RPS
@@ -116,9 +117,9 @@ def written(interval):
 
 # %%
 LOOKING = (Routing.POWER_OF_TWO, Routing.LEAST_OUTSTANDING)
-simulated = {
-    routing: {n: fleet(routing, n) for n in SIZES[1:]} for routing in (*LOOKING, Routing.ROUND_ROBIN)
-}
+CHECKED = (2, 8, 64)
+simulated = {routing: {n: fleet(routing, n) for n in SIZES[1:]} for routing in LOOKING}
+simulated[Routing.ROUND_ROBIN] = {n: fleet(Routing.ROUND_ROBIN, n) for n in CHECKED}
 
 
 def found_ms(routing, quantile):
@@ -187,28 +188,36 @@ print(
 #
 # ### Are the points right?
 #
-# Where the simulated balancers have a law, it can be asked:
+# Where the simulated balancers have a law, it can be asked. Distances are in standard errors of the simulation;
+# `simulations.agreement`, by which the simulator is tested, allows four.
 
 # %%
-for n, interval in zip(SIZES[1:], found_ms(Routing.ROUND_ROBIN, 0.99), strict=True):
-    print(f"round-robin, {n:2} replicas: exact {turns[SIZES.index(n)]:.1f}, simulated {written(interval)} ms")
-misses = [
-    n
-    for n, interval in zip(SIZES[1:], found_ms(Routing.ROUND_ROBIN, 0.99), strict=True)
-    if not interval.low <= turns[SIZES.index(n)] <= interval.high
+CHECKS = [
+    *((Routing.ROUND_ROBIN, n) for n in CHECKED),
+    (Routing.LEAST_OUTSTANDING, 2),
 ]
-assert len(misses) <= 1
+distances = []
+for routing, n in CHECKS:
+    estimate = simulated[routing][n].response_quantile(0.99)
+    exact_s = law(routing, n, n * RATE_EACH_RPS).response_quantile_s(0.99)
+    distances.append((estimate.value - exact_s) / estimate.standard_error)
+    print(
+        f"{routing.value:18} {n:2} replicas: exact {1e3 * exact_s:.1f}, "
+        f"simulated {written(in_ms(estimate.interval(0.95)))} ms, {distances[-1]:+.1f} standard errors"
+    )
+assert max(map(abs, distances)) < DEVIATION_MAX_SE
 
 # %%
-shorter = exact_ms(Routing.LEAST_OUTSTANDING, 0.99, sizes=(2,))[0]
 limit_law = law(Routing.POWER_OF_TWO, 64, 64 * RATE_EACH_RPS)
 limit = 1e3 * limit_law.response_quantile_s(0.99)
-print(f"least-outstanding, 2 replicas: exact {shorter:.1f}, simulated {written(all_of_them[0])} ms")
 print(f"power-of-two, 64 replicas: limit for ever more {limit:.1f}, simulated {written(two[-1])} ms")
 print(f"the limit may be too low by {limit_law.response_error_max:.1%} of the truth")
-assert 0.97 * shorter <= all_of_them[0].value <= 1.03 * shorter
 assert limit <= two[-1].high
 assert two[-1].low * (1.0 - limit_law.response_error_max) <= limit
+
+# %% [markdown]
+# A 95 % interval may miss once in twenty times. All these runs share their random arrivals, so that they tend
+# to miss together.
 
 # %% [markdown]
 # ## 2. What does it cost that each replica has a queue of its own?
