@@ -265,6 +265,8 @@ assert [needed[routing][at] for routing in BLIND] == [24, 16, 11]
 assert stable[at] == 11
 assert needed[Routing.SHARED_QUEUE][-1] == stable[-1] == 41
 assert [numbers[0] for numbers in needed.values()] == [2, 2, 2]
+saved = [apart / one for apart, one in zip(needed[Routing.RANDOM], needed[Routing.SHARED_QUEUE], strict=True)]
+assert saved == sorted(saved)
 
 # %% [markdown]
 # At 1000 requests per second random routing takes 24 replicas, round-robin 16 and one shared queue 11, the
@@ -363,7 +365,7 @@ linear = UniversalScalability(throughput_one_rps=found.law.throughput_one_rps, s
 
 # %%
 sizes = range(1, 217)
-usl = new_plot(x_title="size", y_title="throughput [scripts/h]", title="More is less beyond the peak")
+usl = new_plot(x_title="users", y_title="throughput [scripts/h]", title="More is less beyond the peak")
 usl.theory(sizes, [found.law.throughput_rps(n) for n in sizes], "fitted law", number=0)
 usl.theory(range(1, 31), [linear.throughput_rps(n) for n in range(1, 31)], "linear", number=1, dash=1)
 usl.measured(list(SDM91), list(SDM91.values()), "measured", number=2)
@@ -382,8 +384,8 @@ assert found.relative_error_max < 0.10
 assert found.law.peak == 93
 
 # %% [markdown]
-# κ is surely above 0, so that there is a peak: the law puts it at 93, and every unit beyond it does harm. The
-# law is up to 9 % off a point, so it is a description and no more.
+# κ is surely above 0, so that there is a peak: the law puts it at 93, and beyond it throughput falls. The law
+# is up to 9 % off a point, so it is a description and no more.
 #
 # How far may it be trusted beyond the data? Fit only what lies below the bend, and ask for the next point:
 
