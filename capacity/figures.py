@@ -4,7 +4,6 @@ A line is named where it ends, in its own colour, so that no eye travels to a le
 drawn through objects: no window, no state of pyplot, the same bytes for the same curves.
 """
 
-import textwrap
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -12,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.curves import Axis, Curve, chart_title, require_one_chart, y_range
 from capacity.errors import DependencyError, InputError
+from capacity.labels import AWAY, Spot, beside, column, move, new_name, paths_of, size
 from capacity.reading import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.path import Path as Path2D
     from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
 
 # Okabe & Ito (2008), Color Universal Design, without yellow, which is lost on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -44,17 +42,10 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, and read aloud
     "svg.hashsalt": "capacity",
 }
-_POINTER = {"arrowstyle": "-", "linewidth": 0.6, "relpos": (0.0, 0.5), "shrinkA": 1.0}
 # Everything below is in points, 1/72 inch, as matplotlib's text is.
 _WIDTH, _HEIGHT = 540.0, 310.0
 _LEFT, _RIGHT, _BOTTOM, _TOP = 58.0, 10.0, 42.0, 48.0
 _TITLE_STRIP = 26.0
-_AWAY = 7.0  # from the end of a line to its name
-_LINE = 12.0
-_LABEL_CHARACTERS = 26
-
-
-Spot = tuple[float, float]
 
 
 def draw_curves(lines: Sequence[Curve]) -> "Figure":
@@ -111,29 +102,7 @@ def _draw_line(axes: "Axes", line: Curve, number: int) -> "Annotation":
     """One line and its name, which is placed later: where depends on all the others."""
     color = PALETTE[number % len(PALETTE)]
     axes.plot(line.x, line.y, color=color, linestyle=DASHES[number // len(PALETTE)])
-    return axes.annotate(
-        _wrapped(line.label),
-        xy=(line.x[-1], line.y[-1]),
-        xytext=(0.0, 0.0),
-        textcoords="offset points",
-        va="center",
-        color=_darker(color),
-        annotation_clip=False,
-        arrowprops={"color": color, **_POINTER},
-    )
-
-
-def _wrapped(label: str) -> str:
-    """A label in short lines, what is in brackets on its own."""
-    parts = label.replace(" (", "\n(").split("\n")
-    return "\n".join(textwrap.fill(part, _LABEL_CHARACTERS) for part in parts)
-
-
-def _darker(color: str) -> tuple[float, ...]:
-    """A line's colour dark enough for small letters on white."""
-    from matplotlib.colors import to_rgb
-
-    return tuple(0.7 * share for share in to_rgb(color))
+    return new_name(axes, line.label, color, (line.x[-1], line.y[-1]))
 
 
 def _set_scales(axes: "Axes", lines: Sequence[Curve]) -> None:
@@ -147,8 +116,8 @@ def _set_scales(axes: "Axes", lines: Sequence[Curve]) -> None:
 
 def _lay_out(figure: "Figure", axes: "Axes", names: Sequence["Annotation"]) -> None:
     """Size of the figure and its axes: room at the right for the widest name, and for all in height."""
-    sizes = [_size(name) for name in names]
-    right = max(width for width, _ in sizes) + 1.5 * _AWAY + _RIGHT
+    sizes = [size(name) for name in names]
+    right = max(width for width, _ in sizes) + 1.5 * AWAY + _RIGHT
     height = max(_HEIGHT, sum(height for _, height in sizes) + _BOTTOM + _TOP)
     figure.set_size_inches(_WIDTH / 72.0, height / 72.0)
     across, up = 1.0 - (_LEFT + right) / _WIDTH, 1.0 - (_BOTTOM + _TOP) / height
@@ -160,82 +129,14 @@ def _place(figure: "Figure", axes: "Axes", lines: Sequence[Curve], names: Sequen
     low = axes.get_ylim()[0]  # a line may end below a logarithmic axis; its name does not
     for name, line in zip(names, lines, strict=True):
         name.xy = (line.x[-1], max(line.y[-1], low))
-    ends = [tuple(axes.transData.transform(name.xy)) for name in names]
-    sizes = [_size(name) for name in names]
-    at_one_x = lines[0].axis is Axis.UTILIZATION
-    spots = None if at_one_x else _beside(figure, axes, ends, sizes)
+    ends: list[Spot] = [tuple(axes.transData.transform(name.xy)) for name in names]
+    sizes = [size(name) for name in names]
+    top = figure.bbox.height - _TITLE_STRIP
+    spots = None
+    if lines[0].axis is not Axis.UTILIZATION:  # there, all lines end at one x
+        spots = beside(ends, sizes, right=figure.bbox.width - 2.0, top=top, paths=paths_of(axes))
     if spots is None:
-        spots = _column(figure, ends, sizes)
-    for name, (x, y), (spot_x, spot_y) in zip(names, ends, spots, strict=True):
-        name.xyann = (spot_x - x, spot_y - y)
-        near = abs(spot_y - y) < _LINE / 3.0 and spot_x - x < 2.0 * _AWAY
-        if near and name.arrow_patch is not None:  # a pointer would be clutter
-            name.arrow_patch.set_visible(False)
-
-
-def _beside(figure: "Figure", axes: "Axes", ends: Sequence[Spot], sizes: Sequence[Spot]) -> list[Spot] | None:
-    """Right of each end, raised until no line and no other name is in the way; None where one has no room."""
-    paths = [line.get_path().transformed(axes.transData) for line in axes.lines]
-    spots: dict[int, Spot] = {}
-    taken: list[Bbox] = []
-    for index in sorted(range(len(ends)), key=lambda i: (-ends[i][0], ends[i][1])):
-        x, y = ends[index][0] + _AWAY, ends[index][1]
-        rises = [_box(x, y + half * _LINE / 2.0, sizes[index]) for half in range(8)]
-        free = next((box for box in rises if _is_free(figure, box, taken, paths)), None)
-        if free is None:
-            return None
-        taken.append(free)
-        spots[index] = (x, (free.y0 + free.y1) / 2.0)
-    return [spots[index] for index in range(len(ends))]
-
-
-def _is_free(figure: "Figure", box: "Bbox", taken: "Sequence[Bbox]", paths: "Sequence[Path2D]") -> bool:
-    """Whether a name may stand there: in the figure, below the title, on no other name and no line."""
-    if box.x1 > figure.bbox.width - 2.0 or box.y1 > figure.bbox.height - _TITLE_STRIP:
-        return False
-    if any(box.overlaps(other) for other in taken):
-        return False
-    return not any(path.intersects_bbox(box, filled=False) for path in paths)
-
-
-def _column(figure: "Figure", ends: Sequence[Spot], sizes: Sequence[Spot]) -> list[Spot]:
-    """One below the other at the right, in the order of the ends, moved no further than needed."""
-    x = max(end[0] for end in ends) + 1.5 * _AWAY
-    order = sorted(range(len(ends)), key=lambda i: (ends[i][1], -i))
-    heights = [sizes[i][1] for i in order]
-    low, high = _BOTTOM / 2.0, figure.bbox.height - _TITLE_STRIP
-    y = dict(zip(order, _spread([ends[i][1] for i in order], heights, low, high), strict=True))
-    return [(x, y[index]) for index in range(len(ends))]
-
-
-def _spread(centres: Sequence[float], heights: Sequence[float], low: float, high: float) -> list[float]:
-    """Centres moved apart until no two overlap: least squares with the order kept, within low and high.
-
-    Less what lies below each, they need only not fall: pool adjacent violators, Barlow et al. (1972).
-    """
-    below = [sum(heights[:i]) + heights[i] / 2.0 for i in range(len(heights))]
-    pools: list[tuple[float, int]] = []
-    for centre, offset in zip(centres, below, strict=True):
-        mean, count = centre - offset, 1
-        while pools and pools[-1][0] > mean:
-            other, others = pools.pop()
-            mean, count = (mean * count + other * others) / (count + others), count + others
-        pools.append((mean, count))
-    flat = [mean for mean, count in pools for _ in range(count)]
-    return [
-        min(max(mean, low), high - sum(heights)) + offset for mean, offset in zip(flat, below, strict=True)
-    ]
-
-
-def _box(left: float, centre: float, size: Spot) -> "Bbox":
-    from matplotlib.transforms import Bbox
-
-    return Bbox.from_bounds(left, centre - size[1] / 2.0, *size)
-
-
-def _size(name: "Annotation") -> Spot:
-    """Width and height of a text, with a little air above and below."""
-    from matplotlib.text import Text
-
-    box = Text.get_window_extent(name)  # not the annotation's own, which counts the pointer too
-    return box.width, box.height + 1.5
+        left = max(end[0] for end in ends) + 1.5 * AWAY
+        spots = column(ends, sizes, left=left, low=_BOTTOM / 2.0, high=top)
+    for name, end, spot in zip(names, ends, spots, strict=True):
+        move(name, end, spot)

@@ -16,7 +16,8 @@ from matplotlib.transforms import Bbox
 
 from capacity.curves import Axis, Curve, Quantity, curves
 from capacity.errors import DependencyError, InputError
-from capacity.figures import PALETTE, _spread, draw_curves, save
+from capacity.figures import PALETTE, draw_curves, save
+from capacity.labels import spread
 
 SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml"}
 LQ, W, P99 = Quantity.QUEUE_LENGTH, Quantity.RESPONSE, Quantity.P99
@@ -130,16 +131,16 @@ def test_colours_are_those_of_okabe_and_ito() -> None:
 
 
 def test_what_does_not_overlap_stays_where_it_is() -> None:
-    assert _spread([10.0, 30.0], [10.0, 10.0], 0.0, 100.0) == pytest.approx([10.0, 30.0])
+    assert spread([10.0, 30.0], [10.0, 10.0], 0.0, 100.0) == pytest.approx([10.0, 30.0])
 
 
 def test_what_overlaps_parts_evenly() -> None:
-    assert _spread([50.0, 50.0, 50.0], [10.0] * 3, 0.0, 100.0) == pytest.approx([40.0, 50.0, 60.0])
+    assert spread([50.0, 50.0, 50.0], [10.0] * 3, 0.0, 100.0) == pytest.approx([40.0, 50.0, 60.0])
 
 
 def test_what_would_leave_the_figure_is_pushed_back() -> None:
-    assert _spread([99.0, 99.0], [10.0] * 2, 0.0, 100.0) == pytest.approx([85.0, 95.0])
-    assert _spread([1.0, 1.0], [10.0] * 2, 0.0, 100.0) == pytest.approx([5.0, 15.0])
+    assert spread([99.0, 99.0], [10.0] * 2, 0.0, 100.0) == pytest.approx([85.0, 95.0])
+    assert spread([1.0, 1.0], [10.0] * 2, 0.0, 100.0) == pytest.approx([5.0, 15.0])
 
 
 # ---- files ----------------------------------------------------------------------------------

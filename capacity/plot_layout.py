@@ -1,0 +1,183 @@
+"""Layout of a plot: its margins, its ticks and where its labels stand, once all is drawn."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from capacity.labels import AWAY, LINE, Spot, beside, box_at, column, is_free, move, paths_of, size, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Annotation, Text
+    from matplotlib.transforms import Bbox
+
+SIDES = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5)  # in half lines, where a name is tried
+# Where a note is tried from its data point, nearest first.
+NOTE_SPOTS = tuple(
+    (across * reach, up * reach)
+    for reach in (1.0, 1.8, 2.8, 4.0)
+    for up in (18.0, -18.0, 30.0, -30.0, 0.0)
+    for across in (16.0, -16.0)
+)
+
+
+def set_ticks(axes: "Axes") -> None:
+    """Plain numbers; on a logarithmic axis also between the powers of ten, where these are few."""
+    for axis, is_log in ((axes.xaxis, axes.get_xscale() == "log"), (axes.yaxis, axes.get_yscale() == "log")):
+        if is_log:
+            _set_log_ticks(axis)
+
+
+def _set_log_ticks(axis: "Axis") -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    few = low > 0.0 and high / low < 200.0
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(_plain))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float, _place: float | None = None) -> str:
+    return f"{value:g}" if value < 1e6 else f"{value:.0e}".replace("e+0", "e")
+
+
+def start_at_zero(axes: "Axes") -> None:
+    """A linear axis of what is never negative starts at 0, unless its limits were set."""
+    axes.autoscale_view()
+    if axes.get_yscale() != "log" and axes.get_autoscaley_on() and _lowest(axes) >= 0.0:
+        axes.set_ylim(bottom=0.0, auto=None)
+    if axes.get_xscale() != "log" and axes.get_autoscalex_on() and axes.dataLim.x0 >= 0.0:
+        axes.set_xlim(left=max(0.0, axes.get_xlim()[0]), auto=None)
+
+
+def _lowest(axes: "Axes") -> float:
+    return float(axes.dataLim.y0)
+
+
+def overhangs(axes: "Axes") -> tuple[float, float, float]:
+    """How far the ticks and titles of a pair of axes stand out: left, right and below."""
+    canvas: FigureCanvasAgg = axes.figure.canvas  # type: ignore[assignment]
+    renderer = canvas.get_renderer()
+    inner = axes.get_window_extent(renderer)
+    boxes = [box for axis in (axes.xaxis, axes.yaxis) if (box := axis.get_tightbbox(renderer)) is not None]
+    left = max([0.0, *(inner.x0 - box.x0 for box in boxes)])
+    right = max([0.0, *(box.x1 - inner.x1 for box in boxes)])
+    return left, right, max([0.0, *(inner.y0 - box.y0 for box in boxes)])
+
+
+def end_of(axes: "Axes", x: Sequence[float], y: Sequence[float]) -> Spot | None:
+    """Where a line ends, or leaves the axes for good; in points. None where it is never inside."""
+    spots: list[Spot] = [tuple(spot) for spot in axes.transData.transform(list(zip(x, y, strict=True)))]
+    room = axes.bbox.padded(0.5)
+    inside = [i for i, spot in enumerate(spots) if room.contains(*spot)]
+    if not inside:
+        return None
+    last = inside[-1]
+    if last + 1 == len(spots):
+        return spots[last]
+    return _crossing(room, spots[last], spots[last + 1])
+
+
+def _crossing(room: "Bbox", inside: Spot, outside: Spot) -> Spot:
+    """Where the way from a spot inside to one outside leaves, by halving."""
+    if not all(map(_is_finite, outside)):
+        return inside
+    for _ in range(20):
+        middle = ((inside[0] + outside[0]) / 2.0, (inside[1] + outside[1]) / 2.0)
+        inside, outside = (middle, outside) if room.contains(*middle) else (inside, middle)
+    return inside
+
+
+def _is_finite(value: float) -> bool:
+    return abs(value) < 1e12
+
+
+def place_names(
+    axes: "Axes",
+    names: "Sequence[Annotation]",
+    ends: Sequence[Spot],
+    taken: "Sequence[Bbox]",
+    *,
+    room: "Bbox",
+) -> bool:
+    """Names beside their ends, or in a column; whether they fit into the room, which is that of the axes."""
+    sizes = [size(name) for name in names]
+    spots = _spots(axes, ends, sizes, taken, room)
+    for name, end, spot in zip(names, ends, spots, strict=True):
+        name.xy = tuple(axes.transData.inverted().transform(end))
+        move(name, end, spot)
+    return all(x + width <= room.x1 for (x, _), (width, _) in zip(spots, sizes, strict=True))
+
+
+def _spots(
+    axes: "Axes", ends: Sequence[Spot], sizes: Sequence[Spot], taken: "Sequence[Bbox]", room: "Bbox"
+) -> list[Spot]:
+    """Beside the ends where all have room there; else a column, which is right of the axes if it must be."""
+    paths = paths_of(axes)
+    furthest = max(end[0] for end in ends)
+    at_one_x = len(ends) > 1 and furthest - min(end[0] for end in ends) < 0.05 * axes.bbox.width
+    if not at_one_x:
+        free = beside(ends, sizes, right=room.x1, top=room.y1, paths=paths, taken=taken, rises=SIDES)
+        if free is not None and all(
+            y - h / 2.0 >= room.y0 for (_, y), (_, h) in zip(free, sizes, strict=True)
+        ):
+            return free
+    spots = column(ends, sizes, left=furthest + 1.5 * AWAY, low=room.y0, high=room.y1)
+    boxes = [box_at(x, y, own) for (x, y), own in zip(spots, sizes, strict=True)]
+    if all(is_free(box, taken, paths) and box.x1 <= room.x1 for box in boxes):
+        return spots
+    return column(ends, sizes, left=axes.bbox.x1 + 1.5 * AWAY, low=room.y0, high=room.y1)
+
+
+def place_note(axes: "Axes", note: "Annotation", taken: "Sequence[Bbox]") -> "Bbox":
+    """A note near its point where it covers nothing, or covers least."""
+    from matplotlib.transforms import Bbox
+
+    paths = paths_of(axes)
+    x, y = axes.transData.transform(note.xy)
+    width, height = size(note)
+    boxes = [
+        Bbox.from_bounds(x + across - (width if across < 0.0 else 0.0), y + up - height / 2.0, width, height)
+        for across, up in NOTE_SPOTS
+    ]
+    best = min(boxes, key=_badness(axes, taken, lambda box: is_free(box, (), paths)))
+    note.xyann = (best.x0 - x, (best.y0 + best.y1) / 2.0 - y)
+    return best
+
+
+def _badness(
+    axes: "Axes", taken: "Sequence[Bbox]", is_clear: "Callable[[Bbox], bool]"
+) -> "Callable[[Bbox], int]":
+    """What is wrong with a box: out of the axes, on another text or point, run through by a line."""
+    inner = axes.bbox
+
+    def badness(box: "Bbox") -> int:
+        outside = not (inner.x0 < box.x0 and box.x1 < inner.x1 and inner.y0 < box.y0 and box.y1 < inner.y1)
+        return 8 * outside + 2 * sum(box.overlaps(other) for other in taken) + (not is_clear(box))
+
+    return badness
+
+
+def place_above(axes: "Axes", names: "Sequence[Text]", x: Sequence[float], *, room: "Bbox") -> None:
+    """Names of upright limits above the axes, side by side."""
+    order = sorted(range(len(names)), key=lambda i: x[i])
+    centres = [float(axes.transData.transform((x[i], axes.get_ylim()[0]))[0]) for i in order]
+    widths = [size(names[i])[0] + 6.0 for i in order]
+    for i, centre in zip(order, spread(centres, widths, room.x0, room.x1), strict=True):
+        names[i].set_position(tuple(axes.transAxes.inverted().transform((centre, axes.bbox.y1 + LINE / 2.0))))
+
+
+def boxes_of_points(
+    axes: "Axes", x: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> "list[Bbox]":
+    """What points with their bars cover, in points."""
+    from matplotlib.transforms import Bbox
+
+    ends = [
+        axes.transData.transform([(at, low), (at, high)])
+        for at, (low, high) in zip(x, intervals, strict=True)
+    ]
+    boxes = [Bbox([low, high]).padded(3.0) for low, high in ends]
+    return [box for box in boxes if all(map(_is_finite, box.extents))]
