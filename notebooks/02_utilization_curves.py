@@ -152,7 +152,7 @@ def simulated_p99(rho, servers=1, service_cv=1.0, arrivals=None):
             workload=workload,
             service_times=DurationTimes(service_law(service_cv)),
             request_overhead_s=0.0,
-            length=Length(warm_up=50_000, measured=150_000, cool_down=1_000),
+            length=Length(warm_up=15_000, measured=50_000, cool_down=1_000),
             seed=Seed(value=1, replication=number),
         )
         for number in range(20)
@@ -249,13 +249,13 @@ print(f"simulated at ρ = 0.6, service cv 2: {seen.value:.3f} ({seen.low:.3f} to
 #
 # ## Where the knee is
 #
-# So put a promise on it: P99 within 600 ms, six mean services. For each c and each cv of service: up to which utilization is
-# it kept? The curve is taken from the exact law where there is one (M/G/1, M/D/c, M/M/c), and from Whitt's approximation of
-# G/G/c elsewhere; the promise is then looked up on the curve.
+# So put a promise on it: P99 within a second, ten mean services. For each c and each cv of service: up to which utilization is
+# it kept? (The chart ends at 98 %, which stands for 98 % or more.) The curve is taken from the exact law where there is one (M/G/1, M/D/c, M/M/c), and from Whitt's approximation of
+# G/G/c elsewhere; the promise is then looked up on the curve, right to 2 %.
 
 # %%
-GRID = np.array([0.02, 0.05, *utilization_grid(0.985, 24)])
-CVS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+GRID = np.array([0.02, *utilization_grid(0.98, 17)])
+CVS = (0.0, 0.5, 1.0, 1.5, 2.0, 4.0)
 
 
 def queue_at(rho, servers, cv):
@@ -285,16 +285,16 @@ def knee(servers, cv, objective_services):
     return float(np.interp(objective_services, found, GRID))
 
 
-knees = [[knee(servers, cv, 6.0) for servers in COUNTS] for cv in CVS]
-for servers, cv in ((1, 0.5), (1, 1.0), (8, 1.0), (64, 0.5), (4, 0.0)):
-    kept = queue_at(knee(servers, cv, 6.0), servers, cv).response_quantile_s(0.99)
-    assert abs(kept - 0.6) < 0.012, (servers, cv, kept)
+knees = [[knee(servers, cv, 10.0) for servers in COUNTS] for cv in CVS]
+for servers, cv in ((1, 0.0), (1, 1.0), (2, 1.0), (2, 0.5), (4, 1.5), (8, 2.0)):
+    kept_s = queue_at(knee(servers, cv, 10.0), servers, cv).response_quantile_s(0.99)
+    assert abs(kept_s - 1.0) < 0.02
 
 # %%
 plot = new_plot(
     x_title="servers c at one queue",
     y_title="cv of service",
-    title="Utilization up to which P99 stays within six mean services [%]",
+    title="Utilization up to which P99 stays within ten mean services [%]",
 )
 percent = [[100.0 * x for x in row] for row in knees]
 plot.heat_map(COUNTS, CVS, percent, accepted=[[x >= 70.0 for x in row] for row in percent], unit="%")
@@ -302,20 +302,20 @@ plot
 
 # %%
 by_place = {(servers, cv): knees[i][j] for i, cv in enumerate(CVS) for j, servers in enumerate(COUNTS)}
-print(f"one server, exponential service:   {by_place[1, 1.0]:.0%}")
-print(f"one server, constant service:      {by_place[1, 0.0]:.0%}")
-print(f"eight servers, exponential:        {by_place[8, 1.0]:.0%}")
-print(f"64 servers, exponential:           {by_place[64, 1.0]:.0%}")
-print(f"any number of servers, cv of 2:    {by_place[64, 2.0]}")
-assert by_place[1, 1.0] < 0.3
-assert by_place[64, 1.0] > 0.9
-assert all(math.isnan(by_place[servers, cv]) for servers in COUNTS for cv in (2.0, 3.0, 4.0))
+for servers, cv in ((1, 0.0), (1, 1.0), (1, 1.5), (8, 0.0), (8, 1.0), (8, 2.0), (64, 2.0), (64, 4.0)):
+    print(f"c = {servers:2}, cv = {cv:g}: {by_place[servers, cv]:.0%}")
+assert by_place[1, 1.5] < 0.3
+assert 0.5 < by_place[1, 1.0] < 0.56
+assert by_place[8, 1.0] > 0.9
+assert math.isnan(by_place[1, 2.0])
+assert all(math.isnan(by_place[servers, 4.0]) for servers in COUNTS)
 
 # %% [markdown]
-# The same promise is kept up to less than 30 % or up to more than 90 %, depending on c and cv, and from a cv of 2 on no
-# utilization keeps it: the services alone are too long. The outline holds all places where "70 %" is good enough. It is a
-# part of the table, not the law of it, and another promise moves it. **"70 %" is the answer to one question that
-# somebody once had. Ask your own.**
+# The same promise is kept up to less than 30 % or up to more than 90 %, and the textbook's single exponential server keeps it
+# to little more than half. With a cv of 4 no utilization keeps it, however many servers there are: the services alone are too
+# long. The outline holds the places where "70 %" is good enough. Most of them have much room left, and those outside
+# break their promise while the dashboard is green. **"70 %" is the answer to one question that somebody once had. Ask your
+# own.**
 #
 # ## How far the approximation can be trusted
 #
@@ -387,9 +387,9 @@ def picture(servers, cv, rate_rps, objective_s):
     return plot
 
 
-for servers, cv, rate_rps, objective_s in ((1, 1.0, 10, 0.6), (8, 1.0, 10, 0.6), (8, 2.0, 10, 0.6), (4, 2.0, 20, 0.6)):
+for servers, cv, rate_rps, objective_s in ((1, 1.0, 10, 1.0), (8, 1.0, 10, 1.0), (8, 2.0, 10, 1.0), (8, 2.0, 5, 1.0)):
     print(f"c = {servers}, cv = {cv:g}, μ = {rate_rps}: {answer(servers, cv, rate_rps, objective_s)[1]}")
-picture(4, 1.0, 10, 0.6)
+picture(4, 1.0, 10, 1.0)
 
 # %% tags=["sliders"]
 import ipywidgets as widgets
@@ -423,17 +423,19 @@ redraw()
 display(widgets.VBox([servers, cv, rate_rps, objective_s, text, image]))
 
 # %%
-took_s = []
-for c in COUNTS:
-    for x in CVS:
-        begun_s = time.perf_counter()
-        servers.value, _ = c, None
-        took_s.append(time.perf_counter() - begun_s)
-        begun_s = time.perf_counter()
-        cv.value = x
-        took_s.append(time.perf_counter() - begun_s)
-servers.value, cv.value = 4, 1.0
-print(f"redrawn within 200 ms: {np.median(took_s) < 0.2}")
+def redraw_s(slider, value):
+    """How long it takes from a slider's move to the new picture. [s]"""
+    begun_s = time.perf_counter()
+    slider.value = value
+    return time.perf_counter() - begun_s
+
+
+took_s = [redraw_s(cv, x) for x in CVS]
+took_s += [redraw_s(servers, c) for c in COUNTS]
+took_s += [redraw_s(rate_rps, x) for x in RATES]
+took_s += [redraw_s(objective_s, x) for x in OBJECTIVES_S]
+servers.value, cv.value, rate_rps.value, objective_s.value = 4, 1.0, 10, OBJECTIVES_S[13]
+print(f"{len(took_s)} moves, redrawn within 200 ms: {np.median(took_s) < 0.2}")
 assert np.median(took_s) < 0.2
 
 # %% [markdown]
