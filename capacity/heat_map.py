@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from capacity.curves import LINEAR_RATIO_MAX
 from capacity.figures import PALETTE
-from capacity.labels import darker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +30,9 @@ def draw_cells(
     for row, (numbers, cells) in enumerate(zip(values, shares, strict=True)):
         for column, (value, share) in enumerate(zip(numbers, cells, strict=True)):
             text = f"{value:.3g}" if math.isfinite(value) else "–"
-            color = "white" if share > DARK_SHARE else darker("#444444")
+            color = "white" if share > DARK_SHARE else "#222222"
             axes.text(column, row, text, ha="center", va="center", color=color)
+    axes.spines[:].set_visible(False)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0.0)

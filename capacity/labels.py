@@ -40,7 +40,7 @@ def move(name: "Annotation", end: Spot, spot: Spot) -> None:
     name.xyann = (spot_x - x, spot_y - y)
     near = abs(spot_y - y) < LINE / 3.0 and spot_x - x < 2.0 * AWAY
     if name.arrow_patch is not None:
-        name.arrow_patch.set_visible(not near)  # a short pointer would be clutter
+        name.arrow_patch.set_visible(not near and spot_x > x)  # a short pointer would be clutter
 
 
 def wrapped(label: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from capacity.labels import AWAY, LINE, Spot, darker, new_name, size, wrapped
+from capacity.labels import AWAY, LINE, Spot, new_name, size, wrapped
 from capacity.plot_layout import boxes_of_points, end_of, place_above, place_names, place_note
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class PlotLabels:
 
     def add_wall(self, label: str, value: float) -> None:
         """A name above an upright line."""
-        name = self.axes.text(0.0, 0.0, label, transform=self.axes.transAxes, ha="center", va="center")
-        name.set_color(darker(LIMIT_COLOR))
+        at = {"transform": self.axes.transAxes, "ha": "center", "va": "center"}
+        name = self.axes.text(0.0, 0.0, label, at, color=LIMIT_COLOR)
         self._walls.append((name, value))
 
     def add_note(self, x: float, y: float, text: str) -> None:

@@ -1,14 +1,14 @@
 """Layout of a plot: its margins, its ticks and where its labels stand, once all is drawn."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from capacity.labels import AWAY, LINE, Spot, beside, box_at, column, is_free, move, paths_of, size, spread
+from capacity.labels import AWAY, LINE, Spot, box_at, column, is_free, move, paths_of, size, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.path import Path as Path2D
     from matplotlib.text import Annotation, Text
     from matplotlib.transforms import Bbox
 
@@ -23,10 +23,14 @@ NOTE_SPOTS = tuple(
 
 
 def set_ticks(axes: "Axes") -> None:
-    """Plain numbers; on a logarithmic axis also between the powers of ten, where these are few."""
-    for axis, is_log in ((axes.xaxis, axes.get_xscale() == "log"), (axes.yaxis, axes.get_yscale() == "log")):
-        if is_log:
+    """Plain numbers in steps of 1, 2 or 5, on a logarithmic axis powers of ten and, if few, their 2 and 5."""
+    from matplotlib.ticker import AutoLocator, MaxNLocator
+
+    for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+        if scale == "log":
             _set_log_ticks(axis)
+        elif isinstance(axis.get_major_locator(), AutoLocator):  # not where ticks were set
+            axis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
 
 
 def _set_log_ticks(axis: "Axis") -> None:
@@ -58,7 +62,7 @@ def _lowest(axes: "Axes") -> float:
 
 def overhangs(axes: "Axes") -> tuple[float, float, float]:
     """How far the ticks and titles of a pair of axes stand out: left, right and below."""
-    canvas: FigureCanvasAgg = axes.figure.canvas  # type: ignore[assignment]
+    canvas: Any = axes.figure.canvas
     renderer = canvas.get_renderer()
     inner = axes.get_window_extent(renderer)
     boxes = [box for axis in (axes.xaxis, axes.yaxis) if (box := axis.get_tightbbox(renderer)) is not None]
@@ -114,21 +118,48 @@ def place_names(
 def _spots(
     axes: "Axes", ends: Sequence[Spot], sizes: Sequence[Spot], taken: "Sequence[Bbox]", room: "Bbox"
 ) -> list[Spot]:
-    """Beside the ends where all have room there; else a column, which is right of the axes if it must be."""
+    """A column where all end at one x, else beside each end; a column right of the axes for the rest."""
     paths = paths_of(axes)
     furthest = max(end[0] for end in ends)
-    at_one_x = len(ends) > 1 and furthest - min(end[0] for end in ends) < 0.05 * axes.bbox.width
-    if not at_one_x:
-        free = beside(ends, sizes, right=room.x1, top=room.y1, paths=paths, taken=taken, rises=SIDES)
-        if free is not None and all(
-            y - h / 2.0 >= room.y0 for (_, y), (_, h) in zip(free, sizes, strict=True)
-        ):
-            return free
-    spots = column(ends, sizes, left=furthest + 1.5 * AWAY, low=room.y0, high=room.y1)
-    boxes = [box_at(x, y, own) for (x, y), own in zip(spots, sizes, strict=True)]
-    if all(is_free(box, taken, paths) and box.x1 <= room.x1 for box in boxes):
-        return spots
-    return column(ends, sizes, left=axes.bbox.x1 + 1.5 * AWAY, low=room.y0, high=room.y1)
+    if len(ends) > 1 and furthest - min(end[0] for end in ends) < 0.05 * axes.bbox.width:
+        spots = column(ends, sizes, left=furthest + 1.5 * AWAY, low=room.y0, high=room.y1)
+        boxes = [box_at(x, y, own) for (x, y), own in zip(spots, sizes, strict=True)]
+        if all(is_free(box, taken, paths) for box in boxes):
+            return spots
+        return column(ends, sizes, left=axes.bbox.x1 + 1.5 * AWAY, low=room.y0, high=room.y1)
+    found = _beside_each(ends, sizes, taken, paths, room)
+    out = [i for i, box in enumerate(found) if box is None]
+    if out:  # then nothing else may stand where the column is
+        out = [i for i, box in enumerate(found) if box is None or box.x1 > axes.bbox.x1]
+    left = axes.bbox.x1 + 1.5 * AWAY
+    rest = column([ends[i] for i in out], [sizes[i] for i in out], left=left, low=room.y0, high=room.y1)
+    spots_of = {i: (box.x0, (box.y0 + box.y1) / 2.0) for i, box in enumerate(found) if box is not None}
+    spots_of.update(zip(out, rest, strict=True))
+    return [spots_of[i] for i in range(len(ends))]
+
+
+def _beside_each(
+    ends: Sequence[Spot],
+    sizes: Sequence[Spot],
+    taken: "Sequence[Bbox]",
+    paths: "Sequence[Path2D]",
+    room: "Bbox",
+) -> "list[Bbox | None]":
+    """Right of each end or, failing that, left of it; None where it is not free."""
+    boxes = list(taken)
+    found: list[Bbox | None] = [None] * len(ends)
+    for i in sorted(range(len(ends)), key=lambda i: (-ends[i][0], ends[i][1])):
+        (x, y), (width, _) = ends[i], sizes[i]
+        right = [box_at(x + AWAY, y + half * LINE / 2.0, sizes[i]) for half in SIDES]
+        left = [box_at(x - AWAY - width, y + half * LINE / 2.0, sizes[i]) for half in SIDES[:3]]
+        inside = [box for box in right + left if _is_within(box, room)]
+        found[i] = next((box for box in inside if is_free(box, boxes, paths)), None)
+        boxes += [box for box in (found[i],) if box is not None]
+    return found
+
+
+def _is_within(box: "Bbox", room: "Bbox") -> bool:
+    return bool(room.x0 < box.x0 and box.x1 < room.x1 and room.y0 < box.y0 and box.y1 < room.y1)
 
 
 def place_note(axes: "Axes", note: "Annotation", taken: "Sequence[Bbox]") -> "Bbox":
@@ -154,8 +185,11 @@ def _badness(
     inner = axes.bbox
 
     def badness(box: "Bbox") -> int:
-        outside = not (inner.x0 < box.x0 and box.x1 < inner.x1 and inner.y0 < box.y0 and box.y1 < inner.y1)
-        return 8 * outside + 2 * sum(box.overlaps(other) for other in taken) + (not is_clear(box))
+        return (
+            8 * (not _is_within(box, inner))
+            + 2 * sum(box.overlaps(other) for other in taken)
+            + (not is_clear(box))
+        )
 
     return badness
 
