@@ -23,8 +23,7 @@ def draw_cells(
     from matplotlib.colors import Normalize
 
     shares = _shares(values)
-    colors = mpl.colormaps["Blues"].copy()
-    colors.set_bad(REFUSED_COLOR)
+    colors = mpl.colormaps["Blues"].with_extremes(bad=REFUSED_COLOR)
     norm = Normalize(0.0, 1.15)  # the darkest blue leaves no room for an outline
     axes.imshow(shares, cmap=colors, norm=norm, origin="lower", aspect="auto", interpolation="none")
     for row, (numbers, cells) in enumerate(zip(values, shares, strict=True)):

@@ -131,7 +131,13 @@ def box_at(left: float, centre: float, size: Spot) -> "Bbox":
 
 def size(name: "Text") -> Spot:
     """Width and height of a text, with a little air above and below."""
+    box = box_of(name)
+    return box.width, box.height + 1.5
+
+
+def box_of(name: "Text") -> "Bbox":
+    """What a text covers, measured for the screen even after it was saved in more dots per inch."""
     from matplotlib.text import Text
 
-    box = Text.get_window_extent(name)  # not an annotation's own, which counts the pointer too
-    return box.width, box.height + 1.5
+    canvas: Any = name.figure.canvas if name.figure is not None else None
+    return Text.get_window_extent(name, canvas.get_renderer())  # an annotation's own counts its pointer

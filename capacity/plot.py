@@ -141,11 +141,11 @@ class Plot:
             InputError: values or accepted are not one row for each of rows, one cell for each column.
         """
         cells = grid(values, columns, rows, "values")
+        region = None if accepted is None else grid(accepted, columns, rows, "accepted")
         with style():
             draw_cells(self.axes, [str(name) for name in columns], [str(name) for name in rows], cells)
-            if accepted is not None:
-                region = [[bool(cell) for cell in row] for row in grid(accepted, columns, rows, "accepted")]
-                outline(self.axes, region)
+            if region is not None:
+                outline(self.axes, [[bool(cell) for cell in row] for row in region])
                 self._keys.add("accepted")
         if any(math.isnan(cell) for row in cells for cell in row):
             self._keys.add("refused")

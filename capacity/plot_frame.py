@@ -72,19 +72,26 @@ class Frame:
         """Margins, ticks and labels for all that is drawn by now; the same again gives the same."""
         with style():
             self._write_key(key)
-            for axes in self.axes:
-                start_at_zero(axes)
+            self._start_anew()
             rights = [0.0] * len(self.axes)
-            self._set_positions(rights)
-            for axes in self.axes:
-                set_ticks(axes)
-            for _ in range(2):  # how far ticks stand out depends on how much room they have
+            for _ in range(3):  # how far ticks stand out depends on how much room they have
                 self._set_positions(rights)
             fits = self._place_labels(rights)
             if not all(fits):
                 rights = [0.0 if fit else one.width() for fit, one in zip(fits, self.labels, strict=True)]
                 self._set_positions(rights)
                 self._place_labels(rights)
+
+    def _start_anew(self) -> None:
+        """As if it had never been laid out, so that laying out again changes nothing."""
+        self.figure.set_size_inches(self.figure.bbox.width / 72.0, self._height / 72.0)
+        for number, (axes, labels) in enumerate(zip(self.axes, self.labels, strict=True)):
+            axes.set_position((number / len(self.axes), 0.1, 0.8 / len(self.axes), 0.7))
+            start_at_zero(axes)
+            set_ticks(axes)
+            labels.reset()
+        for text in (self.title, self.key, *self.titles):
+            text.set_position((0.0, 0.0))
 
     def _write_key(self, key: Sequence[str]) -> None:
         letters = int((self.figure.bbox.width - 2.0 * EDGE) / (8.0 * LETTER))

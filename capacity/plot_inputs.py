@@ -40,7 +40,7 @@ def grid(
     cells: Sequence[Sequence[float]], columns: Sequence[object], rows: Sequence[object], what: str
 ) -> list[list[float]]:
     """Rows of floats, as many as there are names for."""
-    found = [floats(row, what) for row in cells]
+    found = [[float(cell) for cell in row] for row in cells]
     if not found or len(found) != len(rows) or any(len(row) != len(columns) for row in found):
         raise InputError(f"{what} must be {len(rows)} rows of {len(columns)} cells, one for each name")
     return found

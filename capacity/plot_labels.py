@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from capacity.labels import AWAY, LINE, Spot, new_name, size, wrapped
+from capacity.labels import AWAY, LINE, Spot, box_of, new_name, size, wrapped
 from capacity.plot_layout import boxes_of_points, end_of, place_above, place_names, place_note
 
 if TYPE_CHECKING:
@@ -51,13 +51,19 @@ class PlotLabels:
         self._notes.append(note)
 
     @property
-    def texts(self) -> "list[Text]":
-        """All of them, as they were added."""
-        return [*self._names, *(name for name, _ in self._walls), *self._notes]
-
-    @property
     def _names(self) -> "list[Annotation]":
         return [name for name, _, _ in self._series] + [name for name, _ in self._limits]
+
+    def reset(self) -> None:
+        """Back to where they began: the size of a text depends on its place, in the last digits."""
+        for name in (*self._names, *self._notes):
+            name.xyann = (0.0, 0.0)
+        for name, x, y in self._series:
+            name.xy = (x[-1], y[-1])
+        for name, value in self._limits:
+            name.xy = (0.0, value)
+        for wall, _ in self._walls:
+            wall.set_position((0.0, 0.0))
 
     def width(self) -> float:
         """What the widest name takes beside the axes, with its distance."""
@@ -77,7 +83,7 @@ class PlotLabels:
         shown = self._shown()
         names, ends = [name for name, _ in shown], [end for _, end in shown]
         fits = not names or place_names(self.axes, names, ends, taken, room=room)
-        taken += [_box(name) for name in names]
+        taken += [box_of(name) for name in names]
         for note in self._notes:
             taken.append(place_note(self.axes, note, taken))
         place_above(self.axes, [name for name, _ in self._walls], [x for _, x in self._walls], room=room)
@@ -96,9 +102,3 @@ class PlotLabels:
         up = float(self.axes.transData.transform((self.axes.get_xlim()[0], value))[1])
         is_in_view = self.axes.bbox.y0 - 1.0 <= up <= self.axes.bbox.y1 + 1.0
         return (float(self.axes.bbox.x1), up) if is_in_view else None
-
-
-def _box(name: "Annotation") -> "Bbox":
-    from matplotlib.text import Text
-
-    return Text.get_window_extent(name)
