@@ -27,6 +27,7 @@
 import numpy as np
 
 from capacity.errors import UnstableError
+from capacity.figures import PALETTE
 from capacity.performance import Interval
 from capacity.plan import Plan, Routing
 from capacity.plots import new_panels, new_plot
@@ -212,7 +213,7 @@ assert filling[-1].high < steady
 
 # %%
 panels = new_panels(
-    ["one window: L over λW, load 0.8", "from an empty start: L so far, load 0.9"],
+    ["L over λW in one window (bar: 90 % of windows), load 0.8", "L so far from an empty start, load 0.9"],
     x_title="length of the window [s]",
     y_title="",
     title="What a short measurement makes of Little's law",
@@ -220,7 +221,9 @@ panels = new_panels(
     share_y=False,
 )
 edges, start = panels.plots
-edges.simulated(windows_s, spreads, number=0)
+lows, highs = [spread.low for spread in spreads], [spread.high for spread in spreads]
+edges.axes.vlines(windows_s, lows, highs, color=PALETTE[0], linewidth=5.0)
+edges.axes.set_ylim(0.0, 2.7)
 edges.limit(1.0, "L = λW")
 edges.axes.set_ylabel("L over λW")
 start.simulated(horizons_s, filling, number=1)
@@ -371,8 +374,8 @@ assert reports["T4, PyTorch"][0].credible
 
 # %%
 plot = new_plot(
-    x_title="requests in flight, as the test was set [L]",
-    y_title="throughput x mean latency [requests]",
+    x_title="L: requests in flight, as the test was set",
+    y_title="λW: throughput x mean latency",
     title="Little's law on sixteen published load tests",
 )
 plot.theory([0.0, 232.0], [0.0, 232.0], "L = λW", number=0)
@@ -439,7 +442,7 @@ assert round(saturation, 9) == 22.0
 
 # %%
 panels = new_panels(
-    ["throughput X [rps]", "mean response time R [s]"],
+    ["throughput X [rps] (dashed: asymptotes)", "mean response time R [s] (dashed: asymptotes)"],
     x_title="users N",
     y_title="",
     title="A closed load test: think time 1 s, 2 servers of 10 rps",
@@ -450,7 +453,7 @@ throughput, response = panels.plots
 throughput.theory(users, [closed(n).throughput_rps for n in users], "exact", number=0)
 throughput.theory(users, [closed(n).throughput_max_rps for n in users], number=2, dash=1)
 throughput.simulated(populations, throughputs, number=1)
-throughput.note(22, closed(22).throughput_max_rps, "asymptotes meet at 22")
+throughput.limit(saturation, "asymptotes meet", axis="x")
 response.theory(users, [closed(n).response_mean_s for n in users], "exact", number=0)
 response.theory(users, [closed(n).response_min_s for n in users], number=2, dash=1)
 response.simulated(populations, responses, number=1)
