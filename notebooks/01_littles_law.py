@@ -15,15 +15,18 @@
 # %% [markdown]
 # # How many requests are in flight, and can these three numbers be true together?
 #
-# A dashboard shows a rate, a mean response time and a number of requests in flight. A load test reports users, throughput
-# and latency. Little's law ties the three together: **L = λW**, the mean number in the system is the arrival rate times the
-# mean time in the system. Two of the numbers give the third, and three numbers can be caught contradicting each other.
+# A dashboard shows a rate, a mean response time and a number of requests in flight. A load test reports
+# users, throughput and latency. Little's law ties the three together: **L = λW**, the mean number in the
+# system is the arrival rate times the mean time in the system. Two of the numbers give the third, and three
+# numbers can be caught contradicting each other.
 #
-# The law is famous for needing no assumption about distributions. Here it is tested on simulated and on measured data, and
-# then broken: by short windows, by a queue without a steady state, by lost requests. At the end stands the form that load
-# generators obey, the *interactive law*.
+# The law is famous for needing no assumption about distributions. Here it is tested on simulated and on
+# measured data, and then broken: by short windows, by a queue without a steady state, by lost requests. At
+# the end stands the form that load generators obey, the *interactive law*.
 
 # %%
+from itertools import pairwise
+
 import numpy as np
 
 from capacity.errors import UnstableError
@@ -55,15 +58,16 @@ print(f"in flight: {law.in_system_mean:g}")
 assert law.in_system_mean == 4.0
 
 # %% [markdown]
-# Four. If the dashboard says 12 instead, then one of its three numbers is measured at another place, over another time, or of
-# other requests than the other two.
+# Four. If the dashboard says 12 instead, then one of its three numbers is measured at another place, over
+# another time, or of other requests than the other two.
 #
 # ## Does it need a distribution?
 #
-# Five services that have little in common: Poisson, metronome-like, irregular and bursty arrivals; service that is
-# exponential, constant or has a heavy tail; one queue, several, and batches. Each serves 50,000 requests and ends empty.
-# L is found by *counting heads*: who is inside is counted at each arrival and departure, with no look at how long anybody
-# stayed. W is found from the requests, with no look at how many were there.
+# Five services that have little in common: Poisson, metronome-like, irregular and bursty arrivals; service
+# that is exponential, constant or has a heavy tail; one queue, several, and batches. Each serves 50,000
+# requests and ends empty. L is found by *counting heads*: who is inside is counted at each arrival and
+# departure, with no look at how long anybody stayed. W is found from the requests, with no look at how many
+# were there.
 
 # %%
 SERVICE = Duration(family=Family.EXPONENTIAL, mean_s=0.1)
@@ -129,19 +133,19 @@ for name, service in services.items():
     print(f"{name:44}{counted:12.4f}{rate_rps:10.4f}{response_s:10.4f}{product:10.4f}")
 
 # %% [markdown]
-# The two agree to nine digits, in every row. There is nothing statistical about it, and so no interval: between two empty
-# moments the law is book-keeping. Each request adds the time it stays to the area under the head count, and the area does not
-# care in which order, by which server or after which wait.
+# The two agree to nine digits, in every row. There is nothing statistical about it, and so no interval:
+# between two empty moments the law is book-keeping. Each request adds the time it stays to the area under
+# the head count, and the area does not care in which order, by which server or after which wait.
 #
-# So the claim holds: **L = λW needs no distribution**. What it does need is that both sides look at the same requests over the
-# same time. The rest of this page is about what happens when they do not.
+# So the claim holds: **L = λW needs no distribution**. What it does need is that both sides look at the
+# same requests over the same time. The rest of this page is about what happens when they do not.
 #
 # ## What breaks it, 1: the edges of the window, and the start
 #
-# A measurement begins in the middle of something. Who was inside before it began is counted as a head, but is not among its
-# arrivals; who is still inside at the end has arrived, but stays on beyond it. Below, one server at load 0.8 is watched
-# through windows of growing length. Bars hold the middle 90 % of 100 windows: they show how far a *single* window may
-# be off, and are no confidence interval.
+# A measurement begins in the middle of something. Who was inside before it began is counted as a head, but
+# is not among its arrivals; who is still inside at the end has arrived, but stays on beyond it. Below, one
+# server at load 0.8 is watched through windows of growing length. Bars hold the middle 90 % of 100 windows:
+# they show how far a *single* window may be off, and are no confidence interval.
 
 # %%
 records = records_of(ONE_SERVER, SERVICE, Workload(arrival_rate_rps=8.0), requests=420_000)
@@ -154,7 +158,7 @@ def counted_over_product(window_s, windows=100, begin_s=100.0):
     edges_s = begin_s + window_s * np.arange(windows + 1)
     first = np.searchsorted(records.arrived_s, edges_s)
     arrived = np.diff(first)
-    counted = np.array([heads.mean(a, b) for a, b in zip(edges_s, edges_s[1:], strict=False)])
+    counted = np.array([heads.mean(a, b) for a, b in pairwise(edges_s)])
     some = arrived > 0
     rate_rps, response_s = arrived[some] / window_s, np.diff(stayed_s[first])[some] / arrived[some]
     products = [
@@ -178,11 +182,13 @@ assert spreads[-1].high < 1.01
 assert all(abs(spread.value - 1.0) < 0.1 for spread in spreads[3:])
 
 # %% [markdown]
-# In a window of one second, which holds about eight requests, L can be half of λW or twice as much. In one of 500 s they agree
-# within 1 %. What is wrong at the edges comes from those who are inside at two moments; what is right grows with the window.
+# In a window of one second, which holds about eight requests, L can be half of λW or twice as much. In one
+# of 500 s they agree within 1 %. What is wrong at the edges comes from those who are inside at two moments;
+# what is right grows with the window.
 #
-# The start of a service is another matter. From an empty start the law holds as well as ever, but what it holds *for* is a
-# system that is still filling up. Here one server at load 0.9 is started empty 400 times, and L is averaged from the start on.
+# The start of a service is another matter. From an empty start the law holds as well as ever, but what it
+# holds *for* is a system that is still filling up. Here one server at load 0.9 is started empty 400 times,
+# and L is averaged from the start on.
 
 # %%
 steady = MMc(arrival_rate_rps=9.0, service_rate_rps=10.0, servers=1).in_system_mean
@@ -197,7 +203,9 @@ def interval_of(values):
 
 horizons_s = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
 starts = [
-    records_of(ONE_SERVER, SERVICE, Workload(arrival_rate_rps=9.0), requests=3_600, seed=2, replication=number)
+    records_of(
+        ONE_SERVER, SERVICE, Workload(arrival_rate_rps=9.0), requests=3_600, seed=2, replication=number
+    )
     for number in range(400)
 ]
 filling = [
@@ -205,7 +213,10 @@ filling = [
     for horizon_s in horizons_s
 ]
 for horizon_s, seen in zip(horizons_s, filling, strict=True):
-    print(f"first {horizon_s:4g} s: L = {seen.value:.2f} ({seen.low:.2f} to {seen.high:.2f}), steady {steady:.2f}")
+    print(
+        f"first {horizon_s:4g} s: L = {seen.value:.2f} ({seen.low:.2f} to {seen.high:.2f}), "
+        f"steady {steady:.2f}"
+    )
 
 assert round(steady, 6) == 9.0
 assert filling[2].high < 0.6 * steady
@@ -233,9 +244,10 @@ start.axes.set_ylabel("mean number in the system L")
 panels
 
 # %% [markdown]
-# After ten seconds, a hundred service times, the average is not yet 60 % of the steady state's 9, and after five minutes it is
-# still below it. A benchmark that starts with an empty queue and averages from its first request reports a better system
-# than the one that will be run. That is why `capacity` cuts the beginning off every simulation, and why a load test should.
+# After ten seconds, a hundred service times, the average is not yet 60 % of the steady state's 9, and after
+# five minutes it is still below it. A benchmark that starts with an empty queue and averages from its first
+# request reports a better system than the one that will be run. That is why `capacity` cuts the beginning
+# off every simulation, and why a load test should.
 #
 # ## What breaks it, 2: a queue without a steady state
 #
@@ -248,8 +260,8 @@ except UnstableError as refusal:
     print(refusal)
 
 # %% [markdown]
-# A measurement does not refuse: it returns numbers. Below is what an observer notes at the end of a window: heads
-# counted, requests answered per second, and their mean response time.
+# A measurement does not refuse: it returns numbers. Below is what an observer notes at the end of a window:
+# heads counted, requests answered per second, and their mean response time.
 
 
 # %%
@@ -280,15 +292,16 @@ assert ratios[1000.0].high < 0.9
 assert abs(ratios[1000.0].value - ratios[250.0].value) < 0.05
 
 # %% [markdown]
-# Two things are broken. L has no value: it is several times as large after 1000 s as after 250 s, so that it tells how long
-# somebody looked, and nothing of the service. And the product is too small by more than a tenth *however long the window*,
-# because the requests that still wait are the slow ones, and they are not among the answers. In a stable
-# queue patience mends the edges; here nothing does. **A mean response time of an overloaded service is a number of the
-# stopwatch.**
+# Two things are broken. L has no value: it is several times as large after 1000 s as after 250 s, so that
+# it tells how long somebody looked, and nothing of the service. And the product is too small by more than a
+# tenth *however long the window*, because the requests that still wait are the slow ones, and they are not
+# among the answers. In a stable queue patience mends the edges; here nothing does. **A mean response time
+# of an overloaded service is a number of the stopwatch.**
 #
 # ## What breaks it, 3: lost requests
 #
-# Two servers with four waiting places, and more requests than they can serve: who finds no place is turned away.
+# Two servers with four waiting places, and more requests than they can serve: who finds no place is turned
+# away.
 
 # %%
 OFFERED_RPS = 24.0
@@ -321,18 +334,20 @@ assert rows["λ offered x W"][0].low > 1.2 * rows["L, counted"][0].high
 assert 0.2 < lossy.loss_probability < 0.3
 
 # %% [markdown]
-# With the *offered* rate the product is too large by more than a fifth; with the *accepted* rate the law holds to nine digits
-# again. More than a fifth of the requests are turned away, and they have no response time. The λ of the law is the rate of
-# those whose W was measured. A dashboard that shows the load balancer's request rate beside the server's latency breaks it.
+# With the *offered* rate the product is too large by more than a fifth; with the *accepted* rate the law
+# holds to nine digits again. More than a fifth of the requests are turned away, and they have no response
+# time. The λ of the law is the rate of those whose W was measured. A dashboard that shows the load
+# balancer's request rate beside the server's latency breaks it.
 #
 # ## On measured data
 #
-# Load tests that somebody else ran and published: a model under a fixed number of concurrent requests, each of which is sent
-# anew as soon as it is answered. So L is known beforehand: it is the concurrency. Each request carries 16
-# inferences, and throughput was published in inferences.
+# Load tests that somebody else ran and published: a model under a fixed number of concurrent requests, each
+# of which is sent anew as soon as it is answered. So L is known beforehand: it is the concurrency. Each
+# request carries 16 inferences, and throughput was published in inferences.
 #
-# Source: NVIDIA DeepLearningExamples (Apache-2.0), Temporal Fusion Transformer (traffic on A100 80 GB with TensorRT, and
-# electricity on T4 with PyTorch), `PyTorch/Forecasting/TFT/triton/README.md` at commit 729963dd, lines 1588 and 1935.
+# Source: NVIDIA DeepLearningExamples (Apache-2.0), Temporal Fusion Transformer (traffic on A100 80 GB with
+# TensorRT, and electricity on T4 with PyTorch), `PyTorch/Forecasting/TFT/triton/README.md` at commit
+# 729963dd, lines 1588 and 1935.
 
 # %%
 INFERENCES_PER_REQUEST = 16
@@ -384,18 +399,18 @@ for number, (name, tests) in enumerate(reports.items(), start=1):
 plot
 
 # %% [markdown]
-# Every A100 test keeps the law to within the 10 % that `LoadTestReport` allows; the slower T4 keeps it at low concurrency,
-# and at high concurrency misses it by more than that. The law cannot be wrong about all requests of a long test, so these
-# rows are not means over one: throughput and latency were not taken over the same requests, or over too short a time for
-# responses that approach a second. Which of these it was, the published table does not tell; that its latency and its
-# throughput cannot both be believed, it does.
+# Every A100 test keeps the law to within the 10 % that `LoadTestReport` allows; the slower T4 keeps it at
+# low concurrency, and at high concurrency misses it by more than that. The law cannot be wrong about all
+# requests of a long test, so these rows are not means over one: throughput and latency were not taken over
+# the same requests, or over too short a time for responses that approach a second. Which of these it was,
+# the published table does not tell; that its latency and its throughput cannot both be believed, it does.
 #
 # ## The interactive law: what a load generator can show
 #
-# Users who think between requests are counted in two places: in the system, and thinking. Little's law of the whole loop says
-# N = X (R + Z): users are throughput times response and think time together. `Closed` knows more, the exact means of
-# exponential servers, and the two asymptotes that no closed test can cross. Users who think 1 s on average, two servers of
-# 10 rps each:
+# Users who think between requests are counted in two places: in the system, and thinking. Little's law of
+# the whole loop says N = X (R + Z): users are throughput times response and think time together. `Closed`
+# knows more, the exact means of exponential servers, and the two asymptotes that no closed test can cross.
+# Users who think 1 s on average, two servers of 10 rps each:
 
 # %%
 THINK_S, SERVERS = 1.0, 2
@@ -432,7 +447,8 @@ for users, x, r in zip(populations, throughputs, responses, strict=True):
     exact = closed(users)
     back = LoadTestReport(users=users, think_time_s=THINK_S, throughput_rps=x.value)
     print(
-        f"{users:2} users: X = {x.value:6.3f} ({x.low:6.3f} to {x.high:6.3f}), exact {exact.throughput_rps:6.3f};   "
+        f"{users:2} users: X = {x.value:6.3f} ({x.low:6.3f} to {x.high:6.3f}), "
+        f"exact {exact.throughput_rps:6.3f};   "
         f"R = {r.value:.4f} ({r.low:.4f} to {r.high:.4f}), exact {exact.response_mean_s:.4f}, "
         f"from N, X and Z {back.required_response_mean_s:.3f}"
     )
@@ -460,11 +476,13 @@ response.simulated(populations, responses, number=1)
 panels
 
 # %% [markdown]
-# The knee of a closed test is where the asymptotes meet, at 22 users here; beyond it each further user adds nothing but
-# waiting. No load makes this test unstable: 50 users can have no more than 50 requests in flight. That is also its weakness:
-# **a closed test cannot overload the service**, and it slows down exactly when the service does.
+# The knee of a closed test is where the asymptotes meet, at 22 users here; beyond it each further user adds
+# nothing but waiting. No load makes this test unstable: 50 users can have no more than 50 requests in
+# flight. That is also its weakness: **a closed test cannot overload the service**, and it slows down
+# exactly when the service does.
 #
-# What this hides can be computed. Take the throughput that 30 users reach, and let as many requests arrive by themselves:
+# What this hides can be computed. Take the throughput that 30 users reach, and let as many requests arrive
+# by themselves:
 
 # %%
 busy = closed(30)
@@ -476,8 +494,9 @@ print(f"P99 of an open stream at the same rate: {open_p99_s:5.2f} s")
 assert open_p99_s > 10.0 * closed_p99_s
 
 # %% [markdown]
-# The same throughput, the same servers, and more than ten times the P99: the open stream does not stop to think when the
-# queue is long. Hold a closed test against `Closed`, and never take its P99 for that of open traffic.
+# The same throughput, the same servers, and more than ten times the P99: the open stream does not stop to
+# think when the queue is long. Hold a closed test against `Closed`, and never take its P99 for that of open
+# traffic.
 #
 # ## A report to check
 #
@@ -495,17 +514,19 @@ for think_time_s in (0.0, 0.3, 0.95):
     assert report.credible == (think_time_s == 0.95)
 
 # %% [markdown]
-# 100 users at 100 rps take one second per loop. Without think time the mean response must be a second, which a P50 of 45 ms and
-# a P99 of 340 ms cannot give, short of a tail beyond P99 that nobody would call a service. With 0.3 s of thought it is still
-# beyond belief; with 0.95 s it fits. So the report is not wrong: it is incomplete, and what it leaves out decides.
+# 100 users at 100 rps take one second per loop. Without think time the mean response must be a second,
+# which a P50 of 45 ms and a P99 of 340 ms cannot give, short of a tail beyond P99 that nobody would call a
+# service. With 0.3 s of thought it is still beyond belief; with 0.95 s it fits. So the report is not wrong:
+# it is incomplete, and what it leaves out decides.
 #
 # ## What to do
 #
 # * **Check every dashboard and every load test with L = λW before you use it.** It takes one line,
-#   `LittlesLaw.solve(...)` or `LoadTestReport(...)`, and `capacity` needs nothing else than the numbers themselves.
-# * **Take λ, W and L at the same place, of the same requests, over the same time.** Count only the accepted requests if only
-#   theirs are timed.
+#   `LittlesLaw.solve(...)` or `LoadTestReport(...)`, and `capacity` needs nothing else than the numbers
+#   themselves.
+# * **Take λ, W and L at the same place, of the same requests, over the same time.** Count only the accepted
+#   requests if only theirs are timed.
 # * **Cut the warm-up off**, and measure for many times the time that a request stays.
 # * **If L grows as long as you look, report no latency.** Report that the service is overloaded.
-# * **Ask a load test for its think time**, and compare a closed test with a closed law. For the P99 of open traffic, generate
-#   open traffic.
+# * **Ask a load test for its think time**, and compare a closed test with a closed law. For the P99 of open
+#   traffic, generate open traffic.

@@ -15,19 +15,21 @@
 # %% [markdown]
 # # How busy may a server be?
 #
-# "Keep utilization below 70 %." Everybody has heard the rule, and everybody has seen the curve behind it: flat for a long time,
-# then steep. Where does it turn, and is it there for *your* number of servers, *your* variability and *your* promise?
+# "Keep utilization below 70 %." Everybody has heard the rule, and everybody has seen the curve behind it:
+# flat for a long time, then steep. Where does it turn, and is it there for *your* number of servers, *your*
+# variability and *your* promise?
 #
-# This notebook draws the curve in all its forms, looks for the knee, and ends with sliders to set what is yours.
-# Utilization ρ is the share of time that a server is busy; μ is what one busy server answers per second; c is the number of
-# servers at one queue; cv, the coefficient of variation, is standard deviation over mean, 0 for a constant, 1 for an
-# exponential time.
+# This notebook draws the curve in all its forms, looks for the knee, and ends with sliders to set what is
+# yours. Utilization ρ is the share of time that a server is busy; μ is what one busy server answers per
+# second; c is the number of servers at one queue; cv, the coefficient of variation, is standard deviation
+# over mean, 0 for a constant, 1 for an exponential time.
 
 # %%
 import math
 import time
 from functools import cache
 
+import ipywidgets as widgets
 import numpy as np
 
 from capacity.curves import Axis, Quantity, curves, utilization_grid
@@ -51,7 +53,8 @@ from simulations.sample import Length
 # %% [markdown]
 # ## Three speeds, one queue
 #
-# One server that answers 10, 5 or 2 requests per second, exponential in everything (M/M/1). First against utilization:
+# One server that answers 10, 5 or 2 requests per second, exponential in everything (M/M/1). First against
+# utilization:
 
 # %%
 RATES_RPS = (10.0, 5.0, 2.0)
@@ -89,10 +92,10 @@ assert {round(queue.queue_length_mean, 9) for queue in at_80} == {3.2}
 assert {round(queue.response_mean_s * queue.service_rate_rps, 9) for queue in at_80} == {5.0}
 
 # %% [markdown]
-# **The three curves of Lq are one curve.** Lq is a number of requests: it has no unit of time, and so it cannot notice
-# whether the film runs fast or slow. Play everything at double speed, arrivals and service, and the same requests wait in the
-# same order; only the clock on the wall differs. W and P99 do have a unit, and shrink with the service time: at ρ = 0.8
-# W is 5 services for all three.
+# **The three curves of Lq are one curve.** Lq is a number of requests: it has no unit of time, and so it
+# cannot notice whether the film runs fast or slow. Play everything at double speed, arrivals and service,
+# and the same requests wait in the same order; only the clock on the wall differs. W and P99 do have a
+# unit, and shrink with the service time: at ρ = 0.8 W is 5 services for all three.
 #
 # Against the arrival rate, the same queues look like three different things:
 
@@ -100,16 +103,19 @@ assert {round(queue.response_mean_s * queue.service_rate_rps, 9) for queue in at
 drawn_against(Axis.ARRIVAL_RATE, "arrival rate λ [rps]")
 
 # %% [markdown]
-# Each curve now has its own wall, λ = μ. That is the view for capacity ("how many requests can I take?"), and the other one is
-# the view for shape ("how close to the wall am I?"). A faster server helps twice: it moves the wall, and it shortens the
-# service that all waits are multiples of.
+# Each curve now has its own wall, λ = μ. That is the view for capacity ("how many requests can I take?"),
+# and the other one is the view for shape ("how close to the wall am I?"). A faster server helps twice: it
+# moves the wall, and it shortens the service that all waits are multiples of.
 #
 # ## Is there a knee?
 #
 # Look for the point where the curve turns:
 
 # %%
-waits = {rho: MMc(arrival_rate_rps=rho, service_rate_rps=1.0, servers=1) for rho in (0.5, 0.7, 0.75, 0.8, 0.875, 0.9, 0.95)}
+waits = {
+    rho: MMc(arrival_rate_rps=rho, service_rate_rps=1.0, servers=1)
+    for rho in (0.5, 0.7, 0.75, 0.8, 0.875, 0.9, 0.95)
+}
 for rho, queue in waits.items():
     print(f"ρ = {rho:5g}: W = {queue.response_mean_s:5.2f} services")
 response = {rho: queue.response_mean_s for rho, queue in waits.items()}
@@ -119,15 +125,16 @@ assert math.isclose(response[0.9], 2.0 * response[0.8])
 assert math.isclose(response[0.95], 2.0 * response[0.9])
 
 # %% [markdown]
-# From 50 to 75 % it doubles, from 75 to 87.5 % it doubles, from 80 to 90 % it doubles, and from 90 to 95 % again: each time the
-# *idle* share is halved. That is the same everywhere on the curve. Nothing happens at 70 %, at 80 % or at 95 % that does not
-# happen elsewhere; where the eye sees a knee depends on how tall the chart is drawn. **The curve has no knee of its own. A
-# promise gives it one**: the knee is where P99 crosses the objective.
+# From 50 to 75 % it doubles, from 75 to 87.5 % it doubles, from 80 to 90 % it doubles, and from 90 to 95 %
+# again: each time the *idle* share is halved. That is the same everywhere on the curve. Nothing happens at
+# 70 %, at 80 % or at 95 % that does not happen elsewhere; where the eye sees a knee depends on how tall the
+# chart is drawn. **The curve has no knee of its own. A promise gives it one**: the knee is where P99
+# crosses the objective.
 #
 # ## Many servers at one queue
 #
-# The same utilization, one to 64 servers at one queue (M/M/c, μ = 10 rps): lines are theory, points are simulated with their
-# 95 % intervals.
+# The same utilization, one to 64 servers at one queue (M/M/c, μ = 10 rps): lines are theory, points are
+# simulated with their 95 % intervals.
 
 # %%
 SERVICE_S = 0.1
@@ -186,15 +193,17 @@ assert p99_s[1] > 4.0 * p99_s[8]
 assert p99_s[64] < 1.01 * no_wait
 
 # %% [markdown]
-# 80 % busy is a disaster for one server and nothing at all for 64: with eight servers P99 is less than a quarter of what one
-# server gives, and with 64 it is within 1 % of service alone. A request waits only if *all* servers are busy, and the more
-# there are, the more rarely that happens, and the sooner one of them is free. A limit on utilization that does not mention c
-# is either reckless for small services or wasteful for large ones.
+# 80 % busy is a disaster for one server and nothing at all for 64: with eight servers P99 is less than a
+# quarter of what one server gives, and with 64 it is within 1 % of service alone. A request waits only if
+# *all* servers are busy, and the more there are, the more rarely that happens, and the sooner one of them
+# is free. A limit on utilization that does not mention c is either reckless for small services or wasteful
+# for large ones.
 #
 # ## Variability of service and of arrivals
 #
-# One server again. To the left, service whose cv goes from 0 to 4 under Poisson arrivals (M/G/1, gamma service, exact). To the
-# right, exponential service under arrivals whose gaps have such a cv (GI/M/1, gamma gaps, exact).
+# One server again. To the left, service whose cv goes from 0 to 4 under Poisson arrivals (M/G/1, gamma
+# service, exact). To the right, exponential service under arrivals whose gaps have such a cv (GI/M/1, gamma
+# gaps, exact).
 
 # %%
 RHOS = utilization_grid(0.93, 14)
@@ -233,25 +242,29 @@ panels
 # %%
 for name, p99_of in (("service", with_service_cv), ("arrivals", with_arrival_cv)):
     found = {cv: p99_of(cv, 0.7) for cv in (0.0, 0.5, 1.0, 2.0, 4.0)}
-    print(f"P99 at ρ = 0.7 by cv of {name}: " + ", ".join(f"{cv:g}: {p99:.2f} s" for cv, p99 in found.items()))
+    print(
+        f"P99 at ρ = 0.7 by cv of {name}: " + ", ".join(f"{cv:g}: {p99:.2f} s" for cv, p99 in found.items())
+    )
     assert found[4.0] > 5.0 * found[1.0]
 assert with_service_cv(4.0, 0.1) > with_service_cv(1.0, 0.7)
 seen = simulated_p99(0.6, service_cv=2.0)
-print(f"simulated at ρ = 0.6, service cv 2: {seen.value:.3f} ({seen.low:.3f} to {seen.high:.3f}) s, "
-      f"exact {with_service_cv(2.0, 0.6):.3f} s")
+print(
+    f"simulated at ρ = 0.6, service cv 2: {seen.value:.3f} ({seen.low:.3f} to {seen.high:.3f}) s, "
+    f"exact {with_service_cv(2.0, 0.6):.3f} s"
+)
 
 # %% [markdown]
-# At the same 70 % utilization P99 with a cv of 4 is more than five times that with a cv of 1, on either side. Service that
-# varies with a cv of 4 has at 10 % utilization a worse P99 than exponential service at 70 %: hardly anybody waits, but the
-# slow services themselves are the tail. Making the slow requests faster, or serving them elsewhere, then does more than any
-# server could.
+# At the same 70 % utilization P99 with a cv of 4 is more than five times that with a cv of 1, on either
+# side. Service that varies with a cv of 4 has at 10 % utilization a worse P99 than exponential service at
+# 70 %: hardly anybody waits, but the slow services themselves are the tail. Making the slow requests
+# faster, or serving them elsewhere, then does more than any server could.
 #
 # ## Where the knee is
 #
-# So put a promise on it: P99 within a second, ten mean services. For each c and each cv of service: up to which utilization is
-# it kept? (The chart ends at 98 %, which stands for 98 % or more.) The curve
-# is taken from the exact law where there is one (M/G/1, M/D/c, M/M/c), and from Whitt's approximation of
-# G/G/c elsewhere; the promise is then looked up on the curve, right to 2 %.
+# So put a promise on it: P99 within a second, ten mean services. For each c and each cv of service: up to
+# which utilization is it kept? (The chart ends at 98 %, which stands for 98 % or more.) The curve is taken
+# from the exact law where there is one (M/G/1, M/D/c, M/M/c), and from Whitt's approximation of G/G/c
+# elsewhere; the promise is then looked up on the curve, right to 2 %.
 
 # %%
 GRID = np.array([0.02, *utilization_grid(0.98, 17)])
@@ -311,16 +324,16 @@ assert math.isnan(by_place[1, 2.0])
 assert all(math.isnan(by_place[servers, 4.0]) for servers in COUNTS)
 
 # %% [markdown]
-# The same promise is kept up to less than 30 % or up to more than 90 %, and the textbook's single exponential server keeps it
-# to little more than half. With a cv of 4 no utilization keeps it, however many servers there are: the services alone are too
-# long. The outline holds the places where "70 %" is good enough. Most of them have much room left, and those outside
-# break their promise while the dashboard is green. **"70 %" is the answer to one question that somebody once had. Ask your
-# own.**
+# The same promise is kept up to less than 30 % or up to more than 90 %, and the textbook's single
+# exponential server keeps it to little more than half. With a cv of 4 no utilization keeps it, however many
+# servers there are: the services alone are too long. The outline holds the places where "70 %" is good
+# enough. Most of them have much room left, and those outside break their promise while the dashboard is
+# green. **"70 %" is the answer to one question that somebody once had. Ask your own.**
 #
 # ## How far the approximation can be trusted
 #
-# `performance()` says how far off the approximation was where it was held against exact queues; here it is held against
-# simulation, at three places:
+# `performance()` says how far off the approximation was where it was held against exact queues; here it is
+# held against simulation, at three places:
 
 # %%
 for servers, cv, rho in ((4, 2.0, 0.8), (8, 0.5, 0.9), (16, 1.5, 0.8)):
@@ -329,17 +342,19 @@ for servers, cv, rho in ((4, 2.0, 0.8), (8, 0.5, 0.9), (16, 1.5, 0.8)):
     bound = queue.performance(quantiles=()).relative_error_max["response_quantiles_s"]
     print(
         f"c = {servers:2}, cv = {cv:g}, ρ = {rho:g}: approximation {told:.3f} s, simulated {seen.value:.3f} "
-        f"({seen.low:.3f} to {seen.high:.3f}) s; off by {told / seen.value - 1.0:+.1%}, at most {bound:.0%} where checked"
+        f"({seen.low:.3f} to {seen.high:.3f}) s; "
+        f"off by {told / seen.value - 1.0:+.1%}, at most {bound:.0%} where checked"
     )
     assert abs(told / seen.value - 1.0) < bound
 
 # %% [markdown]
 # ## Sliders
 #
-# Set your c, your cv of service, your μ and your objective for P99. The picture shows P99 against utilization, the objective
-# as a dashed line, and the knee where they cross; the line of text says the same in numbers, with the largest arrival rate,
-# and whether the law is exact. (On a web page without Python the sliders do not move; open the notebook in JupyterLab. The
-# curves of all slider positions are computed once, which takes some seconds.)
+# Set your c, your cv of service, your μ and your objective for P99. The picture shows P99 against
+# utilization, the objective as a dashed line, and the knee where they cross; the line of text says the same
+# in numbers, with the largest arrival rate, and whether the law is exact. (On a web page without Python the
+# sliders do not move; open the notebook in JupyterLab. The curves of all slider positions are computed
+# once, which takes some seconds.)
 
 # %%
 OBJECTIVES_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -355,7 +370,11 @@ def trust(rho, servers, cv):
     if performance.kind is Kind.EXACT:
         return "exact law"
     error = performance.relative_error_max["response_quantiles_s"]
-    return f"approximation, within {error:.0%} where checked" if math.isfinite(error) else "approximation, not checked here"
+    return (
+        f"approximation, within {error:.0%} where checked"
+        if math.isfinite(error)
+        else "approximation, not checked here"
+    )
 
 
 def answer(servers, cv, rate_rps, objective_s):
@@ -364,7 +383,10 @@ def answer(servers, cv, rate_rps, objective_s):
     promise = f"P99 within {format_duration(objective_s)}"
     if math.isnan(found):
         least_s = p99_services(servers, cv)[0] / rate_rps
-        return found, f"{promise}: no knee, since P99 of an idle service is {format_duration(least_s)} already"
+        return (
+            found,
+            f"{promise}: no knee, since P99 of an idle service is {format_duration(least_s)} already",
+        )
     limit_rps = found * servers * rate_rps
     if found == GRID[-1]:
         return found, f"{promise}: knee beyond {found:.1%}, more than {limit_rps:.4g} rps"
@@ -388,19 +410,26 @@ def picture(servers, cv, rate_rps, objective_s):
     return plot
 
 
-for servers, cv, rate_rps, objective_s in ((1, 1.0, 10, 1.0), (8, 1.0, 10, 1.0), (8, 2.0, 10, 1.0), (8, 2.0, 5, 1.0)):
+for servers, cv, rate_rps, objective_s in (
+    (1, 1.0, 10, 1.0),
+    (8, 1.0, 10, 1.0),
+    (8, 2.0, 10, 1.0),
+    (8, 2.0, 5, 1.0),
+):
     print(f"c = {servers}, cv = {cv:g}, μ = {rate_rps}: {answer(servers, cv, rate_rps, objective_s)[1]}")
 picture(4, 1.0, 10, 1.0)
 
 # %% tags=["sliders"]
-import ipywidgets as widgets
-from IPython.display import display
 
 
 def chosen(name, options, value):
     """One slider over some values."""
     return widgets.SelectionSlider(
-        options=options, value=value, description=name, continuous_update=True, style={"description_width": "9em"}
+        options=options,
+        value=value,
+        description=name,
+        continuous_update=True,
+        style={"description_width": "9em"},
     )
 
 
@@ -421,7 +450,8 @@ def redraw(_=None):
 for slider in (servers, cv, rate_rps, objective_s):
     slider.observe(redraw, names="value")
 redraw()
-display(widgets.VBox([servers, cv, rate_rps, objective_s, text, image]))
+widgets.VBox([servers, cv, rate_rps, objective_s, text, image])
+
 
 # %%
 def redraw_s(slider, value):
@@ -442,11 +472,12 @@ assert np.median(took_s) < 0.2
 # %% [markdown]
 # ## What to do
 #
-# * **Do not set a limit on utilization; set a promise, and let the promise set the limit.** The knee is where P99 crosses the
-#   objective, and it moves with c, with cv and with the objective.
-# * **Know your c and your cv.** Servers at one queue pool their idle moments; the cv of your service is in your profile
-#   (`capacity profiles`, or `capacity profile` to measure it).
+# * **Do not set a limit on utilization; set a promise, and let the promise set the limit.** The knee is
+#   where P99 crosses the objective, and it moves with c, with cv and with the objective.
+# * **Know your c and your cv.** Servers at one queue pool their idle moments; the cv of your service is in
+#   your profile (`capacity profiles`, or `capacity profile` to measure it).
 # * **With few servers, plan for room.** With many, do not pay for room that nobody waits for.
-# * **If the cv is large, mend the tail first**: no utilization is low enough for a promise that service alone breaks.
-# * **Batching servers are another matter**: they are nearly always busy, and their utilization says little. Plan those by load
-#   (`04_batching`), and let `capacity plan` find the fleet for a measured profile.
+# * **If the cv is large, mend the tail first**: no utilization is low enough for a promise that service
+#   alone breaks.
+# * **Batching servers are another matter**: they are nearly always busy, and their utilization says little.
+#   Plan those by load (`04_batching`), and let `capacity plan` find the fleet for a measured profile.
