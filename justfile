@@ -39,6 +39,10 @@ speed:
 engines:
     python benchmarks/engines.py
 
+# run the notebooks from their .py and write their .ipynb anew
+notebooks:
+    python tests/notebook_pairs.py --write
+
 # write the README's outputs anew
 readme:
     python tests/readme.py --write

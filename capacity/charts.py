@@ -15,6 +15,7 @@ from capacity.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.errors import DomainError
 from capacity.profile import KNEE_GAIN_PER_DOUBLING, BatchTiming, ServiceProfile
 from capacity.rates_curve import MARKS, NAMES, RateCurve
+from capacity.replicas_curve import ReplicasCurve
 from capacity.units import format_duration
 
 WIDTH_MIN, WIDTH_MAX = 60, 1000
@@ -102,6 +103,44 @@ def rate_chart(curve: RateCurve, *, width: int = 80, height: int = 18) -> str:
     legend = ", ".join(f"{mark} {NAMES[verdict]}" for verdict, mark in MARKS.items()) + ", - limit"
     return "\n".join(
         [curve.title, curve.axis_title, frame, "arrival rate [rps]".center(width).rstrip(), f"  {legend}"]
+    )
+
+
+def replicas_chart(curve: ReplicasCurve, *, width: int = 80, height: int = 18) -> str:
+    """What is promised against replicas: a mark for each verdict, `:` along an interval, `-` the limit.
+
+    `#` is the chosen fleet, and `^` one that is unstable, refused or beyond the chart.
+
+    Raises:
+        DomainError: a width or height out of range.
+    """
+    _require_size(width, height)
+    fleets = [*(point.replicas for point in curve.points), *curve.beyond]
+    low, high = min(fleets) - 0.5, max(fleets) + 0.5
+    with _figure(width, height) as figure:
+        figure.draw(figure.signal([low, high], [curve.limit, curve.limit], marker="-").lines())
+        for point in curve.points:
+            ends = [point.replicas, point.replicas], [point.found.low, point.found.high]
+            figure.draw(figure.signal(*ends, marker=":").lines())
+            mark = "#" if point.replicas == curve.chosen else MARKS[point.verdict]
+            figure.draw(figure.signal([point.replicas], [point.found.value], marker=mark))
+        for replicas in curve.beyond:
+            figure.draw(figure.signal([replicas], [curve.top], marker="^"))
+        step = 1 + (max(fleets) - min(fleets)) // (2 * TICKS)
+        ticks = {float(n): str(n) for n in range(min(fleets), max(fleets) + 1, step)}
+        _set_ruler(figure, "x", low, high, ticks)
+        _set_ruler(figure, "y", 0.0, curve.top, _round_ticks(curve.top))
+        frame = _text(figure)
+    legend = ", ".join(f"{mark} {NAMES[verdict]}" for verdict, mark in MARKS.items())
+    legend = f"# chosen, {legend}, - limit {curve.limit_text}, ^ unstable, refused or beyond the chart"
+    return "\n".join(
+        [
+            *textwrap.wrap(curve.title, width),
+            curve.axis_title,
+            frame,
+            "replicas".center(width).rstrip(),
+            *textwrap.wrap(legend, width, initial_indent="  ", subsequent_indent="  "),
+        ]
     )
 
 

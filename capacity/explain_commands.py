@@ -13,6 +13,7 @@ from capacity.command_line import (
     JsonOption,
     WorkersOption,
     emit,
+    width,
 )
 from capacity.gate_commands import TraceOption, read_plans
 
@@ -67,9 +68,17 @@ def explain(
         }
 
     def tables() -> Iterator["RenderableType"]:
+        from rich.text import Text
+
+        from capacity.charts import replicas_chart
         from capacity.reasons_text import explanation_texts
+        from capacity.replicas_curve import replicas_curve
 
         yield from explanation_texts(explanation)
+        performance, binding = explanation.base.performance, explanation.binding
+        if explanation.base.accepted and performance is not None and binding is not None:
+            curve = replicas_curve(saved.plan, performance, binding.promise, explanation.fewer)
+            yield Text(replicas_chart(curve, width=width()))
 
     emit(output, as_json=as_json, document=document, tables=tables)
     raise typer.Exit(verdict.exit_code)

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import RenderableType
+from rich.text import Text
 
+from capacity.charts import replicas_chart
 from capacity.daily_curve import DailyCurve
 from capacity.plan import Recommendation
+from capacity.plan_figure import recommended_curve
 from capacity.plan_report import recommendation_document
 from capacity.plan_tables import recommendation_tables
 from capacity.planner import recommend
@@ -22,13 +25,18 @@ from capacity.workbench import Effort, Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanAnswer:
-    """A recommendation, and what was asked beside it; None where it was not, or there is no plan."""
+    """A recommendation, and what was asked beside it; None where it was not, or there is no plan.
+
+    Attributes:
+        width: columns of the chart that goes with the explanation.
+    """
 
     question: Question
     effort: Effort
     recommendation: Recommendation
     day: Schedule | None = None
     explanation: Explanation | None = None
+    width: int = 80
 
     def document(self) -> Document:
         """`capacity plan --json`."""
@@ -48,10 +56,19 @@ class PlanAnswer:
             yield from schedule_tables(self.day)
         if self.explanation is not None:
             yield from explanation_texts(self.explanation)
+            curve = recommended_curve(self.recommendation)
+            if curve is not None:
+                yield Text(replicas_chart(curve, width=self.width))
 
 
 def answer(
-    question: Question, effort: Effort, work: Work, *, curve: DailyCurve | None, explain: bool
+    question: Question,
+    effort: Effort,
+    work: Work,
+    *,
+    curve: DailyCurve | None,
+    explain: bool,
+    width: int = 80,
 ) -> PlanAnswer:
     """The recommendation; with a day's curve its hours, and on demand the reasons."""
     recommendation = recommend(question, work.judge, work.report)
@@ -68,5 +85,10 @@ def answer(
             precision=effort.precision,
         )
     return PlanAnswer(
-        question=question, effort=effort, recommendation=recommendation, day=day, explanation=explanation
+        question=question,
+        effort=effort,
+        recommendation=recommendation,
+        day=day,
+        explanation=explanation,
+        width=width,
     )

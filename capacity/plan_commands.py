@@ -1,7 +1,7 @@
 """`capacity plan`: the cheapest fleet that keeps what was promised."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,7 @@ from capacity.command_line import (
     WorkersOption,
     emit,
     option,
+    width,
 )
 from capacity.plan_options import (
     BatchSizeOption,
@@ -57,6 +58,9 @@ from capacity.plan_options import (
     read_question,
     read_survival,
 )
+
+if TYPE_CHECKING:
+    from capacity.plan import Recommendation
 
 
 def plan(
@@ -102,6 +106,10 @@ def plan(
         bool, option("--explain", help="Also what binds, what the answer hangs on, and what would save most.")
     ] = False,
     file: SavedPlanOption = None,
+    plot: Annotated[
+        str | None,
+        option("--plot", help="Draw what is promised over the replicas into this .png or .svg file."),
+    ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -139,11 +147,33 @@ def plan(
     path = None if file is None else Path(file)
     if path is not None:
         check_plan_target(path, question)
+    if plot is not None:
+        _check(plot)
     with context.obj(effort) as work:
-        found = answer(question, effort, work, curve=curve, explain=explain)
+        found = answer(question, effort, work, curve=curve, explain=explain, width=width())
+    if plot is not None:
+        _draw(found.recommendation, plot)
     try:
         emit(output, as_json=as_json, document=found.document, tables=found.tables)
     finally:  # neither a closed stdout nor a full disk costs both
         if path is not None:
             write_plan_file(path, found.recommendation, question, effort)
     raise typer.Exit(found.recommendation.verdict.exit_code)
+
+
+def _check(file: str) -> None:
+    """Refuse early a figure that could not be written."""
+    from capacity.writing import check_target
+
+    check_target(Path(file), "a figure", (".png", ".svg"))
+
+
+def _draw(recommendation: "Recommendation", file: str) -> None:
+    """The figure of a plan; without a plan there is none, which is said."""
+    from capacity.plan_figure import draw_plan, recommended_curve
+
+    curve = recommended_curve(recommendation)
+    if curve is None:
+        typer.echo(f"no plan, so that {file} is not drawn", err=True)
+    else:
+        draw_plan(curve).save(Path(file))

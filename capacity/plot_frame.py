@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from capacity.figures import FORMATS, STYLE, save
 from capacity.labels import size
 from capacity.plot_labels import PlotLabels
-from capacity.plot_layout import overhangs, set_ticks, start_at_zero
+from capacity.plot_layout import overhangs, set_ticks, set_view
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ class Frame:
         self.figure.set_size_inches(self.figure.bbox.width / 72.0, self._height / 72.0)
         for number, (axes, labels) in enumerate(zip(self.axes, self.labels, strict=True)):
             axes.set_position((number / len(self.axes), 0.1, 0.8 / len(self.axes), 0.7))
-            start_at_zero(axes)
+            set_view(axes, labels.lowest())
             set_ticks(axes)
             labels.reset()
         for text in (self.title, self.key, *self.titles):

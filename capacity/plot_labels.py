@@ -1,5 +1,6 @@
 """Labels of one plot: what is named and noted, and putting all of it where it is free."""
 
+import math
 from typing import TYPE_CHECKING
 
 from capacity.labels import AWAY, LINE, Spot, box_of, new_name, size, wrapped
@@ -64,6 +65,10 @@ class PlotLabels:
             name.xy = (0.0, value)
         for wall, _ in self._walls:
             wall.set_position((0.0, 0.0))
+
+    def lowest(self) -> float:
+        """The lowest of all points, infinite where there is none."""
+        return min((low for _, spans in self._points for low, _ in spans if low > 0.0), default=math.inf)
 
     def width(self) -> float:
         """What the widest name takes beside the axes, with its distance."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation, Text
     from matplotlib.transforms import Bbox
 
+LOG_RATIO = 1e5  # what a logarithmic axis spans, unless points lie lower
 SIDES = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5)  # in half lines, where a name is tried
 # Where a note is tried from its data point, nearest first.
 NOTE_SPOTS = tuple(
@@ -47,9 +48,19 @@ def _plain(value: float, _place: float | None = None) -> str:
     return f"{value:g}" if value < 1e6 else f"{value:.0e}".replace("e+0", "e")
 
 
-def start_at_zero(axes: "Axes") -> None:
-    """A linear axis of what is never negative starts at 0, unless its limits were set."""
+def set_view(axes: "Axes", lowest: float) -> None:
+    """What is never negative starts at 0 on a linear axis, and spans a few decades on a logarithmic one.
+
+    Args:
+        lowest: of all points, which stay in view. Limits that were set stay too.
+    """
     axes.autoscale_view()
+    if axes.get_yscale() == "log" and axes.get_autoscaley_on():
+        low, high = axes.get_ylim()
+        top = float(axes.dataLim.y1)
+        if low < min(top / LOG_RATIO, lowest / 2.0):
+            low, high = min(top / LOG_RATIO, lowest / 2.0), 2.0 * top
+        axes.set_ylim(low, high, auto=None)
     if axes.get_yscale() != "log" and axes.get_autoscaley_on() and _lowest(axes) >= 0.0:
         axes.set_ylim(bottom=0.0, auto=None)
     if axes.get_xscale() != "log" and axes.get_autoscalex_on() and axes.dataLim.x0 >= 0.0:

@@ -469,10 +469,11 @@ throughput, response = panels.plots
 throughput.theory(users, [closed(n).throughput_rps for n in users], "exact", number=0)
 throughput.theory(users, [closed(n).throughput_max_rps for n in users], number=2, dash=1)
 throughput.simulated(populations, throughputs, number=1)
-throughput.limit(saturation, "asymptotes meet", axis="x")
 response.theory(users, [closed(n).response_mean_s for n in users], "exact", number=0)
 response.theory(users, [closed(n).response_min_s for n in users], number=2, dash=1)
 response.simulated(populations, responses, number=1)
+for plot in panels.plots:
+    plot.limit(saturation, "asymptotes meet", axis="x")
 panels
 
 # %% [markdown]

@@ -7,11 +7,15 @@ from typing import Any
 import plotext
 import pytest
 
-from capacity.charts import WIDTH_MAX, line_chart, profile_chart
+from capacity.charts import WIDTH_MAX, line_chart, profile_chart, replicas_chart
 from capacity.curves import Axis, Curve, Quantity, curves
 from capacity.errors import DomainError, InputError
+from capacity.objective import Measure, Promise
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import Candidate, Limit, Plan, Rejection, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import bundled_names, load_profile
+from capacity.replicas_curve import ReplicasCurve, replicas_curve
 
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
 CHARTS: dict[str, tuple[Curve, ...]] = {
@@ -209,3 +213,81 @@ def test_heights_that_nothing_fits() -> None:
 def test_one_chart_has_one_pair_of_axes() -> None:
     with pytest.raises(InputError, match="the same axes"):
         line_chart([*CHARTS["rates"], *CHARTS["servers"]])
+
+
+# ---- replicas -------------------------------------------------------------------------------
+
+PROMISE = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+
+
+def fleet(replicas: int, size: int = 8) -> Plan:
+    return Plan(profile="p", replicas=replicas, batch_size_max=size)
+
+
+def seen(p99_s: float, kind: Kind = Kind.SIMULATION) -> Performance:
+    found = Interval(value=p99_s, low=0.9 * p99_s, high=1.1 * p99_s)
+    return Performance(kind=kind, response_quantiles_s={0.99: found})
+
+
+def judged(replicas: int, p99_s: float, verdict: Verdict = Verdict.MISSED, size: int = 8) -> Candidate:
+    return Candidate(plan=fleet(replicas, size), verdict=verdict, performance=seen(p99_s))
+
+
+def unstable(replicas: int) -> Candidate:
+    rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.2)
+    return Candidate(plan=fleet(replicas), verdict=Verdict.MISSED, rejection=rejection)
+
+
+def fleets() -> ReplicasCurve:
+    candidates = [
+        unstable(2),
+        judged(3, 0.070),
+        judged(3, 0.060, size=4),
+        judged(4, 0.048, Verdict.INCONCLUSIVE),
+        judged(5, 0.039, Verdict.MET),
+        judged(6, 0.030, Verdict.MET),
+        Candidate(plan=Plan(profile="q", replicas=1, batch_size_max=1), verdict=Verdict.MISSED),
+    ]
+    return replicas_curve(fleet(5), seen(0.040), PROMISE, candidates)
+
+
+def test_the_best_of_each_number_of_replicas_is_shown_and_the_plan_by_its_certificate() -> None:
+    curve = fleets()
+    assert [(point.replicas, point.found.value) for point in curve.points] == [
+        (3, pytest.approx(60.0)),
+        (4, pytest.approx(48.0)),
+        (5, pytest.approx(40.0)),
+        (6, pytest.approx(30.0)),
+    ]
+    assert (curve.beyond, curve.chosen, curve.limit, curve.limit_text) == ((2,), 5, 50.0, "50 ms")
+
+
+def test_what_lies_far_above_the_limit_is_beyond_and_no_interval_leaves_the_chart() -> None:
+    curve = replicas_curve(fleet(3), seen(0.04), PROMISE, [judged(1, 0.2), judged(2, 0.095)])
+    assert curve.beyond == (1,)
+    assert curve.points[0].found.high == curve.top == 100.0
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_replicas_are_plain_text_of_that_width(width: int) -> None:
+    text = replicas_chart(fleets(), width=width)
+    assert_plain_text(text, width)
+    assert {len(row) for row in text.splitlines() if row.endswith("│")} == {width}
+    rows = "".join(frame(text))
+    assert {mark: rows.count(mark) for mark in "#ox?^"} == {"#": 1, "o": 1, "x": 1, "?": 1, "^": 1}
+    assert rows.count(":") > 3
+    assert "limit 50 ms" in text
+    assert "P99 [ms]" in text
+    assert "replicas" in text
+
+
+def test_a_lone_fleet_and_hundreds_of_them_are_drawn() -> None:
+    lone = replicas_chart(replicas_curve(fleet(1), seen(0.04), PROMISE, []))
+    assert "#" in lone
+    many = [judged(n, 0.04 + 0.0001 * n, Verdict.MET) for n in range(1, 400)]
+    assert_plain_text(replicas_chart(replicas_curve(fleet(400), seen(0.04), PROMISE, many)), 80)
+
+
+def test_replicas_refuse_a_width_out_of_range() -> None:
+    with pytest.raises(DomainError, match="width"):
+        replicas_chart(fleets(), width=59)

@@ -78,6 +78,7 @@ CAPACITY_FLOORS = [
     ["planner", "curves", "what_if"],
     ["rates", "binding", "sensitivity"],
     ["rate_search", "rates_curve"],
+    ["replicas_curve"],
     ["charts", "labels", "explain", "report"],
     ["figures"],
     [
@@ -95,6 +96,7 @@ CAPACITY_FLOORS = [
     ["plot_frame", "plot_inputs"],
     ["plot"],
     ["plots"],
+    ["plan_figure"],
     ["sweep_table", "trace_report", "plan_file", "reasons", "rates_text"],
     ["gate_inputs", "contenders", "comparison_report", "reasons_text", "reasons_document", "rates_document"],
     ["gate", "plan_answer"],

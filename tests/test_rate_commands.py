@@ -128,6 +128,9 @@ def test_a_plan_is_explained_at_once_and_from_its_file(capacity):
     assert answer["explanation"] == at_once
     assert answer["plan"] == document(done)["recommendation"]
     told = capacity("explain", "saved.json")
+    assert "P99 of one by replicas" in told.stdout
+    assert "limit 30 ms" in told.stdout
+    assert all(character.isprintable() for character in told.stdout.replace("\n", ""))
     for title in (
         "What binds:",
         "Why one fewer would not do:",
@@ -147,3 +150,37 @@ def test_without_a_plan_nothing_is_explained(capacity):
     missing = capacity("explain", "gone.json", timeout=10)
     assert missing.returncode == 2
     assert "gone.json" in missing.stderr
+
+
+@pytest.mark.usefixtures("one")
+@pytest.mark.parametrize(("file", "begin"), [("plan.png", b"\x89PNG"), ("plan.svg", b"<?xml")])
+def test_a_plan_is_drawn(capacity, one, file, begin):
+    done = capacity(
+        "plan", "--profile", "one.csv", "--rate", "3000rps", "--slo-p99", "30ms", "--precision", "0.1",
+        "--requests-max", "3000000", "--plot", file, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    drawn = (one / file).read_bytes()
+    assert drawn.startswith(begin)
+    if file.endswith("svg"):
+        words = drawn.decode()
+        chosen = document(done)["recommendation"]["replicas"]
+        for told in ("P99 [ms]", "limit: 30 ms", f"chosen: {chosen}", "replicas"):
+            assert told in words
+
+
+@pytest.mark.usefixtures("one")
+def test_a_figure_that_cannot_be_written_is_refused_at_once(capacity):
+    ask = ["plan", "--profile", "one.csv", "--rate", "3000rps", "--slo-p99", "30ms", "--plot"]
+    done = capacity(*ask, "plan.pdf", timeout=10)
+    assert done.returncode == 2
+    assert "plan.pdf" in done.stderr
+
+
+@pytest.mark.usefixtures("one")
+def test_without_a_plan_nothing_is_drawn(capacity, one):
+    ask = ["plan", "--profile", "one.csv", "--rate", "100rps", "--slo-p99", "4ms"]
+    done = capacity(*ask, "--plot", "none.svg", "--json")
+    assert done.returncode == 3
+    assert "none.svg is not drawn" in done.stderr
+    assert not (one / "none.svg").exists()

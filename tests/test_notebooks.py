@@ -1,0 +1,110 @@
+"""Notebooks: pairs in step, outputs that tell nothing of the machine, the public API alone, run from the top."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+from notebook_pairs import run
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
+ALLOWED = {"capacity", "simulations", "numpy", "pandas", "IPython", "ipywidgets"} | sys.stdlib_module_names
+MACHINE = {
+    "a path of the machine": re.compile(r"(?<![\w.])/(home|root|tmp|Users|work|mnt|var|usr|opt)/\w"),
+    "a path of Windows": re.compile(r"\b[A-Z]:\\\\?\w"),
+    "an instant": re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d"),
+    "the address of an object": re.compile(r"\bat 0x[0-9a-f]{6,}"),
+    "an escape sequence": re.compile(r"\\u001b|\x1b"),
+}
+each = pytest.mark.parametrize("source", SOURCES, ids=[path.stem for path in SOURCES])
+
+
+def read(source: Path) -> Any:
+    return nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks_and_every_one_is_a_pair() -> None:
+    assert SOURCES
+    written = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert written == {path.stem for path in SOURCES}
+
+
+@each
+def test_the_pair_is_in_step(source: Path) -> None:
+    text, notebook = jupytext.read(source), read(source)
+    assert [(cell.cell_type, cell.source) for cell in notebook.cells] == [
+        (cell.cell_type, cell.source) for cell in text.cells
+    ]
+
+
+@each
+def test_nothing_tells_of_the_machine_that_ran_it(source: Path) -> None:
+    for path in (source, source.with_suffix(".ipynb")):
+        text = re.sub(r'"image/png": "[^"]*"', "", path.read_text(encoding="utf-8"))
+        told = {what: found.group(0) for what, how in MACHINE.items() if (found := how.search(text))}
+        assert told == {}, path.name
+
+
+@each
+def test_metadata_are_those_of_any_machine(source: Path) -> None:
+    notebook = read(source)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata
+    assert not [cell for cell in notebook.cells if "execution" in cell.metadata]
+
+
+@each
+def test_outputs_are_committed_and_none_is_an_error(source: Path) -> None:
+    cells = code_cells(read(source))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert [cell.source for cell in cells if displays(cell.source) and not cell.outputs] == []
+
+
+def displays(code: str) -> bool:
+    """Whether a cell prints, or ends in the name of something: such a cell has an output."""
+    body = ast.parse(code).body
+    if not body:
+        return False
+    last = body[-1]
+    prints = any(is_call(node, "print", "display") for node in ast.walk(last) if isinstance(last, ast.Expr))
+    return prints or (isinstance(last, ast.Expr) and isinstance(last.value, ast.Name))
+
+
+def is_call(node: ast.AST, *names: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
+
+
+@each
+def test_it_takes_the_public_api_and_little_else(source: Path) -> None:
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    modules, names = [], []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules.append(node.module or "")
+            names += [alias.name for alias in node.names]
+    assert {module.split(".")[0] for module in modules} <= ALLOWED
+    private = [
+        name
+        for name in (*names, *(part for module in modules for part in module.split(".")))
+        if name[0] == "_"
+    ]
+    assert private == []
+
+
+@each
+def test_it_runs_from_the_top(source: Path) -> None:
+    run(source)  # raises where a cell does
