@@ -127,7 +127,9 @@ def replicas_chart(curve: ReplicasCurve, *, width: int = 80, height: int = 18) -
         for replicas in curve.beyond:
             figure.draw(figure.signal([replicas], [curve.top], marker="^"))
         step = 1 + (max(fleets) - min(fleets)) // (2 * TICKS)
-        ticks = {float(n): str(n) for n in range(min(fleets), max(fleets) + 1, step)}
+        sizes = {point.replicas: f" (B {point.batch_size_max})" for point in curve.points}
+        sizes = sizes if len(fleets) <= TICKS else {}
+        ticks = {float(n): f"{n}{sizes.get(n, '')}" for n in range(min(fleets), max(fleets) + 1, step)}
         _set_ruler(figure, "x", low, high, ticks)
         _set_ruler(figure, "y", 0.0, curve.top, _round_ticks(curve.top))
         frame = _text(figure)
@@ -138,7 +140,7 @@ def replicas_chart(curve: ReplicasCurve, *, width: int = 80, height: int = 18) -
             *textwrap.wrap(curve.title, width),
             curve.axis_title,
             frame,
-            "replicas".center(width).rstrip(),
+            "replicas (B: largest batch)".center(width).rstrip(),
             *textwrap.wrap(legend, width, initial_indent="  ", subsequent_indent="  "),
         ]
     )

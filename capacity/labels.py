@@ -37,7 +37,7 @@ def new_name(axes: "Axes", label: str, color: str, end: Spot) -> "Annotation":
 def move(name: "Annotation", end: Spot, spot: Spot) -> None:
     """Put a name at a spot, with a pointer to the end where the two are apart."""
     (x, y), (spot_x, spot_y) = end, spot
-    name.xyann = (spot_x - x, spot_y - y)
+    name.xyann = (round(spot_x - x, 3), round(spot_y - y, 3))
     near = abs(spot_y - y) < LINE / 3.0 and spot_x - x < 2.0 * AWAY
     if name.arrow_patch is not None:
         name.arrow_patch.set_visible(not near and spot_x > x)  # a short pointer would be clutter
@@ -131,8 +131,8 @@ def box_at(left: float, centre: float, size: Spot) -> "Bbox":
 
 def size(name: "Text") -> Spot:
     """Width and height of a text, with a little air above and below."""
-    box = box_of(name)
-    return box.width, box.height + 1.5
+    box = box_of(name)  # whose last digits depend on its place
+    return round(float(box.width), 3), round(float(box.height), 3) + 1.5
 
 
 def box_of(name: "Text") -> "Bbox":

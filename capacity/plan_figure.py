@@ -5,6 +5,7 @@ from capacity.plots import Plot, new_plot
 from capacity.replicas_curve import FleetPoint, ReplicasCurve, replicas_curve
 
 REFUSED_COLOR = "#777777"
+NOTES_MAX = 12  # more fleets would leave no room for their batches
 
 
 def recommended_curve(recommendation: Recommendation) -> ReplicasCurve | None:
@@ -28,7 +29,9 @@ def draw_plan(curve: ReplicasCurve) -> Plot:
         plot.theory([point.replicas for point in exact], [point.found.value for point in exact])
     _draw(plot, [point for point in others if not point.is_exact], "", 0)
     chosen = [point for point in curve.points if point.replicas == curve.chosen]
-    _draw(plot, chosen, f"chosen: {curve.chosen}", 1)
+    _draw(plot, chosen, f"chosen: {curve.chosen}, batch {chosen[0].batch_size_max}" if chosen else "", 1)
+    for point in others if len(others) <= NOTES_MAX else []:
+        plot.note(point.replicas, point.found.value, f"batch {point.batch_size_max}")
     plot.limit(curve.limit, f"limit: {curve.limit_text}")
     top = max([1.25 * curve.limit, *(1.05 * point.found.high for point in curve.points)])
     plot.axes.set_ylim(0.0, top)

@@ -185,7 +185,7 @@ def place_note(axes: "Axes", note: "Annotation", taken: "Sequence[Bbox]") -> "Bb
         for across, up in NOTE_SPOTS
     ]
     best = min(boxes, key=_badness(axes, taken, lambda box: is_free(box, (), paths)))
-    note.xyann = (best.x0 - x, (best.y0 + best.y1) / 2.0 - y)
+    note.xyann = (round(best.x0 - x, 3), round((best.y0 + best.y1) / 2.0 - y, 3))
     return best
 
 

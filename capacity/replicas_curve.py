@@ -11,9 +11,10 @@ from capacity.rates_curve import TOP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetPoint:
-    """The best that was found at one number of replicas; durations in milliseconds."""
+    """The best that was tried at one number of replicas, which a search ends early; in milliseconds."""
 
     replicas: int
+    batch_size_max: int
     found: Interval
     verdict: Verdict
     is_exact: bool
@@ -57,7 +58,7 @@ def replicas_curve(
         else:
             points.append(point)
     return ReplicasCurve(
-        title=f"{promise.what} of {plan.profile} by replicas, the best batch for each",
+        title=f"{promise.what} of {plan.profile} by replicas, the best batch that was tried",
         axis_title=promise.what + unit,
         chosen=plan.replicas,
         points=tuple(points),
@@ -101,6 +102,7 @@ def _point(candidate: Candidate, promise: Promise, scale: float) -> FleetPoint |
     high = max(found.value, min(found.high, top))
     return FleetPoint(
         replicas=candidate.plan.replicas,
+        batch_size_max=candidate.plan.batch_size_max,
         found=Interval(value=scale * found.value, low=scale * found.low, high=scale * high),
         verdict=candidate.verdict,
         is_exact=candidate.performance.kind is Kind.EXACT,
