@@ -466,8 +466,9 @@ took_s += [redraw_s(servers, c) for c in COUNTS]
 took_s += [redraw_s(rate_rps, x) for x in RATES]
 took_s += [redraw_s(objective_s, x) for x in OBJECTIVES_S]
 servers.value, cv.value, rate_rps.value, objective_s.value = 4, 1.0, 10, 1.0
-print(f"{len(took_s)} moves, redrawn within 200 ms: {np.median(took_s) < 0.2}")
-assert np.median(took_s) < 0.2
+slow_s = np.quantile(took_s, 0.95)
+print(f"19 of 20 moves are redrawn within 200 ms: {slow_s < 0.2}")
+assert slow_s < 0.2
 
 # %% [markdown]
 # ## What to do
