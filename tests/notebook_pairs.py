@@ -20,7 +20,12 @@ def run(source: Path) -> Any:
     notebook = jupytext.read(source)
     resources = {"metadata": {"path": str(source.parent)}}
     client = nbclient.NotebookClient(
-        notebook, timeout=TIMEOUT_S, kernel_name="python3", resources=resources, record_timing=False
+        notebook,
+        timeout=TIMEOUT_S,
+        kernel_name="python3",
+        resources=resources,
+        record_timing=False,
+        coalesce_streams=True,  # else how what is printed falls into pieces is chance
     )
     client.store_widget_state = False
     client.execute()

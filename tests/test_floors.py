@@ -148,7 +148,8 @@ SIMULATIONS_FLOORS = [
 MEASUREMENTS_FLOORS: list[list[str]] = [
     ["address", "batch_body", "environment", "histogram", "histogram_names", "mean_interval"],
     ["metrics_text", "rounds", "server_timing", "stalls", "timed_batch"],
-    ["drift", "histogram_delta", "overhead", "sampling", "spell_fit"],
+    ["drift", "histogram_delta", "overhead", "rests", "spell_fit"],
+    ["sampling"],
     ["callable_subject", "http_exchange", "request_work"],
     ["crowd", "endpoint_subject", "window"],
     ["work_beside"],

@@ -13,7 +13,15 @@ from notebook_pairs import run
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
-ALLOWED = {"capacity", "simulations", "numpy", "pandas", "IPython", "ipywidgets"} | sys.stdlib_module_names
+ALLOWED = {
+    "capacity",
+    "simulations",
+    "numpy",
+    "scipy",
+    "pandas",
+    "IPython",
+    "ipywidgets",
+} | sys.stdlib_module_names
 MACHINE = {
     "a path of the machine": re.compile(r"(?<![\w.])/(home|root|tmp|Users|work|mnt|var|usr|opt)/\w"),
     "a path of Windows": re.compile(r"\b[A-Z]:\\\\?\w"),
@@ -105,6 +113,7 @@ def test_it_takes_the_public_api_and_little_else(source: Path) -> None:
     assert private == []
 
 
+@pytest.mark.notebook
 @each
 def test_it_runs_from_the_top(source: Path) -> None:
     run(source)  # raises where a cell does
