@@ -12,6 +12,7 @@ from capacity.plan import Plan, Routing
 from capacity.queues.bulk import Bulk
 from capacity.queues.mmc import MMc
 from capacity.queues.shortest_queue import ShortestQueue
+from simulations.agreement_times import TableTimes
 from simulations.arrivals import Draws
 from simulations.cluster import run
 from simulations.service import ExponentialTimes
@@ -101,7 +102,7 @@ def test_batches_request_by_request(servers, size_max, wait_max_s, load):
         batch_wait_max_s=wait_max_s,
         routing=Routing.SHARED_QUEUE,
     )
-    theirs = run(plan, lambda size, _: times_s[size - 1], draws(3, 1000, rate_rps, served=False)).response_s
+    theirs = run(plan, TableTimes(times_s), draws(3, 1000, rate_rps, served=False)).response_s
     ours = loops.batches(
         3, 1000, rate_rps=rate_rps, batch_times_s=times_s, wait_max_s=wait_max_s, servers=servers
     )
