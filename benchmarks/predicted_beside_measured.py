@@ -2,10 +2,12 @@
 
     python benchmarks/predicted_beside_measured.py --artifacts artifacts/mlp -o cells.jsonl [--replicas 2]
 
-Each cell starts the server on core 0, measures its profile there, and sends it open-loop load from the last
-core. Beside what `capacity verify` predicts from that profile, in the long run and for the very requests that
-were sent, stands a replay with the batch times that the server counted in the same runs: what it misses, no
-profile mends. A cell that is in the file already is not run again.
+Each cell starts the server on core 0 and sends it open-loop load from the last core, in several rounds. A
+shared machine is quicker or slower from minute to minute, so that each round has the profile of its own
+minutes: what `capacity profile` finds just before it and just after it, taken together. Beside what that
+profile predicts, in the long run and for the very requests that were sent, stands a replay with the batch
+times that the server counted in the same round: what it misses, no profile mends. A cell that is in the file
+already is not run again; `predicted_table.py` makes a page of it.
 """
 
 import argparse
@@ -15,26 +17,35 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
+from capacity.performance import Interval, Performance
 from capacity.plan import Plan, Routing
-from capacity.profile import ServiceProfile
+from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import load_profile
+from capacity.spells import Spells
 from capacity.units import parse_duration_s
+from capacity.versions import versions
 from capacity.workload import Workload
 from measurements.address import parse_address
 from measurements.counted import counted_findings
+from measurements.environment import machine
 from measurements.histogram_delta import gains
-from measurements.http_exchange import HttpExchange
-from measurements.measured import median_performance
+from measurements.http_client import Target
+from measurements.load_series import Course, LoadSeries, Measured
+from measurements.load_test import LoadTest, connections_max
+from measurements.lone_requests import LoneRequests
+from measurements.measured import measured_performance
+from measurements.metrics_text import Scrape
 from measurements.prediction import Predictor
 from measurements.quantities import QUANTILES
-from measurements.schedule import draw_schedule
-from measurements.window import scrape
+from measurements.server_use import look
+from measurements.validity import faults
+from measurements.verify_document import lags_s
 from serve_api.local_server import Replica, pinned, running
 from serve_api.loop_stages import example
 from simulations.simulate import Simulation
@@ -43,11 +54,13 @@ LOADS = (0.3, 0.5, 0.7, 0.85)
 # Largest batch and batch wait; with batches of one there is nothing to wait for.
 BATCHING = ((1, 0.0), (8, 0.0), (8, 0.005), (32, 0.0), (32, 0.005))
 SIZES = (1, 2, 4, 8, 16, 32)
-# By the largest batch: half a minute of the machine, in which it has quick and slow spells.
-SAMPLES = {1: 4000, 8: 1000, 32: 400}
-WARM_UP_S = 5.0
+# By the largest batch: some ten seconds of the machine.
+SAMPLES = {1: 1200, 8: 400, 32: 150}
+WARM_UP_S, TIMEOUT_S = 5.0, 10.0
 REQUESTS_MIN = 5500.0  # of a run; its P99 takes 5,000
+CONFIDENCE = 0.95
 SEED = 1
+CORES = sorted(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +77,10 @@ class Cell:
     def key(self):
         return [self.load, self.batch_size_max, self.batch_wait_max_s, self.replicas, self.routing]
 
-    def plan(self, profile: ServiceProfile) -> Plan:
+    @property
+    def plan(self) -> Plan:
         return Plan(
-            profile=profile.name,
+            profile="profile",
             replicas=self.replicas,
             batch_size_max=self.batch_size_max,
             batch_wait_max_s=self.batch_wait_max_s,
@@ -74,7 +88,17 @@ class Cell:
         )
 
 
-def cells(replicas: int):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One load test, and what stands on either side of it."""
+
+    measured: Measured
+    lone: LoneRequests
+    profile: ServiceProfile
+    counted: ServiceProfile
+
+
+def cells(replicas: int) -> Iterator[Cell]:
     if replicas == 1:
         for load, (size, wait_s) in itertools.product(LOADS, BATCHING):
             yield Cell(load=load, batch_size_max=size, batch_wait_max_s=wait_s)
@@ -87,128 +111,205 @@ def cells(replicas: int):
             )
 
 
-def capacity(*arguments: str, core: int):
-    """A `capacity` command from a core; its exit code and its answer."""
-    command = [str(Path(sys.executable).with_name("capacity")), *arguments, "--json"]
-    with pinned(core):
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if not done.stdout:
-        raise SystemExit(f"{' '.join(command[:2])} ended with {done.returncode}")
-    return json.loads(done.stdout)
+class Bench:
+    """A running fleet of a cell, with what measures it."""
 
-
-def measure(cell: Cell, options: argparse.Namespace, folder: Path) -> dict:
-    cores = sorted(os.sched_getaffinity(0))
-    body = folder / "request.json"
-    body.write_text(json.dumps({"instances": [example(options.artifacts)]}), encoding="utf-8")
-    with ExitStack() as fleet:
-        urls = [
-            fleet.enter_context(running(replica(cell, options, cores[number]), folder / f"{number}.log"))
+    def __init__(self, cell: Cell, options: argparse.Namespace, folder: Path, fleet: ExitStack) -> None:
+        self.cell, self.options, self.folder = cell, options, folder
+        self.body = folder / "request.json"
+        self.body.write_text(json.dumps({"instances": [example(options.artifacts)]}), encoding="utf-8")
+        self.urls = [
+            fleet.enter_context(running(self._replica(number), folder / f"{number}.log"))
             for number in range(cell.replicas)
         ]
-        profile = profiled(urls[0], cell, body, folder, options, cores[-1])
-        rate_rps = cell.load * cell.replicas * profile.throughput_rps(cell.batch_size_max)
-        pages = [HttpExchange(parse_address(f"{url}/metrics", "--url"), timeout_s=10.0) for url in urls]
-        before = [scrape(page) for page in pages]
-        duration, runs = (
-            options.long if cell.load > 0.8 and options.long else (options.duration, options.runs)
+
+    def _replica(self, number: int) -> Replica:
+        return Replica(
+            artifacts=self.options.artifacts,
+            batch_size_max=self.cell.batch_size_max,
+            batch_wait_max_s=self.cell.batch_wait_max_s,
+            core=CORES[number],
+            flags=self.options.flag,
         )
-        duration = f"{max(parse_duration_s(duration, '--duration'), REQUESTS_MIN / rate_rps):.0f}s"
-        found = capacity(
-            "verify", *(word for url in urls for word in ("--url", f"{url}/predict")), "--body", str(body),
-            "--profile", str(folder / "profile.json"), "--batch-size-max", str(cell.batch_size_max),
-            "--batch-wait", f"{1e3 * cell.batch_wait_max_s:g}ms", "--routing", cell.routing,
-            "--rate", f"{rate_rps}rps", "--duration", duration, "--runs", str(runs),
-            "--warm-up", f"{WARM_UP_S:g}s", "--seed", str(SEED), core=cores[-1],
-        )  # fmt: skip
-        after = [scrape(page) for page in pages]
-    seen = in_the_runs(profile, list(zip(before, after, strict=True)), found["lone_requests"])
-    span_s = WARM_UP_S + found["runs"][0]["window_s"]
-    told = {name: found[name] for name in ("verdict", "rows", "runs", "environment", "notes")}
-    told["environment"].pop("urls")
-    return {
-        "key": cell.key,
-        "rate_rps": rate_rps,
-        "duration": duration,
-        "profile": {str(size): profile.law(size).mean_s for size in profile.batch_sizes},
-        "work_s": [profile.batch_work_s, profile.request_work_s, profile.request_overhead_s],
-        "spells": None if profile.spells is None else [profile.spells.share, profile.spells.lasting_s],
-        "wake_s": profile.wake_s,
-        "lone_requests": found["lone_requests"],
-        "lone_batch_said_s": profile.service_mean_s(1) - profile.work_s(1) + profile.wake_s,
-        "in_runs": {str(size): seen.law(size).mean_s for size in seen.batch_sizes},
-        "in_runs_replay": replayed(seen, cell, rate_rps, round(span_s, 6), len(found["runs"])),
-        "verification": told,
-    }
+
+    @contextmanager
+    def _without_wait(self) -> Iterator[str]:
+        """The first replica, or one beside it on its core whose batch wait a lone request would not wait."""
+        if self.cell.batch_wait_max_s == 0.0:
+            yield self.urls[0]
+        else:
+            greedy = replace(self._replica(0), batch_wait_max_s=0.0)
+            with running(greedy, self.folder / "greedy.log") as url:
+                yield url
+
+    def profile(self) -> ServiceProfile:
+        """What `capacity profile` finds now."""
+        sizes = ",".join(str(size) for size in SIZES if size <= self.cell.batch_size_max)
+        file = self.folder / "profile.json"
+        with self._without_wait() as url, pinned(CORES[-1]):
+            subprocess.run(
+                [
+                    str(Path(sys.executable).with_name("capacity")), "profile",
+                    "--url", f"{url}/predict", "--body", str(self.body), "--counters", f"{url}/metrics",
+                    "--batch-sizes", sizes, "--samples", str(SAMPLES[self.cell.batch_size_max]),
+                    "-o", str(file), "--json",
+                ],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True,
+            )  # fmt: skip
+        return load_profile(str(file))
+
+    def load(self, rate_rps: float, duration_s: float, seed: int) -> tuple[Measured, LoneRequests, list]:
+        """One load test, after some lone requests, and what the servers counted meanwhile."""
+        metrics = tuple(parse_address(f"{url}/metrics", "--url") for url in self.urls)
+        target = Target(
+            urls=tuple(f"{url}/predict" for url in self.urls),
+            body=self.body.read_bytes(),
+            timeout_s=TIMEOUT_S,
+        )
+        series = LoadSeries(
+            test=LoadTest(target=target, routing=Routing(self.cell.routing)),
+            workload=Workload(arrival_rate_rps=rate_rps),
+            course=Course(warm_up_s=WARM_UP_S, duration_s=duration_s, runs=1, seed=seed),
+            metrics=metrics,
+            report=lambda message: print(" ", message, flush=True),
+        )
+        with pinned(CORES[-1]):
+            lone = series.lone_requests(CONFIDENCE)
+            assert lone is not None
+            before = look(metrics)
+            (measured,) = series.measure().runs
+            return measured, lone, list(zip(before, look(metrics), strict=True))
 
 
-def replica(cell: Cell, options: argparse.Namespace, core: int) -> Replica:
-    return Replica(
-        artifacts=options.artifacts,
-        batch_size_max=cell.batch_size_max,
-        batch_wait_max_s=cell.batch_wait_max_s,
-        core=core,
-        flags=options.flag,
+def rounds(bench: Bench, count: int, duration_s: float) -> tuple[float, list[Round]]:
+    """Profiles and load tests in turn; the rate is the cell's load of the first profile."""
+    cell = bench.cell
+    profiles = [bench.profile()]
+    rate_rps = cell.load * cell.replicas * profiles[0].throughput_rps(cell.batch_size_max)
+    lasting_s = round(max(duration_s, REQUESTS_MIN / rate_rps))
+    loads = []
+    for number in range(count):
+        loads.append(bench.load(rate_rps, lasting_s, SEED + number))
+        profiles.append(bench.profile())
+    found = []
+    for around, (measured, lone, pages) in zip(pairwise(profiles), loads, strict=True):
+        profile = lone.seen_by(pooled(*around))
+        found.append(
+            Round(measured=measured, lone=lone, profile=profile, counted=counted(profile, lone, pages))
+        )
+    return rate_rps, found
+
+
+def pooled(before: ServiceProfile, after: ServiceProfile) -> ServiceProfile:
+    """The samples of both, and the middle of what is told by one number."""
+    timings = (
+        BatchTiming(batch_size=one.batch_size, samples_s=one.samples_s + other.samples_s)
+        for one, other in zip(before.timings, after.timings, strict=True)
     )
+    spells = [one.spells for one in (before, after) if one.spells is not None]
+    middle = {
+        name: (getattr(before, name) + getattr(after, name)) / 2.0
+        for name in ("batch_work_s", "request_work_s", "wake_s", "request_overhead_s")
+    }
+    together = None
+    if spells:
+        together = Spells(
+            share=sum(one.share for one in spells) / len(spells),
+            lasting_s=sum(one.lasting_s for one in spells) / len(spells),
+        )
+    return replace(before, timings=tuple(timings), spells=together, **middle)
 
 
-def profiled(
-    url: str, cell: Cell, body: Path, folder: Path, options: argparse.Namespace, core: int
+def counted(
+    profile: ServiceProfile, lone: LoneRequests, pages: list[tuple[Scrape, Scrape]]
 ) -> ServiceProfile:
-    """Of a server without a batch wait of the same batches, on the core that the first replica has."""
-    sizes = ",".join(str(size) for size in SIZES if size <= cell.batch_size_max)
-    file = folder / "profile.json"
-    with ExitStack() as apart:
-        if cell.batch_wait_max_s > 0.0:  # whose wait a request at a time would be
-            greedy = Cell(load=cell.load, batch_size_max=cell.batch_size_max, batch_wait_max_s=0.0)
-            first = sorted(os.sched_getaffinity(0))[0]
-            url = apart.enter_context(running(replica(greedy, options, first), folder / "greedy.log"))
-        capacity(
-            "profile", "--url", f"{url}/predict", "--body", str(body), "--counters", f"{url}/metrics",
-            "--batch-sizes", sizes, "--samples", str(SAMPLES[cell.batch_size_max]), "-o", str(file),
-            core=core,
-        )  # fmt: skip
-    return load_profile(str(file))
+    """The batch times that the first server counted, where it counted enough.
 
-
-def in_the_runs(profile: ServiceProfile, pages: list, lone: dict | None) -> ServiceProfile:
-    """The profile with the batch times that the servers counted in the runs, where they counted enough.
-
-    These hold the work beside batches, which is done on the same core meanwhile.
+    These hold the work beside batches, which is done on the same core meanwhile, and what a wake takes.
     """
     timings = {timing.batch_size: timing for timing in profile.timings}
-    for before, after in pages[:1]:
-        found = counted_findings(gains(before, after, "serve_batch_seconds", "batch_size"), 0.95)
-        timings |= {one.batch_size: one.timing for one in found}
-    beside_s = profile.request_overhead_s + profile.work_s(1) if lone is None else lone["beside_s"]
+    found = counted_findings(gains(*pages[0], "serve_batch_seconds", "batch_size"), CONFIDENCE)
+    timings |= {one.batch_size: one.timing for one in found}
     return ServiceProfile(
-        name=profile.name,
+        name="counted",
         timings=tuple(timings.values()),
-        request_overhead_s=beside_s,
+        request_overhead_s=lone.beside_s,
         spells=profile.spells,
     )
 
 
-def replayed(profile: ServiceProfile, cell: Cell, rate_rps: float, span_s: float, runs: int) -> dict | None:
-    """The runs' own requests with another profile."""
-    workload = Workload(arrival_rate_rps=rate_rps)
-    predictor = Predictor(
+def measure(cell: Cell, options: argparse.Namespace) -> dict:
+    is_long = cell.load > 0.8 and options.long
+    duration, count = options.long if is_long else (options.duration, options.runs)
+    duration_s = parse_duration_s(duration, "--duration")
+    with tempfile.TemporaryDirectory() as name, ExitStack() as fleet:
+        bench = Bench(cell, options, Path(name), fleet)
+        rate_rps, found = rounds(bench, int(count), duration_s)
+    return {
+        "key": cell.key,
+        "rate_rps": rate_rps,
+        "machine": {name: text for name, text in machine().items() if name in ("cpu", "cores", "date")},
+        "versions": versions(),
+        "rounds": [told(cell, one, rate_rps) for one in found],
+    }
+
+
+def told(cell: Cell, one: Round, rate_rps: float) -> dict:
+    """A round as numbers."""
+    run, use, profile = one.measured.run, one.measured.use, one.profile
+    assert use is not None
+    seen = measured_performance(
+        run,
+        QUANTILES,
+        CONFIDENCE,
+        batch_size_mean=use.batch_size_mean,
+        utilization=use.utilization(run.lasted_s, cell.replicas),
+    )
+    start_s, end_s = run.window_s
+    return {
+        "window_s": end_s - start_s,
+        "answered": len(run.responses_s),
+        "faults": list(faults(run, connections_max())),
+        "lag_p99_s": lags_s(run)[0.99],
+        "cpu_share": one.measured.cpu_share,
+        "lone": {"beside_s": one.lone.beside_s, "batch_s": one.lone.batch.value},
+        "profile": {
+            "service_mean_s": {str(size): profile.law(size).mean_s for size in profile.batch_sizes},
+            "batch_work_s": profile.batch_work_s,
+            "request_work_s": profile.request_work_s,
+            "wake_s": profile.wake_s,
+            "request_overhead_s": profile.request_overhead_s,
+            "spells": None if profile.spells is None else [profile.spells.share, profile.spells.lasting_s],
+        },
+        "counted": {str(size): one.counted.law(size).mean_s for size in one.counted.batch_sizes},
+        "measured": quantities(seen),
+        "predicted": quantities(
+            predictor(cell, profile).in_the_long_run(Workload(arrival_rate_rps=rate_rps)).performance
+        ),
+        "replayed": quantities(predictor(cell, profile).of(run.schedule, WARM_UP_S).performance),
+        "own_times": quantities(predictor(cell, one.counted).of(run.schedule, WARM_UP_S).performance),
+    }
+
+
+def predictor(cell: Cell, profile: ServiceProfile) -> Predictor:
+    return Predictor(
         profile=profile,
-        plan=cell.plan(profile),
+        plan=cell.plan,
         quantiles=QUANTILES,
         simulator=lambda quantiles: Simulation(quantiles=quantiles),
     )
-    found = []
-    for seed in np.random.SeedSequence(SEED).spawn(runs):
-        schedule = draw_schedule(workload, span_s, np.random.default_rng(seed.spawn(2)[0]))
-        found.append(predictor.of(schedule, WARM_UP_S).performance)
-    if any(one is None for one in found):
-        return None
-    middle = median_performance(found)
-    return {
-        "mean": middle.response_mean_s,
-        **{f"p{100 * q:g}": x.value for q, x in middle.response_quantiles_s.items()},
-    }
+
+
+def quantities(performance: Performance | None) -> dict:
+    """What is known of it, each as low, value and high."""
+    if performance is None:
+        return {}
+    found = {f"p{100 * q:g}": x for q, x in performance.response_quantiles_s.items()}
+    for name, field in (("mean", "response_mean_s"), ("batch", "batch_size_mean"), ("busy", "utilization")):
+        value = getattr(performance, field)
+        if value is not None:
+            found[name] = performance.intervals.get(field) or Interval.exact(value)
+    return {name: [x.low, x.value, x.high] for name, x in found.items()}
 
 
 def main() -> None:
@@ -221,7 +322,7 @@ def main() -> None:
     parser.add_argument("--duration", default="60s")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
-        "--long", nargs=2, metavar=("DURATION", "RUNS"), help="at load 0.85: 200s 3 is ten minutes"
+        "--long", nargs=2, metavar=("DURATION", "RUNS"), help="at load 0.85: 100s 6 is ten minutes"
     )
     parser.add_argument("--only", type=int, nargs="*", help="numbers of cells")
     parser.add_argument(
@@ -235,37 +336,9 @@ def main() -> None:
         if cell.key in done or (options.only and number not in options.only):
             continue
         print(f"cell {number}: {cell.key}", flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            found = measure(cell, options, Path(folder))
+        found = measure(cell, options)
         with options.output.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found) + "\n")
-        show(found)
-
-
-def show(found: dict) -> None:
-    """A line for each quantity: measured, and by how much each prediction is off."""
-    told = found["verification"]
-    print("  profile ms", {size: round(1e3 * mean_s, 2) for size, mean_s in found["profile"].items()})
-    print(
-        "  in runs ms", {k: round(1e3 * v, 2) for k, v in found["in_runs"].items() if k in found["profile"]}
-    )
-    print(
-        "  work us", [round(1e6 * x) for x in [*found["work_s"], found["wake_s"]]], "spells", found["spells"]
-    )
-    print(f"  {found['rate_rps']:.1f} rps: {told['verdict']}")
-    for row in told["rows"]:
-        errors = [error(row[kind]) for kind in ("stationary", "replay")]
-        own = (found["in_runs_replay"] or {}).get(row["quantity"])
-        value = row["measured"]["value"]
-        again = "" if own is None else f"{own / value - 1:+.1%}"
-        print(f"  {row['quantity']:12s} {value:10.5g}  predicted, replayed, in runs:", *errors, again)
-    lags = [round(1e3 * run["lag_s"]["0.99"], 2) for run in told["runs"]]
-    shares = [round(run["cpu_share"], 2) for run in told["runs"]]
-    print("  lag P99 ms", lags, "cpu", shares, flush=True)
-
-
-def error(held: dict | None) -> str:
-    return "" if held is None or held["error"] is None else f"{held['error']:+.1%}"
 
 
 if __name__ == "__main__":

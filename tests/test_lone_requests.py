@@ -1,12 +1,20 @@
 """Lone requests: what lies outside the server is this client's, and a batch that takes something else is told."""
 
+import time
+
 import pytest
 from fake_server import Reply, predicting, serving
 
 from capacity.performance import Interval
 from capacity.profile import BatchTiming, ServiceProfile
 from measurements.http_client import Target
-from measurements.lone_requests import REQUESTS, LoneRequests, lone_requests
+from measurements.lone_requests import (
+    AT_RATE_MAX,
+    REQUESTS,
+    LoneRequests,
+    at_rate_count,
+    lone_requests,
+)
 
 PROFILE = ServiceProfile(
     name="one",
@@ -29,10 +37,28 @@ def lone(beside_s: float = 0.001, batch_s: float = 0.004, half_width_s: float = 
 def test_they_are_told_by_the_server():
     with serving(predicting(lambda rows: 1e-4)) as server:
         found = lone_requests(asked_of(server.url), 1000.0, 0, 0.95)
-    assert len(server.asked) == REQUESTS
+    assert len(server.asked) == REQUESTS + AT_RATE_MAX
     assert found is not None
     assert found.batch.value == pytest.approx(1e-4)
     assert found.beside_s > 0.0
+
+
+@pytest.mark.parametrize(("rate_rps", "count"), [(0.1, 0), (9.0, 0), (10.0, 50), (60.0, 300), (1e6, 400)])
+def test_a_rate_is_tried_for_some_seconds_at_most(rate_rps, count):
+    assert at_rate_count(rate_rps) == count
+
+
+def test_of_what_stalled_nothing_is_left_in_what_is_beside():
+    served = iter(range(10_000))
+
+    def answer(target, body):
+        time.sleep(0.3 if next(served) % 40 == 39 else 0.002)
+        return Reply(headers={"Server-Timing": "batch;dur=1"})
+
+    with serving(answer) as server:
+        found = lone_requests(asked_of(server.url), 300.0, 0, 0.95)
+    assert found is not None
+    assert 0.001 < found.beside_s < 0.007  # 1 ms and the way; the 2.5 % that stall alone would be 7.5 ms
 
 
 @pytest.mark.parametrize("reply", [Reply(), Reply(status=503), Reply(raw=b"nonsense")], ids=str)
@@ -59,7 +85,7 @@ def test_what_lies_outside_is_the_clients_and_what_the_batch_holds_is_not_counte
 )
 def test_a_batch_that_takes_something_else_now_is_told(found, is_of_note):
     notes = list(found.notes(PROFILE))
-    assert "a lone request takes this client 1 ms beside its batch, of which 700 µs" in notes[0]
+    assert "a request takes this client 1 ms beside its batch, of which 700 µs" in notes[0]
     assert (len(notes) == 2) == is_of_note
     if is_of_note:
         assert "from the profile's 4 ms; measure the profile again" in notes[1]
