@@ -52,13 +52,13 @@ def test_of_what_stalled_nothing_is_left_in_what_is_beside():
     served = iter(range(10_000))
 
     def answer(target, body):
-        time.sleep(0.3 if next(served) % 40 == 39 else 0.002)
+        time.sleep(1.0 if next(served) % 40 == 39 else 0.002)
         return Reply(headers={"Server-Timing": "batch;dur=1"})
 
     with serving(answer) as server:
         found = lone_requests(asked_of(server.url), 300.0, 0, 0.95)
     assert found is not None
-    assert 0.001 < found.beside_s < 0.007  # 1 ms and the way; the 2.5 % that stall alone would be 7.5 ms
+    assert 0.001 < found.beside_s < 0.02  # 1 ms and the way; the 2.5 % that stall alone would be 25 ms
 
 
 @pytest.mark.parametrize("reply", [Reply(), Reply(status=503), Reply(raw=b"nonsense")], ids=str)
