@@ -1,12 +1,12 @@
 """The cells of `predicted_beside_measured.py` as a page: predicted, measured, and the worst of it.
 
-python benchmarks/predicted_table.py docs/measurements/predicted-beside-measured.jsonl > page.md
+python benchmarks/predicted_table.py docs/measurements/predicted-beside-measured.jsonl
 """
 
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,22 +15,29 @@ from typing import Any
 NAMES = {"mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99"}
 # What is aimed at, as shares of what is measured.
 ALLOWED = {"mean": 0.05, "p50": 0.05, "p95": 0.10, "p99": 0.15}
-PREDICTIONS = {"stationary": "predicted", "replay": "replayed", "in_runs": "with the runs' own batch times"}
+PREDICTIONS = {
+    "predicted": "from the profile",
+    "replayed": "from the profile, the very requests",
+    "own_times": "with the round's own batch times",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One quantity of one cell; errors are shares of what was measured. [s]"""
+    """One quantity of one cell: medians over its rounds, and errors as shares of what was measured. [s]"""
 
     cell: str
     quantity: str
-    measured: dict[str, float]
-    predicted: dict[str, float]
-    errors: dict[str, float]
+    measured: tuple[float, float, float]
+    predicted: dict[str, tuple[float, float, float]]
+
+    @property
+    def errors(self) -> dict[str, float]:
+        return {kind: value / self.measured[1] - 1.0 for kind, (_, value, _) in self.predicted.items()}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Cells, in the order of their keys."""
+    """Cells, by what they have in common and then by load."""
     cells = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return sorted(cells, key=_order)
 
@@ -41,30 +48,21 @@ def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def rows(cell: dict[str, Any]) -> Iterator[Row]:
-    """Of the quantities in `NAMES`."""
-    for told in cell["verification"]["rows"]:
-        quantity = _quantity(told)
-        if quantity is None or told["measured"] is None:
-            continue
-        held = {kind: told[kind]["predicted"] for kind in ("stationary", "replay") if told[kind] is not None}
-        own = (cell["in_runs_replay"] or {}).get(quantity)
-        if own is not None:
-            held["in_runs"] = {"value": own}
-        value = told["measured"]["value"]
-        yield Row(
-            cell=name(cell),
-            quantity=quantity,
-            measured=told["measured"],
-            predicted={kind: interval["value"] for kind, interval in held.items()},
-            errors={kind: interval["value"] / value - 1.0 for kind, interval in held.items()},
-        )
+    """Of the quantities that were measured in every round."""
+    for quantity in NAMES:
+        measured = _middle(cell, "measured", quantity)
+        if measured is not None:
+            known = {kind: _middle(cell, kind, quantity) for kind in PREDICTIONS}
+            yield Row(name(cell), quantity, measured, {k: x for k, x in known.items() if x is not None})
 
 
-def _quantity(told: dict[str, Any]) -> str | None:
-    if told["field"] == "response_mean_s":
-        return "mean"
-    quantity = "" if told["quantile"] is None else f"p{100 * told['quantile']:g}"
-    return quantity if quantity in NAMES else None
+def _middle(cell: dict[str, Any], kind: str, quantity: str) -> tuple[float, float, float] | None:
+    """Low, value and high, each the median over rounds; None where a round has none."""
+    found = [one[kind].get(quantity) for one in cell["rounds"]]
+    if None in found:
+        return None
+    low, value, high = (median(ends) for ends in zip(*found, strict=True))
+    return low, value, high
 
 
 def name(cell: dict[str, Any]) -> str:
@@ -73,7 +71,7 @@ def name(cell: dict[str, Any]) -> str:
 
 
 def batching(cell: dict[str, Any]) -> str:
-    """What cells of a table have in common."""
+    """What the cells of a table have in common."""
     _, size, wait_s, replicas, routing = cell["key"]
     batches = "batches of one" if size == 1 else f"batches up to {size}"
     wait = "" if size == 1 else ", greedy" if wait_s == 0.0 else f", batch wait {1e3 * wait_s:g} ms"
@@ -82,11 +80,13 @@ def batching(cell: dict[str, Any]) -> str:
 
 def page(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Lines of Markdown, from the summary down to each cell."""
-    found = [row for cell in cells for row in rows(cell)]
-    yield from summary(found)
+    yield from summary([row for cell in cells for row in rows(cell)])
     for title, some in itertools.groupby(cells, batching):
+        together = list(some)
         yield from ["", f"## {title[0].upper()}{title[1:]}", ""]
-        yield from table(list(some))
+        yield from table(together)
+        yield ""
+        yield from conditions(together)
 
 
 def summary(found: Sequence[Row]) -> Iterator[str]:
@@ -98,37 +98,38 @@ def summary(found: Sequence[Row]) -> Iterator[str]:
             errors = {
                 row.cell: row.errors[kind] for row in found if row.quantity == quantity and kind in row.errors
             }
-            if not errors:
-                continue
-            worst = max(errors, key=lambda cell: abs(errors[cell]))
-            within = sum(abs(error) <= allowed for error in errors.values())
-            yield (
-                f"| {NAMES[quantity]} | {allowed:.0%} | {title} | {within} of {len(errors)} | "
-                f"{median(abs(error) for error in errors.values()):.1%} | {errors[worst]:+.1%} | {worst} |"
-            )
+            if errors:
+                worst = max(errors, key=lambda cell: abs(errors[cell]))
+                within = sum(abs(error) <= allowed for error in errors.values())
+                yield (
+                    f"| {NAMES[quantity]} | {allowed:.0%} | {title} | {within} of {len(errors)} | "
+                    f"{median(map(abs, errors.values())):.1%} | {errors[worst]:+.1%} | {worst} |"
+                )
 
 
 def table(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A row for each quantity of each cell; what is farther off than is aimed at is bold."""
-    yield "| load | runs | | measured (95 %) | predicted | error | replayed | error | own batch times |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    """A row for each quantity of each cell, in ms; what is farther off than is aimed at is bold."""
+    yield "| load | | measured (95 %) | predicted (95 %) | error | replayed | error | own times, error |"
+    yield "|---|---|---|---|---|---|---|---|"
     for cell in cells:
         first = f"{cell['key'][0]:g}: {cell['rate_rps']:.0f} rps"
-        runs = f"{len(cell['verification']['runs'])} × {cell['duration']}"
         for row in rows(cell):
-            yield f"| {first} | {runs} | {NAMES[row.quantity]} | {' | '.join(_figures(row))} |"
-            first = runs = ""
-        yield f"| | | machine | {machine_drift(cell)} | | | | | |"
+            yield f"| {first} | {NAMES[row.quantity]} | {' | '.join(_figures(row))} |"
+            first = ""
 
 
-def _figures(row: Row) -> Iterable[str]:
-    low, value, high = (f"{1e3 * row.measured[end]:.2f}" for end in ("low", "value", "high"))
-    yield f"{value} ({low} to {high}) ms"
-    for kind in ("stationary", "replay"):
-        known = kind in row.predicted
-        yield f"{1e3 * row.predicted[kind]:.2f} ms" if known else ""
-        yield _error(row, kind)
-    yield _error(row, "in_runs")
+def _figures(row: Row) -> Iterator[str]:
+    yield _interval(row.measured)
+    yield _interval(row.predicted["predicted"]) if "predicted" in row.predicted else ""
+    yield _error(row, "predicted")
+    yield f"{1e3 * row.predicted['replayed'][1]:.2f}" if "replayed" in row.predicted else ""
+    yield _error(row, "replayed")
+    yield _error(row, "own_times")
+
+
+def _interval(ends: tuple[float, float, float]) -> str:
+    low, value, high = (f"{1e3 * x:.2f}" for x in ends)
+    return f"{value} ({low} to {high})"
 
 
 def _error(row: Row, kind: str) -> str:
@@ -138,13 +139,23 @@ def _error(row: Row, kind: str) -> str:
     return text if abs(row.errors[kind]) <= ALLOWED[row.quantity] else f"**{text}**"
 
 
-def machine_drift(cell: dict[str, Any]) -> str:
-    """How a lone batch went just before the load, against what the profile says of it."""
-    lone = cell["lone_requests"]
-    if lone is None:
-        return "lone batches not told"
-    said_s = cell["lone_batch_said_s"]
-    return f"lone batches just before: {lone['batch_s']['value'] / said_s - 1.0:+.1%} from the profile"
+def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What a batch took in the profiles and in the runs, and how the load was sent."""
+    yield "| load | rounds | valid | busy | batch | batch of one: profile, run [ms] | lag P99 [ms] | date |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for cell in cells:
+        told = cell["rounds"]
+        batches = ", ".join(
+            f"{1e3 * one['profile']['service_mean_s']['1']:.2f} → {1e3 * one['counted']['1']:.2f}"
+            for one in told
+        )
+        lags = ", ".join(f"{1e3 * one['lag_p99_s']:.2f}" for one in told)
+        busy, size = (median(one["measured"][what][1] for one in told) for what in ("busy", "batch"))
+        valid = sum(not one["faults"] for one in told)
+        yield (
+            f"| {cell['key'][0]:g} | {len(told)} × {told[0]['window_s']:.0f} s | {valid} | {busy:.0%} | "
+            f"{size:.2f} | {batches} | {lags} | {cell['machine']['date']} |"
+        )
 
 
 def main() -> None:

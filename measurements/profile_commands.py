@@ -75,9 +75,7 @@ def profile(
     warm_up: Annotated[
         int, option("--warm-up", help="Batches of each size before, which do not count.")
     ] = 20,
-    rests: Annotated[
-        bool, option("--rests/--no-rests", help="Tell a batch after a rest from one without, once a round.")
-    ] = True,
+    rests: Annotated[bool, option("--rests/--no-rests", help="Time batches after a rest too.")] = True,
     seed: SeedOption = 0,
     duration_max: Annotated[
         str, option("--duration-max", help="Stop after this long, with what was measured until then.")

@@ -29,7 +29,7 @@ class Rounds:
         warm_up: rounds before them, which do not.
         seed: of the orders.
         duration_max_s: when to stop, whatever is left. [s]
-        has_rests: whether a round ends with a rest and another batch of the smallest size.
+        has_rests: whether there are batches of the smallest size after rests too, between rounds.
     """
 
     batch_sizes: tuple[int, ...]

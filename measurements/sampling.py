@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from capacity.errors import DependencyError, InconclusiveError
-from measurements.rests import Pair, as_long_again
+from measurements.rests import BATCHES_A_NAP, Nap, naps_after, rests
 from measurements.rounds import WARM_UP_SHARE_MAX, Rounds
 from measurements.timed_batch import Subject, TimedBatch, check_credible
 
@@ -20,12 +20,12 @@ class Sampling:
 
     Attributes:
         batches: by batch size, in the order of the rounds; equally many of each.
-        pairs: of each round the batch of the smallest size, and another after a rest, if there were any.
+        naps: batches of the smallest size with and without a rest before them, if there were any.
         stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
     """
 
     batches: Mapping[int, tuple[TimedBatch, ...]]
-    pairs: tuple[Pair, ...] = ()
+    naps: tuple[Nap, ...] = ()
     stop: KeyboardInterrupt | DependencyError | None = None
 
     @property
@@ -41,21 +41,24 @@ class _Course:
         self._subject, self._rounds, self._clock, self._report = subject, rounds, clock, report
         self._orders = rounds.orders()
         self._began_s = self._reported_s = clock()
-        self._rest = as_long_again(rounds.seed)
+        self._rest = rests(rounds.seed)
         self.done: list[dict[int, TimedBatch]] = []
-        self.pairs: list[Pair] = []
+        self.naps: list[Nap] = []
+        self._awake: list[TimedBatch] = []  # of the smallest size since the last nap
 
     def run(self) -> None:
         """Fill `done`; what ends it early passes, and leaves what was finished."""
         for _ in self._while_time_is_left("warm-up round", self._rounds.warm_up, WARM_UP_SHARE_MAX):
             self._round(WARM_UP_SHARE_MAX)
+        naps = naps_after(self._rounds.samples)
         for _ in self._while_time_is_left("round", self._rounds.samples, 1.0):
             finished = self._round(1.0)
             if finished is None:
                 continue
-            if self._rounds.has_rests:
-                self.pairs.append(self._pair(finished[self._rounds.batch_sizes[0]]))
             self.done.append(finished)
+            self._awake.append(finished[self._rounds.batch_sizes[0]])
+            if next(naps) and self._rounds.has_rests:
+                self._nap()
 
     def _while_time_is_left(self, what: str, count: int, share: float) -> Iterator[None]:
         for number in range(count):
@@ -73,10 +76,17 @@ class _Course:
             found[size] = self._served(size)
         return found
 
-    def _pair(self, awake: TimedBatch) -> Pair:
-        """A batch of the smallest size, and another after a rest."""
-        self._rest(awake.service_s + (awake.beside_s or 0.0))
-        return Pair(awake=awake, rested=self._served(self._rounds.batch_sizes[0]))
+    def _nap(self) -> None:
+        """Batches of the smallest size with a rest before each; the first has a busy stretch behind it."""
+        last, rested = self._awake[-1], []
+        for _ in range(1 + BATCHES_A_NAP):
+            if self._is_over(1.0):
+                return
+            self._rest(last.service_s + (last.beside_s or 0.0))
+            last = self._served(self._rounds.batch_sizes[0])
+            rested.append(last)
+        self.naps.append(Nap(awake=tuple(self._awake), rested=tuple(rested[1:])))
+        self._awake = []
 
     def _served(self, size: int) -> TimedBatch:
         served = replace(self._subject.serve(size), ended_s=self._clock())
@@ -116,4 +126,4 @@ def take(subject: Subject, rounds: Rounds, clock: Clock, report: Report) -> Samp
             "sizes; raise --duration-max, or measure fewer or smaller --batch-sizes"
         )
     batches = {size: tuple(found[size] for found in course.done) for size in rounds.batch_sizes}
-    return Sampling(batches=batches, pairs=tuple(course.pairs), stop=stop)
+    return Sampling(batches=batches, naps=tuple(course.naps), stop=stop)

@@ -110,8 +110,8 @@ def _sampled(
         findings=findings,
         source=source,
         caveats=(*caveats, *sampling_caveats(findings, sampling, rounds)),
-        overhead=overhead(sampling.batches, [pair.rested for pair in sampling.pairs]),
-        wake=wake(sampling.pairs, confidence),
+        overhead=overhead(sampling.batches, [one for nap in sampling.naps for one in nap.rested]),
+        wake=wake(sampling.naps, confidence),
         spells=fit_spells(sampling.batches),
         stop=sampling.stop,
     )

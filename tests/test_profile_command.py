@@ -112,7 +112,7 @@ def test_of_an_endpoint_that_tells_its_batch_times(capacity, bench):
                         "-o", "told.json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert seen.connections == 1
-    assert len(seen.asked) == 3 * 52 + 50  # one after a rest a round
+    assert len(seen.asked) == 3 * 52 + 5 * 11  # naps between rounds
     answer = document(done)
     for batch in answer["batches"]:
         assert batch["mean_s"]["value"] == pytest.approx(1e-3 * (1 + batch["batch_size"]), rel=0.05)
@@ -186,8 +186,8 @@ def test_an_interrupt_keeps_what_was_finished(capacity, bench):
     answer = document(done)
     assert answer["complete"] is False
     assert "measured_early_end" in [caveat["code"] for caveat in answer["caveats"]]
-    # 2 rounds of 3 warm up; of the other 33 calls that ended, 8 rounds of 3 and one after a rest.
-    assert {len(timing.samples_s) for timing in load_profile(str(bench / "cut.json")).timings} == {8}
+    # 2 rounds of 3 warm up; of the other 33 calls that ended, 10 rounds, and a nap that did not end.
+    assert {len(timing.samples_s) for timing in load_profile(str(bench / "cut.json")).timings} == {10}
 
 
 def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
@@ -252,7 +252,7 @@ def test_metrics_that_do_not_do(here, reply, code, said):
     assert said in stderr
 
 
-@pytest.mark.parametrize(("good", "rounds"), [(20, 3), (8, None)])
+@pytest.mark.parametrize(("good", "rounds"), [(20, 4), (8, None)])
 def test_an_endpoint_that_fails_midway_leaves_finished_rounds(here, bench, good, rounds):
     """Of three sizes, after two rounds that warm up."""
     answered = itertools.count(1)
@@ -265,7 +265,7 @@ def test_an_endpoint_that_fails_midway_leaves_finished_rounds(here, bench, good,
         returned, stdout, stderr = here("--url", seen.url, "--body", "row.json", *SHORT, "-o", "p.json")
     assert returned == 5
     assert stderr.splitlines()[-1].endswith("answered 503: overloaded")
-    assert ("3 of 50 rounds were finished, as the next one failed" in stdout) is (rounds is not None)
+    assert ("4 of 50 rounds were finished, as the next one failed" in stdout) is (rounds is not None)
     if rounds is None:
         assert not (bench / "p.json").exists()
     else:

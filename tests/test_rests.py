@@ -1,5 +1,6 @@
 """What a batch takes longer after a rest."""
 
+import itertools
 import math
 import random
 from dataclasses import replace
@@ -9,14 +10,14 @@ import pytest
 from capacity.performance import Interval
 from measurements.facts import ProfileFacts
 from measurements.overhead import overhead
-from measurements.rests import PAIRS_MIN, Pair, as_long_again, wake, wake_s
+from measurements.rests import NAPS_MIN, Nap, naps_after, rests, wake, wake_s
 from measurements.rounds import Rounds
 from measurements.sampling import take
 from measurements.sources import measure_callable
 from measurements.timed_batch import TimedBatch
 
 
-def pairs(count, longer_s, *, stalled=0.0, seed=1):
+def naps(count, longer_s, *, stalled=0.0, seed=1):
     """Batches of 3 ms and a little, of which the rested take so much longer; some of either kind stall."""
     dice = random.Random(seed)
 
@@ -24,22 +25,25 @@ def pairs(count, longer_s, *, stalled=0.0, seed=1):
         stall_s = 0.05 if dice.random() < stalled else 0.0
         return TimedBatch(service_s=0.003 + more_s + dice.uniform(0.0, 2e-4) + stall_s)
 
-    return [Pair(awake=batch(0.0), rested=batch(longer_s)) for _ in range(count)]
+    return [
+        Nap(awake=tuple(batch(0.0) for _ in range(15)), rested=tuple(batch(longer_s) for _ in range(10)))
+        for _ in range(count)
+    ]
 
 
-def test_pauses_are_as_long_as_what_was_before_on_average():
+def test_rests_are_three_times_as_long_as_what_was_before_on_average():
     slept: list[float] = []
-    rest = as_long_again(3, slept.append)
+    rest = rests(3, slept.append)
     for _ in range(4000):
         rest(0.01)
-    assert sum(slept) / 4000 == pytest.approx(0.01, rel=0.08)
-    assert sorted(slept)[2000] == pytest.approx(0.01 * math.log(2.0), rel=0.1)  # exponential
+    assert sum(slept) / 4000 == pytest.approx(0.03, rel=0.08)
+    assert sorted(slept)[2000] == pytest.approx(0.03 * math.log(2.0), rel=0.1)  # exponential
     rest(1e6)
     assert slept[-1] <= 1.0
 
 
 def test_what_rested_batches_take_longer_is_found_within_its_interval():
-    found = [wake(pairs(400, 2e-4, seed=seed), 0.95) for seed in range(60)]
+    found = [wake(naps(30, 2e-4, seed=seed), 0.95) for seed in range(60)]
     assert all(one is not None for one in found)
     inside = sum(one.low <= 2e-4 <= one.high for one in found)
     assert 52 <= inside <= 60  # of 95 %: P(fewer than 52) is 0.3 %
@@ -47,15 +51,26 @@ def test_what_rested_batches_take_longer_is_found_within_its_interval():
 
 
 def test_stalls_tell_nothing_of_rests():
-    found = wake(pairs(400, 2e-4, stalled=0.03), 0.95)
+    found = wake(naps(30, 2e-4, stalled=0.03), 0.95)
     assert found is not None
     assert found.value == pytest.approx(2e-4, rel=0.15)
 
 
-def test_few_pairs_tell_nothing():
-    assert wake(pairs(PAIRS_MIN - 1, 2e-4), 0.95) is None
-    assert wake(pairs(PAIRS_MIN, 2e-4), 0.95) is not None
+def test_few_naps_tell_nothing():
+    assert wake(naps(NAPS_MIN - 1, 2e-4), 0.95) is None
+    assert wake(naps(NAPS_MIN, 2e-4), 0.95) is not None
     assert wake([], 0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("samples", "naps"), [(1, 1), (9, 1), (10, 1), (11, 2), (100, 10), (300, 30), (1000, 30), (100_000, 30)]
+)
+def test_naps_are_all_over_the_rounds(samples, naps):
+    after = [number for number, is_nap in enumerate(naps_after(samples)) if is_nap]
+    assert len(after) == naps
+    assert after[-1] == samples - 1
+    gaps = [b - a for a, b in itertools.pairwise([-1, *after])]
+    assert max(gaps) - min(gaps) <= 1
 
 
 @pytest.mark.parametrize(
@@ -93,27 +108,36 @@ class Sleepy:
         return TimedBatch(service_s=took_s, beside_s=0.0005)
 
 
-def test_a_round_ends_with_a_rest_and_another_of_the_smallest(monkeypatch):
+def test_between_rounds_there_are_batches_of_the_smallest_size_after_rests(monkeypatch):
     subject = Sleepy()
-    monkeypatch.setattr(
-        "measurements.sampling.as_long_again", lambda seed: as_long_again(seed, subject.sleep)
-    )
-    rounds = Rounds(batch_sizes=(1, 4), samples=30, warm_up=1, has_rests=True)
+    monkeypatch.setattr("measurements.sampling.rests", lambda seed: rests(seed, subject.sleep))
+    rounds = Rounds(batch_sizes=(1, 4), samples=60, warm_up=1, has_rests=True)
     sampling = take(subject, rounds, subject.clock, lambda _: None)
-    assert len(sampling.pairs) == sampling.rounds == 30
-    assert subject.asked[2:][2::3] == [1] * 30
-    assert sorted(subject.asked[2:5]) == [1, 1, 4]
-    found = wake(sampling.pairs, 0.95)
+    assert sampling.rounds == 60
+    assert [len(nap.awake) for nap in sampling.naps] == [10] * 6
+    assert [len(nap.rested) for nap in sampling.naps] == [10] * 6
+    assert len(subject.asked) == 2 + 6 * (20 + 11)
+    assert subject.asked[22:33] == [1] * 11
+    found = wake(sampling.naps, 0.95)
     assert found is not None
-    assert found.value > 0.0009  # but for the first of a round that follows one at rest
+    assert found.value == pytest.approx(0.001)
     # What rests is no sample of its size.
-    assert {len(batches) for batches in sampling.batches.values()} == {30}
+    assert {len(batches) for batches in sampling.batches.values()} == {60}
+
+
+def test_a_nap_that_is_cut_short_counts_for_nothing(monkeypatch):
+    subject = Sleepy()
+    monkeypatch.setattr("measurements.sampling.rests", lambda seed: rests(seed, subject.sleep))
+    rounds = Rounds(batch_sizes=(1,), samples=10, warm_up=0, has_rests=True, duration_max_s=0.06)
+    sampling = take(subject, rounds, subject.clock, lambda _: None)
+    assert sampling.rounds == 10
+    assert sampling.naps == ()
 
 
 def test_without_rests_there_are_none():
     subject = Sleepy()
     sampling = take(subject, Rounds(batch_sizes=(1,), samples=25, warm_up=0), subject.clock, lambda _: None)
-    assert sampling.pairs == ()
+    assert sampling.naps == ()
     assert len(subject.asked) == 25
 
 
@@ -128,7 +152,7 @@ def test_the_overhead_is_that_of_rested_requests():
 
 
 def test_the_profile_has_it():
-    rounds = Rounds(batch_sizes=(1, 2), samples=20, warm_up=1, has_rests=True)
+    rounds = Rounds(batch_sizes=(1, 2), samples=50, warm_up=1, has_rests=True)
     measured = measure_callable(lambda size: sum(range(500 * size)), "here:sum", rounds, 0.95, lambda _: None)
     assert measured.wake is not None
     for wake_found, taken_s in (
