@@ -22,18 +22,22 @@ PREDICTIONS = {
 }
 
 
+Ends = tuple[float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One quantity of one cell: medians over its rounds, and errors as shares of what was measured. [s]"""
+    """One quantity of one cell: medians over its valid rounds, of values, of their ends and of errors. [s]
+
+    Each round has a profile of its own, so that a prediction is held against what its own round measured;
+    errors are shares of that.
+    """
 
     cell: str
     quantity: str
-    measured: tuple[float, float, float]
-    predicted: dict[str, tuple[float, float, float]]
-
-    @property
-    def errors(self) -> dict[str, float]:
-        return {kind: value / self.measured[1] - 1.0 for kind, (_, value, _) in self.predicted.items()}
+    measured: Ends
+    predicted: dict[str, Ends]
+    errors: dict[str, float]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -48,18 +52,30 @@ def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def rows(cell: dict[str, Any]) -> Iterator[Row]:
-    """Of the quantities that were measured in every round."""
+    """Of the quantities that were measured in every valid round."""
     for quantity in NAMES:
         measured = _middle(cell, "measured", quantity)
         if measured is not None:
             known = {kind: _middle(cell, kind, quantity) for kind in PREDICTIONS}
-            yield Row(name(cell), quantity, measured, {k: x for k, x in known.items() if x is not None})
+            predicted = {kind: ends for kind, ends in known.items() if ends is not None}
+            errors = {kind: median(_errors(cell, kind, quantity)) for kind in predicted}
+            yield Row(name(cell), quantity, measured, predicted, errors)
 
 
-def _middle(cell: dict[str, Any], kind: str, quantity: str) -> tuple[float, float, float] | None:
-    """Low, value and high, each the median over rounds; None where a round has none."""
-    found = [one[kind].get(quantity) for one in cell["rounds"]]
-    if None in found:
+def _errors(cell: dict[str, Any], kind: str, quantity: str) -> list[float]:
+    """Of each round."""
+    return [one[kind][quantity][1] / one["measured"][quantity][1] - 1.0 for one in valid(cell)]
+
+
+def valid(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rounds in which the load generator kept its schedule; others say nothing."""
+    return [one for one in cell["rounds"] if not one["faults"]]
+
+
+def _middle(cell: dict[str, Any], kind: str, quantity: str) -> Ends | None:
+    """Low, value and high, each the median over rounds; None where a valid round has none."""
+    found = [one[kind].get(quantity) for one in valid(cell)]
+    if not found or None in found:
         return None
     low, value, high = (median(ends) for ends in zip(*found, strict=True))
     return low, value, high
@@ -81,6 +97,8 @@ def batching(cell: dict[str, Any]) -> str:
 def page(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Lines of Markdown, from the summary down to each cell."""
     yield from summary([row for cell in cells for row in rows(cell)])
+    yield ""
+    yield from steadiness(cells)
     for title, some in itertools.groupby(cells, batching):
         together = list(some)
         yield from ["", f"## {title[0].upper()}{title[1:]}", ""]
@@ -105,6 +123,18 @@ def summary(found: Sequence[Row]) -> Iterator[str]:
                     f"| {NAMES[quantity]} | {allowed:.0%} | {title} | {within} of {len(errors)} | "
                     f"{median(map(abs, errors.values())):.1%} | {errors[worst]:+.1%} | {worst} |"
                 )
+
+
+def steadiness(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """How far the machine went while it was measured."""
+    rounds = [one for cell in cells for one in valid(cell)]
+    counted = [1e3 * one["counted"]["1"] for one in rounds]
+    ratios = [one["counted"]["1"] / one["profile"]["service_mean_s"]["1"] - 1.0 for one in rounds]
+    yield (
+        f"In {len(rounds)} rounds a batch of one took from {min(counted):.2f} to {max(counted):.2f} ms, and "
+        f"from {min(ratios):+.0%} to {max(ratios):+.0%} of what the profiles just before and after said "
+        f"(middle {median(ratios):+.0%}): that is the machine."
+    )
 
 
 def table(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -151,9 +181,9 @@ def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
         lags = ", ".join(f"{1e3 * one['lag_p99_s']:.2f}" for one in told)
         busy, size = (median(one["measured"][what][1] for one in told) for what in ("busy", "batch"))
-        valid = sum(not one["faults"] for one in told)
+        rounds = f"{len(told)} × {told[0]['window_s']:.0f} s | {len(valid(cell))}"
         yield (
-            f"| {cell['key'][0]:g} | {len(told)} × {told[0]['window_s']:.0f} s | {valid} | {busy:.0%} | "
+            f"| {cell['key'][0]:g} | {rounds} | {busy:.0%} | "
             f"{size:.2f} | {batches} | {lags} | {cell['machine']['date']} |"
         )
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from capacity.profile import ServiceProfile
 from capacity.units import format_duration
 from measurements.clock import WallClock, precise_loop
 from measurements.http_client import Target, is_read, session
-from measurements.mean_interval import mean_interval
+from measurements.mean_interval import mean_interval, sections
 from measurements.server_timing import parse_server_timing
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 REQUESTS = 150
 # Requests that are sent as the load will be: so many at most, for so long; fewer are lone ones anyway.
-AT_RATE_MAX, AT_RATE_MIN, _AT_RATE_S = 400, 50, 5.0
-_STALLED_SHARE = 0.05  # of these, those that took longest tell of stalls and of new connections
+AT_RATE_MAX, AT_RATE_MIN, _AT_RATE_S = 4000, 50, 4.0
+# In so many stretches, of which some have a stall or the opening of connections.
+_STRETCHES = 10
 _PAUSE_MAX_S = 0.05
 _LEAD_S = 0.05  # until the first instant can be met
 # A lone batch that differs from the profile's by more than this, beyond chance, is another machine's.
@@ -46,8 +47,8 @@ class LoneRequests:
     """Requests of one row.
 
     Attributes:
-        beside_s: mean of what requests at the rate took beside their batches and their waits for them, from
-            when they were meant to be sent, without the few that stalled. [s]
+        beside_s: what requests at the rate took beside their batches and their waits for them, from when they
+            were meant to be sent: the middle of the means of stretches. [s]
         batch: mean time of its batch, with its interval. [s]
     """
 
@@ -84,9 +85,8 @@ def lone_requests(target: Target, rate_rps: float, seed: int, confidence: float)
         return None
     batch = mean_interval([one.batch_s for one in lone], confidence)
     assert batch is not None  # noqa: S101  (of many)
-    beside_s = sorted(one.beside_s for one in at_rate or lone)
-    usual_s = beside_s[: math.ceil((1.0 - _STALLED_SHARE) * len(beside_s))]
-    return LoneRequests(beside_s=fmean(usual_s), batch=batch)
+    stretches = sections([one.beside_s for one in at_rate or lone], _STRETCHES)
+    return LoneRequests(beside_s=median(map(fmean, stretches)), batch=batch)
 
 
 def at_rate_count(rate_rps: float) -> int:

@@ -37,28 +37,29 @@ def lone(beside_s: float = 0.001, batch_s: float = 0.004, half_width_s: float = 
 def test_they_are_told_by_the_server():
     with serving(predicting(lambda rows: 1e-4)) as server:
         found = lone_requests(asked_of(server.url), 1000.0, 0, 0.95)
-    assert len(server.asked) == REQUESTS + AT_RATE_MAX
+    assert len(server.asked) == REQUESTS + at_rate_count(1000.0) == REQUESTS + AT_RATE_MAX
     assert found is not None
     assert found.batch.value == pytest.approx(1e-4)
     assert found.beside_s > 0.0
 
 
-@pytest.mark.parametrize(("rate_rps", "count"), [(0.1, 0), (9.0, 0), (10.0, 50), (60.0, 300), (1e6, 400)])
+@pytest.mark.parametrize(("rate_rps", "count"), [(0.1, 0), (12.0, 0), (12.5, 50), (75.0, 300), (1e6, 4000)])
 def test_a_rate_is_tried_for_some_seconds_at_most(rate_rps, count):
     assert at_rate_count(rate_rps) == count
 
 
-def test_of_what_stalled_nothing_is_left_in_what_is_beside():
+def test_a_stretch_that_stalled_is_not_the_usual_one():
+    """Connections that are opened at once, or a pause of the machine, hold up many requests in a row."""
     served = iter(range(10_000))
 
     def answer(target, body):
-        time.sleep(1.0 if next(served) % 40 == 39 else 0.002)
+        time.sleep(0.5 if REQUESTS + 100 <= next(served) < REQUESTS + 220 else 0.002)
         return Reply(headers={"Server-Timing": "batch;dur=1"})
 
     with serving(answer) as server:
-        found = lone_requests(asked_of(server.url), 300.0, 0, 0.95)
+        found = lone_requests(asked_of(server.url), 200.0, 0, 0.95)
     assert found is not None
-    assert 0.001 < found.beside_s < 0.02  # 1 ms and the way; the 2.5 % that stall alone would be 25 ms
+    assert 0.001 < found.beside_s < 0.02  # 1 ms and the way; the mean of all would be 75 ms
 
 
 @pytest.mark.parametrize("reply", [Reply(), Reply(status=503), Reply(raw=b"nonsense")], ids=str)
