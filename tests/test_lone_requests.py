@@ -1,6 +1,7 @@
 """Lone requests: what lies outside the server is this client's, and a batch that takes something else is told."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from fake_server import Reply, predicting, serving
@@ -90,3 +91,9 @@ def test_a_batch_that_takes_something_else_now_is_told(found, is_of_note):
     assert (len(notes) == 2) == is_of_note
     if is_of_note:
         assert "from the profile's 4 ms; measure the profile again" in notes[1]
+
+
+def test_a_lone_batch_finds_its_replica_at_rest_and_is_held_against_that():
+    waking = replace(PROFILE, wake_s=0.0005)
+    assert len(list(lone(batch_s=0.0045).notes(waking))) == 1
+    assert "from the profile's 4.5 ms" in list(lone(batch_s=0.004).notes(waking))[1]
