@@ -78,7 +78,8 @@ def running(*arguments: str, script: str = "", env: dict[str, str] | None = None
     process = subprocess.Popen(
         [sys.executable, *program, *arguments],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **(env or {})},
+        # A script finds what lies beside it alone; the server need not be installed.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **(env or {})},
     )  # fmt: skip
     server = RunningServer(process)
     try:
