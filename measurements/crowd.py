@@ -66,6 +66,7 @@ class _User:
     dice: random.Random
     think_s: float
     told: list[Told] = field(default_factory=list)
+    answered_s: float = 0.0
     failure: DependencyError | None = None
 
     def ask(self, start: Barrier, duration_s: float) -> None:
@@ -82,10 +83,13 @@ class _User:
 
     def _go_on(self, until_s: float) -> None:
         while True:
-            time.sleep(self.dice.expovariate(1.0 / self.think_s))
-            if time.monotonic() >= until_s:
-                return
+            thought_s = self.dice.expovariate(1.0 / self.think_s)
+            left_s = until_s - time.monotonic()
+            if thought_s >= left_s:
+                return  # and nobody waits for who is still thinking
+            time.sleep(thought_s)
             self.told.append(self._once())
+            self.answered_s = time.perf_counter()
 
     def _once(self) -> Told:
         headers = self.exchange.ask("POST", self.body, _HEADERS).headers
@@ -159,14 +163,15 @@ def crowd(exchanges: Sequence[HttpExchange], manner: Manner, counter: Callable[[
         thread.start()
     for thread in threads:
         thread.join()
-    lasted_s, cpu_s = time.perf_counter() - clocks.began_s, time.process_time() - clocks.began_cpu_s
+    cpu_s = time.process_time() - clocks.began_cpu_s
     for failure in (clocks.failure, *(user.failure for user in users)):
         if failure is not None:
             raise failure
+    lasted_s = max(user.answered_s for user in users) - clocks.began_s
     return CrowdRun(
         users=len(users),
         told=[told for user in users for told in user.told],
         lasted_s=lasted_s,
         computed_s=counter() - clocks.computed_s,
-        cpu_share=cpu_s / lasted_s,
+        cpu_share=cpu_s / lasted_s if lasted_s > 0.0 else 0.0,
     )

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -113,8 +114,21 @@ def test_all_users_ask_at_once_and_again():
     assert run.requests == len(server.asked) - 4  # each was warmed up by one
     assert set(run.told) == {Told(batch_size=2, batch_s=0.02)}
     assert run.requests >= 8
-    assert run.lasted_s >= 0.3
+    assert 0.2 < run.lasted_s < 0.4
     assert 0.0 < run.cpu_share < 1.0
+
+
+def test_it_is_over_with_the_last_answer_and_not_with_the_last_thought():
+    """Of thoughts of 1 s in the mean, few are over within 0.3 s, and one of the others would take seconds."""
+    with (
+        serving(Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})) as server,
+        connected(server.url, 16) as users,
+    ):
+        began_s = time.perf_counter()
+        run = crowd(users, replace(manner(0.3), think_s=1.0), counted())
+    assert time.perf_counter() - began_s < 1.0
+    assert run.requests > 0
+    assert 0.0 < run.lasted_s < 0.35
 
 
 @pytest.mark.parametrize(
