@@ -120,10 +120,8 @@ def test_all_users_ask_at_once_and_again():
 
 def test_it_is_over_with_the_last_answer_and_not_with_the_last_thought():
     """Of thoughts of 1 s in the mean, few are over within 0.3 s, and one of the others would take seconds."""
-    with (
-        serving(Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})) as server,
-        connected(server.url, 16) as users,
-    ):
+    reply = Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})
+    with serving(lambda *_: reply) as server, connected(server.url, 16) as users:
         began_s = time.perf_counter()
         run = crowd(users, replace(manner(0.3), think_s=1.0), counted())
     assert time.perf_counter() - began_s < 1.0
