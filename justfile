@@ -41,7 +41,7 @@ engines:
 
 # train, serve, measure, plan, deploy the planned replicas here, verify, and report
 loop:
-    python -m serve_api.loop --output loop --rate 120rps --slo-p99 60ms
+    python -m serve_api.loop
 
 # run the notebooks from their .py and write their .ipynb anew
 notebooks:

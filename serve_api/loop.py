@@ -9,28 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capacity.command_line import Format, FormatOption, JsonOption, emit, option
+from capacity.command_line import Format, FormatOption, JsonOption, emit, option, read_choice
 from capacity.guarded import Guarded
 from capacity.report import dumps
 from capacity.writing import write_whole
 from serve_api.loop_report import report
 from serve_api.loop_stages import Loop, LoopSettings
+from serve_api.training import ModelKind
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+_USUAL = LoopSettings(output=Path("loop"))
 
 app = typer.Typer(cls=Guarded, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True, subcommand_metavar="")
 def loop(
-    output: Annotated[Path, option("-o", "--output", help="Folder for all that comes out.")] = Path("loop"),
-    model: Annotated[str, option("--model", help="logistic or mlp.")] = "mlp",
-    rate: Annotated[str, option("--rate", help="Arrival rate to plan for.")] = "150rps",
-    slo_p99: Annotated[str, option("--slo-p99", help="Limit on P99 to plan for.")] = "60ms",
-    duration: Annotated[str, option("--duration", help="Of each load test.")] = "60s",
-    runs: Annotated[int, option("--runs", help="Load tests.")] = 3,
-    samples: Annotated[int, option("--samples", help="Batches of each size in the profile.")] = 500,
+    output: Annotated[Path, option("-o", "--output", help="Folder for all that comes out.")] = _USUAL.output,
+    model: Annotated[str, option("--model", help="logistic or mlp.")] = _USUAL.model.value,
+    rate: Annotated[str, option("--rate", help="Arrival rate to plan for.")] = _USUAL.rate,
+    slo_p99: Annotated[str, option("--slo-p99", help="Limit on P99 to plan for.")] = _USUAL.slo_p99,
+    duration: Annotated[str, option("--duration", help="Of each load test.")] = _USUAL.duration,
+    runs: Annotated[int, option("--runs", help="Load tests.")] = _USUAL.runs,
+    samples: Annotated[
+        int, option("--samples", help="Batches of each size in the profile.")
+    ] = _USUAL.samples,
     short: Annotated[
         bool, option("--short", help="A small model and little of everything, to see that all works.")
     ] = False,
@@ -43,7 +48,13 @@ def loop(
     prediction and measurement agree and the objective is met.
     """
     asked = LoopSettings(
-        output=output, model=model, rate=rate, slo_p99=slo_p99, duration=duration, runs=runs, samples=samples
+        output=output,
+        model=read_choice(ModelKind, model, "--model"),
+        rate=rate,
+        slo_p99=slo_p99,
+        duration=duration,
+        runs=runs,
+        samples=samples,
     )
     settings = asked.shortened() if short else asked
     found = Loop(settings=settings, tell=lambda message: typer.echo(message, err=True)).run()

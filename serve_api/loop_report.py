@@ -20,7 +20,7 @@ def _lines(found: dict[str, Any], settings: "LoopSettings") -> Iterator[str]:
     verification = found["verification"]
     yield "# Measured, planned, deployed, verified"
     yield ""
-    yield f"{settings.model}, {settings.rate}, P99 <= {settings.slo_p99}: {_fleet(found['plan'])}."
+    yield f"{_model(found['model'])}, {settings.rate}, P99 <= {settings.slo_p99}: {_fleet(found['plan'])}."
     yield f"Load tests of {settings.duration}, {len(verification['runs'])} in all: {verification['verdict']}."
     yield from _section("Predicted beside measured", _ROWS, map(_row, verification["rows"]))
     yield from _section("Promises", _PROMISES, map(_promise, verification["promises"]))
@@ -29,6 +29,13 @@ def _lines(found: dict[str, Any], settings: "LoopSettings") -> Iterator[str]:
     yield from _section("Stages", ("stage", "took"), map(_stage, found["stages"]))
     yield from _section("Machine", ("", ""), _machine(found))
     yield from _notes(verification)
+
+
+def _model(model: dict[str, Any]) -> str:
+    """Which it is, and how large, so that the figures of another are not taken for its own."""
+    layers = "" if model["hidden"] is None else f"2 hidden layers of {model['hidden']}, "
+    origin = "" if model["trained"] else ", of an earlier loop"
+    return f"{model['name']} {model['version']} ({layers}{model['parameters']:,} parameters{origin})"
 
 
 def _fleet(plan: dict[str, Any]) -> str:

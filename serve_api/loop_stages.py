@@ -17,6 +17,9 @@ from typing import Any, Self
 from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.units import format_duration
 from serve_api.local_server import Replica, pinned, running
+from serve_api.loop_model import free_version, kept
+from serve_api.store import ArtifactStore
+from serve_api.training import HIDDEN, ModelKind, Recipe
 
 # What `capacity verify` ends with where prediction and measurement were compared: they agree, the objective
 # was missed, they disagree. All three are answers; the report says which.
@@ -38,8 +41,8 @@ class LoopSettings:
     """
 
     output: Path
-    model: str = "mlp"
-    hidden: int = 4096
+    model: ModelKind = ModelKind.MLP
+    hidden: int = HIDDEN
     batch_sizes: Sequence[int] = (1, 2, 4, 8, 16, 32)
     samples: int = 500
     rate: str = "120rps"
@@ -51,6 +54,11 @@ class LoopSettings:
     def shortened(self) -> Self:
         """To see that each stage works and the report is complete; the figures are worth nothing."""
         return replace(self, hidden=256, batch_sizes=(1, 4, 8), samples=40, duration="8s", runs=1)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the model that is to be measured."""
+        return Recipe(kind=self.model, hidden=self.hidden)
 
     @property
     def artifacts(self) -> Path:
@@ -80,7 +88,7 @@ class Loop:
         settings = self.settings
         settings.output.mkdir(parents=True, exist_ok=True)
         with self._stage("train"):
-            self._train()
+            model = self._train()
         with self._stage("measure"):
             profile = self._measure()
         with self._stage("plan"):
@@ -90,6 +98,7 @@ class Loop:
             said["verdict"] = verification["verdict"]
         return {
             "stages": self.stages,
+            "model": model,
             "profile": json.loads(profile.read_text(encoding="utf-8")),
             "plan": plan,
             "verification": verification,
@@ -106,14 +115,28 @@ class Loop:
         self.stages.append(said)
         self.tell(f"{name}: {format_duration(said['duration_s'])}")
 
-    def _train(self) -> None:
-        """Train the model, unless its store is there already."""
-        settings = self.settings
-        if not (settings.artifacts / "current").exists():
-            store = str(settings.artifacts.parent)
-            flags = ["--artifacts", store, "--model", settings.model, "--hidden", str(settings.hidden)]
-            _run([sys.executable, "-m", "serve_api.train", *flags])
+    def _train(self) -> dict[str, Any]:
+        """The model that is asked for, trained beside another that an earlier loop may have left."""
+        settings, store = self.settings, ArtifactStore(self.settings.artifacts)
+        found = kept(store, settings.recipe)
+        trained = found is None
+        if found is None:
+            _run(
+                [
+                    sys.executable, "-m", "serve_api.train", "--artifacts", str(settings.artifacts.parent),
+                    "--model", settings.model, "--hidden", str(settings.hidden),
+                    "--seed", str(settings.recipe.seed), "--version", free_version(store), "--promote",
+                ]
+            )  # fmt: skip
+            found = store.load()
         settings.body.write_text(json.dumps({"instances": [example(settings.artifacts)]}), encoding="utf-8")
+        return {
+            "name": settings.model.value,
+            "version": found.version,
+            "hidden": settings.hidden if settings.model is ModelKind.MLP else None,
+            "parameters": found.metadata.parameters,
+            "trained": trained,
+        }
 
     def _measure(self) -> Path:
         """The profile of one replica, alone on its core."""

@@ -14,7 +14,7 @@ from serve_api.library_versions import library_versions
 from serve_api.metadata import MODEL_FILE, SCALER_FILE, Metadata, Precision, digest
 from serve_api.model_version import parse_version
 from serve_api.store import ArtifactStore
-from serve_api.training import ModelKind, Recipe, fit, parameter_count
+from serve_api.training import HIDDEN, ModelKind, Recipe, fit, parameter_count
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,7 +33,7 @@ def train(
     model: Annotated[str, option("--model", help="logistic, mlp or all.")] = ALL,
     version: Annotated[str, option("--version", help="What to call it; never overwritten.")] = "v1.0.0",
     seed: Annotated[int, option("--seed", help="Same seed, same weights to the byte.")] = 0,
-    hidden: Annotated[int, option("--hidden", help="Width of the mlp's two hidden layers.")] = 4096,
+    hidden: Annotated[int, option("--hidden", help="Width of the mlp's two hidden layers.")] = HIDDEN,
     promote: Annotated[
         bool, option("--promote", help="Make it current; the first version of a store is anyway.")
     ] = False,

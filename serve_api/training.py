@@ -11,6 +11,7 @@ from serve_api.dataset import Dataset
 _EPOCHS, _BATCH_ROWS = 10, 64
 # Adam's steps are to shrink as layers widen: Yang et al. (2022), Tensor Programs V, arXiv 2203.03466.
 _LEARNING_RATE_TIMES_WIDTH = 0.2
+HIDDEN = 4096  # units of a hidden layer, unless others are asked for
 _HIDDEN_MAX, _SEED_MAX = 8192, 2**32 - 1
 
 
@@ -33,13 +34,23 @@ class Recipe:
 
     kind: ModelKind
     seed: int = 0
-    hidden: int = 4096
+    hidden: int = HIDDEN
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= _SEED_MAX:
             raise DomainError(f"seed must be 0 to {_SEED_MAX}, got {self.seed}")
         if not 1 <= self.hidden <= _HIDDEN_MAX:
             raise DomainError(f"hidden must be 1 to {_HIDDEN_MAX} units, got {self.hidden}")
+
+    def parameters(self, features: int) -> int:
+        """Weights and intercepts of a model of it, of two classes.
+
+        >>> Recipe(kind=ModelKind.MLP, hidden=2).parameters(features=3)  # 3 to 2, 2 to 2, 2 to 1
+        17
+        """
+        if self.kind is ModelKind.LOGISTIC:
+            return features + 1
+        return (features + 1) * self.hidden + (self.hidden + 1) * self.hidden + self.hidden + 1
 
 
 def fit(recipe: Recipe, dataset: Dataset) -> Any:

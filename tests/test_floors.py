@@ -197,7 +197,7 @@ SERVE_API_FLOORS: list[list[str]] = [
     ["commands"],
     ["__main__"],
     # The loop around it.
-    ["local_server"],
+    ["local_server", "loop_model"],
     ["loop_stages"],
     ["loop_report"],
     ["loop"],
