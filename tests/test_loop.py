@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.profile_files import load_profile
-from serve_api.local_server import Replica, pinned, running
 from serve_api import loop_stages
+from serve_api.local_server import Replica, pinned, running
 from serve_api.loop import loop
 from serve_api.loop_model import free_version, kept
 from serve_api.loop_report import _model
