@@ -13,18 +13,24 @@ from capacity.units import parse_duration_s
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "serve_api" / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+JOBS = sorted((DEPLOY / "jobs").glob("*.yaml"))
 Documents = dict[str, Any]
 
 
 def documents() -> Documents:
-    """Manifests by kind, and the other files by name."""
+    """Manifests by kind, jobs and the other files by name."""
     manifests = [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_text("utf-8"))]
     return {document["kind"]: document for document in manifests} | {
+        "jobs": {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in JOBS},
         "compose": _yaml("compose.yaml"),
         "prometheus": _yaml("prometheus.yml"),
+        "prometheus in Kubernetes": _yaml("prometheus-kubernetes.yml"),
         "alerts": {rule["alert"]: rule for rule in _yaml("rules.yml")["groups"][0]["rules"]},
         "dockerfile": instructions((DEPLOY / "Dockerfile").read_text("utf-8")),
         "dockerignore": (ROOT / ".dockerignore").read_text("utf-8").splitlines(),
+        "requirements": [
+            line for line in (DEPLOY / "requirements.txt").read_text("utf-8").splitlines() if line[:1] != "#"
+        ],
         "project": tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8")),
     }
 
@@ -48,8 +54,20 @@ def pod(found: Documents) -> Any:
     return found["Deployment"]["spec"]["template"]["spec"]
 
 
-def containers(found: Documents) -> list[Any]:
-    return pod(found)["containers"] + pod(found).get("initContainers", [])
+def pods(found: Documents) -> dict[str, Any]:
+    """All that run: replicas of the service, and what looks after its store."""
+    return {"Deployment": pod(found)} | {
+        name: job["spec"]["template"]["spec"] for name, job in found["jobs"].items()
+    }
+
+
+def containers(found: Documents) -> list[tuple[Any, Any]]:
+    """Each with the pod that it is of."""
+    return [
+        (of, container)
+        for of in pods(found).values()
+        for container in of["containers"] + of.get("initContainers", [])
+    ]
 
 
 def commands(found: Documents) -> dict[str, list[str]]:

@@ -8,10 +8,12 @@ from deployment import Documents, commands, flag, flag_s, health_check, pod, thr
 
 from capacity.units import parse_duration_s
 
+# What is held in memory at most, as deployment.yaml adds it up; a connection has headers and a part of a body.
+_MODELS_MIB, _CONNECTION_MIB, _TMP_MIB = 230 + 3 * 130, 1 / 8, 16
 _PROBES = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 _NAMESPACED = (
     "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy",
-    "PersistentVolumeClaim",
+    "PersistentVolumeClaim", "Role", "RoleBinding",
 )  # fmt: skip
 
 
@@ -47,8 +49,8 @@ def replicas_are_spread(found: Documents) -> Iterator[str]:
 
 
 def namespaces_match(found: Documents) -> Iterator[str]:
-    for kind in _NAMESPACED:
-        if found[kind]["metadata"].get("namespace") != found["Namespace"]["metadata"]["name"]:
+    for kind, document in ({kind: found[kind] for kind in _NAMESPACED} | found["jobs"]).items():
+        if document["metadata"].get("namespace") != found["Namespace"]["metadata"]["name"]:
             yield f"{kind} must be in the namespace"
 
 
@@ -63,15 +65,13 @@ def ports_agree(found: Documents) -> Iterator[str]:
 
 def _ports(found: Documents) -> dict[str, str]:
     service = found["compose"]["services"]["serve-api"]
-    annotations = found["Deployment"]["spec"]["template"]["metadata"]["annotations"]
     return {
         **{file: flag(command, "--port") for file, command in commands(found).items()},
         "EXPOSE": found["dockerfile"]["EXPOSE"][-1],
-        "health check": re.findall(r"'127.0.0.1', (\d+)", health_check(found)[-1])[0],
-        "health check of compose": re.findall(r"'127.0.0.1', (\d+)", service["healthcheck"]["test"][-1])[0],
+        "health check": flag(health_check(found), "--port"),
+        "health check of compose": flag(service["healthcheck"]["test"], "--port"),
         "published": service["ports"][0].rsplit(":", 1)[1],
         "container": str(pod(found)["containers"][0]["ports"][0]["containerPort"]),
-        "annotation": annotations["prometheus.io/port"],
         "NetworkPolicy": str(found["NetworkPolicy"]["spec"]["ingress"][0]["ports"][0]["port"]),
         "Prometheus": found["prometheus"]["scrape_configs"][0]["static_configs"][0]["targets"][0].split(":")[
             1
@@ -125,14 +125,42 @@ def a_growing_queue_is_longer_than_a_batch(found: Documents) -> Iterator[str]:
             yield f"{file}: QueueGrowing must not take a batch for a queue"
 
 
-def health_is_readiness(found: Documents) -> Iterator[str]:
-    checks = {
-        "Dockerfile": health_check(found),
-        "compose.yaml": found["compose"]["services"]["serve-api"]["healthcheck"]["test"],
+def memory_is_enough(found: Documents) -> Iterator[str]:
+    service = found["compose"]["services"]["serve-api"]
+    limits = {
+        "deployment.yaml": pod(found)["containers"][0]["resources"]["limits"]["memory"],
+        "compose.yaml": service["mem_limit"],
     }
-    for file, check in checks.items():
-        if "'/readyz'" not in check[-1]:
-            yield f"{file}: health must be asked at /readyz"
+    for file, limit in limits.items():
+        command = commands(found)[file]
+        connections, bodies = flag(command, "--connections-max"), flag(command, "--open-bytes-max")
+        if not (connections and bodies):
+            yield f"{file}: connections and open bodies must be bounded"
+            continue
+        needed = _MODELS_MIB + int(connections) * _CONNECTION_MIB + int(bodies) / 2**20 + _TMP_MIB
+        if needed > _mib(limit):
+            yield f"{file}: {needed:.0f} MiB may be needed, and {limit} are allowed"
+
+
+def _mib(quantity: str) -> float:
+    number, unit = re.findall(r"(\d+)([A-Za-z]+)", quantity)[0]
+    return float(number) * {"m": 1, "Mi": 1, "g": 1024, "Gi": 1024}[unit]
+
+
+def jobs_are_no_replicas(found: Documents) -> Iterator[str]:
+    service, policy = found["Service"]["spec"]["selector"], found["NetworkPolicy"]["spec"]["podSelector"]
+    for name, job in found["jobs"].items():
+        spec, labels = job["spec"], job["spec"]["template"]["metadata"]["labels"]
+        if service.items() <= labels.items():
+            yield f"{name}: the Service must not send requests there"
+        if not policy["matchLabels"].items() <= labels.items():
+            yield f"{name}: it must call nobody"
+        if spec["template"]["spec"]["restartPolicy"] != "Never" or spec["backoffLimit"] != 0:
+            yield f"{name}: it must not be done again by itself"
+        if not {"activeDeadlineSeconds", "ttlSecondsAfterFinished"} <= set(spec):
+            yield f"{name}: it must end, and be forgotten"
+        if "generateName" not in job["metadata"]:
+            yield f"{name}: it must be possible to run it again"
 
 
 def commands_are_lists_of_words(found: Documents) -> Iterator[str]:
@@ -143,17 +171,18 @@ def commands_are_lists_of_words(found: Documents) -> Iterator[str]:
             yield f"{file}: must run serve_api, without a shell that would keep SIGTERM to itself"
 
 
-def image_holds_what_is_installed(found: Documents) -> Iterator[str]:
+def image_holds_what_is_run(found: Documents) -> Iterator[str]:
     copied = {word for line in found["dockerfile"]["COPY"] for word in line.split()[:-1]}
-    project = found["project"]
-    wheel = {path.strip("/") for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]}
-    missing = wheel | {"pyproject.toml", project["project"]["readme"], "LICENSE", "serve_api"}
-    if missing - copied:
-        yield f"the image must be given {sorted(missing - copied)}"
-    sent = {line[1:] for line in found["dockerignore"] if line.startswith("!")}
     here = {source for source in copied if not source.startswith(("/", "--"))}
+    if here != {"capacity", "serve_api", "LICENSE", "serve_api/deploy/requirements.txt"}:
+        yield f"the image must be given the server and what it takes from capacity, not {sorted(here)}"
+    sent = {line[1:] for line in found["dockerignore"] if line.startswith("!")}
     if "*" not in found["dockerignore"] or sent != here:
         yield f"a build must be sent what it copies and nothing else: {sorted(sent ^ here)}"
+    project = found["project"]["project"]
+    serve = set(project["optional-dependencies"]["serve"])
+    if not serve <= set(found["requirements"]) <= serve | set(project["dependencies"]):
+        yield "the image must install the extra `serve`, and else only what the project depends on"
 
 
 def images_are_of_this_version(found: Documents) -> Iterator[str]:
@@ -164,19 +193,11 @@ def images_are_of_this_version(found: Documents) -> Iterator[str]:
         yield f"compose must run {image}"
     if not re.fullmatch(r"\S+:v\d+\.\d+\.\d+", found["compose"]["services"]["prometheus"]["image"]):
         yield "Prometheus must be of one version"
-
-
-def prometheus_finds_all(found: Documents) -> Iterator[str]:
-    scrape = found["prometheus"]["scrape_configs"][0]
-    if scrape["static_configs"][0]["targets"][0].split(":")[0] not in found["compose"]["services"]:
-        yield "Prometheus must scrape a service of compose"
-    mounts = found["compose"]["services"]["prometheus"]["volumes"]
-    for file in ["prometheus.yml", *found["prometheus"]["rule_files"]]:
-        if f"./{file}:/etc/prometheus/{file}:ro" not in mounts:
-            yield f"Prometheus must be given {file}"
-    for name, alert in found["alerts"].items():
-        if f'job="{scrape["job_name"]}"' not in alert["expr"]:
-            yield f"{name} must look at the job that is scraped"
+    for name, job in found["jobs"].items():
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        models = f"serve-api-models:{container['args'][1]}"
+        if container["image"] != (models if container["args"][0] == "publish" else image):
+            yield f"{name}: it must run {image}, or {models} that has what it publishes"
 
 
 RULES = (
@@ -189,9 +210,9 @@ RULES = (
     it_ends_in_time,
     scaling_starts_from_the_plan,
     a_growing_queue_is_longer_than_a_batch,
-    health_is_readiness,
+    memory_is_enough,
+    jobs_are_no_replicas,
     commands_are_lists_of_words,
-    image_holds_what_is_installed,
+    image_holds_what_is_run,
     images_are_of_this_version,
-    prometheus_finds_all,
 )

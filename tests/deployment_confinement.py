@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from deployment import Documents, commands, containers, flag, pod
+from deployment import Documents, commands, containers, flag, pod, pods
 
 # The volumes that the restricted Pod Security Standard allows.
 _VOLUMES = {
@@ -13,7 +13,7 @@ _VOLUMES = {
 
 
 def containers_are_bounded(found: Documents) -> Iterator[str]:
-    for container in containers(found):
+    for _, container in containers(found):
         resources = container.get("resources", {})
         for name in ("cpu", "memory"):
             asked = resources.get("requests", {}).get(name)
@@ -24,20 +24,21 @@ def containers_are_bounded(found: Documents) -> Iterator[str]:
 
 
 def pods_share_nothing_with_their_node(found: Documents) -> Iterator[str]:
-    for name in ("hostNetwork", "hostPID", "hostIPC"):
-        if pod(found).get(name):
-            yield f"{name} must not be set"
-    for volume in pod(found)["volumes"]:
-        if set(volume) - {"name"} - _VOLUMES:
-            yield f"volume {volume['name']} is of a kind that restricted pods may not have"
-    for container in containers(found):
-        if any("hostPort" in port for port in container["ports"]):
+    for workload, spec in pods(found).items():
+        for name in ("hostNetwork", "hostPID", "hostIPC"):
+            if spec.get(name):
+                yield f"{workload}: {name} must not be set"
+        for volume in spec["volumes"]:
+            if set(volume) - {"name"} - _VOLUMES:
+                yield f"{workload}: volume {volume['name']} is of a kind that restricted pods may not have"
+    for _, container in containers(found):
+        if any("hostPort" in port for port in container.get("ports", [])):
             yield f"{container['name']}: no hostPort"
 
 
 def containers_are_restricted(found: Documents) -> Iterator[str]:
-    for container in containers(found):
-        security = {**pod(found).get("securityContext", {}), **container.get("securityContext", {})}
+    for spec, container in containers(found):
+        security = {**spec.get("securityContext", {}), **container.get("securityContext", {})}
         yield from (f"{container['name']}: {complaint}" for complaint in _looseness(security))
 
 
@@ -77,10 +78,27 @@ def models_are_read_only(found: Documents) -> Iterator[str]:
             yield f"{file}: --artifacts must lie in {mount['mountPath']}"
 
 
+def jobs_write_the_store_that_is_read(found: Documents) -> Iterator[str]:
+    claim, read = found["PersistentVolumeClaim"], pod(found)["containers"][0]["args"]
+    if claim["spec"]["accessModes"] != ["ReadWriteMany"]:
+        yield "the volume must be read by pods on several nodes while a job writes it"
+    for name, job in found["jobs"].items():
+        spec = job["spec"]["template"]["spec"]
+        (container,), volumes = spec["containers"], {volume["name"]: volume for volume in spec["volumes"]}
+        (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == "/artifacts"]
+        used = volumes[mount["name"]]["persistentVolumeClaim"]
+        if used["claimName"] != claim["metadata"]["name"] or used.get("readOnly") or mount.get("readOnly"):
+            yield f"{name}: it must be able to write the store"
+        if spec["securityContext"].get("fsGroup") != spec["securityContext"]["runAsGroup"]:
+            yield f"{name}: a new volume must be made its user's"
+        if flag(container["args"], "--artifacts") != flag(read, "--artifacts"):
+            yield f"{name}: it must write where the service reads"
+
+
 def something_may_be_written_to(found: Documents) -> Iterator[str]:
-    temporary = [mount["mountPath"] for mount in pod(found)["containers"][0]["volumeMounts"]]
-    if "/tmp" not in temporary:
-        yield "the pod must have a /tmp"
+    for _, container in containers(found):
+        if "/tmp" not in [mount["mountPath"] for mount in container["volumeMounts"]]:
+            yield f"{container['name']}: there must be a /tmp"
     if not any(mount.startswith("/tmp") for mount in found["compose"]["services"]["serve-api"]["tmpfs"]):
         yield "compose must give a /tmp"
     if "HOME=/tmp" not in found["dockerfile"]["ENV"][-1]:
@@ -88,10 +106,11 @@ def something_may_be_written_to(found: Documents) -> Iterator[str]:
 
 
 def environment_is_its_own(found: Documents) -> Iterator[str]:
-    if pod(found).get("enableServiceLinks") is not False:
-        yield "variables of Services could be taken for settings of the server"
-    if pod(found).get("automountServiceAccountToken") is not False:
-        yield "the service has no business with the cluster"
+    for workload, spec in pods(found).items():
+        if spec.get("enableServiceLinks") is not False:
+            yield f"{workload}: variables of Services could be taken for settings of the server"
+        if spec.get("automountServiceAccountToken") is not False:
+            yield f"{workload}: it has no business with the cluster"
 
 
 def traffic_is_let_in_by_name(found: Documents) -> Iterator[str]:
@@ -138,6 +157,7 @@ RULES = (
     containers_are_restricted,
     namespace_refuses_others,
     models_are_read_only,
+    jobs_write_the_store_that_is_read,
     something_may_be_written_to,
     environment_is_its_own,
     traffic_is_let_in_by_name,

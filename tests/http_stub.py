@@ -13,9 +13,10 @@ class Stub(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, status: int, rows_answered: int | None) -> None:
+    def __init__(self, status: int, rows_answered: int | None, statuses: dict[str, int]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status = status
+        self.statuses = statuses
         self.rows_answered = rows_answered
         self.asked: list[tuple[str, Any]] = []
 
@@ -35,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, document: Any) -> None:
         content = json.dumps(document).encode()
-        self.send_response(self.server.status)
+        self.send_response(self.server.statuses.get(self.path, self.server.status))
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -45,8 +46,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def stub(status: int = 200, rows_answered: int | None = None) -> Iterator[Stub]:
-    with Stub(status, rows_answered) as server:
+def stub(
+    status: int = 200, rows_answered: int | None = None, statuses: dict[str, int] | None = None
+) -> Iterator[Stub]:
+    """A stand-in; `statuses` are by path, where they are not the one of all."""
+    with Stub(status, rows_answered, statuses or {}) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from deployment import DEPLOY, MANIFESTS, ROOT, commands, documents
+import yaml
+from deployment import DEPLOY, JOBS, MANIFESTS, ROOT, commands, documents
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
@@ -49,8 +50,8 @@ def unknown_to_kubernetes(version: str, *paths: Path) -> str:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_knows_every_field(version):
-    assert len(MANIFESTS) == 7
-    assert unknown_to_kubernetes(version, *MANIFESTS) == ""
+    assert (len(MANIFESTS), len(JOBS)) == (9, 3)
+    assert unknown_to_kubernetes(version, *MANIFESTS, *JOBS) == ""
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,9 @@ def test_kubernetes_refuses_what_it_does_not_know(old, new, tmp_path):
     assert unknown_to_kubernetes(VERSIONS[-1], wrong)
 
 
-def test_hadolint_has_no_complaint():
-    done = run("hadolint", DEPLOY / "Dockerfile")
+@pytest.mark.parametrize("file", ["Dockerfile", "models.Dockerfile"])
+def test_hadolint_has_no_complaint(file):
+    done = run("hadolint", DEPLOY / file)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
@@ -106,8 +108,9 @@ def test_compose_refuses_what_it_does_not_know(old, tmp_path):
 
 
 @needs_promtool
-def test_prometheus_takes_its_configuration():
-    done = run(PROMTOOL, "check", "config", "--lint-fatal", "prometheus.yml", folder=DEPLOY)
+@pytest.mark.parametrize("file", ["prometheus.yml", "prometheus-kubernetes.yml"])
+def test_prometheus_takes_its_configuration(file):
+    done = run(PROMTOOL, "check", "config", "--lint-fatal", file, folder=DEPLOY)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(documents()['alerts'])} rules found" in done.stdout
 
@@ -136,6 +139,22 @@ def test_alerts_fire_in_trouble_alone():
         ("[2m])) == 2", "[2m])) >= 1"),
         ("[2m])) == 2", "[2m])) == 3"),
         ('up{job="serve-api"} == 0', 'up{job="serve-api"} == 2'),
+        ('status=~"5.."', 'status=~"4.."'),
+        ('status=~"5.."', 'status=~"500"'),
+        ('status=~"5..', 'status=~"[45]..'),
+        ('outcome!="ok"', 'outcome="failed"'),
+        ('sum by (version) (rate(serve_batches_total{job="serve-api",outcome', 'sum(rate(serve_batches_total{job="serve-api",outcome'),
+        ('max_over_time(serve_model_hung{job="serve-api"}[5m])', 'serve_model_hung{job="serve-api"}'),
+        ('serve_model_hung{job="serve-api"}[5m])) == 1', 'serve_model_hung{job="serve-api"}[5m])) == 0'),
+        ('[15m]) > 0', '[15m]) > 2'),
+        ('outcome="refused"} > 0', 'outcome="refused"} > 1'),
+        ('outcome="refused"} > 0', 'outcome="refused"} >= 0'),
+        ('unless serve_reloads_total{job="serve-api",outcome="refused"} offset 15m', 'unless vector(1)'),
+        (' offset 15m', ' offset 1h'),
+        ('role="serving"', 'role=~".+"'),
+        ('== 1)) > 1', '== 1)) > 2'),
+        ('for: 15m', 'for: 1m'),
+        ('absent(up{job="serve-api"})', 'absent(up)'),
     ],
 )  # fmt: skip
 def test_every_part_of_an_alert_counts(old, new, tmp_path):
@@ -182,3 +201,33 @@ def test_how_to_names_keys_that_a_plan_has():
     named = set(re.findall(r"`recommendation\.(\w+)`", text))
     assert named >= {"replicas", "batch_size_max", "batch_wait_max_s", "queue_limit"}
     assert named <= set(Plan.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+def test_jobs_run_commands_that_there_are(path):
+    (container,) = documents()["jobs"][path.stem]["spec"]["template"]["spec"]["containers"]
+    _, *words = [*container["command"], *container["args"]]
+    assert run(sys.executable, *words, "--help").returncode == 0
+    assert run(sys.executable, *words, "--no-such-flag=1", "--help").returncode == 2
+
+
+def test_the_autoscaler_s_metric_is_of_the_job_that_is_scraped():
+    """Of the same requests scraped by two jobs the rate would be twice what it is."""
+    text = (ROOT / "docs" / "how-to" / "deploy-the-service.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"```yaml\n(rules:\n.*?)```", text, re.DOTALL)
+    (rule,) = yaml.safe_load(found)["rules"]
+    scrape = documents()["prometheus in Kubernetes"]["scrape_configs"][0]
+    metric = documents()["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    assert rule["name"]["as"] == metric
+    assert f'job="{scrape["job_name"]}"' in rule["seriesQuery"]
+    assert f'job="{scrape["job_name"]}"' in rule["metricsQuery"]
+    labels = set(re.findall(r'(\w+)!=""', rule["seriesQuery"]))
+    assert labels == {"namespace", "pod"}
+    assert labels <= {relabel.get("target_label") for relabel in scrape["relabel_configs"]}
+
+
+def test_how_to_names_files_that_there_are():
+    text = (ROOT / "docs" / "how-to" / "deploy-the-service.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"serve_api/deploy/[\w./-]*\w", text))
+    assert {"serve_api/deploy/jobs/publish.yaml", "serve_api/deploy/prometheus-kubernetes.yml"} <= named
+    assert all((ROOT / name).exists() for name in named), named

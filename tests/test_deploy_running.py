@@ -1,12 +1,19 @@
 """What runs beside the service: its health check, and locust's users, against a stand-in on 127.0.0.1."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 
 import pytest
 from deployment import DEPLOY, ROOT, documents, health_check
 from http_stub import stub
+from serving import a_store, onnx_model, publish
+from typer.testing import CliRunner
+
+from serve_api.commands import app as commands
+from serve_api.store import ArtifactStore
 
 LOCUSTFILE = DEPLOY / "locustfile.py"
 
@@ -84,22 +91,72 @@ def test_pytest_does_not_import_locust():
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("file", ["Dockerfile", "compose.yaml"])
-@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
-def test_health_check_goes_by_readiness(file, status, healthy):
+def check(file: str, port: int, process: int) -> subprocess.CompletedProcess[str]:
+    """The health check of a file, of a stand-in; what it may end is a process of this test, never the container's own."""
     found = documents()
-    check = {
+    words = {
         "Dockerfile": health_check(found),
         "compose.yaml": found["compose"]["services"]["serve-api"]["healthcheck"]["test"][1:],
     }[file]
-    with stub(status) as service:
-        done = python(*(word.replace("8000", str(service.server_port)) for word in check[1:]))
-    assert (done.returncode == 0) == healthy
-    assert service.asked == [("/readyz", None)]
+    own = {"--port=8000": f"--port={port}", "--end-hung=1": f"--end-hung={process}"}
+    assert {"--port=8000"} <= set(words) <= {"python", "-m", "serve_api.health_check", *own}
+    return python(*(own.get(word, word) for word in words[1:]))
 
 
-def test_health_check_fails_where_nobody_listens():
+@pytest.fixture
+def server():
+    """A process that stands for the server, and does nothing."""
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "compose.yaml"])
+@pytest.mark.parametrize("ready", [200, 503])
+def test_health_check_goes_by_readiness(file, ready, server):
+    with stub(statuses={"/readyz": ready, "/livez": 200}) as service:
+        done = check(file, service.server_port, server.pid)
+    assert (done.returncode == 0) == (ready == 200)
+    assert service.asked[0] == ("/readyz", None)
+    assert done.stderr == ("" if ready == 200 else "/readyz answers 503\n")
+    assert server.poll() is None  # one that drains is left alone
+
+
+def test_compose_ends_a_server_whose_model_hangs_and_the_image_alone_does_not(server):
+    with stub(statuses={"/readyz": 503, "/livez": 503}) as service:
+        assert check("Dockerfile", service.server_port, server.pid).returncode == 1
+        assert server.poll() is None
+        done = check("compose.yaml", service.server_port, server.pid)
+    assert (done.returncode, server.wait(timeout=10)) == (1, -signal.SIGTERM)
+    assert "the model hangs: the server is told to end" in done.stderr
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "compose.yaml"])
+def test_health_check_fails_where_nobody_listens_and_ends_nothing(file, server):
     with stub() as service:
         port = service.server_port
-    check = health_check(documents())
-    assert python(*(word.replace("8000", str(port)) for word in check[1:])).returncode != 0
+    done = check(file, port, server.pid)
+    assert (done.returncode, done.stderr) == (1, "no answer\n")
+    assert server.poll() is None
+
+
+def test_jobs_fill_a_new_volume_and_switch_it_there_and_back(tmp_path):
+    models, shared = a_store(tmp_path / "models" / "mlp"), ArtifactStore(tmp_path / "artifacts" / "mlp")
+    publish(models, "v1.1.0", onnx_model())
+
+    def job(name: str, *, version: str = "v1.1.0") -> str:
+        (container,) = documents()["jobs"][name]["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == ["python", "-m", "serve_api"]
+        words = [re.sub("=/(models|artifacts)", rf"={tmp_path}/\1", word) for word in container["args"]]
+        done = CliRunner().invoke(commands, [word.replace("v1.1.0", version) for word in words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert job("publish", version="v1.0.0") == "v1.0.0\n"
+    assert shared.current() == "v1.0.0"  # the first one, so that pods can start
+    assert job("publish") == job("publish") == "v1.1.0\n"  # Kubernetes may run it twice
+    assert shared.current() == "v1.0.0"
+    assert job("promote") == job("promote") == "v1.1.0\n"
+    assert (shared.current(), shared.load().model) == ("v1.1.0", models.load("v1.1.0").model)
+    assert job("rollback") == "v1.0.0\n"
+    assert shared.current() == "v1.0.0"
