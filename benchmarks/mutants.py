@@ -1949,6 +1949,27 @@ LOAD_TESTS = [
         [("self._failures >= self._settings.failures_max", "self._failures >= 10**9")],
         "tests/test_breaker.py",
     ),
+    Mutant(
+        "a way back leads to what was gone back from",
+        "what was rolled back from stands no longer",
+        "serve_api/history.py",
+        [("while line.startswith(_BACK) and standing", "while False and standing")],
+        "tests/test_artifact_moves.py",
+    ),
+    Mutant(
+        "a version has its name before its files are on the disk",
+        "files and folder are synchronised before the rename",
+        "serve_api/store.py",
+        [("                _sync(folder)  # or a crash", "                pass  # or a crash")],
+        "tests/test_artifact_moves.py",
+    ),
+    Mutant(
+        "rows that became right are left out of the interval of a loss",
+        "Tango's score interval",
+        "serve_api/paired_loss.py",
+        [("c = -newly_right * loss * (1.0 - loss)", "c = 0.0")],
+        "tests/test_quantization_claims.py",
+    ),
 ]
 
 WAKE = "tests/test_wake.py"

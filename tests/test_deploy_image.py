@@ -23,7 +23,7 @@ class Stranger:
 
 sys.meta_path.insert(0, Stranger)
 import httptools, uvloop
-import serve_api.__main__, serve_api.health_check, serve_api.reading_settings
+import serve_api.commands, serve_api.health_check, serve_api.reading_settings
 from serve_api.loading import Loader
 from serve_api.metrics import Metrics
 from serve_api.running import create_app
