@@ -1908,6 +1908,29 @@ SPELLS_AND_WORK = [
         WORK_BESIDE,
     ),
 ]
+MODELS = [
+    Mutant(
+        "a way back leads to what was gone back from",
+        "what was rolled back from stands no longer",
+        "serve_api/history.py",
+        [("while line.startswith(_BACK) and standing", "while False and standing")],
+        "tests/test_artifact_moves.py",
+    ),
+    Mutant(
+        "a version has its name before its files are on the disk",
+        "files and folder are synchronised before the rename",
+        "serve_api/store.py",
+        [("                _sync(folder)  # or a crash", "                pass  # or a crash")],
+        "tests/test_artifact_moves.py",
+    ),
+    Mutant(
+        "rows that became right are left out of the interval of a loss",
+        "Tango's score interval",
+        "serve_api/paired_loss.py",
+        [("c = -newly_right * loss * (1.0 - loss)", "c = 0.0")],
+        "tests/test_quantization_claims.py",
+    ),
+]
 LOAD_TESTS = [
     Mutant(
         "a generator that fell behind is believed",
@@ -1948,27 +1971,6 @@ LOAD_TESTS = [
         "serve_api/breaker.py",
         [("self._failures >= self._settings.failures_max", "self._failures >= 10**9")],
         "tests/test_breaker.py",
-    ),
-    Mutant(
-        "a way back leads to what was gone back from",
-        "what was rolled back from stands no longer",
-        "serve_api/history.py",
-        [("while line.startswith(_BACK) and standing", "while False and standing")],
-        "tests/test_artifact_moves.py",
-    ),
-    Mutant(
-        "a version has its name before its files are on the disk",
-        "files and folder are synchronised before the rename",
-        "serve_api/store.py",
-        [("                _sync(folder)  # or a crash", "                pass  # or a crash")],
-        "tests/test_artifact_moves.py",
-    ),
-    Mutant(
-        "rows that became right are left out of the interval of a loss",
-        "Tango's score interval",
-        "serve_api/paired_loss.py",
-        [("c = -newly_right * loss * (1.0 - loss)", "c = 0.0")],
-        "tests/test_quantization_claims.py",
     ),
 ]
 
@@ -2061,6 +2063,7 @@ WAKES = [
 MUTANTS = [
     *SPELLS_AND_WORK,
     *WAKES,
+    *MODELS,
     *LOAD_TESTS,
     *NAMED_INVARIANTS,
     *BATCHING,
