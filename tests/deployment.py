@@ -28,9 +28,6 @@ def documents() -> Documents:
         "alerts": {rule["alert"]: rule for rule in _yaml("rules.yml")["groups"][0]["rules"]},
         "dockerfile": instructions((DEPLOY / "Dockerfile").read_text("utf-8")),
         "dockerignore": (ROOT / ".dockerignore").read_text("utf-8").splitlines(),
-        "requirements": [
-            line for line in (DEPLOY / "requirements.txt").read_text("utf-8").splitlines() if line[:1] != "#"
-        ],
         "project": tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8")),
     }
 

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import packages_distributions
+from importlib.metadata import requires as needs
 
 import pytest
 from deployment import ROOT, documents
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from serving import a_store
+
+from serve_api.deploy.requirements import requirements
 
 COPIED = {"capacity", "serve_api"}
 PROGRAM = """
@@ -40,10 +43,12 @@ DrainingServer(app, settings, metrics).config.load()
 def installed() -> set[str]:
     """What pip installs of the image's requirements."""
     found: set[str] = set()
-    new = {canonicalize_name(Requirement(line).name) for line in documents()["requirements"]}
+    new = {
+        canonicalize_name(Requirement(line).name) for line in requirements(documents()["project"]["project"])
+    }
     while new:
         found |= new
-        needed = [Requirement(line) for name in new for line in requires(name) or ()]
+        needed = [Requirement(line) for name in new for line in needs(name) or ()]
         new = {
             canonicalize_name(one.name)
             for one in needed

@@ -171,7 +171,14 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
 ]
 # The service that is measured knows nothing of who plans it.
 SERVE_API_FLOORS: list[list[str]] = [
-    ["health_check", "library_versions", "model_version", "paired_loss", "deploy.locustfile"],
+    [
+        "health_check",
+        "library_versions",
+        "model_version",
+        "paired_loss",
+        "deploy.locustfile",
+        "deploy.requirements",
+    ],
     ["history", "metadata"],
     ["metadata_json", "dataset"],
     ["artifact", "onnx_session", "training", "weight_matrices"],
