@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from serve_api.breaker import CircuitState
+from serve_api.breaker import Breaker, CircuitState
 from serve_api.deployment import Deployment
 from serve_api.metrics import Metrics
 
@@ -64,8 +64,9 @@ class Rollout:
         for role, deployment in self.loaded():
             self._metrics.model_info.labels(deployment.version, role).set(1)
             circuit = self._metrics.circuit_state.labels(deployment.version)
-            circuit.set_function(partial(_state_now, deployment))
+            # The series keeps what it is given until the next full collection: not the model, which is large.
+            circuit.set_function(partial(_state_now, deployment.breaker))
 
 
-def _state_now(deployment: Deployment) -> float:
-    return deployment.breaker.state(time.monotonic())
+def _state_now(breaker: Breaker) -> float:
+    return breaker.state(time.monotonic())

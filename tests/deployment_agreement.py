@@ -8,8 +8,8 @@ from deployment import Documents, commands, flag, flag_s, health_check, pod, thr
 
 from capacity.units import parse_duration_s
 
-# What is held in memory at most, as deployment.yaml adds it up; a connection has headers and a part of a body.
-_MODELS_MIB, _CONNECTION_MIB, _TMP_MIB = 230 + 3 * 130, 1 / 8, 16
+# What is held in memory at most, as deployment.yaml adds it up.
+_MODELS_MIB, _CONNECTION_MIB, _TMP_MIB = 230 + 2 * 130 + 200, 1 / 5, 16
 _PROBES = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 _NAMESPACED = (
     "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy",

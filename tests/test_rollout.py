@@ -1,6 +1,8 @@
 """New versions while the old one serves: swaps, refusals, the way back."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import asynccontextmanager
 
 import pytest
@@ -74,6 +76,27 @@ def test_the_way_back_needs_no_loading(tmp_path):
             return await version_of(app)
 
     assert asyncio.run(story()) == "v1.0.0"
+
+
+def test_a_version_that_is_no_longer_kept_is_let_go_at_once(tmp_path):
+    """Not at some full collection: a model is large, and a few of them are all the memory that a replica has."""
+    store = a_store(tmp_path)
+    for version in ("v1.1.0", "v1.2.0"):
+        publish(store, version, onnx_model(bias=1.0))
+
+    async def story():
+        async with serving(store) as (app, watcher):
+            first = weakref.ref(app.service.rollout.serving)
+            for version in ("v1.1.0", "v1.2.0"):
+                store.set_current(version)
+                await watcher.look()
+            return await version_of(app), first() is None
+
+    gc.disable()
+    try:
+        assert asyncio.run(story()) == ("v1.2.0", True)
+    finally:
+        gc.enable()
 
 
 def test_promote_makes_current_what_is_fit(tmp_path):
