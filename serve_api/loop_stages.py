@@ -53,7 +53,7 @@ class LoopSettings:
 
     def shortened(self) -> Self:
         """To see that each stage works and the report is complete; the figures are worth nothing."""
-        return replace(self, hidden=256, batch_sizes=(1, 4, 8), samples=40, duration="8s", runs=1)
+        return replace(self, hidden=256, batch_sizes=(1, 4, 8), samples=40, duration="10s", runs=1)
 
     @property
     def recipe(self) -> Recipe:
