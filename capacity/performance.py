@@ -38,6 +38,28 @@ class Interval:
         """An interval without width, for what theory knows exactly."""
         return cls(value=value, low=value, high=value)
 
+    def scaled(self, factor: float) -> Self:
+        """Value and ends times a positive factor, as in another unit.
+
+        >>> Interval(value=0.002, low=0.001, high=0.004).scaled(1e3).high
+        4.0
+        """
+        if not 0.0 < factor < math.inf:
+            raise DomainError(f"factor must be positive and finite, got {factor!r}")
+        return type(self)(value=factor * self.value, low=factor * self.low, high=factor * self.high)
+
+    def over(self, other: "Interval") -> Self:
+        """The ratio to another positive one, with ends that allow for both: no closer than either told alone.
+
+        >>> Interval(value=4.0, low=3.0, high=5.0).over(Interval(value=2.0, low=1.0, high=2.5)).low
+        1.2
+        """
+        if not (self.low >= 0.0 and other.low > 0.0):
+            raise DomainError(f"a ratio needs positive intervals, got ends {self.low} and {other.low}")
+        return type(self)(
+            value=self.value / other.value, low=self.low / other.high, high=self.high / other.low
+        )
+
     @property
     def half_width(self) -> float:
         """The larger of the two distances from the value to an end."""

@@ -22,8 +22,6 @@ KEYS = {
     "theory": "line: theory",
     "simulated": "dot: simulation, with its confidence interval",
     "measured": "square: measured",
-    "accepted": "outlined: accepted",
-    "refused": "–: refused",
 }
 
 
@@ -37,7 +35,7 @@ class Plot:
         self._frame = frame
         self._labels = labels
         self._keys: set[str] = set()
-        self._unit = ""
+        self._cells: list[str] = []
 
     def theory(
         self, x: Sequence[float], y: Sequence[float], label: str = "", *, number: int = 0, dash: int = 0
@@ -134,8 +132,12 @@ class Plot:
         *,
         accepted: Sequence[Sequence[bool]] | None = None,
         unit: str = "",
+        outlined: str = "accepted",
+        missing: str = "refused",
     ) -> None:
-        """A number in each cell, rows from below; what is accepted is outlined, and nan is refused.
+        """A number in each cell, rows from below; what is accepted is outlined, and nan is a dash.
+
+        The key above the figure says what outline and dash mean: `outlined` and `missing`.
 
         Raises:
             InputError: values or accepted are not one row for each of rows, one cell for each column.
@@ -146,10 +148,10 @@ class Plot:
             draw_cells(self.axes, [str(name) for name in columns], [str(name) for name in rows], cells)
             if region is not None:
                 outline(self.axes, [[bool(cell) for cell in row] for row in region])
-                self._keys.add("accepted")
-        if any(math.isnan(cell) for row in cells for cell in row):
-            self._keys.add("refused")
-        self._unit = unit
+        has_gaps = any(math.isnan(cell) for row in cells for cell in row)
+        told = {"cells": unit, "outlined": outlined if region is not None else ""}
+        told["–"] = missing if has_gaps else ""
+        self._cells = [f"{mark}: {meaning}" for mark, meaning in told.items() if meaning]
 
     def limit(self, value: float, label: str, *, axis: str = "y") -> None:
         """A thin dashed line for an objective or a wall: level at a y, or upright at an x.
@@ -181,9 +183,9 @@ class Plot:
     def key(self) -> list[str]:
         """What the marks of the figure mean, where there is more than lines."""
         seen = set().union(*(plot._keys for plot in self.beside))
-        units = sorted({plot._unit for plot in self.beside} - {""})
         kinds = [words for key, words in KEYS.items() if key in seen]
-        return [f"cells: {unit}" for unit in units] + ([] if seen == {"theory"} else kinds)
+        cells = dict.fromkeys(words for plot in self.beside for words in plot._cells)
+        return [*cells, *([] if seen == {"theory"} else kinds)]
 
     def save(self, path: Path) -> None:
         """Write the figure as `.png` or `.svg`; the same data give the same bytes.
@@ -194,8 +196,12 @@ class Plot:
         """
         self._frame.save(Path(path), self.key())
 
-    def _repr_png_(self) -> bytes:
+    def png(self) -> bytes:
+        """The figure as the bytes of a PNG, as a notebook shows it."""
         return self._frame.png(self.key())
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
 
     def _draw_points(
         self, x: list[float], intervals: Sequence[Interval], label: str, number: int, form: dict[str, Any]

@@ -84,8 +84,12 @@ class Panels:
         """Write all of them as one `.png` or `.svg`; the same data give the same bytes."""
         self.plots[0].save(path)
 
-    def _repr_png_(self) -> bytes:
+    def png(self) -> bytes:
+        """The figure as the bytes of a PNG, as a notebook shows it."""
         return self._frame.png(self.plots[0].key())
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
 
 
 def _set_axes(axes: "Axes", x_title: str, y_title: str, *, x_log: bool, y_log: bool) -> None:

@@ -4,7 +4,7 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -183,6 +183,13 @@ class ServiceProfile:
     def laws(self) -> tuple[ServiceLaw, ...]:
         """Laws of how long a batch of each measured size occupies a replica, in their order."""
         return self._laws
+
+    def of_means(self) -> "ServiceProfile":
+        """The same with constant batch times, each the mean: what the exact laws of batches know."""
+        timings = (
+            BatchTiming(batch_size=timing.batch_size, mean_s=timing.law().mean_s) for timing in self.timings
+        )
+        return replace(self, timings=tuple(timings), spells=None)
 
     def work_s(self, batch_size: int) -> float:
         """Work beside what was timed of a batch. [s]"""

@@ -72,6 +72,15 @@ class Quantized:
         """
         return self.error <= self.rounding_bound * (1.0 + ROUNDING_SLACK)
 
+    @property
+    def memory_ratio(self) -> float:
+        """Bytes of the weights in single precision over those of codes, single-precision scales and zero points.
+
+        Zero points, a byte each, count where they are not all 0.
+        """
+        zero_bytes = self.zero_points.size if self.zero_points.any() else 0
+        return 4.0 * self.codes.size / (self.codes.size + 4.0 * self.scales.size + zero_bytes)
+
     def weights(self) -> Floats:
         """The weights that the codes stand for, scale x (code - zero point)."""
         scales, zeros = (_spread(x, self.codes.ndim, self.axis) for x in (self.scales, self.zero_points))

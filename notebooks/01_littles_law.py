@@ -284,7 +284,7 @@ for window_s in (125.0, 250.0, 500.0, 1000.0):
     ratios[window_s] = ratio = interval_of(pairs[:, 1] / pairs[:, 0])
     print(
         f"after {window_s:5g} s: L = {seen.value:5.1f} ({seen.low:5.1f} to {seen.high:5.1f}), "
-        f"answered rps x mean response = {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) times that"
+        f"answered rps × mean response = {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) times that"
     )
 
 assert growing[1000.0].low > 3.0 * growing[250.0].high
@@ -322,15 +322,15 @@ def seen_with_losses(replication):
 counted, offered_rps, accepted_rps, response_s = np.array([seen_with_losses(n) for n in range(20)]).T
 rows = {
     "L, counted": (interval_of(counted), lossy.in_system_mean),
-    "λ offered x W": (interval_of(offered_rps * response_s), lossy.arrival_rate_rps * lossy.response_mean_s),
-    "λ accepted x W": (interval_of(accepted_rps * response_s), lossy.throughput_rps * lossy.response_mean_s),
+    "λ offered × W": (interval_of(offered_rps * response_s), lossy.arrival_rate_rps * lossy.response_mean_s),
+    "λ accepted × W": (interval_of(accepted_rps * response_s), lossy.throughput_rps * lossy.response_mean_s),
 }
 for name, (seen, theory) in rows.items():
     print(f"{name:16} simulated {seen.value:.3f} ({seen.low:.3f} to {seen.high:.3f})   theory {theory:.3f}")
 print(f"lost: {lossy.loss_probability:.1%}")
 
 assert np.allclose(counted, accepted_rps * response_s, rtol=1e-9)
-assert rows["λ offered x W"][0].low > 1.2 * rows["L, counted"][0].high
+assert rows["λ offered × W"][0].low > 1.2 * rows["L, counted"][0].high
 assert 0.2 < lossy.loss_probability < 0.3
 
 # %% [markdown]
@@ -390,7 +390,7 @@ assert reports["T4, PyTorch"][0].credible
 # %%
 plot = new_plot(
     x_title="L: requests in flight, as the test was set",
-    y_title="λW: throughput x mean latency",
+    y_title="λW: throughput × mean latency",
     title="Little's law on sixteen published load tests",
 )
 plot.theory([0.0, 232.0], [0.0, 232.0], "L = λW", number=0)

@@ -131,7 +131,7 @@ spread = max(t4.law(size).quantile_s(0.99) / t4.service_mean_s(size) for size in
 print(f"P99 of a batch is at most {spread:.3f} times its mean, so that the mean will do")
 assert spread < 1.07
 
-LOADS = [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97]
+LOADS = [0.02, *(step / 40 for step in range(1, 38)), 0.94, 0.95, 0.96, 0.97]
 SIZES = [1, 4, 16, 32]
 
 
@@ -278,7 +278,7 @@ assert round(queue.load, 2) == 0.57
 
 # %%
 WAIT_S = 0.010
-WAIT_LOADS = LOADS[:-1]
+WAIT_LOADS = LOADS[:-2]
 OLDEST, OPEN = plan(16, WAIT_S, BatchTimer.OLDEST), plan(16, WAIT_S, BatchTimer.OPEN)
 SETTINGS = {"no wait": plan(16), "oldest": OLDEST, "open": OPEN}
 # %% [markdown]

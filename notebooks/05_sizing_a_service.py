@@ -169,7 +169,9 @@ grid = new_plot(
     y_title="replicas",
     title=f"P99 at {RATE_RPS:.0f} rps, and what keeps {format_duration(LIMIT_S)}",
 )
-grid.heat_map(SIZES, list(COUNTS), values_ms, accepted=accepted, unit="ms")
+grid.heat_map(
+    SIZES, list(COUNTS), values_ms, accepted=accepted, unit="ms", outlined="kept", missing="cannot keep up"
+)
 grid
 
 # %%

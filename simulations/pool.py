@@ -8,8 +8,10 @@ from itertools import pairwise
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
+from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from simulations.sample import Sample
 from simulations.tally import EXACT_MAX, Tally
@@ -33,6 +35,19 @@ class Estimate:
     value: float
     standard_error: float
     degrees: int
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Self:
+        """The mean of independent values, such as one of each run.
+
+        Raises:
+            DomainError: fewer than two values.
+        """
+        found = np.asarray(values, dtype=float)
+        if found.ndim != 1 or len(found) < 2:
+            raise DomainError("a standard error needs two values at least, in one row")
+        error = float(found.std(ddof=1)) / math.sqrt(len(found))
+        return cls(value=float(found.mean()), standard_error=error, degrees=len(found) - 1)
 
     def interval(self, confidence: float) -> Interval:
         """Student-t interval; a duration or a probability is never below 0."""

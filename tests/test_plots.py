@@ -264,6 +264,14 @@ def test_a_heat_map_writes_numbers_and_outlines_what_is_accepted() -> None:
     assert plot._repr_png_().startswith(PNG)
 
 
+def test_the_key_of_a_heat_map_says_what_outline_and_dash_mean() -> None:
+    plot = blank()
+    plot.heat_map([1], [1, 2], [[70.0], [math.nan]], accepted=[[True], [False]], outlined="70 % or more", missing="none")
+    assert plot.key() == ["outlined: 70 % or more", "–: none"]
+    plot.heat_map([1], [1], [[70.0]], outlined="70 % or more", missing="none")
+    assert plot.key() == []
+
+
 def test_nothing_accepted_has_no_edges() -> None:
     assert steps_between([[False, False]]) == []
 
