@@ -71,7 +71,7 @@ def _check(batch_size: int, seen: Histogram) -> None:
     if not least_s <= seen.sum_s <= most_s:
         raise DependencyError(
             f"batches of {batch_size} took {format_duration(seen.sum_s)} together by the histogram's sum, "
-            f"but {format_duration(least_s)} to {format_duration(most_s)} by its buckets; measure one process "
+            f"but {format_duration(least_s)} to {format_duration(most_s)} by its buckets; measure a process "
             "whose sum and buckets are in one unit"
         )
     if not BATCH_DURATION_MIN_S <= seen.mean_s <= BATCH_DURATION_MAX_S:
