@@ -64,7 +64,7 @@ class _User:
 
     Attributes:
         beside_s: of each answer, what was seen beyond the queue and the batch that it tells. [s]
-        is_ready: whether it was answered once, and waits for the others.
+        is_ready: whether it was answered once while the others still waited for it.
     """
 
     exchange: HttpExchange
@@ -82,7 +82,7 @@ class _User:
         try:
             self._once()  # connected and warm
             self.beside_s.clear()
-            self.is_ready = True
+            self.is_ready = not start.broken
             start.wait(_GATHER_S)
             self._go_on(time.monotonic() + duration_s, stop)
         except BrokenBarrierError:

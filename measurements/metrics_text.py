@@ -69,7 +69,7 @@ def _check_size(text: str) -> None:
     """Refuse at once what would take memory or hours to read."""
     if len(text) > PAGE_LENGTH_MAX:
         raise DependencyError(f"the metrics have more than {PAGE_LENGTH_MAX} characters; {_MEND}")
-    if text.count("\n") >= LINES_MAX:
+    if text.count("\n") > LINES_MAX:
         raise DependencyError(f"the metrics have more than {LINES_MAX} lines; {_MEND}")
     if max(map(len, text.split("\n"))) > LINE_LENGTH_MAX:
         raise DependencyError(

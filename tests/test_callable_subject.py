@@ -17,6 +17,8 @@ def fails(batch_size): raise ValueError("line one\\nline \\x1b[31mtwo " + "x" * 
 def leaves(batch_size): sys.exit(0)
 def two(batch_size, other): pass
 async def later(batch_size): pass
+def begun(batch_size): return later(batch_size)
+def lazy(batch_size): return (row for row in range(batch_size))
 class Model:
     @staticmethod
     def predict(batch_size): return 2 * batch_size
@@ -125,3 +127,40 @@ def test_an_interrupt_in_a_callable_is_one():
 
     with pytest.raises(KeyboardInterrupt):
         CallableSubject(stopped, lambda: 0.0).serve(1)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("begun", "coroutine"), ("lazy", "generator")])
+def test_what_only_began_is_not_timed(module, name, kind):
+    """Making either takes microseconds, whatever the batch would."""
+    text = message(lambda: CallableSubject(load(f"{module}:{name}"), lambda: 0.0).serve(2))
+    assert f"gave back a {kind}, which has served nothing yet; name a function that runs it" in text
+
+
+def test_only_the_first_answer_is_looked_at():
+    """To hold any longer would put off, beyond the time that is taken, what it takes to give it back."""
+    held = []
+
+    class Answer:
+        def __del__(self) -> None:
+            held.append("given back")
+
+    ticks = iter(range(4))
+
+    def clock() -> float:
+        held.append("clock")
+        return float(next(ticks))
+
+    subject = CallableSubject(lambda batch_size: Answer(), clock)
+    subject.serve(1)
+    held.clear()
+    subject.serve(1)
+    assert held == ["clock", "given back", "clock"]
+
+
+def test_a_callable_without_python_code_has_no_place(module):
+    def refuses(call):
+        with pytest.raises(DependencyError) as caught:
+            CallableSubject(call, lambda: 0.0).serve(3)
+        return str(caught.value)
+
+    assert refuses([].__getitem__).endswith("IndexError: list index out of range")
