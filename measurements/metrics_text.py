@@ -3,13 +3,12 @@
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
 
 from capacity.errors import DependencyError
 from capacity.reading import printable
 
 # A page takes memory by its lines, and time by the square of each one's length.
-PAGE_LENGTH_MAX, LINES_MAX, LINE_LENGTH_MAX = 4 * 2**20, 50_000, 8192
+PAGE_LENGTH_MAX, LINES_MAX, LINE_LENGTH_MAX = 8 * 2**20, 100_000, 8192
 _COUNT_MAX = 2.0**53  # beyond which a float does not count
 Labels = frozenset[tuple[str, str]]
 
@@ -33,10 +32,6 @@ class Scrape:
         series = self.series(name)
         return math.fsum(count(value, name) for value in series.values()) if series else None
 
-    def only(self, names: Collection[str]) -> Self:
-        """Without all other names, to be kept beside many more."""
-        return type(self)(samples={name: self.series(name) for name in names})
-
 
 def count(value: float, name: str) -> float:
     """A counter's value.
@@ -49,15 +44,18 @@ def count(value: float, name: str) -> float:
     return value
 
 
-def parse_metrics(text: str) -> Scrape:
+def parse_metrics(text: str, names: Collection[str] = ()) -> Scrape:
     """A page in Prometheus' text format.
+
+    Args:
+        names: of the series that are wanted, if not all; what is passed over costs next to nothing.
 
     Raises:
         DependencyError: it is not, or too long to be read, or a series stands in it twice.
     """
     _check_size(text)
     samples: dict[str, dict[Labels, float]] = {}
-    for name, labels, value in _samples(text):
+    for name, labels, value in _samples(_lines_of(text, names) if names else text):
         series = samples.setdefault(name, {})
         if labels in series:
             raise DependencyError(f"the metric {printable(name)[:80]} stands twice with the same labels")
@@ -75,6 +73,12 @@ def _check_size(text: str) -> None:
         raise DependencyError(
             f"the metrics have a line of more than {LINE_LENGTH_MAX} characters, as no page of metrics has"
         )
+
+
+def _lines_of(text: str, names: Collection[str]) -> str:
+    """The lines that have a sample of one of the names."""
+    heads = tuple(f"{name}{end}" for name in names for end in "{ \t")
+    return "\n".join(line for line in text.split("\n") if line.lstrip().startswith(heads))
 
 
 _MEND = "give a page with those of the server alone, or with fewer labels"

@@ -13,7 +13,7 @@ from measurements.metrics_text import Scrape, parse_metrics
 from measurements.sampling import Clock, Report
 
 _STEP_S = 5.0
-# Sections that are shorter hold few batches, and looking more often takes the server's time.
+# Sections that are shorter hold few batches, and looking takes the server's time.
 _SECTION_MIN_S = 0.5
 _HEADERS = {"Accept": "text/plain;version=0.0.4"}
 
@@ -52,7 +52,7 @@ def watch(
     """Scrape, wait, scrape. An interrupt ends the wait: what was seen until then is a window too.
 
     Args:
-        kept: names of series that are looked at in between too, where the time is long enough for sections.
+        kept: names of series that are looked at in between too, some twenty times where there is time enough.
 
     Raises:
         DependencyError: the first or the last scrape failed.
@@ -69,7 +69,7 @@ def watch(
                 sleep(min(_STEP_S, left_s))
             if instant_s < duration_s:
                 with suppress(DependencyError):  # the last one tells whether the server is gone
-                    between.append(scrape(exchange).only(kept))
+                    between.append(scrape(exchange, kept))
     except KeyboardInterrupt as stop:
         interrupt = stop
         exchange.close()  # it may have come within a scrape
@@ -85,7 +85,7 @@ def watch(
 
 
 def _instants_s(duration_s: float) -> list[float]:
-    """Ends of the sections; of the whole alone where it is too short for sections that tell an interval."""
+    """Ends of the sections; of the whole alone where it is too short for enough of them."""
     count = min(SECTIONS_MAX, int(duration_s / _SECTION_MIN_S))
     return [*(duration_s * k / count for k in range(1, count if count >= SECTIONS_MIN else 1)), duration_s]
 
@@ -103,10 +103,10 @@ def _seldom(report: Report, clock: Clock) -> Callable[[float], None]:
     return tell
 
 
-def scrape(exchange: HttpExchange) -> Scrape:
-    """The metrics as they are now."""
+def scrape(exchange: HttpExchange, names: Collection[str] = ()) -> Scrape:
+    """The metrics as they are now; of these names alone, where some are given."""
     body = exchange.ask("GET", None, _HEADERS).body
     try:
-        return parse_metrics(body.decode("utf-8"))
+        return parse_metrics(body.decode("utf-8"), names)
     except UnicodeDecodeError:
         raise DependencyError("the metrics are not UTF-8 text; check --metrics") from None

@@ -174,8 +174,8 @@ def changed(old: str, new: str) -> bytes:
         (changed('"} 0.4', '"} ' + "9" * 400), "not in Prometheus' text format"),
         (changed('"} 0.4', '"} 0.4 ' + "9" * 400), "not in Prometheus' text format"),
         (GOOD + b"# " + b"x" * 8191, "have a line of more than 8192 characters"),
-        (GOOD + b"\n" * 50_000, "have more than 50000 lines"),
-        (GOOD + b"#\n" * 2**21, "have more than 4194304 characters"),
+        (GOOD + b"\n" * 100_000, "have more than 100000 lines"),
+        (GOOD + b"#\n" * 2**22, "have more than 8388608 characters"),
         (page(*BUCKETS, *BUCKETS, *REST), "stands twice with the same labels"),
         (GOOD + page('serve_batch_seconds_bucket{batch_size="2",le="0.3"} 2'), "have different buckets"),
         (b"<html>not metrics</html>", "not in Prometheus' text format"),
@@ -284,6 +284,15 @@ def test_sums_that_no_batches_have_are_the_servers_fault(cumulative, sum_s, said
 def test_a_batch_that_was_counted_and_not_yet_summed_up_is_no_fault():
     gained = Gain(cumulative={0.02: 0, 0.025: 100, math.inf: 100}, count=100, sum_s=98 * 0.02)
     assert counted_findings({1: gained}, 0.95)[0].timing.mean_s == pytest.approx(0.0196)
+
+
+def test_of_a_page_only_what_is_wanted_is_read():
+    text = (
+        GOOD.decode() + 'serve_batch_seconds_sums 3\nbroken{\n\tserve_batch_seconds_sum{batch_size="2"} 0.5\n'
+    )
+    found = parse_metrics(text, SERVE.totals)
+    assert set(found.samples) == {"serve_batch_seconds_sum", "serve_batch_seconds_count"}
+    assert found.total("serve_batch_seconds_sum") == pytest.approx(0.9)
 
 
 def test_a_page_of_as_many_lines_as_may_be(monkeypatch):
