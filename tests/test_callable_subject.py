@@ -157,7 +157,7 @@ def test_only_the_first_answer_is_looked_at():
     assert held == ["clock", "given back", "clock"]
 
 
-def test_a_callable_without_python_code_has_no_place(module):
+def test_a_callable_without_python_code_has_no_place():
     def refuses(call):
         with pytest.raises(DependencyError) as caught:
             CallableSubject(call, lambda: 0.0).serve(3)
