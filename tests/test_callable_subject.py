@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from capacity.errors import DependencyError, InputError
+from measurements import callable_subject
 from measurements.callable_subject import CallableSubject, load
 from measurements.timed_batch import TimedBatch
 
@@ -136,8 +137,17 @@ def test_what_only_began_is_not_timed(module, name, kind):
     assert f"gave back a {kind}, which has served nothing yet; name a function that runs it" in text
 
 
-def test_only_the_first_answer_is_looked_at():
-    """To hold any longer would put off, beyond the time that is taken, what it takes to give it back."""
+def test_only_the_first_answer_is_looked_at(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(callable_subject.inspect, "isawaitable", looked_at.append)
+    subject = CallableSubject(lambda batch_size: 10 * batch_size, lambda: 0.0)
+    for size in (1, 2, 4):
+        subject.serve(size)
+    assert looked_at == [10]
+
+
+def test_no_answer_is_held_beyond_the_time_that_is_taken():
+    """To give it back is a part of what a call takes, of a large one no small part."""
     held = []
 
     class Answer:

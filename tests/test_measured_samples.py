@@ -70,6 +70,9 @@ def test_ratio_interval_by_hand():
     more = ratio_interval([9.0, 11.0] * 5, [5.0] * 10, 0.95)
     assert more is not None
     assert more.half_width == pytest.approx(found.half_width / 5.0)
+    # Batches that are all alike leave nothing in doubt, however many a section has.
+    alike = ratio_interval([2.0 * k for k in range(1, 21)], [float(k) for k in range(1, 21)], 0.95)
+    assert alike == Interval.exact(2.0)
     assert ratio_interval([1.0, 3.0] * 5, [1.0] * 9 + [0.0], 0.95) is None
     assert ratio_interval([], [], 0.95) is None
 
