@@ -1951,6 +1951,63 @@ LOAD_TESTS = [
     ),
 ]
 
+PROFILES = [
+    Mutant(
+        "a server that contradicts the client's clock is believed",
+        "microseconds for milliseconds are refused",
+        "measurements/server_timing.py",
+        [("if len(below_s) > _CONTRADICTED_MAX * len(known_s):", "if len(below_s) > 1e9:")],
+        "tests/test_endpoint_subject.py",
+    ),
+    Mutant(
+        "a contradiction midway leaves a profile",
+        "all samples are looked at in the end",
+        "measurements/endpoint_source.py",
+        [("    for batches in sampling.batches.values():", "    for batches in ():")],
+        "tests/test_profile_command.py::test_a_server_that_contradicts_the_clock_leaves_no_profile",
+    ),
+    Mutant(
+        "the bytes of an answer are not counted",
+        "a chunk of -1 is no licence",
+        "measurements/http_exchange.py",
+        [("        if self._left < 0:", "        if False:")],
+        "tests/test_endpoint_subject.py::test_no_length_that_is_told_lets_an_answer_be_endless",
+    ),
+    Mutant(
+        "after an interrupt a crowd goes on",
+        "who thinks looks up before asking",
+        "measurements/crowd.py",
+        [("            if stop.is_set():", "            if False:")],
+        WORK_BESIDE,
+    ),
+    Mutant(
+        "sections of a mean are taken for independent",
+        "sections like their neighbours are worth fewer",
+        "measurements/mean_interval.py",
+        [("(1.0 + alike) / (1.0 - alike)", "1.0")],
+        "tests/test_sections.py",
+    ),
+    Mutant(
+        "sections of a ratio all count alike",
+        "a section counts by what was in it",
+        "measurements/mean_interval.py",
+        [
+            (
+                "half_width([sum_ - mean * count for sum_, count in parts], confidence)",
+                "half_width([sum_ - mean for sum_, count in parts], confidence)",
+            )
+        ],
+        "tests/test_measured_samples.py",
+    ),
+    Mutant(
+        "the overhead of eight rows is taken for that of one",
+        "the overhead of one row is told by the growth",
+        "measurements/overhead.py",
+        [("(smallest - 1) * max(0.0, growth_s or 0.0)", "0.0")],
+        "tests/test_measured_samples.py",
+    ),
+]
+
 WAKE = "tests/test_wake.py"
 WAKES = [
     Mutant(
@@ -2040,6 +2097,7 @@ WAKES = [
 MUTANTS = [
     *SPELLS_AND_WORK,
     *WAKES,
+    *PROFILES,
     *LOAD_TESTS,
     *NAMED_INVARIANTS,
     *BATCHING,

@@ -6,7 +6,11 @@ from itertools import pairwise
 
 from capacity.performance import Interval
 
-_SECTIONS = 20  # as many as the simulator takes
+SECTIONS_MAX, SECTIONS_MIN = (
+    20,
+    10,
+)  # as many as the simulator takes; fewer do not tell how alike neighbours are
+_CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 
 
 def mean_interval(samples: Sequence[float], confidence: float) -> Interval | None:
@@ -14,15 +18,59 @@ def mean_interval(samples: Sequence[float], confidence: float) -> Interval | Non
 
     Samples that follow each other are alike where a machine has slow spells, and an interval that took them
     for independent would be too narrow; means of long sections are nearly independent (Law & Kelton 2000,
-    Simulation Modeling and Analysis, sec. 9.5.3).
+    Simulation Modeling and Analysis, sec. 9.5.3), and what is left of their likeness widens it.
     """
     if len(samples) < 2:
         return None
     mean = math.fsum(samples) / len(samples)
-    means = [math.fsum(section) / len(section) for section in sections(samples, _SECTIONS)]
-    half = student_t(confidence, len(means) - 1) * math.sqrt(variance(means) / len(means))
+    half = half_width(section_means(samples), confidence)
     low = min(mean, max(mean - half, min(samples)))  # a mean may come out a digit below equal samples
     return Interval(value=mean, low=low, high=mean + half)
+
+
+def ratio_interval(sums: Sequence[float], counts: Sequence[float], confidence: float) -> Interval | None:
+    """Sum over count with the ends of its interval, from what consecutive sections had of each.
+
+    None where fewer than ten sections had any. A section counts by as much as was in it: what scatters is
+    its sum less its count times the mean of all.
+
+    Source:
+        Cochran (1977), Sampling Techniques, 3rd ed., sec. 6.3, for the error of a ratio.
+    """
+    parts = [(sum_, count) for sum_, count in zip(sums, counts, strict=True) if count > 0.0]
+    if len(parts) < SECTIONS_MIN:
+        return None
+    total = math.fsum(count for _, count in parts)
+    mean = math.fsum(sum_ for sum_, _ in parts) / total
+    half = half_width([sum_ - mean * count for sum_, count in parts], confidence) * len(parts) / total
+    return Interval(value=mean, low=max(0.0, mean - half), high=mean + half)
+
+
+def half_width(means: Sequence[float], confidence: float) -> float:
+    """Student's t times the standard error of the mean of consecutive sections.
+
+    Sections that resemble their neighbours are worth fewer independent ones: their error grows by
+    sqrt((1 + r)/(1 - r)) for a correlation r > 0, as of a process that forgets geometrically (Box, Jenkins
+    & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope
+    1954, Biometrika 41). Fewer than ten sections, which tell nothing of it, are taken for independent.
+    """
+    count = len(means)
+    middle = math.fsum(means) / count
+    apart = [mean - middle for mean in means]
+    squares = math.fsum(one * one for one in apart)
+    if squares == 0.0:
+        return 0.0
+    alike = 0.0
+    if count >= SECTIONS_MIN:
+        seen = math.fsum(one * other for one, other in pairwise(apart)) / squares
+        alike = min(max(0.0, (seen + 1.0 / count) / (1.0 - 3.0 / count)), _CORRELATION_MAX)
+    error = math.sqrt(squares / (count - 1) / count * (1.0 + alike) / (1.0 - alike))
+    return student_t(confidence, count - 1) * error
+
+
+def section_means(samples: Sequence[float]) -> list[float]:
+    """Of twenty sections."""
+    return [math.fsum(section) / len(section) for section in sections(samples, SECTIONS_MAX)]
 
 
 def sections(samples: Sequence[float], count: int) -> list[Sequence[float]]:

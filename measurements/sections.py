@@ -11,16 +11,14 @@ Source:
 import math
 
 import numpy as np
-from scipy.special import stdtrit
 
 from capacity.performance import Interval
+from measurements.mean_interval import SECTIONS_MAX, SECTIONS_MIN, half_width
 from measurements.schedule import Floats
 
-SECTIONS_MAX, SECTIONS_MIN = 20, 10
 # Requests of a section on the rarer side of a quantile, below which its share there is mostly rounding.
 _RARE_PER_SECTION = 5
 _MEAN_PER_SECTION = 10
-_CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 
 
 def requests_min(quantile: float) -> int:
@@ -93,19 +91,5 @@ def _quantile(values: Floats, quantile: float) -> float:
 
 
 def _half_width(values: Floats, sections: int, confidence: float) -> float:
-    """Student's t times the standard error of a mean, seen between consecutive sections.
-
-    Sections that resemble their neighbours are worth fewer independent ones: their error grows by
-    sqrt((1 + r)/(1 - r)) for a correlation r > 0, as of a process that forgets geometrically (Box, Jenkins
-    & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope
-    1954, Biometrika 41).
-    """
-    means = np.array([section.mean() for section in np.array_split(values, sections)])
-    apart = means - means.mean()
-    squares = float(apart @ apart)
-    if squares == 0.0:
-        return 0.0
-    alike = (float(apart[1:] @ apart[:-1]) / squares + 1.0 / sections) / (1.0 - 3.0 / sections)
-    alike = min(max(0.0, alike), _CORRELATION_MAX)
-    error = math.sqrt(squares / (sections - 1) / sections * (1.0 + alike) / (1.0 - alike))
-    return float(stdtrit(sections - 1, 0.5 + confidence / 2.0)) * error
+    """Of the mean, seen between consecutive sections."""
+    return half_width([float(section.mean()) for section in np.array_split(values, sections)], confidence)
