@@ -23,6 +23,10 @@ _MEAN_PER_SECTION = 10
 _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 
 
+# Fewest values that an interval of a mean or a share takes.
+MEAN_REQUESTS_MIN = SECTIONS_MIN * _MEAN_PER_SECTION
+
+
 def requests_min(quantile: float) -> int:
     """Fewest requests that an interval for a quantile takes."""
     return math.ceil(SECTIONS_MIN * _RARE_PER_SECTION / _rare_share(quantile))
@@ -42,12 +46,18 @@ def mean_interval(values: Floats, confidence: float) -> Interval | None:
     return Interval(value=value, low=max(0.0, value - half_width), high=value + half_width)
 
 
-def quantile_interval(values: Floats, quantile: float, confidence: float) -> Interval | None:
+def quantile_interval(
+    values: Floats, quantile: float, confidence: float, at_most: Floats | None = None
+) -> Interval | None:
     """Quantile of values in the order in which they came; None where they are too few for an interval.
 
     The share beyond the quantile is a mean, whose scatter between sections is known; the values that lie
     that much of a share lower and higher are the ends. Quantiles of sections would be biased, and hardly
     feel a burst.
+
+    Args:
+        at_most: where some values are only known to be reached, as of a request that was given up: what each
+            is at most, which may be infinite; the interval is then open above where it reaches these.
     """
     count = min(SECTIONS_MAX, int(_rare_share(quantile) * len(values) / _RARE_PER_SECTION + 1e-9))
     if count < SECTIONS_MIN:
@@ -58,7 +68,7 @@ def quantile_interval(values: Floats, quantile: float, confidence: float) -> Int
     return Interval(
         value=value,
         low=_quantile(values, max(0.0, lower)),
-        high=_quantile(values, min(1.0, higher)),
+        high=_quantile(values if at_most is None else at_most, min(1.0, higher)),
     )
 
 
@@ -76,6 +86,20 @@ def share_interval(happened: Floats, confidence: float) -> Interval | None:
     return Interval(value=interval.value, low=interval.low, high=min(1.0, interval.high))
 
 
+def ratio_interval(above: Floats, below: Floats, confidence: float) -> Interval | None:
+    """Ratio of two sums over consecutive sections, as of requests to batches; None where these are too few.
+
+    Source:
+        Cochran (1977), Sampling Techniques, sec. 6.4: by residuals, each section by its weight.
+    """
+    total = float(below.sum())
+    if len(below) < SECTIONS_MIN or total <= 0.0:
+        return None
+    value = float(above.sum()) / total
+    half_width = _between((above - value * below) / below.mean(), confidence)
+    return Interval(value=value, low=max(0.0, value - half_width), high=value + half_width)
+
+
 def rate_interval(instants_s: Floats, start_s: float, end_s: float, confidence: float) -> Interval | None:
     """Events per second within a window, from their numbers in equal parts of it; None where too few."""
     if end_s <= start_s or len(instants_s) < SECTIONS_MAX * _MEAN_PER_SECTION:
@@ -83,7 +107,7 @@ def rate_interval(instants_s: Floats, start_s: float, end_s: float, confidence: 
     counts, _ = np.histogram(instants_s, bins=SECTIONS_MAX, range=(start_s, end_s))
     rates_rps = counts * (SECTIONS_MAX / (end_s - start_s))
     value = float(rates_rps.mean())
-    half_width = _half_width(rates_rps, SECTIONS_MAX, confidence)
+    half_width = _between(rates_rps, confidence)
     return Interval(value=value, low=max(0.0, value - half_width), high=value + half_width)
 
 
@@ -93,14 +117,20 @@ def _quantile(values: Floats, quantile: float) -> float:
 
 
 def _half_width(values: Floats, sections: int, confidence: float) -> float:
-    """Student's t times the standard error of a mean, seen between consecutive sections.
+    """How far the mean of values may be off, seen between so many consecutive sections of them."""
+    means = np.array([section.mean() for section in np.array_split(values, sections)])
+    return _between(means, confidence)
+
+
+def _between(means: Floats, confidence: float) -> float:
+    """Student's t times the standard error of a mean, from the means of consecutive sections.
 
     Sections that resemble their neighbours are worth fewer independent ones: their error grows by
     sqrt((1 + r)/(1 - r)) for a correlation r > 0, as of a process that forgets geometrically (Box, Jenkins
     & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope
     1954, Biometrika 41).
     """
-    means = np.array([section.mean() for section in np.array_split(values, sections)])
+    sections = len(means)
     apart = means - means.mean()
     squares = float(apart @ apart)
     if squares == 0.0:
