@@ -30,7 +30,7 @@ def faults(run: LoadRun, in_flight_max: int, cpu_share: float = 0.0) -> Iterator
         return
     if run.exhausted:
         yield (
-            f"{run.exhausted} requests found no descriptor or port left at this machine, where idle "
+            f"{run.exhausted} of {run.sent} requests found no descriptor or port left at this machine, where idle "
             "connections are kept beside those in use; give fewer --url, lower --rate, or raise ulimit -n"
         )
     if run.is_overflowed:

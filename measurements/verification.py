@@ -155,8 +155,8 @@ class Verification:
             return doubt
         runs = len(self.runs)
         windows_s = [end_s - start_s for start_s, end_s in (one.run.window_s for one in self.runs)]
-        longer_s = math.ceil(times * sum(windows_s) / runs)
-        return f"{doubt}; --duration {longer_s}s or --runs {math.ceil(times * runs)} may tell"
+        longer_s = math.ceil(times * sum(windows_s) / runs - 1e-9)
+        return f"{doubt}; --duration {longer_s}s or --runs {math.ceil(times * runs - 1e-9)} may tell"
 
     @property
     def exit_code(self) -> int:
