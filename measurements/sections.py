@@ -111,6 +111,27 @@ def rate_interval(instants_s: Floats, start_s: float, end_s: float, confidence: 
     return Interval(value=value, low=max(0.0, value - half_width), high=value + half_width)
 
 
+def rise_interval(values: Floats, confidence: float) -> Interval | None:
+    """Mean of the second half less that of the first; None where the values are too few.
+
+    Chance is what sections scatter by within their halves, since a rise is not to be in its own measure.
+    """
+    if len(values) < SECTIONS_MAX * _MEAN_PER_SECTION:
+        return None
+    means = np.array([section.mean() for section in np.array_split(values, SECTIONS_MAX)])
+    halves = means.reshape(2, SECTIONS_MAX // 2)
+    apart = halves - halves.mean(axis=1, keepdims=True)
+    rise = float(halves[1].mean() - halves[0].mean())
+    squares, degrees = float((apart**2).sum()), SECTIONS_MAX - 2
+    if squares == 0.0:
+        return Interval.exact(rise)
+    products = float((apart[:, 1:] * apart[:, :-1]).sum())
+    error = math.sqrt(squares / degrees * 4.0 / SECTIONS_MAX)
+    error *= _widened(products / squares, SECTIONS_MAX // 2)
+    half_width = float(stdtrit(degrees, 0.5 + confidence / 2.0)) * error
+    return Interval(value=rise, low=rise - half_width, high=rise + half_width)
+
+
 def _quantile(values: Floats, quantile: float) -> float:
     """The smallest value that at least this share of the values stays within."""
     return float(np.quantile(values, quantile, method="inverted_cdf"))
@@ -123,19 +144,28 @@ def _half_width(values: Floats, sections: int, confidence: float) -> float:
 
 
 def _between(means: Floats, confidence: float) -> float:
-    """Student's t times the standard error of a mean, from the means of consecutive sections.
-
-    Sections that resemble their neighbours are worth fewer independent ones: their error grows by
-    sqrt((1 + r)/(1 - r)) for a correlation r > 0, as of a process that forgets geometrically (Box, Jenkins
-    & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope
-    1954, Biometrika 41).
-    """
+    """Student's t times the standard error of a mean, from the means of consecutive sections."""
     sections = len(means)
     apart = means - means.mean()
     squares = float(apart @ apart)
     if squares == 0.0:
         return 0.0
-    alike = (float(apart[1:] @ apart[:-1]) / squares + 1.0 / sections) / (1.0 - 3.0 / sections)
-    alike = min(max(0.0, alike), _CORRELATION_MAX)
-    error = math.sqrt(squares / (sections - 1) / sections * (1.0 + alike) / (1.0 - alike))
+    error = math.sqrt(squares / (sections - 1) / sections)
+    error *= _widened(float(apart[1:] @ apart[:-1]) / squares, sections)
     return float(stdtrit(sections - 1, 0.5 + confidence / 2.0)) * error
+
+
+def _widened(alike: float, sections: int) -> float:
+    """How many times larger an error is where sections resemble their neighbours.
+
+    They are worth fewer independent ones: the error grows by sqrt((1 + r)/(1 - r)) for a correlation r > 0,
+    as of a process that forgets geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis,
+    sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
+
+    Args:
+        alike: r of the sample.
+        sections: n, that were about one mean.
+    """
+    alike = (alike + 1.0 / sections) / (1.0 - 3.0 / sections)
+    alike = min(max(0.0, alike), _CORRELATION_MAX)
+    return math.sqrt((1.0 + alike) / (1.0 - alike))

@@ -6,7 +6,7 @@ import numpy as np
 
 from capacity.units import format_duration, format_quantile
 from measurements.load_run import LoadRun
-from measurements.sections import requests_min
+from measurements.sections import requests_min, rise_interval
 
 # A request that is sent late is a request that arrives late: other arrivals than those predicted. Of the
 # latest hundredth that is forgiven up to a tenth of the median response, and a millisecond in any case.
@@ -20,6 +20,8 @@ STALLS_SHARE_MAX, STALLS_FORGIVEN_S = 0.025, 1e-4
 LATE_SHARE_MAX = 0.2
 # A sender that is hardly ever at rest takes answers in late, which shows in no lag.
 CPU_SHARE_MAX = 0.9
+# Between the halves of a run the mean may differ by twice its tolerance, or by chance.
+DRIFT_SHARE_MAX, DRIFT_CONFIDENCE = 0.1, 0.999
 _OWN_CORE = "give the load generator a core or a machine of its own, or lower --rate"
 
 
@@ -30,8 +32,8 @@ def faults(run: LoadRun, in_flight_max: int, cpu_share: float = 0.0) -> Iterator
         return
     if run.exhausted:
         yield (
-            f"{run.exhausted} of {run.sent} requests found no descriptor or port left at this machine, where idle "
-            "connections are kept beside those in use; give fewer --url, lower --rate, or raise ulimit -n"
+            f"{run.exhausted} of {run.sent} requests found no descriptor or port left at this machine, where "
+            "idle connections are kept beside others; give fewer --url, lower --rate, or raise ulimit -n"
         )
     if run.is_overflowed:
         yield (
@@ -63,6 +65,20 @@ def _lateness(run: LoadRun) -> Iterator[str]:
             f"the load generator stalled: that adds {format_duration(stalls_s)} to the mean lag, above "
             f"{format_duration(STALLS_FORGIVEN_S)} and {STALLS_SHARE_MAX:.1%} of the mean response "
             f"({format_duration(mean_s)}); {_OWN_CORE}"
+        )
+
+
+def drift_faults(run: LoadRun) -> Iterator[str]:
+    """Whether a run under steady arrivals was no steady state; nothing where it is too short to tell."""
+    rise = rise_interval(run.responses_s, DRIFT_CONFIDENCE)
+    if rise is None or rise.low <= 0.0 <= rise.high:
+        return
+    mean_s = float(run.responses_s.mean())
+    if abs(rise.value) > DRIFT_SHARE_MAX * mean_s:
+        yield (
+            "the run was not stationary: the mean response of its second half differs by "
+            f"{rise.value / mean_s:+.0%} from that of the first; raise --warm-up, or see what else the "
+            "machines do"
         )
 
 

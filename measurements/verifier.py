@@ -1,18 +1,18 @@
 """Verifier: predicts, measures, and predicts once more for the very requests that were sent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from capacity.errors import InconclusiveError
 from capacity.performance import Performance
 from capacity.screen import require_answerable
 from capacity.workbench import Effort, Work, Workbench
-from capacity.workload import DeterministicArrivals, is_trace
+from capacity.workload import DeterministicArrivals, MmppArrivals, TraceArrivals, is_trace
 from measurements.load_series import LoadSeries, Measured, Series
 from measurements.measured import measured_performance
 from measurements.prediction import Prediction, Predictor
 from measurements.quantities import QUANTILES, Quantity
-from measurements.validity import faults, tail_faults
+from measurements.validity import drift_faults, faults, tail_faults
 from measurements.verification import Verification, VerifiedRun
 from measurements.verify_inputs import Subject
 
@@ -128,9 +128,17 @@ class Verifier:
             run=measured.run,
             measured=self._performance([measured]),
             replay=replay,
-            faults=tuple(faults(measured.run, self.load.test.in_flight_max, measured.cpu_share)),
+            faults=tuple(self._faults(measured)),
             cpu_share=measured.cpu_share,
         )
+
+    def _faults(self, measured: Measured) -> Iterator[str]:
+        """What makes a run invalid; a steady state is expected of arrivals that have one alone."""
+        run = measured.run
+        yield from faults(run, self.load.test.in_flight_max, measured.cpu_share)
+        arrivals = self.load.workload.arrivals
+        if run.is_complete and not isinstance(arrivals, MmppArrivals | TraceArrivals):
+            yield from drift_faults(run)
 
     def _performance(self, measured: Sequence[Measured]) -> Performance:
         return measured_performance(

@@ -44,8 +44,8 @@ def verify_tables(verification: Verification, setting: Setting) -> Iterator[Rend
         yield table(("<promise", "measured", "<verdict"), map(_finding_row, verification.findings))
     yield _runs_table(verification)
     yield Text(
-        f"In brackets: {100.0 * setting.confidence:g} % intervals; responses are those of answered requests, "
-        "from the instant at which each was meant to be sent."
+        f"In brackets: {100.0 * setting.confidence:g} % intervals; responses are those of requests that were "
+        "answered or given up, from the instant at which each was meant to be sent."
     )
     yield from (Text(f"Note: {note}.") for note in notes(verification))
 

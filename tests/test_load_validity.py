@@ -5,7 +5,7 @@ import pytest
 
 from measurements.load_run import EXHAUSTED, NOT_CONNECTED, LoadRun
 from measurements.schedule import Schedule
-from measurements.validity import CPU_SHARE_MAX, faults, tail_faults
+from measurements.validity import CPU_SHARE_MAX, drift_faults, faults, tail_faults
 
 
 def load_run(lag_s, response_s, *, late=0.02, outcome=200, **changes):
@@ -103,3 +103,10 @@ def test_a_run_that_sent_less_than_it_meant_to_is_invalid():
     sent_s[-1] = np.nan
     (said,) = faults(load_run(0.0, 0.005, sent_s=sent_s), 900)
     assert said == "999 of 1000 requests were sent; send them again"
+
+
+def test_a_run_that_gets_slower_was_no_steady_state():
+    spread_s = np.random.default_rng(4).exponential(0.005, 1000)
+    assert list(drift_faults(load_run(0.0, spread_s))) == []
+    (said,) = drift_faults(load_run(0.0, spread_s + np.where(np.arange(1000) < 500, 0.0, 0.005)))
+    assert said.startswith("the run was not stationary: the mean response of its second half differs by +")
