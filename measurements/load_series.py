@@ -105,7 +105,8 @@ class LoadSeries:
     @cached_property
     def _drawn(self) -> tuple[tuple[Schedule, np.random.SeedSequence], ...]:
         """Of each run its requests, and the seed of what its balancer leaves to chance."""
-        drawn, left = [], self.requests_max
+        drawn = []
+        left = self.requests_max
         for seed in np.random.SeedSequence(self.course.seed).spawn(self.course.runs):
             arrivals, routing = seed.spawn(2)
             generator = np.random.default_rng(arrivals)

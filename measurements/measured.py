@@ -68,7 +68,8 @@ def _open_above(interval: Interval | None, at_most_s: Floats) -> Interval | None
 
 def _throughput(runs: Sequence[LoadRun], confidence: float) -> Interval | None:
     """Good answers per second of all windows, as if each began where the one before ended."""
-    starts_s, instants_s = [0.0], []
+    starts_s = [0.0]
+    instants_s = []
     for run in runs:
         start_s, end_s = run.window_s
         instants_s.append(run.answered_at_s - start_s + starts_s[-1])

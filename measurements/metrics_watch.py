@@ -29,7 +29,7 @@ _HEADERS = {"Accept": "text/plain;version=0.0.4"}
 def look_instants_s(start_s: float, end_s: float) -> Floats:
     """From the start to the end of what counts, the ends of as many sections as there may be. [s]"""
     sections = min(SECTIONS_MAX, max(1, int((end_s - start_s) / _APART_MIN_S)))
-    return np.linspace(start_s, end_s, sections + 1)
+    return np.linspace(start_s, end_s, sections + 1, dtype=np.float64)
 
 
 class MetricsWatch:
@@ -83,7 +83,8 @@ async def _page(client: "aiohttp.ClientSession", address: Address) -> bytes:
     async with client.get(url, headers=_HEADERS, allow_redirects=False) as answer:
         if answer.status != 200:
             raise DependencyError(f"{address.host}:{address.port} answered {answer.status}")
-        parts, length = [], 0
+        parts = []
+        length = 0
         while part := await answer.content.readany():
             parts.append(part)
             length += len(part)

@@ -121,6 +121,7 @@ def _machine(found: dict[str, Any]) -> list[list[str]]:
 
 def _notes(verification: dict[str, Any]) -> Iterator[str]:
     faults = [fault for run in verification["runs"] for fault in run["faults"]]
-    for text in [*verification["notes"], *faults]:
+    doubts = [*verification["pool_faults"], *verification["doubts"]]
+    for text in [*verification["notes"], *faults, *doubts]:
         yield ""
         yield f"Note: {text}."
