@@ -68,8 +68,14 @@ class PromiseFinding:
 
 
 def _times(value: float, end: float, limit: float) -> float:
-    """How many times as many requests bring an end of an interval to a limit; widths fall as their root."""
-    return math.inf if value == limit else ((end - value) / (limit - value)) ** 2
+    """How many times as many requests bring an end of an interval to a limit.
+
+    Widths fall as their root; of none among n, as n.
+    """
+    if value == limit:
+        return math.inf
+    ratio = (end - value) / (limit - value)
+    return ratio if value == 0.0 else ratio**2
 
 
 def promise_finding(promise: Promise, measured: Performance) -> PromiseFinding:

@@ -133,8 +133,8 @@ class Verification:
 
     @property
     def answered(self) -> int:
-        """Requests of all runs that count, and were answered well."""
-        return sum(len(run.run.responses_s) for run in self.runs)
+        """Requests of all runs that count, and were answered well or given up."""
+        return sum(len(run.run.at_least_s) for run in self.runs)
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
