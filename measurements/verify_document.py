@@ -21,8 +21,9 @@ from measurements.agreement_row import AgreementRow, Held
 from measurements.load_run import LoadRun
 from measurements.lone_requests import LoneRequests
 from measurements.prediction import Prediction
+from measurements.promise_finding import PromiseFinding
 from measurements.sections import requests_min
-from measurements.verification import PromiseFinding, Verification, VerifiedRun
+from measurements.verification import Verification, VerifiedRun
 
 LAG_QUANTILES = (0.5, 0.99, 1.0)
 

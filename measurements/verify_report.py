@@ -14,8 +14,9 @@ from capacity.plan import Verdict
 from capacity.tables import table
 from capacity.units import format_duration
 from measurements.agreement_row import Agreement, AgreementRow, Held
+from measurements.promise_finding import PromiseFinding
 from measurements.quantities import Unit
-from measurements.verification import Outcome, PromiseFinding, Verification, VerifiedRun
+from measurements.verification import Outcome, Verification, VerifiedRun
 from measurements.verify_document import LAG_QUANTILES, Setting, lags_s, notes
 
 _P99 = 0.99
