@@ -382,6 +382,20 @@ def test_a_replay_repeats_what_counts_of_the_schedule_as_it_was():
     assert repeated([long], 10.0).instants_s == tuple(np.arange(10.0, REPLAYED_MIN + 10.0))
 
 
+def test_schedules_are_replayed_one_after_another():
+    first = Schedule(instants_s=np.array([0.25, 0.5, 1.5]), duration_s=2.0)
+    second = Schedule(instants_s=np.array([0.75, 1.0]), duration_s=1.0)
+    trace = repeated([first, second], 0.5)
+    assert trace.instants_s[:6] == pytest.approx((0.5, 1.5, 2.25, 2.5, 2.5, 3.5))
+    assert trace.rate_rps == pytest.approx(4 / 2.0, rel=1e-4)
+
+
+def test_copies_that_meet_at_an_instant_do_not_fall_behind_it():
+    """A trace ends at its last request, and 0.1 + 0.2 is more than 0.3."""
+    metronome = Schedule(instants_s=np.linspace(0.0, 0.1, 3), duration_s=0.1)
+    assert len(repeated([metronome], 0.0).instants_s) >= REPLAYED_MIN
+
+
 def test_a_replay_is_what_the_queue_does_to_these_arrivals():
     """Against Lindley's recursion, since service takes the same time always."""
     instants_s = np.cumsum(np.random.default_rng(8).exponential(0.01, 6000))

@@ -120,6 +120,9 @@ def test_runs_that_follow_each_other_prove_what_one_cannot(verify):
     assert promise["verdict"] == "met"
     assert max(run["answered"] for run in answer["runs"]) < 5000
     assert answer["measured"]["response_quantiles_s"]["0.99"]["high"] < 0.02
+    counted, windows_s = (sum(run[name] for run in answer["runs"]) for name in ("counted", "window_s"))
+    replay = answer["predicted"]["replay"]
+    assert replay["throughput_rps"] == pytest.approx(counted / windows_s, rel=1e-3)  # of all runs together
 
 
 def test_whatever_quantile_was_promised_is_measured(verify):
