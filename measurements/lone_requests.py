@@ -188,9 +188,7 @@ async def _at_rate(
             f"{in_flight_max} requests were in flight before the load, and none more may be"
         )
     found = [
-        told
-        for took_s, timing in zip(_took_s(journal), heard, strict=True)
-        if (told := _told(took_s, timing)) is not None
+        told for took_s, timing in _paired(journal, heard) if (told := _told(took_s, timing)) is not None
     ]
     if len(found) < (1.0 - _SILENT_MAX) * len(gaps_s):
         others = [outcome for outcome in journal.outcomes if outcome != _OK]
@@ -198,13 +196,18 @@ async def _at_rate(
     return found
 
 
-def _took_s(journal: Journal) -> Sequence[float]:
-    """What requests with good answers took, in the order in which they ended, as what was heard of them."""
-    ended = np.array(journal.ended_s)
-    took_s = ended - journal.schedule.instants_s
-    good = np.array(journal.outcomes) == _OK
-    took: list[float] = took_s[good][np.argsort(ended[good], kind="stable")].tolist()
-    return took
+def _paired(journal: Journal, heard: Sequence[str]) -> Iterator[tuple[float, str]]:
+    """What each request with a good answer took and what was heard of it, in the order of sending.
+
+    It was heard in the order in which requests ended; but those that a stall held up are neighbours as they
+    were sent, and are to stay in few stretches.
+    """
+    ended_s = np.array(journal.ended_s)
+    good = np.flatnonzero(np.array(journal.outcomes) == _OK)
+    by_end = good[np.argsort(ended_s[good], kind="stable")]
+    timings = dict(zip(by_end.tolist(), heard, strict=True))
+    took_s = ended_s - journal.schedule.instants_s
+    return ((float(took_s[number]), timings[number]) for number in good.tolist())
 
 
 def _why_silent(outcome: int) -> str:

@@ -12,7 +12,6 @@ from capacity.performance import Interval
 from capacity.profile import BatchTiming, ServiceProfile
 from measurements.http_client import Target
 from measurements.lone_requests import (
-    AT_RATE_MAX,
     REQUESTS,
     LoneRequests,
     at_rate_count,
@@ -41,10 +40,11 @@ def lone(beside_s: float = 0.001, batch_s: float = 0.004, half_width_s: float = 
     return LoneRequests(beside_s=beside_s, batch=batch)
 
 
-def test_they_are_told_by_the_server():
+def test_they_are_told_by_the_server(monkeypatch):
+    monkeypatch.setattr("measurements.lone_requests._AT_RATE_S", 1.0)
     with serving(predicting(lambda rows: 1e-4)) as server:
         found = asked(server.url, 1000.0)
-    assert len(server.asked) == REQUESTS + at_rate_count(1000.0) == REQUESTS + AT_RATE_MAX
+    assert len(server.asked) == REQUESTS + at_rate_count(1000.0) == REQUESTS + 1000
     assert found.batch.value == pytest.approx(1e-4)
     assert found.beside_s > 0.0
 
@@ -54,8 +54,9 @@ def test_a_rate_is_tried_for_some_seconds_at_most(rate_rps, count):
     assert at_rate_count(rate_rps) == count
 
 
-def test_a_stretch_that_stalled_is_not_the_usual_one():
+def test_a_stretch_that_stalled_is_not_the_usual_one(monkeypatch):
     """Connections that are opened at once, or a pause of the machine, hold up many requests in a row."""
+    monkeypatch.setattr("measurements.lone_requests._AT_RATE_S", 2.0)
     served = iter(range(10_000))
 
     def answer(target, body):

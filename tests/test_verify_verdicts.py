@@ -17,14 +17,16 @@ QUICK = ["--request-overhead", "0ms", "--precision", "0.05", "--warm-up", "1s"]
 
 
 class OneServer:
-    """FIFO, one at a time, each for the same time; each n-th never answers, or is refused."""
+    """FIFO, one at a time, each for the same time; each n-th never answers, or is refused; gone after some runs."""
 
-    def __init__(self, service_s=SERVICE_S, silent=None, refused=None):
-        self.service_s, self.silent, self.refused = service_s, silent, refused
-        self.free_s, self.asked = 0.0, 0
+    def __init__(self, service_s=SERVICE_S, silent=None, refused=None, runs_max=99):
+        self.service_s, self.silent, self.refused, self.runs_max = service_s, silent, refused, runs_max
+        self.free_s, self.asked, self.runs = 0.0, 0, 0
 
     async def __call__(self, replica):
         self.asked += 1
+        if self.runs > self.runs_max:
+            return 503
         if self.silent and self.asked % self.silent == 0:
             await asyncio.sleep(TIMEOUT_S)
             return TIMED_OUT
@@ -50,6 +52,7 @@ def verify(tmp_path, monkeypatch, capsys):
     def run(server, *arguments):
         @asynccontextmanager
         async def connected(target, heard=None):
+            server.runs, server.free_s = server.runs + 1, 0.0
             yield server
 
         monkeypatch.setattr("measurements.load_test.connected", connected)
@@ -150,3 +153,19 @@ def test_time_outs_are_no_losses_of_a_full_queue(verify):
     assert measured == [(pytest.approx(0.04, abs=0.001), 0.0), (0.0, pytest.approx(0.04, abs=0.001))]
     for name, found in (("given-up", ["agree", "disagree"]), ("loss", ["disagree", "agree"])):
         assert [verdicts(few)[name], verdicts(given_up)[name]] == found
+
+
+def test_runs_before_a_server_failed_are_told_and_the_exit_is_that_of_the_failure(verify, tmp_path):
+    saved = ("--runs", "3", "-o", "part.json")
+    code, answer = verify(OneServer(runs_max=2), *PLAN, "--duration", "3s", *saved)
+    assert (code, answer["verdict"], answer["exit_code"]) == (5, "stopped", 5)
+    assert "answered the first request by 503" in answer["stopped_by"]
+    assert len(answer["runs"]) == 2
+    assert verdicts(answer)["p50"] == "agree"  # of what there is
+    assert json.loads((tmp_path / "part.json").read_text(encoding="utf-8")) == answer
+
+
+def test_a_metronome_ticks_the_same_in_every_run(verify):
+    _, answer = verify(OneServer(), *PLAN, "--arrivals", "deterministic", "--duration", "2s", "--runs", "2")
+    assert answer["runs"][0]["scheduled"] == answer["runs"][1]["scheduled"]
+    assert any("the 2 runs sent requests at the same instants" in note for note in answer["notes"])
