@@ -6,10 +6,8 @@ from itertools import pairwise
 
 from capacity.performance import Interval
 
-SECTIONS_MAX, SECTIONS_MIN = (
-    20,
-    10,
-)  # as many as the simulator takes; fewer do not tell how alike neighbours are
+SECTIONS_MAX = 20  # as many as the simulator takes
+SECTIONS_MIN = 10  # fewer do not tell how alike neighbours are
 _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 
 
@@ -49,10 +47,7 @@ def ratio_interval(sums: Sequence[float], counts: Sequence[float], confidence: f
 def half_width(means: Sequence[float], confidence: float) -> float:
     """Student's t times the standard error of the mean of consecutive sections.
 
-    Sections that resemble their neighbours are worth fewer independent ones: their error grows by
-    sqrt((1 + r)/(1 - r)) for a correlation r > 0, as of a process that forgets geometrically (Box, Jenkins
-    & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope
-    1954, Biometrika 41). Fewer than ten sections, which tell nothing of it, are taken for independent.
+    Fewer than ten sections, which tell nothing of how alike neighbours are, are taken for independent.
     """
     count = len(means)
     middle = math.fsum(means) / count
@@ -60,12 +55,25 @@ def half_width(means: Sequence[float], confidence: float) -> float:
     squares = math.fsum(one * one for one in apart)
     if squares == 0.0:
         return 0.0
-    alike = 0.0
+    error = math.sqrt(squares / (count - 1) / count)
     if count >= SECTIONS_MIN:
-        seen = math.fsum(one * other for one, other in pairwise(apart)) / squares
-        alike = min(max(0.0, (seen + 1.0 / count) / (1.0 - 3.0 / count)), _CORRELATION_MAX)
-    error = math.sqrt(squares / (count - 1) / count * (1.0 + alike) / (1.0 - alike))
+        error *= widened(math.fsum(one * other for one, other in pairwise(apart)) / squares, count)
     return student_t(confidence, count - 1) * error
+
+
+def widened(alike: float, sections: int) -> float:
+    """How many times larger an error is where sections resemble their neighbours.
+
+    They are worth fewer independent ones: the error grows by sqrt((1 + r)/(1 - r)) for a correlation r > 0,
+    as of a process that forgets geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis,
+    sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
+
+    Args:
+        alike: r of the sample.
+        sections: n, that were about one mean.
+    """
+    alike = min(max(0.0, (alike + 1.0 / sections) / (1.0 - 3.0 / sections)), _CORRELATION_MAX)
+    return math.sqrt((1.0 + alike) / (1.0 - alike))
 
 
 def section_means(samples: Sequence[float]) -> list[float]:
