@@ -26,9 +26,9 @@ class Batcher:
     """The queue of one server. All of it runs in the event loop; only `Backend.predict` does not.
 
     While idle it starts a batch as soon as the queue holds `size_max` rows or the oldest request has waited
-    `wait_max_s`; for a request with less time than that, when half of it is over. It takes the oldest requests
-    up to `size_max` rows and never splits one. When a batch ends the next one is on its way before the answers
-    are written.
+    `wait_max_s`; for a request with less time than twice that, when half of it is over. It takes the oldest
+    requests up to `size_max` rows and never splits one. When a batch ends the next one is on its way before
+    the answers are written.
 
     Requests of a batch that failed are served again before all others: by the version that serves where it
     was another one that failed, else in halves, so that a request that the model cannot bear fails alone.
@@ -208,7 +208,7 @@ class Batcher:
             self._waits.observe(batch.taken_s - member.arrived_s)
 
     def _on_hang(self, batch: Batch) -> None:
-        """Give up a batch; its thread cannot be killed, and nothing else is computed by it till it comes back.
+        """Give up a batch; its thread cannot be killed, and nothing is computed in it until it is back.
 
         Where it is another version than the one that serves, that one goes on in a thread of its own, and the
         other is not asked again: a process that was started anew would only hang in it again.

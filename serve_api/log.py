@@ -20,7 +20,7 @@ def say(event: str, **facts: Fact) -> None:
 
 
 class Seldom:
-    """An event that may come often: one line in a while, which tells how many were left out since the last."""
+    """An event that may come often: a line once in a while, which tells how many were left out."""
 
     def __init__(self, event: str, interval_s: float = 1.0) -> None:
         self._event, self._interval_s = event, interval_s

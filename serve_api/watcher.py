@@ -73,11 +73,8 @@ class Watcher:
     async def _serve(self, version: str | None) -> None:
         if version is None or version == self._rollout.serving.version:
             return
-        known = self._rollout.find(version)
-        if known is None:
-            loading = self._loader.begin(version)
-        else:  # it may have failed meanwhile, or hung
-            loading = self._loader.renew(known)
+        known = self._rollout.find(version)  # it may have failed meanwhile, or hung
+        loading = self._loader.begin(version) if known is None else self._loader.renew(known)
         deployment = await asyncio.wrap_future(loading)
         check_alike(deployment, self._rollout.serving)
         before = self._rollout.serving.version
