@@ -211,7 +211,7 @@ class Batcher:
         """Give up a batch; its thread cannot be killed, and nothing is computed in it until it is back.
 
         Where it is another version than the one that serves, that one goes on in a thread of its own, and the
-        other is not asked again: a process that was started anew would only hang in it again.
+        other is not asked again before it is back: a process started anew would only hang in it again.
         """
         deployment = batch.deployment
         self._running = None
@@ -223,7 +223,6 @@ class Batcher:
             batch.refuse(self._hung_up(batch))
             self._refuse_all(self._hung_up(batch))
         else:
-            self._versions.drop(deployment)
             self._thread.stop()
             self._thread = InferenceThread(nice=self._inference.nice, done=self._ended)
             self._thread.start(self._loop)

@@ -58,14 +58,6 @@ class Rollout:
             self.canary = None
         self._show()
 
-    def drop(self, deployment: Deployment) -> None:
-        """Let go of a version that does not serve: no canary any more, and no way back."""
-        if self.canary is deployment:
-            self.canary = None
-        if self.previous is deployment:
-            self.previous = None
-        self._show()
-
     def _show(self) -> None:
         self._metrics.model_info.clear()
         self._metrics.circuit_state.clear()

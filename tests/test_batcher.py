@@ -446,15 +446,18 @@ def test_a_canary_is_probed_with_as_many_requests_as_a_probe_may_have():
     run(story())
 
 
-def test_a_canary_that_hangs_is_let_go_and_the_other_version_serves_on(capsys):
+def test_a_canary_that_hangs_is_left_alone_and_the_other_version_serves_on(capsys):
     async def story():
         model, canary = MadeUp(), MadeUp("v1.1.0")
         parts = {"batch": {"wait_max_s": 0.0}, "inference": {"time_max_s": 0.1}}
         async with batching(model, canary, **parts) as batcher:
             canary.gate.clear()
             assert await ends_of([batcher.submit(rows(0), FOR_EVER_S)]) == [[0]]
-            assert (batcher.hung, batcher._versions.canary) == (False, None)
+            assert not batcher.hung
+            assert counted(batcher, "batches", version="v1.1.0", outcome="hung") == 1
             assert await ends_of([batcher.submit(rows(1), FOR_EVER_S)]) == [[1]]
+            assert canary.sizes == [1]
+            assert batcher._versions.canary.breaker.state(1e9) is CircuitState.OPEN
             model.gate.clear()
             assert await ends_of([batcher.submit(rows(2), FOR_EVER_S)]) == [Reason.MODEL_HUNG]
             canary.gate.set()  # what comes back now is not the one that hangs
@@ -463,6 +466,7 @@ def test_a_canary_that_hangs_is_let_go_and_the_other_version_serves_on(capsys):
                 await asyncio.sleep(0.005)
                 logged += capsys.readouterr().err
             assert batcher.hung
+            assert batcher._versions.canary.breaker.state(1e9) is CircuitState.HALF_OPEN
         assert model.threads.isdisjoint(canary.threads)
 
     run(story())
