@@ -78,7 +78,7 @@ class Batcher:
         if self._hung is not None:
             raise self._hung_up(self._hung)
         breaker = self._versions.serving.breaker
-        if not breaker.admits(now_s, self._in_system()):
+        if not (breaker.closed or breaker.admits(now_s, self._in_system())):
             raise _circuit_open(breaker.retry_after_s(now_s))
         if len(self._line) >= self._queue_max and not self._makes_room(now_s):
             raise Refused(Reason.QUEUE_FULL, "too many requests wait", retry_after_s=1.0)

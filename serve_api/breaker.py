@@ -30,6 +30,11 @@ class Breaker:
         cooled = now_s - self._opened_s >= self._settings.cooldown_s
         return CircuitState.HALF_OPEN if cooled else CircuitState.OPEN
 
+    @property
+    def closed(self) -> bool:
+        """Whether the model is left to work, as it does as a rule; needs no time to tell."""
+        return self._opened_s is None
+
     def admits(self, now_s: float, in_system: int) -> bool:
         """Whether one more request may come in beside those that are there already.
 
