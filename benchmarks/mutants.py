@@ -1954,20 +1954,15 @@ LOAD_TESTS = [
     Mutant(
         "a batch is taken larger than allowed",
         "a batch holds batch_size_max rows at most",
-        "serve_api/batcher.py",
-        [("<= self._batch.size_max:", "<= self._batch.size_max + 1:")],
+        "serve_api/waiting_line.py",
+        [("len(waiting[0].rows) <= room and", "len(waiting[0].rows) <= room + 1 and")],
         "tests/test_batcher.py",
     ),
     Mutant(
         "a request waits for its batch twice as long",
         "the timer runs from the oldest request's arrival",
         "serve_api/batcher.py",
-        [
-            (
-                "self._queue[0].arrived_s + self._batch.wait_max_s",
-                "self._queue[0].arrived_s + 2 * self._batch.wait_max_s",
-            )
-        ],
+        [("now_s + min(self._batch.wait_max_s,", "now_s + min(2 * self._batch.wait_max_s,")],
         "tests/test_batcher.py",
     ),
     Mutant(
@@ -1976,6 +1971,32 @@ LOAD_TESTS = [
         "serve_api/breaker.py",
         [("self._failures >= self._settings.failures_max", "self._failures >= 10**9")],
         "tests/test_breaker.py",
+    ),
+    Mutant(
+        "one request that the model cannot bear spoils its batch",
+        "a request fails alone",
+        "serve_api/batcher.py",
+        [("elif not outcome.works:", "elif True:")],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "users see what a canary fails",
+        "a batch that a canary fails is served again",
+        "serve_api/batcher.py",
+        [
+            (
+                "if deployment is not self._versions.serving:\n            deployment.breaker",
+                "if False:\n            deployment.breaker",
+            )
+        ],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "who is late takes a place in the queue",
+        "who is late or left counts for nothing",
+        "serve_api/batcher.py",
+        [("if now_s - self._swept_s >= _SWEEP_INTERVAL_S:", "if False:")],
+        "tests/test_batcher.py",
     ),
 ]
 

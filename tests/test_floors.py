@@ -183,11 +183,11 @@ SERVE_API_FLOORS: list[list[str]] = [
     ["quantization_report"],
     ["quantize"],
     # The server.
-    ["settings", "backend", "log", "histogram", "refusal"],
+    ["settings", "backend", "log", "histogram", "refusal", "alarm"],
     ["breaker", "metrics", "asked", "body", "rows", "http_protocol"],
     ["deployment"],
     ["batch", "rollout"],
-    ["inference_thread"],
+    ["inference_thread", "waiting_line"],
     ["batcher", "loading"],
     ["service", "watcher"],
     ["endpoints"],
