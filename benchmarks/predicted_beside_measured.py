@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from capacity.errors import UnstableError
 from capacity.performance import Interval, Performance
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
@@ -278,12 +279,19 @@ def told(cell: Cell, one: Round, rate_rps: float) -> dict:
         },
         "counted": {str(size): one.counted.law(size).mean_s for size in one.counted.batch_sizes},
         "measured": quantities(seen),
-        "predicted": quantities(
-            predictor(cell, profile).in_the_long_run(Workload(arrival_rate_rps=rate_rps)).performance
-        ),
+        "predicted": in_the_long_run(cell, profile, rate_rps),
         "replayed": quantities(predictor(cell, profile).of([run.schedule], WARM_UP_S).performance),
         "own_times": quantities(predictor(cell, one.counted).of([run.schedule], WARM_UP_S).performance),
     }
+
+
+def in_the_long_run(cell: Cell, profile: ServiceProfile, rate_rps: float) -> dict:
+    """What is predicted; without a bound where the profile of these minutes cannot sustain the rate."""
+    try:
+        found = predictor(cell, profile).in_the_long_run(Workload(arrival_rate_rps=rate_rps))
+    except UnstableError:
+        return {name: [None, None, None] for name in ("mean", *(f"p{100 * q:g}" for q in QUANTILES))}
+    return quantities(found.performance)
 
 
 def predictor(cell: Cell, profile: ServiceProfile) -> Predictor:

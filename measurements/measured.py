@@ -95,6 +95,6 @@ def _use_intervals(uses: Sequence[ServerUse], replicas: int, confidence: float) 
         for name in ("batches", "requests", "busy_s", "lasting_s")
     )
     return {
-        "batch_size_mean": ratio_interval(requests, batches, confidence),
-        "utilization": ratio_interval(busy_s, replicas * lasting_s, confidence),
+        "batch_size_mean": ratio_interval(requests.tolist(), batches.tolist(), confidence),
+        "utilization": ratio_interval(busy_s.tolist(), (replicas * lasting_s).tolist(), confidence),
     }

@@ -13,8 +13,8 @@ from capacity.errors import DependencyError
 from measurements.address import Address
 from measurements.clock import Clock
 from measurements.http_client import ANSWER_BYTES_MAX, session
+from measurements.mean_interval import SECTIONS_MAX
 from measurements.schedule import Floats
-from measurements.sections import SECTIONS_MAX
 from measurements.server_use import Look
 
 if TYPE_CHECKING:
