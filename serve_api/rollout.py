@@ -54,7 +54,7 @@ class Rollout:
         if deployment is self.serving:
             return
         self.previous, self.serving = self.serving, deployment
-        if self.canary is deployment:
+        if self.canary is not None and self.canary.version == deployment.version:
             self.canary = None
         self._show()
 
@@ -66,6 +66,7 @@ class Rollout:
             circuit = self._metrics.circuit_state.labels(deployment.version)
             # The series keeps what it is given until the next full collection: not the model, which is large.
             circuit.set_function(partial(_state_now, deployment.breaker))
+        self._metrics.keep({deployment.version for _, deployment in self.loaded()})
 
 
 def _state_now(breaker: Breaker) -> float:

@@ -266,7 +266,9 @@ def test_a_heat_map_writes_numbers_and_outlines_what_is_accepted() -> None:
 
 def test_the_key_of_a_heat_map_says_what_outline_and_dash_mean() -> None:
     plot = blank()
-    plot.heat_map([1], [1, 2], [[70.0], [math.nan]], accepted=[[True], [False]], outlined="70 % or more", missing="none")
+    plot.heat_map(
+        [1], [1, 2], [[70.0], [math.nan]], accepted=[[True], [False]], outlined="70 % or more", missing="none"
+    )
     assert plot.key() == ["outlined: 70 % or more", "–: none"]
     plot.heat_map([1], [1], [[70.0]], outlined="70 % or more", missing="none")
     assert plot.key() == []
