@@ -2037,6 +2037,47 @@ WAKES = [
     ),
 ]
 
+RATIOS = [
+    Mutant(
+        "a ratio takes like ends together",
+        "a ratio allows for both intervals",
+        "capacity/performance.py",
+        [
+            (
+                "low=self.low / other.high, high=self.high / other.low",
+                "low=self.low / other.low, high=self.high / other.high",
+            )
+        ],
+        "tests/test_performance.py",
+    ),
+    Mutant(
+        "a profile of means counts work twice",
+        "a profile of means sustains the same",
+        "capacity/profile.py",
+        [("mean_s=timing.law().mean_s", "mean_s=self.service_mean_s(timing.batch_size)")],
+        "tests/test_profile.py",
+    ),
+    Mutant(
+        "only the first of two profiles is resampled",
+        "a ratio has the error of both",
+        "simulations/profile_error.py",
+        [
+            (
+                "resampled(one, generator) for one in profiles",
+                "one if one is profiles[-1] else resampled(one, generator) for one in profiles",
+            )
+        ],
+        JUDGE,
+    ),
+    Mutant(
+        "rows that are right only now cost accuracy",
+        "what is won is no loss",
+        "capacity/measured_quantization.py",
+        [("mended=(changed - lost) // 2", "mended=0")],
+        "tests/test_measured_quantization.py",
+    ),
+]
+
 MUTANTS = [
     *SPELLS_AND_WORK,
     *WAKES,
@@ -2057,6 +2098,7 @@ MUTANTS = [
     *CLOSER_LOOKS,
     *RATES_AND_REASONS,
     *GATES,
+    *RATIOS,
 ]
 
 

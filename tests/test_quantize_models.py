@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
 from capacity.errors import DomainError, InputError
+from capacity.measured_quantization import read_measured_quantization
 from capacity.performance import Interval
 from capacity.quantization import quantize as quantize_weights
 from serve_api import interleaved_times, quantization_effect, quantization_study
@@ -462,6 +463,13 @@ def test_the_command_as_it_is_run(kind: ModelKind, artifacts: Path, tmp_path: Pa
     answer = json.loads(done.stdout)
     source, written = ArtifactStore(artifacts / kind).load(), ArtifactStore(store).load()
     assert answer["source"] == {"model": kind, "version": "v1.0.0"}
+    kept = read_measured_quantization({"source": {}, "study": answer}, "the answer")
+    assert [form.name for form in kept.forms] == list(Method)
+    assert [form.file_ratio for form in kept.forms] == [model["file_ratio"] for model in answer["models"]]
+    for form, model in zip(kept.forms, answer["models"], strict=True):
+        assert form.spoiled + form.mended == model["labels_changed"]
+        assert form.accuracy_loss_points.value == pytest.approx(model["accuracy_loss_points"])
+        assert sorted(form.speedups) == sorted({one["batch_size"] for one in answer["batch_times"]})
     assert answer["written"]["model_bytes"] == len(written.model)
     assert (written.metadata.model, written.metadata.precision) == (f"{kind}-int8", Precision.INT8)
     assert written.metadata.source is not None

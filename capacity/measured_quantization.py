@@ -1,0 +1,181 @@
+"""Measured quantization: what eight bits did to the network that `serve_api` serves, measured once and kept.
+
+The file beside it holds what `python -m serve_api.quantize --json` printed, and where and when that was.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from statistics import NormalDist
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.json_reading import Fields, parse_object, text
+from capacity.performance import Interval
+
+_FILE = "serve-mlp-cpu.json"
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundedLayer:
+    """One weight matrix of the network as eight-bit codes; norms Frobenius.
+
+    Attributes:
+        granularity: whose weights share a scale: `per tensor`, or `per channel`, which is an output.
+        shape: `(inputs, outputs)`.
+        error, error_bound: as it is, and the largest that rounding can make.
+        memory_ratio: bytes of the weights before over those of codes and scales.
+    """
+
+    granularity: str
+    shape: tuple[int, int]
+    norm: float
+    error: float
+    error_bound: float
+    memory_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizedForm:
+    """The network in eight bits by one method of its runtime, beside what it was.
+
+    Attributes:
+        name: of the method: `static` or `dynamic`.
+        file_ratio: bytes of its file before over those after.
+        test_rows: how many rows accuracy is a share of.
+        spoiled, mended: rows that were answered rightly only before, and only after.
+        speedups: times of the network alone before over after, by batch size, with 95 % intervals.
+    """
+
+    name: str
+    file_ratio: float
+    test_rows: int
+    spoiled: int
+    mended: int
+    speedups: Mapping[int, Interval]
+
+    @property
+    def accuracy_loss_points(self) -> Interval:
+        """Percentage points of accuracy lost, below 0 where some were won, with a 95 % interval."""
+        return loss_of_pairs(self.spoiled, self.mended, self.test_rows).scaled(100.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredQuantization:
+    """All of one network.
+
+    Attributes:
+        source: where and when it was measured, by aspect.
+        layers: each weight matrix in the order in which a row meets them, once for each granularity.
+    """
+
+    source: Mapping[str, str]
+    layers: tuple[RoundedLayer, ...]
+    forms: tuple[QuantizedForm, ...]
+
+    def memory_ratio(self, granularity: str) -> float:
+        """Bytes of all weights before over those of codes and scales.
+
+        Raises:
+            InputError: nothing was rounded so.
+        """
+        layers = [layer for layer in self.layers if layer.granularity == granularity]
+        if not layers:
+            known = sorted({layer.granularity for layer in self.layers})
+            raise InputError(f"no layer has scales {granularity!r}; use one of {', '.join(known)}")
+        before = [4.0 * math.prod(layer.shape) for layer in layers]
+        after = (x / layer.memory_ratio for x, layer in zip(before, layers, strict=True))
+        return math.fsum(before) / math.fsum(after)
+
+
+def loss_of_pairs(spoiled: int, mended: int, rows: int) -> Interval:
+    """Share of right answers lost between two models that answered the same rows, with a 95 % interval.
+
+    What both answer alike tells nothing of their difference; only the rows on which they part do.
+
+    Source:
+        Agresti & Min (2005), Simple improved confidence intervals for comparing matched proportions,
+        Statistics in Medicine 24(5), 729-740: Wald's, with half a row more in each of the four cells.
+
+    >>> round(loss_of_pairs(1, 0, 171).high, 4)
+    0.0218
+    """
+    value, more = (spoiled - mended) / rows, rows + 2.0
+    middle = (spoiled - mended) / more
+    error = math.sqrt(spoiled + mended + 1.0 - (spoiled - mended) ** 2 / more) / more
+    half_width = NormalDist().inv_cdf(0.5 + _CONFIDENCE / 2.0) * error
+    low, high = max(-1.0, middle - half_width), min(1.0, middle + half_width)
+    return Interval(value=value, low=min(low, value), high=max(high, value))
+
+
+def load_measured_quantization() -> MeasuredQuantization:
+    """The one that comes with the package."""
+    content = files("capacity").joinpath("quantizations", _FILE).read_text(encoding="utf-8")
+    return read_measured_quantization(parse_object(content, _FILE, "must hold source and study"), _FILE)
+
+
+def read_measured_quantization(document: Mapping[str, Any], shown: str) -> MeasuredQuantization:
+    """A study as `python -m serve_api.quantize --json` prints it, and its source.
+
+    Of the study only what is told here is read.
+
+    Raises:
+        InputError: something is missing or of another type, or numbers contradict each other; `shown`
+            says where.
+    """
+    fields = Fields(document, shown, ("source", "study"))
+    study = _any_keys(fields.raw("study"), f"{shown}.study")
+    rows = study.whole("test_rows")
+    times = [_any_keys(x, study.at("batch_times")) for x in study.items("batch_times")]
+    return MeasuredQuantization(
+        source={key: text(value, f"{shown}.source.{key}") for key, value in fields.mapping("source").items()},
+        layers=tuple(_layer(_any_keys(x, study.at("layers"))) for x in study.items("layers")),
+        forms=tuple(_form(_any_keys(x, study.at("models")), rows, times) for x in study.items("models")),
+    )
+
+
+def _any_keys(value: Any, where: str) -> Fields:
+    """An object of which others know more."""
+    return Fields(value, where, value if isinstance(value, dict) else ())
+
+
+def _layer(fields: Fields) -> RoundedLayer:
+    shape = fields.items("shape")
+    if len(shape) != 2:
+        raise InputError(f"{fields.at('shape')} must be inputs and outputs, got {len(shape)} numbers")
+    inputs, outputs = (int(x) for x in shape)
+    return RoundedLayer(
+        granularity=fields.text("granularity"),
+        shape=(inputs, outputs),
+        norm=fields.number("norm"),
+        error=fields.number("error"),
+        error_bound=fields.number("error_bound"),
+        memory_ratio=fields.number("memory_ratio"),
+    )
+
+
+def _form(fields: Fields, rows: int, times: list[Fields]) -> QuantizedForm:
+    """Of two classes, a row whose label changed was answered rightly either before or after."""
+    name, changed = fields.text("name"), fields.whole("labels_changed")
+    lost = round(rows * (fields.number("accuracy_before") - fields.number("accuracy")))
+    if not abs(lost) <= changed <= rows or (changed + lost) % 2:
+        raise InputError(
+            f"{fields.at('labels_changed')} is {changed} of {rows}, which cannot cost {lost} right answers "
+            "between two classes"
+        )
+    own = [one for one in times if one.text("name") == name]
+    return QuantizedForm(
+        name=name,
+        file_ratio=fields.number("file_ratio"),
+        test_rows=rows,
+        spoiled=(changed + lost) // 2,
+        mended=(changed - lost) // 2,
+        speedups={one.whole("batch_size"): _interval(one) for one in own},
+    )
+
+
+def _interval(fields: Fields) -> Interval:
+    speedup = fields.object("speedup", ("value", "low", "high"))
+    return Interval(value=speedup.number("value"), low=speedup.number("low"), high=speedup.number("high"))
