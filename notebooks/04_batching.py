@@ -342,8 +342,8 @@ assert abs(at_low_load["oldest"] - at_low_load["no wait"] - WAIT_S) < 1e-4
 # - The `open` timer is the dearer one: at load 0.5 its P99 is 2.5 times that of no wait, because the timer
 #   starts anew after each batch, however long the requests have waited that are there already.
 #
-# And near the wall? What a server sustains is that of full batches, whatever it does with smaller ones, so the
-# wall itself is the same for all. That says nothing of the way there:
+# And near the wall? What a server sustains is that of full batches, whatever it does with smaller ones, so
+# the wall itself is the same for all. That says nothing of the way there:
 
 # %%
 NEAR = (0.9, 0.95, 0.98)

@@ -164,9 +164,9 @@ table(
 )
 
 # %% [markdown]
-# The bound holds for trained weights as well. Of the answers hardly any changed. Whether accuracy fell by less
-# than half a point, as is commonly said, **so few rows cannot tell**: one of them is more than that, and each
-# interval lies on both sides of it. It takes more test rows to say.
+# The bound holds for trained weights as well. Of the answers hardly any changed. Whether accuracy fell by
+# less than half a point, as is commonly said, **so few rows cannot tell**: one of them is more than that, and
+# each interval lies on both sides of it. It takes more test rows to say.
 #
 # ## One weight too large
 #
