@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.json_reading import Fields, parse_object, text
+from capacity.json_reading import Fields, parse_object, text, whole
 from capacity.performance import Interval
 
 _FILE = "serve-mlp-cpu.json"
@@ -145,7 +145,7 @@ def _layer(fields: Fields) -> RoundedLayer:
     shape = fields.items("shape")
     if len(shape) != 2:
         raise InputError(f"{fields.at('shape')} must be inputs and outputs, got {len(shape)} numbers")
-    inputs, outputs = (int(x) for x in shape)
+    inputs, outputs = (whole(x, fields.at("shape")) for x in shape)
     return RoundedLayer(
         granularity=fields.text("granularity"),
         shape=(inputs, outputs),

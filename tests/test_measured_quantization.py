@@ -49,6 +49,7 @@ def test_a_study_is_read_as_it_was_printed() -> None:
         ({"models": [3]}, "a.json.study.models must be an object, got 3"),
         ({"models": [{"name": "static"}]}, "a.json.study.models has no key labels_changed"),
         ({"layers": [{"shape": [1, 2, 3]}]}, "shape must be inputs and outputs, got 3 numbers"),
+        ({"layers": [{"shape": [1, 2.5]}]}, "a.json.study.layers.shape must be a whole number, got 2.5"),
         ({"test_rows": 1000}, "labels_changed is 3 of 1000, which cannot cost 10 right answers"),
         ({"test_rows": 2}, "labels_changed is 3 of 2, which cannot cost 0 right answers"),
         ({"test_rows": 200}, "labels_changed is 3 of 200, which cannot cost 2 right answers"),
