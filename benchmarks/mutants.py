@@ -2070,10 +2070,10 @@ RATIOS = [
         JUDGE,
     ),
     Mutant(
-        "rows that are right only now cost accuracy",
-        "what is won is no loss",
+        "all models have the times of the last",
+        "each form has its own speed",
         "capacity/measured_quantization.py",
-        [("mended=(changed - lost) // 2", "mended=0")],
+        [('if one.text("name") == name', 'if one.text("name")')],
         "tests/test_measured_quantization.py",
     ),
 ]

@@ -155,9 +155,9 @@ for form in measured.forms:
     assert form.accuracy_loss_points.low < 0.5 < form.accuracy_loss_points.high
 
 table(
-    "| method | answers changed | spoiled | mended | points of accuracy lost | file, times smaller |",
+    "| method | newly wrong | newly right | points of accuracy lost | file, times smaller |",
     [
-        f"| {x.name} | {x.spoiled + x.mended} of {x.test_rows} | {x.spoiled} | {x.mended} | "
+        f"| {x.name} | {x.newly_wrong} | {x.newly_right} | "
         f"{shown(x.accuracy_loss_points)} | {x.file_ratio:.2f} |"
         for x in measured.forms
     ],
