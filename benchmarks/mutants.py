@@ -2070,10 +2070,15 @@ RATIOS = [
         JUDGE,
     ),
     Mutant(
-        "all models have the times of the last",
-        "each form has its own speed",
+        "weights and scales are mixed up in a sum of ratios",
+        "memory of all weights is a ratio of sums",
         "capacity/measured_quantization.py",
-        [('if one.text("name") == name', 'if one.text("name")')],
+        [
+            (
+                "return math.fsum(before) / math.fsum(after)",
+                "return math.fsum(x.memory_ratio for x in layers) / len(layers)",
+            )
+        ],
         "tests/test_measured_quantization.py",
     ),
 ]

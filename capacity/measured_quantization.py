@@ -1,6 +1,7 @@
-"""Measured quantization: what eight bits did to the network that `serve_api` serves, measured once and kept.
+"""Measured quantization: what eight bits did to the weights and answers of the network that is served.
 
-The file beside it holds what `python -m serve_api.quantize --json` printed, and where and when that was.
+The file behind it holds what `python -m serve_api.quantize --json` printed of weights and answers, and where
+that was. How fast each form is served, the profiles say.
 """
 
 import math
@@ -46,7 +47,6 @@ class QuantizedForm:
         newly_wrong, newly_right: of these, right before and wrong after, and the other way round.
         accuracy_loss_points: percentage points of accuracy lost, below 0 where some were won, with the 95 %
             interval of the rows on which both parted.
-        speedups: times of the network alone before over after, by batch size, with 95 % intervals.
     """
 
     name: str
@@ -55,7 +55,6 @@ class QuantizedForm:
     newly_wrong: int
     newly_right: int
     accuracy_loss_points: Interval
-    speedups: Mapping[int, Interval]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +101,10 @@ def read_measured_quantization(document: Mapping[str, Any], shown: str) -> Measu
     """
     fields = Fields(document, shown, ("source", "study"))
     study = _any_keys(fields.raw("study"), f"{shown}.study")
-    rows = study.whole("test_rows")
-    times = [_any_keys(x, study.at("batch_times")) for x in study.items("batch_times")]
     return MeasuredQuantization(
         source={key: text(value, f"{shown}.source.{key}") for key, value in fields.mapping("source").items()},
         layers=tuple(_layer(_any_keys(x, study.at("layers"))) for x in study.items("layers")),
-        forms=tuple(_form(_any_keys(x, study.at("models")), rows, times) for x in study.items("models")),
+        forms=tuple(_form(_any_keys(x, study.at("models"))) for x in study.items("models")),
     )
 
 
@@ -131,20 +128,15 @@ def _layer(fields: Fields) -> RoundedLayer:
     )
 
 
-def _form(fields: Fields, rows: int, times: list[Fields]) -> QuantizedForm:
-    name = fields.text("name")
-    own = [one for one in times if one.text("name") == name]
+def _form(fields: Fields) -> QuantizedForm:
+    lost = fields.object("accuracy_loss_points", ("value", "low", "high"))
     return QuantizedForm(
-        name=name,
+        name=fields.text("name"),
         file_ratio=fields.number("file_ratio"),
-        test_rows=rows,
+        test_rows=fields.whole("rows"),
         newly_wrong=fields.whole("newly_wrong"),
         newly_right=fields.whole("newly_right"),
-        accuracy_loss_points=_interval(fields, "accuracy_loss_points"),
-        speedups={one.whole("batch_size"): _interval(one, "speedup") for one in own},
+        accuracy_loss_points=Interval(
+            value=lost.number("value"), low=lost.number("low"), high=lost.number("high")
+        ),
     )
-
-
-def _interval(fields: Fields, key: str) -> Interval:
-    found = fields.object(key, ("value", "low", "high"))
-    return Interval(value=found.number("value"), low=found.number("low"), high=found.number("high"))

@@ -157,8 +157,7 @@ for form in measured.forms:
 table(
     "| method | newly wrong | newly right | points of accuracy lost | file, times smaller |",
     [
-        f"| {x.name} | {x.newly_wrong} | {x.newly_right} | "
-        f"{shown(x.accuracy_loss_points)} | {x.file_ratio:.2f} |"
+        f"| {x.name} | {x.newly_wrong} | {x.newly_right} | {shown(x.accuracy_loss_points)} | {x.file_ratio:.2f} |"
         for x in measured.forms
     ],
 )

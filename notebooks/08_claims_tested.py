@@ -574,8 +574,8 @@ Markdown(
 #
 # - Memory: bytes of each of its weight matrices, of all of them, and of its file, before over after, to one
 #   decimal, since scales take some bytes. Weights have a scale for each output.
-# - Speed: the network alone by its runtime's two methods, and the service by the bundled profiles, each
-#   on one core, with the intervals that the timings give (of one run on one machine, not of another).
+# - Speed: the service by the bundled profiles, on one core, and the network alone by the same without the work
+#   beside it; with the intervals that the timings give (of one run on one machine, not of another).
 # - Accuracy: points lost on the test rows, from the rows whose answers changed, with the interval of a paired
 #   difference.
 
@@ -588,15 +588,21 @@ memory |= {f"file, {form.name}": form.file_ratio for form in measured.forms}
 before, after = load_profile("serve-mlp-cpu-fp32"), load_profile("serve-mlp-cpu-int8")
 
 
-def speed_ratios(one: ServiceProfile, other: ServiceProfile) -> list[float]:
+def service_ratios(one: ServiceProfile, other: ServiceProfile) -> list[float]:
     """Mean time of the one over that of the other, by batch size."""
     return [one.service_mean_s(size) / other.service_mean_s(size) for size in before.batch_sizes]
 
 
-in_service = dict(
-    zip(before.batch_sizes, sampling_intervals([before, after], speed_ratios, seed=SEED), strict=True)
-)
-speed = {f"network, {form.name}": form.speedups for form in measured.forms} | {"service": in_service}
+def network_ratios(one: ServiceProfile, other: ServiceProfile) -> list[float]:
+    """The same without the work beside the network."""
+    means_s = ([x.service_mean_s(size) - x.work_s(size) for size in before.batch_sizes] for x in (one, other))
+    return [a / b for a, b in zip(*means_s, strict=True)]
+
+
+speed = {
+    name: dict(zip(before.batch_sizes, sampling_intervals([before, after], ratios, seed=SEED), strict=True))
+    for name, ratios in (("service", service_ratios), ("network", network_ratios))
+}
 lost = {form.name: form.accuracy_loss_points for form in measured.forms}
 rows = measured.forms[0].test_rows
 eight_bits = Row(
