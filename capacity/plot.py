@@ -172,8 +172,8 @@ class Plot:
                 self.axes.axvline(value, **_DASHED)
                 self._labels.add_wall(label, float(value))
 
-    def reference(self, x: Sequence[float], y: Sequence[float], label: str) -> None:
-        """A thin dashed line for what is claimed or would be ideal, named at its end.
+    def reference(self, x: Sequence[float], y: Sequence[float], label: str = "") -> None:
+        """A thin dashed line for what is claimed or would be ideal, named at its end if it has a name.
 
         Raises:
             InputError: x and y differ in length, or a point cannot be drawn.
@@ -184,7 +184,8 @@ class Plot:
             raise InputError("a point not finite, or at 0 or below on a logarithmic axis, cannot be drawn")
         with style():
             self.axes.plot(right, up, **_DASHED)
-            self._labels.add_series(label, LIMIT_COLOR, right, up)
+            if label:
+                self._labels.add_series(label, LIMIT_COLOR, right, up)
 
     def note(self, x: float, y: float, text: str) -> None:
         """A text near a data point, with a short pointer to it.
