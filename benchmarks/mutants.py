@@ -2070,7 +2070,7 @@ RATIOS = [
         JUDGE,
     ),
     Mutant(
-        "weights and scales are mixed up in a sum of ratios",
+        "memory of all weights is a mean of ratios",
         "memory of all weights is a ratio of sums",
         "capacity/measured_quantization.py",
         [
