@@ -1917,6 +1917,34 @@ LOAD_TESTS = [
         "tests/test_load_validity.py",
     ),
     Mutant(
+        "stalls that no P99 of the lag shows are believed",
+        "a run whose mean is the load generator's own is invalid",
+        "measurements/validity.py",
+        [("elif stalls_s > max(", "elif stalls_s > 1e9 + max(")],
+        "tests/test_load_validity.py",
+    ),
+    Mutant(
+        "requests that timed out are in no response",
+        "who gave up waited for the timeout at least",
+        "measurements/load_run.py",
+        [("((self.outcomes == _OK) | (self.outcomes < UNKNOWN))", "(self.outcomes == _OK)")],
+        "tests/test_measured.py",
+    ),
+    Mutant(
+        "a promise that was not measured counts as kept",
+        "prediction and measurement agree only where every promise is proven",
+        "measurements/verification.py",
+        [("if not finding.is_proven and", "if finding.is_proven and")],
+        "tests/test_verification.py",
+    ),
+    Mutant(
+        "of several runs the first alone is measured",
+        "the answers of all runs are pooled",
+        "measurements/measured.py",
+        [("np.concatenate([getattr(run, name) for run in runs])", "getattr(runs[0], name)")],
+        "tests/test_measured.py",
+    ),
+    Mutant(
         "of two replicas the busier one is taken",
         "power of two choices",
         "measurements/balancer.py",
@@ -1926,20 +1954,15 @@ LOAD_TESTS = [
     Mutant(
         "a batch is taken larger than allowed",
         "a batch holds batch_size_max rows at most",
-        "serve_api/batcher.py",
-        [("<= self._batch.size_max:", "<= self._batch.size_max + 1:")],
+        "serve_api/waiting_line.py",
+        [("len(waiting[0].rows) <= room and", "len(waiting[0].rows) <= room + 1 and")],
         "tests/test_batcher.py",
     ),
     Mutant(
         "a request waits for its batch twice as long",
         "the timer runs from the oldest request's arrival",
         "serve_api/batcher.py",
-        [
-            (
-                "self._queue[0].arrived_s + self._batch.wait_max_s",
-                "self._queue[0].arrived_s + 2 * self._batch.wait_max_s",
-            )
-        ],
+        [("now_s + min(self._batch.wait_max_s,", "now_s + min(2 * self._batch.wait_max_s,")],
         "tests/test_batcher.py",
     ),
     Mutant(
@@ -1948,6 +1971,89 @@ LOAD_TESTS = [
         "serve_api/breaker.py",
         [("self._failures >= self._settings.failures_max", "self._failures >= 10**9")],
         "tests/test_breaker.py",
+    ),
+    Mutant(
+        "one request that the model cannot bear spoils its batch",
+        "a request fails alone",
+        "serve_api/batcher.py",
+        [("elif not outcome.works:", "elif True:")],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "users see what a canary fails",
+        "a batch that a canary fails is served again",
+        "serve_api/batcher.py",
+        [
+            (
+                "if deployment is not self._versions.serving:\n            deployment.breaker",
+                "if False:\n            deployment.breaker",
+            )
+        ],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "who is late takes a place in the queue",
+        "who is late or left counts for nothing",
+        "serve_api/batcher.py",
+        [("if now_s - self._swept_s >= _SWEEP_INTERVAL_S:", "if False:")],
+        "tests/test_batcher.py",
+    ),
+]
+
+PROFILES = [
+    Mutant(
+        "a server that contradicts the client's clock is believed",
+        "microseconds for milliseconds are refused",
+        "measurements/server_timing.py",
+        [("if len(below_s) > _CONTRADICTED_MAX * len(known_s):", "if len(below_s) > 1e9:")],
+        "tests/test_endpoint_subject.py",
+    ),
+    Mutant(
+        "a contradiction midway leaves a profile",
+        "all samples are looked at in the end",
+        "measurements/endpoint_source.py",
+        [("    for batches in sampling.batches.values():", "    for batches in ():")],
+        "tests/test_profile_command.py::test_a_server_that_contradicts_the_clock_leaves_no_profile",
+    ),
+    Mutant(
+        "the bytes of an answer are not counted",
+        "a chunk of -1 is no licence",
+        "measurements/http_exchange.py",
+        [("        if self._left < 0:", "        if False:")],
+        "tests/test_endpoint_subject.py::test_no_length_that_is_told_lets_an_answer_be_endless",
+    ),
+    Mutant(
+        "after an interrupt a crowd goes on",
+        "who thinks looks up before asking",
+        "measurements/crowd.py",
+        [("            if stop.is_set():", "            if False:")],
+        WORK_BESIDE,
+    ),
+    Mutant(
+        "sections of a mean are taken for independent",
+        "sections like their neighbours are worth fewer",
+        "measurements/mean_interval.py",
+        [("(1.0 + alike) / (1.0 - alike)", "1.0")],
+        "tests/test_sections.py",
+    ),
+    Mutant(
+        "sections of a ratio all count alike",
+        "a section counts by what was in it",
+        "measurements/mean_interval.py",
+        [
+            (
+                "half_width([sum_ - mean * count for sum_, count in parts], confidence)",
+                "half_width([sum_ - mean for sum_, count in parts], confidence)",
+            )
+        ],
+        "tests/test_measured_samples.py",
+    ),
+    Mutant(
+        "the overhead of eight rows is taken for that of one",
+        "the overhead of one row is told by the growth",
+        "measurements/overhead.py",
+        [("(smallest - 1) * max(0.0, growth_s or 0.0)", "0.0")],
+        "tests/test_measured_samples.py",
     ),
 ]
 
@@ -2086,6 +2192,7 @@ RATIOS = [
 MUTANTS = [
     *SPELLS_AND_WORK,
     *WAKES,
+    *PROFILES,
     *LOAD_TESTS,
     *NAMED_INVARIANTS,
     *BATCHING,

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from capacity.errors import UnstableError
 from capacity.performance import Interval, Performance
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
@@ -44,7 +45,7 @@ from measurements.metrics_text import Scrape
 from measurements.prediction import Predictor
 from measurements.quantities import QUANTILES
 from measurements.server_use import look
-from measurements.validity import faults
+from measurements.validity import faults, tail_faults
 from measurements.verify_document import lags_s
 from serve_api.local_server import Replica, pinned, running
 from serve_api.loop_stages import example
@@ -175,7 +176,6 @@ class Bench:
         )
         with pinned(CORES[-1]):
             lone = series.lone_requests(CONFIDENCE)
-            assert lone is not None
             before = look(metrics)
             (measured,) = series.measure().runs
             return measured, lone, list(zip(before, look(metrics), strict=True))
@@ -256,20 +256,16 @@ def measure(cell: Cell, options: argparse.Namespace) -> dict:
 
 def told(cell: Cell, one: Round, rate_rps: float) -> dict:
     """A round as numbers."""
-    run, use, profile = one.measured.run, one.measured.use, one.profile
-    assert use is not None
-    seen = measured_performance(
-        run,
-        QUANTILES,
-        CONFIDENCE,
-        batch_size_mean=use.batch_size_mean,
-        utilization=use.utilization(run.lasted_s, cell.replicas),
-    )
+    run, profile = one.measured.run, one.profile
+    seen = measured_performance([run], QUANTILES, CONFIDENCE, uses=one.measured.uses, replicas=cell.replicas)
     start_s, end_s = run.window_s
     return {
         "window_s": end_s - start_s,
         "answered": len(run.responses_s),
-        "faults": list(faults(run, connections_max())),
+        "faults": [
+            *faults(run, connections_max(), one.measured.cpu_share),
+            *tail_faults([run], QUANTILES),
+        ],
         "lag_p99_s": lags_s(run)[0.99],
         "cpu_share": one.measured.cpu_share,
         "lone": {"beside_s": one.lone.beside_s, "batch_s": one.lone.batch.value},
@@ -283,12 +279,19 @@ def told(cell: Cell, one: Round, rate_rps: float) -> dict:
         },
         "counted": {str(size): one.counted.law(size).mean_s for size in one.counted.batch_sizes},
         "measured": quantities(seen),
-        "predicted": quantities(
-            predictor(cell, profile).in_the_long_run(Workload(arrival_rate_rps=rate_rps)).performance
-        ),
-        "replayed": quantities(predictor(cell, profile).of(run.schedule, WARM_UP_S).performance),
-        "own_times": quantities(predictor(cell, one.counted).of(run.schedule, WARM_UP_S).performance),
+        "predicted": in_the_long_run(cell, profile, rate_rps),
+        "replayed": quantities(predictor(cell, profile).of([run.schedule], WARM_UP_S).performance),
+        "own_times": quantities(predictor(cell, one.counted).of([run.schedule], WARM_UP_S).performance),
     }
+
+
+def in_the_long_run(cell: Cell, profile: ServiceProfile, rate_rps: float) -> dict:
+    """What is predicted; without a bound where the profile of these minutes cannot sustain the rate."""
+    try:
+        found = predictor(cell, profile).in_the_long_run(Workload(arrival_rate_rps=rate_rps))
+    except UnstableError:
+        return {name: [None, None, None] for name in ("mean", *(f"p{100 * q:g}" for q in QUANTILES))}
+    return quantities(found.performance)
 
 
 def predictor(cell: Cell, profile: ServiceProfile) -> Predictor:

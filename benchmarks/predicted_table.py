@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,7 +28,7 @@ Ends = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One quantity of one cell: medians over its valid rounds, of values, of their ends and of errors. [s]
+    """One quantity of one cell: medians over the rounds that are used, of values, of their ends and of errors. [s]
 
     Each round has a profile of its own, so that a prediction is held against what its own round measured;
     errors are shares of that.
@@ -52,7 +53,7 @@ def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def rows(cell: dict[str, Any]) -> Iterator[Row]:
-    """Of the quantities that were measured in every valid round."""
+    """Of the quantities that were measured in every round that is used."""
     for quantity in NAMES:
         measured = _middle(cell, "measured", quantity)
         if measured is not None:
@@ -64,21 +65,32 @@ def rows(cell: dict[str, Any]) -> Iterator[Row]:
 
 def _errors(cell: dict[str, Any], kind: str, quantity: str) -> list[float]:
     """Of each round."""
-    return [one[kind][quantity][1] / one["measured"][quantity][1] - 1.0 for one in valid(cell)]
+    return [_bounded(one[kind][quantity])[1] / one["measured"][quantity][1] - 1.0 for one in used(cell)]
 
 
-def valid(cell: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rounds in which the load generator kept its schedule; others say nothing."""
-    return [one for one in cell["rounds"] if not one["faults"]]
+def used(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rounds in which the load generator kept its schedule; all of them where it never did."""
+    return [one for one in cell["rounds"] if not one["faults"]] or cell["rounds"]
+
+
+def is_late(cell: dict[str, Any]) -> bool:
+    """Whether no round kept its schedule: its figures hold the generator's lag, and are counted nowhere."""
+    return all(one["faults"] for one in cell["rounds"])
 
 
 def _middle(cell: dict[str, Any], kind: str, quantity: str) -> Ends | None:
-    """Low, value and high, each the median over rounds; None where a valid round has none."""
-    found = [one[kind].get(quantity) for one in valid(cell)]
-    if not found or None in found:
+    """Low, value and high, each the median over rounds; None where one of the rounds has none."""
+    found = [one[kind].get(quantity) for one in used(cell)]
+    known = [_bounded(ends) for ends in found if ends is not None]
+    if not found or len(known) < len(found):
         return None
-    low, value, high = (median(ends) for ends in zip(*found, strict=True))
+    low, value, high = (median(ends) for ends in zip(*known, strict=True))
     return low, value, high
+
+
+def _bounded(ends: Sequence[float | None]) -> list[float]:
+    """Infinite where the rate was more than the profile of that round can sustain."""
+    return [inf if end is None else end for end in ends]
 
 
 def name(cell: dict[str, Any]) -> str:
@@ -96,7 +108,7 @@ def batching(cell: dict[str, Any]) -> str:
 
 def page(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Lines of Markdown, from the summary down to each cell."""
-    yield from summary([row for cell in cells for row in rows(cell)])
+    yield from summary([row for cell in cells if not is_late(cell) for row in rows(cell)])
     yield ""
     yield from steadiness(cells)
     for title, some in itertools.groupby(cells, batching):
@@ -119,15 +131,16 @@ def summary(found: Sequence[Row]) -> Iterator[str]:
             if errors:
                 worst = max(errors, key=lambda cell: abs(errors[cell]))
                 within = sum(abs(error) <= allowed for error in errors.values())
+                middle = _told(median(map(abs, errors.values()))).removeprefix("+")
                 yield (
                     f"| {NAMES[quantity]} | {allowed:.0%} | {title} | {within} of {len(errors)} | "
-                    f"{median(map(abs, errors.values())):.1%} | {errors[worst]:+.1%} | {worst} |"
+                    f"{middle} | {_told(errors[worst])} | {worst} |"
                 )
 
 
 def steadiness(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """How far the machine went while it was measured."""
-    rounds = [one for cell in cells for one in valid(cell)]
+    rounds = [one for cell in cells for one in used(cell)]
     counted = [1e3 * one["counted"]["1"] for one in rounds]
     ratios = [one["counted"]["1"] / one["profile"]["service_mean_s"]["1"] - 1.0 for one in rounds]
     yield (
@@ -142,7 +155,7 @@ def table(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "| load | | measured (95 %) | predicted (95 %) | error | replayed | error | own times, error |"
     yield "|---|---|---|---|---|---|---|---|"
     for cell in cells:
-        first = f"{cell['key'][0]:g}: {cell['rate_rps']:.0f} rps"
+        first = f"{cell['key'][0]:g}: {cell['rate_rps']:.0f} rps" + (" (late)" if is_late(cell) else "")
         for row in rows(cell):
             yield f"| {first} | {NAMES[row.quantity]} | {' | '.join(_figures(row))} |"
             first = ""
@@ -158,15 +171,19 @@ def _figures(row: Row) -> Iterator[str]:
 
 
 def _interval(ends: tuple[float, float, float]) -> str:
-    low, value, high = (f"{1e3 * x:.2f}" for x in ends)
+    low, value, high = (f"{1e3 * x:.2f}" if isfinite(x) else "unstable" for x in ends)
     return f"{value} ({low} to {high})"
 
 
 def _error(row: Row, kind: str) -> str:
     if kind not in row.errors:
         return ""
-    text = f"{row.errors[kind]:+.1%}"
+    text = _told(row.errors[kind])
     return text if abs(row.errors[kind]) <= ALLOWED[row.quantity] else f"**{text}**"
+
+
+def _told(error: float) -> str:
+    return f"{error:+.1%}" if isfinite(error) else "unstable"
 
 
 def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -181,7 +198,7 @@ def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
         lags = ", ".join(f"{1e3 * one['lag_p99_s']:.2f}" for one in told)
         busy, size = (median(one["measured"][what][1] for one in told) for what in ("busy", "batch"))
-        rounds = f"{len(told)} × {told[0]['window_s']:.0f} s | {len(valid(cell))}"
+        rounds = f"{len(told)} × {told[0]['window_s']:.0f} s | {sum(not one['faults'] for one in told)}"
         yield (
             f"| {cell['key'][0]:g} | {rounds} | {busy:.0%} | "
             f"{size:.2f} | {batches} | {lags} | {cell['machine']['date']} |"

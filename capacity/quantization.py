@@ -74,7 +74,7 @@ class Quantized:
 
     @property
     def memory_ratio(self) -> float:
-        """Bytes of the weights in single precision over those of codes, scales and zero points.
+        """Bytes of the weights in single precision over those of codes, scales and zero points, as stored.
 
         Scales are in single precision too; zero points, a byte each, count where they are not all 0.
         """

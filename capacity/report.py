@@ -258,5 +258,6 @@ def rejection_document(rejection: Rejection) -> Document:
 
 
 def interval_document(interval: Interval) -> Document:
-    """A value with its ends."""
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
+    """A value with its ends; none above where there is none."""
+    high = None if interval.high == math.inf else interval.high
+    return {"value": interval.value, "low": interval.low, "high": high}

@@ -1,6 +1,7 @@
 """Address: the one place that a measurement talks to."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from capacity.errors import InputError
@@ -24,9 +25,27 @@ class Address:
     target: str
 
     @property
+    def path(self) -> str:
+        """The target without its query, in which secrets are."""
+        return self.target.partition("?")[0]
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be printed and kept: without its query.
+
+        >>> parse_address("http://127.0.0.1:8000/predict?key=secret", "--url").shown
+        'http://127.0.0.1:8000/predict'
+        """
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    @property
     def is_here(self) -> bool:
-        """Whether the server is on this machine."""
-        return self.host == "localhost" or self.host.startswith("127.") or self.host == "::1"
+        """Whether the server is on this machine: by number, since a name may lead anywhere."""
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 def parse_address(text: str, flag: str) -> Address:

@@ -12,12 +12,14 @@ class Agreement(StrEnum):
     """Whether a prediction is within the tolerance, for all that the intervals leave open.
 
     VOID: the load test was not the one that was meant, and says nothing.
+    NO_INTERVAL: nobody knows how far the measured value may be off, so that it says nothing for certain.
     """
 
     AGREE = "agree"
     DISAGREE = "disagree"
     UNSURE = "unsure"
     VOID = "void"
+    NO_INTERVAL = "no interval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

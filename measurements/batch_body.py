@@ -1,6 +1,7 @@
 """BatchBody: the JSON of a request for so many rows, made of one row repeated."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from capacity.json_reading import parse_object
 from capacity.reading import printable, read_text
 
 BODY_BYTES_MAX = 64 * 2**20
+BODIES_BYTES_MAX = 256 * 2**20  # of all batch sizes, which are held at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +34,31 @@ class BatchBody:
         Raises:
             InputError: it would be too large.
         """
-        size = len(json.dumps(self.row)) * batch_size
-        if size > BODY_BYTES_MAX:
+        return self.of_each((batch_size,))[batch_size]
+
+    def of_each(self, batch_sizes: Sequence[int]) -> dict[int, bytes]:
+        """Bodies by batch size.
+
+        Raises:
+            InputError: one would be too large, or all together.
+        """
+        row_bytes = len(json.dumps(self.row)) + len(", ")
+        rest_bytes = len(json.dumps(self.document | {self.rows_key: []}))
+        lengths = {size: rest_bytes + row_bytes * size for size in batch_sizes}
+        for size, length in lengths.items():
+            if length > BODY_BYTES_MAX:
+                raise InputError(
+                    f"a request for a batch of {size} would have {length} bytes, more than {BODY_BYTES_MAX}; "
+                    "leave out that size"
+                )
+        if sum(lengths.values()) > BODIES_BYTES_MAX:
             raise InputError(
-                f"a request for a batch of {batch_size} would have {size} bytes, more than {BODY_BYTES_MAX}; "
-                "leave out that size"
+                f"requests for {len(lengths)} batch sizes would have {sum(lengths.values())} bytes together, "
+                f"more than {BODIES_BYTES_MAX}; measure fewer --batch-sizes"
             )
+        return {size: self._of(size) for size in batch_sizes}
+
+    def _of(self, batch_size: int) -> bytes:
         return json.dumps(self.document | {self.rows_key: [self.row] * batch_size}).encode()
 
 

@@ -38,23 +38,41 @@ class CallableSubject:
 
     def __init__(self, function: Callable[[int], Any], clock: Clock) -> None:
         self._function, self._clock = function, clock
+        self._call: Callable[[int], Any] = self._first_call
 
     def serve(self, batch_size: int) -> TimedBatch:
         """Call it once.
 
         Raises:
             DependencyError: the call failed.
+            InputError: the first one gave back what has served nothing yet.
         """
         try:
             with redirect_stdout(sys.stderr):
                 began_s = self._clock()
-                self._function(batch_size)
+                self._call(batch_size)
                 took_s = self._clock() - began_s
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _UnservedError):
             raise
         except BaseException as error:
             raise DependencyError(f"the callable failed on a batch of {batch_size}: {told(error)}") from None
         return TimedBatch(service_s=took_s)
+
+    def _first_call(self, batch_size: int) -> None:
+        """The only one whose answer is looked at, so that the others' time is the function's alone."""
+        answer = self._function(batch_size)
+        if inspect.isawaitable(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+            if inspect.iscoroutine(answer):
+                answer.close()  # else Python would say that nobody awaited it
+            raise _UnservedError(
+                f"the callable gave back a {type(answer).__name__}, which has served nothing yet; name a "
+                "function that runs it to its end, as by asyncio.run"
+            )
+        self._call = self._function
+
+
+class _UnservedError(InputError):
+    """A call that only began something."""
 
 
 def load(name: str) -> Callable[[int], Any]:
@@ -118,7 +136,9 @@ def told(error: BaseException) -> str:
     """An error of somebody else's code in a line: kind, message and place, without its path."""
     message = printable(" ".join(str(error).split()))[:_MESSAGE_LENGTH_MAX]
     frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in frame.filename and frame.filename != __file__
     ]
-    place = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if len(frames) > 1 else ""
+    place = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}{': ' if message else ''}{message}{place}"

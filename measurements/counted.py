@@ -1,17 +1,16 @@
 """From counts to findings: batches that a server's own histograms counted."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from capacity.caveats import Caveat, CaveatCode
-from capacity.errors import InconclusiveError, InputError
+from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.performance import Interval
-from capacity.profile import BatchTiming
-from capacity.units import format_quantile
+from capacity.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BatchTiming
+from capacity.units import format_duration, format_quantile
 from measurements.histogram import Histogram, relative_error
 from measurements.histogram_delta import Gain
-from measurements.mean_interval import student_t
+from measurements.mean_interval import SECTIONS_MIN, ratio_interval
 from measurements.measurement import SizeFinding
 
 # Fewer batches of a size say less of it than its neighbours do, between which a profile interpolates.
@@ -24,6 +23,7 @@ def counted_findings(gains: Mapping[int, Gain], confidence: float) -> tuple[Size
 
     Raises:
         InconclusiveError: there is none.
+        DependencyError: the server's counts contradict each other, or are of no batches.
     """
     enough = {size: one for size, one in gains.items() if one.count >= BATCHES_MIN}
     if not enough:
@@ -32,7 +32,7 @@ def counted_findings(gains: Mapping[int, Gain], confidence: float) -> tuple[Size
             f"no batch size was served {BATCHES_MIN} times while the metrics were watched ({seen} batches in "
             "all); send the server traffic meanwhile, or raise --duration"
         )
-    return tuple(_finding(size, histogram(one), confidence) for size, one in enough.items())
+    return tuple(_finding(size, one, confidence) for size, one in enough.items())
 
 
 def histogram(gained: Gain) -> Histogram:
@@ -43,18 +43,42 @@ def histogram(gained: Gain) -> Histogram:
     return Histogram(bounds_s=bounds_s, counts=counts, sum_s=gained.sum_s)
 
 
-def _finding(batch_size: int, seen: Histogram, confidence: float) -> SizeFinding:
+def _finding(batch_size: int, gained: Gain, confidence: float) -> SizeFinding:
+    seen = histogram(gained)
+    _check(batch_size, seen)
     percentiles = {
         name: found for name, u in _PERCENTILES.items() if (found := seen.percentile_s(u)) is not None
     }
     timing = _consistent(batch_size, seen.mean_s, percentiles)
     kept = [percentiles[name] for name in percentiles if getattr(timing, name) is not None]
+    sums_s, counts = ([part[k] for part in gained.sections] for k in (0, 1))
     return SizeFinding(
         timing=timing,
         count=seen.count,
-        mean=_mean(seen, confidence),
+        # The mean of the batches that were counted is exact; the interval is for that of all such batches.
+        mean=ratio_interval(sums_s, counts, confidence),
         bucket_error=max(map(relative_error, kept), default=None),
     )
+
+
+def _check(batch_size: int, seen: Histogram) -> None:
+    """Refuse what no batches can have taken.
+
+    Raises:
+        DependencyError: the sum contradicts the buckets, or the mean is out of all measure.
+    """
+    least_s, most_s = seen.sum_ends_s
+    if not least_s <= seen.sum_s <= most_s:
+        raise DependencyError(
+            f"batches of {batch_size} took {format_duration(seen.sum_s)} together by the histogram's sum, "
+            f"but {format_duration(least_s)} to {format_duration(most_s)} by its buckets; measure a process "
+            "whose sum and buckets are in one unit"
+        )
+    if not BATCH_DURATION_MIN_S <= seen.mean_s <= BATCH_DURATION_MAX_S:
+        raise DependencyError(
+            f"by the server's counts batches of {batch_size} took {seen.mean_s:g} s on average, outside "
+            f"{BATCH_DURATION_MIN_S:g} s to {BATCH_DURATION_MAX_S:g} s; check --metric, and its unit"
+        )
 
 
 def _consistent(batch_size: int, mean_s: float, percentiles: Mapping[str, Interval]) -> BatchTiming:
@@ -62,21 +86,13 @@ def _consistent(batch_size: int, mean_s: float, percentiles: Mapping[str, Interv
     kept = list(percentiles)
     while True:
         values: dict[str, Any] = {name: percentiles[name].value for name in kept}
-        timing = BatchTiming(batch_size=batch_size, mean_s=mean_s, **values)
         try:
+            timing = BatchTiming(batch_size=batch_size, mean_s=mean_s, **values)
             timing.law()
         except InputError:
             kept.pop()
         else:
             return timing
-
-
-def _mean(seen: Histogram, confidence: float) -> Interval | None:
-    """The mean of the batches that were counted is exact; the interval is for that of all such batches."""
-    if seen.deviation_s is None:
-        return None
-    half = student_t(confidence, seen.count - 1) * seen.deviation_s / math.sqrt(seen.count)
-    return Interval(value=seen.mean_s, low=max(0.0, seen.mean_s - half), high=seen.mean_s + half)
 
 
 def counting_caveats(gains: Mapping[int, Gain], findings: tuple[SizeFinding, ...]) -> Iterator[Caveat]:
@@ -96,6 +112,14 @@ def counting_caveats(gains: Mapping[int, Gain], findings: tuple[SizeFinding, ...
             code=CaveatCode.MEASURED_PERCENTILES,
             message=f"{', '.join(map(format_quantile, missing))} cannot be told of every batch size, for few "
             "batches or wide buckets; raise --duration, or give the histogram narrower buckets",
+        )
+
+    bare = [one.batch_size for one in findings if one.mean is None]
+    if bare:
+        yield Caveat(
+            code=CaveatCode.MEASURED_NOISE,
+            message=f"means of batches of {', '.join(map(str, bare))} have no interval, which takes "
+            f"{SECTIONS_MIN} stretches of the time that had some; raise --duration or the traffic",
         )
 
 

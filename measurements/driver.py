@@ -9,7 +9,7 @@ from measurements.load_run import Journal
 
 # Sends one request to the replica of that number; an HTTP status, or another outcome; it never raises.
 Send = Callable[[int], Awaitable[int]]
-_LEAD_S = 0.05  # until the first instant can be met
+LEAD_S = 0.05  # until the first instant can be met
 
 
 class Driver:
@@ -28,7 +28,7 @@ class Driver:
 
     async def run(self, journal: Journal) -> None:
         """Send all, and wait for the last answer."""
-        self._began_s = self._clock.now_s() + _LEAD_S
+        self._began_s = self._clock.now_s() + LEAD_S
         async with asyncio.TaskGroup() as requests:
             for number, instant_s in enumerate(journal.schedule.instants_s.tolist()):
                 await self._clock.sleep_until(self._began_s + instant_s)

@@ -15,6 +15,7 @@ from measurements.endpoint_subject import EndpointSubject
 from measurements.http_exchange import HttpExchange
 from measurements.rounds import Rounds
 from measurements.sampling import Report, Sampling, take
+from measurements.server_timing import check_told
 from measurements.work_beside import Stretch, WorkBeside
 
 _CLIENT_SEEN = Caveat(
@@ -53,7 +54,7 @@ def sample_endpoint(endpoint: Endpoint, rounds: Rounds, report: Report) -> Found
     with closing(HttpExchange(endpoint.address, timeout_s=endpoint.timeout_s)) as exchange:
         subject = EndpointSubject(exchange, endpoint.body, rounds.batch_sizes)
         if endpoint.counters is None:
-            sampling, beside = take(subject, rounds, time.perf_counter, report), None
+            sampling, beside = _take(subject, rounds, report), None
             stop: KeyboardInterrupt | DependencyError | InconclusiveError | None = sampling.stop
         else:
             with closing(HttpExchange(endpoint.counters, timeout_s=endpoint.timeout_s)) as counters:
@@ -70,12 +71,24 @@ def sample_endpoint(endpoint: Endpoint, rounds: Rounds, report: Report) -> Found
     return Found(sampling, beside, tells_batch, caveats, stop)
 
 
+def _take(subject: EndpointSubject, rounds: Rounds, report: Report) -> Sampling:
+    """Rounds of what the server may be believed in.
+
+    Raises:
+        DependencyError: by its word some batch size took longer than the client saw; nothing of it is kept.
+    """
+    sampling = take(subject, rounds, time.perf_counter, report)
+    for batches in sampling.batches.values():
+        check_told(one.beside_s for one in batches if one.beside_s is not None)
+    return sampling
+
+
 def _with_crowds(
     crowds: Crowds, subject: EndpointSubject, rounds: Rounds, report: Report
 ) -> tuple[Sampling, WorkBeside | None, KeyboardInterrupt | DependencyError | InconclusiveError | None]:
     """Rounds between two looks at the counter, then the crowds; no failure costs a finished round."""
     before_s = crowds.computed_s()
-    sampling = take(subject, rounds, time.perf_counter, report)
+    sampling = _take(subject, rounds, report)
     if sampling.stop is not None:
         return sampling, None, sampling.stop
     try:

@@ -60,7 +60,7 @@ def _version(module: str) -> str | None:
     if isinstance(told, str):
         return _text(told)
     try:
-        return version(module)
+        return _text(version(module))
     except PackageNotFoundError:
         return None
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from capacity.errors import InputError
 from capacity.profile import DeviceKind, ServiceProfile
-from capacity.reading import TEXT_LENGTH_MAX
+from capacity.reading import TEXT_LENGTH_MAX, printable
 from measurements.measurement import Measurement
 from measurements.rests import wake_s
 
@@ -58,7 +58,7 @@ class ProfileFacts:
             spells=measurement.spells,
             batch_work_s=batch_s,
             request_work_s=work_s,
-            source=measurement.source,
+            source={printable(key): printable(text) for key, text in measurement.source.items()},
         )
 
     def _batch_work_s(self, measurement: Measurement) -> float:
@@ -74,18 +74,25 @@ class ProfileFacts:
         return 0.0 if measurement.work is None else measurement.work.request_s
 
     def check(self) -> None:
-        """Refuse before hours of measuring what no profile can have.
+        """Refuse before hours of measuring what no profile can have, or what no file gives back.
 
         Raises:
             InputError: a name, a price or a duration that is none.
         """
         from capacity.profile import BatchTiming
+        from capacity.profile_json import read_document
+        from capacity.saved_profile import profile_to_document
 
-        ServiceProfile(
+        trial = ServiceProfile(
             name=self.name,
             timings=(BatchTiming(batch_size=1, mean_s=1.0),),
+            model=self.model,
+            device=self.device,
             kind=self.kind,
+            precision=self.precision,
+            runtime=self.runtime,
             hourly_usd=self.hourly_usd,
             request_overhead_s=self.request_overhead_s or 0.0,
             request_work_s=self.request_work_s or 0.0,
         )
+        read_document(profile_to_document(trial), "the profile")

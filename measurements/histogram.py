@@ -62,14 +62,18 @@ class Histogram:
         return None
 
     @property
-    def deviation_s(self) -> float | None:
-        """Standard deviation as if durations lay in the middle of buckets; None where one is open. [s]"""
-        if self.counts[-1] or self.count < 2:
-            return None
+    def sum_ends_s(self) -> tuple[float, float]:
+        """Least and most that the sum may be by the buckets. [s]
+
+        Counted and summed up one after the other, a batch may be in the one and not yet in the other when it
+        is looked at; so at both looks together two of the longest may be missing or too many.
+        """
         pairs = zip((0.0, *self.bounds_s), self.bounds_s, self.counts, strict=False)
-        middles = [((low_s + high_s) / 2.0, count) for low_s, high_s, count in pairs if count]
-        mean_s = math.fsum(x * n for x, n in middles) / self.count
-        return math.sqrt(math.fsum(n * (x - mean_s) ** 2 for x, n in middles) / (self.count - 1))
+        filled = [(low_s, high_s, count) for low_s, high_s, count in pairs if count]
+        longest_s = max((high_s if high_s < math.inf else low_s for low_s, high_s, _ in filled), default=0.0)
+        least_s = math.fsum(low_s * count for low_s, _, count in filled)
+        most_s = math.fsum(high_s * count for _, high_s, count in filled)
+        return max(0.0, least_s - 2.0 * longest_s), most_s + 2.0 * longest_s
 
 
 def _told(percentile: Interval) -> Interval | None:

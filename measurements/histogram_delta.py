@@ -2,13 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from capacity.errors import DependencyError
 from capacity.profile import BATCH_SIZE_LIMIT
 from capacity.reading import printable
+from measurements.histogram_names import Histograms
 from measurements.metrics_text import Labels, Scrape, count
 
 _RESTARTED = (
@@ -18,11 +19,17 @@ _RESTARTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """What the buckets of one batch size gained: cumulative counts by bound, number and sum."""
+    """What the buckets of one batch size gained: cumulative counts by bound, number and sum.
+
+    Attributes:
+        sections: what sum and number gained in consecutive parts of the time, where it was looked at in
+            between.
+    """
 
     cumulative: Mapping[float, int]
     count: int
     sum_s: float
+    sections: tuple[tuple[float, float], ...] = ()
 
 
 def gain(before: Scrape, after: Scrape, name: str) -> Mapping[Labels, float]:
@@ -72,6 +79,29 @@ def gains(before: Scrape, after: Scrape, metric: str, label: str) -> dict[int, G
     for size, one in found.items():
         _check(one, f"{printable(metric)[:80]} at batch size {size}")
     return {size: one for size, one in sorted(found.items()) if one.count}
+
+
+def sectioned(gained: Mapping[int, Gain], scrapes: Sequence[Scrape], where: Histograms) -> Mapping[int, Gain]:
+    """The same in seconds, with what each batch size gained from one scrape to the next.
+
+    Raises:
+        DependencyError: as of the whole.
+    """
+    parts = [
+        tuple(_by_size(gain(before, after, name), where.label) for name in where.totals)
+        for before, after in pairwise(scrapes)
+    ]
+    return {
+        size: Gain(
+            cumulative={bound * where.unit_s: count for bound, count in one.cumulative.items()},
+            count=one.count,
+            sum_s=one.sum_s * where.unit_s,
+            sections=tuple(
+                (sums.get(size, 0.0) * where.unit_s, counts.get(size, 0.0)) for sums, counts in parts
+            ),
+        )
+        for size, one in gained.items()
+    }
 
 
 def _check(one: Gain, where: str) -> None:

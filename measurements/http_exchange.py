@@ -13,6 +13,7 @@ from measurements.address import Address
 from measurements.sampling import Clock
 
 ANSWER_BYTES_MAX = 16 * 2**20
+_HEAD_BYTES_MAX = 2**20  # and what chunks take beside the body
 _EXCERPT = 120
 
 
@@ -25,12 +26,20 @@ class Answer:
     seconds: float
 
 
-class _Deadlined(io.RawIOBase):
-    """A socket's bytes, all of them before one instant: a timeout of each read alone may never end."""
+class _TooLongError(http.client.HTTPException):
+    """More bytes on the wire than any answer may have."""
+
+
+class _Bounded(io.RawIOBase):
+    """A socket's bytes: all of them before one instant, and so many at most.
+
+    A timeout of each read alone may never end, and not all that HTTP says of lengths is to be believed.
+    """
 
     def __init__(self, raw: Any, sock: Any) -> None:
         self._raw, self._sock = raw, sock
         self._until_s = time.monotonic() + sock.gettimeout()
+        self._left = ANSWER_BYTES_MAX + _HEAD_BYTES_MAX
 
     def readable(self) -> bool:
         return True
@@ -41,6 +50,9 @@ class _Deadlined(io.RawIOBase):
             raise TimeoutError
         self._sock.settimeout(left_s)
         count: int | None = self._raw.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise _TooLongError
         return count
 
     def close(self) -> None:
@@ -53,7 +65,7 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Deadlined(self.fp.detach(), sock))
+        self.fp = io.BufferedReader(_Bounded(self.fp.detach(), sock))
 
 
 class HttpExchange:
@@ -86,7 +98,10 @@ class HttpExchange:
             self.close()
             if not was_open:
                 raise self._failed(error) from None
-        except (OSError, http.client.HTTPException) as error:
+        except _TooLongError:
+            self.close()
+            raise self._too_long() from None
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             self.close()
             raise self._failed(error) from None
         return self.ask(method, body, headers)
@@ -111,7 +126,7 @@ class HttpExchange:
     def _check(self, response: http.client.HTTPResponse, data: bytes) -> None:
         if len(data) > ANSWER_BYTES_MAX:
             self.close()
-            raise DependencyError(f"{self._name} answered more than {ANSWER_BYTES_MAX} bytes")
+            raise self._too_long()
         if 300 <= response.status < 400:
             where = printable(response.headers.get("Location") or "nowhere")[:_EXCERPT]
             raise DependencyError(
@@ -120,6 +135,11 @@ class HttpExchange:
         if not 200 <= response.status < 300:
             excerpt = printable(data[:_EXCERPT].decode("utf-8", "replace"))
             raise DependencyError(f"{self._name} answered {response.status}: {excerpt}")
+
+    def _too_long(self) -> DependencyError:
+        return DependencyError(
+            f"{self._name} answered more than {ANSWER_BYTES_MAX} bytes; is it what was meant?"
+        )
 
     def _failed(self, error: Exception) -> DependencyError:
         if isinstance(error, TimeoutError):
@@ -131,4 +151,4 @@ class HttpExchange:
 
     @property
     def _name(self) -> str:
-        return f"{self._address.host}:{self._address.port}{printable(self._address.target)[:_EXCERPT]}"
+        return f"{self._address.host}:{self._address.port}{printable(self._address.path)[:_EXCERPT]}"

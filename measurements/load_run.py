@@ -10,8 +10,14 @@ import numpy.typing as npt
 from measurements.schedule import Floats, Schedule
 
 # Outcomes beside the HTTP statuses.
-UNKNOWN, TIMED_OUT, NOT_CONNECTED, TOO_LONG = 0, -1, -2, -3
-_NAMES = {UNKNOWN: "unanswered", TIMED_OUT: "timeout", NOT_CONNECTED: "connection", TOO_LONG: "too_long"}
+UNKNOWN, TIMED_OUT, NOT_CONNECTED, TOO_LONG, EXHAUSTED = 0, -1, -2, -3, -4
+_NAMES = {
+    UNKNOWN: "unanswered",
+    TIMED_OUT: "timeout",
+    NOT_CONNECTED: "connection",
+    TOO_LONG: "too_long",
+    EXHAUSTED: "exhausted",
+}
 _OK = 200
 
 
@@ -33,15 +39,18 @@ class LoadRun:
     """One run, request by request in the order of the schedule; instants count from its start.
 
     Responses run from the instant at which a request was meant to be sent, so that a generator or a server
-    that is late hides nothing; they are those of answers with status 200. What was meant to be sent before
-    `warm_up_s` is in no statistic.
+    that is late hides nothing; they are those of answers with status 200. A request that was given up, since
+    it took too long, its connection broke or its answer had no end, would have taken the whole timeout at
+    least. What was meant to be sent before `warm_up_s` is in no statistic.
 
     Attributes:
-        sent_s, ended_s: when each was sent, and had its answer to the last byte; NaN where not. [s]
+        sent_s, ended_s: when each was handed to the HTTP client, which may have to connect first, and had its
+            answer to the last byte; NaN where not. [s]
         outcomes: HTTP status of each, or one of the negative outcomes above.
         replicas: where each was sent, by the number of its url.
         is_overflowed: more were in flight than allowed, and no more were sent.
         is_complete: the run ended by itself.
+        timeout_s: after which a request was given up. [s]
     """
 
     schedule: Schedule = field(repr=False)
@@ -52,9 +61,10 @@ class LoadRun:
     replicas: npt.NDArray[np.int64] = field(repr=False)
     is_overflowed: bool = False
     is_complete: bool = True
+    timeout_s: float = 0.0
 
     @classmethod
-    def of(cls, journal: Journal, warm_up_s: float) -> Self:
+    def of(cls, journal: Journal, warm_up_s: float, timeout_s: float = 0.0) -> Self:
         """What a journal says."""
         return cls(
             schedule=journal.schedule,
@@ -65,6 +75,7 @@ class LoadRun:
             replicas=np.array(journal.replicas, dtype=np.int64),
             is_overflowed=journal.is_overflowed,
             is_complete=journal.is_complete,
+            timeout_s=timeout_s,
         )
 
     @property
@@ -108,10 +119,55 @@ class LoadRun:
         return responses_s
 
     @property
+    def _ended(self) -> npt.NDArray[np.bool_]:
+        """Which count, and were answered by 200 or given up."""
+        ended: npt.NDArray[np.bool_] = self._counts & ((self.outcomes == _OK) | (self.outcomes < UNKNOWN))
+        return ended
+
+    @property
+    def at_least_s(self) -> Floats:
+        """Responses, in order, with what requests that were given up would have taken at least. [s]"""
+        taken_s = self.ended_s - self.schedule.instants_s
+        at_least_s: Floats = np.where(self.outcomes < UNKNOWN, np.maximum(taken_s, self.timeout_s), taken_s)[
+            self._ended
+        ]
+        return at_least_s
+
+    @property
+    def at_most_s(self) -> Floats:
+        """The same responses; infinite where a request was given up. [s]"""
+        taken_s = self.ended_s - self.schedule.instants_s
+        at_most_s: Floats = np.where(self.outcomes < UNKNOWN, np.inf, taken_s)[self._ended]
+        return at_most_s
+
+    @property
+    def answered_lags_s(self) -> Floats:
+        """Lags of the requests that `responses_s` has. [s]"""
+        lags_s: Floats = (self.sent_s - self.schedule.instants_s)[self._answered]
+        return lags_s
+
+    @property
     def losses(self) -> Floats:
-        """1 for each request that counts and had no good answer, else 0, in order."""
-        losses: Floats = (self.outcomes != _OK)[self._counts].astype(np.float64)
+        """1 for each request that was refused, by any other status than 200, else 0, in order."""
+        refused = (self.outcomes > UNKNOWN) & (self.outcomes != _OK)
+        losses: Floats = refused[self._settled].astype(np.float64)
         return losses
+
+    @property
+    def given_up(self) -> Floats:
+        """1 for each request that has no answer and will have none, else 0, in order."""
+        given_up: Floats = (self.outcomes < UNKNOWN)[self._settled].astype(np.float64)
+        return given_up
+
+    @property
+    def _settled(self) -> npt.NDArray[np.bool_]:
+        settled: npt.NDArray[np.bool_] = self._counts & (self.outcomes != UNKNOWN)
+        return settled
+
+    @property
+    def exhausted(self) -> int:
+        """Requests, those of the warm-up too, for which this machine had no port or descriptor."""
+        return int((self.outcomes == EXHAUSTED).sum())
 
     @property
     def window_s(self) -> tuple[float, float]:
@@ -119,11 +175,6 @@ class LoadRun:
         if self.is_complete and not self.is_overflowed:
             return self.warm_up_s, self.schedule.duration_s
         return self.warm_up_s, float(np.nanmax(self.sent_s, initial=self.warm_up_s))
-
-    @property
-    def lasted_s(self) -> float:
-        """Until the last answer. [s]"""
-        return float(np.nanmax(self.ended_s, initial=0.0))
 
     @property
     def answered_at_s(self) -> Floats:

@@ -11,9 +11,10 @@ import numpy as np
 from capacity.plan import Routing
 from measurements.balancer import Balancer
 from measurements.clock import WallClock, precise_loop
-from measurements.driver import Driver
+from measurements.driver import LEAD_S, Driver
 from measurements.http_client import Target, check_reachable, connected
 from measurements.load_run import Journal
+from measurements.metrics_watch import MetricsWatch
 
 # `select` takes 1024 file descriptors, some of which are open already.
 IN_FLIGHT_MAX = 900
@@ -49,24 +50,36 @@ class LoadTest:
         """A fresh one, with no request outstanding."""
         return Balancer(self.routing, len(self.target.urls), np.random.default_rng(seed))
 
-    def run(self, journal: Journal, seed: np.random.SeedSequence) -> None:
+    def run(self, journal: Journal, seed: np.random.SeedSequence, watch: MetricsWatch | None = None) -> None:
         """Send a schedule; an interrupt leaves in the journal what there is.
 
         Args:
             journal: of the schedule, nothing written yet.
             seed: of what the balancer leaves to chance.
+            watch: of the servers meanwhile.
 
         Raises:
             DependencyError: the server does not answer.
             InputError: the server refuses the request.
         """
         with asyncio.Runner(loop_factory=precise_loop) as runner, _calm_memory():
-            runner.run(self._send(journal, self.balancer(seed)))
+            runner.run(self._send(journal, self.balancer(seed), watch))
 
-    async def _send(self, journal: Journal, balancer: Balancer) -> None:
+    async def _send(self, journal: Journal, balancer: Balancer, watch: MetricsWatch | None) -> None:
         async with connected(self.target) as send:
             await check_reachable(send, self.target)
-            await Driver(send, balancer, WallClock(), self.in_flight_max).run(journal)
+            clock = WallClock()
+            driver = Driver(send, balancer, clock, self.in_flight_max)
+            if watch is None:
+                await driver.run(journal)
+                return
+            looking = asyncio.create_task(watch.run(clock, clock.now_s() + LEAD_S))
+            try:
+                await driver.run(journal)
+                if not journal.is_overflowed:
+                    await looking
+            finally:
+                looking.cancel()
 
 
 @contextmanager

@@ -1,73 +1,100 @@
-"""Measured: the performance that a load test found, as theory and simulation say theirs."""
+"""Measured: the performance that load tests found, as theory and simulation say theirs."""
 
-import statistics
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from capacity.performance import Interval, Kind, Performance
 from measurements.load_run import LoadRun
-from measurements.sections import mean_interval, quantile_interval, rate_interval, share_interval
-
-_MEDIAN_FIELDS = ("throughput_rps", "batch_size_mean", "utilization", "response_mean_s", "loss_probability")
+from measurements.mean_interval import ratio_interval
+from measurements.schedule import Floats
+from measurements.sections import (
+    mean_interval,
+    quantile_interval,
+    rate_interval,
+    share_interval,
+)
+from measurements.server_use import ServerUse
 
 
 def measured_performance(
-    run: LoadRun,
+    runs: Sequence[LoadRun],
     quantiles: Iterable[float],
     confidence: float,
     *,
-    batch_size_mean: float | None = None,
-    utilization: float | None = None,
+    uses: Sequence[ServerUse] = (),
+    replicas: int = 1,
 ) -> Performance:
-    """What one run shows; a quantile of which too few answers lie on either side is absent."""
-    start_s, end_s = run.window_s
+    """What runs show together: their answers are pooled, one run after another.
+
+    A quantile of which too few answers lie on either side is absent. Requests that were given up are in mean
+    and quantiles as what they would have taken at least, and an interval that reaches them is open above.
+
+    Args:
+        uses: of the servers in consecutive sections of the runs; none where their metrics were not seen.
+        replicas: that were used.
+    """
+    at_least_s, at_most_s = (
+        np.concatenate([getattr(run, name) for run in runs]) for name in ("at_least_s", "at_most_s")
+    )
     found = {
-        "response_mean_s": mean_interval(run.responses_s, confidence),
-        "loss_probability": share_interval(run.losses, confidence),
-        "throughput_rps": rate_interval(run.answered_at_s, start_s, end_s, confidence),
+        "response_mean_s": _open_above(mean_interval(at_least_s, confidence), at_most_s),
+        "loss_probability": share_interval(np.concatenate([run.losses for run in runs]), confidence),
+        "abandon_probability": share_interval(np.concatenate([run.given_up for run in runs]), confidence),
+        "throughput_rps": _throughput(runs, confidence),
+        **_use_intervals(uses, replicas, confidence),
     }
     known = {name: interval for name, interval in found.items() if interval is not None}
-    values: dict[str, Any] = {name: interval.value for name, interval in known.items()}
-    at_quantiles = {q: quantile_interval(run.responses_s, q, confidence) for q in quantiles}
+    values: dict[str, Any] = _use_values(uses, replicas)
+    values |= {name: interval.value for name, interval in known.items()}
+    at_quantiles = {q: quantile_interval(at_least_s, q, confidence, at_most_s) for q in quantiles}
     return Performance(
         kind=Kind.MEASUREMENT,
-        batch_size_mean=batch_size_mean,
-        utilization=utilization,
         response_quantiles_s={q: x for q, x in at_quantiles.items() if x is not None},
         intervals=known,
         **values,
     )
 
 
-def median_performance(performances: Sequence[Performance]) -> Performance:
-    """By quantity the median over runs, between the medians of its ends; what some run lacks is absent.
+def _open_above(interval: Interval | None, at_most_s: Floats) -> Interval | None:
+    """Without an upper end where a single value may be of any length, since a mean has no other."""
+    if interval is None or bool(np.isfinite(at_most_s).all()):
+        return interval
+    return replace(interval, high=math.inf)
 
-    Medians keep their order, so that an interval's value stays within its ends.
-    """
-    names = [name for name in _MEDIAN_FIELDS if all(getattr(p, name) is not None for p in performances)]
-    with_ends = [name for name in names if all(name in p.intervals for p in performances)]
-    quantiles = [
-        q
-        for q in performances[0].response_quantiles_s
-        if all(q in p.response_quantiles_s for p in performances)
-    ]
-    values: dict[str, Any] = {
-        name: statistics.median(getattr(p, name) for p in performances) for name in names
+
+def _throughput(runs: Sequence[LoadRun], confidence: float) -> Interval | None:
+    """Good answers per second of all windows, as if each began where the one before ended."""
+    starts_s = [0.0]
+    instants_s = []
+    for run in runs:
+        start_s, end_s = run.window_s
+        instants_s.append(run.answered_at_s - start_s + starts_s[-1])
+        starts_s.append(starts_s[-1] + end_s - start_s)
+    return rate_interval(np.concatenate(instants_s), 0.0, starts_s[-1], confidence)
+
+
+def _use_values(uses: Sequence[ServerUse], replicas: int) -> dict[str, float]:
+    """Mean batch and utilization of all sections together."""
+    batches, lasting_s = sum(use.batches for use in uses), sum(use.lasting_s for use in uses)
+    values = {}
+    if batches:
+        values["batch_size_mean"] = sum(use.requests for use in uses) / batches
+    if lasting_s > 0.0:
+        values["utilization"] = sum(use.busy_s for use in uses) / (replicas * lasting_s)
+    return values
+
+
+def _use_intervals(uses: Sequence[ServerUse], replicas: int, confidence: float) -> dict[str, Interval | None]:
+    """Of the same, where the sections are enough to tell."""
+    batches, requests, busy_s, lasting_s = (
+        np.array([getattr(use, name) for use in uses], dtype=np.float64)
+        for name in ("batches", "requests", "busy_s", "lasting_s")
+    )
+    return {
+        "batch_size_mean": ratio_interval(requests.tolist(), batches.tolist(), confidence),
+        "utilization": ratio_interval(busy_s.tolist(), (replicas * lasting_s).tolist(), confidence),
     }
-    return Performance(
-        kind=performances[0].kind,
-        response_quantiles_s={
-            q: median_interval([p.response_quantiles_s[q] for p in performances]) for q in quantiles
-        },
-        intervals={name: median_interval([p.intervals[name] for p in performances]) for name in with_ends},
-        **values,
-    )
-
-
-def median_interval(intervals: Sequence[Interval]) -> Interval:
-    """Median of the values, between the medians of the ends."""
-    return Interval(
-        value=statistics.median(x.value for x in intervals),
-        low=statistics.median(x.low for x in intervals),
-        high=statistics.median(x.high for x in intervals),
-    )

@@ -58,14 +58,14 @@ class Predictor:
             return Prediction(performance=None, reasons=("a trace has no long run, but a replay",))
         return self._falling_back("of the long run, which capacity simulate may take further", workload)
 
-    def of(self, schedule: Schedule, warm_up_s: float) -> Prediction:
-        """The requests that count, at the instants of the schedule: values only.
+    def of(self, schedules: Sequence[Schedule], warm_up_s: float) -> Prediction:
+        """The requests that count, at the instants of schedules that follow each other: values only.
 
         They are replayed over and over, each time with other service times, so that these leave little to
-        chance. Intervals would speak of other arrivals, and the run had the same.
+        chance. Intervals would speak of other arrivals, and the runs had the same.
         """
         try:
-            trace = repeated(schedule, warm_up_s)
+            trace = repeated(schedules, warm_up_s)
             workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
             found = self._falling_back("of the replay", workload)
         except InputError as error:  # it may come faster than the plan can serve, all in all
@@ -85,17 +85,23 @@ class Predictor:
         return Prediction(performance=None, reasons=tuple(reasons))
 
 
-def repeated(schedule: Schedule, warm_up_s: float) -> TraceArrivals:
-    """What counts of a schedule, again and again until there are `REPLAYED_MIN` requests or more.
+def repeated(schedules: Sequence[Schedule], warm_up_s: float) -> TraceArrivals:
+    """What counts of schedules, again and again until there are `REPLAYED_MIN` requests or more.
 
     Raises:
         InputError: fewer than two requests count.
     """
-    instants_s = schedule.instants_s[schedule.instants_s >= warm_up_s]
-    copies = math.ceil(REPLAYED_MIN / max(1, len(instants_s)))
-    starts_s = (schedule.duration_s - warm_up_s) * np.arange(copies)
-    all_s = (starts_s[:, np.newaxis] + instants_s).ravel()
-    return TraceArrivals(instants_s=tuple(all_s.tolist()), name="the schedule")
+    parts, lasting_s = [np.zeros(0)], 0.0
+    for schedule in schedules:
+        instants_s = schedule.instants_s[schedule.instants_s >= warm_up_s]
+        parts.append(instants_s - warm_up_s + lasting_s)
+        lasting_s += schedule.duration_s - warm_up_s
+    all_s = np.concatenate(parts)
+    copies = math.ceil(REPLAYED_MIN / max(1, len(all_s)))
+    starts_s = warm_up_s + lasting_s * np.arange(copies)
+    # A copy may end at the very instant at which the next one begins, but for rounding.
+    repeated_s = np.maximum.accumulate((starts_s[:, np.newaxis] + all_s).ravel())
+    return TraceArrivals(instants_s=tuple(repeated_s.tolist()), name="the schedule")
 
 
 def _values(performance: Performance | None) -> Performance | None:

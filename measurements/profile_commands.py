@@ -16,11 +16,11 @@ from capacity.command_line import (
     emit,
     option,
 )
-from capacity.errors import InputError
-from measurements.histogram_names import Histograms
 from measurements.profile_options import (
     check_source,
+    given_flags,
     read_duration_s,
+    read_histograms,
     read_kind,
     read_name,
     read_rounds,
@@ -32,11 +32,13 @@ from measurements.profile_options import (
 
 if TYPE_CHECKING:
     from measurements.endpoint_source import Endpoint
+    from measurements.histogram_names import Histograms
     from measurements.measurement import Measurement
     from measurements.rounds import Rounds
 
 
 def profile(
+    context: typer.Context,
     callable_name: Annotated[
         str | None,
         option("--callable", help="Time calls of module:function with the batch size; it returns when done."),
@@ -65,11 +67,15 @@ def profile(
         str | None, option("--duration", help="With --metrics: how long to watch; 30s by default.")
     ] = None,
     metric: Annotated[
-        str, option("--metric", help="With --metrics: the histogram of batch times in seconds.")
+        str, option("--metric", help="With --metrics: the histogram of batch times.")
     ] = "serve_batch_seconds",
     label: Annotated[
         str, option("--label", help="With --metrics: the histogram's label that is the batch size.")
     ] = "batch_size",
+    metric_unit: Annotated[
+        str | None,
+        option("--metric-unit", help="With --metric: its unit, where its name does not end in _seconds: ms."),
+    ] = None,
     batch_sizes: Annotated[str, option("--batch-sizes", help="Sizes to measure.")] = "1,2,4,8,16,32,64",
     samples: Annotated[int, option("--samples", help="Batches of each size.")] = 500,
     warm_up: Annotated[
@@ -112,9 +118,9 @@ def profile(
     from measurements.profile_report import measurement_document, measurement_tables
 
     check_effort(confidence=confidence, precision=0.02, requests_max=1, seed=seed)
-    check_source({"--callable": callable_name, "--url": url, "--metrics": metrics}, body, duration)
-    if counters is not None and url is None:
-        raise InputError("--counters belongs to --url; --metrics has the same counters itself")
+    check_source(
+        {"--callable": callable_name, "--url": url, "--metrics": metrics}, body, given_flags(context)
+    )
     path = None if file is None else read_target(file)
     facts = ProfileFacts(
         name=read_name(name, path),
@@ -136,17 +142,19 @@ def profile(
         endpoint = _endpoint(url, (body or "", rows_key), counters, timeout_s)
         found = _of_endpoint(endpoint, rounds, confidence)
     else:
-        where = Histograms(metric=metric, label=label)
+        where = read_histograms(metric, label, metric_unit)
         found = _of_metrics(metrics or "", where, read_wait_s(duration), timeout_s, confidence)
     measured = facts.profile(found)
-    if path is not None:
-        write_profile(measured, path)
-    emit(
-        output,
-        as_json=as_json,
-        document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
-        tables=lambda: measurement_tables(found, measured),
-    )
+    try:
+        if path is not None:
+            write_profile(measured, path)
+    finally:  # a full disk does not cost what was measured
+        emit(
+            output,
+            as_json=as_json,
+            document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
+            tables=lambda: measurement_tables(found, measured),
+        )
     if found.stop is not None:  # all is safe now; the exit code says that it was cut short
         raise found.stop
 

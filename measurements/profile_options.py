@@ -1,37 +1,83 @@
 """Options of `capacity profile`: how they are read, and how the profile is written."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from capacity.errors import InputError
+from capacity.reading import printable
+from capacity.units import SECONDS_PER_UNIT
+from measurements.histogram_names import Histograms
 
 if TYPE_CHECKING:
+    import typer
+
     from capacity.profile import DeviceKind, ServiceProfile
     from measurements.rounds import Rounds
 
 _NAME = "measured"
 _WAIT_S = 30.0
 _TIMEOUT_MAX_S = 600.0
+# What each source has no use for but these; all else belongs to all.
+_OWNERS = {
+    **dict.fromkeys(("body", "rows_key", "counters"), ("--url",)),
+    **dict.fromkeys(("duration", "metric", "label", "metric_unit"), ("--metrics",)),
+    **dict.fromkeys(("batch_sizes", "samples", "warm_up", "rests", "duration_max"), ("--callable", "--url")),
+    "timeout": ("--url", "--metrics"),
+}
 
 
-def check_source(sources: Mapping[str, str | None], body: str | None, duration: str | None) -> None:
+def given_flags(context: "typer.Context") -> frozenset[str]:
+    """Names of the parameters that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(
+        name for name, found in sources.items() if found is not None and found.name == "COMMANDLINE"
+    )
+
+
+def check_source(sources: Mapping[str, str | None], body: str | None, given: Collection[str]) -> None:
     """One of the three, with what belongs to it and nothing that belongs to another.
+
+    Args:
+        given: names of the parameters that stand on the command line.
 
     Raises:
         InputError: none or several, or a flag that would be passed over.
     """
-    given = [flag for flag, value in sources.items() if value is not None]
-    if len(given) != 1:
+    chosen = [flag for flag, value in sources.items() if value is not None]
+    if len(chosen) != 1:
         raise InputError(
-            f"give one of {', '.join(sources)}, got {' and '.join(given) or 'none'}; "
+            f"give one of {', '.join(sources)}, got {' and '.join(chosen) or 'none'}; "
             "each measures the same thing in another way"
         )
-    if (given[0] == "--url") != (body is not None):
+    (source,) = chosen
+    if (source == "--url") != (body is not None):
         raise InputError("--url and --body FILE.json belong together: where to, and what to send")
-    if given[0] != "--metrics" and duration is not None:
-        raise InputError("--duration is how long --metrics watches; give --duration-max or --samples here")
+    for name, owners in _OWNERS.items():
+        if name in given and source not in owners:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{flag} belongs to {' and '.join(owners)}, and {source} has no use for it; leave it out"
+            )
+
+
+def read_histograms(metric: str, label: str, unit: str | None) -> Histograms:
+    """`--metric`, `--label` and `--metric-unit`.
+
+    Raises:
+        InputError: neither the name nor the flag says in what unit the times are, or it is none.
+    """
+    if unit is None:
+        if not metric.endswith("_seconds"):
+            raise InputError(
+                f"--metric {printable(metric)[:80]!r} does not end in _seconds; say in what its times are by "
+                "--metric-unit ms"
+            )
+        return Histograms(metric=metric, label=label)
+    if unit not in SECONDS_PER_UNIT:
+        raise InputError(f"--metric-unit {unit[:20]!r} is unknown; use one of {', '.join(SECONDS_PER_UNIT)}")
+    return Histograms(metric=metric, label=label, unit_s=float(SECONDS_PER_UNIT[unit]))
 
 
 def read_target(file: str) -> Path:

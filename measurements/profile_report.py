@@ -10,6 +10,7 @@ from capacity.report import SCHEMA_VERSION, Document, caveat_documents, interval
 from capacity.saved_profile import profile_to_document
 from capacity.units import format_duration
 from measurements.measurement import Measurement, SizeFinding
+from measurements.overhead import Overhead
 from measurements.work_beside import WorkBeside
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ def measurement_document(
     if measurement.overhead is not None:
         found = measurement.overhead
         document["request_overhead"] = _known(
-            median_s=found.request_s, batch_size=found.batch_size, growth_per_row_s=found.growth_s
+            median_s=found.request_s,
+            low_s=found.interval and found.interval.low,
+            high_s=found.interval and found.interval.high,
+            batch_size=found.batch_size,
+            growth_per_row_s=found.growth_s,
         )
     if measurement.work is not None:
         work = measurement.work
@@ -140,13 +145,7 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
     yield "knee", f"batch size {profile.knee_batch_size}"
     found, work = measurement.overhead, measurement.work
     if found is not None:
-        growth = (
-            "" if found.growth_s is None else f", and {format_duration(found.growth_s)} more for each row"
-        )
-        yield (
-            "beside the batch",
-            f"{format_duration(found.request_s)} at batch size {found.batch_size}{growth}",
-        )
+        yield "beside the batch", _overhead(found)
     if work is not None:
         yield (
             "request work",
@@ -166,3 +165,13 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
     yield "request overhead", format_duration(profile.request_overhead_s)
     yield "work per batch", format_duration(profile.batch_work_s)
     yield "work per request", format_duration(profile.request_work_s)
+
+
+def _overhead(found: Overhead) -> str:
+    value = format_duration(found.request_s) if found.interval is None else format_interval(found.interval)
+    if found.growth_s is None:
+        return f"{value} at batch size {found.batch_size}"
+    where = (
+        "at batch size 1" if found.batch_size == 1 else f"for one row, by {found.batch_size} rows and more"
+    )
+    return f"{value} {where}, and {format_duration(found.growth_s)} more for each row"

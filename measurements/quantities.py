@@ -1,14 +1,14 @@
 """Quantities: what is held against each other, and how far apart the two may be."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from capacity.errors import InputError
 from capacity.objective import format_share
 from capacity.performance import Interval, Performance
 from capacity.reading import printable
-from capacity.units import format_duration, format_rate
+from capacity.units import format_duration, format_quantile, format_rate
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -42,6 +42,7 @@ class Quantity:
         field: of `Performance`.
         tolerance: how far a prediction may be off, as a share of the measured value.
         is_absolute: the tolerance is a difference instead, since the value itself may be 0.
+        unsaid: what a prediction means that says nothing of it; None where it means nothing.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Quantity:
     tolerance: float
     quantile: float | None = None
     is_absolute: bool = False
+    unsaid: float | None = None
+
+    @property
+    def is_latency(self) -> bool:
+        """Whether it is a time of responses, without which nothing has been verified."""
+        return self.unit is Unit.DURATION
 
     def found(self, performance: Performance | None) -> Interval | None:
         """What a performance has of it; without width where it has no interval, None where it has nothing."""
@@ -61,6 +68,17 @@ class Quantity:
         value = getattr(performance, self.field)
         known = performance.intervals.get(self.field)
         return known or (None if value is None else Interval.exact(value))
+
+    def has_interval(self, performance: Performance) -> bool:
+        """Whether it is known how far a performance may be off in it."""
+        return self.quantile is not None or self.field in performance.intervals
+
+    def predicted(self, performance: Performance | None) -> Interval | None:
+        """What a prediction has of it; None where there is no prediction, or nothing in it."""
+        found = self.found(performance)
+        if found is None and performance is not None and self.unsaid is not None:
+            return Interval.exact(self.unsaid)
+        return found
 
 
 def _response(name: str, title: str, tolerance: float, quantile: float) -> Quantity:
@@ -90,6 +108,16 @@ QUANTITIES = (
         field="loss_probability",
         tolerance=0.005,
         is_absolute=True,
+    ),
+    # Timeouts, broken connections and answers without end: a queue refuses, and never does this.
+    Quantity(
+        name="given-up",
+        title="given up",
+        unit=Unit.SHARE,
+        field="abandon_probability",
+        tolerance=0.005,
+        is_absolute=True,
+        unsaid=0.0,
     ),
 )
 
@@ -129,8 +157,22 @@ def _read_share(share: str, text: str) -> float:
     return value
 
 
-def with_tolerances(tolerances: Mapping[str, float]) -> tuple[Quantity, ...]:
-    """All quantities, each with the tolerance of its name."""
-    from dataclasses import replace
+def with_tolerances(
+    tolerances: Mapping[str, float], quantiles: Iterable[float] = QUANTILES
+) -> tuple[Quantity, ...]:
+    """All quantities, each with the tolerance of its name, and further quantiles in their places.
 
-    return tuple(replace(quantity, tolerance=tolerances[quantity.name]) for quantity in QUANTITIES)
+    A further one has the tolerance of the next higher one that is usual.
+
+    >>> [quantity.name for quantity in with_tolerances(read_tolerances([]), [0.9, 0.95])][:4]
+    ['mean', 'p50', 'p90', 'p95']
+    """
+    usual = [replace(quantity, tolerance=tolerances[quantity.name]) for quantity in QUANTITIES]
+    at = {quantity.quantile: quantity for quantity in usual if quantity.quantile is not None}
+    for quantile in set(quantiles) - set(at):
+        title = format_quantile(quantile)
+        next_higher = at[min((q for q in QUANTILES if q > quantile), default=max(QUANTILES))]
+        at[quantile] = _response(title.lower(), title, next_higher.tolerance, quantile)
+    first = next(number for number, quantity in enumerate(usual) if quantity.quantile is not None)
+    others = [quantity for quantity in usual if quantity.quantile is None]
+    return (*others[:first], *(at[quantile] for quantile in sorted(at)), *others[first:])

@@ -11,16 +11,18 @@ Source:
 import math
 
 import numpy as np
-from scipy.special import stdtrit
 
 from capacity.performance import Interval
+from measurements.mean_interval import SECTIONS_MAX, SECTIONS_MIN, half_width, student_t, widened
 from measurements.schedule import Floats
 
-SECTIONS_MAX, SECTIONS_MIN = 20, 10
 # Requests of a section on the rarer side of a quantile, below which its share there is mostly rounding.
 _RARE_PER_SECTION = 5
 _MEAN_PER_SECTION = 10
-_CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
+
+
+# Fewest values that an interval of a mean or a share takes.
+MEAN_REQUESTS_MIN = SECTIONS_MIN * _MEAN_PER_SECTION
 
 
 def requests_min(quantile: float) -> int:
@@ -38,16 +40,22 @@ def mean_interval(values: Floats, confidence: float) -> Interval | None:
     if count < SECTIONS_MIN:
         return None
     value = float(values.mean())
-    half_width = _half_width(values, count, confidence)
-    return Interval(value=value, low=max(0.0, value - half_width), high=value + half_width)
+    half = _half_width(values, count, confidence)
+    return Interval(value=value, low=max(0.0, value - half), high=value + half)
 
 
-def quantile_interval(values: Floats, quantile: float, confidence: float) -> Interval | None:
+def quantile_interval(
+    values: Floats, quantile: float, confidence: float, at_most: Floats | None = None
+) -> Interval | None:
     """Quantile of values in the order in which they came; None where they are too few for an interval.
 
     The share beyond the quantile is a mean, whose scatter between sections is known; the values that lie
     that much of a share lower and higher are the ends. Quantiles of sections would be biased, and hardly
     feel a burst.
+
+    Args:
+        at_most: where some values are only known to be reached, as of a request that was given up: what each
+            is at most, which may be infinite; the interval is then open above where it reaches these.
     """
     count = min(SECTIONS_MAX, int(_rare_share(quantile) * len(values) / _RARE_PER_SECTION + 1e-9))
     if count < SECTIONS_MIN:
@@ -58,7 +66,7 @@ def quantile_interval(values: Floats, quantile: float, confidence: float) -> Int
     return Interval(
         value=value,
         low=_quantile(values, max(0.0, lower)),
-        high=_quantile(values, min(1.0, higher)),
+        high=_quantile(values if at_most is None else at_most, min(1.0, higher)),
     )
 
 
@@ -83,8 +91,29 @@ def rate_interval(instants_s: Floats, start_s: float, end_s: float, confidence: 
     counts, _ = np.histogram(instants_s, bins=SECTIONS_MAX, range=(start_s, end_s))
     rates_rps = counts * (SECTIONS_MAX / (end_s - start_s))
     value = float(rates_rps.mean())
-    half_width = _half_width(rates_rps, SECTIONS_MAX, confidence)
-    return Interval(value=value, low=max(0.0, value - half_width), high=value + half_width)
+    half = half_width(rates_rps.tolist(), confidence)
+    return Interval(value=value, low=max(0.0, value - half), high=value + half)
+
+
+def rise_interval(values: Floats, confidence: float) -> Interval | None:
+    """Mean of the second half less that of the first; None where the values are too few.
+
+    Chance is what sections scatter by within their halves, since a rise is not to be in its own measure.
+    """
+    if len(values) < SECTIONS_MAX * _MEAN_PER_SECTION:
+        return None
+    means = np.array([section.mean() for section in np.array_split(values, SECTIONS_MAX)])
+    halves = means.reshape(2, SECTIONS_MAX // 2)
+    apart = halves - halves.mean(axis=1, keepdims=True)
+    rise = float(halves[1].mean() - halves[0].mean())
+    squares, degrees = float((apart**2).sum()), SECTIONS_MAX - 2
+    if squares == 0.0:
+        return Interval.exact(rise)
+    products = float((apart[:, 1:] * apart[:, :-1]).sum())
+    error = math.sqrt(squares / degrees * 4.0 / SECTIONS_MAX)
+    error *= widened(products / squares, SECTIONS_MAX // 2)
+    half = student_t(confidence, degrees) * error
+    return Interval(value=rise, low=rise - half, high=rise + half)
 
 
 def _quantile(values: Floats, quantile: float) -> float:
@@ -93,19 +122,5 @@ def _quantile(values: Floats, quantile: float) -> float:
 
 
 def _half_width(values: Floats, sections: int, confidence: float) -> float:
-    """Student's t times the standard error of a mean, seen between consecutive sections.
-
-    Sections that resemble their neighbours are worth fewer independent ones: their error grows by
-    sqrt((1 + r)/(1 - r)) for a correlation r > 0, as of a process that forgets geometrically (Box, Jenkins
-    & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope
-    1954, Biometrika 41).
-    """
-    means = np.array([section.mean() for section in np.array_split(values, sections)])
-    apart = means - means.mean()
-    squares = float(apart @ apart)
-    if squares == 0.0:
-        return 0.0
-    alike = (float(apart[1:] @ apart[:-1]) / squares + 1.0 / sections) / (1.0 - 3.0 / sections)
-    alike = min(max(0.0, alike), _CORRELATION_MAX)
-    error = math.sqrt(squares / (sections - 1) / sections * (1.0 + alike) / (1.0 - alike))
-    return float(stdtrit(sections - 1, 0.5 + confidence / 2.0)) * error
+    """Of the mean, seen between so many consecutive sections of the values."""
+    return half_width([float(section.mean()) for section in np.array_split(values, sections)], confidence)

@@ -8,16 +8,18 @@ from typing import Any
 
 from capacity import __version__
 from capacity.caveats import Caveat, CaveatCode
+from capacity.errors import DependencyError, InconclusiveError
+from capacity.spells import Spells
 from measurements import environment
 from measurements.address import Address
 from measurements.callable_subject import CallableSubject
 from measurements.counted import counted_findings, counting_caveats
 from measurements.endpoint_source import Endpoint, sample_endpoint
-from measurements.histogram_delta import gains
+from measurements.histogram_delta import gains, sectioned
 from measurements.histogram_names import Histograms
 from measurements.http_exchange import HttpExchange
 from measurements.measurement import Measurement
-from measurements.overhead import overhead
+from measurements.overhead import overhead, overhead_caveats
 from measurements.request_work import request_work
 from measurements.rests import wake
 from measurements.rounds import Rounds
@@ -27,6 +29,7 @@ from measurements.spell_fit import fit_spells
 from measurements.window import watch
 from measurements.work_caveats import work_caveats
 
+_PATH_MAX = 200
 _BY = f"capacity {__version__}, capacity profile"
 
 
@@ -49,9 +52,9 @@ def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, r
     """Time requests to a server, which carry a batch each."""
     found = sample_endpoint(endpoint, rounds, report)
     service = "the server's batch time, by Server-Timing" if found.tells_batch else "all that the client saw"
-    target = endpoint.address.target
+    path = endpoint.address.path[:_PATH_MAX]
     measured_by = {
-        "measured_by": f"{_BY} --url, POST {target} on one connection, one request at a time",
+        "measured_by": f"{_BY} --url, POST {path} on one connection, one request at a time",
         "service_time": service,
         **_machine(endpoint.address),
     }
@@ -68,11 +71,23 @@ def measure_metrics(
     confidence: float,
     report: Report,
 ) -> Measurement:
-    """Take what a server counted of its own batches while others sent it traffic."""
+    """Take what a server counted of its own batches while others sent it traffic.
+
+    Raises:
+        DependencyError: its metrics cannot be had, read or believed.
+        InconclusiveError: it served too few batches.
+        KeyboardInterrupt: before there was anything.
+    """
     with closing(HttpExchange(address, timeout_s=timeout_s)) as exchange:
-        window = watch(exchange, duration_s, report)
-    gained = gains(window.before, window.after, where.metric, where.label)
-    findings = counted_findings(gained, confidence)
+        window = watch(exchange, duration_s, report, where.totals)
+    try:
+        counted = gains(window.before, window.after, where.metric, where.label)
+        gained = sectioned(counted, window.scrapes, where)
+        findings = counted_findings(gained, confidence)
+    except (DependencyError, InconclusiveError):
+        if window.interrupt is not None:  # what was asked for, and nothing is lost by it
+            raise window.interrupt from None
+        raise
     work = request_work(window.before, window.after, gained)
     errors = [one.bucket_error for one in findings if one.bucket_error is not None]
     source = {
@@ -102,6 +117,9 @@ def _sampled(
     caveats: tuple[Caveat, ...] = (),
 ) -> Measurement:
     findings = sampled_findings(sampling, confidence)
+    rested = [one for nap in sampling.naps for one in nap.rested]
+    beside = overhead(sampling.batches, rested, confidence)
+    spells, unfitted = _spells(sampling)
     source = measured_by | {
         "settings": f"{sampling.rounds} rounds of all batch sizes in random order, seed {rounds.seed}, "
         f"after {rounds.warm_up} to warm up at most",
@@ -109,12 +127,25 @@ def _sampled(
     return Measurement(
         findings=findings,
         source=source,
-        caveats=(*caveats, *sampling_caveats(findings, sampling, rounds)),
-        overhead=overhead(sampling.batches, [one for nap in sampling.naps for one in nap.rested]),
+        caveats=(
+            *caveats,
+            *sampling_caveats(findings, sampling, rounds),
+            *overhead_caveats(beside),
+            *unfitted,
+        ),
+        overhead=beside,
         wake=wake(sampling.naps, confidence),
-        spells=fit_spells(sampling.batches),
+        spells=spells,
         stop=sampling.stop,
     )
+
+
+def _spells(sampling: Sampling) -> tuple[Spells | None, tuple[Caveat, ...]]:
+    """A fit that fails does not cost the samples."""
+    try:
+        return fit_spells(sampling.batches), ()
+    except InconclusiveError as error:
+        return None, (Caveat(code=CaveatCode.MEASURED_NOISE, message=str(error)),)
 
 
 def _machine(address: Address) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.optimize import curve_fit
 from scipy.special import ndtri
 
+from capacity.errors import InconclusiveError
 from capacity.spells import Spells
 from measurements.timed_batch import TimedBatch
 
@@ -25,6 +26,10 @@ _SHARE_MAX = 0.99
 # Distances up to this share of all the time are looked at, so that each is seen several times.
 _DISTANCE_SHARE = 0.1
 _DISTANCES = 16
+_NO_FIT = (
+    "batches near each other in time go together, but not as spells do, and the profile has none; "
+    "measure again, or for longer"
+)
 
 
 class Correlation(NamedTuple):
@@ -36,7 +41,11 @@ class Correlation(NamedTuple):
 
 
 def fit_spells(batches: Mapping[int, Sequence[TimedBatch]]) -> Spells | None:
-    """Of batches in the order in which they were served; None where nothing of the kind is seen."""
+    """Of batches in the order in which they were served; None where nothing of the kind is seen.
+
+    Raises:
+        InconclusiveError: something is seen that no exponential fits.
+    """
     instants_s, scores = _scores(batches)
     if len(scores) < _SAMPLES_MIN:
         return None
@@ -83,5 +92,8 @@ def _fitted(seen: Sequence[Correlation], span_s: float) -> Spells | None:
 
     first = [min(_SHARE_MAX, max(0.05, values[0])), np.log(apart_s[len(apart_s) // 2])]
     bounds = ([0.0, np.log(apart_s[0] / 10.0)], [_SHARE_MAX, np.log(span_s)])
-    (share, log_lasting), _ = curve_fit(decay, apart_s, values, p0=first, bounds=bounds)
+    try:
+        (share, log_lasting), _ = curve_fit(decay, apart_s, values, p0=first, bounds=bounds)
+    except (RuntimeError, ValueError) as error:
+        raise InconclusiveError(_NO_FIT) from error
     return Spells(share=float(share), lasting_s=float(np.exp(log_lasting))) if share > 0.0 else None

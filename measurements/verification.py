@@ -1,20 +1,22 @@
 """Verification: what was predicted of a plan beside what load tests of a real server found."""
 
+import math
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
+from capacity.errors import CapacityError
 from capacity.guarded import Terminated
-from capacity.objective import LatencyObjective, Promise
+from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Performance
 from capacity.plan import Verdict
 from measurements.agreement_row import Agreement, AgreementRow, Held, hold
 from measurements.load_run import LoadRun
 from measurements.lone_requests import LoneRequests
-from measurements.measured import median_performance
 from measurements.prediction import Prediction
+from measurements.promise_finding import PromiseFinding, promise_finding
 from measurements.quantities import Quantity
 
 
@@ -27,10 +29,11 @@ class Outcome(StrEnum):
     MISSED = "missed"
     INVALID = "invalid"
     INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
 
     @property
     def exit_code(self) -> int:
-        """What the command line ends with, unless a signal ends it."""
+        """What the command line ends with, unless a signal or an error ends it."""
         return {Outcome.AGREE: 0, Outcome.MISSED: 3}.get(self, 4)
 
 
@@ -39,6 +42,7 @@ class VerifiedRun:
     """One load test with what it showed.
 
     Attributes:
+        measured: of this run alone.
         replay: prediction for its own schedule.
         faults: what makes it invalid, if anything.
         cpu_share: of one core, that sending took.
@@ -51,47 +55,38 @@ class VerifiedRun:
     cpu_share: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseFinding:
-    """A promise and what was measured of it; None where it cannot be measured from outside."""
-
-    promise: Promise
-    found: Interval | None
-    verdict: Verdict | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Verification:
     """All runs of one plan, with both predictions.
 
     Attributes:
         quantities: with their tolerances.
+        measured: from the answers of all runs.
         stationary: prediction for the long run.
+        replay: prediction for the schedules of all runs.
         objective: what the plan was to keep; None where nothing was promised.
+        planned_s: mean and quantiles that the plan itself was made with, by title; none where it was made for
+            other arrivals, or not saved. [s]
+        pool_faults: what makes the runs invalid together.
         notes: what was left out, and why.
-        lone: requests one at a time before the load; None where the server did not tell of them.
+        lone: requests one at a time before the load, by which predictions are calibrated; None where the
+            server did not tell of them.
         interrupt: what ended it early, to be raised again when all is told; None where nothing did.
+        stop: an error that ended it early, likewise.
     """
 
     quantities: tuple[Quantity, ...]
     runs: tuple[VerifiedRun, ...]
+    measured: Performance
     stationary: Prediction
+    replay: Prediction
     objective: LatencyObjective | None = None
+    planned_s: Mapping[str, float] = field(default_factory=dict)
+    pool_faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     lone: LoneRequests | None = None
     interrupt: KeyboardInterrupt | None = None
-
-    @cached_property
-    def measured(self) -> Performance:
-        """The median over runs."""
-        return median_performance([run.measured for run in self.runs])
-
-    @cached_property
-    def replay(self) -> Performance | None:
-        """The median of the predictions over runs; None where one has none."""
-        found = [run.replay.performance for run in self.runs]
-        known = [performance for performance in found if performance is not None]
-        return median_performance(known) if known and len(known) == len(found) else None
+    stop: CapacityError | None = None
 
     @cached_property
     def rows(self) -> tuple[AgreementRow, ...]:
@@ -106,26 +101,30 @@ class Verification:
                     quantity=quantity,
                     measured=measured,
                     stationary=self._held(quantity, self.stationary.performance, measured),
-                    replay=self._held(quantity, self.replay, measured),
+                    replay=self._held(quantity, self.replay.performance, measured),
                 )
 
     def _held(self, quantity: Quantity, performance: Performance | None, measured: Interval) -> Held | None:
-        predicted = quantity.found(performance)
+        predicted = quantity.predicted(performance)
         if predicted is None:
             return None
         held = hold(quantity, predicted, measured)
-        return held if self.is_valid else replace(held, agreement=Agreement.VOID)
+        if not self.is_valid:
+            return replace(held, agreement=Agreement.VOID)
+        if not quantity.has_interval(self.measured):
+            return replace(held, agreement=Agreement.NO_INTERVAL)
+        return held
 
     @cached_property
     def findings(self) -> tuple[PromiseFinding, ...]:
         """Each promise against what was measured."""
         promises = () if self.objective is None else self.objective.promises
-        return tuple(_finding(promise, self.measured) for promise in promises)
+        return tuple(promise_finding(promise, self.measured) for promise in promises)
 
     @property
     def faults(self) -> tuple[str, ...]:
         """What makes runs invalid."""
-        return tuple(fault for run in self.runs for fault in run.faults)
+        return (*(fault for run in self.runs for fault in run.faults), *self.pool_faults)
 
     @property
     def is_valid(self) -> bool:
@@ -133,35 +132,54 @@ class Verification:
         return self.interrupt is None and not self.faults
 
     @property
+    def answered(self) -> int:
+        """Requests of all runs that count, and were answered well or given up."""
+        return sum(len(run.run.at_least_s) for run in self.runs)
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """Why nothing can be said for certain, each with what would tell; none where it can."""
+        found = [
+            self._with_mend(*finding.doubt(self.answered))
+            for finding in self.findings
+            if not finding.is_proven and finding.verdict is not Verdict.MISSED
+        ]
+        agreements = [one for row in self.rows if row.quantity.is_latency for one in row.agreements]
+        if Agreement.AGREE not in agreements and Agreement.DISAGREE not in agreements:
+            found.append("no response is certain enough to agree with; raise --duration or --runs")
+        return tuple(found)
+
+    def _with_mend(self, doubt: str, times: float) -> str:
+        """A doubt with the load test that would settle it."""
+        if not math.isfinite(times):
+            return doubt
+        runs = len(self.runs)
+        windows_s = [end_s - start_s for start_s, end_s in (one.run.window_s for one in self.runs)]
+        longer_s = math.ceil(times * sum(windows_s) / runs - 1e-9)
+        return f"{doubt}; --duration {longer_s}s or --runs {math.ceil(times * runs - 1e-9)} may tell"
+
+    @property
     def exit_code(self) -> int:
         """What the command ends with."""
-        if self.interrupt is None:
-            return self.outcome.exit_code
-        return 128 + (signal.SIGTERM if isinstance(self.interrupt, Terminated) else signal.SIGINT)
+        if self.interrupt is not None:
+            return 128 + (signal.SIGTERM if isinstance(self.interrupt, Terminated) else signal.SIGINT)
+        return self.outcome.exit_code if self.stop is None else self.stop.exit_code
 
     @property
     def outcome(self) -> Outcome:
-        """Of invalid runs nothing is said; a promise that is missed counts more than a model that errs."""
+        """Of invalid runs nothing is said; a promise that is missed counts more than a model that errs.
+
+        Prediction and measurement agree where every promise is proven, some response agrees, and nothing
+        disagrees: throughput and loss agree of a server that is merely up.
+        """
         if self.interrupt is not None:
             return Outcome.INTERRUPTED
         if self.faults:
             return Outcome.INVALID
+        if self.stop is not None:
+            return Outcome.STOPPED
         if any(finding.verdict is Verdict.MISSED for finding in self.findings):
             return Outcome.MISSED
-        agreements = [agreement for row in self.rows for agreement in row.agreements]
-        if Agreement.DISAGREE in agreements:
+        if any(Agreement.DISAGREE in row.agreements for row in self.rows):
             return Outcome.DISAGREE
-        return Outcome.AGREE if Agreement.AGREE in agreements else Outcome.UNSURE
-
-
-def _finding(promise: Promise, measured: Performance) -> PromiseFinding:
-    """Kept or missed where the interval lies wholly on one side of the limit."""
-    found = promise.found(measured)
-    verdict = None
-    if found is not None:
-        verdict = Verdict.INCONCLUSIVE
-        if found.high <= promise.allowed:
-            verdict = Verdict.MET
-        elif found.low > promise.allowed:
-            verdict = Verdict.MISSED
-    return PromiseFinding(promise=promise, found=found, verdict=verdict)
+        return Outcome.UNSURE if self.doubts else Outcome.AGREE

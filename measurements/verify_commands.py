@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,10 @@ from capacity.command_line import (
     emit,
     option,
 )
+
+if TYPE_CHECKING:
+    from measurements.verification import Verification
+    from measurements.verify_document import Setting
 
 
 def verify(
@@ -59,10 +63,12 @@ def verify(
     ] = None,
     duration: Annotated[str, option("--duration", help="Of what counts of each run.")] = "60s",
     warm_up: Annotated[str, option("--warm-up", help="Before it, of each run.")] = "5s",
-    runs: Annotated[int, option("--runs", help="Load tests, each with arrivals of its own.")] = 1,
+    runs: Annotated[
+        int, option("--runs", help="Load tests, each with arrivals of its own where these are random.")
+    ] = 1,
     timeout: Annotated[str, option("--timeout", help="After which a request is given up.")] = "10s",
     requests_max: Annotated[
-        int, option("--requests-max", help="Requests to send at most, in all runs.")
+        int, option("--requests-max", help="Requests to send at most, in all runs and before them.")
     ] = 1_000_000,
     metrics: Annotated[
         list[str] | None,
@@ -83,23 +89,20 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Predicted beside measured, by an open-loop load test of a server; exit 4 where they disagree."""
-    from capacity.report import dumps
     from capacity.units import parse_duration_s
     from capacity.workbench import Effort
-    from capacity.writing import check_target, write_whole
+    from capacity.writing import check_target
     from measurements.http_client import Target, import_aiohttp
     from measurements.load_series import Course, LoadSeries
     from measurements.load_test import LoadTest
     from measurements.quantities import read_tolerances, with_tolerances
-    from measurements.schedule import check_requests
     from measurements.verifier import Verifier
-    from measurements.verify_document import Setting, verify_document
+    from measurements.verify_document import Setting
     from measurements.verify_inputs import check_urls, read_request_body
     from measurements.verify_options import PlanFlags, read_metrics, read_subject
-    from measurements.verify_report import verify_tables
 
     import_aiohttp()
-    quantities = with_tolerances(read_tolerances(tolerance or ()))
+    tolerances = read_tolerances(tolerance or ())
     asked = PlanFlags(
         profile=profile,
         replicas=replicas,
@@ -116,7 +119,6 @@ def verify(
         runs=runs,
         seed=seed,
     )
-    check_requests(subject.workload, course.run_s, runs, requests_max)
     notes = check_urls(url, subject.plan)
     test = LoadTest(
         target=Target(
@@ -132,12 +134,19 @@ def verify(
     addresses, missing = read_metrics(metrics, url, subject)
     verifier = Verifier(
         subject=subject,
-        load=LoadSeries(test=test, workload=subject.workload, course=course, metrics=addresses, report=_tell),
+        load=LoadSeries(
+            test=test,
+            workload=subject.workload,
+            course=course,
+            metrics=addresses,
+            report=_tell,
+            requests_max=requests_max,
+        ),
         effort=effort,
         workbench=context.obj,
         is_calibrated=request_overhead is None,
     )
-    found = verifier.verify(quantities, (*notes, *missing))
+    found = verifier.verify(with_tolerances(tolerances, verifier.quantiles), (*notes, *missing))
     setting = Setting(
         plan=subject.plan,
         workload=subject.workload,
@@ -145,6 +154,18 @@ def verify(
         confidence=confidence,
         environment=_environment(url),
     )
+    _answer(found, setting, output, None if file is None else Path(file), as_json=as_json)
+
+
+def _answer(
+    found: "Verification", setting: "Setting", output: Format, file: Path | None, *, as_json: bool
+) -> None:
+    """Print and save it, and end as it came out."""
+    from capacity.report import dumps
+    from capacity.writing import write_whole
+    from measurements.verify_document import verify_document
+    from measurements.verify_report import verify_tables
+
     try:
         emit(
             output,
@@ -154,9 +175,11 @@ def verify(
         )
     finally:  # neither a closed stdout nor a full disk costs both
         if file is not None:
-            write_whole(Path(file), (dumps(verify_document(found, setting)) + "\n").encode())
+            write_whole(file, (dumps(verify_document(found, setting)) + "\n").encode())
     if found.interrupt is not None:
         raise found.interrupt
+    if found.stop is not None:
+        raise found.stop
     raise typer.Exit(found.exit_code)
 
 

@@ -21,8 +21,9 @@ from measurements.agreement_row import AgreementRow, Held
 from measurements.load_run import LoadRun
 from measurements.lone_requests import LoneRequests
 from measurements.prediction import Prediction
+from measurements.promise_finding import PromiseFinding
 from measurements.sections import requests_min
-from measurements.verification import PromiseFinding, Verification, VerifiedRun
+from measurements.verification import Verification, VerifiedRun
 
 LAG_QUANTILES = (0.5, 0.99, 1.0)
 
@@ -53,12 +54,17 @@ def verify_document(verification: Verification, setting: Setting) -> Document:
         "objective": None if objective is None else objective_document(objective),
         "measured": performance_document(verification.measured),
         "predicted": {
+            "planned_s": dict(verification.planned_s) or None,
+            "is_calibrated": verification.lone is not None,
             "stationary": _prediction_document(verification.stationary),
-            "replay": _performance(verification.replay),
+            "replay": _performance(verification.replay.performance),
         },
         "rows": [_row_document(row) for row in verification.rows],
         "promises": [_finding_document(finding) for finding in verification.findings],
+        "doubts": list(verification.doubts) if verification.is_valid else [],
         "runs": [_run_document(run) for run in verification.runs],
+        "pool_faults": list(verification.pool_faults),
+        "stopped_by": None if verification.stop is None else str(verification.stop),
         "lone_requests": _lone_document(verification.lone),
         "notes": list(notes(verification)),
         "environment": dict(setting.environment),
@@ -78,7 +84,7 @@ def _prediction_document(prediction: Prediction) -> Document:
 def _lone_document(lone: LoneRequests | None) -> Document | None:
     if lone is None:
         return None
-    return {"beside_s": lone.beside_s, "batch_s": interval_document(lone.batch)}
+    return {"beside_s": lone.beside_s, "batch_s": interval_document(lone.batch), "silent": lone.silent}
 
 
 def _row_document(row: AgreementRow) -> Document:
@@ -147,19 +153,23 @@ def _lag_name(quantile: float) -> str:
 
 def notes(verification: Verification) -> Iterator[str]:
     """What is absent and why, each once."""
-    replays = [reason for run in verification.runs for reason in run.replay.reasons]
     yield from dict.fromkeys(
-        [*verification.notes, *_too_few(verification), *verification.stationary.reasons, *replays]
+        [
+            *verification.notes,
+            *_too_few(verification),
+            *verification.stationary.reasons,
+            *verification.replay.reasons,
+        ]
     )
 
 
 def _too_few(verification: Verification) -> Iterator[str]:
     """What could not be measured for want of answers."""
-    fewest = min(len(run.run.responses_s) for run in verification.runs)
+    answered = verification.answered
     for quantity in verification.quantities:
         needed = 0 if quantity.quantile is None else requests_min(quantity.quantile)
-        if fewest < needed:
+        if answered < needed:
             yield (
-                f"no measured {quantity.title}: an interval takes {needed} answered requests in each run, "
-                f"and there were {fewest}; raise --duration"
+                f"no measured {quantity.title}: an interval takes {needed} answered requests, and there were "
+                f"{answered}; raise --duration or --runs"
             )

@@ -1,9 +1,10 @@
 """Verify inputs: what is verified, from a saved plan or from flags, and whether it can be."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from capacity.errors import InputError
 from capacity.json_reading import parse_object
@@ -12,8 +13,10 @@ from capacity.plan import Plan
 from capacity.plan_file import SavedPlan
 from capacity.profile import ServiceProfile
 from capacity.reading import printable, read_text
+from capacity.units import format_quantile
 from capacity.workload import ArrivalProcess, ClosedPopulation, Workload
 from measurements.address import Address, parse_address
+from measurements.quantities import QUANTILES
 
 BODY_BYTES_MAX = 16 * 2**20
 
@@ -24,12 +27,15 @@ class Subject:
 
     Attributes:
         objective: None where nothing was promised.
+        planned_s: mean and quantiles that the plan itself was made with, by title; none where they are not
+            known, or of other arrivals. [s]
     """
 
     profile: ServiceProfile
     workload: Workload
     plan: Plan
     objective: LatencyObjective | None = None
+    planned_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def saved_subject(saved: SavedPlan, arrivals: ArrivalProcess | None, rate_rps: float | None) -> Subject:
@@ -54,7 +60,22 @@ def saved_subject(saved: SavedPlan, arrivals: ArrivalProcess | None, rate_rps: f
         workload=workload,
         plan=saved.plan,
         objective=question.objective,
+        planned_s=_planned_s(saved.answer, question.objective) if workload == demand else {},
     )
+
+
+def _planned_s(answer: Mapping[str, Any], objective: LatencyObjective) -> dict[str, float]:
+    """Mean and quantiles of responses in an answer of `capacity plan`."""
+    performance = answer.get("performance")
+    if not isinstance(performance, Mapping):
+        return {}
+    found = {"mean": performance.get("response_mean_s")}
+    quantiles = performance.get("response_quantiles_s")
+    for quantile in sorted({*QUANTILES, *objective.limits}):
+        interval = quantiles.get(repr(quantile)) if isinstance(quantiles, Mapping) else None
+        if isinstance(interval, Mapping):
+            found[format_quantile(quantile)] = interval.get("value")
+    return {title: value for title, value in found.items() if isinstance(value, float)}
 
 
 def check_urls(urls: Sequence[str], plan: Plan) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Verify report: a verification for people."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -7,24 +8,26 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.explain import demand, fleet, format_value
+from capacity.explain import demand, fleet
 from capacity.performance import Interval
 from capacity.plan import Verdict
 from capacity.tables import table
 from capacity.units import format_duration
 from measurements.agreement_row import Agreement, AgreementRow, Held
+from measurements.promise_finding import PromiseFinding
 from measurements.quantities import Unit
-from measurements.verification import Outcome, PromiseFinding, Verification, VerifiedRun
+from measurements.verification import Outcome, Verification, VerifiedRun
 from measurements.verify_document import LAG_QUANTILES, Setting, lags_s, notes
 
 _P99 = 0.99
 _SAID = {
     Outcome.AGREE: "prediction and measurement agree",
     Outcome.DISAGREE: "prediction and measurement disagree",
-    Outcome.UNSURE: "nothing is certain enough to tell; raise --duration or --runs",
+    Outcome.UNSURE: "it cannot be told",
     Outcome.MISSED: "the server misses what was promised",
     Outcome.INVALID: "the load test is invalid, and says nothing of prediction or promise",
     Outcome.INTERRUPTED: "interrupted; this is what there is",
+    Outcome.STOPPED: "a run could not be made; this is what there is",
 }
 
 
@@ -32,14 +35,18 @@ def verify_tables(verification: Verification, setting: Setting) -> Iterator[Rend
     """All that `capacity verify` shows."""
     yield Text(summary(verification, setting))
     yield from (Text(f"Invalid: {fault}.") for fault in verification.faults)
+    if verification.is_valid:
+        yield from (Text(f"In doubt: {doubt}.") for doubt in verification.doubts)
     if verification.rows:
         yield _rows_table(verification)
+    if verification.planned_s:
+        yield Text(_planned(verification))
     if verification.findings:
         yield table(("<promise", "measured", "<verdict"), map(_finding_row, verification.findings))
     yield _runs_table(verification)
     yield Text(
-        f"In brackets: {100.0 * setting.confidence:g} % intervals; responses are those of answered requests, "
-        "from the instant at which each was meant to be sent."
+        f"In brackets: {100.0 * setting.confidence:g} % intervals; responses are those of requests that were "
+        "answered or given up, from the instant at which each was meant to be sent."
     )
     yield from (Text(f"Note: {note}.") for note in notes(verification))
 
@@ -48,6 +55,17 @@ def summary(verification: Verification, setting: Setting) -> str:
     """The plan and what became of it in one line."""
     said = _SAID[verification.outcome]
     return f"{fleet(setting.plan)} {demand(setting.workload)}: {said}{_counts(verification)}."
+
+
+def _planned(verification: Verification) -> str:
+    """What the plan was made with, which is not what this client's own requests predict."""
+    told = ", ".join(f"{title} {format_duration(x)}" for title, x in verification.planned_s.items())
+    if verification.lone is None:
+        return f"The plan itself predicted: {told}."
+    return (
+        f"The plan itself predicted: {told}. The predictions above are calibrated: they have the request "
+        "overhead that this client found at this server just before."
+    )
 
 
 def _counts(verification: Verification) -> str:
@@ -90,6 +108,8 @@ def _interval(unit: Unit, interval: Interval) -> str:
     >>> _interval(Unit.DURATION, Interval(value=0.0483, low=0.046, high=0.0507))
     '48.3 (46 to 50.7) ms'
     """
+    if interval.high == math.inf:
+        return f"at least {unit.shown(interval.low)}"
     value, low, high = (unit.shown(x) for x in (interval.value, interval.low, interval.high))
     if low == high:
         return value
@@ -104,7 +124,8 @@ def _finding_row(finding: PromiseFinding) -> tuple[str, str, str]:
     if finding.found is None:
         return str(finding.promise), "", "not measured"
     told = "in doubt" if finding.verdict is Verdict.INCONCLUSIVE else str(finding.verdict)
-    return str(finding.promise), format_value(finding.promise, finding.found), told
+    unit = Unit.DURATION if finding.promise.measure.is_duration else Unit.SHARE
+    return str(finding.promise), _interval(unit, finding.found), told
 
 
 def _runs_table(verification: Verification) -> Table:
@@ -119,7 +140,7 @@ def _run_row(number: int, verified: VerifiedRun) -> tuple[str, ...]:
     return (
         str(number),
         str(run.sent),
-        str(int(run.losses.sum())),
+        str(int(run.losses.sum() + run.given_up.sum())),
         *(format_duration(lags[q]) if q in lags else "" for q in LAG_QUANTILES),
         "" if measured.response_mean_s is None else format_duration(measured.response_mean_s),
         _told(measured.response_quantiles_s.get(_P99)),

@@ -500,7 +500,9 @@ second = new_plot(
     x_title="arrival rate [requests/s]", y_title="P99 response [ms]", title="What a second instance is worth"
 )
 finely_rps = range(100, 801, 10)
-second.theory(finely_rps, [open_p99_ms(fastpitch, 1, rate).value for rate in finely_rps], "one instance", number=0)
+second.theory(
+    finely_rps, [open_p99_ms(fastpitch, 1, rate).value for rate in finely_rps], "one instance", number=0
+)
 second.theory(FURTHER_RPS, [x.value for x in apart], "two devices", number=2)
 second.simulated(FURTHER_RPS, together, "two instances on one device", number=1)
 second

@@ -1,5 +1,6 @@
 """Backend: a version of the model that can be asked; the ONNX one, and what any must do."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -7,19 +8,26 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from capacity.errors import InputError
+from serve_api.metadata import Feature
 
 FloatRows = NDArray[np.float32]
 WARM_UP_RUNS = 5
+_OUTPUTS = ["label", "probabilities"]
 _LOG_SEVERITY_FATAL = (
     4  # the runtime's own lines hold paths and have no shape; its errors arrive as exceptions
 )
 
 
 class Predictions(NamedTuple):
-    """Answers to the rows of a batch, in their order."""
+    """Answers to the rows of a batch, in their order.
+
+    Attributes:
+        unanswered: rows to which the model has no finite answer; what stands in their places is none.
+    """
 
     labels: list[int]
     probabilities: list[list[float]]
+    unanswered: frozenset[int] = frozenset()
 
 
 class ModelError(Exception):
@@ -34,8 +42,16 @@ class Backend(Protocol):
         """Name of the version."""
 
     @property
-    def features(self) -> int:
-        """Numbers of a row."""
+    def features(self) -> tuple[str, ...]:
+        """Names of the numbers of a row, in their order."""
+
+    @property
+    def classes(self) -> int:
+        """Probabilities of an answer."""
+
+    @property
+    def typical(self) -> FloatRows:
+        """One row as the model was trained on, [1, features], which it must be able to answer."""
 
     def predict(self, rows: FloatRows) -> Predictions:
         """Answer rows; may raise whatever it likes."""
@@ -44,11 +60,11 @@ class Backend(Protocol):
 class OnnxBackend:
     """A model in ONNX: `features` [n, k] float32 in; `label` [n] int64, `probabilities` [n, c] float32."""
 
-    def __init__(self, model: bytes, *, version: str, threads: int) -> None:
+    def __init__(self, model: bytes, *, version: str, features: Sequence[Feature], threads: int) -> None:
         """From the bytes that were verified, never from the file again.
 
         Raises:
-            InputError: no ONNX model, or one with other inputs or outputs.
+            InputError: no ONNX model, one with other inputs or outputs, or of other features than these.
         """
         self.version = version
         try:
@@ -57,20 +73,30 @@ class OnnxBackend:
             raise InputError(
                 f"version {version}: the runtime refuses the model ({type(error).__name__}); export it anew"
             ) from None
-        self.features = _feature_count(self._session, version)
+        width, self.classes = _widths(self._session, version)
+        if width != len(features):
+            raise InputError(
+                f"version {version}: the model takes {width} features and its metadata name "
+                f"{len(features)}; export it anew"
+            )
+        self.features = tuple(feature.name for feature in features)
+        with np.errstate(over="ignore"):
+            self.typical: FloatRows = np.array([[feature.mean for feature in features]], dtype=np.float32)
 
     def predict(self, rows: FloatRows) -> Predictions:
-        """Answer rows.
+        """Answer rows; those that have no finite answer are named, since their neighbours have one.
 
         Raises:
-            ModelError: not one finite answer for each row.
+            ModelError: not one answer for each row.
         """
-        labels, probabilities = self._session.run(["label", "probabilities"], {"features": rows})
+        labels, probabilities = self._session.run(_OUTPUTS, {"features": rows})
         if labels.shape != rows.shape[:1] or probabilities.shape[:-1] != rows.shape[:1]:
             raise ModelError("the model gave answers of another shape than its rows")
-        if not np.isfinite(probabilities).all():
-            raise ModelError("the model gave a probability that is not finite")
-        return Predictions(labels.tolist(), probabilities.tolist())
+        finite = np.isfinite(probabilities)
+        if finite.all():
+            return Predictions(labels.tolist(), probabilities.tolist())
+        unanswered = np.flatnonzero(~finite.all(axis=1)).tolist()
+        return Predictions(labels.tolist(), probabilities.tolist(), frozenset(unanswered))
 
 
 def warm_up(backend: Backend, batch_size_max: int) -> None:
@@ -80,23 +106,36 @@ def warm_up(backend: Backend, batch_size_max: int) -> None:
         InputError: it cannot answer them.
     """
     for size in {1, batch_size_max}:
-        rows = np.zeros((size, backend.features), dtype=np.float32)
+        rows = np.repeat(backend.typical, size, axis=0)
         for _ in range(WARM_UP_RUNS):
-            _checked_answer(backend, rows)
+            _check_answer(backend, rows)
 
 
-def _checked_answer(backend: Backend, rows: FloatRows) -> None:
+def still_answers(backend: Backend) -> bool:
+    """Whether it answers its typical row: if so, what it failed at is to blame, not the model."""
+    try:
+        answer = backend.predict(backend.typical)
+    except Exception:
+        return False
+    return len(answer.labels) == 1 and not answer.unanswered
+
+
+def _check_answer(backend: Backend, rows: FloatRows) -> None:
     try:
         answer = backend.predict(rows)
     except Exception as error:
         raise InputError(
-            f"version {backend.version}: fails at a batch of {len(rows)} rows of zeros "
+            f"version {backend.version}: fails at a batch of {len(rows)} rows of the features' means "
             f"({type(error).__name__}); train it anew"
         ) from None
     if len(answer.labels) != len(rows) or len(answer.probabilities) != len(rows):
         raise InputError(
             f"version {backend.version}: gives {len(answer.labels)} answers to {len(rows)} rows; "
             "train it anew"
+        )
+    if answer.unanswered:
+        raise InputError(
+            f"version {backend.version}: has no finite answer to a row of the features' means; train it anew"
         )
 
 
@@ -109,22 +148,25 @@ def _options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def _feature_count(session: ort.InferenceSession, version: str) -> int:
+def _widths(session: ort.InferenceSession, version: str) -> tuple[int, int]:
+    """Numbers of a row, and of an answer."""
     inputs = {i.name: (i.type, i.shape) for i in session.get_inputs()}
-    outputs = {o.name: o.type for o in session.get_outputs()}
-    kind, shape = inputs.get("features", ("", []))
-    as_agreed = (
-        len(inputs) == 1
-        and kind == "tensor(float)"
-        and len(shape) == 2
-        and isinstance(shape[1], int)
-        and outputs.get("label") == "tensor(int64)"
-        and outputs.get("probabilities") == "tensor(float)"
-    )
-    if not as_agreed:
+    outputs = {o.name: (o.type, o.shape) for o in session.get_outputs()}
+    width = _second("tensor(float)", inputs.get("features"))
+    classes = _second("tensor(float)", outputs.get("probabilities"))
+    label_kind, _ = outputs.get("label", ("", []))
+    if len(inputs) != 1 or width is None or classes is None or label_kind != "tensor(int64)":
         raise InputError(
             f"version {version}: the model must take `features` float32 [n, k] and give `label` int64 [n] "
-            f"and `probabilities` float32 [n, c], but has {sorted(inputs)} and {sorted(outputs)}; "
-            "export it anew"
+            f"and `probabilities` float32 [n, c], k and c fixed, but has {sorted(inputs)} and "
+            f"{sorted(outputs)}; export it anew"
         )
-    return int(shape[1])
+    return width, classes
+
+
+def _second(kind: str, found: tuple[str, list[int | str | None]] | None) -> int | None:
+    """The second dimension of a matrix of a kind; None of anything else, or where it is not fixed."""
+    if found is None or found[0] != kind or len(found[1]) != 2:
+        return None
+    width = found[1][1]
+    return width if isinstance(width, int) else None

@@ -1,54 +1,64 @@
 """Batcher: one queue, one batch at a time, and the rule that says when the next one starts."""
 
 import asyncio
+import math
 import time
 from collections import deque
-from typing import Protocol
 
-from serve_api.backend import FloatRows, Predictions
-from serve_api.batch import Batch, Outcome, Served, Waiting
+from serve_api.alarm import Alarm
+from serve_api.backend import FloatRows
+from serve_api.batch import Batch, ModelRefused, Outcome, Served, Waiting
 from serve_api.breaker import CircuitState
 from serve_api.deployment import Deployment
 from serve_api.inference_thread import InferenceThread
-from serve_api.log import say
-from serve_api.metrics import Metrics
+from serve_api.log import Seldom, say
+from serve_api.metrics import BatchEnd, Metrics
 from serve_api.refusal import Reason, Refused
+from serve_api.rollout import Rollout
 from serve_api.settings import Settings
+from serve_api.waiting_line import WaitingLine
 
-
-class Versions(Protocol):
-    """Who says which version takes the next batch."""
-
-    serving: Deployment
-
-    def draw(self, now_s: float) -> Deployment:
-        """The version of the next batch."""
+# To look through a full queue takes as long as half a request, so that it is not done more often.
+_SWEEP_INTERVAL_S = 0.01
 
 
 class Batcher:
     """The queue of one server. All of it runs in the event loop; only `Backend.predict` does not.
 
     While idle it starts a batch as soon as the queue holds `size_max` rows or the oldest request has waited
-    `wait_max_s`. It takes the oldest requests up to `size_max` rows and never splits one. When a batch ends
-    the next one is on its way before the answers are written.
+    `wait_max_s`; for a request with less time than twice that, when half of it is over. It takes the oldest
+    requests up to `size_max` rows and never splits one. When a batch ends the next one is on its way before
+    the answers are written.
+
+    Requests of a batch that failed are served again before all others: by the version that serves where it
+    was another one that failed, else in halves, so that a request that the model cannot bear fails alone.
     """
 
-    def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, versions: Rollout, metrics: Metrics) -> None:
         self._batch = settings.batch
         self._queue_max = settings.limits.queue_max
-        self._time_max_s = settings.inference.time_max_s
+        self._inference = settings.inference
         self._versions = versions
         self._metrics = metrics
         self._thread = InferenceThread(nice=settings.inference.nice, done=self._ended)
         self._loop: asyncio.AbstractEventLoop
-        self._queue: deque[Waiting] = deque()
-        self._rows = 0
+        self._line = WaitingLine(left=lambda: metrics.reject(Reason.DISCONNECTED))
+        self._again: deque[list[Waiting]] = deque()
         self._running: Batch | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._hung: Batch | None = None
+        self._due = Alarm(self._on_due)
+        self._late = Alarm(self._on_late, _SWEEP_INTERVAL_S)
+        self._swept_s = -math.inf
         self._watch: asyncio.TimerHandle | None = None
-        self.hung = False
         self._waits = metrics.queue_wait_seconds.labels()
+        self._failures = Seldom("batch_failed")
         metrics.queue_length.set_function(self.__len__)
+        metrics.model_hung.set_function(lambda: self.hung)
+
+    @property
+    def hung(self) -> bool:
+        """Whether the version that serves was given a batch and does not come back from it."""
+        return self._hung is not None
 
     def start(self) -> None:
         """Begin to serve, in the loop that runs."""
@@ -65,16 +75,16 @@ class Batcher:
         Raises:
             Refused: the model hangs, its circuit is open, or the queue is full.
         """
-        if self.hung:
-            raise self._hung_up()
+        if self._hung is not None:
+            raise self._hung_up(self._hung)
         breaker = self._versions.serving.breaker
-        if not breaker.admits(now_s, self._in_system()):
+        if not (breaker.closed or breaker.admits(now_s, self._in_system())):
             raise _circuit_open(breaker.retry_after_s(now_s))
-        if len(self._queue) >= self._queue_max:
+        if len(self._line) >= self._queue_max and not self._makes_room(now_s):
             raise Refused(Reason.QUEUE_FULL, "too many requests wait", retry_after_s=1.0)
 
     def submit(self, rows: FloatRows, deadline_s: float) -> asyncio.Future[Served]:
-        """Put a request into the queue.
+        """Put a request into the queue; who leaves before the answer cancels it, and is not computed.
 
         Raises:
             Refused: there is no room for it.
@@ -82,58 +92,68 @@ class Batcher:
         now_s = time.monotonic()
         self.check_room(now_s)
         answer: asyncio.Future[Served] = self._loop.create_future()
-        self._queue.append(Waiting(rows=rows, arrived_s=now_s, deadline_s=deadline_s, answer=answer))
-        self._rows += len(rows)
+        due_s = now_s + min(self._batch.wait_max_s, (deadline_s - now_s) / 2)
+        self._line.append(
+            Waiting(rows=rows, arrived_s=now_s, due_s=due_s, deadline_s=deadline_s, answer=answer)
+        )
+        if deadline_s < self._late.at_s:
+            self._late.set(deadline_s, now_s)
         if self._running is None:
             self._consider(now_s)
         return answer
 
     def __len__(self) -> int:
         """Requests that wait."""
-        return len(self._queue)
+        again = list(self._again)  # at one stroke, since the metrics are read by another thread
+        return len(self._line) + sum(map(len, again))
 
     def _in_system(self) -> int:
-        return len(self._queue) + (0 if self._running is None else len(self._running.members))
+        return len(self) + (0 if self._running is None else len(self._running.members))
 
     def _consider(self, now_s: float) -> None:
         """Start a batch if one is due, or see to it that it will be."""
-        while self._queue and self._running is None:
-            due_s = self._queue[0].arrived_s + self._batch.wait_max_s
-            if self._rows < self._batch.size_max and now_s < due_s:
-                if self._timer is None:
-                    self._timer = self._loop.call_later(due_s - now_s, self._on_timer)
+        line = self._line
+        while self._running is None:
+            if now_s >= line.late_s:
+                self._sweep(now_s)
+            if self._again:
+                self._start(self._versions.serving, line.staying(self._again.popleft(), now_s), now_s)
+            elif line.rows >= self._batch.size_max or line.due_s() <= now_s:
+                deployment = self._versions.draw(now_s)
+                size_max, requests_max = self._batch.size_max, deployment.breaker.batch_requests_max
+                self._start(deployment, line.take(size_max, requests_max), now_s)
+            else:
+                self._due.set(line.due_s(), now_s)
                 return
-            self._start(now_s)
 
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._consider(time.monotonic())  # a timer of the loop may be early by less than 1 ms
-
-    def _start(self, now_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        members, size = self._take(now_s)
-        if not members:  # all had waited too long
+    def _start(self, deployment: Deployment, members: list[Waiting], now_s: float) -> None:
+        if not members:  # all had waited too long, or left
             return
-        batch = Batch(deployment=self._versions.draw(now_s), members=members, size=size, taken_s=now_s)
+        self._due.set(math.inf, now_s)
+        size = sum(len(member.rows) for member in members)
+        batch = Batch(deployment=deployment, members=members, size=size, taken_s=now_s)
         self._running = batch
-        self._watch = self._loop.call_later(self._time_max_s, self._on_hang, batch)
+        self._watch = self._loop.call_later(self._inference.time_max_s, self._on_hang, batch)
         self._thread.give(batch)
 
-    def _take(self, now_s: float) -> tuple[list[Waiting], int]:
-        """The oldest requests that fit, without those whose deadline has passed."""
-        members: list[Waiting] = []
-        size = 0
-        while self._queue and size + len(self._queue[0].rows) <= self._batch.size_max:
-            waiting = self._queue.popleft()
-            self._rows -= len(waiting.rows)
-            if waiting.deadline_s <= now_s:
-                _refuse(waiting, Refused(Reason.DEADLINE, "its deadline passed while it waited"))
-                continue
-            members.append(waiting)
-            size += len(waiting.rows)
-        return members, size
+    def _on_due(self) -> None:
+        if self._running is None:
+            self._consider(time.monotonic())  # a timer of the loop may be early by less than 1 ms
+
+    def _on_late(self) -> None:
+        """Tell whose deadline has passed; one timer for all who wait."""
+        now_s = time.monotonic()
+        self._sweep(now_s)
+        self._late.set(self._line.late_s, now_s)
+
+    def _makes_room(self, now_s: float) -> bool:
+        if now_s - self._swept_s >= _SWEEP_INTERVAL_S:
+            self._sweep(now_s)
+        return len(self._line) < self._queue_max
+
+    def _sweep(self, now_s: float) -> None:
+        self._swept_s = now_s
+        self._line.drop_late(now_s)
 
     def _ended(self, batch: Batch, outcome: Outcome) -> None:
         now_s = time.monotonic()
@@ -144,24 +164,34 @@ class Batcher:
         self._running = None
         if self._watch is not None:
             self._watch.cancel()
-        self._judge(batch, outcome, now_s)
-        self._next(now_s)
-        self._count(batch, outcome, now_s)
-        _answer(batch, outcome, now_s)
-
-    def _came_back(self, batch: Batch, now_s: float) -> None:
-        """A batch that was given up has ended after all: its answers are nobody's, but its thread is free."""
-        self.hung = False
-        say("model_back", version=batch.deployment.version, after_s=round(now_s - batch.taken_s, 3))
-
-    def _judge(self, batch: Batch, outcome: Outcome, now_s: float) -> None:
-        """Tell the circuit; first of all, since it says whether another batch may follow."""
-        deployment = batch.deployment
-        if outcome.predictions is not None:
-            deployment.breaker.succeeded()
+        predictions, serving = outcome.predictions, self._versions.serving
+        if predictions is None or (predictions.unanswered and batch.deployment is not serving):
+            self._failed(batch, outcome, now_s)
+            self._next(now_s)
             return
-        deployment.breaker.failed(now_s)
-        say("batch_failed", version=deployment.version, rows=batch.size, failure=outcome.failure)
+        batch.deployment.breaker.succeeded()  # first of all, since it says whether another may follow
+        self._next(now_s)
+        self._count(batch, now_s)
+        batch.answer(predictions, now_s)
+
+    def _failed(self, batch: Batch, outcome: Outcome, now_s: float) -> None:
+        """Who can be served after all waits again; a model that answers what it must has not failed."""
+        deployment, members = batch.deployment, batch.members
+        deployment.batches[BatchEnd.FAILED].inc()
+        failure = outcome.failure or "no finite answer"
+        self._failures.say(now_s, version=deployment.version, rows=batch.size, failure=failure)
+        if deployment is not self._versions.serving:
+            deployment.breaker.failed(now_s)
+            self._again.appendleft(members)
+        elif not outcome.works:
+            deployment.breaker.failed(now_s)
+            batch.refuse(ModelRefused(deployment, Reason.MODEL_FAILED, "the model failed"))
+        elif len(members) > 1:
+            middle = len(members) // 2
+            self._again.extendleft([members[middle:], members[:middle]])
+        else:
+            message = "the model failed at this request, and answers others"
+            batch.refuse(ModelRefused(deployment, Reason.MODEL_FAILED, message))
 
     def _next(self, now_s: float) -> None:
         """Go on with the queue, or give it up where the model is to be left alone."""
@@ -171,60 +201,52 @@ class Batcher:
         else:
             self._consider(now_s)
 
-    def _count(self, batch: Batch, outcome: Outcome, now_s: float) -> None:
-        if outcome.predictions is None:
-            return
+    def _count(self, batch: Batch, now_s: float) -> None:
+        batch.deployment.batches[BatchEnd.OK].inc()
         batch.deployment.batch_seconds(batch.size).observe(now_s - batch.taken_s)
         for member in batch.members:
             self._waits.observe(batch.taken_s - member.arrived_s)
 
     def _on_hang(self, batch: Batch) -> None:
-        """Give up a batch; its thread cannot be killed, so that nothing is computed until it comes back."""
-        self.hung = True
-        self._running = None
-        batch.deployment.breaker.trip(time.monotonic())
-        say("model_hung", version=batch.deployment.version, after_s=self._time_max_s)
-        for member in batch.members:
-            _refuse(member, self._hung_up())
-        self._refuse_all(self._hung_up())
+        """Give up a batch; its thread cannot be killed, and nothing is computed in it until it is back.
 
-    def _hung_up(self) -> Refused:
-        return Refused(Reason.MODEL_HUNG, "the model does not answer", retry_after_s=self._time_max_s)
+        Where it is another version than the one that serves, that one goes on in a thread of its own, and the
+        other is not asked again before it is back: a process started anew would only hang in it again.
+        """
+        deployment = batch.deployment
+        self._running = None
+        deployment.breaker.hold()
+        deployment.batches[BatchEnd.HUNG].inc()
+        say("model_hung", version=deployment.version, after_s=self._inference.time_max_s)
+        if deployment is self._versions.serving:
+            self._hung = batch
+            batch.refuse(self._hung_up(batch))
+            self._refuse_all(self._hung_up(batch))
+        else:
+            self._thread.stop()
+            self._thread = InferenceThread(nice=self._inference.nice, done=self._ended)
+            self._thread.start(self._loop)
+            self._again.appendleft(batch.members)
+            self._next(time.monotonic())
+
+    def _came_back(self, batch: Batch, now_s: float) -> None:
+        """A batch that was given up has ended after all: its answers are nobody's, but its thread is free."""
+        if batch is self._hung:
+            self._hung = None
+        batch.deployment.breaker.trip(now_s)
+        say("model_back", version=batch.deployment.version, after_s=round(now_s - batch.taken_s, 3))
+
+    def _hung_up(self, batch: Batch) -> Refused:
+        retry_after_s = self._inference.time_max_s
+        message = "the model does not answer"
+        return ModelRefused(batch.deployment, Reason.MODEL_HUNG, message, retry_after_s=retry_after_s)
 
     def _refuse_all(self, refused: Refused) -> None:
-        while self._queue:
-            _refuse(self._queue.popleft(), refused)
-        self._rows = 0
+        for waiting in (waiting for group in self._again for waiting in group):
+            waiting.refuse(refused)
+        self._again.clear()
+        self._line.refuse_all(refused)
 
 
 def _circuit_open(retry_after_s: float) -> Refused:
     return Refused(Reason.CIRCUIT_OPEN, "the model fails and is left alone", retry_after_s=retry_after_s)
-
-
-def _refuse(waiting: Waiting, refused: Refused) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_exception(refused)
-
-
-def _answer(batch: Batch, outcome: Outcome, now_s: float) -> None:
-    if outcome.predictions is None:
-        for member in batch.members:
-            _refuse(member, Refused(Reason.MODEL_FAILED, "the model failed"))
-        return
-    first = 0
-    for member in batch.members:
-        last = first + len(member.rows)
-        if not member.answer.done():
-            member.answer.set_result(_part(batch, member, outcome.predictions, slice(first, last), now_s))
-        first = last
-
-
-def _part(batch: Batch, member: Waiting, all_of_it: Predictions, its: slice, now_s: float) -> Served:
-    return Served(
-        labels=all_of_it.labels[its],
-        probabilities=all_of_it.probabilities[its],
-        deployment=batch.deployment,
-        queue_s=batch.taken_s - member.arrived_s,
-        batch_s=now_s - batch.taken_s,
-        batch_size=batch.size,
-    )

@@ -1,5 +1,7 @@
 """Circuit breaker: a model that fails again and again is left alone for a while, then tried with care."""
 
+import math
+import sys
 from enum import IntEnum
 
 from serve_api.settings import BreakerSettings
@@ -28,6 +30,11 @@ class Breaker:
         cooled = now_s - self._opened_s >= self._settings.cooldown_s
         return CircuitState.HALF_OPEN if cooled else CircuitState.OPEN
 
+    @property
+    def closed(self) -> bool:
+        """Whether the model is left to work, as it does as a rule; needs no time to tell."""
+        return self._opened_s is None
+
     def admits(self, now_s: float, in_system: int) -> bool:
         """Whether one more request may come in beside those that are there already.
 
@@ -36,6 +43,11 @@ class Breaker:
         if self._opened_s is None:
             return True
         return self.state(now_s) is CircuitState.HALF_OPEN and in_system < self._settings.probes_max
+
+    @property
+    def batch_requests_max(self) -> int:
+        """Requests of one batch at most: as many as fit while it is closed, else the probes."""
+        return sys.maxsize if self._opened_s is None else self._settings.probes_max
 
     def retry_after_s(self, now_s: float) -> float:
         """How long the circuit stays open yet."""
@@ -53,5 +65,9 @@ class Breaker:
             self.trip(now_s)
 
     def trip(self, now_s: float) -> None:
-        """Open at once."""
+        """Open at once; the cool-down begins."""
         self._opened_s = now_s
+
+    def hold(self) -> None:
+        """Open at once, and without an end until it is tripped: there is nothing that could be tried."""
+        self._opened_s = math.inf

@@ -7,7 +7,7 @@ each line that never changes is kept it is 2 ms.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 
 _RATIO = 10 ** (1 / 24)  # of neighbouring bounds: 10 % and a little
@@ -71,6 +71,10 @@ class HistogramFamily:
             labels = ",".join(f'{name}="{value}"' for name, value in pairs)
             series = self._series[values] = Histogram(self._name, labels, self._bounds_s)
         return series
+
+    def keep(self, firsts: Collection[str]) -> None:
+        """Drop all series whose first label is none of these."""
+        self._series = {labels: series for labels, series in self._series.items() if labels[0] in firsts}
 
     def text(self) -> str:
         """All series in the text of Prometheus."""

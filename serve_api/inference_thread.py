@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from serve_api.backend import FloatRows
+from serve_api.backend import FloatRows, Predictions, still_answers
 from serve_api.batch import Batch, Outcome
 from serve_api.log import place_of
 
@@ -54,12 +54,18 @@ def step_back(nice: int) -> None:
 
 
 def _computed(batch: Batch) -> Outcome:
-    began_s = time.thread_time()
+    backend, began_s = batch.deployment.backend, time.thread_time()
+    predictions: Predictions | None = None
+    failure, works = "", True
     try:
-        predictions = batch.deployment.backend.predict(_together(batch))
+        predictions = backend.predict(_together(batch))
     except Exception as error:  # whatever a model raises is a failure of its batch, never of the thread
-        return Outcome(None, place_of(error), time.thread_time() - began_s)
-    return Outcome(predictions, "", time.thread_time() - began_s)
+        failure = place_of(error)
+    if predictions is None or len(predictions.unanswered) == batch.size:
+        works = still_answers(backend)
+    if not works:
+        predictions, failure = None, failure or "no finite answer"
+    return Outcome(predictions, failure, works, time.thread_time() - began_s)
 
 
 def _together(batch: Batch) -> FloatRows:

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from capacity.errors import InputError
-from serve_api.backend import OnnxBackend, warm_up
+from capacity.reading import printable
+from serve_api.backend import WARM_UP_RUNS, Backend, OnnxBackend, warm_up
 from serve_api.deployment import Deployment
 from serve_api.inference_thread import step_back
 from serve_api.metrics import Metrics
@@ -30,7 +32,11 @@ class Loader:
 
         The future raises `CapacityError` if it is not fit to be served.
         """
-        return in_thread(lambda: self._load(version))
+        return self._in_thread(lambda: self._load(version))
+
+    def renew(self, deployment: Deployment) -> Future[Deployment]:
+        """A version that is in memory, warm again and its circuit closed, since it answers; as `begin`."""
+        return self._in_thread(lambda: self._warm(deployment.backend))
 
     def rollout(self) -> Rollout:
         """What is served at first: the current version, and the canary if one is named.
@@ -47,31 +53,67 @@ class Loader:
         return Rollout(serving, self._metrics, canary=canary, canary_share=wanted.canary_share)
 
     def _load(self, version: str | None) -> Deployment:
-        settings = self._settings
-        step_back(settings.inference.nice)  # what threads the runtime makes here inherit it
         artifact = self.store.load(version)
-        threads = settings.inference.threads
-        backend = OnnxBackend(artifact.model, version=artifact.version, threads=threads)
-        warm_up(backend, settings.batch.size_max)
+        backend = OnnxBackend(
+            artifact.model,
+            version=artifact.version,
+            features=artifact.metadata.features,
+            threads=self._settings.inference.threads,
+        )
+        return self._warm(backend)
+
+    def _warm(self, backend: Backend) -> Deployment:
+        """In a thread beside, since a model may hang as well as fail."""
+        settings = self._settings
+        time_max_s = 2 * WARM_UP_RUNS * settings.inference.time_max_s
+        try:
+            self._in_thread(partial(warm_up, backend, settings.batch.size_max)).result(time_max_s)
+        except TimeoutError:
+            raise InputError(
+                f"version {backend.version}: is not warm after {time_max_s:g} s; train it anew, or raise "
+                "--inference-time-max"
+            ) from None
         return Deployment(backend, settings.breaker, self._metrics)
+
+    def _in_thread(self, work: Callable[[], T]) -> Future[T]:
+        """Stepped back as inference is; what threads the runtime makes there inherit it."""
+
+        def stepped_back() -> T:
+            step_back(self._settings.inference.nice)
+            return work()
+
+        return in_thread(stepped_back)
 
 
 def check_alike(new: Deployment, serving: Deployment) -> None:
     """Whether one may take the place of the other.
 
     Raises:
-        InputError: it takes other rows, so that requests in the queue would not fit.
+        InputError: it takes other rows, so that requests would be answered wrongly, or gives other answers.
     """
-    if new.features != serving.features:
+    takes, took = new.backend.features, serving.backend.features
+    if len(takes) != len(took):
         raise InputError(
-            f"version {new.version} takes {new.features} features and {serving.version} {serving.features}; "
+            f"version {new.version} takes {len(takes)} features and {serving.version} {len(took)}; "
             "serve it by a server of its own"
+        )
+    for index, (name, before) in enumerate(zip(takes, took, strict=True)):
+        if name != before:
+            raise InputError(
+                f"feature {index} of version {new.version} is {_shown(name)} and of {serving.version} "
+                f"{_shown(before)}; serve it by a server of its own"
+            )
+    if new.backend.classes != serving.backend.classes:
+        raise InputError(
+            f"version {new.version} tells {new.backend.classes} classes apart and {serving.version} "
+            f"{serving.backend.classes}; serve it by a server of its own"
         )
 
 
 def in_thread(work: Callable[[], T]) -> Future[T]:
     """What `work` gives or raises; a daemon thread, so that a disk that hangs does not keep the process."""
     future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # who gives it up does not keep it from ending
 
     def run() -> None:
         try:
@@ -81,3 +123,7 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=run, name="loader", daemon=True).start()
     return future
+
+
+def _shown(name: str) -> str:
+    return repr(printable(name)[:40])

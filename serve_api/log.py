@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 import time
 
@@ -16,6 +17,23 @@ def say(event: str, **facts: Fact) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody reads: no reason to stop serving
         pass
+
+
+class Seldom:
+    """An event that may come often: a line once in a while, which tells how many were left out."""
+
+    def __init__(self, event: str, interval_s: float = 1.0) -> None:
+        self._event, self._interval_s = event, interval_s
+        self._said_s = -math.inf
+        self._left_out = 0
+
+    def say(self, now_s: float, **facts: Fact) -> None:
+        """Write a line, or count it."""
+        if now_s - self._said_s < self._interval_s:
+            self._left_out += 1
+            return
+        say(self._event, **facts, left_out=self._left_out)
+        self._said_s, self._left_out = now_s, 0
 
 
 def place_of(error: BaseException) -> str:

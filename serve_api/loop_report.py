@@ -77,8 +77,10 @@ def _row(row: dict[str, Any]) -> list[str]:
     return cells
 
 
-def _interval(interval: dict[str, float], *, is_duration: bool) -> str:
+def _interval(interval: dict[str, Any], *, is_duration: bool) -> str:
     show = _shown if is_duration else "{:.4g}".format
+    if interval["high"] is None:  # of requests that were given up nobody knows how long they take
+        return f"at least {show(interval['low'])}"
     value, low, high = (show(interval[end]) for end in ("value", "low", "high"))
     return value if low == high else f"{value} ({low} to {high})"
 
@@ -119,6 +121,7 @@ def _machine(found: dict[str, Any]) -> list[list[str]]:
 
 def _notes(verification: dict[str, Any]) -> Iterator[str]:
     faults = [fault for run in verification["runs"] for fault in run["faults"]]
-    for text in [*verification["notes"], *faults]:
+    doubts = [*verification["pool_faults"], *verification["doubts"]]
+    for text in [*verification["notes"], *faults, *doubts]:
         yield ""
         yield f"Note: {text}."

@@ -1,5 +1,8 @@
 """Metrics: what the server counts, in the text of Prometheus."""
 
+from collections.abc import Collection
+from enum import StrEnum
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -8,6 +11,14 @@ from serve_api.histogram import HistogramFamily, logarithmic_bounds_s
 from serve_api.refusal import Reason
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody here reads
+
+
+class BatchEnd(StrEnum):
+    """How a batch ended, as `serve_batches_total` has it."""
+
+    OK = "ok"
+    FAILED = "failed"
+    HUNG = "hung"
 
 
 class Metrics:
@@ -19,7 +30,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self.request_seconds = HistogramFamily(
-            "serve_request_seconds", "From the headers to the answer.", ["version"], bounds_s
+            "serve_request_seconds", "From the headers to the answer, of predictions.", ["version"], bounds_s
         )
         self.queue_wait_seconds = HistogramFamily(
             "serve_queue_wait_seconds", "From a request's arrival in the queue to its batch.", [], bounds_s
@@ -31,6 +42,7 @@ class Metrics:
             bounds_s,
         )
         self._count_requests()
+        self._count_batches()
         self._show_states()
 
     def _count_requests(self) -> None:
@@ -39,17 +51,25 @@ class Metrics:
         self.rejected = Counter("serve_rejected_total", "Refusals.", ["reason"], registry=registry)
         for reason in Reason:  # from the first reading on, so that a rate can be told
             self.rejected.labels(reason)
-        self.batch_cpu_seconds = Counter(
-            "serve_batch_cpu_seconds_total", "CPU time of the inference thread in batches.", registry=registry
-        )
         self.reloads = Counter(
             "serve_reloads_total", "Versions that were to be served.", ["outcome"], registry=registry
+        )
+
+    def _count_batches(self) -> None:
+        registry = self.registry
+        self.batches = Counter(
+            "serve_batches_total", "Batches by how they ended.", ["version", "outcome"], registry=registry
+        )
+        self.batch_cpu_seconds = Counter(
+            "serve_batch_cpu_seconds_total", "CPU time of the inference thread in batches.", registry=registry
         )
 
     def _show_states(self) -> None:
         registry = self.registry
         self.queue_length = Gauge("serve_queue_length", "Requests that wait.", registry=registry)
         self.in_flight = Gauge("serve_in_flight", "Requests to predict that are open.", registry=registry)
+        self.ready = Gauge("serve_ready", "Whether new requests shall be sent here.", registry=registry)
+        self.model_hung = Gauge("serve_model_hung", "Whether the model hangs.", registry=registry)
         self.circuit_state = Gauge(
             "serve_circuit_state", "0 closed, 1 half-open, 2 open.", ["version"], registry=registry
         )
@@ -60,6 +80,18 @@ class Metrics:
     def reject(self, reason: Reason) -> None:
         """Count a refusal."""
         self.rejected.labels(reason).inc()
+
+    def keep(self, versions: Collection[str]) -> None:
+        """Drop the series of all other versions: each has thousands, and nobody serves them any more."""
+        for histograms in (self.request_seconds, self.batch_seconds):
+            histograms.keep(versions)
+        for counter, names in (
+            (self.requests, ("status", "version")),
+            (self.batches, ("version", "outcome")),
+        ):
+            for sample in [sample for family in counter.collect() for sample in family.samples]:
+                if sample.labels["version"] not in versions:
+                    counter.remove(*(sample.labels[name] for name in names))
 
     def text(self) -> bytes:
         """The text."""

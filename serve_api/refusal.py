@@ -16,6 +16,7 @@ class Reason(StrEnum):
     BODY_TOO_LARGE = "body_too_large"
     WRONG_SHAPE = "wrong_shape"
     NOT_FINITE = "not_finite"
+    NO_ANSWER = "no_answer"
     MODEL_FAILED = "model_failed"
     INTERNAL = "internal"
     QUEUE_FULL = "queue_full"
@@ -40,6 +41,7 @@ STATUS = {
     Reason.BODY_TOO_LARGE: 413,
     Reason.WRONG_SHAPE: 422,
     Reason.NOT_FINITE: 422,
+    Reason.NO_ANSWER: 422,
     Reason.MODEL_FAILED: 500,
     Reason.INTERNAL: 500,
     Reason.QUEUE_FULL: 503,

@@ -54,7 +54,7 @@ class Rollout:
         if deployment is self.serving:
             return
         self.previous, self.serving = self.serving, deployment
-        if self.canary is deployment:
+        if self.canary is not None and self.canary.version == deployment.version:
             self.canary = None
         self._show()
 
@@ -65,6 +65,7 @@ class Rollout:
             self._metrics.model_info.labels(deployment.version, role).set(1)
             circuit = self._metrics.circuit_state.labels(deployment.version)
             circuit.set_function(partial(_state_now, deployment))
+        self._metrics.keep({deployment.version for _, deployment in self.loaded()})
 
 
 def _state_now(deployment: Deployment) -> float:

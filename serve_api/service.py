@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from starlette.types import Receive, Scope
 
 from serve_api.asked import Asked
-from serve_api.batch import Served
+from serve_api.batch import ModelRefused, Served
 from serve_api.batcher import Batcher
 from serve_api.body import BodyReader
 from serve_api.deployment import Deployment
@@ -20,6 +20,7 @@ from serve_api.settings import Settings
 Headers = list[tuple[bytes, bytes]]
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
+_OK = 200
 
 
 class Reply(NamedTuple):
@@ -51,6 +52,7 @@ class Service:
         self.in_flight = 0
         self.answered = 0
         metrics.in_flight.set_function(lambda: self.in_flight)
+        metrics.ready.set_function(lambda: self.ready)
 
     @property
     def ready(self) -> bool:
@@ -84,11 +86,14 @@ class Service:
         self.in_flight += 1
         try:
             return self._prediction(asked, await self._served(asked, receive))
+        except ModelRefused as refused:
+            return self._refusal(asked, refused, refused.deployment)
         except Refused as refused:
-            return self._refusal(asked, refused)
+            return self._refusal(asked, refused, self.rollout.serving)
         except Exception as error:  # a bug of ours: the client gets no traceback, and the log no data
             say("internal_error", failure=place_of(error))
-            return self._refusal(asked, Refused(Reason.INTERNAL, "internal error; please report it"))
+            internal = Refused(Reason.INTERNAL, "internal error; please report it")
+            return self._refusal(asked, internal, self.rollout.serving)
         finally:
             self.in_flight -= 1
 
@@ -121,19 +126,20 @@ class Service:
         )
         timing = f"queue;dur={served.queue_s * 1e3:.3f}, batch;dur={served.batch_s * 1e3:.3f}"
         own = [(b"server-timing", timing.encode()), (b"x-batch-size", b"%d" % served.batch_size)]
-        return self._reply(asked, served.deployment, Reply(200, own, body.encode()))
+        return self._reply(asked, served.deployment, Reply(_OK, own, body.encode()))
 
-    def _refusal(self, asked: Asked, refused: Refused) -> Reply:
+    def _refusal(self, asked: Asked, refused: Refused, deployment: Deployment) -> Reply:
         self.metrics.reject(refused.reason)
         reply = Reply(refused.status, refused.headers(), refused.body())
-        return self._reply(asked, self.rollout.serving, reply)
+        return self._reply(asked, deployment, reply)
 
     def _reply(self, asked: Asked, deployment: Deployment, reply: Reply) -> Reply:
         """Count it, and add what every answer carries."""
         took_s = time.monotonic() - asked.began_s
         self.answered += 1
         deployment.requests(reply.status).inc()
-        deployment.request_seconds.observe(took_s)
+        if reply.status == _OK:  # refusals take microseconds, and would hide how long answers take
+            deployment.request_seconds.observe(took_s)
         of_every_answer = (
             _JSON,
             (b"content-length", b"%d" % len(reply.body)),

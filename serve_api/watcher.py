@@ -1,8 +1,9 @@
 """Watcher: sees that another version has become current, and swaps without losing a request."""
 
 import asyncio
+import time
 
-from capacity.errors import CapacityError
+from capacity.errors import CapacityError, InputError
 from serve_api.loading import Loader, check_alike, in_thread
 from serve_api.log import place_of, say
 from serve_api.metrics import Metrics
@@ -10,13 +11,15 @@ from serve_api.rollout import Rollout
 from serve_api.store import CURRENT
 
 _Mark = tuple[str, int]
+_PAUSE_MIN_S, _PAUSE_MAX_S = 1.0, 60.0
 
 
 class Watcher:
     """Looks at `current` again and again.
 
     A version is loaded and warmed in a thread beside; the one that serves goes on meanwhile, and stays if the
-    new one is not fit. A refused version is tried again when `current` is set anew.
+    new one is not fit. A version that is not fit is tried again when `current` is set anew; where it was the
+    disk, or nobody knows what, it is tried again after a pause that doubles each time.
     """
 
     def __init__(self, loader: Loader, rollout: Rollout, metrics: Metrics) -> None:
@@ -24,6 +27,8 @@ class Watcher:
         self._rollout = rollout
         self._metrics = metrics
         self._seen: _Mark | None = None
+        self._pause_s = _PAUSE_MIN_S
+        self._again_s: float | None = None  # None where there is nothing to be tried again
 
     async def watch(self, interval_s: float) -> None:
         """Go on until cancelled."""
@@ -35,14 +40,18 @@ class Watcher:
         """Serve the current version, if it is another one than at the last look."""
         try:
             mark = await asyncio.wrap_future(in_thread(self._mark))
-            if mark == self._seen:
+            if mark == self._seen and not self._is_again_due():
                 return
-            self._seen = mark
+            if mark != self._seen:
+                self._seen, self._pause_s = mark, _PAUSE_MIN_S
+            self._again_s = None
             await self._serve(await asyncio.wrap_future(in_thread(self._loader.store.current)))
-        except CapacityError as error:
+        except InputError as error:
             self._refuse(str(error))
+        except CapacityError as error:
+            self._refuse(str(error), again_in_s=self._pause())
         except Exception as error:  # whatever it is, the version that serves goes on
-            self._refuse(place_of(error))
+            self._refuse(place_of(error), again_in_s=self._pause())
 
     def _mark(self) -> _Mark:
         """Where `current` points to, and since when; nothing where there is none."""
@@ -52,18 +61,27 @@ class Watcher:
         except OSError:
             return "", 0
 
+    def _is_again_due(self) -> bool:
+        return self._again_s is not None and time.monotonic() >= self._again_s
+
+    def _pause(self) -> float:
+        """Until the next try; the one after it will be twice as long."""
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _PAUSE_MAX_S)
+        self._again_s = time.monotonic() + pause_s
+        return pause_s
+
     async def _serve(self, version: str | None) -> None:
         if version is None or version == self._rollout.serving.version:
             return
-        deployment = self._rollout.find(version)
-        if deployment is None:
-            deployment = await asyncio.wrap_future(self._loader.begin(version))
+        known = self._rollout.find(version)  # it may have failed meanwhile, or hung
+        loading = self._loader.begin(version) if known is None else self._loader.renew(known)
+        deployment = await asyncio.wrap_future(loading)
         check_alike(deployment, self._rollout.serving)
         before = self._rollout.serving.version
         self._rollout.serve(deployment)
         self._metrics.reloads.labels("swapped").inc()
         say("version_swapped", before=before, now=version)
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str, again_in_s: float | None = None) -> None:
         self._metrics.reloads.labels("refused").inc()
-        say("version_refused", serving=self._rollout.serving.version, why=why)
+        say("version_refused", serving=self._rollout.serving.version, why=why, again_in_s=again_in_s)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,11 +91,13 @@ def serving(answer: Callable[[str, bytes], Reply]) -> Iterator[FakeServer]:
 
 
 def predicting(batch_s: Callable[[int], float], **headers: str) -> Callable[[str, bytes], Reply]:
-    """Answers like the reference server: `batch_s` by number of rows is what it says its batches took."""
+    """Answers like the reference server: `batch_s` by number of rows is what its batches take, and what it says."""
 
     def answer(target: str, body: bytes) -> Reply:
         rows = len(json.loads(body)["instances"])
-        timing = f"queue;dur=0.010, batch;dur={1e3 * batch_s(rows):.6f}"
+        took_s = batch_s(rows)
+        time.sleep(took_s)
+        timing = f"queue;dur=0.010, batch;dur={1e3 * took_s:.6f}"
         said = {
             "Server-Timing": timing,
             "X-Batch-Size": str(rows),

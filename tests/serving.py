@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import math
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,34 +34,51 @@ from serve_api.store import ArtifactStore
 ROOT = Path(__file__).parent.parent
 FEATURES = 3
 ROW = [1.0, 2.0, 3.0]
+NAMES = ("x0", "x1", "x2")
+FAR = 2.0**126  # as a first feature: no made-up model has a finite answer to it
 PATIENCE_S = 30.0  # for what takes milliseconds, on a machine that does much else
 
 
 class MadeUp:
-    """A model whose label is the first feature; it can be held, made to fail, and told what it saw."""
+    """A model whose label is the first feature; it can be held, made to fail, and told what it saw.
+
+    Attributes:
+        failing: whether it raises, whatever it is asked.
+        unbearable: first feature at which it raises, whatever else is in the batch.
+        blank: whether it has no finite answer to anything.
+        probes: how often it was asked for its typical row.
+    """
 
     def __init__(self, version: str = "v1.0.0", features: int = FEATURES) -> None:
         self.version = version
-        self.features = features
+        self.features = tuple(f"x{index}" for index in range(features))
+        self.classes = 2
+        self.typical = np.zeros((1, features), dtype=np.float32)
+        self.probes = 0
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
-        self.failing = False
+        self.failing = self.blank = False
+        self.unbearable = math.nan
         self.sizes: list[int] = []
         self.rows: list[float] = []
         self.threads: set[int] = set()
 
     def predict(self, rows: FloatRows) -> Predictions:
-        self.sizes.append(len(rows))
-        self.rows += rows[:, 0].tolist()
+        if rows is self.typical:
+            self.probes += 1
+        else:
+            self.sizes.append(len(rows))
+            self.rows += rows[:, 0].tolist()
         self.threads.add(threading.get_ident())
         self.entered.set()
         if not self.gate.wait(PATIENCE_S):
             raise TimeoutError
-        if self.failing:
+        if self.failing or self.unbearable in rows[:, 0]:
             raise RuntimeError("SECRET of the user")
         labels = [int(x) for x in rows[:, 0]]
-        return Predictions(labels, [[0.25, 0.75] for _ in labels])
+        unanswered = {row for row, label in enumerate(labels) if self.blank or label >= FAR}
+        return Predictions(labels, [[0.25, 0.75] for _ in labels], frozenset(unanswered))
 
 
 PARTS = {
@@ -151,10 +169,10 @@ def metric(text: str, name: str, **labels: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(w in line for w in wanted))
 
 
-def onnx_model(bias: float = 0.0, features: int = FEATURES, weight: float = 0.0) -> bytes:
-    """A linear model of two classes; the second one more likely by a bias. With a weight of NaN it has no answer."""
-    weights = np.full((features, 2), weight, dtype=np.float32)
-    shift = np.array([0.0, bias], dtype=np.float32)
+def onnx_model(bias: float = 0.0, features: int = FEATURES, weight: float = 0.0, classes: int = 2) -> bytes:
+    """A linear model; the second class more likely by a bias. With a weight of NaN it has no answer."""
+    weights = np.full((features, classes), weight, dtype=np.float32)
+    shift = np.array([0.0, bias, *[0.0] * (classes - 2)], dtype=np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("Gemm", ["features", "w", "b"], ["scores"]),
@@ -165,7 +183,7 @@ def onnx_model(bias: float = 0.0, features: int = FEATURES, weight: float = 0.0)
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", features])],
         [
             helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]),
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]),
         ],
         [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(shift, "b")],
     )
@@ -173,14 +191,14 @@ def onnx_model(bias: float = 0.0, features: int = FEATURES, weight: float = 0.0)
     return bytes(helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString())
 
 
-def publish(store: ArtifactStore, version: str, model: bytes) -> None:
+def publish(store: ArtifactStore, version: str, model: bytes, names: Sequence[str] = NAMES) -> None:
     """A version in a store, whatever its model is."""
     files = {MODEL_FILE: model, SCALER_FILE: b"{}"}
-    feature = Feature(name="x", mean=0.0, low=0.0, high=0.0)
+    features = tuple(Feature(name=name, mean=0.0, low=0.0, high=0.0) for name in names)
     store.publish(
         Metadata(
             model="made-up", version=version, precision=Precision.FP32, parameters=1, seed=0,
-            features=(feature,), metrics={}, libraries={"onnx": onnx.__version__},
+            features=features, metrics={}, libraries={"onnx": onnx.__version__},
             files={name: digest(data) for name, data in files.items()},
         ),
         files,

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from serving import PATIENCE_S, MadeUp, settings
+from serving import FAR, PATIENCE_S, MadeUp, settings
 
-import serve_api.batcher
+from serve_api.batch import Batch
 from serve_api.batcher import Batcher
 from serve_api.breaker import CircuitState
 from serve_api.deployment import Deployment
@@ -16,6 +16,7 @@ from serve_api.refusal import Reason, Refused
 from serve_api.rollout import Rollout
 
 FOR_EVER_S = 1e9
+FULL_ONLY = {"size_max": 4, "wait_max_s": 60.0}
 
 
 def rows(first, count=1):
@@ -23,17 +24,38 @@ def rows(first, count=1):
 
 
 @asynccontextmanager
-async def batching(model, **parts):
+async def batching(model, canary=None, **parts):
     wanted, metrics = settings(**parts), Metrics()
-    batcher = Batcher(wanted, Rollout(Deployment(model, wanted.breaker, metrics), metrics), metrics)
+    second = None if canary is None else Deployment(canary, wanted.breaker, metrics)
+    serving = Deployment(model, wanted.breaker, metrics)
+    batcher = Batcher(wanted, Rollout(serving, metrics, canary=second, canary_share=1.0), metrics)
     batcher.start()
     yield batcher
-    model.gate.set()
+    for held in (model, canary or model):
+        held.gate.set()
     batcher.stop()
 
 
 async def all_of(futures):
     return await asyncio.wait_for(asyncio.gather(*futures), PATIENCE_S)
+
+
+async def ends_of(futures):
+    """What became of requests: their labels, or why they were refused."""
+    done = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), PATIENCE_S)
+    return [end.reason if isinstance(end, Refused) else end.labels for end in done]
+
+
+def state_of(deployment):
+    return deployment.breaker.state(asyncio.get_running_loop().time())
+
+
+def counted(batcher, family, **labels):
+    return getattr(batcher._metrics, family).labels(**labels)._value.get()
+
+
+async def answer_to(future):
+    return await future
 
 
 async def entered(model):
@@ -151,7 +173,7 @@ def test_who_waited_long_enough_behind_a_batch_waits_no_more_after_it():
 
 def test_the_next_batch_is_on_its_way_before_the_answers_are_written(monkeypatch):
     order = []
-    answer = serve_api.batcher._answer
+    answer = Batch.answer
 
     async def story():
         model = MadeUp()
@@ -164,7 +186,7 @@ def test_the_next_batch_is_on_its_way_before_the_answers_are_written(monkeypatch
         order.append("answered")
         answer(*arguments)
 
-    monkeypatch.setattr(serve_api.batcher, "_answer", answered)
+    monkeypatch.setattr(Batch, "answer", answered)
     run(story())
     assert order == ["given", "given", "answered", "answered"]
 
@@ -262,6 +284,9 @@ def test_a_model_that_hangs_is_given_up_and_taken_back_when_it_answers():
             done = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), PATIENCE_S)
             assert [refused.reason for refused in done] == [Reason.MODEL_HUNG, Reason.MODEL_HUNG]
             assert batcher.hung
+            await asyncio.sleep(0.06)  # beyond the cool-down: there is nothing to be tried yet
+            assert state_of(batcher._versions.serving) is CircuitState.OPEN
+            assert counted(batcher, "batches", version="v1.0.0", outcome="hung") == 1
             with pytest.raises(Refused) as refused:
                 batcher.submit(rows(2), FOR_EVER_S)
             assert refused.value.reason is Reason.MODEL_HUNG
@@ -289,6 +314,246 @@ def test_a_model_that_hung_is_left_alone_for_the_cool_down():
             with pytest.raises(Refused) as refused:
                 batcher.submit(rows(1), FOR_EVER_S)
             assert refused.value.reason is Reason.CIRCUIT_OPEN
+
+    run(story())
+
+
+def test_a_request_that_the_model_cannot_bear_fails_alone():
+    async def story():
+        model = MadeUp()
+        model.unbearable = 3.0
+        async with batching(model, batch=FULL_ONLY, breaker={"failures_max": 1}) as batcher:
+            ends = await ends_of([batcher.submit(rows(i), FOR_EVER_S) for i in range(4)])
+            assert state_of(batcher._versions.serving) is CircuitState.CLOSED
+            assert counted(batcher, "batches", version="v1.0.0", outcome="failed") == 3
+            assert counted(batcher, "batches", version="v1.0.0", outcome="ok") == 2
+        assert ends == [[0], [1], [2], Reason.MODEL_FAILED]
+        assert model.sizes == [4, 2, 2, 1, 1]
+        assert len(batcher) == 0
+
+    run(story())
+
+
+def test_who_is_served_again_goes_before_those_who_came_later():
+    async def story():
+        model = MadeUp()
+        model.unbearable = 1.0
+        async with batching(model, batch={"size_max": 2, "wait_max_s": 60.0}) as batcher:
+            model.gate.clear()
+            futures = [batcher.submit(rows(i), FOR_EVER_S) for i in range(4)]
+            await entered(model)
+            model.gate.set()
+            assert await ends_of(futures) == [[0], Reason.MODEL_FAILED, [2], [3]]
+        assert model.rows == [0, 1, 0, 1, 2, 3]
+
+    run(story())
+
+
+def test_one_clients_requests_do_not_open_the_circuit_for_all():
+    async def story():
+        model = MadeUp()
+        model.unbearable = 3.0
+        async with batching(model, batch={"wait_max_s": 0.0}, breaker={"failures_max": 2}) as batcher:
+            for first, end in ((3, Reason.MODEL_FAILED), (FAR, Reason.NO_ANSWER)):
+                assert [(await ends_of([batcher.submit(rows(first), FOR_EVER_S)]))[0] for _ in range(4)] == [
+                    end
+                ] * 4
+            assert await ends_of([batcher.submit(rows(5), FOR_EVER_S)]) == [[5]]
+
+    run(story())
+
+
+def test_a_model_that_fails_altogether_is_not_asked_again_for_each():
+    async def story():
+        model = MadeUp()
+        model.failing = True
+        async with batching(model, batch=FULL_ONLY, breaker={"failures_max": 2}) as batcher:
+            ends = await ends_of([batcher.submit(rows(i), FOR_EVER_S) for i in range(4)])
+            assert state_of(batcher._versions.serving) is CircuitState.CLOSED  # a batch is one failure
+        assert ends == [Reason.MODEL_FAILED] * 4
+        assert (model.sizes, model.probes) == ([4], 1)
+
+    run(story())
+
+
+def test_a_row_without_a_finite_answer_is_the_refusal_of_its_own_request():
+    async def story():
+        model = MadeUp()
+        async with batching(model, batch=FULL_ONLY, breaker={"failures_max": 1}) as batcher:
+            two = np.concatenate([rows(1), rows(FAR)])
+            futures = [batcher.submit(each, FOR_EVER_S) for each in (rows(0), two, rows(2))]
+            ends = await ends_of(futures)
+            assert str(futures[1].exception()).startswith("row 1: the model has no finite answer")
+            assert futures[1].exception().status == 422
+            assert state_of(batcher._versions.serving) is CircuitState.CLOSED
+        assert ends == [[0], Reason.NO_ANSWER, [2]]
+        assert (model.sizes, model.probes) == ([4], 0)
+
+    run(story())
+
+
+def test_a_model_without_a_finite_answer_to_anything_has_failed():
+    async def story():
+        model = MadeUp()
+        model.blank = True
+        async with batching(model, batch={"wait_max_s": 0.0}, breaker={"failures_max": 1}) as batcher:
+            assert await ends_of([batcher.submit(rows(0), FOR_EVER_S)]) == [Reason.MODEL_FAILED]
+            assert state_of(batcher._versions.serving) is CircuitState.OPEN
+
+    run(story())
+
+
+@pytest.mark.parametrize("flaw", ["failing", "blank"])
+def test_nobody_sees_that_a_canary_fails(flaw):
+    async def story():
+        model, canary = MadeUp(), MadeUp("v1.1.0")
+        setattr(canary, flaw, True)
+        parts = {"batch": FULL_ONLY, "breaker": {"failures_max": 1, "cooldown_s": 600.0}}
+        async with batching(model, canary, **parts) as batcher:
+            served = await all_of(batcher.submit(rows(i), FOR_EVER_S) for i in range(4))
+            assert counted(batcher, "batches", version="v1.1.0", outcome="failed") == 1
+            assert counted(batcher, "batches", version="v1.0.0", outcome="ok") == 1
+            assert state_of(batcher._versions.canary) is CircuitState.OPEN
+            assert state_of(batcher._versions.serving) is CircuitState.CLOSED
+        assert [(s.labels, s.deployment.version) for s in served] == [([i], "v1.0.0") for i in range(4)]
+        assert (canary.sizes, model.sizes) == ([4], [4])
+
+    run(story())
+
+
+def test_rows_that_a_canary_cannot_answer_are_given_to_the_other_version():
+    async def story():
+        model, canary = MadeUp(), MadeUp("v1.1.0")
+        async with batching(model, canary, batch=FULL_ONLY) as batcher:
+            ends = await ends_of([batcher.submit(rows(first), FOR_EVER_S) for first in (0, 1, 2, FAR)])
+        assert ends == [[0], [1], [2], Reason.NO_ANSWER]
+        assert (canary.sizes, model.sizes) == ([4], [4])
+
+    run(story())
+
+
+def test_a_canary_is_probed_with_as_many_requests_as_a_probe_may_have():
+    async def story():
+        model, canary = MadeUp(), MadeUp("v1.1.0")
+        batch, breaker = {"size_max": 4, "wait_max_s": 0.05}, {"cooldown_s": 0.001, "probes_max": 2}
+        canary.failing = True
+        async with batching(model, canary, batch=batch, breaker=breaker) as batcher:
+            batcher._versions.canary.breaker.trip(-1e9)  # cooled long ago
+            ends = await ends_of([batcher.submit(rows(i), FOR_EVER_S) for i in range(4)])
+        assert ends == [[0], [1], [2], [3]]
+        assert canary.sizes[0] == 2
+
+    run(story())
+
+
+def test_a_canary_that_hangs_is_left_alone_and_the_other_version_serves_on(capsys):
+    async def story():
+        model, canary = MadeUp(), MadeUp("v1.1.0")
+        parts = {"batch": {"wait_max_s": 0.0}, "inference": {"time_max_s": 0.1}}
+        async with batching(model, canary, **parts) as batcher:
+            canary.gate.clear()
+            assert await ends_of([batcher.submit(rows(0), FOR_EVER_S)]) == [[0]]
+            assert not batcher.hung
+            assert counted(batcher, "batches", version="v1.1.0", outcome="hung") == 1
+            assert await ends_of([batcher.submit(rows(1), FOR_EVER_S)]) == [[1]]
+            assert canary.sizes == [1]
+            assert batcher._versions.canary.breaker.state(1e9) is CircuitState.OPEN
+            model.gate.clear()
+            assert await ends_of([batcher.submit(rows(2), FOR_EVER_S)]) == [Reason.MODEL_HUNG]
+            canary.gate.set()  # what comes back now is not the one that hangs
+            logged = ""
+            while "model_back" not in logged:
+                await asyncio.sleep(0.005)
+                logged += capsys.readouterr().err
+            assert batcher.hung
+            assert batcher._versions.canary.breaker.state(1e9) is CircuitState.HALF_OPEN
+        assert model.threads.isdisjoint(canary.threads)
+
+    run(story())
+
+
+def test_a_request_with_less_time_than_the_wait_has_its_batch_in_time():
+    async def story():
+        model = MadeUp()
+        async with batching(model, batch=FULL_ONLY) as batcher:
+            now_s = asyncio.get_running_loop().time()
+            patient = batcher.submit(rows(0), FOR_EVER_S)
+            served = await all_of([patient, batcher.submit(rows(1), now_s + 0.4)])
+        assert model.sizes == [2]
+        assert 0.19 <= served[1].queue_s < 0.4
+
+    run(story())
+
+
+def test_who_waits_is_told_when_its_deadline_passes():
+    async def story():
+        model = MadeUp()
+        async with batching(model, batch={"wait_max_s": 0.0}) as batcher:
+            model.gate.clear()
+            first = batcher.submit(rows(0), FOR_EVER_S)
+            now_s = asyncio.get_running_loop().time()
+            late = [batcher.submit(rows(1), now_s + after_s) for after_s in (0.03, 0.06)]
+            behind = batcher.submit(rows(2), FOR_EVER_S)
+            assert await ends_of(late) == [Reason.DEADLINE] * 2
+            assert not first.done()  # the model is at it yet
+            assert len(batcher) == 1
+            model.gate.set()
+            await all_of([first, behind])
+        assert model.rows == [0, 2]
+
+    run(story())
+
+
+def test_who_is_late_makes_no_batch_full():
+    async def story():
+        model = MadeUp()
+        async with batching(model, batch={"size_max": 2, "wait_max_s": 0.3}) as batcher:
+            model.gate.clear()
+            first = [batcher.submit(rows(i), FOR_EVER_S) for i in range(2)]
+            late, patient = batcher.submit(rows(2), 0.0), batcher.submit(rows(3), FOR_EVER_S)
+            model.gate.set()  # before any timer of the queue has come
+            served = await all_of([*first, patient])
+            assert await ends_of([late]) == [Reason.DEADLINE]
+        assert model.sizes == [2, 1]
+        assert served[2].queue_s >= 0.29
+
+    run(story())
+
+
+@pytest.mark.parametrize("gone", ["late", "left"])
+def test_who_is_late_or_left_takes_no_place_in_the_queue(gone):
+    async def story():
+        model = MadeUp()
+        async with batching(model, batch={"wait_max_s": 0.0}, limits={"queue_max": 1}) as batcher:
+            model.gate.clear()
+            first = batcher.submit(rows(0), FOR_EVER_S)
+            second = batcher.submit(rows(1), 0.0 if gone == "late" else FOR_EVER_S)
+            if gone == "left":
+                second.cancel()
+            third = batcher.submit(rows(2), FOR_EVER_S)
+            with pytest.raises(Refused, match="too many requests wait"):
+                batcher.submit(rows(3), FOR_EVER_S)
+            model.gate.set()
+            await all_of([first, third])
+            assert counted(batcher, "rejected", reason="disconnected") == (gone == "left")
+        assert model.rows == [0, 2]
+
+    run(story())
+
+
+def test_who_left_is_not_computed():
+    async def story():
+        model = MadeUp()
+        async with batching(model, batch={"wait_max_s": 0.0}) as batcher:
+            model.gate.clear()
+            futures = [batcher.submit(rows(i), FOR_EVER_S) for i in range(3)]
+            asking = asyncio.create_task(answer_to(futures[1]))
+            await asyncio.sleep(0.01)
+            asking.cancel()  # what a server does whose client has hung up
+            model.gate.set()
+            await all_of([futures[0], futures[2]])
+            assert counted(batcher, "rejected", reason="disconnected") == 1
+        assert model.rows == [0, 2]
 
     run(story())
 

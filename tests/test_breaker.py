@@ -72,3 +72,19 @@ def test_a_probe_that_fails_opens_it_for_another_cool_down():
     circuit.failed(115.0)
     assert circuit.state(124.9) is OPEN
     assert circuit.state(125.0) is HALF_OPEN
+
+
+def test_held_it_stays_open_until_it_is_tripped():
+    circuit = breaker()
+    circuit.hold()
+    assert circuit.state(1e9) is OPEN
+    assert not circuit.admits(1e9, in_system=0)
+    circuit.trip(100.0)
+    assert circuit.state(110.0) is HALF_OPEN
+
+
+def test_unless_it_is_closed_a_batch_holds_no_more_than_the_probes():
+    circuit = breaker(probes_max=3)
+    assert circuit.batch_requests_max >= 65_536  # as many rows as a batch can have
+    circuit.trip(100.0)
+    assert circuit.batch_requests_max == 3

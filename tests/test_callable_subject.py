@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from capacity.errors import DependencyError, InputError
+from measurements import callable_subject
 from measurements.callable_subject import CallableSubject, load
 from measurements.timed_batch import TimedBatch
 
@@ -17,6 +18,8 @@ def fails(batch_size): raise ValueError("line one\\nline \\x1b[31mtwo " + "x" * 
 def leaves(batch_size): sys.exit(0)
 def two(batch_size, other): pass
 async def later(batch_size): pass
+def begun(batch_size): return later(batch_size)
+def lazy(batch_size): return (row for row in range(batch_size))
 class Model:
     @staticmethod
     def predict(batch_size): return 2 * batch_size
@@ -125,3 +128,49 @@ def test_an_interrupt_in_a_callable_is_one():
 
     with pytest.raises(KeyboardInterrupt):
         CallableSubject(stopped, lambda: 0.0).serve(1)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("begun", "coroutine"), ("lazy", "generator")])
+def test_what_only_began_is_not_timed(module, name, kind):
+    """Making either takes microseconds, whatever the batch would."""
+    text = message(lambda: CallableSubject(load(f"{module}:{name}"), lambda: 0.0).serve(2))
+    assert f"gave back a {kind}, which has served nothing yet; name a function that runs it" in text
+
+
+def test_only_the_first_answer_is_looked_at(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(callable_subject.inspect, "isawaitable", looked_at.append)
+    subject = CallableSubject(lambda batch_size: 10 * batch_size, lambda: 0.0)
+    for size in (1, 2, 4):
+        subject.serve(size)
+    assert looked_at == [10]
+
+
+def test_no_answer_is_held_beyond_the_time_that_is_taken():
+    """To give it back is a part of what a call takes, of a large one no small part."""
+    held = []
+
+    class Answer:
+        def __del__(self) -> None:
+            held.append("given back")
+
+    ticks = iter(range(4))
+
+    def clock() -> float:
+        held.append("clock")
+        return float(next(ticks))
+
+    subject = CallableSubject(lambda batch_size: Answer(), clock)
+    subject.serve(1)
+    held.clear()
+    subject.serve(1)
+    assert held == ["clock", "given back", "clock"]
+
+
+def test_a_callable_without_python_code_has_no_place():
+    def refuses(call):
+        with pytest.raises(DependencyError) as caught:
+            CallableSubject(call, lambda: 0.0).serve(3)
+        return str(caught.value)
+
+    assert refuses([].__getitem__).endswith("IndexError: list index out of range")

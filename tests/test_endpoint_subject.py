@@ -1,23 +1,26 @@
 """Endpoints that are measured: addresses, bodies, headers, and servers that misbehave."""
 
+import itertools
 import json
 import socket
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 from fake_server import Reply, predicting, serving
 
 from capacity.errors import DependencyError, InputError
-from measurements import http_exchange
+from measurements import batch_body, http_exchange
 from measurements.address import parse_address
 from measurements.batch_body import read_body
 from measurements.endpoint_subject import EndpointSubject
 from measurements.http_exchange import HttpExchange
-from measurements.server_timing import parse_server_timing
+from measurements.server_timing import check_told, parse_server_timing
 
 SIZES = (1, 2, 4)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture
@@ -102,8 +105,12 @@ def test_one_connection_is_kept_and_one_that_was_closed_is_opened_again(body):
         (Reply(body=b"3"), "is not JSON"),
         (Reply(body=b"[" * 100_000), "is not JSON"),
         (Reply(headers={"X-Batch-Size": "3"}), "a request of 2 rows was served in a batch of 3"),
+        (Reply(body=b'{"predictions": [1]}'), "a batch of 2 has 1 predictions; check that --rows-key"),
         (Reply(raw=b"SSH-2.0-OpenSSH\r\n"), "cannot be asked: BadStatusLine"),
         (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}"), "cannot be asked: IncompleteRead"),
+        (Reply(raw=CHUNKED + b"-5\r\nxxxxx\r\n0\r\n\r\n"), "cannot be asked"),
+        (Reply(raw=CHUNKED + b"-" + b"f" * 40 + b"\r\nxxxxx"), "cannot be asked"),
+        (Reply(raw=CHUNKED + b"five\r\nxxxxx"), "cannot be asked"),
         (Reply(raw=b""), "cannot be asked"),
         (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000 + b"\r\n"), "cannot be asked"),
         (Reply(raw=b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000 + b"\r\n\r\n"), "cannot be asked"),
@@ -128,37 +135,59 @@ def test_a_huge_answer_is_not_read(body, monkeypatch):
     assert asked_once(lambda target, sent: Reply(body=exact), body)
 
 
+@contextmanager
+def raw_server(head: bytes, piece: bytes, pause_s: float) -> Iterator[tuple[str, list[int]]]:
+    """Answers its one connection by `head` and pieces without end; how many bytes it got rid of."""
+    stop, sent = threading.Event(), [0]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def go_on() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(1.0)
+                connection.recv(65536)
+                try:
+                    connection.sendall(head)
+                    while not stop.wait(pause_s):
+                        connection.sendall(piece)
+                        sent[0] += len(piece)
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/", sent
+        stop.set()
+        thread.join(10.0)
+
+
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.1 200 OK\r\nA: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"]
 )
 def test_a_server_that_drips_is_left_in_time(body, head):
     """Each byte comes in time, all of them never would."""
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def drip() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65536)
-                try:
-                    connection.sendall(head)
-                    while not stop.wait(0.02):
-                        connection.sendall(b"x")
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        address = parse_address(f"http://127.0.0.1:{server.getsockname()[1]}/", "--url")
+    with raw_server(head, b"x", 0.02) as (url, _):
         began_s = time.monotonic()
         with (
-            closing(HttpExchange(address, timeout_s=0.3)) as exchange,
+            closing(HttpExchange(parse_address(url, "--url"), timeout_s=0.3)) as exchange,
             pytest.raises(DependencyError, match=r"gave no whole answer within 0\.3 s; raise --timeout"),
         ):
             EndpointSubject(exchange, body, SIZES).serve(1)
         assert time.monotonic() - began_s < 20.0
-        stop.set()
-        thread.join(10.0)
+
+
+@pytest.mark.parametrize(
+    "head", [CHUNKED + b"-1\r\n", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["chunk of -1", "no length"]
+)
+def test_no_length_that_is_told_lets_an_answer_be_endless(body, monkeypatch, head):
+    monkeypatch.setattr(http_exchange, "ANSWER_BYTES_MAX", 1000)
+    with (
+        raw_server(head, b"x" * 4096, 0.0) as (url, sent),
+        closing(HttpExchange(parse_address(url, "--url"), timeout_s=2.0)) as exchange,
+    ):
+        with pytest.raises(DependencyError, match="answered more than 1000 bytes"):
+            EndpointSubject(exchange, body, SIZES).serve(1)
+        assert sent[0] < 2**25  # a budget of about 1 MiB, and what lies in the sockets
 
 
 def test_nobody_listens(body):
@@ -170,6 +199,49 @@ def test_nobody_listens(body):
         pytest.raises(DependencyError, match="cannot be asked: Connection refused; does it run"),
     ):
         EndpointSubject(exchange, body, SIZES).serve(1)
+
+
+def told_by(milliseconds: float, body, requests: int) -> list[float]:
+    """Service times that a server tells of requests of which the client's clock says 6 ms."""
+    said = {"Server-Timing": f"queue;dur=0.1, batch;dur={milliseconds}"}
+    with (
+        serving(lambda target, sent: Reply(headers=said)) as seen,
+        closing(
+            HttpExchange(
+                parse_address(seen.url, "--url"), timeout_s=5.0, clock=itertools.count(0.0, 0.006).__next__
+            )
+        ) as exchange,
+    ):
+        subject = EndpointSubject(exchange, body, SIZES)
+        return [subject.serve(1).service_s for _ in range(requests)]
+
+
+def test_microseconds_for_milliseconds_are_refused_after_ten_requests(body):
+    assert told_by(5.7, body, 30) == pytest.approx([0.0057] * 30)
+    with pytest.raises(
+        DependencyError, match=r"10 of 10 requests .* by up to 5\.69 s; is its dur in milliseconds\?"
+    ):
+        told_by(5700.0, body, 30)
+    assert len(told_by(5700.0, body, 9)) == 9
+
+
+@pytest.mark.parametrize(
+    ("beside_s", "is_refused"),
+    [
+        ([], False),
+        ([0.001] * 20, False),
+        ([-0.0019] * 20, False),  # both rounded up to whole milliseconds
+        ([-1.0, -1.0] + [0.001] * 18, False),  # a clock that was set meanwhile
+        ([-1.0, -1.0, -1.0] + [0.001] * 18, True),
+        ([-0.0021] * 20, True),
+    ],
+)
+def test_what_contradicts_the_clients_clock(beside_s, is_refused):
+    if is_refused:
+        with pytest.raises(DependencyError, match="is its dur in milliseconds"):
+            check_told(iter(beside_s))
+    else:
+        check_told(iter(beside_s))
 
 
 def test_samples_of_two_kinds_are_not_mixed(body):
@@ -213,6 +285,29 @@ def test_addresses():
 
 
 @pytest.mark.parametrize(
+    ("text", "is_here"),
+    [
+        ("http://localhost:8000/", True),
+        ("http://127.0.0.2/", True),
+        ("http://[::1]/", True),
+        ("http://127.evil.example/", False),
+        ("http://127.0.0.1.example/", False),
+        ("http://10.0.0.1/", False),
+        ("http://[2001:db8::1]/", False),
+    ],
+)
+def test_this_machine_is_told_by_number(text, is_here):
+    assert parse_address(text, "--url").is_here is is_here
+
+
+def test_what_is_shown_of_an_address_has_no_query():
+    for host in ("127.0.0.1", "[::1]"):
+        address = parse_address(f"http://{host}:8000/predict?api_key=secret", "--url")
+        assert address.shown == f"http://{host}:8000/predict"
+        assert address.target == "/predict?api_key=secret"  # which is what is asked for
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "127.0.0.1:8000", "ftp://a/b", "http://", "http://:80/", "http://a:99999/", "http://a:b/", "http://[::1/",
      "http://u:p@a/", "http://u@a/", "http://a/b c", "http://a/\r\nX: y", "http://ä.example/", "http://a/" + "x" * 5000,
@@ -253,3 +348,12 @@ def test_bodies_that_are_none(tmp_path, text, said):
 def test_a_body_that_would_be_too_large(body):
     with pytest.raises(InputError, match="leave out that size"):
         body.of(1_000_000_0)
+
+
+def test_bodies_that_would_be_too_large_together(body, monkeypatch):
+    monkeypatch.setattr(batch_body, "BODIES_BYTES_MAX", 200)
+    assert set(body.of_each((1, 2, 4))) == {1, 2, 4}
+    with pytest.raises(
+        InputError, match="for 4 batch sizes would have .* together, more than 200; measure fewer"
+    ):
+        body.of_each((1, 2, 4, 8))

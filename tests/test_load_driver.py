@@ -111,7 +111,8 @@ def test_failures_are_counted_by_kind_and_are_in_no_response():
     found = drive(every(0.01, 8), send)
     assert found.statuses == {"connection": 1, "timeout": 1, "200": 3, "307": 1, "503": 2}
     assert len(found.responses_s) == 3
-    assert found.losses.tolist() == [0, 1, 0, 1, 1, 1, 0, 1]
+    assert found.losses.tolist() == [0, 1, 0, 0, 1, 0, 0, 1]
+    assert found.given_up.tolist() == [0, 0, 0, 1, 0, 1, 0, 0]
 
 
 def test_the_warm_up_counts_for_nothing():
@@ -150,3 +151,5 @@ def test_a_run_that_is_broken_off_leaves_what_there_is():
     (said,) = faults(found, 900)
     assert said.startswith(f"the run was broken off after {found.sent} of 1000")
     assert UNKNOWN in found.outcomes
+    settled = found.sent - found.statuses["unanswered"]  # of the others nobody knows
+    assert len(found.losses) == len(found.given_up) == len(found.at_least_s) == settled

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Mapping
 
 import pytest
 from fake_server import metrics_page
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 
 from capacity.caveats import CaveatCode
 from capacity.errors import DependencyError, InconclusiveError
+from measurements import metrics_text
 from measurements.counted import counted_findings, counting_caveats, histogram
 from measurements.histogram import Histogram, relative_error
-from measurements.histogram_delta import Gain, gains
+from measurements.histogram_delta import Gain, gains, sectioned
+from measurements.histogram_names import Histograms
+from measurements.mean_interval import ratio_interval
 from measurements.metrics_text import parse_metrics
 from measurements.request_work import RequestWork, request_work
 from measurements.work_caveats import work_caveats
@@ -20,6 +24,7 @@ from measurements.work_caveats import work_caveats
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 EMPTY = metrics_page({})
 METRIC, LABEL = "serve_batch_seconds", "batch_size"
+SERVE = Histograms()
 FINE = tuple(1e-4 * 1.1**k for k in range(120))  # 10 % buckets from 0.1 ms to beyond 8 s
 
 
@@ -111,7 +116,6 @@ def test_percentiles_that_cannot_be_told_are_absent():
     open_end = Histogram(bounds_s=(0.01, 0.011, math.inf), counts=(0, 900, 100), sum_s=15.0)
     assert open_end.percentile_s(0.5) is not None
     assert open_end.percentile_s(0.95) is None
-    assert open_end.deviation_s is None
 
 
 @pytest.mark.parametrize(
@@ -166,6 +170,12 @@ def changed(old: str, new: str) -> bytes:
         (changed('"} 0.4', '"} NaN'), "is nan"),
         (changed('"} 0.4', '"} +Inf'), "is inf"),
         (changed("_sum", "_total"), "buckets, _count and _sum of different batch sizes"),
+        (changed('"} 2', '"} 1e300'), "is 1e+300, which no counter can be"),
+        (changed('"} 0.4', '"} ' + "9" * 400), "not in Prometheus' text format"),
+        (changed('"} 0.4', '"} 0.4 ' + "9" * 400), "not in Prometheus' text format"),
+        (GOOD + b"# " + b"x" * 8191, "have a line of more than 8192 characters"),
+        (GOOD + b"\n" * 100_000, "have more than 100000 lines"),
+        (GOOD + b"#\n" * 2**22, "have more than 8388608 characters"),
         (page(*BUCKETS, *BUCKETS, *REST), "stands twice with the same labels"),
         (GOOD + page('serve_batch_seconds_bucket{batch_size="2",le="0.3"} 2'), "have different buckets"),
         (b"<html>not metrics</html>", "not in Prometheus' text format"),
@@ -192,26 +202,105 @@ def test_deltas_of_nothing_are_inconclusive():
         counted_findings(between(EMPTY, metrics_page({1: [0.001] * 9})), 0.95)
 
 
+def looked_at(sections: list[dict[int, list[float]]], where: Histograms = SERVE) -> Mapping[int, Gain]:
+    """What sections of batches gained, by a look at the metrics after each."""
+    so_far: dict[int, list[float]] = {}
+    scrapes = [parse_metrics(EMPTY.decode())]
+    for section in sections:
+        so_far = {size: so_far.get(size, []) + section.get(size, []) for size in {**so_far, **section}}
+        shown = metrics_page(so_far, bounds_s=FINE).decode().replace(METRIC, where.metric)
+        scrapes.append(parse_metrics(shown))
+    return sectioned(gains(scrapes[0], scrapes[-1], where.metric, LABEL), scrapes, where)
+
+
 def test_findings_of_counts():
     dice = random.Random(7)
-    samples = {size: [0.001 * size * math.exp(dice.gauss(0, 0.1)) for _ in range(2000)] for size in (1, 2)}
-    gained = between(EMPTY, metrics_page(samples | {3: [0.003] * 5, 5: [0.005] * 100}, bounds_s=FINE))
+    sections = [
+        {size: [0.001 * size * math.exp(dice.gauss(0, 0.1)) for _ in range(90 + k)] for size in (1, 2)}
+        for k in range(20)
+    ]
+    sections[4] |= {3: [0.003] * 5, 5: [0.005] * 100}
+    samples = {size: [x for section in sections for x in section.get(size, [])] for size in (1, 2, 5)}
+    gained = looked_at(sections)
     one, two, five = findings = counted_findings(gained, 0.95)
-    assert one.timing.mean_s == pytest.approx(sum(samples[1]) / 2000, rel=1e-9)
-    assert two.timing.p99_s == pytest.approx(sorted(samples[2])[1980], rel=0.1)
-    assert one.mean is not None
-    assert one.mean.half_width == pytest.approx(1.96 * 0.0001 / math.sqrt(2000), rel=0.15)
-    assert (one.count, one.stalls, one.drift) == (2000, None, None)
+    assert one.timing.mean_s == pytest.approx(sum(samples[1]) / len(samples[1]), rel=1e-9)
+    assert two.timing.p99_s == pytest.approx(sorted(samples[2])[1970], rel=0.1)
+    parts = [section[1] for section in sections]
+    expected = ratio_interval([sum(part) for part in parts], [len(part) for part in parts], 0.95)
+    assert (one.mean.value, one.mean.low) == pytest.approx((expected.value, expected.low), rel=1e-6)
+    assert (one.count, one.stalls, one.drift) == (len(samples[1]), None, None)
     assert (five.batch_size, five.timing.p50_s is not None, five.timing.p95_s) == (5, True, None)
+    assert five.mean is None
     assert five.bucket_error is not None
     assert 0.0 < five.bucket_error < 0.1
     said = {caveat.code: caveat.message for caveat in counting_caveats(gained, findings)}
-    assert set(said) == {CaveatCode.MEASURED_FEW_BATCHES, CaveatCode.MEASURED_PERCENTILES}
+    assert set(said) == {
+        CaveatCode.MEASURED_FEW_BATCHES,
+        CaveatCode.MEASURED_PERCENTILES,
+        CaveatCode.MEASURED_NOISE,
+    }
     assert (
         "one batch size was served fewer than 10 times and left out, the largest being 3"
         in said[CaveatCode.MEASURED_FEW_BATCHES]
     )
     assert "P95, P99 cannot be told" in said[CaveatCode.MEASURED_PERCENTILES]
+    assert "means of batches of 5 have no interval" in said[CaveatCode.MEASURED_NOISE]
+
+
+def test_two_looks_alone_give_no_interval():
+    found = counted_findings(between(EMPTY, metrics_page({1: [0.0011] * 500})), 0.95)
+    assert found[0].mean is None
+
+
+def test_times_in_another_unit_are_taken_for_what_they_are():
+    """Milliseconds by the buckets and the sum: 20 of them are 20 ms."""
+    gained = looked_at([{1: [2.0, 4.0]}] * 20, Histograms(metric="x_latency_ms", unit_s=1e-3))
+    (found,) = counted_findings(gained, 0.95)
+    assert found.timing.mean_s == pytest.approx(0.003)
+    assert found.mean.value == pytest.approx(0.003)
+    assert gained[1].sections[0] == pytest.approx((0.006, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("cumulative", "sum_s", "said"),
+    [
+        ({0.02: 0, 0.025: 100, math.inf: 100}, 2000.0, "took 2000 s together by the histogram's sum, but"),
+        (
+            {0.02: 0, 0.025: 100, math.inf: 100},
+            0.0,
+            "took 0 s together by the histogram's sum, but 1.95 s to",
+        ),
+        ({0.02: 100, math.inf: 100}, 0.0, "took 0 s on average, outside 1e-07 s to 600 s; check --metric"),
+        ({500.0: 0, 900.0: 100, math.inf: 100}, 70_000.0, "took 700 s on average"),
+    ],
+)
+def test_sums_that_no_batches_have_are_the_servers_fault(cumulative, sum_s, said):
+    with pytest.raises(DependencyError) as caught:
+        counted_findings({4: Gain(cumulative=cumulative, count=100, sum_s=sum_s)}, 0.95)
+    assert said in str(caught.value)
+    assert "batches of 4" in str(caught.value)
+
+
+def test_a_batch_that_was_counted_and_not_yet_summed_up_is_no_fault():
+    gained = Gain(cumulative={0.02: 0, 0.025: 100, math.inf: 100}, count=100, sum_s=98 * 0.02)
+    assert counted_findings({1: gained}, 0.95)[0].timing.mean_s == pytest.approx(0.0196)
+
+
+def test_of_a_page_only_what_is_wanted_is_read():
+    text = (
+        GOOD.decode() + 'serve_batch_seconds_sums 3\nbroken{\n\tserve_batch_seconds_sum{batch_size="2"} 0.5\n'
+    )
+    found = parse_metrics(text, SERVE.totals)
+    assert set(found.samples) == {"serve_batch_seconds_sum", "serve_batch_seconds_count"}
+    assert found.total("serve_batch_seconds_sum") == pytest.approx(0.9)
+
+
+def test_a_page_of_as_many_lines_as_may_be(monkeypatch):
+    monkeypatch.setattr(metrics_text, "LINES_MAX", 5)
+    five = "".join(f"name{k} {k}\n" for k in range(5))
+    assert parse_metrics(five).total("name3") == 3.0
+    with pytest.raises(DependencyError, match="have more than 5 lines; give a page with those of the server"):
+        parse_metrics(five + "name5 5\n")
 
 
 @laws_hold

@@ -1,29 +1,37 @@
 """From a measurement to a profile: what was measured, what a person says, and on what it was made."""
 
+import io
+import itertools
 import json
 import os
 import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_server import Reply, metrics_page, serving
+from rich.console import Console
 
 from capacity.errors import InputError
 from capacity.performance import Interval
 from capacity.profile import BatchTiming
+from capacity.profile_json import read_document
 from capacity.reading import TEXT_LENGTH_MAX
+from capacity.saved_profile import profile_to_document
 from measurements import environment
 from measurements.address import parse_address
 from measurements.facts import ProfileFacts
+from measurements.histogram_names import Histograms
 from measurements.http_exchange import HttpExchange
 from measurements.measurement import Measurement, SizeFinding
+from measurements.metrics_text import parse_metrics
 from measurements.overhead import Overhead
 from measurements.profile_report import measurement_document, measurement_tables
 from measurements.request_work import RequestWork
 from measurements.rounds import Rounds
-from measurements.sources import measure_callable
-from measurements.window import watch
+from measurements.sources import measure_callable, measure_metrics
+from measurements.window import Window, watch
 
 ONE = SizeFinding(
     timing=BatchTiming(batch_size=1, mean_s=0.002, p50_s=0.002),
@@ -98,6 +106,28 @@ def test_document_and_table_of_counts():
     assert len(list(measurement_tables(found, profile))) == 2
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "shown"),
+    [
+        (1, "800 (700 to 900) µs at batch size 1, and 5 µs more for each row"),
+        (8, "800 (700 to 900) µs for one row, by 8 rows and more, and 5 µs more for each row"),
+    ],
+)
+def test_the_overheads_interval_is_shown(batch_size, shown):
+    interval = Interval(value=0.0008, low=0.0007, high=0.0009)
+    found = measurement(overhead=replace(OVERHEAD, batch_size=batch_size, interval=interval))
+    profile = ProfileFacts(name="a").profile(found)
+    document = measurement_document(found, profile, seed=3, confidence=0.9)
+    assert document["request_overhead"] == {
+        "median_s": 0.0008, "low_s": 0.0007, "high_s": 0.0009, "batch_size": batch_size, "growth_per_row_s": 5e-6,
+    }  # fmt: skip
+    console = Console(width=120, file=io.StringIO())
+    with console.capture() as text:
+        for table in measurement_tables(found, profile):
+            console.print(table)
+    assert shown in text.get()
+
+
 def test_environment_names_the_machine_and_nobody(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -162,6 +192,79 @@ def test_window_waits_and_an_interrupt_ends_it_with_a_scrape():
     assert cut.seconds == 5.0
     assert isinstance(cut.interrupt, KeyboardInterrupt)
     assert told[0] == "watching the server's metrics for 12 s more"
+
+
+def test_windows_long_enough_are_looked_at_in_between():
+    """In twenty sections, of which a look that fails makes two one."""
+    now, number = [0.0], itertools.count()
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    def answer(target: str, body: bytes) -> Reply:
+        k = next(number)
+        return Reply(status=503) if k == 5 else Reply(body=metrics_page({1: [0.001] * k}, requests=k))
+
+    told: list[str] = []
+    with serving(answer) as seen:
+        exchange = HttpExchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)
+        found = watch(exchange, 40.0, told.append, Histograms().totals, clock=lambda: now[0], sleep=sleep)
+        exchange.close()
+    assert len(seen.asked) == 21
+    assert found.seconds == pytest.approx(40.0)
+    totals = [one.total("serve_batch_seconds_count") for one in found.scrapes]
+    assert totals == [*range(5), *range(6, 21)]
+    assert all(set(one.samples) == set(Histograms().totals) for one in found.between)
+    assert found.after.total("serve_requests_total") == 20
+    assert len(told) == 7  # once in three sections of 2 s
+
+
+def test_short_windows_are_not():
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    with serving(lambda target, body: Reply(body=metrics_page({}))) as seen:
+        exchange = HttpExchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)
+        watch(exchange, 4.9, print, Histograms().totals, clock=lambda: now[0], sleep=sleep)
+        exchange.close()
+    assert len(seen.asked) == 2
+
+
+def test_an_interrupt_of_a_window_without_anything_is_one(monkeypatch):
+    """Too few batches would be exit code 4, and a server that is gone 5."""
+    same = parse_metrics(metrics_page({1: [0.0011] * 50}).decode())
+    window = Window(before=same, after=same, seconds=1.0, interrupt=KeyboardInterrupt())
+    monkeypatch.setattr("measurements.sources.watch", lambda *_: window)
+    address = parse_address("http://127.0.0.1:9/metrics", "--metrics")
+    with pytest.raises(KeyboardInterrupt):
+        measure_metrics(address, Histograms(), duration_s=9.0, timeout_s=1.0, confidence=0.95, report=print)
+
+    def sleep(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    replies = iter([Reply(body=metrics_page({})), Reply(status=503)])
+    with serving(lambda target, body: next(replies)) as seen:
+        exchange = HttpExchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)
+        with pytest.raises(KeyboardInterrupt):
+            watch(exchange, 9.0, print, sleep=sleep)
+        exchange.close()
+
+
+@pytest.mark.parametrize("text", ["x" * 3000, "a\nb\x1b[31m", "POST /predict"])
+def test_whatever_was_measured_can_be_read_back(text):
+    """A file that could not would cost hours."""
+    found = ProfileFacts(name="a").profile(measurement(source={"measured_by": text, text: "kept"}))
+    read = read_document(json.loads(json.dumps(profile_to_document(found))), "it")
+    assert read.source["measured_by"].startswith(text[:1])
+
+
+def test_what_no_file_gives_back_is_refused_before_it_is_measured(monkeypatch):
+    monkeypatch.setattr("capacity.profile_json.TEXT_LENGTH_MAX", 10)
+    with pytest.raises(InputError, match="the profile: runtime must be a text of one line"):
+        ProfileFacts(name="a", runtime="a runtime and its version").check()
+    ProfileFacts(name="a", runtime="numpy", kind="cpu", hourly_usd=1.0).check()
 
 
 def test_a_callable_is_measured_in_rounds():

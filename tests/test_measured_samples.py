@@ -12,8 +12,8 @@ from capacity.caveats import CaveatCode
 from capacity.errors import DependencyError
 from capacity.performance import Interval
 from measurements.drift import drift, family_confidence, is_of_note
-from measurements.mean_interval import mean_interval, student_t
-from measurements.overhead import overhead
+from measurements.mean_interval import mean_interval, ratio_interval, student_t, variance
+from measurements.overhead import overhead, overhead_caveats
 from measurements.rounds import Rounds
 from measurements.sampled import sampled_findings, sampling_caveats
 from measurements.sampling import Sampling
@@ -46,11 +46,57 @@ def test_mean_interval_by_hand():
 
 
 def test_mean_interval_is_of_twenty_sections():
-    """Of 0, 1, ..., 79 the sections' means are 1.5, 5.5, ..., 77.5: deviation 4 times that of 1 ... 20, 5.916."""
-    found = mean_interval([float(k) for k in range(80)], 0.95)
+    """The sections' means are 1.5, 5.5, ..., 77.5, high after low: deviation 4 times that of 1 ... 20, 5.916."""
+    turns = [k // 2 if k % 2 == 0 else 19 - k // 2 for k in range(20)]
+    found = mean_interval([4.0 * turn + k for turn in turns for k in range(4)], 0.95)
     assert found is not None
     assert found.value == 39.5
     assert found.high - found.value == pytest.approx(2.0930 * 4 * 5.9161 / math.sqrt(20), rel=1e-4)
+
+
+def test_sections_like_their_neighbours_widen_a_mean_interval():
+    """A trend: neighbours are as alike as may be, 0.9, which is worth 1/19 of the sections."""
+    found = mean_interval([float(k) for k in range(80)], 0.95)
+    assert found is not None
+    assert found.high - found.value == pytest.approx(2.0930 * 4 * 5.9161 / math.sqrt(20 / 19), rel=1e-4)
+
+
+def test_ratio_interval_by_hand():
+    # Ten sections of one batch, of 1 and 3 by turns: deviations of 1, of which 2.262 = t(9) times sqrt(10/9/10).
+    found = ratio_interval([1.0, 3.0] * 5, [1.0] * 10, 0.95)
+    assert found is not None
+    assert (found.value, found.high - found.value) == (2.0, pytest.approx(2.2622 / 3.0, rel=1e-4))
+    # A section counts by its batches: as many more at the mean of all change nothing but the number.
+    more = ratio_interval([9.0, 11.0] * 5, [5.0] * 10, 0.95)
+    assert more is not None
+    assert more.half_width == pytest.approx(found.half_width / 5.0)
+    # Batches that are all alike leave nothing in doubt, however many a section has.
+    alike = ratio_interval([2.0 * k for k in range(1, 21)], [float(k) for k in range(1, 21)], 0.95)
+    assert alike == Interval.exact(2.0)
+    assert ratio_interval([1.0, 3.0] * 5, [1.0] * 9 + [0.0], 0.95) is None
+    assert ratio_interval([], [], 0.95) is None
+
+
+def test_ratio_interval_knows_batches_that_are_like_those_before():
+    """Neighbours have 0.65 in common; taken for independent, the interval would be 2.2 times too narrow."""
+    dice, covered, narrow = random.Random(4), 0, 0
+    for _ in range(200):
+        sums_s, counts, times_s, level = [], [], [], dice.gauss(0.0, 1.0)
+        for _ in range(20):
+            section = []
+            for _ in range(dice.randrange(20, 80)):
+                level = 0.65 * level + math.sqrt(1.0 - 0.65**2) * dice.gauss(0.0, 1.0)
+                section.append(1.0 + 0.1 * level)
+            sums_s.append(math.fsum(section))
+            counts.append(len(section))
+            times_s += section
+        interval = ratio_interval(sums_s, counts, 0.95)
+        assert interval is not None
+        covered += interval.low <= 1.0 <= interval.high
+        mean = math.fsum(times_s) / len(times_s)
+        narrow += abs(mean - 1.0) <= 1.96 * math.sqrt(variance(times_s) / len(times_s))
+    assert covered >= 178  # 190, and four standard deviations
+    assert narrow < 150
 
 
 def test_mean_interval_covers_as_often_as_it_says():
@@ -188,6 +234,44 @@ def test_overhead_is_of_one_row_and_grows_by_row():
     assert rounding.request_s == 0.0
 
 
+def beside(times_s: list[float]) -> list[TimedBatch]:
+    return [TimedBatch(service_s=0.01, beside_s=x) for x in times_s]
+
+
+def test_the_overhead_of_one_row_is_told_from_larger_requests_by_their_growth():
+    found = overhead({size: beside([0.001 + 1e-5 * size] * 60) for size in (8, 16)})
+    assert found is not None
+    assert found.request_s == pytest.approx(0.00101)
+    assert (found.batch_size, found.interval) == (8, None)
+    (caveat,) = overhead_caveats(found)
+    assert caveat.code is CaveatCode.MEASURED_ROWS
+    assert "requests of 8 rows and more, less 10 µs for each above the first; have 1 among" in caveat.message
+    (alone,) = overhead_caveats(overhead({8: beside([0.001] * 60)}))
+    assert "is of 8 rows, and may be less of one" in alone.message
+    assert list(overhead_caveats(overhead({1: beside([0.001] * 60), 8: beside([0.002] * 60)}))) == []
+    assert list(overhead_caveats(None)) == []
+    # Noise that makes larger requests look quicker does not make one of one row slower.
+    falling = overhead({8: beside([0.002] * 60), 16: beside([0.001] * 60)})
+    assert falling is not None
+    assert falling.request_s == 0.002
+
+
+def test_the_overhead_has_an_interval_that_stalls_do_not_widen():
+    dice, covered = random.Random(9), 0
+    for _ in range(200):
+        times_s = [dice.gauss(6e-4, 5e-5) + (0.05 if dice.random() < 0.03 else 0.0) for _ in range(300)]
+        found = overhead({1: beside(times_s)}, confidence=0.95)
+        assert found is not None
+        assert found.interval is not None
+        assert found.interval.value == found.request_s
+        assert found.interval.half_width < 3e-5
+        covered += found.interval.low <= 6e-4 + 2e-6 <= found.interval.high
+    assert covered >= 178  # 190, and four standard deviations
+    few = overhead({1: beside([6e-4] * 49)})
+    assert few is not None
+    assert few.interval is None
+
+
 def sampling(samples: dict[int, list[float]], stop: BaseException | None = None) -> Sampling:
     batches = {size: tuple(TimedBatch(service_s=x) for x in xs) for size, xs in samples.items()}
     return Sampling(batches=batches, stop=stop)
@@ -218,7 +302,8 @@ def test_caveats_say_what_was_seen_and_nothing_else():
     rough = caveats(sampling({1: calm, 4: noisy(dice, 200, spread=1.0)}), 200)
     assert "means of batches of 4 are not known well, that of 4 to " in rough[CaveatCode.MEASURED_NOISE]
     shifted = caveats(sampling({1: calm, 8: noisy(dice, 100) + noisy(dice, 100, scale_s=0.012)}), 200)
-    assert set(shifted) == {CaveatCode.MEASURED_DRIFT}
+    # Of a machine that changed there is no one mean to be known.
+    assert set(shifted) == {CaveatCode.MEASURED_DRIFT, CaveatCode.MEASURED_NOISE}
     assert "batches of 8 drifted" in shifted[CaveatCode.MEASURED_DRIFT]
     stalled = caveats(sampling({1: calm, 2: [*calm[:-3], 0.05, 0.06, 0.07]}), 200)
     assert set(stalled) == {CaveatCode.MEASURED_STALLS, CaveatCode.MEASURED_NOISE}

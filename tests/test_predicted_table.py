@@ -1,10 +1,11 @@
 """The page of predictions beside measurements: made from the cells that were measured, and from nothing else."""
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
-from predicted_table import ALLOWED, PREDICTIONS, name, page, read, rows, summary
+from predicted_table import ALLOWED, PREDICTIONS, is_late, name, page, read, rows, summary, table
 
 FOLDER = Path(__file__).parent.parent / "docs" / "measurements"
 CELLS = FOLDER / "predicted-beside-measured.jsonl"
@@ -28,7 +29,7 @@ def test_each_cell_is_there_once(cells):
     names = [name(cell) for cell in cells]
     assert len(set(names)) == len(names)
     text = PAGE.read_text(encoding="utf-8")
-    assert all(f"| {cell['key'][0]:g}: {cell['rate_rps']:.0f} rps |" in text for cell in cells)
+    assert all(f"| {cell['key'][0]:g}: {cell['rate_rps']:.0f} rps" in text for cell in cells)
 
 
 def test_errors_are_those_of_rounds(cells):
@@ -47,8 +48,38 @@ def test_a_round_whose_schedule_was_not_kept_says_nothing(cells):
     for quantity in ("mean", "p99"):
         broken["rounds"][-1]["measured"][quantity] = [9.0, 9.0, 9.0]
     assert list(rows(broken)) == list(rows(cells[0]))
-    broken["rounds"] = broken["rounds"][-1:]
-    assert list(rows(broken)) == []
+
+
+def test_a_cell_without_such_a_round_is_told_and_not_counted(cells):
+    late = copy.deepcopy(cells)
+    for one in late[0]["rounds"]:
+        one["faults"] = ["fell behind"]
+    lines = list(page(late))
+    first = f"| {late[0]['key'][0]:g}: {late[0]['rate_rps']:.0f} rps"
+    assert any(line.startswith(f"{first} (late) | mean | ") for line in lines)
+    counted = {(row.cell, row.quantity) for cell in late if not is_late(cell) for row in rows(cell)}
+    assert (
+        list(summary([row for cell in late[1:] if not is_late(cell) for row in rows(cell)]))
+        == lines[: 2 + 12]
+    )
+    assert name(late[0]) not in {cell for cell, _ in counted}
+
+
+def test_a_round_that_its_profile_cannot_sustain_is_beyond_all_bounds(cells):
+    cell = copy.deepcopy(next(one for one in cells if len(one["rounds"]) == 3 and not is_late(one)))
+    cell["rounds"] = [{**one, "faults": []} for one in cell["rounds"]]
+    before = {row.quantity: row.predicted["predicted"][1] for row in rows(cell)}
+    for one in cell["rounds"][:2]:
+        one["predicted"] = {quantity: [None, None, None] for quantity in one["predicted"]}
+        found = {row.quantity: row for row in rows(cell)}
+        values = [found[quantity].predicted["predicted"][1] for quantity in before]
+        if one is cell["rounds"][0]:
+            assert all(
+                before[quantity] <= value < math.inf for quantity, value in zip(before, values, strict=True)
+            )
+    assert set(values) == {math.inf}
+    assert found["p99"].errors["predicted"] == math.inf
+    assert sum("**unstable**" in line for line in table([cell])) == len(before)
 
 
 def test_the_worst_is_the_worst(cells):

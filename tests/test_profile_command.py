@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import random
+import re
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from fake_server import Reply, metrics_page, predicting, serving
 from test_cli import capacity, document
 
 import cli
+from capacity.errors import DependencyError
 from capacity.profile_files import load_profile
 
 __all__ = ["capacity"]
@@ -107,17 +109,21 @@ def test_table_has_a_row_for_each_size(capacity, bench):
 
 def test_of_an_endpoint_that_tells_its_batch_times(capacity, bench):
     dice = random.Random(1)
-    with serving(predicting(lambda rows: 1e-3 * (1 + rows) * math.exp(dice.gauss(0, 0.05)))) as seen:
-        done = capacity("profile", "--url", f"{seen.url}/predict", "--body", "row.json", *SHORT, "--json",
+    with serving(predicting(lambda rows: 5e-4 * (1 + rows) * math.exp(dice.gauss(0, 0.05)))) as seen:
+        url = f"{seen.url}/predict?api_key=secret"
+        done = capacity("profile", "--url", url, "--body", "row.json", *SHORT, "--json",
                         "-o", "told.json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert seen.connections == 1
     assert len(seen.asked) == 3 * 52 + 5 * 11  # naps between rounds
     answer = document(done)
     for batch in answer["batches"]:
-        assert batch["mean_s"]["value"] == pytest.approx(1e-3 * (1 + batch["batch_size"]), rel=0.05)
+        assert batch["mean_s"]["value"] == pytest.approx(5e-4 * (1 + batch["batch_size"]), rel=0.05)
     overhead = answer["request_overhead"]
     assert overhead["batch_size"] == 1
+    assert overhead["low_s"] <= overhead["median_s"] <= overhead["high_s"]
+    assert {target for _, target, _ in seen.asked} == {"/predict?api_key=secret"}
+    assert "secret" not in done.stdout + done.stderr
     written = load_profile(str(bench / "told.json"))
     assert written.request_overhead_s == overhead["median_s"]
     assert "Server-Timing" in written.source["service_time"]
@@ -165,18 +171,28 @@ def test_of_a_server_s_metrics(capacity, bench):
 
 def test_other_names_of_metrics(capacity):
     old = metrics_page({}).decode()
-    new = metrics_page({8: [0.00105] * 100}).decode()
+    new = metrics_page({8: [1.05] * 100}, bounds_s=(1.0, 1.1, 1.2)).decode()
     renamed = [
-        page.replace("serve_batch_seconds", "infer").replace("batch_size", "n").encode()
+        page.replace("serve_batch_seconds", "infer_ms").replace("batch_size", "n").encode()
         for page in (old, new)
     ]
     pages = iter(renamed)
     with serving(lambda target, body: Reply(body=next(pages))) as seen:
         done = capacity(
-            "profile", "--metrics", seen.url, "--duration", "10ms", "--metric", "infer", "--label", "n"
+            "profile",
+            "--metrics",
+            seen.url,
+            "--duration",
+            "10ms",
+            "--metric",
+            "infer_ms",
+            "--label",
+            "n",
+            "--metric-unit",
+            "ms",
         )
     assert done.returncode == 0, done.stderr
-    assert "1.05" in done.stdout
+    assert "1.05 ms" in done.stdout
 
 
 def test_an_interrupt_keeps_what_was_finished(capacity, bench):
@@ -203,7 +219,15 @@ def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
         (["--callable", "bench:predict", "--url", "http://127.0.0.1:9/"], 2, "got --callable and --url"),
         (["--url", "http://127.0.0.1:9/"], 2, "--url and --body FILE.json belong together"),
         (["--callable", "bench:predict", "--body", "row.json"], 2, "--url and --body FILE.json belong together"),
-        (["--callable", "bench:predict", "--duration", "3s"], 2, "--duration is how long --metrics watches"),
+        (["--callable", "bench:predict", "--duration", "3s"], 2, "--duration belongs to --metrics, and --callable has no use"),
+        (["--callable", "bench:predict", "--rows-key", "x"], 2, "--rows-key belongs to --url"),
+        (["--callable", "bench:predict", "--timeout", "1s"], 2, "--timeout belongs to --url and --metrics"),
+        (["--callable", "bench:predict", "--metric-unit", "ms"], 2, "--metric-unit belongs to --metrics"),
+        (["--metrics", "http://127.0.0.1:9/", "--samples", "500"], 2, "--samples belongs to --callable and --url"),
+        (["--metrics", "http://127.0.0.1:9/", "--batch-sizes", "1"], 2, "--batch-sizes belongs to --callable and --url"),
+        (["--metrics", "http://127.0.0.1:9/", "--no-rests"], 2, "--rests belongs to --callable and --url"),
+        (["--metrics", "http://127.0.0.1:9/", "--metric", "x_latency_ms"], 2, "'x_latency_ms' does not end in _seconds; say in what"),
+        (["--metrics", "http://127.0.0.1:9/", "--metric-unit", "sec"], 2, "--metric-unit 'sec' is unknown; use one of ns, us"),
         (["--callable", "bench:none"], 2, "module bench has no none"),
         (["--callable", "nowhere:f"], 2, "there is no module nowhere"),
         (["--callable", "bench:calls"], 2, "cannot be called"),
@@ -243,6 +267,7 @@ def test_what_is_refused_says_why_in_a_line(here, arguments, code, said):
         (Reply(status=404), 5, "answered 404"),
         (Reply(body=metrics_page({})), 5, "has no histogram serve_batch_seconds"),
         (Reply(body=metrics_page({1: [0.001] * 100})), 4, "send the server traffic meanwhile"),
+        (Reply(body=b"a " + b"9" * 400), 5, "not in Prometheus' text format"),
     ],
 )
 def test_metrics_that_do_not_do(here, reply, code, said):
@@ -293,9 +318,9 @@ class Working:
         with self.busy:
             rows = len(json.loads(body)["instances"])
             self.computed_s += 2e-3 * rows
-            took_ms = 2 * rows + (2 if threading.active_count() > 5 else 0)
-            time.sleep(2e-3 * rows)
-        return Reply(headers={"X-Batch-Size": str(rows), "Server-Timing": f"batch;dur={took_ms}"})
+            took_s = 2e-3 * rows + (2e-3 if threading.active_count() > 5 else 0.0)
+            time.sleep(took_s)
+        return Reply(headers={"X-Batch-Size": str(rows), "Server-Timing": f"batch;dur={1e3 * took_s}"})
 
 
 def test_crowds_tell_work_beside_batches(here, bench, monkeypatch):
@@ -328,3 +353,54 @@ def test_counters_belong_to_an_endpoint(here):
         "--metrics", "http://127.0.0.1:1/metrics", "--counters", "http://127.0.0.1:1/metrics"
     )
     assert (code, "--counters belongs to --url" in error) == (2, True)
+
+
+@pytest.mark.parametrize(("samples", "wrong_from"), [("3", 0), ("20", 30)])
+def test_a_server_that_contradicts_the_clock_leaves_no_profile(here, bench, samples, wrong_from):
+    """At once, with too few requests for an early look, or midway and for one batch size alone."""
+    number = itertools.count()
+    honest = predicting(lambda rows: 1e-4)
+
+    def answer(target: str, body: bytes) -> Reply:
+        reply = honest(target, body)
+        if next(number) >= wrong_from and len(json.loads(body)["instances"]) == 2:
+            reply.headers["Server-Timing"] = "batch;dur=5700"
+        return reply
+
+    with serving(answer) as seen:
+        returned, stdout, stderr = here("--url", seen.url, "--body", "row.json", "--batch-sizes", "1,2,4", "--warm-up",
+                                        "0", "--no-rests", "--samples", samples, "-o", "p.json")  # fmt: skip
+    assert (returned, stdout) == (5, "")
+    assert "requests were in queue and batch for longer than the client waited" in stderr
+    assert "is its dur in milliseconds?" in stderr
+    assert not (bench / "p.json").exists()
+
+
+def test_a_path_longer_than_any_text_makes_a_profile_that_can_be_read(here, bench):
+    with serving(predicting(lambda rows: 1e-4)) as seen:
+        code, _, error = here("--url", f"{seen.url}/{'a' * 1500}?api_key=secret", "--body", "row.json",
+                              "--batch-sizes", "1", "--samples", "3", "--warm-up", "0", "-o", "p.json")  # fmt: skip
+    assert code == 0, error
+    written = load_profile(str(bench / "p.json"))
+    assert f"POST /{'a' * 199} on one connection" in written.source["measured_by"]
+    assert "secret" not in (bench / "p.json").read_text(encoding="utf-8")
+
+
+def test_a_full_disk_leaves_the_answer(here, monkeypatch):
+    def fails(profile: object, path: object) -> None:
+        raise DependencyError("cannot write p.json: No space left on device")
+
+    monkeypatch.setattr("measurements.profile_commands.write_profile", fails)
+    code, stdout, stderr = here("--callable", "bench:predict", "--batch-sizes", "1", "--samples", "5", "--json",
+                                "-o", "p.json")  # fmt: skip
+    assert (code, stderr) == (5, "error: cannot write p.json: No space left on device\n")
+    assert json.loads(stdout)["batches"][0]["batches"] == 5
+
+
+def test_a_sum_that_is_in_another_unit_than_its_buckets_is_the_servers_fault(here):
+    new = re.sub(r"(_sum\{.*\}) .*", r"\1 105.0", metrics_page({1: [0.00105] * 100}).decode())
+    pages = iter([metrics_page({}), new.encode()])
+    with serving(lambda target, body: Reply(body=next(pages))) as seen:
+        code, stdout, stderr = here("--metrics", seen.url, "--duration", "10ms")
+    assert (code, stdout) == (5, "")
+    assert "took 105 s together by the histogram's sum, but" in stderr

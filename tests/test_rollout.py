@@ -1,16 +1,33 @@
 """New versions while the old one serves: swaps, refusals, the way back."""
 
 import asyncio
+import math
+import threading
 from contextlib import asynccontextmanager
+from unittest.mock import Mock
 
 import pytest
-from serving import a_store, alive, ask, instances, metric, onnx_model, publish, settings
+from serving import (
+    NAMES,
+    PATIENCE_S,
+    MadeUp,
+    a_store,
+    alive,
+    ask,
+    instances,
+    metric,
+    onnx_model,
+    publish,
+    settings,
+)
 from typer.testing import CliRunner
 
-from capacity.errors import CapacityError, InputError
+from capacity.errors import CapacityError, DependencyError, InputError
 from serve_api.app import create_app
+from serve_api.breaker import CircuitState
 from serve_api.commands import app as commands
-from serve_api.loading import Loader
+from serve_api.deployment import Deployment
+from serve_api.loading import Loader, in_thread
 from serve_api.metrics import Metrics
 from serve_api.watcher import Watcher
 
@@ -70,7 +87,7 @@ def test_the_way_back_needs_no_loading(tmp_path):
             assert (result.exit_code, result.output) == (0, "v1.0.0\n")
             before = app.service.rollout.previous
             await watcher.look()
-            assert app.service.rollout.serving is before
+            assert app.service.rollout.serving.backend is before.backend
             return await version_of(app)
 
     assert asyncio.run(story()) == "v1.0.0"
@@ -111,8 +128,23 @@ def no_answers(store):
     store.set_current("v1.1.0")
 
 
-def other_features(store):
-    publish(store, "v1.1.0", onnx_model(features=5))
+def more_features(store):
+    publish(store, "v1.1.0", onnx_model(features=4), (*NAMES, "x3"))
+    store.set_current("v1.1.0")
+
+
+def features_of_another_order(store):
+    publish(store, "v1.1.0", onnx_model(), NAMES[::-1])
+    store.set_current("v1.1.0")
+
+
+def other_features_than_it_says(store):
+    publish(store, "v1.1.0", onnx_model(), NAMES[:1])
+    store.set_current("v1.1.0")
+
+
+def more_classes(store):
+    publish(store, "v1.1.0", onnx_model(classes=3))
     store.set_current("v1.1.0")
 
 
@@ -126,7 +158,20 @@ def gone(store):
     (store.root / "current").symlink_to("v7.0.0")
 
 
-@pytest.mark.parametrize("bad", [damaged, no_model, no_answers, other_features, pointing_out, gone])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        damaged,
+        no_model,
+        no_answers,
+        more_features,
+        features_of_another_order,
+        other_features_than_it_says,
+        more_classes,
+        pointing_out,
+        gone,
+    ],
+)
 def test_a_bad_version_is_refused_once_and_the_old_one_serves_on(tmp_path, bad, capsys):
     store = a_store(tmp_path)
 
@@ -176,7 +221,145 @@ def test_whatever_loading_raises_the_old_version_serves_on(tmp_path, monkeypatch
     assert metric(text, "serve_reloads_total", outcome="refused") == 1
 
 
+def test_a_version_is_tried_again_where_it_was_the_disk_that_failed(tmp_path, monkeypatch, capsys):
+    store = a_store(tmp_path)
+    publish(store, "v1.1.0", onnx_model())
+    clock = Mock()
+    monkeypatch.setattr("serve_api.watcher.time", clock)
+    tries = []
+
+    async def story():
+        async with serving(store) as (app, watcher):
+            begin = watcher._loader.begin
+
+            def after_two_failures(version):
+                tries.append(version)
+                if len(tries) < 3:
+                    raise DependencyError("cannot read it: the disk failed")
+                return begin(version)
+
+            monkeypatch.setattr(watcher._loader, "begin", after_two_failures)
+            store.set_current("v1.1.0")
+            seen = []
+            for clock.monotonic.return_value in (100.0, 100.9, 101.0, 102.9, 103.0, 999.0):
+                await watcher.look()
+                seen.append(len(tries))
+            return seen, await version_of(app), await metrics_of(app)
+
+    seen, version, text = asyncio.run(story())
+    assert (seen, version) == ([1, 1, 2, 2, 3, 3], "v1.1.0")
+    assert metric(text, "serve_reloads_total", outcome="refused") == 2
+    assert metric(text, "serve_reloads_total", outcome="swapped") == 1
+    logged = capsys.readouterr().err
+    assert '"again_in_s": 1.0' in logged
+    assert '"again_in_s": 2.0' in logged
+
+
+def test_another_version_does_not_wait_until_the_one_before_is_tried_again(tmp_path, monkeypatch):
+    store = a_store(tmp_path)
+    for version in ("v1.1.0", "v1.2.0"):
+        publish(store, version, onnx_model())
+
+    async def story():
+        async with serving(store) as (app, watcher):
+            store.set_current("v1.1.0")
+            with monkeypatch.context() as patch:
+                patch.setattr(watcher._loader, "begin", lambda version: 1 / 0)
+                await watcher.look()
+            store.set_current("v1.2.0")
+            await watcher.look()
+            return await version_of(app)
+
+    assert asyncio.run(story()) == "v1.2.0"
+
+
+@pytest.mark.parametrize("way", ["promoted", "rolled back"])
+@pytest.mark.parametrize("well", [True, False], ids=["answers", "fails"])
+def test_a_version_whose_circuit_is_open_comes_back_only_if_it_answers(tmp_path, way, well, monkeypatch):
+    store = a_store(tmp_path)
+    publish(store, "v1.1.0", onnx_model())
+    canary = {"canary": "v1.1.0", "canary_share": 0.0} if way == "promoted" else {}
+
+    async def story():
+        async with serving(store, **canary) as (app, watcher):
+            rollout = app.service.rollout
+            wanted = "v1.1.0"
+            if way == "rolled back":
+                store.set_current("v1.1.0")
+                await watcher.look()
+                wanted = "v1.0.0"
+            known = rollout.find(wanted)
+            known.breaker.hold()
+            if not well:
+                monkeypatch.setattr(known.backend, "predict", lambda rows: 1 / 0)
+            store.set_current(wanted)
+            await watcher.look()
+            answer = await ask(app, instances())
+            return wanted, answer, rollout.serving.breaker.state(math.inf)
+
+    wanted, answer, state = asyncio.run(story())
+    assert (answer.status, state) == (200, CircuitState.CLOSED)
+    assert (answer.json["model_version"] == wanted) is well
+
+
+def test_a_version_that_hangs_as_it_is_warmed_up_is_refused(tmp_path):
+    model, metrics = MadeUp(), Metrics()
+    model.gate.clear()
+    wanted = settings(tmp_path, inference={"time_max_s": 0.005})
+    loading = Loader(wanted, metrics).renew(Deployment(model, wanted.breaker, metrics))
+    with pytest.raises(InputError, match=r"version v1.0.0: is not warm after 0.05 s"):
+        loading.result(PATIENCE_S)
+    model.gate.set()
+
+
+def test_who_gives_up_a_version_on_its_way_does_not_break_its_thread():
+    gate, ended = threading.Event(), threading.Event()
+
+    def work():
+        gate.wait(PATIENCE_S)
+        ended.set()
+
+    async def story():
+        asking = asyncio.create_task(asyncio.wait_for(asyncio.wrap_future(loading), 0.01))
+        with pytest.raises(TimeoutError):
+            await asking
+
+    loading = in_thread(work)
+    asyncio.run(story())
+    gate.set()
+    assert loading.result(PATIENCE_S) is None  # it ended as if somebody had waited
+    assert ended.is_set()
+
+
+def test_series_of_versions_that_are_gone_are_dropped(tmp_path):
+    store = a_store(tmp_path)
+    for version in ("v1.1.0", "v1.2.0"):
+        publish(store, version, onnx_model())
+
+    async def story():
+        async with serving(store) as (app, watcher):
+            texts = []
+            for version in ("v1.1.0", "v1.2.0"):
+                await ask(app, instances())
+                await ask(app, b"{")
+                store.set_current(version)
+                await watcher.look()
+                texts.append(await metrics_of(app))
+            return texts, await version_of(app)
+
+    (before, after), version = asyncio.run(story())
+    assert version == "v1.2.0"
+    # It may be needed for a way back.
+    assert metric(before, "serve_requests_total", version="v1.0.0") == 2
+    assert 'version="v1.0.0"' not in after
+    for name in ("serve_requests_total", "serve_request_seconds_count", "serve_batches_total"):
+        assert metric(after, name, version="v1.1.0") >= 1
+    assert metric(after, "serve_batch_seconds_count") == 1
+    assert metric(after, "serve_queue_wait_seconds_count") == 2
+
+
 def test_the_application_itself_looks(tmp_path):
+
     store = a_store(tmp_path)
     publish(store, "v1.1.0", onnx_model())
 
@@ -205,7 +388,7 @@ def test_a_canary_that_becomes_current_serves_all_and_is_none_any_more(tmp_path)
             assert await version_of(app) == "v1.0.0"
             store.set_current("v1.1.0")
             await watcher.look()
-            assert app.service.rollout.serving is canary
+            assert app.service.rollout.serving.backend is canary.backend
             assert app.service.rollout.canary is None
             return await version_of(app)
 
@@ -215,7 +398,7 @@ def test_a_canary_that_becomes_current_serves_all_and_is_none_any_more(tmp_path)
 @pytest.mark.parametrize("canary", ["v7.0.0", "v1.1.0"], ids=["not there", "of other features"])
 def test_a_canary_that_is_not_fit_is_refused_at_the_start(tmp_path, canary):
     store = a_store(tmp_path)
-    publish(store, "v1.1.0", onnx_model(features=5))
+    publish(store, "v1.1.0", onnx_model(features=4), (*NAMES, "x3"))
     wanted = settings(tmp_path, rollout={"canary": canary})
     with pytest.raises(CapacityError):
         Loader(wanted, Metrics()).rollout()

@@ -6,11 +6,13 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from capacity.queues.mdc import MDc
+from measurements.mean_interval import ratio_interval
 from measurements.sections import (
     mean_interval,
     quantile_interval,
     rate_interval,
     requests_min,
+    rise_interval,
     share_interval,
 )
 
@@ -118,3 +120,47 @@ def test_a_rate_is_counted_within_its_window():
     assert 0.0 < interval.half_width < 20.0
     assert rate_interval(instants_s[:199], 5.0, 25.0, 0.95) is None
     assert rate_interval(instants_s, 5.0, 5.0, 0.95) is None
+
+
+def test_a_ratio_of_sums_is_as_sure_as_its_sections():
+    """Requests over batches of a mean batch of 3; each section by its weight, and not a mean of ratios."""
+    generator = np.random.default_rng(5)
+    held_in = 0
+    for _ in range(PATHS):
+        batches = generator.poisson(50.0, 20).astype(float)
+        requests = 3.0 * batches + generator.normal(0.0, np.sqrt(batches))
+        interval = ratio_interval(requests, batches, 0.95)
+        assert interval.value == pytest.approx(requests.sum() / batches.sum())
+        held_in += interval.low <= 3.0 <= interval.high
+    assert HELD_MIN <= held_in < PATHS
+    assert ratio_interval(np.ones(20), np.ones(20), 0.95).half_width == 0.0
+    assert ratio_interval(np.ones(9), np.ones(9), 0.95) is None
+    assert ratio_interval(np.zeros(20), np.zeros(20), 0.95) is None
+
+
+def test_an_interval_is_open_above_where_it_reaches_what_nobody_waited_for():
+    values = np.concatenate([np.arange(9900.0), np.full(100, 9900.0)])
+    values = np.random.default_rng(6).permutation(values)
+    at_most = np.where(values == 9900.0, np.inf, values)
+    for quantile, is_open in ((0.5, False), (0.95, False), (0.99, True), (0.995, True)):
+        closed = quantile_interval(values, quantile, 0.95)
+        found = quantile_interval(values, quantile, 0.95, at_most)
+        assert (found.value, found.low) == (closed.value, closed.low)
+        assert (found.high == np.inf) == is_open
+
+
+@pytest.mark.parametrize(
+    ("paths", "most"), [(md1, 4), (autoregressive, 4), (lambda i: md1(i, count=3000, load=0.85), 10)]
+)
+def test_a_steady_state_seldom_rises_beyond_chance(paths, most):
+    """At a level of one in a thousand; short busy paths are longer alike than their sections are long."""
+    found = [rise_interval(paths(i), 0.999) for i in range(PATHS)]
+    assert sum(interval.low > 0.0 or interval.high < 0.0 for interval in found) <= most
+
+
+def test_a_rise_is_found():
+    path = md1(0)
+    path[len(path) // 2 :] *= 1.3
+    interval = rise_interval(path, 0.999)
+    assert 0.0 < interval.low < 0.3 * path[: len(path) // 2].mean() < interval.high
+    assert rise_interval(path[:199], 0.999) is None

@@ -7,10 +7,26 @@ import re
 
 import numpy as np
 import pytest
-from serving import FEATURES, PATIENCE_S, ROW, MadeUp, alive, application, ask, instances, metric
+from serving import (
+    FAR,
+    FEATURES,
+    NAMES,
+    PATIENCE_S,
+    ROW,
+    MadeUp,
+    alive,
+    application,
+    ask,
+    instances,
+    metric,
+    onnx_model,
+)
 
-from serve_api.backend import Predictions
+from serve_api.backend import OnnxBackend, Predictions
+from serve_api.deployment import Deployment
+from serve_api.metadata import Feature
 from serve_api.refusal import Reason
+from serve_api.settings import BreakerSettings
 
 GREEDY = {"batch": {"size_max": 4, "wait_max_s": 0.0}}
 TOKEN = "0123456789abcdef"
@@ -100,7 +116,10 @@ def test_metrics_are_those_of_the_contract():
         assert count == metric(text, "serve_batch_seconds_bucket", batch_size=size, le="+Inf") == 1
     assert metric(text, "serve_batch_seconds_sum") > 0
     assert metric(text, "serve_queue_wait_seconds_count") == 2
-    assert metric(text, "serve_request_seconds_count", version="v1.0.0") == 3
+    assert metric(text, "serve_request_seconds_count", version="v1.0.0") == 2  # of answers, not of refusals
+    assert metric(text, "serve_batches_total", version="v1.0.0", outcome="ok") == 2
+    assert "serve_ready 1.0" in text
+    assert "serve_model_hung 0.0" in text
     assert metric(text, "serve_batch_cpu_seconds_total") > 0
     assert metric(text, "process_cpu_seconds_total") > 0
     assert metric(text, "serve_circuit_state", version="v1.0.0") == 0
@@ -233,10 +252,54 @@ def test_a_request_may_set_its_own_deadline():
     refused(instances(), 504, "deadline", headers={"X-Request-Timeout-Ms": "0"})
 
 
-def test_the_deadline_of_the_server_holds_for_whoever_sets_none_or_a_later_one():
-    wait = {"batch": {"size_max": 4, "wait_max_s": 0.05}, "limits": {"deadline_s": 0.001}}
-    refused(instances(), 504, "deadline", **wait)
-    refused(instances(), 504, "deadline", headers={"X-Request-Timeout-Ms": "60000"}, **wait)
+@pytest.mark.parametrize("given", [{}, {"X-Request-Timeout-Ms": "60000"}])
+def test_the_deadline_of_the_server_holds_for_whoever_sets_none_or_a_later_one(given):
+    model = MadeUp()
+    app = application(model, limits={"deadline_s": 0.02}, **GREEDY)
+
+    async def story():
+        async with alive(app):
+            model.gate.clear()
+            first = asyncio.create_task(ask(app, instances()))
+            await asyncio.sleep(0)
+            behind = await asyncio.wait_for(ask(app, instances(), headers=given), PATIENCE_S / 2)
+            model.gate.set()
+            return behind, await first
+
+    behind, first = asyncio.run(story())
+    assert (behind.status, behind.json["reason"], first.status) == (504, "deadline", 200)
+
+
+def test_a_request_alone_is_served_though_its_time_is_shorter_than_the_wait():
+    patient = {"batch": {"size_max": 4, "wait_max_s": 60.0}}
+    answer, _ = one(instances(), headers={"X-Request-Timeout-Ms": "400"}, **patient)
+    assert answer.status == 200
+    assert 0.19 < float(answer.headers["x-process-time"]) < 0.4
+
+
+def far_and_near(model):
+    """A row far from any that it was trained on between two others, and what the metrics say."""
+    app = application(model, batch={"size_max": 3, "wait_max_s": 60.0}, breaker={"failures_max": 1})
+
+    async def story():
+        async with alive(app):
+            asked = [instances(ROW), instances([FAR] * FEATURES), instances(ROW)]
+            answers = await asyncio.gather(*[ask(app, body) for body in asked])
+            return answers, (await ask(app, method="GET", path="/metrics")).body.decode()
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_a_row_that_is_too_far_is_refused_alone_and_says_nothing_of_the_model(real):
+    features = [Feature(name=name, mean=1.0, low=0.0, high=2.0) for name in NAMES]
+    onnx = OnnxBackend(onnx_model(weight=1e3), version="v1.0.0", features=features, threads=1)
+    answers, text = far_and_near(onnx if real else MadeUp())
+    assert [a.status for a in answers] == [200, 422, 200]
+    assert answers[1].json["reason"] == "no_answer"
+    assert metric(text, "serve_requests_total", status="422", version="v1.0.0") == 1
+    assert metric(text, "serve_batches_total", outcome="ok") == 1
+    assert metric(text, "serve_circuit_state", version="v1.0.0") == 0
 
 
 @pytest.mark.parametrize(
@@ -383,13 +446,37 @@ def test_while_the_model_hangs_it_is_neither_ready_nor_worth_keeping():
         async with alive(app):
             model.gate.clear()
             answer = await ask(app, instances())
-            probes = [await ask(app, method="GET", path=path) for path in ("/livez", "/readyz")]
+            probes = [await ask(app, method="GET", path=path) for path in ("/livez", "/readyz", "/metrics")]
             model.gate.set()
-            return answer, [probe.status for probe in probes]
+            return answer, probes
 
-    answer, probes = asyncio.run(story())
+    answer, (live, ready, told_by) = asyncio.run(story())
+    text = told_by.body.decode()
     assert (answer.status, answer.json["reason"]) == (503, "model_hung")
-    assert probes == [503, 503]
+    assert (live.status, ready.status) == (503, 503)
+    assert "serve_ready 0.0" in text
+    assert "serve_model_hung 1.0" in text
+    assert metric(text, "serve_batches_total", version="v1.0.0", outcome="hung") == 1
+
+
+def test_a_hang_is_counted_as_that_of_the_version_that_hangs():
+    model = MadeUp()
+    app = application(model, inference={"time_max_s": 0.05}, **GREEDY)
+
+    async def story():
+        async with alive(app):
+            model.gate.clear()
+            await ask(app, instances())
+            service = app.service
+            service.rollout.serve(Deployment(MadeUp("v1.1.0"), BreakerSettings(), service.metrics))
+            await ask(app, instances())
+            text = (await ask(app, method="GET", path="/metrics")).body.decode()
+            model.gate.set()
+            return text
+
+    text = asyncio.run(story())
+    assert metric(text, "serve_requests_total", status="503", version="v1.0.0") == 2
+    assert metric(text, "serve_requests_total", version="v1.1.0") == 0
 
 
 def test_a_canary_takes_its_share_of_the_batches_and_is_told_apart():
@@ -410,7 +497,11 @@ def test_a_canary_that_fails_is_left_alone_and_the_others_serve_on():
     canary.failing = True
     app = application(MadeUp(), canary, share=1.0, breaker={"failures_max": 2, "cooldown_s": 60.0}, **GREEDY)
     answers, text = told(*[(instances(), {})] * 4, app=app)
-    assert [a.status for a in answers] == [500, 500, 200, 200]
+    assert [a.status for a in answers] == [200] * 4
+    assert {a.json["model_version"] for a in answers} == {"v1.0.0"}
+    assert metric(text, "serve_batches_total", version="v1.1.0", outcome="failed") == 2
+    assert metric(text, "serve_batches_total", version="v1.0.0", outcome="ok") == 4
+    assert metric(text, "serve_requests_total", version="v1.1.0") == 0
     assert metric(text, "serve_circuit_state", version="v1.1.0") == 2
     assert metric(text, "serve_circuit_state", version="v1.0.0") == 0
 

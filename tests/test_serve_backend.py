@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from prometheus_client.parser import text_string_to_metric_families
-from serving import FEATURES, MadeUp, onnx_model
+from serving import FAR, FEATURES, NAMES, ROW, MadeUp, onnx_model
 
 from capacity.errors import InputError
-from serve_api.backend import ModelError, OnnxBackend, Predictions, warm_up
+from serve_api.backend import OnnxBackend, Predictions, still_answers, warm_up
 from serve_api.histogram import HistogramFamily, logarithmic_bounds_s
 from serve_api.inference_thread import step_back
+from serve_api.metadata import Feature
 
 
-def backend(model):
-    return OnnxBackend(model, version="v1.0.0", threads=1)
+def backend(model, names=NAMES, mean=0.0):
+    features = [Feature(name=name, mean=mean, low=mean, high=mean) for name in names]
+    return OnnxBackend(model, version="v1.0.0", features=features, threads=1)
 
 
 def rows(count=2, features=FEATURES):
@@ -44,7 +46,7 @@ IDENTITY = helper.make_node("Identity", ["features"], ["probabilities"])
 
 def test_a_model_answers_rows():
     model = backend(onnx_model(bias=1.0))
-    assert model.features == FEATURES
+    assert (model.features, model.classes) == (NAMES, 2)
     answer = model.predict(rows())
     assert answer.labels == [1, 1]
     assert answer.probabilities[0] == pytest.approx([0.2689, 0.7311], abs=1e-4)
@@ -72,14 +74,48 @@ def test_a_model_of_another_interface_is_refused(model):
         backend(model)
 
 
-def test_probabilities_that_are_not_finite_are_no_answer():
-    model = backend(
-        model_of(helper.make_node("Div", ["features", "zero"], ["probabilities"]), [LABEL, PROBABILITIES])
-    )
-    with pytest.raises(ModelError):
-        model.predict(rows())
-    with pytest.raises(InputError, match=r"fails at a batch of \d+ rows of zeros \(ModelError\)"):
+DIVIDED = model_of(helper.make_node("Div", ["features", "zero"], ["probabilities"]), [LABEL, PROBABILITIES])
+LOGARITHM = model_of(helper.make_node("Log", ["features"], ["probabilities"]), [LABEL, PROBABILITIES])
+
+
+def test_a_model_whose_answers_are_not_finite_is_not_fit():
+    model = backend(DIVIDED)
+    assert model.predict(rows()).unanswered == {0, 1}
+    assert not still_answers(model)
+    with pytest.raises(InputError, match="has no finite answer to a row of the features' means"):
         warm_up(model, 4)
+
+
+def test_rows_without_a_finite_answer_are_named_and_the_others_are_answered():
+    answer = backend(onnx_model(bias=1.0, weight=1e3)).predict(
+        np.array([ROW, [FAR] * FEATURES, ROW], dtype=np.float32)
+    )
+    assert answer.unanswered == {1}
+    assert [answer.labels[row] for row in (0, 2)] == [1, 1]
+    assert answer.probabilities[0] == answer.probabilities[2] == pytest.approx([0.2689, 0.7311], abs=1e-4)
+
+
+def test_a_model_is_warmed_up_by_the_means_of_its_features():
+    warm_up(backend(LOGARITHM, mean=1.0), 4)
+    with pytest.raises(InputError, match="means"):
+        warm_up(backend(LOGARITHM, mean=0.0), 4)
+
+
+def test_a_model_that_raises_at_its_means_is_not_fit():
+    model = MadeUp()
+    model.failing = True
+    with pytest.raises(
+        InputError, match=r"fails at a batch of \d+ rows of the features' means \(RuntimeError\)"
+    ):
+        warm_up(model, 4)
+
+
+@pytest.mark.parametrize("names", [NAMES[:2], (*NAMES, "x3")])
+def test_a_model_is_held_against_the_features_that_its_metadata_name(names):
+    with pytest.raises(
+        InputError, match=f"takes 3 features and its metadata name {len(names)}; export it anew"
+    ):
+        backend(onnx_model(), names)
 
 
 def test_warm_up_runs_the_smallest_and_the_largest_batch():

@@ -226,8 +226,8 @@ def test_two_thousand_at_once_are_answered_or_refused_and_none_is_left_hanging()
 
 
 def test_a_model_that_raises_opens_the_circuit_and_is_tried_again(server):
-    failing = instances([-1.0, *ROW[1:]])
-    statuses = [server.ask(failing)[0].status for _ in range(2)]
+    broken = instances([-4.0, *ROW[1:]])
+    statuses = [server.ask(body)[0].status for body in (broken, instances())]
     assert statuses == [500, 500]
     response, body = server.ask(instances())
     assert (response.status, json.loads(body)["reason"]) == (503, "circuit_open")
@@ -236,9 +236,20 @@ def test_a_model_that_raises_opens_the_circuit_and_is_tried_again(server):
     until(lambda: server.ask(instances())[0].status == 200)
     assert metric(server.metrics(), "serve_circuit_state", version="v1.0.0") == 0
     assert "SECRET" not in " ".join(server.lines)
-    assert [e["failure"].split(":")[0] for e in server.events("batch_failed")] == [
-        "RuntimeError in predict"
-    ] * 2
+    failures = {event["failure"].split(":")[0] for event in server.events("batch_failed")}
+    assert failures == {"RuntimeError in predict"}
+
+
+@pytest.mark.parametrize(("first", "status"), [(-1.0, 500), (3.4e38, 422)], ids=["it raises", "no answer"])
+def test_one_clients_rows_that_the_model_cannot_bear_are_refused_and_all_others_are_served(
+    server, first, status
+):
+    bad, many = instances([first, *ROW[1:]]), PARTS["breaker"]["failures_max"] + 1
+    assert [server.ask(bad)[0].status for _ in range(many)] == [status] * many
+    assert server.ask(instances())[0].status == 200
+    assert metric(server.metrics(), "serve_circuit_state", version="v1.0.0") == 0
+    counts = asyncio.run(flood(server.port, 4, bad)), asyncio.run(flood(server.port, 4, instances()))
+    assert counts == ({status: 4}, {200: 4})
 
 
 def test_connections_beyond_the_limit_are_refused_and_said():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from serve_api.log import OneLine, place_of, say
+from serve_api.log import OneLine, Seldom, place_of, say
 
 
 @pytest.fixture
@@ -62,3 +62,10 @@ def test_nobody_who_reads_is_no_reason_to_stop(monkeypatch):
 
     monkeypatch.setattr(sys, "stderr", Closed())
     say("happened")
+
+
+def test_what_comes_often_is_said_once_in_a_while_and_counted(capsys):
+    failing = Seldom("failed", interval_s=1.0)
+    for now_s in (10.0, 10.1, 10.9, 11.0, 11.5, 13.0):
+        failing.say(now_s, at_s=now_s)
+    assert [(line["at_s"], line["left_out"]) for line in lines(capsys)] == [(10.0, 0), (11.0, 2), (13.0, 1)]

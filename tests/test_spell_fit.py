@@ -5,6 +5,10 @@ import random
 
 import pytest
 
+from capacity.errors import InconclusiveError
+from measurements import spell_fit
+from measurements.rounds import Rounds
+from measurements.sources import measure_callable
 from measurements.spell_fit import fit_spells, normal_scores
 from measurements.timed_batch import TimedBatch
 
@@ -51,3 +55,25 @@ def test_scores_are_those_of_the_ranks():
     import numpy as np
 
     assert normal_scores(np.array([7.0, 5.0, 900.0])) == pytest.approx([0.0, -0.9674, 0.9674], abs=1e-4)
+
+
+def test_a_fit_that_fails_costs_no_samples(monkeypatch):
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("Optimal parameters not found")
+
+    monkeypatch.setattr(spell_fit, "curve_fit", fails)
+    with pytest.raises(InconclusiveError, match="not as spells do, and the profile has none; measure again"):
+        fit_spells(timed(0.6, 0.1))
+    monkeypatch.setattr(
+        "measurements.sources.fit_spells", lambda batches: fit_spells(timed(0.6, 0.1, rounds=300))
+    )
+    found = measure_callable(
+        lambda size: sum(range(50 * size)),
+        "m:f",
+        Rounds(batch_sizes=(1,), samples=20, warm_up=0),
+        0.95,
+        print,
+    )
+    assert found.spells is None
+    assert found.findings[0].count == 20
+    assert "not as spells do" in " ".join(caveat.message for caveat in found.caveats)

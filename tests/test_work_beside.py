@@ -1,5 +1,7 @@
 """What a crowd tells of a server's work beside its batches, and the crowd itself against a server made for it."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DependencyError, InconclusiveError
+from measurements import crowd as crowd_module
 from measurements.address import parse_address
 from measurements.crowd import CrowdRun, Manner, Told, crowd
 from measurements.http_exchange import HttpExchange
@@ -20,7 +23,7 @@ from measurements.work_beside import Stretch, work_beside
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 WORK_S = st.floats(0.0, 1e-3)
-TIMED = {"Server-Timing": "batch;dur=3"}
+TIMED = {"Server-Timing": "batch;dur=0.3"}
 TOLD = Told(batch_size=1, batch_s=0.01)
 
 
@@ -154,4 +157,52 @@ def test_a_counter_that_fails_ends_the_crowd():
     refused = pytest.raises(DependencyError, match="no counter")
     with serving(lambda *_: reply) as server, connected(server.url, 3) as users, refused:
         crowd(users, manner(0.2), fails)
+    assert len(server.asked) == 3
+
+
+def test_a_crowd_that_is_told_longer_batches_than_it_saw_says_so():
+    reply = Reply(body=b"{}", headers={"Server-Timing": "batch;dur=3000", "X-Batch-Size": "1"})
+    refused = pytest.raises(DependencyError, match=r"by Server-Timing .*; is its dur in milliseconds\?")
+    with serving(lambda *_: reply) as server, connected(server.url, 3) as users, refused:
+        crowd(users, manner(0.1), counted())
+
+
+def test_after_an_interrupt_nobody_asks_any_more():
+    """By whom connections are closed while they think: nobody opens them again."""
+    reply = Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with serving(lambda *_: reply) as server:
+        with pytest.raises(KeyboardInterrupt), connected(server.url, 4) as users:
+            crowd(users, manner(3.0), counted())
+        time.sleep(0.1)  # for what was under way
+        asked = len(server.asked)
+        time.sleep(0.2)
+        assert len(server.asked) == asked > 8
+
+
+def test_whatever_a_user_meets_is_told():
+    class Broken:
+        def ask(self, *_: object) -> None:
+            raise RuntimeError("no such luck")
+
+    with pytest.raises(
+        DependencyError, match="a user of the crowd failed: RuntimeError no such luck"
+    ) as caught:
+        crowd([Broken(), Broken()], manner(0.2), counted())
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_crowd_that_does_not_gather_says_so(monkeypatch):
+    monkeypatch.setattr(crowd_module, "_GATHER_S", 0.1)
+    first = count()
+
+    def reply(*_: object) -> Reply:
+        time.sleep(0.0 if next(first) == 0 else 0.4)
+        return Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})
+
+    refused = pytest.raises(
+        DependencyError, match=r"2 of 3 users had no first answer 0\.1 s after others had"
+    )
+    with serving(reply) as server, connected(server.url, 3) as users, refused:
+        crowd(users, manner(0.2), counted())
     assert len(server.asked) == 3
