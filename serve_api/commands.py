@@ -1,11 +1,10 @@
-"""Commands: `python -m serve_api` serves; `promote` and `rollback` say which version."""
+"""Commands: `python -m serve_api` serves; `promote`, `rollback` and `publish` look after what is served."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from capacity.errors import InputError
 from capacity.guarded import Guarded
 
 app = typer.Typer(
@@ -104,12 +103,25 @@ def promote(
 
 @app.command()
 def rollback(artifacts: ArtifactsOption = None) -> None:
-    """Make the version current that was so before; servers that served it still have it in memory."""
+    """Make the version current that was so before; once more, the one before that."""
+    from serve_api.reading_settings import read_artifacts
+    from serve_api.store import ArtifactStore
+
+    typer.echo(ArtifactStore(read_artifacts(artifacts)).rollback().version)
+
+
+@app.command()
+def publish(
+    version: Annotated[str, typer.Argument(help="Version to copy: v1.1.0.")],
+    source: Annotated[Path, typer.Option("--from", help="Store to copy it from.")],
+    artifacts: ArtifactsOption = None,
+) -> None:
+    """Copy a version from another store, whole or not at all; the first of a store becomes current."""
     from serve_api.reading_settings import read_artifacts
     from serve_api.store import ArtifactStore
 
     store = ArtifactStore(read_artifacts(artifacts))
-    before = store.previous()
-    if before is None:
-        raise InputError(f"{artifacts} knows of no version that was current before; name one to promote")
-    typer.echo(store.set_current(before).version)
+    taken = store.take(ArtifactStore(source).load(version))
+    if store.current() is None:
+        store.set_current(taken.version)
+    typer.echo(taken.version)

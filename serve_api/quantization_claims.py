@@ -29,7 +29,7 @@ class Claim:
         model: name of the form of the model.
         limit: that was claimed.
         at_least: whether the limit is the least that is claimed; else what is found must stay below it.
-        found: what was measured, with its 95 % interval where it is of times.
+        found: what was measured, with its 95 % interval where chance is in it: of times, and of rows.
     """
 
     what: str
@@ -74,7 +74,7 @@ def _accuracy(effect: Effect) -> Claim:
         model=effect.name,
         limit=ACCURACY_LOSS_POINTS_MAX,
         at_least=False,
-        found=Interval.exact(effect.accuracy_loss_points),
+        found=effect.accuracy_loss_points,
     )
 
 

@@ -10,6 +10,8 @@ from rich.text import Text
 from capacity.tables import table
 from capacity.units import format_duration
 from serve_api.artifact import Artifact
+from serve_api.paired_loss import rows_to_tell
+from serve_api.quantization_claims import ACCURACY_LOSS_POINTS_MAX
 from serve_api.quantization_effect import Effect
 from serve_api.quantization_study import QuantizationStudy
 from serve_api.weight_rounding import LayerRounding
@@ -21,12 +23,13 @@ _EFFECT_COLUMNS = (
     "file ratio",
     "accuracy",
     "points lost",
-    "changed",
+    "newly wrong",
+    "newly right",
     "difference",
     "by company",
 )
 _TIME_COLUMNS = ("<model", "batch", "median", "speed-up", "low", "high")
-_CLAIM_COLUMNS = ("<claim", "<model", "found", "<says")
+_CLAIM_COLUMNS = ("<claim", "<model", "found", "low", "high", "<says")
 _COMPANY_DIFFERENCE_SHOWN = 1e-3  # more than rounding in single precision makes
 
 
@@ -61,10 +64,8 @@ def study_tables(found: QuantizationStudy, written: Artifact) -> Iterator[Render
     effects = [*found.rounded_effects, *found.effects.values()]
     yield table(_EFFECT_COLUMNS, map(_effect_row, effects), f"Answers on {found.test_rows} test rows")
     yield table(_TIME_COLUMNS, _time_rows(found), "Time of a batch, one thread; 95 % intervals")
-    yield table(_CLAIM_COLUMNS, _claim_rows(found), "What is commonly claimed")
-    yield Text(
-        f"Note: one of {found.test_rows} test rows is {100.0 / found.test_rows:.2f} points of accuracy."
-    )
+    yield table(_CLAIM_COLUMNS, _claim_rows(found), "What is commonly claimed; 95 % intervals")
+    yield Text(_rows_note(found.test_rows))
     for effect in found.effects.values():
         if effect.company_difference_max > _COMPANY_DIFFERENCE_SHOWN:
             yield Text(
@@ -74,12 +75,20 @@ def study_tables(found: QuantizationStudy, written: Artifact) -> Iterator[Render
     yield Text(f"Written: {written.metadata.model} {written.version}, {len(written.model)} bytes.")
 
 
+def _rows_note(rows: int) -> str:
+    most, needed = ACCURACY_LOSS_POINTS_MAX, rows_to_tell(ACCURACY_LOSS_POINTS_MAX / 100.0)
+    return (
+        f"Note: one of {rows} test rows is {100.0 / rows:.2f} points of accuracy; "
+        f"to tell that less than {most:g} are lost takes {needed} rows at least."
+    )
+
+
 def _layer_document(layer: LayerRounding) -> dict[str, Any]:
     return {**asdict(layer), "share_of_bound": layer.share_of_bound, "memory_ratio": layer.memory_ratio}
 
 
 def _effect_document(effect: Effect) -> dict[str, Any]:
-    return {**asdict(effect), "accuracy_loss_points": effect.accuracy_loss_points}
+    return {**asdict(effect), "accuracy_loss_points": asdict(effect.accuracy_loss_points)}
 
 
 def _layer_row(layer: LayerRounding) -> tuple[str, ...]:
@@ -102,8 +111,9 @@ def _effect_row(effect: Effect) -> tuple[str, ...]:
         str(effect.model_bytes),
         f"{effect.file_ratio:.3f}x",
         f"{effect.accuracy:.4f}",
-        f"{effect.accuracy_loss_points:.2f}",
-        str(effect.labels_changed),
+        f"{effect.accuracy_loss_points.value:.2f}",
+        str(effect.newly_wrong),
+        str(effect.newly_right),
         f"{effect.probability_difference_max:.4f}",
         f"{effect.company_difference_max:.1e}",
     )
@@ -117,4 +127,6 @@ def _time_rows(found: QuantizationStudy) -> Iterable[tuple[str, ...]]:
 
 def _claim_rows(found: QuantizationStudy) -> Iterable[tuple[str, ...]]:
     for claim in found.claims:
-        yield (claim.what, claim.model, f"{claim.found.value:.2f}", claim.verdict)
+        of = claim.found
+        ends = ("", "") if of.low == of.high else (f"{of.low:.2f}", f"{of.high:.2f}")
+        yield (claim.what, claim.model, f"{of.value:.2f}", *ends, claim.verdict)

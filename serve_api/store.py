@@ -2,7 +2,7 @@
 
     artifacts/mlp/v1.0.0/{model.onnx, scaler.json, metadata.json}
     artifacts/mlp/current -> v1.0.0
-    artifacts/mlp/history.txt     what was made current, one version a line; the last other one is `previous`
+    artifacts/mlp/history.txt     what was made current, one version a line, and what was gone back to
 
 A version is written into a folder beside and renamed into place, so that it is whole or not there, and never
 overwritten. `current` is replaced in one step, so that a reader finds the old one or the new one.
@@ -21,7 +21,7 @@ from capacity.reading import printable
 from capacity.writing import refused
 from serve_api.artifact import Artifact, check_self_contained, check_size, read_artifact
 from serve_api.history import History
-from serve_api.metadata import METADATA_FILE, MODEL_FILE, Metadata, digest
+from serve_api.metadata import METADATA_FILE, MODEL_FILE, SCALER_FILE, Metadata, digest
 from serve_api.metadata_json import dump_metadata
 from serve_api.model_version import is_version, next_free, parse_version
 
@@ -75,10 +75,14 @@ class ArtifactStore:
         return target
 
     def previous(self) -> str | None:
-        """What to roll back to: the version that was current before, if it is still there; else None."""
+        """What to roll back to: the version that was current before, if it is still there; else None.
+
+        What was rolled back from stands no longer, so that the next way back leads further.
+        """
         current, there = self.current(), set(self.versions())
-        known = reversed(History(self.root / HISTORY).versions())
-        return next((version for version in known if version != current and version in there), None)
+        known = History(self.root / HISTORY).versions()[::-1]
+        before = known[known.index(current) + 1 :] if current in known else known
+        return next((version for version in before if version != current and version in there), None)
 
     def load(self, version: str | None = None) -> Artifact:
         """A version, or the current one, read and checked.
@@ -112,12 +116,30 @@ class ArtifactStore:
             with self._beside(metadata.version) as folder:
                 for name, data in whole.items():
                     _write(folder / name, data)
+                _sync(folder)  # or a crash could leave the version's name and not its files
                 folder.rename(final)
             _sync(self.root)
         except (OSError, ValueError) as error:
             self.check_free(metadata.version)  # somebody else may have been quicker
             raise refused(error, printable(str(final))) from None
         return self.load(metadata.version)
+
+    def take(self, artifact: Artifact) -> Artifact:
+        """Write a version of another store, whole or not at all; the same one again changes nothing.
+
+        Raises:
+            InputError: another one of that name is there, or as `publish`.
+            DependencyError: the disk failed.
+        """
+        version = artifact.version
+        if not os.path.lexists(self.root / version):
+            return self.publish(artifact.metadata, {MODEL_FILE: artifact.model, SCALER_FILE: artifact.scaler})
+        if (own := self.load(version)).metadata != artifact.metadata:
+            raise InputError(
+                f"{self._shown} has another {version}, and none is ever overwritten; "
+                "train the new one under the next version"
+            )
+        return own
 
     def check_free(self, version: str) -> None:
         """Refuse a version that is there already, before hours of training.
@@ -140,17 +162,36 @@ class ArtifactStore:
             InputError: as `load`, or the store cannot be written.
             DependencyError: the disk failed.
         """
-        artifact = self.load(version)
-        try:
-            History(self.root / HISTORY).append(artifact.version, lambda: self._link(artifact.version))
-            _sync(self.root)
-        except OSError as error:
-            raise refused(error, f"{self._shown}/{CURRENT}") from None
-        return artifact
+        return self._switch(version, back=False)
+
+    def rollback(self) -> Artifact:
+        """Make the version current that was so before; once more, the one before that.
+
+        Raises:
+            InputError: none is known, or as `set_current`.
+            DependencyError: the disk failed.
+        """
+        before = self.previous()
+        if before is None:
+            raise InputError(
+                f"{self._shown} knows of no version that was current before {self.current() or 'now'}; "
+                "promote one by its name"
+            )
+        return self._switch(before, back=True)
 
     @property
     def _shown(self) -> str:
         return printable(str(self.root))
+
+    def _switch(self, version: str, *, back: bool) -> Artifact:
+        artifact = self.load(version)
+        try:
+            history = History(self.root / HISTORY)
+            history.append(artifact.version, lambda: self._link(artifact.version), back=back)
+            _sync(self.root)
+        except OSError as error:
+            raise refused(error, f"{self._shown}/{CURRENT}") from None
+        return artifact
 
     def _link(self, version: str) -> None:
         """Put a new link in the place of the old one, in one step."""
@@ -164,7 +205,10 @@ class ArtifactStore:
     @contextmanager
     def _beside(self, version: str) -> Iterator[Path]:
         """A folder that no reader takes for a version; gone afterwards where it was not renamed."""
+        new = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         self.root.mkdir(parents=True, exist_ok=True)
+        for made in new:
+            _sync(made.parent)
         folder = self.root / f".{version}.{secrets.token_hex(8)}"
         folder.mkdir()
         try:

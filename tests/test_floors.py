@@ -23,6 +23,7 @@ CAPACITY_FLOORS = [
         "spells",
         "burstiness",
         "contention",
+        "measured_quantization",
         "queues.durations",
         "queues.erlang",
         "rounding_error",
@@ -172,7 +173,7 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
 ]
 # The service that is measured knows nothing of who plans it.
 SERVE_API_FLOORS: list[list[str]] = [
-    ["library_versions", "model_version", "deploy.locustfile"],
+    ["library_versions", "model_version", "paired_loss", "deploy.locustfile"],
     ["history", "metadata"],
     ["metadata_json", "dataset"],
     ["artifact", "onnx_session", "training", "weight_matrices"],
