@@ -261,6 +261,7 @@ def test_a_profile_of_means_sustains_the_same_and_has_no_other_durations() -> No
         batch_work_s=0.001,
         request_work_s=0.0002,
         request_overhead_s=0.003,
+        wake_s=0.0004,
         hourly_usd=0.5,
         spells=Spells(share=0.5, lasting_s=0.1),
     )
@@ -270,6 +271,7 @@ def test_a_profile_of_means_sustains_the_same_and_has_no_other_durations() -> No
         assert means.law(size).is_deterministic
     assert means.timings[0].mean_s == pytest.approx(0.012)  # and not that with the work beside it, twice
     assert means.spells is None
+    assert means.wake_s == 0.0
     kept = ("name", "batch_sizes", "batch_work_s", "request_work_s", "request_overhead_s", "hourly_usd")
     assert all(getattr(means, name) == getattr(profile, name) for name in kept)
     assert means.of_means() == means
