@@ -185,7 +185,7 @@ class ServiceProfile:
         return self._laws
 
     def of_means(self) -> "ServiceProfile":
-        """The same with constant batch times, each the mean, and no wakes: what exact laws of batches know."""
+        """The same with constant batch times, the means, and no wakes: what exact laws of batches know."""
         timings = (
             BatchTiming(batch_size=timing.batch_size, mean_s=timing.law().mean_s) for timing in self.timings
         )
