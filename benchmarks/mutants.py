@@ -2166,6 +2166,52 @@ WAKES = [
     ),
 ]
 
+RATIOS = [
+    Mutant(
+        "a ratio takes like ends together",
+        "a ratio allows for both intervals",
+        "capacity/performance.py",
+        [
+            (
+                "low=self.low / other.high, high=self.high / other.low",
+                "low=self.low / other.low, high=self.high / other.high",
+            )
+        ],
+        "tests/test_performance.py",
+    ),
+    Mutant(
+        "a profile of means counts work twice",
+        "a profile of means sustains the same",
+        "capacity/profile.py",
+        [("mean_s=timing.law().mean_s", "mean_s=self.service_mean_s(timing.batch_size)")],
+        "tests/test_profile.py",
+    ),
+    Mutant(
+        "only the first of two profiles is resampled",
+        "a ratio has the error of both",
+        "simulations/profile_error.py",
+        [
+            (
+                "resampled(one, generator) for one in profiles",
+                "one if one is profiles[-1] else resampled(one, generator) for one in profiles",
+            )
+        ],
+        JUDGE,
+    ),
+    Mutant(
+        "memory of all weights is a mean of ratios",
+        "memory of all weights is a ratio of sums",
+        "capacity/measured_quantization.py",
+        [
+            (
+                "return math.fsum(before) / math.fsum(after)",
+                "return math.fsum(x.memory_ratio for x in layers) / len(layers)",
+            )
+        ],
+        "tests/test_measured_quantization.py",
+    ),
+]
+
 MUTANTS = [
     *SPELLS_AND_WORK,
     *WAKES,
@@ -2188,6 +2234,7 @@ MUTANTS = [
     *CLOSER_LOOKS,
     *RATES_AND_REASONS,
     *GATES,
+    *RATIOS,
 ]
 
 

@@ -28,7 +28,7 @@ Ends = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One quantity of one cell: medians over the rounds that are used, of values, of their ends and of errors. [s]
+    """One quantity of one cell: medians over rounds, of values, of their ends and of errors. [s]
 
     Each round has a profile of its own, so that a prediction is held against what its own round measured;
     errors are shares of that.

@@ -23,6 +23,8 @@ KEYS = {
     "simulated": "dot: simulation, with its confidence interval",
     "measured": "square: measured",
 }
+# How a limit is drawn, and what is claimed.
+_DASHED: dict[str, Any] = {"color": LIMIT_COLOR, "linestyle": (0, (4, 3)), "linewidth": 1.0}
 
 
 class Plot:
@@ -164,11 +166,26 @@ class Plot:
         require_finite([value])
         with style():
             if axis == "y":
-                self.axes.axhline(value, color=LIMIT_COLOR, linestyle=(0, (4, 3)), linewidth=1.0)
+                self.axes.axhline(value, **_DASHED)
                 self._labels.add_limit(label, float(value))
             else:
-                self.axes.axvline(value, color=LIMIT_COLOR, linestyle=(0, (4, 3)), linewidth=1.0)
+                self.axes.axvline(value, **_DASHED)
                 self._labels.add_wall(label, float(value))
+
+    def reference(self, x: Sequence[float], y: Sequence[float], label: str = "") -> None:
+        """A thin dashed line for what is claimed or would be ideal, named at its end if it has a name.
+
+        Raises:
+            InputError: x and y differ in length, or a point cannot be drawn.
+        """
+        right, up = floats(x, "x"), floats(y, "y")
+        require_same_length(right, up)
+        if not all(map(self._can_be_drawn, right, up)):
+            raise InputError("a point not finite, or at 0 or below on a logarithmic axis, cannot be drawn")
+        with style():
+            self.axes.plot(right, up, **_DASHED)
+            if label:
+                self._labels.add_series(label, LIMIT_COLOR, right, up)
 
     def note(self, x: float, y: float, text: str) -> None:
         """A text near a data point, with a short pointer to it.

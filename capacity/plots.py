@@ -42,7 +42,7 @@ def new_panels(
     titles: Sequence[str],
     *,
     x_title: str,
-    y_title: str,
+    y_title: str | Sequence[str],
     title: str,
     x_log: bool = False,
     y_log: bool = False,
@@ -53,10 +53,16 @@ def new_panels(
     """Empty plots side by side in one figure, one for each title.
 
     Args:
+        y_title: of all, or one for each panel that has a y axis of its own.
         share_y: whether all have one y axis, whose numbers stand at the first.
     """
     if not titles:
         raise InputError("panels need at least one title, got none")
+    y_titles = [y_title] * len(titles) if isinstance(y_title, str) else list(y_title)
+    if len(y_titles) != len(titles) or (share_y and len(set(y_titles)) > 1):
+        raise InputError(
+            f"{len(titles)} panels need one y_title, or one for each and share_y=False; got {len(y_titles)}"
+        )
     with style():
         figure = new_figure(width, height)
         every: list[Axes] = []
@@ -64,7 +70,7 @@ def new_panels(
             place = (number / len(titles), 0.1, 0.8 / len(titles), 0.7)
             every.append(figure.add_axes(place, sharey=every[0] if share_y and every else None))
             first = not share_y or number == 0
-            _set_axes(every[-1], x_title, y_title if first else "", x_log=x_log, y_log=y_log)
+            _set_axes(every[-1], x_title, y_titles[number] if first else "", x_log=x_log, y_log=y_log)
             every[-1].tick_params(labelleft=first)
         frame = Frame(figure, title, every, titles)
     return Panels(frame)

@@ -185,11 +185,11 @@ class ServiceProfile:
         return self._laws
 
     def of_means(self) -> "ServiceProfile":
-        """The same with constant batch times, each the mean: what the exact laws of batches know."""
+        """The same with constant batch times, the means, and no wakes: what exact laws of batches know."""
         timings = (
             BatchTiming(batch_size=timing.batch_size, mean_s=timing.law().mean_s) for timing in self.timings
         )
-        return replace(self, timings=tuple(timings), spells=None)
+        return replace(self, timings=tuple(timings), spells=None, wake_s=0.0)
 
     def work_s(self, batch_size: int) -> float:
         """Work beside what was timed of a batch. [s]"""

@@ -76,7 +76,7 @@ class Quantized:
     def memory_ratio(self) -> float:
         """Bytes of the weights in single precision over those of codes, scales and zero points, as stored.
 
-        Zero points, a byte each, count where they are not all 0.
+        Scales are in single precision too; zero points, a byte each, count where they are not all 0.
         """
         zero_bytes = self.zero_points.size if self.zero_points.any() else 0
         return 4.0 * self.codes.size / (self.codes.size + 4.0 * self.scales.size + zero_bytes)

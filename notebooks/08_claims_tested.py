@@ -12,6 +12,7 @@
 # ---
 
 # %% [markdown]
+# %% [markdown]
 # # The usual claims about serving, put to the test
 #
 # **Question.** Talks and tutorials about serving models repeat a handful of numbers: plan for 80 %, batch
@@ -37,14 +38,14 @@ from scipy.optimize import brentq
 
 from capacity.analytic import predict
 from capacity.comparison import Contender
+from capacity.contention_fit import from_sweep
 from capacity.errors import UnstableError
+from capacity.measured_quantization import load_measured_quantization
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval
-from capacity.plan import Plan
-from capacity.planner import recommend
+from capacity.plan import BatchTimer, Plan, Routing, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import bundled_names, load_profile
-from capacity.quantization import quantize
 from capacity.question import Question
 from capacity.queues.closed import Closed
 from capacity.queues.durations import Duration, Family
@@ -53,9 +54,9 @@ from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.queues.mg1 import MG1
 from capacity.queues.mm1 import MM1
 from capacity.service_law import ServiceLaw, from_samples
-from capacity.stability import relaxation_requests
+from capacity.stability import relaxation_requests, replicas_stable_min, sustainable_rate_rps
 from capacity.units import format_duration
-from capacity.workload import Workload
+from capacity.workload import ArrivalProcess, GammaArrivals, MmppArrivals, PoissonArrivals, Workload
 from simulations import agreement_fleets, kernel
 from simulations.agreement import compare
 from simulations.agreement_laws import closed, mdc, mm1, mmc, one_queue
@@ -64,7 +65,8 @@ from simulations.agreement_times import DurationTimes
 from simulations.arrivals import Seed, draw
 from simulations.judge import SimulationJudge
 from simulations.paired import PairedSimulation
-from simulations.profile_error import resampled
+from simulations.pool import Estimate
+from simulations.profile_error import sampling_intervals
 from simulations.records import Records
 from simulations.service import ProfileTimes
 
@@ -89,17 +91,22 @@ class Row:
     verdict: str
 
 
-def verdict(cases: Mapping[str, bool | None]) -> str:
+def verdict(
+    cases: Mapping[str, bool | None],
+    heads: tuple[str, str, str] = ("holds", "holds in part", "does not hold"),
+    words: tuple[str, str] = ("yes", "no"),
+) -> str:
     """What the cases say together; None is a case that nothing here can tell."""
     kept = [name for name, found in cases.items() if found is not None and found]
     broken = [name for name, found in cases.items() if found is not None and not found]
     unknown = [name for name, found in cases.items() if found is None]
-    said = "**holds**" if kept else "**does not hold**"
-    if kept and (broken or unknown):
-        said = f"**holds in part**<br>yes for {', '.join(kept)}"
-    if broken and (kept or unknown):
-        said += f"<br>no for {', '.join(broken)}" if kept else f" for {', '.join(broken)}"
-    return said + (f"<br>cannot be told here: {', '.join(unknown)}" if unknown else "")
+    everywhere, in_part, nowhere = heads
+    if not kept and not broken:
+        return "**cannot be told here**"
+    said = f"**{in_part if kept and (broken or unknown) else everywhere if kept else nowhere}**"
+    parts = {f"{words[0]} for": kept, f"{words[1]} for": broken, "cannot be told here:": unknown}
+    named = [f"<br>{what} {', '.join(names)}" for what, names in parts.items() if names]
+    return said + ("".join(named) if len(named) > 1 else "")
 
 
 def inside(found: Interval, low: float, high: float) -> bool | None:
@@ -107,12 +114,6 @@ def inside(found: Interval, low: float, high: float) -> bool | None:
     if low <= found.low and found.high <= high:
         return True
     return False if found.high < low or found.low > high else None
-
-
-def over(after: Interval, before: Interval) -> Interval:
-    """A ratio, with ends that allow for both intervals."""
-    value, low, high = after.value / before.value, after.low / before.high, after.high / before.low
-    return Interval(value=value, low=low, high=high)
 
 
 def both(*answers: bool | None) -> bool | None:
@@ -131,10 +132,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def shown(interval: Interval, factor: float = 1.0, digits: int = 3) -> str:
-    """Value and ends, all times a factor."""
-    value, low, high = (f"{factor * x:.{digits}g}" for x in (interval.value, interval.low, interval.high))
-    return f"{value} ({low} to {high})"
+def shown(interval: Interval, digits: int = 3) -> str:
+    """Value and ends; one number where they are the same."""
+    value, low, high = (f"{x:.{digits}g}" for x in (interval.value, interval.low, interval.high))
+    return value if interval.low == interval.high else f"{value} ({low} to {high})"
 
 
 def numbers(named: Mapping[str, object]) -> str:
@@ -163,110 +164,139 @@ def table(rows: Iterable[Row]) -> Markdown:
 # %% [markdown]
 # ## 1. "L = λW needs no distribution"
 #
-# The mean number in the system is the arrival rate times the mean response time, whatever the shape of the
-# service times.
+# The mean number in the system is the arrival rate times the mean response time, whatever the law of the
+# gaps between arrivals and of the service times. Over a stretch that begins and ends empty this is an
+# identity: both sides add up the same stays, one by instants and the other by requests.
 #
 # *Test:* the number in the system, **counted** at 100,000 even instants of a simulated run, over the rate
-# times the mean response of the same run. It must be within 1 % of 1 in each of ten runs, for regular,
-# exponential and very uneven service. (Counting is a second road: neither side of the ratio is computed
-# from the other.)
+# times the mean response of the same run. It must be within 1 % of 1 in each of ten runs, for Poisson
+# arrivals, for gaps with a coefficient of variation (cv) of 3 and for arrivals in bursts, each with
+# constant, exponential and very uneven service. (Counting is a second road: neither side of the ratio is
+# computed from the other.)
 
 
 # %%
-def counted_over_little(records: Records) -> float:
-    """Number in the system by counting, over that by Little's law."""
-    end_s = float(records.finished_s.max())
-    glances_s = np.linspace(0.0, end_s, 100_000)
-    arrived = np.searchsorted(records.arrived_s, glances_s)
-    left = np.searchsorted(np.sort(records.finished_s), glances_s)
-    law = LittlesLaw.solve(
-        arrival_rate_rps=len(records.arrived_s) / end_s, response_mean_s=float(records.response_s.mean())
+def counted(records: Records) -> tuple[float, float]:
+    """Mean numbers in the system and waiting, by counting at even instants."""
+    glances_s = np.linspace(0.0, float(records.finished_s.max()), 100_000)
+    arrived, started, left = (
+        np.searchsorted(np.sort(instants_s), glances_s, side="right")
+        for instants_s in (records.arrived_s, records.started_s, records.finished_s)
     )
-    return float((arrived - left).mean()) / law.in_system_mean
+    return float((arrived - left).mean()), float((arrived - started).mean())
 
 
-def run_alone(rate_rps: float, service: Duration, requests: int, replication: int = 0) -> Records:
+def by_littles_law(records: Records) -> float:
+    """Mean number in the system by rate and mean response of the same run."""
+    return LittlesLaw.solve(
+        arrival_rate_rps=len(records.arrived_s) / float(records.finished_s.max()),
+        response_mean_s=float(records.response_s.mean()),
+    ).in_system_mean
+
+
+def run_alone(
+    rate_rps: float,
+    service: Duration,
+    requests: int,
+    replication: int = 0,
+    arrivals: ArrivalProcess = PoissonArrivals(),  # noqa: B008  (frozen)
+) -> Records:
     """One server, from empty to empty."""
-    draws = draw(Workload(arrival_rate_rps=rate_rps), requests, Seed(value=SEED, replication=replication))
+    workload = Workload(arrival_rate_rps=rate_rps, arrivals=arrivals)
+    draws = draw(workload, requests, Seed(value=SEED, replication=replication))
     return kernel.run(one_queue(1), DurationTimes(service), draws)
 
 
-SHAPES = {
+EXPONENTIAL = Duration(family=Family.EXPONENTIAL, mean_s=1.0)
+SERVICES = {
     "constant": Duration(family=Family.DETERMINISTIC, mean_s=1.0),
-    "exponential": Duration(family=Family.EXPONENTIAL, mean_s=1.0),
-    "lognormal with cv 4": Duration(family=Family.LOGNORMAL, mean_s=1.0, scv=16.0),
+    "exponential": EXPONENTIAL,
+    "lognormal of cv 4": Duration(family=Family.LOGNORMAL, mean_s=1.0, scv=16.0),
 }
-laws = {name: MG1(arrival_rate_rps=0.8, service=service) for name, service in SHAPES.items()}
+ARRIVALS = {
+    "Poisson": PoissonArrivals(),
+    "gaps of cv 3": GammaArrivals(cv=3.0),
+    "bursts": MmppArrivals(ratio=8.0, burst_mean_s=50.0, calm_mean_s=200.0),
+}
 ratios = {
-    name: [counted_over_little(run_alone(0.8, service, 50_000, k)) for k in range(10)]
-    for name, service in SHAPES.items()
-}
-in_theory = {
-    name: law.in_system_mean
-    / LittlesLaw.solve(arrival_rate_rps=0.8, response_mean_s=law.response_mean_s).in_system_mean
-    for name, law in laws.items()
+    f"{coming}, {name}": [
+        counted(run)[0] / by_littles_law(run)
+        for run in (run_alone(0.8, service, 50_000, k, arrivals) for k in range(10))
+    ]
+    for coming, arrivals in ARRIVALS.items()
+    for name, service in SERVICES.items()
 }
 little = Row(
     claim="L = λW needs no distribution",
-    theory="L over λW at load 0.8: " + numbers({name: f"{x:.6g}" for name, x in in_theory.items()}),
+    theory="an identity, of the same requests over the same time",
     evidence="counted L over λW, least and largest of ten runs: "
     + numbers({name: f"{min(x):.4f} to {max(x):.4f}" for name, x in ratios.items()}),
-    verdict=verdict({name: max(abs(x - 1.0) for x in found) < 0.01 for name, found in ratios.items()}),
+    verdict=verdict(
+        grouped(
+            "arrivals, service",
+            {name: max(abs(x - 1.0) for x in found) < 0.01 for name, found in ratios.items()},
+        )
+    ),
 )
 show(little)
 
 # %% [markdown]
 # ## 2. "Latency doubles, so the queue doubles"
 #
-# Said of Little's law at a fixed arrival rate. It matters what doubles. If the mean **response** time
-# doubles, the number in the system does. If the **service** time doubles, as with a model twice as slow,
-# the load doubles too, and the wait on top of it.
+# Said of Little's law at a fixed arrival rate. It matters what doubles, and of what one counts the heads.
+# If the mean **response** time doubles, the number in the *system* does; the number that *wait* need not. If
+# the **service** time doubles, as with a model twice as slow, the load doubles too, and the wait on top of
+# it.
 #
-# *Test:* one exponential server; the number in the system afterwards over that before is 2 within 5 %. In
-# the first case loads 0.6 and 0.75, whose responses differ by a factor of two at the same arrival rate; in
-# the second 0.4 and 0.8.
+# *Test:* one exponential server; the number afterwards over that before is 2 within 5 %. In the first case
+# loads 0.6 and 0.75, whose responses differ by a factor of two at the same arrival rate; in the second 0.4
+# and 0.8. Heads are counted as above, with the interval of 20 runs of 100,000 requests.
 
 
 # %%
-def in_system(load: float) -> tuple[float, Interval]:
-    """Mean number in the system by theory and by simulation, whose responses are turned by Little's law."""
-    law, response = (
-        MM1(arrival_rate_rps=load, service_rate_rps=1.0),
-        simulated(mm1(load, (P50,)))["response_mean_s"],
-    )
-    low, value, high = (
-        LittlesLaw.solve(arrival_rate_rps=load, response_mean_s=x).in_system_mean
-        for x in (response.low, response.value, response.high)
-    )
-    return law.in_system_mean, Interval(value=value, low=low, high=high)
+def count_heads(load: float) -> tuple[Interval, Interval]:
+    """Mean numbers in the system and waiting, counted."""
+    runs = [counted(run_alone(load, EXPONENTIAL, 100_000, k)) for k in range(20)]
+    in_system, waiting = zip(*runs, strict=True)
+    return Estimate.of(in_system).interval(0.95), Estimate.of(waiting).interval(0.95)
 
 
-CHANGES = {"response time doubled": (0.6, 0.75), "service time doubled": (0.4, 0.8)}
-found = {name: (in_system(before), in_system(after)) for name, (before, after) in CHANGES.items()}
-growth = {name: after[0] / before[0] for name, (before, after) in found.items()}
-seen = {name: over(after[1], before[1]) for name, (before, after) in found.items()}
+def heads_in_theory(load: float) -> tuple[float, float]:
+    """The same by the law."""
+    law = MM1(arrival_rate_rps=load, service_rate_rps=1.0)
+    return law.in_system_mean, law.queue_length_mean
+
+
+LOADS = {"response time doubled": (0.6, 0.75), "service time doubled": (0.4, 0.8)}
+WHO = ("in the system", "waiting")
+CHANGES = {f"{who} ({what})": (place, pair) for what, pair in LOADS.items() for place, who in enumerate(WHO)}
+heads_at = {load: count_heads(load) for pair in LOADS.values() for load in pair}
+law_at = {load: heads_in_theory(load) for load in heads_at}
+seen = {name: (heads_at[old][k], heads_at[new][k]) for name, (k, (old, new)) in CHANGES.items()}
+growth = {name: law_at[new][k] / law_at[old][k] for name, (k, (old, new)) in CHANGES.items()}
+grown = {name: later.over(earlier) for name, (earlier, later) in seen.items()}
 doubles = Row(
     claim="latency doubles, queue doubles",
-    theory="number in the system, afterwards over before: "
+    theory="number afterwards over number before: "
     + numbers({name: f"{x:.3g}" for name, x in growth.items()}),
-    evidence="in the system before and after: "
-    + numbers({name: f"{shown(before[1])} and {shown(after[1])}" for name, (before, after) in found.items()}),
-    verdict=verdict({name: inside(x, 1.9, 2.1) for name, x in seen.items()}),
+    evidence="counted, before and after: "
+    + numbers({name: f"{shown(earlier)} and {shown(later)}" for name, (earlier, later) in seen.items()}),
+    verdict=verdict({name: inside(x, 1.9, 2.1) for name, x in grown.items()}),
 )
-assert all(seen[name].low <= growth[name] <= seen[name].high for name in CHANGES)
+assert all(grown[name].low <= growth[name] <= grown[name].high for name in CHANGES)
 show(doubles)
 
 # %% [markdown]
 # ## 3. "Manageable at 80 %, explodes at 95 %"
 #
 # *Test:* manageable, if the mean response at 80 % is at most two service times; it explodes, if it more
-# than doubles from 80 to 95 %. Both must be so, for one queue with 1, 4 and 64 exponential servers, and for
-# one server with constant service.
+# than doubles from 80 to 95 %. Each half is tested by itself, for one queue with 1, 4 and 64 exponential
+# servers, and for one server with constant service.
 
 # %%
 QUEUES = {
     "1 server": lambda load: mmc(1, load, (P50,)),
-    "1 server (constant service)": lambda load: mdc(1, load, (P50,)),
+    "1 server of constant service": lambda load: mdc(1, load, (P50,)),
     "4 servers": lambda load: mmc(4, load, (P50,)),
     "64 servers": lambda load: mmc(64, load, (P50,)),
 }
@@ -284,8 +314,11 @@ explodes = Row(
     + numbers({name: f"{shown(calm)} and {shown(busy)}" for name, (calm, busy) in seen.items()}),
     verdict=verdict(
         {
-            name: both(inside(calm, 0, 2), inside(over(busy, calm), 2, inf))
-            for name, (calm, busy) in seen.items()
+            **grouped("manageable at 80 %", {name: inside(calm, 0, 2) for name, (calm, _) in seen.items()}),
+            **grouped(
+                "explodes at 95 %",
+                {name: inside(busy.over(calm), 2, inf) for name, (calm, busy) in seen.items()},
+            ),
         }
     ),
 )
@@ -344,156 +377,258 @@ show(stable)
 # A batch of B gives B times the throughput of a batch of one: true only while a larger batch takes no
 # longer.
 #
-# *Test:* of each bundled profile, the throughput at its knee B (beyond it a doubling gives less than 10 %)
-# is at least 90 % of B times that at 1. Measured means; most of the profiles are published tables, which
-# give no interval.
+# *Test:* of each bundled profile, the largest measured B above 1 whose throughput is at least 90 % of B
+# times that at 1, if there is any; and whether the knee is one (beyond the knee a doubling gives less than
+# 10 %). Measured means; most of the profiles are published tables, which give no interval.
 
 
 # %%
-def gain(profile: ServiceProfile, batch_size: int) -> float:
-    """Throughput at a batch size over that of single requests."""
-    return profile.throughput_rps(batch_size) / profile.throughput_rps(profile.batch_size_min)
+def share_of_b(profile: ServiceProfile, batch_size: int) -> float:
+    """Throughput at a batch size over so many times that of single requests."""
+    return profile.throughput_rps(batch_size) / (batch_size * profile.throughput_rps(1))
 
 
 FROM_ONE = [p for p in PROFILES if p.batch_size_min == 1]
-shares = {p.name: gain(p, p.knee_batch_size) / p.knee_batch_size for p in FROM_ONE}
-best = max(FROM_ONE, key=lambda p: shares[p.name])
-keeping = sum(share >= 0.9 for share in shares.values())
+reach = {p.name: max(size for size in p.batch_sizes if share_of_b(p, size) >= 0.9) for p in FROM_ONE}
+at_knee = {p.name: share_of_b(p, p.knee_batch_size) for p in FROM_ONE}
+counts = {size: sum(x == size for x in reach.values()) for size in sorted(set(reach.values()))}
+some, knees_kept = sum(x > 1 for x in reach.values()), sum(x >= 0.9 for x in at_knee.values())
+cases = {
+    f"small batches in {some} profiles, up to {max(reach.values())} at most": (True, some),
+    f"any batch in {len(FROM_ONE) - some} profiles": (False, len(FROM_ONE) - some),
+    f"the knee in {knees_kept} profiles": (True, knees_kept),
+    f"the knee in {len(FROM_ONE) - knees_kept} profiles": (False, len(FROM_ONE) - knees_kept),
+}
 grows = Row(
     claim="throughput grows by B",
     theory="only where a batch of B takes as long as a batch of one",
-    evidence=f"{keeping} of {len(shares)} profiles reach 90 % of B at their knee; share of B reached there: "
-    f"{percent(min(shares.values()))} to {percent(max(shares.values()))}, the most by "
-    f"{best.name} (knee {best.knee_batch_size})",
-    verdict=verdict({f"{keeping} profiles": True, f"{len(shares) - keeping} profiles": False})
-    if 0 < keeping < len(shares)
-    else verdict({"all profiles": keeping == len(shares)}),
+    evidence="largest B within 10 % of B times: "
+    + numbers({"none" if b == 1 else f"{b}": f"{n} of {len(FROM_ONE)} profiles" for b, n in counts.items()})
+    + f"<br>share of B at the knee: {percent(min(at_knee.values()))} to {percent(max(at_knee.values()))}",
+    verdict=verdict({name: holds for name, (holds, count) in cases.items() if count}),
 )
 show(grows)
 
 # %% [markdown]
 # ## 6. "B = 32 to 128 is optimal"
 #
-# *Test:* the knee of each bundled profile lies from 32 to 128. The knee looks at throughput alone; beside
-# it stands what a plan takes that must also keep a P99, here ResNet-50 on a T4 at 3200 rps with P99 within
-# 40 ms, by simulation.
+# *Test:* of throughput, the knee of each bundled profile lies from 32 to 128. A plan must also keep a P99.
+# For ResNet-50 on a T4 at 3200 rps with P99 within 40 ms: the fewest replicas that a simulation accepts, for
+# each largest batch. The claim holds for this plan if some B from 32 to 128 needs no more than the best B.
 
 # %%
 knees = {p.name: p.knee_batch_size for p in PROFILES}
 within = sum(32 <= knee <= 128 for knee in knees.values())
+t4 = load_profile("resnet50-t4-fp16")
 question = Question(
-    profiles=(load_profile("resnet50-t4-fp16"),),
+    profiles=(t4,),
     workload=Workload(arrival_rate_rps=3200.0),
     objective=LatencyObjective(limits={P99: 0.040}),
 )
-answer = recommend(question, SimulationJudge(seed=SEED), with_headroom=False)
-chosen = answer.plan
+judge = SimulationJudge(seed=SEED, precision=0.05, requests_max=20_000_000)
+
+
+def fewest_replicas(batch_size_max: int) -> tuple[int, Interval]:
+    """That are accepted, with their P99. [s]"""
+    replicas = replicas_stable_min(t4, 3200.0, batch_size_max)
+    while True:
+        plan = Plan(profile=t4.name, replicas=replicas, batch_size_max=batch_size_max)
+        found = judge.certify(question.proposal(plan), 1, 0)
+        if found.verdict is Verdict.MET:
+            return replicas, found.performance.response_quantiles_s[P99]
+        replicas += 1
+
+
+fewest = {size: fewest_replicas(size) for size in t4.batch_sizes}
+best = min(count for count, _ in fewest.values())
+usual = min(count for size, (count, _) in fewest.items() if 32 <= size <= 128)
 optimal = Row(
     claim="B = 32–128 is optimal",
     theory="none: the best batch is a property of model, device and promise",
     evidence=f"knee from 32 to 128 in {within} of {len(knees)} profiles, overall {min(knees.values())} to "
-    f"{max(knees.values())}; planned for 40 ms: batches up to {chosen.batch_size_max}, P99 "
-    f"{shown(answer.performance.response_quantiles_s[P99], 1e3)} ms",
+    f"{max(knees.values())}; fewest replicas for 40 ms, and their P99 in ms: "
+    + numbers(
+        {f"B = {size}": f"{count}, {shown(p99_s.scaled(1e3))}" for size, (count, p99_s) in fewest.items()}
+    ),
     verdict=verdict(
         {
             f"the throughput of {within} profiles": within > 0,
             f"the throughput of {len(knees) - within} profiles": within == len(knees),
-            "the plan that keeps 40 ms": 32 <= chosen.batch_size_max <= 128,
+            "the plan that keeps 40 ms": usual == best,
         }
     ),
 )
 show(optimal)
 
+# %%
+alike = [size for size, (count, _) in fewest.items() if count == best]
+assert alike == [size for size in t4.batch_sizes if size >= min(alike)]
+Markdown(
+    f"{best} replicas do with a largest batch of {', '.join(map(str, alike))}: once the batch is large "
+    "enough, more of it saves no replica and costs none, since a server that starts at once seldom has so "
+    "many waiting."
+)
+
 # %% [markdown]
 # ## 7. "Latency grows with (B − 1) × wait"
 #
 # Said of a server that waits for its batch to fill. But the timer runs once for a batch and not once for
-# each request, and under load batches fill before it ends.
+# each request, and under load batches fill before it ends. A timer may count from the arrival of the oldest
+# request that waits (`oldest`), or from when a free server first sees one (`open`).
 #
 # *Test:* ResNet-50 on a T4 by its mean times, batches up to 8, a timer as long as a batch of one takes, and
-# the same without a timer. What the timer adds to the mean response must be within 10 % of 7 waits. Theory
-# is the exact law of the batch queue, and the simulation compares both under the same requests.
+# the same without a timer. What the timer adds must be within 10 % of 7 waits: for each of both timers, for
+# the mean response and for P99. Theory is the exact law of the batch queue, and the simulation compares all
+# three under the same requests.
 
 # %%
-t4 = load_profile("resnet50-t4-fp16")
-means = ServiceProfile(
-    name="means",
-    timings=tuple(BatchTiming(batch_size=b, mean_s=t4.service_mean_s(b)) for b in t4.batch_sizes),
-)
+means = t4.of_means()
 B, WAIT_S = 8, means.service_mean_s(1)
-CLAIMED_S = (B - 1) * WAIT_S
-greedy = Plan(profile="means", replicas=1, batch_size_max=B)
-timed = replace(greedy, batch_wait_max_s=WAIT_S)
-pair = [Contender(name=n, profile=means, plan=p) for n, p in (("greedy", greedy), ("timed", timed))]
-compare_plans = PairedSimulation(seed=SEED, precision=0.005, requests_max=20_000_000)
+greedy = Plan(profile=means.name, replicas=1, batch_size_max=B)
+TIMED = {timer.value: replace(greedy, batch_wait_max_s=WAIT_S, timer=timer) for timer in BatchTimer}
+fleets = [Contender(name=n, profile=means, plan=p) for n, p in {"greedy": greedy, **TIMED}.items()]
+compare_plans = PairedSimulation(seed=SEED, precision=0.005, requests_max=20_000_000, quantiles=(P99,))
+TIMER_LOADS = (0.05, 0.3, 0.6, 0.9)
 
 
-def added_s(load: float) -> tuple[float, Interval]:
-    """What the timer adds to the mean response, by theory and by simulation."""
-    workload = Workload(arrival_rate_rps=load * means.throughput_rps(B))
-    with_timer, without = (predict(means, workload, plan).response_mean_s for plan in (timed, greedy))
-    return with_timer - without, compare_plans(pair, workload).differences[0].response_mean_s
+def at_load(load: float) -> Workload:
+    """Poisson arrivals at a share of what full batches sustain."""
+    return Workload(arrival_rate_rps=load * means.throughput_rps(B))
 
 
-added = {load: added_s(load) for load in (0.05, 0.3, 0.6, 0.9)}
+def by_law(load: float) -> dict[tuple[str, str], float]:
+    """What each timer adds, by timer and measure, in waits."""
+    plans = {"": greedy, **TIMED}
+    found = {name: predict(means, at_load(load), plan, (P99,)) for name, plan in plans.items()}
+    times_s = {
+        name: {"mean": x.response_mean_s, "P99": x.response_quantiles_s[P99].value}
+        for name, x in found.items()
+    }
+    return {
+        (name, of): (times_s[name][of] - times_s[""][of]) / WAIT_S for name in TIMED for of in ("mean", "P99")
+    }
+
+
+def by_simulation(load: float) -> dict[tuple[str, str], Interval]:
+    """The same as the simulator finds it, under the same requests."""
+    differences = dict(zip(TIMED, compare_plans(fleets, at_load(load)).differences, strict=True))
+    mean = {(name, "mean"): x.response_mean_s.scaled(1.0 / WAIT_S) for name, x in differences.items()}
+    tail = {
+        (name, "P99"): x.response_quantiles_s[P99].scaled(1.0 / WAIT_S) for name, x in differences.items()
+    }
+    return mean | tail
+
+
+laws = {load: by_law(load) for load in TIMER_LOADS}
+seen = {load: by_simulation(load) for load in TIMER_LOADS}
+MEASURES = tuple(laws[TIMER_LOADS[0]])
 waiting = Row(
     claim="latency grows with (B − 1) × wait",
-    theory=f"claimed: {B - 1} waits; a timer of {format_duration(WAIT_S)} adds, in waits: "
-    + numbers({f"load {load:g}": f"{law_s / WAIT_S:.3f}" for load, (law_s, _) in added.items()}),
+    theory=f"claimed: {B - 1} waits; a timer of {format_duration(WAIT_S)} adds, in waits, at loads "
+    f"{', '.join(map(str, TIMER_LOADS))}: "
+    + numbers(
+        {
+            f"{of} by `{name}`": ", ".join(f"{laws[load][name, of]:.2f}" for load in TIMER_LOADS)
+            for name, of in MEASURES
+        }
+    ),
     evidence="simulated: "
-    + numbers({f"load {load:g}": shown(seen, 1.0 / WAIT_S) for load, (_, seen) in added.items()}),
+    + numbers(
+        {
+            f"{of} by `{name}`": ", ".join(shown(seen[load][name, of]) for load in TIMER_LOADS)
+            for name, of in MEASURES
+        }
+    ),
     verdict=verdict(
         {
-            f"load {load:g}": inside(seen, 0.9 * CLAIMED_S, 1.1 * CLAIMED_S)
-            for load, (_, seen) in added.items()
+            case: found
+            for name, of in MEASURES
+            for case, found in grouped(
+                f"{of} by `{name}` at loads",
+                {
+                    f"{load:g}": inside(seen[load][name, of], 0.9 * (B - 1), 1.1 * (B - 1))
+                    for load in TIMER_LOADS
+                },
+            ).items()
         }
     ),
 )
-assert max(law_s for law_s, _ in added.values()) <= WAIT_S  # not even one whole wait
 show(waiting)
 
+# %%
+most = {key: max(laws[load][key] for load in TIMER_LOADS) for key in MEASURES}
+dearest = max(most, key=lambda key: most[key])
+assert most["oldest", "mean"] <= 1.0  # not even one whole wait
+assert most["open", "P99"] > most["oldest", "P99"]
+assert most[dearest] < 0.5 * (B - 1)
+Markdown(
+    f"At none of these loads does the timer of the oldest add one whole wait to the *mean*: "
+    f"{most['oldest', 'mean']:.2f} waits at most. That is not true of every timer and measure: the most that "
+    f"was added is {most[dearest]:.2f} waits, to the {dearest[1]} by `{dearest[0]}`."
+)
+
 # %% [markdown]
-# At none of these loads did the timer add even one whole wait to the mean.
-#
 # ## 8. "INT8: 4x memory, 2x speed, < 0.5 % accuracy"
 #
-# *Test:* memory by the bytes of a weight matrix of 1024 x 1024 and its scales, before and after (to one
-# decimal, since scales take some bytes); speed by the bundled profiles of one network on one core in single
-# precision and in eight bits, at every measured batch size, with the interval that the samples give (of one
-# run on one machine, not of another). Accuracy takes the trained model, which is not at hand here; `python
-# -m serve_api.quantize` measures it.
+# *Test:* of one network, which was measured as a network and as a service.
+#
+# - Memory: bytes of each of its weight matrices, of all of them, and of its file, before over after, to one
+#   decimal, since scales take some bytes. Weights have a scale for each output.
+# - Speed: the service by the bundled profiles, on one core, and the network alone by the same without the work
+#   beside it; with the intervals that the timings give (of one run on one machine, not of another).
+# - Accuracy: points lost on the test rows, from the rows whose answers changed, with the interval of a paired
+#   difference.
 
 # %%
-weights = np.random.default_rng(SEED).normal(size=(1024, 1024)).astype(np.float32)
-codes = quantize(weights, axis=1)
-memory = weights.nbytes / (codes.codes.nbytes + codes.scales.astype(np.float32).nbytes)
+measured = load_measured_quantization()
+layers = [layer for layer in measured.layers if layer.granularity == "per channel"]
+memory = {f"matrix {x.shape[0]} × {x.shape[1]}": x.memory_ratio for x in layers}
+memory["all weights"] = measured.memory_ratio("per channel")
+memory |= {f"{form.name} file": form.file_ratio for form in measured.forms}
 before, after = load_profile("serve-mlp-cpu-fp32"), load_profile("serve-mlp-cpu-int8")
 
 
-def speedups(resamples: int = 100) -> dict[int, Interval]:
-    """Mean time before over after by batch size; the ends from resampled profiles (bootstrap)."""
-    generator = np.random.default_rng(SEED)
-    draws = [(resampled(before, generator), resampled(after, generator)) for _ in range(resamples)]
-    found = {}
-    for size in before.batch_sizes:
-        low, high = np.quantile(
-            [a.service_mean_s(size) / b.service_mean_s(size) for a, b in draws], (0.025, 0.975)
-        )
-        value = before.service_mean_s(size) / after.service_mean_s(size)
-        found[size] = Interval(value=value, low=min(low, value), high=max(high, value))
-    return found
+def service_ratios(one: ServiceProfile, other: ServiceProfile) -> list[float]:
+    """Mean time of the one over that of the other, by batch size."""
+    return [one.service_mean_s(size) / other.service_mean_s(size) for size in before.batch_sizes]
 
 
-speed = speedups()
+def network_ratios(one: ServiceProfile, other: ServiceProfile) -> list[float]:
+    """The same without the work beside the network."""
+    means_s = ([x.service_mean_s(size) - x.work_s(size) for size in before.batch_sizes] for x in (one, other))
+    return [a / b for a, b in zip(*means_s, strict=True)]
+
+
+speed = {
+    name: dict(zip(before.batch_sizes, sampling_intervals([before, after], ratios, seed=SEED), strict=True))
+    for name, ratios in (("service", service_ratios), ("network", network_ratios))
+}
+lost = {form.name: form.accuracy_loss_points for form in measured.forms}
+rows = measured.forms[0].test_rows
 eight_bits = Row(
     claim="INT8: 4x memory, 2x speed, < 0.5 % accuracy",
-    theory=f"codes of one byte for four: {memory:.2f} times less, with scales by output; no law of speed",
-    evidence="times as fast, measured: " + numbers({f"batch {size}": shown(x) for size, x in speed.items()}),
+    theory="a byte for four, and a scale of four bytes for each output: 4/(1 + 4/n) of n inputs; no law of "
+    f"speed; one of {rows} test rows is {100.0 / rows:.2f} points",
+    evidence="times less memory: "
+    + numbers({name: f"{x:.2f}" for name, x in memory.items()})
+    + "<br>times as fast: "
+    + numbers(
+        {f"{name}, batch {size}": shown(x) for name, by_size in speed.items() for size, x in by_size.items()}
+    )
+    + "<br>points of accuracy lost: "
+    + numbers({name: shown(x, 2) for name, x in lost.items()}),
     verdict=verdict(
         {
-            "memory": round(memory, 1) >= 4.0,
-            **grouped("speed at batch", {str(size): inside(x, 2.0, inf) for size, x in speed.items()}),
-            "accuracy": None,
+            **grouped("memory", {name: round(x, 1) >= 4.0 for name, x in memory.items()}),
+            **{
+                case: found
+                for name, by_size in speed.items()
+                for case, found in grouped(
+                    f"speed of the {name} at batch",
+                    {str(size): inside(x, 2.0, inf) for size, x in by_size.items()},
+                ).items()
+            },
+            **grouped("accuracy", {name: inside(x, -inf, 0.5) for name, x in lost.items()}),
         }
     ),
 )
@@ -502,69 +637,118 @@ show(eight_bits)
 # %% [markdown]
 # ## 9. "N replicas: throughput × N, P50 unchanged, P99 better"
 #
-# *Test:* one exponential server at load 0.8, beside two of them with twice the arrivals, behind each
-# router. Throughput must be twice as high within 1 %, P50 the same within 5 %, P99 at least 5 % lower.
+# In a stable queue the throughput *is* the arrival rate, whatever serves it; what N replicas may multiply is
+# the rate that they can *sustain*.
+#
+# *Test:* for N = 2 and, where there is a law, N = 8.
+#
+# - Throughput: what exponential servers of 1 rps each answer while twice as much arrives as they can serve,
+#   in ten runs of 100,000 requests. It must be N rps within 1 %. Beside fleets with a server to each
+#   device it is asked of *two instances on one device*, which slow each other down as was measured of
+#   FastPitch on an A100 (one user and two users at two instances; the source stands in `06_scaling_out`).
+# - P50 and P99: servers at load 0.8 beside one server at load 0.8, behind each router. P50 must be the same
+#   within 5 %, P99 at least 5 % lower. (At random each server is a queue of its own, whatever N is.)
+
+# %%
+ROUTERS = {
+    "random": Routing.RANDOM,
+    "round-robin": Routing.ROUND_ROBIN,
+    "least-outstanding": Routing.LEAST_OUTSTANDING,
+    "shared queue": Routing.SHARED_QUEUE,
+}
+server = ServiceProfile(name="server", timings=(BatchTiming(batch_size=1, mean_s=1.0),))
+contention = from_sweep({1: 152.4, 2: 209.1})  # requests/s of one user and of two
+shared_device = replace(server, instances_per_device=2, contention=contention)
+
+
+def fleet(replicas: int, routing: Routing = Routing.ROUND_ROBIN) -> Plan:
+    """Servers of one request at a time."""
+    return Plan(profile=server.name, replicas=replicas, batch_size_max=1, routing=routing)
+
+
+def answered_rps(profile: ServiceProfile, plan: Plan) -> Interval:
+    """Answers per second while twice as many requests arrive as can be served."""
+    workload = Workload(arrival_rate_rps=2.0 * plan.replicas)
+    found = []
+    for replication in range(10):
+        draws = draw(workload, 100_000, Seed(value=SEED, replication=replication))
+        run = kernel.run(plan, DurationTimes(EXPONENTIAL), draws, slowdowns=profile.slowdowns(plan.replicas))
+        until_s = float(run.arrived_s[-1])
+        found.append(np.count_nonzero(run.finished_s <= until_s) / until_s)
+    return Estimate.of(found).interval(0.95)
+
+
+SATURATED = {
+    **{f"{n} {name}": (server, fleet(n, routing)) for n in (2, 8) for name, routing in ROUTERS.items()},
+    "2 instances on one device": (shared_device, fleet(2)),
+}
+sustained = {
+    name: sustainable_rate_rps(profile, plan) / sustainable_rate_rps(server, fleet(1))
+    for name, (profile, plan) in SATURATED.items()
+}
+answered = {name: answered_rps(profile, plan) for name, (profile, plan) in SATURATED.items()}
+times_n = {
+    name: inside(x, 0.99 * plan.replicas, 1.01 * plan.replicas)
+    for (name, (_, plan)), x in zip(SATURATED.items(), answered.values(), strict=True)
+}
+assert all(abs(x.value / sustained[name] - 1.0) < 0.01 for name, x in answered.items())
+print(f"two instances on one device sustain {sustained['2 instances on one device']:.2f} times what one does")
+# At twice the arrivals of one server at load 0.8 it has no steady state.
+assert sustained["2 instances on one device"] < 2 * 0.8
 
 # %%
 alone = mm1(0.8, (P50, P99)).theory
 FLEETS = {
-    "random": agreement_fleets.random_split(2, 0.8, (P50, P99)),
-    "round-robin": agreement_fleets.round_robin(2, 0.8, (P50, P99)),
-    "least-outstanding": agreement_fleets.shortest_queue(0.8, (P50, P99)),
-    "shared queue": mmc(2, 0.8, (P50, P99)),
+    "2 random": agreement_fleets.random_split(2, 0.8, (P50, P99)),
+    "2 round-robin": agreement_fleets.round_robin(2, 0.8, (P50, P99)),
+    "2 least-outstanding": agreement_fleets.shortest_queue(0.8, (P50, P99)),
+    "2 shared queue": mmc(2, 0.8, (P50, P99)),
+    "8 round-robin": agreement_fleets.round_robin(8, 0.8, (P50, P99)),
+    "8 shared queue": mmc(8, 0.8, (P50, P99)),
 }
-seen = {
-    name: simulated(replace(fleet, compared=("throughput_rps",)), 80_000_000)
-    for name, fleet in FLEETS.items()
-}
-times = {name: fleet.theory.response_quantiles_s for name, fleet in FLEETS.items()}
+seen = {name: simulated(replace(one, compared=()), 80_000_000) for name, one in FLEETS.items()}
+times = {name: one.theory.response_quantiles_s for name, one in FLEETS.items()}
 one_p50_s, one_p99_s = (alone.response_quantiles_s[q].value for q in (P50, P99))
-two_rps = 2.0 * alone.throughput_rps
-kept = {
-    name: (
-        inside(found["throughput_rps"], 0.99 * two_rps, 1.01 * two_rps),
-        inside(found["response_p50_s"], 0.95 * one_p50_s, 1.05 * one_p50_s),
-        inside(found["response_p99_s"], 0.0, 0.95 * one_p99_s),
-    )
-    for name, found in seen.items()
+unchanged = {
+    name: inside(x["response_p50_s"], 0.95 * one_p50_s, 1.05 * one_p50_s) for name, x in seen.items()
 }
-
-
-def three(found: Mapping[str, Interval]) -> str:
-    """P50, P99 and throughput of one router."""
-    times = [shown(found[name]) for name in ("response_p50_s", "response_p99_s")]
-    return ", ".join([*times, shown(found["throughput_rps"], 1.0 / alone.throughput_rps, 4)])
-
-
-PARTS = ("throughput × 2", "P50 unchanged", "P99 better")
+better = {name: inside(x["response_p99_s"], 0.0, 0.95 * one_p99_s) for name, x in seen.items()}
 replicas = Row(
     claim="N replicas: throughput × N, P50 unchanged, P99 better",
-    theory=f"P50 and P99 in service times: alone {one_p50_s:.3g} and {one_p99_s:.3g}; two: "
+    theory="sustained rate over that of one: "
+    + numbers({name: f"{x:.3g}" for name, x in sustained.items()})
+    + f"<br>P50 and P99 in service times: alone {one_p50_s:.3g} and {one_p99_s:.3g}"
     + numbers({name: f"{x[P50].value:.3g} and {x[P99].value:.3g}" for name, x in times.items()}),
-    evidence="simulated P50, P99 and throughput over that of one: "
-    + numbers({name: three(found) for name, found in seen.items()}),
+    evidence="answered under overload [rps], where one serves 1: "
+    + numbers({name: shown(x, 4) for name, x in answered.items()})
+    + "<br>P50 and P99: "
+    + numbers(
+        {name: f"{shown(x['response_p50_s'])} and {shown(x['response_p99_s'])}" for name, x in seen.items()}
+    ),
     verdict=verdict(
         {
-            name: found
-            for k, part in enumerate(PARTS)
-            for name, found in grouped(part, {router: parts[k] for router, parts in kept.items()}).items()
+            **grouped("throughput × N", times_n),
+            **grouped("P50 unchanged", unchanged),
+            **grouped("P99 better", better),
         }
     ),
 )
-assert all(x["response_p50_s"].high < one_p50_s for name, x in seen.items() if kept[name][2])
-assert all(both(*parts) is False for parts in kept.values())  # under no router do all three parts hold
+assert all(x["response_p50_s"].high < one_p50_s for name, x in seen.items() if better[name])
+assert not any(unchanged[name] and better[name] for name in seen)
 show(replicas)
 
 # %% [markdown]
-# Under none of these routers do all three parts hold at once: what betters P99 betters P50 too.
+# Under none of these routers do all three parts hold at once: what betters P99 betters P50 too. Two instances
+# on one device fail at the first part already: at twice the arrivals they would have no steady state.
 #
 # ## 10. "100 users, 100 rps, P50 45 ms, P99 340 ms"
 #
 # A report of a load test. Each user sends, waits for the answer, thinks, and sends again; users, throughput
 # and think time then fix the mean response time, by the interactive law.
 #
-# *Test:* whether the reported percentiles can belong to that mean, for think times of 0, 300 and 950 ms.
-# Beside it a simulation of 100 users at a server that manages 100 rps.
+# *Test:* whether the reported percentiles can belong to that mean, for think times of 0, 300 and 950 ms. That
+# they can does not make the report true: it is then not contradicted, and no more. Beside it a simulation of
+# 100 users at a server that manages 100 rps.
 
 
 # %%
@@ -593,23 +777,29 @@ load_test = Row(
     + numbers(
         {
             f"think {1e3 * z:.0f} ms": " and ".join(
-                shown(x[name], 10.0, 4) for name in ("response_p50_s", "response_p99_s")
+                shown(x[name].scaled(10.0), 4) for name in ("response_p50_s", "response_p99_s")
             )
             for z, x in seen.items()
         }
     ),
-    verdict=verdict({f"think time {1e3 * z:.0f} ms": r.credible for z, r in reports.items()}),
+    verdict=verdict(
+        {f"a think time of {1e3 * z:.0f} ms": r.credible for z, r in reports.items()},
+        heads=("possible", "possible in part", "impossible"),
+        words=("not contradicted", "contradicted"),
+    ),
 )
 assert all(abs(100.0 * law[z] / x["response_p50_s"].value - 1.0) < 0.02 for z, x in seen.items())
 show(load_test)
 
 # %% [markdown]
-# So the first thing to ask of such a report is the think time; without one it cannot be true.
+# So the first thing to ask of such a report is the think time; without one it cannot be true. With a long
+# enough one it is possible, which is not to say that it was so.
 #
 # ## 11. "P50 120 ms with P99 2 400 ms: what service mix does that?"
 #
 # P99 is twenty times P50 here. Behind one exponential server it is the same multiple of P50 at any load
-# (below), and much less than twenty. A mix of many short and a few long requests does it.
+# (below), and much less than twenty. A mix of many short and a few long requests does it, and not one mix
+# only: with other shares of long requests other lengths do it as well.
 #
 # *Test:* one server at half load, 3 % of the requests long. A search over the exact law finds how many
 # times as long they must be, and how long the short ones; a simulation of that mix must give both
@@ -619,10 +809,15 @@ show(load_test)
 SHARE_LONG, LOAD = 0.03, 0.5
 
 
-def mixed(short_s: float, long_over_short: float) -> ServiceLaw:
-    """Requests of two lengths."""
-    count = round(SHARE_LONG * 100)
-    return from_samples([short_s] * (100 - count) + [short_s * long_over_short] * count)
+def lengths_s(short_s: float, long_over_short: float, share_long: float = SHARE_LONG) -> tuple[float, ...]:
+    """A hundred requests of two lengths. [s]"""
+    count = round(share_long * 100)
+    return (short_s,) * (100 - count) + (short_s * long_over_short,) * count
+
+
+def mixed(short_s: float, long_over_short: float, share_long: float = SHARE_LONG) -> ServiceLaw:
+    """Their law."""
+    return from_samples(lengths_s(short_s, long_over_short, share_long))
 
 
 def queue(law: ServiceLaw) -> MG1:
@@ -635,19 +830,27 @@ def tail_ratio(queue: MG1 | MM1) -> float:
     return queue.response_quantile_s(P99) / queue.response_quantile_s(P50)
 
 
-long_over_short = brentq(lambda x: tail_ratio(queue(mixed(1.0, x))) - 2.400 / 0.120, 2.0, 200.0, xtol=1e-3)
-short_s = 0.120 / queue(mixed(1.0, long_over_short)).response_quantile_s(P50)
+def lengths_that_fit(share_long: float) -> tuple[float, float]:
+    """Length of the short requests [s], and how many times as long the long ones are."""
+    wanted = 2.400 / 0.120
+    times = brentq(lambda x: tail_ratio(queue(mixed(1.0, x, share_long))) - wanted, 2.0, 200.0, xtol=1e-3)
+    return 0.120 / queue(mixed(1.0, times, share_long)).response_quantile_s(P50), times
+
+
+short_s, long_over_short = lengths_that_fit(SHARE_LONG)
 mix = mixed(short_s, long_over_short)
-print(
-    f"short {format_duration(short_s)}, long {format_duration(short_s * long_over_short)}, "
-    f"cv {mix.scv**0.5:.2f}"
-)
+for share in (SHARE_LONG, 0.02, 0.05):
+    one_s, times = lengths_that_fit(share)
+    print(
+        f"{percent(share)} long: {format_duration(one_s)} and {format_duration(one_s * times)}, "
+        f"cv {mixed(one_s, times, share).scv ** 0.5:.2f}"
+    )
 
 
 # %%
 def mix_system() -> System:
     """The mix as the simulator plays it."""
-    timing = BatchTiming(batch_size=1, samples_s=(short_s,) * 97 + (short_s * long_over_short,) * 3)
+    timing = BatchTiming(batch_size=1, samples_s=lengths_s(short_s, long_over_short))
     rate_rps = LOAD / mix.mean_s
     return System(
         name="mix",
@@ -668,12 +871,12 @@ service_mix = Row(
     theory=f"ratio {2.400 / 0.120:.0f}; one exponential server {max(exponential):.2f} at loads 0.1 to 0.95; "
     f"with {percent(SHARE_LONG)} long requests at load {LOAD:g}: {format_duration(short_s)} and "
     f"{format_duration(short_s * long_over_short)}, service cv {mix.scv**0.5:.2f}",
-    evidence=f"that mix, simulated: P50 {shown(seen['response_p50_s'], 1e3, 4)} ms, "
-    f"P99 {shown(seen['response_p99_s'], 1e3, 4)} ms",
+    evidence=f"that mix, simulated: P50 {shown(seen['response_p50_s'].scaled(1e3), 4)} ms, "
+    f"P99 {shown(seen['response_p99_s'].scaled(1e3), 4)} ms",
     verdict=verdict(
         {
             "one exponential server": max(exponential) >= 2.400 / 0.120,
-            f"a mix with {percent(SHARE_LONG)} long requests": both(
+            f"a mix with {percent(SHARE_LONG)} long requests, one of many": both(
                 *(inside(seen[name], 0.95 * x, 1.05 * x) for name, x in targets.items())
             ),
         }
@@ -694,14 +897,16 @@ table(ROWS)
 # %% [markdown]
 # ## What to do
 #
-# * Trust laws of means without conditions (L = λW), and use them first: they find a load test that cannot
-#   be true.
+# * Trust laws of means whatever the distributions (L = λW), as long as λ, W and L are of the same requests
+#   over the same time, and use them first: they find a load test that cannot be true.
 # * Do not plan by a share of busy time. Ask what P99 your number of servers gives at your variability:
 #   `capacity queue mmc`, or `02_utilization_curves`.
 # * Take batch size, gain and knee from a profile of *your* model on *your* device (`capacity profile`),
 #   never from a rule.
-# * Set a batch timer by what it adds at your load, which here was less than one wait: `04_batching`.
+# * Set a batch timer by what it adds at your load to what you promise, mean or P99, and know which timer your
+#   server has: `04_batching`.
 # * Measure eight bits before you count on them: size, speed at your batch size, and accuracy each for
 #   itself: `07_quantization`.
-# * Choose the router before the number of replicas: `06_scaling_out`.
+# * Choose the router before the number of replicas, and do not count instances of one device as replicas:
+#   `06_scaling_out`.
 # * Where P99 is many times P50, look for a mix of short and long requests before adding replicas.

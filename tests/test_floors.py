@@ -23,6 +23,7 @@ CAPACITY_FLOORS = [
         "spells",
         "burstiness",
         "contention",
+        "measured_quantization",
         "queues.durations",
         "queues.erlang",
         "rounding_error",

@@ -56,9 +56,49 @@ def test_a_change_of_unit_scales_the_width_and_keeps_the_ratio(ends: list[float]
     low, value, high = sorted(ends)
     factor = 2.0**exponent
     interval = Interval(value=value, low=low, high=high)
-    scaled = Interval(value=value * factor, low=low * factor, high=high * factor)
+    scaled = interval.scaled(factor)
+    assert scaled == Interval(value=value * factor, low=low * factor, high=high * factor)
     assert scaled.half_width == pytest.approx(factor * interval.half_width, rel=1e-12)
     assert scaled.relative_half_width == pytest.approx(interval.relative_half_width, rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, math.inf, math.nan])
+def test_a_unit_is_positive_and_finite(factor: float) -> None:
+    with pytest.raises(DomainError, match="factor must be positive and finite"):
+        Interval.exact(1.0).scaled(factor)
+
+
+def test_a_ratio_by_hand_and_of_what_is_known_exactly() -> None:
+    """3/2.5, 4/2 and 5/1: the ends that make it least and largest."""
+    ratio = Interval(value=4.0, low=3.0, high=5.0).over(Interval(value=2.0, low=1.0, high=2.5))
+    assert ratio == Interval(value=2.0, low=1.2, high=5.0)
+    assert Interval.exact(3.0).over(Interval.exact(2.0)) == Interval.exact(1.5)
+    assert Interval.exact(0.0).over(Interval.exact(2.0)) == Interval.exact(0.0)
+
+
+@laws_hold
+@given(*(st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3).map(sorted) for _ in range(2)))
+def test_a_ratio_allows_for_all_that_either_leaves_open(above: list[float], below: list[float]) -> None:
+    one, other = (Interval(low=x[0], value=x[1], high=x[2]) for x in (above, below))
+    ratio = one.over(other)
+    quotients = [a / b for a in above for b in below]
+    assert (ratio.low, ratio.high) == (min(quotients), max(quotients))
+    assert one.over(one).low <= 1.0 <= one.over(one).high
+    assert ratio.relative_half_width >= one.relative_half_width * (1.0 - 1e-12)
+    assert ratio.scaled(2.0).value == pytest.approx(one.scaled(2.0).over(other).value)
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        (Interval.exact(1.0), Interval(value=1.0, low=0.0, high=2.0)),
+        (Interval.exact(1.0), Interval.exact(-1.0)),
+        (Interval(value=1.0, low=-0.5, high=2.0), Interval.exact(1.0)),
+    ],
+)
+def test_a_ratio_of_what_may_be_nothing_or_less_is_refused(above: Interval, below: Interval) -> None:
+    with pytest.raises(DomainError, match="a ratio needs positive intervals, got ends"):
+        above.over(below)
 
 
 def test_what_a_source_does_not_have_is_absent() -> None:

@@ -227,6 +227,18 @@ def test_an_unstable_stretch_is_a_gap() -> None:
     assert name.xy == pytest.approx((0.5, 1.0))
 
 
+def test_a_reference_is_a_dashed_line_with_a_name_and_is_not_theory() -> None:
+    plot = blank(x_log=True, y_log=True)
+    plot.measured([1.0, 64.0], [1.0, 12.0], "measured")
+    plot.reference([1.0, 64.0], [1.0, 64.0], "times B")
+    plot._repr_png_()
+    (line,) = (one for one in plot.axes.lines if list(one.get_ydata()) == [1.0, 64.0])
+    assert line.is_dashed()
+    assert plot.key() == ["square: measured"]
+    (name,) = (text for text in plot.axes.texts if text.get_text() == "times B")
+    assert name.xy == pytest.approx((64.0, 64.0))
+
+
 def test_bars_write_their_values_and_the_first_is_on_top() -> None:
     plot = blank()
     plot.bars(["one queue", "separate queues"], [1.25, 80.0], intervals=[about(1.25), about(80.0)])
@@ -299,12 +311,12 @@ def test_the_same_data_give_the_same_bytes(
 @pytest.mark.parametrize("make", [against_rate, beside])
 def test_the_last_expression_of_a_cell_is_shown_as_png(make: Callable[[], Plot | Panels]) -> None:
     assert make()._repr_png_().startswith(PNG)
-    assert make()._repr_png_() == make()._repr_png_()
+    assert make()._repr_png_() == make()._repr_png_() == make().png()
 
 
 def test_each_panel_shows_the_whole() -> None:
     panels = beside()
-    assert panels.plots[1]._repr_png_() == panels._repr_png_()
+    assert panels.plots[1]._repr_png_() == panels._repr_png_() == panels.png()
 
 
 def test_panels_share_the_numbers_of_their_y_axis() -> None:
@@ -313,6 +325,22 @@ def test_panels_share_the_numbers_of_their_y_axis() -> None:
     assert len({plot.axes.get_ylim() for plot in panels.plots}) == 1
     assert panels.plots[0].axes.get_ylabel() == "wait [s]"
     assert panels.plots[1].axes.get_ylabel() == ""
+
+
+def test_panels_with_axes_of_their_own_may_have_a_title_for_each() -> None:
+    named = {"x_title": "x", "title": "t", "share_y": False}
+    panels = new_panels(["a", "b"], y_title=("rate [rps]", "time [s]"), **named)
+    assert [plot.axes.get_ylabel() for plot in panels.plots] == ["rate [rps]", "time [s]"]
+    panels = new_panels(["a", "b"], y_title="time [s]", **named)
+    assert [plot.axes.get_ylabel() for plot in panels.plots] == ["time [s]", "time [s]"]
+
+
+@pytest.mark.parametrize(
+    ("y_titles", "share_y"), [(["a"], False), (["a", "b", "c"], False), (["a", "b"], True)]
+)
+def test_panels_have_as_many_titles_as_axes(y_titles: list[str], *, share_y: bool) -> None:
+    with pytest.raises(InputError, match="2 panels need one y_title, or one for each and share_y=False"):
+        new_panels(["1", "2"], x_title="x", y_title=y_titles, title="t", share_y=share_y)
 
 
 def test_a_plot_may_be_filled_further_after_it_was_shown() -> None:
@@ -359,6 +387,9 @@ def test_drawing_loads_no_pyplot_and_leaves_no_style() -> None:
         (lambda plot: plot.limit(math.nan, "a"), "cannot draw nan"),
         (lambda plot: plot.limit(1.0, "a", axis="z"), 'axis must be "x" or "y"'),
         (lambda plot: plot.note(1.0, math.inf, "a"), "cannot draw inf"),
+        (lambda plot: plot.reference([1.0], [1.0, 2.0], "a"), "lengths differ: 1 and 2"),
+        (lambda plot: plot.reference([1.0, 2.0], [0.0, 2.0], "a"), "at 0 or below on a logarithmic axis"),
+        (lambda plot: plot.reference([1.0, math.inf], [1.0, 2.0], "a"), "a point not finite"),
         (lambda plot: plot.heat_map([1, 2], [1], [[1.0]]), "values must be 1 rows of 2 cells"),
         (lambda plot: plot.heat_map([1], [1], [[1.0]], accepted=[[]]), "accepted must be 1 rows of 1 cells"),
     ],

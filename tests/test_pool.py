@@ -8,6 +8,7 @@ import pytest
 from cases import sample_of, values_of
 from scipy import stats
 
+from capacity.errors import DomainError
 from simulations.pool import SECTIONS, Estimate, Pool, student_t
 from simulations.sample import Sample
 from simulations.tally import EXACT_MAX, RELATIVE_ERROR_MAX
@@ -29,6 +30,21 @@ def test_student_t(confidence: float, degrees: int) -> None:
 def test_student_t_of_a_table() -> None:
     """Two-sided 95 % points for 4, 9 and 19 degrees, as printed in any table of t."""
     assert [round(student_t(0.95, degrees), 3) for degrees in (4, 9, 19)] == [2.776, 2.262, 2.093]
+
+
+def test_the_mean_of_independent_values_by_hand() -> None:
+    """Of 1, 2, 3 and 4 the squares around 2.5 sum to 5: over 3 degrees and 4 values 5/12; t is 3.182."""
+    estimate = Estimate.of([1, 2, 3, 4])
+    assert (estimate.value, estimate.degrees) == (2.5, 3)
+    assert estimate.standard_error == pytest.approx(math.sqrt(5.0 / 12.0))
+    assert estimate.interval(0.95).high == pytest.approx(2.5 + 3.18245 * math.sqrt(5.0 / 12.0), rel=1e-5)
+    assert Estimate.of(np.array([7.0, 7.0])).standard_error == 0.0
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [[1.0, 2.0], [3.0, 4.0]]])
+def test_one_value_has_no_standard_error(values: list[float]) -> None:
+    with pytest.raises(DomainError, match="needs two values at least, in one row"):
+        Estimate.of(values)
 
 
 def test_interval_of_a_share_by_sectioning_by_hand() -> None:

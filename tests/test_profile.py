@@ -17,6 +17,7 @@ from capacity.profile import (
     ServiceProfile,
 )
 from capacity.service_law import constant, from_samples, from_summary
+from capacity.spells import Spells
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 
@@ -246,6 +247,34 @@ def test_durations_times_k_make_rates_over_k(means_s: dict[int, float], factor: 
 
 def test_throughput_is_batch_over_mean() -> None:
     assert profile_of(LINEAR).throughput_rps(4) == pytest.approx(4 / 0.014, rel=1e-15)
+
+
+def test_a_profile_of_means_sustains_the_same_and_has_no_other_durations() -> None:
+    timings = (
+        BatchTiming(batch_size=1, samples_s=(0.010, 0.011, 0.015)),
+        BatchTiming(batch_size=4, mean_s=0.020, p50_s=0.019, p99_s=0.030),
+        BatchTiming(batch_size=8, mean_s=0.030),
+    )
+    profile = ServiceProfile(
+        name="made-up",
+        timings=timings,
+        batch_work_s=0.001,
+        request_work_s=0.0002,
+        request_overhead_s=0.003,
+        wake_s=0.0004,
+        hourly_usd=0.5,
+        spells=Spells(share=0.5, lasting_s=0.1),
+    )
+    means = profile.of_means()
+    for size in range(1, 9):
+        assert means.throughput_rps(size) == pytest.approx(profile.throughput_rps(size), rel=1e-12)
+        assert means.law(size).is_deterministic
+    assert means.timings[0].mean_s == pytest.approx(0.012)  # and not that with the work beside it, twice
+    assert means.spells is None
+    assert means.wake_s == 0.0
+    kept = ("name", "batch_sizes", "batch_work_s", "request_work_s", "request_overhead_s", "hourly_usd")
+    assert all(getattr(means, name) == getattr(profile, name) for name in kept)
+    assert means.of_means() == means
 
 
 def test_the_floor_is_the_fastest_size_and_the_overhead() -> None:

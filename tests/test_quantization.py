@@ -281,3 +281,25 @@ def test_bad_scales_and_counts_are_refused(bad: float) -> None:
             ask([1.0, bad], 3) if bad is not True else ask([bad], 3)
         with pytest.raises(DomainError, match="elements must be an integer >= 1"):
             ask([1.0], bad)
+
+
+# ---- Memory ---------------------------------------------------------------------------------
+
+
+def test_memory_counts_codes_scales_and_zero_points_by_hand() -> None:
+    """Six weights take 24 bytes, their codes 6, each scale 4, and a zero point 1 where not all are 0."""
+    matrix = np.arange(1.0, 7.0).reshape(2, 3)
+    assert quantize(matrix).memory_ratio == 24 / 10
+    assert quantize(matrix, axis=0).memory_ratio == 24 / 14
+    assert quantize(matrix, axis=1).memory_ratio == 24 / 18
+    assert quantize(matrix, symmetric=False).memory_ratio == 24 / 11
+    assert quantize(matrix, axis=0, symmetric=False).memory_ratio == 24 / 16
+
+
+@laws
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_memory_is_never_four_times_less_and_nearly_so_of_many_inputs(inputs: int, outputs: int) -> None:
+    """4/(1 + 4/n) of n weights to a scale, whatever the number of outputs."""
+    found = quantize(np.ones((inputs, outputs)), axis=1).memory_ratio
+    assert found == pytest.approx(4.0 / (1.0 + 4.0 / inputs))
+    assert found < 4.0

@@ -5,7 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
 from capacity.errors import DomainError, InputError
+from capacity.measured_quantization import read_measured_quantization
 from capacity.performance import Interval
 from capacity.quantization import quantize as quantize_weights
 from serve_api import interleaved_times, quantization_effect, quantization_study
@@ -467,6 +468,12 @@ def test_the_command_as_it_is_run(kind: ModelKind, artifacts: Path, tmp_path: Pa
     answer = json.loads(done.stdout)
     source, written = ArtifactStore(artifacts / kind).load(), ArtifactStore(store).load()
     assert answer["source"] == {"model": kind, "version": "v1.0.0"}
+    kept = read_measured_quantization({"source": {}, "study": answer}, "the answer")
+    assert [form.name for form in kept.forms] == list(Method)
+    for form, model in zip(kept.forms, answer["models"], strict=True):
+        assert form.file_ratio == model["file_ratio"]
+        assert asdict(form.accuracy_loss_points) == model["accuracy_loss_points"]
+        assert (form.newly_wrong, form.newly_right) == (model["newly_wrong"], model["newly_right"])
     assert answer["written"]["model_bytes"] == len(written.model)
     assert (written.metadata.model, written.metadata.precision) == (f"{kind}-int8", Precision.INT8)
     assert written.metadata.source is not None
