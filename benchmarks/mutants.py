@@ -1798,7 +1798,8 @@ RATES_AND_REASONS = [
         "capacity/charts.py",
         [
             (
-                '*textwrap.wrap(curve.title, width),\n            curve.axis_title,\n            frame,\n            "arrival',
+                "*textwrap.wrap(curve.title, width),\n            curve.axis_title,\n            frame,\n"
+                '            "arrival',
                 'curve.title,\n            curve.axis_title,\n            frame,\n            "arrival',
             )
         ],
