@@ -182,9 +182,9 @@ assert spreads[-1].high < 1.01
 assert all(abs(spread.value - 1.0) < 0.1 for spread in spreads[3:])
 
 # %% [markdown]
-# In a window of one second, which holds about eight requests, L can be half of λW or twice as much. Of windows
-# of 500 s nine in ten agree within 1 %. What is wrong at the edges comes from those who are inside at two moments;
-# what is right grows with the window.
+# In a window of one second, which holds about eight requests, L can be half of λW or twice as much. Of
+# windows of 500 s nine in ten agree within 1 %. What is wrong at the edges comes from those who are inside at
+# two moments; what is right grows with the window.
 #
 # The start of a service is another matter. From an empty start the law holds as well as ever, but what it
 # holds *for* is a system that is still filling up. Here one server at load 0.9 is started empty 400 times,
@@ -511,10 +511,10 @@ assert round(closed(50).response_mean_s - closed(40).response_mean_s, 2) == 0.5
 
 # %% [markdown]
 # The knee of a closed test is where the asymptotes meet, at 22 users here. Around it throughput bends; well
-# beyond it each further user adds nothing but waiting: from 40 to 50 users the throughput stays, and the
-# response grows by half a second, ten users more at 20 rps. No load makes this test unstable: 50 users can have no more than 50 requests in
-# flight. That is also its weakness: **a closed test cannot overload the service**, and it slows down
-# exactly when the service does.
+# beyond it each further user adds nothing but waiting: from 40 to 50 users throughput stays the same, and
+# the response grows by half a second, which is ten users more at 20 rps. No load makes this test unstable:
+# 50 users can have no more than 50 requests in flight. That is also its weakness: **a closed test cannot
+# overload the service**, and it slows down exactly when the service does.
 #
 # What this hides can be computed. Take the throughput that 30 users reach, and let as many requests arrive
 # by themselves:
