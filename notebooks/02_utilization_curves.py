@@ -293,9 +293,15 @@ def queue_at(rho, servers, cv):
 
 
 @cache
+def laws(servers, cv):
+    """The law at each utilization of the grid."""
+    return [queue_at(rho, servers, cv) for rho in GRID]
+
+
+@cache
 def p99_services(servers, cv):
-    """P99 in mean services over the grid of utilizations: the same whatever the service rate."""
-    return np.array([queue_at(rho, servers, cv).response_quantile_s(0.99) for rho in GRID]) / SERVICE_S
+    """P99 in mean services at each utilization of the grid: the same whatever the service rate."""
+    return np.array([law.response_quantile_s(0.99) for law in laws(servers, cv)]) / SERVICE_S
 
 
 knees = [[knee(GRID, p99_services(servers, cv), 10.0) for servers in COUNTS] for cv in CVS]
@@ -396,8 +402,8 @@ RATES = (1, 2, 5, 10, 20, 50, 100)
 @cache
 def errors(servers, cv):
     """How far P99 may be off at each utilization of the grid, as a share of it: 0 where the law is exact."""
-    every = (queue_at(rho, servers, cv).performance(quantiles=()).relative_error_max for rho in GRID)
-    return [found.get("response_quantiles_s", 0.0) for found in every]
+    told = (law.performance(quantiles=()).relative_error_max for law in laws(servers, cv))
+    return [known.get("response_quantiles_s", 0.0) for known in told]
 
 
 for servers in COUNTS:

@@ -38,7 +38,6 @@ from capacity.queues.little import LittlesLaw
 from capacity.queues.mm1 import MM1
 from capacity.queues.mmc import MMc
 from capacity.queues.routing import PowerOfChoices, RandomSplit, RoundRobin, ShortestQueue
-from capacity.queues.scalability import UniversalScalability
 from capacity.queues.scalability_fit import fit
 from capacity.queues.staffing import replicas_for_response
 from capacity.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
@@ -375,8 +374,8 @@ tracer, found = fit(RAYTRACER), fit(SDM91)
 
 def linear(one, size):
     """What so many would do if they shared nothing."""
-    law = UniversalScalability(throughput_one_rps=one.law.throughput_one_rps, sigma=0.0, kappa=0.0)
-    return law.throughput_rps(size)
+    shared_nothing = replace(one.law, sigma=0.0, kappa=0.0)
+    return shared_nothing.throughput_rps(size)
 
 
 # %%
