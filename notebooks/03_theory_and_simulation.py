@@ -171,10 +171,11 @@ assert widths[-1] > 5.0 * widths[0]
 
 
 # %%
-def design_effect(system, runs):
+def design_effect(system, requests=20_000_000, runs_max=2_000):
     """Requests that tell as much of the share beyond P99 as one independent response, with its interval."""
     limit_s = system.theory.response_quantiles_s[0.99].value
     measured = math.ceil(100 * system.relaxation_requests) + 2_000
+    runs = min(runs_max, requests // measured)
     counted = samples(system, measured, runs, seed=next(seeds), limits_s=(limit_s,))
     shares = np.array([run.responses.share_above(limit_s) for run in counted])
     return Estimate.of((shares - 0.01) ** 2 / binom.var(measured, 0.01) * measured**2).interval(0.95)
@@ -190,10 +191,8 @@ HEAVY = {
     "M/M/8": (0.5, 0.8, 0.9),
     "batches up to 16": (0.5, 0.8, 0.9),
 }
-REPEATS = {"M/M/1": 1_000, "M/M/8": 400, "batches up to 16": 400}
 effects = {
-    name: {load: design_effect(BUILDERS[name](load), REPEATS[name]) for load in loads}
-    for name, loads in HEAVY.items()
+    name: {load: design_effect(BUILDERS[name](load)) for load in loads} for name, loads in HEAVY.items()
 }
 
 # %%
@@ -225,7 +224,7 @@ for load in (0.8, 0.9, 0.95):
     assert abs(relaxation_requests(load, 1, load, variability=2.0) / exact_effect(load) - 1.0) < 0.1
 for load in (0.5, 0.8, 0.9):
     for name in ("M/M/8", "batches up to 16"):
-        assert effects[name][load].high < effects["M/M/1"][load].low
+        assert effects[name][load].high < exact_effect(load)
 
 # %% [markdown]
 # The intervals hold the exact law of M/M/1: 3.3 requests at load 0.3, 344 at load 0.9, 1450 at load 0.95.
@@ -268,12 +267,16 @@ for name, by_load in effects.items():
             assert 40_000 < alone[name, load] < 50_000
 assert needed["M/M/1", 0.9].low > 10_000_000
 assert needed["M/M/1", 0.3].high < 250_000
+assert needed["M/M/8", 0.9].low > 5_000_000
+assert needed["batches up to 16", 0.9].high < 2_500_000
 
 # %% [markdown]
 # Of one exponential server fewer than fifty thousand independent responses would do, at any load: its response
 # time is exponential at every load, and only longer. In its queue it takes, at load 0.3, fewer than a quarter
-# of a million; at load 0.9, more than ten **million**. PROSE. A load test of a minute at 100 requests per second has
-# six thousand. It cannot tell the P99 of such a server to 2 %, however good the tool is.
+# of a million; at load 0.9, more than ten **million**. Eight servers at one queue still take more than five
+# million at load 0.9, and batches, whose services do not vary, fewer than two and a half. A load test of a
+# minute at 100 requests per second has six thousand. It cannot tell the P99 of a busy server to 2 %, however
+# good the tool is.
 
 # %% [markdown]
 # ## 3. Three things that a careless simulation gets wrong
@@ -441,6 +444,6 @@ assert interval.relative_half_width <= 0.02
 #   responses, then take the quantile.
 # - **Cut the start**, ten relaxation times of it. The busier the queue, the longer these are by themselves.
 # - **Count requests before you trust a load test.** Multiply what independent responses would need by the
-#   design effect of your queue and your load: for one exponential server at load 0.9 a P99 of ± 2 % takes more
-#   than ten million requests, PROSE. If you cannot have them, ask for a lower
-#   percentile, or measure the *service* (which needs few) and let `capacity plan` compute the P99.
+#   design effect of your queue and your load: at load 0.9 a P99 of ± 2 % takes more than ten million requests
+#   of one exponential server, and fewer than two and a half with the batches above. If you cannot have them, ask for
+#   a lower percentile, or measure the *service* (which needs few) and let `capacity plan` compute the P99.
