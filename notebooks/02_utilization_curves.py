@@ -370,7 +370,7 @@ assert alone[Family.LOGNORMAL] < alone[Family.GAMMA] < 10.0 * SERVICE_S < alone[
 # of them:
 
 # %%
-bounds = []
+bounds, distances = [], []
 for servers, cv, rho in ((4, 2.0, 0.8), (8, 0.5, 0.9), (16, 1.5, 0.8), (8, 2.0, by_place[8, 2.0])):
     queue = queue_at(rho, servers, cv)
     told, seen = queue.response_quantile_s(0.99), simulated_p99(rho, servers, cv)
@@ -380,10 +380,13 @@ for servers, cv, rho in ((4, 2.0, 0.8), (8, 0.5, 0.9), (16, 1.5, 0.8), (8, 2.0, 
         f"c = {servers:2}, cv = {cv:g}, ρ = {rho:.3g}: approximation {told:.3f} s, simulated {seen.value:.3f} "
         f"({seen.low:.3f} to {seen.high:.3f}) s; off by {told / seen.value - 1.0:+.1%}, {checked}"
     )
-    assert abs(told / seen.value - 1.0) < min(bounds)
+    distances.append(abs(told / seen.value - 1.0))
 assert bounds == [0.18, 0.18, 0.18, math.inf]
+assert max(distances) < 0.03
 
 # %% [markdown]
+# At all four it is within 3 %: a bound is the worst that was met anywhere, and the 67 % of the chart stand.
+#
 # ## Sliders
 #
 # Set your c, your cv of service, your μ and your objective for P99. The picture shows P99 against
@@ -516,9 +519,9 @@ def wall_s(act):
 
 
 def redrawn_s(slider, value):
-    """Wall time from a move until its picture is there; the best of three, since a machine may pause. [s]"""
+    """Wall time from a move until its picture is there; the best of five, since a machine may pause. [s]"""
     best_s = wall_s(lambda: setattr(slider, "value", value))
-    for _ in range(2):
+    for _ in range(4):
         best_s = best_s if best_s < LIMIT_S else min(best_s, wall_s(redraw))
     return best_s
 

@@ -445,5 +445,6 @@ assert interval.relative_half_width <= 0.02
 # - **Cut the start**, ten relaxation times of it. The busier the queue, the longer these are by themselves.
 # - **Count requests before you trust a load test.** Multiply what independent responses would need by the
 #   design effect of your queue and your load: at load 0.9 a P99 of ± 2 % takes more than ten million requests
-#   of one exponential server, and fewer than two and a half with the batches above. If you cannot have them, ask for
-#   a lower percentile, or measure the *service* (which needs few) and let `capacity plan` compute the P99.
+#   of one exponential server, and fewer than two and a half million with the batches above. If you cannot have
+#   them, ask for a lower percentile, or measure the *service* (which needs few) and let `capacity plan` compute
+#   the P99.
