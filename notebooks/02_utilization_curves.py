@@ -501,39 +501,39 @@ widgets.VBox([servers, cv, rate_rps, objective_s, text, image])
 
 
 # %%
-LIMIT_S = 0.2
-SLIDERS = ((servers, COUNTS), (cv, CVS), (rate_rps, RATES), (objective_s, OBJECTIVES_S))
+LIMIT_S, ROUNDS = 0.2, 5
+SLIDERS = {"c": servers, "cv": cv, "rate": rate_rps, "objective": objective_s}
+STOPS = {"c": COUNTS, "cv": CVS, "rate": RATES, "objective": OBJECTIVES_S}
+HOME = {"c": 4, "cv": 1.0, "rate": 10, "objective": 1.0}
+CONSTANT = HOME | {"c": 64, "cv": 0.0}
 
 
-def set_to(*place):
-    """All sliders at once."""
-    for (slider, _), value in zip(SLIDERS, place, strict=True):
-        slider.value = value
-
-
-def wall_s(act):
-    """How long something takes. [s]"""
+def moved_s(place, name, value):
+    """Wall time from the move of one slider until its picture is there, with the others in place. [s]"""
+    for other, rest in place.items():
+        SLIDERS[other].value = rest
     begun_s = time.perf_counter()
-    act()
+    SLIDERS[name].value = value
     return time.perf_counter() - begun_s
 
 
-def redrawn_s(slider, value):
-    """Wall time from a move until its picture is there; the best of five, since a machine may pause. [s]"""
-    best_s = wall_s(lambda: setattr(slider, "value", value))
-    for _ in range(4):
-        best_s = best_s if best_s < LIMIT_S else min(best_s, wall_s(redraw))
-    return best_s
-
-
-moves_s = []
-for place in ((4, 1.0, 10, 1.0), (64, 0.0, 10, 1.0)):
-    for slider, values in SLIDERS:
-        set_to(*place)  # each slider through all its positions, the others at rest
-        moves_s += [redrawn_s(slider, value) for value in values if value != slider.value]
-set_to(4, 1.0, 10, 1.0)
-print(f"each of {len(moves_s)} moves is redrawn within 200 ms: {max(moves_s) < LIMIT_S}")
-assert max(moves_s) < LIMIT_S
+moves = [
+    (place, name, value)
+    for place in (HOME, CONSTANT)
+    for name, values in STOPS.items()
+    for value in values
+    if value != place[name]
+]
+best_s = [math.inf] * len(moves)
+for _ in range(ROUNDS):  # what was slow is moved once more later, since a machine may pause
+    best_s = [
+        best if best < LIMIT_S else min(best, moved_s(*move))
+        for best, move in zip(best_s, moves, strict=True)
+    ]
+for name, rest in HOME.items():
+    SLIDERS[name].value = rest
+print(f"each of {len(moves)} moves is redrawn within 200 ms: {max(best_s) < LIMIT_S}")
+assert max(best_s) < LIMIT_S
 
 # %% [markdown]
 # ## What to do
