@@ -320,7 +320,7 @@ assert farthest < 0.005
 plot = new_plot(
     x_title="servers c at one queue",
     y_title="cv of gamma service",
-    title="Gamma service: utilization up to which P99 stays within ten mean services [%]",
+    title="Gamma service: utilization that keeps P99 within ten mean services [%]",
 )
 percent = [[100.0 * x for x in row] for row in knees]
 plot.heat_map(
