@@ -418,10 +418,10 @@ assert found.law.peak == 93
 
 # %% [markdown]
 # By the fitted law some 6 % of the ray tracer's work is done one at a time. That is enough to make 64
-# processors worth less than a quarter of 64, and no number of them worth 20. Whether κ is above 0 the data do not tell, and the fit
-# says so: throughput may level off, or fall later. For the users of SDM91 the 95 % interval of κ lies above
-# 0, so that the law has a peak: it puts it at 93 users, and beyond it throughput falls. It is up to 9 % off a
-# point there, so it is a description and no more.
+# processors worth less than a quarter of 64, and no number of them worth 20. Whether κ is above 0 the data do
+# not tell, and the fit says so: throughput may level off, or fall later. For the users of SDM91 the 95 %
+# interval of κ lies above 0, so that the law has a peak: it puts it at 93 users, and beyond it throughput
+# falls. It is up to 9 % off a point there, so it is a description and no more.
 #
 # How far may it be trusted beyond the data? Fit only what lies below the bend of SDM91, and ask for the next
 # point:
