@@ -1761,6 +1761,50 @@ RATES_AND_REASONS = [
         [("for event, proposal in question.events(plan):", "for event, proposal in ():")],
         f"{WHAT_IF}::test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too",
     ),
+    Mutant(
+        "a knee as if the curve were straight between points",
+        "1/y is straight, as of M/M/1",
+        "capacity/knee.py",
+        [
+            (
+                "share = (1.0 / kept - 1.0 / limit) / (1.0 / kept - 1.0 / broken)",
+                "share = (limit - kept) / (broken - kept)",
+            )
+        ],
+        "tests/test_knee.py",
+    ),
+    Mutant(
+        "the design effect forgets its quantile",
+        "how long a burst of late responses lasts",
+        "capacity/queues/mm1.py",
+        [(" * (1.0 + (1.0 - quantile) * math.log1p(-quantile) / quantile)", "")],
+        "tests/test_mm1.py",
+    ),
+    Mutant(
+        "a fleet that cannot keep up is an answer",
+        "the fewest replicas are stable",
+        "capacity/queues/staffing.py",
+        [
+            (
+                "        except UnstableError:\n            return False",
+                "        except UnstableError:\n            return True",
+            )
+        ],
+        "tests/test_staffing.py",
+    ),
+    Mutant(
+        "a long title runs out of the rates' chart",
+        "charts keep their width",
+        "capacity/charts.py",
+        [
+            (
+                "*textwrap.wrap(curve.title, width),\n            curve.axis_title,\n            frame,\n"
+                '            "arrival',
+                'curve.title,\n            curve.axis_title,\n            frame,\n            "arrival',
+            )
+        ],
+        "tests/test_charts.py",
+    ),
 ]
 
 GATES = [

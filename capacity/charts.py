@@ -86,6 +86,9 @@ def profile_chart(profile: ServiceProfile, *, width: int = 80) -> str:
 def rate_chart(curve: RateCurve, *, width: int = 80, height: int = 18) -> str:
     """What is promised against the rate: a mark for each verdict, `:` along an interval, `-` the limit.
 
+    Args:
+        width: columns, 60 to 1,000, of title and legend too.
+
     Raises:
         DomainError: a width or height out of range.
     """
@@ -102,7 +105,13 @@ def rate_chart(curve: RateCurve, *, width: int = 80, height: int = 18) -> str:
         frame = _text(figure)
     legend = ", ".join(f"{mark} {NAMES[verdict]}" for verdict, mark in MARKS.items()) + ", - limit"
     return "\n".join(
-        [curve.title, curve.axis_title, frame, "arrival rate [rps]".center(width).rstrip(), f"  {legend}"]
+        [
+            *textwrap.wrap(curve.title, width),
+            curve.axis_title,
+            frame,
+            "arrival rate [rps]".center(width).rstrip(),
+            *textwrap.wrap(legend, width, initial_indent="  ", subsequent_indent="  "),
+        ]
     )
 
 

@@ -27,13 +27,14 @@
 # %%
 import math
 import time
+from bisect import bisect
 from functools import cache
 
 import ipywidgets as widgets
 import numpy as np
 
 from capacity.curves import Axis, Quantity, curves, utilization_grid
-from capacity.performance import Kind
+from capacity.knee import knee
 from capacity.plan import Plan, Routing
 from capacity.plots import new_panels, new_plot
 from capacity.queues.durations import Duration, Family
@@ -63,11 +64,15 @@ QUANTITIES = (Quantity.QUEUE_LENGTH, Quantity.RESPONSE, Quantity.P99)
 
 def drawn_against(axis, x_title):
     """Lq, W and P99 of three service rates, side by side."""
-    titles = [quantity.axis_title for quantity in QUANTITIES]
     panels = new_panels(
-        titles, x_title=x_title, y_title="", title="M/M/1 at μ = 10, 5 and 2 rps", share_y=False
+        [quantity.symbol for quantity in QUANTITIES],
+        x_title=x_title,
+        y_title=QUANTITIES[0].axis_title,
+        title="M/M/1 at μ = 10, 5 and 2 rps",
+        share_y=False,
     )
     for plot, quantity in zip(panels.plots, QUANTITIES, strict=True):
+        plot.axes.set_ylabel(quantity.axis_title)
         for number, line in enumerate(curves(quantity, axis, RATES_RPS)):
             name = ", ".join(f"{rate:g}" for rate in line.service_rates_rps)
             plot.theory(line.x, line.y, f"μ = {name}", number=number)
@@ -261,13 +266,16 @@ print(
 #
 # ## Where the knee is
 #
-# So put a promise on it: P99 within a second, ten mean services. For each c and each cv of service: up to
-# which utilization is it kept? (The chart ends at 98 %, which stands for 98 % or more.) The curve is taken
-# from the exact law where there is one (M/G/1, M/D/c, M/M/c), and from Whitt's approximation of G/G/c
-# elsewhere; the promise is then looked up on the curve, right to 1 %.
+# So put a promise on it: P99 within a second, ten mean services. For each c and each cv of *gamma* service: up
+# to which utilization is it kept? (The chart ends at 98 %, which stands for 98 % or more.) A cv alone does not
+# fix a P99: other laws with the same cv have other tails, as is seen below.
+#
+# The curve is taken from the exact law where there is one (M/G/1, M/D/c, M/M/c), and from Whitt's approximation
+# of G/G/c elsewhere, which is itself up to 18 % off where it was checked. The promise is then looked up on the
+# curve by `capacity.knee`; what that errs by is printed below.
 
 # %%
-GRID = np.array([0.02, *utilization_grid(0.98, 34)])
+GRID = (0.02, *utilization_grid(0.98, 34))
 CVS = (0.0, 0.5, 1.0, 1.5, 2.0, 4.0)
 
 
@@ -285,29 +293,34 @@ def queue_at(rho, servers, cv):
 
 
 @cache
+def laws(servers, cv):
+    """The law at each utilization of the grid."""
+    return [queue_at(rho, servers, cv) for rho in GRID]
+
+
+@cache
 def p99_services(servers, cv):
-    """P99 in mean services over the grid of utilizations: the same whatever the service rate."""
-    return np.array([queue_at(rho, servers, cv).response_quantile_s(0.99) for rho in GRID]) / SERVICE_S
+    """P99 in mean services at each utilization of the grid: the same whatever the service rate."""
+    return np.array([law.response_quantile_s(0.99) for law in laws(servers, cv)]) / SERVICE_S
 
 
-def knee(servers, cv, objective_services):
-    """Largest utilization that keeps P99 within the objective; nan where not even an idle server does."""
-    found = p99_services(servers, cv)
-    if found[0] > objective_services:
-        return math.nan
-    return float(np.interp(objective_services, found, GRID))
-
-
-knees = [[knee(servers, cv, 10.0) for servers in COUNTS] for cv in CVS]
-for servers, cv in ((1, 0.0), (1, 1.0), (2, 1.0), (2, 0.5), (4, 1.5), (8, 2.0)):
-    kept_s = queue_at(knee(servers, cv, 10.0), servers, cv).response_quantile_s(0.99)
-    assert abs(kept_s - 1.0) < 0.01
+knees = [[knee(GRID, p99_services(servers, cv), 10.0) for servers in COUNTS] for cv in CVS]
+by_place = {(servers, cv): knees[i][j] for i, cv in enumerate(CVS) for j, servers in enumerate(COUNTS)}
+found_s = {
+    (servers, cv): queue_at(by_place[servers, cv], servers, cv).response_quantile_s(0.99)
+    for servers, cv in ((1, 0.0), (1, 1.0), (2, 1.0), (2, 0.5), (4, 1.5), (8, 2.0))
+}
+farthest = max(abs(kept_s - 1.0) for kept_s in found_s.values())
+print(
+    f"at six knees of the chart P99 by the same law is at most {farthest:.1%} off the second that was promised"
+)
+assert farthest < 0.005
 
 # %%
 plot = new_plot(
     x_title="servers c at one queue",
-    y_title="cv of service",
-    title="Utilization up to which P99 stays within ten mean services [%]",
+    y_title="cv of gamma service",
+    title="Gamma service: utilization that keeps P99 within ten mean services [%]",
 )
 percent = [[100.0 * x for x in row] for row in knees]
 plot.heat_map(
@@ -322,7 +335,6 @@ plot.heat_map(
 plot
 
 # %%
-by_place = {(servers, cv): knees[i][j] for i, cv in enumerate(CVS) for j, servers in enumerate(COUNTS)}
 for servers, cv in ((1, 0.0), (1, 1.0), (1, 1.5), (8, 0.0), (8, 1.0), (8, 2.0), (64, 2.0)):
     print(f"c = {servers:2}, cv = {cv:g}: {by_place[servers, cv]:.0%}")
 assert by_place[1, 1.5] < 0.3
@@ -330,64 +342,91 @@ assert 0.5 < by_place[1, 1.0] < 0.56
 assert by_place[8, 1.0] > 0.9
 assert math.isnan(by_place[1, 2.0])
 assert all(math.isnan(by_place[servers, 4.0]) for servers in COUNTS)
+alone = {
+    family: MG1(
+        arrival_rate_rps=1e-3, service=Duration(family=family, mean_s=SERVICE_S, scv=4.0)
+    ).response_quantile_s(0.99)
+    for family in (Family.LOGNORMAL, Family.GAMMA, Family.HYPEREXPONENTIAL)
+}
+for family, p99_s in alone.items():
+    print(f"hardly any load, {family} service with a cv of 2: P99 {p99_s / SERVICE_S:.1f} mean services")
+assert alone[Family.LOGNORMAL] < alone[Family.GAMMA] < 10.0 * SERVICE_S < alone[Family.HYPEREXPONENTIAL]
 
 # %% [markdown]
 # The same promise is kept up to less than 30 % or up to more than 90 %, and the textbook's single
-# exponential server keeps it to little more than half. With a cv of 4 no utilization keeps it, however many
-# servers there are: the services alone are too long. The outline holds the places where "70 %" is good
-# enough. Most of them have much room left, and those outside break their promise while the dashboard is
-# green. **"70 %" is the answer to one question that somebody once had. Ask your own.**
+# exponential server keeps it to little more than half. With gamma service of a cv of 4 no utilization keeps
+# it, however many servers there are: the services alone are too long. The outline holds the places where
+# "70 %" is good enough. Most of them have much room left, and those outside break their promise while the
+# dashboard is green. **"70 %" is the answer to one question that somebody once had. Ask your own.**
+#
+# And ask it with your own law of service: at a cv of 2 a server with hardly any load keeps the promise if its
+# service is gamma, and breaks it if it is hyper-exponential. A cv is a summary. A profile of measured times,
+# as `capacity plan` takes it, is the law itself.
 #
 # ## How far the approximation can be trusted
 #
 # `performance()` says how far off the approximation was where it was held against exact queues; here it is
-# held against simulation, at three places:
+# held against simulation, at three such places and at the knee of 8 servers with a cv of 2, which is not one
+# of them:
 
 # %%
-for servers, cv, rho in ((4, 2.0, 0.8), (8, 0.5, 0.9), (16, 1.5, 0.8)):
+bounds, distances = [], []
+for servers, cv, rho in ((4, 2.0, 0.8), (8, 0.5, 0.9), (16, 1.5, 0.8), (8, 2.0, by_place[8, 2.0])):
     queue = queue_at(rho, servers, cv)
     told, seen = queue.response_quantile_s(0.99), simulated_p99(rho, servers, cv)
-    bound = queue.performance(quantiles=()).relative_error_max["response_quantiles_s"]
+    bounds.append(bound := queue.performance(quantiles=()).relative_error_max["response_quantiles_s"])
+    checked = f"at most {bound:.0%} where checked" if math.isfinite(bound) else "not checked before"
     print(
-        f"c = {servers:2}, cv = {cv:g}, ρ = {rho:g}: approximation {told:.3f} s, simulated {seen.value:.3f} "
-        f"({seen.low:.3f} to {seen.high:.3f}) s; "
-        f"off by {told / seen.value - 1.0:+.1%}, at most {bound:.0%} where checked"
+        f"c = {servers:2}, cv = {cv:g}, ρ = {rho:.3g}: approximation {told:.3f} s, simulated {seen.value:.3f} "
+        f"({seen.low:.3f} to {seen.high:.3f}) s; off by {told / seen.value - 1.0:+.1%}, {checked}"
     )
-    assert abs(told / seen.value - 1.0) < bound
+    distances.append(abs(told / seen.value - 1.0))
+assert bounds == [0.18, 0.18, 0.18, math.inf]
+assert max(distances) < 0.03
 
 # %% [markdown]
+# At all four it is within 3 %: a bound is the worst that was met anywhere, and the 67 % of the chart stand.
+#
 # ## Sliders
 #
 # Set your c, your cv of service, your μ and your objective for P99. The picture shows P99 against
 # utilization, the objective as a dashed line, and the knee where they cross; the line of text says the same
-# in numbers, with the largest arrival rate, and whether the law is exact. (On a web page without Python the
-# sliders do not move; open the notebook in JupyterLab. The curves of all slider positions are computed
-# once, which takes some seconds.)
+# in numbers, with the largest arrival rate, and whether the law is exact. Service is gamma, as above. (On a web
+# page without Python the sliders do not move; open the notebook in JupyterLab. The curves of all slider
+# positions are computed once, which takes some seconds.)
 
 # %%
 OBJECTIVES_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
 RATES = (1, 2, 5, 10, 20, 50, 100)
+
+
+@cache
+def errors(servers, cv):
+    """How far P99 may be off at each utilization of the grid, as a share of it: 0 where the law is exact."""
+    told = (law.performance(quantiles=()).relative_error_max for law in laws(servers, cv))
+    return [known.get("response_quantiles_s", 0.0) for known in told]
+
+
 for servers in COUNTS:
     for cv in CVS:
         p99_services(servers, cv)
+        errors(servers, cv)
 
 
 def trust(rho, servers, cv):
-    """How good the law is at this place."""
-    performance = queue_at(rho, servers, cv).performance(quantiles=())
-    if performance.kind is Kind.EXACT:
+    """How good the law is between the two points of the grid around this place."""
+    after = bisect(GRID, rho)
+    error = max(errors(servers, cv)[after - 1 : after + 1])
+    if error == 0.0:
         return "exact law"
-    error = performance.relative_error_max["response_quantiles_s"]
-    return (
-        f"approximation, within {error:.0%} where checked"
-        if math.isfinite(error)
-        else "approximation, not checked here"
-    )
+    if math.isfinite(error):
+        return f"approximation, within {error:.0%} where checked"
+    return "approximation, not checked here"
 
 
 def answer(servers, cv, rate_rps, objective_s):
     """The knee, and what to say of it."""
-    found = knee(servers, cv, objective_s * rate_rps)
+    found = knee(GRID, p99_services(servers, cv), objective_s * rate_rps)
     promise = f"P99 within {format_duration(objective_s)}"
     if math.isnan(found):
         least_s = p99_services(servers, cv)[0] / rate_rps
@@ -407,7 +446,7 @@ def picture(servers, cv, rate_rps, objective_s):
     plot = new_plot(
         x_title="utilization ρ",
         y_title="P99 response time [s]",
-        title=f"c = {servers}, cv = {cv:g}, μ = {rate_rps:g} rps",
+        title=f"c = {servers}, gamma service with cv = {cv:g}, μ = {rate_rps:g} rps",
     )
     found_s = p99_services(servers, cv) / rate_rps
     plot.theory(GRID, found_s, "P99")
@@ -452,7 +491,7 @@ def redraw(_=None):
     """Text and picture for where the sliders are."""
     place = (servers.value, cv.value, rate_rps.value, objective_s.value)
     text.value = f'<b class="knee">{answer(*place)[1]}</b>'
-    image.value = picture(*place)._repr_png_()
+    image.value = picture(*place).png()
 
 
 for slider in (servers, cv, rate_rps, objective_s):
@@ -462,21 +501,39 @@ widgets.VBox([servers, cv, rate_rps, objective_s, text, image])
 
 
 # %%
-def redraw_s(slider, value):
-    """What it takes a free core from a slider's move to the new picture. [s]"""
-    begun_s = time.process_time()
-    slider.value = value
-    return time.process_time() - begun_s
+LIMIT_S, ROUNDS = 0.2, 5
+SLIDERS = {"c": servers, "cv": cv, "rate": rate_rps, "objective": objective_s}
+STOPS = {"c": COUNTS, "cv": CVS, "rate": RATES, "objective": OBJECTIVES_S}
+HOME = {"c": 4, "cv": 1.0, "rate": 10, "objective": 1.0}
+CONSTANT = HOME | {"c": 64, "cv": 0.0}
 
 
-took_s = [redraw_s(cv, x) for x in CVS]
-took_s += [redraw_s(servers, c) for c in COUNTS]
-took_s += [redraw_s(rate_rps, x) for x in RATES]
-took_s += [redraw_s(objective_s, x) for x in OBJECTIVES_S]
-servers.value, cv.value, rate_rps.value, objective_s.value = 4, 1.0, 10, 1.0
-slow_s = np.quantile(took_s, 0.95)
-print(f"19 of 20 moves are redrawn within 200 ms: {slow_s < 0.2}")
-assert slow_s < 0.2
+def moved_s(place, name, value):
+    """Wall time from the move of one slider until its picture is there, with the others in place. [s]"""
+    for other, rest in place.items():
+        SLIDERS[other].value = rest
+    begun_s = time.perf_counter()
+    SLIDERS[name].value = value
+    return time.perf_counter() - begun_s
+
+
+moves = [
+    (place, name, value)
+    for place in (HOME, CONSTANT)
+    for name, values in STOPS.items()
+    for value in values
+    if value != place[name]
+]
+best_s = [math.inf] * len(moves)
+for _ in range(ROUNDS):  # what was slow is moved once more later, since a machine may pause
+    best_s = [
+        best if best < LIMIT_S else min(best, moved_s(*move))
+        for best, move in zip(best_s, moves, strict=True)
+    ]
+for name, rest in HOME.items():
+    SLIDERS[name].value = rest
+print(f"each of {len(moves)} moves is redrawn within 200 ms: {max(best_s) < LIMIT_S}")
+assert max(best_s) < LIMIT_S
 
 # %% [markdown]
 # ## What to do

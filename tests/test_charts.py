@@ -7,7 +7,7 @@ from typing import Any
 import plotext
 import pytest
 
-from capacity.charts import WIDTH_MAX, line_chart, profile_chart, replicas_chart
+from capacity.charts import WIDTH_MAX, line_chart, profile_chart, rate_chart, replicas_chart
 from capacity.curves import Axis, Curve, Quantity, curves
 from capacity.errors import DomainError, InputError
 from capacity.objective import Measure, Promise
@@ -15,6 +15,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Rejection, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import bundled_names, load_profile
+from capacity.rates_curve import RateCurve
 from capacity.replicas_curve import ReplicasCurve, replicas_curve
 
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
@@ -291,3 +292,30 @@ def test_a_lone_fleet_and_hundreds_of_them_are_drawn() -> None:
 def test_replicas_refuse_a_width_out_of_range() -> None:
     with pytest.raises(DomainError, match="width"):
         replicas_chart(fleets(), width=59)
+
+
+# ---- rates ----------------------------------------------------------------------------------
+
+
+def rates_of(name: str) -> RateCurve:
+    found = ((100.0, 20.0, Verdict.MET), (200.0, 45.0, Verdict.INCONCLUSIVE), (300.0, 70.0, Verdict.MISSED))
+    return RateCurve(
+        title=f"P99 of 12 x {name}, batches up to 64",
+        axis_title="P99 [ms]",
+        points=tuple((rate, Interval(value=x, low=x - 15.0, high=x + 15.0), v) for rate, x, v in found),
+        limit=50.0,
+        top=100.0,
+    )
+
+
+@pytest.mark.parametrize("name", ["short", "a-name-of-many-words-" * 6])
+@widths
+def test_rates_are_plain_text_of_that_width(name: str, width: int) -> None:
+    curve = rates_of(name)
+    text = rate_chart(curve, width=width)
+    assert_plain_text(text, width)
+    assert {len(row) for row in text.splitlines() if row.endswith("│")} == {width}
+    rows = "".join(frame(text))
+    assert {mark: rows.count(mark) for mark in "ox?"} == {"o": 1, "x": 1, "?": 1}
+    assert "".join(curve.title.split()) in "".join(text.split())
+    assert "o kept, x missed, ? in doubt, - limit" in plain(text)

@@ -76,7 +76,7 @@ CAPACITY_FLOORS = [
     ["schedule"],
     ["cheapest"],
     ["certificate"],
-    ["planner", "curves", "what_if"],
+    ["planner", "curves", "knee", "what_if"],
     ["rates", "binding", "sensitivity"],
     ["rate_search", "rates_curve"],
     ["replicas_curve"],

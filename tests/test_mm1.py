@@ -3,6 +3,7 @@
 import math
 
 import mpmath as mp
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,6 +130,53 @@ def test_littles_law_for_queue_and_system(utilization: float) -> None:
     assert model.queue_length_mean == pytest.approx(rate * model.wait_mean_s, rel=CLAIM)
 
 
+@pytest.mark.parametrize(
+    ("utilization", "quantile", "below"), [(0.3, 0.99, 200), (0.7, 0.99, 250), (0.5, 0.5, 50)]
+)
+def test_the_design_effect_is_that_of_a_chain_in_small_steps(
+    utilization: float, quantile: float, below: int
+) -> None:
+    """T' = (T - A)+ + S over cells: variance and all covariances of the indicator by the fundamental matrix."""
+    model = queue(utilization, 1.0)
+    width = model.response_quantile_s(quantile) / below
+    count = math.ceil(14.0 / model.spare_rate_rps / width)
+    edges = width * np.arange(1, count + 1)
+    now, then = (edges - width / 2.0)[:, None], edges[None, :]
+    least = np.minimum(now, then)
+    idle = np.exp(-utilization * now)  # the next one meets nobody
+    within = np.exp(-utilization * (now - least)) - idle * np.exp(-then)
+    within -= (
+        utilization
+        * (np.exp(-utilization * (now - least) - (then - least)) - idle * np.exp(-then))
+        / (1.0 + utilization)
+    )
+    within[:, -1] = 1.0
+    chain = np.diff(within, axis=1, prepend=0.0)
+    ones = np.ones(count)
+    steady = np.linalg.solve((np.eye(count) - chain + np.ones((count, count))).T, ones)
+    beyond = np.repeat([0.0, 1.0], [below, count - below])
+    share = steady @ beyond
+    assert share == pytest.approx(1.0 - quantile, rel=0.01)
+    centred = beyond - share
+    summed = np.linalg.solve(np.eye(count) - chain + np.outer(ones, steady), centred)
+    effect = steady @ (centred * (2.0 * summed - centred)) / (share * (1.0 - share))
+    assert model.design_effect(quantile) == pytest.approx(effect, rel=0.01)
+
+
+@laws
+@given(utilizations, quantiles, st.integers(-300, 300))
+def test_the_design_effect_has_no_unit_and_grows_with_load(utilization: float, q: float, power: int) -> None:
+    k, effect = 2.0**power, queue(utilization, 1.0).design_effect(q)
+    assert queue(k * utilization, k).design_effect(q) == effect
+    assert effect >= 1.0
+    assert queue((1.0 + utilization) / 2.0, 1.0).design_effect(q) > effect
+
+
+def test_the_design_effect_of_rare_and_of_heavy_traffic() -> None:
+    assert queue(1e-9, 1.0).design_effect(0.99) == pytest.approx(1.0, abs=1e-8)
+    assert 1e-12 * queue(1.0 - 1e-6, 1.0).design_effect(1.0 - 1e-9) == pytest.approx(4.0, rel=1e-5)
+
+
 def test_atom_and_times_before_zero() -> None:
     model = queue(0.25, 1.0)
     assert model.wait_quantile_s(0.75) == 0.0
@@ -174,7 +222,8 @@ def test_bad_numbers_are_refused(bad: float) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
 def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
-    for method in (queue(1.0, 2.0).wait_quantile_s, queue(1.0, 2.0).response_quantile_s):
+    half = queue(1.0, 2.0)
+    for method in (half.wait_quantile_s, half.response_quantile_s, half.design_effect):
         with pytest.raises(DomainError, match="quantile must be in"):
             method(bad)
     for tail in (queue(1.0, 2.0).wait_tail, queue(1.0, 2.0).response_tail):

@@ -20,13 +20,25 @@ import pytest
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "02_utilization_curves.ipynb"
 CHROMIUM = shutil.which("chromium")
 TOKEN = "sliders"
-STARTED_WITHIN_S, LOADED_WITHIN_S, RUN_WITHIN_S, MOVED_WITHIN_S, STOPPED_WITHIN_S = (
-    30.0,
-    30.0,
-    90.0,
-    10.0,
-    5.0,
-)
+STARTED_WITHIN_S, LOADED_WITHIN_S, RUN_WITHIN_S, STOPPED_WITHIN_S = 30.0, 30.0, 90.0, 5.0
+# The redrawing itself takes less than 0.2 s, which the notebook asserts; the rest is the way to the kernel and
+# back, and what else the machine has to do.
+SEEN_WITHIN_S = 1.0
+# From the keypress, in the page, to the instant at which the picture's address is another one. [ms]
+WATCH = """
+() => {
+    const image = document.querySelector("img.widget-image"), before = image.src;
+    window.seenMs = null;
+    document.addEventListener("keydown", () => {
+        const begunMs = performance.now();
+        const watch = () => {
+            if (image.src !== before) window.seenMs = performance.now() - begunMs;
+            else requestAnimationFrame(watch);
+        };
+        watch();
+    }, {once: true, capture: true});
+}
+"""
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # so that cells out of view are there too
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -38,7 +50,7 @@ pytestmark = [
 ]
 
 
-def test_a_slider_moves_the_knee(tmp_path: Path) -> None:
+def test_each_slider_moves_the_knee(tmp_path: Path) -> None:
     from playwright.sync_api import expect, sync_playwright
 
     with lab(tmp_path) as address, sync_playwright() as playwright:
@@ -56,23 +68,30 @@ def test_a_slider_moves_the_knee(tmp_path: Path) -> None:
             told = page.locator("b.knee")
             expect(page.get_by_text("redrawn within 200 ms: True")).to_be_attached(timeout=1e3 * RUN_WITHIN_S)
 
-            before, drawn = told.inner_text(), page.locator(".widget-image").get_attribute("src")
-            servers = page.locator(".widget-hslider").first
-            servers.scroll_into_view_if_needed()
-            servers.locator(".noUi-handle").focus()
-            page.keyboard.press("ArrowRight")
-            expect(told).not_to_have_text(before, timeout=1e3 * MOVED_WITHIN_S)
-            expect(servers).to_contain_text("8")
+            knees, seen_s = [knee_percent(told.inner_text())], []
+            sliders = page.locator(".widget-hslider")
+            for slider, shown in enumerate(("8", "1.5", "20", "1.5 s")):
+                sliders.nth(slider).scroll_into_view_if_needed()
+                sliders.nth(slider).locator(".noUi-handle").focus()
+                page.evaluate(WATCH)
+                page.keyboard.press("ArrowRight")
+                page.wait_for_function("() => window.seenMs !== null", timeout=1e4)
+                expect(sliders.nth(slider)).to_contain_text(shown)
+                seen_s.append(page.evaluate("window.seenMs") / 1e3)
+                knees.append(knee_percent(told.inner_text()))
 
-            assert knee_percent(before) == pytest.approx(87.5, abs=0.2)
-            assert knee_percent(told.inner_text()) == pytest.approx(93.6, abs=0.2)
-            expect(page.locator(".widget-image")).not_to_have_attribute("src", drawn or "")
+            before, more_servers, more_variable, faster, patient = knees
+            assert before == pytest.approx(87.5, abs=0.2)
+            assert more_servers == pytest.approx(93.6, abs=0.2)
+            assert more_variable < more_servers < patient
+            assert more_variable < faster < patient
+            assert max(seen_s) < SEEN_WITHIN_S, seen_s
         finally:
             browser.close()
 
 
 def knee_percent(text: str) -> float:
-    found = re.search(r"knee at ([\d.]+)%", text)
+    found = re.search(r"knee (?:at|beyond) ([\d.]+)%", text)
     assert found, text
     return float(found[1])
 

@@ -3,13 +3,14 @@
 import ast
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
 import pytest
-from notebook_pairs import run
+from notebook_pairs import TIMEOUT_S, run
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -80,18 +81,41 @@ def test_outputs_are_committed_and_none_is_an_error(source: Path) -> None:
     assert [cell.source for cell in cells if displays(cell.source) and not cell.outputs] == []
 
 
+@each
+def test_a_figure_is_seen_as_a_picture(source: Path) -> None:
+    shown = [output.data for cell in code_cells(read(source)) for output in cell.outputs if "data" in output]
+    figures = [data for data in shown if data.get("text/plain", "").startswith("<capacity.plot")]
+    assert [data["text/plain"] for data in figures if "image/png" not in data] == []
+
+
 def displays(code: str) -> bool:
-    """Whether a cell prints, or ends in the name of something: such a cell has an output."""
+    """Whether a cell prints outside of its functions, or ends in an expression: such a cell has an output."""
     body = ast.parse(code).body
-    if not body:
-        return False
-    last = body[-1]
-    prints = any(is_call(node, "print", "display") for node in ast.walk(last) if isinstance(last, ast.Expr))
-    return prints or (isinstance(last, ast.Expr) and isinstance(last.value, ast.Name))
+    outside = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    prints = any(is_call(node, "print", "display") for statement in outside for node in ast.walk(statement))
+    return prints or (bool(body) and isinstance(body[-1], ast.Expr))
 
 
 def is_call(node: ast.AST, *names: str) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
+
+
+@pytest.mark.parametrize(
+    ("code", "has_output"),
+    [
+        ("plot = new_plot()\nplot", True),
+        ("picture(4, 1.0)", True),
+        ("widgets.VBox([a, b])", True),
+        ("values[0]", True),
+        ("for x in (1, 2):\n    print(x)\nassert x", True),
+        ("def told(x):\n    print(x)", False),
+        ("class Told:\n    def tell(self):\n        print(1)", False),
+        ("x = f(1)", False),
+        ("", False),
+    ],
+)
+def test_which_cells_display(code: str, has_output: bool) -> None:
+    assert displays(code) is has_output
 
 
 @each
@@ -111,9 +135,17 @@ def test_it_takes_the_public_api_and_little_else(source: Path) -> None:
         if name[0] == "_"
     ]
     assert private == []
+    attributes = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    assert [name for name in attributes if name[0] == "_" and not is_dunder(name)] == []
+
+
+def is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 @pytest.mark.notebook
 @each
 def test_it_runs_from_the_top(source: Path) -> None:
+    begun_s = time.monotonic()
     run(source)  # raises where a cell does
+    assert time.monotonic() - begun_s < TIMEOUT_S

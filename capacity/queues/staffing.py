@@ -1,15 +1,24 @@
-"""Staffing: the fewest servers of M/M/c that keep the wait or the response within a limit."""
+"""Staffing: the fewest servers of M/M/c, or replicas of any law, that keep wait or response in a limit."""
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
-from capacity.errors import DomainError
+from capacity.errors import DomainError, UnstableError
+from capacity.plan import REPLICAS_LIMIT
 from capacity.queues.domain import require_not_negative, require_positive, require_quantile
 from capacity.queues.erlang import SERVERS_MAX, halfin_whitt, servers_stable_min
 from capacity.queues.mmc import MMc, log_response_tail
 from capacity.units import format_quantile
 
 _ROUNDED_UP = 1.0 + 1e-13  # so that a share hit exactly is kept: 0.3 rps of 0.1 s each, at 0.03
+
+
+class ResponseLaw(Protocol):
+    """Any law that knows the quantiles of its response time."""
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of requests stays within. [s]"""
 
 
 def servers_for_wait(
@@ -111,6 +120,49 @@ def servers_for_wait_probability(arrival_rate_rps: float, service_rate_rps: floa
         return queue.wait_probability <= limit * _ROUNDED_UP
 
     return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
+
+
+def replicas_for_response(law: Callable[[int], ResponseLaw], quantile: float, limit_s: float) -> int:
+    """Smallest number of replicas, by whatever law, whose response time's quantile is within the limit.
+
+    Args:
+        law: of the same traffic at so many replicas; an `UnstableError` says that they cannot keep up.
+        quantile: fraction in (0, 1); 0.99 is P99.
+        limit_s: longest response allowed.
+
+    Raises:
+        DomainError: an argument out of range, or a limit that no fleet of up to 1,000,000 replicas keeps.
+
+    Assumes:
+        More replicas never lengthen the quantile, so that growing steps and then bisection find it.
+
+    >>> from capacity.queues.routing import RandomSplit
+    >>> def at_random(replicas):
+    ...     return RandomSplit(arrival_rate_rps=1000.0, service_rate_rps=100.0, replicas=replicas)
+    >>> replicas_for_response(at_random, 0.99, 0.08)
+    24
+    """
+    require_quantile(quantile)
+    require_positive("limit_s", limit_s)
+
+    def meets(replicas: int) -> bool:
+        try:
+            return law(replicas).response_quantile_s(quantile) <= limit_s
+        except UnstableError:
+            return False
+
+    low, high = 0, 1
+    while not meets(high):
+        if high == REPLICAS_LIMIT:
+            raise DomainError(
+                f"limit_s must be what some fleet keeps, got {limit_s:g} s, which "
+                f"{REPLICAS_LIMIT:,} replicas do not; serve faster or allow more"
+            )
+        low, high = high, min(2 * high, REPLICAS_LIMIT)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if meets(middle) else (middle, high)
+    return high
 
 
 def _smallest(
