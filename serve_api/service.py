@@ -87,7 +87,7 @@ class Service:
         except Refused as refused:
             return self._refusal(asked, refused)
         except Exception as error:  # a bug of ours: the client gets no traceback, and the log no data
-            say("internal_error", failure=place_of(error))
+            say("internal_error", failure=place_of(error), request_id=asked.request_id().decode())
             return self._refusal(asked, Refused(Reason.INTERNAL, "internal error; please report it"))
         finally:
             self.in_flight -= 1
