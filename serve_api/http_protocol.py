@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,14 @@ class ConnectionLimits:
     answer_time_max_s: float
     reject: Callable[[Reason], None]
 
+    def hurried(self) -> "ConnectionLimits":
+        """Those of a connection that is there for a probe alone."""
+        return replace(
+            self,
+            header_time_max_s=min(_PROBE_TIME_S, self.header_time_max_s),
+            answer_time_max_s=min(_PROBE_TIME_S, self.answer_time_max_s),
+        )
+
 
 class LimitedProtocol(HttpToolsProtocol):
     """A connection that knows since when its client owes it the rest of a request, or reads no answer.
@@ -51,7 +59,6 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
-        self._header_time_max_s = limits.header_time_max_s
         self._for_probes = False
         self._answering: RequestResponseCycle | None = None
         self._headers_since_s: float | None = None
@@ -68,9 +75,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if beyond > PROBE_CONNECTIONS:
             self._turn_away()
         elif beyond > 0:
-            self._for_probes = True
-            self._header_time_max_s = min(_PROBE_TIME_S, self._header_time_max_s)
-            self.app = partial(_probes_alone, self.app, self._limits.reject)  # type: ignore[assignment]
+            self._serve_probes_alone()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of it; uvicorn's timer would keep it all for another minute where the client reset it."""
@@ -155,7 +160,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """End the connection if its client takes too long to ask, or to read."""
         self._check_unsent(now_s)
         headers_s, body_s = self._headers_since_s, self._body_since_s
-        if headers_s is not None and now_s - headers_s > self._header_time_max_s:
+        if headers_s is not None and now_s - headers_s > self._limits.header_time_max_s:
             if self._for_probes:
                 self._turn_away()
             else:
@@ -187,6 +192,11 @@ class LimitedProtocol(HttpToolsProtocol):
             and self.cycle is not None
             and self.cycle.response_complete
         )
+
+    def _serve_probes_alone(self) -> None:
+        self._for_probes = True
+        self._limits = self._limits.hurried()
+        self.app = partial(_probes_alone, self.app, self._limits.reject)  # type: ignore[assignment]
 
     def _turn_away(self) -> None:
         if not self.transport.is_closing():
