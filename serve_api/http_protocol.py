@@ -196,7 +196,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _serve_probes_alone(self) -> None:
         self._for_probes = True
         self._limits = self._limits.hurried()
-        self.app = partial(_probes_alone, self.app, self._limits.reject)  # type: ignore[assignment]
+        self.app = partial(_probes_alone, self.app, self._limits.reject)
 
     def _turn_away(self) -> None:
         if not self.transport.is_closing():

@@ -153,7 +153,7 @@ def test_an_empty_line_after_a_request_holds_no_connection(server):
 def test_who_reads_no_answers_is_cut_off(server):
     before = rejected(server, "answer_unread")
     with not_reading(server) as connection:
-        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 25)
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 25)
         until(lambda: rejected(server, "answer_unread") == before + 1)
 
 

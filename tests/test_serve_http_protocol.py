@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import weakref
 
 import pytest
@@ -9,7 +10,7 @@ import uvicorn
 from serving import PATIENCE_S
 from uvicorn.server import ServerState
 
-from serve_api.http_protocol import HEADERS_MAX, ConnectionLimits, LimitedProtocol
+from serve_api.http_protocol import HEADERS_MAX, UNSENT_BYTES_MAX, ConnectionLimits, LimitedProtocol
 from serve_api.refusal import Reason
 
 GET = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -49,7 +50,7 @@ class Wire:
         return self.closing
 
     def set_write_buffer_limits(self, high):
-        pass
+        self.high_bytes = high
 
     def get_extra_info(self, name, default=None):
         return default
@@ -73,11 +74,11 @@ class Held:
         await at_once(scope, receive, send)
 
 
-def connected(app=at_once):
+def connected(app=at_once, connections_max=10):
     """A connection to an application, its wire, and why it refused."""
     refused = []
     limits = ConnectionLimits(
-        connections_max=10, header_time_max_s=10.0, request_time_max_s=20.0, answer_time_max_s=10.0,
+        connections_max=connections_max, header_time_max_s=10.0, request_time_max_s=20.0, answer_time_max_s=10.0,
         reject=refused.append,
     )  # fmt: skip
     protocol = LimitedProtocol(
@@ -177,6 +178,7 @@ def test_an_answer_that_is_not_read_ends_the_connection(closing):
 def test_who_does_not_read_is_not_read():
     async def story():
         protocol, wire, _ = connected()
+        assert wire.high_bytes == UNSENT_BYTES_MAX  # from which on uvloop calls it
         protocol.pause_writing()
         assert not wire.reading
         protocol.resume_writing()
@@ -267,5 +269,30 @@ def test_nobody_writes_to_a_client_that_left_with_requests_ahead():
         for _ in range(3):
             await asyncio.sleep(0)
         assert wire.written == []
+
+    told(story)
+
+
+def test_beyond_the_limit_there_is_a_second_for_a_probe_and_for_nothing_else():
+    async def story():
+        protocol, wire, refused = connected(connections_max=0)
+        now_s = time.monotonic()
+        protocol.check_time(now_s + 0.9)
+        assert (wire.written, refused) == ([], [])
+        protocol.check_time(now_s + 1.5)
+        assert wire.written[0].startswith(b"HTTP/1.1 503 ")
+        assert wire.closing
+        assert not wire.aborted  # it is told
+        protocol.connection_lost(None)
+        protocol, wire, more_refused = connected(connections_max=0)
+        protocol.data_received(GET)
+        await answers(wire)
+        assert b"connection: close" in wire.written[0]
+        wire.unread_bytes = 5
+        for now_s in (100.0, 101.5):
+            protocol.check_time(now_s)
+        assert wire.aborted
+        protocol.connection_lost(None)
+        assert (refused, more_refused) == ([Reason.CONNECTIONS], [Reason.ANSWER_UNREAD])
 
     told(story)
