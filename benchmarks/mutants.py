@@ -1969,6 +1969,13 @@ LOAD_TESTS = [
         "tests/test_serve_exposition.py",
     ),
     Mutant(
+        "a round of the loop takes whatever comes",
+        "bodies that nobody could look at yet have room together",
+        "serve_api/http_protocol.py",
+        [("return self._bytes <= self._bytes_max", "return True")],
+        "tests/test_serve_http_protocol.py",
+    ),
+    Mutant(
         "a circuit never opens",
         "a model that fails again and again is left alone",
         "serve_api/breaker.py",

@@ -28,6 +28,24 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\n%s\r\n" % b"".join(
 )
 
 
+class Round:
+    """Bytes that were read in one round of the loop, before anybody could look at a body and refuse it."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+
+    def takes(self, count: int, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there is room for so many more."""
+        if not self._bytes:
+            loop.call_soon(self._end)
+        self._bytes += count
+        return self._bytes <= self._bytes_max
+
+    def _end(self) -> None:
+        self._bytes = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
     """What one connection may take up, and who counts the refusals."""
@@ -36,6 +54,7 @@ class ConnectionLimits:
     header_time_max_s: float
     request_time_max_s: float
     answer_time_max_s: float
+    round: Round
     reject: Callable[[Reason], None]
 
     def hurried(self) -> "ConnectionLimits":
@@ -73,9 +92,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._headers_since_s = time.monotonic()
         beyond = len(self.connections) - self._limits.connections_max
         if beyond > PROBE_CONNECTIONS:
-            self._turn_away()
+            self._turn_away(Reason.CONNECTIONS)
         elif beyond > 0:
-            self._serve_probes_alone()
+            self._for_probes, self._limits = True, self._limits.hurried()
+            self.app = partial(_probes_alone, self.app, self._limits.reject)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of it; uvicorn's timer would keep it all for another minute where the client reset it."""
@@ -86,6 +106,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, while what is no body stays small."""
+        if len(data) > _PART_BYTES and not self._limits.round.takes(len(data), self.loop):
+            self._turn_away(Reason.OPEN_BODIES)
         for start in range(0, len(data), _PART_BYTES):
             if self.transport.is_closing():
                 return
@@ -162,7 +184,7 @@ class LimitedProtocol(HttpToolsProtocol):
         headers_s, body_s = self._headers_since_s, self._body_since_s
         if headers_s is not None and now_s - headers_s > self._limits.header_time_max_s:
             if self._for_probes:
-                self._turn_away()
+                self._turn_away(Reason.CONNECTIONS)
             else:
                 self._give_up(Reason.REQUEST_TOO_SLOW)
         elif body_s is not None and now_s - body_s > self._limits.request_time_max_s:
@@ -193,14 +215,11 @@ class LimitedProtocol(HttpToolsProtocol):
             and self.cycle.response_complete
         )
 
-    def _serve_probes_alone(self) -> None:
-        self._for_probes = True
-        self._limits = self._limits.hurried()
-        self.app = partial(_probes_alone, self.app, self._limits.reject)
-
-    def _turn_away(self) -> None:
-        if not self.transport.is_closing():
-            self._limits.reject(Reason.CONNECTIONS)
+    def _turn_away(self, reason: Reason) -> None:
+        if self.cycle is not None and self.cycle.response_started:
+            self._give_up(reason)
+        elif not self.transport.is_closing():
+            self._limits.reject(reason)
             self.transport.write(_FULL)
             self.transport.close()
 

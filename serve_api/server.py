@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from serve_api.app import ServingApp
-from serve_api.http_protocol import ConnectionLimits, LimitedProtocol
+from serve_api.http_protocol import ConnectionLimits, LimitedProtocol, Round
 from serve_api.log import say
 from serve_api.metrics import Metrics
 from serve_api.settings import Settings
@@ -111,6 +111,7 @@ def _protocol(settings: Settings, metrics: Metrics) -> Any:
         connections_max=limits.connections_max,
         header_time_max_s=limits.header_time_max_s,
         answer_time_max_s=limits.answer_time_max_s,
+        round=Round(limits.open_bytes_max),
         request_time_max_s=limits.header_time_max_s + limits.body_time_max_s + _ANSWER_FIRST_S,
         reject=metrics.reject,
     )

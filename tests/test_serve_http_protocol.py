@@ -10,7 +10,7 @@ import uvicorn
 from serving import PATIENCE_S
 from uvicorn.server import ServerState
 
-from serve_api.http_protocol import HEADERS_MAX, UNSENT_BYTES_MAX, ConnectionLimits, LimitedProtocol
+from serve_api.http_protocol import HEADERS_MAX, UNSENT_BYTES_MAX, ConnectionLimits, LimitedProtocol, Round
 from serve_api.refusal import Reason
 
 GET = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -75,12 +75,12 @@ class Held:
         await at_once(scope, receive, send)
 
 
-def connected(app=at_once, connections_max=10):
+def connected(app=at_once, connections_max=10, round_bytes_max=2**20):
     """A connection to an application, its wire, and why it refused."""
     refused = []
     limits = ConnectionLimits(
         connections_max=connections_max, header_time_max_s=10.0, request_time_max_s=20.0, answer_time_max_s=10.0,
-        reject=refused.append,
+        reject=refused.append, round=Round(round_bytes_max),
     )  # fmt: skip
     protocol = LimitedProtocol(
         config=uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False),
@@ -297,5 +297,26 @@ def test_beyond_the_limit_there_is_a_second_for_a_probe_and_for_nothing_else():
         assert wire.aborted
         protocol.connection_lost(None)
         assert (refused, more_refused) == ([Reason.CONNECTIONS], [Reason.ANSWER_UNREAD])
+
+    told(story)
+
+
+def test_what_comes_in_one_round_of_the_loop_is_bounded_before_anybody_looks_at_it():
+    async def story():
+        protocol, wire, refused = connected(round_bytes_max=50_000)
+        protocol.data_received(POST + b"x" * 30_000)
+        await answers(wire)
+        protocol.data_received(b"x" * 30_000)  # another round
+        assert not wire.closing
+        protocol.data_received(b"x" * 30_000)
+        assert wire.aborted  # it has an answer already
+        protocol.connection_lost(None)
+        await asyncio.sleep(0)
+        protocol, wire, more_refused = connected(round_bytes_max=50_000)
+        protocol.data_received(POST + b"x" * 60_000)
+        assert wire.written[0].startswith(b"HTTP/1.1 503 ")
+        assert protocol.cycle is None
+        protocol.connection_lost(None)
+        assert refused == more_refused == [Reason.OPEN_BODIES]
 
     told(story)
