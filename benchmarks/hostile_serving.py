@@ -45,9 +45,11 @@ async def ask(port: int, sent: bytes, opened: asyncio.Event, counts: Counter[int
     status = 0
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answer = asyncio.create_task(reader.readline())  # who is turned away is told before it asks
         await opened.wait()
-        writer.write(sent)
-        status = int((await asyncio.wait_for(reader.readline(), PATIENCE_S)).split()[1])
+        if not answer.done():
+            writer.write(sent)
+        status = int((await asyncio.wait_for(answer, PATIENCE_S)).split()[1])
         writer.close()
     except (OSError, TimeoutError, IndexError):
         pass

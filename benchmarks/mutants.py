@@ -2033,6 +2033,39 @@ LOAD_TESTS = [
         "tests/test_batcher.py",
     ),
     Mutant(
+        "an empty line stops the clock of a connection",
+        "a connection is idle, or its client owes something by a certain time",
+        "serve_api/http_protocol.py",
+        [("if self._is_idle() and self.timeout_keep_alive_task is None:", "if False:")],
+        "tests/test_serve_hostile.py::test_an_empty_line_after_a_request_holds_no_connection",
+    ),
+    Mutant(
+        "a connection that closes may wait for its reader for ever",
+        "an answer is read within answer_time_max",
+        "serve_api/http_protocol.py",
+        [
+            (
+                "        if not self.transport.get_write_buffer_size():",
+                "        if self.transport.is_closing() or not self.transport.get_write_buffer_size():",
+            )
+        ],
+        "tests/test_serve_http_protocol.py",
+    ),
+    Mutant(
+        "who asks for metrics gets a text of before",
+        "nothing in the text is older than the question",
+        "serve_api/exposition.py",
+        [("            self._next = None\n            return await", "            return await")],
+        "tests/test_serve_exposition.py",
+    ),
+    Mutant(
+        "a round of the loop takes whatever comes",
+        "bodies that nobody could look at yet have room together",
+        "serve_api/http_protocol.py",
+        [("return self._bytes <= self._bytes_max", "return True")],
+        "tests/test_serve_http_protocol.py",
+    ),
+    Mutant(
         "a circuit never opens",
         "a model that fails again and again is left alone",
         "serve_api/breaker.py",

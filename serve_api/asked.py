@@ -19,11 +19,12 @@ _NUMBERS = count(1)
 class Asked:
     """A request whose headers are here."""
 
-    __slots__ = ("_headers", "began_s")
+    __slots__ = ("_headers", "_id", "began_s")
 
     def __init__(self, scope: Scope) -> None:
         self.began_s = time.monotonic()
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._id: bytes | None = None
 
     @property
     def body_bytes(self) -> int | None:
@@ -32,11 +33,19 @@ class Asked:
         return None if announced is None else int(announced)
 
     def request_id(self) -> bytes:
-        """The one that came along, if it is fit to be repeated in a header; else a new one."""
-        given = self._headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given
-        return f"{_RUN_NAME}-{next(_NUMBERS):x}".encode()
+        """The one that came along, if it is fit to be repeated in a header; else a new one, once."""
+        if self._id is None:
+            given = self._headers.get(b"x-request-id")
+            if given is not None and _REQUEST_ID.fullmatch(given):
+                self._id = given
+            else:
+                self._id = f"{_RUN_NAME}-{next(_NUMBERS):x}".encode()
+        return self._id
+
+    def marks(self) -> list[tuple[bytes, bytes]]:
+        """Headers that every answer carries: which request it is to, and how long that took. [s]"""
+        took_s = time.monotonic() - self.began_s
+        return [(b"x-request-id", self.request_id()), (b"x-process-time", b"%.6f" % took_s)]
 
     def deadline_s(self, patience_max_s: float) -> float:
         """Until when it may wait: by its own word, if that is shorter than the server's.

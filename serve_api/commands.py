@@ -43,7 +43,7 @@ def serve(
     ] = "10s",
     queue_max: Annotated[int, _option("--queue-max", "Requests that wait at most.")] = 1024,
     in_flight_max: Annotated[int, _option("--in-flight-max", "Requests that are open at most.")] = 2048,
-    connections_max: Annotated[int, _option("--connections-max", "Connections at most.")] = 16_384,
+    connections_max: Annotated[int, _option("--connections-max", "Connections at most.")] = 4096,
     rows_max: Annotated[
         int | None, _option("--rows-max", "Rows of one request at most; those of a batch if left out.")
     ] = None,
@@ -53,6 +53,9 @@ def serve(
     ] = 67_108_864,
     body_time_max: Annotated[str, _option("--body-time-max", "Longest that a body may take.")] = "10s",
     header_time_max: Annotated[str, _option("--header-time-max", "Longest that headers may take.")] = "10s",
+    answer_time_max: Annotated[
+        str, _option("--answer-time-max", "For which an answer may lie unread.")
+    ] = "10s",
     deadline: Annotated[
         str, _option("--deadline", "A request that has waited longer is not computed.")
     ] = "10s",

@@ -1,12 +1,12 @@
 """Endpoints: what is asked of the server, as FastAPI and its documentation know them."""
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from serve_api.asked import Asked
+from serve_api.exposition import Exposition
 from serve_api.service import Service
 
 _TEXT_OF_METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -92,9 +92,9 @@ async def health(request: Request) -> dict[str, Any]:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Metrics in the text of Prometheus; written in a thread, since it takes a while."""
+    """Metrics in the text of Prometheus."""
     service = service_of(request)
     if service.settings.access.metrics_too and not service.authorized(Asked(request.scope)):
         return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
-    text = await asyncio.to_thread(service.metrics.text)
-    return Response(content=text, media_type=_TEXT_OF_METRICS)
+    exposition: Exposition = request.app.exposition
+    return Response(content=await exposition.read(), media_type=_TEXT_OF_METRICS)

@@ -1,4 +1,4 @@
-"""Log: one line of JSON on stderr for each event; never what a user sent, and nothing secret."""
+"""Log: one line of JSON on stderr for each event; nothing secret, and of a request no more than its id."""
 
 import json
 import logging

@@ -81,6 +81,7 @@ def _limits(given: dict[str, Any]) -> LimitSettings:
         open_bytes_max=given["open_bytes_max"],
         body_time_max_s=_seconds(given, "body_time_max"),
         header_time_max_s=_seconds(given, "header_time_max"),
+        answer_time_max_s=_seconds(given, "answer_time_max"),
         deadline_s=_seconds(given, "deadline"),
     )
 
@@ -90,7 +91,11 @@ def _seconds(given: dict[str, Any], name: str) -> float:
 
 
 def _token(file: Path | None) -> str | None:
-    """From the file or the environment; no flag, since the command line of a process is seen by all."""
+    """From the file or the environment; no flag, since the command line of a process is seen by all.
+
+    Editors end a file with a new line, and secrets are made from files.
+    """
     if file is not None:
-        return read_text(file, _TOKEN_BYTES_MAX).strip()
-    return os.environ.get("SERVE_TOKEN")
+        return read_text(file, _TOKEN_BYTES_MAX).rstrip("\r\n")
+    token = os.environ.get("SERVE_TOKEN")
+    return None if token is None else token.rstrip("\r\n")

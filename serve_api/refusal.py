@@ -26,10 +26,13 @@ class Reason(StrEnum):
     MODEL_HUNG = "model_hung"
     DRAINING = "draining"
     DEADLINE = "deadline"
-    # These three are refused below HTTP's requests: the connection ends.
+    # These are refused below HTTP's requests: the connection ends.
     CONNECTIONS = "connections"
     HEADERS_TOO_LARGE = "headers_too_large"
     REQUEST_TOO_SLOW = "request_too_slow"
+    PIPELINED = "pipelined"
+    ANSWER_UNREAD = "answer_unread"
+    INVALID_HTTP = "invalid_http"
 
 
 STATUS = {

@@ -1,28 +1,32 @@
 """Running: a process of its own that serves until it is told to end."""
 
 import gc
-import resource
+import os
 import socket
 import sys
+import threading
+import time
 
 from capacity.errors import InputError
 from serve_api.app import ServingApp, create_app
 from serve_api.loading import Loader
 from serve_api.log import capture_libraries, say
 from serve_api.metrics import Metrics
+from serve_api.open_files import allow_connections
 from serve_api.server import BACKLOG, DrainingServer
 from serve_api.settings import ListenSettings, Settings
 
 # A finished batch waits for the interpreter until the event loop lets go of it, 5 ms at most by default: as
 # long as a batch may take. Half a millisecond costs some switches and is no longer felt.
 _SWITCH_INTERVAL_S = 0.0005
+_LAST_BATCH_S = 0.2
 
 
 def serve(settings: Settings) -> None:
     """Load, warm up, listen, serve, drain.
 
     Raises:
-        CapacityError: a version is not fit to be served, or the port not free.
+        CapacityError: a version is not fit to be served, the port not free, or too few files allowed.
     """
     capture_libraries()
     metrics = Metrics()
@@ -32,8 +36,9 @@ def serve(settings: Settings) -> None:
 
 
 def run(app: ServingApp) -> None:
-    """Serve an application until it is told to end."""
+    """Serve an application until it is told to end; where a model hangs then, the process ends here."""
     service = app.service
+    allow_connections(service.settings.limits.connections_max)
     server = DrainingServer(app, service.settings, service.metrics)
     _steady()
     for role, deployment in service.rollout.loaded():
@@ -41,6 +46,21 @@ def run(app: ServingApp) -> None:
     with _port(service.settings.listen) as port:
         server.run([port])
     say("ended", answered=service.answered)
+    if _others_compute():
+        os._exit(0)
+
+
+def _others_compute() -> bool:
+    """Whether a thread goes on, some time after it was told to end.
+
+    It would come back from the runtime to an interpreter that is half gone, which can abort the process: what
+    ended in order would look like a crash.
+    """
+    until_s = time.monotonic() + _LAST_BATCH_S
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    for thread in others:
+        thread.join(max(0.0, until_s - time.monotonic()))
+    return any(thread.is_alive() for thread in others)
 
 
 def _port(listen: ListenSettings) -> socket.socket:
@@ -63,6 +83,3 @@ def _steady() -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()  # what is loaded stays: no collection has to look through it again
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

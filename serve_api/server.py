@@ -12,14 +12,15 @@ from typing import Any
 import uvicorn
 
 from serve_api.app import ServingApp
-from serve_api.http_protocol import ConnectionLimits, LimitedProtocol
+from serve_api.http_protocol import ConnectionLimits, LimitedProtocol, Round
 from serve_api.log import say
 from serve_api.metrics import Metrics
 from serve_api.settings import Settings
 
 BACKLOG = 4096
 _KEEP_ALIVE_S = 75  # longer than clients and balancers have as a rule, so that it is they who close
-_SWEEP_EVERY_TICKS = 5  # a tick of uvicorn is 0.1 s
+_SWEEP_EVERY_TICKS = 5
+_TICK_S = 0.1  # of uvicorn
 _LAST_CALL_S = 0.25  # for a request on its way over a connection that is open
 _ANSWER_FIRST_S = 1.0  # a body that is late gets an answer of the service before its connection ends
 
@@ -57,9 +58,7 @@ class DrainingServer(uvicorn.Server):
         if self._stop_at_s is not None and now_s >= self._stop_at_s:
             self.should_exit = True
         if counter % _SWEEP_EVERY_TICKS == 0:
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, LimitedProtocol):
-                    connection.check_time(now_s)
+            self._sweep(now_s)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -72,7 +71,20 @@ class DrainingServer(uvicorn.Server):
         for port in (*self.servers, *(sockets or ())):
             port.close()
         await asyncio.sleep(_LAST_CALL_S)
+        sweeping = asyncio.create_task(self._go_on_sweeping())
         await super().shutdown(sockets)
+        sweeping.cancel()
+
+    async def _go_on_sweeping(self) -> None:
+        """uvicorn ticks no more, and a client that does not read its answer would keep the process."""
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY_TICKS * _TICK_S)
+            self._sweep(time.monotonic())
+
+    def _sweep(self, now_s: float) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, LimitedProtocol):
+                connection.check_time(now_s)
 
 
 def _config(app: ServingApp, settings: Settings, metrics: Metrics) -> uvicorn.Config:
@@ -98,6 +110,8 @@ def _protocol(settings: Settings, metrics: Metrics) -> Any:
     of_each = ConnectionLimits(
         connections_max=limits.connections_max,
         header_time_max_s=limits.header_time_max_s,
+        answer_time_max_s=limits.answer_time_max_s,
+        round=Round(limits.open_bytes_max),
         request_time_max_s=limits.header_time_max_s + limits.body_time_max_s + _ANSWER_FIRST_S,
         reject=metrics.reject,
     )

@@ -91,7 +91,7 @@ class Service:
         except Refused as refused:
             return self._refusal(asked, refused, self.rollout.serving)
         except Exception as error:  # a bug of ours: the client gets no traceback, and the log no data
-            say("internal_error", failure=place_of(error))
+            say("internal_error", failure=place_of(error), request_id=asked.request_id().decode())
             internal = Refused(Reason.INTERNAL, "internal error; please report it")
             return self._refusal(asked, internal, self.rollout.serving)
         finally:

@@ -7,11 +7,27 @@ from pathlib import Path
 from capacity.errors import InputError
 
 _NICE_MAX = 19  # as POSIX has it
+_TOKEN_LENGTH_MIN, _TOKEN_LENGTH_MAX = 16, 1024
 
 
 def _within(name: str, value: float, low: float, high: float, mend: str) -> None:
     if not low <= value <= high:  # NaN too
         raise InputError(f"{name} must be from {low:g} to {high:g}, got {value:g}; {mend}")
+
+
+def _check_token(token: str) -> None:
+    """What no client could send as it is would lock everybody out."""
+    if not _TOKEN_LENGTH_MIN <= len(token) <= _TOKEN_LENGTH_MAX:
+        raise InputError(
+            f"the token must have {_TOKEN_LENGTH_MIN} to {_TOKEN_LENGTH_MAX} characters, got {len(token)}; "
+            "make one of 32 at random"
+        )
+    wrong = next((place for place, c in enumerate(token, start=1) if not "!" <= c <= "~"), None)
+    if wrong is not None:
+        raise InputError(
+            "the token must have no blanks, control characters or letters beyond ASCII, but its character "
+            f"{wrong} of {len(token)} is one; take it out of --token-file or SERVE_TOKEN"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,32 +75,40 @@ class LimitSettings:
     Attributes:
         queue_max: requests that wait at most; one more is refused.
         in_flight_max: requests to predict that are read, waiting or answered at most.
-        connections_max: open at once; one more is refused as it is opened.
+        connections_max: open at once; one more is refused, but for probes. What each can be made
+            to hold must fit into memory so many times.
         open_bytes_max: of all bodies that come in parts together.
         rows_max: rows of one request; those of a batch where it is None.
+        answer_time_max_s: for which an answer may lie there that its client does not read.
         deadline_s: a request that has waited longer is refused and never computed.
     """
 
     queue_max: int = 1024
     in_flight_max: int = 2048
-    connections_max: int = 16_384
+    connections_max: int = 4096
     rows_max: int | None = None
     body_bytes_max: int = 256 * 1024
     open_bytes_max: int = 64 * 2**20
     body_time_max_s: float = 10.0
     header_time_max_s: float = 10.0
+    answer_time_max_s: float = 10.0
     deadline_s: float = 10.0
 
     def __post_init__(self) -> None:
         _within("--queue-max", self.queue_max, 1, 1_000_000, "1024 is usual")
         _within("--in-flight-max", self.in_flight_max, 1, 1_000_000, "2048 is usual")
-        _within("--connections-max", self.connections_max, 1, 1_000_000, "16384 is usual")
+        _within("--connections-max", self.connections_max, 1, 1_000_000, "4096 is usual")
         _within("--body-bytes-max", self.body_bytes_max, 64, 2**30, "262144 is usual")
         _within("--open-bytes-max", self.open_bytes_max, 64, 2**40, "67108864 is usual")
         if self.rows_max is not None:
             _within("--rows-max", self.rows_max, 1, 65_536, "leave it out for the rows of a batch")
-        times = {"--body-time-max": self.body_time_max_s, "--header-time-max": self.header_time_max_s}
-        for name, value in {**times, "--deadline": self.deadline_s}.items():
+        times = {
+            "--body-time-max": self.body_time_max_s,
+            "--header-time-max": self.header_time_max_s,
+            "--answer-time-max": self.answer_time_max_s,
+            "--deadline": self.deadline_s,
+        }
+        for name, value in times.items():
             _within(name, value, 0.001, 3600.0, "10s is usual")
 
 
@@ -123,8 +147,8 @@ class AccessSettings:
     cors_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.token is not None and not (16 <= len(self.token) <= 1024 and self.token.isascii()):
-            raise InputError("the token must have 16 to 1024 ASCII characters; make one of 32 at random")
+        if self.token is not None:
+            _check_token(self.token)
         if self.metrics_too and self.token is None:
             raise InputError("--token-metrics needs a token; give --token-file or SERVE_TOKEN")
 

@@ -1,9 +1,11 @@
 """A server of a model that does as its first feature says: sleeps as many milliseconds, fails at -1, hangs at -2.
 
 At -3 it tells how the interpreter is set up. At -4 it is broken for as long as two batches and the row after
-each that it should be able to answer.
+each that it should be able to answer. It says when its
+interpreter comes to an orderly end.
 """
 
+import atexit
 import gc
 import json
 import sys
@@ -38,4 +40,5 @@ class Obedient(MadeUp):
 
 if __name__ == "__main__":
     capture_libraries()
+    atexit.register(say, "finalized")
     run(application(Obedient(), **{"listen": {"port": 0}, **json.loads(sys.argv[1])}))

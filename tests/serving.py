@@ -112,6 +112,7 @@ class Answer:
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self.status = status
+        self.pairs = headers
         self.headers = {name.decode().lower(): value.decode() for name, value in headers}
         self.body = body
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +24,8 @@ class RunningServer:
         self.lines: list[str] = []
         self.listening = threading.Event()
         self.port = 0
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -68,7 +70,9 @@ class RunningServer:
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        code = self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)  # all that it said is here
+        return code
 
 
 @contextmanager
@@ -91,6 +95,17 @@ def running(*arguments: str, script: str = "", env: dict[str, str] | None = None
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+@contextmanager
+def not_reading(server: RunningServer) -> Iterator[socket.socket]:
+    """A connection of a client that reads no answer, and for which the systems at both ends keep little."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # The other end sizes its buffer by it.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        connection.connect(("127.0.0.1", server.port))
+        yield connection
 
 
 def until(what: Any, patience_s: float = PATIENCE_S) -> None:

@@ -192,8 +192,8 @@ SERVE_API_FLOORS: list[list[str]] = [
     ["quantize"],
     # The server.
     ["settings", "backend", "log", "histogram", "refusal", "alarm"],
-    ["breaker", "metrics", "asked", "body", "rows", "http_protocol"],
-    ["deployment"],
+    ["breaker", "metrics", "asked", "body", "rows", "http_protocol", "exposition"],
+    ["deployment", "open_files"],
     ["batch", "rollout"],
     ["inference_thread", "waiting_line"],
     ["batcher", "loading"],

@@ -108,6 +108,28 @@ def test_made_request_ids_differ_and_refusals_carry_them_too():
     assert "x-process-time" in answers[1].headers
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/livez", 200), ("GET", "/readyz", 200), ("GET", "/health", 200), ("GET", "/metrics", 401),
+     ("GET", "/openapi.json", 200), ("GET", "/nothing", 404), ("GET", "/predict", 405), ("POST", "/livez", 405)],
+)  # fmt: skip
+def test_each_answer_says_which_request_it_is_to_and_how_long_it_took(method, path, status):
+    ask_so = {"method": method, "path": path}
+    answers, _ = told(
+        (b"", {**ask_so, "headers": {"X-Request-ID": "mine"}}), (b"", ask_so),
+        access={"token": TOKEN, "metrics_too": True},
+    )  # fmt: skip
+    assert [a.status for a in answers] == [status] * 2
+    assert answers[0].headers["x-request-id"] == "mine"
+    assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", answers[1].headers["x-request-id"])
+    assert all(0.0 <= float(a.headers["x-process-time"]) < PATIENCE_S for a in answers)
+
+
+def test_the_long_way_says_it_once():
+    (answer,), _ = told((instances(), {}), access={"cors_origins": ("https://a.example",)})
+    assert [name for name, _ in answer.pairs].count(b"x-request-id") == 1
+
+
 def test_metrics_are_those_of_the_contract():
     answers, text = told((instances(), {}), (instances(ROW, ROW), {}), (b"{", {}))
     assert [a.status for a in answers] == [200, 200, 400]
@@ -377,10 +399,27 @@ def test_a_bug_is_an_answer_too(monkeypatch, capsys):
         raise ZeroDivisionError("SECRET")
 
     monkeypatch.setattr(serve_api.service, "parse_rows", broken)
-    refused(instances(), 500, "internal")
-    logged = capsys.readouterr().err
-    assert "ZeroDivisionError in broken" in logged
-    assert "SECRET" not in logged
+    answer = refused(instances(), 500, "internal")
+    (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert line["event"] == "internal_error"
+    assert line["failure"].startswith("ZeroDivisionError in broken:")
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert "SECRET" not in str(line)
+
+
+def test_a_bug_beside_predictions_is_an_answer_with_its_id_in_the_log(monkeypatch, capsys):
+    app = application(MadeUp())
+
+    def broken():
+        raise ZeroDivisionError("SECRET")
+
+    monkeypatch.setattr(app.service, "summary", broken)
+    (answer,), _ = told((b"", {"method": "GET", "path": "/health"}), app=app)
+    (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert answer.status == 500
+    assert line["failure"].startswith("ZeroDivisionError in broken:")
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert "SECRET" not in str(line) + answer.body.decode()
 
 
 def test_when_the_circuit_is_open_the_body_is_not_even_read():
@@ -523,6 +562,7 @@ def test_every_reason_of_http_has_a_status():
     from serve_api.refusal import STATUS
 
     below = {Reason.CONNECTIONS, Reason.HEADERS_TOO_LARGE, Reason.REQUEST_TOO_SLOW}
+    below |= {Reason.PIPELINED, Reason.ANSWER_UNREAD, Reason.INVALID_HTTP}
     assert set(STATUS) == set(Reason) - below
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from serving import PATIENCE_S, ROOT, ROW, instances, metric
-from serving_process import running, until
+from serving_process import not_reading, running, until
 
 SERVER = str(ROOT / "tests" / "made_up_server.py")
 MIB = 2**20
@@ -19,6 +19,7 @@ PARTS = {
     "limits": {
         "body_time_max_s": 0.5,
         "header_time_max_s": 0.5,
+        "answer_time_max_s": 0.5,
         "connections_max": 3000,
         "in_flight_max": 500,
     },
@@ -111,12 +112,13 @@ def refuses(connection):
 
 
 def test_a_slow_body_is_answered_408(server):
+    before = rejected(server, "body_too_slow")
     with connected(server) as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         answer = read(connection)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in answer
-    assert rejected(server, "body_too_slow") >= 1
+    assert rejected(server, "body_too_slow") == before + 1
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /predict HT", b"POST /predict HTTP/1.1\r\nhost: x\r\nx-slow: "])
@@ -137,6 +139,22 @@ def live(connection):
         assert part, answer
         answer += part
     return answer
+
+
+def test_an_empty_line_after_a_request_holds_no_connection(server):
+    before = rejected(server, "request_too_slow")
+    with connected(server) as connection:
+        live(connection)
+        connection.sendall(b"\r\n")
+        assert read(connection) == b""
+    assert rejected(server, "request_too_slow") == before + 1
+
+
+def test_who_reads_no_answers_is_cut_off(server):
+    before = rejected(server, "answer_unread")
+    with not_reading(server) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 25)
+        until(lambda: rejected(server, "answer_unread") == before + 1)
 
 
 def test_a_second_request_has_the_same_time_for_its_headers(server):
@@ -182,9 +200,11 @@ def test_numbers_that_are_none_are_refused(server, number):
      b"POST /predict HTTP/1.1\r\ncontent-length: -1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"],
 )  # fmt: skip
 def test_what_is_no_http_is_refused(server, sent):
+    before = rejected(server, "invalid_http")
     with connected(server) as connection:
         connection.sendall(sent)
         assert read(connection).startswith(b"HTTP/1.1 400 ")
+    assert rejected(server, "invalid_http") == before + 1
 
 
 async def flood(port, clients, body):
@@ -255,14 +275,29 @@ def test_one_clients_rows_that_the_model_cannot_bear_are_refused_and_all_others_
 def test_connections_beyond_the_limit_are_refused_and_said():
     parts = {**PARTS, "limits": {"connections_max": 20}}
     with running(json.dumps(parts), script=SERVER) as small:
-        held = [socket.create_connection(("127.0.0.1", small.port), timeout=PATIENCE_S) for _ in range(40)]
+        held = [opened(small) for _ in range(20)]
         try:
+            assert_probes_alone_are_answered(small)
+            held += [opened(small) for _ in range(20)]
             until(lambda: closed_by_server(held) == 20)
         finally:
             for connection in held:
                 connection.close()
         until(lambda: small.ask(instances())[0].status == 200)
-        assert rejected(small, "connections") >= 20
+        assert rejected(small, "connections") >= 21
+
+
+def opened(server):
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+
+
+def assert_probes_alone_are_answered(server):
+    for path in ("/livez", "/readyz", "/metrics"):
+        response, _ = server.ask(path=path)
+        assert (response.status, response.headers["Connection"]) == (200, "close")
+    response, _ = server.ask(path="/health")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert rejected(server, "connections") == 1
 
 
 def closed_by_server(connections):

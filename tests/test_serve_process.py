@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 from serving import FEATURES, PATIENCE_S, ROOT, a_store, instances, metric, onnx_model, publish
-from serving_process import running, until
+from serving_process import not_reading, running, until
 
 SERVER = str(ROOT / "tests" / "made_up_server.py")
 TOKEN = "0123456789abcdef"
@@ -111,6 +112,19 @@ def test_a_port_that_is_taken_ends_the_start_with_one_line(store):
     assert "Traceback" not in done.stderr
 
 
+def test_connections_that_the_system_does_not_allow_end_the_start_with_one_line(store):
+    command = [sys.executable, "-m", "serve_api", "--artifacts", str(store.root), "--port", "0"]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -n 1000; exec "$@"', "bash", *command],
+        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --connections-max 4096 needs 4240 open files, and the system allows 1000; "
+        "raise its limit (ulimit -Hn), or take 856 at most\n"
+    )
+
+
 def test_the_token_comes_from_the_environment_and_is_never_shown(store):
     with running("--artifacts", str(store.root), env={"SERVE_TOKEN": TOKEN}) as server:
         assert server.ask(instances())[0].status == 401
@@ -139,7 +153,7 @@ class Asking:
                 self.answers.append((response.status, json.loads(response.read())))
             except ConnectionRefusedError:
                 return
-            except OSError as error:
+            except (OSError, HTTPException, ValueError) as error:  # cut off, or no whole answer
                 self.failures.append(repr(error))
                 return
         connection.close()
@@ -247,6 +261,36 @@ def test_a_model_that_hangs_does_not_keep_the_process():
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
         assert [e["version"] for e in server.events("model_hung")] == ["v1.0.0"]
         assert server.terminate() == 0
+        assert server.events("ended")
+        assert server.events("finalized") == []  # an interpreter at its end would meet the thread
+
+
+def test_what_takes_longer_than_the_drain_is_cut_off():
+    with made_up(inference={"time_max_s": 60.0}, listen={"port": 0, "drain_max_s": 1.0}) as server:
+        asking = Asking(server, 1, slow(-2))
+        until(lambda: metric(server.metrics(), "serve_in_flight") == 1)
+        told_s = time.monotonic()
+        assert server.terminate() == 0
+        assert time.monotonic() - told_s < PATIENCE_S / 2
+        asking.end()
+    assert (asking.answers, len(asking.failures)) == ([], 1)
+    assert server.events("ended")[0]["answered"] == 0
+
+
+def test_who_reads_no_answers_does_not_keep_the_process():
+    with made_up(limits={"answer_time_max_s": 0.5}) as server, not_reading(server) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 25)
+        server.ask(path="/livez")  # so that the requests before are seen
+        told_s = time.monotonic()
+        assert server.terminate() == 0
+        assert time.monotonic() - told_s < PATIENCE_S / 2  # half of --drain-max
+
+
+def test_a_server_whose_threads_have_ended_ends_in_order():
+    with made_up() as server:
+        assert server.ask(slow(1))[0].status == 200
+        assert server.terminate() == 0
+        assert server.events("finalized")
 
 
 def test_a_connection_may_be_used_again_and_again():

@@ -39,12 +39,16 @@ NAN = float("nan")
         (LimitSettings, {"open_bytes_max": 0}),
         (LimitSettings, {"body_time_max_s": 0.0}),
         (LimitSettings, {"header_time_max_s": NAN}),
+        (LimitSettings, {"answer_time_max_s": 0.0}),
         (LimitSettings, {"deadline_s": 0.0}),
         (BreakerSettings, {"failures_max": 0}),
         (BreakerSettings, {"cooldown_s": 0.0}),
         (BreakerSettings, {"probes_max": 0}),
         (AccessSettings, {"token": "short"}),
         (AccessSettings, {"token": "ä" * 20}),
+        (AccessSettings, {"token": "0123456789 abcdef"}),
+        (AccessSettings, {"token": "0123456789abcdef\n"}),
+        (AccessSettings, {"token": "0123456789abcdef\x7f"}),
         (AccessSettings, {"metrics_too": True}),
         (RolloutSettings, {"artifacts": Path("a"), "canary_share": 1.01}),
         (RolloutSettings, {"artifacts": Path("a"), "poll_interval_s": 0.0}),
@@ -114,6 +118,12 @@ def test_the_token_is_read_from_a_file(read, tmp_path):
     assert read("--token-file", str(file))[0].access.token == "fedcba9876543210"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_end_behind_the_token_is_none_of_it(read, end):
+    settings, _ = read(env={"SERVE_TOKEN": "0123456789abcdef" + end})
+    assert settings.access.token == "0123456789abcdef"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -127,3 +137,21 @@ def test_what_is_wrong_is_one_line(read, arguments, message):
     assert settings is None
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert result.output.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ("", "error: the token must have 16 to 1024 characters, got 0; make one of 32 at random"),
+        (" 0123456789abcdef", "error: the token must have no blanks, control characters or letters beyond ASCII, "
+                              "but its character 1 of 17 is one; take it out of --token-file or SERVE_TOKEN"),
+        ("0123456789abcdef\n\t\n", "error: the token must have no blanks, control characters or letters beyond "
+                                   "ASCII, but its character 17 of 18 is one; "),
+    ],
+)  # fmt: skip
+def test_a_token_that_nobody_could_send_is_refused_and_not_shown(read, token, message):
+    settings, result = read(env={"SERVE_TOKEN": token})
+    assert settings is None
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert result.output.startswith(message)
+    assert "0123456789" not in result.output
