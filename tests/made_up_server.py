@@ -1,8 +1,7 @@
 """A server of a model that does as its first feature says: sleeps as many milliseconds, fails at -1, hangs at -2.
 
 At -3 it tells how the interpreter is set up. At -4 it is broken for as long as two batches and the row after
-each that it should be able to answer. It says when its
-interpreter comes to an orderly end.
+each that it should be able to answer. It says when its interpreter comes to an orderly end.
 """
 
 import atexit
