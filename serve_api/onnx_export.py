@@ -25,6 +25,10 @@ def export_onnx(pipeline: Any) -> bytes:
         options={"zipmap": False},
         target_opset=dict(OPSET),
     )
+    # The converter lists them in the order of a set, which is another in one process of eight or so.
+    operators = sorted(graph.opset_import, key=lambda one: one.domain)
+    del graph.opset_import[:]
+    graph.opset_import.extend(operators)
     return bytes(graph.SerializeToString(deterministic=True))
 
 

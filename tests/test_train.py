@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import skl2onnx
 from click.testing import Result
 from sklearn.metrics import accuracy_score, log_loss
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -122,6 +123,24 @@ def test_another_seed_gives_other_weights_only_where_chance_has_a_part(
     same, other = (export_onnx(fit(recipe(kind, seed=seed), data)) for seed in (0, 1))
     assert same == export_onnx(pipelines[kind])
     assert (other == same) == (kind is ModelKind.LOGISTIC)  # its optimum is one
+
+
+def test_the_order_in_which_the_converter_lists_operator_sets_is_in_no_byte(
+    pipelines: dict[ModelKind, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = skl2onnx.to_onnx
+
+    def turned(*arguments: Any, **options: Any) -> onnx.ModelProto:
+        graph = converted(*arguments, **options)
+        operators = list(graph.opset_import)[::-1]
+        del graph.opset_import[:]
+        graph.opset_import.extend(operators)
+        return graph
+
+    before = export_onnx(pipelines[ModelKind.MLP])
+    assert len(onnx.load_from_string(before).opset_import) > 1
+    monkeypatch.setattr(skl2onnx, "to_onnx", turned)
+    assert export_onnx(pipelines[ModelKind.MLP]) == before
 
 
 def test_one_thread_computes(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
