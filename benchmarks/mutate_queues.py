@@ -34,7 +34,11 @@ EQUIVALENT = {
     ): "there the density is nothing",
     ("batches/jitter_mesh.py", "table = values.reshape(", "2"): "any negative number tells numpy to count",
     ("batches/window.py", "return self.service.stride * (size + 1) if", "2"): MORE_WORK,
-    ("batches/load.py", 'require_positive("load", _as_float(', "needed * servers"): "only its sign is looked at",
+    (
+        "batches/load.py",
+        'require_positive("load", _as_float(',
+        "needed * servers",
+    ): "only its sign is looked at",
     ("closed_sums.py", "if departures > 2.0 * (", "4.0"): MORE_WORK,
     ("closed_sums.py", "first = max(0, int(mean - 40.0", "80.0"): MORE_WORK,
     ("batches/jitter_chain.py", "roots = math.sqrt(", "2.0 / math.pi"): MORE_WORK,
@@ -53,6 +57,7 @@ EQUIVALENT = {
     ): "another start, the same end",
     ("time_varying.py", "durations = (1.0,) * len(", "2.0"): "only ratios of durations count",
     ("numerics/banded.py", "base = as_strided(", "2"): "a view one row larger, which nobody reads",
+    ("numerics/tail.py", "return low + (high - low) /", "4.0"): MORE_WORK,
 }
 FOLDERS = ("capacity/queues", "capacity/numerics")
 SWAPS: dict[type[ast.operator], type[ast.operator]] = {
