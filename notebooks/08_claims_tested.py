@@ -12,7 +12,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # The usual claims about serving, put to the test
 #
 # **Question.** Talks and tutorials about serving models repeat a handful of numbers: plan for 80 %, batch
