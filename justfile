@@ -22,6 +22,10 @@ format:
 test:
     python -m pytest
 
+# the tests that simulate until the answer is nearly the truth, and the notebooks and their sliders
+test-long:
+    python -m pytest -m "long or notebook or browser" --dist load tests
+
 # hold the simulator against theory
 agreement:
     capacity agreement

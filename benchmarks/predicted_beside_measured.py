@@ -4,10 +4,10 @@
 
 Each cell starts the server on core 0 and sends it open-loop load from the last core, in several rounds. A
 shared machine is quicker or slower from minute to minute, so that each round has the profile of its own
-minutes: what `capacity profile` finds just before it and just after it, taken together. Beside what that
-profile predicts, in the long run and for the very requests that were sent, stands a replay with the batch
-times that the server counted in the same round: what it misses, no profile mends. A cell that is in the file
-already is not run again; `predicted_table.py` makes a page of it.
+minutes: its load comes in slices of some seconds, and `capacity profile` measures before, between and after
+them, taken together. Beside what that profile predicts, in the long run and for the very requests that were
+sent, stands a replay with the batch times that the server counted in the same round: what it misses, no
+profile mends. A cell that is in the file already is not run again; `predicted_table.py` makes a page of it.
 """
 
 import argparse
@@ -17,11 +17,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
+
+import numpy as np
 
 from capacity.errors import UnstableError
 from capacity.performance import Interval, Performance
@@ -35,8 +37,9 @@ from capacity.workload import Workload
 from measurements.address import parse_address
 from measurements.counted import counted_findings
 from measurements.environment import machine
-from measurements.histogram_delta import gains
+from measurements.histogram_delta import Gain, gains
 from measurements.http_client import Target
+from measurements.load_run import LoadRun
 from measurements.load_series import Course, LoadSeries, Measured
 from measurements.load_test import LoadTest, connections_max
 from measurements.lone_requests import LoneRequests
@@ -44,6 +47,7 @@ from measurements.measured import measured_performance
 from measurements.metrics_text import Scrape
 from measurements.prediction import Predictor
 from measurements.quantities import QUANTILES
+from measurements.schedule import Schedule
 from measurements.server_use import look
 from measurements.validity import faults, tail_faults
 from measurements.verify_document import lags_s
@@ -52,12 +56,15 @@ from serve_api.loop_stages import example
 from simulations.simulate import Simulation
 
 LOADS = (0.3, 0.5, 0.7, 0.85)
+# With the largest batch: the last replica shares its core with the load generator, which must leave it room.
+LOADS_OF_SEVERAL = ((0.3, 1), (0.5, 1), (0.15, 8), (0.3, 8))
 # Largest batch and batch wait; with batches of one there is nothing to wait for.
 BATCHING = ((1, 0.0), (8, 0.0), (8, 0.005), (32, 0.0), (32, 0.005))
 SIZES = (1, 2, 4, 8, 16, 32)
-# By the largest batch: some ten seconds of the machine.
-SAMPLES = {1: 1200, 8: 400, 32: 150}
-WARM_UP_S, TIMEOUT_S = 5.0, 10.0
+# By the largest batch: some ten seconds of the machine before and after a round, two between its slices.
+SAMPLES, SAMPLES_BETWEEN = {1: 1200, 8: 400, 32: 150}, {1: 240, 8: 80, 32: 30}
+# Of a slice what counts; the warm-up comes before it.
+SLICE_S, WARM_UP_S, TIMEOUT_S = 12.0, 3.0, 10.0
 REQUESTS_MIN = 5500.0  # of a run; its P99 takes 5,000
 CONFIDENCE = 0.95
 SEED = 1
@@ -90,10 +97,18 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """One load test, and what stands on either side of it."""
+class Slice:
+    """Some seconds of load, and the pages of the servers' metrics on either side of it."""
 
     measured: Measured
+    pages: list[tuple[Scrape, Scrape]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """Slices of one load, and what was measured around them."""
+
+    slices: tuple[Slice, ...]
     lone: LoneRequests
     profile: ServiceProfile
     counted: ServiceProfile
@@ -103,13 +118,9 @@ def cells(replicas: int) -> Iterator[Cell]:
     if replicas == 1:
         for load, (size, wait_s) in itertools.product(LOADS, BATCHING):
             yield Cell(load=load, batch_size_max=size, batch_wait_max_s=wait_s)
-    else:
-        for load, size, routing in itertools.product(
-            (0.3, 0.5), (1, 8), ("round-robin", "least-outstanding")
-        ):
-            yield Cell(
-                load=load, batch_size_max=size, batch_wait_max_s=0.0, replicas=replicas, routing=routing
-            )
+        return
+    for (load, size), routing in itertools.product(LOADS_OF_SEVERAL, ("round-robin", "least-outstanding")):
+        yield Cell(load=load, batch_size_max=size, batch_wait_max_s=0.0, replicas=replicas, routing=routing)
 
 
 class Bench:
@@ -123,6 +134,7 @@ class Bench:
             fleet.enter_context(running(self._replica(number), folder / f"{number}.log"))
             for number in range(cell.replicas)
         ]
+        self.lone_url = self._without_wait(fleet)
 
     def _replica(self, number: int) -> Replica:
         return Replica(
@@ -133,108 +145,182 @@ class Bench:
             flags=self.options.flag,
         )
 
-    @contextmanager
-    def _without_wait(self) -> Iterator[str]:
+    def _without_wait(self, fleet: ExitStack) -> str:
         """The first replica, or one beside it on its core whose batch wait a lone request would not wait."""
         if self.cell.batch_wait_max_s == 0.0:
-            yield self.urls[0]
-        else:
-            greedy = replace(self._replica(0), batch_wait_max_s=0.0)
-            with running(greedy, self.folder / "greedy.log") as url:
-                yield url
+            return self.urls[0]
+        greedy = replace(self._replica(0), batch_wait_max_s=0.0)
+        return fleet.enter_context(running(greedy, self.folder / "greedy.log"))
 
     def profile(self) -> ServiceProfile:
         """What `capacity profile` finds now."""
+        flags = (
+            "--counters",
+            f"{self.lone_url}/metrics",
+            "--samples",
+            str(SAMPLES[self.cell.batch_size_max]),
+        )
+        return self._profile(*flags)
+
+    def batch_times(self) -> ServiceProfile:
+        """The same in short: of batches alone."""
+        samples = str(SAMPLES_BETWEEN[self.cell.batch_size_max])
+        return self._profile("--samples", samples, "--warm-up", "3", "--no-rests")
+
+    def _profile(self, *flags: str) -> ServiceProfile:
         sizes = ",".join(str(size) for size in SIZES if size <= self.cell.batch_size_max)
         file = self.folder / "profile.json"
-        with self._without_wait() as url, pinned(CORES[-1]):
+        with pinned(CORES[-1]):
             subprocess.run(
                 [
                     str(Path(sys.executable).with_name("capacity")), "profile",
-                    "--url", f"{url}/predict", "--body", str(self.body), "--counters", f"{url}/metrics",
-                    "--batch-sizes", sizes, "--samples", str(SAMPLES[self.cell.batch_size_max]),
-                    "-o", str(file), "--json",
+                    "--url", f"{self.lone_url}/predict", "--body", str(self.body),
+                    "--batch-sizes", sizes, *flags, "-o", str(file), "--json",
                 ],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True,
             )  # fmt: skip
         return load_profile(str(file))
 
-    def load(self, rate_rps: float, duration_s: float, seed: int) -> tuple[Measured, LoneRequests, list]:
-        """One load test, after some lone requests, and what the servers counted meanwhile."""
-        metrics = tuple(parse_address(f"{url}/metrics", "--url") for url in self.urls)
+    def lone_requests(self, rate_rps: float) -> LoneRequests:
+        """What lone requests find now."""
+        with pinned(CORES[-1]):
+            return self._series(rate_rps, SLICE_S, SEED).lone_requests(CONFIDENCE)
+
+    def load(self, rate_rps: float, duration_s: float, seed: int) -> Slice:
+        """One load test, and what the servers counted meanwhile."""
+        series = self._series(rate_rps, duration_s, seed)
+        with pinned(CORES[-1]):
+            before = look(series.metrics)
+            (measured,) = series.measure().runs
+            return Slice(measured=measured, pages=list(zip(before, look(series.metrics), strict=True)))
+
+    def _series(self, rate_rps: float, duration_s: float, seed: int) -> LoadSeries:
         target = Target(
             urls=tuple(f"{url}/predict" for url in self.urls),
             body=self.body.read_bytes(),
             timeout_s=TIMEOUT_S,
         )
-        series = LoadSeries(
+        return LoadSeries(
             test=LoadTest(target=target, routing=Routing(self.cell.routing)),
             workload=Workload(arrival_rate_rps=rate_rps),
             course=Course(warm_up_s=WARM_UP_S, duration_s=duration_s, runs=1, seed=seed),
-            metrics=metrics,
+            metrics=tuple(parse_address(f"{url}/metrics", "--url") for url in self.urls),
             report=lambda message: print(" ", message, flush=True),
         )
-        with pinned(CORES[-1]):
-            lone = series.lone_requests(CONFIDENCE)
-            before = look(metrics)
-            (measured,) = series.measure().runs
-            return measured, lone, list(zip(before, look(metrics), strict=True))
 
 
 def rounds(bench: Bench, count: int, duration_s: float) -> tuple[float, list[Round]]:
-    """Profiles and load tests in turn; the rate is the cell's load of the first profile."""
+    """Profiles and slices of load in turn; the rate is the cell's load of the first profile."""
     cell = bench.cell
-    profiles = [bench.profile()]
-    rate_rps = cell.load * cell.replicas * profiles[0].throughput_rps(cell.batch_size_max)
-    lasting_s = round(max(duration_s, REQUESTS_MIN / rate_rps))
-    loads = []
-    for number in range(count):
-        loads.append(bench.load(rate_rps, lasting_s, SEED + number))
-        profiles.append(bench.profile())
+    before = bench.profile()
+    rate_rps = cell.load * cell.replicas * before.throughput_rps(cell.batch_size_max)
+    slices = max(1, round(max(duration_s, REQUESTS_MIN / rate_rps) / SLICE_S))
     found = []
-    for around, (measured, lone, pages) in zip(pairwise(profiles), loads, strict=True):
-        profile = lone.seen_by(pooled(*around))
+    for number in range(count):
+        lone = bench.lone_requests(rate_rps)
+        loads, between = [], []
+        for part in range(slices):
+            if part:
+                between.append(bench.batch_times())
+            loads.append(bench.load(rate_rps, SLICE_S, SEED + 100 * number + part))
+        after = bench.profile()
+        profile = lone.seen_by(pooled(before, between, after))
         found.append(
-            Round(measured=measured, lone=lone, profile=profile, counted=counted(profile, lone, pages))
+            Round(slices=tuple(loads), lone=lone, profile=profile, counted=counted(profile, lone, loads))
         )
+        before = after
     return rate_rps, found
 
 
-def pooled(before: ServiceProfile, after: ServiceProfile) -> ServiceProfile:
-    """The samples of both, and the middle of what is told by one number."""
-    timings = (
-        BatchTiming(batch_size=one.batch_size, samples_s=one.samples_s + other.samples_s)
-        for one, other in zip(before.timings, after.timings, strict=True)
-    )
-    spells = [one.spells for one in (before, after) if one.spells is not None]
+def pooled(
+    before: ServiceProfile, between: Sequence[ServiceProfile], after: ServiceProfile
+) -> ServiceProfile:
+    """Samples of all, as many of each, and the middle of what the two whole ones tell by one number."""
+    one_in = len(between) + 1 if between else 1
+    looks = [before.timings, *(one.timings for one in between), after.timings]
+    timings = []
+    for sizes in zip(*looks, strict=True):
+        (first, *middle, last), size = [one.samples_s for one in sizes], sizes[0].batch_size
+        kept = (first[::one_in], *middle, last[::one_in])
+        timings.append(BatchTiming(batch_size=size, samples_s=tuple(itertools.chain(*kept))))
+    whole = (before, after)
+    spells = [one.spells for one in whole if one.spells is not None]
     middle = {
-        name: (getattr(before, name) + getattr(after, name)) / 2.0
+        name: fmean(getattr(one, name) for one in whole)
         for name in ("batch_work_s", "request_work_s", "wake_s", "request_overhead_s")
     }
     together = None
     if spells:
         together = Spells(
-            share=sum(one.share for one in spells) / len(spells),
-            lasting_s=sum(one.lasting_s for one in spells) / len(spells),
+            share=fmean(one.share for one in spells), lasting_s=fmean(one.lasting_s for one in spells)
         )
     return replace(before, timings=tuple(timings), spells=together, **middle)
 
 
-def counted(
-    profile: ServiceProfile, lone: LoneRequests, pages: list[tuple[Scrape, Scrape]]
-) -> ServiceProfile:
+def counted(profile: ServiceProfile, lone: LoneRequests, slices: Sequence[Slice]) -> ServiceProfile:
     """The batch times that the first server counted, where it counted enough.
 
-    These hold the work beside batches, which is done on the same core meanwhile, and what a wake takes.
+    These hold the work beside batches, which is done on the same core meanwhile, and what a wake takes: they
+    scatter by more than the profile's, and what they have in common with their neighbours is less of that.
     """
     timings = {timing.batch_size: timing for timing in profile.timings}
-    found = counted_findings(gains(*pages[0], "serve_batch_seconds", "batch_size"), CONFIDENCE)
-    timings |= {one.batch_size: one.timing for one in found}
+    gained = added([gains(*one.pages[0], "serve_batch_seconds", "batch_size") for one in slices])
+    seen = {one.batch_size: one.timing for one in counted_findings(gained, CONFIDENCE)}
+    timings |= seen
+    found = {size: timing.law() for size, timing in seen.items()}
+    alone, beside = (
+        sum(gained[size].count * law.scv * law.mean_s**2 for size, law in laws.items())
+        for laws in ({size: profile.law(size) for size in found}, found)
+    )
+    spells = profile.spells
     return ServiceProfile(
         name="counted",
         timings=tuple(timings.values()),
         request_overhead_s=lone.beside_s,
-        spells=profile.spells,
+        spells=spells and replace(spells, share=spells.share * min(1.0, alone / beside)),
+    )
+
+
+def added(parts: Sequence[Mapping[int, Gain]]) -> dict[int, Gain]:
+    """What histograms gained in several stretches together."""
+    found: dict[int, Gain] = {}
+    for part in parts:
+        for size, one in part.items():
+            known = found.get(size)
+            found[size] = (
+                one
+                if known is None
+                else Gain(
+                    cumulative={bound: known.cumulative[bound] + n for bound, n in one.cumulative.items()},
+                    count=known.count + one.count,
+                    sum_s=known.sum_s + one.sum_s,
+                )
+            )
+    return found
+
+
+def joined(runs: Sequence[LoadRun]) -> LoadRun:
+    """What counts of several runs, as if each began where the one before ended."""
+    start_s, parts = 0.0, []
+    for run in runs:
+        counts = run.schedule.instants_s >= run.warm_up_s
+        later_s = start_s - run.warm_up_s
+        instants_s, sent_s, ended_s = (
+            times_s[counts] + later_s for times_s in (run.schedule.instants_s, run.sent_s, run.ended_s)
+        )
+        parts.append((instants_s, sent_s, ended_s, run.outcomes[counts], run.replicas[counts]))
+        start_s += run.schedule.duration_s - run.warm_up_s
+    instants_s, sent_s, ended_s, outcomes, replicas = map(np.concatenate, zip(*parts, strict=True))
+    return LoadRun(
+        schedule=Schedule(instants_s=instants_s, duration_s=start_s),
+        warm_up_s=0.0,
+        sent_s=sent_s,
+        ended_s=ended_s,
+        outcomes=outcomes,
+        replicas=replicas,
+        is_overflowed=any(run.is_overflowed for run in runs),
+        is_complete=all(run.is_complete for run in runs),
+        timeout_s=TIMEOUT_S,
     )
 
 
@@ -256,18 +342,19 @@ def measure(cell: Cell, options: argparse.Namespace) -> dict:
 
 def told(cell: Cell, one: Round, rate_rps: float) -> dict:
     """A round as numbers."""
-    run, profile = one.measured.run, one.profile
-    seen = measured_performance([run], QUANTILES, CONFIDENCE, uses=one.measured.uses, replicas=cell.replicas)
-    start_s, end_s = run.window_s
+    profile, measured = one.profile, [part.measured for part in one.slices]
+    runs = [part.run for part in measured]
+    run, cpu_share = joined(runs), fmean(part.cpu_share for part in measured)
+    uses = [use for part in measured for use in part.uses]
+    seen = measured_performance([run], QUANTILES, CONFIDENCE, uses=uses, replicas=cell.replicas)
+    schedules = [part.schedule for part in runs]
     return {
-        "window_s": end_s - start_s,
+        "slices": len(runs),
+        "window_s": run.schedule.duration_s,
         "answered": len(run.responses_s),
-        "faults": [
-            *faults(run, connections_max(), one.measured.cpu_share),
-            *tail_faults([run], QUANTILES),
-        ],
+        "faults": [*faults(run, connections_max(), cpu_share), *tail_faults([run], QUANTILES)],
         "lag_p99_s": lags_s(run)[0.99],
-        "cpu_share": one.measured.cpu_share,
+        "cpu_share": cpu_share,
         "lone": {"beside_s": one.lone.beside_s, "batch_s": one.lone.batch.value},
         "profile": {
             "service_mean_s": {str(size): profile.law(size).mean_s for size in profile.batch_sizes},
@@ -280,8 +367,8 @@ def told(cell: Cell, one: Round, rate_rps: float) -> dict:
         "counted": {str(size): one.counted.law(size).mean_s for size in one.counted.batch_sizes},
         "measured": quantities(seen),
         "predicted": in_the_long_run(cell, profile, rate_rps),
-        "replayed": quantities(predictor(cell, profile).of([run.schedule], WARM_UP_S).performance),
-        "own_times": quantities(predictor(cell, one.counted).of([run.schedule], WARM_UP_S).performance),
+        "replayed": quantities(predictor(cell, profile).of(schedules, WARM_UP_S).performance),
+        "own_times": quantities(predictor(cell, one.counted).of(schedules, WARM_UP_S).performance),
     }
 
 

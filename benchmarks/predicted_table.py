@@ -188,8 +188,11 @@ def _told(error: float) -> str:
 
 def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What a batch took in the profiles and in the runs, and how the load was sent."""
-    yield "| load | rounds | valid | busy | batch | batch of one: profile, run [ms] | lag P99 [ms] | date |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield (
+        "| load | rounds | valid | busy | batch | batch of one: profile, run [ms] | lag P99 [ms] | sending | "
+        "date |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
     for cell in cells:
         told = cell["rounds"]
         batches = ", ".join(
@@ -198,10 +201,13 @@ def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
         lags = ", ".join(f"{1e3 * one['lag_p99_s']:.2f}" for one in told)
         busy, size = (median(one["measured"][what][1] for one in told) for what in ("busy", "batch"))
-        rounds = f"{len(told)} × {told[0]['window_s']:.0f} s | {sum(not one['faults'] for one in told)}"
+        sending = median(one["cpu_share"] for one in told)
+        slices = told[0].get("slices", 1)
+        lasting = f"{told[0]['window_s']:.0f} s" + (f" in {slices}" if slices > 1 else "")
+        rounds = f"{len(told)} × {lasting} | {sum(not one['faults'] for one in told)}"
         yield (
             f"| {cell['key'][0]:g} | {rounds} | {busy:.0%} | "
-            f"{size:.2f} | {batches} | {lags} | {cell['machine']['date']} |"
+            f"{size:.2f} | {batches} | {lags} | {sending:.0%} | {cell['machine']['date']} |"
         )
 
 

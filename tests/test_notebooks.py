@@ -56,6 +56,12 @@ def test_the_pair_is_in_step(source: Path) -> None:
 
 
 @each
+def test_no_cell_is_empty(source: Path) -> None:
+    cells = read(source).cells
+    assert [number for number, cell in enumerate(cells) if not cell.source.strip()] == []
+
+
+@each
 def test_nothing_tells_of_the_machine_that_ran_it(source: Path) -> None:
     for path in (source, source.with_suffix(".ipynb")):
         text = re.sub(r'"image/png": "[^"]*"', "", path.read_text(encoding="utf-8"))

@@ -21,6 +21,8 @@ from capacity.workload import GammaArrivals, PoissonArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.parallel import WorkerKind, workers
 
+pytestmark = pytest.mark.long
+
 REQUESTS, REQUESTS_OF_FEWER = 10_000_000, 1_000_000
 INCONCLUSIVE_MAX = 1
 
