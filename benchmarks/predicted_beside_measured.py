@@ -344,7 +344,7 @@ def told(cell: Cell, one: Round, rate_rps: float) -> dict:
     """A round as numbers."""
     profile, measured = one.profile, [part.measured for part in one.slices]
     runs = [part.run for part in measured]
-    run, cpu_share = joined(runs), fmean(part.cpu_share for part in measured)
+    run, cpu_share = joined(runs), max(part.cpu_share for part in measured)
     uses = [use for part in measured for use in part.uses]
     seen = measured_performance([run], QUANTILES, CONFIDENCE, uses=uses, replicas=cell.replicas)
     schedules = [part.schedule for part in runs]

@@ -124,17 +124,18 @@ def summary(found: Sequence[Row]) -> Iterator[str]:
     yield "| | aim | prediction | cells within | middle error | worst error | where |"
     yield "|---|---|---|---|---|---|---|"
     for quantity, allowed in ALLOWED.items():
+        of_quantity = [row for row in found if row.quantity == quantity]
         for kind, title in PREDICTIONS.items():
-            errors = {
-                row.cell: row.errors[kind] for row in found if row.quantity == quantity and kind in row.errors
-            }
+            errors = {row.cell: row.errors[kind] for row in of_quantity if kind in row.errors}
             if errors:
                 worst = max(errors, key=lambda cell: abs(errors[cell]))
                 within = sum(abs(error) <= allowed for error in errors.values())
                 middle = _told(median(map(abs, errors.values()))).removeprefix("+")
+                untold = [row.cell for row in of_quantity if kind not in row.errors]
+                also = f"; not told: {' and '.join(untold)}" if untold else ""
                 yield (
-                    f"| {NAMES[quantity]} | {allowed:.0%} | {title} | {within} of {len(errors)} | "
-                    f"{middle} | {_told(errors[worst])} | {worst} |"
+                    f"| {NAMES[quantity]} | {allowed:.0%} | {title} | {within} of {len(of_quantity)} | "
+                    f"{middle} | {_told(errors[worst])} | {worst}{also} |"
                 )
 
 

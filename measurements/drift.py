@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 from capacity.performance import Interval
-from measurements.mean_interval import sections, student_t, variance
+from measurements.mean_interval import sections, student_t, variance, widened
 
 SAMPLES_MIN = 20  # of both halves together, below which there is no telling
 _SECTIONS = 10  # of a half
@@ -18,7 +19,7 @@ def drift(samples_s: Sequence[float], confidence: float) -> Interval | None:
 
     Logarithms are compared, by Welch (1938), Biometrika 29, so that a shift is a ratio: of medians, which a
     few batches that stalled do not move, and over sections, since slow spells that come and go are noise, of
-    which each half has its share.
+    which each half has its share; what is left of them from section to section widens the interval.
     """
     if len(samples_s) < SAMPLES_MIN:
         return None
@@ -33,7 +34,17 @@ def drift(samples_s: Sequence[float], confidence: float) -> Interval | None:
         part**2 / (len(half) - 1) for part, half in zip(parts, (first, second), strict=True)
     )
     reach = student_t(confidence, freedom) * math.sqrt(spread)
+    if middle >= 2 * _SECTIONS:  # else they are single batches, and too few to tell how alike neighbours are
+        reach *= _widened(first, second)
     return Interval(value=math.expm1(shift), low=math.expm1(shift - reach), high=math.expm1(shift + reach))
+
+
+def _widened(*halves: Sequence[float]) -> float:
+    """How much longer the interval is as sections resemble their neighbours, by both halves."""
+    apart = [[level - math.fsum(half) / len(half) for level in half] for half in halves]
+    squares = math.fsum(one * one for half in apart for one in half)
+    products = math.fsum(one * other for half in apart for one, other in pairwise(half))
+    return widened(products / squares, min(map(len, halves)))
 
 
 def _levels(samples_s: Sequence[float]) -> list[float]:

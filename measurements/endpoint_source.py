@@ -1,6 +1,7 @@
 """EndpointSource: measures a server's endpoint by batches sent to it, one at a time and then in crowds."""
 
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from statistics import fmean
@@ -15,7 +16,9 @@ from measurements.endpoint_subject import EndpointSubject
 from measurements.http_exchange import HttpExchange
 from measurements.rounds import Rounds
 from measurements.sampling import Report, Sampling, take
+from measurements.server_facts import UNTOLD, server_facts
 from measurements.server_timing import check_told
+from measurements.window import scrape
 from measurements.work_beside import Stretch, WorkBeside
 
 _CLIENT_SEEN = Caveat(
@@ -40,12 +43,13 @@ class Endpoint:
 
 
 class Found(NamedTuple):
-    """What sending batches gave; `stop` is what ended it early."""
+    """What sending batches gave; `server` is what it tells of itself, `stop` what ended it early."""
 
     sampling: Sampling
     beside: WorkBeside | None
     tells_batch: bool
     caveats: tuple[Caveat, ...]
+    server: Mapping[str, str]
     stop: KeyboardInterrupt | DependencyError | InconclusiveError | None
 
 
@@ -54,7 +58,7 @@ def sample_endpoint(endpoint: Endpoint, rounds: Rounds, report: Report) -> Found
     with closing(HttpExchange(endpoint.address, timeout_s=endpoint.timeout_s)) as exchange:
         subject = EndpointSubject(exchange, endpoint.body, rounds.batch_sizes)
         if endpoint.counters is None:
-            sampling, beside = _take(subject, rounds, report), None
+            sampling, beside, server = _take(subject, rounds, report), None, UNTOLD
             stop: KeyboardInterrupt | DependencyError | InconclusiveError | None = sampling.stop
         else:
             with closing(HttpExchange(endpoint.counters, timeout_s=endpoint.timeout_s)) as counters:
@@ -64,11 +68,12 @@ def sample_endpoint(endpoint: Endpoint, rounds: Rounds, report: Report) -> Found
                     counters=counters,
                     timeout_s=endpoint.timeout_s,
                 )
+                server = server_facts(scrape(counters))
                 sampling, beside, stop = _with_crowds(crowds, subject, rounds, report)
     tells_batch = bool(subject.tells_batch)
     seen = () if tells_batch else (_CLIENT_SEEN,)
     caveats = (*seen, *_connection_caveats(exchange.connections, sampling))
-    return Found(sampling, beside, tells_batch, caveats, stop)
+    return Found(sampling, beside, tells_batch, caveats, server, stop)
 
 
 def _take(subject: EndpointSubject, rounds: Rounds, report: Report) -> Sampling:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from capacity.errors import DependencyError, InputError
-from capacity.reading import printable
 from measurements.address import parse_address
 from measurements.load_run import EXHAUSTED, NOT_CONNECTED, TIMED_OUT, TOO_LONG
 
@@ -156,7 +155,7 @@ async def check_reachable(send: "Send", target: Target) -> None:
     """
     for number, url in enumerate(target.urls):
         outcome = await send(number)
-        shown = printable(url)[:80]
+        shown = parse_address(url, "--url").shown[:80]
         if outcome < 0:
             raise DependencyError(f"{shown} {UNREACHABLE[outcome]}; is the server up, and the address right?")
         if outcome >= 500:

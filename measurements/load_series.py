@@ -199,9 +199,8 @@ class LoadSeries:
             cpu_share = (time.process_time() - began_cpu_s) / (time.perf_counter() - began_s)
             run = LoadRun.of(journal, self.course.warm_up_s, self.test.target.timeout_s)
             if run.is_complete or (run.counted and not series.runs):
-                series.runs.append(Measured(run=run, cpu_share=cpu_share))
-        if watch is not None:
-            series.runs[-1] = _with_use(series.runs[-1], watch)
+                measured = Measured(run=run, cpu_share=cpu_share)
+                series.runs.append(measured if watch is None else _with_use(measured, watch))
 
     def _watch(self, schedule: Schedule) -> MetricsWatch | None:
         if not self.metrics:

@@ -84,7 +84,7 @@ def profile(
     rests: Annotated[bool, option("--rests/--no-rests", help="Time batches after a rest too.")] = True,
     seed: SeedOption = 0,
     duration_max: Annotated[
-        str, option("--duration-max", help="Stop after this long, with what was measured until then.")
+        str, option("--duration-max", help="End the rounds after this long, with what was measured by then.")
     ] = "10min",
     timeout: Annotated[str, option("--timeout", help="How long an answer may take.")] = "10s",
     confidence: ConfidenceOption = 0.95,

@@ -9,10 +9,12 @@ Source:
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from capacity.performance import Interval
+from capacity.share_interval import share_high
 from measurements.mean_interval import SECTIONS_MAX, SECTIONS_MIN, half_width, student_t, widened
 from measurements.schedule import Floats
 
@@ -71,17 +73,12 @@ def quantile_interval(
 
 
 def share_interval(happened: Floats, confidence: float) -> Interval | None:
-    """Share of ones among ones and zeros; none of n leaves up to -log(1 - confidence)/n possible.
-
-    Source:
-        Hanley & Lippman-Hand (1983), JAMA 249(13), 1743-1745, the rule of three.
-    """
+    """Share of ones among ones and zeros: by sections, since they may come in clusters, and as few as there are."""
     interval = mean_interval(happened, confidence)
     if interval is None:
         return None
-    if interval.value == 0.0:
-        return Interval(value=0.0, low=0.0, high=min(1.0, -math.log1p(-confidence) / len(happened)))
-    return Interval(value=interval.value, low=interval.low, high=min(1.0, interval.high))
+    exact = share_high(int(happened.sum()), len(happened), confidence)
+    return replace(interval, high=min(1.0, max(interval.high, exact)))
 
 
 def rate_interval(instants_s: Floats, start_s: float, end_s: float, confidence: float) -> Interval | None:

@@ -23,6 +23,7 @@ from measurements.overhead import overhead, overhead_caveats
 from measurements.request_work import request_work
 from measurements.rests import wake
 from measurements.rounds import Rounds
+from measurements.server_facts import server_facts
 from measurements.sampled import sampled_findings, sampling_caveats
 from measurements.sampling import Report, Sampling, take
 from measurements.spell_fit import fit_spells
@@ -57,6 +58,7 @@ def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, r
         "measured_by": f"{_BY} --url, POST {path} on one connection, one request at a time",
         "service_time": service,
         **_machine(endpoint.address),
+        **found.server,
     }
     measured = _sampled(found.sampling, rounds, confidence, measured_by, found.caveats)
     return replace(measured, beside=found.beside, stop=found.stop)
@@ -97,6 +99,7 @@ def measure_metrics(
         "batches": str(sum(one.count for one in findings)),
         "excludes": "HTTP and network",
         **_machine(address),
+        **server_facts(window.after),
     }
     early = [_EARLY] if window.interrupt is not None else []
     caveats = (*early, *counting_caveats(gained, findings), *work_caveats(work))

@@ -192,7 +192,9 @@ def _environment(urls: Sequence[str]) -> dict[str, Any]:
     from importlib.metadata import version
 
     from capacity.versions import versions
+    from measurements.address import parse_address
     from measurements.environment import machine, process
 
+    shown = [parse_address(url, "--url").shown for url in urls]
     sender = {**machine(), **process()}
-    return {"urls": list(urls), "sender": sender, "versions": versions() | {"aiohttp": version("aiohttp")}}
+    return {"urls": shown, "sender": sender, "versions": versions() | {"aiohttp": version("aiohttp")}}

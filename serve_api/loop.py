@@ -45,7 +45,7 @@ def loop(
     """Train, serve, measure, plan, deploy the planned replicas here, verify, and write report.md.
 
     Figures are as good as the machine is quiet. The exit code is that of `capacity verify`: 0 where
-    prediction and measurement agree and the objective is met.
+    prediction and measurement agree and the objective is met; without a plan, that of `capacity plan`.
     """
     asked = LoopSettings(
         output=output,
@@ -68,7 +68,7 @@ def loop(
         yield Markdown(text)
 
     emit(form, as_json=as_json, document=lambda: found, tables=tables)
-    raise typer.Exit(found["verification"]["exit_code"])
+    raise typer.Exit((found["verification"] or found["plan"])["exit_code"])
 
 
 if __name__ == "__main__":

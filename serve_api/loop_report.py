@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from capacity.objective import Measure, Promise
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
@@ -21,14 +22,22 @@ def _lines(found: dict[str, Any], settings: "LoopSettings") -> Iterator[str]:
     yield "# Measured, planned, deployed, verified"
     yield ""
     yield f"{_model(found['model'])}, {settings.rate}, P99 <= {settings.slo_p99}: {_fleet(found['plan'])}."
-    yield f"Load tests of {settings.duration}, {len(verification['runs'])} in all: {verification['verdict']}."
-    yield from _section("Predicted beside measured", _ROWS, map(_row, verification["rows"]))
-    yield from _section("Promises", _PROMISES, map(_promise, verification["promises"]))
+    if verification is None:
+        yield "Nothing was deployed."
+    else:
+        yield from _verified(verification, settings)
     yield from _section("Profile", _TIMINGS, map(_timing, found["profile"]["timings"]))
     yield from ("", _beside(found["profile"]))
     yield from _section("Stages", ("stage", "took"), map(_stage, found["stages"]))
-    yield from _section("Machine", ("", ""), _machine(found))
-    yield from _notes(verification)
+    if verification is not None:
+        yield from _section("Machine", ("", ""), _machine(verification["environment"]))
+        yield from _notes(verification)
+
+
+def _verified(verification: dict[str, Any], settings: "LoopSettings") -> Iterator[str]:
+    yield f"Load tests of {settings.duration}, {len(verification['runs'])} in all: {verification['verdict']}."
+    yield from _section("Predicted beside measured", _ROWS, map(_row, verification["rows"]))
+    yield from _section("Promises", _PROMISES, map(_promise, verification["promises"]))
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -40,10 +49,19 @@ def _model(model: dict[str, Any]) -> str:
 
 def _fleet(plan: dict[str, Any]) -> str:
     asked = plan["recommendation"]
+    if asked is None:
+        return f"no plan, the verdict is {plan['verdict']}{_nearest(plan)}"
     wait = _shown(asked["batch_wait_max_s"])
     return (
         f"{asked['replicas']} x batches up to {asked['batch_size_max']} that wait {wait}, {asked['routing']}"
     )
+
+
+def _nearest(plan: dict[str, Any]) -> str:
+    """What comes nearest to the limit on P99 of all that was refused for it, which says why there is no plan."""
+    refused = [one["rejection"] for one in plan["considered"] if one["rejection"] is not None]
+    needed_s = [one["needed"] for one in refused if one.get("measure") == Measure.RESPONSE.value]
+    return f"; the lowest P99 of what was tried is {_shown(min(needed_s))}" if needed_s else ""
 
 
 def _beside(profile: dict[str, Any]) -> str:
@@ -79,7 +97,8 @@ def _row(row: dict[str, Any]) -> list[str]:
         if held is None:
             cells += ["", "", ""]
             continue
-        error = "" if held["error"] is None else f"{held['error']:+.1%}"
+        points = " pp" if row["tolerance_is_absolute"] else "%"
+        error = "" if held["error"] is None else f"{100.0 * held['error']:+.1f}{points}"
         cells += [_interval(held["predicted"], is_duration=is_duration), error, held["verdict"]]
     return cells
 
@@ -98,12 +117,13 @@ def _shown(duration_s: float) -> str:
 
 def _promise(promise: dict[str, Any]) -> list[str]:
     found = promise["measured"]
-    name = promise["measure"] if promise["quantile"] is None else f"P{100.0 * promise['quantile']:g}"
-    is_duration = promise["measure"] in ("response", "wait", "mean")
+    asked = Promise(
+        measure=Measure(promise["measure"]), quantile=promise["quantile"], allowed=promise["allowed"]
+    )
     return [
-        name,
-        _shown(promise["allowed"]) if is_duration else f"{promise['allowed']:.4g}",
-        "" if found is None else _interval(found, is_duration=is_duration),
+        asked.what,
+        asked.limit,
+        "" if found is None else _interval(found, is_duration=asked.measure.is_duration),
         promise["verdict"] or "not measured",
     ]
 
@@ -119,9 +139,8 @@ def _stage(stage: dict[str, Any]) -> list[str]:
     return [stage["stage"], format_duration(stage["duration_s"])]
 
 
-def _machine(found: dict[str, Any]) -> list[list[str]]:
+def _machine(about: dict[str, Any]) -> list[list[str]]:
     """Where it ran and with what, as the load test recorded it."""
-    about = found["verification"]["environment"]
     told = {**about["sender"], **about["versions"]}
     return [[name, str(value)] for name, value in told.items()]
 

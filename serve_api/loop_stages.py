@@ -14,16 +14,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from capacity.errors import DependencyError, InconclusiveError, InputError
-from capacity.units import format_duration
+from capacity.errors import CapacityError, DependencyError, InconclusiveError, InputError
+from capacity.guarded import Terminated
+from capacity.objective import LatencyObjective
+from capacity.reading import printable
+from capacity.units import format_duration, parse_duration_s, parse_rate_rps
+from measurements.load_series import Course
+from measurements.rounds import Rounds
 from serve_api.local_server import Replica, pinned, running
 from serve_api.loop_model import free_version, kept
 from serve_api.store import ArtifactStore
 from serve_api.training import HIDDEN, ModelKind, Recipe
 
-# What `capacity verify` ends with where prediction and measurement were compared: they agree, the objective
-# was missed, they disagree. All three are answers; the report says which.
-_COMPARED = (0, 3, 4)
+# What `capacity` ends with where it has an answer: as was asked for, the objective is missed, or it cannot be
+# told. The report says which.
+_ANSWERS = (0, 3, 4)
+# Commands that an interrupt reaches say what they have, and are given so long to do so.
+_GRACE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,9 @@ class LoopSettings:
         rate, slo_p99: as `capacity plan` takes them.
         duration, runs: of the load test.
         flags: of every replica, such as its limits.
+
+    Raises:
+        InputError: what a stage would refuse, minutes later.
     """
 
     output: Path
@@ -50,6 +60,13 @@ class LoopSettings:
     duration: str = "60s"
     runs: int = 3
     flags: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        parse_rate_rps(self.rate, "--rate")
+        LatencyObjective(limits={0.99: parse_duration_s(self.slo_p99, "--slo-p99")})
+        Rounds(batch_sizes=tuple(self.batch_sizes), samples=self.samples)
+        duration_s = parse_duration_s(self.duration, "--duration")
+        Course(warm_up_s=0.0, duration_s=duration_s, runs=self.runs, seed=0)
 
     def shortened(self) -> Self:
         """To see that each stage works and the report is complete; the figures are worth nothing."""
@@ -80,22 +97,24 @@ class Loop:
     stages: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
-        """All stages, to the report's document.
+        """All stages, to the report's document; without a verification where there is no plan to deploy.
 
         Raises:
             CapacityError: a stage failed; what the ones before it left stays.
         """
-        settings = self.settings
-        settings.output.mkdir(parents=True, exist_ok=True)
+        _make_folder(self.settings.output)
         with self._stage("train"):
             model = self._train()
         with self._stage("measure"):
             profile = self._measure()
-        with self._stage("plan"):
+        with self._stage("plan") as said:
             plan = self._plan(profile)
-        with self._stage("deploy and verify") as said:
-            verification = self._verify(plan)
-            said["verdict"] = verification["verdict"]
+            said["verdict"] = plan["verdict"]
+        verification = None
+        if plan["recommendation"] is not None:
+            with self._stage("deploy and verify") as said:
+                verification = self._verify(plan)
+                said["verdict"] = verification["verdict"]
         return {
             "stages": self.stages,
             "model": model,
@@ -158,6 +177,7 @@ class Loop:
         return self._capacity(
             "plan", "--profile", str(profile), "--rate", settings.rate, "--slo-p99", settings.slo_p99,
             "-o", str(file),
+            answers=_ANSWERS,
         )  # fmt: skip
 
     def _verify(self, plan: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +197,8 @@ class Loop:
             return self._capacity(
                 "verify", *addresses, "--plan", str(settings.output / "plan.json"),
                 "--body", str(settings.body), "--duration", settings.duration, "--runs", str(settings.runs),
-                answers=_COMPARED,
+                "-o", str(settings.output / "verification.json"),
+                answers=_ANSWERS,
             )  # fmt: skip
 
     def _replica(self, batch_size_max: int, batch_wait_max_s: float, core: int) -> Replica:
@@ -192,7 +213,8 @@ class Loop:
     def _capacity(self, *arguments: str, answers: Sequence[int] = (0,)) -> dict[str, Any]:
         """What a `capacity` command answers as JSON, from the core that no replica is first to use."""
         with pinned(cores()[-1]):
-            return json.loads(_run([_command(), *arguments, "--json"], answers)) or {}
+            found: dict[str, Any] = json.loads(_run([_command(), *arguments, "--json"], answers))
+        return found
 
 
 def cores() -> list[int]:
@@ -233,9 +255,43 @@ def _run(command: Sequence[str], answers: Sequence[int] = (0,)) -> str:
     """Standard output of a command.
 
     Raises:
+        InputError, InconclusiveError: it ended so, and has said why.
         DependencyError: it ended otherwise than by an answer.
     """
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
-    if done.returncode not in answers:
-        raise DependencyError(f"{' '.join(command[1:4])} ended with {done.returncode}; see above")
-    return done.stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
+        try:
+            output, _ = child.communicate()
+        except KeyboardInterrupt as stop:
+            _end(child, stop)
+            raise
+    if output and child.returncode in answers:
+        return output
+    kinds: dict[int, type[CapacityError]] = {
+        error.exit_code: error for error in (InputError, InconclusiveError)
+    }
+    kind = kinds.get(child.returncode, DependencyError)
+    raise kind(f"{' '.join(command[1:4])} ended with {child.returncode}; see above")
+
+
+def _end(child: "subprocess.Popen[str]", stop: KeyboardInterrupt) -> None:
+    """Let a command finish that Ctrl-C has reached as it did us; SIGTERM is passed on."""
+    if isinstance(stop, Terminated):
+        child.terminate()
+    try:
+        child.communicate(timeout=_GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def _make_folder(path: Path) -> None:
+    """A folder, if there is none.
+
+    Raises:
+        InputError: there cannot be one.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"-o {printable(str(path))[:80]} cannot be a folder ({error.strerror}); name another"
+        ) from None

@@ -9,7 +9,8 @@ from serve_api.interleaved_times import BatchTime
 from serve_api.quantization_effect import Effect
 
 MEMORY_RATIO_MIN, SPEEDUP_MIN, ACCURACY_LOSS_POINTS_MAX = 4.0, 2.0, 0.5
-_DIGITS = 1  # of a ratio: a file is never four times as small to the last byte, as scales and a graph stay
+# A file is never four times as small to the last byte, as scales and a graph stay.
+_MEMORY_SLACK = 0.05
 
 
 class Verdict(StrEnum):
@@ -29,6 +30,7 @@ class Claim:
         model: name of the form of the model.
         limit: that was claimed.
         at_least: whether the limit is the least that is claimed; else what is found must stay below it.
+        slack: by which what is found may be less than the least.
         found: what was measured, with its 95 % interval where chance is in it: of times, and of rows.
     """
 
@@ -37,6 +39,7 @@ class Claim:
     limit: float
     at_least: bool
     found: Interval
+    slack: float = 0.0
 
     @property
     def verdict(self) -> Verdict:
@@ -47,7 +50,7 @@ class Claim:
         return Verdict.HOLDS if kept == {True} else Verdict.FAILS
 
     def _is_kept(self, value: float) -> bool:
-        return round(value, _DIGITS) >= self.limit if self.at_least else value < self.limit
+        return value >= self.limit - self.slack if self.at_least else value < self.limit
 
 
 def claims(effects: Iterable[Effect], times: Iterable[BatchTime]) -> list[Claim]:
@@ -65,6 +68,7 @@ def _memory(effect: Effect) -> Claim:
         limit=MEMORY_RATIO_MIN,
         at_least=True,
         found=Interval.exact(effect.file_ratio),
+        slack=_MEMORY_SLACK,
     )
 
 

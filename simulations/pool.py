@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
+from capacity.share_interval import share_high
 from simulations.sample import Sample
 from simulations.tally import EXACT_MAX, Tally
 
@@ -297,16 +298,13 @@ class Pool:
         }
 
     def loss_interval(self, confidence: float) -> Interval:
-        """Of the share of lost requests; none of n lost leaves up to -log(1 - confidence)/n possible.
-
-        Source:
-            Hanley & Lippman-Hand (1983), JAMA 249(13), 1743-1745, the rule of three.
-        """
+        """Of the share of lost requests: by sections, since they come in clusters, and as few as there are."""
         whole = self.whole
+        exact = share_high(whole.lost, whole.lost + whole.counted, confidence)
+        if not whole.lost:
+            return Interval(value=0.0, low=0.0, high=exact)
         interval = self.loss.interval(confidence)
-        if whole.lost:
-            return _within_one(interval)
-        return Interval(value=0.0, low=0.0, high=min(1.0, -math.log1p(-confidence) / whole.counted))
+        return _within_one(replace(interval, high=max(interval.high, exact)))
 
 
 def _within_one(interval: Interval) -> Interval:

@@ -7,6 +7,7 @@ import socket
 import pytest
 from fake_server import Reply, serving
 
+from capacity.errors import DependencyError
 from measurements.http_client import Target, check_reachable, connected
 from measurements.load_run import EXHAUSTED, NOT_CONNECTED
 from measurements.load_test import IN_FLIGHT_MAX, connections_max
@@ -73,6 +74,16 @@ def test_a_first_request_that_finds_no_descriptor_says_so():
     target = Target(urls=("http://127.0.0.1:9/",), body=b"{}", timeout_s=5.0)
     with pytest.raises(Exception, match="this machine has no descriptor or port left"):
         asyncio.run(check_reachable(send, target))
+
+
+def test_what_is_secret_in_an_address_is_not_told():
+    async def send(replica):
+        return 503
+
+    target = Target(urls=("http://127.0.0.1:9/predict?api_key=secret",), body=b"{}", timeout_s=5.0)
+    with pytest.raises(DependencyError) as refused:
+        asyncio.run(check_reachable(send, target))
+    assert "http://127.0.0.1:9/predict answered the first request by 503" in str(refused.value)
 
 
 @pytest.mark.parametrize(

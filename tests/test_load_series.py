@@ -91,6 +91,14 @@ def test_of_a_first_run_that_was_broken_off_there_is_what_was_sent():
     assert 0 < only.run.sent < only.run.scheduled
 
 
+def test_of_a_first_run_that_was_broken_off_the_servers_are_told_until_then():
+    metrics = (parse_address("http://127.0.0.1:9/metrics", "--metrics"),)
+    looks = [Look(instant_s=float(number), pages=(b"other 1\n",)) for number in range(2)]
+    (only,) = series(StandIn({1: (KeyboardInterrupt(), 0.5)}, looks), metrics=metrics).measure().runs
+    assert not only.run.is_complete
+    assert only.unseen.startswith("mean batch and utilization were lost: ")
+
+
 def test_metrics_that_tell_nothing_cost_no_measurement():
     metrics = (parse_address("http://127.0.0.1:9/metrics", "--metrics"),)
     looks = [Look(instant_s=float(number), pages=(b"other 1\n",)) for number in range(2)]

@@ -4,8 +4,10 @@ import inspect
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.profile_files import load_profile
 from serve_api import loop_stages
 from serve_api.local_server import Replica, pinned, running
+from serve_api.loop import app as loop_app
 from serve_api.loop import loop
 from serve_api.loop_model import free_version, kept
 from serve_api.loop_report import _model
@@ -46,10 +49,12 @@ def test_each_stage_was_there_and_left_its_work(out):
     assert [stage["stage"] for stage in found["stages"]] == ["train", "measure", "plan", "deploy and verify"]
     profile = load_profile(str(out / "profile.json"))
     assert profile.batch_sizes == (1, 4, 8)
-    assert profile.request_work_s >= 0.0
+    assert {len(timing.samples_s) for timing in profile.timings} == {40}
     assert found["plan"]["verdict"] == "met"
-    assert found["verification"]["verdict"] in ("agree", "disagree", "unsure", "invalid", "missed")
-    assert found["verification"]["runs"][0]["statuses"].get("200", 0) > 500
+    (run,) = found["verification"]["runs"]
+    assert len(run["sent_by_url"]) == found["plan"]["recommendation"]["replicas"]
+    assert run["statuses"].get("200", 0) > 500
+    assert json.loads((out / "verification.json").read_text()) == found["verification"]
 
 
 def test_the_report_is_complete(out):
@@ -59,6 +64,8 @@ def test_the_report_is_complete(out):
     for quantity in ("mean", "p50", "p95", "throughput", "batch", "utilization"):
         assert f"| {quantity} |" in text
     assert "mlp v1.0.0 (2 hidden layers of 256, 73,985 parameters), 120rps, P99 <= 60ms: " in text
+    assert re.search(r"^\| P99 \| 60 ms \| .* \| (met|missed|unproven|not measured) \|$", text, re.M)
+    assert re.search(r"^\| loss \| .* pp \| ", text, re.M)
     assert str(out.parent) not in text
     assert os.uname().nodename not in text
 
@@ -181,3 +188,105 @@ def test_a_model_that_is_none_is_refused_before_anything_is_made(tmp_path):
     assert done.returncode == 2
     assert "--model 'forest' is unknown; use one of logistic, mlp" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"rate": "120"}, "--rate '120' has no unit"),
+        ({"slo_p99": "60"}, "--slo-p99 '60' has no unit"),
+        ({"slo_p99": "0ms"}, "P99 limit must be positive"),
+        ({"duration": "60"}, "--duration '60' has no unit"),
+        ({"duration": "0s"}, "--duration must be above 0"),
+        ({"runs": 0}, "--runs must be from 1"),
+        ({"samples": 0}, "--samples must be from 1"),
+    ],
+)
+def test_what_a_later_stage_would_refuse_is_refused_before_the_first(flags, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        LoopSettings(output=Path("out"), **flags)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "out").write_text("")
+    for output in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        loop = Loop(settings=LoopSettings(output=output), tell=lambda message: None)
+        with pytest.raises(InputError, match="cannot be a folder"):
+            loop.run()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(1, DependencyError), (2, InputError), (4, InconclusiveError), (5, DependencyError)]
+)
+def test_a_command_that_fails_ends_the_loop_as_it_ended(code, kind):
+    with pytest.raises(kind, match=f"ended with {code}; see above"):
+        loop_stages._run([sys.executable, "-c", f"import sys; print('{{}}'); sys.exit({code})"])
+    answered = [sys.executable, "-c", "import sys; print('{}'); sys.exit(4)"]
+    assert loop_stages._run(answered, (0, 3, 4)) == "{}\n"
+    silent = [sys.executable, "-c", "import sys; sys.exit(4)"]
+    with pytest.raises(InconclusiveError):  # it had no answer, and said why
+        loop_stages._run(silent, (0, 3, 4))
+
+
+@pytest.mark.parametrize(("number", "stop"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_command_that_is_interrupted_may_say_what_it_has(tmp_path, number, stop):
+    """Ctrl-C reaches both; SIGTERM is passed on."""
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_): time.sleep(0.5); pathlib.Path('told').write_text('all'); sys.exit(1)\n"
+        "signal.signal(signal.SIGINT, end); signal.signal(signal.SIGTERM, end)\n"
+        "pathlib.Path('begun').write_text('')\n"
+        "time.sleep(30)"
+    )
+    parent = (
+        "import typer, sys\n"
+        "from capacity.guarded import Guarded\n"
+        "from serve_api.loop_stages import _run\n"
+        "app = typer.Typer(cls=Guarded, pretty_exceptions_enable=False)\n"
+        "@app.callback(invoke_without_command=True)\n"
+        f"def main(): _run([sys.executable, '-c', {child!r}])\n"
+        "app()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:  # fmt: skip
+        until_s = time.monotonic() + 30.0
+        while not (tmp_path / "begun").exists() and time.monotonic() < until_s:
+            time.sleep(0.05)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert (tmp_path / "told").read_text() == "all"
+    assert said.splitlines()[-1] == stop
+
+
+def refused(needed_s, measure="response_quantiles_s"):
+    return {"rejection": {"limit": "latency", "allowed": 0.003, "needed": needed_s, "measure": measure}}
+
+
+def test_without_a_plan_nothing_is_deployed_and_the_report_says_why(tmp_path, monkeypatch):
+    profile = WORK | {"timings": [{"batch_size": 1, "samples_s": [0.004, 0.005]}]}
+    plan = {
+        "verdict": "missed", "exit_code": 3, "recommendation": None,
+        "considered": [refused(0.0052), refused(0.0048), refused(0.1, "loss_probability"), {"rejection": None}],
+    }  # fmt: skip
+    model = {"name": "mlp", "version": "v1.0.0", "hidden": 4, "parameters": 149, "trained": True}
+    (tmp_path / "profile.json").write_text(json.dumps(profile))
+    monkeypatch.setattr(Loop, "_train", lambda self: model)
+    monkeypatch.setattr(Loop, "_measure", lambda self: tmp_path / "profile.json")
+    monkeypatch.setattr(Loop, "_plan", lambda self, profile: plan)
+    done = CliRunner().invoke(loop_app, ["-o", str(tmp_path), "--slo-p99", "3ms", "--json"])
+    assert done.exit_code == 3, done.output
+    text = (tmp_path / "report.md").read_text()
+    assert "P99 <= 3ms: no plan, the verdict is missed; the lowest P99 of what was tried is 4.8 ms." in text
+    assert "Nothing was deployed." in text
+    assert "## Profile" in text
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["verification"] is None
+    assert [stage["stage"] for stage in found["stages"]] == ["train", "measure", "plan"]
+
+
+WORK = {"batch_work_s": 0.0, "request_work_s": 0.0001, "request_overhead_s": 0.001}

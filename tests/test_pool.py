@@ -144,6 +144,16 @@ def test_exceedance_is_the_share_strictly_above_the_limit() -> None:
     assert pool_of([[1.0, 2.0], [2.0, 3.0]]).exceedance(2.0).value == 0.25
 
 
+def test_few_losses_leave_as_much_possible_as_they_do() -> None:
+    pool = Pool.of([sample_of([1.0] * 100, lost=int(number == 3)) for number in range(20)])
+    found = pool.loss_interval(0.95)
+    assert found.value == pytest.approx(1 / 2001)
+    assert found.high == pytest.approx(5.57 / 2001, rel=2e-3)
+    none = Pool.of([sample_of([1.0] * 100) for _ in range(20)]).loss_interval(0.95)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(3.0 / 2000, rel=2e-3)
+
+
 def test_waits_and_responses_are_not_mixed_up() -> None:
     pool = Pool.of([sample_of([5.0, 6.0], [1.0, 2.0]), sample_of([5.0, 6.0], [1.0, 2.0])])
     assert pool.wait_quantile(0.5).value == 1.0

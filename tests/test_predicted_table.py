@@ -91,6 +91,16 @@ def test_the_worst_is_the_worst(cells):
     assert len(lines) == 2 + len(ALLOWED) * len(PREDICTIONS)
 
 
+def test_a_quantile_that_is_not_told_is_none_within(cells):
+    some = [cell for cell in copy.deepcopy(cells) if not is_late(cell)]
+    for one in some[0]["rounds"]:
+        one["predicted"].pop("p95")
+    lines = list(summary([row for cell in some for row in rows(cell)]))
+    (line,) = [line for line in lines if line.startswith("| P95 |") and "| from the profile |" in line]
+    assert f" of {len(some)} |" in line
+    assert f"not told: {name(some[0])}" in line
+
+
 def test_cells_tell_nothing_of_the_machine_but_what_bears_on_the_figures():
     text = CELLS.read_text(encoding="utf-8")
     assert not [word for word in ("/home", "/root", "/tmp", "/work", "127.0.0.1:") if word in text]

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError
+from capacity.performance import Interval
+from serve_api.interleaved_times import BatchTime
 from serve_api.paired_loss import accuracy_loss, rows_to_tell
 from serve_api.quantization_claims import Verdict, claims
 from serve_api.quantization_effect import Effect
@@ -123,3 +125,14 @@ def test_what_is_said_of_the_accuracy_is_what_the_rows_can_tell(rows, newly_wron
     assert accuracy.what.startswith("accuracy")
     assert accuracy.verdict is verdict
     assert accuracy.found.value == pytest.approx(100.0 * (newly_wrong - newly_right) / rows)
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [((1.95, 1.99), Verdict.FAILS), ((1.99, 2.02), Verdict.UNDECIDED), ((2.0, 2.1), Verdict.HOLDS)],
+)
+def test_nearly_twice_as_fast_is_not_twice_as_fast(ends, verdict):
+    low, high = ends
+    speedup = Interval(value=(low + high) / 2.0, low=low, high=high)
+    (speed,) = claims([], [BatchTime(name="static", batch_size=1, median_s=0.001, speedup=speedup)])
+    assert speed.verdict is verdict

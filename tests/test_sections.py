@@ -111,6 +111,19 @@ def test_none_of_n_is_not_never():
     some = share_interval((np.arange(1000) % 10 == 0).astype(float), 0.95)
     assert some.value == pytest.approx(0.1)
     assert share_interval(np.ones(1000), 0.95).high == 1.0
+    one = share_interval((np.arange(1000) == 500).astype(float), 0.95)
+    assert (one.value, one.low) == (0.001, 0.0)
+    assert one.high == pytest.approx(0.005559, rel=1e-3)  # Clopper and Pearson's
+
+
+def test_a_rare_share_is_rarely_above_its_interval():
+    """Three expected: sections know little of events that most of them have none of."""
+    generator, share = np.random.default_rng(7), 5e-4
+    above = sum(
+        share_interval((generator.random(6200) < share).astype(float), 0.95).high < share
+        for _ in range(1000)
+    )
+    assert above <= 78  # exp(-3.1) have none, 45, where all of the error is above; and five deviations
 
 
 def test_a_rate_is_counted_within_its_window():

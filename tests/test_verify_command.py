@@ -95,8 +95,9 @@ def test_predicted_beside_measured(verify, folder):
 
 def test_utilization_is_what_the_server_counted(verify):
     with serving(QueueServer(service_s=0.004)) as server:
-        _, out, _ = verify(*FLAGS, *SHORT, "--url", server.url, "--json")
+        _, out, _ = verify(*FLAGS, *SHORT, "--url", f"{server.url}?api_key=secret", "--json")
     answer = json.loads(out)
+    assert "secret" not in out
     (run,) = answer["runs"]
     served_s = 0.004 * run["counted"]
     assert answer["measured"]["utilization"] == pytest.approx(served_s / run["window_s"], rel=0.25)

@@ -1,0 +1,27 @@
+"""Share interval: how large a share may be, of which few or none were seen."""
+
+import math
+
+
+def share_high(happened: int, count: int, confidence: float) -> float:
+    """Upper end of the exact interval of a share of independent events; of none, -log(1 - confidence)/n.
+
+    An interval by the scatter between sections knows too little of events of which most sections have none.
+
+    Args:
+        happened: events, among `count`.
+
+    Source:
+        Clopper & Pearson (1934), Biometrika 26(4), 404-413, for some, the error being shared with the lower end;
+        Hanley & Lippman-Hand (1983), JAMA 249(13), 1743-1745, for none, which has no lower end.
+
+    >>> round(1000 * share_high(0, 1000, 0.95), 2), round(1000 * share_high(1, 1000, 0.95), 2)
+    (3.0, 5.56)
+    """
+    from scipy.special import betaincinv  # heavy, and not to be loaded before what is measured
+
+    if happened >= count:
+        return 1.0
+    if happened == 0:
+        return min(1.0, -math.log1p(-confidence) / count)
+    return float(betaincinv(happened + 1, count - happened, 0.5 + confidence / 2.0))
