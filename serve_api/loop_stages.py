@@ -19,8 +19,6 @@ from capacity.guarded import Terminated
 from capacity.objective import LatencyObjective
 from capacity.reading import printable
 from capacity.units import format_duration, parse_duration_s, parse_rate_rps
-from measurements.load_series import Course
-from measurements.rounds import Rounds
 from serve_api.local_server import Replica, pinned, running
 from serve_api.loop_model import free_version, kept
 from serve_api.store import ArtifactStore
@@ -31,6 +29,8 @@ from serve_api.training import HIDDEN, ModelKind, Recipe
 _ANSWERS = (0, 3, 4)
 # Commands that an interrupt reaches say what they have, and are given so long to do so.
 _GRACE_S = 15.0
+# As `capacity profile` and `capacity verify` have it.
+_DURATION_MAX_S, _RUNS_MAX, _SAMPLES_MAX = 3600.0, 100, 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,11 @@ class LoopSettings:
     def __post_init__(self) -> None:
         parse_rate_rps(self.rate, "--rate")
         LatencyObjective(limits={0.99: parse_duration_s(self.slo_p99, "--slo-p99")})
-        Rounds(batch_sizes=tuple(self.batch_sizes), samples=self.samples)
-        duration_s = parse_duration_s(self.duration, "--duration")
-        Course(warm_up_s=0.0, duration_s=duration_s, runs=self.runs, seed=0)
+        if not 0.0 < parse_duration_s(self.duration, "--duration") <= _DURATION_MAX_S:
+            raise InputError(f"--duration must be above 0 and at most 1h, got {self.duration}")
+        for flag, number, most in (("--runs", self.runs, _RUNS_MAX), ("--samples", self.samples, _SAMPLES_MAX)):
+            if not 1 <= number <= most:
+                raise InputError(f"{flag} must be from 1 to {most}, got {number}")
 
     def shortened(self) -> Self:
         """To see that each stage works and the report is complete; the figures are worth nothing."""

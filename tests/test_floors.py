@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CAPACITY_FLOORS = [
     ["errors"],
-    ["units", "performance", "reading", "versions"],
+    ["units", "performance", "reading", "share_interval", "versions"],
     ["json_reading", "writing"],
     [
         f"numerics.{name}"
@@ -149,7 +149,7 @@ SIMULATIONS_FLOORS = [
 MEASUREMENTS_FLOORS: list[list[str]] = [
     ["address", "batch_body", "environment", "histogram", "histogram_names", "mean_interval"],
     ["metrics_text", "rounds", "server_timing", "stalls", "timed_batch"],
-    ["drift", "histogram_delta", "overhead", "rests", "spell_fit"],
+    ["drift", "histogram_delta", "overhead", "rests", "server_facts", "spell_fit"],
     ["sampling"],
     ["callable_subject", "http_exchange", "request_work"],
     ["crowd", "endpoint_subject", "window"],
@@ -219,7 +219,7 @@ PACKAGES = [
 ]
 # What simulations may take from capacity: nouns, and how stable a plan is; agreement the laws too.
 SHARED_NOUNS = {
-    "errors", "units", "performance", "plan", "profile", "workload", "service_law", "stability",
+    "errors", "units", "performance", "plan", "profile", "share_interval", "workload", "service_law", "stability",
     "screen", "judge", "sweep", "objective", "survival", "comparison", "spells",
 }  # fmt: skip
 HEAVY = (
