@@ -12,7 +12,7 @@ def share_high(happened: int, count: int, confidence: float) -> float:
         happened: events, among `count`.
 
     Source:
-        Clopper & Pearson (1934), Biometrika 26(4), 404-413, for some, the error being shared with the lower end;
+        Clopper & Pearson (1934), Biometrika 26(4), 404-413, for some, the error shared with the lower end;
         Hanley & Lippman-Hand (1983), JAMA 249(13), 1743-1745, for none, which has no lower end.
 
     >>> round(1000 * share_high(0, 1000, 0.95), 2), round(1000 * share_high(1, 1000, 0.95), 2)

@@ -23,9 +23,9 @@ from measurements.overhead import overhead, overhead_caveats
 from measurements.request_work import request_work
 from measurements.rests import wake
 from measurements.rounds import Rounds
-from measurements.server_facts import server_facts
 from measurements.sampled import sampled_findings, sampling_caveats
 from measurements.sampling import Report, Sampling, take
+from measurements.server_facts import server_facts
 from measurements.spell_fit import fit_spells
 from measurements.window import watch
 from measurements.work_caveats import work_caveats

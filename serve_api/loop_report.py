@@ -58,7 +58,7 @@ def _fleet(plan: dict[str, Any]) -> str:
 
 
 def _nearest(plan: dict[str, Any]) -> str:
-    """What comes nearest to the limit on P99 of all that was refused for it, which says why there is no plan."""
+    """What comes nearest to the limit on P99 of all that was refused for it: why there is no plan."""
     refused = [one["rejection"] for one in plan["considered"] if one["rejection"] is not None]
     needed_s = [one["needed"] for one in refused if one.get("measure") == Measure.RESPONSE.value]
     return f"; the lowest P99 of what was tried is {_shown(min(needed_s))}" if needed_s else ""

@@ -66,7 +66,10 @@ class LoopSettings:
         LatencyObjective(limits={0.99: parse_duration_s(self.slo_p99, "--slo-p99")})
         if not 0.0 < parse_duration_s(self.duration, "--duration") <= _DURATION_MAX_S:
             raise InputError(f"--duration must be above 0 and at most 1h, got {self.duration}")
-        for flag, number, most in (("--runs", self.runs, _RUNS_MAX), ("--samples", self.samples, _SAMPLES_MAX)):
+        for flag, number, most in (
+            ("--runs", self.runs, _RUNS_MAX),
+            ("--samples", self.samples, _SAMPLES_MAX),
+        ):
             if not 1 <= number <= most:
                 raise InputError(f"{flag} must be from 1 to {most}, got {number}")
 

@@ -298,7 +298,7 @@ class Pool:
         }
 
     def loss_interval(self, confidence: float) -> Interval:
-        """Of the share of lost requests: by sections, since they come in clusters, and as few as there are."""
+        """Of the share of lost requests: by sections, since they come in clusters, and by their number."""
         whole = self.whole
         exact = share_high(whole.lost, whole.lost + whole.counted, confidence)
         if not whole.lost:

@@ -120,8 +120,7 @@ def test_a_rare_share_is_rarely_above_its_interval():
     """Three expected: sections know little of events that most of them have none of."""
     generator, share = np.random.default_rng(7), 5e-4
     above = sum(
-        share_interval((generator.random(6200) < share).astype(float), 0.95).high < share
-        for _ in range(1000)
+        share_interval((generator.random(6200) < share).astype(float), 0.95).high < share for _ in range(1000)
     )
     assert above <= 78  # exp(-3.1) have none, 45, where all of the error is above; and five deviations
 
