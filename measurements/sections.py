@@ -73,7 +73,7 @@ def quantile_interval(
 
 
 def share_interval(happened: Floats, confidence: float) -> Interval | None:
-    """Share of ones among ones and zeros: by sections, since they may come in clusters, and by their number."""
+    """Share of ones among ones and zeros: by sections, as they may come in clusters, and by their number."""
     interval = mean_interval(happened, confidence)
     if interval is None:
         return None
