@@ -4,8 +4,8 @@
     v1.1.0
     back v1.0.0
 
-A way back takes away what came after the version that it leads to: of these, v1.0.0 alone still stands. A line is
-written before the switch that it tells of; where the switch never came, `current` tells so.
+A way back takes away what came after the version that it leads to: of these, v1.0.0 alone still stands. A
+line is written before the switch that it tells of; where the switch never came, `current` tells so.
 """
 
 import os
@@ -38,7 +38,7 @@ class History:
         """Write a version down and switch to it, while no other writer does.
 
         The line comes first: where it cannot be written nothing has changed, so that who tries again goes no
-        step further. A line whose switch failed, or was left out by a crash, is taken back by the next writer.
+        step further. A line whose switch failed, or was left out by a crash, the next writer takes back.
 
         Args:
             current: which version is current, asked while no other writer switches; None where none is.
@@ -56,7 +56,7 @@ class History:
             switch()
 
     def versions(self, current: str | None) -> list[str]:
-        """The last ones that still stand, oldest first, the current one last; empty where none was ever written.
+        """The last ones that still stand, the current one last; empty where none was ever written.
 
         A line that names no version was cut off by a crash, and is passed over.
         """

@@ -76,10 +76,11 @@ def test_a_history_that_a_crash_cut_off_never_leads_to_what_was_given_up(store, 
 
 
 def test_a_long_history_of_ways_back(tmp_path):
-    history = History(tmp_path / HISTORY)
+    history, current = History(tmp_path / HISTORY), []
     for number in range(50):
-        history.append(f"v1.{number}.0", lambda: None, current=lambda: "v1.0.0" if number else None)
-        history.append("v1.0.0", lambda: None, current=lambda: f"v1.{number}.0", back=True)
+        for version, back in ((f"v1.{number}.0", False), ("v1.0.0", True)):
+            history.append(version, lambda: None, current=lambda: next(iter(current), None), back=back)
+            current[:] = [version]
     assert history.versions("v1.0.0") == ["v1.0.0"]
 
 
@@ -118,7 +119,9 @@ def test_a_way_back_that_fails_has_switched_nothing_and_the_next_one_goes_one_st
 
 
 @FAILURES
-def test_a_way_back_that_fails_keeps_what_a_version_that_was_current_twice_came_after(store, monkeypatch, what):
+def test_a_way_back_that_fails_keeps_what_a_version_that_was_current_twice_came_after(
+    store, monkeypatch, what
+):
     store.set_current("v1.0.0")
     with failing(monkeypatch, what), pytest.raises(DependencyError):
         store.rollback()
