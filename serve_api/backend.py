@@ -83,6 +83,11 @@ class OnnxBackend:
         with np.errstate(over="ignore"):
             self.typical: FloatRows = np.array([[feature.mean for feature in features]], dtype=np.float32)
 
+    @property
+    def threads(self) -> int:
+        """Threads of one batch, as the runtime has them; 0 would be as many as the machine has cores."""
+        return int(self._session.get_session_options().intra_op_num_threads)
+
     def predict(self, rows: FloatRows) -> Predictions:
         """Answer rows; those that have no finite answer are named, since their neighbours have one.
 

@@ -80,9 +80,8 @@ class ArtifactStore:
         What was rolled back from stands no longer, so that the next way back leads further.
         """
         current, there = self.current(), set(self.versions())
-        known = History(self.root / HISTORY).versions()[::-1]
-        before = known[known.index(current) + 1 :] if current in known else known
-        return next((version for version in before if version != current and version in there), None)
+        known = History(self.root / HISTORY).versions(current)[::-1]
+        return next((version for version in known if version != current and version in there), None)
 
     def load(self, version: str | None = None) -> Artifact:
         """A version, or the current one, read and checked.
@@ -184,23 +183,40 @@ class ArtifactStore:
         return printable(str(self.root))
 
     def _switch(self, version: str, *, back: bool) -> Artifact:
+        """One that fails has changed nothing that a reader sees, and can be asked for again."""
         artifact = self.load(version)
+        history = History(self.root / HISTORY)
         try:
-            history = History(self.root / HISTORY)
-            history.append(artifact.version, lambda: self._link(artifact.version), back=back)
-            _sync(self.root)
+            history.append(
+                artifact.version, lambda: self._link(artifact.version), current=self._sound_current, back=back
+            )
         except OSError as error:
-            raise refused(error, f"{self._shown}/{CURRENT}") from None
+            raise refused(error, f"{self._shown}/{HISTORY}") from None
         return artifact
 
+    def _sound_current(self) -> str | None:
+        """The current version; None where `current` is no link to one, as it is about to be set anew."""
+        with suppress(InputError):
+            return self.current()
+        return None
+
     def _link(self, version: str) -> None:
-        """Put a new link in the place of the old one, in one step."""
+        """Put a new link in the place of the old one, in one step.
+
+        Raises:
+            CapacityError: the old one is still there.
+        """
         beside = self.root / f".{CURRENT}.{secrets.token_hex(8)}"
         try:
             beside.symlink_to(version)
             beside.replace(self.root / CURRENT)
+        except OSError as error:
+            raise refused(error, f"{self._shown}/{CURRENT}") from None
         finally:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+        with suppress(OSError):  # where a crash takes the switch back, it never was
+            _sync(self.root)
 
     @contextmanager
     def _beside(self, version: str) -> Iterator[Path]:

@@ -83,5 +83,7 @@ class Watcher:
         say("version_swapped", before=before, now=version)
 
     def _refuse(self, why: str, again_in_s: float | None = None) -> None:
+        # One that was warm before it was refused has series already.
+        self._metrics.keep({deployment.version for _, deployment in self._rollout.loaded()})
         self._metrics.reloads.labels("refused").inc()
         say("version_refused", serving=self._rollout.serving.version, why=why, again_in_s=again_in_s)

@@ -3,13 +3,16 @@
 import json
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 
 from deployment import Documents, commands, flag, flag_s, health_check, pod, threshold
 
 from capacity.units import parse_duration_s
 
 # What is held in memory at most, as deployment.yaml adds it up.
-_MODELS_MIB, _CONNECTION_MIB, _TMP_MIB = 230 + 2 * 130 + 200, 1 / 5, 16
+_MODELS_MIB, _TEXTS_MIB, _TMP_MIB = 230 + 2 * 130 + 200, 100, 16
+_ROW_BYTES = 30 * 4
+CONNECTION_MIB = Fraction(3, 10)
 _PROBES = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 _NAMESPACED = (
     "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy",
@@ -132,14 +135,23 @@ def memory_is_enough(found: Documents) -> Iterator[str]:
         "compose.yaml": service["mem_limit"],
     }
     for file, limit in limits.items():
-        command = commands(found)[file]
-        connections, bodies = flag(command, "--connections-max"), flag(command, "--open-bytes-max")
-        if not (connections and bodies):
-            yield f"{file}: connections and open bodies must be bounded"
-            continue
-        needed = _MODELS_MIB + int(connections) * _CONNECTION_MIB + int(bodies) / 2**20 + _TMP_MIB
-        if needed > _mib(limit):
+        needed = _needed_mib(commands(found)[file])
+        if needed is None:
+            yield f"{file}: connections, open bodies and rows that wait must be bounded"
+        elif needed > _mib(limit):
             yield f"{file}: {needed:.0f} MiB may be needed, and {limit} are allowed"
+
+
+def _needed_mib(command: list[str]) -> float | None:
+    """None where a flag that bounds it is missing."""
+    names = ("--connections-max", "--open-bytes-max", "--queue-max", "--batch-size-max")
+    given = [flag(command, name) for name in names]
+    if not all(given):
+        return None
+    connections, open_bytes, requests, rows = map(int, given)
+    # Of bodies, as much again comes at one instant, before anybody can refuse it.
+    of_clients = connections * CONNECTION_MIB + (2 * open_bytes + requests * rows * _ROW_BYTES) / 2**20
+    return _MODELS_MIB + of_clients + _TEXTS_MIB + _TMP_MIB
 
 
 def _mib(quantity: str) -> float:

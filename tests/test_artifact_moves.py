@@ -1,13 +1,16 @@
 """Versions on the move: ways back, copies between stores, and what is on the disk before a version has its name."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from serving import a_store, onnx_model, publish
 from typer.testing import CliRunner
 
-from capacity.errors import InputError
+from capacity.errors import DependencyError, InputError
+from serve_api import store as store_module
 from serve_api.commands import app
 from serve_api.history import History
 from serve_api.store import HISTORY, ArtifactStore
@@ -73,11 +76,12 @@ def test_a_history_that_a_crash_cut_off_never_leads_to_what_was_given_up(store, 
 
 
 def test_a_long_history_of_ways_back(tmp_path):
-    history = History(tmp_path / HISTORY)
+    history, current = History(tmp_path / HISTORY), []
     for number in range(50):
-        history.append(f"v1.{number}.0", lambda: None)
-        history.append("v1.0.0", lambda: None, back=True)
-    assert history.versions() == ["v1.0.0"]
+        for version, back in ((f"v1.{number}.0", False), ("v1.0.0", True)):
+            history.append(version, lambda: None, current=lambda: next(iter(current), None), back=back)
+            current[:] = [version]
+    assert history.versions("v1.0.0") == ["v1.0.0"]
 
 
 def test_the_command_goes_back_step_by_step(store):
@@ -85,6 +89,76 @@ def test_the_command_goes_back_step_by_step(store):
     assert [way.exit_code for way in ways] == [0, 0, 2]
     assert [way.output for way in ways[:2]] == ["v1.1.0\n", "v1.0.0\n"]
     assert "no version that was current before v1.0.0" in ways[2].output
+
+
+# Switches that fail.
+
+
+def full(*_: object, **__: object) -> NoReturn:
+    raise OSError(28, "No space left on device")
+
+
+@contextmanager
+def failing(monkeypatch, what):
+    """The disk takes no line of the history, does not say that it has it, or takes no link."""
+    places = {"write": (os, "write"), "sync": (os, "fsync"), "link": (Path, "symlink_to")}
+    with monkeypatch.context() as patch:
+        patch.setattr(*places[what], full)
+        yield
+
+
+FAILURES = pytest.mark.parametrize("what", ["write", "sync", "link"])
+
+
+@FAILURES
+def test_a_way_back_that_fails_has_switched_nothing_and_the_next_one_goes_one_step(store, monkeypatch, what):
+    with failing(monkeypatch, what), pytest.raises(DependencyError, match="cannot write .*No space left"):
+        store.rollback()
+    assert store.current() == "v1.2.0"
+    assert [store.rollback().version, store.rollback().version] == ["v1.1.0", "v1.0.0"]
+
+
+@FAILURES
+def test_a_way_back_that_fails_keeps_what_a_version_that_was_current_twice_came_after(
+    store, monkeypatch, what
+):
+    store.set_current("v1.0.0")
+    with failing(monkeypatch, what), pytest.raises(DependencyError):
+        store.rollback()
+    assert [store.rollback().version, store.rollback().version] == ["v1.2.0", "v1.1.0"]
+
+
+@FAILURES
+def test_no_way_back_leads_to_what_was_promoted_in_vain(store, monkeypatch, what):
+    publish(store, "v1.3.0", onnx_model())
+    with failing(monkeypatch, what), pytest.raises(DependencyError):
+        store.set_current("v1.0.0")
+    assert store.current() == "v1.2.0"
+    store.set_current("v1.3.0")
+    assert [store.rollback().version, store.rollback().version] == ["v1.2.0", "v1.1.0"]
+
+
+def test_what_is_switched_is_not_told_to_have_failed(store, monkeypatch):
+    monkeypatch.setattr(store_module, "_sync", full)
+    assert store.rollback().version == store.current() == "v1.1.0"
+
+
+def test_a_line_that_a_crash_cut_off_takes_no_other_with_it(store):
+    publish(store, "v1.0.1", onnx_model())
+    for torn in ("v1.", "v1.0.1", "back v1.0.1"):  # v1.0.1 was never current; it is what was left of v1.0.12
+        with (store.root / HISTORY).open("a") as file:
+            file.write(torn)
+        store.set_current("v1.2.0")
+        assert (store.root / HISTORY).read_text().endswith(f"{torn} (cut off)\nv1.2.0\n")
+        assert store.previous() == "v1.1.0"
+
+
+def test_a_line_that_the_disk_takes_in_parts_is_whole(store, monkeypatch):
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+        store.rollback()
+    assert (store.root / HISTORY).read_text() == "v1.0.0\nv1.1.0\nv1.2.0\nback v1.1.0\n"
 
 
 # Copies between stores.

@@ -265,20 +265,21 @@ def test_a_history_that_a_crash_cut_off(store: ArtifactStore) -> None:
     assert store.previous() == "v1.0.1"
 
 
-def test_what_was_not_switched_to_is_not_in_the_history(tmp_path: Path) -> None:
+def test_what_was_not_switched_to_stands_no_longer(tmp_path: Path) -> None:
     history = History(tmp_path / HISTORY)
-    assert history.versions() == []
-    history.append("v1.0.0", lambda: None)
+    assert history.versions(None) == []
+    history.append("v1.0.0", lambda: None, current=lambda: None)
 
     def fail() -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        history.append("v1.1.0", fail)
-    assert history.versions() == ["v1.0.0"]
+        history.append("v1.1.0", fail, current=lambda: "v1.0.0")
+    assert history.versions("v1.0.0") == ["v1.0.0"]
+    history.append("v1.2.0", lambda: None, current=lambda: "v1.0.0")
     with history.path.open("a") as file:
-        file.write("../x\n\nv1.2.0\nv1.")
-    assert history.versions() == ["v1.0.0", "v1.2.0"]
+        file.write("../x\n\nv1.")
+    assert history.versions("v1.2.0") == ["v1.0.0", "v1.2.0"]
 
 
 def test_only_the_end_of_a_long_history_is_read(store: ArtifactStore) -> None:

@@ -212,6 +212,23 @@ def test_a_bad_version_is_refused_once_and_the_old_one_serves_on(tmp_path, bad, 
     assert capsys.readouterr().err.count("version_refused") == 1
 
 
+@pytest.mark.parametrize("bad", [more_features, features_of_another_order, more_classes])
+def test_a_version_that_was_warm_before_it_was_refused_leaves_no_series(tmp_path, bad):
+    store = a_store(tmp_path)
+
+    async def story():
+        async with serving(store) as (app, watcher):
+            bad(store)
+            await watcher.look()
+            return await version_of(app), await metrics_of(app)
+
+    version, text = asyncio.run(story())
+    assert version == "v1.0.0"
+    assert metric(text, "serve_reloads_total", outcome="refused") == 1
+    assert 'version="v1.1.0"' not in text
+    assert metric(text, "serve_request_seconds_count", version="v1.0.0") == 1
+
+
 def test_a_refused_version_is_tried_again_when_it_is_made_current_again(tmp_path):
     store = a_store(tmp_path)
 
@@ -323,6 +340,14 @@ def test_a_version_whose_circuit_is_open_comes_back_only_if_it_answers(tmp_path,
     wanted, answer, state = asyncio.run(story())
     assert (answer.status, state) == (200, CircuitState.CLOSED)
     assert (answer.json["model_version"] == wanted) is well
+
+
+def test_the_threads_of_the_command_line_are_those_of_the_model(tmp_path, monkeypatch):
+    store, found = a_store(tmp_path), []
+    monkeypatch.setattr("serve_api.running.serve", found.append)
+    CliRunner().invoke(commands, ["--artifacts", str(store.root), "--threads", "3"])
+    (wanted,) = found
+    assert Loader(wanted, Metrics()).rollout().serving.backend.threads == 3
 
 
 def test_a_version_that_hangs_as_it_is_warmed_up_is_refused(tmp_path):

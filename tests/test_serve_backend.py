@@ -17,9 +17,9 @@ from serve_api.inference_thread import step_back
 from serve_api.metadata import Feature
 
 
-def backend(model, names=NAMES, mean=0.0):
+def backend(model, names=NAMES, mean=0.0, threads=1):
     features = [Feature(name=name, mean=mean, low=mean, high=mean) for name in names]
-    return OnnxBackend(model, version="v1.0.0", features=features, threads=1)
+    return OnnxBackend(model, version="v1.0.0", features=features, threads=threads)
 
 
 def rows(count=2, features=FEATURES):
@@ -50,6 +50,14 @@ def test_a_model_answers_rows():
     answer = model.predict(rows())
     assert answer.labels == [1, 1]
     assert answer.probabilities[0] == pytest.approx([0.2689, 0.7311], abs=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_runtime_has_as_many_threads_as_it_was_told_whatever_the_machine_has(threads):
+    model = backend(onnx_model(), threads=threads)
+    options = model._session.get_session_options()
+    assert model.threads == options.intra_op_num_threads == threads
+    assert options.inter_op_num_threads == 1
 
 
 @pytest.mark.parametrize("model", [b"", b"no model", onnx_model()[:-40]], ids=["empty", "text", "cut off"])

@@ -2,16 +2,24 @@
 
 import asyncio
 import json
+import re
 import resource
 import socket
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
-from serving import PATIENCE_S, ROOT, ROW, instances, metric
+from deployment import DEPLOY
+from deployment_agreement import CONNECTION_MIB
+from serving import PATIENCE_S, ROOT, ROW, a_store, instances, metric
 from serving_process import not_reading, running, until
 
+from serve_api.http_protocol import UNSENT_BYTES_MAX
+from serve_api.settings import LimitSettings
+
 SERVER = str(ROOT / "tests" / "made_up_server.py")
+README = (ROOT / "serve_api" / "README.md").read_text(encoding="utf-8")
 MIB = 2**20
 GROWTH_MAX = 32 * MIB
 PARTS = {
@@ -243,6 +251,76 @@ def test_two_thousand_at_once_are_answered_or_refused_and_none_is_left_hanging()
     assert counts[200] > 0
     assert counts.get(503, 0) == refused
     assert grown < 2 * GROWTH_MAX
+
+
+@pytest.mark.long
+def test_ten_thousand_at_once_are_answered_or_refused_and_it_is_told_in_the_memory_that_is_promised(tmp_path):
+    from hostile_serving import (
+        CLIENTS,
+        GROWTH_MAX_MIB,
+        HEAD,
+        lack_of_files,
+        together,
+    )  # mutants do without it
+
+    if lack := lack_of_files(CLIENTS):
+        pytest.skip(lack)
+    store, body = a_store(tmp_path), instances()
+    with running("--artifacts", str(store.root), "--header-time-max", "60s") as server:
+        until(lambda: server.ask(body)[0].status == 200)
+        rest = memory_bytes(server, "VmRSS")
+        counts = asyncio.run(together(server.port, CLIENTS, HEAD % len(body) + body))
+        peak = memory_bytes(server, "VmHWM")
+        until(lambda: server.ask(body)[0].status == 200)
+        told = {
+            reason: rejected(server, reason)
+            for reason in ("connections", "queue_full", "in_flight", "deadline")
+        }
+        assert server.terminate() == 0
+    assert counts.total() == CLIENTS
+    assert set(counts) <= {200, 503, 504}
+    assert counts[200] > 0
+    assert sum(told.values()) >= CLIENTS - counts[200]
+    assert told["connections"] >= CLIENTS - LimitSettings().connections_max
+    assert peak - rest < GROWTH_MAX_MIB * MIB
+    assert f"less than {GROWTH_MAX_MIB} MiB more than at rest" in README
+    assert "Traceback" not in " ".join(server.lines)
+
+
+def memory_bytes(server, name):
+    """VmRSS, or VmHWM: the most that it ever was."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return 1024 * int(re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)[1])
+
+
+def test_a_connection_can_be_made_to_hold_no_more_than_memory_is_planned_for():
+    """One request waits, two are sent ahead whose paths take four bytes a letter, and a next one never ends."""
+    held, body = 300, instances([20_000.0, *ROW[1:]])  # ms, longer than this takes
+    many = b"".join(b"x-%03d: %s\r\n" % (number, b"y" * 110) for number in range(110))
+    waiting = b"POST /predict HTTP/1.1\r\nhost: x\r\n%scontent-length: %d\r\n\r\n" % (many, len(body)) + body
+    wide = b"GET /%F0%9F%98%80" + b"a" * 14_900 + b" HTTP/1.1\r\nhost: x\r\n\r\n"
+    sent = waiting + 2 * wide + b"GET / HTTP/1.1\r\n" + many
+    parts = {"limits": {"deadline_s": 60.0, "header_time_max_s": 60.0}, "inference": {"time_max_s": 60.0}}
+    with running(json.dumps(parts), script=SERVER) as patient:
+        patient.ask(instances())
+        small = patient.rss_bytes()
+        connections = [opened(patient) for _ in range(held)]
+        try:
+            for connection in connections:
+                connection.sendall(sent)
+            until(lambda: metric(patient.metrics(), "serve_in_flight") == held)
+            grown = patient.rss_bytes() - small
+            assert rejected(patient, "pipelined") + rejected(patient, "headers_too_large") == 0
+        finally:
+            for connection in connections:
+                connection.close()
+    assert grown / held + UNSENT_BYTES_MAX < CONNECTION_MIB * MIB  # an answer that is not read comes on top
+
+
+def test_what_a_connection_can_hold_is_one_number_wherever_memory_is_added_up():
+    assert f"{CONNECTION_MIB} MiB for a connection of the worst kind" in README
+    text = (DEPLOY / "kubernetes" / "deployment.yaml").read_text(encoding="utf-8")
+    assert f"{CONNECTION_MIB} for a connection of the worst kind" in text
 
 
 def test_a_model_that_raises_opens_the_circuit_and_is_tried_again(server):
