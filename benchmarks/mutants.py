@@ -2133,11 +2133,60 @@ LOAD_TESTS = [
         "serve_api/batcher.py",
         [
             (
-                "if deployment is not self._versions.serving:\n            deployment.breaker",
-                "if False:\n            deployment.breaker",
+                "if deployment is not self._versions.serving:\n            self._again",
+                "if False:\n            self._again",
             )
         ],
         "tests/test_batcher.py",
+    ),
+    Mutant(
+        "rows that no version answers take the canary out",
+        "a canary has failed where the other version answers more",
+        "serve_api/batcher.py",
+        [("if len(predictions.unanswered) < blame.unanswered:", "if True:")],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "a canary may fail whatever the other version answers",
+        "a canary has failed where the other version answers more",
+        "serve_api/batcher.py",
+        [("if len(predictions.unanswered) < blame.unanswered:", "if False:")],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "who hung up is computed all the same",
+        "who leaves while it waits is not computed",
+        "serve_api/http_protocol.py",
+        [("            self._departure.then()", "            pass")],
+        "tests/test_serve_http_protocol.py",
+    ),
+    Mutant(
+        "a client with a large request is not heard until its answer",
+        "who leaves while it waits is not computed",
+        "serve_api/http_protocol.py",
+        [("if self.flow.read_paused and not (self.pipeline", "if False and not (self.pipeline")],
+        "tests/test_serve_http_protocol.py",
+    ),
+    Mutant(
+        "a client owes what the server does not read",
+        "clocks begin when the server reads on",
+        "serve_api/http_protocol.py",
+        [("if self.flow.read_paused or self.pipeline:", "if False:")],
+        "tests/test_serve_http_protocol.py",
+    ),
+    Mutant(
+        "who left makes a batch full",
+        "who is late or left counts for nothing",
+        "serve_api/waiting_line.py",
+        [("        self.late_s = -math.inf", "        pass")],
+        "tests/test_batcher.py",
+    ),
+    Mutant(
+        "a process that was started at a low priority wants a higher one",
+        "inference steps back and never forth",
+        "serve_api/inference_thread.py",
+        [("max(nice, os.getpriority(os.PRIO_PROCESS, thread))", "nice")],
+        "tests/test_serve_backend.py",
     ),
     Mutant(
         "who is late takes a place in the queue",

@@ -59,14 +59,41 @@ class Waiting:
             self.answer.set_exception(refused)
 
 
+class Blame(NamedTuple):
+    """A version that left rows unanswered and works otherwise, so that it may be they that are to blame.
+
+    Attributes:
+        unanswered: rows of the batch that it did not answer.
+    """
+
+    deployment: Deployment
+    unanswered: int
+
+
+class Again(NamedTuple):
+    """Requests of a batch that failed, to be served again.
+
+    Attributes:
+        blame: who has failed if they are answered now.
+    """
+
+    members: list[Waiting]
+    blame: Blame | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Requests that are served together by one version, oldest first."""
+    """Requests that are served together by one version, oldest first.
+
+    Attributes:
+        blame: as it was with them when another version was asked; None where none was.
+    """
 
     deployment: Deployment
     members: list[Waiting]
     size: int
     taken_s: float
+    blame: Blame | None = None
 
     def answer(self, predictions: Predictions, now_s: float) -> None:
         """Give each member its part; a row without an answer is the refusal of its own request alone."""

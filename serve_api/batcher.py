@@ -6,8 +6,8 @@ import time
 from collections import deque
 
 from serve_api.alarm import Alarm
-from serve_api.backend import FloatRows
-from serve_api.batch import Batch, ModelRefused, Outcome, Served, Waiting
+from serve_api.backend import FloatRows, Predictions
+from serve_api.batch import Again, Batch, Blame, ModelRefused, Outcome, Served, Waiting
 from serve_api.breaker import CircuitState
 from serve_api.deployment import Deployment
 from serve_api.inference_thread import InferenceThread
@@ -32,6 +32,7 @@ class Batcher:
 
     Requests of a batch that failed are served again before all others: by the version that serves where it
     was another one that failed, else in halves, so that a request that the model cannot bear fails alone.
+    The other one has failed if it does not work at all, or if the one that serves answers what it did not.
     """
 
     def __init__(self, settings: Settings, versions: Rollout, metrics: Metrics) -> None:
@@ -42,8 +43,8 @@ class Batcher:
         self._metrics = metrics
         self._thread = InferenceThread(nice=settings.inference.nice, done=self._ended)
         self._loop: asyncio.AbstractEventLoop
-        self._line = WaitingLine(left=lambda: metrics.reject(Reason.DISCONNECTED))
-        self._again: deque[list[Waiting]] = deque()
+        self._line = WaitingLine()
+        self._again: deque[Again] = deque()
         self._running: Batch | None = None
         self._hung: Batch | None = None
         self._due = Alarm(self._on_due)
@@ -102,10 +103,17 @@ class Batcher:
             self._consider(now_s)
         return answer
 
+    def left(self) -> None:
+        """Somebody has cancelled its answer: it takes no place, and makes no batch full."""
+        now_s = time.monotonic()
+        self._line.left()
+        if now_s < self._late.at_s:
+            self._late.set(now_s, now_s)
+
     def __len__(self) -> int:
         """Requests that wait."""
         again = list(self._again)  # at one stroke, since the metrics are read by another thread
-        return len(self._line) + sum(map(len, again))
+        return len(self._line) + sum(len(group.members) for group in again)
 
     def _in_system(self) -> int:
         return len(self) + (0 if self._running is None else len(self._running.members))
@@ -117,7 +125,8 @@ class Batcher:
             if now_s >= line.late_s:
                 self._sweep(now_s)
             if self._again:
-                self._start(self._versions.serving, line.staying(self._again.popleft(), now_s), now_s)
+                members, blame = self._again.popleft()
+                self._start(self._versions.serving, line.staying(members, now_s), now_s, blame)
             elif line.rows >= self._batch.size_max or line.due_s() <= now_s:
                 deployment = self._versions.draw(now_s)
                 size_max, requests_max = self._batch.size_max, deployment.breaker.batch_requests_max
@@ -126,12 +135,14 @@ class Batcher:
                 self._due.set(line.due_s(), now_s)
                 return
 
-    def _start(self, deployment: Deployment, members: list[Waiting], now_s: float) -> None:
+    def _start(
+        self, deployment: Deployment, members: list[Waiting], now_s: float, blame: Blame | None = None
+    ) -> None:
         if not members:  # all had waited too long, or left
             return
         self._due.set(math.inf, now_s)
         size = sum(len(member.rows) for member in members)
-        batch = Batch(deployment=deployment, members=members, size=size, taken_s=now_s)
+        batch = Batch(deployment=deployment, members=members, size=size, taken_s=now_s, blame=blame)
         self._running = batch
         self._watch = self._loop.call_later(self._inference.time_max_s, self._on_hang, batch)
         self._thread.give(batch)
@@ -170,6 +181,8 @@ class Batcher:
             self._next(now_s)
             return
         batch.deployment.breaker.succeeded()  # first of all, since it says whether another may follow
+        if batch.blame is not None:
+            self._judge(batch.blame, predictions, now_s)
         self._next(now_s)
         self._count(batch, now_s)
         batch.answer(predictions, now_s)
@@ -181,17 +194,29 @@ class Batcher:
         failure = outcome.failure or "no finite answer"
         self._failures.say(now_s, version=deployment.version, rows=batch.size, failure=failure)
         if deployment is not self._versions.serving:
-            deployment.breaker.failed(now_s)
-            self._again.appendleft(members)
+            self._again.appendleft(Again(members, self._blame(batch, outcome, now_s)))
         elif not outcome.works:
             deployment.breaker.failed(now_s)
             batch.refuse(ModelRefused(deployment, Reason.MODEL_FAILED, "the model failed"))
         elif len(members) > 1:
             middle = len(members) // 2
-            self._again.extendleft([members[middle:], members[:middle]])
+            self._again.extendleft([Again(members[middle:]), Again(members[:middle])])
         else:
             message = "the model failed at this request, and answers others"
             batch.refuse(ModelRefused(deployment, Reason.MODEL_FAILED, message))
+
+    def _blame(self, batch: Batch, outcome: Outcome, now_s: float) -> Blame | None:
+        """For what another version did not answer; None where it is known already that it fails."""
+        if not outcome.works:
+            batch.deployment.breaker.failed(now_s)
+            return None
+        predictions = outcome.predictions
+        return Blame(batch.deployment, batch.size if predictions is None else len(predictions.unanswered))
+
+    def _judge(self, blame: Blame, predictions: Predictions, now_s: float) -> None:
+        """Another version has failed where the one that serves has answered more."""
+        if len(predictions.unanswered) < blame.unanswered:
+            blame.deployment.breaker.failed(now_s)
 
     def _next(self, now_s: float) -> None:
         """Go on with the queue, or give it up where the model is to be left alone."""
@@ -226,7 +251,7 @@ class Batcher:
             self._thread.stop()
             self._thread = InferenceThread(nice=self._inference.nice, done=self._ended)
             self._thread.start(self._loop)
-            self._again.appendleft(batch.members)
+            self._again.appendleft(Again(batch.members))
             self._next(time.monotonic())
 
     def _came_back(self, batch: Batch, now_s: float) -> None:
@@ -242,7 +267,7 @@ class Batcher:
         return ModelRefused(batch.deployment, Reason.MODEL_HUNG, message, retry_after_s=retry_after_s)
 
     def _refuse_all(self, refused: Refused) -> None:
-        for waiting in (waiting for group in self._again for waiting in group):
+        for waiting in (waiting for group in self._again for waiting in group.members):
             waiting.refuse(refused)
         self._again.clear()
         self._line.refuse_all(refused)

@@ -21,11 +21,31 @@ UNSENT_BYTES_MAX = 16 * 1024  # of answers; beyond, nothing more is read or answ
 PROBE_CONNECTIONS = 16  # beyond the limit, so that a server that is full is not taken for dead
 _PROBE_PATHS = {"/livez", "/readyz", "/metrics"}
 _PROBE_TIME_S = 1.0
+_DEPARTURE = "serve_api.departure"
 _PART_BYTES = 8 * 1024  # that are looked at together, of up to a quarter of a million read at once
 _FULL_HEADERS = [(b"retry-after", b"1"), (b"connection", b"close"), (b"content-length", b"0")]
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\n%s\r\n" % b"".join(
     b"%s: %s\r\n" % pair for pair in _FULL_HEADERS
 )
+
+
+class Departure:
+    """That the client of a connection leaves before it has its answer.
+
+    Attributes:
+        then: is called when it does; None where nobody waits for an answer to it.
+    """
+
+    __slots__ = ("then",)
+
+    def __init__(self) -> None:
+        self.then: Callable[[], object] | None = None
+
+
+def departure_of(scope: Scope) -> Departure | None:
+    """That of the client of a request; None behind another protocol, which does not tell."""
+    departure: Departure | None = scope.get("state", {}).get(_DEPARTURE)
+    return departure
 
 
 class Round:
@@ -78,6 +98,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
+        self._departure = Departure()
+        self.app_state = {**self.app_state, _DEPARTURE: self._departure}  # every scope has what is in there
         self._for_probes = False
         self._answering: RequestResponseCycle | None = None
         self._headers_since_s: float | None = None
@@ -98,10 +120,16 @@ class LimitedProtocol(HttpToolsProtocol):
             self.app = partial(_probes_alone, self.app, self._limits.reject)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of it; uvicorn's timer would keep it all for another minute where the client reset it."""
+        """Tell who works for its client; let go of it.
+
+        uvicorn tells only who reads a body, and its timer would keep it all for another minute where the
+        client reset the connection.
+        """
         super().connection_lost(exc)
         if self._answering is not None:
             self._answering.disconnected = True  # uvicorn tells the newest request alone
+        if self._departure.then is not None:
+            self._departure.then()
         self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
@@ -143,6 +171,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait no longer."""
         super().on_message_complete()
+        if self.flow.read_paused and not (self.pipeline or self.flow.write_paused):
+            self.flow.resume_reading()  # uvicorn does so at the answer, and would not see a client leave
         if len(self.headers) > HEADERS_MAX:
             self._give_up(Reason.HEADERS_TOO_LARGE)
         self._body_since_s = None
@@ -156,6 +186,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Keep nothing of the request; read the next one if the client reads its answers."""
+        self._departure.then = None
         super().on_response_complete()
         if self.cycle.response_complete:
             self.cycle.body = bytearray()  # what was read of one that was refused
@@ -181,6 +212,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def check_time(self, now_s: float) -> None:
         """End the connection if its client takes too long to ask, or to read."""
         self._check_unsent(now_s)
+        if self.flow.read_paused or self.pipeline:
+            self._begin_anew(now_s)
+            return
         headers_s, body_s = self._headers_since_s, self._body_since_s
         if headers_s is not None and now_s - headers_s > self._limits.header_time_max_s:
             if self._for_probes:
@@ -189,6 +223,13 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._give_up(Reason.REQUEST_TOO_SLOW)
         elif body_s is not None and now_s - body_s > self._limits.request_time_max_s:
             self._give_up(Reason.REQUEST_TOO_SLOW)
+
+    def _begin_anew(self, now_s: float) -> None:
+        """What the server itself does not read yet, its client does not owe."""
+        if self._headers_since_s is not None:
+            self._headers_since_s = now_s
+        if self._body_since_s is not None:
+            self._body_since_s = now_s
 
     def _check_unsent(self, now_s: float) -> None:
         """A connection that is closing waits for its answer to be read, too."""

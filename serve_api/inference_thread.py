@@ -48,9 +48,10 @@ class InferenceThread:
 
 
 def step_back(nice: int) -> None:
-    """Lower the priority of the calling thread: on Linux a thread has its own."""
-    if nice:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+    """Lower the priority of the calling thread, if it is not as low already: on Linux each has its own."""
+    thread = threading.get_native_id()
+    if nice:  # what the process was started with may be lower, and to raise it takes a right that few have
+        os.setpriority(os.PRIO_PROCESS, thread, max(nice, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def _computed(batch: Batch) -> Outcome:

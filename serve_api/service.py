@@ -1,5 +1,6 @@
 """Service: a request to predict from its headers to its answer."""
 
+import asyncio
 import time
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from serve_api.batch import ModelRefused, Served
 from serve_api.batcher import Batcher
 from serve_api.body import BodyReader
 from serve_api.deployment import Deployment
+from serve_api.http_protocol import departure_of
 from serve_api.log import place_of, say
 from serve_api.metrics import Metrics
 from serve_api.refusal import Reason, Refused
@@ -85,7 +87,7 @@ class Service:
         asked = Asked(scope)
         self.in_flight += 1
         try:
-            return self._prediction(asked, await self._served(asked, receive))
+            return self._prediction(asked, await self._served(asked, scope, receive))
         except ModelRefused as refused:
             return self._refusal(asked, refused, refused.deployment)
         except Refused as refused:
@@ -97,7 +99,7 @@ class Service:
         finally:
             self.in_flight -= 1
 
-    async def _served(self, asked: Asked, receive: Receive) -> Served:
+    async def _served(self, asked: Asked, scope: Scope, receive: Receive) -> Served:
         self._admit(asked)
         deadline_s = asked.deadline_s(self.settings.limits.deadline_s)
         # No name for the body: it is not kept while the request waits.
@@ -106,7 +108,17 @@ class Service:
             self.rollout.serving.features,
             self.settings.rows_max,
         )
-        return await self.batcher.submit(rows, deadline_s)
+        answer = self.batcher.submit(rows, deadline_s)
+        departure = departure_of(scope)
+        if departure is not None:
+            departure.then = answer.cancel
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if _is_told_to_end():
+                raise
+            self.batcher.left()
+            raise Refused(Reason.DISCONNECTED, "the client left") from None
 
     def _admit(self, asked: Asked) -> None:
         """Refuse what can be refused before the body is read."""
@@ -150,3 +162,9 @@ class Service:
         if self.draining:
             reply.headers.append(_CLOSE)  # so that clients go elsewhere before the socket closes
         return reply
+
+
+def _is_told_to_end() -> bool:
+    """Whether the task itself was cancelled, at the end of the server, and not just what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -55,17 +55,18 @@ class InferenceSettings:
         threads: of one batch, fixed, so that its time does not depend on what else runs.
         nice: how far the inference steps back behind the event loop on a core that they share. At 0 a request
             that comes during a batch waits for some milliseconds until the scheduler lets the loop read it.
-        time_max_s: a batch that takes longer counts as hung.
+        time_max_s: a batch that takes longer counts as hung. Well below the deadline, or those in a batch
+            of a canary that hangs have no time left to be served by the other version.
     """
 
     threads: int = 1
     nice: int = 10
-    time_max_s: float = 10.0
+    time_max_s: float = 2.0
 
     def __post_init__(self) -> None:
         _within("--threads", self.threads, 1, 1024, "1 is right beside an event loop on one core")
         _within("--inference-nice", self.nice, 0, _NICE_MAX, "0 leaves the priority as it is")
-        _within("--inference-time-max", self.time_max_s, 0.001, 3600.0, "10s is usual")
+        _within("--inference-time-max", self.time_max_s, 0.001, 3600.0, "2s is usual")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,27 +2,21 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from serve_api.batch import Waiting
 from serve_api.refusal import Reason, Refused
 
 
 class WaitingLine:
-    """First come, first served. Who is late is told so, who left is counted, and neither is computed.
+    """First come, first served. Who is late is told so; neither they nor those who left are computed.
 
     Attributes:
         rows: of all that wait.
-        late_s: no deadline of theirs passes before; it may be too early after some were taken.
+        late_s: when it has to be looked through; no deadline of theirs passes before it.
     """
 
-    def __init__(self, left: Callable[[], None]) -> None:
-        """Empty.
-
-        Args:
-            left: is told of each who did not wait for the answer.
-        """
-        self._left = left
+    def __init__(self) -> None:
         self._waiting: deque[Waiting] = deque()
         self._due_s: float | None = math.inf  # None where it has to be looked for
         self.rows = 0
@@ -55,12 +49,15 @@ class WaitingLine:
             oldest = waiting.popleft()
             self.rows -= len(oldest.rows)
             if oldest.answer.done():
-                self._left()
                 continue
             taken.append(oldest)
             room -= len(oldest.rows)
         self._due_s = None
         return taken
+
+    def left(self) -> None:
+        """Somebody has left, and is to be dropped before the next batch is taken."""
+        self.late_s = -math.inf
 
     def drop_late(self, now_s: float) -> None:
         """Refuse those whose deadline has passed, and forget those who left."""
@@ -76,8 +73,8 @@ class WaitingLine:
         staying: list[Waiting] = []
         for waiting in those:
             if waiting.answer.done():
-                self._left()
-            elif waiting.deadline_s <= now_s:
+                continue
+            if waiting.deadline_s <= now_s:
                 waiting.refuse(Refused(Reason.DEADLINE, "its deadline passed while it waited"))
             else:
                 staying.append(waiting)

@@ -141,19 +141,34 @@ def test_a_model_that_answers_too_few_rows_is_not_fit():
         warm_up(Short(), 7)
 
 
-def test_one_thread_steps_back_and_the_others_do_not():
-    nice = []
+def nice():
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def nice_after(*steps):
+    """Of a thread that steps back so."""
+    found = []
 
     def work():
-        step_back(3)
-        nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        for step in steps:
+            step_back(step)
+        found.append(nice())
 
-    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert nice == [3]
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+    return found
+
+
+def test_one_thread_steps_back_and_the_others_do_not():
+    before = nice()
+    assert nice_after(3) == [3]
+    assert nice() == before
+
+
+def test_a_thread_that_is_lower_already_stays_there():
+    # As under `nice -n 15`: to raise itself a process needs a right, and without it would not even start.
+    assert nice_after(15, 10) == [15]
 
 
 def test_a_duration_is_counted_in_its_bucket_and_all_above():

@@ -7,10 +7,11 @@ import weakref
 
 import pytest
 import uvicorn
-from serving import PATIENCE_S
+from serving import FEATURES, PATIENCE_S, MadeUp, alive, application, instances, metric
 from uvicorn.server import ServerState
 
 from serve_api.http_protocol import HEADERS_MAX, UNSENT_BYTES_MAX, ConnectionLimits, LimitedProtocol, Round
+from serve_api.metrics import BatchEnd
 from serve_api.refusal import Reason
 
 GET = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -55,6 +56,18 @@ class Wire:
 
     def get_extra_info(self, name, default=None):
         return default
+
+
+def predict(first):
+    """A request to predict a row."""
+    body = instances([first] * FEATURES)
+    return b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+async def come_true(what):
+    async with asyncio.timeout(PATIENCE_S):
+        while not what():
+            await asyncio.sleep(0.001)
 
 
 async def at_once(scope, receive, send):
@@ -318,5 +331,132 @@ def test_what_comes_in_one_round_of_the_loop_is_bounded_before_anybody_looks_at_
         assert protocol.cycle is None
         protocol.connection_lost(None)
         assert refused == more_refused == [Reason.OPEN_BODIES]
+
+    told(story)
+
+
+@pytest.mark.parametrize("origins", [(), ("https://a.example",)], ids=["short way", "long way"])
+def test_who_leaves_while_it_waits_is_not_computed(origins):
+    model = MadeUp()
+    app = application(model, batch={"size_max": 1, "wait_max_s": 0.0}, access={"cors_origins": origins})
+
+    async def story():
+        async with alive(app):
+            model.gate.clear()
+            staying, wire, _ = connected(app)
+            staying.data_received(predict(1.0))
+            await come_true(model.entered.is_set)
+            leaving, _, _ = connected(app)
+            leaving.data_received(predict(2.0))
+            await come_true(lambda: len(app.service.batcher) == 1)
+            leaving.connection_lost(None)
+            await come_true(lambda: app.service.in_flight == 1)
+            await come_true(lambda: len(app.service.batcher) == 0)  # it takes no place in the queue
+            model.gate.set()
+            await answers(wire)
+            staying.data_received(predict(3.0))
+            await answers(wire, 2)
+            staying.connection_lost(None)
+
+    told(story)
+    text = app.service.metrics.text().decode()
+    assert model.rows == [1.0, 3.0]
+    assert metric(text, "serve_rejected_total", reason="disconnected") == 1
+    assert metric(text, "serve_requests_total", status="400") == 1
+    assert metric(text, "serve_requests_total", status="200") == 2
+    assert metric(text, "serve_request_seconds_count") == 2
+
+
+def test_who_leaves_while_it_is_computed_is_not_counted_as_answered(capsys):
+    model = MadeUp()
+    app = application(model, batch={"size_max": 1, "wait_max_s": 0.0})
+
+    async def story():
+        async with alive(app):
+            model.gate.clear()
+            protocol, wire, _ = connected(app)
+            protocol.data_received(predict(1.0))
+            await come_true(model.entered.is_set)
+            protocol.connection_lost(ConnectionResetError())
+            wire.lost = True
+            await come_true(lambda: app.service.in_flight == 0)
+            model.gate.set()
+            batches = app.service.rollout.serving.batches[BatchEnd.OK]
+            await come_true(lambda: batches._value.get() == 1)
+            assert wire.late == 0
+
+    told(story)
+    text = app.service.metrics.text().decode()
+    assert metric(text, "serve_rejected_total", reason="disconnected") == 1
+    assert metric(text, "serve_requests_total") == 1
+    assert metric(text, "serve_requests_total", status="400") == 1
+    assert capsys.readouterr().err == ""  # nobody takes it for an error
+
+
+def test_an_answer_that_is_given_is_not_kept_for_a_client_that_may_leave():
+    model = MadeUp()
+    app = application(model, batch={"size_max": 1, "wait_max_s": 0.0})
+
+    async def story():
+        async with alive(app):
+            protocol, wire, _ = connected(app)
+            protocol.data_received(predict(1.0))
+            await answers(wire)
+            assert protocol._departure.then is None
+            protocol.connection_lost(None)
+
+    told(story)
+
+
+def test_while_a_large_request_is_answered_its_client_is_still_heard():
+    async def story():
+        gate = asyncio.Event()
+
+        async def reading(scope, receive, send):
+            while (await receive())["more_body"]:
+                pass
+            await gate.wait()
+            await at_once(scope, receive, send)
+
+        protocol, wire, _ = connected(reading)
+        protocol.data_received(POST)
+        await asyncio.sleep(0.01)  # so that it waits for the body
+        protocol.data_received(b"x" * 100_000)  # more than uvicorn reads ahead
+        await asyncio.sleep(0.01)
+        assert wire.reading
+        protocol.data_received(GET)
+        assert not wire.reading  # as ever behind a request that is sent ahead
+        gate.set()
+        await answers(wire, 2)
+        protocol.connection_lost(None)
+
+    told(story)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "time_max_s"),
+    [(POST + b"x" * 1000, 20.0), (GET + b"GET /livez HTTP/1.1\r\n", 10.0)],
+    ids=["body", "headers"],
+)
+def test_a_request_that_is_not_read_on_has_its_time_from_when_it_is(ahead, time_max_s):
+    async def story():
+        held = Held()
+        protocol, wire, refused = connected(held)
+        protocol.data_received(GET + ahead)
+        await asyncio.sleep(0)
+        assert not wire.reading
+        read_s = time.monotonic() + 1000.0
+        protocol.check_time(read_s - 500.0)
+        protocol.check_time(read_s)
+        assert (wire.aborted, refused) == (False, [])  # or the first would never have its answer
+        held.gate.set()
+        await answers(wire, 2)
+        assert wire.reading
+        protocol.check_time(read_s + time_max_s - 0.1)
+        assert not wire.aborted
+        protocol.check_time(read_s + time_max_s + 0.1)
+        assert wire.aborted
+        assert refused == [Reason.REQUEST_TOO_SLOW]
+        protocol.connection_lost(None)
 
     told(story)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -190,22 +191,65 @@ def test_no_request_fails_while_versions_are_swapped(tmp_path):
     assert total == len(asking.answers)
 
 
+def asked_once(server, body):
+    """What a client is told that asks once and does not try again."""
+    connection = server.connect()
+    connection.request("POST", "/predict", body)
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    connection.close()
+    return response.status, answer["predictions"]
+
+
 def test_who_waits_at_sigterm_is_answered_and_the_end_is_in_order():
-    with made_up(batch={"size_max": 1, "wait_max_s": 0.0}) as server:
-        asking = [Asking(server, 1, slow(20)) for _ in range(20)]
-        until(lambda: metric(server.metrics(), "serve_queue_length") >= 10)
-        waiting = len(asking)
+    patient = {"batch": {"size_max": 1, "wait_max_s": 0.0}, "inference": {"time_max_s": PATIENCE_S}}
+    with made_up(**patient) as server, ThreadPoolExecutor(20) as clients:
+        asking = [clients.submit(asked_once, server, slow(2000))]
+        until(lambda: metric(server.metrics(), "serve_in_flight") == 1)
+        asking += [clients.submit(asked_once, server, slow(20)) for _ in range(19)]
+        until(lambda: metric(server.metrics(), "serve_in_flight") == 20)
         assert server.terminate() == 0
-        for one in asking:
-            one.end()
-    failures = [failure for one in asking for failure in one.failures]
-    statuses = [status for one in asking for status, _ in one.answers]
-    # All that were in were answered; what a client sent after that found the connection closed.
-    assert statuses.count(200) >= waiting
-    assert set(statuses) <= {200, 503}
-    assert all("Disconnected" in f or "reset" in f or "Broken" in f for f in failures)
-    assert server.events("ended")
+        answers = [one.result(PATIENCE_S) for one in asking]
+    assert answers == [(200, [2000]), *[(200, [20])] * 19]
+    assert server.events("ended")[0]["answered"] == 20
     assert "Traceback" not in " ".join(server.lines)
+
+
+def posting(body):
+    return b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+def test_who_hangs_up_while_it_waits_is_not_computed():
+    patient = {"batch": {"size_max": 1, "wait_max_s": 0.0}, "inference": {"time_max_s": PATIENCE_S}}
+    with made_up(**patient) as server, ThreadPoolExecutor(1) as clients:
+        before = clients.submit(asked_once, server, slow(2000))
+        until(lambda: metric(server.metrics(), "serve_in_flight") == 1)
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as leaving:
+            leaving.sendall(posting(slow(-3)))  # which the model would tell of
+            until(lambda: metric(server.metrics(), "serve_queue_length") == 1)
+        until(lambda: metric(server.metrics(), "serve_rejected_total", reason="disconnected") == 1)
+        assert metric(server.metrics(), "serve_in_flight") == 1
+        assert before.result(PATIENCE_S)[0] == 200
+        assert server.ask(slow(0))[0].status == 200  # who came before it has had its turn
+        text = server.metrics()
+    assert metric(text, "serve_requests_total", status="200") == 2
+    assert metric(text, "serve_request_seconds_count") == 2
+    assert metric(text, "serve_rejected_total") == 1
+    assert server.events("told") == server.events("library") == []
+
+
+@pytest.mark.parametrize("missing", [5, len(slow(-3))], ids=["its end", "all of it"])
+def test_who_hangs_up_before_its_body_has_come_is_counted_and_not_computed(missing):
+    with made_up() as server:
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as leaving:
+            leaving.sendall(posting(slow(-3))[:-missing])
+            until(lambda: metric(server.metrics(), "serve_in_flight") == 1)
+        until(lambda: metric(server.metrics(), "serve_in_flight") == 0)
+        assert server.ask(slow(0))[0].status == 200
+        text = server.metrics()
+    assert metric(text, "serve_rejected_total", reason="disconnected") == 1
+    assert metric(text, "serve_rejected_total") == 1
+    assert server.events("told") == server.events("library") == []
 
 
 def test_in_the_drain_delay_it_is_not_ready_and_still_serves_under_load():
@@ -228,14 +272,13 @@ def test_in_the_drain_delay_it_is_not_ready_and_still_serves_under_load():
 
 def asked_at_the_last_moment():
     """What a client is told that connected before the end and asks after the port has closed."""
-    body, answer = slow(1), b""
-    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    answer = b""
     with made_up() as server, socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as connection:
         server.ask(path="/livez")  # so that the connection before is accepted too
         server.process.terminate()
         until(lambda: server.events("draining"))
         with suppress(ConnectionError):
-            connection.sendall(head + body)
+            connection.sendall(posting(slow(1)))
             while part := connection.recv(65_536):
                 answer += part
         assert server.process.wait(PATIENCE_S) == 0
@@ -317,10 +360,7 @@ def test_requests_that_come_together_are_served_together():
     async def together(port, count):
         async def one():
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            body = slow(0)
-            writer.write(
-                b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
-            )
+            writer.write(posting(slow(0)))
             head = await reader.readuntil(b"\r\n\r\n")
             writer.close()
             return int(re.search(rb"x-batch-size: (\d+)", head)[1])

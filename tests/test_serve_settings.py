@@ -72,6 +72,10 @@ def test_a_request_must_fit_into_a_batch():
         )
 
 
+def test_as_a_rule_a_hang_is_seen_long_before_the_deadline():
+    assert InferenceSettings().time_max_s <= LimitSettings().deadline_s / 2
+
+
 def test_the_token_is_not_shown():
     assert "0123456789abcdef" not in repr(AccessSettings(token="0123456789abcdef"))
 
