@@ -22,7 +22,7 @@ format:
 test:
     python -m pytest
 
-# the tests that simulate until the answer is nearly the truth, and the notebooks and their sliders
+# the tests that take many seconds each, and the notebooks and their sliders
 test-long:
     python -m pytest -m "long or notebook or browser" --dist load tests
 

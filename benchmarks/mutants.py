@@ -2457,6 +2457,8 @@ def failure(
         "--tb=no",
         "-p",
         "no:cacheprovider",
+        "-m",
+        "not notebook and not browser",  # the long ones too
         *tests,
     ]
     try:

@@ -40,7 +40,7 @@ def serve(
     ] = 10,
     inference_time_max: Annotated[
         str, _option("--inference-time-max", "A batch that takes longer counts as hung.")
-    ] = "10s",
+    ] = "2s",
     queue_max: Annotated[int, _option("--queue-max", "Requests that wait at most.")] = 1024,
     in_flight_max: Annotated[int, _option("--in-flight-max", "Requests that are open at most.")] = 2048,
     connections_max: Annotated[int, _option("--connections-max", "Connections at most.")] = 4096,

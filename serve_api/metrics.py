@@ -1,13 +1,24 @@
 """Metrics: what the server counts, in the text of Prometheus."""
 
+import os
+import platform
+import sys
 from collections.abc import Collection
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from serve_api.histogram import HistogramFamily, logarithmic_bounds_s
+from serve_api.library_versions import library_versions
 from serve_api.refusal import Reason
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody here reads
@@ -76,6 +87,17 @@ class Metrics:
         self.model_info = Gauge(
             "serve_model_info", "Versions that are loaded.", ["version", "role"], registry=registry
         )
+
+    def tell_environment(self, threads: int) -> None:
+        """On what batches are computed, which bears on how long they take: `capacity profile` keeps it."""
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+        told = {
+            "cores_usable": str(cores),
+            "threads": str(threads),
+            "python": platform.python_version(),
+            **library_versions(["onnxruntime"]),
+        }
+        Info("serve_environment", "On what batches are computed.", registry=self.registry).info(told)
 
     def reject(self, reason: Reason) -> None:
         """Count a refusal."""

@@ -92,6 +92,7 @@ def test_the_bytes_are_those_of_a_run_here(local: Local, tmp_path: Path) -> None
     assert lines[1].startswith("done in")
 
 
+@pytest.mark.long
 def test_plan_takes_a_cluster_too(local: Local, tmp_path: Path) -> None:
     arguments = [
         "plan", "--profile", "resnet50-t4-fp16", "--rate", "300rps", "--slo-p99", "20ms",
@@ -102,6 +103,7 @@ def test_plan_takes_a_cluster_too(local: Local, tmp_path: Path) -> None:
     assert there.stdout == capacity(tmp_path, *arguments).stdout
 
 
+@pytest.mark.long
 def test_a_sweep_of_few_cells_and_of_many_takes_a_cluster_too(local: Local, tmp_path: Path) -> None:
     """Few cells send their replications, many themselves."""
     common = [
@@ -147,6 +149,7 @@ def test_an_error_in_a_task_is_that_error_and_the_cluster_goes_on(local: Local) 
 # ---- Crippled and dead ----------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_killed_worker_changes_no_byte(tmp_path: Path) -> None:
     effort = ["--precision", "0.001", "--requests-max", "1000000", "--json"]
     here = capacity(tmp_path, *SIMULATE, *effort)

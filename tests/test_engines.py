@@ -9,6 +9,8 @@ from systems import Contestant, System
 
 from capacity.plan import Routing
 
+pytestmark = pytest.mark.long
+
 MM1 = System(
     name="M/M/1",
     rate_rps=0.5,

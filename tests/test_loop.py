@@ -44,6 +44,7 @@ def out(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_each_stage_was_there_and_left_its_work(out):
     found = json.loads((out / "report.json").read_text())
     assert [stage["stage"] for stage in found["stages"]] == ["train", "measure", "plan", "deploy and verify"]
@@ -57,6 +58,7 @@ def test_each_stage_was_there_and_left_its_work(out):
     assert json.loads((out / "verification.json").read_text()) == found["verification"]
 
 
+@pytest.mark.long
 def test_the_report_is_complete(out):
     text = (out / "report.md").read_text()
     for title in ("Predicted beside measured", "Promises", "Profile", "Stages", "Machine"):

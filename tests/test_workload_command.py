@@ -73,6 +73,7 @@ def test_a_poisson_trace_is_poisson_for_people(capacity, tmp_path):
     assert "Nothing speaks against Poisson, in 4 tests at 0.01 together." in done.stdout
 
 
+@pytest.mark.long
 def test_what_poisson_gets_wrong_is_within_what_longer_simulations_say(capacity, tmp_path):
     """The trace is one path of MMPP arrivals, whose P90 is simulated at length beside it."""
     write_trace(tmp_path / "t.csv", BURSTY, 40_000)
