@@ -108,7 +108,10 @@ def batching(cell: dict[str, Any]) -> str:
 
 def page(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Lines of Markdown, from the summary down to each cell."""
-    yield from summary([row for cell in cells if not is_late(cell) for row in rows(cell)])
+    for replicas, some in itertools.groupby(cells, lambda cell: int(cell["key"][3])):
+        if replicas > 1:
+            yield from ["", f"With {replicas} replicas, the last on the core of the load generator:", ""]
+        yield from summary([row for cell in some if not is_late(cell) for row in rows(cell)])
     yield ""
     yield from steadiness(cells)
     for title, some in itertools.groupby(cells, batching):
