@@ -17,14 +17,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from threading import Event, Thread
 
 import numpy as np
 
+from capacity.contention import Contention
 from capacity.errors import UnstableError
 from capacity.performance import Interval, Performance
 from capacity.plan import Plan, Routing
@@ -39,6 +41,7 @@ from measurements.counted import counted_findings
 from measurements.environment import machine
 from measurements.histogram_delta import Gain, gains
 from measurements.http_client import Target
+from measurements.http_exchange import HttpExchange
 from measurements.load_run import LoadRun
 from measurements.load_series import Course, LoadSeries, Measured
 from measurements.load_test import LoadTest, connections_max
@@ -48,6 +51,7 @@ from measurements.metrics_text import Scrape
 from measurements.prediction import Predictor
 from measurements.quantities import QUANTILES
 from measurements.schedule import Schedule
+from measurements.server_timing import parse_server_timing
 from measurements.server_use import look
 from measurements.validity import faults, tail_faults
 from measurements.verify_document import lags_s
@@ -65,6 +69,8 @@ SIZES = (1, 2, 4, 8, 16, 32)
 SAMPLES, SAMPLES_BETWEEN = {1: 1200, 8: 400, 32: 150}, {1: 240, 8: 80, 32: 30}
 # Of a slice what counts; the warm-up comes before it.
 SLICE_S, WARM_UP_S, TIMEOUT_S = 12.0, 3.0, 10.0
+# With and without another replica at work.
+TURNS, BATCHES_A_TURN = 15, 15
 REQUESTS_MIN = 5500.0  # of a run; its P99 takes 5,000
 CONFIDENCE = 0.95
 SEED = 1
@@ -153,19 +159,34 @@ class Bench:
         return fleet.enter_context(running(greedy, self.folder / "greedy.log"))
 
     def profile(self) -> ServiceProfile:
-        """What `capacity profile` finds now."""
-        flags = (
-            "--counters",
-            f"{self.lone_url}/metrics",
-            "--samples",
-            str(SAMPLES[self.cell.batch_size_max]),
-        )
-        return self._profile(*flags)
+        """What `capacity profile` finds now, and how replicas of one machine slow each other down."""
+        samples = str(SAMPLES[self.cell.batch_size_max])
+        found = self._profile("--counters", f"{self.lone_url}/metrics", "--samples", samples)
+        if self.cell.replicas == 1:
+            return found
+        contention = Contention(slowdowns=(1.0, self._slowdown()), is_measured=True)
+        return replace(found, instances_per_device=self.cell.replicas, contention=contention)
 
     def batch_times(self) -> ServiceProfile:
         """The same in short: of batches alone."""
         samples = str(SAMPLES_BETWEEN[self.cell.batch_size_max])
         return self._profile("--samples", samples, "--warm-up", "3", "--no-rests")
+
+    def _slowdown(self) -> float:
+        """How many times as long a batch takes while the other replica has batches as well.
+
+        Two cores of a machine share its memory, from which each batch reads all weights. They are of half the
+        largest size, as batches under load are.
+        """
+        rows = [example(self.options.artifacts)] * max(1, self.cell.batch_size_max // 2)
+        body = json.dumps({"instances": rows}).encode()
+        with self._sending(), ExitStack() as connections:
+            addresses = [parse_address(f"{url}/predict", "--url") for url in self.urls]
+            first, other = (
+                connections.enter_context(closing(HttpExchange(address, timeout_s=TIMEOUT_S)))
+                for address in addresses
+            )
+            return slowdown(lambda: _batch_s(first, body), lambda: _batch_s(other, body))
 
     def _profile(self, *flags: str) -> ServiceProfile:
         sizes = ",".join(str(size) for size in SIZES if size <= self.cell.batch_size_max)
@@ -196,7 +217,7 @@ class Bench:
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
-        """From the last core; where a replica is there too, before all that it computes, or it would be late."""
+        """From the last core; where a replica is there too, before all that it computes, or it is late."""
         with pinned(CORES[-1]):
             if self.cell.replicas == 1:
                 yield
@@ -220,6 +241,38 @@ class Bench:
             metrics=tuple(parse_address(f"{url}/metrics", "--url") for url in self.urls),
             report=lambda message: print(" ", message, flush=True),
         )
+
+
+def _batch_s(exchange: HttpExchange, body: bytes) -> float:
+    """What the server says of a batch that is sent now. [s]"""
+    answer = exchange.ask("POST", body, {"Content-Type": "application/json"})
+    return parse_server_timing(answer.headers["server-timing"])["batch"]
+
+
+def slowdown(first: Callable[[], float], other: Callable[[], float]) -> float:
+    """Times of the first with the other at work over those without it, by turns."""
+    busy, done = Event(), Event()
+
+    def work() -> None:
+        while not done.is_set():
+            if busy.wait(0.01):
+                other()
+
+    alone_s = beside_s = 0.0
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(TURNS):
+            alone_s += sum(first() for _ in range(BATCHES_A_TURN))
+            busy.set()
+            first()
+            beside_s += sum(first() for _ in range(BATCHES_A_TURN))
+            busy.clear()
+            first()  # while the other ends its last
+    finally:
+        done.set()
+        thread.join()
+    return max(1.0, beside_s / alone_s)
 
 
 def rounds(bench: Bench, count: int, duration_s: float) -> tuple[float, list[Round]]:
@@ -262,12 +315,16 @@ def pooled(
         name: fmean(getattr(one, name) for one in whole)
         for name in ("batch_work_s", "request_work_s", "wake_s", "request_overhead_s")
     }
+    contention = before.contention
+    if contention is not None and after.contention is not None:
+        slower = fmean(one.slowdown(2) for one in (contention, after.contention))
+        contention = Contention(slowdowns=(1.0, slower), is_measured=True)
     together = None
     if spells:
         together = Spells(
             share=fmean(one.share for one in spells), lasting_s=fmean(one.lasting_s for one in spells)
         )
-    return replace(before, timings=tuple(timings), spells=together, **middle)
+    return replace(before, timings=tuple(timings), spells=together, contention=contention, **middle)
 
 
 def counted(profile: ServiceProfile, lone: LoneRequests, slices: Sequence[Slice]) -> ServiceProfile:
@@ -375,6 +432,7 @@ def told(cell: Cell, one: Round, rate_rps: float) -> dict:
             "request_work_s": profile.request_work_s,
             "wake_s": profile.wake_s,
             "request_overhead_s": profile.request_overhead_s,
+            "slowdown": None if profile.contention is None else profile.contention.slowdown(2),
             "spells": None if profile.spells is None else [profile.spells.share, profile.spells.lasting_s],
         },
         "counted": {str(size): one.counted.law(size).mean_s for size in one.counted.batch_sizes},
