@@ -148,7 +148,8 @@ def steadiness(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     counted = [1e3 * one["counted"]["1"] for one in rounds]
     ratios = [one["counted"]["1"] / one["profile"]["service_mean_s"]["1"] - 1.0 for one in rounds]
     yield (
-        f"In {len(rounds)} rounds with one replica a batch of one took from {min(counted):.2f} to {max(counted):.2f} ms, and "
+        f"In {len(rounds)} rounds with one replica a batch of one took from {min(counted):.2f} to "
+        f"{max(counted):.2f} ms, and "
         f"from {min(ratios):+.0%} to {max(ratios):+.0%} of what the profiles just before and after said "
         f"(middle {median(ratios):+.0%}): that is the machine."
     )
