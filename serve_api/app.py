@@ -71,6 +71,7 @@ def create_app(
     Args:
         loader: of other versions as they become current; None serves the same ones for ever.
     """
+    metrics.tell_environment(settings.inference.threads)
     watcher = None if loader is None else Watcher(loader, rollout, metrics)
     app = ServingApp(title="serve_api", lifespan=partial(_life, settings, watcher))
     app.service = Service(settings, rollout, metrics)

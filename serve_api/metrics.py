@@ -77,6 +77,7 @@ class Metrics:
 
     def _show_states(self) -> None:
         registry = self.registry
+        self._environment = Info("serve_environment", "On what batches are computed.", registry=registry)
         self.queue_length = Gauge("serve_queue_length", "Requests that wait.", registry=registry)
         self.in_flight = Gauge("serve_in_flight", "Requests to predict that are open.", registry=registry)
         self.ready = Gauge("serve_ready", "Whether new requests shall be sent here.", registry=registry)
@@ -97,7 +98,7 @@ class Metrics:
             "python": platform.python_version(),
             **library_versions(["onnxruntime"]),
         }
-        Info("serve_environment", "On what batches are computed.", registry=self.registry).info(told)
+        self._environment.info(told)
 
     def reject(self, reason: Reason) -> None:
         """Count a refusal."""

@@ -30,7 +30,6 @@ def serve(settings: Settings) -> None:
     """
     capture_libraries()
     metrics = Metrics()
-    metrics.tell_environment(settings.inference.threads)
     loader = Loader(settings, metrics)
     rollout = loader.rollout()
     run(create_app(settings, rollout, metrics, loader))

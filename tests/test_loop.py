@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,8 @@ def test_each_stage_was_there_and_left_its_work(out):
     profile = load_profile(str(out / "profile.json"))
     assert profile.batch_sizes == (1, 4, 8)
     assert {len(timing.samples_s) for timing in profile.timings} == {40}
+    assert (profile.source["threads"], profile.source["cores_usable"]) == ("1", "1")
+    assert profile.source["onnxruntime"] == version("onnxruntime")
     assert found["plan"]["verdict"] == "met"
     (run,) = found["verification"]["runs"]
     assert len(run["sent_by_url"]) == found["plan"]["recommendation"]["replicas"]
