@@ -2485,8 +2485,6 @@ def failure(
         "--tb=no",
         "-p",
         "no:cacheprovider",
-        "-m",
-        "not notebook and not browser",  # the long ones too
         *tests,
     ]
     try:
