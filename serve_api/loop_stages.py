@@ -5,7 +5,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from capacity.errors import CapacityError, DependencyError, InconclusiveError, InputError
-from capacity.guarded import Terminated
+from capacity.errors import InconclusiveError, InputError
 from capacity.objective import LatencyObjective
 from capacity.reading import printable
 from capacity.units import format_duration, parse_duration_s, parse_rate_rps
 from serve_api.local_server import Replica, pinned, running
+from serve_api.loop_command import installed, run
 from serve_api.loop_model import free_version, kept
 from serve_api.store import ArtifactStore
 from serve_api.training import HIDDEN, ModelKind, Recipe
@@ -27,8 +26,6 @@ from serve_api.training import HIDDEN, ModelKind, Recipe
 # What `capacity` ends with where it has an answer: as was asked for, the objective is missed, or it cannot be
 # told. The report says which.
 _ANSWERS = (0, 3, 4)
-# Commands that an interrupt reaches say what they have, and are given so long to do so.
-_GRACE_S = 15.0
 # As `capacity profile` and `capacity verify` have it.
 _DURATION_MAX_S, _RUNS_MAX, _SAMPLES_MAX = 3600.0, 100, 100_000
 
@@ -145,7 +142,7 @@ class Loop:
         found = kept(store, settings.recipe)
         trained = found is None
         if found is None:
-            _run(
+            run(
                 [
                     sys.executable, "-m", "serve_api.train", "--artifacts", str(settings.artifacts.parent),
                     "--model", settings.model, "--hidden", str(settings.hidden),
@@ -218,7 +215,7 @@ class Loop:
     def _capacity(self, *arguments: str, answers: Sequence[int] = (0,)) -> dict[str, Any]:
         """What a `capacity` command answers as JSON, from the core that no replica is first to use."""
         with pinned(cores()[-1]):
-            found: dict[str, Any] = json.loads(_run([_command(), *arguments, "--json"], answers))
+            found: dict[str, Any] = json.loads(run([installed(), *arguments, "--json"], answers))
         return found
 
 
@@ -246,46 +243,6 @@ def example(artifacts: Path) -> list[float]:
     """A row as the model was trained on: the mean of each feature."""
     scaler = json.loads((artifacts / "current" / "scaler.json").read_text(encoding="utf-8"))
     return [float(value) for value in scaler["mean"]]
-
-
-def _command() -> str:
-    """The installed command, of the environment that this runs in."""
-    beside = Path(sys.executable).with_name("capacity")
-    if not beside.exists():
-        raise InputError("the capacity command is not installed here; pip install '.[measure,train]'")
-    return str(beside)
-
-
-def _run(command: Sequence[str], answers: Sequence[int] = (0,)) -> str:
-    """Standard output of a command.
-
-    Raises:
-        InputError, InconclusiveError: it ended so, and has said why.
-        DependencyError: it ended otherwise than by an answer.
-    """
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
-        try:
-            output, _ = child.communicate()
-        except KeyboardInterrupt as stop:
-            _end(child, stop)
-            raise
-    if output and child.returncode in answers:
-        return output
-    kinds: dict[int, type[CapacityError]] = {
-        error.exit_code: error for error in (InputError, InconclusiveError)
-    }
-    kind = kinds.get(child.returncode, DependencyError)
-    raise kind(f"{' '.join(command[1:4])} ended with {child.returncode}; see above")
-
-
-def _end(child: "subprocess.Popen[str]", stop: KeyboardInterrupt) -> None:
-    """Let a command finish that Ctrl-C has reached as it did us; SIGTERM is passed on."""
-    if isinstance(stop, Terminated):
-        child.terminate()
-    try:
-        child.communicate(timeout=_GRACE_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
 
 
 def _make_folder(path: Path) -> None:

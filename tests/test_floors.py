@@ -206,7 +206,7 @@ SERVE_API_FLOORS: list[list[str]] = [
     ["commands"],
     ["__main__"],
     # The loop around it.
-    ["local_server", "loop_model"],
+    ["local_server", "loop_command", "loop_model"],
     ["loop_stages"],
     ["loop_report"],
     ["loop"],

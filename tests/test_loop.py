@@ -20,6 +20,7 @@ from serve_api import loop_stages
 from serve_api.local_server import Replica, pinned, running
 from serve_api.loop import app as loop_app
 from serve_api.loop import loop
+from serve_api.loop_command import run
 from serve_api.loop_model import free_version, kept
 from serve_api.loop_report import _model
 from serve_api.loop_stages import Loop, LoopSettings, cores, placed
@@ -164,7 +165,7 @@ def test_a_model_of_another_size_is_not_measured_as_the_one_that_is_asked_for(tm
         done = CliRunner().invoke(train_app, command[3:])
         assert done.exit_code == 0, done.output
 
-    monkeypatch.setattr(loop_stages, "_run", in_process)
+    monkeypatch.setattr(loop_stages, "run", in_process)
 
     def train(**settings):
         loop = Loop(settings=LoopSettings(output=tmp_path, **settings), tell=lambda message: None)
@@ -225,12 +226,12 @@ def test_a_file_is_no_folder(tmp_path):
 )
 def test_a_command_that_fails_ends_the_loop_as_it_ended(code, kind):
     with pytest.raises(kind, match=f"ended with {code}; see above"):
-        loop_stages._run([sys.executable, "-c", f"import sys; print('{{}}'); sys.exit({code})"])
+        run([sys.executable, "-c", f"import sys; print('{{}}'); sys.exit({code})"])
     answered = [sys.executable, "-c", "import sys; print('{}'); sys.exit(4)"]
-    assert loop_stages._run(answered, (0, 3, 4)) == "{}\n"
+    assert run(answered, (0, 3, 4)) == "{}\n"
     silent = [sys.executable, "-c", "import sys; sys.exit(4)"]
     with pytest.raises(InconclusiveError):  # it had no answer, and said why
-        loop_stages._run(silent, (0, 3, 4))
+        run(silent, (0, 3, 4))
 
 
 @pytest.mark.parametrize(("number", "stop"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
@@ -246,10 +247,10 @@ def test_a_command_that_is_interrupted_may_say_what_it_has(tmp_path, number, sto
     parent = (
         "import typer, sys\n"
         "from capacity.guarded import Guarded\n"
-        "from serve_api.loop_stages import _run\n"
+        "from serve_api.loop_command import run\n"
         "app = typer.Typer(cls=Guarded, pretty_exceptions_enable=False)\n"
         "@app.callback(invoke_without_command=True)\n"
-        f"def main(): _run([sys.executable, '-c', {child!r}])\n"
+        f"def main(): run([sys.executable, '-c', {child!r}])\n"
         "app()"
     )
     with subprocess.Popen(
