@@ -17,8 +17,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -27,7 +28,7 @@ from threading import Event, Thread
 import numpy as np
 
 from capacity.contention import Contention
-from capacity.errors import UnstableError
+from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval, Performance
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
@@ -69,6 +70,8 @@ SIZES = (1, 2, 4, 8, 16, 32)
 SAMPLES, SAMPLES_BETWEEN = {1: 1200, 8: 400, 32: 150}, {1: 240, 8: 80, 32: 30}
 # Of a slice what counts; the warm-up comes before it.
 SLICE_S, WARM_UP_S, TIMEOUT_S = 12.0, 3.0, 10.0
+# At lone requests before a round.
+LOOKS_MAX = 3
 # With and without another replica at work.
 TURNS, BATCHES_A_TURN = 15, 15
 REQUESTS_MIN = 5500.0  # of a run; its P99 takes 5,000
@@ -203,8 +206,12 @@ class Bench:
         return load_profile(str(file))
 
     def lone_requests(self, rate_rps: float) -> LoneRequests:
-        """What lone requests find now."""
+        """What lone requests find now; where the machine stood still meanwhile, a moment later."""
         with self._sending():
+            for _ in range(LOOKS_MAX - 1):
+                with suppress(InconclusiveError):
+                    return self._series(rate_rps, SLICE_S, SEED).lone_requests(CONFIDENCE)
+                time.sleep(TIMEOUT_S)
             return self._series(rate_rps, SLICE_S, SEED).lone_requests(CONFIDENCE)
 
     def load(self, rate_rps: float, duration_s: float, seed: int) -> Slice:
