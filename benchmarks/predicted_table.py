@@ -14,6 +14,8 @@ from statistics import median
 from typing import Any
 
 NAMES = {"mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99"}
+# What a cell is to have at least.
+ROUNDS = 3
 # What is aimed at, as shares of what is measured.
 ALLOWED = {"mean": 0.05, "p50": 0.05, "p95": 0.10, "p99": 0.15}
 PREDICTIONS = {
@@ -31,7 +33,10 @@ class Row:
     """One quantity of one cell: medians over rounds, of values, of their ends and of errors. [s]
 
     Each round has a profile of its own, so that a prediction is held against what its own round measured;
-    errors are shares of that.
+    errors are shares of that, and beside them stand those of the medians.
+
+    Attributes:
+        told_in: by kind of prediction, how many rounds have it, where not all of them do.
     """
 
     cell: str
@@ -39,6 +44,8 @@ class Row:
     measured: Ends
     predicted: dict[str, Ends]
     errors: dict[str, float]
+    of_medians: dict[str, float]
+    told_in: dict[str, str]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -54,18 +61,43 @@ def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 def rows(cell: dict[str, Any]) -> Iterator[Row]:
     """Of the quantities that were measured in every round that is used."""
+    rounds = used(cell)
     for quantity in NAMES:
-        measured = _middle(cell, "measured", quantity)
-        if measured is not None:
-            known = {kind: _middle(cell, kind, quantity) for kind in PREDICTIONS}
-            predicted = {kind: ends for kind, ends in known.items() if ends is not None}
-            errors = {kind: median(_errors(cell, kind, quantity)) for kind in predicted}
-            yield Row(name(cell), quantity, measured, predicted, errors)
+        if len(_having(rounds, "measured", quantity)) < len(rounds):
+            continue
+        having = {kind: _having(rounds, kind, quantity) for kind in _kinds(cell)}
+        having = {kind: some for kind, some in having.items() if some}
+        predicted = {kind: _middle(some, kind, quantity) for kind, some in having.items()}
+        yield Row(
+            cell=name(cell),
+            quantity=quantity,
+            measured=_middle(rounds, "measured", quantity),
+            predicted=predicted,
+            errors={kind: median(_errors(some, kind, quantity)) for kind, some in having.items()},
+            of_medians={
+                kind: predicted[kind][1] / _middle(some, "measured", quantity)[1] - 1.0
+                for kind, some in having.items()
+            },
+            told_in={
+                kind: f"{len(some)} of {len(rounds)}"
+                for kind, some in having.items()
+                if len(some) < len(rounds)
+            },
+        )
 
 
-def _errors(cell: dict[str, Any], kind: str, quantity: str) -> list[float]:
+def _kinds(cell: dict[str, Any]) -> Iterator[str]:
+    """The batch times that were counted are those of the first replica, which has a core to itself."""
+    return (kind for kind in PREDICTIONS if kind != "own_times" or cell["key"][3] == 1)
+
+
+def _having(rounds: Sequence[dict[str, Any]], kind: str, quantity: str) -> list[dict[str, Any]]:
+    return [one for one in rounds if one[kind].get(quantity) is not None]
+
+
+def _errors(rounds: Sequence[dict[str, Any]], kind: str, quantity: str) -> list[float]:
     """Of each round."""
-    return [_bounded(one[kind][quantity])[1] / one["measured"][quantity][1] - 1.0 for one in used(cell)]
+    return [_bounded(one[kind][quantity])[1] / one["measured"][quantity][1] - 1.0 for one in rounds]
 
 
 def used(cell: dict[str, Any]) -> list[dict[str, Any]]:
@@ -78,12 +110,9 @@ def is_late(cell: dict[str, Any]) -> bool:
     return all(one["faults"] for one in cell["rounds"])
 
 
-def _middle(cell: dict[str, Any], kind: str, quantity: str) -> Ends | None:
-    """Low, value and high, each the median over rounds; None where one of the rounds has none."""
-    found = [one[kind].get(quantity) for one in used(cell)]
-    known = [_bounded(ends) for ends in found if ends is not None]
-    if not found or len(known) < len(found):
-        return None
+def _middle(rounds: Sequence[dict[str, Any]], kind: str, quantity: str) -> Ends:
+    """Low, value and high, each the median over rounds that have them."""
+    known = [_bounded(one[kind][quantity]) for one in rounds]
     low, value, high = (median(ends) for ends in zip(*known, strict=True))
     return low, value, high
 
@@ -111,7 +140,10 @@ def page(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     for replicas, some in itertools.groupby(cells, lambda cell: int(cell["key"][3])):
         if replicas > 1:
             yield from ["", f"With {replicas} replicas, the last on the core of the load generator:", ""]
-        yield from summary([row for cell in some if not is_late(cell) for row in rows(cell)])
+        in_time = [cell for cell in some if not is_late(cell)]
+        yield from summary([row for cell in in_time for row in rows(cell)])
+        yield ""
+        yield from foundation(in_time)
     yield ""
     yield from steadiness(cells)
     for title, some in itertools.groupby(cells, batching):
@@ -124,8 +156,8 @@ def page(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def summary(found: Sequence[Row]) -> Iterator[str]:
     """By quantity and kind of prediction: how many are as near as is aimed at, and the worst."""
-    yield "| | aim | prediction | cells within | middle error | worst error | where |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| | aim | prediction | cells within | by medians | middle error | worst error | where |"
+    yield "|---|---|---|---|---|---|---|---|"
     for quantity, allowed in ALLOWED.items():
         of_quantity = [row for row in found if row.quantity == quantity]
         for kind, title in PREDICTIONS.items():
@@ -133,32 +165,46 @@ def summary(found: Sequence[Row]) -> Iterator[str]:
             if errors:
                 worst = max(errors, key=lambda cell: abs(errors[cell]))
                 within = sum(abs(error) <= allowed for error in errors.values())
+                by_medians = sum(abs(row.of_medians.get(kind, inf)) <= allowed for row in of_quantity)
                 middle = _told(median(map(abs, errors.values()))).removeprefix("+")
                 untold = [row.cell for row in of_quantity if kind not in row.errors]
                 also = f"; not told: {' and '.join(untold)}" if untold else ""
                 yield (
                     f"| {NAMES[quantity]} | {allowed:.0%} | {title} | {within} of {len(of_quantity)} | "
-                    f"{middle} | {_told(errors[worst])} | {worst}{also} |"
+                    f"{by_medians} | {middle} | {_told(errors[worst])} | {worst}{also} |"
                 )
+
+
+def foundation(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """On how many rounds the cells of a summary rest."""
+    counts = [len(used(cell)) for cell in cells]
+    fewer = sum(count < ROUNDS for count in counts)
+    rest = (
+        f"{fewer} rest on fewer than {ROUNDS} rounds that were sent in time, {counts.count(1)} of them on one"
+    )
+    yield f"Of these {len(counts)} cells {rest if fewer else f'each rests on {ROUNDS} rounds or more'}."
 
 
 def steadiness(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """How far the machine went while it was measured; two replicas slow each other down besides."""
-    rounds = [one for cell in cells if cell["key"][3] == 1 for one in used(cell)]
+    rounds = [one for cell in cells if cell["key"][3] == 1 and not is_late(cell) for one in used(cell)]
     counted = [1e3 * one["counted"]["1"] for one in rounds]
     ratios = [one["counted"]["1"] / one["profile"]["service_mean_s"]["1"] - 1.0 for one in rounds]
     yield (
-        f"In {len(rounds)} rounds with one replica a batch of one took from {min(counted):.2f} to "
-        f"{max(counted):.2f} ms, and "
-        f"from {min(ratios):+.0%} to {max(ratios):+.0%} of what the profiles just before and after said "
-        f"(middle {median(ratios):+.0%}): that is the machine."
+        f"In the {len(rounds)} rounds with one replica that were sent in time a batch of one took from "
+        f"{min(counted):.2f} to {max(counted):.2f} ms, and "
+        f"from {min(ratios):+.0%} to {max(ratios):+.0%} of what the profiles around it said "
+        f"(middle {median(ratios):+.0%}): that is the machine, and what a batch takes longer after a rest."
     )
 
 
 def table(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A row for each quantity of each cell, in ms; what is farther off than is aimed at is bold."""
-    yield "| load | | measured (95 %) | predicted (95 %) | error | replayed | error | own times, error |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield (
+        "| load | | measured (95 %) | predicted (95 %) | error | by medians | replayed | error | "
+        "own times, error |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
     for cell in cells:
         first = f"{cell['key'][0]:g}: {cell['rate_rps']:.0f} rps" + (" (late)" if is_late(cell) else "")
         for row in rows(cell):
@@ -170,6 +216,7 @@ def _figures(row: Row) -> Iterator[str]:
     yield _interval(row.measured)
     yield _interval(row.predicted["predicted"]) if "predicted" in row.predicted else ""
     yield _error(row, "predicted")
+    yield _told(row.of_medians["predicted"]) if "predicted" in row.of_medians else ""
     yield f"{1e3 * row.predicted['replayed'][1]:.2f}" if "replayed" in row.predicted else ""
     yield _error(row, "replayed")
     yield _error(row, "own_times")
@@ -184,7 +231,8 @@ def _error(row: Row, kind: str) -> str:
     if kind not in row.errors:
         return ""
     text = _told(row.errors[kind])
-    return text if abs(row.errors[kind]) <= ALLOWED[row.quantity] else f"**{text}**"
+    text = text if abs(row.errors[kind]) <= ALLOWED[row.quantity] else f"**{text}**"
+    return f"{text} ({row.told_in[kind]})" if kind in row.told_in else text
 
 
 def _told(error: float) -> str:
@@ -205,8 +253,8 @@ def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
             for one in told
         )
         lags = ", ".join(f"{1e3 * one['lag_p99_s']:.2f}" for one in told)
-        busy, size = (median(one["measured"][what][1] for one in told) for what in ("busy", "batch"))
-        sending = median(one["cpu_share"] for one in told)
+        busy, size = (median(one["measured"][what][1] for one in used(cell)) for what in ("busy", "batch"))
+        sending = median(one["cpu_share"] for one in used(cell))
         slices = told[0].get("slices", 1)
         lasting = f"{told[0]['window_s']:.0f} s" + (f" in {slices}" if slices > 1 else "")
         rounds = f"{len(told)} × {lasting} | {sum(not one['faults'] for one in told)}"

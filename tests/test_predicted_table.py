@@ -5,7 +5,19 @@ import math
 from pathlib import Path
 
 import pytest
-from predicted_table import ALLOWED, PREDICTIONS, is_late, name, page, read, rows, summary, table
+from predicted_table import (
+    ALLOWED,
+    PREDICTIONS,
+    foundation,
+    is_late,
+    name,
+    page,
+    read,
+    rows,
+    summary,
+    table,
+    used,
+)
 
 FOLDER = Path(__file__).parent.parent / "docs" / "measurements"
 CELLS = FOLDER / "predicted-beside-measured.jsonl"
@@ -97,6 +109,41 @@ def test_a_quantile_that_is_not_told_is_none_within(cells):
     (line,) = [line for line in lines if line.startswith("| P95 |") and "| from the profile |" in line]
     assert f" of {len(some)} |" in line
     assert f"not told: {name(some[0])}" in line
+
+
+def test_a_quantile_of_some_rounds_is_theirs_and_says_so(cells):
+    cell = copy.deepcopy(next(one for one in cells if not is_late(one) and len(used(one)) == 3))
+    used(cell)[0]["replayed"].pop("p95")
+    (row,) = [row for row in rows(cell) if row.quantity == "p95"]
+    pairs = [(one["replayed"]["p95"][1], one["measured"]["p95"][1]) for one in used(cell)[1:]]
+    assert row.errors["replayed"] == pytest.approx(sum(told / found - 1.0 for told, found in pairs) / 2)
+    assert row.of_medians["replayed"] == pytest.approx(
+        sum(told for told, _ in pairs) / sum(found for _, found in pairs) - 1.0
+    )
+    assert row.told_in == {"replayed": "2 of 3"}
+    assert sum("(2 of 3)" in line for line in table([cell])) == 1
+
+
+def test_errors_of_medians_are_of_what_stands_beside_them(cells):
+    for cell in cells:
+        for row in rows(cell):
+            quotient = row.predicted["predicted"][1] / row.measured[1] - 1.0
+            assert row.of_medians["predicted"] == pytest.approx(quotient)
+
+
+def test_a_summary_says_on_how_many_rounds_it_rests(cells):
+    some = [copy.deepcopy(cells[0]) for _ in range(3)]
+    assert list(foundation(some)) == ["Of these 3 cells each rests on 3 rounds or more."]
+    for one, count in zip(some, (1, 2, 3), strict=True):
+        one["rounds"] = one["rounds"][:count]
+    (line,) = foundation(some)
+    assert line.startswith("Of these 3 cells 2 rest on fewer than 3 rounds")
+    assert line.endswith(", 1 of them on one.")
+
+
+def test_counted_times_of_the_first_replica_are_not_taken_for_all(cells):
+    kinds = {cell["key"][3]: {kind for row in rows(cell) for kind in row.errors} for cell in cells}
+    assert kinds == {1: set(PREDICTIONS), 2: set(PREDICTIONS) - {"own_times"}}
 
 
 def test_cells_tell_nothing_of_the_machine_but_what_bears_on_the_figures():
