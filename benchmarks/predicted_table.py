@@ -179,10 +179,13 @@ def foundation(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """On how many rounds the cells of a summary rest."""
     counts = [len(used(cell)) for cell in cells]
     fewer = sum(count < ROUNDS for count in counts)
-    rest = (
-        f"{fewer} rest on fewer than {ROUNDS} rounds that were sent in time, {counts.count(1)} of them on one"
+    if not fewer:
+        yield f"Of these {len(counts)} cells each rests on {ROUNDS} rounds or more."
+        return
+    yield (
+        f"Of these {len(counts)} cells {fewer} rest on fewer than {ROUNDS} rounds that were sent in time, "
+        f"{counts.count(1)} of them on one."
     )
-    yield f"Of these {len(counts)} cells {rest if fewer else f'each rests on {ROUNDS} rounds or more'}."
 
 
 def steadiness(cells: Sequence[dict[str, Any]]) -> Iterator[str]:

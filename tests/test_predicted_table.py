@@ -146,6 +146,22 @@ def test_counted_times_of_the_first_replica_are_not_taken_for_all(cells):
     assert kinds == {1: set(PREDICTIONS), 2: set(PREDICTIONS) - {"own_times"}}
 
 
+def test_the_readme_sums_up_what_the_table_has(cells):
+    text = " ".join((FOLDER.parent.parent / "README.md").read_text(encoding="utf-8").split())
+    found = [row for cell in cells if cell["key"][3] == 1 and not is_late(cell) for row in rows(cell)]
+    within = [
+        sum(abs(row.errors["predicted"]) <= ALLOWED[quantity] for row in found if row.quantity == quantity)
+        for quantity in ALLOWED
+    ]
+    assert (
+        "within the aim in {} (mean, 5 %), {} (P50, 5 %), {} (P95, 10 %) and {} (P99, 15 %)".format(*within)
+        in text
+    )
+    ones = [row for row in found if row.cell.startswith("batches of one") and row.quantity == "mean"]
+    least, most = (round(-100 * end(row.errors["predicted"] for row in ones)) for end in (max, min))
+    assert f"too low at every load, by {least} to {most} % in the mean" in text
+
+
 def test_cells_tell_nothing_of_the_machine_but_what_bears_on_the_figures():
     text = CELLS.read_text(encoding="utf-8")
     assert not [word for word in ("/home", "/root", "/tmp", "/work", "127.0.0.1:") if word in text]
