@@ -257,6 +257,7 @@ def test_bodies_that_come_slowly_have_room_together_and_give_it_back():
 
     beside, whole, slow, after = asyncio.run(story())
     assert (beside.status, beside.json["reason"]) == (503, "open_bodies")
+    assert beside.headers["retry-after"] == "1"
     assert (whole.status, slow.status, after.status) == (200, 408, 200)
 
 
