@@ -2142,6 +2142,13 @@ LOAD_TESTS = [
         "tests/test_serve_http_protocol.py",
     ),
     Mutant(
+        "connections for probes have no end",
+        "beyond those for probes a connection is turned away at once",
+        "serve_api/http_protocol.py",
+        [("if beyond > PROBE_CONNECTIONS:", "if False:")],
+        "tests/test_serve_http_protocol.py",
+    ),
+    Mutant(
         "a circuit never opens",
         "a model that fails again and again is left alone",
         "serve_api/breaker.py",

@@ -66,6 +66,7 @@ def train_into(store: ArtifactStore, recipe: Recipe, version: str) -> Artifact:
     from serve_api.dataset import breast_cancer
     from serve_api.onnx_export import export_onnx, export_scaler
 
+    store.check_free(version)  # before any work
     dataset = breast_cancer()
     pipeline = fit(recipe, dataset)
     files = {MODEL_FILE: export_onnx(pipeline), SCALER_FILE: export_scaler(pipeline)}

@@ -143,6 +143,10 @@ def image_is_pinned_and_plain(found: Documents) -> Iterator[str]:
     dockerfile = found["dockerfile"]
     if not re.fullmatch(r"BASE=python:3\.\d+\.\d+-slim-[a-z]+(@sha256:[0-9a-f]{64})?", dockerfile["ARG"][0]):
         yield "the base must be a slim python of one version"
+    if dockerfile["FROM"] != ["${BASE} AS build", "${BASE}"]:
+        yield "it must be built in a stage of its own, and run from the plain base"
+    if not any(line.startswith("--from=build /opt/serve ") for line in dockerfile["COPY"]):
+        yield "what was installed must be copied from where it was built"
     user, group = dockerfile["USER"][-1].split(":")
     security = pod(found)["securityContext"]
     if (user, group) != (str(security["runAsUser"]), str(security["runAsGroup"])) or user == "0":

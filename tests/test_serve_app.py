@@ -257,6 +257,7 @@ def test_bodies_that_come_slowly_have_room_together_and_give_it_back():
 
     beside, whole, slow, after = asyncio.run(story())
     assert (beside.status, beside.json["reason"]) == (503, "open_bodies")
+    assert beside.headers["retry-after"] == "1"
     assert (whole.status, slow.status, after.status) == (200, 408, 200)
 
 
@@ -469,12 +470,15 @@ def test_while_it_drains_it_is_not_ready_and_sends_clients_elsewhere():
             app.service.draining = True
             ready, answer = await ask(app, method="GET", path="/readyz"), await ask(app, instances())
             app.service.closed = True
-            return ready, answer, await ask(app, instances())
+            closed, told_by = await ask(app, instances()), await ask(app, method="GET", path="/metrics")
+            return ready, answer, closed, told_by.body.decode()
 
-    ready, answer, closed = asyncio.run(story())
+    ready, answer, closed, text = asyncio.run(story())
     assert (ready.status, answer.status, closed.status) == (503, 200, 503)
     assert answer.headers["connection"] == closed.headers["connection"] == "close"
     assert closed.json["reason"] == "draining"
+    assert "serve_ready 0.0" in text
+    assert metric(text, "serve_rejected_total", reason="draining") == 1
 
 
 def test_while_the_model_hangs_it_is_neither_ready_nor_worth_keeping():

@@ -10,6 +10,7 @@ import uvicorn
 from serving import FEATURES, PATIENCE_S, MadeUp, alive, application, instances, metric
 from uvicorn.server import ServerState
 
+from serve_api import http_protocol
 from serve_api.http_protocol import HEADERS_MAX, UNSENT_BYTES_MAX, ConnectionLimits, LimitedProtocol, Round
 from serve_api.metrics import BatchEnd
 from serve_api.refusal import Reason
@@ -310,6 +311,20 @@ def test_beyond_the_limit_there_is_a_second_for_a_probe_and_for_nothing_else():
         assert wire.aborted
         protocol.connection_lost(None)
         assert (refused, more_refused) == ([Reason.CONNECTIONS], [Reason.ANSWER_UNREAD])
+
+    told(story)
+
+
+def test_beyond_those_for_probes_a_connection_is_turned_away_at_once(monkeypatch):
+    monkeypatch.setattr(http_protocol, "PROBE_CONNECTIONS", 0)
+
+    async def story():
+        protocol, wire, refused = connected(connections_max=0)
+        assert wire.written[0].startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in wire.written[0]
+        assert (wire.closing, wire.aborted) == (True, False)  # it is told
+        assert refused == [Reason.CONNECTIONS]
+        protocol.connection_lost(None)
 
     told(story)
 

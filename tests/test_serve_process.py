@@ -10,12 +10,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 from serving import FEATURES, PATIENCE_S, ROOT, a_store, instances, metric, onnx_model, publish
 from serving_process import not_reading, running, until
+from typer.testing import CliRunner
+
+from serve_api.commands import app as commands
 
 SERVER = str(ROOT / "tests" / "made_up_server.py")
 TOKEN = "0123456789abcdef"
@@ -168,12 +172,18 @@ class Asking:
 def test_no_request_fails_while_versions_are_swapped(tmp_path):
     store = a_store(tmp_path)
     publish(store, "v1.1.0", onnx_model(bias=1.0))
+
+    def back():
+        result = CliRunner().invoke(commands, ["rollback", "--artifacts", str(tmp_path)])
+        assert (result.exit_code, result.output) == (0, "v1.0.0\n")
+
     with running(
         "--artifacts", str(tmp_path), "--poll-interval", "20ms", "--batch-wait-max", "1ms"
     ) as server:
         asking = Asking(server, 8, instances())
-        for count, version in enumerate(["v1.1.0", "v1.0.0", "v1.1.0", "v1.0.0"], start=1):
-            store.set_current(version)
+        ways = [*[partial(store.set_current, version) for version in ("v1.1.0", "v1.0.0", "v1.1.0")], back]
+        for count, switch in enumerate(ways, start=1):
+            switch()
             until(lambda count=count: len(server.events("version_swapped")) == count)
             before = len(asking.answers)
             until(lambda before=before: len(asking.answers) > before + 20)
@@ -189,6 +199,34 @@ def test_no_request_fails_while_versions_are_swapped(tmp_path):
     assert metric(text, "serve_reloads_total", outcome="swapped") == 4
     total = metric(text, "serve_requests_total", status="200")
     assert total == len(asking.answers)
+
+
+def test_no_request_fails_while_a_canary_takes_its_share_or_is_made_current(tmp_path):
+    store = a_store(tmp_path)
+    publish(store, "v1.1.0", onnx_model(bias=1.0))
+    canary = ("--canary", "v1.1.0", "--canary-share", "0.5")
+    fast = ("--poll-interval", "20ms", "--batch-wait-max", "1ms")
+    with running("--artifacts", str(tmp_path), *canary, *fast) as server:
+        asking = Asking(server, 8, instances())
+        until(lambda: len(asking.answers) > 800)  # a hundred batches at least
+        shared = [answer["model_version"] for _, answer in list(asking.answers)]
+        store.set_current("v1.1.0")
+        until(lambda: server.events("version_swapped"))
+        before = len(asking.answers)
+        until(lambda: len(asking.answers) > before + 100)
+        asking.end()
+        text = server.metrics()
+    assert asking.failures == []
+    assert {status for status, _ in asking.answers} == {200}
+    assert {(a["model_version"], *a["predictions"]) for _, a in asking.answers} == {
+        ("v1.0.0", 0),
+        ("v1.1.0", 1),
+    }
+    for version in ("v1.0.0", "v1.1.0"):
+        assert shared.count(version) > len(shared) / 4
+        answered = sum(a["model_version"] == version for _, a in asking.answers)
+        assert metric(text, "serve_requests_total", status="200", version=version) == answered
+    assert {a["model_version"] for _, a in asking.answers[-50:]} == {"v1.1.0"}
 
 
 def asked_once(server, body):

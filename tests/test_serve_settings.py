@@ -45,6 +45,7 @@ NAN = float("nan")
         (BreakerSettings, {"cooldown_s": 0.0}),
         (BreakerSettings, {"probes_max": 0}),
         (AccessSettings, {"token": "short"}),
+        pytest.param(AccessSettings, {"token": "0" * 1025}, id="a token that is too long"),
         (AccessSettings, {"token": "ä" * 20}),
         (AccessSettings, {"token": "0123456789 abcdef"}),
         (AccessSettings, {"token": "0123456789abcdef\n"}),

@@ -329,7 +329,10 @@ def test_metadata_say_what_was_made(
     assert found.scaler == export_scaler(pipelines[kind])
 
 
-def test_trained_again_it_is_refused_before_any_work(stores: dict[ModelKind, ArtifactStore]) -> None:
+def test_trained_again_it_is_refused_before_any_work(
+    stores: dict[ModelKind, ArtifactStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_api.train.fit", lambda *_: pytest.fail("it was trained"))
     store = stores[ModelKind.MLP]
     with pytest.raises(InputError, match=r"use --version v1\.0\.1"):
         train_into(store, recipe(ModelKind.MLP), "v1.0.0")
