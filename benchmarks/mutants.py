@@ -2067,6 +2067,32 @@ LOAD_TESTS = [
         "tests/test_load_validity.py",
     ),
     Mutant(
+        "faults of a run are not asked for",
+        "a run that was late is invalid, and says nothing",
+        "measurements/verifier.py",
+        [
+            (
+                "        yield from faults(run, self.load.test.in_flight_max, measured.cpu_share)",
+                "        yield from ()",
+            )
+        ],
+        "tests/test_verify_verdicts.py",
+    ),
+    Mutant(
+        "a run that became slower midway is believed",
+        "a run under steady arrivals is a steady state",
+        "measurements/verifier.py",
+        [("            yield from drift_faults(run)", "            yield from ()")],
+        "tests/test_verify_verdicts.py",
+    ),
+    Mutant(
+        "a tail that the load generator made is believed",
+        "of all runs together no quantile is of requests sent late",
+        "measurements/verifier.py",
+        [("pool_faults=tuple(tail_faults(runs, self.quantiles)),", "pool_faults=(),")],
+        "tests/test_verify_verdicts.py",
+    ),
+    Mutant(
         "requests that timed out are in no response",
         "who gave up waited for the timeout at least",
         "measurements/load_run.py",

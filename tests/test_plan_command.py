@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).with_name("capacity")
+README = Path(__file__).parent.parent / "README.md"
 QUICK = ["--requests-max", "2000000", "--precision", "0.1"]
 
 SMALL = {"name": "small", "hourly_usd": 0.3, "timings": {1: 10.0, 4: 16.0}}
@@ -89,6 +90,27 @@ def test_prices_decide_between_profiles(answer, prices, name, replicas, usd):
     assert found["cost"] == {"hourly_usd": pytest.approx(usd)}
     considered = {one["plan"]["profile"] for one in found["considered"]}
     assert considered == ({"small", "large"} if name == "large" else {"small"})  # one large device is dearer
+
+
+def test_rounded_weights_take_fewer_replicas_as_the_readme_says(plan):
+    """Of one price; a replica of the rounded model answers nearly twice as many requests a second."""
+    asked = ["--rate", "8000rps", "--slo-p99", "30ms"]
+    quick = ["--batch-wait", "0ms", "--requests-max", "5000000", "--precision", "0.1", "--json"]
+    exact, rounded = (["--profile", f"serve-mlp-cpu-{kind}"] for kind in ("fp32", "int8"))
+
+    def chosen(*profiles):
+        done = plan(*profiles, *asked, *quick)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["recommendation"]
+
+    both, alone = chosen(*exact, *rounded), chosen(*exact)
+    assert (both["profile"], alone["profile"]) == ("serve-mlp-cpu-int8", "serve-mlp-cpu-fp32")
+    assert both["replicas"] < alone["replicas"]
+    readme = " ".join(README.read_text(encoding="utf-8").split())
+    assert (
+        f"`capacity plan {' '.join([*exact, *rounded, *asked])}` takes {both['replicas']} replicas of the "
+        f"rounded model, and without it {alone['replicas']} of the other"
+    ) in readme
 
 
 def test_any_routing_takes_the_one_that_needs_fewest_and_of_those_the_simplest(answer):

@@ -1,14 +1,19 @@
 """How rounds of slices are put together, by slices whose figures are known; the rest takes a server and hours."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
-from predicted_beside_measured import added, joined, pooled
+from predicted_beside_measured import added, cells, joined, pooled
 
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.spells import Spells
 from measurements.histogram_delta import Gain
 from measurements.load_run import LoadRun
 from measurements.schedule import Schedule
+
+MEASURED = Path(__file__).parent.parent / "docs" / "measurements" / "predicted-beside-measured.jsonl"
 
 
 def run(*instants_s, responses_s, lag_s=0.001, warm_up_s=3.0):
@@ -72,3 +77,11 @@ def test_without_looks_between_all_samples_count():
     found = pooled(profile([0.1] * 3), [], profile([0.3] * 3))
     assert found.timings[0].samples_s == (0.1,) * 3 + (0.3,) * 3
     assert found.spells is None
+
+
+def test_every_cell_was_measured_and_none_beside_them():
+    lines = MEASURED.read_text(encoding="utf-8").splitlines()
+    measured = [tuple(json.loads(line)["key"]) for line in lines]
+    wanted = [[tuple(cell.key) for cell in cells(replicas)] for replicas in (1, 2)]
+    assert [len(keys) for keys in wanted] == [20, 6]
+    assert sorted(measured) == sorted(key for keys in wanted for key in keys)

@@ -17,10 +17,14 @@ QUICK = ["--request-overhead", "0ms", "--precision", "0.05", "--warm-up", "1s"]
 
 
 class OneServer:
-    """FIFO, one at a time, each for the same time; each n-th never answers, or is refused; gone after some runs."""
+    """FIFO, one at a time, each for the same time; each n-th never answers, or is refused; gone after some runs.
 
-    def __init__(self, service_s=SERVICE_S, silent=None, refused=None, runs_max=99):
+    From an instant on it may be slower.
+    """
+
+    def __init__(self, service_s=SERVICE_S, silent=None, refused=None, runs_max=99, slower_s=None):
         self.service_s, self.silent, self.refused, self.runs_max = service_s, silent, refused, runs_max
+        self.slower_s = slower_s or {}
         self.free_s, self.asked, self.runs = 0.0, 0, 0
 
     async def __call__(self, replica):
@@ -33,7 +37,8 @@ class OneServer:
         if self.refused and self.asked % self.refused == 0:
             return 503
         now_s = asyncio.get_running_loop().time()
-        self.free_s = max(now_s, self.free_s) + self.service_s
+        slower_s = (more_s for start_s, more_s in self.slower_s.items() if start_s <= now_s)
+        self.free_s = max(now_s, self.free_s) + self.service_s + sum(slower_s)
         await asyncio.sleep(self.free_s - now_s)
         return 200
 
@@ -47,9 +52,10 @@ def verify(tmp_path, monkeypatch, capsys):
     # A loop whose time jumps is never at rest.
     monkeypatch.setattr("measurements.validity.CPU_SHARE_MAX", 2.0)
     monkeypatch.setattr("measurements.load_test.precise_loop", VirtualLoop)
-    monkeypatch.setattr("measurements.load_test.WallClock", VirtualClock)
 
-    def run(server, *arguments):
+    def run(server, *arguments, stalls_s=None):
+        monkeypatch.setattr("measurements.load_test.WallClock", lambda: VirtualClock(stalls_s))
+
         @asynccontextmanager
         async def connected(target, heard=None):
             server.runs, server.free_s = server.runs + 1, 0.0
@@ -163,6 +169,32 @@ def test_runs_before_a_server_failed_are_told_and_the_exit_is_that_of_the_failur
     assert len(answer["runs"]) == 2
     assert verdicts(answer)["p50"] == "agree"  # of what there is
     assert json.loads((tmp_path / "part.json").read_text(encoding="utf-8")) == answer
+
+
+def test_of_a_load_generator_that_fell_behind_nothing_is_said(verify):
+    """The server is the one that was profiled; the second that nothing was sent in is not its own."""
+    code, answer = verify(OneServer(), *PLAN, "--duration", "10s", stalls_s={5.0: 1.0})
+    assert (code, answer["verdict"]) == (4, "invalid")
+    ((fault,),) = (run["faults"] for run in answer["runs"])
+    assert fault.startswith("the load generator fell behind: P99 of its lag is ")
+    assert set(verdicts(answer).values()) == {"void"}
+
+
+def test_of_a_server_that_becomes_slower_midway_nothing_is_said(verify):
+    code, answer = verify(OneServer(slower_s={15.0: 0.001}), *PLAN, "--duration", "30s")
+    assert (code, answer["verdict"]) == (4, "invalid")
+    ((fault,),) = (run["faults"] for run in answer["runs"])
+    assert fault.startswith("the run was not stationary: the mean response of its second half differs by +")
+
+
+def test_of_a_tail_that_the_load_generator_made_nothing_is_said(verify):
+    """Each run has one request in two hundred that is late: too few for a fault of its own."""
+    stalls_s = {3.0: 0.03}
+    code, answer = verify(OneServer(), *PLAN, "--duration", "10s", "--runs", "3", stalls_s=stalls_s)
+    assert (code, answer["verdict"]) == (4, "invalid")
+    assert [run["faults"] for run in answer["runs"]] == [[], [], []]
+    (fault,) = answer["pool_faults"]
+    assert fault.startswith("the load generator made P99: ")
 
 
 def test_a_metronome_ticks_the_same_in_every_run(verify):
