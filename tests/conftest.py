@@ -6,6 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def deadline() -> Iterator[None]:
     """No hang: what has not ended within a minute fails."""
