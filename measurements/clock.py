@@ -3,7 +3,7 @@
 import asyncio
 import selectors
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 # `select` wakes up this much late, so that the rest is spent asking the loop for news again and again.
 _SPIN_S = 1.5e-4
@@ -42,4 +42,12 @@ def precise_loop() -> asyncio.AbstractEventLoop:
     so too; `select` counts in microseconds. It takes no file descriptor above 1023, which bounds the number
     of connections.
     """
-    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    loop.set_exception_handler(_tell)
+    return loop
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """SIGTERM meets whatever runs, a request too; that goes on upwards, and is no failure to tell of."""
+    if not isinstance(context.get("exception"), KeyboardInterrupt):
+        loop.default_exception_handler(context)

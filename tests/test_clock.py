@@ -1,0 +1,53 @@
+"""The event loop of load tests: that it waits precisely, and what it tells of."""
+
+import asyncio
+import gc
+
+import pytest
+
+from capacity.guarded import Terminated
+from measurements.clock import WallClock, precise_loop
+
+
+async def beside(error: BaseException) -> None:
+    """A request that ends by an error nobody asks for."""
+
+    async def request() -> None:
+        raise error
+
+    task = asyncio.get_running_loop().create_task(request())
+    await asyncio.sleep(0.01)
+    del task
+    gc.collect()
+
+
+@pytest.mark.parametrize("error", [Terminated(), KeyboardInterrupt()])
+def test_a_signal_that_meets_a_request_is_raised_and_told_by_no_traceback(caplog, error):
+    with (
+        pytest.raises(type(error)),
+        asyncio.Runner(loop_factory=precise_loop) as runner,
+    ):
+        runner.run(beside(error))
+    del runner
+    error.__traceback__ = None
+    gc.collect()
+    assert not caplog.records
+
+
+def test_a_request_that_fails_is_told(caplog):
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
+        runner.run(beside(ValueError("a fault")))
+    assert any("never retrieved" in record.getMessage() for record in caplog.records)
+
+
+def test_an_instant_is_met_to_less_than_a_millisecond():
+    async def lateness_s() -> float:
+        clock = WallClock()
+        instant_s = clock.now_s() + 0.0055
+        await clock.sleep_until(instant_s)
+        return clock.now_s() - instant_s
+
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
+        late_s = [runner.run(lateness_s()) for _ in range(20)]
+    assert min(late_s) >= 0.0
+    assert sorted(late_s)[4] < 5e-4
