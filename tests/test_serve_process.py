@@ -169,6 +169,16 @@ class Asking:
             thread.join(PATIENCE_S)
 
 
+def all_are_whole_and_of_both(asking):
+    """No request failed, and each answer is of one version or the other."""
+    assert asking.failures == []
+    assert {status for status, _ in asking.answers} == {200}
+    assert {(a["model_version"], *a["predictions"]) for _, a in asking.answers} == {
+        ("v1.0.0", 0),
+        ("v1.1.0", 1),
+    }
+
+
 def test_no_request_fails_while_versions_are_swapped(tmp_path):
     store = a_store(tmp_path)
     publish(store, "v1.1.0", onnx_model(bias=1.0))
@@ -189,13 +199,7 @@ def test_no_request_fails_while_versions_are_swapped(tmp_path):
             until(lambda before=before: len(asking.answers) > before + 20)
         asking.end()
         text = server.metrics()
-    assert asking.failures == []
-    assert {status for status, _ in asking.answers} == {200}
-    # Each answer is whole, of one version or the other.
-    assert {(a["model_version"], *a["predictions"]) for _, a in asking.answers} == {
-        ("v1.0.0", 0),
-        ("v1.1.0", 1),
-    }
+    all_are_whole_and_of_both(asking)
     assert metric(text, "serve_reloads_total", outcome="swapped") == 4
     total = metric(text, "serve_requests_total", status="200")
     assert total == len(asking.answers)
@@ -216,12 +220,7 @@ def test_no_request_fails_while_a_canary_takes_its_share_or_is_made_current(tmp_
         until(lambda: len(asking.answers) > before + 100)
         asking.end()
         text = server.metrics()
-    assert asking.failures == []
-    assert {status for status, _ in asking.answers} == {200}
-    assert {(a["model_version"], *a["predictions"]) for _, a in asking.answers} == {
-        ("v1.0.0", 0),
-        ("v1.1.0", 1),
-    }
+    all_are_whole_and_of_both(asking)
     for version in ("v1.0.0", "v1.1.0"):
         assert shared.count(version) > len(shared) / 4
         answered = sum(a["model_version"] == version for _, a in asking.answers)
