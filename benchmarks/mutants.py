@@ -799,6 +799,20 @@ STATISTICS = [
         PARALLEL,
     ),
     Mutant(
+        "an interrupt is raised amid LLVM's bindings",
+        "an interrupt neither crashes nor is lost",
+        "capacity/interrupts.py",
+        [('("importlib._bootstrap.", "llvmlite.binding.")', '("importlib._bootstrap.",)')],
+        "tests/test_interrupts_put_off.py",
+    ),
+    Mutant(
+        "an interrupt is put off without end",
+        "an interrupt ends within seconds",
+        "capacity/interrupts.py",
+        [("self._put_off < _AGAIN_MAX and ", "")],
+        "tests/test_interrupts_put_off.py",
+    ),
+    Mutant(
         "a cut-off line is taken for a row",
         "an interrupted sweep ends with the same bytes",
         "capacity/sweep_journal.py",
@@ -2566,6 +2580,8 @@ def show(outcome: Outcome) -> None:
 
 def main(words: Sequence[str]) -> int:
     mutants = [one for one in MUTANTS if not words or any(word in one.name for word in words)]
+    if not mutants:
+        give_up(f"no mutant has {' or '.join(words)} in its name")
     begun_s = time.monotonic()
     check_without_bug(mutants)
     print("| mutant | file | rule or invariant it breaks | tests run | caught |")

@@ -5,20 +5,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from capacity.errors import CapacityError
+from capacity.interrupts import Terminated, interrupts_raised
 
 _GRACE_S = 3.0  # that threads at work are given to end by themselves after a failure
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM; ends work as Ctrl-C does."""
 
 
 class Guarded(TyperGroup):
@@ -26,7 +21,7 @@ class Guarded(TyperGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run; an error of ours is one line on stderr and its exit code."""
-        with _sigterm_raised():
+        with interrupts_raised():
             try:
                 return super().main(*args, **kwargs)
             except CapacityError as error:
@@ -57,23 +52,6 @@ def _is_behind(error: BaseException | None, kind: type[BaseException]) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-@contextmanager
-def _sigterm_raised() -> Iterator[None]:
-    """SIGTERM as an exception, so that what is open is closed; only the main thread may ask for it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def fail(message: str, exit_code: int, error: BaseException) -> None:

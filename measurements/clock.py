@@ -2,7 +2,11 @@
 
 import asyncio
 import selectors
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 # `select` wakes up this much late, so that the rest is spent asking the loop for news again and again.
@@ -35,7 +39,25 @@ class WallClock:
         await asyncio.sleep(0.0)
 
 
-def precise_loop() -> asyncio.AbstractEventLoop:
+@contextmanager
+def precise_runner() -> Iterator[asyncio.Runner]:
+    """A runner whose loop can wait for less than a millisecond; Ctrl-C cancels what it runs.
+
+    asyncio sees to Ctrl-C itself, at a place of its choice, only where Python's own handler is set.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    is_ours = threading.current_thread() is threading.main_thread() and callable(before)
+    if is_ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with asyncio.Runner(loop_factory=_precise_loop) as runner:
+            yield runner
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, before)
+
+
+def _precise_loop() -> asyncio.AbstractEventLoop:
     """An event loop that can wait for less than a millisecond.
 
     `epoll`, the usual one on Linux, counts its timeout in whole milliseconds and rounds up, and uvloop does

@@ -10,7 +10,7 @@ import numpy as np
 
 from capacity.plan import Routing
 from measurements.balancer import Balancer
-from measurements.clock import WallClock, precise_loop
+from measurements.clock import WallClock, precise_runner
 from measurements.driver import LEAD_S, Driver
 from measurements.http_client import Target, check_reachable, connected
 from measurements.load_run import Journal
@@ -62,7 +62,7 @@ class LoadTest:
             DependencyError: the server does not answer.
             InputError: the server refuses the request.
         """
-        with asyncio.Runner(loop_factory=precise_loop) as runner, _calm_memory():
+        with precise_runner() as runner, _calm_memory():
             runner.run(self._send(journal, self.balancer(seed), watch))
 
     async def _send(self, journal: Journal, balancer: Balancer, watch: MetricsWatch | None) -> None:

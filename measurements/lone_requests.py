@@ -24,7 +24,7 @@ from capacity.plan import Routing
 from capacity.profile import ServiceProfile
 from capacity.units import format_duration
 from measurements.balancer import Balancer
-from measurements.clock import WallClock, precise_loop
+from measurements.clock import WallClock, precise_runner
 from measurements.driver import Driver
 from measurements.http_client import UNREACHABLE, Target, connected
 from measurements.load_run import Journal
@@ -96,7 +96,7 @@ def lone_requests(
         InconclusiveError: too few were answered by what tells of their batches, or not in time.
     """
     gaps_s = np.random.default_rng(seed).exponential(1.0 / rate_rps, lone_requests_max(rate_rps))
-    with asyncio.Runner(loop_factory=precise_loop) as runner:
+    with precise_runner() as runner:
         lone, at_rate, silent = runner.run(_told_in_time(target, gaps_s, in_flight_max))
     batch = mean_interval([one.batch_s for one in lone], confidence)
     assert batch is not None  # noqa: S101  (of many)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from capacity.errors import CapacityError
-from capacity.guarded import Terminated
+from capacity.interrupts import Terminated
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Performance
 from capacity.plan import Verdict

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from capacity.errors import CapacityError, DependencyError, InconclusiveError, InputError
-from capacity.guarded import Terminated
+from capacity.interrupts import Terminated
 
 # Commands that an interrupt reaches say what they have, and are given so long to do so.
 _GRACE_S = 15.0

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # How long to wait for the scheduler, for its first worker, and for a worker to come back.
 PATIENCE_S = 10.0
 _CLOSE_S = 2.0
+_GREETINGS = 3
 _ADDRESS = re.compile(r"(?:tcp|tls)://(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})")
 _SUBMITTED_PER_THREAD, _SUBMITTED_MIN = 4, 64  # more workers may join
 _PACKAGES = ("capacity", "numpy", "scipy", "simpy", "numba")
@@ -85,8 +86,15 @@ def _require_dask() -> None:
 def _connect(address: str) -> "Client":
     from distributed import Client
 
+    def connect() -> "Client":
+        """Dask takes a greeting that came together with news of the cluster for none; another rarely does."""
+        for _ in range(_GREETINGS - 1):
+            with suppress(AssertionError):
+                return Client(address, timeout=PATIENCE_S, set_as_default=False)
+        return Client(address, timeout=PATIENCE_S, set_as_default=False)
+
     try:
-        return _in_time(lambda: Client(address, timeout=PATIENCE_S, set_as_default=False))
+        return _in_time(connect)
     except Exception as error:  # of any kind: of the network, of certificates, of what is no scheduler
         raise DependencyError(
             f"no Dask scheduler answers at {address} ({_short(error)}); start one by `dask scheduler`, "

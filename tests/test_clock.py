@@ -5,8 +5,8 @@ import gc
 
 import pytest
 
-from capacity.guarded import Terminated
-from measurements.clock import WallClock, precise_loop
+from capacity.interrupts import Terminated
+from measurements.clock import WallClock, precise_runner
 
 
 async def beside(error: BaseException) -> None:
@@ -25,7 +25,7 @@ async def beside(error: BaseException) -> None:
 def test_a_signal_that_meets_a_request_is_raised_and_told_by_no_traceback(caplog, error):
     with (
         pytest.raises(type(error)),
-        asyncio.Runner(loop_factory=precise_loop) as runner,
+        precise_runner() as runner,
     ):
         runner.run(beside(error))
     del runner
@@ -35,7 +35,7 @@ def test_a_signal_that_meets_a_request_is_raised_and_told_by_no_traceback(caplog
 
 
 def test_a_request_that_fails_is_told(caplog):
-    with asyncio.Runner(loop_factory=precise_loop) as runner:
+    with precise_runner() as runner:
         runner.run(beside(ValueError("a fault")))
     assert any("never retrieved" in record.getMessage() for record in caplog.records)
 
@@ -47,7 +47,7 @@ def test_an_instant_is_met_to_less_than_a_millisecond():
         await clock.sleep_until(instant_s)
         return clock.now_s() - instant_s
 
-    with asyncio.Runner(loop_factory=precise_loop) as runner:
+    with precise_runner() as runner:
         late_s = [runner.run(lateness_s()) for _ in range(20)]
     assert min(late_s) >= 0.0
     assert sorted(late_s)[4] < 5e-4

@@ -273,6 +273,33 @@ def test_what_is_no_scheduler_is_not_waited_for_without_end(
     assert time.monotonic() - began_s < 5.0
 
 
+@pytest.mark.parametrize(("failing", "met"), [(1, True), (2, True), (3, False)])
+def test_a_greeting_that_comes_with_other_news_is_asked_for_again(
+    local: Local, monkeypatch: pytest.MonkeyPatch, failing: int, met: bool
+) -> None:
+    """Dask asserts that it is alone, and now and then it is not."""
+    import distributed
+
+    client = distributed.Client
+    left = iter([AssertionError] * failing)
+
+    def greeted(*arguments: object, **settings: object) -> object:
+        for error in left:
+            raise error
+        return client(*arguments, **settings)
+
+    monkeypatch.setattr(distributed, "Client", greeted)
+    if met:
+        with cluster(local.address) as mapper:
+            assert list(mapper(abs, [-1])) == [1]
+    else:
+        with (
+            pytest.raises(DependencyError, match=r"no Dask scheduler answers .*AssertionError"),
+            cluster(local.address),
+        ):
+            pass
+
+
 def test_tls_without_certificates_says_so() -> None:
     with (
         pytest.raises(DependencyError, match=r"check address and certificates"),

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CAPACITY_FLOORS = [
     ["errors"],
-    ["units", "performance", "reading", "share_interval", "versions"],
+    ["units", "interrupts", "performance", "reading", "share_interval", "versions"],
     ["json_reading", "writing"],
     [
         f"numerics.{name}"

@@ -1,13 +1,11 @@
 """Looks at metrics while requests are sent: at their instants, and a server that fails costs a look."""
 
-import asyncio
-
 import numpy as np
 import pytest
 from fake_server import Reply, metrics_page, serving
 
 from measurements.address import parse_address
-from measurements.clock import WallClock, precise_loop
+from measurements.clock import WallClock, precise_runner
 from measurements.metrics_watch import MetricsWatch, look_instants_s
 from measurements.sections import SECTIONS_MAX
 from measurements.server_use import uses
@@ -16,7 +14,7 @@ from measurements.server_use import uses
 def watched(urls, instants_s):
     addresses = tuple(parse_address(f"{url}/metrics", "--metrics") for url in urls)
     watch, clock = MetricsWatch(addresses, np.asarray(instants_s)), WallClock()
-    with asyncio.Runner(loop_factory=precise_loop) as runner:
+    with precise_runner() as runner:
         runner.run(watch.run(clock, clock.now_s()))
     return watch
 

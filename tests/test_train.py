@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from typer.testing import CliRunner
 
 from capacity.errors import DomainError, InconclusiveError, InputError
-from capacity.guarded import Terminated
+from capacity.interrupts import Terminated
 from serve_api import scoring, training
 from serve_api.artifact import check_self_contained
 from serve_api.dataset import breast_cancer

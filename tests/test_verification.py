@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from capacity.errors import DependencyError, InconclusiveError, InputError, UnstableError
-from capacity.guarded import Terminated
+from capacity.interrupts import Terminated
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Plan, Verdict

@@ -51,7 +51,9 @@ def verify(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # A loop whose time jumps is never at rest.
     monkeypatch.setattr("measurements.validity.CPU_SHARE_MAX", 2.0)
-    monkeypatch.setattr("measurements.load_test.precise_loop", VirtualLoop)
+    monkeypatch.setattr(
+        "measurements.load_test.precise_runner", lambda: asyncio.Runner(loop_factory=VirtualLoop)
+    )
 
     def run(server, *arguments, stalls_s=None):
         monkeypatch.setattr("measurements.load_test.WallClock", lambda: VirtualClock(stalls_s))
