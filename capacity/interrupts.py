@@ -1,19 +1,20 @@
 """Interrupts: Ctrl-C and SIGTERM as exceptions, raised where they are neither lost nor break what runs.
 
-Python raises at whatever instruction it is at. In a destructor, and where an import forgets its lock, the
-exception would be printed and forgotten, so that work goes on; within LLVM's bindings it would leave compiled
-code half told of, whose end is then a crash. An interrupt that comes there comes again a moment later.
+Python raises at whatever instruction it is at. In a destructor, or in another call that nobody waits for,
+the exception is only told of, and work goes on; within LLVM's bindings it leaves compiled code half accounted
+for, whose end is then a crash. An interrupt that came there comes again a moment later.
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SHELTERED = ("importlib._bootstrap.", "llvmlite.binding.")
+_UNBREAKABLE = "llvmlite.binding."
 _AGAIN_S = 0.02
-# More often than that it is not put off: a destructor that waits for something must be left in the end.
+# More often than that it is not put off, for what waits for something must be left in the end.
 _AGAIN_MAX = 100
 
 
@@ -35,10 +36,12 @@ def interrupts_raised() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         numbers.append(signal.SIGINT)
     before = {number: signal.signal(number, raiser) for number in numbers}
+    hook, sys.unraisablehook = sys.unraisablehook, raiser.tell
     try:
         yield
     finally:
         raiser.forget()
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -48,16 +51,27 @@ class _Raiser:
 
     def __init__(self) -> None:
         self._put_off = 0
+        self._tell = sys.unraisablehook
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self._put_off < _AGAIN_MAX and _is_sheltered(frame):
-            self._put_off += 1
-            signal.signal(signal.SIGALRM, lambda _, later: self(number, later))
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        if self._put_off < _AGAIN_MAX and _is_unbreakable(frame):
+            self._again(number)
         elif number == signal.SIGTERM:
             raise Terminated
         else:
             raise KeyboardInterrupt
+
+    def tell(self, ignored: "sys.UnraisableHookArgs") -> None:
+        """Of an exception that Python cannot raise, except that an interrupt comes again."""
+        if isinstance(ignored.exc_value, KeyboardInterrupt):
+            self._again(signal.SIGTERM if isinstance(ignored.exc_value, Terminated) else signal.SIGINT)
+        else:
+            self._tell(ignored)
+
+    def _again(self, number: int) -> None:
+        self._put_off += 1
+        signal.signal(signal.SIGALRM, lambda _, frame: self(number, frame))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
 
     def forget(self) -> None:
         """What was put off comes no more."""
@@ -65,12 +79,10 @@ class _Raiser:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
-def _is_sheltered(frame: FrameType | None) -> bool:
-    """Whether code is at work somewhere up the stack in which nothing must be raised."""
+def _is_unbreakable(frame: FrameType | None) -> bool:
+    """Whether LLVM's bindings are at work somewhere up the stack."""
     while frame is not None:
-        module = f"{frame.f_globals.get('__name__')}."
-        if frame.f_code.co_name == "__del__" or module.startswith(_SHELTERED):
+        if f"{frame.f_globals.get('__name__')}.".startswith(_UNBREAKABLE):
             return True
         frame = frame.f_back
     return False
-

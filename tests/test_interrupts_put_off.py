@@ -1,98 +1,161 @@
-"""Interrupts where an exception would be lost or would break what runs: put off, and then as ever."""
+"""Interrupts where an exception would be lost or would break what runs: they come again a moment later."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+import types
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-# A command that is interrupted in a destructor, or in a function of some module; `{again}` stops it there.
-STORY = """
-import os, signal, sys, time, types
-import cli
+from capacity.interrupts import Terminated, interrupts_raised
 
-def meet(number):
+BOTH = pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+
+
+@pytest.fixture(autouse=True)
+def alarm_given_back() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def module(name: str) -> types.ModuleType:
+    """A module whose `call` calls what it is given."""
+    made = types.ModuleType(name)
+    exec("def call(function, *arguments): function(*arguments)", made.__dict__)
+    return made
+
+
+def meet(number: int) -> None:
+    """Be interrupted here."""
     os.kill(os.getpid(), number)
     for _ in range(1000):
         pass
-    print("whole", flush=True)
+
+
+class Ending:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        meet(self.number)
+
+
+def forgotten(number: int) -> None:
+    """Interrupt a callback of a weak reference."""
+    held = module("held")
+    reference = weakref.ref(held, lambda _: meet(number))
+    del held
+    assert reference() is None
+
+
+def stop_of(act: Callable[[], object]) -> BaseException | None:
+    """What ends an act that goes on for long."""
+    try:
+        with interrupts_raised():
+            act()
+            time.sleep(20.0)
+    except BaseException as stop:
+        return stop
+    return None
+
+
+@BOTH
+@pytest.mark.parametrize("act", [Ending, forgotten], ids=["destructor", "callback"])
+def test_what_python_cannot_raise_comes_again(
+    capfd: pytest.CaptureFixture[str],
+    act: Callable[[int], object],
+    number: int,
+    raised: type[KeyboardInterrupt],
+) -> None:
+    began_s = time.monotonic()
+    assert type(stop_of(lambda: act(number))) is raised
+    assert time.monotonic() - began_s < 10.0
+    assert capfd.readouterr().err == ""
+
+
+@BOTH
+def test_what_must_not_be_broken_ends_first(number: int, raised: type[KeyboardInterrupt]) -> None:
+    did: list[str] = []
+    bindings = module("llvmlite.binding.ffi")
+    stop = stop_of(lambda: bindings.call(lambda: (meet(number), did.append("whole"))))
+    assert type(stop) is raised
+    assert did == ["whole"]
+
+
+@pytest.mark.parametrize("name", ["llvmlite.bindings", "other"])
+def test_elsewhere_it_is_raised_at_once(name: str) -> None:
+    did: list[str] = []
+    with pytest.raises(KeyboardInterrupt), interrupts_raised():
+        module(name).call(lambda: (meet(signal.SIGINT), did.append("whole")))
+    assert did == []
+
+
+def test_what_never_ends_is_left_in_the_end() -> None:
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), interrupts_raised():
+        module("llvmlite.binding").call(lambda: (meet(signal.SIGINT), time.sleep(30.0)))
+    assert 1.0 < time.monotonic() - began_s < 20.0
+
+
+def test_what_ends_before_is_not_interrupted_after() -> None:
+    with interrupts_raised():
+        module("llvmlite.binding").call(meet, signal.SIGINT)
+    time.sleep(0.1)
+
+
+def test_handlers_and_hook_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    with interrupts_raised():
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before
+
+
+def test_ctrl_c_that_is_ignored_stays_so() -> None:
+    """As for what a shell starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts_raised():
+            meet(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_error_of_a_destructor_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: told.append(ignored.exc_value))
+    with interrupts_raised():
+        forgotten(-1)  # no signal
+    assert [type(error) for error in told] == [OSError]
+
+
+COMMAND = """
+import os, signal, time
+import cli
 
 class Ending:
     def __del__(self):
-        meet({number})
-
-bindings = types.ModuleType("{module}")
-exec("def call(function, *arguments): function(*arguments)", bindings.__dict__)
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000): pass
 
 @cli.app.command()
 def story():
-    {act}
-    print("goes on", flush=True)
+    Ending()
     time.sleep(20.0)
 
 cli.app(["story"])
 """
 
 
-def told(
-    tmp_path: Path, act: str, number: str = "signal.SIGINT", module: str = "llvmlite.binding.ffi"
-) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    story = STORY.format(act=act, number=number, module=module)
-    done = subprocess.run(
-        [sys.executable, "-c", story], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-IMPORT = "sys.path.insert(0, '.'); sys.meet = lambda: meet({number}); import met"
-
-
-@pytest.mark.parametrize(
-    "act", ["Ending()", "bindings.call(meet, {number})", IMPORT], ids=["destructor", "llvm", "import"]
-)
-@pytest.mark.parametrize(
-    ("number", "code", "said"),
-    [("signal.SIGINT", 130, "interrupted\n"), ("signal.SIGTERM", 143, "terminated\n")],
-)
-def test_what_must_not_be_broken_ends_first_and_the_interrupt_is_not_lost(
-    tmp_path: Path, act: str, number: str, code: int, said: str
-) -> None:
-    (tmp_path / "met.py").write_text("import sys; sys.meet()")
-    exit_code, answer, errors = told(tmp_path, act.format(number=number), number)
-    assert (exit_code, errors) == (code, said)
-    assert answer.startswith("whole\n")
-
-
-@pytest.mark.parametrize("module", ["llvmlite.bindings", "other"])
-def test_elsewhere_it_is_raised_at_once(tmp_path: Path, module: str) -> None:
-    act = "bindings.call(meet, signal.SIGINT)"
-    assert told(tmp_path, act, module=module) == (130, "", "interrupted\n")
-
-
-def test_what_never_ends_is_left_in_the_end(tmp_path: Path) -> None:
-    act = "meet = lambda number: (os.kill(os.getpid(), number), time.sleep(20.0)); bindings.call(meet, signal.SIGINT)"
-    assert told(tmp_path, act) == (130, "", "interrupted\n")
-
-
-def test_a_command_that_ends_before_is_not_interrupted_after(tmp_path: Path) -> None:
-    act = "bindings.call(meet, signal.SIGINT); return"
-    story = "print('over'); import time; time.sleep(0.2)"
-    code = STORY.format(act=act, number="signal.SIGINT", module="llvmlite.binding").replace(
-        'cli.app(["story"])', f'cli.app(["story"], standalone_mode=False); {story}'
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "whole\nover\n", "")
-
-
-def test_ctrl_c_that_is_ignored_stays_so(tmp_path: Path) -> None:
-    """As for what a shell starts in the background."""
-    act = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
-    story = STORY.format(act="meet(signal.SIGINT); return", number="0", module="other")
-    story = story.replace("cli.app([", f"{act}; cli.app([")
-    done = subprocess.run(
-        [sys.executable, "-c", story], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "whole\n", "")
+def test_a_command_ends_by_what_came_again(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", COMMAND]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
