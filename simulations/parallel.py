@@ -12,19 +12,18 @@ so that they end soon after an interrupt instead of holding up the end of the pr
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
-    FIRST_COMPLETED,
     BrokenExecutor,
     CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
-    wait,
 )
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from functools import partial
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
 from capacity.errors import DependencyError
@@ -183,14 +182,17 @@ class ExecutorMapper:
         pending: dict[Future[Output], int],
     ) -> Iterator[Output]:
         ready: dict[int, Output] = {}
+        finished: SimpleQueue[Future[Output]] = SimpleQueue()
         turn = 0
         while True:
             room = min(self._submitted_max, 2 * self._submitted_max - len(ready)) - len(pending)
             for number, task in islice(numbered, max(0, room)):
-                pending[self._submit(function, task)] = number
+                future = self._submit(function, task)
+                pending[future] = number
+                future.add_done_callback(finished.put)
             if not pending:
                 return
-            done, _ = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            done = _taken(finished)
             if not done:
                 self._check()
             for future in sorted(done, key=pending.__getitem__):
@@ -206,6 +208,20 @@ class ExecutorMapper:
             raise
         except (OSError, RuntimeError) as error:
             raise DependencyError(f"no worker could be started ({error}); use --workers 1") from None
+
+
+def _taken(finished: SimpleQueue[Future[Output]]) -> list[Future[Output]]:
+    """What has finished, as soon as something has; nothing where nothing does for long.
+
+    `concurrent.futures.wait` would wait by a lock that an interrupt can release under a worker (CPython's
+    `Condition`), which then tells of it.
+    """
+    taken: list[Future[Output]] = []
+    with suppress(Empty):
+        taken.append(finished.get(timeout=_POLL_S))
+        while True:
+            taken.append(finished.get_nowait())
+    return taken
 
 
 def _until(stop: threading.Event, function: Callable[[Input], Output], task: Input) -> Output:
