@@ -5,13 +5,15 @@ from typing import Any
 
 from capacity.errors import DependencyError
 from measurements.batch_body import BatchBody
-from measurements.http_exchange import Answer, HttpExchange
+from measurements.http_exchange import Answer, HttpExchange, StatusError
 from measurements.server_timing import check_told, parse_server_timing
 from measurements.timed_batch import TimedBatch
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 # So many requests tell a wrong unit before minutes are spent; all of them are looked at in the end.
 _FIRST = 10
+# What servers say of a body that has more rows or bytes than they take.
+_TOO_LARGE = (400, 413, 422)
 
 
 class EndpointSubject:
@@ -37,7 +39,7 @@ class EndpointSubject:
         Raises:
             DependencyError: it failed, or the answer is not one to such a request.
         """
-        answer = self._exchange.ask("POST", self._bodies[batch_size], _HEADERS)
+        answer = self._ask(batch_size)
         if batch_size not in self._seen:
             self._seen.add(batch_size)
             _check_json(answer.body, batch_size)
@@ -52,6 +54,14 @@ class EndpointSubject:
         beside_s = answer.seconds - batch_s - told_s.get("queue", 0.0)
         self._check_first(beside_s)
         return TimedBatch(service_s=batch_s, beside_s=beside_s)
+
+    def _ask(self, batch_size: int) -> Answer:
+        try:
+            return self._exchange.ask("POST", self._bodies[batch_size], _HEADERS)
+        except StatusError as error:
+            if batch_size > 1 and error.status in _TOO_LARGE:
+                error.add_note(f"if {batch_size} rows are too many for it, leave them out of --batch-sizes")
+            raise
 
     def _check_steady(self, batch_size: int, *, tells_batch: bool) -> None:
         """Refuse samples of which some are the server's own and some the client's."""

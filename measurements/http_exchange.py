@@ -26,6 +26,18 @@ class Answer:
     seconds: float
 
 
+class StatusError(DependencyError):
+    """The server answered, and not with success.
+
+    Attributes:
+        status: what it said, as 422.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class _TooLongError(http.client.HTTPException):
     """More bytes on the wire than any answer may have."""
 
@@ -89,7 +101,8 @@ class HttpExchange:
         A connection that the server closed while it was idle is opened again, once.
 
         Raises:
-            DependencyError: no answer in time, one that is no success, too large or not HTTP.
+            StatusError: the answer is no success.
+            DependencyError: no answer in time, or one that redirects, is too large or not HTTP.
         """
         was_open = self._connection.sock is not None
         try:
@@ -134,7 +147,7 @@ class HttpExchange:
             )
         if not 200 <= response.status < 300:
             excerpt = printable(data[:_EXCERPT].decode("utf-8", "replace"))
-            raise DependencyError(f"{self._name} answered {response.status}: {excerpt}")
+            raise StatusError(f"{self._name} answered {response.status}: {excerpt}", response.status)
 
     def _too_long(self) -> DependencyError:
         return DependencyError(

@@ -121,6 +121,16 @@ def test_servers_that_misbehave(body, reply, said):
     assert said in failure(lambda target, sent: reply, body)
 
 
+@pytest.mark.parametrize(
+    ("status", "batch_size", "is_told"), [(413, 2, True), (422, 4, True), (422, 1, False), (500, 2, False)]
+)
+def test_more_rows_than_a_server_takes_are_to_be_left_out(body, status, batch_size, is_told):
+    with pytest.raises(DependencyError, match=f"answered {status}") as caught:
+        asked_once(lambda target, sent: Reply(status=status), body, batch_size)
+    said = f"if {batch_size} rows are too many for it, leave them out of --batch-sizes"
+    assert getattr(caught.value, "__notes__", []) == [said] * is_told
+
+
 def test_redirects_are_not_followed(body):
     with serving(lambda target, sent: Reply()) as other:
         moved = Reply(status=302, headers={"Location": f"{other.url}/elsewhere"})
