@@ -2121,6 +2121,13 @@ LOAD_TESTS = [
         "tests/test_measured.py",
     ),
     Mutant(
+        "another wait than the plan's is not told",
+        "servers that batch otherwise than planned are told of",
+        "measurements/batching_told.py",
+        [(" or not is_same_wait", "")],
+        "tests/test_batching_told.py",
+    ),
+    Mutant(
         "a promise that was not measured counts as kept",
         "prediction and measurement agree only where every promise is proven",
         "measurements/verification.py",

@@ -107,7 +107,7 @@ def _gains(before: Scrape, after: Scrape) -> Mapping[int, Gain]:
 
 
 def look(addresses: Iterable[Address]) -> list[Scrape]:
-    """The metrics of each server as they are now.
+    """The metrics of each server as they are now; one that has served nothing yet has no histogram.
 
     Raises:
         DependencyError: one that cannot be had, or read.
@@ -118,12 +118,3 @@ def look(addresses: Iterable[Address]) -> list[Scrape]:
 def _scrape(address: Address) -> Scrape:
     with closing(HttpExchange(address, timeout_s=_TIMEOUT_S)) as exchange:
         return scrape(exchange)
-
-
-def why_unseen(addresses: Sequence[Address]) -> str | None:
-    """Why the use of these servers cannot be seen; None where it can."""
-    try:
-        look(addresses)  # a server that has served nothing yet has no histogram, and is no reason
-    except DependencyError as error:
-        return str(error)
-    return None

@@ -131,7 +131,7 @@ def verify(
     effort = Effort(seed=seed, confidence=confidence, precision=precision, workers=workers)
     if file is not None:
         check_target(Path(file), "a verification", (".json",))
-    addresses, missing = read_metrics(metrics, url, subject)
+    addresses, told = read_metrics(metrics, url, subject, _tell)
     verifier = Verifier(
         subject=subject,
         load=LoadSeries(
@@ -146,7 +146,7 @@ def verify(
         workbench=context.obj,
         is_calibrated=request_overhead is None,
     )
-    found = verifier.verify(with_tolerances(tolerances, verifier.quantiles), (*notes, *missing))
+    found = verifier.verify(with_tolerances(tolerances, verifier.quantiles), (*notes, *told))
     setting = Setting(
         plan=subject.plan,
         workload=subject.workload,

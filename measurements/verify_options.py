@@ -1,6 +1,6 @@
 """Verify options: what is verified and where its metrics are, as flags say it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,18 +74,26 @@ def _flagged_subject(
 
 
 def read_metrics(
-    given: Sequence[str] | None, urls: Sequence[str], subject: "Subject"
+    given: Sequence[str] | None, urls: Sequence[str], subject: "Subject", tell: Callable[[str], None]
 ) -> "tuple[tuple[Address, ...], tuple[str, ...]]":
-    """Where metrics are, and a note where they are not to be had; an error where they were asked for."""
-    from measurements.server_use import why_unseen
+    """Where metrics are, and a note where they are not to be had; an error where they were asked for.
+
+    Another note, for which nobody should have to wait, says that servers batch otherwise than planned.
+    """
+    from measurements.batching_told import batching_notes
+    from measurements.server_use import look
     from measurements.verify_inputs import metrics_addresses
 
     addresses, note = metrics_addresses(given or (), urls, subject.plan)
     if note is not None:
         return (), (note,)
-    reason = why_unseen(addresses)
-    if reason is None:
-        return addresses, ()
-    if given:
-        raise DependencyError(f"{reason}; give other --metrics, or none")
-    return (), (f"mean batch and utilization are not known: {reason}",)
+    try:
+        pages = look(addresses)
+    except DependencyError as error:
+        if given:
+            raise DependencyError(f"{error}; give other --metrics, or none") from None
+        return (), (f"mean batch and utilization are not known: {error}",)
+    notes = batching_notes(addresses, pages, subject.plan)
+    for each in notes:
+        tell(f"note: {each}")
+    return addresses, notes

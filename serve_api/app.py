@@ -72,6 +72,7 @@ def create_app(
         loader: of other versions as they become current; None serves the same ones for ever.
     """
     metrics.tell_environment(settings.inference.threads)
+    metrics.tell_batching(settings.batch.size_max, settings.batch.wait_max_s)
     watcher = None if loader is None else Watcher(loader, rollout, metrics)
     app = ServingApp(title="serve_api", lifespan=partial(_life, settings, watcher))
     app.service = Service(settings, rollout, metrics)

@@ -78,6 +78,10 @@ class Metrics:
     def _show_states(self) -> None:
         registry = self.registry
         self._environment = Info("serve_environment", "On what batches are computed.", registry=registry)
+        self._batch_size_max = Gauge("serve_batch_size_max", "Rows of a batch at most.", registry=registry)
+        self._batch_wait_max = Gauge(
+            "serve_batch_wait_max_seconds", "Longest wait for a batch to fill.", registry=registry
+        )
         self.queue_length = Gauge("serve_queue_length", "Requests that wait.", registry=registry)
         self.in_flight = Gauge("serve_in_flight", "Requests to predict that are open.", registry=registry)
         self.ready = Gauge("serve_ready", "Whether new requests shall be sent here.", registry=registry)
@@ -99,6 +103,11 @@ class Metrics:
             **library_versions(["onnxruntime"]),
         }
         self._environment.info(told)
+
+    def tell_batching(self, size_max: int, wait_max_s: float) -> None:
+        """How requests are put together: `capacity verify` tells where that is not as planned."""
+        self._batch_size_max.set(size_max)
+        self._batch_wait_max.set(wait_max_s)
 
     def reject(self, reason: Reason) -> None:
         """Count a refusal."""

@@ -26,6 +26,7 @@ class QueueServer:
     service_s: float = 0.002
     status: Callable[[int], int | None] = field(default=lambda number: 200)
     has_metrics: bool = True
+    more_metrics: str = ""
     port: int = 0
     requests: int = 0
     bodies: set[bytes] = field(default_factory=set)
@@ -54,7 +55,8 @@ class QueueServer:
     async def metrics(self, request: web.Request) -> web.Response:
         if not self.has_metrics:
             raise web.HTTPNotFound
-        return web.Response(text=METRICS.format(count=self.served, busy_s=self.served * self.service_s))
+        text = METRICS.format(count=self.served, busy_s=self.served * self.service_s)
+        return web.Response(text=text + self.more_metrics)
 
     async def elsewhere(self, request: web.Request) -> web.Response:
         self.paths.append(request.path)

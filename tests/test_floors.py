@@ -162,7 +162,7 @@ MEASUREMENTS_FLOORS: list[list[str]] = [
     # Verifying a plan.
     ["clock", "quantities", "schedule"],
     ["agreement_row", "balancer", "load_run", "prediction", "sections"],
-    ["driver", "promise_finding", "server_use", "validity"],
+    ["batching_told", "driver", "promise_finding", "server_use", "validity"],
     ["http_client", "measured"],
     ["lone_requests", "metrics_watch", "verify_inputs"],
     ["load_test", "verification"],

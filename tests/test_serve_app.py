@@ -150,6 +150,12 @@ def test_metrics_are_those_of_the_contract():
     assert 'serve_rejected_total{reason="queue_full"} 0.0' in text
 
 
+def test_the_metrics_tell_how_requests_are_put_together():
+    _, text = told((instances(), {}), batch={"size_max": 3, "wait_max_s": 0.002})
+    assert metric(text, "serve_batch_size_max") == 3
+    assert metric(text, "serve_batch_wait_max_seconds") == 0.002
+
+
 def test_the_cpu_time_of_a_batch_is_that_of_its_thread():
     class Busy(MadeUp):
         def predict(self, rows):

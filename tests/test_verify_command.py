@@ -103,6 +103,17 @@ def test_utilization_is_what_the_server_counted(verify):
     assert answer["measured"]["utilization"] == pytest.approx(served_s / run["window_s"], rel=0.25)
 
 
+def test_another_way_of_batching_than_the_plans_is_told_before_and_after(verify):
+    batching = "serve_batch_size_max 32.0\nserve_batch_wait_max_seconds 0.005\n"
+    with serving(QueueServer(more_metrics=batching)) as server:
+        _, out, errors = verify(*FLAGS, *SHORT, "--url", server.url, "--json")
+    (told,) = [note for note in json.loads(out)["notes"] if "makes batches" in note]
+    assert told.startswith(
+        f"127.0.0.1:{server.port} says that it makes batches up to 32 that wait up to 5 ms"
+    )
+    assert errors.index(f"note: {told}") < errors.index("run 1 of 1")
+
+
 def test_the_same_seed_sends_the_same_and_a_table_is_narrow(verify):
     with serving(QueueServer()) as server:
         _, first, _ = verify(*FLAGS, *SHORT, "--url", server.url, "--seed", "3", "--json")
