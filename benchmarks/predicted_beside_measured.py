@@ -7,7 +7,8 @@ shared machine is quicker or slower from minute to minute, so that each round ha
 minutes: its load comes in slices of some seconds, and `capacity profile` measures before, between and after
 them, taken together. Beside what that profile predicts, in the long run and for the very requests that were
 sent, stands a replay with the batch times that the server counted in the same round: what it misses, no
-profile mends. A cell that is in the file already is not run again; `predicted_table.py` makes a page of it.
+profile mends. A cell that is in the file already is not run again, but `--more 3` adds rounds to those of
+which too few were sent in time. `predicted_table.py` makes a page of it.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from statistics import fmean
 from threading import Event, Thread
 
 import numpy as np
+from predicted_table import ROUNDS
 
 from capacity.contention import Contention
 from capacity.errors import InconclusiveError, UnstableError
@@ -282,14 +284,22 @@ def slowdown(first: Callable[[], float], other: Callable[[], float]) -> float:
     return max(1.0, beside_s / alone_s)
 
 
-def rounds(bench: Bench, count: int, duration_s: float) -> tuple[float, list[Round]]:
-    """Profiles and slices of load in turn; the rate is the cell's load of the first profile."""
+def rounds(
+    bench: Bench, count: int, duration_s: float, rate_rps: float | None = None, first: int = 0
+) -> tuple[float, list[Round]]:
+    """Profiles and slices of load in turn.
+
+    Args:
+        rate_rps: the cell's load of the first profile, if None.
+        first: number of the first round, by which its requests are drawn.
+    """
     cell = bench.cell
     before = bench.profile()
-    rate_rps = cell.load * cell.replicas * before.throughput_rps(cell.batch_size_max)
+    if rate_rps is None:
+        rate_rps = cell.load * cell.replicas * before.throughput_rps(cell.batch_size_max)
     slices = max(1, round(max(duration_s, REQUESTS_MIN / rate_rps) / SLICE_S))
     found = []
-    for number in range(count):
+    for number in range(first, first + count):
         lone = bench.lone_requests(rate_rps)
         loads, between = [], []
         for part in range(slices):
@@ -417,6 +427,24 @@ def measure(cell: Cell, options: argparse.Namespace) -> dict:
     }
 
 
+def add_rounds(cell: Cell, options: argparse.Namespace, known: dict, save: Callable[[], None]) -> None:
+    """More rounds at the same rate, until enough were sent in time; whatever they find, they are kept."""
+    duration_s = parse_duration_s(options.duration, "--duration")
+    with tempfile.TemporaryDirectory() as name, ExitStack() as fleet:
+        bench = Bench(cell, options, Path(name), fleet)
+        for _ in range(options.more):
+            if in_time(known) >= ROUNDS:
+                return
+            _, (one,) = rounds(bench, 1, duration_s, known["rate_rps"], len(known["rounds"]))
+            known["rounds"].append(told(cell, one, known["rate_rps"]))
+            save()
+
+
+def in_time(cell: dict) -> int:
+    """How many rounds of a cell kept their schedule."""
+    return sum(not one["faults"] for one in cell["rounds"])
+
+
 def told(cell: Cell, one: Round, rate_rps: float) -> dict:
     """A round as numbers."""
     profile, measured = one.profile, [part.measured for part in one.slices]
@@ -496,17 +524,32 @@ def main() -> None:
     parser.add_argument(
         "--flag", action="append", default=[], help="of the server: --flag=--inference-nice=10"
     )
+    parser.add_argument(
+        "--more", type=int, default=0, help="rounds to add to cells of which too few were sent in time"
+    )
     options = parser.parse_args()
-    done = []
+    found = []
     if options.output.exists():
-        done = [json.loads(line)["key"] for line in options.output.read_text(encoding="utf-8").splitlines()]
+        found = [json.loads(line) for line in options.output.read_text(encoding="utf-8").splitlines()]
     for number, cell in enumerate(cells(options.replicas)):
-        if cell.key in done or (options.only and number not in options.only):
+        if options.only and number not in options.only:
+            continue
+        known = next((one for one in found if one["key"] == cell.key), None)
+        if known is not None and not options.more:
             continue
         print(f"cell {number}: {cell.key}", flush=True)
-        found = measure(cell, options)
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found) + "\n")
+        if known is None:
+            found.append(measure(cell, options))
+            save(found, options.output)
+        else:
+            add_rounds(cell, options, known, lambda: save(found, options.output))
+
+
+def save(found: Sequence[dict], path: Path) -> None:
+    """All cells, or those of before."""
+    beside = path.with_suffix(".partial")
+    beside.write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
+    beside.replace(path)
 
 
 if __name__ == "__main__":

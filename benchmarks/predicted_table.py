@@ -258,13 +258,20 @@ def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
         lags = ", ".join(f"{1e3 * one['lag_p99_s']:.2f}" for one in told)
         busy, size = (median(one["measured"][what][1] for one in used(cell)) for what in ("busy", "batch"))
         sending = median(one["cpu_share"] for one in used(cell))
-        slices = told[0].get("slices", 1)
-        lasting = f"{told[0]['window_s']:.0f} s" + (f" in {slices}" if slices > 1 else "")
-        rounds = f"{len(told)} × {lasting} | {sum(not one['faults'] for one in told)}"
+        valid = sum(not one["faults"] for one in told)
         yield (
-            f"| {cell['key'][0]:g} | {rounds} | {busy:.0%} | "
+            f"| {cell['key'][0]:g} | {_rounds(told)} | {valid} | {busy:.0%} | "
             f"{size:.2f} | {batches} | {lags} | {sending:.0%} | {cell['machine']['date']} |"
         )
+
+
+def _rounds(told: Sequence[dict[str, Any]]) -> str:
+    """How many, and how long; those that were added later may be of another kind."""
+    kinds = [(f"{one['window_s']:.0f} s", one.get("slices", 1)) for one in told]
+    return " + ".join(
+        f"{len(list(alike))} × {lasting}" + (f" in {slices}" if slices > 1 else "")
+        for (lasting, slices), alike in itertools.groupby(kinds)
+    )
 
 
 def main() -> None:
