@@ -412,12 +412,10 @@ def joined(runs: Sequence[LoadRun]) -> LoadRun:
 
 
 def measure(cell: Cell, options: argparse.Namespace) -> dict:
-    is_long = cell.load > 0.8 and options.long
-    duration, count = options.long if is_long else (options.duration, options.runs)
-    duration_s = parse_duration_s(duration, "--duration")
+    duration_s, count = course(cell, options)
     with tempfile.TemporaryDirectory() as name, ExitStack() as fleet:
         bench = Bench(cell, options, Path(name), fleet)
-        rate_rps, found = rounds(bench, int(count), duration_s)
+        rate_rps, found = rounds(bench, count, duration_s)
     return {
         "key": cell.key,
         "rate_rps": rate_rps,
@@ -427,16 +425,24 @@ def measure(cell: Cell, options: argparse.Namespace) -> dict:
     }
 
 
+def course(cell: Cell, options: argparse.Namespace) -> tuple[float, int]:
+    """How long a round is, and how many there are."""
+    is_long = cell.load > 0.8 and options.long
+    duration, count = options.long if is_long else (options.duration, options.runs)
+    return parse_duration_s(duration, "--duration"), int(count)
+
+
 def add_rounds(cell: Cell, options: argparse.Namespace, known: dict, save: Callable[[], None]) -> None:
     """More rounds at the same rate, until enough were sent in time; whatever they find, they are kept."""
-    duration_s = parse_duration_s(options.duration, "--duration")
+    duration_s, _ = course(cell, options)
     with tempfile.TemporaryDirectory() as name, ExitStack() as fleet:
         bench = Bench(cell, options, Path(name), fleet)
         for _ in range(options.more):
             if in_time(known) >= ROUNDS:
                 return
             _, (one,) = rounds(bench, 1, duration_s, known["rate_rps"], len(known["rounds"]))
-            known["rounds"].append(told(cell, one, known["rate_rps"]))
+            found = told(cell, one, known["rate_rps"])
+            known["rounds"].append({**found, "date": machine()["date"]})
             save()
 
 
@@ -535,7 +541,7 @@ def main() -> None:
         if options.only and number not in options.only:
             continue
         known = next((one for one in found if one["key"] == cell.key), None)
-        if known is not None and not options.more:
+        if known is not None and (not options.more or in_time(known) >= ROUNDS):
             continue
         print(f"cell {number}: {cell.key}", flush=True)
         if known is None:

@@ -9,7 +9,7 @@ from measurements.address import Address
 from measurements.metrics_text import Scrape
 
 SIZE_MAX, WAIT_MAX = "serve_batch_size_max", "serve_batch_wait_max_seconds"
-# A wait is written by hand from a plan's, with two or three digits and in some unit.
+# A wait is written by hand from a plan's, with three digits and in some unit.
 _WAIT_REL, _WAIT_ABS_S = 0.02, 1e-6
 
 
@@ -31,8 +31,9 @@ def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: 
         who = f"{len(others)} of {len(pages)} servers, {who} first,"
     told, planned = _shown(size_max, wait_max_s), _shown(plan.batch_size_max, plan.batch_wait_max_s)
     return (
-        f"{who} says that it makes {told}, and the plan has {planned}: start it as planned, or verify it as "
-        f"it is, by --profile, --rate, --batch-size-max {size_max} and --batch-wait {1e3 * wait_max_s:g}ms",
+        f"{who} says that it makes {told}, and the plan has {planned}: start it as planned, or verify it "
+        f"as it is, by --profile, --rate, --batch-size-max {size_max}, --batch-wait {1e3 * wait_max_s:g}ms "
+        "and what else the plan has",
     )
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import selectors
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
+
+from capacity.interrupts import ctrl_c_by_python
 
 # `select` wakes up this much late, so that the rest is spent asking the loop for news again and again.
 _SPIN_S = 1.5e-4
@@ -41,20 +41,9 @@ class WallClock:
 
 @contextmanager
 def precise_runner() -> Iterator[asyncio.Runner]:
-    """A runner whose loop can wait for less than a millisecond; Ctrl-C cancels what it runs.
-
-    asyncio sees to Ctrl-C itself, at a place of its choice, only where Python's own handler is set.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    is_ours = threading.current_thread() is threading.main_thread() and callable(before)
-    if is_ours:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with asyncio.Runner(loop_factory=_precise_loop) as runner:
-            yield runner
-    finally:
-        if is_ours:
-            signal.signal(signal.SIGINT, before)
+    """A runner whose loop can wait for less than a millisecond; Ctrl-C cancels what it runs."""
+    with ctrl_c_by_python(), asyncio.Runner(loop_factory=_precise_loop) as runner:
+        yield runner
 
 
 def _precise_loop() -> asyncio.AbstractEventLoop:

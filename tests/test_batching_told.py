@@ -49,7 +49,7 @@ def test_another_size_or_wait_is_told_with_both_and_the_mend(page: str, said: st
 
 def test_a_wait_is_told_as_the_flag_takes_it() -> None:
     (note,) = notes("serve_batch_size_max 32.0\nserve_batch_wait_max_seconds 0.005\n")
-    assert note.endswith("--batch-size-max 32 and --batch-wait 5ms")
+    assert note.endswith("--batch-size-max 32, --batch-wait 5ms and what else the plan has")
 
 
 def test_of_several_servers_the_first_that_differs_is_named() -> None:

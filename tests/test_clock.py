@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import os
+import signal
 
 import pytest
 
-from capacity.interrupts import Terminated
+from capacity.interrupts import Terminated, interrupts_raised
 from measurements.clock import WallClock, precise_runner
 
 
@@ -32,6 +34,22 @@ def test_a_signal_that_meets_a_request_is_raised_and_told_by_no_traceback(caplog
     error.__traceback__ = None
     gc.collect()
     assert not caplog.records
+
+
+def test_ctrl_c_cancels_what_runs_where_it_can_end_in_order():
+    ended = []
+
+    async def load():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(20.0)
+        except asyncio.CancelledError:
+            ended.append("in order")
+            raise
+
+    with interrupts_raised(), pytest.raises(KeyboardInterrupt), precise_runner() as runner:
+        runner.run(load())
+    assert ended == ["in order"]
 
 
 def test_a_request_that_fails_is_told(caplog):

@@ -122,7 +122,8 @@ def test_servers_that_misbehave(body, reply, said):
 
 
 @pytest.mark.parametrize(
-    ("status", "batch_size", "is_told"), [(413, 2, True), (422, 4, True), (422, 1, False), (500, 2, False)]
+    ("status", "batch_size", "is_told"),
+    [(400, 2, True), (413, 2, True), (422, 4, True), (422, 1, False), (500, 2, False)],
 )
 def test_more_rows_than_a_server_takes_are_to_be_left_out(body, status, batch_size, is_told):
     with pytest.raises(DependencyError, match=f"answered {status}") as caught:

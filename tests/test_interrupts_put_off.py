@@ -4,27 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from capacity.interrupts import Terminated, interrupts_raised
+from capacity import interrupts
+from capacity.interrupts import Terminated, ctrl_c_by_python, interrupts_raised
 
 BOTH = pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 )
-
-
-@pytest.fixture(autouse=True)
-def alarm_given_back() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGALRM)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0.0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def module(name: str) -> types.ModuleType:
@@ -106,17 +100,95 @@ def test_what_never_ends_is_left_in_the_end() -> None:
     assert 1.0 < time.monotonic() - began_s < 20.0
 
 
-def test_what_ends_before_is_not_interrupted_after() -> None:
+def test_what_ends_before_is_not_interrupted_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "_AGAIN_S", 1.0)
     with interrupts_raised():
         module("llvmlite.binding").call(meet, signal.SIGINT)
-    time.sleep(0.1)
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0.0
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
 
 
-def test_handlers_and_hook_are_given_back() -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook
+@BOTH
+def test_a_signal_that_meets_the_end_is_no_error(number: int, raised: type[KeyboardInterrupt]) -> None:
+    raiser = interrupts._Raiser()
+    raiser.end()
+    raiser(number, None)
+    with pytest.raises(raised):
+        interrupts._Raiser()(number, None)
+
+
+def test_handlers_hook_and_alarm_are_given_back() -> None:
+    """Those of whoever calls, and of tests that must not hang."""
+
+    def found() -> list[object]:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+        return [sys.unraisablehook, *(signal.getsignal(number) for number in numbers)]
+
+    signal.setitimer(signal.ITIMER_REAL, 300.0)
+    handler = signal.signal(signal.SIGALRM, print)
+    try:
+        before = found()
+        assert type(stop_of(lambda: Ending(signal.SIGINT))) is KeyboardInterrupt
+        assert found() == before
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 100.0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def test_sigterm_is_not_forgotten_over_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "_AGAIN_S", 0.5)
+
+    def both() -> None:
+        meet(signal.SIGTERM)
+        meet(signal.SIGINT)
+
+    assert type(stop_of(lambda: module("llvmlite.binding").call(both))) is Terminated
+
+
+def test_an_interrupt_that_is_raised_does_not_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though one was put off: what is cleaned up after it is not to be interrupted too."""
+    monkeypatch.setattr(interrupts, "_AGAIN_S", 0.3)
     with interrupts_raised():
-        assert signal.getsignal(signal.SIGINT) is not before[0]
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            module("llvmlite.binding").call(meet, signal.SIGINT)
+            meet(signal.SIGINT)
+        time.sleep(0.6)
+
+
+def test_another_thread_tells_of_what_it_cannot_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: told.append(ignored.exc_value))
+
+    class Stopping:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    with interrupts_raised():
+        thread = threading.Thread(target=Stopping)
+        thread.start()
+        thread.join()
+    assert [type(error) for error in told] == [KeyboardInterrupt]
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_who_asks_for_pythons_own_ctrl_c_has_it_for_a_time(is_ours: bool) -> None:
+    """A handler of somebody else's stays."""
+
+    def other(number: int, frame: object) -> None:
+        raise AssertionError
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with interrupts_raised():
+            if not is_ours:
+                signal.signal(signal.SIGINT, other)
+            handler = signal.getsignal(signal.SIGINT)
+            with ctrl_c_by_python():
+                assert signal.getsignal(signal.SIGINT) is (signal.default_int_handler if is_ours else other)
+            assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_that_is_ignored_stays_so() -> None:

@@ -8,10 +8,12 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from capacity.errors import DependencyError
+from simulations import parallel
 from simulations.parallel import (
     Abandoned,
     ExecutorMapper,
@@ -390,3 +392,12 @@ def wait_for_end(process: int) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"process {process} goes on")
+
+
+def test_what_finished_is_taken_together_and_nothing_is_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(parallel, "_POLL_S", 0.1)
+    finished = SimpleQueue()
+    assert parallel._taken(finished) == []
+    for one in "ab":
+        finished.put(one)
+    assert parallel._taken(finished) == ["a", "b"]
