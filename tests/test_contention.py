@@ -435,6 +435,7 @@ def test_a_measured_profile_needs_no_note(tmp_path: Path) -> None:
     assert one.returncode == 0
 
 
+@pytest.mark.long
 def test_a_sweep_says_in_each_row_how_contention_is_known(tmp_path: Path) -> None:
     shared = ("sweep", *ASKED, "--replicas", "1", "--instances-per-device", "2")
     found = json.loads(capacity(tmp_path, *shared, "--json").stdout)

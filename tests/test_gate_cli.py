@@ -177,6 +177,7 @@ def test_too_small_a_budget_is_inconclusive(here: Here) -> None:
     assert "undecided within the budget of 1000" in " ".join(done.stdout.split())
 
 
+@pytest.mark.long
 def test_a_long_trace_is_given_again(here: Here) -> None:
     """A trace beyond the limit is named by its digest; another one in its place is refused."""
     for name, gap_s in (("log", 0.01), ("other", 0.011)):

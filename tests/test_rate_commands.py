@@ -65,6 +65,7 @@ def test_no_rate_is_kept(capacity):
     assert "the fastest takes 5 ms" in " ".join(floor.stdout.split())
 
 
+@pytest.mark.long
 def test_max_rate_of_a_simulated_plan_is_the_same_for_any_number_of_workers(capacity):
     arguments = ["max-rate", *T4, "--replicas", "2", "--batch-size-max", "16", "--slo-p99", "30ms",
                  "--requests-max", "10000000", "--json"]  # fmt: skip

@@ -237,7 +237,10 @@ def test_ten_thousand_refusals_take_no_time(tmp_path: Path) -> None:
     assert time.monotonic() - began_s < 10.0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.long) for n in (signal.SIGTERM, signal.SIGKILL))],
+)
 def test_an_interrupted_sweep_goes_on_to_the_same_bytes(tmp_path: Path, number: int) -> None:
     arguments = ["sweep", *GRID, "--workers", "2", "-o"]
     whole = capacity(tmp_path, *arguments, "whole.csv")

@@ -101,6 +101,7 @@ def test_what_poisson_gets_wrong_is_within_what_longer_simulations_say(capacity,
     assert format_duration(error["response_by_trace_s"]["value"]) in text
 
 
+@pytest.mark.long
 def test_disorder_is_told_to_everybody(capacity, tmp_path):
     lines = write_trace(tmp_path / "t.csv", PoissonArrivals(), 12_000, header="").read_text().split()
     lines[3], lines[4] = lines[4], lines[3]
