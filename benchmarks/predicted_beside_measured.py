@@ -27,7 +27,7 @@ from statistics import fmean
 from threading import Event, Thread
 
 import numpy as np
-from predicted_table import ROUNDS
+from predicted_table import ROUNDS, in_time
 
 from capacity.contention import Contention
 from capacity.errors import InconclusiveError, UnstableError
@@ -444,11 +444,6 @@ def add_rounds(cell: Cell, options: argparse.Namespace, known: dict, save: Calla
             found = told(cell, one, known["rate_rps"])
             known["rounds"].append({**found, "date": machine()["date"]})
             save()
-
-
-def in_time(cell: dict) -> int:
-    """How many rounds of a cell kept their schedule."""
-    return sum(not one["faults"] for one in cell["rounds"])
 
 
 def told(cell: Cell, one: Round, rate_rps: float) -> dict:

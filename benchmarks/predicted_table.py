@@ -105,9 +105,14 @@ def used(cell: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in cell["rounds"] if not one["faults"]] or cell["rounds"]
 
 
+def in_time(cell: dict[str, Any]) -> int:
+    """How many rounds kept their schedule."""
+    return sum(not one["faults"] for one in cell["rounds"])
+
+
 def is_late(cell: dict[str, Any]) -> bool:
     """Whether no round kept its schedule: its figures hold the generator's lag, and are counted nowhere."""
-    return all(one["faults"] for one in cell["rounds"])
+    return in_time(cell) == 0
 
 
 def _middle(rounds: Sequence[dict[str, Any]], kind: str, quantity: str) -> Ends:
@@ -258,9 +263,8 @@ def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
         lags = ", ".join(f"{1e3 * one['lag_p99_s']:.2f}" for one in told)
         busy, size = (median(one["measured"][what][1] for one in used(cell)) for what in ("busy", "batch"))
         sending = median(one["cpu_share"] for one in used(cell))
-        valid = sum(not one["faults"] for one in told)
         yield (
-            f"| {cell['key'][0]:g} | {_rounds(told)} | {valid} | {busy:.0%} | "
+            f"| {cell['key'][0]:g} | {_rounds(told)} | {in_time(cell)} | {busy:.0%} | "
             f"{size:.2f} | {batches} | {lags} | {sending:.0%} | {cell['machine']['date']} |"
         )
 
