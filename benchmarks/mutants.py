@@ -2309,6 +2309,32 @@ PROFILES = [
         "tests/test_endpoint_subject.py::test_no_length_that_is_told_lets_an_answer_be_endless",
     ),
     Mutant(
+        "a connection that is closed is opened again",
+        "who closes ends what other threads ask",
+        "measurements/http_exchange.py",
+        [("        self._is_closed = True\n", "")],
+        "tests/test_endpoint_subject.py",
+    ),
+    Mutant(
+        "http.client connects by itself",
+        "between our looking and its sending nobody connects",
+        "measurements/http_exchange.py",
+        [("auto_open = 0", "auto_open = 1")],
+        "tests/test_endpoint_subject.py",
+    ),
+    Mutant(
+        "who closes while it connects leaves a socket",
+        "it is looked at after connecting too",
+        "measurements/http_exchange.py",
+        [
+            (
+                "            self.hang_up()\n            raise self._closed()",
+                "            raise self._closed()",
+            )
+        ],
+        "tests/test_endpoint_subject.py",
+    ),
+    Mutant(
         "after an interrupt a crowd goes on",
         "who thinks looks up before asking",
         "measurements/crowd.py",

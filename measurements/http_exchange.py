@@ -89,10 +89,17 @@ class HttpExchange:
         kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
         self._connection = kind(address.host, address.port, timeout=timeout_s)
         self._connection.response_class = _Response
+        self._connection.auto_open = 0  # it would connect by itself, between our looking and its sending
+        self._is_closed = False
         self.connections = 0
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up for good: not even a request under way in another thread connects again."""
+        self._is_closed = True
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Let the next request have a new connection."""
         self._connection.close()
 
     def ask(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
@@ -102,27 +109,34 @@ class HttpExchange:
 
         Raises:
             StatusError: the answer is no success.
-            DependencyError: no answer in time, or one that redirects, is too large or not HTTP.
+            DependencyError: no answer in time, or one that redirects, is too large or not HTTP; or closed.
         """
         was_open = self._connection.sock is not None
         try:
             return self._ask(method, body, headers)
         except (ConnectionError, http.client.RemoteDisconnected) as error:
-            self.close()
+            self.hang_up()
             if not was_open:
                 raise self._failed(error) from None
         except _TooLongError:
-            self.close()
+            self.hang_up()
             raise self._too_long() from None
         except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-            self.close()
+            self.hang_up()
             raise self._failed(error) from None
+        except AttributeError:  # http.client's own, where its socket was closed under it
+            if not self._is_closed:
+                raise
+            raise self._closed() from None
         return self.ask(method, body, headers)
 
     def _ask(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        if self._connection.sock is None:
+        if self._connection.sock is None and not self._is_closed:
             self._connection.connect()
             self.connections += 1
+        if self._is_closed:  # maybe while it connected
+            self.hang_up()
+            raise self._closed()
         self._connection.sock.settimeout(self._timeout_s)
         began_s = self._clock()
         self._connection.request(method, self._address.target, body=body, headers=dict(headers))
@@ -138,7 +152,7 @@ class HttpExchange:
 
     def _check(self, response: http.client.HTTPResponse, data: bytes) -> None:
         if len(data) > ANSWER_BYTES_MAX:
-            self.close()
+            self.hang_up()
             raise self._too_long()
         if 300 <= response.status < 400:
             where = printable(response.headers.get("Location") or "nowhere")[:_EXCERPT]
@@ -154,7 +168,12 @@ class HttpExchange:
             f"{self._name} answered more than {ANSWER_BYTES_MAX} bytes; is it what was meant?"
         )
 
+    def _closed(self) -> DependencyError:
+        return DependencyError(f"{self._name} is not asked any more, since its connection was closed")
+
     def _failed(self, error: Exception) -> DependencyError:
+        if self._is_closed:
+            return self._closed()
         if isinstance(error, TimeoutError):
             return DependencyError(
                 f"{self._name} gave no whole answer within {self._timeout_s:g} s; raise --timeout, or mend it"

@@ -72,7 +72,7 @@ def watch(
                     between.append(scrape(exchange, kept))
     except KeyboardInterrupt as stop:
         interrupt = stop
-        exchange.close()  # it may have come within a scrape
+        exchange.hang_up()  # it may have come within a scrape
     try:
         after = scrape(exchange)
     except DependencyError:

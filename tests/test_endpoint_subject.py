@@ -1,5 +1,6 @@
 """Endpoints that are measured: addresses, bodies, headers, and servers that misbehave."""
 
+import http.client
 import itertools
 import json
 import socket
@@ -88,6 +89,69 @@ def test_one_connection_is_kept_and_one_that_was_closed_is_opened_again(body):
                 assert exchange.connections == connections
             assert seen.connections == connections
             assert len(seen.asked) == 6
+
+
+def test_who_closes_meanwhile_is_not_connected_again():
+    """As an interrupt does while users ask in threads; the server then hangs up too."""
+
+    def closes(target: str, body: bytes) -> Reply:
+        if body == b"first":
+            return Reply()
+        exchange.close()
+        return Reply(raw=b"")
+
+    with serving(closes) as seen:
+        exchange = HttpExchange(parse_address(seen.url, "--url"), timeout_s=5.0)
+        exchange.ask("POST", b"first", {})
+        with pytest.raises(DependencyError, match="is not asked any more, since its connection was closed"):
+            exchange.ask("POST", b"second", {})
+        assert (seen.connections, len(seen.asked)) == (1, 2)
+
+
+def test_who_closes_between_our_looking_and_our_sending_is_not_connected_again():
+    def closes() -> float:
+        exchange.close()
+        return 0.0
+
+    with serving(lambda *_: Reply()) as seen:
+        exchange = HttpExchange(parse_address(seen.url, "--url"), timeout_s=5.0, clock=closes)
+        with pytest.raises(DependencyError, match="is not asked any more"):
+            exchange.ask("GET", None, {})
+        assert seen.asked == []
+
+
+@pytest.mark.parametrize(("is_closed", "error"), [(False, AttributeError), (True, DependencyError)])
+def test_a_socket_that_is_closed_under_http_client_is_told_as_such(monkeypatch, is_closed, error):
+    def misses_its_socket(*_: object, **__: object) -> None:
+        if is_closed:
+            exchange.close()
+        raise AttributeError("'NoneType' object has no attribute 'sendall'")
+
+    monkeypatch.setattr(http.client.HTTPConnection, "request", misses_its_socket)
+    with (
+        serving(lambda *_: Reply()) as seen,
+        closing(HttpExchange(parse_address(seen.url, "--url"), timeout_s=5.0)) as exchange,
+        pytest.raises(error),
+    ):
+        exchange.ask("GET", None, {})
+
+
+def test_who_closes_while_it_connects_is_left_without_a_connection(monkeypatch):
+    def connect(connection: http.client.HTTPConnection) -> None:
+        exchange.close()
+        connects(connection)
+        made.append(connection)
+
+    made: list[http.client.HTTPConnection] = []
+    connects = http.client.HTTPConnection.connect
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", connect)
+    with serving(lambda *_: Reply()) as seen:
+        exchange = HttpExchange(parse_address(seen.url, "--url"), timeout_s=5.0)
+        for _ in range(2):  # the second does not even try
+            with pytest.raises(DependencyError, match="is not asked any more"):
+                exchange.ask("GET", None, {})
+        assert [connection.sock for connection in made] == [None]
+        assert seen.asked == []
 
 
 @pytest.mark.parametrize(

@@ -168,11 +168,11 @@ def test_a_crowd_that_is_told_longer_batches_than_it_saw_says_so():
 
 
 def test_after_an_interrupt_nobody_asks_any_more():
-    """By whom connections are closed while they think: nobody opens them again."""
+    """Even over connections that are still open."""
     reply = Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    with serving(lambda *_: reply) as server:
-        with pytest.raises(KeyboardInterrupt), connected(server.url, 4) as users:
+    with serving(lambda *_: reply) as server, connected(server.url, 4) as users:
+        with pytest.raises(KeyboardInterrupt):
             crowd(users, manner(3.0), counted())
         time.sleep(0.1)  # for what was under way
         asked = len(server.asked)
