@@ -117,19 +117,19 @@ def test_all_users_ask_at_once_and_again():
     assert run.requests == len(server.asked) - 4  # each was warmed up by one
     assert set(run.told) == {Told(batch_size=2, batch_s=0.02)}
     assert run.requests >= 8
-    assert 0.2 < run.lasted_s < 0.4
+    assert 0.2 < run.lasted_s < 0.6
     assert 0.0 < run.cpu_share < 1.0
 
 
 def test_it_is_over_with_the_last_answer_and_not_with_the_last_thought():
-    """Of thoughts of 1 s in the mean, few are over within 0.3 s, and one of the others would take seconds."""
+    """Of thoughts of 1 s in the mean, few are over within 0.3 s, and one of the others would take a second."""
     reply = Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})
     with serving(lambda *_: reply) as server, connected(server.url, 16) as users:
         began_s = time.perf_counter()
         run = crowd(users, replace(manner(0.3), think_s=1.0), counted())
     assert time.perf_counter() - began_s < 1.0
     assert run.requests > 0
-    assert 0.0 < run.lasted_s < 0.35
+    assert 0.0 < run.lasted_s < 0.6
 
 
 @pytest.mark.parametrize(
