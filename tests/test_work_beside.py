@@ -169,11 +169,15 @@ def test_a_crowd_that_is_told_longer_batches_than_it_saw_says_so():
 
 def test_after_an_interrupt_nobody_asks_any_more():
     """Even over connections that are still open."""
+
+    def begins() -> float:
+        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        return 5.0
+
     reply = Reply(body=b"{}", headers=TIMED | {"X-Batch-Size": "1"})
-    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with serving(lambda *_: reply) as server, connected(server.url, 4) as users:
         with pytest.raises(KeyboardInterrupt):
-            crowd(users, manner(3.0), counted())
+            crowd(users, manner(3.0), begins)
         time.sleep(0.1)  # for what was under way
         asked = len(server.asked)
         time.sleep(0.2)
