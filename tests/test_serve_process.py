@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -150,18 +150,17 @@ class Asking:
             thread.start()
 
     def _ask(self):
-        connection = self.server.connect()
-        while not self.stop:
-            try:
-                connection.request("POST", "/predict", self.body)
-                response = connection.getresponse()
-                self.answers.append((response.status, json.loads(response.read())))
-            except ConnectionRefusedError:
-                return
-            except (OSError, HTTPException, ValueError) as error:  # cut off, or no whole answer
-                self.failures.append(repr(error))
-                return
-        connection.close()
+        with closing(self.server.connect()) as connection:
+            while not self.stop:
+                try:
+                    connection.request("POST", "/predict", self.body)
+                    response = connection.getresponse()
+                    self.answers.append((response.status, json.loads(response.read())))
+                except ConnectionRefusedError:
+                    return
+                except (OSError, HTTPException, ValueError) as error:  # cut off, or no whole answer
+                    self.failures.append(repr(error))
+                    return
 
     def end(self):
         self.stop = True
@@ -230,12 +229,10 @@ def test_no_request_fails_while_a_canary_takes_its_share_or_is_made_current(tmp_
 
 def asked_once(server, body):
     """What a client is told that asks once and does not try again."""
-    connection = server.connect()
-    connection.request("POST", "/predict", body)
-    response = connection.getresponse()
-    answer = json.loads(response.read())
-    connection.close()
-    return response.status, answer["predictions"]
+    with closing(server.connect()) as connection:
+        connection.request("POST", "/predict", body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())["predictions"]
 
 
 def test_who_waits_at_sigterm_is_answered_and_the_end_is_in_order():
@@ -375,14 +372,12 @@ def test_a_server_whose_threads_have_ended_ends_in_order():
 
 def test_a_connection_may_be_used_again_and_again():
     headers = {"X-Long": "x" * 8000}
-    with made_up() as server:
-        connection = server.connect()
+    with made_up() as server, closing(server.connect()) as connection:
         for _ in range(20):  # more than the headers of one request may have
             connection.request("POST", "/predict", slow(0), headers)
             response = connection.getresponse()
             response.read()
             assert response.status == 200
-        connection.close()
 
 
 def test_what_stalls_a_server_is_done_before_it_serves():
