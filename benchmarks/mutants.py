@@ -2335,6 +2335,13 @@ PROFILES = [
         "tests/test_endpoint_subject.py",
     ),
     Mutant(
+        "after an interrupt the last scrape goes on over the same connection",
+        "an answer that was cut short is nobody's",
+        "measurements/window.py",
+        [("        exchange.hang_up()", "        pass")],
+        "tests/test_measured_profile.py",
+    ),
+    Mutant(
         "after an interrupt a crowd goes on",
         "who thinks looks up before asking",
         "measurements/crowd.py",

@@ -1,17 +1,20 @@
 """From a measurement to a profile: what was measured, what a person says, and on what it was made."""
 
+import http.client
 import io
 import itertools
 import json
 import os
 import platform
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_server import Reply, metrics_page, serving
 from rich.console import Console
+from serving_process import until
 
 from capacity.errors import InputError
 from capacity.performance import Interval
@@ -192,6 +195,34 @@ def test_window_waits_and_an_interrupt_ends_it_with_a_scrape():
     assert cut.seconds == 5.0
     assert isinstance(cut.interrupt, KeyboardInterrupt)
     assert told[0] == "watching the server's metrics for 12 s more"
+
+
+def test_an_interrupt_amid_a_scrape_ends_the_window_with_a_scrape_of_its_own(monkeypatch):
+    """Of what was asked before it the answer still lies in the connection, and is nobody's."""
+    now, number = [0.0], itertools.count(1)
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    def cut_short(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        if next(scrapes) == 3:
+            until(lambda: len(seen.asked) == 3)
+            raise KeyboardInterrupt
+        return answered(connection)
+
+    scrapes, answered = itertools.count(1), http.client.HTTPConnection.getresponse
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", cut_short)
+    with (
+        serving(lambda *_: Reply(body=metrics_page({}, requests=next(number)))) as seen,
+        closing(HttpExchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)) as exchange,
+    ):
+        try:
+            found = watch(exchange, 40.0, print, Histograms().totals, clock=lambda: now[0], sleep=sleep)
+        except KeyboardInterrupt:  # which would end all tests
+            pytest.fail("the window is lost")
+        assert (seen.connections, len(seen.asked), len(found.between)) == (2, 4, 1)
+    assert isinstance(found.interrupt, KeyboardInterrupt)
+    assert found.after.total("serve_requests_total") == 4
 
 
 def test_windows_long_enough_are_looked_at_in_between():
