@@ -219,7 +219,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """The performance of one plan, with intervals."""
-    from capacity.caveats import precision_caveat, profile_caveats, trace_caveats
+    from capacity.caveats import interval_caveats, mean_caveats, profile_caveats, trace_caveats
     from capacity.plan import BatchTimer, Plan
     from capacity.report import simulation_document
     from capacity.units import parse_duration_s
@@ -253,13 +253,20 @@ def simulate(
             quantiles=quantiles,
             mapper=mapper,
         )
-        performance = simulation(measured, workload, candidate)
+        simulated = simulation.look(measured, workload, candidate)
+    performance = simulated.performance
     caveats = [
         *profile_caveats(measured, candidate.batch_size_max, quantiles),
         *trace_caveats(workload, quantiles),
+        *interval_caveats(
+            workload,
+            measured,
+            width=performance.response_quantiles_s[max(quantiles)].relative_half_width,
+            simulated_width=simulated.simulated_width,
+            precision=precision,
+        ),
+        *mean_caveats(performance),
     ]
-    if performance.response_quantiles_s[max(quantiles)].relative_half_width > precision:
-        caveats.append(precision_caveat(workload))
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.tables import caveat_lines, performance_table

@@ -63,22 +63,24 @@ def systems() -> Iterator[System]:
     yield _single("M/M/8, load 0.8", 0.8, 8, ExponentialCase)
     yield _single("M/D/1, load 0.9", 0.9, 1, Case)
     yield _bursty()
-    profile, size = load_profile("resnet50-t4-fp16"), 16
-    times_s = tuple(profile.service_mean_s(batch) for batch in range(1, size + 1))
-    rate_rps = 0.8 * size / times_s[-1]
-    yield System(
-        name=f"batches up to {size}, load 0.8",
-        case=Case(
-            profile=ServiceProfile(
-                name="means",
-                timings=tuple(BatchTiming(batch_size=i + 1, mean_s=x) for i, x in enumerate(times_s)),
-            ),
-            workload=Workload(arrival_rate_rps=rate_rps),
-            plan=Plan(profile="means", replicas=1, batch_size_max=size),
-        ),
-        exact=lambda: Bulk(arrival_rate_rps=rate_rps, batch_times_s=times_s).response_quantile_s(QUANTILE),
-    )
+    yield _batching("batches up to 16, load 0.8", 16, 0.8, 0.0)
+    yield _batching("batches up to 8 that wait 4 ms, load 0.6", 8, 0.6, 0.004)
     yield from map(_in_spells, (5.0, 30.0, 200.0))
+
+
+def _batching(name: str, size: int, load: float, wait_s: float) -> System:
+    """One replica whose batches take the mean times of a measured profile."""
+    profile = load_profile("resnet50-t4-fp16")
+    times_s = tuple(profile.service_mean_s(batch) for batch in range(1, size + 1))
+    rate_rps = load * size / times_s[-1]
+    law = Bulk(arrival_rate_rps=rate_rps, batch_times_s=times_s, batch_wait_max_s=wait_s)
+    timings = tuple(BatchTiming(batch_size=i + 1, mean_s=x) for i, x in enumerate(times_s))
+    case = Case(
+        profile=ServiceProfile(name="means", timings=timings),
+        workload=Workload(arrival_rate_rps=rate_rps),
+        plan=Plan(profile="means", replicas=1, batch_size_max=size, batch_wait_max_s=wait_s),
+    )
+    return System(name=name, case=case, exact=lambda: law.response_quantile_s(QUANTILE))
 
 
 def _bursty() -> System:

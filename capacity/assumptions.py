@@ -144,6 +144,12 @@ def _fleet(question: Question, plan: Plan) -> Iterator[Assumption]:
         checked=False,
         how="each queue is served first come, first served; none gives up waiting",
     )
+    if plan.routing is Routing.ROUND_ROBIN and plan.replicas > 1:
+        yield Assumption(
+            what="routing", checked=False,
+            how="one balancer sees every request and deals them out in turn; several balancers, or a "
+            "Kubernetes Service, come to random routing: see what that takes with --routing random",
+        )  # fmt: skip
     if plan.routing not in (Routing.ROUND_ROBIN, Routing.RANDOM) and plan.replicas > 1:
         yield Assumption(
             what="the router's knowledge", checked=False,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from capacity.performance import Performance
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.units import format_quantile
 from capacity.workload import Demand, TraceArrivals, Workload, is_trace
@@ -22,7 +23,11 @@ class CaveatCode(StrEnum):
     PROFILE_ERROR_UNKNOWN = "profile_error_unknown"
     PROFILE_EXCLUDES = "profile_excludes"
     DEVICE_SHARED = "device_shared"
+    MEANS_OF_SERVED = "means_of_served"
+    FLOOR_IN_DOUBT = "floor_in_doubt"
     HEADROOM_IN_DOUBT = "headroom_in_doubt"
+    HEADROOM_THIN = "headroom_thin"
+    ONE_BALANCER = "one_balancer"
     PRICE_UNKNOWN = "price_unknown"
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
     FLEETS_UNTRIED = "fleets_untried"
@@ -89,16 +94,47 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
 
 
 def precision_caveat(workload: Demand) -> Caveat:
-    """The interval is wider than was asked for."""
-    mend = (
-        "record for longer"
-        if is_trace(workload)
-        else "raise --requests-max, or measure the profile more often"
-    )
+    """The interval is wider than was asked for, for want of simulated requests or recorded ones."""
+    mend = "record for longer" if is_trace(workload) else "raise --requests-max"
     return Caveat(
         code=CaveatCode.PRECISION_MISSED,
         message=f"the interval is not as narrow as asked, and no more may be simulated; {mend}",
     )
+
+
+def interval_caveats(
+    workload: Demand, profile: ServiceProfile, *, width: float, simulated_width: float, precision: float
+) -> Iterator[Caveat]:
+    """Why an interval is wider than was asked for, if it is: the simulation, or the samples of the profile.
+
+    Args:
+        width: relative half-width of the interval.
+        simulated_width: the same without the profile's own sampling error.
+        precision: what was asked for.
+    """
+    if width <= precision:
+        return
+    counts = [len(timing.samples_s) for timing in profile.timings if timing.samples_s]
+    if simulated_width > precision or not counts:
+        yield precision_caveat(workload)
+        return
+    missing = float(f"{min(counts) * ((width / precision) ** 2 - 1.0):.2g}")
+    yield Caveat(
+        code=CaveatCode.PRECISION_MISSED,
+        message=f"the interval is {100.0 * width:.2g} % wide to a side, and {100.0 * precision:.2g} % was "
+        "asked; no simulation narrows it, since it comes from the few samples of the profile; measure about "
+        f"{missing:.0f} more batches of each size",
+    )
+
+
+def mean_caveats(performance: Performance) -> Iterator[Caveat]:
+    """Where requests are lost, what the means are means of."""
+    if performance.loss_probability and performance.response_mean_s is not None:
+        yield Caveat(
+            code=CaveatCode.MEANS_OF_SERVED,
+            message=f"means leave out the {100.0 * performance.loss_probability:.3g} % of requests that are "
+            "lost; promise a percentile, which counts them as late, or a --loss-max",
+        )
 
 
 def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool = True) -> Iterator[Caveat]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from capacity.cheapest import Level, cost, devices_within, fewest, unskippable
 from capacity.judge import Judge, Judgement
-from capacity.plan import Candidate, Certificate, Plan, Routing, Survived, Verdict
+from capacity.plan import Candidate, Certificate, Doubt, Plan, Routing, Survived, Verdict
 from capacity.question import Family, Question
 from capacity.search import Progress, Search, as_candidate, describe, survival_candidate
 
@@ -13,6 +13,8 @@ from capacity.search import Progress, Search, as_candidate, describe, survival_c
 _ROUNDS_MAX = 10
 # Simulated requests after which no larger fleet is certified: what needs so many, larger fleets need too.
 _CERTIFY_REQUESTS_MAX = 800_000_000
+# Share by which a larger fleet must lower an upper end that the profile's own error keeps above its limit.
+_WORTH_IT = 0.01
 # From what is simplest to run to what is least.
 SIMPLICITY = (
     Routing.ROUND_ROBIN,
@@ -40,13 +42,44 @@ class Certifier:
         self.search = search
         self._attempt = 1
         self._spent = 0
+        self._certified: set[Plan] = set()
 
     def first(self, level: Level) -> Certified | None:
         """The preferred fleet of the cheapest level whose certificate is given; else the next dearer one.
 
         Fresh random numbers, and the profile's own error, may ask for more than the search did.
         """
-        return self._preferred(level.candidates) or self._dearer_unskippable(level) or self._dearer(level)
+        best = self._preferred(level.candidates) or self._dearer_unskippable(level) or self._dearer(level)
+        return self._cheaper(best)
+
+    def _cheaper(self, best: Certified | None) -> Certified | None:
+        """The best so far, or what the search accepts that is cheaper and keeps its promise too.
+
+        One device fewer is looked at in any case; a fleet that was accepted on the way, and passed over, too.
+        """
+        for _ in range(_ROUNDS_MAX):
+            bound = math.inf if best is None else cost(self.search, best.candidate)
+            if best is not None:
+                self._one_fewer(best)
+            passed_over = [
+                one
+                for one in self.search.considered
+                if one.accepted and one.plan not in self._certified and cost(self.search, one) < bound
+            ]
+            if not passed_over or self._spent > _CERTIFY_REQUESTS_MAX:
+                break
+            least = min(cost(self.search, one) for one in passed_over)
+            found = self._preferred([one for one in passed_over if cost(self.search, one) == least])
+            best = found or best
+        return best
+
+    def _one_fewer(self, best: Certified) -> None:
+        """Judge one device less than what was certified: refused beside it, or certified too."""
+        plan = best.candidate.plan
+        profile = self.search.question.profile(plan.profile)
+        devices = profile.devices(plan.replicas)
+        if devices > 1:
+            self.search.at(Family(profile=profile, routing=plan.routing), devices - 1)
 
     def _dearer_unskippable(self, level: Level) -> Certified | None:
         """The next dearer fleets that are tried one by one, up to the first that was found by halving in."""
@@ -78,7 +111,7 @@ class Certifier:
 
     def _grow(self, family: Family, start: int, most: int) -> Certified | None:
         """The fewest devices from `start` on, by growing steps and halving in."""
-        refused, step = start - 1, 1
+        refused, step, end = start - 1, 1, None
         for _ in range(_ROUNDS_MAX):
             devices = min(refused + step, most)
             if devices <= refused or self._spent > _CERTIFY_REQUESTS_MAX:
@@ -86,6 +119,9 @@ class Certifier:
             certified = self._at(family, devices)
             if certified is not None:
                 return self._halve_in(family, refused, devices, certified)
+            before, end = end, self._profile_doubt(family, devices)
+            if before is not None and end is not None and end > (1.0 - _WORTH_IT) * before:
+                return None  # no fleet mends the profile
             refused, step = devices, 2 * step if refused >= start else 1
         return None
 
@@ -98,6 +134,15 @@ class Certifier:
             else:
                 accepted, certified = middle, fewer
         return certified
+
+    def _profile_doubt(self, family: Family, devices: int) -> float | None:
+        """Least upper end, over what is allowed, that the profile's own error left; None where it did not."""
+        ends = [
+            one.rejection.needed / one.rejection.allowed
+            for one in self.search.known(family, devices, waits=False)
+            if one.doubt is Doubt.PROFILE and one.rejection is not None
+        ]
+        return min(ends, default=None)
 
     def _at(self, family: Family, devices: int) -> Certified | None:
         return self._preferred([one for one in self.search.at(family, devices) if one.accepted])
@@ -113,6 +158,7 @@ class Certifier:
         """The plan and every event that it must outlive."""
         search = self.search
         search.counts["certified"] += 1
+        self._certified.add(plan)
         certificate = Certificate(attempt=self._attempt, requests_first=search.requests_of.get(plan, 0))
         trial = certify(search.question, search.judge, plan, certificate, search.progress)
         self._attempt += trial.judged

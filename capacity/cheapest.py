@@ -20,18 +20,15 @@ class Level:
     Attributes:
         cost: [USD/h], or devices where there is no price.
         starts: fewest devices accepted, of families whose batches start at once.
-        untried: numbers of devices that would cost less and were not tried, for want of budget, though what
-            their neighbours did says nothing of them.
     """
 
     cost: float
     candidates: tuple[Candidate, ...]
     starts: dict[Family, int]
-    untried: int = 0
 
 
 def find_cheapest(search: Search) -> Level | None:
-    """The cheapest accepted fleets; None where none is.
+    """The cheapest accepted fleets; None where none is. What was not tried is noted in the search.
 
     First those whose batches start at once, family by family, each only as far as it may be cheaper than
     the best so far. Then, at every number of devices that would be cheaper still, those of which no
@@ -39,11 +36,15 @@ def find_cheapest(search: Search) -> Level | None:
     """
     bound, starts = math.inf, {}
     for family in _cheapest_first(search):
+        if search.out_of_budget:
+            _note_untried(search, family, bound)
+            continue
         devices = fewest(search, family, devices_within(search, family, bound), is_bounded=bound < math.inf)
         if devices is not None:
             starts[family] = devices
             bound = min(bound, family.cost(devices))
-    bound, untried = _without_skipping(search, bound)
+    search.fleets_untried = _without_skipping(search, bound)
+    bound = min((cost(search, one) for one in search.considered if one.accepted), default=math.inf)
     if bound == math.inf:
         return None
     for family in search.question.families:
@@ -51,9 +52,16 @@ def find_cheapest(search: Search) -> Level | None:
     for family in search.question.families:
         devices = devices_within(search, family, bound)
         if family.cost(devices) == bound:
-            _look_around(search, family, devices, waits=not (untried or search.out_of_budget))
+            _look_around(search, family, devices, waits=not (search.fleets_untried or search.out_of_budget))
     accepted = [one for one in search.considered if one.accepted and cost(search, one) == bound]
-    return Level(cost=bound, candidates=tuple(accepted), starts=starts, untried=untried)
+    return Level(cost=bound, candidates=tuple(accepted), starts=starts)
+
+
+def _note_untried(search: Search, family: Family, bound: float) -> None:
+    """A family for which nothing of the budget is left, unless it cannot be cheaper."""
+    least = search.devices_min(family)
+    if least is not None and least <= devices_within(search, family, bound):
+        search.families_untried.append(family)
 
 
 def _look_around(search: Search, family: Family, devices: int, *, waits: bool) -> None:
@@ -107,21 +115,26 @@ def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool
         return None
     if is_bounded and not search.accepted_at(family, devices_max):
         return None
-    return _doubling(search, family, least, devices_max)
+    return _doubling(search, family, least, devices_max) or (devices_max if is_bounded else None)
 
 
 def _doubling(search: Search, family: Family, least: int, most: int) -> int | None:
+    """Fewest devices accepted by growing steps and halving in; None where none is, or the budget is spent."""
     refused, step = least - 1, 1
-    while refused < most and not search.out_of_budget:
+    while refused < most:
+        if search.out_of_budget:
+            search.families_untried.append(family)
+            return None
         devices = min(refused + step, most)
         if search.accepted_at(family, devices):
-            return _halve_in(search, family, refused, devices)
+            return halve_in(search, family, refused, devices)
         refused, step = devices, 2 * step
     return None
 
 
-def _halve_in(search: Search, family: Family, refused: int, accepted: int) -> int:
-    while accepted - refused > 1:
+def halve_in(search: Search, family: Family, refused: int, accepted: int) -> int:
+    """Fewest devices accepted, between a number that is refused and one that is accepted."""
+    while accepted - refused > 1:  # a few trials more, whatever is left of the budget
         middle = (refused + accepted) // 2
         if search.accepted_at(family, middle):
             accepted = middle
@@ -130,8 +143,8 @@ def _halve_in(search: Search, family: Family, refused: int, accepted: int) -> in
     return accepted
 
 
-def _without_skipping(search: Search, bound: float) -> tuple[float, int]:
-    """The lowest cost when fleets count too that must be tried one by one; and how many were left untried.
+def _without_skipping(search: Search, bound: float) -> int:
+    """Try the fleets that must be tried one by one; how many were left untried for want of budget.
 
     Below a known cost the dearest first, which are the likeliest to do; without one the cheapest first,
     up to the first that does.
@@ -139,15 +152,13 @@ def _without_skipping(search: Search, bound: float) -> tuple[float, int]:
     is_open = bound == math.inf
     fleets = sorted(unskippable(search, bound), key=lambda one: one[0], reverse=not is_open)
     start = search.requests
-    for number, (price, family, devices, waits) in enumerate(fleets):
+    for number, (_, family, devices, waits) in enumerate(fleets):
         spent = search.requests - start >= UNSKIPPED_REQUESTS_MAX or number >= _UNSKIPPED_MAX
         if search.out_of_budget or spent:
-            return bound, len(fleets) - number
-        if search.accepted_at(family, devices, waits=waits):
-            bound = price
-            if is_open:
-                break
-    return bound, 0
+            return len(fleets) - number
+        if search.accepted_at(family, devices, waits=waits) and is_open:
+            break
+    return 0
 
 
 def unskippable(search: Search, bound: float) -> Iterator[tuple[float, Family, int, bool]]:

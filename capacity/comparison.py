@@ -36,7 +36,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The performance of each fleet, and its difference from the first, which has none from itself."""
+    """The performance of each fleet, and its difference from the first, which has none from itself.
+
+    Attributes:
+        simulated_widths: of each fleet the relative half-width of its highest quantile, as if its profile
+            were known without error.
+    """
 
     performances: tuple[Performance, ...]
     differences: tuple[Difference, ...]
+    simulated_widths: tuple[float, ...]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.caveats import Caveat, precision_caveat, profile_caveats, trace_caveats
+from capacity.caveats import Caveat, interval_caveats, profile_caveats, trace_caveats
 from capacity.comparison import Comparison, Contender, Difference
 from capacity.explain import demand, format_interval
 from capacity.performance import Interval, Performance
@@ -74,9 +74,16 @@ def comparison_caveats(
         for caveat in profile_caveats(one.profile, one.plan.batch_size_max, quantiles)
     ]
     caveats += trace_caveats(workload, quantiles)
-    widths = [one.response_quantiles_s[max(quantiles)].relative_half_width for one in comparison.performances]
-    if max(widths) > precision:
-        caveats.append(precision_caveat(workload))
+    for one, found, simulated in zip(
+        contenders, comparison.performances, comparison.simulated_widths, strict=True
+    ):
+        caveats += interval_caveats(
+            workload,
+            one.profile,
+            width=found.response_quantiles_s[max(quantiles)].relative_half_width,
+            simulated_width=simulated,
+            precision=precision,
+        )
     return list(dict.fromkeys(caveats))
 
 
@@ -125,9 +132,13 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
         if any(value is not None for value in values):
             yield name, *("" if value is None else f"{value:.4g}" for value in values)
     yield "response, mean", *(format_interval(one.intervals["response_mean_s"]) for one in performances)
+    has_losses = any(one.response_quantiles_with_losses_s for one in performances)
     for q in performances[0].response_quantiles_s:
-        name = f"response, {format_quantile(q)}"
+        name = f"response{' of the served' if has_losses else ''}, {format_quantile(q)}"
         yield name, *(format_interval(one.response_quantiles_s[q]) for one in performances)
+    for q in performances[0].response_quantiles_s if has_losses else ():
+        late = [(one.response_quantiles_with_losses_s or one.response_quantiles_s)[q] for one in performances]
+        yield f"response, lost as late, {format_quantile(q)}", *map(format_interval, late)
 
 
 def _cost(contender: Contender) -> str:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from capacity.irregularity import irregularity
-from capacity.objective import LatencyObjective, Promise, format_share
+from capacity.objective import LatencyObjective, Measure, Promise, format_share
 from capacity.performance import Interval, Performance
-from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Verdict
+from capacity.plan import Candidate, Limit, Plan, RandomRouting, Recommendation, Rejection, Verdict
 from capacity.question import Question
 from capacity.units import format_duration, format_rate
 from capacity.workload import ClosedPopulation, Demand
@@ -29,15 +29,40 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
         rate = format_rate(recommendation.arrival_rate_max_rps)
         aside = "" if question.survival.spike is None else ", without the spike"
         yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}{aside}."
+    if recommendation.random_routing is not None:
+        yield _if_random(recommendation.random_routing, plan, recommendation.objective)
+
+
+def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -> str:
+    """What the same objective takes where requests go to replicas at random."""
+    p99, replicas = random.response_p99, random.replicas
+    found = "is not known" if p99 is None else f"would be {format_interval(p99)}"
+    if replicas is None:
+        takes = f"no fleet within the limits is known to keep {promises(objective)}"
+    elif replicas == plan.replicas:
+        takes = "the same number of replicas would do"
+    else:
+        takes = f"the objective would take {replicas} replicas"
+    return f"Behind random routing, such as a Kubernetes Service, P99 of this plan {found}, and {takes}."
 
 
 def _binds(objective: LatencyObjective, performance: Performance) -> str:
     """What was found of the promise closest to its limit; and that it binds, where there are several."""
     binding = objective.binding(performance)
     found, pressure = format_found(binding, performance), binding.pressure(performance)
+    if performance.loss_probability and binding.measure is not Measure.LOSS:
+        found = f"{found}, with {format_loss(performance)} of the requests lost"
     if len(objective.promises) == 1 or pressure is None:
         return found
     return f"{found}, and binds, at {100.0 * pressure.value:.0f} % of its limit"
+
+
+def format_loss(performance: Performance | None) -> str:
+    """Share of lost requests, with its interval where there is one; empty where nothing was lost."""
+    if performance is None or not performance.loss_probability:
+        return ""
+    known = performance.intervals.get(Measure.LOSS.value)
+    return format_share(performance.loss_probability) if known is None else format_share_interval(known)
 
 
 def demand(workload: Demand) -> str:
@@ -58,13 +83,22 @@ def format_found(promise: Promise, performance: Performance) -> str:
     'P99 is 20 ms'
     """
     found = promise.found(performance)
+    if found is not None and math.isinf(found.value):
+        return f"{promise.what} is infinite, since {format_loss(performance)} of the requests are lost"
     return "" if found is None else f"{promise.what} is {format_value(promise, found)}"
 
 
 def format_value(promise: Promise, found: Interval) -> str:
     """A duration or a share with the ends of its interval."""
-    if promise.measure.is_duration:
-        return format_interval(found)
+    return format_interval(found) if promise.measure.is_duration else format_share_interval(found)
+
+
+def format_share_interval(found: Interval) -> str:
+    """A share with the ends of its interval.
+
+    >>> format_share_interval(Interval(value=0.002, low=0.001, high=0.003))
+    '0.2 (0.1 to 0.3) %'
+    """
     if found.low == found.high:
         return format_share(found.value)
     value, low, high = (format_share(x).removesuffix(" %") for x in (found.value, found.low, found.high))
@@ -77,8 +111,12 @@ def format_interval(interval: Interval) -> str:
     >>> format_interval(Interval(value=0.0483, low=0.046, high=0.0507))
     '48.3 (46 to 50.7) ms'
     """
+    if math.isinf(interval.value):
+        return "infinite"
     if interval.low == interval.high:
         return format_duration(interval.value)
+    if math.isinf(interval.high):
+        return f"{format_duration(interval.value)} ({format_duration(interval.low)} or more)"
     shown = [format_duration(x) for x in (interval.value, interval.low, interval.high)]
     value, low, high = (text.split(" ")[0] for text in shown)
     units = {text.split(" ")[1] for text in shown}
@@ -99,14 +137,15 @@ def format_refusal(candidate: Candidate) -> str:
 def _refusal(candidate: Candidate, rejection: Rejection) -> str:
     allowed, needed, promise = rejection.allowed, rejection.needed, rejection.promise
     if promise is not None and rejection.limit is not Limit.SERVICE_FLOOR:
-        found, limit = _found(candidate, promise, needed), promise.limit
-        if candidate.verdict is Verdict.INCONCLUSIVE:
-            return f"{promise.what} of {found} may be above {limit}"
-        least = "" if candidate.settled else "at least "
-        return f"{promise.what} of {least}{found} is above {limit}"
+        return _broken(candidate, rejection, promise)
     match rejection.limit:
         case Limit.STABILITY | Limit.SURVIVAL:
             return f"unstable: load {needed:.3f} >= {allowed:g}"
+        case Limit.SERVICE_FLOOR if candidate.verdict is Verdict.INCONCLUSIVE:
+            return (
+                f"the service alone may take {format_duration(needed)}, by what the profile's samples tell, "
+                f"and {format_duration(allowed)} is allowed"
+            )
         case Limit.SERVICE_FLOOR:
             which = "on average" if promise is None or promise.quantile is None else f"at {promise.what}"
             return (
@@ -126,6 +165,21 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
             )
 
 
+def _broken(candidate: Candidate, rejection: Rejection, promise: Promise) -> str:
+    """What was found of a promise that is broken, or in doubt."""
+    if rejection.is_loss and promise.quantile is not None:
+        return (
+            f"{format_share(rejection.needed)} of the requests are lost, and {promise.what} leaves "
+            f"{format_share(rejection.allowed)} to be lost or late"
+        )
+    found, limit = _found(candidate, promise, rejection.needed), promise.limit
+    if candidate.verdict is Verdict.INCONCLUSIVE:
+        lost = "" if math.isfinite(rejection.needed) else f", with {format_loss(candidate.performance)} lost"
+        return f"{promise.what} of {found}{lost} may be above {limit}"
+    least = "" if candidate.settled else "at least "
+    return f"{promise.what} of {least}{found} is above {limit}"
+
+
 def format_verdict(candidate: Candidate) -> str:
     """A candidate's verdict in a few words, for a row that has its numbers."""
     rejection = candidate.rejection
@@ -138,6 +192,8 @@ def format_verdict(candidate: Candidate) -> str:
         if rejection.limit in (Limit.STABILITY, Limit.SURVIVAL):
             return f"unstable{event}: load {rejection.needed:.3f}"
         return f"missed: {format_refusal(candidate)}"
+    if rejection.is_loss and rejection.promise.quantile is not None:
+        return f"missed{event}: {format_share(rejection.needed)} lost"
     return f"missed{event}: {rejection.promise.what} above {rejection.promise.limit}"
 
 

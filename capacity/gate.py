@@ -102,7 +102,13 @@ def gate(
         require_batch_of_one(profile)
     is_same = inputs.question == saved.question
     judged = _judged(saved, inputs, judge, progress, is_same=is_same)
-    needed = None if is_same else recommend(inputs.question, judge, progress, with_headroom=False)
+    needed = (
+        None
+        if is_same
+        else recommend(
+            inputs.question, judge, progress, with_headroom=False, confidence=inputs.effort.confidence
+        )
+    )
     reproduced = None
     if is_same and inputs.effort == saved.effort and judged.performance is not None:
         again = performance_document(judged.performance), survived_documents(judged.survived)

@@ -1,66 +1,83 @@
 """Headroom: how far the arrival rate may rise before a plan no longer keeps its objective."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from capacity.exact import judge_exactly
-from capacity.judge import Judge, Proposal
-from capacity.plan import Verdict
-from capacity.stability import sustainable_rate_rps
+from capacity.judge import Judge, Judgement, Proposal
+from capacity.plan import Doubt, Headroom, Verdict
+from capacity.screen import refuse_load
+from capacity.stability import device_throughput_max_rps, sustainable_rate_rps
 from capacity.workload import Workload
 
-_FIRST_STEP = 0.02  # share of today's rate; doubled until refused
-_RESOLUTION = 0.01  # share of the rate to which the end is found
-
-
-# A wider stretch between the largest accepted and the smallest refused rate is worth a word.
-_DOUBT = 0.05
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Headroom:
-    """The largest rate found accepted, and the smallest above it found refused. [requests/s]"""
-
-    accepted_rps: float
-    refused_rps: float
-
-    @property
-    def is_in_doubt(self) -> bool:
-        """Whether much lies between the two."""
-        return self.refused_rps > self.accepted_rps * (1.0 + _DOUBT)
+_FIRST_STEP = 0.02  # share of today's rate; doubled until not accepted
+_RESOLUTION = 0.01  # share of the rate to which either end is found
 
 
 def find_headroom(proposal: Proposal, judge: Judge, progress: Callable[[str], None]) -> Headroom:
     """Upper end of the rates, from today's on, at which the plan is still accepted.
 
-    Rises by doubled steps to a rate that is not accepted, then halves in. With a batch wait a plan may
-    be refused, accepted and refused again as the rate rises; a refused stretch narrower than the
-    step over it is not seen. What stays in doubt is not accepted.
+    Rises by doubled steps to a rate that is not accepted, then halves in on the accepted side, and where
+    that rate was in doubt, on the refused side too. With a batch wait a plan may be refused, accepted and
+    refused again as the rate rises; a refused stretch narrower than the step over it is not seen.
     """
-    workload = proposal.workload
-    assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
-    rate_rps = workload.arrival_rate_rps
-    limit_rps = refused_rps = max(rate_rps, sustainable_rate_rps(proposal.profile, proposal.plan))
-
-    def accepted(rate_rps: float) -> bool:
-        nonlocal refused_rps
-        progress(f"headroom: trying {rate_rps:.4g} rps")
-        trial = proposal.at_rate(rate_rps)
-        verdict = (judge_exactly(trial) or judge.accepts(trial)).verdict
-        if verdict is Verdict.MISSED:
-            refused_rps = min(refused_rps, rate_rps)
-        return verdict is Verdict.MET
-
-    low_rps, step = rate_rps, _FIRST_STEP
+    trials = _Trials(proposal, judge, progress)
+    low_rps, step = trials.today_rps, _FIRST_STEP
     high_rps = low_rps * (1.0 + step)
-    while high_rps < limit_rps and accepted(high_rps):
+    while high_rps < trials.refused_rps and trials.verdict(high_rps) is Verdict.MET:
         low_rps, step = high_rps, 2.0 * step
-        high_rps = rate_rps * (1.0 + step)
-    high_rps = min(high_rps, limit_rps)
+        high_rps = trials.today_rps * (1.0 + step)
+    high_rps = min(high_rps, trials.refused_rps)
     while high_rps > low_rps * (1.0 + _RESOLUTION):
         middle_rps = (low_rps + high_rps) / 2.0
-        if accepted(middle_rps):
+        if trials.verdict(middle_rps) is Verdict.MET:
             low_rps = middle_rps
         else:
             high_rps = middle_rps
-    return Headroom(accepted_rps=low_rps, refused_rps=refused_rps)
+    trials.close_in(high_rps)
+    return Headroom(
+        today_rps=trials.today_rps,
+        accepted_rps=low_rps,
+        refused_rps=trials.refused_rps,
+        doubt=trials.doubt,
+    )
+
+
+class _Trials:
+    """Rates judged one after the other; and the lowest that is refused."""
+
+    def __init__(self, proposal: Proposal, judge: Judge, progress: Callable[[str], None]) -> None:
+        workload = proposal.workload
+        assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
+        self.proposal, self.judge, self.progress = proposal, judge, progress
+        self.today_rps = workload.arrival_rate_rps
+        self.refused_rps = max(self.today_rps, _served_max_rps(proposal))
+        self.doubt: Doubt | None = None
+
+    def verdict(self, rate_rps: float) -> Verdict:
+        trial = self.proposal.at_rate(rate_rps)
+        if refuse_load(trial) is not None:
+            judgement = Judgement(verdict=Verdict.MISSED, rejection=None, performance=None)
+        else:
+            self.progress(f"headroom: trying {rate_rps:.4g} rps")
+            judgement = judge_exactly(trial) or self.judge.accepts(trial)
+        if judgement.verdict is Verdict.MISSED:
+            self.refused_rps = min(self.refused_rps, rate_rps)
+        elif judgement.verdict is Verdict.INCONCLUSIVE and self.doubt is not Doubt.PROFILE:
+            self.doubt = judgement.doubt or Doubt.REQUESTS  # what no budget settles is said, if any is
+        return judgement.verdict
+
+    def close_in(self, open_rps: float) -> None:
+        """Halve in on the lowest refused rate, from one that is not accepted."""
+        while self.refused_rps > open_rps * (1.0 + _RESOLUTION):
+            middle_rps = (open_rps + self.refused_rps) / 2.0
+            if self.verdict(middle_rps) is not Verdict.MISSED:
+                open_rps = middle_rps
+
+
+def _served_max_rps(proposal: Proposal) -> float:
+    """The rate from which on the plan is refused by theory. [requests/s]"""
+    plan, allowed = proposal.plan, proposal.objective.loss_allowed
+    if plan.queue_limit is None or allowed is None:
+        return sustainable_rate_rps(proposal.profile, plan)
+    devices = proposal.profile.devices(plan.replicas)
+    return devices * device_throughput_max_rps(proposal.profile, plan.batch_size_max) / (1.0 - allowed)

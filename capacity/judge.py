@@ -5,7 +5,7 @@ from typing import Protocol, Self
 
 from capacity.objective import LatencyObjective
 from capacity.performance import Performance
-from capacity.plan import Plan, Rejection, Verdict
+from capacity.plan import Doubt, Plan, Rejection, Verdict
 from capacity.profile import ServiceProfile
 from capacity.survival import Spike
 from capacity.workload import Demand, Workload
@@ -43,6 +43,7 @@ class Judgement:
             differs by a larger limit, which was never reached, serves the same batches.
         requests: how many requests were simulated for it; 0 where a law knew.
         is_precise: whether the interval of what binds is as narrow as was asked.
+        doubt: why the verdict is open; None where it is not.
     """
 
     verdict: Verdict
@@ -52,6 +53,7 @@ class Judgement:
     batch_size_largest: int | None = None
     requests: int = 0
     is_precise: bool = True
+    doubt: Doubt | None = None
 
 
 class Judge(Protocol):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, Quantiles
 from capacity.units import format_duration, format_quantile
 
 
@@ -29,6 +29,11 @@ class Measure(StrEnum):
     def has_quantile(self) -> bool:
         """Whether it needs a quantile to say which."""
         return self in (Measure.RESPONSE, Measure.WAIT)
+
+    @property
+    def with_losses(self) -> str:
+        """The field of `Performance` in which a lost request counts as infinitely late, of a quantile."""
+        return f"{self.value.removesuffix('_s')}_with_losses_s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +73,17 @@ class Promise:
                 return "utilization"
 
     def found(self, performance: Performance) -> Interval | None:
-        """What a performance has of it, with the ends of its interval; None where it has nothing."""
+        """What a performance has of it, with the ends of its interval; None where it has nothing.
+
+        Of a quantile that in which lost requests count as late, wherever any were lost.
+        """
         if self.quantile is None:
             value = getattr(performance, self.measure)
             known = performance.intervals.get(self.measure.value)
             return known or (None if value is None else Interval.exact(value))
-        quantiles: Mapping[float, Interval] = getattr(performance, self.measure)
-        return quantiles.get(self.quantile)
+        late: Quantiles = getattr(performance, self.measure.with_losses)
+        served: Quantiles = getattr(performance, self.measure)
+        return (late or served).get(self.quantile)
 
     def pressure(self, performance: Performance) -> Interval | None:
         """Value and ends over what is allowed: above 1 it is missed."""
@@ -90,7 +99,8 @@ class Promise:
 class LatencyObjective:
     """What is promised: `{0.99: 0.2}` promises P99 of the response <= 200 ms; all limits hold together.
 
-    Waits and responses are those of served requests; who is lost counts in `loss_probability` alone.
+    A lost request is late: with 0.8 % lost, P99 leaves 0.2 % to be served too late. The mean is that of
+    served requests.
 
     Attributes:
         limits: of response quantiles. [s]
@@ -142,6 +152,25 @@ class LatencyObjective:
     def quantiles(self) -> tuple[float, ...]:
         """All quantiles that are asked for, rising."""
         return tuple(sorted({*self.limits, *self.wait_limits}))
+
+    @property
+    def loss_allowed(self) -> float | None:
+        """Largest share of lost requests that no promise forbids, a lost one being late; None for any."""
+        return min((share for share, _ in self._losses_allowed), default=None)
+
+    @property
+    def strictest_of_losses(self) -> Promise:
+        """The promise that leaves the fewest requests to be lost, where any bounds them."""
+        return min(self._losses_allowed, key=lambda one: one[0])[1]
+
+    @property
+    def _losses_allowed(self) -> list[tuple[float, Promise]]:
+        """Share that may be lost by each promise that says how many."""
+        return [
+            (promise.allowed if promise.quantile is None else 1.0 - promise.quantile, promise)
+            for promise in self.promises
+            if promise.quantile is not None or promise.measure is Measure.LOSS
+        ]
 
     def binding(self, performance: Performance) -> Promise:
         """The promise that comes closest to its limit, or exceeds it by most."""

@@ -63,6 +63,8 @@ class Interval:
     @property
     def half_width(self) -> float:
         """The larger of the two distances from the value to an end."""
+        if math.isinf(self.high):
+            return math.inf
         return max(self.high - self.value, self.value - self.low)
 
     @property
@@ -74,13 +76,21 @@ class Interval:
 
 
 Quantiles = Mapping[float, Interval]
+# Fields of a performance that are quantiles of durations.
+QUANTILE_FIELDS = (
+    "wait_quantiles_s",
+    "response_quantiles_s",
+    "wait_quantiles_with_losses_s",
+    "response_quantiles_with_losses_s",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performance:
     """Steady state of one plan or queue. What a source does not have is None or an empty mapping.
 
-    Waits and responses are those of served requests. `load` is the arrival rate over the largest
+    Waits and responses are those of served requests; those `_with_losses` count a lost request as
+    infinitely late, and are empty where nothing was lost. `load` is the arrival rate over the largest
     sustainable rate; `utilization` is the share of time busy: a greedy batching server is busier
     than its load says. Durations are in seconds, rates in requests per second.
 
@@ -106,11 +116,13 @@ class Performance:
     empty_probability: float | None = None
     wait_quantiles_s: Quantiles = field(default_factory=dict)
     response_quantiles_s: Quantiles = field(default_factory=dict)
+    wait_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
+    response_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     relative_error_max: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("wait_quantiles_s", "response_quantiles_s"):
+        for name in QUANTILE_FIELDS:
             ordered = dict(sorted(getattr(self, name).items()))
             object.__setattr__(self, name, ordered)
 

@@ -8,7 +8,7 @@ from typing import Self
 from capacity.caveats import Caveat
 from capacity.errors import DomainError
 from capacity.objective import LatencyObjective, Measure, Promise
-from capacity.performance import Performance
+from capacity.performance import Interval, Performance
 
 
 class Routing(StrEnum):
@@ -99,6 +99,7 @@ class Rejection:
     Attributes:
         promise: what was broken, where a promise was.
         event: what happened to the fleet when it broke the promise; None for the whole fleet.
+        is_loss: whether it counts in shares of lost requests, though the promise may be of a duration.
     """
 
     limit: Limit
@@ -106,17 +107,38 @@ class Rejection:
     needed: float
     promise: Promise | None = None
     event: str | None = None
+    is_loss: bool = False
 
     @classmethod
     def of(cls, promise: Promise, needed: float, limit: Limit | None = None) -> Self:
         """Of a broken promise."""
         limit = limit or Limit.of(promise.measure)
-        return cls(limit=limit, allowed=promise.allowed, needed=needed, promise=promise)
+        is_loss = promise.measure is Measure.LOSS
+        return cls(limit=limit, allowed=promise.allowed, needed=needed, promise=promise, is_loss=is_loss)
+
+    @classmethod
+    def of_losses(cls, promise: Promise, lost: float) -> Self:
+        """Of a promise that more requests are lost than it leaves to be late, or allows to be lost.
+
+        Args:
+            lost: share of the requests.
+        """
+        allowed = promise.allowed if promise.quantile is None else 1.0 - promise.quantile
+        return cls(limit=Limit.LOSS, allowed=allowed, needed=lost, promise=promise, is_loss=True)
 
     @property
     def quantile(self) -> float | None:
         """Quantile of the promise that was broken."""
         return None if self.promise is None else self.promise.quantile
+
+
+class Doubt(StrEnum):
+    """Why a verdict is open, and so what would settle it."""
+
+    REQUESTS = "requests"  # too few were simulated
+    MARGIN = "margin"  # nearer to its limit than was asked to be told apart
+    PROFILE = "profile"  # too few samples are behind the profile
+    TRACE = "trace"  # one recording is all there is
 
 
 class Verdict(StrEnum):
@@ -142,6 +164,7 @@ class Candidate:
         settled: whether the simulation ran past ten relaxation times before it counted. One that did
             not understates a busy fleet: good enough to refuse on, never to accept on. Of a trace:
             whether it holds bursts enough for its interval to be believed of other days.
+        doubt: why it is inconclusive; None where it is not.
     """
 
     plan: Plan
@@ -149,6 +172,7 @@ class Candidate:
     rejection: Rejection | None = None
     performance: Performance | None = None
     settled: bool = True
+    doubt: Doubt | None = None
 
     @property
     def accepted(self) -> bool:
@@ -208,6 +232,51 @@ class Tally:
     requests: int = 0
 
 
+# Share of a rate from which on what lies between the two ends of its headroom is worth a word.
+_WIDE = 0.02
+# Share of a rate below which there is next to no headroom.
+_THIN = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headroom:
+    """The largest rate found accepted, and the smallest above it found refused. [requests/s]
+
+    Attributes:
+        today_rps: the rate that was asked about.
+        doubt: why rates between the two are open; None where none was tried that is.
+    """
+
+    today_rps: float
+    accepted_rps: float
+    refused_rps: float
+    doubt: Doubt | None = None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether much lies between the two."""
+        return self.doubt is not None and self.refused_rps > self.accepted_rps * (1.0 + _WIDE)
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether little more traffic than today's is accepted."""
+        return self.accepted_rps < self.today_rps * (1.0 + _THIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomRouting:
+    """What a plan comes to where requests go to replicas at random.
+
+    Attributes:
+        replicas: that would keep the objective; None where none within the limits is known to.
+        response_p99: of the recommended plan's replicas, lost requests counted as late; None where it has
+            none. [s]
+    """
+
+    replicas: int | None
+    response_p99: Interval | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """The answer: the cheapest accepted plan, or why there is none, with everything considered.
@@ -215,7 +284,8 @@ class Recommendation:
     Attributes:
         plan: None where no plan was accepted.
         performance: of the plan, from runs with seeds of their own.
-        arrival_rate_max_rps: largest rate tried that the plan still accepts. [requests/s]
+        headroom: how far the rate may rise; None where that was not asked, or there is no rate.
+        random_routing: what random routing would take; None where that is no news.
         hourly_usd: price of the fleet; None where unknown.
         survived: the events that the plan must outlive, each with what becomes of it.
         without_survival: what would do if nothing had to be outlived; None where nothing has to be.
@@ -228,7 +298,8 @@ class Recommendation:
     objective: LatencyObjective
     plan: Plan | None = None
     performance: Performance | None = None
-    arrival_rate_max_rps: float | None = None
+    headroom: Headroom | None = None
+    random_routing: RandomRouting | None = None
     hourly_usd: float | None = None
     considered: tuple[Candidate, ...] = ()
     caveats: tuple[Caveat, ...] = ()
@@ -237,3 +308,8 @@ class Recommendation:
     under_poisson: Self | None = None
     tally: Tally = Tally()
     certificate: Certificate | None = None
+
+    @property
+    def arrival_rate_max_rps(self) -> float | None:
+        """Largest rate tried that the plan still accepts. [requests/s]"""
+        return None if self.headroom is None else self.headroom.accepted_rps

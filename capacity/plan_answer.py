@@ -71,7 +71,7 @@ def answer(
     width: int = 80,
 ) -> PlanAnswer:
     """The recommendation; with a day's curve its hours, and on demand the reasons."""
-    recommendation = recommend(question, work.judge, work.report)
+    recommendation = recommend(question, work.judge, work.report, confidence=effort.confidence)
     plan, day, explanation = recommendation.plan, None, None
     if plan is not None and curve is not None:
         day = schedule(question, plan, curve.hourly_rates_rps, work.judge, work.report)

@@ -1,9 +1,10 @@
 """Plan report: a recommendation as a JSON document."""
 
+import math
 from collections.abc import Iterable
 
 from capacity.performance import Performance
-from capacity.plan import Candidate, Recommendation, Survived
+from capacity.plan import Candidate, Headroom, RandomRouting, Recommendation, Survived
 from capacity.question import Question
 from capacity.report import (
     Document,
@@ -30,7 +31,8 @@ def recommendation_document(
         "objective": objective_document(recommendation.objective),
         "binding": _binding_document(recommendation),
         "workload": workload_document(question.workload),
-        "headroom": _one_if_any("arrival_rate_max_rps", recommendation.arrival_rate_max_rps),
+        "headroom": _headroom_document(recommendation.headroom),
+        "random_routing": _random_document(recommendation.random_routing),
         "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
         "survived": survived_documents(recommendation.survived),
         "without_survival": _without_document(recommendation.without_survival),
@@ -58,6 +60,29 @@ def survived_documents(survived: Iterable[Survived]) -> list[Document]:
         }
         for one in survived
     ]
+
+
+def _headroom_document(headroom: Headroom | None) -> Document | None:
+    """Both ends of what is known: the largest rate accepted, and the smallest above it refused."""
+    if headroom is None:
+        return None
+    return {
+        "arrival_rate_max_rps": headroom.accepted_rps,
+        "arrival_rate_refused_rps": headroom.refused_rps,
+    }
+
+
+def _random_document(routing: RandomRouting | None) -> Document | None:
+    """What random routing would take; its P99 as a number, and with its interval."""
+    if routing is None:
+        return None
+    p99 = routing.response_p99
+    is_known = p99 is not None and math.isfinite(p99.value)
+    return {
+        "replicas": routing.replicas,
+        "response_p99_s": p99.value if p99 is not None and is_known else None,
+        "response_p99": interval_document(p99) if p99 is not None and is_known else None,
+    }
 
 
 def _binding_document(recommendation: Recommendation) -> Document | None:

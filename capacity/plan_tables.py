@@ -1,5 +1,6 @@
 """Plan tables: what `capacity plan` shows to people: the fleet, and what else was considered."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -7,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.explain import explain, format_value, format_verdict
+from capacity.explain import explain, format_loss, format_value, format_verdict
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.plan import Candidate, Limit, Plan, Recommendation
 from capacity.question import Question
@@ -87,12 +88,19 @@ def _considered_table(
         "<batch",
         "load",
         f"~{promise.what}",
+        *(["lost"] if _loses(candidates) else []),
         "<verdict",
     )
     shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) else _SIZES_OF_MANY_KINDS
     groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
-    rows = (_candidates_row(group, promise, particular) for group in groups)
+    has_losses = _loses(candidates)
+    rows = (_candidates_row(group, promise, particular, has_losses=has_losses) for group in groups)
     return table(columns, rows, title=title)
+
+
+def _loses(candidates: Sequence[Candidate]) -> bool:
+    """Whether any of them loses a request."""
+    return any(format_loss(one.performance) for one in candidates)
 
 
 def _nearest(candidates: Sequence[Candidate], replicas: int | None, count: int) -> Iterator[Candidate]:
@@ -115,7 +123,7 @@ def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
 
 
 def _candidates_row(
-    group: Sequence[Candidate], promise: Promise, particular: Sequence[str]
+    group: Sequence[Candidate], promise: Promise, particular: Sequence[str], *, has_losses: bool
 ) -> tuple[str, ...]:
     first, last = group[0], group[-1]
     nearest = min(group, key=lambda one: _distance(one, promise))
@@ -131,6 +139,7 @@ def _candidates_row(
         _span(list(map(str, sizes))),
         load,
         found,
+        *([format_loss(nearest.performance)] if has_losses else []),
         _verdict(nearest, is_short=len(particular) > 1) + (" at best" if best else ""),
     )
 
@@ -148,8 +157,8 @@ def _found(candidate: Candidate, promise: Promise) -> tuple[str, str]:
     performance = candidate.performance
     if performance is None:
         return "", ""
-    least = "" if candidate.settled else ">= "
     found = promise.found(performance)
+    least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
     shown = "" if found is None else format_value(promise, found)
     return "" if performance.load is None else f"{performance.load:.3f}", f"{least}{shown}"
 

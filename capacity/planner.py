@@ -3,22 +3,38 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from capacity.caveats import Caveat, CaveatCode, precision_caveat, profile_caveats, trace_caveats
+from capacity.caveats import (
+    Caveat,
+    CaveatCode,
+    mean_caveats,
+    precision_caveat,
+    profile_caveats,
+    trace_caveats,
+)
 from capacity.certificate import Certified, Certifier
-from capacity.cheapest import Level, cost, find_cheapest
-from capacity.headroom import Headroom, find_headroom
+from capacity.cheapest import find_cheapest
+from capacity.headroom import find_headroom
 from capacity.judge import Judge
-from capacity.plan import REPLICAS_LIMIT, Candidate, Limit, Recommendation, Rejection, Verdict
+from capacity.plan import (
+    REPLICAS_LIMIT,
+    Candidate,
+    Doubt,
+    Headroom,
+    Limit,
+    Plan,
+    Recommendation,
+    Rejection,
+    Verdict,
+)
+from capacity.plan_caveats import headroom_caveats, routing_caveats, search_caveats
 from capacity.question import Family, Question
+from capacity.random_routing import if_random
 from capacity.screen import require_batch_of_one
 from capacity.search import Progress, Search
 from capacity.survival import Survival
-from capacity.units import format_rate
-from capacity.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, is_trace
+from capacity.workload import ClosedPopulation, GammaArrivals, PoissonArrivals
 
 _POISSON = (PoissonArrivals(), GammaArrivals(cv=1.0))
-# Cheaper fleets in doubt that are named one by one.
-_FLEETS_NAMED = 3
 
 
 def silent(message: str) -> None:
@@ -26,7 +42,12 @@ def silent(message: str) -> None:
 
 
 def recommend(
-    question: Question, judge: Judge, progress: Progress = silent, *, with_headroom: bool = True
+    question: Question,
+    judge: Judge,
+    progress: Progress = silent,
+    *,
+    with_headroom: bool = True,
+    confidence: float = 0.95,
 ) -> Recommendation:
     """The cheapest plan that keeps the objective, with every candidate that was considered.
 
@@ -34,24 +55,31 @@ def recommend(
     tell apart the simplest. The winner is certified by random numbers that had no part in choosing it.
 
     Args:
-        with_headroom: whether to find how far the rate may rise.
+        with_headroom: whether to find how far the rate may rise, and what random routing would take.
+        confidence: of the interval of a service time whose samples may not tell it from its limit.
 
     Raises:
         DomainError: a profile does not cover a batch of one request.
     """
     for profile in question.profiles:
         require_batch_of_one(profile)
-    search = Search(question, judge, progress)
+    search = Search(question, judge, progress, confidence)
     refusals = _refused_at_once(search)
     if refusals:
-        return _no_plan(search, refusals, Verdict.MISSED)
+        return _no_plan(search, refusals, _open_or_missed(refusals))
     level = find_cheapest(search)
     certified = None if level is None else Certifier(search).first(level)
     if level is None or certified is None:
-        in_doubt = any(candidate.verdict is Verdict.INCONCLUSIVE for candidate in search.considered)
-        verdict = Verdict.INCONCLUSIVE if in_doubt or search.out_of_budget else Verdict.MISSED
-        return _no_plan(search, _with_floors(search), verdict)
-    return _answer(search, level, certified, with_headroom=with_headroom)
+        considered = _with_floors(search)
+        verdict = Verdict.INCONCLUSIVE if search.out_of_budget else _open_or_missed(considered)
+        return _no_plan(search, considered, verdict)
+    return _answer(search, certified, with_headroom=with_headroom)
+
+
+def _open_or_missed(considered: list[Candidate]) -> Verdict:
+    """Of candidates of which none was accepted."""
+    is_open = any(candidate.verdict is Verdict.INCONCLUSIVE for candidate in considered)
+    return Verdict.INCONCLUSIVE if is_open else Verdict.MISSED
 
 
 def _refused_at_once(search: Search) -> list[Candidate]:
@@ -83,37 +111,43 @@ def _too_many(search: Search, family: Family, devices: int) -> Candidate:
 
 def _with_floors(search: Search) -> list[Candidate]:
     """What was considered, led by the batch sizes that no replica count could help."""
-    question = search.question
-    floors = [
-        Candidate(
-            plan=question.plan(
-                Family(profile=question.profile(name), routing=question.routings[0]), 1, size, 0.0
-            ),
-            verdict=Verdict.MISSED,
-            rejection=rejection,
-        )
+    refused = [
+        Candidate(plan=_any_plan(search, name, size), verdict=Verdict.MISSED, rejection=rejection)
         for (name, size), rejection in search.floor_rejections.items()
     ]
-    return [*floors, *search.considered]
+    open_ones = [
+        Candidate(
+            plan=_any_plan(search, name, size),
+            verdict=Verdict.INCONCLUSIVE,
+            rejection=Rejection(limit=Limit.SERVICE_FLOOR, allowed=doubt.limit_s, needed=doubt.floor_s.high),
+            doubt=Doubt.PROFILE,
+        )
+        for (name, size), doubt in search.floor_doubts.items()
+    ]
+    return [*refused, *open_ones, *search.considered]
 
 
-def _answer(search: Search, level: Level, certified: Certified, *, with_headroom: bool) -> Recommendation:
+def _any_plan(search: Search, name: str, batch_size_max: int) -> Plan:
+    """One replica with batches up to a size, for what no number of replicas changes."""
+    question = search.question
+    family = Family(profile=question.profile(name), routing=question.routings[0])
+    return question.plan(family, 1, batch_size_max, 0.0)
+
+
+def _answer(search: Search, certified: Certified, *, with_headroom: bool) -> Recommendation:
     question, plan = search.question, certified.candidate.plan
     profile = question.profile(plan.profile)
-    devices = profile.devices(plan.replicas)
-    family = Family(profile=profile, routing=plan.routing)
-    if devices > 1:  # refused or unstable: shown beside it
-        search.at(family, devices - 1)
     headroom = _headroom(search, certified) if with_headroom else None
     return Recommendation(
         verdict=Verdict.MET,
         objective=question.objective,
         plan=plan,
         performance=certified.candidate.performance,
-        arrival_rate_max_rps=None if headroom is None else headroom.accepted_rps,
+        headroom=headroom,
+        random_routing=None if not with_headroom else if_random(search, plan),
         hourly_usd=profile.hourly_cost_usd(plan.replicas),
         considered=tuple(_with_floors(search)),
-        caveats=(*_caveats(search, level, certified), *_headroom_caveats(headroom)),
+        caveats=(*_caveats(search, certified), *headroom_caveats(headroom)),
         survived=certified.survived,
         without_survival=_if_nothing_happened(search),
         under_poisson=_if_poisson(search),
@@ -154,11 +188,12 @@ def _no_plan(search: Search, considered: list[Candidate], verdict: Verdict) -> R
         verdict=verdict,
         objective=search.question.objective,
         considered=tuple(considered),
+        caveats=tuple(search_caveats(search, None)),
         tally=search.tally,
     )
 
 
-def _caveats(search: Search, level: Level, certified: Certified) -> Iterator[Caveat]:
+def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
     question, plan = search.question, certified.candidate.plan
     profile, quantiles = question.profile(plan.profile), question.objective.quantiles or (0.99,)
     yield from profile_caveats(profile, plan.batch_size_max, quantiles)
@@ -168,48 +203,10 @@ def _caveats(search: Search, level: Level, certified: Certified) -> Iterator[Cav
             message="the profile has no price: the plan has the fewest replicas and no cost; set hourly_usd, "
             f"or give --hourly-usd {profile.name}=0.50",
         )
-    yield from _cheaper_in_doubt(search, certified.candidate)
-    if level.untried:
-        yield Caveat(
-            code=CaveatCode.FLEETS_UNTRIED,
-            message=f"{level.untried} of the cheapest fleets were left out for want of budget; each must be "
-            "tried by itself, since its batches wait or larger ones may be faster",
-        )
+    yield from search_caveats(search, certified.candidate)
+    yield from routing_caveats(plan)
+    if certified.candidate.performance is not None:
+        yield from mean_caveats(certified.candidate.performance)
     if not certified.judgement.is_precise:
         yield precision_caveat(question.workload)
     yield from trace_caveats(question.workload, quantiles, settled=certified.candidate.settled)
-
-
-def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
-    """One caveat for each cheaper fleet size that could be neither accepted nor refused; or one for many."""
-    price = cost(search, chosen)
-    sizes: dict[tuple[str, int], set[int]] = {}
-    for candidate in search.considered:
-        plan = candidate.plan
-        if candidate.verdict is Verdict.INCONCLUSIVE and cost(search, candidate) < price:
-            sizes.setdefault((plan.profile, plan.replicas), set()).add(plan.batch_size_max)
-    is_one = len(search.question.profiles) == 1
-    fleets = [
-        f"a fleet of {replicas}{'' if is_one else f' of {name}'} with batches up to "
-        f"{' or '.join(map(str, sorted(batch_sizes)))} is"
-        for (name, replicas), batch_sizes in sizes.items()
-    ]
-    is_path = is_trace(search.question.workload)
-    budget = "the trace; record for longer" if is_path else "the budget; raise --requests-max"
-    if len(fleets) > _FLEETS_NAMED:
-        counts = [replicas for _, replicas in sizes]
-        fleets = [f"{len(fleets)} fleets, of {min(counts)} to {max(counts)} replicas, are"]
-    for fleet in fleets:
-        yield Caveat(
-            code=CaveatCode.CHEAPER_INCONCLUSIVE,
-            message=f"{fleet} cheaper and could be neither accepted nor refused within {budget}",
-        )
-
-
-def _headroom_caveats(headroom: Headroom | None) -> Iterator[Caveat]:
-    if headroom is not None and headroom.is_in_doubt:
-        yield Caveat(
-            code=CaveatCode.HEADROOM_IN_DOUBT,
-            message=f"between {format_rate(headroom.accepted_rps)} and {format_rate(headroom.refused_rps)} "
-            "the budget did not suffice to accept or refuse the same plan; raise --requests-max",
-        )

@@ -10,7 +10,7 @@ from capacity.judge import Proposal
 from capacity.objective import LatencyObjective
 from capacity.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
 from capacity.profile import ServiceProfile
-from capacity.stability import replicas_stable_min
+from capacity.stability import devices_serving_min, replicas_stable_min
 from capacity.survival import Survival
 from capacity.workload import ClosedPopulation, Demand
 
@@ -93,11 +93,6 @@ class Question:
         """All that differ in more than size and batch."""
         return [Family(profile=p, routing=r) for p, r in product(self.profiles, self.routings)]
 
-    @property
-    def is_stable_at_any_load(self) -> bool:
-        """Whether the queues end somewhere: users wait for their answers, or a limit turns requests away."""
-        return isinstance(self.workload, ClosedPopulation) or self.queue_limit is not None
-
     def batch_sizes(self, profile: ServiceProfile) -> tuple[int, ...]:
         """Batch sizes to consider: the measured ones up to the limit, and the limit."""
         limit = self.batch_size_limit or profile.batch_size_max
@@ -145,6 +140,19 @@ class Question:
             spike = self.survival.spike
             yield f"{spike.factor:g} times the traffic", replace(whole, spike=spike)
 
+    def _replicas_min(self, family: Family, batch_size_max: int) -> int:
+        """Fewest replicas that are stable, or need not lose more than the objective leaves to be late."""
+        if isinstance(self.workload, ClosedPopulation):
+            return 1
+        rate_rps = self.workload.arrival_rate_rps
+        if self.queue_limit is None:
+            return replicas_stable_min(family.profile, rate_rps, batch_size_max, family.routing)
+        allowed = self.objective.loss_allowed
+        if allowed is None:
+            return 1
+        devices = devices_serving_min(family.profile, rate_rps, batch_size_max, allowed)
+        return (devices - 1) * family.profile.instances_per_device + 1
+
     def leaves_some(self, family: Family, devices: int) -> bool:
         """Whether the hardest loss leaves anything of so many full devices."""
         return self.survival.left(family.replicas(devices), family.profile.instances_per_device) >= 1
@@ -154,13 +162,9 @@ class Question:
         return self.replicas_max // family.profile.instances_per_device
 
     def devices_min(self, family: Family, batch_size_max: int) -> int:
-        """Fewest full devices that are stable with batches up to this size, after the hardest loss."""
+        """Fewest full devices that theory does not refuse at this batch size, after the hardest loss."""
         per_device = family.profile.instances_per_device
-        stable = 1
-        if not self.is_stable_at_any_load:
-            assert not isinstance(self.workload, ClosedPopulation)  # noqa: S101  (settled above)
-            rate_rps = self.workload.arrival_rate_rps
-            stable = replicas_stable_min(family.profile, rate_rps, batch_size_max, family.routing)
+        stable = self._replicas_min(family, batch_size_max)
         devices = math.ceil(stable / per_device)
         while (missing := stable - self.survival.left(devices * per_device, per_device)) > 0:
             devices += math.ceil(missing / per_device)

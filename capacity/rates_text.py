@@ -9,15 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from capacity.caveats import Caveat, CaveatCode, profile_caveats, trace_caveats
-from capacity.explain import fleet, format_found, format_refusal, format_value, promises
+from capacity.explain import fleet, format_found, format_loss, format_refusal, format_value, promises
 from capacity.performance import Interval
-from capacity.plan import Verdict
+from capacity.plan import Doubt, Verdict
+from capacity.plan_caveats import MENDS
 from capacity.rates import Point, Rates, Stretch
 from capacity.search import as_candidate
 from capacity.stability import load
 from capacity.tables import caveat_lines, table
 from capacity.units import format_rate
-from capacity.workload import is_trace
 
 
 def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
@@ -86,14 +86,13 @@ def caveats(rates: Rates) -> list[Caveat]:
 
 
 def _own_caveats(rates: Rates) -> Iterator[Caveat]:
-    workload = rates.proposal.workload
-    mend = "record for longer" if is_trace(workload) else "raise --requests-max"
     for low_rps, high_rps in rates.doubts:
+        mend = ", and ".join(dict.fromkeys(MENDS[doubt] for doubt in _doubts(rates, low_rps, high_rps)))
         where = f"from {format_rate(low_rps)} to {format_rate(high_rps)}"
         where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where
         yield Caveat(
             code=CaveatCode.RATES_IN_DOUBT,
-            message=f"{where} what was simulated does not suffice to accept or refuse the plan; {mend}",
+            message=f"{where} the plan could be neither accepted nor refused; {mend}",
         )
     if rates.stretches and rates.stretches[-1].high.high == math.inf:
         yield Caveat(
@@ -111,6 +110,13 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
         )
 
 
+def _doubts(rates: Rates, low_rps: float, high_rps: float) -> Iterator[Doubt]:
+    """Why the rates between two are open."""
+    for point in rates.points:
+        if low_rps <= point.arrival_rate_rps <= high_rps and point.judgement.doubt is not None:
+            yield point.judgement.doubt
+
+
 def _stretch(stretch: Stretch) -> str:
     start = "up" if stretch.low.value == 0.0 else f"from {format_rate_interval(stretch.low)}"
     return f"{start} to {format_rate_interval(stretch.high)}"
@@ -119,18 +125,20 @@ def _stretch(stretch: Stretch) -> str:
 def _points_table(rates: Rates) -> Table:
     """The curve, rate by rate."""
     promise = rates.promise
-    columns = ("rate", "load", promise.what, "<verdict")
-    return table(columns, (_row(rates, point) for point in rates.points))
+    has_losses = any(format_loss(point.judgement.performance) for point in rates.points)
+    columns = ("rate", "load", promise.what, *(["lost"] if has_losses else []), "<verdict")
+    return table(columns, (_row(rates, point, has_losses=has_losses) for point in rates.points))
 
 
-def _row(rates: Rates, point: Point) -> tuple[str, ...]:
+def _row(rates: Rates, point: Point, *, has_losses: bool) -> tuple[str, ...]:
     proposal, candidate = rates.proposal, as_candidate(rates.proposal.plan, point.judgement)
     performance = candidate.performance
     found = None if performance is None else rates.promise.found(performance)
-    least = "" if candidate.settled else ">= "
+    least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
     return (
         format_rate(point.arrival_rate_rps),
         f"{load(proposal.profile, point.arrival_rate_rps, proposal.plan):.3f}",
         "" if found is None else least + format_value(rates.promise, found),
+        *([format_loss(performance)] if has_losses else []),
         "in doubt" if candidate.verdict is Verdict.INCONCLUSIVE else candidate.verdict.value,
     )

@@ -174,8 +174,11 @@ def _key(key: str | float) -> str:
     return key if isinstance(key, str) else repr(key)
 
 
-def _plain(value: Interval | float) -> Document | float:
-    return interval_document(value) if isinstance(value, Interval) else value
+def _plain(value: Interval | float) -> Document | float | None:
+    """A number; an interval as its ends; nothing where all of it lies beyond what is ever served."""
+    if isinstance(value, Interval):
+        return None if value.value == math.inf else interval_document(value)
+    return value
 
 
 def objective_document(objective: LatencyObjective) -> Document:
@@ -246,7 +249,7 @@ def rejection_document(rejection: Rejection) -> Document:
     document: Document = {
         "limit": rejection.limit.value,
         "allowed": rejection.allowed,
-        "needed": rejection.needed,
+        "needed": rejection.needed if math.isfinite(rejection.needed) else None,
     }
     if rejection.promise is not None:
         document["measure"] = rejection.promise.measure.value

@@ -7,6 +7,8 @@ from dataclasses import replace
 from capacity.exact import judge_exactly
 from capacity.judge import Judge, Judgement, Proposal
 from capacity.plan import Candidate, Limit, Plan, Rejection, Tally, Verdict
+from capacity.profile import ServiceProfile
+from capacity.profile_sampling import FloorDoubt, floor_doubts
 from capacity.question import Family, Question
 from capacity.screen import refuse_batch_size, refuse_load
 
@@ -17,24 +19,47 @@ SEARCH_REQUESTS_MAX = 400_000_000
 
 
 class Search:
-    """Candidates that were looked at, in the order of their judgement."""
+    """Candidates that were looked at, in the order of their judgement.
 
-    def __init__(self, question: Question, judge: Judge, progress: Progress) -> None:
+    Attributes:
+        families_untried: families of which the budget left out numbers of devices.
+        fleets_untried: how many fleets it left out of which no neighbour's fate says anything.
+    """
+
+    def __init__(
+        self, question: Question, judge: Judge, progress: Progress, confidence: float = 0.95
+    ) -> None:
         self.question = question
         self.judge = judge
         self.progress = progress
+        self.confidence = confidence
         self.requests = 0
         self.requests_of: dict[Plan, int] = {}
         self.counts: Counter[str] = Counter()
         self._attempts = 0
         self._largest_formed: dict[tuple[Family, int, float], int] = {}
         self._judged: dict[Plan, Candidate] = {}
+        self.families_untried: list[Family] = []
+        self.fleets_untried = 0
         self.floor_rejections: dict[tuple[str, int], Rejection] = {}
+        self.floor_doubts: dict[tuple[str, int], FloorDoubt] = {}
         for profile in question.profiles:
-            for size in question.batch_sizes(profile):
-                rejection = refuse_batch_size(profile, question.objective, size)
-                if rejection is not None:
-                    self.floor_rejections[profile.name, size] = rejection
+            self._refuse_sizes(profile)
+
+    def _refuse_sizes(self, profile: ServiceProfile) -> None:
+        """Batch sizes that no number of replicas helps, and those of which the samples cannot tell."""
+        question = self.question
+        doubts: dict[int, FloorDoubt] = {}
+        sizes = question.batch_sizes(profile)
+        covered = [size for size in sizes if size <= profile.batch_size_max]
+        for quantile, limit_s in question.objective.limits.items():
+            doubts |= floor_doubts(profile, quantile, covered, limit_s, self.confidence)
+        for size in sizes:
+            rejection = refuse_batch_size(profile, question.objective, size)
+            if size in doubts and (rejection is None or rejection.limit is Limit.SERVICE_FLOOR):
+                self.floor_doubts[profile.name, size] = doubts[size]
+            elif rejection is not None:
+                self.floor_rejections[profile.name, size] = rejection
 
     @property
     def out_of_budget(self) -> bool:
@@ -44,7 +69,7 @@ class Search:
     @property
     def tally(self) -> Tally:
         """How many candidates were dealt with, by how."""
-        screened = self.counts["screened"] + len(self.floor_rejections)
+        screened = self.counts["screened"] + len(self.floor_rejections) + len(self.floor_doubts)
         return Tally(
             screened=screened,
             simulated=self.counts["simulated"],
@@ -65,10 +90,10 @@ class Search:
         return sorted(self._judged.values(), key=place)
 
     def sizes(self, family: Family) -> list[int]:
-        """Batch sizes of a family that are not refused whatever the number of replicas."""
+        """Batch sizes of a family that are neither refused nor in doubt whatever the number of replicas."""
         name = family.profile.name
-        sizes = self.question.batch_sizes(family.profile)
-        return [size for size in sizes if (name, size) not in self.floor_rejections]
+        hopeless = {*self.floor_rejections, *self.floor_doubts}
+        return [size for size in self.question.batch_sizes(family.profile) if (name, size) not in hopeless]
 
     def devices_min(self, family: Family) -> int | None:
         """Fewest devices that are stable with any batch size; None where all sizes are refused."""
@@ -164,9 +189,7 @@ class Search:
 
 
 def refuse_loads(question: Question, plan: Plan) -> Rejection | None:
-    """Why the queues of the plan, or of what a loss leaves of it, would grow for ever."""
-    if question.is_stable_at_any_load:
-        return None
+    """Why the queues of the plan, or of what a failure leaves of it, would grow for ever or lose too much."""
     for event, proposal in [("", question.proposal(plan)), *question.events(plan)]:
         rejection = refuse_load(proposal)
         if rejection is not None:
@@ -182,6 +205,7 @@ def as_candidate(plan: Plan, judgement: Judgement) -> Candidate:
         rejection=judgement.rejection,
         performance=judgement.performance,
         settled=judgement.settled,
+        doubt=judgement.doubt,
     )
 
 
@@ -192,7 +216,13 @@ def survival_candidate(plan: Plan, event: str, judgement: Judgement) -> Candidat
         rejection = replace(rejection, limit=Limit.SURVIVAL)
     if rejection is not None:
         rejection = replace(rejection, event=event)
-    return Candidate(plan=plan, verdict=judgement.verdict, rejection=rejection, settled=judgement.settled)
+    return Candidate(
+        plan=plan,
+        verdict=judgement.verdict,
+        rejection=rejection,
+        settled=judgement.settled,
+        doubt=judgement.doubt,
+    )
 
 
 def describe(plan: Plan) -> str:

@@ -6,6 +6,8 @@ from fractions import Fraction
 from capacity.plan import REPLICAS_LIMIT, Plan, Routing
 from capacity.profile import ServiceProfile
 
+_ROUNDING = 1e-12
+
 
 def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
     """Largest arrival rate below which the queues do not grow for ever. [requests/s]
@@ -45,6 +47,32 @@ def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) 
     if routing is not Routing.POWER_OF_TWO:
         return together
     return min(together, replicas * (replicas - 1) * slow / (full * instances - 1))
+
+
+def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> float:
+    """More than a device ever serves, whatever its batches and whoever is busy. [requests/s]
+
+    The best of all batch sizes up to the largest, with as many busy instances as serve it best. Times
+    between two measured sizes are straight lines, so that the best is a measured size or the largest.
+    """
+    sizes = [*(size for size in profile.batch_sizes if size < batch_size_max), batch_size_max]
+    instances = range(1, profile.instances_per_device + 1)
+    best = max(busy / profile.slowdown(busy) for busy in instances)
+    return best * max(map(profile.throughput_rps, sizes))
+
+
+def loss_min(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
+    """Share of the requests that a fleet loses at least, since it cannot serve them: 1 - c·μ/λ, or 0."""
+    device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
+    return max(0.0, 1.0 - profile.devices(plan.replicas) * device_rps / arrival_rate_rps)
+
+
+def devices_serving_min(
+    profile: ServiceProfile, arrival_rate_rps: float, batch_size_max: int, loss_allowed: float
+) -> int:
+    """Fewest devices whose fleet need not lose more than a share of the requests."""
+    device_rps = device_throughput_max_rps(profile, batch_size_max)
+    return max(1, math.ceil((1.0 - loss_allowed) * arrival_rate_rps / device_rps * (1.0 - _ROUNDING)))
 
 
 def load(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from capacity.errors import InputError
 from capacity.explain import format_interval
-from capacity.performance import Interval, Performance, Quantiles
+from capacity.objective import format_share
+from capacity.performance import QUANTILE_FIELDS, Interval, Performance, Quantiles
 from capacity.report import Document, arrivals_name
 from capacity.sweep import Answer, Cell, Outcome
 from capacity.units import format_duration, format_quantile, format_rate
@@ -53,8 +54,7 @@ _OUTCOME = [column.name for column in _ASKED].index("outcome")
 _SCALARS = tuple(
     field.name
     for field in fields(Performance)
-    if field.name
-    not in ("kind", "load", "wait_quantiles_s", "response_quantiles_s", "intervals", "relative_error_max")
+    if field.name not in ("kind", "load", *QUANTILE_FIELDS, "intervals", "relative_error_max")
 )
 
 
@@ -64,7 +64,8 @@ class SweepTable:
 
     Attributes:
         quantiles: of waits and responses, in rising order: P99 of the response is in the columns
-            `response_p99_s`, `response_p99_low_s` and `response_p99_high_s`.
+            `response_p99_s`, `response_p99_low_s` and `response_p99_high_s`; with lost requests as
+            infinitely late in `response_p99_with_losses_s` and its ends, empty where it is infinite.
     """
 
     quantiles: Sequence[float]
@@ -81,6 +82,7 @@ class SweepTable:
     def columns(self) -> tuple[Column, ...]:
         """Name and kind of every value of a row."""
         names = [f"{what}_{_named(q)}" for what in ("wait", "response") for q in self.quantiles]
+        names += [f"response_{_named(q)}_with_losses" for q in self.quantiles]
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
         return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
@@ -110,7 +112,9 @@ class SweepTable:
             return (*asked, *[None] * (len(self.columns) - len(asked)))
         scalars = (_finite(getattr(performance, name)) for name in _SCALARS)
         waits = self._values(performance.wait_quantiles_s)
-        return (*asked, *scalars, *waits, *self._values(performance.response_quantiles_s))
+        served = performance.response_quantiles_s
+        late = performance.response_quantiles_with_losses_s or served
+        return (*asked, *scalars, *waits, *self._values(served), *self._values(late))
 
     def _values(self, known: Quantiles) -> Iterator[Value]:
         for quantile in self.quantiles:
@@ -152,6 +156,7 @@ def sweep_table(common: SweepTable, rows: Sequence[Row]) -> "Table":
     quantile = max(common.quantiles)
     known = [dict(zip(names, row, strict=True)) for row in rows]
     waits = any(row["batch_wait_max_s"] for row in known)  # where nobody waits, room for the rest
+    lost = any(row["loss_probability"] for row in known)
     columns = (
         "<profile",
         "rate",
@@ -162,13 +167,14 @@ def sweep_table(common: SweepTable, rows: Sequence[Row]) -> "Table":
         "load",
     )
     return table(
-        (*columns, format_quantile(quantile), "<outcome"),
-        (_cells(row, quantile, waits=waits) for row in known),
+        (*columns, format_quantile(quantile), *(["lost"] if lost else []), "<outcome"),
+        (_cells(row, quantile, waits=waits, lost=lost) for row in known),
     )
 
 
-def _cells(known: Mapping[str, Value], quantile: float, *, waits: bool) -> tuple[str, ...]:
-    load = known["load"]
+def _cells(known: Mapping[str, Value], quantile: float, *, waits: bool, lost: bool) -> tuple[str, ...]:
+    load, losses = known["load"], known["loss_probability"]
+    name = f"response_{_named(quantile)}_with_losses"
     return (
         str(known["profile"]),
         format_rate(_number(known["arrival_rate_rps"])),
@@ -177,15 +183,18 @@ def _cells(known: Mapping[str, Value], quantile: float, *, waits: bool) -> tuple
         *([format_duration(_number(known["batch_wait_max_s"]))] if waits else []),
         str(known["routing"]),
         "" if load is None else f"{load:.3f}",
-        _shown_interval(*(known[f"response_{_named(quantile)}{end}_s"] for end in ("", "_low", "_high"))),
+        _shown_interval(*(known[f"{name}{end}_s"] for end in ("", "_low", "_high")))
+        or ("infinite" if losses else ""),
+        *([format_share(_number(losses)) if losses else ""] if lost else []),
         str(known["outcome"]),
     )
 
 
 def _shown_interval(value: Value, low: Value, high: Value) -> str:
-    """No quantile without its interval, and no interval without both ends."""
-    if value is None or low is None or high is None:
+    """No quantile without its interval, whose upper end may lie among the lost."""
+    if value is None or low is None:
         return ""
+    high = math.inf if high is None else high
     return format_interval(Interval(value=_number(value), low=_number(low), high=_number(high)))
 
 

@@ -140,6 +140,17 @@ class LoadRun:
         at_most_s: Floats = np.where(self.outcomes < UNKNOWN, np.inf, taken_s)[self._ended]
         return at_most_s
 
+    def with_losses_s(self, ends_s: Floats) -> Floats:
+        """Some responses of those that ended, in order among the requests that were refused, as infinite. [s]
+
+        Args:
+            ends_s: `at_least_s` or `at_most_s`.
+        """
+        all_s = np.full(len(self.outcomes), np.inf)
+        all_s[self._ended] = ends_s
+        settled_s: Floats = all_s[self._settled]
+        return settled_s
+
     @property
     def answered_lags_s(self) -> Floats:
         """Lags of the requests that `responses_s` has. [s]"""

@@ -50,13 +50,33 @@ def measured_performance(
     known = {name: interval for name, interval in found.items() if interval is not None}
     values: dict[str, Any] = _use_values(uses, replicas)
     values |= {name: interval.value for name, interval in known.items()}
-    at_quantiles = {q: quantile_interval(at_least_s, q, confidence, at_most_s) for q in quantiles}
+    asked = tuple(quantiles)
     return Performance(
         kind=Kind.MEASUREMENT,
-        response_quantiles_s={q: x for q, x in at_quantiles.items() if x is not None},
+        response_quantiles_s=_at_quantiles(at_least_s, at_most_s, asked, confidence),
+        response_quantiles_with_losses_s=_with_losses(runs, asked, confidence),
         intervals=known,
         **values,
     )
+
+
+def _at_quantiles(
+    at_least_s: Floats, at_most_s: Floats, quantiles: Sequence[float], confidence: float
+) -> dict[float, Interval]:
+    """By quantile, those of which enough answers lie on either side."""
+    found = {q: quantile_interval(at_least_s, q, confidence, at_most_s) for q in quantiles}
+    return {q: interval for q, interval in found.items() if interval is not None}
+
+
+def _with_losses(
+    runs: Sequence[LoadRun], quantiles: Sequence[float], confidence: float
+) -> dict[float, Interval]:
+    """The same with each refused request as infinitely late; nothing where none was refused."""
+    if not any(run.losses.any() for run in runs):
+        return {}
+    at_least_s = np.concatenate([run.with_losses_s(run.at_least_s) for run in runs])
+    at_most_s = np.concatenate([run.with_losses_s(run.at_most_s) for run in runs])
+    return _at_quantiles(at_least_s, at_most_s, quantiles, confidence)
 
 
 def _open_above(interval: Interval | None, at_most_s: Floats) -> Interval | None:

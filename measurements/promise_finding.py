@@ -46,7 +46,10 @@ class PromiseFinding:
         if not self.has_interval:
             return f"{self.promise}: what was measured has no interval", math.inf
         if self.found.high == math.inf:
-            return f"{self.promise}: requests that were given up leave open how long they take", math.inf
+            return (
+                f"{self.promise}: requests that were given up or refused leave open how long they take",
+                math.inf,
+            )
         side = self.found.high if self.found.value <= self.promise.allowed else self.found.low
         times = _times(self.found.value, side, self.promise.allowed)
         if times > _TIMES_MAX:

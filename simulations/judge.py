@@ -1,24 +1,22 @@
 """Judgement by simulation: sequential looks, each with its share of the error that is allowed."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from capacity.judge import Judgement, Proposal
-from capacity.objective import LatencyObjective, Measure
+from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Performance
-from capacity.plan import Limit, Rejection, Verdict
+from capacity.plan import Doubt, Limit, Rejection, Verdict
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length
 from simulations.estimate import REQUESTS_MAX, Look, looks, requests_to_settle
 from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
-from simulations.profile_error import half_widths, response_quantile_s, widened
+from simulations.profile_error import with_profile_error
 from simulations.replication import Engine
-from simulations.sample import Sample
 from simulations.spike import spike_looks, surge
-from simulations.verdict import Errors, decide, found, share_of_error
+from simulations.verdict import Errors, decide, found, open_promises, share_of_error
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
@@ -90,7 +88,7 @@ class SimulationJudge:
 
     def _judge(self, trial: "_Trial") -> Judgement:
         objective, replicas = trial.proposal.objective, trial.case.simulated.plan.replicas
-        look, verdict, rejection, precise = None, Verdict.INCONCLUSIVE, None, False
+        number, look, verdict, rejection, precise = 1, None, Verdict.INCONCLUSIVE, None, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
             verdict, rejection = decide(look, objective, trial.errors(number), replicas)
             if verdict is Verdict.MISSED:
@@ -98,12 +96,16 @@ class SimulationJudge:
             precise = self._width(look.pool, objective, replicas) <= trial.precision
             if verdict is Verdict.MET and precise:
                 break
-            if look.settled and self._is_marginal(trial, look.pool, replicas):
+            if look.settled and self._is_marginal(trial, look.pool, trial.errors(number), replicas):
                 break
+        doubt = None
         if verdict is Verdict.INCONCLUSIVE:
-            rejection = self._left_open(trial, look, replicas)
+            doubt = self._why_open(trial, look, trial.errors(number), replicas)
+            rejection = self._left_open(trial, look, doubt, replicas)
         if look is None:
-            return Judgement(verdict=verdict, rejection=rejection, performance=None, settled=False)
+            return Judgement(
+                verdict=verdict, rejection=rejection, performance=None, settled=False, doubt=doubt
+            )
         return Judgement(
             verdict=verdict,
             rejection=rejection,
@@ -112,23 +114,34 @@ class SimulationJudge:
             batch_size_largest=look.pool.batch_size_largest,
             requests=look.requests,
             is_precise=precise,
+            doubt=doubt,
         )
 
-    def _is_marginal(self, trial: "_Trial", pool: Pool, replicas: int) -> bool:
-        """Whether a candidate is so near its limit that a search does not want to know on which side it is.
+    def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors, replicas: int) -> bool:
+        """Whether all that is open is so near its limit that a search does not want to know on which side.
 
-        An indifference zone, as in the selection of the best (Kim & Nelson 2001, ACM TOMACS 11(3)).
+        An indifference zone, as in the selection of the best (Kim & Nelson 2001, ACM TOMACS 11(3)). A
+        promise that is open for want of requests, as a loss of which too few were possible, is not near.
         """
-        width = self._width(pool, trial.proposal.objective, replicas)
-        return trial.seed.stage is Stage.SEARCH and width <= _INDIFFERENCE * self.precision
+        open_ones = open_promises(pool, trial.proposal.objective, errors, replicas)
+        return trial.seed.stage is Stage.SEARCH and all(
+            found(pool, one, 1.0 - errors.accept, replicas).high > one.allowed
+            and self._width_of(pool, one, replicas) <= _INDIFFERENCE * self.precision
+            for one in open_ones
+        )
 
-    def _left_open(self, trial: "_Trial", look: Look | None, replicas: int) -> Rejection:
-        """Why a trial ended without a verdict: a promise in doubt, or a budget that did not suffice."""
-        objective = trial.proposal.objective
+    def _why_open(self, trial: "_Trial", look: Look | None, errors: Errors, replicas: int) -> Doubt:
+        """Why a trial ended without a verdict."""
         if look is not None and look.pool.is_path:
-            return self._doubt(look.pool, objective, replicas)
-        if look is not None and look.settled and self._is_marginal(trial, look.pool, replicas):
-            return self._doubt(look.pool, objective, replicas)
+            return Doubt.TRACE
+        if look is not None and look.settled and self._is_marginal(trial, look.pool, errors, replicas):
+            return Doubt.MARGIN
+        return Doubt.REQUESTS
+
+    def _left_open(self, trial: "_Trial", look: Look | None, doubt: Doubt, replicas: int) -> Rejection:
+        """What a trial left open: a promise in doubt, or a budget that did not suffice."""
+        if look is not None and doubt is not Doubt.REQUESTS:
+            return self._doubt(look.pool, trial.proposal.objective, replicas)
         least = trial.requests_least
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
@@ -141,12 +154,15 @@ class SimulationJudge:
         return Rejection.of(worst, highs[worst])
 
     def _width(self, pool: Pool, objective: LatencyObjective, replicas: int) -> float:
-        """Relative half-width of what is nearest to its limit; of a share, by its limit."""
-        intervals = {p: found(pool, p, self.confidence, replicas) for p in objective.promises}
-        binding = max(intervals, key=lambda promise: intervals[promise].value / promise.allowed)
-        interval = intervals[binding]
-        if binding.measure in (Measure.LOSS, Measure.WAIT):  # may be as good as 0
-            return interval.half_width / binding.allowed
+        """Relative half-width of what is nearest to its limit."""
+        values = {p: found(pool, p, self.confidence, replicas).value / p.allowed for p in objective.promises}
+        return self._width_of(pool, max(values, key=lambda promise: values[promise]), replicas)
+
+    def _width_of(self, pool: Pool, promise: Promise, replicas: int) -> float:
+        """Relative half-width of what was found of a promise; of what may be as good as 0, by its limit."""
+        interval = found(pool, promise, self.confidence, replicas)
+        if promise.measure in (Measure.LOSS, Measure.WAIT):
+            return interval.half_width / promise.allowed
         return interval.relative_half_width
 
     def _performance(self, trial: "_Trial", pool: Pool) -> Performance:
@@ -159,20 +175,9 @@ class SimulationJudge:
             return judgement
         spike = trial.proposal.spike
         case, length = (trial.case, run_length(trial.case)) if spike is None else surge(trial.case, spike)
-        performance = judgement.performance
-        statistics: dict[float | str, Callable[[Sample], float]] = {
-            **_MOVED_BY_PROFILE,
-            **{q: partial(response_quantile_s, q) for q in performance.response_quantiles_s},
-        }
-        extra = half_widths(case, length, statistics, self.confidence, trial.seed, self.mapper)
-        responses = {
-            q: widened(interval, extra[q]) for q, interval in performance.response_quantiles_s.items()
-        }
-        others = {
-            name: widened(interval, extra[name]) if name in extra else interval
-            for name, interval in performance.intervals.items()
-        }
-        performance = replace(performance, response_quantiles_s=responses, intervals=others)
+        performance = with_profile_error(
+            judgement.performance, case, length, self.confidence, trial.seed, self.mapper
+        )
         in_doubt = [
             Rejection.of(promise, interval.high)
             for promise in trial.proposal.objective.promises
@@ -182,16 +187,13 @@ class SimulationJudge:
         ]
         if judgement.verdict is Verdict.MET and in_doubt:
             return replace(
-                judgement, verdict=Verdict.INCONCLUSIVE, rejection=in_doubt[0], performance=performance
+                judgement,
+                verdict=Verdict.INCONCLUSIVE,
+                rejection=in_doubt[0],
+                performance=performance,
+                doubt=Doubt.PROFILE,
             )
         return replace(judgement, performance=performance)
-
-
-# What has no quantile and is never 0, by its name in a performance.
-_MOVED_BY_PROFILE: dict[float | str, Callable[[Sample], float]] = {
-    Measure.RESPONSE_MEAN.value: lambda sample: sample.responses.total_s / sample.counted,
-    Measure.UTILIZATION.value: lambda sample: sample.busy_s / sample.window_s,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from capacity.comparison import Comparison, Contender, Difference
 from capacity.errors import InconclusiveError
 from capacity.performance import Interval, Performance
+from capacity.profile_sampling import has_samples
 from capacity.workload import Demand, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length, tasks
@@ -24,12 +25,19 @@ from simulations.estimate import (
 )
 from simulations.parallel import Mapper
 from simulations.pool import Pool, QuantileEstimate, student_t
-from simulations.profile_error import has_samples, resampled_quantiles_s, widened
+from simulations.profile_error import (
+    half_width,
+    resampled_quantiles_s,
+    with_widened_quantiles,
+)
 from simulations.records import Floats
 from simulations.replication import Engine, replicate, replicate_in_parts
 from simulations.sample import Length
 from simulations.simulate import QUANTILES, require_answerable
 from simulations.tally import Tally
+
+# Quantiles under resampled profiles, by the field of a performance and the quantile. [s]
+_Errors = dict[tuple[str, float], Floats]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +94,7 @@ class PairedSimulation:
                 self._difference(pools[number], pools[0], errors[number], errors[0])
                 for number in range(1, len(pools))
             ),
+            simulated_widths=tuple(map(self._width, pools)),
         )
 
     @property
@@ -135,10 +144,13 @@ class PairedSimulation:
         return looks
 
     def _is_precise(self, pool: Pool) -> bool:
-        width = pool.response_quantile(max(self.quantiles)).interval(self.confidence)
-        return width.relative_half_width <= self.precision
+        return self._width(pool) <= self.precision
 
-    def _profile_errors(self, case: Case, number: int) -> dict[float, Floats]:
+    def _width(self, pool: Pool) -> float:
+        interval = pool.response_quantile(max(self.quantiles)).interval(self.confidence)
+        return interval.relative_half_width
+
+    def _profile_errors(self, case: Case, number: int) -> _Errors:
         """Quantiles under resampled profiles; nothing where the profile's own error is not known.
 
         Args:
@@ -149,23 +161,18 @@ class PairedSimulation:
         seed = replace(self._seed, replication=number)
         return resampled_quantiles_s(case, self.quantiles, seed, self.mapper)
 
-    def _performance(self, case: Case, pool: Pool, errors: dict[float, Floats]) -> Performance:
+    def _performance(self, case: Case, pool: Pool, errors: _Errors) -> Performance:
         performance = case.performance(pool, self.quantiles, self.confidence)
-        widths = {q: self._scatter(np.log(values_s)) for q, values_s in errors.items()}
-        responses = {
-            q: widened(interval, widths.get(q, 0.0))
-            for q, interval in performance.response_quantiles_s.items()
-        }
-        return replace(performance, response_quantiles_s=responses)
+        widths = {key: half_width(values_s, self.confidence) for key, values_s in errors.items()}
+        return with_widened_quantiles(performance, widths)
 
-    def _difference(
-        self, pool: Pool, first: Pool, errors: dict[float, Floats], first_errors: dict[float, Floats]
-    ) -> Difference:
+    def _difference(self, pool: Pool, first: Pool, errors: _Errors, first_errors: _Errors) -> Difference:
         """By quantile and of the mean; the error of a profile that both share cancels where it is shared."""
         quantiles = {}
         for q in self.quantiles:
             interval = quantile_difference(pool, first, q, self.confidence)
-            moved = errors.get(q, 0.0) - first_errors.get(q, 0.0)
+            key = ("response_quantiles_s", q)
+            moved = errors.get(key, 0.0) - first_errors.get(key, 0.0)
             extra = self._scatter(moved) if isinstance(moved, np.ndarray) else 0.0
             quantiles[q] = _apart(interval, extra)
         return Difference(

@@ -91,13 +91,13 @@ class QuantileEstimate:
 
     def _within(self, errors: float) -> Interval:
         """Between the quantiles that lie so many standard errors of the share lower and higher."""
-        lower = max(0.0, self.quantile - errors * self.from_value.standard_error)
-        higher = min(1.0, self.quantile + errors * self.above.standard_error)
-        error = self.tally.relative_error_of(self.value)
+        low_s = self.tally.quantile_s(max(0.0, self.quantile - errors * self.from_value.standard_error))
+        high_s = self.tally.quantile_s(min(1.0, self.quantile + errors * self.above.standard_error))
+        # Outwards to the edges of their cells, anywhere in which the true end may lie.
         return Interval(
             value=self.value,
-            low=min((1.0 - error) * self.value, self.tally.quantile_s(lower)),
-            high=max((1.0 + error) * self.value, self.tally.quantile_s(higher)),
+            low=(1.0 - self.tally.relative_error_of(low_s)) * low_s,
+            high=(1.0 + self.tally.relative_error_of(high_s)) * high_s,
         )
 
 
@@ -178,13 +178,21 @@ class Pool:
         """Quantile of the pooled waits. [s]"""
         return self._quantile(quantile, _waits)
 
+    def response_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
+        """Quantile of the responses, a lost request being infinitely late. [s]"""
+        return self._quantile(quantile, _responses_with_losses)
+
+    def wait_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
+        """Quantile of the waits, a lost request waiting for ever. [s]"""
+        return self._quantile(quantile, _waits_with_losses)
+
     def exceedance(self, limit_s: float) -> Estimate:
-        """Share of the responses above a limit, exact where the limit was asked for beforehand."""
-        return self._share(lambda sample: sample.responses.share_above(limit_s))
+        """Share of the requests lost or answered after a limit, exact where it was asked for beforehand."""
+        return self._share(lambda sample: _responses_with_losses(sample).share_above(limit_s))
 
     def wait_exceedance(self, limit_s: float) -> Estimate:
-        """Share of the waits above a limit, exact where the limit was asked for beforehand."""
-        return self._share(lambda sample: sample.waits.share_above(limit_s))
+        """Share of the requests lost or waiting beyond a limit, exact where it was asked for beforehand."""
+        return self._share(lambda sample: _waits_with_losses(sample).share_above(limit_s))
 
     @property
     def response_mean(self) -> Estimate:
@@ -203,11 +211,14 @@ class Pool:
     def independent_exceedances(self, quantile: float) -> float:
         """How many independent responses beyond a quantile would tell as much about it as these do.
 
+        Lost requests are beyond it.
+
         Responses come in bursts: what lies beyond a quantile comes from few busy periods. From the scatter
         of the sections, p(1 - p)/SE² independent responses tell as much of the share p beyond (Kish 1965,
         Survey Sampling, sec. 8.2, the design effect).
         """
-        late = self.response_quantile(quantile).above
+        found = self.response_quantile_with_losses(quantile)
+        late = found.above if math.isfinite(found.value) else found.from_value
         if late.standard_error == 0.0:
             return math.inf
         return (1.0 - quantile) * late.value * (1.0 - late.value) / late.standard_error**2
@@ -272,6 +283,7 @@ class Pool:
         """
         whole = self.whole
         waits, responses, window_s = whole.waits, whole.responses, whole.window_s
+        beyond = quantiles if whole.lost else ()
         return Performance(
             kind=Kind.SIMULATION,
             load=load,
@@ -286,6 +298,12 @@ class Pool:
             loss_probability=whole.lost / (whole.lost + whole.counted),
             wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
             response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
+            wait_quantiles_with_losses_s={
+                q: self.wait_quantile_with_losses(q).interval(confidence) for q in beyond
+            },
+            response_quantiles_with_losses_s={
+                q: self.response_quantile_with_losses(q).interval(confidence) for q in beyond
+            },
             intervals=self._intervals(replicas, confidence) if len(self.sections) > 1 else {},
         )
 
@@ -319,3 +337,11 @@ def _responses(sample: Sample) -> Tally:
 
 def _waits(sample: Sample) -> Tally:
     return sample.waits
+
+
+def _responses_with_losses(sample: Sample) -> Tally:
+    return sample.responses.with_lost(sample.lost)
+
+
+def _waits_with_losses(sample: Sample) -> Tally:
+    return sample.waits.with_lost(sample.lost)

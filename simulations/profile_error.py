@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from capacity.performance import Interval
+from capacity.performance import Interval, Performance, Quantiles
 from capacity.profile import ServiceProfile
+from capacity.profile_sampling import has_samples, resampled
 from simulations.arrivals import Purpose, Seed
 from simulations.case import Case, run_length, tasks
 from simulations.parallel import Mapper
@@ -20,30 +21,7 @@ from simulations.sample import Length, Sample
 
 Key = TypeVar("Key")
 RESAMPLES = 20
-# Blocks in which samples are drawn that came in spells: so many spells long, and so many of them at least.
-_SPELLS_PER_BLOCK, _BLOCKS_MIN = 4.0, 10
 _REPLICATIONS = 2  # for each resampled profile
-
-
-def has_samples(profile: ServiceProfile) -> bool:
-    """Whether any batch size was given by raw samples, so that the error can be known."""
-    return any(timing.samples_s for timing in profile.timings)
-
-
-def resampled(profile: ServiceProfile, generator: np.random.Generator) -> ServiceProfile:
-    """The profile that other samples of the same size might have given (bootstrap).
-
-    Samples that came in spells are drawn in blocks of neighbours, several spells long: as if each told as
-    much as one by itself, their error would come out several times too small (Kuensch 1989, Ann. Stat. 17).
-    """
-    block = _block(profile)
-    timings = tuple(
-        replace(timing, samples_s=_resampled_samples(timing.samples_s, block, generator))
-        if timing.samples_s
-        else timing
-        for timing in profile.timings
-    )
-    return replace(profile, timings=timings)
 
 
 def sampling_intervals(
@@ -76,33 +54,46 @@ def sampling_intervals(
     ]
 
 
-def _block(profile: ServiceProfile) -> int:
-    """Rounds of all batch sizes, one after another, in which spells are over."""
-    if profile.spells is None:
-        return 1
-    round_s = math.fsum(profile.service_mean_s(size) for size in profile.batch_sizes)
-    return math.ceil(_SPELLS_PER_BLOCK * profile.spells.lasting_s / round_s)
+def with_profile_error(
+    performance: Performance,
+    case: Case,
+    length: Length,
+    confidence: float,
+    seed: Seed,
+    mapper: Mapper,
+) -> Performance:
+    """The performance with the profile's own sampling error in its intervals, but in those of waits and loss.
+
+    Args:
+        case: what was simulated, in runs of this length.
+    """
+    statistics: dict[str | tuple[str, float], Callable[[Sample], float]] = {
+        (name, q): partial(statistic, q)
+        for name, statistic in _QUANTILES_MOVED.items()
+        for q in getattr(performance, name)
+    }
+    statistics.update((name, statistic) for name, statistic in _MOVED_BY_PROFILE.items())
+    extra = half_widths(case, length, statistics, confidence, seed, mapper)
+    performance = with_widened_quantiles(performance, extra)
+    others = {
+        name: widened(interval, extra[name]) if name in extra else interval
+        for name, interval in performance.intervals.items()
+    }
+    return replace(performance, intervals=others)
 
 
-def _resampled_samples(
-    samples_s: Sequence[float], block: int, generator: np.random.Generator
-) -> tuple[float, ...]:
-    """As many samples, in blocks that begin anywhere and go on at the beginning where the samples end."""
-    count = len(samples_s)
-    block = min(block, max(1, count // _BLOCKS_MIN))
-    if block == 1:
-        return tuple(generator.choice(samples_s, count).tolist())
-    starts = generator.integers(count, size=-(-count // block))
-    places = (starts[:, np.newaxis] + np.arange(block)).ravel()[:count] % count
-    return tuple(np.asarray(samples_s)[places].tolist())
+def with_widened_quantiles(performance: Performance, extra: Mapping[Any, float]) -> Performance:
+    """The performance with half-widths of logarithms, by field and quantile, added to those of responses."""
 
+    def wider(name: str) -> Quantiles:
+        known: Quantiles = getattr(performance, name)
+        return {q: widened(found, extra.get((name, q), 0.0)) for q, found in known.items()}
 
-def profile_half_widths(
-    case: Case, quantiles: Sequence[float], confidence: float, seed: Seed, mapper: Mapper
-) -> dict[float, float]:
-    """Half-width of the logarithm of each response quantile from the profile's sampling error alone."""
-    statistics = {q: partial(response_quantile_s, q) for q in quantiles}
-    return half_widths(case, run_length(case), statistics, confidence, seed, mapper)
+    return replace(
+        performance,
+        response_quantiles_s=wider("response_quantiles_s"),
+        response_quantiles_with_losses_s=wider("response_quantiles_with_losses_s"),
+    )
 
 
 def half_widths(
@@ -125,15 +116,27 @@ def half_widths(
     if not has_samples(case.profile):
         return dict.fromkeys(statistics, 0.0)
     moved = _resampled(case, length, statistics, seed, mapper)
-    factor = student_t(confidence, RESAMPLES - 1)
-    return {key: factor * float(np.std(np.log(values), ddof=1)) for key, values in moved.items()}
+    return {key: half_width(values, confidence) for key, values in moved.items()}
+
+
+def half_width(values: Floats, confidence: float) -> float:
+    """Half-width of the logarithm; infinite where only some resamples put a quantile among the lost."""
+    is_finite = np.isfinite(values)
+    if not is_finite.all():
+        return math.inf if is_finite.any() else 0.0
+    return student_t(confidence, len(values) - 1) * float(np.std(np.log(values), ddof=1))
 
 
 def resampled_quantiles_s(
     case: Case, quantiles: Sequence[float], seed: Seed, mapper: Mapper
-) -> dict[float, Floats]:
-    """Response quantiles under resampled profiles, shape `(RESAMPLES,)`; of one profile the same ones. [s]"""
-    statistics = {q: partial(response_quantile_s, q) for q in quantiles}
+) -> dict[tuple[str, float], Floats]:
+    """Response quantiles under resampled profiles, shape `(RESAMPLES,)`; of one profile the same ones. [s]
+
+    By the field of a performance, and the quantile.
+    """
+    statistics = {
+        (name, q): partial(statistic, q) for name, statistic in _QUANTILES_MOVED.items() for q in quantiles
+    }
     return _resampled(case, run_length(case), statistics, seed, mapper)
 
 
@@ -161,14 +164,31 @@ def response_quantile_s(quantile: float, sample: Sample) -> float:
     return sample.responses.quantile_s(quantile)
 
 
-def widened(interval: Interval, half_width: float) -> Interval:
+def response_quantile_with_losses_s(quantile: float, sample: Sample) -> float:
+    """The same where a lost request is infinitely late. [s]"""
+    return sample.responses.with_lost(sample.lost).quantile_s(quantile)
+
+
+_QUANTILES_MOVED: dict[str, Callable[[float, Sample], float]] = {
+    "response_quantiles_s": response_quantile_s,
+    "response_quantiles_with_losses_s": response_quantile_with_losses_s,
+}
+# What has no quantile and is never 0, by its name in a performance.
+_MOVED_BY_PROFILE: dict[str, Callable[[Sample], float]] = {
+    "response_mean_s": lambda sample: sample.responses.total_s / sample.counted,
+    "utilization": lambda sample: sample.busy_s / sample.window_s,
+}
+
+
+def widened(interval: Interval, extra: float) -> Interval:
     """The interval with an independent error of its logarithm added in quadrature."""
-    if half_width == 0.0 or interval.value == 0.0:
+    value, low, high = interval.value, interval.low, interval.high
+    if extra == 0.0 or value == 0.0:
         return interval
-    up = math.hypot(math.log(interval.high / interval.value), half_width)
-    down = (
-        math.inf if interval.low == 0.0 else math.hypot(math.log(interval.value / interval.low), half_width)
-    )
-    return Interval(
-        value=interval.value, low=interval.value * math.exp(-down), high=interval.value * math.exp(up)
-    )
+    if math.isinf(extra):
+        return Interval(value=value, low=0.0, high=math.inf)
+    if math.isinf(value):  # of what lies among the lost in every resample the lower end has no middle
+        return Interval(value=value, low=low * math.exp(-extra), high=high)
+    up = math.hypot(math.log(high / value), extra)
+    down = math.inf if low == 0.0 else math.hypot(math.log(value / low), extra)
+    return Interval(value=value, low=value * math.exp(-down), high=value * math.exp(up))

@@ -1,7 +1,7 @@
 """Simulate: the performance of one plan, to the asked precision; a `capacity` Model by simulation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from capacity.performance import Performance
 from capacity.plan import Plan
@@ -9,13 +9,25 @@ from capacity.profile import ServiceProfile
 from capacity.screen import require_answerable as require_answerable
 from capacity.workload import Demand
 from simulations.arrivals import Seed, Stage
-from simulations.case import Case
+from simulations.case import Case, run_length
 from simulations.estimate import REQUESTS_MAX, precise_look
 from simulations.parallel import Mapper
-from simulations.profile_error import profile_half_widths, widened
+from simulations.profile_error import with_profile_error
 from simulations.replication import Engine
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """A performance, and how wide its interval would be if the profile were known without error.
+
+    Attributes:
+        simulated_width: relative half-width of the highest quantile of the response, of the simulation alone.
+    """
+
+    performance: Performance
+    simulated_width: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +49,11 @@ class Simulation:
     mapper: Mapper = field(default=map, repr=False)
 
     def __call__(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> Performance:
-        """Performance of a plan.
+        """Performance of a plan; raises what `look` does."""
+        return self.look(profile, workload, plan).performance
+
+    def look(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> Simulated:
+        """Performance of a plan, with the profile's own sampling error in its intervals.
 
         Raises:
             UnstableError: the plan cannot sustain the arrival rate.
@@ -55,6 +71,10 @@ class Simulation:
         seed = Seed(value=self.seed, stage=Stage.CERTIFY)
         look = precise_look(case, seed, self.requests_max, self.precision, self.confidence, self.mapper)
         performance = case.performance(look.pool, self.quantiles, self.confidence)
-        extra = profile_half_widths(case, self.quantiles, self.confidence, seed, self.mapper)
-        responses = {q: widened(x, extra[q]) for q, x in performance.response_quantiles_s.items()}
-        return replace(performance, response_quantiles_s=responses)
+        width = performance.response_quantiles_s[max(self.quantiles)].relative_half_width
+        return Simulated(
+            performance=with_profile_error(
+                performance, case, run_length(case), self.confidence, seed, self.mapper
+            ),
+            simulated_width=width,
+        )

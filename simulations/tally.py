@@ -107,6 +107,13 @@ class Tally:
         below = int(self.ranks[place - 1]) if place else 0
         return (self.count - below) / self.count
 
+    def with_lost(self, lost: int) -> "Tally":
+        """The same with so many more that never ended, and so are infinitely long."""
+        if not lost:
+            return self
+        values_s, counts = np.append(self.values_s, np.inf), np.append(self.counts, lost)
+        return replace(self, values_s=values_s, counts=counts)
+
     def in_cells(self) -> "Tally":
         """The same in cells, where it is not already."""
         if not self.is_exact:

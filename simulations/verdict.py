@@ -48,11 +48,19 @@ def decide(
     for promise in objective.promises:
         value, low_is_above, high_is_within = _held(look.pool, promise, errors, replicas)
         if low_is_above:
-            missed.append(Rejection.of(promise, value))
+            missed.append(broken(look.pool, promise, value))
         met = met and high_is_within
     if missed:
         return Verdict.MISSED, max(missed, key=lambda rejection: rejection.needed / rejection.allowed)
     return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
+
+
+def open_promises(
+    pool: Pool, objective: LatencyObjective, errors: Errors, replicas: int = 1
+) -> list[Promise]:
+    """Those that are neither surely kept nor surely broken."""
+    held = {promise: _held(pool, promise, errors, replicas) for promise in objective.promises}
+    return [promise for promise, (_, broken, kept) in held.items() if not broken and not kept]
 
 
 def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[float, bool, bool]:
@@ -73,13 +81,20 @@ def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[
     )
 
 
+def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
+    """The refusal of a broken promise; of a quantile beyond which all are lost, by the share of these."""
+    if math.isfinite(value):
+        return Rejection.of(promise, value)
+    return Rejection.of_losses(promise, pool.loss.value)
+
+
 def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Interval:
     """What a pool says of a promise."""
     match promise.measure:
         case Measure.RESPONSE if promise.quantile is not None:
-            return pool.response_quantile(promise.quantile).interval(confidence)
+            return pool.response_quantile_with_losses(promise.quantile).interval(confidence)
         case Measure.WAIT if promise.quantile is not None:
-            return pool.wait_quantile(promise.quantile).interval(confidence)
+            return pool.wait_quantile_with_losses(promise.quantile).interval(confidence)
         case Measure.RESPONSE_MEAN:
             return pool.response_mean.interval(confidence)
         case Measure.LOSS:

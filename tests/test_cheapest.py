@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.analytic import predict
+from capacity.caveats import CaveatCode
 from capacity.contention import measured
 from capacity.exact import judge_exactly
 from capacity.judge import Judgement, Proposal
@@ -356,3 +357,73 @@ def test_the_answer_is_the_best_of_all_by_their_laws(question: Question) -> None
     """Every fleet's law is known: P99, median, mean, wait and utilization, whole and after a loss."""
     answer = recommend(question, LawJudge(), with_headroom=False)
     assert_is_best(answer, accepted_fleets(question, by_law))
+
+
+# ---- Budgets --------------------------------------------------------------------------------
+
+
+@dataclass
+class CostlyJudge(FatefulJudge):
+    """Takes so many requests for each trial."""
+
+    requests: int = 0
+
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        return replace(super().search(proposal, attempt), requests=self.requests)
+
+
+TWO_PRICES = Question(
+    profiles=(
+        profile_of("dear", {1: 0.01}, hourly_usd=1.0),
+        profile_of("cheap", {1: 0.01}, hourly_usd=0.6),
+    ),
+    workload=Workload(arrival_rate_rps=90.0, arrivals=GammaArrivals(cv=1.0)),
+    objective=P99,
+    replicas_max=64,
+)
+
+
+def needs(replicas: dict[str, int]) -> Oracle:
+    return lambda question, plan: 0.5 if plan.replicas >= replicas[plan.profile] else 2.0
+
+
+@pytest.mark.parametrize("requests_max", range(1, 12))
+def test_the_cheapest_accepted_plan_wins_wherever_the_budget_ends(
+    monkeypatch: pytest.MonkeyPatch, requests_max: int
+) -> None:
+    """The dear family takes 8 replicas, the cheap one 10, which is tried first. Before, a family that was just
+    accepted was forgotten when the budget ended amid its search, and one whose turn came later was passed in
+    silence.
+    """
+    monkeypatch.setattr("capacity.search.SEARCH_REQUESTS_MAX", requests_max)
+    question = TWO_PRICES
+    answer = recommend(question, CostlyJudge(question, needs({"dear": 5, "cheap": 10}), requests=1))
+    accepted = [one for one in answer.considered if one.accepted]
+    codes = [caveat.code for caveat in answer.caveats]
+    if answer.plan is None:
+        assert answer.verdict is Verdict.INCONCLUSIVE
+        assert CaveatCode.FLEETS_UNTRIED in codes
+        return
+    prices = {profile.name: profile.hourly_usd for profile in question.profiles}
+
+    def price(plan: Plan) -> float:
+        return plan.replicas * prices[plan.profile]
+
+    assert price(answer.plan) == min(price(one.plan) for one in accepted)
+    assert price(answer.plan) == pytest.approx(5.0) or CaveatCode.FLEETS_UNTRIED in codes
+
+
+def test_a_fleet_accepted_on_the_way_and_passed_over_is_certified_after_all() -> None:
+    """The search refuses 3 replicas and accepts 4, and one fewer than these; the oracle changes its mind."""
+    question = replace(TWO_PRICES, profiles=TWO_PRICES.profiles[:1])
+    asked: list[int] = []
+
+    def fickle(question: Question, plan: Plan) -> float:
+        asked.append(plan.replicas)
+        odd = plan.replicas in (2, 4, 5, 6, 7) or plan.replicas > 7
+        return 0.5 if odd else 2.0
+
+    answer = recommend(question, FatefulJudge(question, fickle))
+    accepted = [one.plan.replicas for one in answer.considered if one.accepted]
+    assert answer.plan is not None
+    assert answer.plan.replicas == min(accepted)

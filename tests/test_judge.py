@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from simulations.judge import _HEADROOM_BUDGET_SHARE, SimulationJudge
 from simulations.pool import Pool, student_t
 from simulations.profile_error import (
     RESAMPLES,
+    half_widths,
     has_samples,
-    profile_half_widths,
     resampled,
+    response_quantile_s,
     sampling_intervals,
     widened,
 )
@@ -470,10 +472,13 @@ def sampled(count: int, seed: int = 0) -> ServiceProfile:
     )
 
 
+MEDIAN = {0.5: partial(response_quantile_s, 0.5)}
+
+
 def half_width_s(profile: ServiceProfile) -> float:
     case = Case(profile=profile, workload=Workload(arrival_rate_rps=10.0), plan=PLAN)
     seed = Seed(value=0, stage=Stage.CERTIFY)
-    return profile_half_widths(case, [0.5, 0.99], 0.95, seed, map)[0.5]
+    return half_widths(case, run_length(case), MEDIAN, 0.95, seed, map)[0.5]
 
 
 def test_a_resampled_profile_draws_its_samples_with_replacement() -> None:
@@ -505,7 +510,7 @@ def test_profile_error_is_students_t_times_the_scatter(monkeypatch: pytest.Monke
 def test_a_profile_without_samples_adds_nothing() -> None:
     case = Case(profile=PROFILE, workload=WORKLOAD, plan=PLAN)
     seed = Seed(value=0, stage=Stage.CERTIFY)
-    assert profile_half_widths(case, [0.5, 0.99], 0.95, seed, map) == {0.5: 0.0, 0.99: 0.0}
+    assert half_widths(case, run_length(case), MEDIAN, 0.95, seed, map) == {0.5: 0.0}
 
 
 def test_errors_add_in_quadrature() -> None:

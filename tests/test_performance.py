@@ -106,7 +106,9 @@ def test_what_a_source_does_not_have_is_absent() -> None:
     for each in fields(performance):
         if each.name == "kind":
             continue
-        expected: object = {} if each.name.endswith(("_quantiles_s", "_error_max", "intervals")) else None
+        expected: object = (
+            {} if each.name.endswith(("_quantiles_s", "_with_losses_s", "_error_max", "intervals")) else None
+        )
         assert getattr(performance, each.name) == expected, each.name
 
 

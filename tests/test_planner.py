@@ -13,7 +13,7 @@ from capacity.headroom import _RESOLUTION
 from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import BatchTimer, Limit, Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.plan import BatchTimer, Doubt, Limit, Plan, Recommendation, Rejection, Routing, Verdict
 from capacity.planner import recommend
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
@@ -542,12 +542,73 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
     assert CaveatCode.PROFILE_ERROR_UNKNOWN in seen
     samples = BatchTiming(batch_size=1, samples_s=(0.01, 0.011) * 1000)
     rich = ServiceProfile(name="made-up", timings=(samples,), hourly_usd=1.0)
-    assert codes(recommend(question_of(rich), judge)) == []
+    assert codes(recommend(question_of(rich), judge)) == [CaveatCode.HEADROOM_THIN]
     few = replace(rich, timings=(replace(samples, samples_s=(0.01, 0.011)),), instances_per_device=2)
     assert codes(recommend(question_of(few), judge)) == [
         CaveatCode.PROFILE_FEW_SAMPLES,
         CaveatCode.DEVICE_SHARED,
+        CaveatCode.HEADROOM_THIN,
     ]
+
+
+# ---- Headroom and routing -------------------------------------------------------------------
+
+
+def test_next_to_no_headroom_is_a_caveat() -> None:
+    judge = ScriptedJudge(lambda plan: MET)
+    for share, is_thin in ((1.04, True), (1.06, False)):
+        judge.accepts = lambda proposal, most=share: (
+            MET if proposal.workload.arrival_rate_rps <= most * 20.0 else MISSED
+        )
+        answer = recommend(question_of(rate_rps=20.0), judge)
+        assert (CaveatCode.HEADROOM_THIN in codes(answer)) is is_thin
+        assert answer.headroom is not None
+        assert answer.headroom.accepted_rps <= share * 20.0 < answer.headroom.refused_rps
+
+
+@pytest.mark.parametrize("doubt", [Doubt.REQUESTS, Doubt.PROFILE])
+def test_headroom_in_doubt_is_a_bracket_with_its_cause(doubt: Doubt) -> None:
+    """Accepted to 30 rps, refused from 40 rps on, and open between: both ends are found to 1 %."""
+
+    def accepts(proposal: Proposal) -> Judgement:
+        rate_rps = proposal.workload.arrival_rate_rps
+        if 30.0 < rate_rps < 40.0:
+            return replace(in_doubt(), doubt=doubt)
+        return MET if rate_rps <= 30.0 else MISSED
+
+    judge = ScriptedJudge(lambda plan: MET)
+    judge.accepts = accepts
+    answer = recommend(question_of(rate_rps=20.0), judge)
+    assert answer.headroom is not None
+    assert 30.0 / 1.01 <= answer.headroom.accepted_rps <= 30.0
+    assert 40.0 <= answer.headroom.refused_rps <= 40.0 * 1.01
+    (message,) = [one.message for one in answer.caveats if one.code is CaveatCode.HEADROOM_IN_DOUBT]
+    assert ("--requests-max" in message) is (doubt is Doubt.REQUESTS)
+    assert ("measure more batches" in message) is (doubt is Doubt.PROFILE)
+
+
+def test_what_random_routing_takes_is_said() -> None:
+    """Round-robin needs 3 replicas, random 9: found by steps from 3 on, and none fewer does."""
+    needs = {Routing.ROUND_ROBIN: 3, Routing.RANDOM: 9}
+    judge = ScriptedJudge(lambda plan: judgement(0.5 if plan.replicas >= needs[plan.routing] else 2.0))
+    random = recommend(question_of(rate_rps=20.0), judge).random_routing
+    assert random is not None
+    assert random.replicas == 9
+    assert random.response_p99 == Interval.exact(2.0)  # of 3 replicas, behind random routing
+
+
+@pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.SHARED_QUEUE])
+def test_where_random_routing_is_no_news_nothing_is_said(routing: Routing) -> None:
+    judge = ScriptedJudge(lambda plan: judgement(0.5 if plan.replicas >= 3 else 2.0))
+    assert recommend(question_of(rate_rps=20.0, routings=(routing,)), judge).random_routing is None
+    assert recommend(question_of(rate_rps=20.0), ScriptedJudge(lambda plan: MET)).random_routing is None
+
+
+@pytest.mark.parametrize(("replicas", "is_told"), [(99, False), (100, True)])
+def test_one_balancer_over_a_large_fleet_is_a_caveat(replicas: int, is_told: bool) -> None:
+    judge = ScriptedJudge(lambda plan: judgement(0.5 if plan.replicas >= replicas else 2.0))
+    answer = recommend(question_of(rate_rps=20.0), judge)
+    assert (CaveatCode.ONE_BALANCER in codes(answer)) is is_told
 
 
 # ---- With the simulator ---------------------------------------------------------------------

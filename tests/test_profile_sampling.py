@@ -1,0 +1,141 @@
+"""Profile sampling: a service floor whose samples cannot tell it from its limit, and what would."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from capacity.caveats import CaveatCode
+from capacity.judge import Judgement, Proposal
+from capacity.objective import LatencyObjective
+from capacity.performance import Interval, Kind, Performance
+from capacity.plan import Doubt, Limit, Rejection, Verdict
+from capacity.planner import recommend
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile_sampling import floor_doubts
+from capacity.question import Question
+from capacity.workload import GammaArrivals, Workload
+
+
+def sampled(count: int, sizes: Sequence[int] = (1, 2, 4)) -> ServiceProfile:
+    """Lognormal batch times, cv 0.15, whose mean grows with the batch."""
+    generator = np.random.default_rng(1)
+    timings = tuple(
+        BatchTiming(
+            batch_size=size,
+            samples_s=tuple((0.005 + 0.0015 * size) * np.exp(0.15 * generator.standard_normal(count))),
+        )
+        for size in sizes
+    )
+    return ServiceProfile(name="mine", timings=timings)
+
+
+def test_a_limit_within_the_interval_of_the_floor_is_in_doubt() -> None:
+    profile = sampled(300)
+    floor_s = profile.service_floor_s(0.99, 4)
+    doubt = floor_doubts(profile, 0.99, (1, 4), 1.02 * floor_s, 0.95)[4]
+    assert (doubt.batch_size, doubt.samples) == (1, 300)
+    assert doubt.floor_s.low < floor_s < 1.02 * floor_s < doubt.floor_s.high
+    for clear_s in (0.6 * floor_s, 0.8 * floor_s, 1.3 * floor_s, 3.0 * floor_s):
+        assert floor_doubts(profile, 0.99, (1, 4), clear_s, 0.95) == {}
+
+
+def test_the_error_of_a_floor_is_that_of_a_sample_median() -> None:
+    """The median of n normal logarithms has a standard error of sqrt(π/2) σ/√n: 0.94 % of 400."""
+    profile = sampled(400)
+    floor_s = profile.service_floor_s(0.5, 1)
+    (doubt,) = floor_doubts(profile, 0.5, (1,), 1.001 * floor_s, 0.95).values()
+    width = math.log(doubt.floor_s.high / floor_s)
+    assert width == pytest.approx(1.96 * math.sqrt(math.pi / 2.0) * 0.15 / 20.0, rel=0.3)
+
+
+def test_so_many_more_batches_settle_it() -> None:
+    """With as many more as it says, the same limit is clear of the floor, on most draws."""
+    few = sampled(300)
+    limit_s = 1.04 * few.service_floor_s(0.99, 1)
+    (doubt,) = floor_doubts(few, 0.99, (1,), limit_s, 0.95).values()
+    enough = sampled(300 + round(doubt.batches_missing), sizes=(1,))
+    truth_s = 0.0065 * math.exp(0.15 * 2.3263)
+    if abs(limit_s / truth_s - 1.0) > 0.02:
+        assert floor_doubts(enough, 0.99, (1,), limit_s, 0.95) == {}
+    assert 300 < doubt.batches_missing < 20_000
+
+
+def test_a_floor_that_is_the_limit_asks_for_another_limit() -> None:
+    profile = sampled(300)
+    limit_s = profile.service_floor_s(0.99, 1)
+    (doubt,) = floor_doubts(profile, 0.99, (1,), limit_s, 0.95).values()
+    assert doubt.batches_missing == math.inf
+
+
+def test_without_raw_samples_nothing_is_said() -> None:
+    profile = ServiceProfile(name="mine", timings=(BatchTiming(batch_size=1, mean_s=0.01, p99_s=0.02),))
+    assert floor_doubts(profile, 0.99, (1,), 0.0201, 0.95) == {}
+
+
+class Forbidden:
+    """Nothing is to be simulated."""
+
+    def search(self, *_: object) -> Judgement:
+        raise AssertionError("simulated")
+
+    certify = accepts = search
+
+
+def question_of(limit_s: float, profile: ServiceProfile) -> Question:
+    return Question(
+        profiles=(profile,),
+        workload=Workload(arrival_rate_rps=300.0, arrivals=GammaArrivals(cv=2.0)),
+        objective=LatencyObjective(limits={0.99: limit_s}),
+    )
+
+
+def test_no_fleet_is_simulated_that_cannot_be_proved() -> None:
+    """Before: 20 certifications, 44 million requests, and no word of what would settle it."""
+    profile = sampled(300)
+    answer = recommend(question_of(1.03 * profile.service_floor_s(0.99, 4), profile), Forbidden())
+    assert (answer.verdict, answer.plan) == (Verdict.INCONCLUSIVE, None)
+    assert {one.doubt for one in answer.considered} == {Doubt.PROFILE}
+    for one in answer.considered:
+        assert one.rejection is not None
+        assert one.rejection.limit is Limit.SERVICE_FLOOR
+        assert one.rejection.needed > one.rejection.allowed
+    (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.FLOOR_IN_DOUBT]
+    assert "more batches of size 1" in caveat.message
+
+
+class DoubtfulProfile:
+    """Certifies nothing, since the profile's own error keeps the upper end above the limit whatever the fleet."""
+
+    def __init__(self) -> None:
+        self.certified: list[int] = []
+
+    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+        performance = Performance(
+            kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.9, low=0.89, high=0.91)}
+        )
+        return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+
+    accepts = search
+
+    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+        self.certified.append(proposal.plan.replicas)
+        (promise,) = proposal.objective.promises
+        performance = Performance(
+            kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.9, low=0.8, high=1.1)}
+        )
+        return Judgement(
+            verdict=Verdict.INCONCLUSIVE,
+            rejection=Rejection.of(promise, 1.1),
+            performance=performance,
+            doubt=Doubt.PROFILE,
+        )
+
+
+def test_no_larger_fleet_is_certified_where_the_profile_is_in_doubt() -> None:
+    """Before: ten rounds of ever more replicas, each with the same interval."""
+    judge = DoubtfulProfile()
+    answer = recommend(question_of(1.0, sampled(300)), judge)
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert len(set(judge.certified)) == 2
