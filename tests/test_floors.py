@@ -38,7 +38,7 @@ CAPACITY_FLOORS = [
         "poisson_tests",
         "trace_stamps",
     ],
-    ["caveats", "irregularity"],
+    ["caveats", "irregularity", "profile_sampling"],
     ["plan"],
     ["comparison"],
     # Parts of laws, then the laws.
@@ -75,7 +75,7 @@ CAPACITY_FLOORS = [
     ["headroom", "search", "sweep_grid"],
     ["schedule"],
     ["cheapest"],
-    ["certificate"],
+    ["certificate", "plan_caveats", "random_routing"],
     ["planner", "curves", "knee", "what_if"],
     ["rates", "binding", "sensitivity"],
     ["rate_search", "rates_curve"],
@@ -221,6 +221,7 @@ PACKAGES = [
 SHARED_NOUNS = {
     "errors", "units", "performance", "plan", "profile", "share_interval", "workload", "service_law", "stability",
     "screen", "judge", "sweep", "objective", "survival", "comparison", "spells",
+    "profile_sampling",
 }  # fmt: skip
 HEAVY = (
     "simpy",
