@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.caveats import Caveat, CaveatCode, profile_caveats, trace_caveats
+from capacity.caveats import Caveat, CaveatCode, plausibility_caveats, profile_caveats, trace_caveats
 from capacity.explain import fleet, format_found, format_refusal, format_value, promises
 from capacity.performance import Interval
 from capacity.plan import Verdict
@@ -77,7 +77,7 @@ def caveats(rates: Rates) -> list[Caveat]:
     proposal = rates.proposal
     quantiles = proposal.objective.quantiles or (0.99,)
     if rates.refusal is not None:
-        return []
+        return list(plausibility_caveats(proposal.profile, max(quantiles)))
     return [
         *profile_caveats(proposal.profile, proposal.plan.batch_size_max, quantiles),
         *trace_caveats(proposal.workload, quantiles),

@@ -38,7 +38,8 @@ CAPACITY_FLOORS = [
         "poisson_tests",
         "trace_stamps",
     ],
-    ["caveats", "irregularity"],
+    ["plausibility", "irregularity"],
+    ["caveats"],
     ["plan"],
     ["comparison"],
     # Parts of laws, then the laws.
