@@ -11,6 +11,8 @@ from capacity.workload import Demand, TraceArrivals, Workload, is_trace
 
 # Samples beyond a quantile below which its place in a profile is mostly chance.
 SAMPLES_BEYOND_MIN = 10
+# What a summary can have, rising.
+_PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 
 
 class CaveatCode(StrEnum):
@@ -74,7 +76,7 @@ def profile_caveats(
         )
     yield from _spread_caveats(summaries, quantile_max)
     yield from _sample_caveats(used, quantile_max)
-    if "excludes" in profile.source:
+    if "excludes" in profile.source and profile.request_overhead_s == 0.0:
         yield Caveat(
             code=CaveatCode.PROFILE_EXCLUDES,
             message=f"the profile leaves out {profile.source['excludes']}; add it by --request-overhead",
@@ -117,7 +119,7 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
             code=CaveatCode.DEVICE_SHARED,
             message=f"{instances} replicas share a device, and are assumed to share its work by processor "
             "sharing: m busy ones take m times as long; measure the throughput of 1 to "
-            f"{instances} busy instances, and put it into the profile as contention_throughputs_rps",
+            f"{instances} busy instances, and add it to the profile's JSON as contention_throughputs_rps",
         )
 
 
@@ -140,8 +142,8 @@ def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool
         if not settled:
             yield Caveat(
                 code=CaveatCode.TRACE_FEW_BURSTS,
-                message=f"what lies beyond {format_quantile(max(quantiles))} comes from few bursts "
-                "of the trace; the plan holds on it, and elsewhere if bursts are no worse; record for longer",
+                message=f"few bursts of the trace are behind its {format_quantile(max(quantiles))}: the plan "
+                "holds for it, and for other days only if their bursts are no worse; record for longer",
             )
         yield Caveat(
             code=CaveatCode.TRACE_ONE_PATH,
@@ -188,39 +190,52 @@ def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterat
     if bare:
         yield Caveat(
             code=CaveatCode.PROFILE_NO_SPREAD,
-            message=f"batch sizes {_listed(bare)} have a mean but no percentile and are taken as constant; "
+            message=f"{_have(bare)} a mean but no percentile, so service times are taken as constant; "
             "measure percentiles, or give raw samples",
         )
     short = [t.batch_size for t in summaries if t.percentiles_s and max(t.percentiles_s) < quantile_max]
     if short:
         yield Caveat(
             code=CaveatCode.PROFILE_PERCENTILE_MISSING,
-            message=f"batch sizes {_listed(short)} have no percentile as high as "
-            f"{format_quantile(quantile_max)}; their tail is extended by rule; measure it",
+            message=f"{_have(short)} no percentile as high as {format_quantile(quantile_max)}, so the tail "
+            f"is extrapolated; give {_percentile_column(quantile_max)}raw samples",
         )
     stretched = {timing.batch_size: timing.law().tail_ratio for timing in summaries}
     ratios = {size: ratio for size, ratio in stretched.items() if ratio is not None}
     if ratios:
         yield Caveat(
             code=CaveatCode.PROFILE_TAIL_STRETCHED,
-            message=f"batch sizes {_listed(list(ratios))} have a mean that leaves batches beyond the last "
-            f"percentile {max(ratios.values()):.2f} times that percentile on average; measure the tail",
+            message=f"{_have(list(ratios))} a mean so large that batches beyond the last percentile must "
+            f"take {max(ratios.values()):.2f} times that percentile on average, and how they spread is a "
+            "guess; give raw samples",
         )
+
+
+def _percentile_column(quantile: float) -> str:
+    """The lowest percentile of a summary that reaches a quantile, as one of two mends; of none nothing."""
+    enough = [u for u in _PERCENTILES if u >= quantile]
+    return f"p{100.0 * enough[0]:.0f}_ms or " if enough else ""
 
 
 def _sample_caveats(timings: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
     needed = samples_needed(quantile_max)
     few = {t.batch_size: len(t.samples_s) for t in timings if 1 < len(t.samples_s) < needed}
     if few:
+        least = "only" if len(set(few.values())) == 1 else "as few as"
         yield Caveat(
             code=CaveatCode.PROFILE_FEW_SAMPLES,
-            message=f"batch sizes {_listed(list(few))} have as few as {min(few.values())} samples; "
-            f"{format_quantile(quantile_max)} of the service time wants {needed} or more",
+            message=f"there are {least} {min(few.values())} samples of {_sizes(list(few))}; to know "
+            f"{format_quantile(quantile_max)} of the service time, measure at least {needed} of each size "
+            f"(capacity profile --samples {needed})",
         )
 
 
 def _sizes(sizes: list[int]) -> str:
     return f"batch size{'s' if len(sizes) > 1 else ''} {_listed(sizes)}"
+
+
+def _have(sizes: list[int]) -> str:
+    return f"{_sizes(sizes)} {'have' if len(sizes) > 1 else 'has'}"
 
 
 def _listed(sizes: list[int]) -> str:

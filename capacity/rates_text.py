@@ -98,8 +98,8 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
     if rates.stretches and rates.stretches[-1].high.high == math.inf:
         yield Caveat(
             code=CaveatCode.RATES_OPEN,
-            message=f"{format_rate(rates.stretches[-1].high.value)} is the highest rate that was tried, and "
-            "is still kept; where a queue limit turns requests away, --loss-max says how many may be",
+            message=f"the objective still holds at {format_rate(rates.stretches[-1].high.value)}, the "
+            "highest rate that was tried, as the queue limit rejects the excess; --loss-max limits that",
         )
     if not rates.only_rises:
         rates_rps = [point.arrival_rate_rps for point in rates.points]
