@@ -427,7 +427,7 @@ def sweep(
     """A grid of rates, plans and profiles, one row each; with -o an interrupted run goes on where it was."""
     from pathlib import Path
 
-    from capacity.caveats import device_caveats
+    from capacity.caveats import device_caveats, plausibility_caveats
     from capacity.plan import BatchTimer
     from capacity.report import caveat_documents
     from capacity.sweep_file import check_file
@@ -478,7 +478,9 @@ def sweep(
             rows.append(table.row(cell, answer))
             countdown.tick()
 
-    caveats = list(dict.fromkeys(note for measured in grid.profiles for note in device_caveats(measured)))
+    implausible = [note for one in grid.profiles for note in plausibility_caveats(one, max(quantiles))]
+    shared = [note for one in grid.profiles for note in device_caveats(one)]
+    caveats = list(dict.fromkeys((*implausible, *shared)))
     noted = {"caveats": caveat_documents(caveats)} if caveats else {}  # rows alone are what a file has too
     document = sweep_document(table.columns, rows) if path is None else outcome_document(rows, path.name)
 
@@ -584,6 +586,7 @@ def show_profile(
     as_json: JsonOption = False,
 ) -> None:
     """One profile, batch size by batch size, with a chart."""
+    from capacity.caveats import plausibility_caveats
     from capacity.profile_files import load_profile
     from capacity.report import profile_document
 
@@ -593,10 +596,11 @@ def show_profile(
         from rich.text import Text
 
         from capacity.charts import profile_chart
-        from capacity.tables import profile_tables
+        from capacity.tables import caveat_lines, profile_tables
 
         yield from profile_tables(profile)
         yield Text(profile_chart(profile, width=width()))
+        yield from caveat_lines(plausibility_caveats(profile, 0.99))
 
     emit(output, as_json=as_json, document=lambda: profile_document(profile), tables=tables)
 

@@ -5,17 +5,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from capacity.performance import Performance
+from capacity.plausibility import Dip, UnitDoubt, dips, unit_doubt
 from capacity.profile import BatchTiming, ServiceProfile
-from capacity.units import format_quantile
+from capacity.units import format_duration, format_quantile
 from capacity.workload import Demand, TraceArrivals, Workload, is_trace
 
 # Samples beyond a quantile below which its place in a profile is mostly chance.
 SAMPLES_BEYOND_MIN = 10
+# What a summary can have, rising.
+_PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 
 
 class CaveatCode(StrEnum):
     """What a caveat is about."""
 
+    PROFILE_UNIT = "profile_unit"
+    PROFILE_LARGER_FASTER = "profile_larger_faster"
+    PROFILE_ONE_SAMPLE = "profile_one_sample"
+    PROFILE_ONE_SIZE = "profile_one_size"
     PROFILE_NO_SPREAD = "profile_no_spread"
     PROFILE_PERCENTILE_MISSING = "profile_percentile_missing"
     PROFILE_TAIL_STRETCHED = "profile_tail_stretched"
@@ -64,6 +71,7 @@ def profile_caveats(
     """What the figures behind a plan with batches up to `batch_size_max` leave open."""
     used = [timing for timing in profile.timings if timing.batch_size < 2 * batch_size_max]
     quantile_max = max(quantiles)
+    yield from plausibility_caveats(profile, quantile_max)
     summaries = [timing for timing in used if not timing.samples_s]
     if summaries:
         yield Caveat(
@@ -73,12 +81,39 @@ def profile_caveats(
         )
     yield from _spread_caveats(summaries, quantile_max)
     yield from _sample_caveats(used, quantile_max)
-    if "excludes" in profile.source:
+    if "excludes" in profile.source and profile.request_overhead_s == 0.0:
         yield Caveat(
             code=CaveatCode.PROFILE_EXCLUDES,
             message=f"the profile leaves out {profile.source['excludes']}; add it by --request-overhead",
         )
     yield from device_caveats(profile)
+
+
+def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
+    """What of the whole profile is more likely a slip than a measurement, whatever it is used for."""
+    doubt = unit_doubt(profile)
+    if doubt is not None:
+        yield Caveat(code=CaveatCode.PROFILE_UNIT, message=_unit_message(profile, doubt))
+    found = list(dips(profile))
+    if found:
+        yield Caveat(code=CaveatCode.PROFILE_LARGER_FASTER, message=_dips_message(profile, found))
+    single = [timing.batch_size for timing in profile.timings if len(timing.samples_s) == 1]
+    if single:
+        yield Caveat(
+            code=CaveatCode.PROFILE_ONE_SAMPLE, message=_single_message(profile, single, quantile_max)
+        )
+    if profile.batch_sizes == (1,):
+        yield Caveat(
+            code=CaveatCode.PROFILE_ONE_SIZE,
+            message=f"profile {profile.name} was measured with batches of 1 only, so batching was not "
+            "considered; if the server can batch, measure larger batches too "
+            "(capacity profile --batch-sizes 1,2,4,8)",
+        )
+
+
+def samples_needed(quantile: float) -> int:
+    """Samples of a batch size with enough of them beyond a quantile."""
+    return round(SAMPLES_BEYOND_MIN / (1.0 - quantile))
 
 
 def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
@@ -89,7 +124,7 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
             code=CaveatCode.DEVICE_SHARED,
             message=f"{instances} replicas share a device, and are assumed to share its work by processor "
             "sharing: m busy ones take m times as long; measure the throughput of 1 to "
-            f"{instances} busy instances, and put it into the profile as contention_throughputs_rps",
+            f"{instances} busy instances, and add it to the profile's JSON as contention_throughputs_rps",
         )
 
 
@@ -143,8 +178,8 @@ def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool
         if not settled:
             yield Caveat(
                 code=CaveatCode.TRACE_FEW_BURSTS,
-                message=f"what lies beyond {format_quantile(max(quantiles))} comes from few bursts "
-                "of the trace; the plan holds on it, and elsewhere if bursts are no worse; record for longer",
+                message=f"few bursts of the trace are behind its {format_quantile(max(quantiles))}: the plan "
+                "holds for it, and for other days only if their bursts are no worse; record for longer",
             )
         yield Caveat(
             code=CaveatCode.TRACE_ONE_PATH,
@@ -155,40 +190,88 @@ def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool
             yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
 
 
+def _unit_message(profile: ServiceProfile, doubt: UnitDoubt) -> str:
+    value, side = float(f"{doubt.value:.3g}"), "less" if doubt.read_s < doubt.limit_s else "more"
+    limit, meant = format_duration(doubt.limit_s), format_duration(doubt.meant_s)
+    return (
+        f"column {doubt.column} of profile {profile.name} gives batch size {doubt.batch_size} a mean of "
+        f"{value:g} {doubt.unit}, {side} than {limit}, so its unit is probably wrong; if {meant} is meant, "
+        f"rename the column {doubt.renamed}, otherwise ignore this"
+    )
+
+
+def _single_message(profile: ServiceProfile, sizes: list[int], quantile: float) -> str:
+    needed = samples_needed(quantile)
+    return (
+        f"profile {profile.name} has a single sample of {_sizes(sizes)}, which shows no spread, so "
+        f"{format_quantile(quantile)} of the service time is unknown; measure at least {needed - 1} more "
+        f"batches of {'that size' if len(sizes) == 1 else 'each'} (capacity profile --samples {needed})"
+    )
+
+
+def _dips_message(profile: ServiceProfile, found: list[Dip]) -> str:
+    worst = max(found, key=lambda dip: dip.share)
+    others = [f"{dip.larger} and {dip.smaller}" for dip in found if dip is not worst]
+    also = f" (likewise {', '.join(others)})" if others else ""
+    return (
+        f"in profile {profile.name} batches of {worst.larger} take "
+        f"{format_duration(worst.larger_mean_s)} on average, less than the "
+        f"{format_duration(worst.smaller_mean_s)} of batches of {worst.smaller}{also}; if no row is swapped, "
+        "measure these sizes again after a warm-up"
+    )
+
+
 def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
     bare = [timing.batch_size for timing in summaries if not timing.percentiles_s]
     if bare:
         yield Caveat(
             code=CaveatCode.PROFILE_NO_SPREAD,
-            message=f"batch sizes {_listed(bare)} have a mean but no percentile and are taken as constant; "
+            message=f"{_have(bare)} a mean but no percentile, so service times are taken as constant; "
             "measure percentiles, or give raw samples",
         )
     short = [t.batch_size for t in summaries if t.percentiles_s and max(t.percentiles_s) < quantile_max]
     if short:
         yield Caveat(
             code=CaveatCode.PROFILE_PERCENTILE_MISSING,
-            message=f"batch sizes {_listed(short)} have no percentile as high as "
-            f"{format_quantile(quantile_max)}; their tail is extended by rule; measure it",
+            message=f"{_have(short)} no percentile as high as {format_quantile(quantile_max)}, so the tail "
+            f"is extrapolated; give {_percentile_column(quantile_max)}raw samples",
         )
     stretched = {timing.batch_size: timing.law().tail_ratio for timing in summaries}
     ratios = {size: ratio for size, ratio in stretched.items() if ratio is not None}
     if ratios:
         yield Caveat(
             code=CaveatCode.PROFILE_TAIL_STRETCHED,
-            message=f"batch sizes {_listed(list(ratios))} have a mean that leaves batches beyond the last "
-            f"percentile {max(ratios.values()):.2f} times that percentile on average; measure the tail",
+            message=f"{_have(list(ratios))} a mean so large that batches beyond the last percentile must "
+            f"take {max(ratios.values()):.2f} times that percentile on average, and how they spread is a "
+            "guess; give raw samples",
         )
+
+
+def _percentile_column(quantile: float) -> str:
+    """The lowest percentile of a summary that reaches a quantile, as one of two mends; of none nothing."""
+    enough = [u for u in _PERCENTILES if u >= quantile]
+    return f"p{100.0 * enough[0]:.0f}_ms or " if enough else ""
 
 
 def _sample_caveats(timings: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
-    needed = round(SAMPLES_BEYOND_MIN / (1.0 - quantile_max))
-    few = {t.batch_size: len(t.samples_s) for t in timings if 0 < len(t.samples_s) < needed}
+    needed = samples_needed(quantile_max)
+    few = {t.batch_size: len(t.samples_s) for t in timings if 1 < len(t.samples_s) < needed}
     if few:
+        least = "only" if len(set(few.values())) == 1 else "as few as"
         yield Caveat(
             code=CaveatCode.PROFILE_FEW_SAMPLES,
-            message=f"batch sizes {_listed(list(few))} have as few as {min(few.values())} samples; "
-            f"{format_quantile(quantile_max)} of the service time wants {needed} or more",
+            message=f"there are {least} {min(few.values())} samples of {_sizes(list(few))}; to know "
+            f"{format_quantile(quantile_max)} of the service time, measure at least {needed} of each size "
+            f"(capacity profile --samples {needed})",
         )
+
+
+def _sizes(sizes: list[int]) -> str:
+    return f"batch size{'s' if len(sizes) > 1 else ''} {_listed(sizes)}"
+
+
+def _have(sizes: list[int]) -> str:
+    return f"{_sizes(sizes)} {'have' if len(sizes) > 1 else 'has'}"
 
 
 def _listed(sizes: list[int]) -> str:

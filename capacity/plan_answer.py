@@ -1,11 +1,12 @@
 """PlanAnswer: all that one run of `capacity plan` found, as JSON and for people."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from capacity.caveats import plausibility_caveats
 from capacity.charts import replicas_chart
 from capacity.daily_curve import DailyCurve
 from capacity.plan import Recommendation
@@ -71,7 +72,8 @@ def answer(
     width: int = 80,
 ) -> PlanAnswer:
     """The recommendation; with a day's curve its hours, and on demand the reasons."""
-    recommendation = recommend(question, work.judge, work.report, confidence=effort.confidence)
+    found = recommend(question, work.judge, work.report, confidence=effort.confidence)
+    recommendation = _with_implausible(found, question)
     plan, day, explanation = recommendation.plan, None, None
     if plan is not None and curve is not None:
         day = schedule(question, plan, curve.hourly_rates_rps, work.judge, work.report)
@@ -92,3 +94,12 @@ def answer(
         explanation=explanation,
         width=width,
     )
+
+
+def _with_implausible(recommendation: Recommendation, question: Question) -> Recommendation:
+    """With what is implausible of every profile: one that was not chosen may owe it to a slip in its file."""
+    quantile_max = max(question.objective.quantiles or (0.99,))
+    implausible = (
+        caveat for profile in question.profiles for caveat in plausibility_caveats(profile, quantile_max)
+    )
+    return replace(recommendation, caveats=tuple(dict.fromkeys((*implausible, *recommendation.caveats))))

@@ -106,6 +106,7 @@ class ServiceProfile:
         contention: how they slow each other down, for so many at least; None where it was not measured.
         hourly_usd: price of one device; None where unknown. [USD/h]
         source: where the figures come from, by aspect (repository, file, line, licence, price, ...).
+        timings_column: the column or key of a file that the times were read from, with its unit: latency_ms.
     """
 
     name: str
@@ -125,6 +126,7 @@ class ServiceProfile:
     hourly_usd: float | None = None
     memory_bytes: int | None = None
     source: Mapping[str, str] = field(default_factory=dict, hash=False)
+    timings_column: str | None = field(default=None, compare=False)
     _laws: tuple[ServiceLaw, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from capacity.units import in_seconds
 
 UNITS = ("s", "ms", "us")
 PERCENTILES = ("p50", "p90", "p95", "p99")
+_MAIN_COLUMNS = ("latency", "mean")
 _TIMING_COLUMN = re.compile(rf"(latency|mean|{'|'.join(PERCENTILES)})_({'|'.join(UNITS)})")
 
 
@@ -26,7 +27,10 @@ def parse_csv(text: str, file_name: str, profile_name: str) -> ServiceProfile:
         timings = _raw_timings(rows, columns, file_name)
     else:
         timings = _summary_timings(rows, columns, file_name)
-    return located(file_name, partial(ServiceProfile, name=profile_name, timings=timings))
+    column = next(f"{name}_{unit}" for name, unit in columns if name in _MAIN_COLUMNS)
+    return located(
+        file_name, partial(ServiceProfile, name=profile_name, timings=timings, timings_column=column)
+    )
 
 
 def _column(name: str, where: str) -> tuple[str, str]:

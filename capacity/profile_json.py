@@ -12,7 +12,7 @@ from capacity.profile_csv import PERCENTILES, UNITS, seconds
 from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, located, printable
 from capacity.spells import Spells
 
-_TEXT_KEYS = ("model", "device", "kind", "precision", "runtime")
+_TEXT_KEYS = ("model", "device", "kind", "precision", "runtime", "timings_column")
 _SPELL_KEYS = ("spell_share", "spell_lasting_s")
 _NUMBER_KEYS = ("batch_work_s", "request_work_s", "wake_s", "request_overhead_s", "hourly_usd")
 _COUNT_KEYS = ("instances_per_device", "memory_bytes")
@@ -62,9 +62,11 @@ def _profile(document: dict[str, Any]) -> ServiceProfile:
     given: dict[str, Any] = {
         key: read(document[key], key) for key, read in readers.items() if document.get(key) is not None
     }
+    read = tuple(_timing(timing) for timing in timings)
+    given.setdefault("timings_column", _timings_column(timings))
     return ServiceProfile(
         name=_text(document["name"], "name"),
-        timings=tuple(_timing(timing) for timing in timings),
+        timings=read,
         contention=_contention(document),
         spells=_spells(document),
         source={_text(key, "source"): _text(value, f"source.{key}") for key, value in source.items()},
@@ -124,6 +126,17 @@ def _timing(entry: Any) -> BatchTiming:
             raise InputError(f"{where}: {name} is given twice, in two units; keep one")
         fields[f"{name}_s"] = _durations(value, name, unit, f"{where}: {key}")
     return BatchTiming(**fields)
+
+
+def _timings_column(timings: list[dict[str, Any]]) -> str | None:
+    """The key that all batch sizes have their samples or mean under; None of several.
+
+    None of seconds either, which is how these files are written here, by whoever measured or planned.
+    """
+    given = [key for timing in timings for key, value in timing.items() if value is not None]
+    keys = {key for key in given if key.startswith(("samples_", "mean_"))}
+    key = keys.pop() if len(keys) == 1 else ""
+    return None if key in ("", "samples_s", "mean_s") else key
 
 
 def _durations(value: Any, name: str, unit: str, where: str) -> float | tuple[float, ...]:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.caveats import Caveat, CaveatCode, profile_caveats, trace_caveats
+from capacity.caveats import Caveat, CaveatCode, plausibility_caveats, profile_caveats, trace_caveats
 from capacity.explain import fleet, format_found, format_loss, format_refusal, format_value, promises
 from capacity.performance import Interval
 from capacity.plan import Doubt, Verdict
@@ -77,7 +77,7 @@ def caveats(rates: Rates) -> list[Caveat]:
     proposal = rates.proposal
     quantiles = proposal.objective.quantiles or (0.99,)
     if rates.refusal is not None:
-        return []
+        return list(plausibility_caveats(proposal.profile, max(quantiles)))
     return [
         *profile_caveats(proposal.profile, proposal.plan.batch_size_max, quantiles),
         *trace_caveats(proposal.workload, quantiles),
@@ -97,8 +97,8 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
     if rates.stretches and rates.stretches[-1].high.high == math.inf:
         yield Caveat(
             code=CaveatCode.RATES_OPEN,
-            message=f"{format_rate(rates.stretches[-1].high.value)} is the highest rate that was tried, and "
-            "is still kept; where a queue limit turns requests away, --loss-max says how many may be",
+            message=f"the objective still holds at {format_rate(rates.stretches[-1].high.value)}, the "
+            "highest rate that was tried, as the queue limit rejects the excess; --loss-max limits that",
         )
     if not rates.only_rises:
         rates_rps = [point.arrival_rate_rps for point in rates.points]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from capacity.caveats import Caveat
+from capacity.caveats import Caveat, plausibility_caveats
 from capacity.curves import Axis, Curve, Quantity
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
@@ -236,6 +236,7 @@ def profile_document(profile: ServiceProfile) -> Document:
         "request_overhead_s": profile.request_overhead_s,
         "hourly_usd": profile.hourly_usd,
         "source": dict(profile.source),
+        "caveats": caveat_documents(plausibility_caveats(profile, 0.99)),
     }
 
 

@@ -23,8 +23,9 @@ from measurements.work_beside import Stretch, WorkBeside
 
 _CLIENT_SEEN = Caveat(
     code=CaveatCode.MEASURED_BY_CLIENT,
-    message="the server tells no batch time (Server-Timing: batch;dur=...), so that service times are what "
-    "the client saw, HTTP and JSON included; a plan takes all of that for time in which the replica is busy",
+    message="the server tells no batch time, so service times are what the client saw, HTTP and JSON "
+    "included, and a plan takes all of that for time in which the replica is busy; have the server send the "
+    "header Server-Timing: batch;dur=MILLISECONDS, or measure by --metrics",
 )
 
 
@@ -117,6 +118,6 @@ def _connection_caveats(connections: int, sampling: Sampling) -> tuple[Caveat, .
         Caveat(
             code=CaveatCode.MEASURED_RECONNECTED,
             message=f"the server closed the connection {connections - 1} times in about {requests} requests; "
-            "connecting is not in the figures, and costs a client that keeps none open more",
+            "connecting is not in the figures, and costs clients time; have the server keep them open",
         ),
     )

@@ -114,6 +114,7 @@ def profile(
     Of a Python function (--callable), of an endpoint that is sent batches (--url), or of a server at work,
     by its own histograms (--metrics). What was finished before an interrupt or a failure is not lost.
     """
+    from capacity.caveats import plausibility_caveats
     from measurements.facts import ProfileFacts
     from measurements.profile_report import measurement_document, measurement_tables
 
@@ -145,6 +146,7 @@ def profile(
         where = read_histograms(metric, label, metric_unit)
         found = _of_metrics(metrics or "", where, read_wait_s(duration), timeout_s, confidence)
     measured = facts.profile(found)
+    found = replace(found, caveats=(*found.caveats, *plausibility_caveats(measured, 0.99)))
     try:
         if path is not None:
             write_profile(measured, path)

@@ -45,7 +45,7 @@ def sampling_caveats(
         yield Caveat(
             code=CaveatCode.MEASURED_EARLY_END,
             message=f"{sampling.rounds} of {rounds.samples} rounds were finished, as "
-            f"{_end(sampling, rounds)}; the profile is of those",
+            f"{_end(sampling, rounds)}",
         )
     yield from _drift_caveats(findings)
     yield from _stall_caveats(findings)
@@ -54,8 +54,10 @@ def sampling_caveats(
 
 def _end(sampling: Sampling, rounds: Rounds) -> str:
     if sampling.stop is None:
-        return f"--duration-max {format_duration(rounds.duration_max_s)} was up"
-    return "an interrupt came" if isinstance(sampling.stop, KeyboardInterrupt) else "the next one failed"
+        limit = format_duration(rounds.duration_max_s)
+        return f"--duration-max {limit} was up; the profile is of those, raise --duration-max for all"
+    why = "an interrupt came" if isinstance(sampling.stop, KeyboardInterrupt) else "the next one failed"
+    return f"{why}; the profile is of those, measure again for all"
 
 
 def _drift_caveats(findings: tuple[SizeFinding, ...]) -> Iterator[Caveat]:

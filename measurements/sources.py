@@ -108,7 +108,8 @@ def measure_metrics(
 
 _EARLY = Caveat(
     code=CaveatCode.MEASURED_EARLY_END,
-    message="an interrupt came before --duration was over; the profile is of the time until then",
+    message="an interrupt came before --duration was over; the profile is of the time until then, measure "
+    "again for all of it",
 )
 
 

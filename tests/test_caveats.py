@@ -13,8 +13,13 @@ MANY = BatchTiming(batch_size=1, samples_s=tuple(0.003 + 1e-6 * i for i in range
 
 
 def codes(timing: BatchTiming, quantile: float = 0.99, **fields) -> set[CaveatCode]:
-    profile = ServiceProfile(name="p", timings=(timing,), **fields)
+    timings = (timing, replace(timing, batch_size=2))  # of one size more would be said
+    profile = ServiceProfile(name="p", timings=timings, **fields)
     return {caveat.code for caveat in profile_caveats(profile, 1, [0.5, quantile])}
+
+
+def messages(profile: ServiceProfile, quantile: float, code: CaveatCode) -> list[str]:
+    return [one.message for one in profile_caveats(profile, 1, [quantile]) if one.code is code]
 
 
 def test_a_full_set_of_samples_leaves_nothing_open():
@@ -48,6 +53,39 @@ def test_a_summary_has_an_unknown_error():
 def test_given_where_it_holds_and_only_there(given, absent, code):
     assert code in given
     assert code not in absent
+
+
+@pytest.mark.parametrize(("quantile", "column"), [(0.9, "p90_ms"), (0.93, "p95_ms"), (0.99, "p99_ms")])
+def test_the_percentile_that_is_asked_for_is_one_that_a_file_may_have(quantile, column):
+    low = BatchTiming(batch_size=1, mean_s=0.003, p50_s=0.003)
+    profile = ServiceProfile(name="p", timings=(low,))
+    (message,) = messages(profile, quantile, CaveatCode.PROFILE_PERCENTILE_MISSING)
+    assert f"give {column} or raw samples" in message
+    mended = replace(low, **{f"{column.removesuffix('_ms')}_s": 0.0031})
+    assert CaveatCode.PROFILE_PERCENTILE_MISSING not in codes(mended, quantile)
+
+
+def test_beyond_the_percentiles_of_a_file_only_samples_help():
+    (message,) = messages(
+        ServiceProfile(name="p", timings=(FULL,)), 0.999, CaveatCode.PROFILE_PERCENTILE_MISSING
+    )
+    assert "give raw samples" in message
+    assert "_ms" not in message  # no summary has a column for it
+    samples = replace(MANY, samples_s=MANY.samples_s * 10)
+    assert codes(samples, 0.999) == set()
+
+
+def test_what_a_profile_leaves_out_is_told_until_it_is_added():
+    left_out = {"source": {"excludes": "network"}}
+    assert CaveatCode.PROFILE_EXCLUDES in codes(FULL, **left_out)
+    assert CaveatCode.PROFILE_EXCLUDES not in codes(FULL, **left_out, request_overhead_s=0.005)
+
+
+def test_few_samples_name_the_flag_that_gives_as_many_as_it_takes():
+    profile = ServiceProfile(name="p", timings=(replace(MANY, samples_s=MANY.samples_s[:300]),))
+    (message,) = messages(profile, 0.99, CaveatCode.PROFILE_FEW_SAMPLES)
+    assert "300 samples of batch size 1" in message
+    assert "capacity profile --samples 1000" in message
 
 
 def test_only_the_batch_sizes_that_a_plan_can_use_are_spoken_of():

@@ -38,7 +38,8 @@ CAPACITY_FLOORS = [
         "poisson_tests",
         "trace_stamps",
     ],
-    ["caveats", "irregularity", "profile_sampling"],
+    ["plausibility", "irregularity", "profile_sampling"],
+    ["caveats"],
     ["plan"],
     ["comparison"],
     # Parts of laws, then the laws.

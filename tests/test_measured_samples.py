@@ -316,6 +316,7 @@ def test_caveats_say_what_was_seen_and_nothing_else():
     assert "up to 70 ms" in stalled[CaveatCode.MEASURED_STALLS]
     early = caveats(sampling({1: calm}), 500)[CaveatCode.MEASURED_EARLY_END]
     assert "200 of 500 rounds were finished, as --duration-max 600 s was up" in early
+    assert "raise --duration-max" in early
     interrupted = caveats(sampling({1: calm}, KeyboardInterrupt()), 500)[CaveatCode.MEASURED_EARLY_END]
     assert "as an interrupt came" in interrupted
     failed = caveats(sampling({1: calm}, DependencyError("gone")), 500)[CaveatCode.MEASURED_EARLY_END]

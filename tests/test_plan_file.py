@@ -69,6 +69,7 @@ WHOLE = ServiceProfile(
     hourly_usd=0.5,
     memory_bytes=7,
     source={"file": "a\u00e9 \"'<&"},
+    timings_column="latency_ms",
     timings=(
         BatchTiming(batch_size=1, samples_s=(0.01, 0.1 + 0.2, 0.02)),
         BatchTiming(batch_size=4, mean_s=0.4, p50_s=0.3, p90_s=0.5, p95_s=0.6, p99_s=0.7),

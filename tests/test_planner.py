@@ -540,10 +540,14 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
     seen = codes(recommend(question_of(), judge))
     assert CaveatCode.PROFILE_NO_SPREAD in seen
     assert CaveatCode.PROFILE_ERROR_UNKNOWN in seen
-    samples = BatchTiming(batch_size=1, samples_s=(0.01, 0.011) * 1000)
-    rich = ServiceProfile(name="made-up", timings=(samples,), hourly_usd=1.0)
+    timings = tuple(BatchTiming(batch_size=size, samples_s=(0.01, 0.011) * 1000) for size in (1, 2))
+    rich = ServiceProfile(name="made-up", timings=timings, hourly_usd=1.0)
     assert codes(recommend(question_of(rich), judge)) == [CaveatCode.HEADROOM_THIN]
-    few = replace(rich, timings=(replace(samples, samples_s=(0.01, 0.011)),), instances_per_device=2)
+    few = replace(
+        rich,
+        timings=tuple(replace(one, samples_s=(0.01, 0.011)) for one in rich.timings),
+        instances_per_device=2,
+    )
     assert codes(recommend(question_of(few), judge)) == [
         CaveatCode.PROFILE_FEW_SAMPLES,
         CaveatCode.DEVICE_SHARED,
