@@ -161,7 +161,7 @@ def _if_nothing_happened(search: Search) -> Recommendation | None:
     if search.question.survival == Survival():
         return None
     easier = replace(search.question, survival=Survival())
-    return recommend(easier, search.judge, search.progress, with_headroom=False)
+    return _without_headroom(search, easier)
 
 
 def _if_poisson(search: Search) -> Recommendation | None:
@@ -170,7 +170,14 @@ def _if_poisson(search: Search) -> Recommendation | None:
     if isinstance(workload, ClosedPopulation) or workload.arrivals in _POISSON:
         return None
     calmer = replace(search.question, workload=replace(workload, arrivals=PoissonArrivals()))
-    return recommend(calmer, search.judge, search.progress, with_headroom=False)
+    return _without_headroom(search, calmer)
+
+
+def _without_headroom(search: Search, question: Question) -> Recommendation:
+    """The answer to an easier question, to be held beside the one that was asked."""
+    return recommend(
+        question, search.judge, search.progress, with_headroom=False, confidence=search.confidence
+    )
 
 
 def _headroom(search: Search, certified: Certified) -> Headroom | None:

@@ -94,7 +94,9 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
             code=CaveatCode.RATES_IN_DOUBT,
             message=f"{where} the plan could be neither accepted nor refused; {mend}",
         )
-    if rates.stretches and rates.stretches[-1].high.high == math.inf:
+    end_rps = rates.stretches[-1].high if rates.stretches else None
+    is_doubted = end_rps is not None and any(high_rps > end_rps.value for _, high_rps in rates.doubts)
+    if end_rps is not None and end_rps.high == math.inf and not is_doubted:
         yield Caveat(
             code=CaveatCode.RATES_OPEN,
             message=f"the objective still holds at {format_rate(rates.stretches[-1].high.value)}, the "
