@@ -13,16 +13,19 @@ _BATCH_SIZE_MAX = 64
 _ROUND_ROBIN_PLACES_MAX = 192
 
 
-def judge_exactly(proposal: Proposal) -> Judgement | None:
+def judge_exactly(proposal: Proposal, quantiles: tuple[float, ...] = (0.99,)) -> Judgement | None:
     """What the law says; None where no law is exact, or it would take longer than a simulation.
 
     Laws of batches are exact where each batch takes one time by its size, arrivals are Poisson, and the
     router does not look at queues: a profile of means alone, or one whose samples are all alike.
+
+    Args:
+        quantiles: those to report beside the objective's.
     """
     plan, profile = proposal.plan, proposal.profile
     if proposal.spike is not None or not _has_law(proposal):
         return None
-    quantiles = tuple(sorted({0.99, *proposal.objective.quantiles}))
+    quantiles = tuple(sorted({*quantiles, *proposal.objective.quantiles}))
     assert isinstance(proposal.workload, Workload)  # noqa: S101  (no law of users is asked for)
     try:
         performance = predict(profile, proposal.workload, plan, quantiles)
