@@ -1,6 +1,7 @@
 """Analytic: theory as a model of a plan; exact, or a refusal that says what to do instead."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Performance, Quantiles
@@ -57,7 +58,7 @@ def predict(
     elif plan.routing is Routing.SHARED_QUEUE and plan.replicas > 1:
         raise _no_law("a shared queue with deterministic batches", "simulate instead, or take round-robin")
     else:
-        one = Bulk(
+        one = _in_batches(
             arrival_rate_rps=workload.arrival_rate_rps,
             batch_times_s=tuple(law.mean_s for law in laws),
             batch_wait_max_s=plan.batch_wait_max_s,
@@ -66,6 +67,10 @@ def predict(
             routing=plan.routing,
         ).performance(quantiles)
     return _later(one, profile.request_overhead_s, workload.arrival_rate_rps)
+
+
+# A plan that is chosen is certified by the law that it was chosen by, whose chain takes long.
+_in_batches = lru_cache(maxsize=8)(Bulk)
 
 
 def _require_poisson(workload: Workload) -> None:

@@ -73,7 +73,7 @@ def planned(
         (SINGLE, 120, Routing.SHARED_QUEUE, 0.97),
         (SINGLE, 120, Routing.ROUND_ROBIN, 0.97),
         (BATCHING, 35, Routing.RANDOM, 0.8),
-        (BATCHING, 12, Routing.ROUND_ROBIN, 0.8),
+        (BATCHING, 35, Routing.ROUND_ROBIN, 0.8),
     ],
 )
 def test_the_fewest_replicas_by_the_law_are_the_plans(
