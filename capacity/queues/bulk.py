@@ -215,7 +215,7 @@ class Bulk:
         return self._stride * self.batch_size_mean
 
     def _share(self, waits: Floats, beside: float = 0.0) -> float:
-        """Share of requests that wait longer, at most 1 by rounding, to the last digits of it or of `beside`."""
+        """Share of requests that wait longer, at most 1 by rounding, to the digits of it or of `beside`."""
         older = self._law.older(waits, beside * self.batch_size_mean)
         return min(1.0, older / self.batch_size_mean)
 

@@ -47,7 +47,7 @@ class Joined:
 
     def __init__(self, service: Service, phases: Floats, span: float, count: int) -> None:
         self._service, self._phases, self._span, self._count = service, phases, span, count
-        self._lines = _lines(service.batch_size_max, phases, span) if service.stride == 1 else None
+        self._lines = _lines(service.batch_size_max, phases, span) if _is_linear(service) else None
 
     def requests(self, sizes: Sizes, waits: Floats) -> float:
         """Requests per cycle in batches of some sizes that were there `waits` before, within the span."""
@@ -65,6 +65,11 @@ class Joined:
         count = self._count if full else self._service.stride * (size + 1)
         grown = np.convolve(self._phases[:count], pmf(np.arange(count), self._span - wait))[:count]
         return float(in_batch(self._service, size, wait, count)[: len(grown)] @ grown)
+
+
+def _is_linear(service: Service) -> bool:
+    """Whether each phase is a request: of several that make one, the sum has no closed form."""
+    return service.stride == 1
 
 
 def _lines(batch_size_max: int, phases: Floats, span: float) -> tuple[Floats, Floats]:
@@ -101,7 +106,7 @@ class Ages:
         held = np.arange(1, service.batch_size_max + 1) * starts.by_size
         spans, counts = service.phases + self.after, np.arange(1, service.batch_size_max)
         growth = None
-        if service.stride == 1:  # of those who came by the end of the span, by time that has passed
+        if _is_linear(service):  # of those who came by the end of the span, by time that has passed
             growth = starts.shares[:, None] * counts * pmf(counts, spans[:, None]) / spans[:, None]
         joined = Joined(service, starts.backlog, float(spans[-1]), self._most)
         for name, value in (
