@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from capacity.numerics.banded import stationary
+from capacity.numerics.banded import _onward, stationary
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 laws = settings(derandomize=True, deadline=None, max_examples=60)
@@ -248,3 +248,11 @@ def test_blocks_end_where_nothing_leads_below(bottom: int) -> None:
     dense = full([row(i) for i in range(size)], size - 1, 64)
     assert law @ dense == pytest.approx(law, rel=1e-11, abs=1e-300)
     assert law[bottom:].min() > 0.0
+
+
+def test_within_a_block_a_law_may_grow_beyond_all_doubles() -> None:
+    """From states that are all but never left downwards; those below are scaled down to nothing instead."""
+    below, visits = np.array([1.0, 1.0]), np.array([[1.5e308, 1e300], [1.5e308, 1e300]])
+    block = _onward(below, visits)
+    assert block[1] / block[0] == close(1e300 / 1.5e308)
+    assert block[1] / below[1] == close(2e300)

@@ -10,6 +10,7 @@ from capacity.numerics.mmatrix import inverse
 
 Floats = NDArray[np.float64]
 _RESCALE_ABOVE = 1e200
+_NOTHING = 1e-300
 _BLOCK_MIN, _BLOCK_MAX = 32, 128
 
 
@@ -53,7 +54,7 @@ def stationary(row: Callable[[int], Floats], last: int, down: int, up: int) -> F
     for visits in reversed(blocks):
         start = rest + 1
         rest += visits.shape[1]
-        law[start : rest + 1] = law[start - len(visits) : start] @ visits
+        law[start : rest + 1] = _onward(law[:start], visits)
         law[: rest + 1] /= max(1.0, law[start : rest + 1].max())
     return np.asarray(law / law.sum())
 
@@ -88,13 +89,23 @@ def _eliminate_blocks(matrix: Floats, last: int, down: int, up: int) -> tuple[li
     return blocks, last
 
 
+def _onward(law: Floats, visits: Floats) -> Floats:
+    """The law of a block from that of the states below it, which is scaled down where it would overflow."""
+    while True:
+        with np.errstate(over="ignore", invalid="ignore"):
+            block = law[len(law) - len(visits) :] @ visits
+        if np.isfinite(block).all():
+            return np.asarray(block)
+        law /= _RESCALE_ABOVE
+
+
 def _eliminate(matrix: Floats, last: int, down: int, up: int) -> int:
     """The states from `last` to the first one, one by one; which one that is."""
     for m in range(last, 0, -1):
         left, top = max(0, m - down), max(0, m - up)
         away = matrix[m, left:m]
         leaving = away.sum()
-        if leaving == 0.0:  # by underflow: what lies below has a probability beneath 1e-300
+        if leaving < _NOTHING:  # what lies below has a probability as small
             return m
         column = matrix[top:m, m]
         column /= leaving

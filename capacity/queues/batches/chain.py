@@ -17,7 +17,7 @@ from capacity.numerics.counts import Floats, at_least, pmf
 from capacity.numerics.tail import first_true
 
 _DECAY_MAX = 700.0  # beyond it nothing is left that a double could hold
-_NEGLIGIBLE = 1e-24  # probability of the states that are left out
+_NEGLIGIBLE = 1e-32  # probability of the states that are left out
 UNHEARD_OF = 1e-30  # of the batches; their requests' share of the mean wait is as small
 _BAND_ENTRIES_MAX = 60_000_000  # half a gigabyte
 
