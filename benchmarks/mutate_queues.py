@@ -33,7 +33,6 @@ EQUIVALENT = {
         "total + first",
     ): "there the density is nothing",
     ("batches/jitter_mesh.py", "table = values.reshape(", "2"): "any negative number tells numpy to count",
-    ("batches/window.py", "return self.service.stride * (size + 1) if", "2"): MORE_WORK,
     (
         "batches/load.py",
         'require_positive("load", _as_float(',
@@ -57,7 +56,6 @@ EQUIVALENT = {
     ): "another start, the same end",
     ("time_varying.py", "durations = (1.0,) * len(", "2.0"): "only ratios of durations count",
     ("numerics/banded.py", "base = as_strided(", "2"): "a view one row larger, which nobody reads",
-    ("numerics/tail.py", "return low + (high - low) /", "4.0"): MORE_WORK,
 }
 FOLDERS = ("capacity/queues", "capacity/numerics")
 SWAPS: dict[type[ast.operator], type[ast.operator]] = {

@@ -1,6 +1,7 @@
 """Analytic: theory as a model of a plan; exact, or a refusal that says what to do instead."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Performance, Quantiles
@@ -23,7 +24,7 @@ def predict(
     """Performance of a plan by the law that describes it exactly, the request overhead included.
 
     - Service of one constant time per batch size: `Bulk` under round-robin and random routing and for
-      one replica; without batching also M/D/c at a shared queue.
+      one replica; without batching M/D/c, at a shared queue too.
     - Service that varies: M/G/1 with the measured law, without batching, for one replica or random routing.
 
     Raises:
@@ -52,10 +53,12 @@ def predict(
     laws = [profile.law(size) for size in sizes]
     if not all(law.is_deterministic for law in laws):
         one = _varying(profile, workload, plan, quantiles)
+    elif plan.batch_size_max == 1:
+        one = _one_by_one(workload, plan, laws[0].mean_s, quantiles)
     elif plan.routing is Routing.SHARED_QUEUE and plan.replicas > 1:
-        one = _shared(workload, plan, laws[0].mean_s, quantiles)
+        raise _no_law("a shared queue with deterministic batches", "simulate instead, or take round-robin")
     else:
-        one = Bulk(
+        one = _in_batches(
             arrival_rate_rps=workload.arrival_rate_rps,
             batch_times_s=tuple(law.mean_s for law in laws),
             batch_wait_max_s=plan.batch_wait_max_s,
@@ -64,6 +67,10 @@ def predict(
             routing=plan.routing,
         ).performance(quantiles)
     return _later(one, profile.request_overhead_s, workload.arrival_rate_rps)
+
+
+# A plan that is chosen is certified by the law that it was chosen by, whose chain takes long.
+_in_batches = lru_cache(maxsize=8)(Bulk)
 
 
 def _require_poisson(workload: Workload) -> None:
@@ -94,12 +101,26 @@ def _varying(
     return alone.performance(quantiles).times(plan.replicas)
 
 
-def _shared(workload: Workload, plan: Plan, service_s: float, quantiles: tuple[float, ...]) -> Performance:
-    """M/D/c."""
-    if plan.batch_size_max > 1:
-        raise _no_law("a shared queue with deterministic batches", "simulate instead, or take round-robin")
-    queue = MDc(arrival_rate_rps=workload.arrival_rate_rps, service_time_s=service_s, servers=plan.replicas)
-    return queue.performance(quantiles)
+def _one_by_one(
+    workload: Workload, plan: Plan, service_s: float, quantiles: tuple[float, ...]
+) -> Performance:
+    """M/D/c of the whole fleet, or M/D/1 of each replica under random routing.
+
+    Under round-robin too: where all services take equally long the servers of M/D/c take turns.
+
+    Source:
+        Iversen (1983), Operations Research Letters 2(1), 20-21: M/D/c decomposes into c queues E_c/D/1.
+    """
+    if plan.replicas > 1 and plan.routing in (Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO):
+        raise _no_law(f"routing {plan.routing} of constant service", "simulate instead, or take round-robin")
+    queues = plan.replicas if plan.routing is Routing.RANDOM else 1
+    law = MDc(
+        arrival_rate_rps=workload.arrival_rate_rps / queues,
+        service_time_s=service_s,
+        servers=plan.replicas // queues,
+    )
+    fleet = replace(law.performance(quantiles).times(queues), batch_size_mean=1.0)
+    return fleet if plan.replicas == 1 else replace(fleet, empty_probability=None)
 
 
 def _later(performance: Performance, overhead_s: float, arrival_rate_rps: float) -> Performance:

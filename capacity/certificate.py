@@ -1,12 +1,14 @@
-"""Certificate: the accepted fleet that is recommended, simulated again with seeds of its own."""
+"""Certificate: the accepted fleet that is recommended, by an exact law or simulated with seeds of its own."""
 
 import math
 from dataclasses import dataclass
 
 from capacity.cheapest import Level, cost, devices_within, fewest, unskippable
-from capacity.judge import Judge, Judgement
+from capacity.exact import judge_exactly
+from capacity.judge import Judge, Judgement, Proposal
 from capacity.plan import Candidate, Certificate, Doubt, Plan, Routing, Survived, Verdict
 from capacity.question import Family, Question
+from capacity.queues.domain import QUANTILES
 from capacity.search import Progress, Search, as_candidate, describe, survival_candidate
 
 # Numbers of devices that are certified in turn before the planner gives up.
@@ -197,14 +199,14 @@ class Trial:
 def certify(
     question: Question, judge: Judge, plan: Plan, certificate: Certificate, progress: Progress
 ) -> Trial:
-    """The plan and every event that it must outlive, by fresh random numbers."""
+    """The plan and every event that it must outlive, each by an exact law or by fresh random numbers."""
     attempt, first = certificate.attempt, certificate.requests_first
     progress(f"certifying {describe(plan)}")
-    judgement = judge.certify(question.proposal(plan), attempt, first)
+    judgement = _settled(judge, question.proposal(plan), attempt, first)
     candidate, survived, judged, requests = as_candidate(plan, judgement), [], 1, judgement.requests
     for event, proposal in question.events(plan) if candidate.accepted else ():
         progress(f"certifying {describe(plan)}: {event}")
-        outcome = judge.certify(proposal, attempt + judged, first)
+        outcome = _settled(judge, proposal, attempt + judged, first)
         judged, requests = judged + 1, requests + outcome.requests
         if outcome.verdict is not Verdict.MET or outcome.performance is None:
             candidate = survival_candidate(plan, event, outcome)
@@ -217,6 +219,11 @@ def certify(
         judged=judged,
         requests=requests,
     )
+
+
+def _settled(judge: Judge, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+    """What a law says exactly needs no interval, which might straddle a limit that the law keeps."""
+    return judge_exactly(proposal, QUANTILES) or judge.certify(proposal, attempt, requests_first)
 
 
 def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candidate]) -> list[Candidate]:

@@ -5,24 +5,27 @@ from capacity.errors import DomainError
 from capacity.judge import Judgement, Proposal
 from capacity.objective import Measure, Promise
 from capacity.performance import Performance
-from capacity.plan import Plan, Rejection, Routing, Verdict
+from capacity.plan import BatchTimer, Plan, Rejection, Routing, Verdict
 from capacity.workload import PoissonArrivals, Workload
 
-# Of larger batches, and of a round-robin over more places, a simulation is quicker.
-_BATCH_SIZE_MAX = 64
-_ROUND_ROBIN_PLACES_MAX = 192
+# Chains of so many places are solved in a few seconds at most; of more a simulation is quicker.
+_PLACES_MAX = 2048
+_PLACES_MAX_WITH_TIMER = {BatchTimer.OLDEST: 512, BatchTimer.OPEN: 192}
 
 
-def judge_exactly(proposal: Proposal) -> Judgement | None:
+def judge_exactly(proposal: Proposal, quantiles: tuple[float, ...] = (0.99,)) -> Judgement | None:
     """What the law says; None where no law is exact, or it would take longer than a simulation.
 
     Laws of batches are exact where each batch takes one time by its size, arrivals are Poisson, and the
     router does not look at queues: a profile of means alone, or one whose samples are all alike.
+
+    Args:
+        quantiles: those to report beside the objective's.
     """
     plan, profile = proposal.plan, proposal.profile
     if proposal.spike is not None or not _has_law(proposal):
         return None
-    quantiles = tuple(sorted({0.99, *proposal.objective.quantiles}))
+    quantiles = tuple(sorted({*quantiles, *proposal.objective.quantiles}))
     assert isinstance(proposal.workload, Workload)  # noqa: S101  (no law of users is asked for)
     try:
         performance = predict(profile, proposal.workload, plan, quantiles)
@@ -47,7 +50,7 @@ def _has_law(proposal: Proposal) -> bool:
         and isinstance(workload.arrivals, PoissonArrivals)
         and plan.queue_limit is None
         and proposal.profile.instances_per_device == 1
-        and plan.batch_size_max <= min(_BATCH_SIZE_MAX, proposal.profile.batch_size_max)
+        and plan.batch_size_max <= proposal.profile.batch_size_max
         and (plan.replicas == 1 or _is_blind(plan) or plan.batch_size_max == 1)
         and not _is_slow(plan)
         and all(law.is_deterministic for law in proposal.profile.laws)
@@ -59,11 +62,12 @@ def _is_blind(plan: Plan) -> bool:
 
 
 def _is_slow(plan: Plan) -> bool:
-    """A round-robin's chain counts the arrivals of the whole fleet."""
-    places = plan.replicas * plan.batch_size_max
-    return (
-        plan.routing is Routing.ROUND_ROBIN and plan.batch_size_max > 1 and places > _ROUND_ROBIN_PLACES_MAX
-    )
+    """A round-robin's chain counts the arrivals of the whole fleet; single requests need no chain."""
+    if plan.batch_size_max == 1:
+        return False
+    places = plan.batch_size_max * (plan.replicas if plan.routing is Routing.ROUND_ROBIN else 1)
+    is_greedy = plan.batch_wait_max_s == 0.0
+    return places > (_PLACES_MAX if is_greedy else _PLACES_MAX_WITH_TIMER[plan.timer])
 
 
 def _value(promise: Promise, performance: Performance) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from capacity.caveats import profile_caveats
 from capacity.certificate import certify
+from capacity.exact import judge_exactly
 from capacity.explain import promises
 from capacity.findings import Finding, Judged, findings_of
 from capacity.gate_inputs import GateInputs
@@ -144,7 +145,8 @@ def _judged(
     certificate = saved.certificate or Certificate()
     if not is_same:
         progress(f"judging {describe(plan)}")
-        look = judge.search(question.proposal(plan), 1)
+        proposal = question.proposal(plan)
+        look = judge_exactly(proposal) or judge.search(proposal, 1)
         if look.verdict is Verdict.MISSED:
             return Judged(candidate=as_candidate(plan, look), performance=look.performance)
         certificate = Certificate(requests_first=look.requests)

@@ -222,7 +222,7 @@ class Tally:
     Attributes:
         screened: refused or judged by theory alone.
         simulated: judged by simulation, in the whole fleet or in an event.
-        certified: simulated again with seeds of their own, accepted or not.
+        certified: judged again, by a law or simulated with seeds of their own, accepted or not.
         requests: simulated in all.
     """
 

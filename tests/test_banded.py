@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from capacity.numerics.banded import stationary
+from capacity.numerics.banded import _onward, stationary
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 laws = settings(derandomize=True, deadline=None, max_examples=60)
@@ -218,3 +218,41 @@ def test_two_states() -> None:
         lambda i: np.array([0.75, 0.25]) if i == 0 else np.array([0.5, 0.5]), last=1, down=1, up=1
     )
     assert law == close([2.0 / 3.0, 1.0 / 3.0], rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("last", "down", "up"), [(150, 40, 64), (200, 32, 150), (90, 130, 33), (129, 128, 128)]
+)
+@pytest.mark.parametrize("spread", [1.0, 12.0])
+def test_by_blocks_as_one_by_one(
+    last: int, down: int, up: int, spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = drawn(7, last, down, up, spread)
+    by_blocks = stationary(rows.__getitem__, last, down, up)
+    monkeypatch.setattr("capacity.numerics.banded._BLOCK_MIN", 10_000)
+    assert by_blocks == close(stationary(rows.__getitem__, last, down, up))
+
+
+@pytest.mark.parametrize("bottom", [0, 70, 100])
+def test_blocks_end_where_nothing_leads_below(bottom: int) -> None:
+    """From `bottom` on steps lead anywhere down to it, and below it nowhere but up."""
+    size = 200
+
+    def row(i: int) -> np.ndarray:
+        steps = np.zeros(min(size, i + 65) - max(0, i - 64))
+        steps[min(max(0, bottom - max(0, i - 64)), len(steps) - 1) :] = 1.0
+        return steps / steps.sum()
+
+    law = stationary(row, size - 1, 64, 64)
+    assert (law[:bottom] == 0.0).all()
+    dense = full([row(i) for i in range(size)], size - 1, 64)
+    assert law @ dense == pytest.approx(law, rel=1e-11, abs=1e-300)
+    assert law[bottom:].min() > 0.0
+
+
+def test_within_a_block_a_law_may_grow_beyond_all_doubles() -> None:
+    """From states that are all but never left downwards; those below are scaled down to nothing instead."""
+    below, visits = np.array([1.0, 1.0]), np.array([[1.5e308, 1e300], [1.5e308, 1e300]])
+    block = _onward(below, visits)
+    assert block[1] / block[0] == close(1e300 / 1.5e308)
+    assert block[1] / below[1] == close(2e300)

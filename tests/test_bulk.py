@@ -343,6 +343,38 @@ def test_performance_has_all():
     assert performance.queue_length_mean == pytest.approx(1500.0 * performance.wait_mean_s)
 
 
+# Speed: what is in closed form or left out, as summed in full.
+
+
+@pytest.mark.parametrize("rule", ["greedy", "oldest", "open"])
+@pytest.mark.parametrize("load", [0.3, 0.9])
+def test_straight_lines_are_the_sums_that_they_stand_for(
+    rule: str, load: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times_s = tuple(2.0 + 0.1 * size for size in range(1, 41))
+    changes = {} if rule == "greedy" else {"batch_wait_max_s": 3.0, "timer": BatchTimer(rule)}
+    lines = rated(times_s, load, **changes)
+    monkeypatch.setattr("capacity.queues.batches.ages._is_linear", lambda service: False)
+    monkeypatch.setattr("capacity.queues.batches.ages._NEGLIGIBLE", 0.0)
+    sums = rated(times_s, load, **changes)
+    for time_s in (2.05, 3.3, 5.1, 6.5, 9.0, 14.0):
+        assert lines.response_tail(time_s) == pytest.approx(sums.response_tail(time_s), rel=1e-12)
+        assert lines.wait_tail(time_s) == pytest.approx(sums.wait_tail(time_s), rel=1e-12)
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.99, 0.999999])
+def test_quantiles_of_large_batches_are_found_in_few_looks(
+    quantile: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, looks = rated(tuple(2.0 + 0.1 * size for size in range(1, 201)), 0.7), []
+    share = Bulk._share
+    monkeypatch.setattr(Bulk, "_share", lambda self, *rest: (looks.append(rest), share(self, *rest))[1])
+    time_s = queue.response_quantile_s(quantile)
+    assert len(looks) <= 40  # there are 200 atoms to look at one by one
+    assert queue.response_tail(time_s) <= (1.0 - quantile) * (1.0 + 1e-12)  # what is left out rounds
+    assert queue.response_tail(time_s * (1.0 - 1e-9)) > 1.0 - quantile
+
+
 # Errors.
 
 

@@ -1,6 +1,7 @@
 """The judgement of a law: that of the law itself, to the last digit, and none where no law is exact."""
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -122,7 +123,7 @@ def test_samples_that_are_all_alike_are_a_constant() -> None:
 
 
 VARYING = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, samples_s=(0.009, 0.011)),))
-LONG = profile_of({1: 0.010, 128: 0.1})
+LONG = profile_of({1: 0.010, 1024: 1.0})
 
 
 @pytest.mark.parametrize(
@@ -139,13 +140,15 @@ LONG = profile_of({1: 0.010, 128: 0.1})
         replace(ASKED, plan=replace(PLAN, batch_size_max=1, routing=Routing.LEAST_OUTSTANDING)),
         replace(ASKED, plan=replace(PLAN, batch_wait_max_s=0.017)),  # above the service of a full batch
         replace(ASKED, plan=replace(PLAN, batch_size_max=5)),  # beyond the profile
-        replace(ASKED, profile=LONG, plan=replace(PLAN, batch_size_max=65)),  # as quick by simulation
+        replace(ASKED, profile=LONG, plan=replace(PLAN, batch_size_max=513)),  # beyond the law
+        replace(ASKED, plan=replace(PLAN, replicas=513)),  # as quick by simulation
         replace(ASKED, profile=VARYING, plan=replace(PLAN, batch_size_max=1)),
         replace(ASKED, profile=replace(PROFILE, instances_per_device=2)),
     ],
     ids=[
         "spike", "users", "gamma", "metronome", "queue limit", "least outstanding", "power of two",
         "shared batches", "least outstanding of one", "long wait", "beyond the profile", "large batch",
+        "large fleet",
         "service that varies", "shared device",
     ],
 )  # fmt: skip
@@ -171,3 +174,12 @@ def test_a_timer_from_the_opening_of_the_batch_has_a_law_of_any_wait() -> None:
     judgement = judge_exactly(replace(ASKED, plan=plan))
     assert judgement is not None
     assert judgement.performance == predict(PROFILE, POISSON, plan, (0.99,))
+
+
+def test_batches_of_512_are_judged_by_the_law_at_once() -> None:
+    workload = Workload(arrival_rate_rps=700.0)
+    plan = replace(PLAN, batch_size_max=512, routing=Routing.RANDOM)
+    began_s = time.process_time()
+    judgement = judge_exactly(replace(ASKED, profile=LONG, workload=workload, plan=plan))
+    assert judgement is not None
+    assert time.process_time() - began_s < 10.0  # a second by itself; summed one by one it took two minutes

@@ -12,10 +12,8 @@ CAPACITY_FLOORS = [
     ["errors"],
     ["units", "interrupts", "performance", "reading", "share_interval", "versions"],
     ["json_reading", "writing"],
-    [
-        f"numerics.{name}"
-        for name in ("absorption", "banded", "counts", "fourier", "mills", "mmatrix", "tail")
-    ],
+    [f"numerics.{name}" for name in ("absorption", "counts", "fourier", "mills", "mmatrix", "tail")],
+    ["numerics.banded"],
     ["queues.domain"],
     [
         "objective",

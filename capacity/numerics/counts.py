@@ -1,10 +1,14 @@
 """Counts: probabilities and tails of Poisson counts, for many counts and many means at once."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammainc, gammaincc, gammaln, xlogy
+from scipy.special import gammainc, gammaincc, gammaln
 
 Floats = NDArray[np.float64]
+_TABLE_MAX = 1_000_000
+_LOG_OF_NOTHING = -1e300
 
 
 def pmf(counts: ArrayLike, mean: ArrayLike) -> Floats:
@@ -15,9 +19,25 @@ def pmf(counts: ArrayLike, mean: ArrayLike) -> Floats:
     >>> [round(float(p), 6) for p in pmf([-1, 0, 2], 2.0)]
     [0.0, 0.135335, 0.270671]
     """
-    k, at = _floats(counts), _floats(mean)
-    held = np.maximum(k, 0.0)
-    return np.asarray(np.where(k < 0.0, 0.0, np.exp(xlogy(held, at) - at - gammaln(held + 1.0))))
+    k, at = np.asarray(counts), _floats(mean)
+    held = np.maximum(k, 0).astype(np.int64)
+    with np.errstate(divide="ignore"):
+        log_mean = np.maximum(np.log(at), _LOG_OF_NOTHING)  # so that 0 times it is 0
+    return np.asarray(np.where(k < 0, 0.0, np.exp(held * log_mean - at - _log_factorials(held))))
+
+
+def _log_factorials(counts: NDArray[np.int64]) -> Floats:
+    """ln k!, read from a table where it is not too long."""
+    most = int(counts.max(initial=0))
+    if most > _TABLE_MAX:
+        return np.asarray(gammaln(counts + 1.0))
+    return _table(1 << most.bit_length())[counts]
+
+
+@cache
+def _table(length: int) -> Floats:
+    """ln k! for k < length."""
+    return np.asarray(gammaln(np.arange(length) + 1.0))
 
 
 def at_least(counts: ArrayLike, mean: ArrayLike) -> Floats:

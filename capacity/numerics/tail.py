@@ -1,6 +1,7 @@
 """Tail: from a survival function P(X > t) to quantiles, atoms included."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 from capacity.errors import DomainError
@@ -42,9 +43,9 @@ def quantile_of(
 ) -> float:
     """inf{t >= 0: P(X > t) <= 1 - q}, to a bracket of `relative_width` of itself.
 
-    False position on log P (Illinois), which an exponential tail makes nearly straight, with a
-    bisection whenever it has not halved the bracket: at most about 100 calls, usually 8 to 12. The
-    returned end always has P(X > t) <= 1 - q.
+    Chandrupatla's method on log P, which an exponential tail makes nearly straight: inverse parabolas,
+    and bisection where they are not to be trusted, usually 8 to 12 calls. The returned end always has
+    P(X > t) <= 1 - q.
 
     Args:
         tail: non-increasing survival function; any positive scale of time.
@@ -55,7 +56,7 @@ def quantile_of(
         relative_width: of the last bracket.
 
     Source:
-        Dowell & Jarratt (1971), BIT 11, "A modified regula falsi method".
+        Chandrupatla (1997), Advances in Engineering Software 28(3), 145-149.
 
     >>> round(quantile_of(lambda t: math.exp(-t), 0.99, 1.0), 12)
     4.605170185988
@@ -69,12 +70,15 @@ def quantile_of(
     if excess(0.0) <= rounding:
         return 0.0
     low, high, at_low, at_high = _bracket(excess, scale)
-    for atom in sorted(atoms):
-        if low <= atom <= high and excess(atom) <= rounding:  # also where a doubling met it by chance
-            if excess(math.nextafter(atom, 0.0)) > rounding:
-                return atom
-            high, at_high = atom, min(0.0, excess(atom))
-            break
+    within = [atom for atom in sorted(atoms) if low <= atom <= high]
+    place = bisect_left(within, 1, key=lambda atom: int(excess(atom) <= rounding))  # by chance at an end too
+    if place < len(within):
+        atom = within[place]
+        if excess(math.nextafter(atom, 0.0)) > rounding:
+            return atom
+        high, at_high = atom, min(0.0, excess(atom))
+    if place > 0:
+        low, at_low = within[place - 1], excess(within[place - 1])
     return _narrow(excess, low, high, at_low, at_high, relative_width)
 
 
@@ -101,28 +105,40 @@ def _bracket(excess: Callable[[float], float], scale: float) -> tuple[float, flo
 def _narrow(
     excess: Callable[[float], float], low: float, high: float, at_low: float, at_high: float, width: float
 ) -> float:
-    """The bracket's upper end once it is narrow enough."""
-    side, stalled, before = 0, 0, high - low
+    """The bracket's upper end once it is narrow enough.
+
+    Each step leaves the newest point at one end, beside the other end and the point before it. Where
+    the three lie on a curve that bends one way, the crossing of its inverse parabola comes next, else the
+    middle; the first step follows the line. Next to an end the steps grow until one has crossed.
+    """
+    newest, at_newest, end, at_end, off = high, at_high, low, at_low, 0.375 * width
+    share = at_high / (at_high - at_low) if math.isfinite(at_high - at_low) else 0.5
     while high - low > width * high:
-        middle = low + (high - low) / 2.0 if stalled == 2 else _crossing(low, high, at_low, at_high, width)
-        if not low < middle < high:  # adjacent doubles
-            break
-        at_middle = excess(middle)
-        if at_middle > 0.0:
-            low, at_low, at_high = middle, at_middle, at_high / 2.0 if side == 1 else at_high
-            side = 1
+        least = min(0.5, off * high / (high - low))  # of the bracket, so that the other end moves too
+        point = newest + min(max(share, least), 1.0 - least) * (end - newest)
+        if not low < point < high:  # adjacent doubles, or nearly
+            point = low + (high - low) / 2.0
+            if not low < point < high:
+                break
+        at_point = excess(point)
+        if (at_point > 0.0) == (at_newest > 0.0):
+            before, at_before = newest, at_newest
+            off = 16.0 * off if share <= least else 0.375 * width
         else:
-            high, at_high, at_low = middle, at_middle, at_low / 2.0 if side == -1 else at_low
-            side = -1
-        stalled = 0 if high - low <= before / 2.0 or stalled == 2 else stalled + 1
-        before = high - low if stalled == 0 else before
+            before, at_before, end, at_end = end, at_end, newest, at_newest
+            off = 0.375 * width
+        newest, at_newest = point, at_point
+        low, high = min(newest, end), max(newest, end)
+        share = 0.0 if off > width else _crossing(newest, end, before, at_newest, at_end, at_before)
     return high
 
 
-def _crossing(low: float, high: float, at_low: float, at_high: float, width: float) -> float:
-    """Where the line between the ends crosses 0, but off the ends; the middle where one is infinite."""
-    if math.isinf(at_low) or math.isinf(at_high) or at_low <= at_high:
-        return low + (high - low) / 2.0
-    crossing = low + (high - low) * (at_low / (at_low - at_high))
-    off = 0.75 * width * high
-    return min(max(crossing, low + off), high - off)
+def _crossing(a: float, b: float, c: float, at_a: float, at_b: float, at_c: float) -> float:
+    """Share of the way from a to b at which the inverse parabola through all three is 0, or a half."""
+    if not all(map(math.isfinite, (at_a, at_b, at_c))) or at_c in (at_a, at_b):
+        return 0.5
+    along, up = (a - b) / (c - b), (at_a - at_b) / (at_c - at_b)
+    if not (up * up < along and (1.0 - up) ** 2 < 1.0 - along):
+        return 0.5
+    line = at_a / (at_b - at_a) * at_c / (at_b - at_c)
+    return line + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)

@@ -1,11 +1,11 @@
 """M/D^[a,B]/1 and fleets of it: Poisson arrivals, batches that take a known time each, dynamic batching."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from capacity.numerics.counts import Floats
 from capacity.numerics.tail import quantile_of
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import BatchTimer, Routing
@@ -107,7 +107,12 @@ class Bulk:
     @property
     def response_mean_s(self) -> float:
         """Mean wait and service. [s]"""
-        return self.wait_mean_s + self._law.starts.served_phases / self._phase_rate_rps
+        return self.wait_mean_s + self._served_mean_s
+
+    @property
+    def _served_mean_s(self) -> float:
+        """Mean service, over requests. [s]"""
+        return self._law.starts.served_phases / self._phase_rate_rps
 
     @property
     def queue_length_mean(self) -> float:
@@ -129,12 +134,12 @@ class Bulk:
         """P(W > t); 1 before t = 0. [dimensionless]"""
         if before_zero(time_s):
             return 1.0
-        return self._share(self._law.older(size, time_s * self._phase_rate_rps) for size in self._sizes)
+        return self._share(np.full(self.batch_size_max, time_s * self._phase_rate_rps))
 
     def response_tail(self, time_s: float) -> float:
         """P(wait and service > t), continuous from the right at its atoms. [dimensionless]"""
         before_zero(time_s)
-        return self._share(self._later(size, time_s) for size in self._sizes)
+        return self._share(self._waits(time_s))
 
     def wait_quantile_s(self, quantile: float) -> float:
         """Wait that a fraction `quantile` of requests stays within. [s]
@@ -144,7 +149,9 @@ class Bulk:
         """
         require_quantile(quantile)
         return quantile_of(
-            self.wait_tail,
+            lambda time_s: self._share(
+                np.full(self.batch_size_max, time_s * self._phase_rate_rps), 1.0 - quantile
+            ),
             quantile,
             self.batch_times_s[-1],
             atoms=(self.batch_wait_max_s,),
@@ -166,7 +173,7 @@ class Bulk:
         """
         require_quantile(quantile)
         return quantile_of(
-            self.response_tail,
+            lambda time_s: self._share(self._waits(time_s), 1.0 - quantile),
             quantile,
             self.batch_times_s[-1],
             atoms=[t + wait for t in self.batch_times_s for wait in (0.0, self.batch_wait_max_s)],
@@ -175,6 +182,8 @@ class Bulk:
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
         """All of this queue as the answer that simulation and measurement give too."""
+        wait_mean_s = self.wait_mean_s
+        response_mean_s = wait_mean_s + self._served_mean_s
         return Performance(
             kind=Kind.EXACT,
             load=self.load,
@@ -183,10 +192,10 @@ class Bulk:
             batch_size_mean=self.batch_size_mean,
             wait_probability=self.wait_probability,
             empty_probability=self.empty_probability if self.replicas == 1 else None,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
+            queue_length_mean=self.arrival_rate_rps * wait_mean_s,
+            in_system_mean=self.arrival_rate_rps * response_mean_s,
+            wait_mean_s=wait_mean_s,
+            response_mean_s=response_mean_s,
             wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
             response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
         )
@@ -205,31 +214,23 @@ class Bulk:
         """Mean phases from one batch to the next: as many as make the requests of a batch."""
         return self._stride * self.batch_size_mean
 
-    @property
-    def _sizes(self) -> list[int]:
-        """The batch sizes that are ever started."""
-        return [int(i) + 1 for i in np.flatnonzero(self._law.starts.by_size)]
+    def _share(self, waits: Floats, beside: float = 0.0) -> float:
+        """Share of requests that wait longer, at most 1 by rounding, to the digits of it or of `beside`."""
+        older = self._law.older(waits, beside * self.batch_size_mean)
+        return min(1.0, older / self.batch_size_mean)
 
-    def _share(self, requests: Iterable[float]) -> float:
-        """Of all requests of a cycle, at most 1 by rounding."""
-        return min(1.0, math.fsum(requests) / self.batch_size_mean)
-
-    def _later(self, size: int, time_s: float) -> float:
-        """Requests per cycle in batches of `size` that take longer than a time.
+    def _waits(self, time_s: float) -> Floats:
+        """By batch size the wait beyond which a response is later than a time, negative for none. [phases]
 
         A wait that ends with the timer is told from a longer one by the times as they are given:
         their difference would be off by its rounding.
         """
-        service_s = self.batch_times_s[size - 1]
-        if time_s < service_s:
-            return size * float(self._law.starts.by_size[size - 1])
-        wait, timer = (
-            (time_s - service_s) * self._phase_rate_rps,
-            self.batch_wait_max_s * self._phase_rate_rps,
-        )
-        if time_s >= service_s + self.batch_wait_max_s:
-            return self._law.older(size, max(wait, timer))
-        return self._law.older(size, min(wait, math.nextafter(timer, 0.0)))
+        served_s, timer = np.array(self.batch_times_s), self.batch_wait_max_s * self._phase_rate_rps
+        waits = (time_s - served_s) * self._phase_rate_rps
+        within = np.minimum(waits, math.nextafter(timer, 0.0))
+        beyond = np.maximum(waits, timer)
+        waits = np.where(time_s >= served_s + self.batch_wait_max_s, beyond, within)
+        return np.where(time_s < served_s, -1.0, waits)
 
 
 def _rule(queue: Bulk) -> StartRule:

@@ -17,7 +17,8 @@ from capacity.numerics.counts import Floats, at_least, pmf
 from capacity.numerics.tail import first_true
 
 _DECAY_MAX = 700.0  # beyond it nothing is left that a double could hold
-_NEGLIGIBLE = 1e-24  # probability of the states that are left out
+_NEGLIGIBLE = 1e-32  # probability of the states that are left out
+UNHEARD_OF = 1e-30  # of the batches; their requests' share of the mean wait is as small
 _BAND_ENTRIES_MAX = 60_000_000  # half a gigabyte
 
 
@@ -58,8 +59,12 @@ class Service:
 
     @property
     def states(self) -> int:
-        """Phases at a completion that are not exceeded but with negligible probability."""
-        return 2 * self.full + self.up + math.ceil(-math.log(_NEGLIGIBLE) / self.decay)
+        """Phases at a completion that are not exceeded but with negligible probability.
+
+        A batch that starts leaves fewer than a full one and so ends with `full + up` at the most; beyond,
+        the law falls at the rate of the decay.
+        """
+        return self.full + self.up + self.stride + math.ceil(-math.log(_NEGLIGIBLE) / self.decay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,18 +75,25 @@ class Starts:
         partial: batch of b with less than a request left, by phases left; shape `(B, stride)`.
         backlog: full batch with y phases left, from a request; shape `(states,)`, 0 below `stride`.
         idle_phases: mean number of phases that pass while no request is there.
+        shares: batches of b that leave less than a request; shape `(B,)`.
+        backlog_share: full batches that leave more.
+        by_size: batches of b; shape `(B,)`.
     """
 
     service: Service
     partial: Floats
     backlog: Floats
     idle_phases: float
+    shares: Floats = field(init=False)
+    backlog_share: float = field(init=False)
     by_size: Floats = field(init=False)
 
     def __post_init__(self) -> None:
-        by_size = self.partial.sum(axis=1)
-        by_size[-1] += self.backlog.sum()
-        object.__setattr__(self, "by_size", by_size)
+        shares, backlog_share = self.partial.sum(axis=1), float(self.backlog.sum())
+        by_size = shares.copy()
+        by_size[-1] += backlog_share
+        for name, value in (("shares", shares), ("backlog_share", backlog_share), ("by_size", by_size)):
+            object.__setattr__(self, name, value)
 
     @property
     def batch_size_mean(self) -> float:
@@ -101,10 +113,10 @@ class Starts:
 
     def waiting_in_service(self) -> float:
         """Integral over a cycle's service of the mean number of requests that wait meanwhile."""
-        stride, sizes = self.service.stride, range(self.service.batch_size_max)
-        total = sum(
+        stride, shares = self.service.stride, self.shares
+        total = math.fsum(
             float(self.partial[b] @ _waiting_integrals(float(self.service.phases[b]), stride, stride))
-            for b in sizes
+            for b in np.flatnonzero(shares > UNHEARD_OF)
         )
         full = float(self.service.phases[-1])
         return total + float(self.backlog @ _waiting_integrals(full, stride, len(self.backlog)))
@@ -145,12 +157,13 @@ def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
         Neuts (1967), Annals of Mathematical Statistics 38(3), 759-770 (a minimum batch).
     """
     stride, full, at_level = service.stride, service.full, service.stride * window.level
-    outcomes = _window_outcomes(service, at_level, window.wait)
-    after_window = outcomes @ _after_start(service)
+    outcomes, after_start = _window_outcomes(service, at_level, window.wait), _after_start(service)
+    opened = len(outcomes)  # so many numbers of phases open a window, from c on
+    after_completion = np.vstack([outcomes @ after_start, after_start[opened : full - stride + 1]])
     after_full = pmf(np.arange(service.up + 1), service.phases[-1])
 
     def row(y: int) -> Floats:
-        return after_full if y > full else after_window[max(y, stride) - stride]
+        return after_full if y > full else after_completion[max(y, stride) - stride]
 
     law = solve(service, row, service.states, service.up + stride)
     openings = np.zeros(at_level + 1)
@@ -158,7 +171,8 @@ def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
     openings[stride] = law[: min(at_level, stride + 1)].sum()
     at_start = law[stride : full + 1] * 1.0
     at_start[0] = law[: stride + 1].sum()
-    partial = at_start @ outcomes
+    partial = at_start[:opened] @ outcomes
+    partial[opened : full - stride + 1] += at_start[opened:]
     left = law[full + 1 :]
     partial[full - stride + 1 :] += left[: stride - 1]
     backlog = np.concatenate([np.zeros(stride), left[stride - 1 :]])
@@ -172,27 +186,27 @@ def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
 
 
 def _window_outcomes(service: Service, at_level: int, wait: float) -> Floats:
-    """From y phases at a completion, y = c, ..., cB, the law of those at the start, c, ..., cB + c - 1."""
-    stride, full = service.stride, service.full
-    outcomes = np.zeros((full - stride + 1, full))
-    for y in range(stride, full + 1):
-        if y >= at_level:
-            outcomes[y - stride, y - stride] = 1.0
-            continue
-        missing = at_level - y
-        if math.isfinite(wait):
-            outcomes[y - stride, y - stride : at_level - stride] = pmf(np.arange(missing), wait)
-        outcomes[y - stride, at_level - stride] = at_least(missing, wait) if math.isfinite(wait) else 1.0
+    """From y = c, ..., `at_level` - 1 phases at a completion, those at the start, c, ..., cB + c - 1."""
+    stride = service.stride
+    missing = at_level - np.arange(stride, at_level)
+    outcomes = np.zeros((len(missing), service.full))
+    if math.isinf(wait):
+        outcomes[:, at_level - stride] = 1.0
+        return outcomes
+    arrived = np.arange(at_level - stride)[None, :] - np.arange(len(missing))[:, None]
+    outcomes[:, : at_level - stride] = pmf(arrived, wait)
+    outcomes[:, at_level - stride] = at_least(missing, wait)
     return outcomes
 
 
 def _after_start(service: Service) -> Floats:
     """From y phases at the start, y = c, ..., cB + c - 1, the law of those at the completion."""
-    stride, rows = service.stride, np.zeros((service.full, service.up + 2 * service.stride))
-    for i in range(service.full):
-        size, left = divmod(i, stride)
-        rows[i, left : left + service.up + 1] = pmf(np.arange(service.up + 1), service.phases[size])
-    return rows
+    stride, up = service.stride, service.up
+    rows = np.zeros((service.batch_size_max, stride, up + 2 * stride))
+    arrived = pmf(np.arange(up + 1), service.phases[:, None])
+    for left in range(stride):
+        rows[:, left, left : left + up + 1] = arrived
+    return rows.reshape(service.full, -1)
 
 
 def solve(service: Service, row: Callable[[int], Floats], last: int, up: int) -> Floats:

@@ -7,7 +7,7 @@ from capacity.errors import DomainError, UnstableError
 from capacity.numerics.tail import first_true
 from capacity.queues.domain import require_positive
 
-BATCH_SIZE_LIMIT = 512  # of the laws that eliminate a chain of all sizes: larger ones take minutes
+BATCH_SIZE_LIMIT = 512  # of the laws that eliminate a chain of all sizes: larger ones take long
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # as for single servers: what the roundings of the rates amount to
 
 

@@ -5,9 +5,8 @@ import math
 import numpy as np
 
 from capacity.numerics.counts import Floats, at_least, pmf
-from capacity.queues.batches.ages import Ages
+from capacity.queues.batches.ages import Ages, Joined, in_batch
 from capacity.queues.batches.chain import Service, Starts, solve
-from capacity.queues.batches.window import in_batch
 
 
 class OldestLaw:
@@ -23,6 +22,7 @@ class OldestLaw:
         self.service, self.timer = service, timer
         self.starts = self._solve()
         self._ages = Ages(starts=self.starts)
+        self._ages_within = Ages(starts=self.starts, partial_from=1)
         stride, partial = service.stride, self.starts.partial
         self._short = service.phases < timer
         # by batch size: phases that were there `_spans` before its end, given a window
@@ -34,7 +34,10 @@ class OldestLaw:
             ]
         )
         self._windows = float(self._before.sum())
-        self._early = self._early_phases()
+        early, count = self._early_phases(), len(self.starts.backlog) + service.up
+        opened = early.copy()
+        opened[stride] += self._windows
+        self._early, self._opened = (Joined(service, phases, timer, count) for phases in (early, opened))
 
     def _early_phases(self) -> Floats:
         """Phases T before the end of a batch, where a request was among them, per cycle."""
@@ -45,20 +48,21 @@ class OldestLaw:
         early[: self.service.stride] = 0.0
         return early
 
-    def older(self, size: int, wait: float) -> float:
-        """Requests per cycle that are served in batches of `size` and waited longer than `wait`."""
-        reach = None if size == self.service.batch_size_max else self.service.stride * (size + 1)
-        if wait >= self.timer:
-            return in_batch(self.service, size, wait, self._ages.older(wait, reach))
-        phases = self._ages.older(wait, reach, partial_from=1)
-        since = pmf(np.arange(len(phases)), self.timer - wait)
-        count = len(phases)
-        phases += np.convolve(self._early[:count], since)[:count]
-        if size < self.service.batch_size_max:
-            opened = np.zeros(count)
-            opened[self.service.stride :] = self._windows * since[: count - self.service.stride]
-            return in_batch(self.service, size, wait, phases + opened)
-        return in_batch(self.service, size, wait, phases) + self._filled(wait)
+    def older(self, waits: Floats, beside: float = 0.0) -> float:
+        """Requests per cycle that waited longer than `waits`, by the size of their batch.
+
+        Args:
+            waits: not negative; where they are, all requests in such batches count. [phases]
+            beside: requests beside which next to nothing may be left out, for speed.
+        """
+        sizes, most = np.arange(1, len(waits) + 1), self.service.batch_size_max
+        total = float((sizes * self.starts.by_size)[waits < 0.0].sum())
+        within = (waits >= 0.0) & (waits < self.timer)
+        if within[-1]:
+            total += self._filled(float(waits[-1])) + self._early.requests(sizes[-1:], waits)
+        total += self._opened.requests(sizes[within & (sizes < most)], waits)
+        total += self._ages_within.requests(sizes[within], waits, beside + total)
+        return total + self._ages.requests(sizes[waits >= self.timer], waits, beside + total)
 
     def waiting_in_window(self) -> float:
         """Integral over a cycle's window, after the last batch, of the mean number that wait meanwhile."""
@@ -84,7 +88,9 @@ class OldestLaw:
                 at_end += before[phase] * pmf(np.arange(len(at_end)) - phase, float(span) - wait)
         at_end[:stride] = 0.0
         arrived = float((y // stride * pmf(full - 1 - y, wait)) @ by_arrival)
-        return arrived + in_batch(self.service, self.service.batch_size_max, wait, at_end)
+        return arrived + float(
+            in_batch(self.service, self.service.batch_size_max, wait, len(at_end)) @ at_end
+        )
 
     def _solve(self) -> Starts:
         """Starts, from the chain of the phases present at starts, c, c + 1, ...."""

@@ -7,26 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.numerics.counts import Floats, at_least, pmf
-from capacity.queues.batches.ages import Ages
+from capacity.queues.batches.ages import Ages, Joined
 from capacity.queues.batches.chain import Service, Window, window_starts
 
 Counts = NDArray[np.signedinteger[Any]]
-
-
-def into_batch(service: Service, size: int, wait: float) -> Floats:
-    """P(a batch of `size` < B | j phases `wait` before its start), j = 0, ..., c size + c - 1."""
-    at_size, stride = service.stride * size, service.stride
-    counts = pmf(np.arange(1 - stride, at_size + stride), wait)
-    return np.asarray(np.convolve(counts, np.ones(stride), "valid")[::-1])
-
-
-def in_batch(service: Service, size: int, wait: float, phases: Floats) -> float:
-    """Requests, of j phases present `wait` before, that are in a batch of `size`; phases by j."""
-    held = np.minimum(np.arange(len(phases)) // service.stride, service.batch_size_max)
-    if size < service.batch_size_max:
-        reach = service.stride * (size + 1)
-        return float((held * phases)[:reach] @ into_batch(service, size, wait)[: len(phases)])
-    return float((held * phases) @ at_least(service.full - np.arange(len(phases)), wait))
 
 
 class WindowLaw:
@@ -36,15 +20,31 @@ class WindowLaw:
         self.service, self.window = service, window
         self.starts, self._openings = window_starts(service, window)
         self._ages = Ages(starts=self.starts)
+        self._timed_out = None
+        if math.isfinite(window.wait):
+            count = len(self.starts.backlog) + service.up
+            opened = Joined(service, self._openings[:-1], window.wait, count)
+            self._timed_out = opened, Ages(starts=self.starts, after=window.wait)
 
-    def older(self, size: int, wait: float) -> float:
-        """Requests per cycle that are served in batches of `size` and waited longer than `wait`."""
-        total = 0.0
-        if size >= self.window.level:
-            total += in_batch(self.service, size, wait, self._ages.older(wait, self._reach(size)))
-        elif math.isfinite(self.window.wait):
-            total += in_batch(self.service, size, wait, self._timed_out(size, wait))
-        return total + self._filled(wait) if size == self.window.level else total
+    def older(self, waits: Floats, beside: float = 0.0) -> float:
+        """Requests per cycle that waited longer than `waits`, by the size of their batch.
+
+        Args:
+            waits: not negative; where they are, all requests in such batches count. [phases]
+            beside: requests beside which next to nothing may be left out, for speed.
+        """
+        sizes, level = np.arange(1, len(waits) + 1), self.window.level
+        total = float((sizes * self.starts.by_size)[waits < 0.0].sum())
+        at_once = sizes[(waits >= 0.0) & (sizes >= level)]
+        if level > 1 and waits[level - 1] >= 0.0:
+            total += self._filled(float(waits[level - 1]))
+        if self._timed_out is not None:
+            joined, ages = self._timed_out
+            is_late = (waits >= 0.0) & (sizes < level)
+            within = waits < self.window.wait
+            total += joined.requests(sizes[is_late & within], waits)
+            total += ages.requests(sizes[is_late & ~within], waits - self.window.wait, beside + total)
+        return total + self._ages.requests(at_once, waits, beside + total)
 
     def waiting_in_window(self) -> float:
         """Integral over a cycle's window of the mean number of requests that wait meanwhile."""
@@ -54,17 +54,6 @@ class WindowLaw:
             * float(y[opened:] // self.service.stride @ self._passes(y[opened:] - opened, 0.0))
             for opened in np.flatnonzero(self._openings[:-1])
         )
-
-    def _reach(self, size: int) -> int | None:
-        """Number of phase counts that can end in a batch of `size`."""
-        return self.service.stride * (size + 1) if size < self.service.batch_size_max else None
-
-    def _timed_out(self, size: int, wait: float) -> Floats:
-        """Phases present `wait` before the timer ended the window."""
-        reach = self.service.stride * (size + 1)
-        if wait >= self.window.wait:
-            return self._ages.older(wait - self.window.wait, reach)
-        return np.convolve(self._openings[:reach], pmf(np.arange(reach), self.window.wait - wait))[:reach]
 
     def _passes(self, phases: Counts, wait: float) -> Floats:
         """P(the window lasts long enough for more than so many phases, and `wait` on top)."""
