@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from capacity.errors import DependencyError, InputError
+from capacity.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -266,24 +266,14 @@ def emit(
 
 
 def write_text(text: str) -> None:
-    """Text to stdout, whatever its encoding can show; a reader that left, as `head` does, is no error."""
-    if sys.stdout is None:
-        raise DependencyError("cannot write the answer: stdout is closed")
-    try:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise DependencyError(f"cannot write the answer: {error.strerror}") from None
+    """Text to stdout, which `guarded_streams` looks after."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def width() -> int:
     """Columns that stdout has."""
-    if sys.stdout is None or not sys.stdout.isatty():
+    if not sys.stdout.isatty():
         return _WIDTH_OF_A_FILE
     columns = os.get_terminal_size().columns or _WIDTH_OF_A_FILE  # some terminals say 0
     return min(max(columns, _WIDTH_MIN), _WIDTH_MAX)

@@ -406,7 +406,7 @@ def test_paths_that_cannot_be_written_are_refused_early(tmp_path: Path) -> None:
     for name, message in (
         ("plan.txt", "a saved plan is a .json file"),
         ("gone/plan.json", "no such directory"),
-        ("d.json", "it is no file"),
+        ("d.json", "it is a directory"),
         ("a\0.json", "not a valid path"),
     ):
         assert message in refusal(lambda path=tmp_path / name: check_plan_target(path, QUESTION))

@@ -641,7 +641,7 @@ def test_a_folder_is_not_a_profile(tmp_path: Path) -> None:
     for name in ("folder.csv", "folder.json"):
         (tmp_path / name).mkdir()
         message = refusal(lambda name=name: load_profile(str(tmp_path / name)))
-        assert message == f"cannot read {name}: Is a directory; check the path"
+        assert message == f"cannot read {name}: it is a directory; give the name of a file"
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.json"])

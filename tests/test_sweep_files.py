@@ -202,10 +202,10 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("x", "a sweep is a .csv, .json, .parquet file; use one of these"),
-        ("x.xlsx", "use one of these"),
-        ("x.csv.gz", "use one of these"),
-        ("folder.csv", "it is a directory; name a file"),
+        ("x", "a sweep is a .csv or a .json or a .parquet file; name it so"),
+        ("x.xlsx", "name it so"),
+        ("x.csv.gz", "name it so"),
+        ("folder.csv", "it is a directory; give the name of a file"),
         ("gone/x.csv", "no such directory"),
         ("x\0.csv", "cannot write"),
         ("\x1b[31m/x.csv", r"cannot write .*\?\[31m/x.csv: no such directory"),
