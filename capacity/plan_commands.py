@@ -29,6 +29,7 @@ from capacity.command_line import (
     WorkersOption,
     emit,
     option,
+    output_option,
     width,
 )
 from capacity.plan_options import (
@@ -108,7 +109,7 @@ def plan(
     file: SavedPlanOption = None,
     plot: Annotated[
         str | None,
-        option("--plot", help="Draw what is promised over the replicas into this .png or .svg file."),
+        output_option("--plot", help="Draw what is promised over the replicas into this .png or .svg file."),
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,

@@ -30,6 +30,7 @@ from capacity.command_line import (
     WorkersOption,
     emit,
     option,
+    output_option,
     read_choice,
     read_profile,
     read_routing,
@@ -85,7 +86,7 @@ def max_rate(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     file: Annotated[
-        str | None, option("-o", "--output", help="Draw the curve into this .png or .svg file.")
+        str | None, output_option("-o", "--output", help="Draw the curve into this .png or .svg file.")
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,

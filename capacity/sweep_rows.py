@@ -9,9 +9,7 @@ from capacity.reading import printable
 from capacity.sweep_file import write_file
 from capacity.sweep_journal import Journal, open_journal
 from capacity.sweep_table import Column, Row
-from capacity.writing import is_stream
-
-SUFFIX = ".partial"
+from capacity.writing import JOURNAL_SUFFIX, is_stream
 
 
 class Rows(list[Row]):
@@ -46,7 +44,7 @@ def kept_rows(
         if path is not None:
             write_file(path, columns, rows)
         return
-    kept = path.with_name(path.name + SUFFIX)
+    kept = path.with_name(path.name + JOURNAL_SUFFIX)
     with open_journal(kept, settings, columns, cells, fresh=fresh) as journal:
         rows = Rows(journal)
         try:

@@ -14,6 +14,8 @@ from pathlib import Path
 from capacity.errors import CapacityError, DependencyError, InputError
 from capacity.reading import own_descriptor, printable
 
+JOURNAL_SUFFIX = ".partial"  # of what is kept beside a file until that is whole
+
 
 def check_target(path: Path, what: str, suffixes: Collection[str]) -> None:
     """Refuse early what could not be written after hours of work.
