@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from capacity.errors import InputError
 from capacity.reading import printable
-from capacity.writing import JOURNAL_SUFFIX
+from capacity.writing import JOURNAL_SUFFIX, check_target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -322,6 +323,11 @@ def emit(
         for table in tables():
             console.print(table)
     write_text(text.get())
+
+
+def check_figure(file: str) -> None:
+    """Refuse early a figure that could not be written."""
+    check_target(Path(file), "a figure", (".png", ".svg"))
 
 
 def write_text(text: str) -> None:
