@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from capacity.errors import InputError
@@ -28,7 +28,22 @@ def parse_object(text: str, shown: str, what: str) -> dict[str, Any]:
         raise InputError(f"{shown}: not valid JSON ({reason})") from None
     if not isinstance(document, dict):
         raise InputError(f"{shown}: {what}")
+    for place in _infinite(document):
+        raise InputError(f"{shown}: {printable(place)} is too large a number; keep it below 1e308")
     return document
+
+
+def _infinite(document: dict[str, Any]) -> Iterator[str]:
+    """Where numbers such as 1e999 stand, which are read as infinite."""
+    left: list[tuple[str, Any]] = [("", document)]  # no recursion, as it may be deep
+    while left:
+        place, value = left.pop()
+        if isinstance(value, dict):
+            left += [(f"{place}.{key[:40]}", part) for key, part in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{place}[{number}]", part) for number, part in enumerate(value)]
+        elif isinstance(value, float) and math.isinf(value):
+            yield place.removeprefix(".")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
