@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from capacity.errors import InputError
 from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, printable
 
+_WHOLE_END = 10**100
+
 T = TypeVar("T")
 
 
@@ -150,9 +152,11 @@ def number(value: Any, where: str) -> float:
 
 
 def whole(value: Any, where: str) -> int:
-    """A whole number of any size."""
+    """A whole number that fits into a message, and into a float."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(f"{where} must be a whole number, got {shown(value)}")
+    if abs(value) >= _WHOLE_END:
+        raise InputError(f"{where} is too large a number; keep it below 1e100")
     return value
 
 
