@@ -43,7 +43,10 @@ from capacity.command_line import (
     both_confidence,
     check_effort,
     emit,
+    input_option,
+    note_input,
     option,
+    output_option,
     progress,
     read_choice,
     read_demand,
@@ -287,10 +290,14 @@ def simulate(
 @app.command()
 def workload(
     trace: Annotated[
-        str, typer.Argument(metavar="FILE", help="The recorded arrivals, as for --arrivals trace:FILE.")
+        str,
+        typer.Argument(
+            metavar="FILE", help="The recorded arrivals, as for --arrivals trace:FILE.", callback=note_input
+        ),
     ],
     profile: Annotated[
-        str | None, option("--profile", help="With --replicas: what would Poisson arrivals get wrong here?")
+        str | None,
+        input_option("--profile", help="With --replicas: what would Poisson arrivals get wrong here?"),
     ] = None,
     replicas: Annotated[int | None, option("--replicas", help="How many replicas.")] = None,
     rate: RateOption = None,
@@ -416,7 +423,8 @@ def sweep(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     file: Annotated[
-        str | None, option("-o", "--output", help="Write the rows into this .csv, .json or .parquet file.")
+        str | None,
+        output_option("-o", "--output", help="Write the rows into this .csv, .json or .parquet file."),
     ] = None,
     fresh: Annotated[
         bool, option("--fresh", help="Begin anew, whatever an interrupted run has left.")
@@ -581,7 +589,9 @@ def profiles(
 
 @profiles_app.command("show")
 def show_profile(
-    name: Annotated[str, typer.Argument(help="A bundled profile's name, or a .json or .csv file.")],
+    name: Annotated[
+        str, typer.Argument(help="A bundled profile's name, or a .json or .csv file.", callback=note_input)
+    ],
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -617,7 +627,9 @@ def curve(
     servers: Annotated[
         list[int] | None, option("--servers", help="Number of servers; may be repeated.")
     ] = None,
-    file: Annotated[str | None, option("-o", "--output", help="Draw into this .png or .svg file.")] = None,
+    file: Annotated[
+        str | None, output_option("-o", "--output", help="Draw into this .png or .svg file.")
+    ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:

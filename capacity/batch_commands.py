@@ -2,7 +2,15 @@
 
 from typing import Annotated
 
-from capacity.command_line import Format, FormatOption, JsonOption, QuantileOption, option, read_choice
+from capacity.command_line import (
+    Format,
+    FormatOption,
+    JsonOption,
+    QuantileOption,
+    input_option,
+    option,
+    read_choice,
+)
 from capacity.errors import InputError
 from capacity.queue_options import emit_law, queue_app, read_durations_s
 
@@ -16,7 +24,8 @@ def bulk(
         str | None, option("--batch-times", help="Service time of a batch of 1, 2, ..., B: 2.5ms,3ms.")
     ] = None,
     profile: Annotated[
-        str | None, option("--profile", help="A profile's mean service times up to --batch-size-max instead.")
+        str | None,
+        input_option("--profile", help="A profile's mean service times up to --batch-size-max instead."),
     ] = None,
     batch_size_max: Annotated[int | None, option("--batch-size-max", help="Largest batch B.")] = None,
     batch_size_min: Annotated[int, option("--batch-size-min", help="A free replica waits for so many.")] = 1,

@@ -5,17 +5,21 @@ Everything heavy is imported inside the function that needs it, so that help and
 
 import io
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from capacity.errors import DependencyError, InputError
+from capacity.errors import InputError
+from capacity.reading import printable
+from capacity.writing import JOURNAL_SUFFIX, check_target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,6 +32,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 _WIDTH_MIN, _WIDTH_MAX = 60, 1000
 _WIDTH_OF_A_FILE = 120  # where no terminal says how wide it is
+_FILES = "capacity.files"  # where a command's context keeps what its flags read and write
 
 
 class Format(StrEnum):
@@ -42,20 +47,75 @@ def option(*names: str, help: str, callback: Callable[..., Any] | None = None) -
     return typer.Option(*names, help=help, callback=callback, show_default=True)
 
 
-def _one_word(arrivals: str | None) -> str | None:
-    """`--arrivals`; of `trace FILE` all that would be said is that the file was not expected."""
-    if arrivals == "trace":
+def input_option(*names: str, help: str) -> Any:  # noqa: A002
+    """A flag that may name a file to read, which no output of the same command may replace."""
+    return option(*names, help=help, callback=note_input)
+
+
+def output_option(*names: str, help: str) -> Any:  # noqa: A002
+    """A flag that names a file to write."""
+    return option(*names, help=help, callback=_note_output)
+
+
+def note_input(
+    context: typer.Context, parameter: typer.CallbackParam, value: str | list[str] | None
+) -> str | list[str] | None:
+    """What looks at the value of a flag or an argument that may name files to read."""
+    for text in [value] if isinstance(value, str) else value or []:
+        for name in {text, text.removeprefix("trace:"), text.partition("=")[2]}:
+            _note(context, parameter, name, is_output=False)
+    return value
+
+
+def _note_arrivals(
+    context: typer.Context, parameter: typer.CallbackParam, value: str | None
+) -> str | list[str] | None:
+    """Of `trace FILE` all that would be said is that the file was not expected."""
+    if value == "trace":
         raise InputError("--arrivals trace names no file; write the two as one word: --arrivals trace:FILE")
-    return arrivals
+    return note_input(context, parameter, value)
+
+
+def _note_output(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    if value is not None:
+        for name in (value, value + JOURNAL_SUFFIX):
+            _note(context, parameter, name, is_output=True)
+    return value
+
+
+def _note(context: typer.Context, parameter: typer.CallbackParam, name: str, *, is_output: bool) -> None:
+    """Keep what a flag names, where that is a file; by whatever name, none is written that is read too.
+
+    Raises:
+        InputError: it would replace an input of the command, or another output.
+    """
+    try:
+        found = os.stat(name)  # noqa: PTH116  (a path may be empty)
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(found.st_mode):
+        return
+    flag = "/".join(parameter.opts)
+    noted = context.meta.setdefault(_FILES, [])
+    for other, other_flag, is_other_output in noted:
+        if (is_output or is_other_output) and os.path.samestat(found, other):
+            writer, reader = (flag, other_flag) if is_output else (other_flag, flag)
+            does = "writes" if is_output and is_other_output else "reads"
+            raise InputError(
+                f"{writer} would replace {printable(name)}, which {reader} {does}; write to another file"
+            )
+    noted.append((found, flag, is_output))
 
 
 FormatOption = Annotated[Format, option("--format", help="What to print.")]
 JsonOption = Annotated[bool, option("--json", help="Short for --format json.")]
-ProfileOption = Annotated[str, option("--profile", help="A bundled profile's name, or a .json or .csv file.")]
+ProfileOption = Annotated[
+    str, input_option("--profile", help="A bundled profile's name, or a .json or .csv file.")
+]
 RateOption = Annotated[
     str | None, option("--rate", help="Arrival rate with its unit: 500rps, 30000/min; a trace has its own.")
 ]
-ProfilesOption = Annotated[list[str], option("--profile", help="As in simulate; may be repeated.")]
+ProfilesOption = Annotated[list[str], input_option("--profile", help="As in simulate; may be repeated.")]
 RatesOption = Annotated[
     list[str] | None, option("--rate", help="Rate, or range of rates 100rps:1000rps:100rps; may be repeated.")
 ]
@@ -67,7 +127,7 @@ ArrivalsOption = Annotated[
     option(
         "--arrivals",
         help="poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s or trace:FILE.",
-        callback=_one_word,
+        callback=_note_arrivals,
     ),
 ]
 WaitOption = Annotated[
@@ -265,25 +325,20 @@ def emit(
     write_text(text.get())
 
 
+def check_figure(file: str) -> None:
+    """Refuse early a figure that could not be written."""
+    check_target(Path(file), "a figure", (".png", ".svg"))
+
+
 def write_text(text: str) -> None:
-    """Text to stdout, whatever its encoding can show; a reader that left, as `head` does, is no error."""
-    if sys.stdout is None:
-        raise DependencyError("cannot write the answer: stdout is closed")
-    try:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise DependencyError(f"cannot write the answer: {error.strerror}") from None
+    """Text to stdout, which `guarded_streams` looks after."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def width() -> int:
     """Columns that stdout has."""
-    if sys.stdout is None or not sys.stdout.isatty():
+    if not sys.stdout.isatty():
         return _WIDTH_OF_A_FILE
     columns = os.get_terminal_size().columns or _WIDTH_OF_A_FILE  # some terminals say 0
     return min(max(columns, _WIDTH_MIN), _WIDTH_MAX)

@@ -17,6 +17,8 @@ from capacity.command_line import (
     RateOption,
     WorkersOption,
     emit,
+    input_option,
+    note_input,
     option,
     read_profile,
     read_quantiles,
@@ -40,14 +42,18 @@ _QUANTILES = (0.5, 0.99)
 def compare(
     context: typer.Context,
     plans: Annotated[
-        list[str] | None, typer.Argument(help="Plans that capacity plan has saved by -o.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            help="Plans that capacity plan has saved by -o.", show_default=False, callback=note_input
+        ),
     ] = None,
     fleet: Annotated[
         list[str] | None,
         option("--fleet", help="replicas=4,batch=16,wait=2ms,routing=random,profile=NAME; may be repeated."),
     ] = None,
     profile: Annotated[
-        list[str] | None, option("--profile", help="As in simulate; of --fleet, where it is no saved plan's.")
+        list[str] | None,
+        input_option("--profile", help="As in simulate; of --fleet, where it is no saved plan's."),
     ] = None,
     rate: RateOption = None,
     arrivals: ArrivalsOption = "poisson",

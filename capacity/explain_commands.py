@@ -13,6 +13,7 @@ from capacity.command_line import (
     JsonOption,
     WorkersOption,
     emit,
+    note_input,
     width,
 )
 from capacity.gate_commands import TraceOption, read_plans
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 def explain(
     context: typer.Context,
-    plan: Annotated[str, typer.Argument(help="A plan that capacity plan has saved by -o.")],
+    plan: Annotated[
+        str, typer.Argument(help="A plan that capacity plan has saved by -o.", callback=note_input)
+    ],
     arrivals: TraceOption = None,
     workers: WorkersOption = None,
     cluster: ClusterOption = None,

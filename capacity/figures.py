@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.curves import Axis, Curve, chart_title, require_one_chart, y_range
-from capacity.errors import DependencyError, InputError
 from capacity.labels import AWAY, Spot, beside, column, move, new_name, paths_of, size
-from capacity.reading import printable
+from capacity.writing import check_target, format_suffix, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,26 +75,19 @@ def draw_curves(lines: Sequence[Curve]) -> "Figure":
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure as its suffix says, `.png` or `.svg`; the same figure gives the same bytes.
 
+    The file is whole, or what was there before.
+
     Raises:
         InputError: another suffix, or a path that cannot be written.
         DependencyError: the disk failed.
     """
     import matplotlib.style
 
-    suffix, shown = path.suffix.lower(), printable(str(path))
-    if suffix not in FORMATS:
-        raise InputError(f"cannot write {shown}: a figure is a .png or a .svg file; use one of the two")
-    data = BytesIO()
+    check_target(path, "a figure", FORMATS)
+    suffix, data = format_suffix(path, FORMATS), BytesIO()
     with matplotlib.style.context(["default", STYLE]):
         figure.savefig(data, format=suffix[1:], metadata=FORMATS[suffix])
-    try:
-        path.write_bytes(data.getvalue())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise InputError(f"cannot write {shown}: {error.strerror}; check the path") from None
-    except ValueError:
-        raise InputError(f"cannot write {shown}: not a valid path; check the path") from None
-    except OSError as error:
-        raise DependencyError(f"cannot write {shown}: {error.strerror}; free or change the disk") from None
+    write_whole(path, data.getvalue())
 
 
 def _draw_line(axes: "Axes", line: Curve, number: int) -> "Annotation":

@@ -15,6 +15,7 @@ from capacity.command_line import (
     JsonOption,
     WorkersOption,
     emit,
+    input_option,
     option,
     read_profile,
     write_text,
@@ -42,23 +43,27 @@ class GateFormat(StrEnum):
 
 TraceOption = Annotated[
     str | None,
-    option("--arrivals", help="trace:FILE again, for a plan whose trace was too long to save."),
+    input_option("--arrivals", help="trace:FILE again, for a plan whose trace was too long to save."),
 ]
 
 
 def check(
     context: typer.Context,
-    plan: Annotated[str, option("--plan", help="A plan that capacity plan has saved by -o.")],
+    plan: Annotated[str, input_option("--plan", help="A plan that capacity plan has saved by -o.")],
     profile: Annotated[
         list[str] | None,
-        option("--profile", help="Measured anew, in place of the saved one: FILE; of several: NAME=FILE."),
+        input_option(
+            "--profile", help="Measured anew, in place of the saved one: FILE; of several: NAME=FILE."
+        ),
     ] = None,
     rate: Annotated[
         str | None, option("--rate", help="Arrival rate instead of the saved one: 500rps.")
     ] = None,
     baseline: Annotated[
         str | None,
-        option("--baseline", help="A saved plan: no more than it has may be needed; else the plan itself."),
+        input_option(
+            "--baseline", help="A saved plan: no more than it has may be needed; else the plan itself."
+        ),
     ] = None,
     arrivals: TraceOption = None,
     requests_max: Annotated[

@@ -10,6 +10,7 @@ from capacity.command_line import (
     QuantileOption,
     ServiceRateOption,
     ServiceTimeOption,
+    input_option,
     option,
     read_service_rate_rps,
 )
@@ -38,7 +39,7 @@ def mg1(
     service_rate: ServiceRateOption = None,
     service_time: ServiceTimeOption = None,
     profile: Annotated[
-        str | None, option("--profile", help="Service times of this profile's --batch-size instead.")
+        str | None, input_option("--profile", help="Service times of this profile's --batch-size instead.")
     ] = None,
     batch_size: Annotated[
         int | None, option("--batch-size", help="Batch size of the profile; 1 where it is left out.")

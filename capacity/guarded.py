@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from capacity.errors import CapacityError
 from capacity.interrupts import Terminated, interrupts_raised
+from capacity.standard_streams import guarded_streams
 
 _GRACE_S = 3.0  # that threads at work are given to end by themselves after a failure
 
@@ -21,7 +22,7 @@ class Guarded(TyperGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run; an error of ours is one line on stderr and its exit code."""
-        with interrupts_raised():
+        with guarded_streams(), interrupts_raised():
             try:
                 return super().main(*args, **kwargs)
             except CapacityError as error:

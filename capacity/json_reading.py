@@ -2,11 +2,13 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from capacity.errors import InputError
 from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, printable
+
+_WHOLE_END = 10**100
 
 T = TypeVar("T")
 
@@ -28,7 +30,22 @@ def parse_object(text: str, shown: str, what: str) -> dict[str, Any]:
         raise InputError(f"{shown}: not valid JSON ({reason})") from None
     if not isinstance(document, dict):
         raise InputError(f"{shown}: {what}")
+    for place in _infinite(document):
+        raise InputError(f"{shown}: {printable(place)} is too large a number; keep it below 1e308")
     return document
+
+
+def _infinite(document: dict[str, Any]) -> Iterator[str]:
+    """Where numbers such as 1e999 stand, which are read as infinite."""
+    left: list[tuple[str, Any]] = [("", document)]  # no recursion, as it may be deep
+    while left:
+        place, value = left.pop()
+        if isinstance(value, dict):
+            left += [(f"{place}.{key[:40]}", part) for key, part in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{place}[{number}]", part) for number, part in enumerate(value)]
+        elif isinstance(value, float) and math.isinf(value):
+            yield place.removeprefix(".")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -135,9 +152,11 @@ def number(value: Any, where: str) -> float:
 
 
 def whole(value: Any, where: str) -> int:
-    """A whole number of any size."""
+    """A whole number that fits into a message, and into a float."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(f"{where} must be a whole number, got {shown(value)}")
+    if abs(value) >= _WHOLE_END:
+        raise InputError(f"{where} is too large a number; keep it below 1e100")
     return value
 
 

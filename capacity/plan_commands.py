@@ -1,5 +1,6 @@
 """`capacity plan`: the cheapest fleet that keeps what was promised."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,8 +28,10 @@ from capacity.command_line import (
     SeedOption,
     TimerOption,
     WorkersOption,
+    check_figure,
     emit,
     option,
+    output_option,
     width,
 )
 from capacity.plan_options import (
@@ -108,7 +111,7 @@ def plan(
     file: SavedPlanOption = None,
     plot: Annotated[
         str | None,
-        option("--plot", help="Draw what is promised over the replicas into this .png or .svg file."),
+        output_option("--plot", help="Draw what is promised over the replicas into this .png or .svg file."),
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -148,24 +151,16 @@ def plan(
     if path is not None:
         check_plan_target(path, question)
     if plot is not None:
-        _check(plot)
+        check_figure(plot)
     with context.obj(effort) as work:
         found = answer(question, effort, work, curve=curve, explain=explain, width=width())
-    if plot is not None:
-        _draw(found.recommendation, plot)
-    try:
-        emit(output, as_json=as_json, document=found.document, tables=found.tables)
-    finally:  # neither a closed stdout nor a full disk costs both
+    with ExitStack() as after:  # neither a closed stdout nor a full disk costs more than one of them
+        if plot is not None:
+            after.callback(_draw, found.recommendation, plot)
         if path is not None:
-            write_plan_file(path, found.recommendation, question, effort)
+            after.callback(write_plan_file, path, found.recommendation, question, effort)
+        emit(output, as_json=as_json, document=found.document, tables=found.tables)
     raise typer.Exit(found.recommendation.verdict.exit_code)
-
-
-def _check(file: str) -> None:
-    """Refuse early a figure that could not be written."""
-    from capacity.writing import check_target
-
-    check_target(Path(file), "a figure", (".png", ".svg"))
 
 
 def _draw(recommendation: "Recommendation", file: str) -> None:

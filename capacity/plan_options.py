@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-from capacity.command_line import option, read_choice, read_demand, read_profile
+from capacity.command_line import input_option, option, output_option, read_choice, read_demand, read_profile
 from capacity.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PlanProfilesOption = Annotated[
     list[str],
-    option(
+    input_option(
         "--profile", help="A bundled profile's name, or a .json or .csv file; repeat it to choose between."
     ),
 ]
@@ -57,7 +57,7 @@ RoutingsOption = Annotated[
 ]
 ReplicasMaxOption = Annotated[int, option("--replicas-max", help="Most replicas to consider.")]
 DailyOption = Annotated[
-    str | None, option("--daily", help="A day's rates from a .csv of time,rate_rps, instead of --rate.")
+    str | None, input_option("--daily", help="A day's rates from a .csv of time,rate_rps, instead of --rate.")
 ]
 UsersOption = Annotated[
     int | None, option("--users", help="So many users take turns, instead of arrivals at a rate.")
@@ -79,7 +79,8 @@ SpikeOption = Annotated[
 ]
 
 SavedPlanOption = Annotated[
-    str | None, option("-o", "--output", help="Save the plan into this .json file, for check and compare.")
+    str | None,
+    output_option("-o", "--output", help="Save the plan into this .json file, for check and compare."),
 ]
 
 

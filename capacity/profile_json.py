@@ -7,6 +7,7 @@ from capacity.contention import Contention, measured
 from capacity.contention_fit import INSTANCES_MAX, from_sweep
 from capacity.errors import InputError
 from capacity.json_reading import parse_object
+from capacity.json_reading import shown as shown_value
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_csv import PERCENTILES, UNITS, seconds
 from capacity.reading import ROWS_MAX, TEXT_LENGTH_MAX, located, printable
@@ -44,7 +45,7 @@ def _profile(document: dict[str, Any]) -> ServiceProfile:
     _check_keys(document, _PROFILE_KEYS, "profile")
     version = document.get("schema_version", 1)
     if isinstance(version, bool) or version != 1:
-        raise InputError(f"schema_version must be 1, got {_shown(version)}")
+        raise InputError(f"schema_version must be 1, got {shown_value(version)}")
     for key in ("name", "timings"):
         if key not in document:
             raise InputError(f"key {key} is missing")
@@ -163,7 +164,7 @@ def _text(value: Any, key: str) -> str:
 
 def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{printable(key)} must be a number, got {_shown(value)}")
+        raise InputError(f"{printable(key)} must be a number, got {shown_value(value)}")
     try:
         return float(value)
     except OverflowError:
@@ -172,14 +173,7 @@ def _number(value: Any, key: str) -> float:
 
 def _count(value: Any, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{printable(key)} must be a whole number, got {_shown(value)}")
+        raise InputError(f"{printable(key)} must be a whole number, got {shown_value(value)}")
     if abs(value) > COUNT_MAX:
         raise InputError(f"{printable(key)} is too large a number; {COUNT_MAX} at most")
     return value
-
-
-def _shown(value: Any) -> str:
-    """A value for a message; what holds others is only named, as it may be deep or long."""
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "an object"
-    return printable(repr(value))

@@ -1,6 +1,7 @@
 """`capacity max-rate`: the arrival rates at which one plan keeps what was promised."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,8 +29,10 @@ from capacity.command_line import (
     TimerOption,
     WaitOption,
     WorkersOption,
+    check_figure,
     emit,
     option,
+    output_option,
     read_choice,
     read_profile,
     read_routing,
@@ -85,7 +88,7 @@ def max_rate(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     file: Annotated[
-        str | None, option("-o", "--output", help="Draw the curve into this .png or .svg file.")
+        str | None, output_option("-o", "--output", help="Draw the curve into this .png or .svg file.")
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -123,7 +126,7 @@ def max_rate(
         cluster=cluster,
     )
     if file is not None:
-        _check(file)
+        check_figure(file)
     with context.obj(effort) as work:
         rates = find_rates(proposal, work.judge, work.report)
 
@@ -132,9 +135,6 @@ def max_rate(
 
         return rate_curve(rates)
 
-    if file is not None:
-        _draw(curve(), file)
-
     def tables() -> Iterator["RenderableType"]:
         from capacity.charts import rate_chart
         from capacity.rates_text import rates_tables
@@ -142,12 +142,15 @@ def max_rate(
         chart = rate_chart(curve(), width=width()) if rates.points else ""
         yield from rates_tables(rates, chart, confidence)
 
-    emit(
-        output,
-        as_json=as_json,
-        document=lambda: rates_document(rates, seed=seed, confidence=confidence),
-        tables=tables,
-    )
+    with ExitStack() as after:  # neither a closed stdout nor a full disk costs both
+        if file is not None:
+            after.callback(_draw, curve(), file)
+        emit(
+            output,
+            as_json=as_json,
+            document=lambda: rates_document(rates, seed=seed, confidence=confidence),
+            tables=tables,
+        )
     raise typer.Exit(rates.verdict.exit_code)
 
 
@@ -164,15 +167,6 @@ def _proposal(
         raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
     workload = Workload(arrival_rate_rps=1.0, arrivals=parse_arrivals(arrivals))
     return Proposal(profile=profile, workload=workload, plan=plan, objective=objective)
-
-
-def _check(file: str) -> None:
-    """Refuse early a figure that could not be written."""
-    from pathlib import Path
-
-    from capacity.writing import check_target
-
-    check_target(Path(file), "a figure", (".png", ".svg"))
 
 
 def _draw(curve: "RateCurve", file: str) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +17,22 @@ TEXT_LENGTH_MAX = 500
 
 T = TypeVar("T")
 
+_STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
+_DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|(?:/dev|/proc/self)/fd/(\d{1,9})")
+_REFUSED = (
+    (stat.S_ISDIR, "a directory; give the name of a file"),
+    (stat.S_ISFIFO, "a pipe; save it to a file first"),
+    (stat.S_ISSOCK, "a socket; save what it sends to a file first"),
+    (stat.S_ISCHR, "a device; give the name of a file"),
+    (stat.S_ISBLK, "a device; give the name of a file"),
+)
+
 
 def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
     """Text of a file of limited size."""
     shown = printable(path.name) or "a file without a name"
     try:
-        if stat.S_ISFIFO(path.stat().st_mode):  # it would be waited for, for ever
-            raise InputError(f"cannot read {shown}: it is a pipe; save it to a file first")
-        with path.open("rb") as file:
+        with os.fdopen(_open(path, shown), "rb") as file:
             data = file.read(bytes_max + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a valid path"
@@ -33,6 +43,29 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{shown} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _open(path: Path, shown: str) -> int:
+    """A descriptor to read from; what would be waited for, or never end, is refused.
+
+    A pipe that the shell has opened, as of `... | capacity` or `<(...)`, has a writer and an end.
+    """
+    mode = path.stat().st_mode
+    number = own_descriptor(path)
+    if number is not None and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return os.dup(number)
+    for is_such, what in _REFUSED:
+        if is_such(mode):
+            raise InputError(f"cannot read {shown}: it is {what}")
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # should a pipe have just taken its place
+
+
+def own_descriptor(path: Path) -> int | None:
+    """Number of the open file of this process that a path such as `/dev/stdin` stands for; else None."""
+    found = _DESCRIPTOR.fullmatch(str(path))
+    if found is None:
+        return None
+    return int(found[2]) if found[1] is None else _STANDARD[found[1]]
 
 
 def csv_rows(text: str, shown: str, mend: str) -> Iterator[tuple[int, list[str]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.json_reading import Fields, items, number
+from capacity.json_reading import Fields, number
 from capacity.reading import printable
 from capacity.workload import (
     ArrivalProcess,
@@ -91,12 +91,8 @@ def _arrivals_to_document(arrivals: ArrivalProcess) -> dict[str, Any]:
         }
     for kind, process in _PROCESSES.items():
         if type(arrivals) is process:
-            return {"kind": kind, **{f.name: _plain(getattr(arrivals, f.name)) for f in fields(arrivals)}}
+            return {"kind": kind, **{f.name: getattr(arrivals, f.name) for f in fields(arrivals)}}
     raise InputError(f"a plan under {type(arrivals).__name__} cannot be saved; plan for steady arrivals")
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
 def read_workload_document(value: Any, where: str, trace: ArrivalProcess | None) -> Demand:
@@ -127,15 +123,8 @@ def _read_arrivals(value: Mapping[str, Any], where: str, trace: ArrivalProcess |
     process = _PROCESSES[kind]
     names = [field.name for field in fields(process)]
     given = Fields(value, where, ("kind", *names))
-    found: ArrivalProcess = process(**{name: _numbers(given.raw(name), given.at(name)) for name in names})
+    found: ArrivalProcess = process(**{name: given.number(name) for name in names})
     return found
-
-
-def _numbers(value: Any, where: str, depth: int = 2) -> Any:
-    """A number, or numbers in lists of limited depth."""
-    if isinstance(value, list) and depth:
-        return tuple(_numbers(part, where, depth - 1) for part in items(value, where))
-    return number(value, where)
 
 
 def _read_trace(given: Fields, trace: ArrivalProcess | None) -> TraceArrivals:

@@ -14,6 +14,7 @@ from capacity.command_line import (
     ServiceRateOption,
     ServiceTimeOption,
     emit,
+    note_input,
     option,
     read_quantiles,
     read_service_rate_rps,
@@ -107,7 +108,8 @@ def staffing(
 @queue_app.command()
 def usl(
     file: Annotated[
-        str | None, typer.Argument(help="A .csv of measurements, n,throughput_rps, to fit.")
+        str | None,
+        typer.Argument(help="A .csv of measurements, n,throughput_rps, to fit.", callback=note_input),
     ] = None,
     throughput_one: Annotated[
         str | None, option("--lambda", help="Throughput of one replica: 1000rps; instead of a file.")

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from capacity.errors import DependencyError, InputError
-from capacity.reading import printable
+from capacity.errors import DependencyError
 from capacity.report import dumps
 from capacity.sweep_table import Column, Row, Value, sweep_document
-from capacity.writing import refused, write_whole
+from capacity.writing import check_target, format_suffix, write_whole
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -22,18 +21,7 @@ def check_file(path: Path) -> None:
         InputError: another suffix, a directory, or no such folder.
         DependencyError: Parquet without pyarrow.
     """
-    shown = printable(str(path))
-    try:
-        if path.suffix.lower() not in _FORMATS:
-            raise InputError(
-                f"cannot write {shown}: a sweep is a {', '.join(_FORMATS)} file; use one of these"
-            )
-        if path.is_dir():
-            raise InputError(f"cannot write {shown}: it is a directory; name a file")
-        if not path.parent.is_dir():
-            raise InputError(f"cannot write {shown}: no such directory; make it, or check the path")
-    except (OSError, ValueError) as error:
-        raise refused(error, shown) from None
+    check_target(path, "a sweep", _FORMATS)
     if path.suffix.lower() == ".parquet":
         _pyarrow()
 
@@ -45,7 +33,7 @@ def write_file(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> No
         InputError: the path cannot be written.
         DependencyError: the disk failed.
     """
-    write_whole(path, _FORMATS[path.suffix.lower()](columns, rows))
+    write_whole(path, _FORMATS[format_suffix(path, _FORMATS)](columns, rows))
 
 
 def _csv(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:

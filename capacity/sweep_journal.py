@@ -43,9 +43,17 @@ class Journal:
         Raises:
             DependencyError: the disk failed.
         """
+        self.write(_line(row))
+
+    def write(self, data: bytes) -> None:
+        """Past the buffer of the file, or a full disk would be met once more where that is closed.
+
+        Raises:
+            DependencyError: the disk failed.
+        """
         try:
-            self._file.write(_line(row))
-            self._file.flush()
+            while data:
+                data = data[os.write(self._file.fileno(), data) :]
         except OSError as error:
             raise refused(error, printable(str(self.path))) from None
 
@@ -81,18 +89,20 @@ def open_journal(
         rows, end = _read(file, header, columns, cells, shown)
         file.seek(end)
         file.truncate()
+        os.lseek(file.fileno(), end, os.SEEK_SET)
         journal = Journal(path, file, rows)
         if end == 0:
-            _begin(file, header, shown)
+            _begin(journal, header)
         yield journal
 
 
-def _begin(file: BinaryIO, header: bytes, shown: str) -> None:
+def _begin(journal: Journal, header: bytes) -> None:
+    """A journal that cannot be begun is not left behind."""
     try:
-        file.write(header)
-        file.flush()
-    except OSError as error:
-        raise refused(error, shown) from None
+        journal.write(header)
+    except BaseException:
+        journal.remove()
+        raise
 
 
 def _lock(file: BinaryIO, path: Path, shown: str) -> None:

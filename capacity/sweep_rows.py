@@ -9,8 +9,7 @@ from capacity.reading import printable
 from capacity.sweep_file import write_file
 from capacity.sweep_journal import Journal, open_journal
 from capacity.sweep_table import Column, Row
-
-SUFFIX = ".partial"
+from capacity.writing import JOURNAL_SUFFIX, is_stream
 
 
 class Rows(list[Row]):
@@ -33,14 +32,19 @@ def kept_rows(
 ) -> Iterator[Rows]:
     """The rows so far, to be appended to; written to their file when all is well, else kept beside it.
 
+    Beside a stream, such as `/dev/stdout`, nothing is kept.
+
     Raises:
         InputError: what is kept there is of another sweep, or the path cannot be written.
         DependencyError: the disk failed.
     """
-    if path is None:
-        yield Rows()
+    if path is None or is_stream(path):
+        rows = Rows()
+        yield rows
+        if path is not None:
+            write_file(path, columns, rows)
         return
-    kept = path.with_name(path.name + SUFFIX)
+    kept = path.with_name(path.name + JOURNAL_SUFFIX)
     with open_journal(kept, settings, columns, cells, fresh=fresh) as journal:
         rows = Rows(journal)
         try:

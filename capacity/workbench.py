@@ -13,6 +13,8 @@ from capacity.plan import Plan
 from capacity.profile import ServiceProfile
 from capacity.workload import Demand
 
+_REQUESTS_END = 10**30  # beyond, budgets could not be reckoned with as floats
+
 Compare = Callable[[Sequence[Contender], Demand], Comparison]
 Simulate = Callable[[ServiceProfile, Demand, Plan], Performance]
 
@@ -40,6 +42,8 @@ class Effort:
             raise InputError(f"--precision must be within (0, 1), such as 0.02, got {self.precision}")
         if self.requests_max < 1:
             raise InputError(f"--requests-max must be >= 1, got {self.requests_max}")
+        if self.requests_max > _REQUESTS_END:
+            raise InputError(f"--requests-max must be at most {_REQUESTS_END:.0e}; 100000000 is usual")
         if self.seed < 0:
             raise InputError(f"--seed must be >= 0, got {self.seed}")
 

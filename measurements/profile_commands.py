@@ -14,7 +14,9 @@ from capacity.command_line import (
     SeedOption,
     check_effort,
     emit,
+    input_option,
     option,
+    output_option,
 )
 from measurements.profile_options import (
     check_source,
@@ -48,7 +50,7 @@ def profile(
     ] = None,
     body: Annotated[
         str | None,
-        option("--body", help="With --url: a JSON file with a request, whose first row is repeated."),
+        input_option("--body", help="With --url: a JSON file with a request, whose first row is repeated."),
     ] = None,
     rows_key: Annotated[
         str, option("--rows-key", help="With --url: where the request has its rows.")
@@ -104,7 +106,7 @@ def profile(
         str | None, option("--request-work", help="A replica's work on each request beside its batch: 200us.")
     ] = None,
     file: Annotated[
-        str | None, option("-o", "--output", help="Write the profile into this .json file.")
+        str | None, output_option("-o", "--output", help="Write the profile into this .json file.")
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,

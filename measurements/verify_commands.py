@@ -16,7 +16,9 @@ from capacity.command_line import (
     SeedOption,
     WorkersOption,
     emit,
+    input_option,
     option,
+    output_option,
 )
 
 if TYPE_CHECKING:
@@ -30,12 +32,14 @@ def verify(
         list[str],
         option("--url", help="Where requests go: http://127.0.0.1:8000/predict; repeat it for each replica."),
     ],
-    body: Annotated[str, option("--body", help="A .json file: one request, of one row.")],
+    body: Annotated[str, input_option("--body", help="A .json file: one request, of one row.")],
     plan: Annotated[
-        str | None, option("--plan", help="A plan that capacity plan -o saved, with its rate and objective.")
+        str | None,
+        input_option("--plan", help="A plan that capacity plan -o saved, with its rate and objective."),
     ] = None,
     profile: Annotated[
-        str | None, option("--profile", help="Instead of --plan: a profile's name, or a .json or .csv file.")
+        str | None,
+        input_option("--profile", help="Instead of --plan: a profile's name, or a .json or .csv file."),
     ] = None,
     replicas: Annotated[
         int | None, option("--replicas", help="How many replicas; as many as urls by default.")
@@ -59,7 +63,8 @@ def verify(
         str | None, option("--rate", help="Arrival rate: 300rps; a plan and a trace have their own.")
     ] = None,
     arrivals: Annotated[
-        str | None, option("--arrivals", help="poisson (by default), gamma:cv=2, trace:FILE, as in simulate.")
+        str | None,
+        input_option("--arrivals", help="poisson (by default), gamma:cv=2, trace:FILE, as in simulate."),
     ] = None,
     duration: Annotated[str, option("--duration", help="Of what counts of each run.")] = "60s",
     warm_up: Annotated[str, option("--warm-up", help="Before it, of each run.")] = "5s",
@@ -83,7 +88,7 @@ def verify(
     precision: PrecisionOption = 0.02,
     workers: WorkersOption = None,
     file: Annotated[
-        str | None, option("-o", "--output", help="Write the answer into this .json file, too.")
+        str | None, output_option("-o", "--output", help="Write the answer into this .json file, too.")
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,

@@ -17,6 +17,7 @@ from capacity.errors import InconclusiveError, InputError
 from capacity.objective import LatencyObjective
 from capacity.reading import printable
 from capacity.units import format_duration, parse_duration_s, parse_rate_rps
+from capacity.writing import write_whole
 from serve_api.local_server import Replica, pinned, running
 from serve_api.loop_command import installed, run
 from serve_api.loop_model import free_version, kept
@@ -150,7 +151,7 @@ class Loop:
                 ]
             )  # fmt: skip
             found = store.load()
-        settings.body.write_text(json.dumps({"instances": [example(settings.artifacts)]}), encoding="utf-8")
+        write_whole(settings.body, json.dumps({"instances": [example(settings.artifacts)]}).encode())
         return {
             "name": settings.model.value,
             "version": found.version,

@@ -4,12 +4,15 @@ Compiled functions take numbers and arrays only, are called with checked input a
 index), and release the interpreter's lock, so that threads run them side by side.
 """
 
+import glob
 import hashlib
+import logging
 import os
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,6 +21,9 @@ from numba.core import config, event
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _HERE = Path(__file__).parent
+_SEAL_BYTES = hashlib.sha256().digest_size
+_damaged: set[Path] = set()  # folders, each of which is told of once
+_log = logging.getLogger(__name__)  # its warnings go to stderr, where nobody has set it up otherwise
 
 
 def compiled(function: Function) -> Function:
@@ -33,7 +39,7 @@ def compiled(function: Function) -> Function:
         return cast("Function", njit(nogil=True)(function))
     finally:
         settings.CACHE_DIR = given
-    _tolerate_a_full_disk(dispatcher)
+    _trust_no_disk(dispatcher)
     return cast("Function", dispatcher)
 
 
@@ -69,18 +75,59 @@ def _fingerprint() -> str:
     return hashlib.sha256(sources).hexdigest()[:16]
 
 
-def _tolerate_a_full_disk(dispatcher: Any) -> None:
-    """What cannot be saved is compiled again by the next process; numba would raise at the first call."""
+def _trust_no_disk(dispatcher: Any) -> None:
+    """What cannot be saved, or is not as it was saved, is compiled again; numba would raise, or run it."""
     kept: Any = getattr(dispatcher, "_cache", None)
-    save = getattr(kept, "save_overload", None)
-    if save is None:  # in another version of numba
+    file: Any = getattr(kept, "_cache_file", None)
+    parts = ("_dump", "_data_path", "_open_for_write", "_save_data", "_load_data", "_index_path")
+    if not all(hasattr(file, part) for part in parts):  # another version of numba
         return
+    load, save = kept.load_overload, kept.save_overload
+    file._save_data, file._load_data = partial(_save_sealed, file), partial(_load_sealed, file)
+
+    def load_if_sound(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # whatever it takes to unpickle garbage
+            _throw_away(Path(file._index_path))
+            return None
 
     def save_if_possible(*arguments: Any) -> None:
-        with suppress(OSError):
+        with suppress(Exception):  # it reads the index first
             save(*arguments)
 
-    kept.save_overload = save_if_possible
+    kept.load_overload, kept.save_overload = load_if_sound, save_if_possible
+
+
+def _throw_away(index: Path) -> None:
+    """All that is kept of a function, and say so once."""
+    if index.parent not in _damaged:
+        _log.warning("the compiled simulator in %s is damaged; it is compiled again", index.parent)
+    _damaged.add(index.parent)
+    for path in (index, *index.parent.glob(f"{glob.escape(index.stem)}.*.nbc")):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _save_sealed(file: Any, name: str, data: Any) -> None:
+    """In numba's place: machine code behind its digest, as damaged code would be run all the same."""
+    code = file._dump(data)
+    with file._open_for_write(file._data_path(name)) as opened:
+        opened.write(hashlib.sha256(code).digest() + code)
+
+
+def _load_sealed(file: Any, name: str) -> Any:
+    """What was saved.
+
+    Raises:
+        OSError: it cannot be read, by which numba takes it for absent.
+        ValueError: it is not what was saved.
+    """
+    data = Path(file._data_path(name)).read_bytes()
+    seal, code = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
+    if hashlib.sha256(code).digest() != seal:
+        raise ValueError("its digest does not match")
+    return pickle.loads(code)  # noqa: S301  (as numba does, of a folder that its user owns)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Compiled code: kept between processes, in step with its sources, and no worse off where it cannot be kept."""
 
+import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,50 @@ def full(*_):
 IndexDataCacheFile._save_index = IndexDataCacheFile._save_data = full
 """
     assert output_of(full + SERVE_ONE, tmp_path) == output_of(SERVE_ONE, tmp_path)
+
+
+def plus_one(x: float) -> float:
+    return x + 1.0
+
+
+def plus_two(x: float) -> float:
+    return x + 2.0
+
+
+def _results() -> list[float]:
+    """Of functions as a new process would find them: compiled, or kept by an earlier one."""
+    return [simulations.compiled.compiled(function)(1.0) for function in (plus_one, plus_two)]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "truncated": lambda data: data[: len(data) // 2],
+    "garbage": lambda data: b"\x80garbage" * (len(data) // 8),
+    "a byte off": lambda data: data[:-100] + bytes([data[-100] ^ 0xFF]) + data[-99:],
+}
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_machine_code_that_is_damaged_is_compiled_again_with_one_line(
+    damage: Callable[[bytes], bytes],
+    suffix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Two functions and one line; machine code with a byte off would be run all the same."""
+    monkeypatch.setattr(simulations.compiled, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(logging.getLogger("simulations"), "propagate", False)  # to stderr, as in a command
+    assert _results() == [2.0, 3.0]
+    found = list(tmp_path.rglob(f"*.{suffix}"))
+    assert len(found) == 2
+    for path in found:
+        path.write_bytes(damage(path.read_bytes()))
+    assert _results() == [2.0, 3.0]
+    line = f"the compiled simulator in {found[0].parent} is damaged; it is compiled again\n"
+    assert capfd.readouterr().err == line
+    assert all(damage(path.read_bytes()) != path.read_bytes() for path in tmp_path.rglob("*.nb?"))
+    monkeypatch.setattr(simulations.compiled, "_damaged", set())
+    assert _results() == [2.0, 3.0]
+    assert capfd.readouterr().err == ""

@@ -1,6 +1,7 @@
 """Figures: axes with units, names at the ends of lines that nothing covers, the same bytes twice."""
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,18 +210,22 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").touch()
     for name in ("none/a.png", "folder.png", "file/a.svg", "nul\0.png"):
-        with pytest.raises(InputError, match="check the path") as caught:
+        mend = "give the name of a file" if name == "folder.png" else "check the path"
+        with pytest.raises(InputError, match=mend) as caught:
             save(draw_curves(CHARTS["merged"]), tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
 def test_a_full_disk_is_not_the_callers_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, data: bytes) -> int:
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    (tmp_path / "a.png").write_text("old", encoding="utf-8")
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DependencyError, match="No space left on device"):
         save(draw_curves(CHARTS["merged"]), tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_text(encoding="utf-8") == "old"
 
 
 # ---- manners --------------------------------------------------------------------------------

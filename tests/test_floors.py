@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 CAPACITY_FLOORS = [
     ["errors"],
     ["units", "interrupts", "performance", "reading", "share_interval", "versions"],
-    ["json_reading", "writing"],
+    ["json_reading", "writing", "standard_streams"],
     [f"numerics.{name}" for name in ("absorption", "counts", "fourier", "mills", "mmatrix", "tail")],
     ["numerics.banded"],
     ["queues.domain"],

@@ -6,7 +6,8 @@ import math
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -31,11 +32,14 @@ from capacity.plan_file import (
     write_plan_file,
 )
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile_csv import parse_csv
+from capacity.profile_json import parse_json
 from capacity.question import Question
-from capacity.reading import FILE_BYTES_MAX
+from capacity.reading import FILE_BYTES_MAX, located
 from capacity.report import dumps
-from capacity.saved_profile import profile_to_document
+from capacity.saved_profile import digest, profile_to_document
 from capacity.saved_question import _PLAN_KEYS, question_to_document, read_question_document
+from capacity.saved_workload import read_workload_document, workload_to_document
 from capacity.spells import Spells
 from capacity.survival import Spike, Survival
 from capacity.workbench import Effort
@@ -407,7 +411,7 @@ def test_paths_that_cannot_be_written_are_refused_early(tmp_path: Path) -> None:
     for name, message in (
         ("plan.txt", "a saved plan is a .json file"),
         ("gone/plan.json", "no such directory"),
-        ("d.json", "it is no file"),
+        ("d.json", "it is a directory"),
         ("a\0.json", "not a valid path"),
     ):
         assert message in refusal(lambda path=tmp_path / name: check_plan_target(path, QUESTION))
@@ -476,3 +480,149 @@ def test_a_plan_that_was_edited_is_refused(edit: Callable[[dict[str, Any]], None
     edit(document)
     with pytest.raises(InputError, match="was edited since it was saved"):
         read_plan_file_document(document, "x")
+
+
+# ---- Hostile values -------------------------------------------------------------------------
+
+RAW = {"@infinite": "1e999", "@nan": "NaN", "@deep": "[" * 5000 + "]" * 5000, "@twice": '{"a": 1, "a": 2}'}
+HOSTILE = [
+    None, True, "", "x" * 1000, "\x1b[31m", 0, -1, 0.5, 1e308, -1e308, 5e-324, 10**30, 10**400, -(10**400),
+    [], [[]], [None], {}, {"0.5": 10**400}, *RAW,
+]  # fmt: skip
+
+
+def places(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Of all values within, of a list's those of the first entry."""
+    yield at
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    )
+    for key, part in entries:
+        yield from places(part, (*at, key))
+
+
+def signed_again(document: dict[str, Any]) -> dict[str, Any]:
+    """As whoever edits the digests too would leave it."""
+    with suppress(Exception):  # what cannot be signed at all
+        for each in document["question"]["profiles"]:
+            each["sha256"] = digest(each["profile"])
+        document["sha256"] = digest(
+            {key: document[key] for key in ("question", "effort", "certificate", "answer")}
+        )
+    return document
+
+
+def hostile_texts(document: Any, at: tuple[str | int, ...], sign: Callable[[Any], Any]) -> Iterator[str]:
+    """The document with a hostile value in one place, as it is and signed again."""
+    for value in HOSTILE:
+        edited = copy.deepcopy(document)
+        put(*at, value=value)(edited)
+        for made in (edited, sign(copy.deepcopy(edited))):
+            text = json.dumps(made)
+            for name, raw in RAW.items():
+                text = text.replace(f'"{name}"', raw)
+            yield text
+
+
+def require_a_clear_refusal(read: Callable[[], object], at: object) -> bool:
+    """Read, or refused by one short line; anything else is raised. Whether it was refused."""
+    try:
+        read()
+    except InputError as error:
+        message = str(error)
+        assert message.startswith("p.json: "), (at, message)
+        assert message.isprintable(), at
+        assert len(message) < 500, at
+        return True
+    return False
+
+
+DEMANDS = [
+    QUESTION.workload,
+    Workload(arrival_rate_rps=1.0, arrivals=GammaArrivals(cv=2.0)),
+    Workload(arrival_rate_rps=1.0, arrivals=MmppArrivals(ratio=3.0, burst_mean_s=1.0, calm_mean_s=2.0)),
+    Workload(arrival_rate_rps=2.0, arrivals=TRACE),
+    ClosedPopulation(users=3, think_time_s=0.5),
+]
+
+
+@pytest.mark.parametrize("part", ["effort", "certificate", "survival", "objective", "answer", "rest"])
+def test_no_edited_plan_is_a_bug_of_ours(part: str) -> None:
+    """Whatever stands in whatever place: read, or refused by one short line that names the file."""
+    document = json.loads(dumps(saved()))
+    document["answer"] = {key: document["answer"][key] for key in ("verdict", "recommendation")}
+    document["answer"]["performance"] = {"response_mean_s": 0.1}
+    document["versions"] = {"numpy": document["versions"]["numpy"]}
+    parts = ("effort", "certificate", "survival", "objective", "answer")
+    spots = [
+        at
+        for at in places(document)
+        if at and at[:2] not in (("question", "profiles"), ("question", "workload"))
+    ]
+    mine = [at for at in spots if (part in at[:2] if part != "rest" else not {*parts} & {*at[:2]})]
+    refused = [
+        require_a_clear_refusal(lambda text=text: read_text_of_plan(text), at)
+        for at in mine
+        for text in hostile_texts(document, at, signed_again)
+    ]
+    assert sum(refused) > len(refused) / 3 > 30
+
+
+@pytest.mark.parametrize(
+    "demand", DEMANDS, ids=lambda demand: type(getattr(demand, "arrivals", demand)).__name__
+)
+def test_no_edited_workload_is_a_bug_of_ours(demand: Any) -> None:
+    document = json.loads(dumps(workload_to_document(demand)))
+    for at in places(document):
+        for text in hostile_texts({"w": document}, ("w", *at), lambda same: same):
+            read = lambda text=text: located(  # noqa: E731
+                "p.json", lambda: read_workload_document(parse_object(text, "p.json", "")["w"], "w", None)
+            )
+            require_a_clear_refusal(read, at)
+
+
+def test_no_edited_profile_is_a_bug_of_ours() -> None:
+    document = json.loads(dumps(profile_to_document(WHOLE)))
+    refused = [
+        require_a_clear_refusal(lambda text=text: parse_json(text, "p.json"), at)
+        for at in places(document) if at
+        for text in hostile_texts(document, at, lambda same: same)
+    ]  # fmt: skip
+    assert sum(refused) > 300
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "",
+        "x",
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "-1",
+        "0",
+        "1e308",
+        "5e-324",
+        "9" * 5000,
+        "\x1b[31m",
+        "1,1",
+        '"',
+        "\0",
+    ],
+)
+def test_no_edited_table_is_a_bug_of_ours(cell: str) -> None:
+    for text in (f"batch_size,mean_ms\n{cell},5\n", f"batch_size,mean_ms\n1,{cell}\n", f"batch_size,{cell}\n1,5\n", f"batch_size,latency_ms\n1,5\n1,{cell}\n"):  # fmt: skip
+        with suppress(InputError):
+            parse_csv(text, "p.csv", "p")
+
+
+def read_text_of_plan(text: str) -> object:
+    return located("p.json", lambda: read_plan_file_document(_inside(text), "p.json"))
+
+
+def _inside(text: str) -> dict[str, Any]:
+    try:
+        return parse_object(text, "p.json", "a saved plan is a JSON object")
+    except InputError as error:
+        raise InputError(str(error).removeprefix("p.json: ")) from None

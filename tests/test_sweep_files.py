@@ -22,6 +22,7 @@ from capacity.sweep_rows import kept_rows
 from capacity.sweep_table import SweepTable, outcome_document, sweep_document, sweep_exit_code, sweep_table
 from capacity.workload import Workload
 
+ROOT = Path(__file__).parent.parent
 TABLE = SweepTable(quantiles=(0.5, 0.999), seed=3, confidence=0.9)
 NAMES = [column.name for column in TABLE.columns]
 SETTINGS = {"seed": 3, "profiles": {"made-up": "abc"}}
@@ -202,10 +203,10 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("x", "a sweep is a .csv, .json, .parquet file; use one of these"),
-        ("x.xlsx", "use one of these"),
-        ("x.csv.gz", "use one of these"),
-        ("folder.csv", "it is a directory; name a file"),
+        ("x", "a sweep is a .csv or a .json or a .parquet file; name it so"),
+        ("x.xlsx", "name it so"),
+        ("x.csv.gz", "name it so"),
+        ("folder.csv", "it is a directory; give the name of a file"),
         ("gone/x.csv", "no such directory"),
         ("x\0.csv", "cannot write"),
         ("\x1b[31m/x.csv", r"cannot write .*\?\[31m/x.csv: no such directory"),
@@ -411,11 +412,48 @@ def test_a_second_sweep_of_the_same_file_is_refused(tmp_path: Path) -> None:
         assert journal.rows == [ANSWERED]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
-def test_a_full_disk_is_the_disks_fault() -> None:
-    program = (
-        "from pathlib import Path; from capacity.sweep_journal import Journal\n"
-        "Journal(Path('j'), open('/dev/full', 'r+b'), []).append(('x',))\n"
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from test_sweep_files import SETTINGS, TABLE, UNSTABLE
+from capacity.errors import DependencyError
+from capacity.sweep_rows import kept_rows
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))
+try:
+    with kept_rows(Path("x.csv"), SETTINGS, TABLE.columns, 9, fresh=False) as rows:
+        while len(rows) < 9:
+            rows.append(UNSTABLE)
+except DependencyError as error:
+    print(error, *error.__notes__ if hasattr(error, "__notes__") else (), sep="; ")
+"""
+
+
+def sweep_on_a_disk_of(size_bytes: int, folder: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(size_bytes)],
+        capture_output=True, text=True, cwd=folder, env=environment, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_disk_that_fills_up_keeps_the_rows_so_far(tmp_path: Path) -> None:
+    """Also those that fit in part: what was cut off is dropped, and the sweep goes on."""
+    assert sweep_on_a_disk_of(1000, tmp_path) == (
+        "cannot write x.csv.partial: File too large; free or change the disk; 3 of 9 rows are kept in "
+        "x.csv.partial; the same command goes on from there\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "DependencyError: cannot write j: No space left on device; free or change the disk" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv.partial"]
+    assert sweep_on_a_disk_of(100_000, tmp_path) == ""
+    write_file(tmp_path / "y.csv", TABLE.columns, [UNSTABLE] * 9)
+    assert (tmp_path / "x.csv").read_bytes() == (tmp_path / "y.csv").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv", "y.csv"]
+
+
+def test_a_disk_that_takes_no_first_line_is_left_as_it_was(tmp_path: Path) -> None:
+    assert sweep_on_a_disk_of(10, tmp_path) == (
+        "cannot write x.csv.partial: File too large; free or change the disk\n"
+    )
+    assert list(tmp_path.iterdir()) == []
