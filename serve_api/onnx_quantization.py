@@ -31,7 +31,9 @@ def quantized(model: bytes, method: Method, calibration: Rows) -> bytes:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with TemporaryDirectory() as folder:
-        given, prepared, written = (Path(folder) / f"{name}.onnx" for name in ("given", "prepared", "quantized"))
+        given, prepared, written = (
+            Path(folder) / f"{name}.onnx" for name in ("given", "prepared", "quantized")
+        )
         given.write_bytes(spelled_out(model))  # by its path: some versions lose a model that is passed itself
         # Shapes only: the session optimizes anyway.
         quant_pre_process(given, prepared, skip_optimization=True, skip_symbolic_shape=True)
