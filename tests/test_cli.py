@@ -121,7 +121,7 @@ def test_simulate_says_that_the_precision_was_not_reached(capacity):
 
 def test_a_queue_limit_beyond_whole_numbers_loses_nobody(capacity):
     arguments = ["simulate", *T4, "--rate", "300rps", "--replicas", "1", "--batch-size-max", "8",
-                 "--requests-max", "200000", "--json"]  # fmt: skip
+                 "--requests-max", "500000", "--json"]  # fmt: skip
     limited = document(capacity(*arguments, "--queue-limit", "99999999999999999999"))["performance"]
     free = document(capacity(*arguments, "--queue-limit", "1000000"))["performance"]
     assert limited["loss_probability"] == 0.0
