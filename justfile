@@ -30,10 +30,14 @@ test-long:
 agreement:
     capacity agreement
 
-# plant bugs and see that the tests find them
+# plant bugs and see that the tests find them; CI plants those of `mutants.py --quick`
 mutants:
     python benchmarks/mutants.py
     python benchmarks/mutate_queues.py
+
+# a little of everything at the lowest versions that pyproject.toml allows
+lowest:
+    bash .ci/lowest
 
 # how long the laws take, beside what else answers
 speed:

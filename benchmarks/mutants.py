@@ -1,11 +1,14 @@
 """Mutants: plants one bug at a time in a copy of the repository and runs the tests that should notice.
 
     python benchmarks/mutants.py [word ...]     # only the mutants whose name holds a word
+    python benchmarks/mutants.py --quick        # those that CI plants, each with the one test that finds it
 
 The working tree is never touched. Exits with 1 if a mutant survives, and with 2 if the tests fail without
-one or a mutant's text does not match the code exactly once.
+one or the text of any mutant does not match the code exactly once.
 """
 
+import argparse
+import os
 import platform
 import re
 import shutil
@@ -13,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +35,7 @@ COPIED = (
     "conftest.py",
     "pyproject.toml",
 )
-AT_ONCE = 2
+AT_ONCE = os.cpu_count() or 1
 TIMEOUT_S = 240.0  # a mutant that hangs is noticed too
 ALL_TIMEOUT_S = 1200.0  # all tests without a mutant, on all cores
 
@@ -82,12 +87,16 @@ class Outcome:
     caught_by: str
 
 
+def in_file(file: str, name: str) -> str:
+    return f"{file}::test_{name}"
+
+
 def invariant(name: str) -> str:
-    return f"{INVARIANTS}::test_{name}"
+    return in_file(INVARIANTS, name)
 
 
 def rule(name: str) -> str:
-    return f"{CLUSTER}::test_{name}"
+    return in_file(CLUSTER, name)
 
 
 REPLICA = "simulations/replica.py"
@@ -2462,6 +2471,47 @@ WAKES = [
     ),
 ]
 
+LAWS = [
+    Mutant(
+        "nobody waits for what a server has left to do",
+        "Pollaczek and Khinchine's mean",
+        "capacity/queues/mg1.py",
+        [("self.utilization * (1.0 + self.service.variability) / (2.0 *", "self.utilization / (2.0 *")],
+        "tests/test_mg1.py",
+    ),
+    Mutant(
+        "a lost call takes load off",
+        "Erlang's loss formula",
+        "capacity/queues/erlang.py",
+        [("return pmf / (1.0 - pmf * above(", "return pmf / (1.0 + pmf * above(")],
+        "tests/test_erlang.py",
+    ),
+    Mutant(
+        "everybody waits for a server",
+        "Erlang's delay formula",
+        "capacity/queues/mmc.py",
+        [
+            (
+                "return self.wait_probability * math.exp(-self._spare * (self.service_rate_rps * time_s))",
+                "return math.exp(-self._spare * (self.service_rate_rps * time_s))",
+            )
+        ],
+        "tests/test_mmc.py",
+    ),
+    Mutant(
+        "a batch waits for its service twice",
+        "the response is the wait and the service",
+        "capacity/queues/bulk.py",
+        [
+            (
+                "(time_s - service_s) * self._phase_rate_rps,",
+                "(time_s - 2 * service_s) * self._phase_rate_rps,",
+            )
+        ],
+        "tests/test_bulk.py",
+    ),
+]
+
 RATIOS = [
     Mutant(
         "a ratio takes like ends together",
@@ -2531,7 +2581,98 @@ MUTANTS = [
     *RATES_AND_REASONS,
     *GATES,
     *RATIOS,
+    *LAWS,
 ]
+
+
+# What CI has time for: of each field some of the quickest, with the one test that finds them.
+QUICK = {
+    # the simulator
+    "a request is lost": invariant("conservation"),
+    "a batch starts before it is there": invariant("causality"),
+    "a replica is free halfway through its batch": invariant("clock"),
+    "the newest request is served first": invariant("fifo"),
+    "an idle replica looks late": invariant("work_conservation"),
+    "the generator is not seeded": invariant("determinism_same_seed_same_bytes"),
+    "service draws depend on the rate": invariant("common_random_numbers_at_another_rate"),
+    "the warm-up counts": invariant("window"),
+    "users think while they wait for the answer": invariant("population"),
+    "lost requests are not counted": invariant("queue_limit"),
+    "traffic: every run begins in a burst": in_file(
+        ARRIVALS, "bursts_are_a_unit_poisson_process_read_off_a_broken_line"
+    ),
+    # the rules of batching and routing
+    "a batch may hold one more": invariant("batch_limits"),
+    "the timer counts from the last arrival": rule("the_timer_counts_from_the_arrival_of_the_oldest"),
+    "arrivals come before completions": rule(
+        "an_arrival_at_the_instant_of_a_completion_comes_too_late_for_its_dispatch"
+    ),
+    "timers come before arrivals": rule("an_arrival_at_the_instant_of_the_timer_joins_the_batch"),
+    "the highest idle replica is called": rule("the_lowest_idle_replica_serves_the_shared_queue"),
+    "the highest replica completes first": rule(
+        "completions_of_one_instant_dispatch_the_lowest_replica_first"
+    ),
+    "the service time is that of the newest request": rule(
+        "the_service_time_is_drawn_by_the_uniform_of_the_oldest_request"
+    ),
+    "the service time is that of a batch of one": rule("the_service_time_is_drawn_for_the_size_of_the_batch"),
+    "a free replica has room for one request": rule("an_idle_replica_has_room_for_a_batch_beside_the_queue"),
+    "the open timer is the oldest request's": rule("the_open_timer_starts_when_a_busy_replica_falls_idle"),
+    "requests in service are not outstanding": rule(
+        "least_outstanding_counts_batches_in_service_and_ties_go_to_the_lowest"
+    ),
+    "power-of-two may choose the same replica twice": rule("power_of_two_compares_two_different_replicas"),
+    # screening, searching, planning
+    "stability by the best throughput": in_file(
+        SEARCH, "stability_counts_full_batches_and_not_the_best_throughput"
+    ),
+    "stability by replicas that share nothing": in_file(
+        CONTENTION, "pooled_work_takes_the_sum_and_shares_the_slowest_device"
+    ),
+    "a load of 1 is stable": in_file(SEARCH, "a_load_of_1_is_refused"),
+    "a law refuses on the limit": in_file(EXACT, "on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed"),
+    "the promise farthest from its limit binds": in_file(
+        OBJECTIVE, "the_promise_that_binds_is_the_one_nearest_to_its_limit_whatever_its_measure"
+    ),
+    "the smallest zone is lost": in_file(SURVIVAL, "losses_by_hand"),
+    "a share of the replicas is rounded in binary": in_file(
+        SURVIVAL, "a_share_of_a_hundred_replicas_is_its_percentage"
+    ),
+    "prices are told apart by their rounding": in_file(
+        PLANNER, "three_devices_at_a_third_of_the_price_cost_the_same"
+    ),
+    "halving stops one short": in_file(SEARCH, "finds_the_true_minimum"),
+    # intervals
+    "the rank is one too low": in_file(TALLY, "the_quantile_of_an_exact_tally_is_numpys_inverted_cdf"),
+    "cells are twice as wide": in_file(TALLY, "cells_are_within_the_relative_error_of_every_value"),
+    "the standard error is a variance": in_file(POOL, "interval_of_a_share_by_sectioning_by_hand"),
+    "student's t is one-sided": in_file(POOL, "student_t"),
+    "a ratio takes like ends together": in_file(
+        "tests/test_performance.py", "a_ratio_by_hand_and_of_what_is_known_exactly"
+    ),
+    "sections of a mean are taken for independent": in_file(
+        "tests/test_sections.py", "sections_that_are_like_their_neighbours_are_worth_fewer"
+    ),
+    "one request that was lost is known as well as a thousand": in_file(
+        "tests/test_sections.py", "none_of_n_is_not_never"
+    ),
+    "unsettled runs accept": in_file(JUDGE, "runs_that_have_not_settled_may_refuse_and_never_accept"),
+    # exact laws
+    "nobody waits for what a server has left to do": in_file(
+        "tests/test_mg1.py", "wait_of_constant_service_is_half_of_exponential_service"
+    ),
+    "a lost call takes load off": in_file("tests/test_erlang.py", "loss_table_of_one_percent"),
+    "everybody waits for a server": in_file("tests/test_mmc.py", "all_numbers_at_sixty_digits"),
+    "a batch waits for its service twice": in_file(
+        "tests/test_bulk.py", "tail_equals_the_integral_over_arrival_instants"
+    ),
+    "the design effect forgets its quantile": in_file(
+        "tests/test_mm1.py", "the_design_effect_is_that_of_a_chain_in_small_steps"
+    ),
+    "a fleet that cannot keep up is an answer": in_file(
+        "tests/test_staffing.py", "fewest_replicas_by_trying_all"
+    ),
+}
 
 
 def give_up(reason: str) -> NoReturn:
@@ -2549,13 +2690,22 @@ def copy_to(folder: Path) -> None:
             shutil.copy(source, folder / name)
 
 
-def mutated(mutant: Mutant, text: str) -> str:
-    """The text with the bug planted."""
+def text_errors(mutant: Mutant) -> Iterator[str]:
+    """What a mutant names that is not there: each of its texts once, and its test."""
+    text = (ROOT / mutant.file).read_text()
     for old, new in mutant.edits:
         if text.count(old) != 1:
-            sys.exit(
-                f"mutant {mutant.name!r}: {old!r} occurs {text.count(old)} times in {mutant.file}, not once"
-            )
+            yield f"mutant {mutant.name!r}: {old!r} occurs {text.count(old)} times in {mutant.file}, not once"
+        text = text.replace(old, new)
+    file, _, test = mutant.tests.partition("::")
+    if test and f"def {test}(" not in (ROOT / file).read_text():
+        yield f"mutant {mutant.name!r}: {file} has no test {test}"
+
+
+def mutated(mutant: Mutant) -> str:
+    """The text of its file with the bug planted."""
+    text = (ROOT / mutant.file).read_text()
+    for old, new in mutant.edits:
         text = text.replace(old, new)
     return text
 
@@ -2569,21 +2719,18 @@ def failure(
     timeout_s: float = TIMEOUT_S,
 ) -> str:
     """The first test that fails, or the first file that cannot be imported; empty where all pass."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        f"-n{workers}",
-        "-x",
-        "-q",
-        "--tb=no",
-        "-p",
-        "no:cacheprovider",
-        *tests,
-    ]
+    # Plugins that are found by themselves take longer to import than most of these tests to run.
+    plugins = ("-p", "xdist.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", f"-n{workers}", "-x", "-q", "--tb=no", *plugins, *tests]
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
+            command,
+            cwd=folder,
+            env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"hangs for {timeout_s:g} s"
@@ -2597,25 +2744,48 @@ def failure(
     return found[1]
 
 
-def judge(mutant: Mutant) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="mutant-") as name:
-        folder = Path(name)
-        copy_to(folder)
-        path = folder / mutant.file
-        path.write_text(mutated(mutant, path.read_text()))
-        return Outcome(mutant, failure(folder, [mutant.tests]))
+@contextmanager
+def planted(mutant: Mutant, folder: Path) -> Iterator[None]:
+    """The bug is in the folder's copy of the file, which then is as it was, down to its time."""
+    path = folder / mutant.file
+    path.write_text(mutated(mutant))
+    try:
+        yield
+    finally:
+        shutil.copy2(ROOT / mutant.file, path)
 
 
 def check_without_bug(mutants: Sequence[Mutant]) -> None:
-    """The tests pass on the code as it is, and every mutant's text is there exactly once."""
-    for mutant in mutants:
-        mutated(mutant, (ROOT / mutant.file).read_text())
+    """The texts and tests of all mutants are there, asked for or not, and the tests pass."""
+    if errors := [error for mutant in MUTANTS for error in text_errors(mutant)]:
+        give_up("\n".join(errors))
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         copy_to(Path(name))
-        tests = sorted({mutant.tests.split("::")[0] for mutant in mutants})
+        tests = sorted({mutant.tests for mutant in mutants})
         failed = failure(Path(name), tests, workers="auto", timeout_s=ALL_TIMEOUT_S)
     if failed:
         give_up(f"{failed} fails without a mutant")
+
+
+def outcomes(mutants: Sequence[Mutant]) -> Iterator[Outcome]:
+    """Of each mutant in turn, in as many copies as run at once, so that Python fills its caches once."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name, ThreadPoolExecutor(AT_ONCE) as executor:
+        free: SimpleQueue[Path] = SimpleQueue()
+        for number in range(AT_ONCE):
+            folder = Path(name, str(number))
+            folder.mkdir()
+            copy_to(folder)
+            free.put(folder)
+
+        def judge(mutant: Mutant) -> Outcome:
+            folder = free.get()
+            try:
+                with planted(mutant, folder):
+                    return Outcome(mutant, failure(folder, [mutant.tests]))
+            finally:
+                free.put(folder)
+
+        yield from executor.map(judge, mutants)
 
 
 def show(outcome: Outcome) -> None:
@@ -2625,19 +2795,33 @@ def show(outcome: Outcome) -> None:
     print(f"| {mutant.name} | {mutant.file} | {mutant.breaks} | {tests} | {caught} |", flush=True)
 
 
-def main(words: Sequence[str]) -> int:
-    mutants = [one for one in MUTANTS if not words or any(word in one.name for word in words)]
-    if not mutants:
+def chosen(words: Sequence[str], *, quick: bool) -> list[Mutant]:
+    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    if unknown := QUICK.keys() - by_name:
+        give_up(f"no mutant has the name {' or '.join(sorted(unknown))}")
+    mutants = [replace(by_name[name], tests=test) for name, test in QUICK.items()] if quick else MUTANTS
+    found = [one for one in mutants if not words or any(word in one.name for word in words)]
+    if not found:
         give_up(f"no mutant has {' or '.join(words)} in its name")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="word")
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    mutants = chosen(arguments.words, quick=arguments.quick)
     begun_s = time.monotonic()
     check_without_bug(mutants)
     print("| mutant | file | rule or invariant it breaks | tests run | caught |")
     print("|---|---|---|---|---|")
     survivors = 0
-    with ThreadPoolExecutor(AT_ONCE) as executor:
-        for outcome in executor.map(judge, mutants):
-            show(outcome)
-            survivors += not outcome.caught_by
+    for outcome in outcomes(mutants):
+        show(outcome)
+        survivors += not outcome.caught_by
     machine = f"{platform.machine()}, Python {platform.python_version()}"
     print(
         f"\n{len(mutants) - survivors} of {len(mutants)} caught; python benchmarks/mutants.py, {machine}, "
@@ -2647,4 +2831,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -60,15 +60,15 @@ def read_settings(given: dict[str, Any]) -> Settings:
     )
 
 
-def read_artifacts(given: Path | None) -> Path:
-    """`--artifacts`.
+def read_artifacts(given: Path | str | None) -> Path:
+    """`--artifacts`; some versions of Typer leave the parameters of a context as they were typed.
 
     Raises:
         InputError: it is not there.
     """
     if given is None:
         raise InputError("--artifacts is missing; name the folder of one model, such as artifacts/mlp")
-    return given
+    return Path(given)
 
 
 def _limits(given: dict[str, Any]) -> LimitSettings:
@@ -90,12 +90,12 @@ def _seconds(given: dict[str, Any], name: str) -> float:
     return parse_duration_s(given[name], "--" + name.replace("_", "-"))
 
 
-def _token(file: Path | None) -> str | None:
+def _token(file: Path | str | None) -> str | None:
     """From the file or the environment; no flag, since the command line of a process is seen by all.
 
     Editors end a file with a new line, and secrets are made from files.
     """
     if file is not None:
-        return read_text(file, _TOKEN_BYTES_MAX).rstrip("\r\n")
+        return read_text(Path(file), _TOKEN_BYTES_MAX).rstrip("\r\n")
     token = os.environ.get("SERVE_TOKEN")
     return None if token is None else token.rstrip("\r\n")

@@ -12,6 +12,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes by its nature may take a quarter of an hour."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("long", "notebook", "browser")):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture
 def deadline() -> Iterator[None]:
     """No hang: what has not ended within a minute fails."""

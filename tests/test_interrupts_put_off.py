@@ -100,6 +100,7 @@ def test_what_never_ends_is_left_in_the_end() -> None:
     assert 1.0 < time.monotonic() - began_s < 20.0
 
 
+@pytest.mark.timeout(0)  # it looks at the timer that the limit of a test is kept by
 def test_what_ends_before_is_not_interrupted_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interrupts, "_AGAIN_S", 1.0)
     with interrupts_raised():

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from capacity.errors import InputError
 from serve_api.commands import app
+from serve_api.reading_settings import read_artifacts
 from serve_api.settings import (
     AccessSettings,
     BatchSettings,
@@ -115,6 +116,11 @@ def test_every_flag_is_a_variable_too(read):
 def test_defaults_of_the_command_are_those_of_the_settings(read):
     settings, _ = read()
     assert settings == Settings(rollout=RolloutSettings(artifacts=Path("a")))
+
+
+def test_a_folder_may_come_as_it_was_typed():
+    """Older versions of Typer leave the parameters of a context as text."""
+    assert read_artifacts("some/where") == Path("some/where")
 
 
 def test_the_token_is_read_from_a_file(read, tmp_path):
