@@ -22,12 +22,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from brute_fleet import Estimate, Fleet, Runs, main as self_test, simulate
+from brute_fleet import Estimate, Fleet, Runs, simulate
+from brute_fleet import main as self_test
 from brute_questions import Question, question
 
 ERRORS_MAX = 3.0
@@ -36,7 +39,6 @@ INTERVAL_SLACK = 2.0
 # Two durations that differ by less are the same: clocks round.
 ROUNDING = 1e-6
 PRECISION = 0.02  # the planner's default
-PRODUCT_LIMIT_S = 1800.0
 REPLICAS_NEARBY_MAX = 64
 DOUBTS_MAX = 4
 
@@ -224,7 +226,7 @@ def _nearby(bench: Bench, replicas: int) -> Iterator[Plan]:
     sizes, asked = bench.asked.sizes, bench.asked
     plans = [_plan(one["plan"]) for one in bench.answer["considered"]]
     plans += [(replicas, size, wait_s) for size in sizes for wait_s in asked.waits_s(size)]
-    between = [(low + high) // 2 for low, high in zip(sizes, sizes[1:], strict=False) if high - low > 1]
+    between = [(low + high) // 2 for low, high in pairwise(sizes) if high - low > 1]
     plans += [(replicas, size, wait_s) for size in between for wait_s in asked.waits_s(size)[:3]]
     for plan in dict.fromkeys(plan for plan in plans if plan[0] == replicas):
         if bench.fleet(plan).is_stable or asked.queue_limit is not None:
@@ -245,9 +247,11 @@ def check_doubts(bench: Bench, replicas_max: int) -> None:
     doubts = [one for one in bench.answer["considered"] if one["verdict"] == "inconclusive"]
     doubts = [one for one in doubts if one["plan"]["replicas"] <= replicas_max]
     for one in sorted(doubts, key=lambda one: one["plan"]["replicas"])[:DOUBTS_MAX]:
-        reasons = {_doubt(bench, one, effort) for effort in (LONG,)}
-        if None not in reasons and (reason := _doubt(bench, one, AGAIN)) is not None:
-            bench.wrong.append(f"{_told(_plan(one['plan']))} is told to be in doubt, and {reason}")
+        if _doubt(bench, one, LONG) is None or (reason := _doubt(bench, one, AGAIN)) is None:
+            continue
+        # With a budget of our own making it may just have run out.
+        lines = bench.wrong if bench.asked.requests_max is None else bench.notes
+        lines.append(f"{_told(_plan(one['plan']))} is told to be in doubt, and {reason}")
 
 
 def _doubt(bench: Bench, one: dict[str, Any], effort: Effort) -> str | None:
@@ -310,11 +314,9 @@ def _fleets_refused(bench: Bench) -> list[int]:
     return sorted(size for size in sizes if size <= REPLICAS_NEARBY_MAX)[-3:]
 
 
-def ask(asked: Question) -> tuple[dict[str, Any] | None, str]:
+def ask(asked: Question, patience_s: float) -> tuple[dict[str, Any] | None, str]:
     """The answer's document, or None and what was said instead."""
-    done = subprocess.run(
-        asked.command, check=False, capture_output=True, text=True, timeout=PRODUCT_LIMIT_S
-    )  # fmt: skip
+    done = subprocess.run(asked.command, check=False, capture_output=True, text=True, timeout=patience_s)
     try:
         answer = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -333,58 +335,74 @@ def told(answer: dict[str, Any]) -> str:
     return " ".join([answer["verdict"], _told(_plan(answer["recommendation"])), *codes])
 
 
-def report(asked: Question) -> Bench | None:
-    """One question from end to end; None where the command gave no answer."""
-    begun_s = time.perf_counter()
-    answer, said = ask(asked)
-    asked_s = time.perf_counter() - begun_s
-    if answer is None:
-        print(f"#{asked.number} WRONG: no answer: {said} | {asked.shown}", flush=True)
-        return None
-    bench = Bench(asked=asked, answer=answer)
-    check(bench)
-    checked_s = time.perf_counter() - begun_s - asked_s
-    verdict = "WRONG" if bench.wrong else "right"
-    times = f"{asked_s:.1f} s, checked in {checked_s:.1f} s"
-    print(f"#{asked.number} {verdict}: {told(answer)} | {times} | {asked.shown}", flush=True)
-    for line in bench.wrong:
-        print(f"    WRONG {line}", flush=True)
-    for line in bench.notes:
-        print(f"    note: {line}", flush=True)
-    return bench
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What became of all questions."""
+
+    wrong: int = 0
+    unanswered: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    held: list[bool] = field(default_factory=list)
+
+    def add(self, asked: Question, patience_s: float) -> None:
+        """Asks one question, checks its answer, and prints what came of it."""
+        begun_s = time.perf_counter()
+        try:
+            answer, said = ask(asked, patience_s)
+        except subprocess.TimeoutExpired:
+            self.unanswered += 1
+            _say(f"#{asked.number} unanswered within {patience_s:g} s | {asked.shown}")
+            return
+        if answer is None:
+            self.wrong += 1
+            _say(f"#{asked.number} WRONG: no answer: {said} | {asked.shown}")
+            return
+        asked_s = time.perf_counter() - begun_s
+        bench = Bench(asked=asked, answer=answer)
+        check(bench)
+        self.wrong += bool(bench.wrong)
+        self.verdicts[answer["verdict"]] += 1
+        self.held += bench.held
+        times = f"{asked_s:.1f} s, checked in {time.perf_counter() - begun_s - asked_s:.1f} s"
+        _say(
+            f"#{asked.number} {'WRONG' if bench.wrong else 'right'}: {told(answer)} | {times} | {asked.shown}"
+        )
+        for line in [*(f"WRONG {line}" for line in bench.wrong), *(f"note: {line}" for line in bench.notes)]:
+            _say(f"    {line}")
+
+    def __str__(self) -> str:
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.verdicts.items()))
+        held = f"{sum(self.held)} of {len(self.held)} printed intervals hold the value found"
+        return f"{verdicts}; {self.wrong} wrong, {self.unanswered} unanswered; {held}"
 
 
-def summary(benches: Iterable[Bench | None]) -> bool:
-    """Prints how many answers were right; whether all were."""
-    given = [bench for bench in benches if bench is not None]
-    wrong = sum(1 for bench in benches if bench is None or bench.wrong)
-    held = [hold for bench in given for hold in bench.held]
-    verdicts = [bench.answer["verdict"] for bench in given]
-    counts = ", ".join(
-        f"{verdicts.count(verdict)} {verdict}" for verdict in ("met", "missed", "inconclusive")
-    )
-    print(f"{len(list(benches))} questions: {counts}; {wrong} wrong")
-    if held:
-        print(f"{sum(held)} of {len(held)} printed intervals hold the value found")
-    return wrong == 0
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="the question of this number alone")
-    parser.add_argument("--self-test", action="store_true", help="hold the simulator against closed forms")
+    parser.add_argument("--only", type=int, nargs="+", help="the questions of these numbers")
+    parser.add_argument("--requests-max", type=int, help="budget of each question, instead of the planner's")
+    parser.add_argument("--patience", type=float, default=600.0, help="seconds to wait for an answer")
+    parser.add_argument(
+        "--self-test", action="store_true", help="hold the simulator against closed forms, only"
+    )
     parser.add_argument("--keep", type=Path, help="a folder for the profiles, instead of a temporary one")
     options = parser.parse_args()
     if options.self_test:
         self_test()
-    numbers = range(options.questions) if options.only is None else [options.only]
+    tally = Tally()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        benches = [report(question(options.seed, number, folder)) for number in numbers]
-    sys.exit(not summary(benches))
+        for number in options.only or range(options.questions):
+            asked = question(options.seed, number, folder, requests_max=options.requests_max)
+            tally.add(asked, options.patience)
+    _say(str(tally))
+    sys.exit(tally.wrong > 0)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ class Question:
     queue_limit: int | None
     loss_max: float | None
     replicas_max: int | None
+    requests_max: int | None
 
     @property
     def command(self) -> list[str]:
@@ -57,6 +58,7 @@ class Question:
             "--queue-limit": self.queue_limit,
             "--loss-max": None if self.loss_max is None else f"{100.0 * self.loss_max:g}%",
             "--replicas-max": self.replicas_max,
+            "--requests-max": self.requests_max,
         }
         asked = [f"{flag}={value}" for flag, value in options.items() if value is not None]
         start = ["capacity", "plan", f"--profile={self.profile}", f"--rate={self.rate_rps:g}rps"]
@@ -95,7 +97,7 @@ class Question:
         )
 
 
-def question(seed: int, number: int, folder: Path) -> Question:
+def question(seed: int, number: int, folder: Path, *, requests_max: int | None = None) -> Question:
     """The question of this number; every third has a queue limit and a limit on losses."""
     random = np.random.default_rng([seed, number])
     profile, service = _profile(random, folder / f"question-{number}")
@@ -105,7 +107,7 @@ def question(seed: int, number: int, folder: Path) -> Question:
         asked_size = asked_size or largest  # a bundled profile may know larger ones
     usual = int(random.choice([size for size in service.sizes if size <= (asked_size or largest)]))
     full_s = service.mean_s(usual)
-    replicas = math.exp(random.uniform(0.0, math.log(25.0)))
+    replicas = math.exp(random.uniform(0.0, math.log(20.0)))
     rate_rps = _rounded(replicas * random.uniform(0.5, 0.9) * usual / full_s)
     limits_s = _limits(random, full_s + service.overhead_s)
     wait_s = _wait(random, full_s)
@@ -124,6 +126,7 @@ def question(seed: int, number: int, folder: Path) -> Question:
         queue_limit=int(random.choice([0, usual, 2 * usual, 4 * usual, 50])) if loses else None,
         loss_max=float(random.choice([0.0005, 0.001, 0.005, 0.01, 0.02])) if loses else None,
         replicas_max=int(random.choice(REPLICAS_FEW)) if random.random() < 0.15 else None,
+        requests_max=requests_max,
     )
 
 
