@@ -10,14 +10,15 @@ brute_fleet.c, which shares no code with the project. Checked of each answer:
 - the printed intervals of quantiles, means, utilization and loss hold what the brute force finds;
 - where no plan is recommended, none nearby keeps the limits; what is in doubt is close to a limit.
 
-Something is wrong only where it is so by more than three standard errors of forty independent runs, and again in
-runs four times as long with other random numbers. An interval of the planner counts as twice as wide as printed, since one
-in twenty misses by right; how many hold as printed stands in the summary. One line a question; exit 1 where
-any answer is wrong. Needs a C compiler.
+Something is wrong only where it is so by more than three standard errors of forty independent runs, and again
+in runs four times as long with other random numbers. An interval of the planner counts as twice as wide as
+printed, since one in twenty misses by right; how many hold as printed stands in the summary. One line a
+question; exit 1 where any answer is wrong. Needs a C compiler.
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -111,10 +112,10 @@ class Bench:
 
 
 def _errors_below(share: Estimate, allowed: float, runs: Runs) -> float:
-    """Standard errors from a share up to what is allowed; never fewer than chance alone makes of few events."""
+    """Standard errors from a share up to what is allowed; no fewer than chance makes of few events."""
     arrived = float(runs.arrived.sum())
     by_chance = max(share.value * (1.0 - share.value), 1.0 / arrived) / arrived
-    return (allowed - share.value) / max(share.error, by_chance**0.5)
+    return (allowed - share.value) / max(share.error, math.sqrt(by_chance))
 
 
 # ---- printed intervals ----
@@ -177,8 +178,8 @@ def _check_quantile(
     low, high = (share_beyond(end_s) for end_s in _wide(interval, INTERVAL_SLACK))
     if low.value < allowed - ERRORS_MAX * low.error or high.value > allowed + ERRORS_MAX * high.error:
         yield (
-            f"{name} {_shown(interval)} printed; beyond its ends, doubled, {low.value:.5f} ± {low.error:.5f} and "
-            f"{high.value:.5f} ± {high.error:.5f} found, {allowed:.3f} allowed"
+            f"{name} {_shown(interval)} printed; beyond its ends, doubled, {low.value:.5f} ± {low.error:.5f} "
+            f"and {high.value:.5f} ± {high.error:.5f} found, {allowed:.3f} allowed"
         )
 
 
@@ -307,7 +308,7 @@ def check(bench: Bench) -> None:
 
 
 def _fleets_refused(bench: Bench) -> list[int]:
-    """Sizes of fleets to try where none is recommended: the largest that were considered, and the largest allowed."""
+    """Sizes of fleets to try where none is recommended: the largest considered, and the largest allowed."""
     sizes = {one["plan"]["replicas"] for one in bench.answer["considered"]}
     if bench.asked.replicas_max is not None:
         sizes |= {bench.asked.replicas_max}
