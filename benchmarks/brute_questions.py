@@ -23,6 +23,8 @@ BUNDLED = Path(__file__).parent.parent / "capacity" / "profiles"
 SAMPLES = 4000
 SIZE_MAX = 64
 REPLICAS_FEW = (1, 2, 3, 4, 6)
+# A limit on losses, over the share that the highest quantile lets be late, lost requests included.
+LOSS_SHARES = (0.05, 0.2, 0.5, 1.0, 2.0)
 Number = float | int
 
 
@@ -124,7 +126,7 @@ def question(seed: int, number: int, folder: Path, *, requests_max: int | None =
         batch_wait_max_s=wait_s,
         timer="open" if wait_s and random.random() < 0.3 else "oldest",
         queue_limit=int(random.choice([0, usual, 2 * usual, 4 * usual, 50])) if loses else None,
-        loss_max=float(random.choice([0.0005, 0.001, 0.005, 0.01, 0.02])) if loses else None,
+        loss_max=_rounded(random.choice(LOSS_SHARES) * (1.0 - max(limits_s) / 100.0)) if loses else None,
         replicas_max=int(random.choice(REPLICAS_FEW)) if random.random() < 0.15 else None,
         requests_max=requests_max,
     )
@@ -153,7 +155,7 @@ def _wait(random: np.random.Generator, full_s: float) -> float | None:
 
 def _profile(random: np.random.Generator, path: Path) -> tuple[str, Service]:
     """What `--profile` is given, and what it says."""
-    kind = random.choice(["bundled", "means", "samples", "work"])
+    kind = random.choice(["bundled", "means", "samples", "work"], p=[0.3, 0.4, 0.15, 0.15])
     if kind == "bundled":
         names = sorted(file.stem for file in BUNDLED.glob("*.json") if _plain(file))
         return bundled(str(random.choice(names)))

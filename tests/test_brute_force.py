@@ -90,9 +90,10 @@ def test_nothing_recommended_where_a_plan_holds_is_found():
 
 
 def test_doubt_far_from_the_limit_is_found():
-    considered = [{"plan": plan(1), "verdict": "inconclusive", "performance": None}]
+    rejection = {"limit": "latency"}
+    considered = [{"plan": plan(1), "verdict": "inconclusive", "performance": None, "rejection": rejection}]
     doubt = {**answer(2), "considered": considered}
-    assert "is told to be in doubt, and misses them" in wrong(doubt)[0]
+    assert "and misses them by more than" in wrong(doubt)[0]
     assert wrong(doubt, limits_s={99: 7.49}) == []
 
 
