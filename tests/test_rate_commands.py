@@ -100,7 +100,7 @@ def test_a_budget_that_cannot_decide_leaves_all_rates_in_doubt(capacity):
         ([*ONE, "--slo-p99", "40ms", "--timer", "late"], "--timer 'late' is unknown"),
         ([*ONE, "--slo-p99", "40ms", "--batch-size-max", "0"], "batch_size_max must be >= 1"),
         ([*ONE, "--slo-p99", "40ms", "--arrivals", "chaos"], "unknown arrivals"),
-        ([*ONE, "--slo-p99", "40ms", "-o", "curve.jpg"], "a figure is a .png, .svg file"),
+        ([*ONE, "--slo-p99", "40ms", "-o", "curve.jpg"], "a figure is a .png or a .svg file"),
         ([*ONE, "--slo-p99", "40ms", "--confidence", "95"], "such as 0.95"),
     ],
 )
