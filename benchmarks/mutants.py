@@ -750,7 +750,7 @@ STATISTICS = [
         "the profile's error is one standard deviation",
         "profile error is part of the interval",
         "simulations/profile_error.py",
-        [("factor = student_t(confidence, RESAMPLES - 1)", "factor = 1.0")],
+        [("return student_t(confidence, len(values) - 1) * float(", "return float(")],
         JUDGE,
     ),
     Mutant(
@@ -895,8 +895,8 @@ DECISIONS = [
     Mutant(
         "the profile's own error is left out",
         "profile error is part of the interval",
-        "simulations/judge.py",
-        [("widened(interval, extra[q])", "widened(interval, 0.0)")],
+        "simulations/profile_error.py",
+        [("q: widened(found, extra.get((name, q), 0.0))", "q: widened(found, 0.0)")],
         JUDGE,
     ),
     Mutant(
@@ -971,8 +971,8 @@ DECISIONS = [
         "capacity/planner.py",
         [
             (
-                "verdict = Verdict.INCONCLUSIVE if in_doubt or search.out_of_budget else Verdict.MISSED",
-                "verdict = Verdict.MISSED",
+                "return Verdict.INCONCLUSIVE if is_open else Verdict.MISSED",
+                "return Verdict.MISSED",
             )
         ],
         PLANNER,
@@ -980,8 +980,8 @@ DECISIONS = [
     Mutant(
         "a cheaper plan in doubt is not named",
         "caveats",
-        "capacity/planner.py",
-        [("cost(search, candidate) < price:", "cost(search, candidate) > price:")],
+        "capacity/plan_caveats.py",
+        [("cost(search, one) < price:", "cost(search, one) > price:")],
         PLANNER,
     ),
 ]
@@ -993,8 +993,8 @@ PLANNING = [
         "capacity/cheapest.py",
         [
             (
-                "                break\n    return bound, 0",
-                "                break\n        elif not is_open:\n            break\n    return bound, 0",
+                "and is_open:\n            break\n    return 0",
+                "and is_open:\n            break\n        if not is_open:\n            break\n    return 0",
             )
         ],
         CHEAPEST,
@@ -1035,7 +1035,12 @@ PLANNING = [
         "a fleet that waits makes nothing cheaper",
         "lowest price",
         "capacity/cheapest.py",
-        [("            bound = price\n", "            bound = max(bound, price)\n")],
+        [
+            (
+                "    bound = min((cost(search, one) for",
+                "    bound = bound if bound < math.inf else min((cost(search, one) for",
+            )
+        ],
         CHEAPEST,
     ),
     Mutant(
@@ -1748,8 +1753,121 @@ CLOSER_LOOKS = [
         "headroom never asks the law",
         "headroom by the law where there is one",
         "capacity/headroom.py",
-        [("(judge_exactly(trial) or judge.accepts(trial)).verdict", "judge.accepts(trial).verdict")],
+        [("judge_exactly(trial) or self.judge.accepts(trial)", "self.judge.accepts(trial)")],
         "tests/test_search.py",
+    ),
+    Mutant(
+        "headroom in doubt ends at the wall",
+        "both ends of the headroom are sought",
+        "capacity/headroom.py",
+        [("    trials.close_in(high_rps)\n", "")],
+        "tests/test_planner.py",
+    ),
+    Mutant(
+        "one fewer than the certified is not looked at",
+        "the cheapest accepted plan wins",
+        "capacity/certificate.py",
+        [("                self._one_fewer(best)\n", "                pass\n")],
+        "tests/test_planner.py",
+    ),
+    Mutant(
+        "a family that the budget leaves out is passed in silence",
+        "what was not tried is named",
+        "capacity/cheapest.py",
+        [("            _note_untried(search, family, bound)\n", "")],
+        "tests/test_cheapest.py",
+    ),
+    Mutant(
+        "what was just accepted is forgotten at the end of the budget",
+        "the cheapest accepted plan wins",
+        "capacity/cheapest.py",
+        [
+            ("or (devices_max if is_bounded else None)", ""),
+            (
+                "    bound = min((cost(search, one) for one in search.considered if one.accepted), "
+                "default=math.inf)",
+                "    bound = bound",
+            ),
+        ],
+        "tests/test_cheapest.py",
+    ),
+    Mutant(
+        "larger fleets are certified whatever the profile",
+        "no fleet mends a profile",
+        "capacity/certificate.py",
+        [("_WORTH_IT = 0.01", "_WORTH_IT = -1.0")],
+        "tests/test_profile_sampling.py",
+    ),
+    Mutant(
+        "a service time in doubt is simulated",
+        "the service's own interval comes first",
+        "capacity/search.py",
+        [("            doubts |= floor_doubts(", "            dict() | floor_doubts(")],
+        "tests/test_profile_sampling.py",
+    ),
+    Mutant(
+        "random routing is searched from one replica more",
+        "the fewest replicas under random routing",
+        "capacity/random_routing.py",
+        [("refused, devices, step = today - 1, today, 1", "refused, devices, step = today, today + 1, 1")],
+        "tests/test_planner.py",
+    ),
+]
+
+LOST = [
+    Mutant(
+        "a lost request is not late",
+        "lost or late",
+        "simulations/pool.py",
+        [("return sample.responses.with_lost(sample.lost)", "return sample.responses")],
+        "tests/test_lost_requests.py",
+    ),
+    Mutant(
+        "a lost request waits for nothing",
+        "lost or late",
+        "simulations/pool.py",
+        [("return sample.waits.with_lost(sample.lost)", "return sample.waits")],
+        "tests/test_lost_requests.py",
+    ),
+    Mutant(
+        "a promise is held against the served",
+        "the headline counts the lost",
+        "capacity/objective.py",
+        [("return (late or served).get(self.quantile)", "return served.get(self.quantile)")],
+        "tests/test_lost_requests.py",
+    ),
+    Mutant(
+        "a fleet may lose what the laxest promise leaves",
+        "the strictest promise bounds the losses",
+        "capacity/objective.py",
+        [("return min((share for share, _ in", "return max((share for share, _ in")],
+        "tests/test_lost_requests.py",
+    ),
+    Mutant(
+        "a search lets go while another limit is open",
+        "all that is open must be near",
+        "simulations/judge.py",
+        [
+            (
+                "found(pool, one, 1.0 - errors.accept, replicas).high > one.allowed\n            and ",
+                "",
+            )
+        ],
+        "tests/test_lost_requests.py",
+    ),
+    Mutant(
+        "ends of an interval are middles of cells",
+        "ends are rounded outward",
+        "simulations/pool.py",
+        [("low=(1.0 - self.tally.relative_error_of(low_s)) * low_s", "low=low_s")],
+        "tests/test_pool.py",
+    ),
+    Mutant(
+        "a refused request of a load test is in no percentile",
+        "lost or late, measured",
+        "measurements/load_run.py",
+        [("all_s = np.full(len(self.outcomes), np.inf)", "all_s = np.zeros(len(self.outcomes))")],
+        "tests/test_lost_requests.py",
     ),
 ]
 
@@ -1984,7 +2102,7 @@ SPELLS_AND_WORK = [
     Mutant(
         "samples of spells are resampled one by one",
         "the error of samples that came in spells",
-        "simulations/profile_error.py",
+        "capacity/profile_sampling.py",
         [("if profile.spells is None:\n        return 1", "if True:\n        return 1")],
         SPELLS,
     ),
@@ -2504,8 +2622,8 @@ LAWS = [
         "capacity/queues/bulk.py",
         [
             (
-                "(time_s - service_s) * self._phase_rate_rps,",
-                "(time_s - 2 * service_s) * self._phase_rate_rps,",
+                "waits = (time_s - served_s) * self._phase_rate_rps",
+                "waits = (time_s - 2 * served_s) * self._phase_rate_rps",
             )
         ],
         "tests/test_bulk.py",
@@ -2578,6 +2696,7 @@ MUTANTS = [
     *SHARED_DEVICES,
     *TRAFFIC,
     *CLOSER_LOOKS,
+    *LOST,
     *RATES_AND_REASONS,
     *GATES,
     *RATIOS,
@@ -2587,6 +2706,22 @@ MUTANTS = [
 
 # What CI has time for: of each field some of the quickest, with the one test that finds them.
 QUICK = {
+    # a lost request is late
+    "a lost request is not late": in_file(
+        "tests/test_lost_requests.py", "lost_requests_lie_beyond_every_response"
+    ),
+    "a promise is held against the served": in_file(
+        "tests/test_lost_requests.py", "a_promise_is_found_among_all_requests"
+    ),
+    "ends of an interval are middles of cells": in_file(
+        "tests/test_pool.py", "ends_of_an_interval_are_the_edges_of_their_cells"
+    ),
+    "a service time in doubt is simulated": in_file(
+        "tests/test_profile_sampling.py", "no_fleet_is_simulated_that_cannot_be_proved"
+    ),
+    "headroom in doubt ends at the wall": in_file(
+        "tests/test_planner.py", "headroom_in_doubt_is_a_bracket_with_its_cause"
+    ),
     # the simulator
     "a request is lost": invariant("conservation"),
     "a batch starts before it is there": invariant("causality"),

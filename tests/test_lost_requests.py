@@ -84,6 +84,17 @@ def test_a_document_has_null_where_all_beyond_is_lost() -> None:
     json.dumps(document, allow_nan=False)
 
 
+def test_a_promise_is_found_among_all_requests() -> None:
+    """In tables, headlines and verdicts alike: P95 of all, not of the served."""
+    performance = pool_of(20).performance(load=None, replicas=1, quantiles=(0.95,), confidence=0.95)
+    for objective in (LatencyObjective(limits={0.95: 1.0}), LatencyObjective(wait_limits={0.95: 1.0})):
+        (promise,) = objective.promises
+        found = promise.found(performance)
+        assert found is not None
+        assert found == getattr(performance, promise.measure.with_losses)[0.95]
+    assert performance.response_quantiles_with_losses_s[0.95] != performance.response_quantiles_s[0.95]
+
+
 def test_an_end_among_the_lost_has_no_number() -> None:
     found = Interval(value=0.1, low=0.09, high=math.inf)
     assert found.half_width == found.relative_half_width == math.inf
