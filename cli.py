@@ -65,6 +65,7 @@ from capacity.guarded import Guarded
 from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
 from capacity.rate_commands import max_rate
+from capacity.strict import StrictTyper
 from measurements.profile_commands import profile as profile_command
 from measurements.verify_commands import verify as verify_command
 
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
     from simulations.replication import Engine
     from simulations.simulate import Simulation
 
-app = typer.Typer(
+app = StrictTyper(
     cls=Guarded,
     no_args_is_help=True,
     add_completion=False,
@@ -87,7 +88,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="How many replicas and what batch keep the P99 promise, and how sure that is.",
 )
-profiles_app = typer.Typer(invoke_without_command=True, help="Measured profiles that come along.")
+profiles_app = StrictTyper(invoke_without_command=True, help="Measured profiles that come along.")
 app.add_typer(queue_app, name="queue")
 app.add_typer(profiles_app, name="profiles")
 

@@ -504,7 +504,14 @@ CLOSED = [
         "users who walk among queues forget at once",
         "warm-up by relaxation time",
         "simulations/relaxation.py",
-        [("users if is_pooled(plan) else _WALK", "users if is_pooled(plan) or users else _WALK")],
+        [("    if is_pooled(plan):\n        return users", "    if users:\n        return users")],
+        RELAXATION,
+    ),
+    Mutant(
+        "users are served by the turns of their start",
+        "warm-up by relaxation time",
+        "simulations/case.py",
+        [("if isinstance(workload, ClosedPopulation) and _is_by_turns(simulated)", "if False")],
         RELAXATION,
     ),
     Mutant(

@@ -8,16 +8,16 @@ import time
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from capacity.errors import CapacityError
 from capacity.interrupts import Terminated, interrupts_raised
 from capacity.standard_streams import guarded_streams
+from capacity.strict import StrictGroup
 
 _GRACE_S = 3.0  # that threads at work are given to end by themselves after a failure
 
 
-class Guarded(TyperGroup):
+class Guarded(StrictGroup):
     """A command group from which no traceback reaches a user, and that an interrupt ends within seconds."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,9 @@
 """Plan options: the flags of the commands that size a fleet, and how a question is read from them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 from capacity.command_line import input_option, option, output_option, read_choice, read_demand, read_profile
@@ -90,12 +92,12 @@ def read_share(text: str, flag: str) -> float:
     >>> read_share("25%", "--utilization-max")
     0.25
     """
+    from capacity.units import is_number
+
     digits = text.strip()
-    try:
-        value = float(digits.removesuffix("%"))
-    except ValueError:
-        raise InputError(f"{flag} {text[:40]!r} is no share; 25% or 0.25 is one") from None
-    value = value / 100.0 if digits.endswith("%") else value
+    if not is_number(digits.removesuffix("%")):
+        raise InputError(f"{flag} {text[:40]!r} is no share; 25% or 0.25 is one")
+    value = float(Decimal(digits.removesuffix("%")) / 100 if digits.endswith("%") else Decimal(digits))
     if not 0.0 < value < 1.0:
         hint = f"; {digits}% is a share" if not digits.endswith("%") and 1.0 <= value < 100.0 else ""
         raise InputError(f"{flag} must be above 0 and below 100%, got {text[:40]}{hint}")
@@ -142,13 +144,13 @@ def _read_waits(texts: Sequence[str]) -> dict[float, float]:
 
 def _read_wait(text: str) -> tuple[float, float]:
     """`p99=5ms`: a quantile and a duration. [s]"""
-    from capacity.units import parse_duration_s
+    from capacity.units import is_number, parse_duration_s
 
     name, _, duration = text.partition("=")
     digits = name.strip().lower().removeprefix("p")
-    if not duration or not digits.replace(".", "", 1).isdecimal() or not 0.0 < float(digits) < 100.0:
+    if not duration or not is_number(digits) or not 0.0 < float(digits) < 100.0:
         raise InputError(f"--slo-wait {text[:40]!r} is no limit; p99=5ms is one")
-    return float(digits) / 100.0, parse_duration_s(duration, "--slo-wait")
+    return float(Decimal(digits) / 100), parse_duration_s(duration, "--slo-wait")
 
 
 def read_profiles(
@@ -176,10 +178,11 @@ def read_profiles(
 
 
 def _read_price(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"--hourly-usd {text[:40]!r} is no price in USD/h; 0.526 is one") from None
+    from capacity.units import is_number
+
+    if not is_number(text.strip()):
+        raise InputError(f"--hourly-usd {text[:40]!r} is no price in USD/h; 0.526 is one")
+    return float(text)
 
 
 def read_routings(names: Sequence[str] | None) -> "tuple[Routing, ...]":
@@ -215,7 +218,7 @@ def read_survival(
     zones = None
     for text in survive or ():
         kind, _, number = text.replace("n-", "n:").partition(":")
-        if kind not in ("n", "zone") or not number.isdecimal() or int(number) < 1 or len(number) > 6:
+        if kind not in ("n", "zone") or re.fullmatch("[0-9]{1,6}", number) is None or int(number) < 1:
             raise InputError(f"--survive {text[:40]!r} is unknown; use n-1 or zone:3")
         if kind == "zone":
             zones = int(number)
@@ -243,11 +246,12 @@ def _read_unavailable(text: str) -> float:
 
 
 def _read_factor(text: str) -> float:
+    from capacity.units import is_number
+
     digits = text.strip().lower().removesuffix("x")
-    try:
-        return float(digits)
-    except ValueError:
-        raise InputError(f"--spike {text[:40]!r} is no multiple; 2x is one") from None
+    if not is_number(digits):
+        raise InputError(f"--spike {text[:40]!r} is no multiple; 2x is one")
+    return float(digits)
 
 
 def read_curve(daily: str | None, rate: str | None, users: int | None) -> "DailyCurve | None":

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Protocol
 
-import typer
-
 from capacity.command_line import Format, emit, option, read_choice, read_quantiles
 from capacity.errors import InputError
+from capacity.strict import StrictTyper
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from capacity.queues.durations import Duration
     from capacity.report import Document
 
-queue_app = typer.Typer(
+queue_app = StrictTyper(
     no_args_is_help=True, help="Queueing laws, at once: exact, or named as what they are."
 )
 
@@ -100,11 +99,17 @@ def read_service_time_s(service_rate: str | None, service_time: str | None) -> f
 def read_duration(family: str | None, scv: float | None, mean_s: float, flag: str) -> "Duration":
     """`--service` or `--arrival` with its scv; without a family gamma, or exponential without both."""
     from capacity.queues.durations import Duration, Family
+    from capacity.units import SCV_MAX, SCV_MIN
 
     default = Family.EXPONENTIAL if scv is None else Family.GAMMA
     chosen = default if family is None else read_choice(Family, family, flag)
     if chosen is Family.GAMMA and scv in (0.0, 1.0):
         chosen = Family.DETERMINISTIC if scv == 0.0 else Family.EXPONENTIAL
+    if scv is not None and scv != 0.0 and not SCV_MIN <= scv <= SCV_MAX:
+        raise InputError(
+            f"{flag}-scv must be 0 or from {SCV_MIN:g} to {SCV_MAX:g}, got {scv:g}; "
+            f"{'deterministic is nearly the same' if scv < SCV_MIN else 'measure it again'}"
+        )
     if scv is None and chosen not in (Family.DETERMINISTIC, Family.EXPONENTIAL):
         raise InputError(f"{flag} {family} needs {flag}-scv, its squared coefficient of variation")
     return Duration(family=chosen, mean_s=mean_s, scv=scv)

@@ -1,12 +1,12 @@
 """Scalability as CSV: throughput by size, `n,throughput_rps`, one measurement a row."""
 
-import math
 from functools import partial
 from pathlib import Path
 
 from capacity.errors import InputError
 from capacity.queues.domain import require_positive
 from capacity.reading import csv_rows, located, printable, read_text
+from capacity.units import is_number
 
 _COLUMNS = ("n", "throughput_rps")
 
@@ -58,11 +58,8 @@ def _cells(row: list[str], columns: list[str], where: str) -> dict[str, float]:
 
 
 def _number(text: str, name: str, where: str) -> float:
-    try:
-        value = float(text if text.isascii() and "_" not in text else "nan")
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
+    if not is_number(text):
         raise InputError(f"{where}: {name} must be a number, got {printable(text)!r}; mend or drop the row")
+    value = float(text)
     located(where, partial(require_positive, name, value))
     return value

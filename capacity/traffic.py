@@ -1,13 +1,12 @@
 """Traffic: an arrival process as it is typed."""
 
-import math
 import re
 from pathlib import Path
 
 from capacity.errors import InputError
 from capacity.reading import printable
 from capacity.trace_csv import read_trace
-from capacity.units import parse_duration_s
+from capacity.units import is_number, parse_duration_s
 from capacity.workload import (
     ArrivalProcess,
     DeterministicArrivals,
@@ -83,10 +82,6 @@ def _mmpp(text: str) -> MmppArrivals:
 
 
 def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{where}: {printable(text)[:40]!r} is not a finite number")
-    return value
+    if not is_number(text):
+        raise InputError(f"{where}: {printable(text)[:40]!r} is not a finite number in plain digits")
+    return float(text)

@@ -29,6 +29,12 @@ _RATE_PERIODS: dict[str, str] = {
 _QUANTITY = re.compile(
     r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I | re.ASCII
 )
+# From less than any clock tells to 30,000 years; beyond, laws overflow and runs never end.
+DURATION_MIN_S, DURATION_MAX_S = 1e-15, 1e12
+RATE_MIN_RPS, RATE_MAX_RPS = 1e-12, 1e15
+NUMBER_MIN, NUMBER_MAX = 1e-12, 1e12  # of what has no unit, 0 apart
+SCV_MIN, SCV_MAX = 1e-4, 1e4  # of a law that is not constant: coefficients of variation from 0.01 to 100
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.I | re.ASCII)
 _WORDY = 1e12  # from here on a number is told by its exponent
 _LENGTH_MAX = 64  # nobody types a longer quantity
 # Wide enough that what a float cannot hold is still told apart from 0, and never trapped.
@@ -49,7 +55,7 @@ def parse_duration_s(text: str, name: str = "duration") -> float:
         raise InputError(f"{name} {text.strip()!r} has no unit; write {text.strip()}ms or {text.strip()}s")
     if unit not in SECONDS_PER_UNIT:
         raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(SECONDS_PER_UNIT)}")
-    return _checked(in_seconds(number, unit), text, name)
+    return _checked(in_seconds(number, unit), text, name, (DURATION_MIN_S, DURATION_MAX_S), "s")
 
 
 def parse_rate_rps(text: str, name: str = "rate", *, allow_zero: bool = False) -> float:
@@ -68,10 +74,23 @@ def parse_rate_rps(text: str, name: str = "rate", *, allow_zero: bool = False) -
         )
     if unit not in _RATE_PERIODS:
         raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(_RATE_PERIODS)}")
-    rate_rps = _checked(_WIDE.divide(number, SECONDS_PER_UNIT[_RATE_PERIODS[unit]]), text, name)
+    rate = _WIDE.divide(number, SECONDS_PER_UNIT[_RATE_PERIODS[unit]])
+    rate_rps = _checked(rate, text, name, (RATE_MIN_RPS, RATE_MAX_RPS), "rps")
     if rate_rps == 0.0 and not allow_zero:
         raise InputError(f"{name} must be > 0, got {text.strip()!r}")
     return rate_rps
+
+
+def is_number(text: str) -> bool:
+    """Whether text is a finite number in plain digits; `1_000`, `０.５`, `nan` and `inf` are none.
+
+    >>> is_number("2.5"), is_number("1_000"), is_number("1e999")
+    (True, False, False)
+    """
+    if len(text) > _LENGTH_MAX or _NUMBER.fullmatch(text) is None:
+        return False
+    value = float(text)
+    return not math.isinf(value) and (value != 0.0 or Decimal(text) == 0)
 
 
 def in_seconds(number: Decimal, unit: str) -> Decimal:
@@ -82,7 +101,9 @@ def in_seconds(number: Decimal, unit: str) -> Decimal:
 def _split(text: str, name: str, mend: str) -> tuple[Decimal, str]:
     """Number and unit; decimal, so that `0.1ms` is the double nearest to 0.0001."""
     match = _QUANTITY.fullmatch(text) if len(text) <= _LENGTH_MAX else None
-    if match is None:
+    if match is None or "_" in text:
+        plain = text.strip().replace("_", "")
+        mend = plain if match is not None and _QUANTITY.fullmatch(plain) else mend
         raise InputError(f"{name} {text[:_LENGTH_MAX]!r} is not a number with a unit, such as {mend}")
     try:
         number = Decimal(match[1])
@@ -93,12 +114,15 @@ def _split(text: str, name: str, mend: str) -> tuple[Decimal, str]:
     return number, match[2].replace("μ", "µ")  # the Greek letter for the micro sign
 
 
-def _checked(value: Decimal, text: str, name: str) -> float:
+def _checked(value: Decimal, text: str, name: str, limits: tuple[float, float], unit: str) -> float:
     if value < 0:
         raise InputError(f"{name} must not be negative, got {text.strip()!r}")
-    result = float(value)
-    if math.isinf(result) or (result == 0.0 and value != 0):
-        raise InputError(f"{name} {text.strip()!r} is beyond what can be computed with")
+    result, (least, most) = float(value), limits
+    if value != 0 and not least <= result <= most:
+        raise InputError(
+            f"{name} {text.strip()!r} is beyond what can be computed with, {least:g}{unit} to {most:g}{unit};"
+            " check the number and its unit"
+        )
     return abs(result)  # no -0.0
 
 

@@ -8,7 +8,7 @@ from capacity.errors import InputError
 from capacity.objective import format_share
 from capacity.performance import Interval, Performance
 from capacity.reading import printable
-from capacity.units import format_duration, format_quantile, format_rate
+from capacity.units import format_duration, format_quantile, format_rate, is_number
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -146,10 +146,8 @@ def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
 
 
 def _read_share(share: str, text: str) -> float:
-    try:
-        value = float(share.removesuffix("%")) / (100.0 if share.endswith("%") else 1.0)
-    except ValueError:
-        value = -1.0
+    digits = share.removesuffix("%")
+    value = float(digits) / (100.0 if share.endswith("%") else 1.0) if is_number(digits) else -1.0
     if not 0.0 < value <= 1.0:
         raise InputError(
             f"--tolerance {printable(text)[:40]!r} must be above 0 and at most 100%, such as p99=15%"

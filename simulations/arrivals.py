@@ -22,11 +22,14 @@ from capacity.workload import (
 )
 from simulations.compiled import compiled
 from simulations.phase_clock import PhaseClock
-from simulations.records import Floats
+from simulations.records import Floats, Integers
 from simulations.spells import SpellDraws
 
 # Gamma gaps of so many exponential phases at most are drawn phase by phase; a shape that is nearly whole is.
 _PHASES_MAX, _WHOLE = 6, 1e-12
+# Of a batch's time a think time so much shorter changes no turns; and the share of the settling after which
+# users think as long as they do.
+_FROZEN, _HURRIED_SHARE = 20.0, 0.75
 
 
 class Purpose(IntEnum):
@@ -120,6 +123,37 @@ def _require_uniforms(service: Floats, routing: Floats, requests: int) -> None:
             raise DomainError(f"{requests} requests need {count} uniform numbers from 0 to below 1")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlingUsers(ClosedPopulation):
+    """Users who think long at first, and then ever shorter, until they think as long as they do.
+
+    Who thinks for less than a batch takes is back before it ends, and is served with the same others again
+    and again: with which ones, the start decides, and a run of any length may see no other turns. Users who
+    think for longer change turns; those who are hurried by degrees end in turns as likely as in the long run.
+
+    Attributes:
+        settling: requests over which they are hurried.
+        slow_s: mean think time that they begin with. [s]
+
+    Source:
+        Kirkpatrick, Gelatt & Vecchi (1983), Science 220(4598), 671-680, simulated annealing: what is cooled
+        slowly ends near its equilibrium, however slowly that would be reached in the cold.
+    """
+
+    settling: int
+    slow_s: float
+
+    def think_means_s(self, number: Integers) -> Floats:
+        """Mean think time after each request, by its number from 0. [s]
+
+        The rate of coming back rises evenly, to what is needed or to where nobody changes turns any more.
+        """
+        fast_s = max(self.think_time_s, self.slow_s / _FROZEN)
+        part = np.minimum(1.0, number / (_HURRIED_SHARE * self.settling))
+        means_s = 1.0 / ((1.0 - part) / self.slow_s + part / fast_s)
+        return np.where(part < 1.0, means_s, self.think_time_s)
+
+
 class Stream:
     """The input of one run, drawn as it is asked for: so many requests at a time, in order.
 
@@ -139,7 +173,7 @@ class Stream:
         self._demand = demand
         self._seed = seed
         self._generators: dict[Purpose, np.random.Generator] = {}
-        self._arrived = 0
+        self._arrived = self._thought = 0
         self._unit_instant = 0.0
         self._surge_from = math.inf
         self._phases: PhaseClock | None = None
@@ -173,7 +207,11 @@ class Stream:
         if isinstance(self._demand, Workload):
             raise DomainError("arrivals at a rate do not think")
         thoughts = self._generator(Purpose.THINK).standard_exponential(count)
-        return self._demand.think_time_s * thoughts
+        if not isinstance(self._demand, SettlingUsers):
+            return self._demand.think_time_s * thoughts
+        number = np.arange(self._thought, self._thought + count)
+        self._thought += count
+        return self._demand.think_means_s(number) * thoughts
 
     def service(self, count: int) -> Floats:
         """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request.

@@ -11,7 +11,8 @@ from capacity.errors import DomainError
 from capacity.performance import Performance
 from capacity.plan import Plan
 from capacity.profile import ServiceProfile
-from capacity.stability import load
+from capacity.service_law import ServiceLaw
+from capacity.stability import load, sustainable_rate_rps
 from capacity.workload import (
     ClosedPopulation,
     Demand,
@@ -23,14 +24,15 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Seed
-from simulations.pool import Pool
+from simulations.arrivals import Seed, SettlingUsers
+from simulations.pool import SECTIONS, Pool
 from simulations.reduction import one_for_all
 from simulations.relaxation import (
     closed_relaxation_requests,
     is_pooled,
     modulated_relaxation_requests,
     open_relaxation_requests,
+    turns_requests,
 )
 from simulations.replication import Engine, Task
 from simulations.sample import Length
@@ -51,6 +53,13 @@ ROOMY_BURSTS_SEEN_MIN, _ROOMY_LOAD = 2_000, 0.7
 # Spells that a pool must have seen: of one replica at load 0.75 whose times vary by a cv of 0.1, 0.6 of it in
 # spells of 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
+# Users' turns that a pool must have seen, each run with turns of its own.
+TURNS_SEEN_MIN = 2_000
+_TURNS_WAITED_FOR = 10  # requests of each user in which turns change
+# Requests of each user while a run settles into turns, as many as that where they are not too many in all: of
+# 8 users of one replica, whose batches take 28 to 30 ms, P99 is then right to 0.1 %, and the mean to 1 % even
+# where a think time is a 30th of a batch's, so that nobody changes turns within a year.
+_SETTLING_MIN, _SETTLING, _SETTLING_REQUESTS = 200, 1000, 50_000
 _CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-ups, short enough that many replications can be had.
 _MEASURED_PER_WARM_UP = 8
@@ -134,20 +143,61 @@ def run_length(case: Case) -> Length:
     """A replication that forgets its start, counts eight times as long, and enough for the quantile."""
     forgotten = _relaxation_requests(case.simulated) + case.simulated.requests_in_spell
     warm_up = math.ceil(RELAXATIONS * forgotten)
-    measured = max(
-        _MEASURED_PER_WARM_UP * warm_up, math.ceil(EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max))
-    )
+    enough = EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max)
     last = 2 * case.simulated.plan.replicas * case.plan.batch_size_max
-    if isinstance(case.workload, ClosedPopulation):  # whose users stop asking one by one
-        last = max(last, 2 * case.workload.users)
+    if isinstance(case.workload, ClosedPopulation):
+        return _run_length_of_users(case.workload.users, warm_up, enough, last, by_turns=_is_by_turns(case))
+    measured = max(_MEASURED_PER_WARM_UP * warm_up, math.ceil(enough))
     return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
+
+
+def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, by_turns: bool) -> Length:
+    """A replication of a closed population; each user is a witness, so that one run need not be long.
+
+    Runs that keep their turns are the shorter the more of them there will be.
+    """
+    settling = 0
+    if by_turns:
+        settling = max(_SETTLING_MIN * users, min(_SETTLING * users, _SETTLING_REQUESTS))
+        enough *= min(1.0, SECTIONS * users / TURNS_SEEN_MIN)
+    measured, warm_up = max(warm_up, math.ceil(enough)), max(warm_up, settling)
+    return Length(warm_up=warm_up, measured=measured, cool_down=min(max(last, 2 * users), measured // 10))
+
+
+def _turns_requests(case: Case) -> float:
+    """Requests within which users change the turns in which they are served; 0 where all batches are full."""
+    users, plan = case.workload, case.plan
+    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else takes turns)
+    if users.think_time_s == 0.0 or users.users >= 2 * plan.replicas * plan.batch_size_max:
+        return 0.0
+    return turns_requests(users, _service_by_turns(case))
+
+
+def _service_by_turns(case: Case) -> ServiceLaw:
+    """Of the batches of users who are served by turns: half of those of a replica each."""
+    assert isinstance(case.workload, ClosedPopulation)  # noqa: S101
+    size = case.workload.users // (2 * case.plan.replicas)
+    return case.profile.law(min(max(1, size), case.plan.batch_size_max))
+
+
+def _is_by_turns(case: Case) -> bool:
+    """Whether users keep the turns of their start for longer than could be waited for."""
+    assert isinstance(case.workload, ClosedPopulation)  # noqa: S101  (who else takes turns)
+    return _turns_requests(case) > max(_TURNS_WAITED_FOR * case.workload.users, _walk_requests(case))
+
+
+def _walk_requests(case: Case) -> float:
+    """Requests within which a closed population forgets how many are at which queue."""
+    assert isinstance(case.workload, ClosedPopulation)  # noqa: S101  (who else walks)
+    return closed_relaxation_requests(case.workload, case.plan, sustainable_rate_rps(case.profile, case.plan))
 
 
 def _relaxation_requests(case: Case) -> float:
     """Requests that arrive within one relaxation time of what is simulated."""
     workload, plan = case.workload, case.plan
     if isinstance(workload, ClosedPopulation):
-        return closed_relaxation_requests(workload, plan)
+        turns = 0.0 if _is_by_turns(case) else _turns_requests(case)
+        return max(turns, _walk_requests(case))
     service = case.profile.law(plan.batch_size_max)
     rate_rps = workload.arrival_rate_rps
     busy = load(case.profile, rate_rps, plan)
@@ -185,10 +235,18 @@ def arrivals_scv(workload: Workload) -> float:
 def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[Task]:
     """The replications of a case; the same numbers are the same users for every case."""
     simulated, service_times = case.simulated, case.service_times
+    workload = simulated.workload
+    if isinstance(workload, ClosedPopulation) and _is_by_turns(simulated):
+        workload = SettlingUsers(
+            users=workload.users,
+            think_time_s=workload.think_time_s,
+            settling=length.warm_up,
+            slow_s=_service_by_turns(simulated).mean_s,
+        )
     return [
         Task(
             plan=simulated.plan,
-            workload=simulated.workload,
+            workload=workload,
             service_times=service_times,
             request_overhead_s=case.profile.request_overhead_s,
             length=length,
@@ -213,7 +271,8 @@ def counted_min(case: Case) -> float:
     relaxation = _relaxation_requests(simulated)
     seen = RELAXATIONS_SEEN_MIN * relaxation
     if isinstance(simulated.workload, ClosedPopulation):
-        return seen / simulated.workload.users
+        turns = min(_turns_requests(simulated), run_length(simulated).measured)
+        return max(seen, TURNS_SEEN_MIN * turns) / simulated.workload.users
     independent = -(-simulated.plan.replicas // len(simulated.slowdowns))
     if isinstance(simulated.workload.arrivals, MmppArrivals):
         within = replace(simulated, workload=replace(simulated.workload, arrivals=PoissonArrivals()))

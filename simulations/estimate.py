@@ -74,7 +74,7 @@ def looks(
         return
     length = run_length(case)
     spent = 0
-    for probe in _probes(length) if requests_first == 0 else ():
+    for probe in _probes(case, length) if requests_first == 0 else ():
         if spent + REPLICATIONS_FIRST * probe.requests > requests_max:
             break
         spent += REPLICATIONS_FIRST * probe.requests
@@ -174,15 +174,22 @@ def requests_to_settle(case: Case) -> int:
     length, replications = run_length(case), REPLICATIONS_FIRST
     while replications * length.measured < counted_min(case):
         replications *= 2
-    probes = sum(probe.requests for probe in _probes(length))
+    probes = sum(probe.requests for probe in _probes(case, length))
     return REPLICATIONS_FIRST * probes + replications * length.requests
 
 
-def _probes(length: Length) -> Iterator[Length]:
+def _probes(case: Case, length: Length) -> Iterator[Length]:
     """Short runs that may refuse before the first of full length: each four times as long as the one before.
 
     They cost no more than a third of what follows, and are few: near saturation nothing would follow.
+    A closed population has one, once each of its users, who all come at the start, has come back often.
     """
+    if isinstance(case.workload, ClosedPopulation):
+        users = case.workload.users
+        probe = Length(warm_up=4 * users, measured=max(1_000, 4 * users), cool_down=min(users, 100))
+        if _PROBE_MARGIN * probe.requests <= length.requests:
+            yield probe
+        return
     if _PROBE.requests < length.requests:
         yield _PROBE
     for growth in _PROBE_GROWTHS:

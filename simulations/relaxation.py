@@ -4,13 +4,18 @@ import cmath
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from capacity.plan import Plan, Routing
+from capacity.service_law import ServiceLaw
 from capacity.stability import relaxation_requests
 from capacity.workload import ClosedPopulation, MmppArrivals
 
 # A limited queue whose input varies less than this fills and empties by its drift.
 _VARIABILITY_MIN = 0.2
 _WALK = 1.5
+_CHANCE = 3.0  # standard deviations of users who come together by chance
+_LEVELS = 200  # of a service time, over which the chance to change turns is averaged
 # By which walls hasten bursts less than smooth arrivals.
 _SLACK = 2.0
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
@@ -51,15 +56,53 @@ def is_pooled(plan: Plan) -> bool:
     return plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE or least_outstanding
 
 
-def closed_relaxation_requests(population: ClosedPopulation, plan: Plan) -> float:
+def closed_relaxation_requests(
+    population: ClosedPopulation, plan: Plan, sustainable_rps: float | None = None
+) -> float:
     """Requests of one relaxation time of a closed population: one from each user or so.
 
     Users come back at the rate 1/Z each, whatever the queue, and no cycle is shorter than a thought:
     one request of each. Behind a router that does not look, N users who do not think walk among c
-    queues; their chain forgets within 1.5 N (1 + N/c) requests, computed for up to 6 queues.
+    queues; their chain forgets within 1.5 N (1 + N/c) requests, computed for up to 6 queues. Of users
+    who think, only those walk who find no room in their thoughts.
+
+    Args:
+        sustainable_rps: of all replicas; None is as if nobody thought.
     """
     users = float(population.users)
-    return users if is_pooled(plan) else _WALK * users * (1.0 + users / plan.replicas)
+    if is_pooled(plan):
+        return users
+    walking = users if sustainable_rps is None else _walking(population, plan, sustainable_rps)
+    return max(users, _WALK * walking * (1.0 + walking / plan.replicas))
+
+
+def _walking(population: ClosedPopulation, plan: Plan, sustainable_rps: float) -> float:
+    """Users who are at the queues, on a busy day: those who exceed what the replicas serve in a thought.
+
+    And where that is none or few, as many as wait at that load, or as chance brings at load 1.
+    """
+    users, fed = population.users, sustainable_rps * population.think_time_s
+    spare = 1.0 - users / fed if fed > users else 0.0
+    by_chance = min(plan.replicas / spare if spare > 0.0 else math.inf, _CHANCE * math.sqrt(users))
+    return min(users, max(0.0, users - fed) + by_chance + plan.replicas * plan.batch_size_max)
+
+
+def turns_requests(population: ClosedPopulation, service: ServiceLaw) -> float:
+    """Requests within which users change the turns in which they are served; infinite if they never do.
+
+    Served in two batches by turns, a user joins the other batch by thinking for longer than that one takes,
+    P(think > S) = E[exp(-S/Z)], once in so many turns of all users. Who joins which is forgotten at twice
+    that rate.
+
+    Args:
+        service: of a batch as large as they are where users are served by turns.
+    """
+    if population.think_time_s == 0.0:
+        return math.inf
+    levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
+    thinks = np.array([service.quantile_s(level) for level in levels]) / population.think_time_s
+    change = float(np.exp(-thinks).mean())
+    return population.users / (2.0 * change) if change > 0.0 else math.inf
 
 
 def open_relaxation_requests(

@@ -364,7 +364,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
 
 
 def test_a_huge_rate_is_refused_at_once(capacity):
-    for rate in ("1e25rps", "1e300rps"):
+    for rate in ("1e10rps", "1e12rps"):
         done = capacity("plan", *T4, "--rate", rate, "--slo-p99", "50ms", timeout=10)
         assert done.returncode == 3
         done = capacity("simulate", *T4, "--rate", rate, "--replicas", "3", timeout=10)

@@ -104,6 +104,7 @@ CAPACITY_FLOORS = [
     ["sweep_file"],
     ["sweep_journal"],
     ["sweep_rows"],
+    ["strict"],
     ["command_line", "guarded"],
     ["queue_options"],
     ["plan_options"],

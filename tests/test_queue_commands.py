@@ -200,7 +200,7 @@ def test_fit_of_three_points_has_no_intervals(tmp_path):
 def test_numbers_of_any_form_are_refused_in_one_short_line():
     done = run("mmc --arrival-rate 1rps --service-rate 2rps --servers 1e300")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "got 1e+300" in done.stderr
+    assert "--servers '1e300' is beyond what can be computed with, 1e-12 to 1e+12" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_numbers_of_any_form_are_refused_in_one_short_line():
         ("mmc --arrival-rate 10rps --service-rate 5rps --servers 0", "servers must be > 0"),
         ("mmck --arrival-rate 1rps --service-rate 1rps --servers 4 --capacity 3", "capacity"),
         ("erlang-a --arrival-rate 1rps --service-rate 1rps --servers 1 --patience 0s", "patience_mean_s must be > 0"),
-        ("erlang-b --offered-load nan --servers 1", "offered_load must be > 0"),
+        ("erlang-b --offered-load nan --servers 1", "--offered-load 'nan' is not a number in plain digits"),
         ("erlang-b --offered-load -1 --servers 1", "offered_load must be > 0"),
         ("mg1 --arrival-rate 1rps --service-time 1s", ">= 1"),
         ("mg1 --arrival-rate 0.5rps --service-time 1s --service gamma", "--service gamma needs --service-scv"),
@@ -244,7 +244,7 @@ def test_numbers_of_any_form_are_refused_in_one_short_line():
         ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --replicas 2 --routing shared-queue", "no exact law"),
         ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --service-cv 0.1 --batch-wait 1ms", "simulate instead"),
         ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --service-cv 0.1 --replicas 2", "simulate instead"),
-        ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --service-cv nan", "service_cv must be >= 0"),
+        ("bulk --arrival-rate 1rps --batch-times 1ms,2ms --service-cv nan", "--service-cv 'nan' is not a number in plain digits"),
         ("closed --users 0 --service-time 1s", "users must be an integer >= 1"),
         ("closed --users 1 --think-time -1s --service-time 1s", "must not be negative"),
         ("usl", "--lambda 1000rps"),
@@ -256,7 +256,7 @@ def test_numbers_of_any_form_are_refused_in_one_short_line():
         ("staffing --arrival-rate 100rps --service-time 1s --wait-probability 0", "limit"),
         ("mm1 --arrival-rate 1rps --service-rate 2rps --quantile 1", "within (0, 1)"),
         ("erlang-b --offered-load 1 --servers 1 --quantile 1", "within (0, 1)"),
-        ("usl --lambda 1rps --replicas 1 --quantile nan", "within (0, 1)"),
+        ("usl --lambda 1rps --replicas 1 --quantile nan", "--quantile 'nan' is not a number in plain digits"),
     ],
 )  # fmt: skip
 def test_refusals_are_one_line_and_exit_2(line, words):

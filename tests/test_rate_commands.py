@@ -3,7 +3,10 @@
 import json
 
 import pytest
+from scipy.optimize import brentq
 from test_cli import T4, capacity, document
+
+from capacity.queues.bulk import Bulk
 
 pytestmark = pytest.mark.usefixtures("capacity")
 PROFILE = "batch_size,mean_ms\n1,5\n2,6\n4,8\n8,12\n"  # means alone: laws are exact, and nothing is simulated
@@ -63,6 +66,32 @@ def test_no_rate_is_kept(capacity):
     floor = capacity("max-rate", *ONE, "--slo-p99", "4ms", timeout=10)
     assert floor.returncode == 3
     assert "the fastest takes 5 ms" in " ".join(floor.stdout.split())
+
+
+@pytest.mark.usefixtures("one")
+@pytest.mark.parametrize(("share", "utilization"), [("99.9%", 0.999), ("60%", 0.6)])
+def test_max_rate_keeps_the_utilization_within_its_limit(capacity, share, utilization):
+    """That of the exact law: a greedy replica is busy for 99.9 % of the time long before its load is that."""
+    times_s = tuple(0.001 * ms for ms in (5, 6, 7, 8, 9, 10, 11, 12))
+
+    def busy(rate_rps: float) -> float:
+        return Bulk(arrival_rate_rps=rate_rps, batch_times_s=times_s).performance().utilization
+
+    wall_rps = 8 / 0.012
+    limit_rps = brentq(lambda rate_rps: busy(rate_rps) - utilization, 0.01 * wall_rps, 0.999 * wall_rps)
+    done = capacity("max-rate", *ONE, "--utilization-max", share, "--slo-p99", "10s", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert answer["objective"]["utilization"] == utilization
+    (stretch,) = answer["rates"]["intervals"]
+    ends = stretch["high_rps"]
+    assert ends["low"] <= limit_rps <= ends["high"] <= 1.02 * limit_rps
+    assert all(
+        (point["verdict"] == "met") == (point["performance"]["utilization"] <= utilization)
+        for point in answer["curve"]
+        if point["performance"] is not None
+    )
+    assert capacity("max-rate", *ONE, "--slo-p99", "10s", "--json").stdout != done.stdout
 
 
 @pytest.mark.long

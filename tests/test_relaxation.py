@@ -1,6 +1,7 @@
 """Relaxation: against the slowest mode of the chains themselves, and how long runs become by it."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,15 +12,22 @@ from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.bulk_closed import BulkClosed
 from capacity.queues.mmck import MMcK
+from capacity.service_law import constant
 from capacity.stability import relaxation_requests
 from capacity.workload import ClosedPopulation, MmppArrivals, Workload
-from simulations.case import Case, arrivals_scv, counted_min, run_length
+from simulations.arrivals import Seed, SettlingUsers
+from simulations.case import Case, arrivals_scv, counted_min, run_length, tasks
+from simulations.estimate import looks, precise_look
+from simulations.pool import Pool
 from simulations.relaxation import (
     closed_relaxation_requests,
     limited_relaxation_requests,
     modulated_relaxation_requests,
     open_relaxation_requests,
+    turns_requests,
 )
+from simulations.replication import Engine, replicate
+from simulations.sample import Length
 from simulations.simulate import Simulation, require_answerable
 
 PROFILE = ServiceProfile(
@@ -171,6 +179,136 @@ def test_users_who_walk_among_queues_forget_more_slowly(queues: int, users: int)
     plan = Plan(profile="x", replicas=queues, batch_size_max=1, routing=Routing.RANDOM)
     allowed = closed_relaxation_requests(ClosedPopulation(users=users), plan)
     assert 0.4 * allowed <= throughput / slowest_rate(chain) <= allowed
+
+
+@pytest.mark.parametrize("think_s", [0.5, 3.0, 8.0, 20.0])
+@pytest.mark.parametrize(("queues", "users"), [(2, 12), (3, 8)])
+def test_users_who_think_walk_in_smaller_numbers(queues: int, users: int, think_s: float) -> None:
+    """The same with thoughts; the more users think, the shorter are runs, and never too short."""
+    states = [s for s in itertools.product(range(users + 1), repeat=queues) if sum(s) <= users]
+    numbers = {state: row for row, state in enumerate(states)}
+    chain = np.zeros((len(states), len(states)))
+    served = np.array([np.count_nonzero(state) for state in states], dtype=float)
+    for row, state in enumerate(states):
+        for queue in range(queues):
+            fewer, more = list(state), list(state)
+            fewer[queue] -= 1
+            more[queue] += 1
+            if state[queue]:
+                chain[row, numbers[tuple(fewer)]] += 1.0
+            if sum(state) < users:
+                chain[row, numbers[tuple(more)]] += (users - sum(state)) / think_s / queues
+    flows = chain - np.diag(chain.sum(axis=1))
+    law = np.linalg.solve(np.vstack([flows.T[1:], np.ones(len(states))]), np.eye(len(states))[-1])
+    plan = Plan(profile="x", replicas=queues, batch_size_max=1, routing=Routing.RANDOM)
+    population = ClosedPopulation(users=users, think_time_s=think_s)
+    allowed = closed_relaxation_requests(population, plan, float(queues))
+    assert float(law @ served) / slowest_rate(chain) <= allowed
+    assert allowed <= closed_relaxation_requests(ClosedPopulation(users=users), plan)
+
+
+def test_users_who_think_for_long_cost_no_more_than_a_rate() -> None:
+    """30,000 users who think for a minute are 500 requests per second, and far from waiting all at once."""
+    plan = Plan(profile="x", replicas=2, batch_size_max=8)
+    many = ClosedPopulation(users=30_000, think_time_s=60.0)
+    assert closed_relaxation_requests(many, plan, 550.0) == 30_000
+    assert closed_relaxation_requests(many, plan, 450.0) > 10**6  # 3000 of them wait
+
+
+# ---- Users who are served by turns ----------------------------------------------------------
+
+BY_TURNS = ServiceProfile(
+    name="by-turns",
+    timings=tuple(
+        BatchTiming(batch_size=size, mean_s=mean_s)
+        for size, mean_s in enumerate((0.010, 0.018, 0.022, 0.025, 0.027, 0.0285, 0.029), start=1)
+    ),
+)
+
+
+def by_turns(think_s: float, **changed: int) -> Case:
+    return Case(
+        profile=BY_TURNS,
+        workload=ClosedPopulation(users=8, think_time_s=think_s),
+        plan=Plan(profile="by-turns", replicas=1, batch_size_max=7),
+        **changed,
+    )
+
+
+def test_how_rarely_users_change_turns_is_the_second_mode_of_their_chain() -> None:
+    """Batches of one time: of 8 users each joins the other batch with P(think > 29 ms)."""
+    population = ClosedPopulation(users=8, think_time_s=0.005)
+    change = math.exp(-0.029 / 0.005)
+    sizes = np.arange(9)
+    chain = np.diag(sizes[1:] * change, -1) + np.diag((8 - sizes[:-1]) * change, 1)
+    found = turns_requests(population, constant(0.029))
+    assert found == pytest.approx(8.0 / slowest_rate(chain))
+    assert turns_requests(ClosedPopulation(users=8), constant(0.029)) == math.inf
+    assert turns_requests(replace(population, think_time_s=1e-6), constant(0.029)) == math.inf
+
+
+@pytest.mark.parametrize("think_s", [0.005, 0.003, 0.002, 0.001])
+def test_users_who_keep_their_turns_are_seen_in_all_of_them(think_s: float) -> None:
+    """From one user in service at the start, turns of 1 and 7 would go on for hours: P99 of 39 ms, not 50."""
+    case = by_turns(think_s)
+    law = BulkClosed(users=8, think_time_s=think_s, batch_times_s=tuple(t.mean_s for t in BY_TURNS.timings))
+    pool = Pool.of(map(replicate, tasks(case, run_length(case), Seed(value=0), range(40))))
+    assert pool.is_level
+    assert pool.response_quantile(0.99).value == pytest.approx(law.response_quantile_s(0.99), rel=2e-3)
+    assert pool.response_mean.value == pytest.approx(law.response_mean_s, rel=0.01)
+
+
+def test_users_by_turns_settle_within_seconds() -> None:
+    """Runs of any length from one start went on rising, and 51 million requests said nothing."""
+    case = by_turns(0.003)
+    seen = precise_look(case, Seed(value=0), 5_000_000, 0.02, 0.95)
+    law = BulkClosed(users=8, think_time_s=0.003, batch_times_s=tuple(t.mean_s for t in BY_TURNS.timings))
+    interval = seen.pool.response_quantile(0.99).interval(0.95)
+    assert interval.low <= law.response_quantile_s(0.99) <= interval.high
+    assert interval.relative_half_width <= 0.02
+
+
+def test_users_are_hurried_by_degrees_before_anything_counts() -> None:
+    users = SettlingUsers(users=8, think_time_s=0.002, settling=1000, slow_s=0.03)
+    means_s = users.think_means_s(np.arange(1200))
+    assert means_s[0] == pytest.approx(0.03)
+    assert (np.diff(means_s) <= 0.0).all()
+    assert (means_s[750:] == 0.002).all()
+    hardly = replace(users, think_time_s=1e-6).think_means_s(np.arange(1000))
+    assert hardly[700] > 0.03 / 30.0  # not all of it goes into what moves nobody any more
+    assert (hardly[750:] == 1e-6).all()
+
+
+def test_both_engines_hurry_users_alike() -> None:
+    length = Length(warm_up=200, measured=300, cool_down=16)
+    kernel, simpy = (
+        replicate(tasks(by_turns(0.002, engine=engine), length, Seed(value=3), range(1))[0])
+        for engine in Engine
+    )
+    assert kernel.responses.total_s == simpy.responses.total_s
+    assert (kernel.waits.values_s == simpy.waits.values_s).all()
+
+
+def test_who_thinks_for_long_or_fills_all_batches_takes_no_turns() -> None:
+    assert isinstance(tasks(by_turns(0.003), run_length(by_turns(0.003)), Seed(value=0), range(1))[0].workload,
+                      SettlingUsers)  # fmt: skip
+    crowd = ClosedPopulation(users=14, think_time_s=0.003)
+    for case in (by_turns(0.03), by_turns(0.0), replace(by_turns(0.003), workload=crowd)):
+        (task,) = tasks(case, run_length(case), Seed(value=0), range(1))
+        assert task.workload == case.workload
+        assert not isinstance(task.workload, SettlingUsers)
+
+
+def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
+    """12,000 users who think for 24 s: whoever counts only the first of them sees all of them wait at once."""
+    profile = ServiceProfile(name="one", timings=(BatchTiming(batch_size=1, mean_s=0.001),))
+    case = Case(
+        profile=profile,
+        workload=ClosedPopulation(users=12_000, think_time_s=24.0),
+        plan=Plan(profile="one", replicas=1, batch_size_max=1),
+    )
+    first = next(looks(case, Seed(value=0), 10**8))
+    assert first.pool.response_mean.value < 0.01
 
 
 # ---- Their performance ----------------------------------------------------------------------

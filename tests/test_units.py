@@ -39,7 +39,8 @@ laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
         ("1e-3s", 0.001),
         ("2E3ms", 2.0),
         ("  200 ms ", 0.2),
-        ("1e308s", 1e308),
+        ("1e12s", 1e12),
+        ("1e-12s", 1e-12),
     ],
 )
 def test_durations(text: str, seconds: float) -> None:
@@ -77,6 +78,11 @@ def test_rates(text: str, rps: float) -> None:
         ("infs", "wait must be finite, got 'infs'"),
         ("-infinity s", "wait must be finite, got '-infinity s'"),
         ("-1ms", "wait must not be negative, got '-1ms'"),
+        (
+            "1e308s",
+            "wait '1e308s' is beyond what can be computed with, 1e-15s to 1e+12s; check the number and its unit",
+        ),
+        ("1e-16s", "wait '1e-16s' is beyond"),
         ("1e400s", "wait '1e400s' is beyond what can be computed with"),
         ("1e306h", "wait '1e306h' is beyond what can be computed with"),
         ("1e9999999s", "wait '1e9999999s' is beyond what can be computed with"),
@@ -110,6 +116,8 @@ def test_bad_durations(text: str, message: str) -> None:
         ("-5rps", "rate must not be negative, got '-5rps'"),
         ("nan/s", "rate must be finite, got 'nan/s'"),
         ("inf rps", "rate must be finite, got 'inf rps'"),
+        ("1e16rps", "rate '1e16rps' is beyond what can be computed with, 1e-12rps to 1e+15rps; check"),
+        ("5e-324rps", "rate '5e-324rps' is beyond"),
         ("1e400rps", "rate '1e400rps' is beyond what can be computed with"),
         ("1e9999999/h", "rate '1e9999999/h' is beyond what can be computed with"),
         ("1e-322/h", "rate '1e-322/h' is beyond what can be computed with"),
@@ -141,14 +149,14 @@ def test_any_text_is_a_quantity_or_an_input_error(text: str) -> None:
 
 
 @laws_hold
-@given(st.floats(1e-300, 1e300))
+@given(st.floats(1e-12, 1e12))
 def test_what_is_printed_in_full_is_read_back_exactly(value: float) -> None:
     assert parse_duration_s(f"{value!r}s") == value
     assert parse_rate_rps(f"{value!r}rps") == value
 
 
 @laws_hold
-@given(st.integers(1, 10**12), st.sampled_from(sorted(SECONDS_PER_UNIT)))
+@given(st.integers(1, 10**8), st.sampled_from(sorted(SECONDS_PER_UNIT)))
 def test_a_unit_is_an_exact_decimal_factor(count: int, unit: str) -> None:
     assert parse_duration_s(f"{count}{unit}") == float(Decimal(count) * SECONDS_PER_UNIT[unit])
 

@@ -8,6 +8,7 @@ from capacity.numerics.tail import first_true
 from capacity.queues.domain import require_positive
 
 BATCH_SIZE_LIMIT = 512  # of the laws that eliminate a chain of all sizes: larger ones take long
+_FALL_MAX = 1000.0  # how much longer a smaller batch may take: each full one in its time is a term of a sum
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # as for single servers: what the roundings of the rates amount to
 
 
@@ -19,6 +20,12 @@ def require_batch_times(batch_times_s: tuple[float, ...], *, most: int | None = 
         raise DomainError(f"batches up to {len(batch_times_s)} are beyond {most} here; simulate instead")
     for size, time_s in enumerate(batch_times_s, start=1):
         require_positive(f"batch_times_s of a batch of {size}", time_s)
+    longest, last = max(batch_times_s), batch_times_s[-1]
+    if longest > _FALL_MAX * last:
+        raise DomainError(
+            f"a batch of {len(batch_times_s)} takes {last:g} s and a smaller one {longest:g} s, more than "
+            f"{_FALL_MAX:g} times as long; is the unit of each time right?"
+        )
 
 
 def exact_batch_load(

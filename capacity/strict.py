@@ -1,0 +1,115 @@
+"""Strict: commands that take no option twice, and no number but in plain digits."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from capacity.errors import InputError
+from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
+
+
+class _Strict:
+    """What a command or a group refuses before it looks at any value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, once it is clear that each word means what it seems to."""
+        if args and not ctx.resilient_parsing:
+            options, _, order = self.make_parser(ctx).parse_args(args=list(args))  # type: ignore[attr-defined]
+            if not any(
+                getattr(one, "is_eager", False) for one in order
+            ):  # --help and --version look at nothing
+                _refuse_twice(order)
+                _refuse_spellings(order, options)
+        found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        return found
+
+
+class StrictCommand(_Strict, TyperCommand):
+    """A command that takes no option twice, and no number but in plain digits."""
+
+
+class StrictGroup(_Strict, TyperGroup):
+    """A group of such commands, with options of its own."""
+
+
+class StrictTyper(typer.Typer):
+    """An application whose commands are strict."""
+
+    def __init__(self, *, cls: type[TyperGroup] = StrictGroup, **settings: Any) -> None:
+        super().__init__(cls=cls, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
+        """A command by its name."""
+        return super().command(name, **{"cls": StrictCommand, **settings})
+
+
+def _refuse_twice(order: Sequence[Any]) -> None:
+    """Of two values the last would win without a word; a flag without a value says the same twice."""
+    for one, times in Counter(order).items():
+        single = not getattr(one, "multiple", True) and not getattr(one, "is_flag", False)
+        if times > 1 and single:
+            raise InputError(f"{max(one.opts, key=len)} is given {_times(times)}; give it once")
+
+
+def _times(count: int) -> str:
+    return "twice" if count == 2 else f"{count} times"
+
+
+def _refuse_spellings(order: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """What Python reads as a number beyond plain digits: `4_0`, digits of other scripts, `nan`, `inf`."""
+    for one in dict.fromkeys(order):
+        kind, given = _kind(one), options.get(one.name)
+        for text in given if isinstance(given, (list, tuple)) else [given]:
+            if kind is not None:
+                _refuse_spelling(str(text), max(one.opts, key=len), whole=kind is int)
+
+
+def _kind(option: Any) -> type | None:
+    """`int` or `float` where an option takes such numbers; None where it takes text."""
+    annotation = getattr(getattr(option, "type_descriptor", None), "annotation", None)
+    if annotation is None:  # Typer before 0.29, which has Click's types
+        annotation = {"integer": int, "float": float}.get(getattr(getattr(option, "type", None), "name", ""))
+    (annotation,) = get_args(annotation) or (annotation,)  # of several values that of each
+    return annotation if annotation in (int, float) else None
+
+
+def _refuse_spelling(text: str, flag: str, *, whole: bool) -> None:
+    digits = text.strip()
+    plain = _WHOLE.fullmatch(digits) is not None if whole else is_number(digits)
+    if plain:
+        if not whole:
+            _refuse_beyond(float(digits), digits, flag)
+        return
+    what, such = ("whole number", "4") if whole else ("number", "0.5")
+    shown = "".join(c if c.isprintable() else "?" for c in digits[:40])
+    meant = _plainly(digits, whole=whole)
+    mend = f"; write {meant}" if meant else f", such as {such}"
+    raise InputError(f"{flag} {shown!r} is not a {what} in plain digits{mend}")
+
+
+def _refuse_beyond(value: float, digits: str, flag: str) -> None:
+    """A ratio, a share or a count that is no sensible one: with it laws would overflow, or never end."""
+    if value != 0.0 and not NUMBER_MIN <= abs(value) <= NUMBER_MAX:
+        raise InputError(
+            f"{flag} {digits!r} is beyond what can be computed with, {NUMBER_MIN:g} to {NUMBER_MAX:g};"
+            " check the number"
+        )
+
+
+def _plainly(text: str, *, whole: bool) -> str:
+    """The same number in plain digits; empty where it is none, or too long a one."""
+    try:
+        value = float(text)
+    except ValueError:
+        return ""
+    if not abs(value) < 1e12 or (whole and not value.is_integer()):  # neither nan nor inf
+        return ""
+    return f"{value:.0f}" if value.is_integer() else repr(value)
