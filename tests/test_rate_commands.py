@@ -79,7 +79,7 @@ def test_max_rate_keeps_the_utilization_within_its_limit(capacity, share, utiliz
 
     wall_rps = 8 / 0.012
     limit_rps = brentq(lambda rate_rps: busy(rate_rps) - utilization, 0.01 * wall_rps, 0.999 * wall_rps)
-    done = capacity("max-rate", *ONE, "--utilization-max", share, "--slo-p99", "10s", "--json")
+    done = capacity("max-rate", *ONE, "--utilization-max", share, "--json")
     assert done.returncode == 0, done.stderr
     answer = document(done)
     assert answer["objective"]["utilization"] == utilization
@@ -91,7 +91,6 @@ def test_max_rate_keeps_the_utilization_within_its_limit(capacity, share, utiliz
         for point in answer["curve"]
         if point["performance"] is not None
     )
-    assert capacity("max-rate", *ONE, "--slo-p99", "10s", "--json").stdout != done.stdout
 
 
 @pytest.mark.long
