@@ -35,6 +35,10 @@ mutants:
     python benchmarks/mutants.py
     python benchmarks/mutate_queues.py
 
+# random questions for the planner, its answers checked by a simulator that shares no code with it
+brute-force:
+    python benchmarks/brute_force.py
+
 # how long the laws take, beside what else answers
 speed:
     python benchmarks/speed_of_laws.py
