@@ -39,6 +39,10 @@ mutants:
 lowest:
     bash .ci/lowest
 
+# random questions for the planner, its answers checked by a simulator that shares no code with it
+brute-force:
+    python benchmarks/brute_force.py
+
 # how long the laws take, beside what else answers
 speed:
     python benchmarks/speed_of_laws.py

@@ -320,9 +320,10 @@ def check(bench: Bench) -> None:
 
 
 def _fleets_refused(bench: Bench) -> list[int]:
-    """Sizes of fleets to try where none is recommended: the two largest that were considered."""
+    """Sizes of fleets to try where none is recommended: the two largest allowed that were considered."""
     sizes = {one["plan"]["replicas"] for one in bench.answer["considered"]}
-    return sorted(size for size in sizes if size <= REPLICAS_NEARBY_MAX)[-2:]
+    largest = min(bench.asked.replicas_max or REPLICAS_NEARBY_MAX, REPLICAS_NEARBY_MAX)
+    return sorted(size for size in sizes if size <= largest)[-2:]
 
 
 def ask(asked: Question, patience_s: float) -> tuple[dict[str, Any] | None, str]:

@@ -125,8 +125,8 @@ def question(seed: int, number: int, folder: Path, *, requests_max: int | None =
         batch_size_max=asked_size,
         batch_wait_max_s=wait_s,
         timer="open" if wait_s and random.random() < 0.3 else "oldest",
-        queue_limit=int(random.choice([0, usual, 2 * usual, 4 * usual, 50])) if loses else None,
-        loss_max=_rounded(random.choice(LOSS_SHARES) * (1.0 - max(limits_s) / 100.0)) if loses else None,
+        queue_limit=int(random.choice([0, 1, usual // 2, usual, 4 * usual])) if loses else None,
+        loss_max=_loss_max(random, max(limits_s)) if loses else None,
         replicas_max=int(random.choice(REPLICAS_FEW)) if random.random() < 0.15 else None,
         requests_max=requests_max,
     )
@@ -140,6 +140,11 @@ def _limits(random: np.random.Generator, full_s: float) -> dict[int, float]:
         return {percent: limit_s}
     lower = int(random.choice([one for one in (50, 90, 95) if one < percent]))
     return {lower: _rounded(limit_s * random.uniform(0.5, 0.9)), percent: limit_s}
+
+
+def _loss_max(random: np.random.Generator, percent: int) -> float:
+    """Some share of what the highest quantile lets be late, or more than all of it."""
+    return min(0.5, _rounded(random.choice(LOSS_SHARES) * (1.0 - percent / 100.0)))
 
 
 def _wait(random: np.random.Generator, full_s: float) -> float | None:
