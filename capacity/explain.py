@@ -35,6 +35,8 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
 
 def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -> str:
     """What the same objective takes where requests go to replicas at random."""
+    if plan.replicas == 1:
+        return "With one replica, routing makes no difference."
     p99, replicas = random.response_p99, random.replicas
     found = "is not known" if p99 is None else f"would be {format_interval(p99)}"
     if replicas is None:

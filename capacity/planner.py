@@ -144,7 +144,9 @@ def _answer(search: Search, certified: Certified, *, with_headroom: bool) -> Rec
         plan=plan,
         performance=certified.candidate.performance,
         headroom=headroom,
-        random_routing=None if not with_headroom else if_random(search, plan),
+        random_routing=None
+        if not with_headroom
+        else if_random(search, plan, certified.candidate.performance),
         hourly_usd=profile.hourly_cost_usd(plan.replicas),
         considered=tuple(_with_floors(search)),
         caveats=(*_caveats(search, certified), *headroom_caveats(headroom)),

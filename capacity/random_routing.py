@@ -4,20 +4,28 @@ from dataclasses import replace
 
 from capacity.cheapest import halve_in
 from capacity.exact import judge_exactly
+from capacity.performance import Interval, Performance
 from capacity.plan import Plan, RandomRouting, Routing
 from capacity.question import Family
 from capacity.search import Search
 
 
-def if_random(search: Search, plan: Plan) -> RandomRouting | None:
-    """What random routing makes of a plan, and how many replicas of its profile would do; None where no news.
+def if_random(search: Search, plan: Plan, performance: Performance | None) -> RandomRouting | None:
+    """What random routing makes of a plan, and how many replicas of its profile would do.
+
+    None where the plan's routing is random already, or a queue that all replicas share.
 
     Random is what many balancers that do not know of each other come to, and what a Kubernetes Service does.
     From the plan's number on, since a router that looks at nothing never does with fewer; judged as in a
-    search, not certified.
+    search, not certified. One replica is routed to in any case.
+
+    Args:
+        performance: of the plan.
     """
-    if plan.routing in (Routing.RANDOM, Routing.SHARED_QUEUE) or plan.replicas == 1:
+    if plan.routing in (Routing.RANDOM, Routing.SHARED_QUEUE):
         return None
+    if plan.replicas == 1:
+        return RandomRouting(replicas=1, response_p99=_p99(performance))
     question = search.question
     profile = question.profile(plan.profile)
     asked = replace(question, profiles=(profile,), routings=(Routing.RANDOM,))
@@ -26,14 +34,20 @@ def if_random(search: Search, plan: Plan) -> RandomRouting | None:
     proposal = asked.proposal(replace(plan, routing=Routing.RANDOM))
     search.progress("what random routing would take")
     judgement = judge_exactly(proposal) or search.judge.search(proposal, 1)
-    p99 = None
-    if judgement.performance is not None and judgement.settled:
-        quantiles = judgement.performance
-        late = quantiles.response_quantiles_with_losses_s or quantiles.response_quantiles_s
-        p99 = late.get(0.99)
     devices = _fewest(other, family, plan)
     search.requests += judgement.requests + other.requests
-    return RandomRouting(replicas=None if devices is None else family.replicas(devices), response_p99=p99)
+    return RandomRouting(
+        replicas=None if devices is None else family.replicas(devices),
+        response_p99=_p99(judgement.performance) if judgement.settled else None,
+    )
+
+
+def _p99(performance: Performance | None) -> Interval | None:
+    """P99 of the response, lost requests counted as late. [s]"""
+    if performance is None:
+        return None
+    late = performance.response_quantiles_with_losses_s or performance.response_quantiles_s
+    return late.get(0.99)
 
 
 def _fewest(search: Search, family: Family, plan: Plan) -> int | None:

@@ -605,7 +605,12 @@ def test_what_random_routing_takes_is_said() -> None:
 def test_where_random_routing_is_no_news_nothing_is_said(routing: Routing) -> None:
     judge = ScriptedJudge(lambda plan: judgement(0.5 if plan.replicas >= 3 else 2.0))
     assert recommend(question_of(rate_rps=20.0, routings=(routing,)), judge).random_routing is None
-    assert recommend(question_of(rate_rps=20.0), ScriptedJudge(lambda plan: MET)).random_routing is None
+
+
+def test_one_replica_is_routed_to_in_any_case() -> None:
+    random = recommend(question_of(rate_rps=20.0), ScriptedJudge(lambda plan: MET)).random_routing
+    assert random is not None
+    assert (random.replicas, random.response_p99) == (1, Interval.exact(0.5))
 
 
 @pytest.mark.parametrize(("replicas", "is_told"), [(99, False), (100, True)])
