@@ -174,6 +174,8 @@ class SimulationJudge:
         """The judgement with the profile's own sampling error in its intervals, but in those of waits."""
         if judgement.performance is None:
             return judgement
+        if not judgement.settled and judgement.verdict is not Verdict.MET:
+            return judgement  # a lower bound at best, near saturation, where runs are longest
         spike = trial.proposal.spike
         case, length = (trial.case, run_length(trial.case)) if spike is None else surge(trial.case, spike)
         performance = with_profile_error(
