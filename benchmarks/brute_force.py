@@ -18,8 +18,8 @@ question; exit 1 where any answer is wrong. With a budget (`--requests-max`) ans
 in doubt because it ran out is not wrong. Needs a C compiler.
 
 Run in parts with `--requests-max 5000000 --patience 60` on 2026-11-28, two cores of an AMD EPYC that others
-share, 6 s a check on average: of 40 questions 30 were met, 6 missed, 1 in doubt (11, with more patience) and 3
-(8, 13, 26) not answered in time. Two answers were wrong, 11 and 38, both where requests can be lost.
+share, 6 s a check on average: of 40 questions 30 were met, 6 missed, 1 in doubt (11, with more patience) and
+3 (8, 13, 26) not answered in time. Two answers were wrong, 11 and 38, both where requests can be lost.
 """
 
 import argparse
