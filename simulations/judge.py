@@ -20,7 +20,7 @@ from simulations.verdict import Errors, decide, found, open_promises, share_of_e
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
-_HEADROOM_BUDGET_SHARES = (0.05, 0.2)
+_HEADROOM_BUDGET_SHARES = (0.05, 0.1)
 _INDIFFERENCE = 0.25  # share of the asked precision
 # Of the relaxation times that a certificate sees: what is accepted by mistake, it will refuse.
 _SEARCH_CARE = 0.1
