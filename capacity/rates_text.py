@@ -18,6 +18,7 @@ from capacity.search import as_candidate
 from capacity.stability import load
 from capacity.tables import caveat_lines, table
 from capacity.units import format_rate
+from capacity.workload import is_trace
 
 
 def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
@@ -114,9 +115,10 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
 
 def _doubts(rates: Rates, low_rps: float, high_rps: float) -> Iterator[Doubt]:
     """Why the rates between two are open."""
+    usual = Doubt.TRACE if is_trace(rates.proposal.workload) else Doubt.REQUESTS
     for point in rates.points:
-        if low_rps <= point.arrival_rate_rps <= high_rps and point.judgement.doubt is not None:
-            yield point.judgement.doubt
+        if low_rps <= point.arrival_rate_rps <= high_rps and point.verdict is Verdict.INCONCLUSIVE:
+            yield point.judgement.doubt or usual
 
 
 def _stretch(stretch: Stretch) -> str:

@@ -7,7 +7,17 @@ import pytest
 from capacity.explain import closest, demand, explain, format_interval, format_refusal, format_verdict
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Survived, Verdict
+from capacity.plan import (
+    Candidate,
+    Headroom,
+    Limit,
+    Plan,
+    Recommendation,
+    Rejection,
+    Routing,
+    Survived,
+    Verdict,
+)
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.survival import Spike, Survival
@@ -171,7 +181,7 @@ def test_a_plan_with_its_neighbour():
         objective=OBJECTIVE,
         plan=Plan(profile="p", replicas=2, batch_size_max=1),
         performance=performance(0.03),
-        arrival_rate_max_rps=60.0,
+        headroom=Headroom(today_rps=50.0, accepted_rps=60.0, refused_rps=61.0),
         considered=(neighbour, candidate(None, performance=performance(0.03), replicas=2)),
     )
     kept, fewer, headroom = explain(answer, QUESTION)
@@ -193,7 +203,7 @@ def test_what_is_outlived_and_what_that_costs():
         objective=OBJECTIVE,
         plan=plan,
         performance=performance(0.02),
-        arrival_rate_max_rps=60.0,
+        headroom=Headroom(today_rps=50.0, accepted_rps=60.0, refused_rps=61.0),
         hourly_usd=1.5,
         survived=(
             Survived(event="1 replica gone", plan=left, performance=performance(0.03)),

@@ -109,7 +109,7 @@ def test_a_closed_stdout_costs_the_answer_and_not_the_file(here: Here) -> None:
 
 
 def test_no_plan_is_saved_as_such_and_cannot_be_checked(here: Here) -> None:
-    done = here.run(*ASKED, "--slo-p99", "1ms", "-o", "none.json")
+    done = here.run(*["1ms" if one == "60ms" else one for one in ASKED], "-o", "none.json")
     assert done.returncode == 3
     done = here.run("check", "--plan", "none.json")
     assert done.returncode == 2

@@ -241,7 +241,7 @@ def test_plan_does_not_keep_p99_by_losing_requests() -> None:
     assert late["high"] <= 0.2
     assert performance["loss_probability"] < 0.01
     assert late["value"] >= performance["response_quantiles_s"]["0.99"]["value"]
-    assert answer["recommendation"]["replicas"] > 90  # 1067 rps each serve no more than this
+    assert answer["recommendation"]["replicas"] >= 3  # at 1059 rps each in batches of 16
 
 
 def test_a_loss_limit_that_nothing_breaks_is_met() -> None:

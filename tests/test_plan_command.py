@@ -270,7 +270,17 @@ def test_a_promise_below_the_service_floor_is_refused(answer, promise, needed):
 
 def test_a_budget_that_cannot_certify_is_inconclusive(plan):
     done = plan(
-        *ONE, "--rate", "120rps", "--slo-p99", "45ms", "--replicas-max", "2", "--requests-max", "1000"
+        *ONE,
+        "--rate",
+        "120rps",
+        "--slo-p99",
+        "45ms",
+        "--replicas-max",
+        "2",
+        "--requests-max",
+        "1000",
+        "--arrivals",
+        "gamma:cv=1.5",
     )
     assert done.returncode == 4, done.stderr
     assert "is known to keep P99 <= 45 ms" in done.stdout

@@ -238,7 +238,7 @@ def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
         (["--callable", "bench:predict", "--confidence", "1.5"], 2, "confidence"),
         (["--callable", "bench:predict", "--kind", "tpu"], 2, "--kind must be cpu or gpu, got 'tpu'"),
         (["--callable", "bench:predict", "--hourly-usd", "-1"], 2, "hourly_usd must be positive"),
-        (["--callable", "bench:predict", "--hourly-usd", "nan"], 2, "hourly_usd must be positive"),
+        (["--callable", "bench:predict", "--hourly-usd", "nan"], 2, "is not a number in plain digits"),
         (["--callable", "bench:predict", "--name", "a b"], 2, "profile name 'a b'"),
         (["--callable", "bench:predict", "--model", "a\nb"], 2, "--model must be one line"),
         (["--callable", "bench:predict", "-o", "p.csv"], 2, "a profile is a .json file"),

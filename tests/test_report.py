@@ -8,7 +8,18 @@ import pytest
 from capacity.caveats import Caveat, CaveatCode
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Survived, Tally, Verdict
+from capacity.plan import (
+    Candidate,
+    Headroom,
+    Limit,
+    Plan,
+    Recommendation,
+    Rejection,
+    Routing,
+    Survived,
+    Tally,
+    Verdict,
+)
 from capacity.plan_report import recommendation_document
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
@@ -68,7 +79,7 @@ def test_a_plan_that_is_met():
         verdict=Verdict.MET,
         plan=PLAN,
         performance=PERFORMANCE,
-        arrival_rate_max_rps=60.0,
+        headroom=Headroom(today_rps=50.0, accepted_rps=60.0, refused_rps=61.0),
         hourly_usd=1.5,
         considered=(refused, accepted),
         caveats=(caveat,),
@@ -90,7 +101,8 @@ def test_a_plan_that_is_met():
             "share_of_limit": {"value": 0.5, "low": 0.25, "high": 0.75},
         },
         "workload": {"arrival_rate_rps": 50.0, "arrivals": "gamma:cv=2"},
-        "headroom": {"arrival_rate_max_rps": 60.0},
+        "headroom": {"arrival_rate_max_rps": 60.0, "arrival_rate_refused_rps": 61.0},
+        "random_routing": None,
         "cost": {"hourly_usd": 1.5},
         "survived": [
             {

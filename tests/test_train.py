@@ -68,7 +68,8 @@ def train(tmp_path: Path) -> Callable[..., Result]:
     """The command, within a folder of its own."""
 
     def run(*arguments: str) -> Result:
-        return CliRunner().invoke(app, ["--artifacts", str(tmp_path), "--hidden", str(HIDDEN), *arguments])
+        hidden = [] if "--hidden" in arguments else ["--hidden", str(HIDDEN)]
+        return CliRunner().invoke(app, ["--artifacts", str(tmp_path), *hidden, *arguments])
 
     return run
 

@@ -169,7 +169,7 @@ def test_a_saved_plan_says_rate_and_promise(verify, folder, capsys):
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["answer"]["recommendation"]
     with serving(QueueServer(service_s=0.015)) as server:  # far slower than the profile says
         code, out, errors = verify(
-            "--plan", "plan.json", "--body", "body.json", *SHORT[2:], "--url", server.url, "--rate", "30rps",
+            "--plan", "plan.json", "--body", "body.json", *SHORT[4:], "--url", server.url, "--rate", "30rps",
             "--duration", "4s", "--json",
         )  # fmt: skip
     answer = json.loads(out)
@@ -280,7 +280,8 @@ NOWHERE = "http://127.0.0.1:9/predict"
 )  # fmt: skip
 def test_mistakes_are_told_before_anything_is_sent(verify, folder, arguments, said):
     (folder / "two.json").write_text('{"instances": [[1], [2]]}', encoding="utf-8")
-    code, out, errors = verify(*FLAGS, "--url", NOWHERE, *arguments)
+    flags = FLAGS[:-2] if "--body" in arguments else FLAGS
+    code, out, errors = verify(*flags, "--url", NOWHERE, *arguments)
     assert (code, out) == (2, ""), errors
     assert said in errors.splitlines()[-1]
 
