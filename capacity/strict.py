@@ -17,7 +17,10 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
 
 
 class _Strict:
-    """What a command or a group refuses before it looks at any value."""
+    """What a command or a group refuses before it looks at any value.
+
+    Mixed into Typer's two classes, which have the parser that a type checker misses here.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as ever, once it is clear that each word means what it seems to."""

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from capacity.caveats import CaveatCode
+from capacity.caveats import CaveatCode, interval_caveats
 from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Doubt, Limit, Rejection, Verdict
+from capacity.plan import Candidate, Doubt, Limit, Plan, Rejection, Verdict
+from capacity.plan_caveats import batches_missing
 from capacity.planner import recommend
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_sampling import floor_doubts
@@ -139,3 +141,35 @@ def test_no_larger_fleet_is_certified_where_the_profile_is_in_doubt() -> None:
     answer = recommend(question_of(1.0, sampled(300)), judge)
     assert answer.verdict is Verdict.INCONCLUSIVE
     assert len(set(judge.certified)) == 2
+
+
+def test_the_batches_to_measure_bring_the_interval_to_the_limit() -> None:
+    """An interval 4 times as wide as the distance to the limit takes 16 times the samples: 15 times more."""
+    (promise,) = LatencyObjective(limits={0.99: 0.1}).promises
+    found = Interval(value=0.09, low=0.08, high=0.09 * (0.1 / 0.09) ** 4)
+    candidate = Candidate(
+        plan=Plan(profile="mine", replicas=1, batch_size_max=1),
+        verdict=Verdict.INCONCLUSIVE,
+        rejection=Rejection.of(promise, found.high),
+        performance=Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: found}),
+        doubt=Doubt.PROFILE,
+    )
+    assert batches_missing(candidate, sampled(300)) == pytest.approx(15.0 * 300)
+    assert batches_missing(replace(candidate, performance=None), sampled(300)) is None
+
+
+@pytest.mark.parametrize(("width", "simulated", "says"), [
+    (0.04, 0.01, "about 900 more batches"),  # twice as wide as asked: four times the 300 samples
+    (0.04, 0.03, "raise --requests-max"),
+    (0.02, 0.02, None),
+])  # fmt: skip
+def test_a_wide_interval_names_what_narrows_it(width: float, simulated: float, says: str | None) -> None:
+    workload = Workload(arrival_rate_rps=1.0)
+    told = [
+        one.message
+        for one in interval_caveats(
+            workload, sampled(300), width=width, simulated_width=simulated, precision=0.02
+        )
+    ]
+    assert (says is None) == (told == [])
+    assert says is None or says in told[0]
