@@ -12,10 +12,6 @@ import typer
 
 from capacity import (
     __version__,
-    batch_commands,  # noqa: F401  (these four fill queue_app)
-    general_commands,  # noqa: F401
-    queue_commands,  # noqa: F401
-    sizing_commands,  # noqa: F401
 )
 from capacity.command_line import (
     ArrivalsOption,
@@ -76,7 +72,7 @@ if TYPE_CHECKING:
     from capacity.workbench import Effort
     from simulations.judge import SimulationJudge
     from simulations.paired import PairedSimulation
-    from simulations.parallel import Mapper
+    from simulations.workers import Mapper
     from simulations.replication import Engine
     from simulations.simulate import Simulation
 
@@ -105,14 +101,12 @@ def _at_work(
 ) -> Iterator[tuple["Mapper", Callable[[str], None]]]:
     """What `--workers` or `--cluster` spreads work over, and whom to tell what it is at."""
     from simulations.compiled import announced
-    from simulations.parallel import WorkerKind
-    from simulations.parallel import workers as worker_pool
     from simulations.replication import Engine
+    from simulations.workers import workers as threads
 
     count = worker_count(workers, cluster)
     if cluster is None:
-        kind = WorkerKind.THREADS if engine is Engine.KERNEL else WorkerKind.PROCESSES
-        pool = worker_pool(count, kind)
+        pool = threads(count if engine is Engine.KERNEL else 1)
     else:
         from simulations.cluster_executor import cluster as dask_workers
 

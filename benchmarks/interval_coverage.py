@@ -23,6 +23,7 @@ from capacity.queues.bulk import Bulk
 from capacity.queues.mdc import MDc
 from capacity.queues.mmc import MMc
 from capacity.queues.mmpp import MMPPMc
+from capacity.scenario import Scenario
 from capacity.spells import Spells
 from capacity.workload import MmppArrivals, Workload
 from simulations.arrivals import Seed
@@ -76,9 +77,12 @@ def _batching(name: str, size: int, load: float, wait_s: float) -> System:
     law = Bulk(arrival_rate_rps=rate_rps, batch_times_s=times_s, batch_wait_max_s=wait_s)
     timings = tuple(BatchTiming(batch_size=i + 1, mean_s=x) for i, x in enumerate(times_s))
     case = Case(
-        profile=ServiceProfile(name="means", timings=timings),
-        workload=Workload(arrival_rate_rps=rate_rps),
-        plan=Plan(profile="means", replicas=1, batch_size_max=size, batch_wait_max_s=wait_s),
+        scenario=Scenario(
+            profile=ServiceProfile(name="means", timings=timings),
+            workload=Workload(arrival_rate_rps=rate_rps),
+            plan=Plan(profile="means", replicas=1, batch_size_max=size, batch_wait_max_s=wait_s),
+            quantiles=(0.99,),
+        )
     )
     return System(name=name, case=case, exact=lambda: law.response_quantile_s(QUANTILE))
 
@@ -93,9 +97,12 @@ def _bursty() -> System:
         servers=1,
     )
     case = ExponentialCase(
-        profile=VARIABLE,
-        workload=Workload(arrival_rate_rps=load, arrivals=arrivals),
-        plan=Plan(profile=VARIABLE.name, replicas=1, batch_size_max=1),
+        scenario=Scenario(
+            profile=VARIABLE,
+            workload=Workload(arrival_rate_rps=load, arrivals=arrivals),
+            plan=Plan(profile=VARIABLE.name, replicas=1, batch_size_max=1),
+            quantiles=(0.99,),
+        )
     )
     return System(name="MMPP/M/1, load 0.7", case=case, exact=lambda: law.response_quantile_s(QUANTILE))
 
@@ -109,7 +116,11 @@ def _in_spells(lasting_s: float) -> System:
         spells=Spells(share=0.5, lasting_s=lasting_s),
     )
     plan = Plan(profile=profile.name, replicas=1, batch_size_max=1)
-    case = Case(profile=profile, workload=Workload(arrival_rate_rps=0.7), plan=plan)
+    case = Case(
+        scenario=Scenario(
+            profile=profile, workload=Workload(arrival_rate_rps=0.7), plan=plan, quantiles=(0.99,)
+        )
+    )
 
     def long_run() -> float:
         look = precise_look(case, Seed(value=1_000_003), REQUESTS_MAX, _LONG_RUN_PRECISION, CONFIDENCE)

@@ -667,7 +667,7 @@ STATISTICS = [
         "the certificate has the numbers of the search",
         "fresh seeds for the certificate",
         "simulations/judge.py",
-        [("proposal, Stage.CERTIFY, attempt)", "objective, Stage.SEARCH, attempt)")],
+        [("scenario, Stage.CERTIFY, attempt)", "objective, Stage.SEARCH, attempt)")],
         JUDGE,
     ),
     Mutant(
@@ -1056,8 +1056,8 @@ PLANNING = [
         "capacity/search.py",
         [
             (
-                '[("", question.proposal(plan)), *question.events(plan)]',
-                '[("", question.proposal(plan))]',
+                '[("", question.scenario(plan)), *question.events(plan)]',
+                '[("", question.scenario(plan))]',
             )
         ],
         CHEAPEST,
@@ -1066,7 +1066,7 @@ PLANNING = [
         "the search asks nothing of what is left",
         "survival: the objective after a loss",
         "capacity/search.py",
-        [("for event, proposal in [*losses[:1], *spikes]:", "for event, proposal in spikes:")],
+        [("for event, scenario in [*losses[:1], *spikes]:", "for event, scenario in spikes:")],
         CHEAPEST,
     ),
     Mutant(
@@ -1139,7 +1139,7 @@ PLANNING = [
         "a spike would take the requests of the steady state",
         "a budget refusal needs more than is allowed",
         "simulations/judge.py",
-        [("if self.proposal.spike is None:", "if True:")],
+        [("if self.scenario.spike is None:", "if True:")],
         SPIKE,
     ),
     Mutant(
@@ -1941,7 +1941,7 @@ RATES_AND_REASONS = [
         "a what-if forgets what a loss leaves",
         "a plan outlives losses in what-ifs too",
         "capacity/what_if.py",
-        [("for event, proposal in question.events(plan):", "for event, proposal in ():")],
+        [("for event, scenario in question.events(plan):", "for event, scenario in ():")],
         f"{WHAT_IF}::test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too",
     ),
     Mutant(

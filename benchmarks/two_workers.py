@@ -17,12 +17,13 @@ from multiprocessing.synchronize import Barrier
 
 from capacity.plan import Plan
 from capacity.profile_files import load_profile
+from capacity.scenario import Scenario
 from capacity.workload import Workload
 from simulations.arrivals import Seed
 from simulations.case import Case, tasks
-from simulations.parallel import workers
 from simulations.replication import replicate
 from simulations.sample import Length
+from simulations.workers import workers
 
 LENGTH = Length(warm_up=1_000, measured=200_000, cool_down=500)
 REPLICATIONS = 60
@@ -32,7 +33,11 @@ AT_LEAST = 0.9
 def case() -> Case:
     profile = load_profile("resnet50-t4-fp16")
     plan = Plan(profile=profile.name, replicas=4, batch_size_max=16)
-    return Case(profile=profile, workload=Workload(arrival_rate_rps=3200.0), plan=plan)
+    return Case(
+        scenario=Scenario(
+            profile=profile, workload=Workload(arrival_rate_rps=3200.0), plan=plan, quantiles=(0.99,)
+        )
+    )
 
 
 def serve(numbers: range, count: int) -> None:

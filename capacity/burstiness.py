@@ -45,7 +45,7 @@ class Burstiness:
     """What recorded arrivals say about their irregularity.
 
     The variation of gaps is not enough: bursts that last longer than a gap show in the dispersion
-    of counts alone, over windows as long as the queue remembers (`capacity.queues.relaxation`).
+    of counts alone, over windows as long as the queue remembers.
 
     Attributes:
         rate_rps: gaps over their sum.

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from capacity.cheapest import Level, cost, devices_within, fewest, unskippable
 from capacity.exact import judge_exactly
-from capacity.judge import Judge, Judgement, Proposal
+from capacity.judge import Judge
 from capacity.plan import Candidate, Certificate, Doubt, Plan, Routing, Survived, Verdict
 from capacity.question import Family, Question
 from capacity.queues.domain import QUANTILES
-from capacity.search import Progress, Search, as_candidate, describe, survival_candidate
+from capacity.scenario import Scenario
+from capacity.search import Progress, Search, describe, survival_candidate
 
 # Numbers of devices that are certified in turn before the planner gives up.
 _ROUNDS_MAX = 10
@@ -32,7 +33,7 @@ class Certified:
     """A candidate that kept its promise under fresh random numbers, and what it outlived."""
 
     candidate: Candidate
-    judgement: Judgement
+    whole: Candidate
     survived: tuple[Survived, ...]
     certificate: Certificate
 
@@ -171,7 +172,7 @@ class Certifier:
             return None
         return Certified(
             candidate=trial.candidate,
-            judgement=trial.judgement,
+            whole=trial.whole,
             survived=trial.survived,
             certificate=certificate,
         )
@@ -183,14 +184,14 @@ class Trial:
 
     Attributes:
         candidate: what became of it, in the end.
-        judgement: of the whole fleet.
+        whole: of the whole fleet, before any event.
         survived: the events that it outlived, up to the first that it did not.
-        judged: how many proposals the judge has seen.
+        judged: how many scenarios the judge has seen.
         requests: simulated in all.
     """
 
     candidate: Candidate
-    judgement: Judgement
+    whole: Candidate
     survived: tuple[Survived, ...]
     judged: int
     requests: int
@@ -202,28 +203,28 @@ def certify(
     """The plan and every event that it must outlive, each by an exact law or by fresh random numbers."""
     attempt, first = certificate.attempt, certificate.requests_first
     progress(f"certifying {describe(plan)}")
-    judgement = _settled(judge, question.proposal(plan), attempt, first)
-    candidate, survived, judged, requests = as_candidate(plan, judgement), [], 1, judgement.requests
-    for event, proposal in question.events(plan) if candidate.accepted else ():
+    candidate = whole = _settled(judge, question.scenario(plan), attempt, first)
+    survived, judged, requests = [], 1, whole.requests
+    for event, scenario in question.events(plan) if candidate.accepted else ():
         progress(f"certifying {describe(plan)}: {event}")
-        outcome = _settled(judge, proposal, attempt + judged, first)
+        outcome = _settled(judge, scenario, attempt + judged, first)
         judged, requests = judged + 1, requests + outcome.requests
         if outcome.verdict is not Verdict.MET or outcome.performance is None:
             candidate = survival_candidate(plan, event, outcome)
             break
-        survived.append(Survived(event=event, plan=proposal.plan, performance=outcome.performance))
+        survived.append(Survived(event=event, plan=scenario.plan, performance=outcome.performance))
     return Trial(
         candidate=candidate,
-        judgement=judgement,
+        whole=whole,
         survived=tuple(survived),
         judged=judged,
         requests=requests,
     )
 
 
-def _settled(judge: Judge, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+def _settled(judge: Judge, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
     """What a law says exactly needs no interval, which might straddle a limit that the law keeps."""
-    return judge_exactly(proposal, QUANTILES) or judge.certify(proposal, attempt, requests_first)
+    return judge_exactly(scenario, QUANTILES) or judge.certify(scenario, attempt, requests_first)
 
 
 def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candidate]) -> list[Candidate]:

@@ -1,11 +1,11 @@
-"""Exact: the judgement of a law, where one describes a proposal exactly; nothing need be simulated."""
+"""Exact: the judgement of a law, where one describes a scenario exactly; nothing need be simulated."""
 
 from capacity.analytic import predict
 from capacity.errors import DomainError
-from capacity.judge import Judgement, Proposal
 from capacity.objective import Measure, Promise
 from capacity.performance import Performance
-from capacity.plan import BatchTimer, Plan, Rejection, Routing, Verdict
+from capacity.plan import BatchTimer, Candidate, Plan, Rejection, Routing, Verdict
+from capacity.scenario import Scenario
 from capacity.workload import PoissonArrivals, Workload
 
 # Chains of so many places are solved in a few seconds at most; of more a simulation is quicker.
@@ -13,7 +13,7 @@ _PLACES_MAX = 2048
 _PLACES_MAX_WITH_TIMER = {BatchTimer.OLDEST: 512, BatchTimer.OPEN: 192}
 
 
-def judge_exactly(proposal: Proposal, quantiles: tuple[float, ...] = (0.99,)) -> Judgement | None:
+def judge_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) -> Candidate | None:
     """What the law says; None where no law is exact, or it would take longer than a simulation.
 
     Laws of batches are exact where each batch takes one time by its size, arrivals are Poisson, and the
@@ -22,38 +22,38 @@ def judge_exactly(proposal: Proposal, quantiles: tuple[float, ...] = (0.99,)) ->
     Args:
         quantiles: those to report beside the objective's.
     """
-    plan, profile = proposal.plan, proposal.profile
-    if proposal.spike is not None or not _has_law(proposal):
+    plan, profile = scenario.plan, scenario.profile
+    if scenario.spike is not None or not _has_law(scenario):
         return None
-    quantiles = tuple(sorted({*quantiles, *proposal.objective.quantiles}))
-    assert isinstance(proposal.workload, Workload)  # noqa: S101  (no law of users is asked for)
+    quantiles = tuple(sorted({*quantiles, *scenario.objective.quantiles}))
+    assert isinstance(scenario.workload, Workload)  # noqa: S101  (no law of users is asked for)
     try:
-        performance = predict(profile, proposal.workload, plan, quantiles)
+        performance = predict(profile, scenario.workload, plan, quantiles)
     except DomainError:
         return None
     broken = [
         Rejection.of(promise, value)
-        for promise in proposal.objective.promises
+        for promise in scenario.objective.promises
         if (value := _value(promise, performance)) > promise.allowed
     ]
     if not broken:
-        return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+        return Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
     worst = max(broken, key=lambda rejection: rejection.needed / rejection.allowed)
-    return Judgement(verdict=Verdict.MISSED, rejection=worst, performance=performance)
+    return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=worst, performance=performance)
 
 
-def _has_law(proposal: Proposal) -> bool:
+def _has_law(scenario: Scenario) -> bool:
     """Whether it is worth asking."""
-    plan, workload = proposal.plan, proposal.workload
+    plan, workload = scenario.plan, scenario.workload
     return (
         isinstance(workload, Workload)
         and isinstance(workload.arrivals, PoissonArrivals)
         and plan.queue_limit is None
-        and proposal.profile.instances_per_device == 1
-        and plan.batch_size_max <= proposal.profile.batch_size_max
+        and scenario.profile.instances_per_device == 1
+        and plan.batch_size_max <= scenario.profile.batch_size_max
         and (plan.replicas == 1 or _is_blind(plan) or plan.batch_size_max == 1)
         and not _is_slow(plan)
-        and all(law.is_deterministic for law in proposal.profile.laws)
+        and all(law.is_deterministic for law in scenario.profile.laws)
     )
 
 

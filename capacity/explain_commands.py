@@ -56,7 +56,7 @@ def explain(
             saved.plan,
             work.judge,
             work.report,
-            performance=trial.judgement.performance if trial.candidate.accepted else None,
+            performance=trial.whole.performance if trial.candidate.accepted else None,
             precision=saved.effort.precision,
         )
 

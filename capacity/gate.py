@@ -27,7 +27,7 @@ from capacity.planner import recommend
 from capacity.question import Question
 from capacity.report import performance_document
 from capacity.screen import refuse_batch_size, require_batch_of_one
-from capacity.search import Progress, as_candidate, describe, refuse_loads
+from capacity.search import Progress, describe, refuse_loads
 
 _SAME_COST = 1e-9  # share of a cost within which two are the same
 
@@ -145,13 +145,13 @@ def _judged(
     certificate = saved.certificate or Certificate()
     if not is_same:
         progress(f"judging {describe(plan)}")
-        proposal = question.proposal(plan)
-        look = judge_exactly(proposal) or judge.search(proposal, 1)
+        scenario = question.scenario(plan)
+        look = judge_exactly(scenario) or judge.search(scenario, 1)
         if look.verdict is Verdict.MISSED:
-            return Judged(candidate=as_candidate(plan, look), performance=look.performance)
+            return Judged(candidate=look, performance=look.performance)
         certificate = Certificate(requests_first=look.requests)
     trial = certify(question, judge, plan, certificate, progress)
-    return Judged(candidate=trial.candidate, performance=trial.judgement.performance, survived=trial.survived)
+    return Judged(candidate=trial.candidate, performance=trial.whole.performance, survived=trial.survived)
 
 
 def _size_findings(

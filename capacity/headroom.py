@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from capacity.exact import judge_exactly
-from capacity.judge import Judge, Judgement, Proposal
-from capacity.plan import Doubt, Headroom, Verdict
+from capacity.judge import Judge
+from capacity.plan import Candidate, Doubt, Headroom, Verdict
+from capacity.scenario import Scenario
 from capacity.screen import refuse_load
 from capacity.stability import device_throughput_max_rps, sustainable_rate_rps
 from capacity.workload import Workload
@@ -13,14 +14,14 @@ _FIRST_STEP = 0.02  # share of today's rate; doubled until not accepted
 _RESOLUTION = 0.01  # share of the rate to which either end is found
 
 
-def find_headroom(proposal: Proposal, judge: Judge, progress: Callable[[str], None]) -> Headroom:
+def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Headroom:
     """Upper end of the rates, from today's on, at which the plan is still accepted.
 
     Rises by doubled steps to a rate that is not accepted, then halves in on the accepted side, and where
     that rate was in doubt, on the refused side too. With a batch wait a plan may be refused, accepted and
     refused again as the rate rises; a refused stretch narrower than the step over it is not seen.
     """
-    trials = _Trials(proposal, judge, progress)
+    trials = _Trials(scenario, judge, progress)
     low_rps, step = trials.today_rps, _FIRST_STEP
     high_rps = low_rps * (1.0 + step)
     while high_rps < trials.refused_rps and trials.verdict(high_rps) is Verdict.MET:
@@ -45,26 +46,26 @@ def find_headroom(proposal: Proposal, judge: Judge, progress: Callable[[str], No
 class _Trials:
     """Rates judged one after the other; and the lowest that is refused."""
 
-    def __init__(self, proposal: Proposal, judge: Judge, progress: Callable[[str], None]) -> None:
-        workload = proposal.workload
+    def __init__(self, scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> None:
+        workload = scenario.workload
         assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
-        self.proposal, self.judge, self.progress = proposal, judge, progress
+        self.scenario, self.judge, self.progress = scenario, judge, progress
         self.today_rps = workload.arrival_rate_rps
-        self.refused_rps = max(self.today_rps, _served_max_rps(proposal))
+        self.refused_rps = max(self.today_rps, _served_max_rps(scenario))
         self.doubt: Doubt | None = None
 
     def verdict(self, rate_rps: float) -> Verdict:
-        trial = self.proposal.at_rate(rate_rps)
+        trial = self.scenario.at_rate(rate_rps)
         if refuse_load(trial) is not None:
-            judgement = Judgement(verdict=Verdict.MISSED, rejection=None, performance=None)
+            candidate = Candidate(plan=trial.plan, verdict=Verdict.MISSED)
         else:
             self.progress(f"headroom: trying {rate_rps:.4g} rps")
-            judgement = judge_exactly(trial) or self.judge.accepts(trial)
-        if judgement.verdict is Verdict.MISSED:
+            candidate = judge_exactly(trial) or self.judge.accepts(trial)
+        if candidate.verdict is Verdict.MISSED:
             self.refused_rps = min(self.refused_rps, rate_rps)
-        elif judgement.verdict is Verdict.INCONCLUSIVE and self.doubt is not Doubt.PROFILE:
-            self.doubt = judgement.doubt or Doubt.REQUESTS  # what no budget settles is said, if any is
-        return judgement.verdict
+        elif candidate.verdict is Verdict.INCONCLUSIVE and self.doubt is not Doubt.PROFILE:
+            self.doubt = candidate.doubt or Doubt.REQUESTS  # what no budget settles is said, if any is
+        return candidate.verdict
 
     def close_in(self, open_rps: float) -> None:
         """Halve in on the lowest refused rate, from one that is not accepted."""
@@ -74,10 +75,10 @@ class _Trials:
                 open_rps = middle_rps
 
 
-def _served_max_rps(proposal: Proposal) -> float:
+def _served_max_rps(scenario: Scenario) -> float:
     """The rate from which on the plan is refused by theory. [requests/s]"""
-    plan, allowed = proposal.plan, proposal.objective.loss_allowed
+    plan, allowed = scenario.plan, scenario.objective.loss_allowed
     if plan.queue_limit is None or allowed is None:
-        return sustainable_rate_rps(proposal.profile, plan)
-    devices = proposal.profile.devices(plan.replicas)
-    return devices * device_throughput_max_rps(proposal.profile, plan.batch_size_max) / (1.0 - allowed)
+        return sustainable_rate_rps(scenario.profile, plan)
+    devices = scenario.profile.devices(plan.replicas)
+    return devices * device_throughput_max_rps(scenario.profile, plan.batch_size_max) / (1.0 - allowed)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
+from typing import Self
 
 from capacity.errors import DomainError, InputError
 from capacity.performance import Interval, Performance, Quantiles
@@ -110,7 +111,7 @@ class LatencyObjective:
         utilization: share of time that a replica may be busy.
 
     Raises:
-        InputError: no limit, or one that a stricter one at a higher quantile makes idle.
+        InputError: a limit that a stricter one at a higher quantile makes idle.
         DomainError: a quantile or a share outside (0, 1), or a limit that is not positive.
     """
 
@@ -131,8 +132,16 @@ class LatencyObjective:
             share = getattr(self, name)
             if share is not None and not 0.0 < share < 1.0:
                 raise DomainError(f"the limit of {name} must be within (0, 1), got {share}")
+
+    def require(self) -> Self:
+        """The objective, if it has a limit.
+
+        Raises:
+            InputError: it has none.
+        """
         if not self.promises:
             raise InputError("no objective given; use --slo-p99 200ms or --tier interactive")
+        return self
 
     @property
     def promises(self) -> tuple[Promise, ...]:

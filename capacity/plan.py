@@ -165,6 +165,10 @@ class Candidate:
             not understates a busy fleet: good enough to refuse on, never to accept on. Of a trace:
             whether it holds bursts enough for its interval to be believed of other days.
         doubt: why it is inconclusive; None where it is not.
+        batch_size_largest: the largest batch that ever formed; None where unknown. A plan that only
+            differs by a larger limit, which was never reached, serves the same batches.
+        requests: how many requests were simulated for it; 0 where a law knew.
+        is_precise: whether the interval of what binds is as narrow as was asked.
     """
 
     plan: Plan
@@ -173,6 +177,9 @@ class Candidate:
     performance: Performance | None = None
     settled: bool = True
     doubt: Doubt | None = None
+    batch_size_largest: int | None = None
+    requests: int = 0
+    is_precise: bool = True
 
     @property
     def accepted(self) -> bool:

@@ -128,7 +128,7 @@ def read_full_objective(
         wait_limits=_read_waits(waits or ()),
         loss_probability=None if loss is None else read_share(loss, "--loss-max"),
         utilization=None if utilization is None else read_share(utilization, "--utilization-max"),
-    )
+    ).require()
 
 
 def _read_waits(texts: Sequence[str]) -> dict[float, float]:

@@ -187,8 +187,8 @@ def _headroom(search: Search, certified: Certified) -> Headroom | None:
     question, plan = search.question, certified.candidate.plan
     if isinstance(question.workload, ClosedPopulation):
         return None
-    proposals = [proposal for _, proposal in question.events(plan) if proposal.spike is None]
-    hardest = proposals[0] if proposals else question.proposal(plan)
+    scenarios = [scenario for _, scenario in question.events(plan) if scenario.spike is None]
+    hardest = scenarios[0] if scenarios else question.scenario(plan)
     return find_headroom(hardest, search.judge, search.progress)
 
 
@@ -216,6 +216,6 @@ def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
     yield from routing_caveats(plan)
     if certified.candidate.performance is not None:
         yield from mean_caveats(certified.candidate.performance)
-    if not certified.judgement.is_precise:
+    if not certified.whole.is_precise:
         yield precision_caveat(question.workload)
     yield from trace_caveats(question.workload, quantiles, settled=certified.candidate.settled)

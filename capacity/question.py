@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from capacity.errors import DomainError, InputError
-from capacity.judge import Proposal
 from capacity.objective import LatencyObjective
 from capacity.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
 from capacity.profile import ServiceProfile
+from capacity.scenario import Scenario
 from capacity.stability import devices_serving_min, replicas_stable_min
 from capacity.survival import Survival
 from capacity.workload import ClosedPopulation, Demand
@@ -81,6 +81,7 @@ class Question:
                 f"profile {unpriced[0]} has no price and cannot be compared by cost with the others; give "
                 f"--hourly-usd {unpriced[0]}=0.50, or plan for one profile at a time"
             )
+        self.objective.require()
         if self.objective.loss_probability is not None and self.queue_limit is None:
             raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
 
@@ -122,14 +123,14 @@ class Question:
             queue_limit=self.queue_limit,
         )
 
-    def proposal(self, plan: Plan) -> Proposal:
+    def scenario(self, plan: Plan) -> Scenario:
         """A plan before the judge."""
         profile = self.profile(plan.profile)
-        return Proposal(profile=profile, workload=self.workload, plan=plan, objective=self.objective)
+        return Scenario(profile=profile, workload=self.workload, plan=plan, objective=self.objective)
 
-    def events(self, plan: Plan) -> Iterator[tuple[str, Proposal]]:
+    def events(self, plan: Plan) -> Iterator[tuple[str, Scenario]]:
         """What the plan must outlive, the hardest loss first; each with what is left."""
-        whole = self.proposal(plan)
+        whole = self.scenario(plan)
         per_device = self.profile(plan.profile).instances_per_device
         losses = self.survival.losses(plan.replicas, per_device)
         for event in sorted(losses, key=lambda name: -losses[name]):

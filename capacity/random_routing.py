@@ -31,14 +31,14 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
     asked = replace(question, profiles=(profile,), routings=(Routing.RANDOM,))
     other = Search(asked, search.judge, search.progress, search.confidence)
     family = Family(profile=profile, routing=Routing.RANDOM)
-    proposal = asked.proposal(replace(plan, routing=Routing.RANDOM))
+    scenario = asked.scenario(replace(plan, routing=Routing.RANDOM))
     search.progress("what random routing would take")
-    judgement = judge_exactly(proposal) or search.judge.search(proposal, 1)
+    candidate = judge_exactly(scenario) or search.judge.search(scenario, 1)
     devices = _fewest(other, family, plan)
-    search.requests += judgement.requests + other.requests
+    search.requests += candidate.requests + other.requests
     return RandomRouting(
         replicas=None if devices is None else family.replicas(devices),
-        response_p99=_p99(judgement.performance) if judgement.settled else None,
+        response_p99=_p99(candidate.performance) if candidate.settled else None,
     )
 
 

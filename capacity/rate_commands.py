@@ -50,11 +50,11 @@ from capacity.plan_options import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from capacity.judge import Proposal
     from capacity.objective import LatencyObjective
     from capacity.plan import Plan
     from capacity.profile import ServiceProfile
     from capacity.rates_curve import RateCurve
+    from capacity.scenario import Scenario
 
 
 def max_rate(
@@ -115,7 +115,7 @@ def max_rate(
         queue_limit=queue_limit,
     )
     objective = read_full_objective(slos, tier, slo_mean, slo_wait, loss_max, utilization_max)
-    proposal = _proposal(measured, plan, objective, arrivals)
+    scenario = _scenario(measured, plan, objective, arrivals)
     effort = Effort(
         seed=seed,
         confidence=confidence,
@@ -128,7 +128,7 @@ def max_rate(
     if file is not None:
         check_figure(file)
     with context.obj(effort) as work:
-        rates = find_rates(proposal, work.judge, work.report)
+        rates = find_rates(scenario, work.judge, work.report)
 
     def curve() -> "RateCurve":
         from capacity.rates_curve import rate_curve
@@ -154,19 +154,19 @@ def max_rate(
     raise typer.Exit(rates.verdict.exit_code)
 
 
-def _proposal(
+def _scenario(
     profile: "ServiceProfile", plan: "Plan", objective: "LatencyObjective", arrivals: str
-) -> "Proposal":
+) -> "Scenario":
     """The plan before the judge, at a rate that stands for all."""
     from capacity.errors import InputError
-    from capacity.judge import Proposal
+    from capacity.scenario import Scenario
     from capacity.traffic import parse_arrivals
     from capacity.workload import Workload
 
     if objective.loss_probability is not None and plan.queue_limit is None:
         raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
     workload = Workload(arrival_rate_rps=1.0, arrivals=parse_arrivals(arrivals))
-    return Proposal(profile=profile, workload=workload, plan=plan, objective=objective)
+    return Scenario(profile=profile, workload=workload, plan=plan, objective=objective)
 
 
 def _draw(curve: "RateCurve", file: str) -> None:

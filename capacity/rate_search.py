@@ -7,10 +7,11 @@ again, so that no single end is sought.
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from capacity.judge import Judge, Judgement, Proposal
+from capacity.judge import Judge
 from capacity.objective import LatencyObjective, Measure
-from capacity.plan import Limit, Rejection, Verdict
+from capacity.plan import Candidate, Limit, Plan, Rejection, Verdict
 from capacity.rates import Point, Rates, doubts_of, stretches_of
+from capacity.scenario import Scenario
 from capacity.screen import refuse_batch_size, require_batch_of_one
 from capacity.stability import sustainable_rate_rps
 from capacity.what_if import Asker, judged, lone_performance
@@ -27,7 +28,7 @@ _CAREFUL_REQUESTS_MAX = 60_000_000
 _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
-def find_rates(proposal: Proposal, judge: Judge, progress: Callable[[str], None]) -> Rates:
+def find_rates(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Rates:
     """All rates at which the plan keeps its objective, each end to one per cent.
 
     Up to the sustainable rate; with a queue limit up to twice that. Where batches start at once, arrivals
@@ -35,29 +36,29 @@ def find_rates(proposal: Proposal, judge: Judge, progress: Callable[[str], None]
     observation, not a theorem), and a coarse grid does. Stretches narrower than the grid's step are not seen.
 
     Args:
-        proposal: its rate is of no account.
+        scenario: its rate is of no account.
 
     Raises:
         DomainError: the profile does not cover a batch of one request.
     """
-    require_batch_of_one(proposal.profile)
-    plan, objective = proposal.plan, proposal.objective
-    refusal = refuse_batch_size(proposal.profile, objective, plan.batch_size_max)
-    only_rises = _only_rises(proposal)
+    require_batch_of_one(scenario.profile)
+    plan, objective = scenario.plan, scenario.objective
+    refusal = refuse_batch_size(scenario.profile, objective, plan.batch_size_max)
+    only_rises = _only_rises(scenario)
     if refusal is not None:
-        return Rates(proposal=proposal, only_rises=only_rises, refusal=refusal)
-    wall_rps = sustainable_rate_rps(proposal.profile, plan)
-    trials = _Trials(proposal, Asker(judge, progress), wall_rps)
-    lone = _lone(proposal)
-    ends = [] if lone is None else [Point(arrival_rate_rps=0.0, judgement=lone)]
+        return Rates(scenario=scenario, only_rises=only_rises, refusal=refusal)
+    wall_rps = sustainable_rate_rps(scenario.profile, plan)
+    trials = _Trials(scenario, Asker(judge, progress), wall_rps)
+    lone = _lone(scenario)
+    ends = [] if lone is None else [Point(arrival_rate_rps=0.0, candidate=lone)]
     if plan.queue_limit is None:
-        ends.append(Point(arrival_rate_rps=wall_rps, judgement=_unstable()))
+        ends.append(Point(arrival_rate_rps=wall_rps, candidate=_unstable(plan)))
     _judge_grid(trials, only_rises=only_rises, overload=plan.queue_limit is not None)
     _halve_in(trials, ends)
     _settle(trials, ends, only_rises=only_rises)
     points = trials.with_ends(ends)
     return Rates(
-        proposal=proposal,
+        scenario=scenario,
         points=tuple(trials.points.values()),
         lone=lone,
         stretches=tuple(stretches_of(points)),
@@ -69,28 +70,28 @@ def find_rates(proposal: Proposal, judge: Judge, progress: Callable[[str], None]
 class _Trials:
     """Rates judged once each."""
 
-    def __init__(self, proposal: Proposal, asker: Asker, wall_rps: float) -> None:
-        self.proposal, self.asker, self.wall_rps = proposal, asker, wall_rps
+    def __init__(self, scenario: Scenario, asker: Asker, wall_rps: float) -> None:
+        self.scenario, self.asker, self.wall_rps = scenario, asker, wall_rps
         self.points: dict[float, Point] = {}
         self.careful_requests = 0
 
     def judge(self, rate_rps: float) -> Point:
         if rate_rps not in self.points:
-            judgement = self.asker.judge_one(self.proposal.at_rate(rate_rps), f"trying {rate_rps:.4g} rps")
-            self._keep(rate_rps, judgement)
+            found = self.asker.judge_one(self.scenario.at_rate(rate_rps), f"trying {rate_rps:.4g} rps")
+            self._keep(rate_rps, found)
         return self.points[rate_rps]
 
     def certify(self, rate_rps: float) -> Point:
         """As carefully as a recommended plan is judged, with random numbers of its own."""
         self.asker.progress(f"settling {rate_rps:.4g} rps")
         trial = self.points.get(rate_rps)
-        first = 0 if trial is None else 2 * trial.judgement.requests
-        judgement = self.asker.judge.certify(self.proposal.at_rate(rate_rps), 1, first)
-        self.careful_requests += judgement.requests
-        return self._keep(rate_rps, judgement)
+        first = 0 if trial is None else 2 * trial.candidate.requests
+        found = self.asker.judge.certify(self.scenario.at_rate(rate_rps), 1, first)
+        self.careful_requests += found.requests
+        return self._keep(rate_rps, found)
 
-    def _keep(self, rate_rps: float, judgement: Judgement) -> Point:
-        self.points[rate_rps] = Point(arrival_rate_rps=rate_rps, judgement=judgement)
+    def _keep(self, rate_rps: float, candidate: Candidate) -> Point:
+        self.points[rate_rps] = Point(arrival_rate_rps=rate_rps, candidate=candidate)
         self.points = dict(sorted(self.points.items()))
         return self.points[rate_rps]
 
@@ -161,7 +162,7 @@ def _unsettled(trials: _Trials, points: Sequence[Point], *, only_rises: bool) ->
     missed = [point for point in points if point.verdict is Verdict.MISSED]
     if not only_rises or not kept or not missed:
         return (
-            max(doubted, key=lambda one: _distance(trials.proposal.objective, one)).arrival_rate_rps
+            max(doubted, key=lambda one: _distance(trials.scenario.objective, one)).arrival_rate_rps
             if doubted
             else None
         )
@@ -185,9 +186,9 @@ def _is_worth_it(points: Sequence[Point], place: int) -> bool:
 
 def _distance(objective: LatencyObjective, point: Point) -> float:
     """How far what binds is from its limit, as a share of it: the farther, the cheaper to settle."""
-    if point.judgement.performance is None:
+    if point.candidate.performance is None:
         return 0.0
-    pressure = objective.binding(point.judgement.performance).pressure(point.judgement.performance)
+    pressure = objective.binding(point.candidate.performance).pressure(point.candidate.performance)
     return 0.0 if pressure is None else abs(pressure.value - 1.0)
 
 
@@ -196,12 +197,12 @@ def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
     return gap_rps <= max(RESOLUTION * low.arrival_rate_rps, _RESOLUTION_AT_0 * wall_rps)
 
 
-def _only_rises(proposal: Proposal) -> bool:
+def _only_rises(scenario: Scenario) -> bool:
     """Whether what is promised was never seen to fall as the rate rises."""
-    plan, profile = proposal.plan, proposal.profile
-    measures = {promise.measure for promise in proposal.objective.promises}
-    is_smooth = isinstance(proposal.workload, Workload) and isinstance(
-        proposal.workload.arrivals, PoissonArrivals | GammaArrivals
+    plan, profile = scenario.plan, scenario.profile
+    measures = {promise.measure for promise in scenario.objective.promises}
+    is_smooth = isinstance(scenario.workload, Workload) and isinstance(
+        scenario.workload.arrivals, PoissonArrivals | GammaArrivals
     )
     starts_at_once = plan.batch_wait_max_s == 0.0 or plan.batch_size_max == 1
     timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
@@ -209,17 +210,17 @@ def _only_rises(proposal: Proposal) -> bool:
     return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
 
 
-def _lone(proposal: Proposal) -> Judgement | None:
+def _lone(scenario: Scenario) -> Candidate | None:
     """At the limit of low rates, where gaps grow without end; recorded arrivals may share an instant."""
-    workload = proposal.workload
+    workload = scenario.workload
     assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
     if not isinstance(workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals):
         return None
-    quantiles = tuple(sorted({0.99, *proposal.objective.quantiles}))
-    performance = lone_performance(proposal.profile, proposal.plan, quantiles)
-    return judged(performance, proposal.objective)
+    quantiles = tuple(sorted({0.99, *scenario.objective.quantiles}))
+    performance = lone_performance(scenario.profile, scenario.plan, quantiles)
+    return judged(scenario, performance)
 
 
-def _unstable() -> Judgement:
+def _unstable(plan: Plan) -> Candidate:
     rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.0)
-    return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=None)
+    return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)

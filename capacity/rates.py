@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from capacity.judge import Judgement, Proposal
 from capacity.objective import Measure, Promise
 from capacity.performance import Interval
-from capacity.plan import Rejection, Verdict
+from capacity.plan import Candidate, Rejection, Verdict
+from capacity.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +15,12 @@ class Point:
     """The verdict at one rate; 0 is the limit of low rates, and the sustainable rate is never kept."""
 
     arrival_rate_rps: float
-    judgement: Judgement
+    candidate: Candidate
 
     @property
     def verdict(self) -> Verdict:
         """Whether the objective is kept there."""
-        return self.judgement.verdict
+        return self.candidate.verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class Rates:
         refusal: what no rate can help; None where the rates decide.
     """
 
-    proposal: Proposal
+    scenario: Scenario
     points: tuple[Point, ...] = ()
-    lone: Judgement | None = None
+    lone: Candidate | None = None
     stretches: tuple[Stretch, ...] = ()
     doubts: tuple[tuple[float, float], ...] = ()
     only_rises: bool
@@ -72,14 +72,14 @@ class Rates:
         return self.stretches[-1].high.value if self.stretches else None
 
     @property
-    def closest(self) -> Judgement | None:
+    def closest(self) -> Candidate | None:
         """Where nothing is kept, the refusal that comes nearest to its limit."""
         if self.refusal is not None:
-            return Judgement(verdict=Verdict.MISSED, rejection=self.refusal, performance=None)
-        judgements = [point.judgement for point in self.points] + ([self.lone] if self.lone else [])
+            return Candidate(plan=self.scenario.plan, verdict=Verdict.MISSED, rejection=self.refusal)
+        candidates = [point.candidate for point in self.points] + ([self.lone] if self.lone else [])
         broken = {
             one.rejection.needed / one.rejection.allowed: one
-            for one in judgements
+            for one in candidates
             if one.rejection is not None and one.rejection.promise is not None
         }
         return broken[min(broken)] if broken else None
@@ -88,11 +88,11 @@ class Rates:
     def promise(self) -> Promise:
         """What ends the highest stretch; else what is closest to its limit over all."""
         end_rps = self.arrival_rate_max_rps or 0.0
-        above = [p.judgement.rejection for p in self.points if p.arrival_rate_rps > end_rps]
+        above = [p.candidate.rejection for p in self.points if p.arrival_rate_rps > end_rps]
         broken = [one.promise for one in above if one is not None and one.promise is not None]
         if broken:
             return broken[0]
-        promises = self.proposal.objective.promises
+        promises = self.scenario.objective.promises
         return next((p for p in reversed(promises) if p.measure is Measure.RESPONSE), promises[-1])
 
 

@@ -37,12 +37,12 @@ class RateCurve:
 
 def rate_curve(rates: Rates) -> RateCurve:
     """The curve of what binds at the upper end."""
-    promise, plan = rates.promise, rates.proposal.plan
+    promise, plan = rates.promise, rates.scenario.plan
     scale, unit = (1e3, " [ms]") if promise.measure.is_duration else (1.0, "")
     top = TOP * promise.allowed * scale
     points = []
     for point in rates.points:
-        performance = point.judgement.performance
+        performance = point.candidate.performance
         found = None if performance is None else promise.found(performance)
         if found is not None and found.value * scale <= top:
             ends = Interval(

@@ -19,14 +19,14 @@ from capacity.workload import Workload
 
 def rates_document(rates: Rates, *, seed: int, confidence: float) -> Document:
     """The stretches of rates that are kept, and the curve; an end that was not found is null."""
-    workload, closest = rates.proposal.workload, rates.closest
+    workload, closest = rates.scenario.workload, rates.closest
     refusal = closest.rejection if closest is not None and not rates.stretches else None
     assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
     return {
         "verdict": rates.verdict.value,
         "exit_code": rates.verdict.exit_code,
-        "plan": plan_document(rates.proposal.plan),
-        "objective": objective_document(rates.proposal.objective),
+        "plan": plan_document(rates.scenario.plan),
+        "objective": objective_document(rates.scenario.objective),
         "workload": {"arrivals": arrivals_name(workload)},
         "rates": {
             "intervals": [
@@ -39,7 +39,7 @@ def rates_document(rates: Rates, *, seed: int, confidence: float) -> Document:
         "rejection": None if refusal is None else rejection_document(refusal),
         "low_rate_limit": None
         if rates.lone is None
-        else _point_document(Point(arrival_rate_rps=0.0, judgement=rates.lone)),
+        else _point_document(Point(arrival_rate_rps=0.0, candidate=rates.lone)),
         "curve": [_point_document(point) for point in rates.points],
         "caveats": caveat_documents(caveats(rates)),
         "seed": seed,
@@ -48,11 +48,11 @@ def rates_document(rates: Rates, *, seed: int, confidence: float) -> Document:
 
 
 def _point_document(point: Point) -> Document:
-    performance, rejection = point.judgement.performance, point.judgement.rejection
+    performance, rejection = point.candidate.performance, point.candidate.rejection
     return {
         "arrival_rate_rps": point.arrival_rate_rps,
         "verdict": point.verdict.value,
-        "settled": point.judgement.settled,
+        "settled": point.candidate.settled,
         "performance": None if performance is None else performance_document(performance),
         "rejection": None if rejection is None else rejection_document(rejection),
     }

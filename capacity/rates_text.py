@@ -14,7 +14,6 @@ from capacity.performance import Interval
 from capacity.plan import Doubt, Verdict
 from capacity.plan_caveats import MENDS
 from capacity.rates import Point, Rates, Stretch
-from capacity.search import as_candidate
 from capacity.stability import load
 from capacity.tables import caveat_lines, table
 from capacity.units import format_rate
@@ -33,7 +32,7 @@ def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[Render
 
 def sentences(rates: Rates) -> Iterator[str]:
     """Which rates are kept, what binds at the ends, and what low rates come to."""
-    plan, objective = rates.proposal.plan, rates.proposal.objective
+    plan, objective = rates.scenario.plan, rates.scenario.objective
     if rates.stretches:
         verb = "keep" if plan.replicas > 1 else "keeps"
         stretches = ", and ".join(_stretch(stretch) for stretch in rates.stretches)
@@ -41,7 +40,7 @@ def sentences(rates: Rates) -> Iterator[str]:
     elif rates.verdict is Verdict.INCONCLUSIVE:
         yield f"No rate is known at which {fleet(plan)} would keep {promises(objective)}."
     else:
-        why = "" if rates.closest is None else format_refusal(as_candidate(plan, rates.closest))
+        why = "" if rates.closest is None else format_refusal(rates.closest)
         yield f"At no rate {fleet(plan)} would keep {promises(objective)}: at best {why}."
     if rates.lone is not None and rates.lone.performance is not None:
         lone = rates.lone.performance
@@ -75,13 +74,13 @@ def format_rate_interval(end: Interval) -> str:
 
 def caveats(rates: Rates) -> list[Caveat]:
     """What the rates leave open."""
-    proposal = rates.proposal
-    quantiles = proposal.objective.quantiles or (0.99,)
+    scenario = rates.scenario
+    quantiles = scenario.objective.quantiles or (0.99,)
     if rates.refusal is not None:
-        return list(plausibility_caveats(proposal.profile, max(quantiles)))
+        return list(plausibility_caveats(scenario.profile, max(quantiles)))
     return [
-        *profile_caveats(proposal.profile, proposal.plan.batch_size_max, quantiles),
-        *trace_caveats(proposal.workload, quantiles),
+        *profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles),
+        *trace_caveats(scenario.workload, quantiles),
         *_own_caveats(rates),
     ]
 
@@ -115,10 +114,10 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
 
 def _doubts(rates: Rates, low_rps: float, high_rps: float) -> Iterator[Doubt]:
     """Why the rates between two are open."""
-    usual = Doubt.TRACE if is_trace(rates.proposal.workload) else Doubt.REQUESTS
+    usual = Doubt.TRACE if is_trace(rates.scenario.workload) else Doubt.REQUESTS
     for point in rates.points:
         if low_rps <= point.arrival_rate_rps <= high_rps and point.verdict is Verdict.INCONCLUSIVE:
-            yield point.judgement.doubt or usual
+            yield point.candidate.doubt or usual
 
 
 def _stretch(stretch: Stretch) -> str:
@@ -129,19 +128,19 @@ def _stretch(stretch: Stretch) -> str:
 def _points_table(rates: Rates) -> Table:
     """The curve, rate by rate."""
     promise = rates.promise
-    has_losses = any(format_loss(point.judgement.performance) for point in rates.points)
+    has_losses = any(format_loss(point.candidate.performance) for point in rates.points)
     columns = ("rate", "load", promise.what, *(["lost"] if has_losses else []), "<verdict")
     return table(columns, (_row(rates, point, has_losses=has_losses) for point in rates.points))
 
 
 def _row(rates: Rates, point: Point, *, has_losses: bool) -> tuple[str, ...]:
-    proposal, candidate = rates.proposal, as_candidate(rates.proposal.plan, point.judgement)
+    scenario, candidate = rates.scenario, point.candidate
     performance = candidate.performance
     found = None if performance is None else rates.promise.found(performance)
     least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
     return (
         format_rate(point.arrival_rate_rps),
-        f"{load(proposal.profile, point.arrival_rate_rps, proposal.plan):.3f}",
+        f"{load(scenario.profile, point.arrival_rate_rps, scenario.plan):.3f}",
         "" if found is None else least + format_value(rates.promise, found),
         *([format_loss(performance)] if has_losses else []),
         "in doubt" if candidate.verdict is Verdict.INCONCLUSIVE else candidate.verdict.value,

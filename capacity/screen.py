@@ -1,10 +1,10 @@
 """Screen: what theory refuses at once, before anything is simulated."""
 
 from capacity.errors import DomainError, UnstableError
-from capacity.judge import Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.plan import Limit, Plan, Rejection
 from capacity.profile import ServiceProfile
+from capacity.scenario import Scenario
 from capacity.stability import load, loss_min, replicas_stable_min, sustainable_rate_rps
 from capacity.units import format_rate
 from capacity.workload import ClosedPopulation, Demand, Workload
@@ -32,27 +32,27 @@ def _floor_s(profile: ServiceProfile, promise: Promise, batch_size_max: int) -> 
     return profile.service_floor_mean_s(batch_size_max)
 
 
-def refuse_load(proposal: Proposal) -> Rejection | None:
+def refuse_load(scenario: Scenario) -> Rejection | None:
     """Why the queues of this plan would grow for ever, or lose more than any promise leaves to be late.
 
     Users who wait for their answers never make a queue that grows, and lose nothing.
     """
-    workload, plan = proposal.workload, proposal.plan
+    workload, plan = scenario.workload, scenario.plan
     if isinstance(workload, ClosedPopulation):
         return None
     if plan.queue_limit is not None:
-        return _refuse_losses(proposal, workload)
-    rho = load(proposal.profile, workload.arrival_rate_rps, plan)
+        return _refuse_losses(scenario, workload)
+    rho = load(scenario.profile, workload.arrival_rate_rps, plan)
     return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=rho) if rho >= 1.0 else None
 
 
-def _refuse_losses(proposal: Proposal, workload: Workload) -> Rejection | None:
+def _refuse_losses(scenario: Scenario, workload: Workload) -> Rejection | None:
     """Why a fleet that cannot serve what arrives must lose too much: what is lost is late."""
-    allowed = proposal.objective.loss_allowed
-    lost = loss_min(proposal.profile, workload.arrival_rate_rps, proposal.plan)
+    allowed = scenario.objective.loss_allowed
+    lost = loss_min(scenario.profile, workload.arrival_rate_rps, scenario.plan)
     if allowed is None or lost <= allowed:
         return None
-    return Rejection.of_losses(proposal.objective.strictest_of_losses, lost)
+    return Rejection.of_losses(scenario.objective.strictest_of_losses, lost)
 
 
 def require_batch_of_one(profile: ServiceProfile) -> None:

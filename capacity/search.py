@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from capacity.exact import judge_exactly
-from capacity.judge import Judge, Judgement, Proposal
+from capacity.judge import Judge
 from capacity.plan import Candidate, Limit, Plan, Rejection, Tally, Verdict
 from capacity.profile import ServiceProfile
 from capacity.profile_sampling import FloorDoubt, floor_doubts
 from capacity.question import Family, Question
+from capacity.scenario import Scenario
 from capacity.screen import refuse_batch_size, refuse_load
 
 Progress = Callable[[str], None]
@@ -168,61 +169,43 @@ class Search:
         events = list(self.question.events(plan))
         losses, spikes = [e for e in events if e[1].spike is None], [e for e in events if e[1].spike]
         self.progress(f"judging {describe(plan)}")
-        for event, proposal in [*losses[:1], *spikes]:
-            judgement = self._judge_one(proposal)
-            if judgement.verdict is not Verdict.MET:
-                return survival_candidate(plan, event, judgement), None
-        judgement = self._judge_one(self.question.proposal(plan))
-        self.requests_of[plan] = judgement.requests
-        return as_candidate(plan, judgement), judgement.batch_size_largest
+        for event, scenario in [*losses[:1], *spikes]:
+            left = self._judge_one(scenario)
+            if left.verdict is not Verdict.MET:
+                return survival_candidate(plan, event, left), None
+        whole = self._judge_one(self.question.scenario(plan))
+        self.requests_of[plan] = whole.requests
+        return whole, whole.batch_size_largest
 
-    def _judge_one(self, proposal: Proposal) -> Judgement:
-        exact = judge_exactly(proposal)
+    def _judge_one(self, scenario: Scenario) -> Candidate:
+        exact = judge_exactly(scenario)
         if exact is not None:
             self.counts["screened"] += 1
             return exact
         self._attempts += 1
-        judgement = self.judge.search(proposal, self._attempts)
+        candidate = self.judge.search(scenario, self._attempts)
         self.counts["simulated"] += 1
-        self.requests += judgement.requests
-        return judgement
+        self.requests += candidate.requests
+        return candidate
 
 
 def refuse_loads(question: Question, plan: Plan) -> Rejection | None:
     """Why the queues of the plan, or of what a failure leaves of it, would grow for ever or lose too much."""
-    for event, proposal in [("", question.proposal(plan)), *question.events(plan)]:
-        rejection = refuse_load(proposal)
+    for event, scenario in [("", question.scenario(plan)), *question.events(plan)]:
+        rejection = refuse_load(scenario)
         if rejection is not None:
             return replace(rejection, limit=Limit.SURVIVAL, event=event) if event else rejection
     return None
 
 
-def as_candidate(plan: Plan, judgement: Judgement) -> Candidate:
-    """A plan with what the judge found."""
-    return Candidate(
-        plan=plan,
-        verdict=judgement.verdict,
-        rejection=judgement.rejection,
-        performance=judgement.performance,
-        settled=judgement.settled,
-        doubt=judgement.doubt,
-    )
-
-
-def survival_candidate(plan: Plan, event: str, judgement: Judgement) -> Candidate:
+def survival_candidate(plan: Plan, event: str, left: Candidate) -> Candidate:
     """A plan that what is left of it in an event condemns, or leaves in doubt."""
-    rejection = judgement.rejection
+    rejection = left.rejection
     if rejection is not None and rejection.limit is not Limit.BUDGET:
         rejection = replace(rejection, limit=Limit.SURVIVAL)
     if rejection is not None:
         rejection = replace(rejection, event=event)
-    return Candidate(
-        plan=plan,
-        verdict=judgement.verdict,
-        rejection=rejection,
-        settled=judgement.settled,
-        doubt=judgement.doubt,
-    )
+    return replace(left, plan=plan, rejection=rejection, performance=None)
 
 
 def describe(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from capacity.errors import InputError
 from capacity.plan import BatchTimer, Plan, Routing
 from capacity.profile import ServiceProfile
 from capacity.reading import printable
-from capacity.sweep import Cell
+from capacity.scenario import Scenario
 from capacity.traffic import workload
 from capacity.units import parse_duration_s, parse_rate_rps
 from capacity.versions import COMPUTING
@@ -71,7 +71,7 @@ class Grid:
     def __len__(self) -> int:
         return math.prod(len(axis) for axis in self._axes)
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[Scenario]:
         """Every combination; the last axis, the routing, changes fastest."""
         for profile, demand, replicas, batch_size_max, batch_wait_max_s, routing in product(*self._axes):
             plan = Plan(
@@ -83,7 +83,7 @@ class Grid:
                 timer=self.timer,
                 queue_limit=self.queue_limit,
             )
-            yield Cell(profile=profile, workload=demand, plan=plan)
+            yield Scenario(profile=profile, workload=demand, plan=plan)
 
     def settings(self, **effort: Any) -> dict[str, Any]:
         """All that the answers depend on, in short: long axes, profiles and traces by their digests.

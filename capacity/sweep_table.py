@@ -11,7 +11,9 @@ from capacity.explain import format_interval
 from capacity.objective import format_share
 from capacity.performance import QUANTILE_FIELDS, Interval, Performance, Quantiles
 from capacity.report import Document, arrivals_name
-from capacity.sweep import Answer, Cell, Outcome
+from capacity.workload import Workload
+from capacity.scenario import Scenario
+from capacity.sweep import Answer, Outcome
 from capacity.units import format_duration, format_quantile, format_rate
 
 if TYPE_CHECKING:
@@ -86,9 +88,10 @@ class SweepTable:
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
         return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
-    def row(self, cell: Cell, answer: Answer) -> Row:
+    def row(self, cell: Scenario, answer: Answer) -> Row:
         """One cell: no number of a performance where there is none, and none that is not finite."""
         plan, performance = cell.plan, answer.performance
+        assert isinstance(cell.workload, Workload)  # noqa: S101  (a grid has rates)
         asked = (
             plan.profile,
             float(cell.workload.arrival_rate_rps),
@@ -122,7 +125,7 @@ class SweepTable:
             yield from (_finite(end) for end in (interval.value, interval.low, interval.high))
 
 
-def _contention(cell: Cell) -> str:
+def _contention(cell: Scenario) -> str:
     """How the slowdown of instances on one device is known."""
     contention = cell.profile.device_contention(cell.plan.replicas)
     if contention is None:

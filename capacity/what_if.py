@@ -5,14 +5,15 @@ from dataclasses import replace
 
 from capacity.errors import DomainError
 from capacity.exact import judge_exactly
-from capacity.judge import Judge, Judgement, Proposal
+from capacity.judge import Judge
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Rejection, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
+from capacity.scenario import Scenario
 from capacity.screen import refuse_batch_size, refuse_load
-from capacity.search import Progress, as_candidate, survival_candidate
+from capacity.search import Progress, survival_candidate
 from capacity.workload import Demand, GammaArrivals, PoissonArrivals, Workload
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
@@ -128,22 +129,22 @@ def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float
     )
 
 
-def judged(performance: Performance, objective: LatencyObjective) -> Judgement:
+def judged(scenario: Scenario, performance: Performance) -> Candidate:
     """The verdict on a performance that is known exactly."""
     broken = [
         Rejection.of(promise, found.value)
-        for promise in objective.promises
+        for promise in scenario.objective.promises
         if (found := promise.found(performance)) is not None and found.value > promise.allowed
     ]
     worst = max(broken, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
     verdict = Verdict.MET if worst is None else Verdict.MISSED
-    return Judgement(verdict=verdict, rejection=worst, performance=performance)
+    return Candidate(plan=scenario.plan, verdict=verdict, rejection=worst, performance=performance)
 
 
 class Asker:
-    """Judges proposals one by one, by a law where one is exact and else by short trials.
+    """Judges scenarios one by one, by a law where one is exact and else by short trials.
 
-    All trials draw the same random numbers, so that what differs between two answers is the proposals'
+    All trials draw the same random numbers, so that what differs between two answers is the scenarios'
     difference. What stays in doubt is told as doubt; so is all that comes after the budget is spent.
     """
 
@@ -151,27 +152,27 @@ class Asker:
         self.judge, self.progress, self.requests_max = judge, progress, requests_max
         self.requests = self.careful_requests = 0
 
-    def judge_one(self, proposal: Proposal, what: str, *, careful: bool = False) -> Judgement:
+    def judge_one(self, scenario: Scenario, what: str, *, careful: bool = False) -> Candidate:
         """What theory refuses, what a law knows, what a trial finds; a longer one where that is in doubt."""
-        refused = refuse_batch_size(proposal.profile, proposal.objective, proposal.plan.batch_size_max)
-        refused = refused or refuse_load(proposal)
+        refused = refuse_batch_size(scenario.profile, scenario.objective, scenario.plan.batch_size_max)
+        refused = refused or refuse_load(scenario)
         if refused is not None:
-            return Judgement(verdict=Verdict.MISSED, rejection=refused, performance=None)
-        exact = judge_exactly(proposal)
+            return Candidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
+        exact = judge_exactly(scenario)
         if exact is not None:
             return exact
         if self.requests >= self.requests_max:
             rejection = Rejection(limit=Limit.BUDGET, allowed=self.requests_max, needed=2 * self.requests_max)
-            return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None)
+            return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
         self.progress(what)
-        judgement = self.judge.accepts(proposal)
-        self.requests += judgement.requests
-        if not careful or judgement.verdict is not Verdict.INCONCLUSIVE:
-            return judgement
+        candidate = self.judge.accepts(scenario)
+        self.requests += candidate.requests
+        if not careful or candidate.verdict is not Verdict.INCONCLUSIVE:
+            return candidate
         if self.careful_requests >= _CAREFUL_REQUESTS_MAX:
-            return judgement
+            return candidate
         self.progress(f"{what}, more carefully")
-        longer = self.judge.search(proposal, 1)
+        longer = self.judge.search(scenario, 1)
         self.requests += longer.requests
         self.careful_requests += longer.requests
         return longer
@@ -182,13 +183,13 @@ class Asker:
         Args:
             careful: whether to look longer where a short trial leaves a doubt.
         """
-        whole = self.judge_one(question.proposal(plan), what, careful=careful)
+        whole = self.judge_one(question.scenario(plan), what, careful=careful)
         if whole.verdict is Verdict.MET:
-            for event, proposal in question.events(plan):
-                outcome = self.judge_one(proposal, f"{what}, {event}", careful=careful)
+            for event, scenario in question.events(plan):
+                outcome = self.judge_one(scenario, f"{what}, {event}", careful=careful)
                 if outcome.verdict is not Verdict.MET:
                     return replace(survival_candidate(plan, event, outcome), performance=outcome.performance)
-        return as_candidate(plan, whole)
+        return whole
 
 
 def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candidate) -> int | None:

@@ -24,10 +24,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from capacity.explain import explain, format_interval, format_verdict
-from capacity.judge import Judgement
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval
-from capacity.plan import Plan, Verdict
+from capacity.plan import Candidate, Plan, Verdict
 from capacity.planner import recommend
 from capacity.plots import new_plot
 from capacity.profile_files import load_profile, read_profile
@@ -149,15 +148,15 @@ COUNTS, SIZES = range(1, 7), (4, 8, 16, 32, 64)
 judge = SimulationJudge(seed=5, precision=0.05)
 
 
-def judged(replicas: int, batch_size_max: int) -> Judgement | None:
+def judged(replicas: int, batch_size_max: int) -> Candidate | None:
     """None where the plan cannot keep up."""
     plan = Plan(profile=profile.name, replicas=replicas, batch_size_max=batch_size_max)
     if load(profile, RATE_RPS, plan) >= 1.0:
         return None
-    return judge.certify(question.proposal(plan), attempt=1, requests_first=0)
+    return judge.certify(question.scenario(plan), attempt=1, requests_first=0)
 
 
-def p99_of(one: Judgement) -> Interval:
+def p99_of(one: Candidate) -> Interval:
     assert one.performance is not None
     return one.performance.response_quantiles_s[0.99]
 
@@ -206,7 +205,7 @@ assert fewest == {8: 4, 16: 3, 32: 3, 64: 3}
 
 # %%
 SIX = Plan(profile=profile.name, replicas=6, batch_size_max=4)
-narrow, believing = cells[6, 4], judge.search(question.proposal(SIX), attempt=1)
+narrow, believing = cells[6, 4], judge.search(question.scenario(SIX), attempt=1)
 (at_load,) = sampling_intervals((profile,), lambda other: (load(other, RATE_RPS, SIX),))
 assert narrow is not None
 print(f"file taken for the truth   P99 {format_interval(p99_of(believing)):24} {believing.verdict}")

@@ -432,7 +432,7 @@ def fewest_replicas(batch_size_max: int) -> tuple[int, Interval]:
     replicas = replicas_stable_min(t4, 3200.0, batch_size_max)
     while True:
         plan = Plan(profile=t4.name, replicas=replicas, batch_size_max=batch_size_max)
-        found = judge.certify(question.proposal(plan), 1, 0)
+        found = judge.certify(question.scenario(plan), 1, 0)
         if found.verdict is Verdict.MET:
             return replicas, found.performance.response_quantiles_s[P99]
         replicas += 1

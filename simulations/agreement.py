@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from simulations.agreement_system import System
 from simulations.arrivals import Seed, Stage
 from simulations.case import RELAXATIONS
-from simulations.parallel import Mapper
 from simulations.pool import Estimate, Pool, QuantileEstimate
 from simulations.replication import Engine, Task, replicate
 from simulations.sample import Length
+from simulations.workers import Mapper
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Case: one plan under one workload, how long its runs must be, and the tasks that they are."""
+"""Case: how a scenario is run: what stands for the fleet, how long its runs are, and their tasks."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,11 @@ import numpy as np
 
 from capacity.errors import DomainError
 from capacity.performance import Performance
-from capacity.plan import Plan
-from capacity.profile import ServiceProfile
+from capacity.scenario import Scenario
 from capacity.service_law import ServiceLaw
 from capacity.stability import load, sustainable_rate_rps
 from capacity.workload import (
     ClosedPopulation,
-    Demand,
     DeterministicArrivals,
     GammaArrivals,
     MmppArrivals,
@@ -67,56 +65,41 @@ _MEASURED_PER_WARM_UP = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One plan under one workload, and what is asked of it.
+    """A scenario, and how it is run.
 
     Attributes:
-        quantile_max: the highest quantile that is asked for.
-        limits_s: limits of response times whose exceedance is asked for. [s]
-        wait_limits_s: likewise of waits. [s]
         is_whole: whether all replicas are run, even where one could stand for them.
     """
 
-    profile: ServiceProfile
-    workload: Demand
-    plan: Plan
-    quantile_max: float = 0.99
-    limits_s: tuple[float, ...] = ()
-    wait_limits_s: tuple[float, ...] = ()
+    scenario: Scenario
     engine: Engine = Engine.KERNEL
     is_whole: bool = False
 
     @property
-    def load(self) -> float | None:
-        """Arrival rate over the sustainable rate; a closed population has no rate of its own."""
-        if isinstance(self.workload, ClosedPopulation):
-            return None
-        return load(self.profile, self.workload.arrival_rate_rps, self.plan)
-
-    @property
     def variability(self) -> float:
         """ca² + B·cs², of the gaps between arrivals and of the service of a full batch."""
-        if isinstance(self.workload, ClosedPopulation):
+        if isinstance(self.scenario.workload, ClosedPopulation):
             raise DomainError("users have no gaps of their own")
-        service = self.profile.law(self.plan.batch_size_max)
-        return arrivals_scv(self.workload) + self.plan.batch_size_max * service.scv
+        service = self.scenario.profile.law(self.scenario.plan.batch_size_max)
+        return arrivals_scv(self.scenario.workload) + self.scenario.plan.batch_size_max * service.scv
 
     @property
     def requests_in_spell(self) -> float:
         """Requests that arrive while a spell lasts; none where there are no spells, or users have none."""
-        spells = self.profile.spells
-        if spells is None or isinstance(self.workload, ClosedPopulation):
+        spells = self.scenario.profile.spells
+        if spells is None or isinstance(self.scenario.workload, ClosedPopulation):
             return 0.0
-        return self.workload.arrival_rate_rps * spells.lasting_s
+        return self.scenario.workload.arrival_rate_rps * spells.lasting_s
 
     @property
     def service_times(self) -> ServiceTimes:
         """What batches draw their service times from."""
-        return ProfileTimes(self.profile)
+        return ProfileTimes(self.scenario.profile)
 
     @property
     def slowdowns(self) -> tuple[float, ...]:
         """By busy instances of a device; 1 alone where replicas do not slow each other down."""
-        slowdowns = self.profile.slowdowns(self.plan.replicas)
+        slowdowns = self.scenario.profile.slowdowns(self.scenario.plan.replicas)
         return slowdowns if slowdowns[-1] > 1.0 else ALONE
 
     @property
@@ -129,24 +112,28 @@ class Case:
         """What is run in its stead: one replica, or the replicas of one device, where they stand for all."""
         if self.is_whole:
             return self
-        workload, plan = one_for_all(self.workload, self.plan, len(self.slowdowns))
-        return replace(self, workload=workload, plan=plan)
+        workload, plan = one_for_all(self.scenario.workload, self.scenario.plan, len(self.slowdowns))
+        return replace(self, scenario=replace(self.scenario, workload=workload, plan=plan))
 
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
         """Performance of the whole fleet."""
-        replicas = self.simulated.plan.replicas
-        seen = pool.performance(load=self.load, replicas=replicas, quantiles=quantiles, confidence=confidence)
-        return seen.times(self.plan.replicas // replicas)
+        replicas = self.simulated.scenario.plan.replicas
+        seen = pool.performance(
+            load=self.scenario.load, replicas=replicas, quantiles=quantiles, confidence=confidence
+        )
+        return seen.times(self.scenario.plan.replicas // replicas)
 
 
 def run_length(case: Case) -> Length:
     """A replication that forgets its start, counts eight times as long, and enough for the quantile."""
     forgotten = _relaxation_requests(case.simulated) + case.simulated.requests_in_spell
     warm_up = math.ceil(RELAXATIONS * forgotten)
-    enough = EXCEEDANCES_PER_SECTION / (1.0 - case.quantile_max)
-    last = 2 * case.simulated.plan.replicas * case.plan.batch_size_max
-    if isinstance(case.workload, ClosedPopulation):
-        return _run_length_of_users(case.workload.users, warm_up, enough, last, by_turns=_is_by_turns(case))
+    enough = EXCEEDANCES_PER_SECTION / (1.0 - case.scenario.quantile_max)
+    last = 2 * case.simulated.scenario.plan.replicas * case.scenario.plan.batch_size_max
+    if isinstance(case.scenario.workload, ClosedPopulation):
+        return _run_length_of_users(
+            case.scenario.workload.users, warm_up, enough, last, by_turns=_is_by_turns(case)
+        )
     measured = max(_MEASURED_PER_WARM_UP * warm_up, math.ceil(enough))
     return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
 
@@ -166,7 +153,7 @@ def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, 
 
 def _turns_requests(case: Case) -> float:
     """Requests within which users change the turns in which they are served; 0 where all batches are full."""
-    users, plan = case.workload, case.plan
+    users, plan = case.scenario.workload, case.scenario.plan
     assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else takes turns)
     if users.think_time_s == 0.0 or users.users >= 2 * plan.replicas * plan.batch_size_max:
         return 0.0
@@ -175,32 +162,33 @@ def _turns_requests(case: Case) -> float:
 
 def _service_by_turns(case: Case) -> ServiceLaw:
     """Of the batches of users who are served by turns: half of those of a replica each."""
-    assert isinstance(case.workload, ClosedPopulation)  # noqa: S101
-    size = case.workload.users // (2 * case.plan.replicas)
-    return case.profile.law(min(max(1, size), case.plan.batch_size_max))
+    assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101
+    size = case.scenario.workload.users // (2 * case.scenario.plan.replicas)
+    return case.scenario.profile.law(min(max(1, size), case.scenario.plan.batch_size_max))
 
 
 def _is_by_turns(case: Case) -> bool:
     """Whether users keep the turns of their start for longer than could be waited for."""
-    assert isinstance(case.workload, ClosedPopulation)  # noqa: S101  (who else takes turns)
-    return _turns_requests(case) > max(_TURNS_WAITED_FOR * case.workload.users, _walk_requests(case))
+    assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101  (who else takes turns)
+    return _turns_requests(case) > max(_TURNS_WAITED_FOR * case.scenario.workload.users, _walk_requests(case))
 
 
 def _walk_requests(case: Case) -> float:
     """Requests within which a closed population forgets how many are at which queue."""
-    assert isinstance(case.workload, ClosedPopulation)  # noqa: S101  (who else walks)
-    return closed_relaxation_requests(case.workload, case.plan, sustainable_rate_rps(case.profile, case.plan))
+    users, plan = case.scenario.workload, case.scenario.plan
+    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
+    return closed_relaxation_requests(users, plan, sustainable_rate_rps(case.scenario.profile, plan))
 
 
 def _relaxation_requests(case: Case) -> float:
     """Requests that arrive within one relaxation time of what is simulated."""
-    workload, plan = case.workload, case.plan
+    workload, plan = case.scenario.workload, case.scenario.plan
     if isinstance(workload, ClosedPopulation):
         turns = 0.0 if _is_by_turns(case) else _turns_requests(case)
         return max(turns, _walk_requests(case))
-    service = case.profile.law(plan.batch_size_max)
+    service = case.scenario.profile.law(plan.batch_size_max)
     rate_rps = workload.arrival_rate_rps
-    busy = load(case.profile, rate_rps, plan)
+    busy = load(case.scenario.profile, rate_rps, plan)
     queues = 1 if is_pooled(plan) else plan.replicas
     in_service = rate_rps * service.mean_s * case.slowdown
     places = None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
@@ -235,7 +223,7 @@ def arrivals_scv(workload: Workload) -> float:
 def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[Task]:
     """The replications of a case; the same numbers are the same users for every case."""
     simulated, service_times = case.simulated, case.service_times
-    workload = simulated.workload
+    workload = simulated.scenario.workload
     if isinstance(workload, ClosedPopulation) and _is_by_turns(simulated):
         workload = SettlingUsers(
             users=workload.users,
@@ -245,16 +233,16 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
         )
     return [
         Task(
-            plan=simulated.plan,
+            plan=simulated.scenario.plan,
             workload=workload,
             service_times=service_times,
-            request_overhead_s=case.profile.request_overhead_s,
+            request_overhead_s=case.scenario.profile.request_overhead_s,
             length=length,
             seed=replace(seed, replication=number),
-            limits_s=case.limits_s,
-            wait_limits_s=case.wait_limits_s,
+            limits_s=tuple(case.scenario.objective.limits.values()),
+            wait_limits_s=tuple(case.scenario.objective.wait_limits.values()),
             slowdowns=case.slowdowns,
-            spells=case.profile.spells,
+            spells=case.scenario.profile.spells,
             engine=case.engine,
         )
         for number in replications
@@ -270,22 +258,23 @@ def counted_min(case: Case) -> float:
     simulated = case.simulated
     relaxation = _relaxation_requests(simulated)
     seen = RELAXATIONS_SEEN_MIN * relaxation
-    if isinstance(simulated.workload, ClosedPopulation):
+    if isinstance(simulated.scenario.workload, ClosedPopulation):
         turns = min(_turns_requests(simulated), run_length(simulated).measured)
-        return max(seen, TURNS_SEEN_MIN * turns) / simulated.workload.users
-    independent = -(-simulated.plan.replicas // len(simulated.slowdowns))
-    if isinstance(simulated.workload.arrivals, MmppArrivals):
-        within = replace(simulated, workload=replace(simulated.workload, arrivals=PoissonArrivals()))
+        return max(seen, TURNS_SEEN_MIN * turns) / simulated.scenario.workload.users
+    independent = -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
+    if isinstance(simulated.scenario.workload.arrivals, MmppArrivals):
+        poisson = replace(simulated.scenario.workload, arrivals=PoissonArrivals())
+        within = replace(simulated, scenario=replace(simulated.scenario, workload=poisson))
         return max(_bursts_seen_min(simulated) * relaxation, counted_min(within))
     calm = min(1.0, max(_CALM_MIN, (simulated.variability / 2.0) ** 2))
     in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # which all queues share
-    return in_spells + seen * calm / (1 if is_pooled(simulated.plan) else independent)
+    return in_spells + seen * calm / (1 if is_pooled(simulated.scenario.plan) else independent)
 
 
 def _bursts_seen_min(case: Case) -> int:
     """Relaxation times that a pool must have seen of arrivals in bursts."""
-    assert isinstance(case.workload, Workload)  # noqa: S101  (users have no bursts)
-    assert isinstance(case.workload.arrivals, MmppArrivals)  # noqa: S101  (asked of these alone)
-    burst_rps, _ = case.workload.arrivals.rates_rps(case.workload.arrival_rate_rps)
-    is_roomy = load(case.profile, burst_rps, case.plan) <= _ROOMY_LOAD
+    assert isinstance(case.scenario.workload, Workload)  # noqa: S101  (users have no bursts)
+    assert isinstance(case.scenario.workload.arrivals, MmppArrivals)  # noqa: S101  (asked of these alone)
+    burst_rps, _ = case.scenario.workload.arrivals.rates_rps(case.scenario.workload.arrival_rate_rps)
+    is_roomy = load(case.scenario.profile, burst_rps, case.scenario.plan) <= _ROOMY_LOAD
     return ROOMY_BURSTS_SEEN_MIN if is_roomy else BURST_RELAXATIONS_SEEN_MIN

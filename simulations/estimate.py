@@ -9,10 +9,10 @@ from capacity.units import format_quantile
 from capacity.workload import ClosedPopulation, TraceArrivals, Workload
 from simulations.arrivals import Seed
 from simulations.case import Case, counted_min, run_length, tasks
-from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
 from simulations.replication import replicate, replicate_in_parts
 from simulations.sample import Length
+from simulations.workers import Mapper
 
 # Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.
 REQUESTS_MAX = 100_000_000
@@ -69,8 +69,10 @@ def looks(
         care: share of the relaxation times for intervals to be believed that a pool must have seen.
     """
     _require_resolvable(case, requests_max // REPLICATIONS_FIRST)
-    if isinstance(case.workload, Workload) and isinstance(case.workload.arrivals, TraceArrivals):
-        yield _look_at_trace(case, case.workload.arrivals, seed)
+    if isinstance(case.scenario.workload, Workload) and isinstance(
+        case.scenario.workload.arrivals, TraceArrivals
+    ):
+        yield _look_at_trace(case, case.scenario.workload.arrivals, seed)
         return
     length = run_length(case)
     spent = 0
@@ -98,7 +100,7 @@ def _require_resolvable(case: Case, requests_max: int) -> None:
     Raises:
         InputError: names the rate or the think time, which is likely to have a wrong unit.
     """
-    workload, shortest_s = case.workload, case.profile.law(1).durations_s[0]
+    workload, shortest_s = case.scenario.workload, case.scenario.profile.law(1).durations_s[0]
     requests = min(run_length(case).requests, requests_max)
     if isinstance(workload, ClosedPopulation):
         run_s = max(1.0, requests / workload.users) * workload.think_time_s
@@ -119,7 +121,7 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     How long is long enough is mostly settled beforehand, by the relaxation time: a rule that looks at the
     responses alone is met soonest by the runs that happened to be calm.
     """
-    enough = pool.independent_exceedances(case.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
+    enough = pool.independent_exceedances(case.scenario.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
     return enough and pool.is_level and pool.counted >= care * counted_min(case)
 
 
@@ -138,7 +140,7 @@ def precise_look(
     for last in looks(case, seed, requests_max, mapper):
         settled = last if last.settled else None
         if settled is not None:
-            width = last.pool.response_quantile(case.quantile_max).interval(confidence)
+            width = last.pool.response_quantile(case.scenario.quantile_max).interval(confidence)
             if width.relative_half_width <= precision:
                 break
     if settled is None:
@@ -148,11 +150,11 @@ def precise_look(
 
 def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
     """What is missing for an interval, with numbers and the mend."""
-    quantile = format_quantile(case.quantile_max)
-    busy = "" if case.load is None else f" at load {case.load:.3f}"
+    quantile = format_quantile(case.scenario.quantile_max)
+    busy = "" if case.scenario.load is None else f" at load {case.scenario.load:.3f}"
     if last is None or (not last.pool.is_path and last.requests < requests_to_settle(case)):
         return (
-            f"an interval for {quantile}{busy} with batches up to {case.plan.batch_size_max} takes "
+            f"an interval for {quantile}{busy} with batches up to {case.scenario.plan.batch_size_max} takes "
             f"{requests_to_settle(case)} requests or more, and {requests_max} are allowed; raise "
             "--requests-max, or ask for a lower quantile, a smaller batch or a lower rate"
         )
@@ -162,7 +164,7 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
         mend, needed = "record for longer, or ask for a lower percentile", _TRACE_INDEPENDENT_MIN
     elif not last.pool.is_level:
         return f"after {last.requests} requests{busy} responses still rise within the runs; {mend}"
-    seen = last.pool.independent_exceedances(case.quantile_max)
+    seen = last.pool.independent_exceedances(case.scenario.quantile_max)
     return (
         f"{last.requests} requests{busy} are worth {seen:.0f} independent responses beyond {quantile}, from "
         f"few busy periods, and an interval takes {needed}; {mend}"
@@ -184,8 +186,8 @@ def _probes(case: Case, length: Length) -> Iterator[Length]:
     They cost no more than a third of what follows, and are few: near saturation nothing would follow.
     A closed population has one, once each of its users, who all come at the start, has come back often.
     """
-    if isinstance(case.workload, ClosedPopulation):
-        users = case.workload.users
+    if isinstance(case.scenario.workload, ClosedPopulation):
+        users = case.scenario.workload.users
         probe = Length(warm_up=4 * users, measured=max(1_000, 4 * users), cool_down=min(users, 100))
         if _PROBE_MARGIN * probe.requests <= length.requests:
             yield probe
@@ -207,12 +209,12 @@ def trace_length(case: Case, trace: TraceArrivals) -> Length:
         InconclusiveError: it is too short for the quantile.
     """
     requests = len(trace.instants_s)
-    beyond = (1.0 - case.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE)
+    beyond = (1.0 - case.scenario.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE)
     needed = math.ceil(_TRACE_SECTIONS_MIN * _TRACE_EXCEEDANCES_PER_SECTION / beyond)
     if requests < needed:
         raise InconclusiveError(
-            f"{trace.name} has {requests} arrivals; {format_quantile(case.quantile_max)} with an interval "
-            f"needs at least {needed}: record for longer, or ask for a lower percentile"
+            f"{trace.name} has {requests} arrivals; {format_quantile(case.scenario.quantile_max)} with an "
+            f"interval needs at least {needed}: record for longer, or ask for a lower percentile"
         )
     warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
     return Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
@@ -220,13 +222,13 @@ def trace_length(case: Case, trace: TraceArrivals) -> Length:
 
 def trace_sections(case: Case, trace: TraceArrivals) -> int:
     """Into how many sections a trace is cut: fewer where it is short."""
-    beyond = (1.0 - case.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE) * len(trace.instants_s)
+    beyond = (1.0 - case.scenario.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE) * len(trace.instants_s)
     return min(SECTIONS, int(beyond / _TRACE_EXCEEDANCES_PER_SECTION))
 
 
 def is_settled_path(pool: Pool, case: Case) -> bool:
     """Whether one path is worth enough independent responses beyond the highest quantile."""
-    return pool.independent_exceedances(case.quantile_max) >= _TRACE_INDEPENDENT_MIN
+    return pool.independent_exceedances(case.scenario.quantile_max) >= _TRACE_INDEPENDENT_MIN
 
 
 def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:

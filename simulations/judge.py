@@ -1,25 +1,24 @@
-"""Judgement by simulation: sequential looks, each with its share of the error that is allowed."""
+"""Judge by simulation: sequential looks, each with its share of the error that is allowed."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Performance
-from capacity.plan import Doubt, Limit, Rejection, Verdict
+from capacity.plan import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.scenario import Scenario
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length
 from simulations.estimate import REQUESTS_MAX, Look, looks, requests_to_settle
-from simulations.parallel import Mapper
 from simulations.pool import SECTIONS, Pool
 from simulations.profile_error import with_profile_error
 from simulations.replication import Engine
 from simulations.spike import spike_looks, surge
 from simulations.verdict import Errors, decide, found, open_promises, share_of_error
+from simulations.workers import Mapper
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
-_QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
 _HEADROOM_BUDGET_SHARES = (0.05, 0.1)
 _INDIFFERENCE = 0.25  # share of the asked precision
 # Of the relaxation times that a certificate sees: what is accepted by mistake, it will refuse.
@@ -45,50 +44,39 @@ class SimulationJudge:
     engine: Engine = Engine.KERNEL
     mapper: Mapper = field(default=map, repr=False)
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
         """Look until the verdict is clear.
 
         A candidate refused by mistake is lost, one accepted by mistake still meets the certificate: only
         refusals are corrected for the number of candidates and looks.
         """
-        return self._judge(self._trial(proposal, Stage.SEARCH, attempt))
+        return self._judge(self._trial(scenario, Stage.SEARCH, attempt))
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
-        trial = self._trial(proposal, Stage.CERTIFY, attempt)
+        trial = self._trial(scenario, Stage.CERTIFY, attempt)
         trial = replace(trial, requests_first=requests_first, precision=self.precision)
         return self._with_profile_error(trial, self._judge(trial))
 
-    def accepts(self, proposal: Proposal) -> Judgement:
+    def accepts(self, scenario: Scenario) -> Candidate:
         """Look for a while; the same users at every rate."""
-        trial = self._trial(proposal, Stage.HEADROOM, 1)
+        trial = self._trial(scenario, Stage.HEADROOM, 1)
         least, most = (int(share * self.requests_max) for share in _HEADROOM_BUDGET_SHARES)
         budget = min(max(least, 2 * trial.requests_least), most)  # twice what settles it, within reason
         trial = replace(trial, requests_max=budget)
         return self._with_profile_error(trial, self._judge(trial))
 
-    def _trial(self, proposal: Proposal, stage: Stage, attempt: int) -> "_Trial":
-        objective = proposal.objective
-        case = Case(
-            profile=proposal.profile,
-            workload=proposal.workload,
-            plan=proposal.plan,
-            quantile_max=max(objective.quantiles, default=_QUANTILE_OF_MEANS),
-            limits_s=tuple(objective.limits.values()),
-            wait_limits_s=tuple(objective.wait_limits.values()),
-            engine=self.engine,
-        )
+    def _trial(self, scenario: Scenario, stage: Stage, attempt: int) -> "_Trial":
         return _Trial(
-            case=case,
-            proposal=proposal,
+            case=Case(scenario=scenario, engine=self.engine),
             seed=Seed(value=self.seed, stage=stage),
             error=1.0 - self.confidence,
             attempt=attempt,
             requests_max=self.requests_max,
         )
 
-    def _judge(self, trial: "_Trial") -> Judgement:
-        objective, replicas = trial.proposal.objective, trial.case.simulated.plan.replicas
+    def _judge(self, trial: "_Trial") -> Candidate:
+        objective, replicas = trial.case.scenario.objective, trial.case.simulated.scenario.plan.replicas
         number, look, verdict, rejection, precise = 1, None, Verdict.INCONCLUSIVE, None, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
             verdict, rejection = decide(look, objective, trial.errors(number), replicas)
@@ -103,19 +91,21 @@ class SimulationJudge:
         if verdict is Verdict.INCONCLUSIVE:
             doubt = self._why_open(trial, look, trial.errors(number), replicas)
             rejection = self._left_open(trial, look, doubt, replicas)
-        if look is None:
-            return Judgement(
-                verdict=verdict, rejection=rejection, performance=None, settled=False, doubt=doubt
-            )
-        return Judgement(
+        judged = Candidate(
+            plan=trial.case.scenario.plan,
             verdict=verdict,
             rejection=rejection,
+            settled=look is not None and look.settled,
+            doubt=doubt,
+            is_precise=look is None or precise,
+        )
+        if look is None:
+            return judged
+        return replace(
+            judged,
             performance=self._performance(trial, look.pool),
-            settled=look.settled,
             batch_size_largest=look.pool.batch_size_largest,
             requests=look.requests,
-            is_precise=precise,
-            doubt=doubt,
         )
 
     def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors, replicas: int) -> bool:
@@ -124,7 +114,7 @@ class SimulationJudge:
         An indifference zone, as in the selection of the best (Kim & Nelson 2001, ACM TOMACS 11(3)). A
         promise that is open for want of requests, as a loss of which too few were possible, is not near.
         """
-        open_ones = open_promises(pool, trial.proposal.objective, errors, replicas)
+        open_ones = open_promises(pool, trial.case.scenario.objective, errors, replicas)
         return trial.seed.stage is Stage.SEARCH and all(
             found(pool, one, 1.0 - errors.accept, replicas).high > one.allowed
             and self._width_of(pool, one, replicas) <= _INDIFFERENCE * self.precision
@@ -142,7 +132,7 @@ class SimulationJudge:
     def _left_open(self, trial: "_Trial", look: Look | None, doubt: Doubt, replicas: int) -> Rejection:
         """What a trial left open: a promise in doubt, or a budget that did not suffice."""
         if look is not None and doubt is not Doubt.REQUESTS:
-            return self._doubt(look.pool, trial.proposal.objective, replicas)
+            return self._doubt(look.pool, trial.case.scenario.objective, replicas)
         least = trial.requests_least
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
@@ -167,44 +157,43 @@ class SimulationJudge:
         return interval.relative_half_width
 
     def _performance(self, trial: "_Trial", pool: Pool) -> Performance:
-        quantiles = sorted({*QUANTILES, *trial.proposal.objective.quantiles})
+        quantiles = sorted({*QUANTILES, *trial.case.scenario.objective.quantiles})
         return trial.case.performance(pool, quantiles, self.confidence)
 
-    def _with_profile_error(self, trial: "_Trial", judgement: Judgement) -> Judgement:
-        """The judgement with the profile's own sampling error in its intervals, but in those of waits."""
-        if judgement.performance is None:
-            return judgement
-        if not judgement.settled and judgement.verdict is not Verdict.MET:
-            return judgement  # a lower bound at best, near saturation, where runs are longest
-        spike = trial.proposal.spike
+    def _with_profile_error(self, trial: "_Trial", candidate: Candidate) -> Candidate:
+        """The candidate with the profile's own sampling error in its intervals, but in those of waits."""
+        if candidate.performance is None:
+            return candidate
+        if not candidate.settled and candidate.verdict is not Verdict.MET:
+            return candidate  # a lower bound at best, near saturation, where runs are longest
+        spike = trial.case.scenario.spike
         case, length = (trial.case, run_length(trial.case)) if spike is None else surge(trial.case, spike)
         performance = with_profile_error(
-            judgement.performance, case, length, self.confidence, trial.seed, self.mapper
+            candidate.performance, case, length, self.confidence, trial.seed, self.mapper
         )
         in_doubt = [
             Rejection.of(promise, interval.high)
-            for promise in trial.proposal.objective.promises
+            for promise in trial.case.scenario.objective.promises
             if promise.measure is not Measure.WAIT
             and (interval := promise.found(performance)) is not None
             and interval.high > promise.allowed
         ]
-        if judgement.verdict is Verdict.MET and in_doubt:
+        if candidate.verdict is Verdict.MET and in_doubt:
             return replace(
-                judgement,
+                candidate,
                 verdict=Verdict.INCONCLUSIVE,
                 rejection=in_doubt[0],
                 performance=performance,
                 doubt=Doubt.PROFILE,
             )
-        return replace(judgement, performance=performance)
+        return replace(candidate, performance=performance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
-    """One proposal before the judge."""
+    """A scenario before the judge."""
 
     case: Case
-    proposal: Proposal
     seed: Seed
     error: float
     attempt: int
@@ -213,17 +202,17 @@ class _Trial:
     precision: float = math.inf
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:
-        if self.proposal.spike is not None:
-            return spike_looks(self.case, self.proposal.spike, self.seed, self.requests_max, mapper)
+        if self.case.scenario.spike is not None:
+            return spike_looks(self.case, self.case.scenario.spike, self.seed, self.requests_max, mapper)
         care = _SEARCH_CARE if self.seed.stage is Stage.SEARCH else 1.0
         return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first, care)
 
     @property
     def requests_least(self) -> int:
         """Requests of the first look that may settle."""
-        if self.proposal.spike is None:
+        if self.case.scenario.spike is None:
             return requests_to_settle(self.case)
-        _, length = surge(self.case, self.proposal.spike)
+        _, length = surge(self.case, self.case.scenario.spike)
         return SECTIONS * length.requests
 
     def errors(self, look: int) -> Errors:
@@ -233,4 +222,4 @@ class _Trial:
         """
         corrected = self.error * share_of_error(self.attempt) * share_of_error(look)
         accept = self.error if self.seed.stage is Stage.SEARCH else corrected
-        return Errors(accept=accept, refuse=corrected / len(self.proposal.objective.promises))
+        return Errors(accept=accept, refuse=corrected / len(self.case.scenario.objective.promises))

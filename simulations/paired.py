@@ -10,6 +10,7 @@ from capacity.comparison import Comparison, Contender, Difference
 from capacity.errors import InconclusiveError
 from capacity.performance import Interval, Performance
 from capacity.profile_sampling import has_samples
+from capacity.scenario import Scenario
 from capacity.workload import Demand, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length, tasks
@@ -23,7 +24,6 @@ from simulations.estimate import (
     trace_sections,
     why_unsettled,
 )
-from simulations.parallel import Mapper
 from simulations.pool import Pool, QuantileEstimate, student_t
 from simulations.profile_error import (
     half_width,
@@ -35,6 +35,7 @@ from simulations.replication import Engine, replicate, replicate_in_parts
 from simulations.sample import Length
 from simulations.simulate import QUANTILES, require_answerable
 from simulations.tally import Tally
+from simulations.workers import Mapper
 
 # Quantiles under resampled profiles, by the field of a performance and the quantile. [s]
 _Errors = dict[tuple[str, float], Floats]
@@ -77,10 +78,12 @@ class PairedSimulation:
             require_answerable(one.profile, workload, one.plan)
         cases = [
             Case(
-                profile=one.profile,
-                workload=workload,
-                plan=one.plan,
-                quantile_max=max(self.quantiles),
+                scenario=Scenario(
+                    profile=one.profile,
+                    workload=workload,
+                    plan=one.plan,
+                    quantiles=tuple(self.quantiles),
+                ),
                 engine=self.engine,
                 is_whole=True,
             )
@@ -115,7 +118,7 @@ class PairedSimulation:
 
     def _looks(self, cases: Sequence[Case]) -> Iterator[list[Look]]:
         """Looks at all fleets after the same replications, each time twice as many."""
-        workload = cases[0].workload
+        workload = cases[0].scenario.workload
         if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
             yield self._looks_at_trace(cases, workload.arrivals)
             return
@@ -156,7 +159,7 @@ class PairedSimulation:
         Args:
             number: of the profile; fleets of one profile see the same resamples, others independent ones.
         """
-        if not has_samples(case.profile):
+        if not has_samples(case.scenario.profile):
             return {}
         seed = replace(self._seed, replication=number)
         return resampled_quantiles_s(case, self.quantiles, seed, self.mapper)
@@ -185,7 +188,9 @@ class PairedSimulation:
 
 def _place(case: Case, cases: Sequence[Case]) -> int:
     """Place of the first case with the same profile."""
-    return next(number for number, other in enumerate(cases) if other.profile == case.profile)
+    return next(
+        number for number, other in enumerate(cases) if other.scenario.profile == case.scenario.profile
+    )
 
 
 def longest(lengths: Sequence[Length]) -> Length:

@@ -13,11 +13,11 @@ from capacity.profile import ServiceProfile
 from capacity.profile_sampling import has_samples, resampled
 from simulations.arrivals import Purpose, Seed
 from simulations.case import Case, run_length, tasks
-from simulations.parallel import Mapper
 from simulations.pool import student_t
 from simulations.records import Floats
 from simulations.replication import replicate
 from simulations.sample import Length, Sample
+from simulations.workers import Mapper
 
 Key = TypeVar("Key")
 RESAMPLES = 20
@@ -113,7 +113,7 @@ def half_widths(
     Source:
         Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
     """
-    if not has_samples(case.profile):
+    if not has_samples(case.scenario.profile):
         return dict.fromkeys(statistics, 0.0)
     moved = _resampled(case, length, statistics, seed, mapper)
     return {key: half_width(values, confidence) for key, values in moved.items()}
@@ -149,7 +149,10 @@ def _resampled(
 ) -> dict[Key, Floats]:
     """Statistics of the same requests under resampled profiles, shape `(RESAMPLES,)` each."""
     generator = seed.generator(Purpose.PROFILE)
-    cases = [replace(case, profile=resampled(case.profile, generator)) for _ in range(RESAMPLES)]
+    cases = [
+        replace(case, scenario=replace(case.scenario, profile=resampled(case.scenario.profile, generator)))
+        for _ in range(RESAMPLES)
+    ]
     batch = [task for other in cases for task in tasks(other, length, seed, range(_REPLICATIONS))]
     samples = list(mapper(replicate, batch))
     groups = [

@@ -12,10 +12,10 @@ from capacity.workload import Demand
 from simulations import kernel
 from simulations.arrivals import Seed, Stream, draw
 from simulations.cluster import run
-from simulations.parallel import leave_if_abandoned
 from simulations.records import Floats
 from simulations.sample import Length, Reduction, Sample
 from simulations.service import ALONE, ServiceTimes
+from simulations.workers import leave_if_abandoned
 
 # Beyond so many atoms of a law each is so light that a cell tells it well enough.
 _ATOMS_MAX = 4096

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from capacity.performance import Performance
 from capacity.plan import Plan
 from capacity.profile import ServiceProfile
+from capacity.scenario import Scenario
 from capacity.screen import require_answerable as require_answerable
 from capacity.workload import Demand
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length
 from simulations.estimate import REQUESTS_MAX, precise_look
-from simulations.parallel import Mapper
 from simulations.profile_error import with_profile_error
 from simulations.replication import Engine
+from simulations.workers import Mapper
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
@@ -61,13 +62,8 @@ class Simulation:
             InconclusiveError: the budget does not suffice for one run that settles.
         """
         require_answerable(profile, workload, plan)
-        case = Case(
-            profile=profile,
-            workload=workload,
-            plan=plan,
-            quantile_max=max(self.quantiles),
-            engine=self.engine,
-        )
+        scenario = Scenario(profile=profile, workload=workload, plan=plan, quantiles=tuple(self.quantiles))
+        case = Case(scenario=scenario, engine=self.engine)
         seed = Seed(value=self.seed, stage=Stage.CERTIFY)
         look = precise_look(case, seed, self.requests_max, self.precision, self.confidence, self.mapper)
         performance = case.performance(look.pool, self.quantiles, self.confidence)

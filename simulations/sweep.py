@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
-from capacity.sweep import Answer, Cell, Outcome
+from capacity.scenario import Scenario
+from capacity.sweep import Answer, Outcome
 from simulations.simulate import Simulation, require_answerable
 
 # From so many cells on, they are spread over the workers, and not the replications of each.
@@ -20,7 +21,7 @@ CELLS_TO_SPREAD = 64
 _REPORT_EVERY_S = 1.0
 
 
-def answers(cells: Sequence[Cell], simulation: Simulation) -> Iterator[Answer]:
+def answers(cells: Sequence[Scenario], simulation: Simulation) -> Iterator[Answer]:
     """What becomes of each cell, in their order; what has no steady state or no profile takes no time."""
     refused = [refusal(cell) for cell in cells]
     asked = [cell for cell, no in zip(cells, refused, strict=True) if no is None]
@@ -28,13 +29,13 @@ def answers(cells: Sequence[Cell], simulation: Simulation) -> Iterator[Answer]:
     return (next(answered) if no is None else no for no in refused)
 
 
-def _simulated(cells: Sequence[Cell], simulation: Simulation) -> Iterable[Answer]:
+def _simulated(cells: Sequence[Scenario], simulation: Simulation) -> Iterable[Answer]:
     if len(cells) < CELLS_TO_SPREAD:
         return (answer(simulation, cell) for cell in cells)
     return simulation.mapper(partial(answer, replace(simulation, mapper=map)), cells)
 
 
-def refusal(cell: Cell) -> Answer | None:
+def refusal(cell: Scenario) -> Answer | None:
     """Why a cell can have no numbers, however long it were simulated; None where it can."""
     try:
         require_answerable(cell.profile, cell.workload, cell.plan)
@@ -45,7 +46,7 @@ def refusal(cell: Cell) -> Answer | None:
     return None
 
 
-def answer(simulation: Simulation, cell: Cell) -> Answer:
+def answer(simulation: Simulation, cell: Scenario) -> Answer:
     """The performance of a cell that can have one, or why it has none; no error that ends the sweep."""
     try:
         performance = simulation(cell.profile, cell.workload, cell.plan)

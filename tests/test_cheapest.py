@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from capacity.analytic import predict
 from capacity.caveats import CaveatCode
 from capacity.contention import measured
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.plan import Candidate, Plan, Recommendation, Rejection, Routing, Verdict
 from capacity.planner import recommend
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
+from capacity.scenario import Scenario
 from capacity.survival import Survival
 from capacity.workload import GammaArrivals, Workload
 
@@ -149,19 +149,19 @@ class FatefulJudge:
     oracle: Oracle
     searched: int = 0
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
         self.searched += 1
-        return self.accepts(proposal)
+        return self.accepts(scenario)
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        return self.accepts(proposal)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        return self.accepts(scenario)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        value = self.oracle(self.question, proposal.plan)
+    def accepts(self, scenario: Scenario) -> Candidate:
+        value = self.oracle(self.question, scenario.plan)
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value)})
         rejection = None if value <= 1.0 else Rejection.of(PROMISE, value)
         verdict = Verdict.MET if rejection is None else Verdict.MISSED
-        return Judgement(verdict=verdict, rejection=rejection, performance=performance)
+        return Candidate(plan=scenario.plan, verdict=verdict, rejection=rejection, performance=performance)
 
 
 SURVIVALS = [
@@ -225,9 +225,9 @@ class StricterJudge(FatefulJudge):
 
     stricter: float = 0.0
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        value = self.oracle(self.question, proposal.plan) + self.stricter
-        judgement = self.accepts(proposal)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        value = self.oracle(self.question, scenario.plan) + self.stricter
+        judgement = self.accepts(scenario)
         if value <= 1.0:
             return judgement
         return replace(judgement, verdict=Verdict.MISSED, rejection=Rejection.of(PROMISE, value))
@@ -295,14 +295,14 @@ def by_law(question: Question, plan: Plan) -> float:
 class LawJudge:
     """Is never asked: the law decides at every stage."""
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        raise AssertionError(f"the law of {proposal.plan} was not asked before")
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        raise AssertionError(f"the law of {scenario.plan} was not asked before")
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        return self.search(proposal, attempt)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        return self.search(scenario, attempt)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        return self.search(proposal, 1)
+    def accepts(self, scenario: Scenario) -> Candidate:
+        return self.search(scenario, 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -365,8 +365,8 @@ class CostlyJudge(FatefulJudge):
 
     requests: int = 0
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        return replace(super().search(proposal, attempt), requests=self.requests)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        return replace(super().search(scenario, attempt), requests=self.requests)
 
 
 TWO_PRICES = Question(

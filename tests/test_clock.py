@@ -6,8 +6,8 @@ import os
 import signal
 
 import pytest
-
 from capacity.interrupts import Terminated, interrupts_raised
+
 from measurements.clock import WallClock, precise_runner
 
 

@@ -1,7 +1,6 @@
 """Closed systems against textbooks, sums over states at 40 digits, product form, and their own laws."""
 
 import math
-from itertools import product
 
 import mpmath as mp
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from capacity.errors import DomainError
 from capacity.performance import Kind
 from capacity.queues.closed import Closed
-from capacity.queues.closed_network import ClosedNetwork
 from capacity.queues.little import LoadTestReport
 from capacity.queues.mmc import MMc
 
@@ -137,70 +135,6 @@ def test_kolkmeyer_machine_repair() -> None:
     assert float(sum(exact.law[2:])) == pytest.approx(0.1036, abs=5e-5)
     assert two.wait_probability == pytest.approx(float(sum(exact.met[2:])), rel=CLAIM)
     assert two.wait_probability < 0.1036
-
-
-def test_jain_terminals() -> None:
-    """Jain (1991), The Art of Computer Systems Performance Analysis, p. 577: three stations, Z = 4 s."""
-    visits, services = (16, 10, 5), (0.125, 0.3, 0.2)
-    demands = tuple(v * s for v, s in zip(visits, services, strict=True))
-    network = ClosedNetwork(users=20, think_time_s=4.0, demands_s=demands)
-    per_visit = [r / v for r, v in zip(network.residence_times_s, visits, strict=True)]
-    assert per_visit == pytest.approx([0.373, 4.854, 0.300], abs=5e-4)
-    assert network.in_station_means == pytest.approx([1.991, 16.177, 0.500], abs=5e-4)
-
-
-def test_central_server_of_bolch() -> None:
-    """Bolch et al. (1998), Queueing Networks and Markov Chains, example 8.3."""
-    demands = (0.02, 0.2 * 0.4, 0.4 * 0.2, 0.6 * 0.1)
-    network = ClosedNetwork(users=6, think_time_s=0.0, demands_s=demands)
-    assert network.throughput_rps == pytest.approx(9.920, abs=5e-4)
-    assert network.utilizations == pytest.approx([0.198, 0.794, 0.794, 0.595], abs=5e-4)
-    assert network.in_station_means == pytest.approx([0.244, 2.261, 2.261, 1.234], abs=5e-4)
-    per_visit = [r / v for r, v in zip(network.residence_times_s, (1, 0.4, 0.2, 0.1), strict=True)]
-    assert per_visit == pytest.approx([0.025, 0.570, 1.140, 1.244], abs=5e-4)
-
-
-@pytest.mark.parametrize("users", [1, 2, 5, 9])
-@pytest.mark.parametrize("think", [0.0, 0.3, 7.0])
-@pytest.mark.parametrize("demands", [(1.0,), (0.2, 0.5), (0.5, 0.5, 0.1), (1.0, 2.0, 3.0)])
-def test_product_form_of_all_states(users: int, think: float, demands: tuple[float, ...]) -> None:
-    """P(state) ~ Z^k/k! times demand^n at every station, summed over all states."""
-    total, busy, means = 0.0, [0.0] * len(demands), [0.0] * len(demands)
-    for state in product(range(users + 1), repeat=len(demands)):
-        thinking = users - sum(state)
-        if thinking < 0:
-            continue
-        weight = think**thinking / math.factorial(thinking)
-        weight *= math.prod(d**n for d, n in zip(demands, state, strict=True))
-        total += weight
-        for k, n in enumerate(state):
-            busy[k] += weight * (n > 0)
-            means[k] += weight * n
-    network = ClosedNetwork(users=users, think_time_s=think, demands_s=demands)
-    assert network.utilizations == pytest.approx([b / total for b in busy], rel=CLAIM)
-    assert network.in_station_means == pytest.approx([m / total for m in means], rel=CLAIM)
-    assert network.throughput_rps == pytest.approx(busy[0] / total / demands[0], rel=CLAIM)
-    assert network.in_system_mean == pytest.approx(sum(means) / total, rel=CLAIM)
-    bound = network.throughput_max_rps
-    assert network.throughput_rps <= bound * (1.0 + CLAIM)
-    assert bound == min(1.0 / max(demands), users / (think + sum(demands)))
-    assert network.saturation_users == pytest.approx((think + sum(demands)) / max(demands), rel=CLAIM)
-
-
-@laws
-@given(st.integers(1, 500), thinks, thinks)
-def test_one_station_two_roads(users: int, think: float, service: float) -> None:
-    """Mean value analysis and the law of states of a single server give the same."""
-    state, mean = (
-        closed(users, think, service, 1),
-        ClosedNetwork(users=users, think_time_s=think, demands_s=(service,)),
-    )
-    assert state.throughput_rps == pytest.approx(mean.throughput_rps, rel=CLAIM)
-    assert state.response_mean_s == pytest.approx(mean.response_mean_s, rel=CLAIM)
-    assert state.in_system_mean == pytest.approx(mean.in_station_means[0], rel=CLAIM)
-    assert state.utilization == pytest.approx(mean.utilizations[0], rel=CLAIM)
-    assert state.throughput_max_rps == pytest.approx(mean.throughput_max_rps, rel=CLAIM)
-    assert state.saturation_users == pytest.approx(mean.saturation_users, rel=CLAIM)
 
 
 @laws
@@ -361,22 +295,12 @@ def test_performance_says_the_same() -> None:
     assert answer.response_quantiles_s[0.999].value == model.response_quantile_s(0.999)
     assert answer.wait_quantiles_s[0.5].high == model.wait_quantile_s(0.5)
     assert list(model.performance().wait_quantiles_s) == [0.5, 0.9, 0.95, 0.99]
-    network = ClosedNetwork(users=6, think_time_s=20.0, demands_s=(2.0, 1.0))
-    answer = network.performance()
-    assert answer.kind is Kind.EXACT
-    assert answer.throughput_rps == network.throughput_rps
-    assert answer.in_system_mean == network.in_system_mean
-    assert answer.response_mean_s == network.response_mean_s == sum(network.residence_times_s)
-    assert answer.utilization is None
-    assert not answer.response_quantiles_s
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.0, True, "2", math.nan, 10**10])
 def test_bad_counts_are_refused(bad: int) -> None:
     with pytest.raises(DomainError, match="users must be"):
         closed(bad, 1.0, 1.0, 1)
-    with pytest.raises(DomainError, match="users must be"):
-        ClosedNetwork(users=bad, think_time_s=1.0, demands_s=(1.0,))
     with pytest.raises(DomainError, match="servers must be"):
         closed(1, 1.0, 1.0, bad)
 
@@ -385,15 +309,9 @@ def test_bad_counts_are_refused(bad: int) -> None:
 def test_bad_times_are_refused(bad: float) -> None:
     with pytest.raises(DomainError, match="think_time_s must be >= 0"):
         closed(1, bad, 1.0, 1)
-    with pytest.raises(DomainError, match="think_time_s must be >= 0"):
-        ClosedNetwork(users=1, think_time_s=bad, demands_s=(1.0,))
     for worse in (bad, 0.0):
         with pytest.raises(DomainError, match="service_time_s must be > 0"):
             closed(1, 1.0, worse, 1)
-        with pytest.raises(DomainError, match=r"demands_s\[1\] must be > 0"):
-            ClosedNetwork(users=1, think_time_s=1.0, demands_s=(1.0, worse))
-    with pytest.raises(DomainError, match="at least one station"):
-        ClosedNetwork(users=1, think_time_s=1.0, demands_s=())
 
 
 @pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])

@@ -22,6 +22,7 @@ from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_json import parse_json
 from capacity.queues.scalability import UniversalScalability
+from capacity.scenario import Scenario
 from capacity.stability import load, replicas_stable_min, sustainable_rate_rps
 from capacity.workload import GammaArrivals, Workload
 from simulations import kernel
@@ -323,23 +324,27 @@ def test_what_has_no_such_device_stays_whole(workload: Workload, replicas: int, 
 
 
 def case_of(profile: ServiceProfile, rate_rps: float, plan: Plan) -> Case:
-    return Case(profile=profile, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, quantile_max=0.5)
+    return Case(
+        scenario=Scenario(
+            profile=profile, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, quantiles=(0.5,)
+        )
+    )
 
 
 def test_a_reduced_device_and_the_whole_fleet_agree() -> None:
     """Three devices behind the dice, and one of them alone: the same mean, within 4 standard errors."""
     whole = case_of(PAIRS, 2.1, plan_of(6, Routing.RANDOM))
-    assert whole.simulated.plan.replicas == 2
+    assert whole.simulated.scenario.plan.replicas == 2
     task = Task(
-        plan=whole.plan,
-        workload=whole.workload,
+        plan=whole.scenario.plan,
+        workload=whole.scenario.workload,
         service_times=ExponentialTimes(1.0),
         request_overhead_s=0.0,
         length=Length(warm_up=3_000, measured=300_000, cool_down=100),
         seed=Seed(value=1),
         slowdowns=whole.slowdowns,
     )
-    alone = replace(task, plan=whole.simulated.plan, workload=whole.simulated.workload)
+    alone = replace(task, plan=whole.simulated.scenario.plan, workload=whole.simulated.scenario.workload)
     found = [
         np.array(
             [
@@ -370,7 +375,7 @@ def test_queues_of_one_device_are_seen_together() -> None:
     """They wait for each other: two of one device take twice what one queue of that load takes, not as much."""
     shared = case_of(PAIRS, 1.4, plan_of(4, Routing.RANDOM))
     alone = case_of(replace(PAIRS, instances_per_device=1), 0.7, plan_of(1))
-    assert shared.load == pytest.approx(alone.load)
+    assert shared.scenario.load == pytest.approx(alone.scenario.load)
     assert counted_min(shared) == pytest.approx(2.0 * counted_min(alone))
 
 

@@ -12,6 +12,7 @@ from cases import sample_of, values_of
 from capacity.errors import InconclusiveError, InputError
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.scenario import Scenario
 from capacity.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -30,10 +31,10 @@ from simulations.estimate import (
     precise_look,
     requests_to_settle,
 )
-from simulations.parallel import WorkerKind, workers
 from simulations.pool import SECTIONS, Pool
 from simulations.replication import Task, replicate
 from simulations.sample import Length, Sample
+from simulations.workers import workers
 
 PROFILE = ServiceProfile(
     name="made-up",
@@ -53,11 +54,18 @@ def case_of(
 ) -> Case:
     rate_rps = load * replicas * PROFILE.throughput_rps(batch)
     return Case(
-        profile=PROFILE,
-        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
-        plan=Plan(profile="made-up", replicas=replicas, batch_size_max=batch, routing=routing),
-        quantile_max=quantile_max,
+        scenario=Scenario(
+            profile=PROFILE,
+            workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
+            plan=Plan(profile="made-up", replicas=replicas, batch_size_max=batch, routing=routing),
+            quantiles=(quantile_max,),
+        )
     )
+
+
+def with_(case: Case, **changes: Any) -> Case:
+    """The same with another profile, workload or plan."""
+    return replace(case, scenario=replace(case.scenario, **changes))
 
 
 class Recorder:
@@ -127,7 +135,14 @@ def test_batches_whose_time_varies_warm_up_longer_by_their_size() -> None:
     timings = tuple(BatchTiming(batch_size=size, samples_s=(0.001, 0.003)) for size in (1, 16))
     profile = ServiceProfile(name="two-speeds", timings=timings)
     plan = Plan(profile="two-speeds", replicas=1, batch_size_max=16)
-    case = Case(profile=profile, workload=Workload(arrival_rate_rps=0.64 * 16 / 0.002), plan=plan)
+    case = Case(
+        scenario=Scenario(
+            profile=profile,
+            workload=Workload(arrival_rate_rps=0.64 * 16 / 0.002),
+            plan=plan,
+            quantiles=(0.99,),
+        )
+    )
     assert profile.law(16).scv == pytest.approx(0.25)
     assert run_length(case).warm_up == pytest.approx(2.5 * 160, abs=1)
 
@@ -167,7 +182,7 @@ def test_tasks_carry_overhead_plan_and_a_seed_for_each_replication() -> None:
         Seed(value=3, stage=Stage.SEARCH, replication=number) for number in (2, 3)
     ]
     assert {task.request_overhead_s for task in batch} == {0.003}
-    assert {task.plan for task in batch} == {case.plan}
+    assert {task.plan for task in batch} == {case.scenario.plan}
     assert length.requests == 6
 
 
@@ -297,7 +312,7 @@ def test_a_rate_at_which_the_clock_cannot_tell_a_service_is_refused() -> None:
     """A ten-thousandth of 10 ms is told up to 2⁵² of it, 4.5e9 s, which 20,000 requests last at 4.44e-6 rps."""
     case = case_of(0.5, replicas=1)
     for rate_rps, refused in ((1e-10, True), (4.4e-6, True), (4.5e-6, False)):
-        slow = replace(case, workload=Workload(arrival_rate_rps=rate_rps))
+        slow = with_(case, workload=Workload(arrival_rate_rps=rate_rps))
         asked = looks(slow, Seed(value=0), 10**9 if refused else 0, Recorder())
         if refused:
             with pytest.raises(InputError, match="is the unit of the rate right") as error:
@@ -312,7 +327,7 @@ def test_a_think_time_at_which_the_clock_cannot_tell_a_service_is_refused() -> N
     case = case_of(0.5, replicas=1)
     for think_time_s, refused in ((1e308, True), (1e12, True), (1e3, False)):
         users = ClosedPopulation(users=64, think_time_s=think_time_s)
-        asked = looks(replace(case, workload=users), Seed(value=0), 10**9 if refused else 0, Recorder())
+        asked = looks(with_(case, workload=users), Seed(value=0), 10**9 if refused else 0, Recorder())
         if refused:
             with pytest.raises(InputError, match="is the unit of the think time right") as error:
                 list(asked)
@@ -376,7 +391,7 @@ def test_the_gaps_between_sections_of_a_trace_are_time_too() -> None:
     gaps_s[[int(section[0]) - 1 for section in np.array_split(np.arange(10, 600), SECTIONS)]] = 60.0
     trace = TraceArrivals(instants_s=tuple(np.cumsum([0.0, *gaps_s]).tolist()))
     workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
-    case = replace(case_of(0.5, replicas=1, quantile_max=0.5), workload=workload)
+    case = with_(case_of(0.5, replicas=1, quantile_max=0.5), workload=workload)
     assert run_length(case).warm_up == 10
     pool = next(looks(case, Seed(value=0), 10**6)).pool
     performance = pool.performance(load=None, replicas=1, quantiles=[0.5], confidence=0.95)
@@ -392,7 +407,7 @@ def test_a_section_of_a_trace_may_be_one_instant() -> None:
     pool = next(looks(case, Seed(value=0), 10**6)).pool
     assert [section.counted for section in pool.sections] == [27] * SECTIONS
     performance = pool.performance(load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
-    assert performance.throughput_rps == pytest.approx(case.workload.arrival_rate_rps, rel=0.2)
+    assert performance.throughput_rps == pytest.approx(case.scenario.workload.arrival_rate_rps, rel=0.2)
 
 
 def test_sections_of_a_trace_see_what_came_before_them() -> None:
@@ -412,7 +427,7 @@ def test_a_trace_is_settled_with_twenty_independent_late_responses(load: float, 
     for seed in range(4):
         instants_s = np.cumsum(np.random.default_rng(seed).exponential(1.0, 12_000))
         trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
-        case = replace(case_of(load, replicas=1, arrivals=trace), profile=profile)
+        case = with_(case_of(load, replicas=1, arrivals=trace), profile=profile)
         look = next(looks(case, Seed(value=0), 10**9))
         assert look.settled is settles
         assert (look.pool.independent_exceedances(0.99) >= 20.0) is settles
@@ -443,25 +458,25 @@ def test_one_replica_stands_for_all_that_do_not_look_at_each_other(
     """Two moments of the waits, and the share busy, of a fleet of 3 and of its stand-in: 4 standard errors."""
     case = case_of(0.7, replicas=3, batch=4, routing=routing, arrivals=arrivals)
     alone = case.simulated
-    assert (alone.plan.replicas, alone.load) == (1, pytest.approx(case.load))
+    assert (alone.plan.replicas, alone.scenario.load) == (1, pytest.approx(case.scenario.load))
     length = Length(warm_up=1000, measured=6000, cool_down=100)
 
     def pool_of(task: Task, seed: int) -> Pool:
         return Pool.of(replicate(replace(task, seed=Seed(value=seed, replication=i))) for i in range(20))
 
     stand_in = tasks(case, length, Seed(value=0), range(1))[0]
-    assert stand_in.plan.replicas == 1
-    fleet = replace(stand_in, plan=case.plan, workload=case.workload)
+    assert stand_in.scenario.plan.replicas == 1
+    fleet = replace(stand_in, plan=case.scenario.plan, workload=case.scenario.workload)
     one, all_three = pool_of(stand_in, 1), pool_of(fleet, 2)
     for above in (first_moment, second_moment):
         few, many = (pool.ratio(above, lambda sample: sample.counted) for pool in (one, all_three))
         assert abs(few.value - many.value) < 4.0 * np.hypot(few.standard_error, many.standard_error)
         assert few.standard_error < 0.05 * few.value
     seen = case.performance(one, [0.5], 0.95)
-    expected = all_three.performance(load=case.load, replicas=3, quantiles=[0.5], confidence=0.95)
+    expected = all_three.performance(load=case.scenario.load, replicas=3, quantiles=[0.5], confidence=0.95)
     assert seen.load == pytest.approx(0.7)
     assert seen.utilization == pytest.approx(expected.utilization, rel=0.02)
-    assert seen.throughput_rps == pytest.approx(case.workload.arrival_rate_rps, rel=0.02)
+    assert seen.throughput_rps == pytest.approx(case.scenario.workload.arrival_rate_rps, rel=0.02)
     assert seen.in_system_mean == pytest.approx(seen.throughput_rps * seen.response_mean_s, rel=0.02)
 
 
@@ -479,7 +494,9 @@ def test_replicas_that_look_at_each_other_are_all_simulated(routing: Routing) ->
 )
 def test_a_large_fleet_has_a_stand_in_too(replicas: int, arrivals: ArrivalProcess) -> None:
     """Sums of many gaps vary little: 1/√401 is below the smallest cv that a user may ask for."""
-    assert case_of(0.7, replicas=replicas, arrivals=arrivals).simulated.workload.arrival_rate_rps > 0.0
+    assert (
+        case_of(0.7, replicas=replicas, arrivals=arrivals).simulated.scenario.workload.arrival_rate_rps > 0.0
+    )
 
 
 def first_moment(sample: Sample) -> float:
@@ -511,11 +528,10 @@ def test_mean_wait_is_pollaczeks() -> None:
 
 
 @pytest.mark.usefixtures("deadline")
-@pytest.mark.parametrize("kind", list(WorkerKind))
-def test_two_workers_give_the_same_as_none(kind: WorkerKind) -> None:
+def test_two_workers_give_the_same_as_none() -> None:
     case = case_of(0.5, batch=4, routing=Routing.POWER_OF_TWO)
     alone = list(looks(case, Seed(value=0), 900_000))
-    with workers(2, kind) as mapper:
+    with workers(2) as mapper:
         together = list(looks(case, Seed(value=0), 900_000, mapper))
     assert len(alone) == len(together) == 2
     for one, other in zip(alone, together, strict=True):

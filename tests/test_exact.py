@@ -1,4 +1,4 @@
-"""The judgement of a law: that of the law itself, to the last digit, and none where no law is exact."""
+"""The candidate of a law: that of the law itself, to the last digit, and none where no law is exact."""
 
 import math
 import time
@@ -8,11 +8,11 @@ import pytest
 
 from capacity.analytic import predict
 from capacity.exact import judge_exactly
-from capacity.judge import Proposal
 from capacity.objective import LatencyObjective, Measure
 from capacity.plan import BatchTimer, Limit, Plan, Routing, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.mdc import MDc
+from capacity.scenario import Scenario
 from capacity.survival import Spike
 from capacity.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload
 
@@ -26,27 +26,27 @@ PROFILE = profile_of({1: 0.010, 2: 0.012, 4: 0.016})
 PLAN = Plan(profile="p", replicas=2, batch_size_max=4)
 POISSON = Workload(arrival_rate_rps=150.0)
 P99 = LatencyObjective(limits={0.99: 0.05})
-ASKED = Proposal(profile=PROFILE, workload=POISSON, plan=PLAN, objective=P99)
+ASKED = Scenario(profile=PROFILE, workload=POISSON, plan=PLAN, objective=P99)
 
 
 @pytest.mark.parametrize("routing", [Routing.ROUND_ROBIN, Routing.RANDOM])
 @pytest.mark.parametrize("wait_s", [0.0, 0.006])
 def test_the_performance_is_that_of_the_law(routing: Routing, wait_s: float) -> None:
     plan = replace(PLAN, routing=routing, batch_wait_max_s=wait_s)
-    judgement = judge_exactly(replace(ASKED, plan=plan))
-    assert judgement is not None
-    assert (judgement.verdict, judgement.rejection, judgement.requests) == (Verdict.MET, None, 0)
-    assert (judgement.settled, judgement.is_precise, judgement.batch_size_largest) == (True, True, None)
-    assert judgement.performance == predict(PROFILE, POISSON, plan, (0.99,))
+    candidate = judge_exactly(replace(ASKED, plan=plan))
+    assert candidate is not None
+    assert (candidate.verdict, candidate.rejection, candidate.requests) == (Verdict.MET, None, 0)
+    assert (candidate.settled, candidate.is_precise, candidate.batch_size_largest) == (True, True, None)
+    assert candidate.performance == predict(PROFILE, POISSON, plan, (0.99,))
 
 
 def test_every_quantile_that_is_asked_for_is_there_and_p99_besides() -> None:
     objective = LatencyObjective(limits={0.5: 1.0}, wait_limits={0.9: 1.0})
-    judgement = judge_exactly(replace(ASKED, objective=objective))
-    assert judgement is not None
-    assert judgement.performance is not None
-    assert list(judgement.performance.response_quantiles_s) == [0.5, 0.9, 0.99]
-    assert list(judgement.performance.wait_quantiles_s) == [0.5, 0.9, 0.99]
+    candidate = judge_exactly(replace(ASKED, objective=objective))
+    assert candidate is not None
+    assert candidate.performance is not None
+    assert list(candidate.performance.response_quantiles_s) == [0.5, 0.9, 0.99]
+    assert list(candidate.performance.wait_quantiles_s) == [0.5, 0.9, 0.99]
 
 
 @pytest.mark.parametrize("measure", [one for one in Measure if one is not Measure.LOSS])
@@ -83,37 +83,37 @@ def test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed(measure: Meas
 
 
 def test_a_queue_without_a_limit_loses_nobody() -> None:
-    judgement = judge_exactly(replace(ASKED, objective=LatencyObjective(loss_probability=1e-9)))
-    assert judgement is not None
-    assert judgement.verdict is Verdict.MET
+    candidate = judge_exactly(replace(ASKED, objective=LatencyObjective(loss_probability=1e-9)))
+    assert candidate is not None
+    assert candidate.verdict is Verdict.MET
 
 
 def test_of_several_broken_promises_the_one_exceeded_most_is_named() -> None:
     objective = LatencyObjective(limits={0.99: 0.02}, response_mean_s=0.002)
-    judgement = judge_exactly(replace(ASKED, objective=objective))
-    assert judgement is not None
-    assert judgement.rejection is not None
-    assert judgement.rejection.promise == objective.promises[1]
+    candidate = judge_exactly(replace(ASKED, objective=objective))
+    assert candidate is not None
+    assert candidate.rejection is not None
+    assert candidate.rejection.promise == objective.promises[1]
 
 
 def test_single_requests_at_a_shared_queue_are_m_d_c() -> None:
     plan = replace(PLAN, replicas=3, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     objective = LatencyObjective(limits={0.99: 1.0}, wait_limits={0.99: 1.0}, response_mean_s=1.0)
-    judgement = judge_exactly(replace(ASKED, plan=plan, objective=objective))
+    candidate = judge_exactly(replace(ASKED, plan=plan, objective=objective))
     queue = MDc(arrival_rate_rps=150.0, service_time_s=0.010, servers=3)
-    assert judgement is not None
-    assert judgement.performance is not None
-    assert judgement.performance.response_quantiles_s[0.99].value == queue.response_quantile_s(0.99)
-    assert judgement.performance.wait_quantiles_s[0.99].value == queue.wait_quantile_s(0.99)
+    assert candidate is not None
+    assert candidate.performance is not None
+    assert candidate.performance.response_quantiles_s[0.99].value == queue.response_quantile_s(0.99)
+    assert candidate.performance.wait_quantiles_s[0.99].value == queue.wait_quantile_s(0.99)
 
 
 def test_the_overhead_counts_in_responses_and_not_in_waits() -> None:
     slow = replace(PROFILE, request_overhead_s=0.1)
     objective = LatencyObjective(limits={0.99: 0.05}, wait_limits={0.99: 0.05})
-    judgement = judge_exactly(replace(ASKED, profile=slow, objective=objective))
-    assert judgement is not None
-    assert judgement.rejection is not None
-    assert judgement.rejection.promise == objective.promises[0]
+    candidate = judge_exactly(replace(ASKED, profile=slow, objective=objective))
+    assert candidate is not None
+    assert candidate.rejection is not None
+    assert candidate.rejection.promise == objective.promises[0]
 
 
 def test_samples_that_are_all_alike_are_a_constant() -> None:
@@ -127,7 +127,7 @@ LONG = profile_of({1: 0.010, 1024: 1.0})
 
 
 @pytest.mark.parametrize(
-    "proposal",
+    "scenario",
     [
         replace(ASKED, spike=Spike(factor=2.0, startup_time_s=60.0)),
         replace(ASKED, workload=ClosedPopulation(users=5)),
@@ -152,8 +152,8 @@ LONG = profile_of({1: 0.010, 1024: 1.0})
         "service that varies", "shared device",
     ],
 )  # fmt: skip
-def test_nothing_is_said_where_no_law_is_exact(proposal: Proposal) -> None:
-    assert judge_exactly(proposal) is None
+def test_nothing_is_said_where_no_law_is_exact(scenario: Scenario) -> None:
+    assert judge_exactly(scenario) is None
 
 
 def test_one_replica_has_one_law_whatever_the_router() -> None:
@@ -164,22 +164,22 @@ def test_one_replica_has_one_law_whatever_the_router() -> None:
         )
         for one in Routing
     ]
-    performances = [judgement.performance for judgement in found if judgement is not None]
+    performances = [candidate.performance for candidate in found if candidate is not None]
     assert len(performances) == len(Routing)
     assert all(one == performances[0] for one in performances)
 
 
 def test_a_timer_from_the_opening_of_the_batch_has_a_law_of_any_wait() -> None:
     plan = replace(PLAN, batch_wait_max_s=0.03, timer=BatchTimer.OPEN)
-    judgement = judge_exactly(replace(ASKED, plan=plan))
-    assert judgement is not None
-    assert judgement.performance == predict(PROFILE, POISSON, plan, (0.99,))
+    candidate = judge_exactly(replace(ASKED, plan=plan))
+    assert candidate is not None
+    assert candidate.performance == predict(PROFILE, POISSON, plan, (0.99,))
 
 
 def test_batches_of_512_are_judged_by_the_law_at_once() -> None:
     workload = Workload(arrival_rate_rps=700.0)
     plan = replace(PLAN, batch_size_max=512, routing=Routing.RANDOM)
     began_s = time.process_time()
-    judgement = judge_exactly(replace(ASKED, profile=LONG, workload=workload, plan=plan))
-    assert judgement is not None
+    candidate = judge_exactly(replace(ASKED, profile=LONG, workload=workload, plan=plan))
+    assert candidate is not None
     assert time.process_time() - began_s < 10.0  # a second by itself; summed one by one it took two minutes

@@ -3,14 +3,14 @@
 import pytest
 
 from capacity.analytic import predict
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
 from capacity.performance import Kind
-from capacity.plan import Limit, Plan, Recommendation, Routing, Verdict
+from capacity.plan import Candidate, Limit, Plan, Recommendation, Routing, Verdict
 from capacity.planner import recommend
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.queues.bulk import Bulk
+from capacity.scenario import Scenario
 from capacity.survival import Survival
 from capacity.workload import Workload
 
@@ -23,14 +23,14 @@ WITHIN = 1.0 + 1e-9
 class Unasked:
     """A judge that no question should come to."""
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        raise AssertionError(proposal.plan)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        raise AssertionError(scenario.plan)
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        raise AssertionError(proposal.plan)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        raise AssertionError(scenario.plan)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        raise AssertionError(proposal.plan)
+    def accepts(self, scenario: Scenario) -> Candidate:
+        raise AssertionError(scenario.plan)
 
 
 def profile_of(means_s: dict[int, float]) -> ServiceProfile:

@@ -15,7 +15,7 @@ from capacity.question import Question
 from capacity.queues.bulk import Bulk
 from capacity.workload import Workload
 from simulations.judge import SimulationJudge
-from simulations.parallel import WorkerKind, workers
+from simulations.workers import workers
 
 # Published mean times; the law is exact for batches that take no other.
 NAMES = (
@@ -51,12 +51,12 @@ def planned(name: str, replicas: float, limit: float) -> tuple[Interval, float]:
         objective=LatencyObjective(limits={0.99: limit * profile.service_mean_s(knee)}),
         routings=(Routing.RANDOM,),
     )
-    with workers(2, WorkerKind.THREADS) as mapper:
+    with workers(2) as mapper:
         judge = SimulationJudge(mapper=mapper, seed=7)
         found = recommend(question, judge, with_headroom=False)
         assert found.plan is not None
         assert found.performance is not None
-        certified = judge.certify(question.proposal(found.plan), 1, 0)
+        certified = judge.certify(question.scenario(found.plan), 1, 0)
     exact_s = found.performance.response_quantiles_s[0.99].value
     assert exact_s == exact_p99_s(profile, found.plan, rate_rps)
     assert certified.performance is not None

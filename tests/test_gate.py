@@ -102,7 +102,7 @@ def test_a_later_certificate_is_judged_again_to_the_last_digit(plan: SavedPlan) 
     """The second or third certificate of a command is stricter, and may look for longer."""
     certificate = plan.certificate
     assert certificate is not None
-    trial = judge().certify(plan.question.proposal(plan.plan), 5, 4 * certificate.requests_first)
+    trial = judge().certify(plan.question.scenario(plan.plan), 5, 4 * certificate.requests_first)
     assert trial.performance is not None
     later = replace(
         plan, certificate=replace(certificate, attempt=5, requests_first=4 * certificate.requests_first)

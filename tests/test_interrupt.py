@@ -56,7 +56,7 @@ def test_a_stopped_command_says_so_and_ends(tmp_path, workers, number, to_group,
 
 STUBBORN = """
 import threading, time, cli
-from simulations.parallel import workers
+from simulations.workers import workers
 @cli.app.command()
 def stubborn():
     with workers(2) as mapper:

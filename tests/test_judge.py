@@ -1,4 +1,4 @@
-"""Judgement by simulation: clear cases, both ends of intervals, budgets, error rates, profile error."""
+"""Judge by simulation: clear cases, both ends of intervals, budgets, error rates, profile error."""
 
 import math
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ import pytest
 from cases import sample_of
 
 from capacity.errors import InconclusiveError
-from capacity.judge import Judgement, Proposal
 from capacity.performance import Interval
-from capacity.plan import Limit, Plan, Verdict
+from capacity.plan import Candidate, Limit, Plan, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.mdc import MDc
+from capacity.scenario import Scenario
 from capacity.survival import Spike
 from capacity.workload import LatencyObjective, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
@@ -54,8 +54,8 @@ def asked(
     workload: Workload = WORKLOAD,
     profile: ServiceProfile = PROFILE,
     plan: Plan = PLAN,
-) -> Proposal:
-    return Proposal(profile=profile, workload=workload, plan=plan, objective=objective)
+) -> Scenario:
+    return Scenario(profile=profile, workload=workload, plan=plan, objective=objective)
 
 
 class ExponentialResponses:
@@ -287,34 +287,34 @@ def test_shares_of_the_error_sum_to_one() -> None:
 
 def test_clear_cases() -> None:
     judge, mapper = fake_judge()
-    judgement = judge.search(asked(p99(1.3 * P99_S)), 1)
-    assert (judgement.verdict, judgement.rejection) == (Verdict.MET, None)
-    assert judgement.requests == mapper.requests
-    assert judgement.settled
-    assert judgement.batch_size_largest == 1
-    judgement = judge.search(asked(p99(0.7 * P99_S)), 1)
-    assert judgement.verdict is Verdict.MISSED
-    assert judgement.rejection is not None
-    assert judgement.rejection.limit is Limit.LATENCY
-    assert judgement.rejection.needed == pytest.approx(P99_S, rel=0.05)
+    candidate = judge.search(asked(p99(1.3 * P99_S)), 1)
+    assert (candidate.verdict, candidate.rejection) == (Verdict.MET, None)
+    assert candidate.requests == mapper.requests
+    assert candidate.settled
+    assert candidate.batch_size_largest == 1
+    candidate = judge.search(asked(p99(0.7 * P99_S)), 1)
+    assert candidate.verdict is Verdict.MISSED
+    assert candidate.rejection is not None
+    assert candidate.rejection.limit is Limit.LATENCY
+    assert candidate.rejection.needed == pytest.approx(P99_S, rel=0.05)
 
 
 def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() -> None:
     judge, mapper = fake_judge(requests_max=900_000)
-    judgement = judge.search(asked(p99(P99_S)), 1)
-    assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert judgement.rejection is not None
-    assert (judgement.rejection.limit, judgement.rejection.allowed) == (Limit.BUDGET, 900_000)
-    assert judgement.rejection.needed > 900_000
-    assert judgement.requests == mapper.requests <= 900_000
-    assert judgement.performance is not None
+    candidate = judge.search(asked(p99(P99_S)), 1)
+    assert candidate.verdict is Verdict.INCONCLUSIVE
+    assert candidate.rejection is not None
+    assert (candidate.rejection.limit, candidate.rejection.allowed) == (Limit.BUDGET, 900_000)
+    assert candidate.rejection.needed > 900_000
+    assert candidate.requests == mapper.requests <= 900_000
+    assert candidate.performance is not None
 
 
 def test_a_budget_too_small_for_any_look_is_inconclusive_without_numbers() -> None:
     judge, mapper = fake_judge(requests_max=1000)
-    judgement = judge.search(asked(p99(P99_S)), 1)
-    assert (judgement.verdict, judgement.performance, judgement.requests) == (Verdict.INCONCLUSIVE, None, 0)
-    assert not judgement.settled
+    candidate = judge.search(asked(p99(P99_S)), 1)
+    assert (candidate.verdict, candidate.performance, candidate.requests) == (Verdict.INCONCLUSIVE, None, 0)
+    assert not candidate.settled
     assert mapper.tasks == []
 
 
@@ -330,26 +330,28 @@ def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
 @pytest.mark.parametrize("precision", [0.05, 0.02])
 def test_a_certificate_is_as_precise_as_was_asked(precision: float) -> None:
     judge, _ = fake_judge(precision=precision)
-    judgement = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
-    assert judgement.verdict is Verdict.MET
-    assert judgement.is_precise
-    assert judgement.performance is not None
-    interval = judgement.performance.response_quantiles_s[0.99]
+    candidate = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
+    assert candidate.verdict is Verdict.MET
+    assert candidate.is_precise
+    assert candidate.performance is not None
+    interval = candidate.performance.response_quantiles_s[0.99]
     assert interval.relative_half_width <= precision
     assert interval.low < P99_S < interval.high
 
 
 def test_a_certificate_says_when_the_budget_ends_before_it_is_precise() -> None:
     judge, mapper = fake_judge(precision=1e-4, requests_max=900_000)
-    judgement = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
-    assert (judgement.verdict, judgement.is_precise) == (Verdict.MET, False)
+    candidate = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
+    assert (candidate.verdict, candidate.is_precise) == (Verdict.MET, False)
     assert mapper.requests <= 900_000
 
 
 def test_a_certificate_begins_where_the_search_ended() -> None:
     judge, mapper = fake_judge()
     judge.certify(asked(p99(1.5 * P99_S)), 1, 1_000_000)
-    each = run_length(Case(profile=PROFILE, workload=WORKLOAD, plan=PLAN)).requests
+    each = run_length(
+        Case(scenario=Scenario(profile=PROFILE, workload=WORKLOAD, plan=PLAN, quantiles=(0.99,)))
+    ).requests
     assert len(mapper.tasks) == 1_000_000 // each
 
 
@@ -374,20 +376,20 @@ def test_candidates_of_a_search_share_their_users() -> None:
 
 def test_a_point_of_the_headroom_costs_its_share_of_the_budget_at_most() -> None:
     judge, mapper = fake_judge(requests_max=9_600_000)
-    judgement = judge.accepts(asked(p99(P99_S)))
-    assert judgement.verdict is Verdict.INCONCLUSIVE
+    candidate = judge.accepts(asked(p99(P99_S)))
+    assert candidate.verdict is Verdict.INCONCLUSIVE
     assert mapper.requests <= 9_600_000 * _HEADROOM_BUDGET_SHARES[1] < 5 * mapper.requests
 
 
 def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
     judge, _ = fake_judge()
-    judgement = judge.search(asked(LatencyObjective(limits={0.8: 9.0, 0.999: 20.0})), 1)
-    assert judgement.performance is not None
-    assert list(judgement.performance.response_quantiles_s) == [0.5, 0.8, 0.9, 0.95, 0.99, 0.999]
-    assert judgement.performance.load == pytest.approx(0.6)
+    candidate = judge.search(asked(LatencyObjective(limits={0.8: 9.0, 0.999: 20.0})), 1)
+    assert candidate.performance is not None
+    assert list(candidate.performance.response_quantiles_s) == [0.5, 0.8, 0.9, 0.95, 0.99, 0.999]
+    assert candidate.performance.load == pytest.approx(0.6)
 
 
-def certificates(limit_s: float, attempt: int = 1, trials: int = 120) -> list[Judgement]:
+def certificates(limit_s: float, attempt: int = 1, trials: int = 120) -> list[Candidate]:
     return [
         fake_judge(seed, requests_max=450_000)[0].certify(asked(p99(limit_s)), attempt, 0)
         for seed in range(trials)
@@ -396,7 +398,7 @@ def certificates(limit_s: float, attempt: int = 1, trials: int = 120) -> list[Ju
 
 def test_a_plan_on_its_limit_is_accepted_or_refused_by_mistake_in_5_of_100_at_most() -> None:
     """Each side may err 2.5 %, over all looks; of 120 more than 9 come once in 1500 seeds."""
-    verdicts = [judgement.verdict for judgement in certificates(P99_S)]
+    verdicts = [candidate.verdict for candidate in certificates(P99_S)]
     assert verdicts.count(Verdict.MET) <= 9
     assert verdicts.count(Verdict.MISSED) <= 9
     assert verdicts.count(Verdict.INCONCLUSIVE) > 90
@@ -405,7 +407,7 @@ def test_a_plan_on_its_limit_is_accepted_or_refused_by_mistake_in_5_of_100_at_mo
 def test_later_certificates_and_candidates_are_judged_more_strictly() -> None:
     """2 % within its limit a plan is accepted by some first certificates and by fewer hundredth ones."""
     first, later = (
-        sum(judgement.verdict is Verdict.MET for judgement in certificates(1.02 * P99_S, attempt, trials=30))
+        sum(candidate.verdict is Verdict.MET for candidate in certificates(1.02 * P99_S, attempt, trials=30))
         for attempt in (1, 1000)
     )
     assert first > later + 5
@@ -457,8 +459,8 @@ def test_a_trace_of_a_few_busy_periods_is_not_believed_of_other_days() -> None:
         trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
         workload = Workload(arrival_rate_rps=95.0, arrivals=trace)
         judge = SimulationJudge(seed=seed)
-        judgement = judge.certify(asked(p99(0.9 * exact_s), workload), 1, 0)
-        assert judgement.verdict is not Verdict.MET or not judgement.settled
+        candidate = judge.certify(asked(p99(0.9 * exact_s), workload), 1, 0)
+        assert candidate.verdict is not Verdict.MET or not candidate.settled
 
 
 # ---- The profile's own error ----------------------------------------------------------------
@@ -476,7 +478,11 @@ MEDIAN = {0.5: partial(response_quantile_s, 0.5)}
 
 
 def half_width_s(profile: ServiceProfile) -> float:
-    case = Case(profile=profile, workload=Workload(arrival_rate_rps=10.0), plan=PLAN)
+    case = Case(
+        scenario=Scenario(
+            profile=profile, workload=Workload(arrival_rate_rps=10.0), plan=PLAN, quantiles=(0.99,)
+        )
+    )
     seed = Seed(value=0, stage=Stage.CERTIFY)
     return half_widths(case, run_length(case), MEDIAN, 0.95, seed, map)[0.5]
 
@@ -508,7 +514,7 @@ def test_profile_error_is_students_t_times_the_scatter(monkeypatch: pytest.Monke
 
 
 def test_a_profile_without_samples_adds_nothing() -> None:
-    case = Case(profile=PROFILE, workload=WORKLOAD, plan=PLAN)
+    case = Case(scenario=Scenario(profile=PROFILE, workload=WORKLOAD, plan=PLAN, quantiles=(0.99,)))
     seed = Seed(value=0, stage=Stage.CERTIFY)
     assert half_widths(case, run_length(case), MEDIAN, 0.95, seed, map) == {0.5: 0.0}
 
@@ -580,8 +586,8 @@ def test_the_profiles_error_in_a_spike_is_that_of_the_spike() -> None:
     steady = asked(p99(60.0), workload, profile)
     spike = replace(steady, spike=Spike(factor=1.8, startup_time_s=60.0))
 
-    def relative(proposal: Proposal) -> float:
-        performance = judge.certify(proposal, 1, 0).performance
+    def relative(scenario: Scenario) -> float:
+        performance = judge.certify(scenario, 1, 0).performance
         assert performance is not None
         return performance.response_quantiles_s[0.99].relative_half_width
 

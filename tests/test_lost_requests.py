@@ -9,7 +9,6 @@ import pytest
 from cases import sample_of
 from typer.testing import CliRunner
 
-from capacity.judge import Proposal
 from capacity.objective import LatencyObjective, Measure
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Limit, Plan, Rejection, Verdict
@@ -17,6 +16,7 @@ from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.queues.mmck import MMcK
 from capacity.report import performance_document, rejection_document
+from capacity.scenario import Scenario
 from capacity.screen import refuse_load
 from capacity.search import refuse_loads
 from capacity.stability import device_throughput_max_rps, devices_serving_min, loss_min
@@ -175,9 +175,9 @@ def test_the_simulator_finds_the_lost_or_late_of_m_m_1_k(rate_rps: float) -> Non
 # ---- What theory refuses --------------------------------------------------------------------
 
 
-def proposal_of(rate_rps: float, replicas: int, objective: LatencyObjective) -> Proposal:
+def proposal_of(rate_rps: float, replicas: int, objective: LatencyObjective) -> Scenario:
     plan = Plan(profile="made-up", replicas=replicas, batch_size_max=4, queue_limit=8)
-    return Proposal(
+    return Scenario(
         profile=PROFILE, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, objective=objective
     )
 

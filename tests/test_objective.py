@@ -101,7 +101,7 @@ def test_limits_are_kept_in_the_order_of_their_quantiles() -> None:
 
 def test_no_promise_is_no_objective() -> None:
     with pytest.raises(InputError, match="no objective given; use --slo-p99 200ms or --tier interactive"):
-        LatencyObjective()
+        LatencyObjective().require()
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,29 @@ from capacity.caveats import CaveatCode
 from capacity.cheapest import UNSKIPPED_REQUESTS_MAX
 from capacity.errors import DomainError
 from capacity.headroom import _RESOLUTION
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import BatchTimer, Doubt, Limit, Plan, Recommendation, Rejection, Routing, Verdict
+from capacity.plan import (
+    BatchTimer,
+    Candidate,
+    Doubt,
+    Limit,
+    Plan,
+    Recommendation,
+    Rejection,
+    Routing,
+    Verdict,
+)
 from capacity.planner import recommend
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.queues.mmc import MMc
+from capacity.scenario import Scenario
 from capacity.search import SEARCH_REQUESTS_MAX
 from capacity.survival import Spike, Survival
 from capacity.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
-from simulations.parallel import workers
+from simulations.workers import workers
 
 LIMIT_S = 1.0
 
@@ -52,27 +62,36 @@ def question_of(
     )
 
 
+ANY_PLAN = Plan(profile="any", replicas=1, batch_size_max=1)
+
+
 def promise(limit_s: float) -> Promise:
     return Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=limit_s)
 
 
-def judgement(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Judgement:
+def candidate(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Candidate:
     """Met or missed by an exact P99."""
     performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(p99_s)})
     if p99_s <= limit_s:
-        return Judgement(verdict=Verdict.MET, rejection=None, performance=performance, **fields)
+        return Candidate(
+            plan=ANY_PLAN, verdict=Verdict.MET, rejection=None, performance=performance, **fields
+        )
     rejection = Rejection.of(promise(limit_s), p99_s)
-    return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance, **fields)
+    return Candidate(
+        plan=ANY_PLAN, verdict=Verdict.MISSED, rejection=rejection, performance=performance, **fields
+    )
 
 
-def in_doubt() -> Judgement:
+def in_doubt() -> Candidate:
     rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
     performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(LIMIT_S)})
-    return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=performance)
+    return Candidate(
+        plan=ANY_PLAN, verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=performance
+    )
 
 
-MET, MISSED = judgement(0.5), judgement(2.0)
-Script = Callable[[Plan], Judgement]
+MET, MISSED = candidate(0.5), candidate(2.0)
+Script = Callable[[Plan], Candidate]
 
 
 @dataclass
@@ -83,30 +102,32 @@ class ScriptedJudge:
     when_certified: Script | None = None
     certified: list[tuple[Plan, int, int]] = field(default_factory=list)
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        return self.when_searched(proposal.plan)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        return replace(self.when_searched(scenario.plan), plan=scenario.plan)
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        self.certified.append((proposal.plan, attempt, requests_first))
-        return (self.when_certified or self.when_searched)(proposal.plan)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        self.certified.append((scenario.plan, attempt, requests_first))
+        found = (self.when_certified or self.when_searched)(scenario.plan)
+        return replace(found, plan=scenario.plan)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
+    def accepts(self, scenario: Scenario) -> Candidate:
         return MISSED
 
 
 class ExactJudge:
     """Knows the truth of M/M/c."""
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        return self.accepts(proposal)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        return self.accepts(scenario)
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        return self.accepts(proposal)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        return self.accepts(scenario)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        rate_rps, replicas = proposal.workload.arrival_rate_rps, proposal.plan.replicas
+    def accepts(self, scenario: Scenario) -> Candidate:
+        rate_rps, replicas = scenario.workload.arrival_rate_rps, scenario.plan.replicas
         queue = MMc(arrival_rate_rps=rate_rps, service_rate_rps=100.0, servers=replicas)
-        return judgement(queue.response_quantile_s(0.99), proposal.objective.limits[0.99])
+        found = candidate(queue.response_quantile_s(0.99), scenario.objective.limits[0.99])
+        return replace(found, plan=scenario.plan)
 
 
 def codes(recommendation: Recommendation) -> list[CaveatCode]:
@@ -145,7 +166,7 @@ def test_recommends_the_fewest_replicas_and_says_how_far_they_reach(rate_rps: fl
 def test_among_the_batch_sizes_of_a_count_the_one_farthest_from_its_limit_wins() -> None:
     p99s = {1: 0.9, 2: 0.3, 4: 0.6}
     answer = recommend(
-        question_of(BATCHING), ScriptedJudge(lambda plan: judgement(p99s[plan.batch_size_max]))
+        question_of(BATCHING), ScriptedJudge(lambda plan: candidate(p99s[plan.batch_size_max]))
     )
     assert answer.plan is not None
     assert (answer.plan.replicas, answer.plan.batch_size_max) == (1, 2)
@@ -154,20 +175,20 @@ def test_among_the_batch_sizes_of_a_count_the_one_farthest_from_its_limit_wins()
 def test_of_two_equal_ones_the_smaller_batch_wins() -> None:
     p99s = {1: 0.9, 2: 0.3, 4: 0.3}
     answer = recommend(
-        question_of(BATCHING), ScriptedJudge(lambda plan: judgement(p99s[plan.batch_size_max]))
+        question_of(BATCHING), ScriptedJudge(lambda plan: candidate(p99s[plan.batch_size_max]))
     )
     assert answer.plan is not None
     assert answer.plan.batch_size_max == 2
 
 
-def vague(value_s: float, load: float = 0.5) -> Judgement:
+def vague(value_s: float, load: float = 0.5) -> Candidate:
     """Met, its P99 known to a tenth of a second."""
     interval = Interval(value=value_s, low=value_s - 0.1, high=value_s + 0.1)
     performance = Performance(kind=Kind.SIMULATION, load=load, response_quantiles_s={0.99: interval})
-    return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+    return Candidate(plan=ANY_PLAN, verdict=Verdict.MET, rejection=None, performance=performance)
 
 
-def preferred(fields: dict[str, object], script: Callable[[Plan], Judgement]) -> Plan | None:
+def preferred(fields: dict[str, object], script: Callable[[Plan], Candidate]) -> Plan | None:
     return recommend(question_of(BATCHING, **fields), ScriptedJudge(script)).plan
 
 
@@ -234,7 +255,7 @@ def test_instances_that_share_a_device_share_its_price() -> None:
 
 
 def test_the_reported_numbers_are_those_of_the_certificate() -> None:
-    judge = ScriptedJudge(lambda plan: judgement(0.5, requests=777), lambda plan: judgement(0.7))
+    judge = ScriptedJudge(lambda plan: candidate(0.5, requests=777), lambda plan: candidate(0.7))
     answer = recommend(question_of(), judge)
     assert answer.performance is not None
     assert answer.performance.response_quantiles_s[0.99].value == 0.7
@@ -246,7 +267,7 @@ def test_the_reported_numbers_are_those_of_the_certificate() -> None:
 def test_a_certificate_that_fails_passes_the_turn_to_the_next_batch_size_and_then_the_next_count() -> None:
     p99s = {1: 0.3, 2: 0.4, 4: 0.5}
     judge = ScriptedJudge(
-        lambda plan: judgement(p99s[plan.batch_size_max]),
+        lambda plan: candidate(p99s[plan.batch_size_max]),
         lambda plan: MET if (plan.replicas, plan.batch_size_max) == (2, 2) else MISSED,
     )
     answer = recommend(question_of(BATCHING), judge)
@@ -354,7 +375,7 @@ def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> No
     """Each takes as much as all of them may; those of the answer's price are not tried either."""
     waited: list[Plan] = []
 
-    def script(plan: Plan) -> Judgement:
+    def script(plan: Plan) -> Candidate:
         if plan.batch_wait_max_s == 0.0:
             return MET if plan.replicas >= 5 else MISSED
         waited.append(plan)
@@ -374,9 +395,9 @@ def test_the_search_asks_the_hardest_loss_and_the_spike_and_the_certificate_all(
     searched: list[tuple[int, bool]] = []
 
     class Watching(ScriptedJudge):
-        def search(self, proposal: Proposal, attempt: int) -> Judgement:
-            searched.append((proposal.plan.replicas, proposal.spike is not None))
-            return super().search(proposal, attempt)
+        def search(self, scenario: Scenario, attempt: int) -> Candidate:
+            searched.append((scenario.plan.replicas, scenario.spike is not None))
+            return super().search(scenario, attempt)
 
     judge = Watching(lambda plan: MET)
     answer = recommend(question_of(survival=survival, batch_size_limit=1), judge)
@@ -411,7 +432,7 @@ def test_three_devices_at_a_third_of_the_price_cost_the_same() -> None:
         replace(SINGLE, name="large", hourly_usd=0.3),
     )
     judge = ScriptedJudge(
-        lambda plan: judgement({"small": {3: 0.2}, "large": {1: 0.9}}[plan.profile].get(plan.replicas, 2.0))
+        lambda plan: candidate({"small": {3: 0.2}, "large": {1: 0.9}}[plan.profile].get(plan.replicas, 2.0))
     )
     question = replace(question_of(small, replicas_max=3), profiles=(small, large))
     answer = recommend(question, judge)
@@ -441,7 +462,7 @@ def test_inconclusive_when_one_is_in_doubt_and_none_accepted() -> None:
 
 
 def test_inconclusive_when_the_search_ran_out_of_budget() -> None:
-    judge = ScriptedJudge(lambda plan: judgement(2.0, requests=SEARCH_REQUESTS_MAX))
+    judge = ScriptedJudge(lambda plan: candidate(2.0, requests=SEARCH_REQUESTS_MAX))
     assert recommend(question_of(), judge).verdict is Verdict.INCONCLUSIVE
 
 
@@ -523,7 +544,7 @@ def test_price_unknown() -> None:
 
 
 def test_precision_missed() -> None:
-    vague = ScriptedJudge(lambda plan: MET, lambda plan: judgement(0.5, is_precise=False))
+    vague = ScriptedJudge(lambda plan: MET, lambda plan: candidate(0.5, is_precise=False))
     assert CaveatCode.PRECISION_MISSED in codes(recommend(question_of(), vague))
     assert CaveatCode.PRECISION_MISSED not in codes(recommend(question_of(), ScriptedJudge(lambda plan: MET)))
 
@@ -561,8 +582,8 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
 def test_next_to_no_headroom_is_a_caveat() -> None:
     judge = ScriptedJudge(lambda plan: MET)
     for share, is_thin in ((1.04, True), (1.06, False)):
-        judge.accepts = lambda proposal, most=share: (
-            MET if proposal.workload.arrival_rate_rps <= most * 20.0 else MISSED
+        judge.accepts = lambda scenario, most=share: (
+            MET if scenario.workload.arrival_rate_rps <= most * 20.0 else MISSED
         )
         answer = recommend(question_of(rate_rps=20.0), judge)
         assert (CaveatCode.HEADROOM_THIN in codes(answer)) is is_thin
@@ -574,8 +595,8 @@ def test_next_to_no_headroom_is_a_caveat() -> None:
 def test_headroom_in_doubt_is_a_bracket_with_its_cause(doubt: Doubt) -> None:
     """Accepted to 30 rps, refused from 40 rps on, and open between: both ends are found to 1 %."""
 
-    def accepts(proposal: Proposal) -> Judgement:
-        rate_rps = proposal.workload.arrival_rate_rps
+    def accepts(scenario: Scenario) -> Candidate:
+        rate_rps = scenario.workload.arrival_rate_rps
         if 30.0 < rate_rps < 40.0:
             return replace(in_doubt(), doubt=doubt)
         return MET if rate_rps <= 30.0 else MISSED
@@ -594,7 +615,7 @@ def test_headroom_in_doubt_is_a_bracket_with_its_cause(doubt: Doubt) -> None:
 def test_what_random_routing_takes_is_said() -> None:
     """Round-robin needs 3 replicas, random 9: found by steps from 3 on, and none fewer does."""
     needs = {Routing.ROUND_ROBIN: 3, Routing.RANDOM: 9}
-    judge = ScriptedJudge(lambda plan: judgement(0.5 if plan.replicas >= needs[plan.routing] else 2.0))
+    judge = ScriptedJudge(lambda plan: candidate(0.5 if plan.replicas >= needs[plan.routing] else 2.0))
     random = recommend(question_of(rate_rps=20.0), judge).random_routing
     assert random is not None
     assert random.replicas == 9
@@ -603,7 +624,7 @@ def test_what_random_routing_takes_is_said() -> None:
 
 @pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.SHARED_QUEUE])
 def test_where_random_routing_is_no_news_nothing_is_said(routing: Routing) -> None:
-    judge = ScriptedJudge(lambda plan: judgement(0.5 if plan.replicas >= 3 else 2.0))
+    judge = ScriptedJudge(lambda plan: candidate(0.5 if plan.replicas >= 3 else 2.0))
     assert recommend(question_of(rate_rps=20.0, routings=(routing,)), judge).random_routing is None
 
 
@@ -615,7 +636,7 @@ def test_one_replica_is_routed_to_in_any_case() -> None:
 
 @pytest.mark.parametrize(("replicas", "is_told"), [(99, False), (100, True)])
 def test_one_balancer_over_a_large_fleet_is_a_caveat(replicas: int, is_told: bool) -> None:
-    judge = ScriptedJudge(lambda plan: judgement(0.5 if plan.replicas >= replicas else 2.0))
+    judge = ScriptedJudge(lambda plan: candidate(0.5 if plan.replicas >= replicas else 2.0))
     answer = recommend(question_of(rate_rps=20.0), judge)
     assert (CaveatCode.ONE_BALANCER in codes(answer)) is is_told
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from capacity.caveats import CaveatCode, interval_caveats
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Doubt, Limit, Plan, Rejection, Verdict
@@ -17,6 +16,7 @@ from capacity.planner import recommend
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_sampling import floor_doubts
 from capacity.question import Question
+from capacity.scenario import Scenario
 from capacity.workload import GammaArrivals, Workload
 
 
@@ -79,7 +79,7 @@ def test_without_raw_samples_nothing_is_said() -> None:
 class Forbidden:
     """Nothing is to be simulated."""
 
-    def search(self, *_: object) -> Judgement:
+    def search(self, *_: object) -> Candidate:
         raise AssertionError("simulated")
 
     certify = accepts = search
@@ -113,21 +113,22 @@ class DoubtfulProfile:
     def __init__(self) -> None:
         self.certified: list[int] = []
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
         performance = Performance(
             kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.9, low=0.89, high=0.91)}
         )
-        return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+        return Candidate(plan=scenario.plan, verdict=Verdict.MET, rejection=None, performance=performance)
 
     accepts = search
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        self.certified.append(proposal.plan.replicas)
-        (promise,) = proposal.objective.promises
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        self.certified.append(scenario.plan.replicas)
+        (promise,) = scenario.objective.promises
         performance = Performance(
             kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.9, low=0.8, high=1.1)}
         )
-        return Judgement(
+        return Candidate(
+            plan=scenario.plan,
             verdict=Verdict.INCONCLUSIVE,
             rejection=Rejection.of(promise, 1.1),
             performance=performance,
@@ -155,7 +156,7 @@ def test_the_batches_to_measure_bring_the_interval_to_the_limit() -> None:
         doubt=Doubt.PROFILE,
     )
     assert batches_missing(candidate, sampled(300)) == pytest.approx(15.0 * 300)
-    assert batches_missing(replace(candidate, performance=None), sampled(300)) is None
+    assert batches_missing(replace(candidate), sampled(300)) is None
 
 
 @pytest.mark.parametrize(("width", "simulated", "says"), [

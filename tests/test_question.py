@@ -98,14 +98,14 @@ def test_events_are_the_losses_from_the_hardest_on_and_then_the_spike() -> None:
     question = question_of(survival=Survival(spare=1, zones=2, unavailable_share=0.25, spike=spike))
     plan = question.plan(question.families[0], 9, 2, 0.0)
     events = list(question.events(plan))
-    assert [(name, proposal.plan.replicas) for name, proposal in events] == [
+    assert [(name, scenario.plan.replicas) for name, scenario in events] == [
         ("one of 2 zones gone", 4),
         ("rolling update", 7),
         ("1 replica gone", 8),
         ("2.5 times the traffic", 9),
     ]
-    assert [proposal.spike for _, proposal in events] == [None, None, None, spike]
-    assert all(proposal.workload == question.workload for _, proposal in events)
+    assert [scenario.spike for _, scenario in events] == [None, None, None, spike]
+    assert all(scenario.workload == question.workload for _, scenario in events)
 
 
 def test_a_loss_of_everything_leaves_nothing_to_judge() -> None:

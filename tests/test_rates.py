@@ -12,10 +12,9 @@ from scipy.optimize import brentq
 from capacity.caveats import CaveatCode
 from capacity.charts import rate_chart
 from capacity.errors import DomainError
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import BatchTimer, Limit, Plan, Rejection, Routing, Verdict
+from capacity.plan import BatchTimer, Candidate, Limit, Plan, Rejection, Routing, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.bulk import Bulk
 from capacity.rate_search import RESOLUTION, find_rates
@@ -24,6 +23,7 @@ from capacity.rates_curve import rate_curve
 from capacity.rates_document import rates_document
 from capacity.rates_text import caveats, format_rate_interval, rates_tables, sentences
 from capacity.report import dumps
+from capacity.scenario import Scenario
 from capacity.stability import sustainable_rate_rps
 from capacity.what_if import judged
 from capacity.workload import ArrivalProcess, PoissonArrivals, TraceArrivals, Workload
@@ -43,9 +43,9 @@ def proposal_of(
     profile: ServiceProfile | None = None,
     objective: LatencyObjective | None = None,
     **fields: object,
-) -> Proposal:
+) -> Scenario:
     plan = {"replicas": 1, "batch_size_max": 8, **fields}
-    return Proposal(
+    return Scenario(
         profile=profile or profile_of(),
         workload=Workload(arrival_rate_rps=1.0, arrivals=arrivals or PoissonArrivals()),
         plan=Plan(profile="made-up", **plan),
@@ -53,9 +53,9 @@ def proposal_of(
     )
 
 
-def p99_s(proposal: Proposal, rate_rps: float) -> float:
+def p99_s(scenario: Scenario, rate_rps: float) -> float:
     """The exact law, asked apart from the planner's own road to it."""
-    plan, profile = proposal.plan, proposal.profile
+    plan, profile = scenario.plan, scenario.profile
     queue = Bulk(
         arrival_rate_rps=rate_rps,
         batch_times_s=tuple(profile.service_mean_s(size) for size in range(1, plan.batch_size_max + 1)),
@@ -70,14 +70,14 @@ def p99_s(proposal: Proposal, rate_rps: float) -> float:
 class NoJudge:
     """Must not be asked: a law knows."""
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        raise AssertionError(proposal)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        raise AssertionError(scenario)
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        raise AssertionError(proposal)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        raise AssertionError(scenario)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        raise AssertionError(proposal)
+    def accepts(self, scenario: Scenario) -> Candidate:
+        raise AssertionError(scenario)
 
 
 class ByRate(NoJudge):
@@ -91,33 +91,33 @@ class ByRate(NoJudge):
     ):
         self.p99, self.certified, self.requests = p99, certified or p99, requests
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        return self._say(proposal, self.p99)
+    def accepts(self, scenario: Scenario) -> Candidate:
+        return self._say(scenario, self.p99)
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        return replace(self._say(proposal, self.certified), requests=self.requests)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        return replace(self._say(scenario, self.certified), requests=self.requests)
 
-    def _say(self, proposal: Proposal, p99: Callable[[float], float]) -> Judgement:
-        assert isinstance(proposal.workload, Workload)
-        value_s = p99(proposal.workload.arrival_rate_rps)
+    def _say(self, scenario: Scenario, p99: Callable[[float], float]) -> Candidate:
+        assert isinstance(scenario.workload, Workload)
+        value_s = p99(scenario.workload.arrival_rate_rps)
         if math.isnan(value_s):
             rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
-            return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None)
+            return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
         found = Performance(
             kind=Kind.SIMULATION,
             response_quantiles_s={0.99: Interval.exact(value_s)},
             loss_probability=0.0,
         )
-        return judged(found, proposal.objective)
+        return judged(found, scenario.objective)
 
 
 def silent(message: str) -> None:
     """Nobody waits."""
 
 
-def root(proposal: Proposal, low_rps: float, high_rps: float) -> float:
-    (limit_s,) = proposal.objective.limits.values()
-    return brentq(lambda rate_rps: p99_s(proposal, rate_rps) - limit_s, low_rps, high_rps, xtol=1e-6)
+def root(scenario: Scenario, low_rps: float, high_rps: float) -> float:
+    (limit_s,) = scenario.objective.limits.values()
+    return brentq(lambda rate_rps: p99_s(scenario, rate_rps) - limit_s, low_rps, high_rps, xtol=1e-6)
 
 
 def holds(interval: Interval, truth: float) -> bool:
@@ -145,13 +145,13 @@ def text_of(rates: Rates) -> str:
 @pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.ROUND_ROBIN])
 @pytest.mark.parametrize("limit_s", [0.011, 0.03])
 def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limit_s) -> None:
-    proposal = proposal_of(limit_s, replicas=replicas, routing=routing)
-    rates = find_rates(proposal, NoJudge(), silent)
+    scenario = proposal_of(limit_s, replicas=replicas, routing=routing)
+    rates = find_rates(scenario, NoJudge(), silent)
     (stretch,) = rates.stretches
     assert rates.verdict is Verdict.MET
     assert stretch.low == Interval.exact(0.0)
-    wall_rps = sustainable_rate_rps(proposal.profile, proposal.plan)
-    end_rps = root(proposal, 0.001 * wall_rps, 0.999 * wall_rps)
+    wall_rps = sustainable_rate_rps(scenario.profile, scenario.plan)
+    end_rps = root(scenario, 0.001 * wall_rps, 0.999 * wall_rps)
     assert holds(stretch.high, end_rps)
     assert stretch.high.value == stretch.high.low == rates.arrival_rate_max_rps
     assert "P99 is taken to rise with the rate." in list(sentences(rates))[-1]
@@ -161,18 +161,18 @@ def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limi
 
 def test_low_rates_are_refused_where_a_lone_request_waits_too_long() -> None:
     """A lone one takes T + s_1 = 35 ms; batches of four fill within that, the faster the more come."""
-    proposal = proposal_of(
+    scenario = proposal_of(
         0.0249, batch_size_max=4, batch_wait_max_s=0.030, timer=BatchTimer.OPEN,
         profile=profile_of({1: 0.005, 2: 0.0052, 4: 0.0055}),
     )  # fmt: skip
-    rates = find_rates(proposal, NoJudge(), silent)
+    rates = find_rates(scenario, NoJudge(), silent)
     (stretch,) = rates.stretches
     assert rates.lone is not None
     assert rates.lone.verdict is Verdict.MISSED
     assert rates.lone.rejection is not None
     assert rates.lone.rejection.needed == pytest.approx(0.035, rel=1e-14)
-    assert holds(stretch.low, root(proposal, 50.0, 600.0))
-    assert holds(stretch.high, root(proposal, 600.0, 726.0))
+    assert holds(stretch.low, root(scenario, 50.0, 600.0))
+    assert holds(stretch.high, root(scenario, 600.0, 726.0))
     assert 0.0 < stretch.low.low < stretch.low.value == stretch.low.high
     told = " ".join(sentences(rates))
     assert "from " in told
@@ -181,12 +181,12 @@ def test_low_rates_are_refused_where_a_lone_request_waits_too_long() -> None:
 
 def test_two_stretches_with_a_missed_one_between() -> None:
     """At low rates nobody joins the lone request; at middling ones the batch is larger and slower."""
-    proposal = proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN)
-    rates = find_rates(proposal, NoJudge(), silent)
+    scenario = proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN)
+    rates = find_rates(scenario, NoJudge(), silent)
     first, second = rates.stretches
     assert first.low == Interval.exact(0.0)
-    wall_rps = sustainable_rate_rps(proposal.profile, proposal.plan)
-    ends = [root(proposal, a * wall_rps, b * wall_rps) for a, b in ((0.1, 0.35), (0.5, 0.7), (0.7, 0.95))]
+    wall_rps = sustainable_rate_rps(scenario.profile, scenario.plan)
+    ends = [root(scenario, a * wall_rps, b * wall_rps) for a, b in ((0.1, 0.35), (0.5, 0.7), (0.7, 0.95))]
     assert holds(first.high, ends[0])
     assert holds(second.low, ends[1])
     assert holds(second.high, ends[2])
@@ -198,17 +198,17 @@ def test_two_stretches_with_a_missed_one_between() -> None:
 @pytest.mark.parametrize("timer", list(BatchTimer))
 def test_every_rate_that_is_reported_kept_is_kept(limit_s, timer) -> None:
     wait_s = 0.020 if timer is BatchTimer.OPEN else 0.005
-    proposal = proposal_of(limit_s, batch_wait_max_s=wait_s, timer=timer)
-    rates = find_rates(proposal, NoJudge(), silent)
+    scenario = proposal_of(limit_s, batch_wait_max_s=wait_s, timer=timer)
+    rates = find_rates(scenario, NoJudge(), silent)
     for point in rates.points:
-        kept = p99_s(proposal, point.arrival_rate_rps) <= limit_s
+        kept = p99_s(scenario, point.arrival_rate_rps) <= limit_s
         assert (point.verdict is Verdict.MET) is kept
         inside = any(s.low.value <= point.arrival_rate_rps <= s.high.value for s in rates.stretches)
         assert inside is kept
     for stretch in rates.stretches:
         for rate_rps in (stretch.high.value, stretch.low.value):
-            assert rate_rps == 0.0 or p99_s(proposal, rate_rps) <= limit_s
-        assert p99_s(proposal, stretch.high.high) > limit_s
+            assert rate_rps == 0.0 or p99_s(scenario, rate_rps) <= limit_s
+        assert p99_s(scenario, stretch.high.high) > limit_s
     if (wait_s + 0.005 <= limit_s) is False:
         assert all(stretch.low.value > 0.0 for stretch in rates.stretches)
 
@@ -220,7 +220,7 @@ def test_a_kept_stretch_below_the_grid_is_found_from_the_limit_of_low_rates() ->
     assert stretch.low.value == 0.0
     assert 0.0 < stretch.high.value < 1.0
     assert stretch.high.high - stretch.high.low <= 1e-4 * 8 / 0.012
-    assert p99_s(rates.proposal, stretch.high.value) <= 0.0252 < p99_s(rates.proposal, stretch.high.high)
+    assert p99_s(rates.scenario, stretch.high.value) <= 0.0252 < p99_s(rates.scenario, stretch.high.high)
 
 
 def test_the_limit_of_low_rates_alone_is_no_rate() -> None:
@@ -239,7 +239,7 @@ def test_none_is_kept_and_the_closest_refusal_says_by_how_much() -> None:
     assert rates.verdict.exit_code == 3
     closest = refusal_of(rates)
     assert closest.allowed == 0.013
-    least_s = min(p99_s(rates.proposal, point.arrival_rate_rps) for point in rates.points)
+    least_s = min(p99_s(rates.scenario, point.arrival_rate_rps) for point in rates.points)
     assert closest.needed == pytest.approx(min(least_s, 0.025), rel=1e-12)
     assert "At no rate" in next(sentences(rates))
 
@@ -352,8 +352,8 @@ def test_recorded_arrivals_have_no_known_limit_of_low_rates() -> None:
 def test_with_a_queue_limit_overloads_are_tried_and_an_open_end_is_told() -> None:
     """A mean is that of the served, and leaves any number to be lost."""
     means = LatencyObjective(response_mean_s=0.05)
-    proposal = proposal_of(0.05, queue_limit=10, **{**SHARED, "objective": means})
-    rates = find_rates(proposal, ByRate(lambda _: 0.01), silent)
+    scenario = proposal_of(0.05, queue_limit=10, **{**SHARED, "objective": means})
+    rates = find_rates(scenario, ByRate(lambda _: 0.01), silent)
     (stretch,) = rates.stretches
     assert stretch.high.value == 2.0 * WALL_RPS
     assert stretch.high.high == math.inf
@@ -364,19 +364,19 @@ def test_with_a_queue_limit_overloads_are_tried_and_an_open_end_is_told() -> Non
 
 def test_a_loss_limit_ends_what_the_queue_limit_keeps_stable() -> None:
     """With one place more than a batch each, at twice the sustainable rate half is lost."""
-    proposal = proposal_of(
+    scenario = proposal_of(
         1.0,
         queue_limit=8,
         objective=LatencyObjective(limits={0.99: 1.0}, loss_probability=0.01),
         replicas=2,
         batch_size_max=8,
     )
-    rates = find_rates(proposal, SimulationJudge(requests_max=40_000_000, precision=0.2), silent)
+    rates = find_rates(scenario, SimulationJudge(requests_max=40_000_000, precision=0.2), silent)
     (stretch,) = rates.stretches
     assert 0.5 * WALL_RPS < stretch.high.value < WALL_RPS
     assert stretch.high.high < 1.05 * stretch.high.low
     assert rates.promise.what == "loss"
-    refused = rates.points[-1].judgement.rejection  # by theory, since half cannot be served
+    refused = rates.points[-1].candidate.rejection  # by theory, since half cannot be served
     assert refused is not None
     assert refused.needed == pytest.approx(0.5)
 
@@ -391,10 +391,10 @@ def test_simulated_ends_hold_the_exact_ones() -> None:
         for size, time_s in TIMES_S.items()
     )
     alike = ServiceProfile(name="made-up", timings=timings)
-    proposal = proposal_of(0.030, profile=alike, routing=Routing.ROUND_ROBIN, replicas=2)
-    rates = find_rates(proposal, SimulationJudge(requests_max=8_000_000), silent)
+    scenario = proposal_of(0.030, profile=alike, routing=Routing.ROUND_ROBIN, replicas=2)
+    rates = find_rates(scenario, SimulationJudge(requests_max=8_000_000), silent)
     (stretch,) = rates.stretches
-    exact = replace(proposal, profile=profile_of())
+    exact = replace(scenario, profile=profile_of())
     end_rps = root(exact, 0.1 * WALL_RPS, 0.99 * WALL_RPS)
     assert stretch.high.low <= end_rps <= stretch.high.high
     assert stretch.high.high <= 1.05 * stretch.high.low

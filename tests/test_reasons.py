@@ -9,10 +9,9 @@ from test_rates import NoJudge, profile_of, silent
 from test_what_if import law_s, plan_of, question_of
 
 from capacity.binding import Cause
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Limit, Plan, Rejection, Routing, Verdict
+from capacity.plan import Candidate, Limit, Plan, Rejection, Routing, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.reasons import Explanation, explain_plan
@@ -20,6 +19,7 @@ from capacity.reasons_document import explanation_document
 from capacity.reasons_text import sections
 from capacity.report import dumps
 from capacity.savings import Lever
+from capacity.scenario import Scenario
 from capacity.stability import load
 from capacity.survival import Survival
 from capacity.units import format_duration
@@ -34,29 +34,32 @@ class Routed(NoJudge):
     def __init__(self, **shares: float) -> None:
         self.shares = {Routing(name.replace("_", "-")): share for name, share in shares.items()}
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        return self.accepts(proposal)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        return self.accepts(scenario)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        share = self.shares.get(proposal.plan.routing, 1.0)
-        assert isinstance(proposal.workload, Workload)
-        cv = proposal.workload.arrivals.cv if isinstance(proposal.workload.arrivals, GammaArrivals) else 1.0
+    def accepts(self, scenario: Scenario) -> Candidate:
+        share = self.shares.get(scenario.plan.routing, 1.0)
+        assert isinstance(scenario.workload, Workload)
+        cv = scenario.workload.arrivals.cv if isinstance(scenario.workload.arrivals, GammaArrivals) else 1.0
         if share != share:
             rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
-            return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None)
+            return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
         question = Question(
-            profiles=(proposal.profile,), workload=proposal.workload, objective=proposal.objective
+            profiles=(scenario.profile,), workload=scenario.workload, objective=scenario.objective
         )
-        rho = load(proposal.profile, proposal.workload.arrival_rate_rps, proposal.plan)
-        like = replace(proposal.plan, routing=Routing.ROUND_ROBIN)
+        rho = load(scenario.profile, scenario.workload.arrival_rate_rps, scenario.plan)
+        like = replace(scenario.plan, routing=Routing.ROUND_ROBIN)
         value_s = share * cv * (law_s(question, like) if rho < 0.998 else 100.0)
-        (limit_s,) = proposal.objective.limits.values()
+        (limit_s,) = scenario.objective.limits.values()
         performance = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(value_s)})
         if value_s <= limit_s:
-            return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
-        promise = proposal.objective.promises[0]
-        return Judgement(
-            verdict=Verdict.MISSED, rejection=Rejection.of(promise, value_s), performance=performance
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET, rejection=None, performance=performance)
+        promise = scenario.objective.promises[0]
+        return Candidate(
+            plan=scenario.plan,
+            verdict=Verdict.MISSED,
+            rejection=Rejection.of(promise, value_s),
+            performance=performance,
         )
 
 

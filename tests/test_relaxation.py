@@ -12,6 +12,7 @@ from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.bulk_closed import BulkClosed
 from capacity.queues.mmck import MMcK
+from capacity.scenario import Scenario
 from capacity.service_law import constant
 from capacity.stability import relaxation_requests
 from capacity.workload import ClosedPopulation, MmppArrivals, Workload
@@ -67,7 +68,14 @@ def test_a_run_of_limited_queues_is_long_enough_at_any_load() -> None:
         plan = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=limit)
         rate_rps = load * PROFILE.throughput_rps(4)
         return run_length(
-            Case(profile=PROFILE, workload=Workload(arrival_rate_rps=rate_rps), plan=plan)
+            Case(
+                scenario=Scenario(
+                    profile=PROFILE,
+                    workload=Workload(arrival_rate_rps=rate_rps),
+                    plan=plan,
+                    quantiles=(0.99,),
+                )
+            )
         ).warm_up
 
     assert warm_up(0.9, 10) < warm_up(0.9, 100) < warm_up(0.9, None)
@@ -134,14 +142,21 @@ def test_a_run_forgets_the_phases_too_and_sees_many() -> None:
     """Phases of 1/(1/20 + 1/60) = 15 s, 15 * 10 requests, whatever the queue."""
     plan = Plan(profile="made-up", replicas=1, batch_size_max=4)
     arrivals = MmppArrivals(ratio=2.0, burst_mean_s=20.0, calm_mean_s=60.0)
-    case = Case(profile=PROFILE, workload=Workload(arrival_rate_rps=10.0, arrivals=arrivals), plan=plan)
+    case = Case(
+        scenario=Scenario(
+            profile=PROFILE,
+            workload=Workload(arrival_rate_rps=10.0, arrivals=arrivals),
+            plan=plan,
+            quantiles=(0.99,),
+        )
+    )
     assert run_length(case).warm_up == 10 * 150
     assert counted_min(case) == pytest.approx(2_000 * 150)  # 16 requests/s in a burst leave room
     edge_rps = 0.7 * PROFILE.throughput_rps(4) / arrivals.rates_rps(1.0)[0]
     for rate_rps, bursts in ((0.999 * edge_rps, 2_000), (1.001 * edge_rps, 20_000)):
-        busy = replace(case, workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals))
+        busy = replace(case, scenario=case.scenario.at_rate(rate_rps))
         assert counted_min(busy) == pytest.approx(bursts * 15.0 * rate_rps)
-    assert arrivals_scv(case.workload) == pytest.approx(arrivals.dispersion_index(10.0))
+    assert arrivals_scv(case.scenario.workload) == pytest.approx(arrivals.dispersion_index(10.0))
 
 
 # ---- Closed populations ---------------------------------------------------------------------
@@ -226,13 +241,11 @@ BY_TURNS = ServiceProfile(
 )
 
 
-def by_turns(think_s: float, **changed: int) -> Case:
-    return Case(
-        profile=BY_TURNS,
-        workload=ClosedPopulation(users=8, think_time_s=think_s),
-        plan=Plan(profile="by-turns", replicas=1, batch_size_max=7),
-        **changed,
-    )
+def by_turns(think_s: float, engine: Engine = Engine.KERNEL, **changed: object) -> Case:
+    plan = Plan(profile="by-turns", replicas=1, batch_size_max=7)
+    workload = ClosedPopulation(users=8, think_time_s=think_s)
+    given = {"profile": BY_TURNS, "workload": workload, "plan": plan, "quantiles": (0.99,)}
+    return Case(scenario=Scenario(**given | changed), engine=engine)
 
 
 def test_how_rarely_users_change_turns_is_the_second_mode_of_their_chain() -> None:
@@ -293,9 +306,9 @@ def test_who_thinks_for_long_or_fills_all_batches_takes_no_turns() -> None:
     assert isinstance(tasks(by_turns(0.003), run_length(by_turns(0.003)), Seed(value=0), range(1))[0].workload,
                       SettlingUsers)  # fmt: skip
     crowd = ClosedPopulation(users=14, think_time_s=0.003)
-    for case in (by_turns(0.03), by_turns(0.0), replace(by_turns(0.003), workload=crowd)):
+    for case in (by_turns(0.03), by_turns(0.0), by_turns(0.003, workload=crowd)):
         (task,) = tasks(case, run_length(case), Seed(value=0), range(1))
-        assert task.workload == case.workload
+        assert task.workload == case.scenario.workload
         assert not isinstance(task.workload, SettlingUsers)
 
 
@@ -303,9 +316,12 @@ def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
     """12,000 users who think for 24 s: whoever counts only the first of them sees all of them wait at once."""
     profile = ServiceProfile(name="one", timings=(BatchTiming(batch_size=1, mean_s=0.001),))
     case = Case(
-        profile=profile,
-        workload=ClosedPopulation(users=12_000, think_time_s=24.0),
-        plan=Plan(profile="one", replicas=1, batch_size_max=1),
+        scenario=Scenario(
+            profile=profile,
+            workload=ClosedPopulation(users=12_000, think_time_s=24.0),
+            plan=Plan(profile="one", replicas=1, batch_size_max=1),
+            quantiles=(0.99,),
+        )
     )
     first = next(looks(case, Seed(value=0), 10**8))
     assert first.pool.response_mean.value < 0.01

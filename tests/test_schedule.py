@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from capacity.exact import judge_exactly
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
-from capacity.plan import Plan, Routing, Verdict
+from capacity.plan import Candidate, Plan, Routing, Verdict
 from capacity.planner import silent
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
+from capacity.scenario import Scenario
 from capacity.schedule import Schedule, schedule
 from capacity.schedule_report import schedule_document, schedule_tables
 from capacity.workload import Workload
@@ -33,16 +33,16 @@ RATES_RPS = (50.0,) * 6 + (400.0,) * 4 + (900.0,) * 6 + (650.0,) * 7 + (0.0,)
 class ExactJudge:
     """Knows the law of deterministic batches behind random routing."""
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        found = judge_exactly(proposal)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        found = judge_exactly(scenario)
         assert found is not None
         return found
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        return self.search(proposal, attempt)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        return self.search(scenario, attempt)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        return self.search(proposal, 1)
+    def accepts(self, scenario: Scenario) -> Candidate:
+        return self.search(scenario, 1)
 
 
 def question(rate_rps: float) -> Question:
@@ -66,9 +66,9 @@ def fewest(rate_rps: float, plan: Plan) -> int:
             batch_wait_max_s=plan.batch_wait_max_s,
             routing=plan.routing,
         )
-        judgement = judge_exactly(asked.proposal(one))
-        assert judgement is not None
-        if judgement.verdict is Verdict.MET:
+        candidate = judge_exactly(asked.scenario(one))
+        assert candidate is not None
+        if candidate.verdict is Verdict.MET:
             return replicas
     raise AssertionError
 

@@ -15,7 +15,6 @@ from capacity.cheapest import devices_within, fewest, find_cheapest
 from capacity.errors import DomainError, UnstableError
 from capacity.exact import judge_exactly
 from capacity.headroom import _RESOLUTION, find_headroom
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Rejection, Routing, Verdict
@@ -23,6 +22,7 @@ from capacity.planner import silent
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
 from capacity.queues.mmc import MMc
+from capacity.scenario import Scenario
 from capacity.screen import refuse_batch_size, refuse_load, require_batch_of_one
 from capacity.search import SEARCH_REQUESTS_MAX, Search
 from capacity.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
@@ -73,41 +73,43 @@ class ExactJudge:
     def __init__(self) -> None:
         self.judged: list[Plan] = []
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        self.judged.append(proposal.plan)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        self.judged.append(scenario.plan)
         assert attempt == len(self.judged)
-        return self.accepts(proposal)
+        return self.accepts(scenario)
 
-    def certify(self, proposal: Proposal, attempt: int, requests_first: int) -> Judgement:
-        return self.accepts(proposal)
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        return self.accepts(scenario)
 
-    def accepts(self, proposal: Proposal) -> Judgement:
-        value_s = exact_p99_s(proposal.workload.arrival_rate_rps, proposal.plan.replicas)
-        limit_s = proposal.objective.limits[0.99]
+    def accepts(self, scenario: Scenario) -> Candidate:
+        value_s = exact_p99_s(scenario.workload.arrival_rate_rps, scenario.plan.replicas)
+        limit_s = scenario.objective.limits[0.99]
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value_s)})
         if value_s <= limit_s:
-            return Judgement(verdict=Verdict.MET, rejection=None, performance=performance)
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET, rejection=None, performance=performance)
         rejection = Rejection.of(promise(limit_s), value_s)
-        return Judgement(verdict=Verdict.MISSED, rejection=rejection, performance=performance)
+        return Candidate(
+            plan=scenario.plan, verdict=Verdict.MISSED, rejection=rejection, performance=performance
+        )
 
 
 class ScriptedJudge:
     """Says what a function of the plan says."""
 
-    def __init__(self, script: Callable[[Plan], Judgement]) -> None:
+    def __init__(self, script: Callable[[Plan], Candidate]) -> None:
         self.script = script
         self.judged: list[Plan] = []
         self.attempts: list[int] = []
 
-    def search(self, proposal: Proposal, attempt: int) -> Judgement:
-        self.judged.append(proposal.plan)
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        self.judged.append(scenario.plan)
         self.attempts.append(attempt)
-        return self.script(proposal.plan)
+        return replace(self.script(scenario.plan), plan=scenario.plan)
 
-    def certify(self, *args: object) -> Judgement:
+    def certify(self, *args: object) -> Candidate:
         raise AssertionError("a search certifies nothing")
 
-    def accepts(self, *args: object) -> Judgement:
+    def accepts(self, *args: object) -> Candidate:
         raise AssertionError("a search asks for no headroom")
 
 
@@ -210,20 +212,27 @@ def test_the_search_ends_with_its_budget(profile: ServiceProfile) -> None:
 # ---- Batch sizes ----------------------------------------------------------------------------
 
 
-def met(largest: int | None = None) -> Judgement:
-    return Judgement(verdict=Verdict.MET, rejection=None, performance=None, batch_size_largest=largest)
+ANY_PLAN = Plan(profile="any", replicas=1, batch_size_max=1)
 
 
-def missed(largest: int | None = None) -> Judgement:
+def met(largest: int | None = None) -> Candidate:
+    return Candidate(plan=ANY_PLAN, verdict=Verdict.MET, batch_size_largest=largest)
+
+
+def missed(largest: int | None = None) -> Candidate:
     rejection = Rejection.of(promise(1.0), 2.0)
-    return Judgement(
-        verdict=Verdict.MISSED, rejection=rejection, performance=None, batch_size_largest=largest
+    return Candidate(
+        plan=ANY_PLAN,
+        verdict=Verdict.MISSED,
+        rejection=rejection,
+        performance=None,
+        batch_size_largest=largest,
     )
 
 
-def in_doubt() -> Judgement:
+def in_doubt() -> Candidate:
     rejection = Rejection(limit=Limit.BUDGET, allowed=1.0, needed=2.0)
-    return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=None)
+    return Candidate(plan=ANY_PLAN, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
 
 
 def test_batch_sizes_are_the_measured_ones_up_to_the_limit_and_the_limit() -> None:
@@ -304,9 +313,9 @@ def test_a_question_without_candidates_is_refused(fields: dict[str, int]) -> Non
 # ---- Screen ---------------------------------------------------------------------------------
 
 
-def proposal_of(profile: ServiceProfile, rate_rps: float, plan: Plan, limit_s: float = 1.0) -> Proposal:
+def proposal_of(profile: ServiceProfile, rate_rps: float, plan: Plan, limit_s: float = 1.0) -> Scenario:
     workload = Workload(arrival_rate_rps=rate_rps, arrivals=GammaArrivals(cv=1.0))  # no law is asked
-    return Proposal(profile=profile, workload=workload, plan=plan, objective=p99(limit_s))
+    return Scenario(profile=profile, workload=workload, plan=plan, objective=p99(limit_s))
 
 
 HEAVY_TAILED = ServiceProfile(
@@ -414,8 +423,8 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
     stable_rps = replicas / MEAN_S
     exact_rps = brentq(lambda rate: exact_p99_s(rate, replicas) - limit_s, 1e-6, stable_rps * (1 - 1e-9))
     plan = Plan(profile="made-up", replicas=replicas, batch_size_max=1, routing=Routing.SHARED_QUEUE)
-    proposal = proposal_of(SINGLE, share * exact_rps, plan, limit_s)
-    found_rps = find_headroom(proposal, ExactJudge(), silent).accepted_rps
+    scenario = proposal_of(SINGLE, share * exact_rps, plan, limit_s)
+    found_rps = find_headroom(scenario, ExactJudge(), silent).accepted_rps
     assert found_rps <= exact_rps * (1.0 + 1e-9)
     assert found_rps * (1.0 + _RESOLUTION) >= exact_rps * (1.0 - 1e-9)
 
@@ -423,7 +432,7 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
 def test_headroom_ends_where_the_queues_would_grow() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda proposal: met()
+    judge.accepts = lambda scenario: met()
     found_rps = find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps
     assert 200.0 / (1.0 + _RESOLUTION) <= found_rps < 200.0
 
@@ -432,8 +441,8 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
     """With a batch wait the accepted rates may have a gap; what lies beyond it is not promised."""
     tried: list[float] = []
 
-    def accepts(proposal: Proposal) -> Judgement:
-        rate_rps = proposal.workload.arrival_rate_rps
+    def accepts(scenario: Scenario) -> Candidate:
+        rate_rps = scenario.workload.arrival_rate_rps
         tried.append(rate_rps)
         return in_doubt() if 105.0 < rate_rps < 140.0 else met()
 
@@ -447,7 +456,7 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
 
 def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda proposal: missed()
+    judge.accepts = lambda scenario: missed()
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     assert find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps == 50.0
 
@@ -455,16 +464,16 @@ def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
 def test_headroom_asks_the_law_where_there_is_one() -> None:
     """Deterministic batches behind random routing: the end is the law's, and nothing is simulated."""
     plan = Plan(profile="made-up", replicas=3, batch_size_max=4, routing=Routing.RANDOM)
-    proposal = Proposal(
+    scenario = Scenario(
         profile=BATCHING, workload=Workload(arrival_rate_rps=200.0), plan=plan, objective=p99(0.05)
     )
-    found_rps = find_headroom(proposal, ScriptedJudge(lambda plan: missed()), silent).accepted_rps
+    found_rps = find_headroom(scenario, ScriptedJudge(lambda plan: missed()), silent).accepted_rps
 
     def beyond_s(rate_rps: float) -> float:
-        judgement = judge_exactly(proposal.at_rate(rate_rps))
-        assert judgement is not None
-        assert judgement.performance is not None
-        return judgement.performance.response_quantiles_s[0.99].value - 0.05
+        candidate = judge_exactly(scenario.at_rate(rate_rps))
+        assert candidate is not None
+        assert candidate.performance is not None
+        return candidate.performance.response_quantiles_s[0.99].value - 0.05
 
     end_rps = brentq(beyond_s, 200.0, 900.0, rtol=1e-9)
     assert found_rps <= end_rps <= found_rps * (1.0 + _RESOLUTION)

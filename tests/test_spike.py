@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from capacity.errors import InputError
-from capacity.judge import Proposal
 from capacity.objective import LatencyObjective
 from capacity.plan import Limit, Plan, Routing, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
+from capacity.scenario import Scenario
 from capacity.survival import Spike
 from capacity.workload import (
     ClosedPopulation,
@@ -40,9 +40,12 @@ SEED = Seed(value=4, stage=Stage.CERTIFY)
 BUDGET = 10**7
 
 
-def case_of(rate_rps: float = 40.0, plan: Plan = PLAN, **fields: object) -> Case:
-    given = {"workload": Workload(arrival_rate_rps=rate_rps), "limits_s": (0.05,), "wait_limits_s": (0.02,)}
-    return Case(**{"profile": PROFILE, "plan": plan, **given, **fields})
+def case_of(
+    rate_rps: float = 40.0, plan: Plan = PLAN, engine: Engine = Engine.KERNEL, **fields: object
+) -> Case:
+    objective = LatencyObjective(limits={0.99: 0.05}, wait_limits={0.99: 0.02})
+    given = {"profile": PROFILE, "workload": Workload(arrival_rate_rps=rate_rps), "objective": objective}
+    return Case(scenario=Scenario(**given | {"plan": plan} | fields), engine=engine)
 
 
 def first_look(case: Case, spike: Spike = SPIKE) -> Look:
@@ -57,7 +60,7 @@ def test_the_jump_comes_when_the_start_is_forgotten_and_lasts_until_replicas_are
     case = case_of()
     steady = run_length(case)
     surging, length = surge(case, SPIKE)
-    assert surging.workload == Workload(
+    assert surging.scenario.workload == Workload(
         arrival_rate_rps=40.0,
         arrivals=SurgingArrivals(base=PoissonArrivals(), before=steady.warm_up, factor=2.0),
     )
@@ -68,13 +71,21 @@ def test_one_replica_stands_for_all_where_it_stands_for_all_in_the_steady_state(
     """Of 120 rps dealt out to 3 each sees 40 rps, and two thirds of the phases of its gaps end unseen."""
     case = case_of(120.0, replace(PLAN, replicas=3))
     surging, length = surge(case, SPIKE)
-    assert (surging.plan.replicas, surging.workload.arrival_rate_rps, length.measured) == (1, 40.0, 240)
-    assert surging.workload.arrivals.base == GammaArrivals(cv=1.0 / 3.0**0.5)
+    assert (surging.scenario.plan.replicas, surging.scenario.workload.arrival_rate_rps, length.measured) == (
+        1,
+        40.0,
+        240,
+    )
+    assert surging.scenario.workload.arrivals.base == GammaArrivals(cv=1.0 / 3.0**0.5)
     assert surging.simulated == surging
     whole = case_of(120.0, replace(PLAN, replicas=3, routing=Routing.LEAST_OUTSTANDING))
     surging, length = surge(whole, SPIKE)
-    assert (surging.plan.replicas, surging.workload.arrival_rate_rps, length.measured) == (3, 120.0, 720)
-    assert surging.workload.arrivals.base == PoissonArrivals()
+    assert (surging.scenario.plan.replicas, surging.scenario.workload.arrival_rate_rps, length.measured) == (
+        3,
+        120.0,
+        720,
+    )
+    assert surging.scenario.workload.arrivals.base == PoissonArrivals()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +109,9 @@ def lindley(case: Case, spike: Spike) -> Iterator[np.ndarray]:
     """Responses that count, spike by spike: W' = max(0, W + s - gap) over the same draws."""
     surging, length = surge(case, spike)
     for number in range(SECTIONS):
-        arrived_s = draw(surging.workload, length.requests, replace(SEED, replication=number)).arrived_s
+        arrived_s = draw(
+            surging.scenario.workload, length.requests, replace(SEED, replication=number)
+        ).arrived_s
         wait_s, waits_s = 0.0, [0.0]
         for gap_s in np.diff(arrived_s):
             wait_s = max(0.0, wait_s + SERVICE_S - gap_s)
@@ -189,8 +202,8 @@ def test_each_look_has_twice_the_spikes_and_the_last_one_is_affordable() -> None
     assert list(spike_looks(case, SPIKE, SEED, 19 * length.requests)) == []
 
 
-def asked(limit_s: float, spike: Spike, rate_rps: float = 40.0) -> Proposal:
-    return Proposal(
+def asked(limit_s: float, spike: Spike, rate_rps: float = 40.0) -> Scenario:
+    return Scenario(
         profile=PROFILE,
         workload=Workload(arrival_rate_rps=rate_rps),
         plan=PLAN,
@@ -217,9 +230,9 @@ def test_a_spike_is_judged_by_the_responses_during_it() -> None:
 
 def test_a_spike_too_long_for_the_budget_says_how_much_would_do() -> None:
     """Of 20 spikes none is affordable: each has 40 x 2 x 3600 requests."""
-    judgement = SimulationJudge(requests_max=1_000_000).search(
+    candidate = SimulationJudge(requests_max=1_000_000).search(
         asked(0.5, Spike(factor=2.0, startup_time_s=3600.0)), 1
     )
-    assert (judgement.verdict, judgement.performance) == (Verdict.INCONCLUSIVE, None)
-    assert judgement.rejection is not None
-    assert judgement.rejection.needed > 20 * 40 * 2 * 3600
+    assert (candidate.verdict, candidate.performance) == (Verdict.INCONCLUSIVE, None)
+    assert candidate.rejection is not None
+    assert candidate.rejection.needed > 20 * 40 * 2 * 3600

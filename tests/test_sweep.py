@@ -19,9 +19,9 @@ from capacity.plan import Routing
 from capacity.sweep import Outcome
 from capacity.sweep_grid import workloads
 from capacity.workload import PoissonArrivals, TraceArrivals
-from simulations.parallel import WorkerKind, workers
 from simulations.simulate import Simulation
 from simulations.sweep import Countdown, answers
+from simulations.workers import workers
 
 COMMAND = Path(sys.executable).with_name("capacity")
 T4 = ["--profile", "resnet50-t4-fp16"]
@@ -102,7 +102,7 @@ class Recorder:
             yield function(task)
 
 
-@pytest.mark.parametrize(("count", "spread"), [(2, "Task"), (3, "Cell")])
+@pytest.mark.parametrize(("count", "spread"), [(2, "Task"), (3, "Scenario")])
 def test_many_cells_are_spread_themselves_and_few_by_their_replications(
     count: int, spread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,14 +125,11 @@ def test_what_is_refused_reaches_no_worker() -> None:
     assert [one.outcome for one in found] == [Outcome.UNSTABLE] * 501
 
 
-@pytest.mark.parametrize("kind", list(WorkerKind))
-def test_spread_cells_give_the_same_as_one_after_the_other(
-    kind: WorkerKind, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_spread_cells_give_the_same_as_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = list(grid_of(workloads=workloads(PoissonArrivals(), ["50rps:350rps:50rps"])).cells())
     alone = list(answers(cells, FIRST_LOOK))
     monkeypatch.setattr("simulations.sweep.CELLS_TO_SPREAD", 2)
-    with workers(2, kind) as mapper:
+    with workers(2) as mapper:
         assert list(answers(cells, replace(FIRST_LOOK, mapper=mapper))) == alone
     assert [one.outcome for one in alone] == [Outcome.ANSWERED] * 3 + [Outcome.UNSTABLE] * 4
 

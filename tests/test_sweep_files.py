@@ -15,7 +15,8 @@ from test_sweep_grid import profile_of
 from capacity.errors import DependencyError, InputError
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Plan
-from capacity.sweep import Answer, Cell, Outcome
+from capacity.scenario import Scenario
+from capacity.sweep import Answer, Outcome
 from capacity.sweep_file import check_file, write_file
 from capacity.sweep_journal import FILE_BYTES_MAX, LINE_BYTES_MAX, open_journal
 from capacity.sweep_rows import kept_rows
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 TABLE = SweepTable(quantiles=(0.5, 0.999), seed=3, confidence=0.9)
 NAMES = [column.name for column in TABLE.columns]
 SETTINGS = {"seed": 3, "profiles": {"made-up": "abc"}}
-CELL = Cell(
+CELL = Scenario(
     profile=profile_of(),
     workload=Workload(arrival_rate_rps=50.0),
     plan=Plan(profile="made-up", replicas=2, batch_size_max=4),

@@ -19,7 +19,7 @@ from capacity.question import Question
 from capacity.stability import load
 from capacity.workload import GammaArrivals, PoissonArrivals, Workload
 from simulations.judge import SimulationJudge
-from simulations.parallel import WorkerKind, workers
+from simulations.workers import workers
 
 pytestmark = pytest.mark.long
 
@@ -65,7 +65,7 @@ CASES = (
 
 @cache
 def answer(case: Asked) -> Recommendation:
-    with workers(2, WorkerKind.THREADS) as mapper:
+    with workers(2) as mapper:
         return recommend(case.question, SimulationJudge(mapper=mapper), with_headroom=False)
 
 

@@ -15,13 +15,13 @@ import onnx
 import onnxruntime
 import pytest
 import skl2onnx
+from capacity.interrupts import Terminated
 from click.testing import Result
 from sklearn.metrics import accuracy_score, log_loss
 from threadpoolctl import threadpool_info, threadpool_limits
 from typer.testing import CliRunner
 
 from capacity.errors import DomainError, InconclusiveError, InputError
-from capacity.interrupts import Terminated
 from serve_api import scoring, training
 from serve_api.artifact import check_self_contained
 from serve_api.dataset import breast_cancer

@@ -6,10 +6,10 @@ from io import StringIO
 
 import numpy as np
 import pytest
+from capacity.interrupts import Terminated
 from rich.console import Console
 
 from capacity.errors import DependencyError, InconclusiveError, InputError, UnstableError
-from capacity.interrupts import Terminated
 from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Plan, Verdict

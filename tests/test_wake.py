@@ -13,13 +13,13 @@ from cases import assert_kernel_gives, fixed
 from capacity.analytic import predict
 from capacity.errors import DomainError
 from capacity.exact import judge_exactly
-from capacity.judge import Proposal
 from capacity.objective import LatencyObjective
 from capacity.performance import Kind, Performance
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_json import read_document
 from capacity.report import profile_document
+from capacity.scenario import Scenario
 from capacity.workload import Workload
 from simulations import cluster
 from simulations.agreement import Agreement, compare
@@ -188,7 +188,7 @@ def test_exact_laws_refuse_it() -> None:
     woken = replace(bare, wake_s=0.003)
     with pytest.raises(DomainError, match="a first service after a rest that takes longer has no exact law"):
         predict(woken, workload, ALONE)
-    asked = Proposal(
+    asked = Scenario(
         profile=bare, workload=workload, plan=ALONE, objective=LatencyObjective(limits={0.99: 1.0})
     )
     assert judge_exactly(asked) is not None

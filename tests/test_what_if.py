@@ -8,12 +8,12 @@ from test_rates import NoJudge, p99_s, profile_of, silent
 
 from capacity.contention import measured
 from capacity.errors import DomainError
-from capacity.judge import Judgement, Proposal
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval
-from capacity.plan import BatchTimer, Limit, Plan, Rejection, Routing, Verdict
+from capacity.plan import BatchTimer, Candidate, Limit, Plan, Rejection, Routing, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.question import Question
+from capacity.scenario import Scenario
 from capacity.survival import Survival
 from capacity.what_if import (
     Asker,
@@ -65,7 +65,7 @@ def law_s(question: Question, plan: Plan) -> float:
     profile = question.profile(plan.profile)
     if rate_rps >= plan.replicas * profile.throughput_rps(plan.batch_size_max):
         return math.inf
-    return p99_s(question.proposal(plan), rate_rps)
+    return p99_s(question.scenario(plan), rate_rps)
 
 
 # ---- Scaling --------------------------------------------------------------------------------
@@ -184,11 +184,11 @@ def test_replicas_come_in_full_devices() -> None:
     question = replace(question_of(5000.0), profiles=(profile,))
 
     class Enough(NoJudge):
-        def accepts(self, proposal: Proposal) -> Judgement:
-            kept = proposal.plan.replicas >= 9
+        def accepts(self, scenario: Scenario) -> Candidate:
+            kept = scenario.plan.replicas >= 9
             rejection = None if kept else Rejection(limit=Limit.LATENCY, allowed=1.0, needed=2.0)
             verdict = Verdict.MET if kept else Verdict.MISSED
-            return Judgement(verdict=verdict, rejection=rejection, performance=None)
+            return Candidate(plan=scenario.plan, verdict=verdict, rejection=rejection)
 
     asker, plan = Asker(Enough(), silent), plan_of(6)
     assert fewest_replicas(asker, question, plan, asker.ask(question, plan, "")) == 10
@@ -206,8 +206,8 @@ def test_theory_refuses_before_anybody_is_asked() -> None:
 
 def test_after_the_budget_all_is_doubt() -> None:
     class Costly(NoJudge):
-        def accepts(self, proposal: Proposal) -> Judgement:
-            return Judgement(verdict=Verdict.MET, rejection=None, performance=None, requests=60)
+        def accepts(self, scenario: Scenario) -> Candidate:
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=60)
 
     asker = Asker(Costly(), silent, requests_max=100)
     question, plan = question_of(), plan_of(4, routing=Routing.SHARED_QUEUE)
@@ -230,11 +230,11 @@ def test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too() -> None:
 
 def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
     class Short(NoJudge):
-        def accepts(self, proposal: Proposal) -> Judgement:
-            return Judgement(verdict=Verdict.INCONCLUSIVE, rejection=None, performance=None, requests=1)
+        def accepts(self, scenario: Scenario) -> Candidate:
+            return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, requests=1)
 
-        def search(self, proposal: Proposal, attempt: int) -> Judgement:
-            return Judgement(verdict=Verdict.MET, rejection=None, performance=None, requests=40_000_000)
+        def search(self, scenario: Scenario, attempt: int) -> Candidate:
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=40_000_000)
 
     asker = Asker(Short(), silent)
     question, plan = question_of(), plan_of(4, routing=Routing.SHARED_QUEUE)
