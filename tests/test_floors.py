@@ -24,7 +24,6 @@ CAPACITY_FLOORS = [
         "measured_quantization",
         "queues.durations",
         "queues.erlang",
-        "rounding_error",
         "service_law",
     ],
     [
