@@ -15,8 +15,6 @@ from pathlib import Path
 from capacity.errors import DependencyError, InputError
 
 _LISTENING = re.compile(r"listening on (http://[0-9.]+:[0-9]+)")
-_POLL_S = 0.05
-_LOG_TAIL = 2000  # characters of its log that an error shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +81,6 @@ def _address(process: subprocess.Popen[bytes], log: Path, deadline_s: float) -> 
             return found[1]
         if process.poll() is not None:
             break
-        time.sleep(_POLL_S)
-    said = log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:].strip()
+        time.sleep(0.05)
+    said = log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
     raise DependencyError(f"the server did not start: {said or 'it said nothing'}")

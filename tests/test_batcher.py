@@ -1,6 +1,7 @@
 """The rule of batching, with models that are made up and held."""
 
 import asyncio
+import random
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -272,6 +273,50 @@ def test_nobody_sees_that_a_canary_fails_and_in_the_end_it_is_left_alone():
         assert canary.rows == [0, 1, 2]  # then its own circuit is open
 
     run(story)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_request_has_one_end_and_batches_keep_the_order(seed):
+    """Conservation: what was submitted is answered with its own rows, or refused, and nothing is computed twice."""
+
+    async def story():
+        chance, model, canary = random.Random(seed), MadeUp(), MadeUp("v1.1.0")
+        canary.failing = True
+        wanted = {"batch_size_max": 4, "batch_wait_max_s": 0.002, "queue_max": 20, "canary_share": 0.2}
+        ends, refusals = {}, set()
+        async with batching(model, canary, **wanted) as batcher:
+            now_s = asyncio.get_running_loop().time
+            for first in range(300):
+                patience_s = 0.001 if chance.random() < 0.1 else FOR_EVER_S
+                try:
+                    ends[first] = batcher.submit(
+                        rows(first, count=chance.randint(1, 4)), now_s() + patience_s
+                    )
+                except Refused as refused:
+                    refusals.add(refused.reason)
+                if chance.random() < 0.2:
+                    await asyncio.sleep(0.002 * chance.random())
+            found = dict(zip(ends, await ends_of(ends.values()), strict=True))
+            assert (len(batcher), batcher._rows) == (0, 0)
+        answered = [first for first, end in found.items() if end is not Reason.DEADLINE]
+        assert all(set(found[first]) == {first} for first in answered)
+        assert max(model.sizes) <= 4
+        assert refusals <= {Reason.QUEUE_FULL}
+        assert model.rows == [first for first in answered for _ in found[first]]  # first come, first served
+        assert answered
+
+    run(story)
+
+
+def test_a_bug_of_the_batcher_is_seen_from_outside(capsys):
+    async def story():
+        async with batching(MadeUp(), batch_wait_max_s=0.0) as batcher:
+            batcher._metrics.batch_seconds = None
+            assert await ends_of([batcher.submit(rows(1), FOR_EVER_S)]) == [Reason.MODEL_HUNG]
+            assert batcher.hung
+
+    run(story)
+    assert "internal_error" in capsys.readouterr().err
 
 
 def test_a_canary_that_hangs_is_left_alone_and_the_other_version_serves_on():

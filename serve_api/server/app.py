@@ -27,7 +27,6 @@ from serve_api.server.versions import Loader, Versions
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _TIMEOUT_MS = re.compile(r"[0-9]{1,9}")
-_TEXT_OF_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Instances(BaseModel):
@@ -275,4 +274,4 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics")
     def metrics() -> Response:  # in a thread, since the text takes milliseconds
         """Metrics in the text of Prometheus."""
-        return Response(service.metrics.text(), media_type=_TEXT_OF_METRICS)
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -104,11 +104,16 @@ class Batcher:
 
     async def run(self) -> None:
         """Serve batch after batch until cancelled."""
+        members: list[Waiting] = []
         try:
             while True:
                 await self._until_due()
-                if members := self._take():  # else all were late
+                if members := self._take():  # none, if all were late
                     await self._serve(members)
+        except Exception as error:  # a bug of ours, which only a restart mends
+            say("internal_error", failure=kind_of(error))
+            self.hung = True
+            self._refuse_all(members, self._hung_up())
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
 

@@ -19,7 +19,6 @@ from serve_api.server.settings import Settings
 from serve_api.server.versions import Loader
 
 _BACKLOG = 4096
-_KEEP_ALIVE_S = 75  # longer than proxies keep idle connections as a rule, so that it is they who close
 # A finished batch waits until the event loop lets go of the interpreter, 5 ms by default: as long as a batch.
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -39,7 +38,7 @@ class DrainingServer(uvicorn.Server):
                 log_config=None,
                 server_header=False,
                 backlog=_BACKLOG,
-                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_keep_alive=75,  # longer than proxies do, so that it is they who close
                 timeout_graceful_shutdown=int(service.settings.drain_max_s),
             )
         )
