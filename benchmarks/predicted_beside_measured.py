@@ -58,8 +58,7 @@ from measurements.server_timing import parse_server_timing
 from measurements.server_use import look
 from measurements.validity import faults, tail_faults
 from measurements.verify_document import lags_s
-from serve_api.local_server import Replica, pinned, running
-from serve_api.loop_stages import example
+from serve_api.replica import Replica, example, pinned, running
 from simulations.simulate import Simulation
 
 LOADS = (0.3, 0.5, 0.7, 0.85)

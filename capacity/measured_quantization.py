@@ -1,7 +1,7 @@
 """Measured quantization: what eight bits did to the weights and answers of the network that is served.
 
-The file behind it holds what `python -m serve_api.quantize --json` printed of weights and answers, and where
-that was. How fast each form is served, the profiles say.
+The file behind it holds what was measured of weights and answers, and where that was. How fast each form is
+served, the profiles say.
 """
 
 import math
@@ -92,9 +92,7 @@ def load_measured_quantization() -> MeasuredQuantization:
 
 
 def read_measured_quantization(document: Mapping[str, Any], shown: str) -> MeasuredQuantization:
-    """A study as `python -m serve_api.quantize --json` prints it, and its source.
-
-    Of the study only what is told here is read.
+    """A study and its source; of the study only what is told here is read.
 
     Raises:
         InputError: something is missing or of another type; `shown` says where.

@@ -1,36 +1,20 @@
-"""Quantization: weights as eight-bit codes, with the error that makes beside the bound on it."""
+"""Quantization: weights as symmetric eight-bit codes, with the error that makes beside the bound on it."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from capacity.errors import DomainError
-from capacity.rounding_error import (
-    Floats,
-    error_bound,
-    error_bound_per_channel,
-    error_expected,
-    error_expected_per_channel,
-    finite_numbers,
-    positive_scales,
-    root_of_squares,
-)
+from capacity.queues.domain import require_count, require_positive
 
-__all__ = [
-    "Quantized",
-    "error_bound",
-    "error_bound_per_channel",
-    "error_expected",
-    "error_expected_per_channel",
-    "quantize",
-]
+Floats = NDArray[np.float64]
 
-CODE_MIN, CODE_MAX = -128, 127
+CODE_MAX = 127  # codes are -127 ... 127
 # Codes up to 127 in single precision, each operation within 2^-24 of itself: a step may be missed by this.
 ROUNDING_SLACK = 127.0 * 2.0**-22
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,10 +24,9 @@ class Quantized:
     Attributes:
         codes: int8, of the shape of the weights.
         scales: one, or one for each channel, shape `(channels,)`.
-        zero_points: code of 0, likewise; all 0 if symmetric.
         axis: of the channels; None where there is one scale.
         error: ||W - Q(W)|| as it is.
-        error_expected: by even errors within a step.
+        error_expected: where errors are even within a step: scale sqrt(d / 12), 1/sqrt(3) of the bound.
         rounding_bound: largest that rounding alone can make.
         saturated: elements more than half a step beyond the outermost code, which no rounding bounds.
         saturation_error: norm of the distances of those from the outermost code.
@@ -51,7 +34,6 @@ class Quantized:
 
     codes: NDArray[np.int8]
     scales: Floats
-    zero_points: NDArray[np.int64]
     axis: int | None
     error: float
     error_expected: float
@@ -74,84 +56,106 @@ class Quantized:
 
     @property
     def memory_ratio(self) -> float:
-        """Bytes of the weights in single precision over those of codes, scales and zero points, as stored.
-
-        Scales are in single precision too; zero points, a byte each, count where they are not all 0.
-        """
-        zero_bytes = self.zero_points.size if self.zero_points.any() else 0
-        return 4.0 * self.codes.size / (self.codes.size + 4.0 * self.scales.size + zero_bytes)
+        """Bytes of the weights in single precision over those of codes and scales."""
+        return 4.0 * self.codes.size / (self.codes.size + 4.0 * self.scales.size)
 
     def weights(self) -> Floats:
-        """The weights that the codes stand for, scale x (code - zero point)."""
-        scales, zeros = (_spread(x, self.codes.ndim, self.axis) for x in (self.scales, self.zero_points))
-        return np.asarray((self.codes.astype(float) - zeros) * scales)
+        """The weights that the codes stand for, scale x code."""
+        shape = [1] * self.codes.ndim
+        if self.axis is not None:
+            shape[self.axis] = len(self.scales)
+        return np.asarray(self.codes.astype(float) * self.scales.reshape(shape))
 
 
-def quantize(
-    weights: ArrayLike,
-    *,
-    symmetric: bool = True,
-    axis: int | None = None,
-    scale: ArrayLike | None = None,
-    zero_point: ArrayLike | None = None,
-) -> Quantized:
-    """Weights as eight-bit codes, code = clip(round(w / scale) + zero point), with the error made.
+def error_bound(scale: float, elements: int) -> float:
+    """Largest ||W - Q(W)|| (Frobenius) by rounding to the nearest multiple of `scale`.
 
-    Rounding is to the nearest, halves to even. Without a scale the weights just fit: symmetric codes
-    -127 ... 127 by the largest magnitude, asymmetric ones -128 ... 127 by the range with 0 in it, its
-    zero point rounded. A channel of zeros has scale 1.
+    Each element is off by at most half a step, so the norm by (scale / 2) sqrt(d), which is reached
+    where all lie in the middle between two steps.
+
+    Args:
+        scale: distance between two codes, in units of the weights.
+        elements: how many weights, d.
+
+    Raises:
+        DomainError: scale not positive and finite, or elements not an integer from 1.
+
+    Source:
+        Widrow & Kollar (2008), Quantization Noise, ch. 1; Jacob et al. (2018), arXiv 1712.05877, eq. 1.
+
+    Assumes:
+        No element beyond the outermost code by more than half a step.
+
+    >>> error_bound(scale=0.5, elements=16)
+    1.0
+    """
+    require_positive("scale", scale)
+    require_count("elements", elements)
+    return scale * (math.sqrt(elements) / 2.0)
+
+
+def quantize(weights: ArrayLike, *, axis: int | None = None, scale: float | None = None) -> Quantized:
+    """Weights as eight-bit codes, code = clip(round(w / scale)), with the error made.
+
+    Rounding is to the nearest, halves to even. Without a scale the weights just fit: 127 is the largest
+    magnitude. A channel of zeros has scale 1.
 
     Args:
         weights: finite numbers of any shape with an axis.
-        symmetric: whether 0 has code 0 and no code is -128.
         axis: of the channels that have a scale each; None for one scale.
-        scale: given instead: one number, or one for each channel.
-        zero_point: whole codes likewise; needs `scale`, and not `symmetric`.
+        scale: given instead, for all.
 
     Raises:
-        DomainError: weights empty or not finite, no such axis, scales not positive or not as many as
-            channels, zero points not whole or beyond the codes (the bound would not hold).
+        DomainError: weights empty or not finite, no such axis, or a scale that is not positive.
 
     Source:
-        Jacob et al. (2018), arXiv 1712.05877, sec. 2; ONNX QuantizeLinear.
+        Jacob et al. (2018), arXiv 1712.05877, sec. 2; ONNX QuantizeLinear. The expected error: Bennett
+        (1948), Bell System Technical Journal 27(3), "Spectra of quantized signals".
 
     >>> found = quantize([-1.0, 0.3, 0.5, 1.0], scale=0.25)
     >>> found.codes.tolist(), round(found.error, 3), found.rounding_bound
     ([-4, 1, 2, 4], 0.05, 0.25)
     """
-    values = finite_numbers("weights", weights)
+    values = _finite(weights)
     channels = _channels(values, axis)
-    lowest = -CODE_MAX if symmetric else CODE_MIN
     if scale is None:
-        if zero_point is not None:
-            raise DomainError("zero_point needs a scale; give both, or neither")
-        scales, zeros = _symmetric(channels) if symmetric else _asymmetric(channels)
+        scales = np.abs(channels).max(axis=1) / CODE_MAX
+        scales = np.where(scales > 0.0, scales, 1.0)
     else:
-        scales = _one_for_each(positive_scales(scale), channels, "scale")
-        zeros = _zero_points(zero_point, channels, lowest)
+        require_positive("scale", scale)
+        scales = np.full(len(channels), float(scale))
     with np.errstate(over="ignore"):  # infinitely many steps are clipped like any
-        steps = np.rint(channels / scales[:, None]) + zeros[:, None]
-    codes = np.clip(steps, lowest, CODE_MAX)
-    errors = np.abs(channels - (codes - zeros[:, None]) * scales[:, None])
+        codes = np.clip(np.rint(channels / scales[:, None]), -CODE_MAX, CODE_MAX)
+    errors = np.abs(channels - codes * scales[:, None])
     beyond = errors > scales[:, None] * (0.5 * (1.0 + ROUNDING_SLACK))
+    norm = _norm(scales) * math.sqrt(channels.shape[1])
     return Quantized(
         codes=_restored(codes.astype(np.int8), values, axis),
         scales=scales,
-        zero_points=zeros.astype(np.int64),
         axis=axis,
-        error=root_of_squares(errors),
-        error_expected=error_expected_per_channel(scales, channels.shape[1]),
-        rounding_bound=error_bound_per_channel(scales, channels.shape[1]),
+        error=_norm(errors),
+        error_expected=norm / math.sqrt(12.0),
+        rounding_bound=norm / 2.0,
         saturated=int(np.count_nonzero(beyond)),
-        saturation_error=root_of_squares(errors[beyond]),
+        saturation_error=_norm(errors[beyond]),
     )
+
+
+def _finite(given: ArrayLike) -> Floats:
+    array = np.asarray(given)
+    values = array.astype(float) if array.dtype.kind in "iuf" else np.empty(0)
+    if values.size == 0 or values.ndim == 0 or not (np.abs(values) <= _LARGEST).all():  # NaN is not
+        raise DomainError(
+            f"weights must be real, finite numbers within {_LARGEST:g}, at least one; look for NaN"
+        )
+    return values
 
 
 def _channels(values: Floats, axis: int | None) -> Floats:
     """One row for each channel, a single one without an axis."""
     if axis is None:
         return values.reshape(1, -1)
-    if isinstance(axis, bool) or not isinstance(axis, int) or not 0 <= axis < values.ndim:
+    if not 0 <= axis < values.ndim:
         raise DomainError(f"axis must be one of the {values.ndim} axes of the weights from 0, got {axis!r}")
     return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
 
@@ -163,44 +167,7 @@ def _restored(codes: NDArray[np.int8], values: Floats, axis: int | None) -> NDAr
     return np.moveaxis(codes.reshape(np.moveaxis(values, axis, 0).shape), 0, axis)
 
 
-def _one_for_each(given: Floats, channels: Floats, name: str) -> Floats:
-    if len(given) not in (1, len(channels)):
-        raise DomainError(f"{name} must be one number or {len(channels)}, one a channel, got {len(given)}")
-    return np.broadcast_to(given, len(channels)).copy()
-
-
-def _zero_points(given: ArrayLike | None, channels: Floats, lowest: int) -> Floats:
-    if given is None:
-        return np.zeros(len(channels))
-    zeros = np.atleast_1d(finite_numbers("zero_point", given))
-    if lowest != CODE_MIN:
-        raise DomainError("zero_point must be left out of symmetric codes; set symmetric=False")
-    if (
-        zeros.ndim != 1
-        or (zeros != np.rint(zeros)).any()
-        or (np.abs(zeros - 0.5 * (CODE_MIN + CODE_MAX)) > 127.5).any()
-    ):
-        raise DomainError(f"zero_point must be whole and from {CODE_MIN} to {CODE_MAX}, else no bound holds")
-    return _one_for_each(zeros, channels, "zero_point")
-
-
-def _symmetric(channels: Floats) -> tuple[Floats, Floats]:
-    scales = np.abs(channels).max(axis=1) / CODE_MAX
-    return np.where(scales > 0.0, scales, 1.0), np.zeros(len(channels))
-
-
-def _asymmetric(channels: Floats) -> tuple[Floats, Floats]:
-    """The range with 0 in it, divided before the difference, which could overflow."""
-    steps = CODE_MAX - CODE_MIN
-    low, high = np.minimum(channels.min(axis=1), 0.0), np.maximum(channels.max(axis=1), 0.0)
-    scales = high / steps - low / steps
-    scales = np.where(scales > 0.0, scales, 1.0)
-    return scales, np.rint(CODE_MIN - low / scales)
-
-
-def _spread(values: NDArray[Any], dimensions: int, axis: int | None) -> NDArray[Any]:
-    """One for each channel in a shape that multiplies the weights'."""
-    shape = [1] * dimensions
-    if axis is not None:
-        shape[axis] = len(values)
-    return values.reshape(shape)
+def _norm(values: Floats) -> float:
+    """Scaled by the largest, so that no square overflows or vanishes."""
+    largest = float(np.max(values, initial=0.0))
+    return largest * float(np.linalg.norm(np.ravel(values) / largest)) if largest > 0.0 else 0.0

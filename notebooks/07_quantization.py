@@ -407,7 +407,7 @@ Markdown(
 # 1. Round with a scale for each output. Look at error beside bound: `rounding_bound_holds` false means that
 #    a scale is too small for its weights.
 # 2. Measure accuracy on *your* test rows. No bound on weights says what becomes of answers. `python -m
-#    serve_api.quantize` does it for the service in this repository, with memory and speed beside it.
+#    serve_api.quantize` does it for the service in this repository.
 # 3. Measure a profile of each form on the device that will serve it (`capacity profile`), and compare at
 #    the batch sizes that your load makes, not at the best one.
 # 4. Plan with each profile (`capacity plan --profile a.json --profile b.json`) and count whole replicas. If

@@ -1,30 +1,106 @@
 """Train: `python -m serve_api.train` fits the models that are served and writes each into its store."""
 
-from collections.abc import Iterable
+import warnings
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capacity.command_line import Format, FormatOption, JsonOption, emit, option, progress
-from capacity.errors import InputError
+from capacity.command_line import option, read_choice
+from capacity.errors import DomainError
 from capacity.guarded import Guarded
-from serve_api.artifact import Artifact
-from serve_api.library_versions import library_versions
-from serve_api.metadata import MODEL_FILE, SCALER_FILE, Metadata, Precision, digest
-from serve_api.model_version import parse_version
-from serve_api.store import ArtifactStore
-from serve_api.training import HIDDEN, ModelKind, Recipe, fit, parameter_count
+from serve_api.models.metadata import (
+    MODEL_FILE,
+    SCALER_FILE,
+    Metadata,
+    Precision,
+    digest,
+    library_versions,
+    version_order,
+)
+from serve_api.models.store import Artifact, ArtifactStore
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from serve_api.dataset import Dataset
+    from serve_api.models.dataset import Dataset
 
 ALL = "all"
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx")
+_EPOCHS, _BATCH_ROWS = 10, 64
+# Adam's steps are to shrink as layers widen: Yang et al. (2022), Tensor Programs V, arXiv 2203.03466.
+_LEARNING_RATE_TIMES_WIDTH = 0.2
+HIDDEN = 4096  # units of a hidden layer, unless others are asked for
+_HIDDEN_MAX, _SEED_MAX = 8192, 2**32 - 1
 
 app = typer.Typer(cls=Guarded, add_completion=False, pretty_exceptions_enable=False)
+
+
+class ModelKind(StrEnum):
+    """What is trained: one that takes no time to serve, and one that does."""
+
+    LOGISTIC = "logistic"
+    MLP = "mlp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a training depends on besides its data; `hidden` is the width of an mlp's two layers."""
+
+    kind: ModelKind
+    seed: int = 0
+    hidden: int = HIDDEN
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= _SEED_MAX:
+            raise DomainError(f"seed must be 0 to {_SEED_MAX}, got {self.seed}")
+        if not 1 <= self.hidden <= _HIDDEN_MAX:
+            raise DomainError(f"hidden must be 1 to {_HIDDEN_MAX} units, got {self.hidden}")
+
+    def parameters(self, features: int) -> int:
+        """Weights and intercepts of a model of it, of two classes.
+
+        >>> Recipe(kind=ModelKind.MLP, hidden=2).parameters(features=3)  # 3 to 2, 2 to 2, 2 to 1
+        17
+        """
+        if self.kind is ModelKind.LOGISTIC:
+            return features + 1
+        return (features + 1) * self.hidden + (self.hidden + 1) * self.hidden + self.hidden + 1
+
+
+def fit(recipe: Recipe, dataset: "Dataset") -> Any:
+    """A pipeline of a scaler and a classifier, fitted.
+
+    By one thread, since sums in another order would be other bytes on a machine with other cores.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    pipeline = make_pipeline(StandardScaler(), _classifier(recipe))
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        # It is stopped by its number of epochs on purpose, so that it takes as long everywhere.
+        warnings.filterwarnings("ignore", message="Stochastic Optimizer", category=ConvergenceWarning)
+        # An interrupt is one: it would go on with half a model. `Guarded` sees what is behind the error.
+        warnings.filterwarnings("error", message="Training interrupted by user", category=UserWarning)
+        pipeline.fit(dataset.train_rows, dataset.train_labels)
+    return pipeline
+
+
+def _classifier(recipe: Recipe) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+
+    if recipe.kind is ModelKind.LOGISTIC:
+        return LogisticRegression(random_state=recipe.seed)
+    return MLPClassifier(
+        hidden_layer_sizes=(recipe.hidden, recipe.hidden),
+        learning_rate_init=_LEARNING_RATE_TIMES_WIDTH / recipe.hidden,
+        batch_size=_BATCH_ROWS,
+        max_iter=_EPOCHS,
+        n_iter_no_change=_EPOCHS,
+        random_state=recipe.seed,
+    )
 
 
 @app.callback(invoke_without_command=True, subcommand_metavar="")
@@ -37,34 +113,26 @@ def train(
     promote: Annotated[
         bool, option("--promote", help="Make it current; the first version of a store is anyway.")
     ] = False,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
 ) -> None:
     """Train models on the breast-cancer data and write them as ONNX, with digests and metadata."""
-    recipes = [Recipe(kind=kind, seed=seed, hidden=hidden) for kind in _kinds(model)]
+    kinds = list(ModelKind) if model == ALL else [read_choice(ModelKind, model, "--model")]
+    recipes = [Recipe(kind=kind, seed=seed, hidden=hidden) for kind in kinds]
     stores = {recipe: ArtifactStore(artifacts / recipe.kind) for recipe in recipes}
-    parse_version(version)
+    version_order(version)
     for store in stores.values():  # all of them before any work
         store.check_free(version)
-    with progress() as report:
-        trained = []
-        for recipe, store in stores.items():
-            report(f"training {recipe.kind}")
-            trained.append(train_into(store, recipe, version))
-            if promote or store.current() is None:
-                store.set_current(version)
-    emit(output, as_json=as_json, document=lambda: _document(trained), tables=lambda: _tables(trained))
+    for recipe, store in stores.items():
+        known = train_into(store, recipe, version).metadata
+        if promote or store.current() is None:
+            store.set_current(version)
+        accuracy = known.metrics["test_accuracy"]
+        typer.echo(f"{known.model} {version}: {known.parameters:,} parameters, test accuracy {accuracy:.4f}")
 
 
 def train_into(store: ArtifactStore, recipe: Recipe, version: str) -> Artifact:
-    """A model of a recipe, tested and written as a version.
-
-    Raises:
-        InputError: the version is there already, or the store cannot be written.
-        InconclusiveError: what was exported does not answer as what was trained.
-    """
-    from serve_api.dataset import breast_cancer
-    from serve_api.onnx_export import export_onnx, export_scaler
+    """A model of a recipe, tested and written as a version."""
+    from serve_api.models.dataset import breast_cancer
+    from serve_api.models.graph import difference_max, export_onnx, export_scaler, score
 
     store.check_free(version)  # before any work
     dataset = breast_cancer()
@@ -74,75 +142,18 @@ def train_into(store: ArtifactStore, recipe: Recipe, version: str) -> Artifact:
         model=recipe.kind.value,
         version=version,
         precision=Precision.FP32,
-        parameters=parameter_count(pipeline),
+        parameters=recipe.parameters(len(dataset.names)),
         seed=recipe.seed,
         features=dataset.features(),
-        metrics=_metrics(files[MODEL_FILE], pipeline, dataset),
-        libraries=library_versions(_LIBRARIES),
+        metrics={
+            "train_rows": len(dataset.train_rows),
+            **score(files[MODEL_FILE], dataset.test_rows, dataset.test_labels),
+            "sklearn_difference_max": difference_max(files[MODEL_FILE], pipeline, dataset.test_rows),
+        },
+        libraries=library_versions("numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx"),
         files={name: digest(data) for name, data in files.items()},
     )
     return store.publish(metadata, files)
-
-
-def _kinds(model: str) -> list[ModelKind]:
-    if model == ALL:
-        return list(ModelKind)
-    try:
-        return [ModelKind(model)]
-    except ValueError:
-        known = ", ".join((*ModelKind, ALL))
-        raise InputError(f"--model {model[:40]!r} is unknown; use one of {known}") from None
-
-
-def _metrics(model: bytes, pipeline: Any, dataset: "Dataset") -> dict[str, float]:
-    from serve_api.onnx_export import difference_max
-    from serve_api.scoring import score
-
-    tested = score(model, dataset.test_rows, dataset.test_labels)
-    return {
-        "train_rows": len(dataset.train_rows),
-        "test_rows": tested.rows,
-        "test_accuracy": tested.accuracy,
-        "test_log_loss": tested.log_loss,
-        "sklearn_difference_max": difference_max(model, pipeline, dataset.test_rows),
-    }
-
-
-def _document(trained: Iterable[Artifact]) -> dict[str, Any]:
-    return {
-        "trained": [
-            {
-                "model": artifact.metadata.model,
-                "version": artifact.version,
-                "path": str(artifact.path),
-                "parameters": artifact.metadata.parameters,
-                "model_bytes": len(artifact.model),
-                "model_sha256": artifact.metadata.files[MODEL_FILE].sha256,
-                "metrics": dict(artifact.metadata.metrics),
-            }
-            for artifact in trained
-        ]
-    }
-
-
-def _tables(trained: Iterable[Artifact]) -> Iterable["RenderableType"]:
-    from capacity.tables import table
-
-    columns = ("<model", "<version", "parameters", "MiB", "test accuracy", "log loss", "ONNX - sklearn, max")
-    yield table(columns, (_row(artifact) for artifact in trained), "Trained")
-
-
-def _row(artifact: Artifact) -> tuple[str, ...]:
-    known = artifact.metadata
-    return (
-        known.model,
-        known.version,
-        f"{known.parameters:,}",
-        f"{len(artifact.model) / 2**20:.3f}",
-        f"{known.metrics['test_accuracy']:.4f}",
-        f"{known.metrics['test_log_loss']:.4f}",
-        f"{known.metrics['sklearn_difference_max']:.1e}",
-    )
 
 
 if __name__ == "__main__":

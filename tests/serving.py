@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,25 +10,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 
-from serve_api.app import ServingApp, create_app
-from serve_api.backend import FloatRows, Predictions
-from serve_api.deployment import Deployment
-from serve_api.metadata import MODEL_FILE, SCALER_FILE, Feature, Metadata, Precision, digest
-from serve_api.metrics import Metrics
-from serve_api.rollout import Rollout
-from serve_api.settings import (
-    AccessSettings,
-    BatchSettings,
-    BreakerSettings,
-    InferenceSettings,
-    LimitSettings,
-    ListenSettings,
-    RolloutSettings,
-    Settings,
-)
-from serve_api.store import ArtifactStore
+from serve_api.models.metadata import MODEL_FILE, SCALER_FILE, Feature, Metadata, Precision, digest
+from serve_api.models.store import Artifact, ArtifactStore
+from serve_api.server.app import Service, create_app
+from serve_api.server.backend import Answers, FloatRows
+from serve_api.server.breaker import Breaker
+from serve_api.server.metrics import Metrics
+from serve_api.server.settings import Settings
+from serve_api.server.versions import Deployment, Versions
 
 ROOT = Path(__file__).parent.parent
 FEATURES = 3
@@ -40,71 +31,53 @@ PATIENCE_S = 30.0  # for what takes milliseconds, on a machine that does much el
 
 
 class MadeUp:
-    """A model whose label is the first feature; it can be held, made to fail, and told what it saw.
-
-    Attributes:
-        failing: whether it raises, whatever it is asked.
-        unbearable: first feature at which it raises, whatever else is in the batch.
-        blank: whether it has no finite answer to anything.
-        probes: how often it was asked for its typical row.
-    """
+    """A model whose label is the first feature; it can be held, made to fail, and told what it saw."""
 
     def __init__(self, version: str = "v1.0.0", features: int = FEATURES) -> None:
         self.version = version
         self.features = tuple(f"x{index}" for index in range(features))
         self.classes = 2
         self.typical = np.zeros((1, features), dtype=np.float32)
-        self.probes = 0
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
-        self.failing = self.blank = False
-        self.unbearable = math.nan
+        self.failing = False
         self.sizes: list[int] = []
         self.rows: list[float] = []
-        self.threads: set[int] = set()
 
-    def predict(self, rows: FloatRows) -> Predictions:
-        if rows is self.typical:
-            self.probes += 1
-        else:
-            self.sizes.append(len(rows))
-            self.rows += rows[:, 0].tolist()
-        self.threads.add(threading.get_ident())
+    def predict(self, rows: FloatRows) -> Answers:
+        self.sizes.append(len(rows))
+        self.rows += rows[:, 0].tolist()
         self.entered.set()
         if not self.gate.wait(PATIENCE_S):
             raise TimeoutError
-        if self.failing or self.unbearable in rows[:, 0]:
+        if self.failing:
             raise RuntimeError("SECRET of the user")
         labels = [int(x) for x in rows[:, 0]]
-        unanswered = {row for row, label in enumerate(labels) if self.blank or label >= FAR}
-        return Predictions(labels, [[0.25, 0.75] for _ in labels], frozenset(unanswered))
+        return Answers(labels, [[0.25, 0.75] for _ in labels], [label < FAR for label in labels])
 
 
-PARTS = {
-    "batch": BatchSettings,
-    "inference": InferenceSettings,
-    "limits": LimitSettings,
-    "breaker": BreakerSettings,
-    "access": AccessSettings,
-    "listen": ListenSettings,
-}
+def settings(artifacts: Path = Path("unused"), **given: Any) -> Settings:
+    """Settings with some of them other than by default."""
+    return Settings(artifacts=artifacts, **given)
 
 
-def settings(artifacts: Path = Path("unused"), **parts: dict[str, Any]) -> Settings:
-    """Settings with some of them other than by default: `batch={"size_max": 4}`."""
-    rollout = RolloutSettings(artifacts=artifacts, **parts.pop("rollout", {}))
-    return Settings(rollout=rollout, **{name: PARTS[name](**values) for name, values in parts.items()})
+def versions_of(wanted: Settings, metrics: Metrics, serving: Any, canary: Any = None) -> Versions:
+    """Models in service, each with its circuit."""
+
+    def deployment(backend: Any) -> Deployment:
+        limits = {"failures_max": wanted.breaker_failures, "cooldown_s": wanted.breaker_cooldown_s}
+        return Deployment(backend=backend, breaker=Breaker(**limits))
+
+    second = None if canary is None else deployment(canary)
+    return Versions(deployment(serving), metrics, canary=second, share=wanted.canary_share)
 
 
-def application(
-    backend: MadeUp, canary: MadeUp | None = None, share: float = 0.0, **parts: dict[str, Any]
-) -> ServingApp:
-    """An application that serves a made-up model."""
-    wanted, metrics = settings(**parts), Metrics()
-    second = None if canary is None else Deployment(canary, wanted.breaker, metrics)
-    serving = Deployment(backend, wanted.breaker, metrics)
-    return create_app(wanted, Rollout(serving, metrics, canary=second, canary_share=share), metrics)
+def service_of(backend: Any, canary: Any = None, **given: Any) -> Service:
+    """A service of a made-up model."""
+    wanted = settings(**given)
+    metrics = Metrics(wanted)
+    return Service(wanted, versions_of(wanted, metrics, backend, canary), metrics)
 
 
 class Answer:
@@ -112,7 +85,6 @@ class Answer:
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self.status = status
-        self.pairs = headers
         self.headers = {name.decode().lower(): value.decode() for name, value in headers}
         self.body = body
 
@@ -122,7 +94,7 @@ class Answer:
 
 
 async def ask(
-    app: ServingApp,
+    app: FastAPI,
     body: bytes | list[bytes] = b"",
     *,
     method: str = "POST",
@@ -137,7 +109,7 @@ async def ask(
         if not parts:
             await asyncio.sleep(PATIENCE_S)
         part = parts.pop(0)
-        return {"type": "http.request", "body": part, "more_body": bool(parts) or part == b"<wait>"}
+        return {"type": "http.request", "body": part, "more_body": bool(parts)}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -157,16 +129,18 @@ def instances(*rows: list[float]) -> bytes:
 
 
 @asynccontextmanager
-async def alive(app: ServingApp) -> AsyncIterator[ServingApp]:
-    """The application within its life span."""
+async def alive(service: Service, loader: Any = None) -> AsyncIterator[FastAPI]:
+    """An application within its life span."""
+    app = create_app(service, loader)
     async with app.router.lifespan_context(app):
         yield app
 
 
-def metric(text: str, name: str, **labels: str) -> float:
+def metric(text: str | bytes, name: str, **labels: str) -> float:
     """Sum of the series of a name that have these labels."""
+    shown = text.decode() if isinstance(text, bytes) else text
     wanted = [f'{key}="{value}"' for key, value in labels.items()]
-    lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
+    lines = [line for line in shown.splitlines() if line.split("{")[0].split(" ")[0] == name]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(w in line for w in wanted))
 
 
@@ -192,14 +166,14 @@ def onnx_model(bias: float = 0.0, features: int = FEATURES, weight: float = 0.0,
     return bytes(helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString())
 
 
-def publish(store: ArtifactStore, version: str, model: bytes, names: Sequence[str] = NAMES) -> None:
+def publish(store: ArtifactStore, version: str, model: bytes, names: Sequence[str] = NAMES) -> Artifact:
     """A version in a store, whatever its model is."""
     files = {MODEL_FILE: model, SCALER_FILE: b"{}"}
-    features = tuple(Feature(name=name, mean=0.0, low=0.0, high=0.0) for name in names)
-    store.publish(
+    return store.publish(
         Metadata(
             model="made-up", version=version, precision=Precision.FP32, parameters=1, seed=0,
-            features=features, metrics={}, libraries={"onnx": onnx.__version__},
+            features=tuple(Feature(name=name, mean=0.0, low=0.0, high=0.0) for name in names),
+            metrics={}, libraries={"onnx": onnx.__version__},
             files={name: digest(data) for name, data in files.items()},
         ),
         files,

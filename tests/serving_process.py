@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
-from serving import PATIENCE_S, ROOT, metric
+from serving import PATIENCE_S, ROOT
 
 
 class RunningServer:
@@ -42,17 +41,9 @@ class RunningServer:
     def ask(
         self, body: bytes | None = None, path: str = "/predict", headers: dict[str, str] | None = None
     ) -> tuple[HTTPResponse, bytes]:
-        for _ in range(3):
-            try:
-                return self._ask(body, path, headers or {})
-            except ConnectionError:  # cut off by a short limit, since this test did not get the processor
-                time.sleep(0.1)
-        return self._ask(body, path, headers or {})
-
-    def _ask(self, body: bytes | None, path: str, headers: dict[str, str]) -> tuple[HTTPResponse, bytes]:
         connection = self.connect()
         try:
-            connection.request("GET" if body is None else "POST", path, body, headers)
+            connection.request("GET" if body is None else "POST", path, body, headers or {})
             response = connection.getresponse()
             return response, response.read()
         finally:
@@ -60,9 +51,6 @@ class RunningServer:
 
     def metrics(self) -> str:
         return self.ask(path="/metrics")[1].decode()
-
-    def rss_bytes(self) -> float:
-        return metric(self.metrics(), "process_resident_memory_bytes")
 
     def events(self, name: str) -> list[dict[str, Any]]:
         logged = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
@@ -95,17 +83,6 @@ def running(*arguments: str, script: str = "", env: dict[str, str] | None = None
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
-
-
-@contextmanager
-def not_reading(server: RunningServer) -> Iterator[socket.socket]:
-    """A connection of a client that reads no answer, and for which the systems at both ends keep little."""
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        # The other end sizes its buffer by it.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-        connection.connect(("127.0.0.1", server.port))
-        yield connection
 
 
 def until(what: Any, patience_s: float = PATIENCE_S) -> None:

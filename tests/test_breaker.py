@@ -1,90 +1,44 @@
-"""The circuit breaker, by a clock that the test has."""
+"""The circuit breaker, by times that are handed in."""
 
-from serve_api.breaker import Breaker, CircuitState
-from serve_api.settings import BreakerSettings
+import pytest
 
-CLOSED, HALF_OPEN, OPEN = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN
-
-
-def breaker(failures_max=2, probes_max=1):
-    return Breaker(BreakerSettings(failures_max=failures_max, cooldown_s=10.0, probes_max=probes_max))
+from serve_api.server.breaker import Breaker, CircuitState
 
 
-def opened():
-    circuit = breaker()
-    circuit.failed(99.0)
-    circuit.failed(100.0)
-    return circuit
+@pytest.fixture
+def breaker():
+    return Breaker(failures_max=3, cooldown_s=5.0)
 
 
-def test_it_opens_after_as_many_failures_in_a_row():
-    circuit = breaker()
-    circuit.failed(1.0)
-    assert circuit.state(1.0) is CLOSED
-    assert circuit.admits(1.0, in_system=1000)
-    circuit.failed(2.0)
-    assert circuit.state(2.0) is OPEN
-    assert not circuit.admits(2.0, in_system=0)
+def fail(breaker, times, now_s=0.0):
+    for _ in range(times):
+        breaker.failed(now_s)
 
 
-def test_a_success_between_failures_starts_the_count_anew():
-    circuit = breaker()
-    for _ in range(3):
-        circuit.failed(1.0)
-        circuit.succeeded()
-    assert circuit.state(1.0) is CLOSED
+def test_it_opens_after_so_many_failures_in_a_row(breaker):
+    fail(breaker, 2)
+    breaker.succeeded()
+    fail(breaker, 2)
+    assert breaker.state(0.0) is CircuitState.CLOSED
+    fail(breaker, 1)
+    assert breaker.state(0.0) is CircuitState.OPEN
+    assert breaker.retry_after_s(2.0) == 3.0
 
 
-def test_it_is_half_open_after_the_cool_down_and_not_before():
-    circuit = opened()
-    assert circuit.state(109.9) is OPEN
-    assert circuit.retry_after_s(104.0) == 6.0
-    assert circuit.state(110.0) is HALF_OPEN
-    assert circuit.retry_after_s(110.0) == 0.0
+def test_after_the_cool_down_it_is_half_open_until_a_batch_has_told(breaker):
+    fail(breaker, 3)
+    assert breaker.state(4.9) is CircuitState.OPEN
+    assert breaker.state(5.0) is CircuitState.HALF_OPEN
+    fail(breaker, 1, now_s=6.0)
+    assert breaker.state(10.9) is CircuitState.OPEN
+    assert breaker.state(11.0) is CircuitState.HALF_OPEN
+    breaker.succeeded()
+    assert breaker.state(11.0) is CircuitState.CLOSED
 
 
-def test_half_open_it_admits_as_many_probes_at_once():
-    circuit = opened()
-    assert circuit.admits(110.0, in_system=0)
-    assert not circuit.admits(110.0, in_system=1)
-    wide = breaker(probes_max=3)
-    wide.trip(100.0)
-    assert [wide.admits(110.0, in_system=n) for n in range(5)] == [True, True, True, False, False]
-
-
-def test_a_probe_that_succeeds_closes_it():
-    circuit = opened()
-    circuit.succeeded()
-    assert circuit.state(110.0) is CLOSED
-    circuit.failed(111.0)
-    assert circuit.state(111.0) is CLOSED  # the failures before are forgotten
-
-
-def test_after_a_trip_one_failed_probe_is_enough_whatever_was_counted_before():
-    circuit = breaker(failures_max=5)
-    circuit.trip(100.0)
-    circuit.failed(110.0)
-    assert circuit.state(115.0) is OPEN
-
-
-def test_a_probe_that_fails_opens_it_for_another_cool_down():
-    circuit = opened()
-    circuit.failed(115.0)
-    assert circuit.state(124.9) is OPEN
-    assert circuit.state(125.0) is HALF_OPEN
-
-
-def test_held_it_stays_open_until_it_is_tripped():
-    circuit = breaker()
-    circuit.hold()
-    assert circuit.state(1e9) is OPEN
-    assert not circuit.admits(1e9, in_system=0)
-    circuit.trip(100.0)
-    assert circuit.state(110.0) is HALF_OPEN
-
-
-def test_unless_it_is_closed_a_batch_holds_no_more_than_the_probes():
-    circuit = breaker(probes_max=3)
-    assert circuit.batch_requests_max >= 65_536  # as many rows as a batch can have
-    circuit.trip(100.0)
-    assert circuit.batch_requests_max == 3
+def test_a_model_that_hangs_is_left_alone_until_it_is_back(breaker):
+    breaker.hold()
+    assert breaker.state(1e9) is CircuitState.OPEN
+    breaker.failed(0.0)
+    assert breaker.state(4.9) is CircuitState.OPEN
+    assert breaker.state(5.0) is CircuitState.HALF_OPEN

@@ -6,7 +6,7 @@ from importlib.metadata import packages_distributions
 from importlib.metadata import requires as needs
 
 import pytest
-from deployment import ROOT, documents
+from deployment import PROJECT, ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from serving import a_store
@@ -26,26 +26,25 @@ class Stranger:
 
 sys.meta_path.insert(0, Stranger)
 import httptools, uvloop
-import serve_api.commands, serve_api.health_check, serve_api.reading_settings
-from serve_api.loading import Loader
-from serve_api.metrics import Metrics
-from serve_api.running import create_app
-from serve_api.server import DrainingServer
-from serve_api.settings import RolloutSettings, Settings
+import serve_api.commands
+from serve_api.server.app import Service, create_app
+from serve_api.server.metrics import Metrics
+from serve_api.server.process import DrainingServer
+from serve_api.server.settings import Settings
+from serve_api.server.versions import Loader
 
-settings, metrics = Settings(rollout=RolloutSettings(artifacts=Path(sys.argv[1]))), Metrics()
+settings = Settings(artifacts=Path(sys.argv[1]))
+metrics = Metrics(settings)
 loader = Loader(settings, metrics)
-app = create_app(settings, loader.rollout(), metrics, loader)  # which loads the model, and warms it up
-DrainingServer(app, settings, metrics).config.load()
+service = Service(settings, loader.versions(), metrics)  # which loads the model, and warms it up
+DrainingServer(create_app(service, loader), service).config.load()
 """
 
 
 def installed() -> set[str]:
     """What pip installs of the image's requirements."""
     found: set[str] = set()
-    new = {
-        canonicalize_name(Requirement(line).name) for line in requirements(documents()["project"]["project"])
-    }
+    new = {canonicalize_name(Requirement(line).name) for line in requirements(PROJECT)}
     while new:
         found |= new
         needed = [Requirement(line) for name in new for line in needs(name) or ()]

@@ -458,14 +458,14 @@ def test_one_replica_stands_for_all_that_do_not_look_at_each_other(
     """Two moments of the waits, and the share busy, of a fleet of 3 and of its stand-in: 4 standard errors."""
     case = case_of(0.7, replicas=3, batch=4, routing=routing, arrivals=arrivals)
     alone = case.simulated
-    assert (alone.plan.replicas, alone.scenario.load) == (1, pytest.approx(case.scenario.load))
+    assert (alone.scenario.plan.replicas, alone.scenario.load) == (1, pytest.approx(case.scenario.load))
     length = Length(warm_up=1000, measured=6000, cool_down=100)
 
     def pool_of(task: Task, seed: int) -> Pool:
         return Pool.of(replicate(replace(task, seed=Seed(value=seed, replication=i))) for i in range(20))
 
     stand_in = tasks(case, length, Seed(value=0), range(1))[0]
-    assert stand_in.scenario.plan.replicas == 1
+    assert stand_in.plan.replicas == 1
     fleet = replace(stand_in, plan=case.scenario.plan, workload=case.scenario.workload)
     one, all_three = pool_of(stand_in, 1), pool_of(fleet, 2)
     for above in (first_moment, second_moment):

@@ -1,0 +1,1 @@
+"""Models: trained data, versions, and the store that keeps them."""

@@ -1,0 +1,1 @@
+"""Server: one process that batches requests and answers them."""

@@ -1,0 +1,101 @@
+"""Process: uvicorn, from the first version loaded to the last answer after SIGTERM."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from capacity.errors import InputError
+from serve_api.server.app import Service, create_app
+from serve_api.server.log import say
+from serve_api.server.metrics import Metrics
+from serve_api.server.settings import Settings
+from serve_api.server.versions import Loader
+
+_BACKLOG = 4096
+# A finished batch waits until the event loop lets go of the interpreter, 5 ms by default: as long as a batch.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+class DrainingServer(uvicorn.Server):
+    """At SIGTERM: not ready, after the delay no new requests, then the last answers, then the end."""
+
+    def __init__(self, app: FastAPI, service: Service) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=75,  # longer than proxies do, so that it is they who close
+                timeout_graceful_shutdown=int(service.settings.drain_max_s),
+            )
+        )
+        self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port and say which."""
+        await super().startup(sockets)
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"listening on http://{shown}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; Ctrl-C after that ends at once.
+
+        uvicorn alone has no delay, and raises the signal again after the end, so that the exit code is not 0.
+        """
+        if self._service.draining:
+            self.force_exit = sig == signal.SIGINT
+            self.should_exit = self.should_exit or self.force_exit
+            return
+        self._service.draining = True
+        say("draining", in_flight=self._service.in_flight)
+        asyncio.get_running_loop().call_later(self._service.settings.drain_delay_s, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def serve(settings: Settings) -> None:
+    """Load, warm up, listen, serve, drain."""
+    metrics = Metrics(settings)
+    loader = Loader(settings, metrics)
+    run(Service(settings, loader.versions(), metrics), loader)
+
+
+def run(service: Service, loader: Loader | None = None) -> None:
+    """Serve until told to end."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection has to look through it again
+    with _port(service.settings) as port:
+        for role, deployment in service.versions.loaded():
+            say("loaded", role=role, version=deployment.version)
+        DrainingServer(create_app(service, loader), service).run([port])
+    say("ended")
+    if service.batcher.hung or service.batcher.abandoned:
+        os._exit(0)  # its thread would keep the process for ever
+
+
+def _port(settings: Settings) -> socket.socket:
+    """The port, bound here, since uvicorn would end the process with lines of its own."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "choose another with --host and --port"
+        ) from None
