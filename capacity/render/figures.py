@@ -42,13 +42,15 @@ def draw_objective(curve: ObjectiveCurve) -> Plot:
         if some:
             x, found = [point.x for point in some], [point.found for point in some]
             draw_points(axes, x, found, label=NAMES[verdict], linestyle="none", markersize=4.0, **form)
-    plot.limit(curve.limit, f"limit {curve.promise.limit}")
+    plot.limit(curve.limit, f"limit: {curve.promise.limit}")
     left, right = curve.x_range
     axes.set(xlim=(left, 1.02 * right), ylim=(0.0, 1.04 * curve.top))
     if curve.chosen is not None:
         chosen = [point for point in points if point.x == curve.chosen]
         at = [point.x for point in chosen], [point.found.value for point in chosen]
-        axes.plot(*at, "o", markersize=10.0, color=PALETTE[2], fillstyle="none", label="chosen")
+        axes.plot(
+            *at, "o", markersize=10.0, color=PALETTE[2], fillstyle="none", label=f"chosen: {curve.chosen}"
+        )
         _name_fleets(plot, curve)
     if curve.beyond:
         tops = [curve.top] * len(curve.beyond)
