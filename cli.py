@@ -600,7 +600,7 @@ def show_profile(
     def tables() -> Iterator["RenderableType"]:
         from rich.text import Text
 
-        from capacity.charts import profile_chart
+        from capacity.render.charts import profile_chart
         from capacity.tables import caveat_lines, profile_tables
 
         yield from profile_tables(profile)
@@ -639,14 +639,14 @@ def curve(
     if file is not None:
         from pathlib import Path
 
-        from capacity.figures import draw_curves, save
+        from capacity.render.figures import draw_curves
 
-        save(draw_curves(drawn), Path(file))
+        draw_curves(drawn).save(Path(file))
 
     def tables() -> Iterator["RenderableType"]:
         from rich.text import Text
 
-        from capacity.charts import line_chart
+        from capacity.render.charts import line_chart
 
         yield Text(line_chart(drawn, width=width()))
 

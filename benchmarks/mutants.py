@@ -1978,15 +1978,9 @@ RATES_AND_REASONS = [
     Mutant(
         "a long title runs out of the rates' chart",
         "charts keep their width",
-        "capacity/charts.py",
-        [
-            (
-                "*textwrap.wrap(curve.title, width),\n            curve.axis_title,\n            frame,\n"
-                '            "arrival',
-                'curve.title,\n            curve.axis_title,\n            frame,\n            "arrival',
-            )
-        ],
-        "tests/test_charts.py",
+        "capacity/render/charts.py",
+        [("textwrap.fill(title, width)", "title")],
+        "tests/render/test_charts.py",
     ),
 ]
 

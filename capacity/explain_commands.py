@@ -73,15 +73,14 @@ def explain(
     def tables() -> Iterator["RenderableType"]:
         from rich.text import Text
 
-        from capacity.charts import replicas_chart
         from capacity.reasons_text import explanation_texts
-        from capacity.replicas_curve import replicas_curve
+        from capacity.render.charts import objective_chart
+        from capacity.render.curves import replicas_curve
 
         yield from explanation_texts(explanation)
-        performance, binding = explanation.base.performance, explanation.binding
-        if explanation.base.accepted and performance is not None and binding is not None:
-            curve = replicas_curve(saved.plan, performance, binding.promise, explanation.fewer)
-            yield Text(replicas_chart(curve, width=width()))
+        if explanation.base.accepted and explanation.binding is not None:
+            curve = replicas_curve(explanation.base, explanation.binding.promise, explanation.fewer)
+            yield Text(objective_chart(curve, width=width()))
 
     emit(output, as_json=as_json, document=document, tables=tables)
     raise typer.Exit(verdict.exit_code)

@@ -7,10 +7,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.caveats import plausibility_caveats
-from capacity.charts import replicas_chart
 from capacity.daily_curve import DailyCurve
 from capacity.plan import Recommendation
-from capacity.plan_figure import recommended_curve
 from capacity.plan_report import recommendation_document
 from capacity.plan_tables import recommendation_tables
 from capacity.planner import recommend
@@ -18,6 +16,8 @@ from capacity.question import Question
 from capacity.reasons import Explanation, explain_plan
 from capacity.reasons_document import explanation_document
 from capacity.reasons_text import explanation_texts
+from capacity.render.charts import objective_chart
+from capacity.render.curves import plan_curve
 from capacity.report import Document
 from capacity.schedule import Schedule, schedule
 from capacity.schedule_report import schedule_document, schedule_tables
@@ -57,9 +57,9 @@ class PlanAnswer:
             yield from schedule_tables(self.day)
         if self.explanation is not None:
             yield from explanation_texts(self.explanation)
-            curve = recommended_curve(self.recommendation)
+            curve = plan_curve(self.recommendation)
             if curve is not None:
-                yield Text(replicas_chart(curve, width=self.width))
+                yield Text(objective_chart(curve, width=self.width))
 
 
 def answer(

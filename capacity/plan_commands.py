@@ -165,10 +165,11 @@ def plan(
 
 def _draw(recommendation: "Recommendation", file: str) -> None:
     """The figure of a plan; without a plan there is none, which is said."""
-    from capacity.plan_figure import draw_plan, recommended_curve
+    from capacity.render.curves import plan_curve
+    from capacity.render.figures import draw_objective
 
-    curve = recommended_curve(recommendation)
+    curve = plan_curve(recommendation)
     if curve is None:
         typer.echo(f"no plan, so that {file} is not drawn", err=True)
     else:
-        draw_plan(curve).save(Path(file))
+        draw_objective(curve).save(Path(file))

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from capacity.objective import LatencyObjective
     from capacity.plan import Plan
     from capacity.profile import ServiceProfile
-    from capacity.rates_curve import RateCurve
+    from capacity.render.curves import ObjectiveCurve
     from capacity.scenario import Scenario
 
 
@@ -130,16 +130,16 @@ def max_rate(
     with context.obj(effort) as work:
         rates = find_rates(scenario, work.judge, work.report)
 
-    def curve() -> "RateCurve":
-        from capacity.rates_curve import rate_curve
+    def curve() -> "ObjectiveCurve":
+        from capacity.render.curves import rate_curve
 
         return rate_curve(rates)
 
     def tables() -> Iterator["RenderableType"]:
-        from capacity.charts import rate_chart
         from capacity.rates_text import rates_tables
+        from capacity.render.charts import objective_chart
 
-        chart = rate_chart(curve(), width=width()) if rates.points else ""
+        chart = objective_chart(curve(), width=width()) if rates.points else ""
         yield from rates_tables(rates, chart, confidence)
 
     with ExitStack() as after:  # neither a closed stdout nor a full disk costs both
@@ -169,10 +169,9 @@ def _scenario(
     return Scenario(profile=profile, workload=workload, plan=plan, objective=objective)
 
 
-def _draw(curve: "RateCurve", file: str) -> None:
+def _draw(curve: "ObjectiveCurve", file: str) -> None:
     from pathlib import Path
 
-    from capacity.figures import save
-    from capacity.rates_figure import draw_rates
+    from capacity.render.figures import draw_objective
 
-    save(draw_rates(curve), Path(file))
+    draw_objective(curve).save(Path(file))

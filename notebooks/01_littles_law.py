@@ -30,15 +30,14 @@ from itertools import pairwise
 import numpy as np
 
 from capacity.errors import UnstableError
-from capacity.figures import PALETTE
 from capacity.performance import Interval
 from capacity.plan import Plan, Routing
-from capacity.plots import new_panels, new_plot
 from capacity.queues.closed import Closed
 from capacity.queues.durations import Duration, Family
 from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.queues.mmc import MMc
 from capacity.queues.mmck import MMcK
+from capacity.render.plot import PALETTE, new_panels, new_plot
 from capacity.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, MmppArrivals, Workload
 from simulations.agreement_times import DurationTimes
 from simulations.arrivals import Seed, draw
@@ -224,10 +223,9 @@ assert filling[-1].high < steady
 panels = new_panels(
     ["L over λW in one window (bar: 90 % of windows), load 0.8", "L so far from an empty start, load 0.9"],
     x_title="length of the window [s]",
-    y_title="L over λW",
+    y_title=("L over λW", "mean number in the system L [requests]"),
     title="What a short measurement makes of Little's law",
     x_log=True,
-    share_y=False,
 )
 edges, start = panels.plots
 lows, highs = [spread.low for spread in spreads], [spread.high for spread in spreads]
@@ -237,7 +235,6 @@ edges.limit(1.0, "L = λW")
 start.simulated(horizons_s, filling, number=1)
 start.limit(steady, "steady state")
 start.axes.set_ylim(0.0, 10.5)
-start.axes.set_ylabel("mean number in the system L [requests]")
 panels
 
 # %% [markdown]
@@ -481,9 +478,8 @@ assert round(saturation, 9) == 22.0
 panels = new_panels(
     ["throughput X (dashed: asymptotes)", "mean response time R (dashed: asymptotes)"],
     x_title="users N",
-    y_title="throughput X [rps]",
+    y_title=("throughput X [rps]", "mean response time R [s]"),
     title="A closed load test: think time 1 s, 2 servers of 10 rps",
-    share_y=False,
 )
 users = list(range(1, 51))
 throughput, response = panels.plots
@@ -493,7 +489,6 @@ throughput.simulated(populations, throughputs, number=1)
 response.theory(users, [closed(n).response_mean_s for n in users], "exact", number=0)
 response.theory(users, [closed(n).response_min_s for n in users], number=2, dash=1)
 response.simulated(populations, responses, number=1)
-response.axes.set_ylabel("mean response time R [s]")
 for plot in panels.plots:
     plot.limit(saturation, "asymptotes meet", axis="x")
 panels

@@ -36,13 +36,13 @@ import numpy as np
 from capacity.curves import Axis, Quantity, curves, utilization_grid
 from capacity.knee import knee
 from capacity.plan import Plan, Routing
-from capacity.plots import new_panels, new_plot
 from capacity.queues.durations import Duration, Family
 from capacity.queues.ggc import GGc
 from capacity.queues.gimc import GIMc
 from capacity.queues.mdc import MDc
 from capacity.queues.mg1 import MG1
 from capacity.queues.mmc import MMc
+from capacity.render.plot import new_panels, new_plot
 from capacity.units import format_duration
 from capacity.workload import GammaArrivals, PoissonArrivals, Workload
 from simulations.agreement_times import DurationTimes
@@ -67,12 +67,10 @@ def drawn_against(axis, x_title):
     panels = new_panels(
         [quantity.symbol for quantity in QUANTITIES],
         x_title=x_title,
-        y_title=QUANTITIES[0].axis_title,
+        y_title=[quantity.axis_title for quantity in QUANTITIES],
         title="M/M/1 at μ = 10, 5 and 2 rps",
-        share_y=False,
     )
     for plot, quantity in zip(panels.plots, QUANTITIES, strict=True):
-        plot.axes.set_ylabel(quantity.axis_title)
         for number, line in enumerate(curves(quantity, axis, RATES_RPS)):
             name = ", ".join(f"{rate:g}" for rate in line.service_rates_rps)
             plot.theory(line.x, line.y, f"μ = {name}", number=number)
@@ -447,6 +445,8 @@ def picture(servers, cv, rate_rps, objective_s):
         x_title="utilization ρ",
         y_title="P99 response time [s]",
         title=f"c = {servers}, gamma service with cv = {cv:g}, μ = {rate_rps:g} rps",
+        width=6.0,
+        height=3.4,
     )
     found_s = p99_services(servers, cv) / rate_rps
     plot.theory(GRID, found_s, "P99")
@@ -509,12 +509,15 @@ CONSTANT = HOME | {"c": 64, "cv": 0.0}
 
 
 def moved_s(place, name, value):
-    """Wall time from the move of one slider until its picture is there, with the others in place. [s]"""
+    """Processor time from the move of one slider until its picture is there, with the others in place. [s]"""
     for other, rest in place.items():
+        SLIDERS[other].unobserve(redraw, names="value")
         SLIDERS[other].value = rest
-    begun_s = time.perf_counter()
+    for slider in SLIDERS.values():
+        slider.observe(redraw, names="value")
+    begun_s = time.thread_time()  # not that of whatever else the machine does
     SLIDERS[name].value = value
-    return time.perf_counter() - begun_s
+    return time.thread_time() - begun_s
 
 
 moves = [

@@ -35,9 +35,9 @@ from capacity.analytic import predict
 from capacity.errors import DomainError
 from capacity.performance import Interval
 from capacity.plan import Plan, Routing
-from capacity.plots import new_panels, new_plot
 from capacity.profile_files import load_profile
 from capacity.queues.mm1 import MM1
+from capacity.render.plot import new_panels, new_plot
 from capacity.stability import relaxation_requests
 from capacity.workload import Workload
 from simulations.agreement_bulk import bulk

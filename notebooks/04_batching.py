@@ -28,10 +28,10 @@ from capacity.analytic import predict
 from capacity.explain import format_interval
 from capacity.performance import Performance
 from capacity.plan import BatchTimer, Plan
-from capacity.plots import new_panels, new_plot
 from capacity.profile import ServiceProfile
 from capacity.profile_files import load_profile
 from capacity.queues.bulk import Bulk
+from capacity.render.plot import new_panels, new_plot
 from capacity.stability import sustainable_rate_rps
 from capacity.workload import Workload
 from simulations.simulate import Simulation
@@ -65,7 +65,6 @@ measured = new_panels(
     title="A batch of B takes longer than a batch of one: throughput grows by less than B",
     x_log=True,
     y_log=True,
-    share_y=False,
 )
 throughput, duration = measured.plots
 throughput.reference([1, 64], [1, 64], "times B")
@@ -235,13 +234,10 @@ busy = new_plot(
     y_title="share of time busy",
     title="A greedy batching server is busier than its load",
 )
-busy.reference([0, 1], [0, 1])
-busy.note(0.7, 0.7, "busy = load")
+busy.reference([0, 1], [0, 1], "busy = load")
 for number, size in enumerate([4, 32]):
     shares = [0.0, *(answer.utilization or 0.0 for answer in greedy[size])]
-    busy.theory([0.0, *LOADS], shares, "", number=number)
-busy.note(0.5, greedy[4][LOADS.index(0.5)].utilization or 0.0, "B = 4")
-busy.note(0.3, greedy[32][LOADS.index(0.3)].utilization or 0.0, "B = 32")
+    busy.theory([0.0, *LOADS], shares, f"B = {size}", number=number)
 busy
 
 # %%

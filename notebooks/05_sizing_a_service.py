@@ -28,9 +28,9 @@ from capacity.objective import LatencyObjective
 from capacity.performance import Interval
 from capacity.plan import Candidate, Plan, Verdict
 from capacity.planner import recommend
-from capacity.plots import new_plot
 from capacity.profile_files import load_profile, read_profile
 from capacity.question import Question
+from capacity.render.plot import new_plot
 from capacity.stability import load, sustainable_rate_rps
 from capacity.units import format_duration, format_rate
 from capacity.workload import Workload

@@ -31,7 +31,6 @@ from capacity.contention import processor_sharing
 from capacity.contention_fit import from_sweep
 from capacity.errors import DomainError
 from capacity.plan import Plan, Routing
-from capacity.plots import new_panels, new_plot
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import load_profile
 from capacity.queues.little import LittlesLaw
@@ -40,6 +39,7 @@ from capacity.queues.mmc import MMc
 from capacity.queues.routing import PowerOfChoices, RandomSplit, RoundRobin, ShortestQueue
 from capacity.queues.scalability_fit import fit
 from capacity.queues.staffing import replicas_for_response
+from capacity.render.plot import new_panels, new_plot
 from capacity.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
 from capacity.workload import ClosedPopulation, Workload
 from simulations.agreement import DEVIATION_MAX_SE
@@ -382,9 +382,8 @@ def linear(one, size):
 usl = new_panels(
     ("a ray tracer by processors", "a machine of 16 processors by users"),
     x_title="processors N",
-    y_title="throughput [intersections/s]",
+    y_title=("throughput [intersections/s]", "throughput [scripts/h]"),
     title="N processors, or users, do less than N times the work of one",
-    share_y=False,
 )
 for plot, one, points, straight in zip(
     usl.plots, (tracer, found), (RAYTRACER, SDM91), (range(1, 16), range(1, 31)), strict=True
@@ -394,7 +393,7 @@ for plot, one, points, straight in zip(
     plot.theory(straight, [linear(one, n) for n in straight], "linear", number=1, dash=1)
     plot.measured(list(points), list(points.values()), "measured", number=2)
 usl.plots[1].limit(found.law.peak, f"peak at {found.law.peak}", axis="x")
-usl.plots[1].axes.set(xlabel="users N", ylabel="throughput [scripts/h]")
+usl.plots[1].axes.set_xlabel("users N")
 usl
 
 # %%

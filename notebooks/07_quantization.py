@@ -37,11 +37,11 @@ from capacity.objective import LatencyObjective
 from capacity.performance import Interval
 from capacity.plan import Recommendation, Verdict
 from capacity.planner import recommend
-from capacity.plots import new_panels, new_plot
 from capacity.profile import ServiceProfile
 from capacity.profile_files import load_profile
 from capacity.quantization import Quantized, error_bound, quantize
 from capacity.question import Question
+from capacity.render.plot import new_panels, new_plot
 from capacity.workload import Workload
 from simulations.judge import SimulationJudge
 from simulations.profile_error import sampling_intervals
@@ -269,7 +269,6 @@ panels = new_panels(
     y_title=("throughput [requests/s]", "times as fast"),
     title="The same network on one core in single precision and in eight bits",
     x_log=True,
-    share_y=False,
 )
 both = sampling_intervals([before, after], throughputs_rps, seed=SEED)
 for number, name in enumerate(PAIR):

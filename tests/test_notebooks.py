@@ -90,7 +90,7 @@ def test_outputs_are_committed_and_none_is_an_error(source: Path) -> None:
 @each
 def test_a_figure_is_seen_as_a_picture(source: Path) -> None:
     shown = [output.data for cell in code_cells(read(source)) for output in cell.outputs if "data" in output]
-    figures = [data for data in shown if data.get("text/plain", "").startswith("<capacity.plot")]
+    figures = [data for data in shown if data.get("text/plain", "").startswith("<capacity.render.plot")]
     assert [data["text/plain"] for data in figures if "image/png" not in data] == []
 
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from scipy.optimize import brentq
 
 from capacity.caveats import CaveatCode
-from capacity.charts import rate_chart
 from capacity.errors import DomainError
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
@@ -19,9 +18,10 @@ from capacity.profile import BatchTiming, ServiceProfile
 from capacity.queues.bulk import Bulk
 from capacity.rate_search import RESOLUTION, find_rates
 from capacity.rates import Rates
-from capacity.rates_curve import rate_curve
 from capacity.rates_document import rates_document
 from capacity.rates_text import caveats, format_rate_interval, rates_tables, sentences
+from capacity.render.charts import objective_chart
+from capacity.render.curves import rate_curve
 from capacity.report import dumps
 from capacity.scenario import Scenario
 from capacity.stability import sustainable_rate_rps
@@ -421,15 +421,13 @@ def test_chart_marks_verdicts_and_stays_within_its_width() -> None:
     rates = find_rates(proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
     curve = rate_curve(rates)
     assert curve.limit == 40.0
-    assert all(found.value <= curve.top for _, found, _ in curve.points)
-    chart = rate_chart(curve, width=80)
+    assert all(point.found.value <= curve.top for point in curve.points)
+    chart = objective_chart(curve, width=80)
     frame = [line for line in chart.splitlines() if "│" in line or "┤" in line]
     assert any("o" in line for line in frame)
     assert any("x" in line for line in frame)
     assert any("---" in line for line in frame)
     assert max(len(line) for line in chart.splitlines()) <= 80
-    with pytest.raises(DomainError, match="width must be"):
-        rate_chart(curve, width=10)
 
 
 def test_an_end_is_told_with_its_bracket() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from capacity.curves import Axis, Quantity, curves
 from capacity.errors import DependencyError, InputError
-from capacity.figures import draw_curves, save
+from capacity.render.figures import draw_curves
 from capacity.sweep_rows import kept_rows
 from capacity.sweep_table import SweepTable
 from capacity.writing import check_target, format_suffix, write_whole
@@ -28,7 +28,7 @@ def mode_of(path: Path) -> int:
 
 
 def draw(path: Path) -> None:
-    save(draw_curves(curves(Quantity.QUEUE_LENGTH, Axis.UTILIZATION, [5.0], [1])), path)
+    draw_curves(curves(Quantity.QUEUE_LENGTH, Axis.UTILIZATION, [5.0], [1])).save(path)
 
 
 def write(path: Path) -> None:

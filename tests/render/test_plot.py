@@ -1,4 +1,4 @@
-"""Plots: lines for theory, bars that span intervals, labels that nothing covers, the same bytes twice."""
+"""Plots: lines for theory, bars that span intervals, a legend that covers nothing, the same bytes twice."""
 
 import math
 import subprocess
@@ -12,20 +12,19 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
-from matplotlib.text import Annotation, Text
 
 from capacity.errors import InputError
-from capacity.heat_map import steps_between
 from capacity.performance import Interval
-from capacity.plots import Panels, Plot, new_panels, new_plot
 from capacity.queues.mmc import MMc
+from capacity.render.plot import Panels, Plot, new_panels, new_plot
 
+ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
 LOADS = [i / 100.0 for i in range(2, 98)]
 
 
 def blank(**more: Any) -> Plot:
-    return new_plot(x_title="utilization ρ", y_title="mean wait [s]", title="Waits", **more)
+    return new_plot(**{"x_title": "utilization ρ", "y_title": "mean wait [s]", "title": "Waits"} | more)
 
 
 def wait_s(load: float, servers: int, rate_rps: float = 1.0) -> float:
@@ -51,7 +50,6 @@ def crowded() -> Plot:
     plot.limit(1.0, "objective: 1 s")
     plot.limit(0.7, "the 70 % rule", axis="x")
     plot.limit(0.72, "what is busy", axis="x")
-    plot.note(0.5, wait_s(0.5, 1), "one server at half load (hardly a queue)")
     return plot
 
 
@@ -67,17 +65,22 @@ def against_rate() -> Plot:
     return plot
 
 
-def merged() -> Plot:
-    plot = blank()
-    for number in range(7):
-        plot.theory(LOADS, [load + 1e-3 * number for load in LOADS], f"line {number}", number=number)
+def many() -> Plot:
+    plot = blank(title="A title that says so much of thirty lines that it has to go on in a second line")
+    for number in range(30):
+        plot.theory([0.0, 1.0], [1.0, 1.0 + number], f"{number}", number=number, dash=number // 7)
     return plot
 
 
-def many() -> Plot:
+def cells() -> Plot:
     plot = blank()
-    for number in range(30):
-        plot.theory([0.0, 1.0], [1.0, 1.0 + number], f"{number}", number=number, dash=number // 7)
+    plot.heat_map(
+        [1, 2, 3],
+        [8, 16],
+        np.array([[math.nan, 5.0, 6.125], [70.0, 80.0, 90.0]]),
+        accepted=np.array([[False, True, True], [False, False, False]]),
+        unit="ms",
+    )
     return plot
 
 
@@ -95,22 +98,28 @@ def beside() -> Panels:
 PLOTS: dict[str, Callable[[], Plot | Panels]] = {
     "crowded": crowded,
     "against rate": against_rate,
-    "merged": merged,
     "many": many,
+    "cells": cells,
     "panels": beside,
 }
 every_plot = pytest.mark.parametrize("made", [make() for make in PLOTS.values()], ids=list(PLOTS))
 
 
-def plots_of(made: Plot | Panels) -> list[Plot]:
-    return made.plots if isinstance(made, Panels) else [made]
+def texts_of(made: Plot | Panels) -> list[Any]:
+    """What is written in legends, beside bars and above the axes."""
+    made.png()
+    made.figure.draw_without_rendering()
+    legends = [legend for plot in made.plots if (legend := plot.axes.get_legend()) is not None]
+    return [
+        *made.figure.texts,
+        *(plot.axes._left_title for plot in made.plots if plot.axes.get_title(loc="left")),
+        *(text for legend in legends for text in legend.texts),
+    ]
 
 
-def labels_of(made: Plot | Panels) -> list[Text]:
-    made._repr_png_()
-    made.figure.canvas.draw()
-    inner = [text for plot in plots_of(made) for text in plot.axes.texts]
-    return [text for text in (*inner, *made.figure.texts) if text.get_visible() and text.get_text()]
+def legend_of(plot: Plot) -> list[str]:
+    plot.png()
+    return [" ".join(text.get_text().split()) for text in plot.axes.get_legend().texts]
 
 
 def segments_of(plot: Plot) -> list[Any]:
@@ -119,53 +128,43 @@ def segments_of(plot: Plot) -> list[Any]:
 
 
 @every_plot
-def test_labels_neither_overlap_nor_are_cut_off(made: Plot | Panels) -> None:
-    boxes = [Text.get_window_extent(text) for text in labels_of(made)]
+def test_texts_neither_overlap_nor_cover_the_axes_nor_are_cut_off(made: Plot | Panels) -> None:
+    boxes = [text.get_window_extent() for text in texts_of(made)]
     assert not [1 for one, other in combinations(boxes, 2) if one.overlaps(other)]
+    assert not any(box.overlaps(plot.axes.bbox) for box in boxes for plot in made.plots)
     figure = made.figure.bbox
-    assert all(box.x0 >= 0.0 and box.y0 >= 0.0 for box in boxes)
-    assert all(box.x1 <= figure.x1 and box.y1 <= figure.y1 for box in boxes)
-
-
-@every_plot
-def test_no_line_runs_through_a_name(made: Plot | Panels) -> None:
-    labels_of(made)
-    for plot in plots_of(made):
-        names = [text for text in plot.axes.texts if isinstance(text, Annotation) and text.get_visible()]
-        names = [name for name in names if not name.get_text().startswith("one server")]  # a note
-        inner = plot.axes.bbox
-        for line in plot.axes.lines:
-            path = line.get_path().transformed(line.get_transform())
-            boxes = [Text.get_window_extent(name) for name in names]
-            inside = [box for box in boxes if box.x1 < inner.x1 and box.y1 < inner.y1]
-            assert not any(path.intersects_bbox(box, filled=False) for box in inside)
-
-
-@every_plot
-def test_ticks_and_titles_are_in_the_figure(made: Plot | Panels) -> None:
-    labels_of(made)
-    for plot in plots_of(made):
-        box = plot.axes.get_tightbbox(for_layout_only=True)
-        assert box is not None
+    for box in [*boxes, *(plot.axes.get_tightbbox() for plot in made.plots)]:
         assert box.x0 >= 0.0
         assert box.y0 >= 0.0
+        assert box.x1 <= figure.x1
+        assert box.y1 <= figure.y1
 
 
-def test_there_is_no_legend_and_a_key_where_there_is_more_than_theory() -> None:
+def test_the_legend_tells_kinds_where_there_is_more_than_theory() -> None:
     lines, both = blank(), by_servers(1)
     lines.theory([0.0, 1.0], [1.0, 2.0], "a line")
-    assert lines.key() == []
-    assert both.key() == ["line: theory", "dot: simulation, with its confidence interval"]
-    assert lines.axes.get_legend() is None
+    assert legend_of(lines) == ["a line"]
+    assert legend_of(both) == ["c = 1", "theory", "simulation, with its interval"]
+    assert legend_of(blank()) == []
 
 
-def test_theory_is_a_line_named_in_its_colour() -> None:
+def test_limits_are_told_apart_in_the_legend() -> None:
+    plot = crowded()
+    assert legend_of(plot)[6:9] == ["objective: 1 s", "the 70 % rule", "what is busy"]
+    assert len({handle.get_linestyle() for handle in plot.axes.get_legend().legend_handles[6:9]}) == 3
+
+
+def test_panels_with_one_legend_have_it_once_and_others_each() -> None:
+    panels = beside()
+    assert [len(legend_of(plot)) for plot in panels.plots] == [0, 0, 4]
+    panels.plots[0].theory([0.1, 0.2], [1.0, 2.0], "one more")
+    assert [len(legend_of(plot)) for plot in panels.plots] == [5, 4, 4]
+
+
+def test_theory_is_a_line_in_a_colour_of_its_own() -> None:
     plot = by_servers(1, 4)
     lines = [line for line in plot.axes.lines if len(line.get_xdata()) == len(LOADS)]
     assert list(lines[1].get_ydata()) == [wait_s(load, 4) for load in LOADS]
-    names = {text.get_text(): text for text in plot.axes.texts}
-    rgb = mpl.colors.to_rgb(lines[1].get_color())
-    assert names["c = 4"].get_color() == pytest.approx([0.7 * share for share in rgb])
     assert lines[0].get_color() != lines[1].get_color()
 
 
@@ -191,8 +190,8 @@ def test_measured_points_are_open_squares() -> None:
 def test_logarithmic_axes_have_plain_numbers(*, x_log: bool, y_log: bool) -> None:
     plot = blank(x_log=x_log, y_log=y_log)
     plot.theory([0.01, 1.0, 100.0], [0.01, 1.0, 100.0])
-    plot._repr_png_()
-    plot.figure.canvas.draw()
+    plot.png()
+    plot.figure.draw_without_rendering()
     for axis, is_log in ((plot.axes.xaxis, x_log), (plot.axes.yaxis, y_log)):
         assert (axis.get_scale() == "log") is is_log
         if is_log:
@@ -217,26 +216,22 @@ def test_what_is_never_negative_starts_at_zero_unless_limits_are_set() -> None:
     assert plot.axes.get_ylim() == (2.5, 4.5)
 
 
-def test_an_unstable_stretch_is_a_gap() -> None:
+def test_an_unstable_stretch_is_not_drawn() -> None:
     plot = blank(y_log=True)
     plot.theory([0.0, 0.5, 1.0, 1.5], [0.0, 1.0, math.inf, math.nan], "line")
-    (line,) = (one for one in plot.axes.lines if len(one.get_xdata()) == 4)
-    assert [math.isnan(y) for y in line.get_ydata()] == [True, False, True, True]
-    plot._repr_png_()
-    (name,) = (text for text in plot.axes.texts if text.get_text() == "line")
-    assert name.xy == pytest.approx((0.5, 1.0))
+    plot.theory([0.0, 1.0], [math.inf, math.nan], "nothing")
+    assert legend_of(plot) == ["line", "nothing"]
+    assert plot.axes.get_ylim()[1] < 100.0
 
 
-def test_a_reference_is_a_dashed_line_with_a_name_and_is_not_theory() -> None:
+def test_a_reference_is_a_dashed_line_and_is_not_theory() -> None:
     plot = blank(x_log=True, y_log=True)
     plot.measured([1.0, 64.0], [1.0, 12.0], "measured")
     plot.reference([1.0, 64.0], [1.0, 64.0], "times B")
     plot._repr_png_()
     (line,) = (one for one in plot.axes.lines if list(one.get_ydata()) == [1.0, 64.0])
     assert line.is_dashed()
-    assert plot.key() == ["square: measured"]
-    (name,) = (text for text in plot.axes.texts if text.get_text() == "times B")
-    assert name.xy == pytest.approx((64.0, 64.0))
+    assert legend_of(plot) == ["times B", "measured"]
 
 
 def test_bars_write_their_values_and_the_first_is_on_top() -> None:
@@ -250,44 +245,34 @@ def test_bars_write_their_values_and_the_first_is_on_top() -> None:
 
 
 def test_a_heat_map_writes_numbers_and_outlines_what_is_accepted() -> None:
-    plot = blank()
-    plot.heat_map(
-        [1, 2, 3],
-        [8, 16],
-        np.array([[math.nan, 5.0, 6.125], [70.0, 80.0, 90.0]]),
-        accepted=np.array([[False, True, True], [False, False, False]]),
-        unit="ms",
-    )
+    plot = cells()
     assert [text.get_text() for text in plot.axes.texts] == ["–", "5", "6.12", "70", "80", "90"]
-    edges = {
-        (tuple(line.get_xdata()), tuple(line.get_ydata()))
-        for line in plot.axes.lines
-        if line.get_color() == "#D55E00"
-    }
+    edges = {tuple(map(tuple, segment)) for segment in segments_of(plot)}
     assert edges == {
-        ((0.5, 0.5), (-0.5, 0.5)),
-        ((2.5, 2.5), (-0.5, 0.5)),
-        ((0.5, 1.5), (-0.5, -0.5)),
-        ((1.5, 2.5), (-0.5, -0.5)),
-        ((0.5, 1.5), (0.5, 0.5)),
-        ((1.5, 2.5), (0.5, 0.5)),
+        ((0.5, -0.5), (0.5, 0.5)),
+        ((2.5, -0.5), (2.5, 0.5)),
+        ((0.5, -0.5), (1.5, -0.5)),
+        ((1.5, -0.5), (2.5, -0.5)),
+        ((0.5, 0.5), (1.5, 0.5)),
+        ((1.5, 0.5), (2.5, 0.5)),
     }
-    assert plot.key() == ["cells: ms", "outlined: accepted", "–: refused"]
-    assert plot._repr_png_().startswith(PNG)
+    assert legend_of(plot) == ["cells: ms", "accepted", "– refused"]
 
 
-def test_the_key_of_a_heat_map_says_what_outline_and_dash_mean() -> None:
-    plot = blank()
+def test_the_legend_of_a_heat_map_says_what_outline_and_dash_mean() -> None:
+    plot, full = blank(), blank()
     plot.heat_map(
         [1], [1, 2], [[70.0], [math.nan]], accepted=[[True], [False]], outlined="70 % or more", missing="none"
     )
-    assert plot.key() == ["outlined: 70 % or more", "–: none"]
-    plot.heat_map([1], [1], [[70.0]], outlined="70 % or more", missing="none")
-    assert plot.key() == []
+    assert legend_of(plot) == ["70 % or more", "– none"]
+    full.heat_map([1], [1], [[70.0]], accepted=[[False]])
+    assert legend_of(full) == []
 
 
-def test_nothing_accepted_has_no_edges() -> None:
-    assert steps_between([[False, False]]) == []
+def test_a_heat_map_without_any_number_is_drawn() -> None:
+    plot = blank()
+    plot.heat_map([1, 2], [1], [[math.nan, math.inf]])
+    assert legend_of(plot) == ["– refused"]
 
 
 # ---- bytes ----------------------------------------------------------------------------------
@@ -324,23 +309,22 @@ def test_panels_share_the_numbers_of_their_y_axis() -> None:
     panels._repr_png_()
     assert len({plot.axes.get_ylim() for plot in panels.plots}) == 1
     assert panels.plots[0].axes.get_ylabel() == "wait [s]"
-    assert panels.plots[1].axes.get_ylabel() == ""
+    assert not panels.plots[1].axes.yaxis.label.get_visible() or panels.plots[1].axes.get_ylabel() == ""
 
 
-def test_panels_with_axes_of_their_own_may_have_a_title_for_each() -> None:
-    named = {"x_title": "x", "title": "t", "share_y": False}
-    panels = new_panels(["a", "b"], y_title=("rate [rps]", "time [s]"), **named)
+def test_panels_with_a_title_for_each_have_axes_of_their_own() -> None:
+    panels = new_panels(["a", "b"], y_title=("rate [rps]", "time [s]"), x_title="x", title="t")
+    panels.plots[0].theory([0.0, 1.0], [1.0, 2.0])
     assert [plot.axes.get_ylabel() for plot in panels.plots] == ["rate [rps]", "time [s]"]
-    panels = new_panels(["a", "b"], y_title="time [s]", **named)
-    assert [plot.axes.get_ylabel() for plot in panels.plots] == ["time [s]", "time [s]"]
+    assert panels.plots[0].axes.get_ylim() != panels.plots[1].axes.get_ylim()
 
 
 @pytest.mark.parametrize(
-    ("y_titles", "share_y"), [(["a"], False), (["a", "b", "c"], False), (["a", "b"], True)]
+    ("titles", "y_titles"), [([], "y"), (["1", "2"], ["a"]), (["1", "2"], ["a", "b", "c"])]
 )
-def test_panels_have_as_many_titles_as_axes(y_titles: list[str], *, share_y: bool) -> None:
-    with pytest.raises(InputError, match="2 panels need one y_title, or one for each and share_y=False"):
-        new_panels(["1", "2"], x_title="x", y_title=y_titles, title="t", share_y=share_y)
+def test_panels_have_as_many_titles_as_axes(titles: list[str], y_titles: str | list[str]) -> None:
+    with pytest.raises(InputError, match=f"{len(titles)} panels need a title each, and one y_title or"):
+        new_panels(titles, x_title="x", y_title=y_titles, title="t")
 
 
 def test_a_plot_may_be_filled_further_after_it_was_shown() -> None:
@@ -356,53 +340,22 @@ def test_drawing_loads_no_pyplot_and_leaves_no_style() -> None:
     crowded()._repr_png_()
     assert dict(mpl.rcParams) == before
     program = (
-        "import sys\nfrom capacity.plots import new_plot\nassert 'matplotlib' not in sys.modules\n"
+        "import sys\nfrom capacity.render.plot import new_plot\nassert 'matplotlib' not in sys.modules\n"
         "plot = new_plot(x_title='x', y_title='y', title='t')\nplot.theory([1, 2], [1, 2], 'a')\n"
         "plot._repr_png_()\nassert 'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 # ---- refusals -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("draw", "words"),
-    [
-        (lambda plot: plot.theory([1.0, 2.0], [1.0]), "lengths differ: 2 and 1"),
-        (lambda plot: plot.theory([], []), "at least one value"),
-        (lambda plot: plot.theory(["a"], [1.0]), "x must be a sequence of numbers"),
-        (lambda plot: plot.theory([1.0], [math.inf]), "nothing to draw"),
-        (lambda plot: plot.theory([1.0], [0.0]), "nothing to draw"),
-        (lambda plot: plot.simulated([1.0], []), "lengths differ: 1 and 0"),
-        (lambda plot: plot.simulated([1.0], [Interval.exact(0.0)]), "cannot be drawn on a logarithmic axis"),
-        (
-            lambda plot: plot.simulated([1.0], [Interval(value=1.0, low=1.0, high=math.inf)]),
-            "cannot draw inf",
-        ),
-        (lambda plot: plot.measured([1.0], [math.nan]), "interval needs low"),
-        (lambda plot: plot.measured([1.0, 2.0], [1.0, 2.0], intervals=[about(1.0)]), "lengths differ"),
-        (lambda plot: plot.bars(["a"], [1.0, 2.0]), "lengths differ"),
-        (lambda plot: plot.bars(["a"], [math.inf]), "cannot draw inf"),
-        (lambda plot: plot.limit(math.nan, "a"), "cannot draw nan"),
-        (lambda plot: plot.limit(1.0, "a", axis="z"), 'axis must be "x" or "y"'),
-        (lambda plot: plot.note(1.0, math.inf, "a"), "cannot draw inf"),
-        (lambda plot: plot.reference([1.0], [1.0, 2.0], "a"), "lengths differ: 1 and 2"),
-        (lambda plot: plot.reference([1.0, 2.0], [0.0, 2.0], "a"), "at 0 or below on a logarithmic axis"),
-        (lambda plot: plot.reference([1.0, math.inf], [1.0, 2.0], "a"), "a point not finite"),
-        (lambda plot: plot.heat_map([1, 2], [1], [[1.0]]), "values must be 1 rows of 2 cells"),
-        (lambda plot: plot.heat_map([1], [1], [[1.0]], accepted=[[]]), "accepted must be 1 rows of 1 cells"),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused(draw: Callable[[Plot], None], words: str) -> None:
-    from capacity.errors import CapacityError
-
-    with pytest.raises(CapacityError, match=words):
-        draw(blank(y_log=True))
+@pytest.mark.parametrize(("values", "accepted"), [([[1.0]], None), ([[1.0, 2.0]], [[]])])
+def test_a_heat_map_has_a_cell_for_each_name(values: list[list[float]], accepted: list[list[bool]]) -> None:
+    with pytest.raises(InputError, match="values and accepted need 1 rows of 2 cells"):
+        blank().heat_map([1, 2], [1], values, accepted=accepted)
 
 
-def test_panels_need_a_title_and_files_a_known_suffix(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at least one title"):
-        new_panels([], x_title="x", y_title="y", title="t")
+def test_files_have_a_known_suffix(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.png or a \.svg"):
         by_servers(1).save(tmp_path / "a.pdf")

@@ -7,16 +7,15 @@ from typing import Any
 import plotext
 import pytest
 
-from capacity.charts import WIDTH_MAX, line_chart, profile_chart, rate_chart, replicas_chart
 from capacity.curves import Axis, Curve, Quantity, curves
-from capacity.errors import DomainError, InputError
+from capacity.errors import InputError
 from capacity.objective import Measure, Promise
 from capacity.performance import Interval, Kind, Performance
 from capacity.plan import Candidate, Limit, Plan, Rejection, Verdict
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import bundled_names, load_profile
-from capacity.rates_curve import RateCurve
-from capacity.replicas_curve import ReplicasCurve, replicas_curve
+from capacity.render.charts import line_chart, objective_chart, profile_chart
+from capacity.render.curves import ObjectiveCurve, Point, replicas_curve
 
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
 CHARTS: dict[str, tuple[Curve, ...]] = {
@@ -112,48 +111,27 @@ def test_profiles_are_plain_text_of_that_width(name: str, width: int) -> None:
     text = profile_chart(profile, width=width)
     assert_plain_text(text, width)
     assert name in text
-    rows = [row.split("┤")[0].split() for row in text.splitlines() if "┤" in row]
+    rows = [row.split() for row in text.splitlines() if row.endswith("█")]
     assert [int(row[0].lstrip("*")) for row in rows] == list(profile.batch_sizes)
     (knee,) = [row[0] for row in rows if row[0].startswith("*")]
     assert knee == f"*{profile.knee_batch_size}"
 
 
-def test_a_row_tells_size_mean_p99_and_rate() -> None:
-    (row,) = [row for row in profile_chart(load_profile("resnet50-t4-fp16")).splitlines() if "*16" in row]
-    assert row.split("┤")[0].split() == ["*16", "15.1", "ms", "15.4", "ms", "1059"]
-
-
-def test_bars_are_as_long_as_the_throughput() -> None:
+def test_bars_are_as_long_as_the_throughput_beside_them() -> None:
     profile = load_profile("resnet50-t4-fp16")
-    bars = [row.count("█") for row in frame(profile_chart(profile, width=200))]
+    text = profile_chart(profile, width=200)
+    bars = [row.count("█") for row in text.splitlines() if row.endswith("█")]
     rates = [profile.throughput_rps(size) for size in profile.batch_sizes]
     assert bars == pytest.approx([rate / max(rates) * max(bars) for rate in rates], abs=1.0)
     assert max(bars) > 150
-
-
-def test_a_p99_that_was_not_measured_is_not_invented() -> None:
-    timings = (
-        BatchTiming(batch_size=1, mean_s=0.010),
-        BatchTiming(batch_size=2, mean_s=0.011, p99_s=0.0125),
-        BatchTiming(batch_size=4, samples_s=(0.012, 0.013, 0.020)),
-    )
-    rows = [
-        row for row in profile_chart(ServiceProfile(name="x", timings=timings)).splitlines() if "┤" in row
-    ]
-    assert [" ".join(row.split("┤")[0].split()[1:-1]) for row in rows] == [
-        "10 ms -",
-        "11 ms 12.5 ms",
-        "15 ms 20 ms",
-    ]
+    assert "*16      1059" in text
 
 
 @pytest.mark.parametrize("count", [1, 2, 100])
-def test_any_number_of_batch_sizes(count: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_any_number_of_batch_sizes(count: int) -> None:
     timings = tuple(BatchTiming(batch_size=n + 1, mean_s=0.001 * (n + 2)) for n in range(count))
     text = profile_chart(ServiceProfile(name="x", timings=timings))
-    assert len(frame(text)) == count
-    assert all("█" in row for row in frame(text))
-    assert capfd.readouterr() == ("", "")
+    assert sum("█" in row for row in text.splitlines()) == count
 
 
 # ---- manners --------------------------------------------------------------------------------
@@ -176,7 +154,7 @@ def test_plotext_is_left_as_blank_as_it_was() -> None:
     first = line_chart(CHARTS["rates"], width=120)
     assert blank() == before
     plotext.figure.title("somebody else's")
-    profile_chart(load_profile("resnet50-t4-fp16"), width=500)
+    objective_chart(rates_of("p"), width=500)
     assert blank() == before
     assert line_chart(CHARTS["rates"], width=120) == first
     plotext.figure.plot_size(5000, 5000)  # cut to the terminal, as before
@@ -191,24 +169,11 @@ def test_plotext_is_cleared_after_a_failure_too(monkeypatch: pytest.MonkeyPatch)
     def fail(*_: Any) -> str:
         raise RuntimeError
 
-    monkeypatch.setattr("capacity.charts._text", fail)
+    monkeypatch.setattr(plotext.figure, "build", fail)
     with pytest.raises(RuntimeError):
         line_chart(CHARTS["rates"])
+    monkeypatch.undo()
     assert blank() == before
-
-
-@pytest.mark.parametrize("width", [0, 59, WIDTH_MAX + 1])
-def test_widths_that_nothing_fits(width: int) -> None:
-    message = f"width must be from 60 to 1000 columns, got {width}"
-    with pytest.raises(DomainError, match=message):
-        line_chart(CHARTS["rates"], width=width)
-    with pytest.raises(DomainError, match=message):
-        profile_chart(load_profile("resnet50-t4-fp16"), width=width)
-
-
-def test_heights_that_nothing_fits() -> None:
-    with pytest.raises(DomainError, match="height must be from 8 to 1000 rows, got 7"):
-        line_chart(CHARTS["rates"], height=7)
 
 
 def test_one_chart_has_one_pair_of_axes() -> None:
@@ -234,12 +199,16 @@ def judged(replicas: int, p99_s: float, verdict: Verdict = Verdict.MISSED, size:
     return Candidate(plan=fleet(replicas, size), verdict=verdict, performance=seen(p99_s))
 
 
+def kept(replicas: int, p99_s: float) -> Candidate:
+    return judged(replicas, p99_s, Verdict.MET)
+
+
 def unstable(replicas: int) -> Candidate:
     rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.2)
     return Candidate(plan=fleet(replicas), verdict=Verdict.MISSED, rejection=rejection)
 
 
-def fleets() -> ReplicasCurve:
+def fleets() -> ObjectiveCurve:
     candidates = [
         unstable(2),
         judged(3, 0.070),
@@ -249,29 +218,29 @@ def fleets() -> ReplicasCurve:
         judged(6, 0.030, Verdict.MET),
         Candidate(plan=Plan(profile="q", replicas=1, batch_size_max=1), verdict=Verdict.MISSED),
     ]
-    return replicas_curve(fleet(5), seen(0.040), PROMISE, candidates)
+    return replicas_curve(kept(5, 0.040), PROMISE, candidates)
 
 
 def test_the_best_of_each_number_of_replicas_is_shown_and_the_plan_by_its_certificate() -> None:
     curve = fleets()
-    assert [(point.replicas, point.found.value) for point in curve.points] == [
+    assert [(point.x, point.found.value) for point in curve.points] == [
         (3, pytest.approx(60.0)),
         (4, pytest.approx(48.0)),
         (5, pytest.approx(40.0)),
         (6, pytest.approx(30.0)),
     ]
-    assert (curve.beyond, curve.chosen, curve.limit, curve.limit_text) == ((2,), 5, 50.0, "50 ms")
+    assert (curve.beyond, curve.chosen, curve.limit, curve.batch_sizes[3]) == ((2,), 5, 50.0, 4)
 
 
 def test_what_lies_far_above_the_limit_is_beyond_and_no_interval_leaves_the_chart() -> None:
-    curve = replicas_curve(fleet(3), seen(0.04), PROMISE, [judged(1, 0.2), judged(2, 0.095)])
+    curve = replicas_curve(kept(3, 0.04), PROMISE, [judged(1, 0.2), judged(2, 0.095)])
     assert curve.beyond == (1,)
     assert curve.points[0].found.high == curve.top == 100.0
 
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_replicas_are_plain_text_of_that_width(width: int) -> None:
-    text = replicas_chart(fleets(), width=width)
+    text = objective_chart(fleets(), width=width)
     assert_plain_text(text, width)
     assert {len(row) for row in text.splitlines() if row.endswith("│")} == {width}
     rows = "".join(frame(text))
@@ -283,28 +252,28 @@ def test_replicas_are_plain_text_of_that_width(width: int) -> None:
 
 
 def test_a_lone_fleet_and_hundreds_of_them_are_drawn() -> None:
-    lone = replicas_chart(replicas_curve(fleet(1), seen(0.04), PROMISE, []))
+    lone = objective_chart(replicas_curve(kept(1, 0.04), PROMISE, []))
     assert "#" in lone
     many = [judged(n, 0.04 + 0.0001 * n, Verdict.MET) for n in range(1, 400)]
-    assert_plain_text(replicas_chart(replicas_curve(fleet(400), seen(0.04), PROMISE, many)), 80)
-
-
-def test_replicas_refuse_a_width_out_of_range() -> None:
-    with pytest.raises(DomainError, match="width"):
-        replicas_chart(fleets(), width=59)
+    assert_plain_text(objective_chart(replicas_curve(kept(400, 0.04), PROMISE, many)), 80)
 
 
 # ---- rates ----------------------------------------------------------------------------------
 
 
-def rates_of(name: str) -> RateCurve:
+def rates_of(name: str) -> ObjectiveCurve:
     found = ((100.0, 20.0, Verdict.MET), (200.0, 45.0, Verdict.INCONCLUSIVE), (300.0, 70.0, Verdict.MISSED))
-    return RateCurve(
-        title=f"P99 of 12 x {name}, batches up to 64",
-        axis_title="P99 [ms]",
-        points=tuple((rate, Interval(value=x, low=x - 15.0, high=x + 15.0), v) for rate, x, v in found),
-        limit=50.0,
-        top=100.0,
+    points = [
+        Point(
+            x=rate_rps,
+            found=Interval(value=value, low=value - 15.0, high=value + 15.0),
+            verdict=verdict,
+            batch_size_max=64,
+        )
+        for rate_rps, value, verdict in found
+    ]
+    return ObjectiveCurve(
+        title=f"P99 of 12 x {name}, batches up to 64", promise=PROMISE, points=tuple(points)
     )
 
 
@@ -312,10 +281,10 @@ def rates_of(name: str) -> RateCurve:
 @widths
 def test_rates_are_plain_text_of_that_width(name: str, width: int) -> None:
     curve = rates_of(name)
-    text = rate_chart(curve, width=width)
+    text = objective_chart(curve, width=width)
     assert_plain_text(text, width)
     assert {len(row) for row in text.splitlines() if row.endswith("│")} == {width}
     rows = "".join(frame(text))
     assert {mark: rows.count(mark) for mark in "ox?"} == {"o": 1, "x": 1, "?": 1}
     assert "".join(curve.title.split()) in "".join(text.split())
-    assert "o kept, x missed, ? in doubt, - limit" in plain(text)
+    assert "o kept, x missed, ? in doubt, - limit 50 ms" in plain(text)

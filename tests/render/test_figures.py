@@ -1,28 +1,30 @@
-"""Figures: axes with units, names at the ends of lines that nothing covers, the same bytes twice."""
+"""Figures: axes with units, every line in the legend, nothing covered or cut off, the same bytes twice."""
 
 import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Annotation, Text
-from matplotlib.transforms import Bbox
 
 from capacity.curves import Axis, Curve, Quantity, curves
 from capacity.errors import DependencyError, InputError
-from capacity.figures import PALETTE, draw_curves, save
-from capacity.labels import spread
+from capacity.objective import Measure, Promise
+from capacity.performance import Interval
+from capacity.plan import Verdict
+from capacity.render.curves import ObjectiveCurve, Point
+from capacity.render.figures import draw_curves, draw_objective
+from capacity.render.plot import PALETTE, Plot
 
+ROOT = Path(__file__).parents[2]
 SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml"}
 LQ, W, P99 = Quantity.QUEUE_LENGTH, Quantity.RESPONSE, Quantity.P99
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
+PROMISE = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 
 CHARTS: dict[str, tuple[Curve, ...]] = {
     "merged": curves(LQ, RHO, [10.0, 5.0, 2.0]),
@@ -41,84 +43,71 @@ CHARTS: dict[str, tuple[Curve, ...]] = {
 every_chart = pytest.mark.parametrize("lines", CHARTS.values(), ids=CHARTS)
 
 
-def names_of(figure: Figure) -> list[Annotation]:
-    return [child for child in figure.axes[0].texts if isinstance(child, Annotation)]
-
-
-def boxes_of(figure: Figure) -> Iterator[Bbox]:
-    figure.canvas.draw()
-    for name in names_of(figure):
-        yield Text.get_window_extent(name)
-
-
 def plain(text: str) -> str:
     return " ".join(text.split())
 
 
-@every_chart
-def test_axes_are_titled_with_units_and_there_is_no_legend(lines: tuple[Curve, ...]) -> None:
-    (axes,) = draw_curves(lines).axes
-    assert axes.get_xlabel() == lines[0].axis.axis_title
-    assert axes.get_ylabel() == lines[0].quantity.axis_title
-    assert axes.get_legend() is None
+def legend_of(plot: Plot) -> Any:
+    plot.png()
+    return plot.axes.get_legend()
+
+
+def seen(x: float, value: float, verdict: Verdict, size: int = 8) -> Point:
+    found = Interval(value=value, low=0.8 * value, high=1.2 * value)
+    return Point(x=x, found=found, verdict=verdict, batch_size_max=size)
+
+
+def fleets(*replicas: int) -> ObjectiveCurve:
+    points = [seen(n, 300.0 / n, Verdict.MET if n > 6 else Verdict.MISSED, size=4 * n) for n in replicas]
+    return ObjectiveCurve(
+        title="P99 of p by replicas", promise=PROMISE, points=tuple(points), chosen=7, beyond=(1, 2)
+    )
+
+
+def rates() -> ObjectiveCurve:
+    verdicts = (Verdict.MET, Verdict.INCONCLUSIVE, Verdict.MISSED)
+    points = [seen(100.0 * n, 25.0 * n, verdict) for n, verdict in enumerate(verdicts, start=1)]
+    return ObjectiveCurve(title="P99 of 2 x p, batches up to 8", promise=PROMISE, points=tuple(points))
 
 
 @every_chart
-def test_every_line_is_drawn_and_named_in_its_colour(lines: tuple[Curve, ...]) -> None:
-    figure = draw_curves(lines)
-    drawn = figure.axes[0].lines
+def test_axes_are_titled_with_units_and_every_line_is_drawn_and_named(lines: tuple[Curve, ...]) -> None:
+    plot = draw_curves(lines)
+    assert plot.axes.get_xlabel() == lines[0].axis.axis_title
+    assert plot.axes.get_ylabel() == lines[0].quantity.axis_title
+    drawn = plot.axes.lines
     assert [(tuple(d.get_xdata()), tuple(d.get_ydata())) for d in drawn] == [(c.x, c.y) for c in lines]
-    assert [plain(name.get_text()) for name in names_of(figure)] == [line.label for line in lines]
-    for line, name in zip(drawn, names_of(figure), strict=True):
-        rgb = mpl.colors.to_rgb(line.get_color())
-        assert name.get_color() == pytest.approx([0.7 * share for share in rgb])
     assert len({(d.get_color(), d.get_linestyle()) for d in drawn}) == len(lines)
+    legend = legend_of(plot)
+    assert [plain(text.get_text()) for text in legend.texts] == [line.label for line in lines]
+    assert [handle.get_color() for handle in legend.legend_handles] == [d.get_color() for d in drawn]
 
 
 @every_chart
-def test_names_neither_overlap_nor_are_cut_off(lines: tuple[Curve, ...]) -> None:
-    figure = draw_curves(lines)
-    boxes = list(boxes_of(figure))
-    assert len(boxes) == len(lines)
+def test_names_neither_overlap_nor_cover_the_axes_nor_are_cut_off(lines: tuple[Curve, ...]) -> None:
+    plot = draw_curves(lines)
+    legend = legend_of(plot)
+    plot.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in (*legend.texts, *plot.figure.texts)]
+    assert not [1 for one, other in combinations(boxes, 2) if one.overlaps(other)]
+    assert not any(box.overlaps(plot.axes.bbox) for box in boxes)
     for box in boxes:
         assert box.x0 >= 0.0
         assert box.y0 >= 0.0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
-    assert not [1 for one, other in combinations(boxes, 2) if one.overlaps(other)]
-    title = figure.texts[0].get_window_extent()
-    assert not any(box.overlaps(title) for box in boxes)
-
-
-@every_chart
-def test_no_line_runs_through_a_name(lines: tuple[Curve, ...]) -> None:
-    figure = draw_curves(lines)
-    axes = figure.axes[0]
-    boxes = list(boxes_of(figure))
-    paths = [line.get_path().transformed(axes.transData) for line in axes.lines]
-    assert not any(path.intersects_bbox(box, filled=False) for path in paths for box in boxes)
-
-
-@pytest.mark.parametrize("chart", ["rates", "responses", "servers"])
-def test_where_there_is_room_a_name_is_right_at_its_end(chart: str) -> None:
-    figure = draw_curves(CHARTS[chart])
-    to_points = figure.axes[0].transData.transform
-    for line, box in zip(CHARTS[chart], boxes_of(figure), strict=True):
-        x, y = to_points((line.x[-1], line.y[-1]))
-        assert 0.0 < box.x0 - x < 15.0
-        assert abs((box.y0 + box.y1) / 2.0 - y) < 10.0
+        assert box.x1 <= plot.figure.bbox.x1
+        assert box.y1 <= plot.figure.bbox.y1
 
 
 @pytest.mark.parametrize(
     ("chart", "scale"), [("rates", "linear"), ("servers", "linear"), ("far apart", "log")]
 )
 def test_scale_upwards(chart: str, scale: str) -> None:
-    assert draw_curves(CHARTS[chart]).axes[0].get_yscale() == scale
+    assert draw_curves(CHARTS[chart]).axes.get_yscale() == scale
 
 
 def test_a_tail_to_999_needs_a_logarithm() -> None:
     lines = curves(P99, RHO, [10.0], [1, 4], utilization_max=0.999)
-    axes = draw_curves(lines).axes[0]
+    axes = draw_curves(lines).axes
     assert axes.get_yscale() == "log"
     assert axes.get_ylim()[1] > lines[0].y[-1]
 
@@ -128,20 +117,36 @@ def test_colours_are_those_of_okabe_and_ito() -> None:
     assert set(PALETTE) == published - {"#F0E442"}
 
 
-# ---- moving names apart ---------------------------------------------------------------------
+# ---- objectives -----------------------------------------------------------------------------
 
 
-def test_what_does_not_overlap_stays_where_it_is() -> None:
-    assert spread([10.0, 30.0], [10.0, 10.0], 0.0, 100.0) == pytest.approx([10.0, 30.0])
+def test_verdicts_of_rates_are_told_apart_and_none_is_cut_off() -> None:
+    plot = draw_objective(rates())
+    names = [plain(text.get_text()) for text in legend_of(plot).texts]
+    assert names == ["limit: 50 ms", "kept", "missed", "in doubt"]
+    assert (plot.axes.get_xlabel(), plot.axes.get_ylabel()) == ("arrival rate [rps]", "P99 [ms]")
+    assert plot.axes.get_xlim()[1] > 300.0
 
 
-def test_what_overlaps_parts_evenly() -> None:
-    assert spread([50.0, 50.0, 50.0], [10.0] * 3, 0.0, 100.0) == pytest.approx([40.0, 50.0, 60.0])
+def test_fleets_are_named_with_their_batches_and_the_chosen_one_is_ringed() -> None:
+    plot = draw_objective(fleets(5, 6, 7, 8))
+    names = [plain(text.get_text()) for text in legend_of(plot).texts]
+    assert names == ["limit: 50 ms", "chosen: 7", "unstable, refused or beyond the axis", "kept", "missed"]
+    ticks = [plain(tick.get_text()) for tick in plot.axes.get_xticklabels()]
+    assert ticks == ["1", "2", "5 B 20", "6 B 24", "7 B 28", "8 B 32"]
+    (ring,) = (line for line in plot.axes.lines if line.get_fillstyle() == "none")
+    assert list(ring.get_xdata()) == [7]
 
 
-def test_what_would_leave_the_figure_is_pushed_back() -> None:
-    assert spread([99.0, 99.0], [10.0] * 2, 0.0, 100.0) == pytest.approx([85.0, 95.0])
-    assert spread([1.0, 1.0], [10.0] * 2, 0.0, 100.0) == pytest.approx([5.0, 15.0])
+def test_many_fleets_have_ticks_at_whole_numbers() -> None:
+    plot = draw_objective(fleets(*range(3, 90)))
+    plot.png()
+    assert all(float(tick).is_integer() for tick in plot.axes.get_xticks())
+
+
+def test_a_plan_without_points_and_one_without_rates_are_drawn() -> None:
+    for curve in (fleets(), ObjectiveCurve(title="t", promise=PROMISE, points=())):
+        assert draw_objective(curve).png().startswith(SIGNATURES[".png"])
 
 
 # ---- files ----------------------------------------------------------------------------------
@@ -150,46 +155,45 @@ def test_what_would_leave_the_figure_is_pushed_back() -> None:
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".PNG"])
 def test_files_are_of_their_format_and_the_same_bytes_twice(tmp_path: Path, suffix: str) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
-    figure = draw_curves(CHARTS["rates"])
-    save(figure, first)
-    save(draw_curves(CHARTS["rates"]), second)
+    plot = draw_curves(CHARTS["rates"])
+    plot.save(first)
+    draw_curves(CHARTS["rates"]).save(second)
     assert first.read_bytes().startswith(SIGNATURES[suffix.lower()])
     assert first.read_bytes() == second.read_bytes()
-    save(figure, second)  # saving changes nothing
+    plot.save(second)  # saving changes nothing
     assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_bytes_do_not_depend_on_the_users_style(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    save(draw_curves(CHARTS["servers"]), path)
+    draw_curves(CHARTS["servers"]).save(path)
     before = path.read_bytes()
     with mpl.rc_context({"font.size": 20.0, "axes.facecolor": "black", "savefig.dpi": 30.0}):
-        save(draw_curves(CHARTS["servers"]), path)
+        draw_curves(CHARTS["servers"]).save(path)
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_another_process_writes_the_same_bytes(tmp_path: Path, suffix: str) -> None:
     here, there = tmp_path / f"here{suffix}", tmp_path / f"there{suffix}"
-    save(draw_curves(CHARTS["rates"]), here)
+    draw_curves(CHARTS["rates"]).save(here)
     program = (
         "import sys; from pathlib import Path\n"
-        "from capacity.curves import *; from capacity.figures import *\n"
+        "from capacity.curves import *; from capacity.render.figures import *\n"
         "lines = curves(Quantity.QUEUE_LENGTH, Axis.ARRIVAL_RATE, [10.0, 5.0, 2.0])\n"
-        "save(draw_curves(lines), Path(sys.argv[1]))"
+        "draw_curves(lines).save(Path(sys.argv[1]))"
     )
-    subprocess.run([sys.executable, "-c", program, str(there)], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program, str(there)], check=True, cwd=ROOT)
     assert there.read_bytes() == here.read_bytes()
 
 
 def test_svg_keeps_its_words_and_no_date(tmp_path: Path) -> None:
     path = tmp_path / "a.svg"
-    save(draw_curves(CHARTS["servers"]), path)
+    draw_curves(CHARTS["servers"]).save(path)
     text = path.read_text(encoding="utf-8")
     for words in (
         "c = 1<",
-        "c = 2<",
         "c = 16<",
         "utilization ρ",
         "P99 response time [s]",
@@ -202,7 +206,7 @@ def test_svg_keeps_its_words_and_no_date(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.pdf", "a", "a.png.txt", ".png"])
 def test_other_formats_are_refused_with_the_two(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"\.png or a \.svg"):
-        save(draw_curves(CHARTS["merged"]), tmp_path / name)
+        draw_curves(CHARTS["merged"]).save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,7 +216,7 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     for name in ("none/a.png", "folder.png", "file/a.svg", "nul\0.png"):
         mend = "give the name of a file" if name == "folder.png" else "check the path"
         with pytest.raises(InputError, match=mend) as caught:
-            save(draw_curves(CHARTS["merged"]), tmp_path / name)
+            draw_curves(CHARTS["merged"]).save(tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
@@ -223,7 +227,7 @@ def test_a_full_disk_is_not_the_callers_fault(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a.png").write_text("old", encoding="utf-8")
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DependencyError, match="No space left on device"):
-        save(draw_curves(CHARTS["merged"]), tmp_path / "a.png")
+        draw_curves(CHARTS["merged"]).save(tmp_path / "a.png")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_text(encoding="utf-8") == "old"
 
@@ -246,18 +250,18 @@ def test_nothing_of_matplotlib_is_left_changed() -> None:
 
 def test_importing_loads_neither_matplotlib_nor_plotext() -> None:
     program = (
-        "import sys, capacity.figures, capacity.charts\n"
+        "import sys, capacity.render.figures, capacity.render.charts\n"
         "assert not {'matplotlib', 'plotext', 'numpy'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_drawing_does_not_load_pyplot(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from capacity.curves import *; from capacity.figures import *\n"
-        "save(draw_curves(curves(Quantity.WAIT, Axis.UTILIZATION, [1.0])), Path(sys.argv[1]))\n"
+        "from capacity.curves import *; from capacity.render.figures import *\n"
+        "draw_curves(curves(Quantity.WAIT, Axis.UTILIZATION, [1.0])).save(Path(sys.argv[1]))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     path = str(tmp_path / "a.svg")
-    subprocess.run([sys.executable, "-c", program, path], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program, path], check=True, cwd=ROOT)
