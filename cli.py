@@ -72,9 +72,9 @@ if TYPE_CHECKING:
     from capacity.workbench import Effort
     from simulations.judge import SimulationJudge
     from simulations.paired import PairedSimulation
-    from simulations.workers import Mapper
     from simulations.replication import Engine
     from simulations.simulate import Simulation
+    from simulations.workers import Mapper
 
 app = StrictTyper(
     cls=Guarded,

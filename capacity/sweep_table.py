@@ -11,10 +11,10 @@ from capacity.explain import format_interval
 from capacity.objective import format_share
 from capacity.performance import QUANTILE_FIELDS, Interval, Performance, Quantiles
 from capacity.report import Document, arrivals_name
-from capacity.workload import Workload
 from capacity.scenario import Scenario
 from capacity.sweep import Answer, Outcome
 from capacity.units import format_duration, format_quantile, format_rate
+from capacity.workload import Workload
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
-from capacity.errors import CapacityError
 from capacity.interrupts import Terminated
+
+from capacity.errors import CapacityError
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Performance
 from capacity.plan import Verdict

@@ -81,11 +81,8 @@ class ObjectiveCurve:
 
 def rate_curve(rates: Rates) -> ObjectiveCurve:
     """What binds at the upper end, against the arrival rate; rates far too high are left out."""
-    promise, plan = rates.promise, rates.proposal.plan
-    points = []
-    for point in rates.points:
-        judged = Candidate(plan=plan, verdict=point.verdict, performance=point.judgement.performance)
-        points.append(_point(point.arrival_rate_rps, judged, promise))
+    promise, plan = rates.promise, rates.scenario.plan
+    points = [_point(point.arrival_rate_rps, point.candidate, promise) for point in rates.points]
     title = f"{promise.what} of {plan.replicas} x {plan.profile}, batches up to {plan.batch_size_max}"
     return ObjectiveCurve(
         title=title, promise=promise, points=tuple(point for point in points if point is not None)
