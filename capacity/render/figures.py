@@ -66,4 +66,4 @@ def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
     names = {n: f"{n}" for n in curve.beyond}
     names |= {n: f"{n}\nB {size}" for n, size in curve.batch_sizes.items()}
     if len(names) <= FLEETS_MAX:
-        plot.axes.set_xticks(list(names), names.values())
+        plot.axes.set_xticks(list(names), list(names.values()))

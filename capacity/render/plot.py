@@ -167,7 +167,7 @@ class Panels:
             shown = {} if is_shared and plot is not self.plots[-1] else entries
             columns = 1 + len(shown) // 16  # as many as stand beside the usual height
             plot.axes.legend(
-                shown.values(), shown, ncols=columns, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+                list(shown.values()), list(shown), ncols=columns, loc="upper left", bbox_to_anchor=(1.0, 1.0)
             )
 
 
