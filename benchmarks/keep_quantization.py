@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from capacity.measured_quantization import read_measured_quantization
-from measurements.environment import machine
+from capacity.measurement.environment import machine
 
 FILE = Path(__file__).resolve().parent.parent / "capacity" / "quantizations" / "serve-mlp-cpu.json"
 KEPT = ("source", "test_rows", "layers", "weights_only", "models")

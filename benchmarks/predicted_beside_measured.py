@@ -27,37 +27,35 @@ from statistics import fmean
 from threading import Event, Thread
 
 import numpy as np
+from measurements.histogram_delta import Gain
+from measurements.load_series import Course, LoadSeries, Measured
 from predicted_table import ROUNDS, in_time
 
 from capacity.contention import Contention
 from capacity.errors import InconclusiveError, UnstableError
+from capacity.measurement.counted import counted_findings
+from capacity.measurement.environment import machine
+from capacity.measurement.histogram import gains
+from capacity.measurement.http import Exchange, parse_address, parse_server_timing
+from capacity.measurement.scrape import Scrape
 from capacity.performance import Interval, Performance
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import load_profile
 from capacity.spells import Spells
 from capacity.units import parse_duration_s
+from capacity.verification.calibrate import LoneRequests
+from capacity.verification.load_test import LoadTest, connections_max
+from capacity.verification.measured import measured_performance
+from capacity.verification.prediction import Predictor
+from capacity.verification.quantities import QUANTILES
+from capacity.verification.report import lags_s
+from capacity.verification.run import LoadRun, Schedule
+from capacity.verification.send import Target
+from capacity.verification.validity import faults, tail_faults
+from capacity.verification.watch import look
 from capacity.versions import versions
 from capacity.workload import Workload
-from measurements.address import parse_address
-from measurements.counted import counted_findings
-from measurements.environment import machine
-from measurements.histogram_delta import Gain, gains
-from measurements.http_client import Target
-from measurements.http_exchange import HttpExchange
-from measurements.load_run import LoadRun
-from measurements.load_series import Course, LoadSeries, Measured
-from measurements.load_test import LoadTest, connections_max
-from measurements.lone_requests import LoneRequests
-from measurements.measured import measured_performance
-from measurements.metrics_text import Scrape
-from measurements.prediction import Predictor
-from measurements.quantities import QUANTILES
-from measurements.schedule import Schedule
-from measurements.server_timing import parse_server_timing
-from measurements.server_use import look
-from measurements.validity import faults, tail_faults
-from measurements.verify_document import lags_s
 from serve_api.local_server import Replica, pinned, running
 from serve_api.loop_stages import example
 from simulations.simulate import Simulation
@@ -188,7 +186,7 @@ class Bench:
         with self._sending(), ExitStack() as connections:
             addresses = [parse_address(f"{url}/predict", "--url") for url in self.urls]
             first, other = (
-                connections.enter_context(closing(HttpExchange(address, timeout_s=TIMEOUT_S)))
+                connections.enter_context(closing(Exchange(address, timeout_s=TIMEOUT_S)))
                 for address in addresses
             )
             return slowdown(lambda: _batch_s(first, body), lambda: _batch_s(other, body))
@@ -252,7 +250,7 @@ class Bench:
         )
 
 
-def _batch_s(exchange: HttpExchange, body: bytes) -> float:
+def _batch_s(exchange: Exchange, body: bytes) -> float:
     """What the server says of a batch that is sent now. [s]"""
     answer = exchange.ask("POST", body, {"Content-Type": "application/json"})
     return parse_server_timing(answer.headers["server-timing"])["batch"]

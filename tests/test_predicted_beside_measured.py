@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measurements.histogram_delta import Gain
 from predicted_beside_measured import added, cells, joined, pooled
 
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.spells import Spells
-from measurements.histogram_delta import Gain
-from measurements.load_run import LoadRun
-from measurements.schedule import Schedule
+from capacity.verification.run import LoadRun, Schedule
 
 MEASURED = Path(__file__).parent.parent / "docs" / "measurements" / "predicted-beside-measured.jsonl"
 
