@@ -151,12 +151,13 @@ def profile(
         function = load(callable_name)  # before numpy, so that it may still say how many threads that takes
         found = measure_callable(function, callable_name, rounds, confidence, _report)
     elif url is not None:
-        from capacity.measurement.endpoint import Endpoint, measure_endpoint, read_body
+        from capacity.measurement.endpoint import Endpoint, measure_endpoint, read_request
         from capacity.measurement.http import parse_address
 
         endpoint = Endpoint(
             address=parse_address(url, "--url"),
-            body=read_body(Path(body or ""), rows_key),
+            request=read_request(Path(body or ""), rows_key),
+            rows_key=rows_key,
             timeout_s=timeout_s,
             counters=None if counters is None else parse_address(counters, "--counters"),
         )

@@ -103,7 +103,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Predicted beside measured, by an open-loop load test of a server; exit 4 where they disagree."""
-    from capacity.measurement.http import import_aiohttp
+    from capacity.measurement.http import import_aiohttp, parse_address
     from capacity.traffic import parse_arrivals
     from capacity.units import parse_duration_s, parse_rate_rps
     from capacity.verification.load_test import LoadTest
@@ -140,7 +140,7 @@ def verify(
     effort = Effort(seed=seed, confidence=confidence, precision=precision, workers=workers)
     load = LoadTest(
         target=Target(
-            urls=tuple(url),
+            addresses=tuple(parse_address(each, "--url") for each in url),
             body=read_request_body(Path(body)),
             timeout_s=parse_duration_s(timeout, "--timeout"),
         ),

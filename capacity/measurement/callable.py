@@ -1,7 +1,7 @@
 """Callable: a Python function that serves a batch of the size that it is called with."""
 
-import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import time
@@ -18,7 +18,7 @@ from capacity.reading import printable
 if TYPE_CHECKING:
     from capacity.measurement.findings import Measurement
 
-_NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _MESSAGE_LENGTH_MAX = 200
 
 
@@ -94,67 +94,47 @@ class _UnservedError(InputError):
 def load(name: str) -> Callable[[int], Any]:
     """The function that `module:function` names; modules are found in the current directory too.
 
-    Raises:
-        InputError: there is none, or it takes no batch size.
+    Raises InputError: there is none, or it takes no batch size.
     """
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise InputError(
-            f"--callable {printable(name)[:80]!r} must be module:function, such as bench:predict"
-        )
-    found: Any = _module(match[1])  # what a name leads to may be anything
-    for part in match[2].split("."):
-        if not hasattr(found, part):
-            raise InputError(f"--callable {name}: module {match[1]} has no {match[2]}; check the name")
-        found = getattr(found, part)
-    return _checked(found, name)
-
-
-def _module(name: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    if _NAME.fullmatch(name) is None:
+        shown = printable(name)[:80]
+        raise InputError(f"--callable {shown!r} must be module:function, such as bench:predict")
+    module, _, function = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     try:
         with redirect_stdout(sys.stderr):
-            return importlib.import_module(name)
+            pkgutil.resolve_name(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise InputError(
                 f"--callable: there is no module {error.name} in the current directory or installed; "
                 "check the name, or go where it is"
             ) from None
-        raise InputError(f"--callable: module {name} cannot be imported: {_told(error)}") from None
+        raise InputError(f"--callable: module {module} cannot be imported: {_told(error)}") from None
+    return _resolved(name, module, function)
 
 
-def _checked(found: Any, name: str) -> Callable[[int], Any]:
-    if not callable(found):
-        raise InputError(
-            f"--callable {name} is a {type(found).__name__}, which cannot be called; name a function"
-        )
-    if inspect.iscoroutinefunction(found):
-        raise InputError(
-            f"--callable {name} is a coroutine function, whose call serves nothing; "
-            "name a function that runs it to its end"
-        )
+def _resolved(name: str, module: str, function: str) -> Callable[[int], Any]:
     try:
+        found: Callable[[int], Any] = pkgutil.resolve_name(name)
         inspect.signature(found).bind(1)
+    except AttributeError:
+        raise InputError(f"--callable {name}: module {module} has no {function}; check the name") from None
     except TypeError:
-        raise InputError(f"--callable {name} must take one argument, the batch size") from None
+        raise InputError(
+            f"--callable {name} must be a function that takes one argument, the batch size"
+        ) from None
     except ValueError:  # some that are written in C do not say what they take
         pass
-    function: Callable[[int], Any] = found
-    return function
+    return found
 
 
 def _told(error: BaseException) -> str:
     """An error of somebody else's code in a line: kind, message and place, without its path."""
     message = printable(" ".join(str(error).split()))[:_MESSAGE_LENGTH_MAX]
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename and frame.filename != __file__
-    ]
-    place = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if frames else ""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = "" if last.filename == __file__ else f" ({Path(last.filename).name} line {last.lineno})"
     return f"{type(error).__name__}{': ' if message else ''}{message}{place}"

@@ -42,8 +42,7 @@ class Correlation(NamedTuple):
 def fit_spells(batches: Mapping[int, Sequence[TimedBatch]]) -> Spells | None:
     """Of batches in the order in which they were served; None where nothing of the kind is seen.
 
-    Raises:
-        InconclusiveError: something is seen that no exponential fits.
+    Raises InconclusiveError: something is seen that no exponential fits.
     """
     instants_s, scores = _scores(batches)
     if len(scores) < _SAMPLES_MIN:

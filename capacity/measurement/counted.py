@@ -1,11 +1,9 @@
 """Counted: batches that a server's own histograms counted while others sent it traffic."""
 
-import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from capacity.caveats import Caveat, CaveatCode
 from capacity.errors import DependencyError, InconclusiveError, InputError
@@ -14,16 +12,15 @@ from capacity.measurement.histogram import Histogram, Histograms, gains, relativ
 from capacity.measurement.http import Address, Exchange
 from capacity.measurement.intervals import SECTIONS_MAX, SECTIONS_MIN, ratio_interval
 from capacity.measurement.overhead import request_work
-from capacity.measurement.rounds import Clock, Report
+from capacity.measurement.rounds import Clock, Report, Sleep
 from capacity.measurement.scrape import Scrape, scrape
 from capacity.performance import Interval
 from capacity.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BatchTiming
-from capacity.units import format_duration, format_quantile
+from capacity.units import format_quantile
 
 # Fewer batches of a size say less of it than its neighbours do, between which a profile interpolates.
 BATCHES_MIN = 10
 _PERCENTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
-_STEP_S = 5.0
 # Sections that are shorter hold few batches, and looking takes the server's time.
 _SECTION_MIN_S = 0.5
 _EARLY = Caveat(
@@ -33,54 +30,34 @@ _EARLY = Caveat(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """What metrics showed of a stretch of traffic.
-
-    Attributes:
-        scrapes: at both ends, and in between where the server answered in time.
-        seconds: from the first to the last. [s]
-        interrupt: what ended it early, to be raised again when all is safe; None where nothing did.
-    """
+class Window(NamedTuple):
+    """Scrapes at both ends of a stretch of traffic, and in between where the server answered in time."""
 
     scrapes: tuple[Scrape, ...]
-    seconds: float
-    interrupt: KeyboardInterrupt | None = None
+    seconds: float  # from the first to the last
+    interrupt: KeyboardInterrupt | None = None  # that ended it early, to be raised again when all is safe
 
 
 def watch(
-    exchange: Exchange,
-    duration_s: float,
-    report: Report,
-    kept: Collection[str] = (),
-    *,
-    clock: Clock = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    exchange: Exchange, duration_s: float, *, clock: Clock = time.monotonic, sleep: Sleep = time.sleep
 ) -> Window:
-    """Scrape, wait, scrape. An interrupt ends the wait: what was seen until then is a window too.
+    """Scrape, wait, scrape; some twenty times where there is time enough.
 
-    Args:
-        kept: names of series that are looked at in between too, some twenty times where there is time enough.
+    An interrupt ends the wait: what was seen until then is a window too.
 
     Raises:
         DependencyError: the first or the last scrape failed.
         KeyboardInterrupt: the last scrape failed after an interrupt.
     """
-    scrapes, began_s, told_s = [scrape(exchange)], clock(), -math.inf
-    count = min(SECTIONS_MAX, int(duration_s / _SECTION_MIN_S)) if kept else 1
-    count = count if count >= SECTIONS_MIN else 1
-    interrupt = None
+    scrapes, began_s = [scrape(exchange)], clock()
+    count = min(SECTIONS_MAX, int(duration_s / _SECTION_MIN_S))
+    count, interrupt = count if count >= SECTIONS_MIN else 1, None
     try:
         for number in range(1, count + 1):
-            instant_s = began_s + duration_s * number / count
-            while (left_s := instant_s - clock()) > 0.0:
-                if clock() - told_s >= _STEP_S:
-                    told_s = clock()
-                    report(f"watching the server's metrics for {began_s + duration_s - told_s:.0f} s more")
-                sleep(min(_STEP_S, left_s))
+            sleep(max(0.0, began_s + duration_s * number / count - clock()))
             if number < count:
                 with suppress(DependencyError):  # the last one tells whether the server is gone
-                    scrapes.append(scrape(exchange, kept))
+                    scrapes.append(scrape(exchange))
     except KeyboardInterrupt as stop:
         interrupt = stop
     try:
@@ -89,7 +66,7 @@ def watch(
         if interrupt is not None:
             raise interrupt from None
         raise
-    return Window(scrapes=tuple(scrapes), seconds=clock() - began_s, interrupt=interrupt)
+    return Window(tuple(scrapes), clock() - began_s, interrupt)
 
 
 def measure_metrics(
@@ -109,7 +86,8 @@ def measure_metrics(
         KeyboardInterrupt: before there was anything.
     """
     with Exchange(address, timeout_s=timeout_s) as exchange:
-        window = watch(exchange, duration_s, report, where.totals)
+        report(f"watching the server's metrics for {duration_s:.0f} s")
+        window = watch(exchange, duration_s)
     before, after = window.scrapes[0], window.scrapes[-1]
     try:
         gained = sectioned(gains(before, after, where), window.scrapes, where)
@@ -152,7 +130,11 @@ def counted_findings(gained: Mapping[int, Histogram], confidence: float) -> tupl
 
 
 def _finding(batch_size: int, seen: Histogram, confidence: float) -> SizeFinding:
-    _check(batch_size, seen)
+    if not BATCH_DURATION_MIN_S <= seen.mean_s <= BATCH_DURATION_MAX_S:
+        raise DependencyError(
+            f"by the server's counts batches of {batch_size} took {seen.mean_s:g} s on average, outside "
+            f"{BATCH_DURATION_MIN_S:g} s to {BATCH_DURATION_MAX_S:g} s; check --metric, and its unit"
+        )
     percentiles = {
         name: found for name, u in _PERCENTILES.items() if (found := seen.percentile_s(u)) is not None
     }
@@ -166,22 +148,6 @@ def _finding(batch_size: int, seen: Histogram, confidence: float) -> SizeFinding
         mean=ratio_interval(sums_s, counts, confidence),
         bucket_error=max(map(relative_error, kept), default=None),
     )
-
-
-def _check(batch_size: int, seen: Histogram) -> None:
-    """Refuse what no batches can have taken: a sum beyond the buckets, a mean out of all measure."""
-    least_s, most_s = seen.sum_ends_s
-    if not least_s <= seen.sum_s <= most_s:
-        raise DependencyError(
-            f"batches of {batch_size} took {format_duration(seen.sum_s)} together by the histogram's sum, "
-            f"but {format_duration(least_s)} to {format_duration(most_s)} by its buckets; measure a process "
-            "whose sum and buckets are in one unit"
-        )
-    if not BATCH_DURATION_MIN_S <= seen.mean_s <= BATCH_DURATION_MAX_S:
-        raise DependencyError(
-            f"by the server's counts batches of {batch_size} took {seen.mean_s:g} s on average, outside "
-            f"{BATCH_DURATION_MIN_S:g} s to {BATCH_DURATION_MAX_S:g} s; check --metric, and its unit"
-        )
 
 
 def _consistent(batch_size: int, mean_s: float, percentiles: Mapping[str, Interval]) -> BatchTiming:

@@ -12,85 +12,20 @@ from capacity.caveats import Caveat, CaveatCode
 from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.json_reading import parse_object
 from capacity.measurement.findings import MEASURED_BY, Measurement, Stop, sampled, server_machine
-from capacity.measurement.http import Address, Answer, Exchange, StatusError, check_told, told_by
+from capacity.measurement.http import Address, Answer, Exchange, check_told, told_by
 from capacity.measurement.rounds import Report, Rounds, Sampling, TimedBatch, take
 from capacity.measurement.scrape import UNTOLD, scrape
 from capacity.measurement.users import Stretch, Users, WorkBeside, computed_s
 from capacity.reading import printable, read_text
 
-BODY_BYTES_MAX = 64 * 2**20
 BODIES_BYTES_MAX = 256 * 2**20  # of all batch sizes, which are held at once
 _PATH_MAX = 200
-# So many requests tell a wrong unit before minutes are spent; all of them are looked at in the end.
-_FIRST = 10
-# What servers say of a body that has more rows or bytes than they take.
-_TOO_LARGE = (400, 413, 422)
 _CLIENT_SEEN = Caveat(
     code=CaveatCode.MEASURED_BY_CLIENT,
     message="the server tells no batch time, so service times are what the client saw, HTTP and JSON "
     "included, and a plan takes all of that for time in which the replica is busy; have the server send the "
     "header Server-Timing: batch;dur=MILLISECONDS, or measure by --metrics",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchBody:
-    """A request's JSON, whose list of rows gets as long as the batch.
-
-    Attributes:
-        document: the rest of it, kept as it is.
-        rows_key: where the rows are.
-        row: the one that is repeated.
-    """
-
-    document: dict[str, Any]
-    rows_key: str
-    row: Any
-
-    def of_each(self, batch_sizes: Sequence[int]) -> dict[int, bytes]:
-        """Bodies by batch size.
-
-        Raises:
-            InputError: one would be too large, or all together.
-        """
-        row_bytes = len(json.dumps(self.row)) + len(", ")
-        rest_bytes = len(json.dumps(self.document | {self.rows_key: []}))
-        lengths = {size: rest_bytes + row_bytes * size for size in batch_sizes}
-        for size, length in lengths.items():
-            if length > BODY_BYTES_MAX:
-                raise InputError(
-                    f"a request for a batch of {size} would have {length} bytes, more than {BODY_BYTES_MAX}; "
-                    "leave out that size"
-                )
-        if sum(lengths.values()) > BODIES_BYTES_MAX:
-            raise InputError(
-                f"requests for {len(lengths)} batch sizes would have {sum(lengths.values())} bytes together, "
-                f"more than {BODIES_BYTES_MAX}; measure fewer --batch-sizes"
-            )
-        return {
-            size: json.dumps(self.document | {self.rows_key: [self.row] * size}).encode()
-            for size in batch_sizes
-        }
-
-
-def read_body(path: Path, rows_key: str) -> BatchBody:
-    """The request in a JSON file: an object with a list of rows, of which the first is taken.
-
-    Raises:
-        InputError: the file cannot be read, or has no such list.
-    """
-    shown = printable(path.name)
-    document = parse_object(
-        read_text(path, BODY_BYTES_MAX), shown, "a request is a JSON object with its rows"
-    )
-    rows = document.get(rows_key)
-    if not isinstance(rows, list) or not rows:
-        known = ", ".join(printable(key)[:40] for key, value in document.items() if isinstance(value, list))
-        raise InputError(
-            f"{shown}: {printable(rows_key)[:40]!r} must be a list with a row at least; "
-            f"set --rows-key{f' to one of {known[:200]}' if known else ''}"
-        )
-    return BatchBody(document=document, rows_key=rows_key, row=rows[0])
 
 
 class EndpointSubject:
@@ -101,54 +36,32 @@ class EndpointSubject:
     `batches` and `service_s` count all that were served, those of the warm-up too.
     """
 
-    def __init__(self, exchange: Exchange, body: BatchBody, batch_sizes: tuple[int, ...]) -> None:
-        self._exchange = exchange
-        self._bodies = body.of_each(batch_sizes)
+    def __init__(self, exchange: Exchange, bodies: Mapping[int, bytes]) -> None:
+        self._exchange, self._bodies = exchange, bodies
         self._seen: set[int] = set()
-        self._first_beside_s: list[float] = []
         self.tells_batch: bool | None = None
         self.batches = 0
         self.service_s = 0.0
 
     def serve(self, batch_size: int) -> TimedBatch:
-        """Send one request.
-
-        Raises:
-            DependencyError: it failed, or the answer is not one to such a request.
-        """
-        answer = self._ask(batch_size)
+        """Send one request. Raises DependencyError: it failed, or the answer is not one to such a request."""
+        answer = self._exchange.ask(self._bodies[batch_size])
         if batch_size not in self._seen:
             self._seen.add(batch_size)
             _check_json(answer.body, batch_size)
         _check_size(answer, batch_size)
         told = told_by(answer)
-        self._check_steady(batch_size, tells_batch=told is not None)
-        service_s, beside_s = told or (answer.seconds, None)
-        self.batches += 1
-        self.service_s += service_s
-        if beside_s is not None and len(self._first_beside_s) < _FIRST:
-            self._first_beside_s.append(beside_s)
-            if len(self._first_beside_s) == _FIRST:  # while little time is lost
-                check_told(self._first_beside_s)
-        return TimedBatch(service_s=service_s, beside_s=beside_s)
-
-    def _ask(self, batch_size: int) -> Answer:
-        try:
-            return self._exchange.ask(self._bodies[batch_size])
-        except StatusError as error:
-            if batch_size > 1 and error.status in _TOO_LARGE:
-                error.add_note(f"if {batch_size} rows are too many for it, leave them out of --batch-sizes")
-            raise
-
-    def _check_steady(self, batch_size: int, *, tells_batch: bool) -> None:
-        """Refuse samples of which some are the server's own and some the client's."""
         if self.tells_batch is None:
-            self.tells_batch = tells_batch
-        if self.tells_batch is not tells_batch:
+            self.tells_batch = told is not None
+        if self.tells_batch is not (told is not None):
             raise DependencyError(
                 f"some answers have Server-Timing with batch;dur and some, as one to a batch of {batch_size},"
                 " have not; samples of both kinds are not of one thing"
             )
+        service_s, beside_s = told or (answer.seconds, None)
+        self.batches += 1
+        self.service_s += service_s
+        return TimedBatch(service_s=service_s, beside_s=beside_s)
 
 
 def _check_json(body: bytes, batch_size: int) -> None:
@@ -184,14 +97,45 @@ class Endpoint:
     """Where to send what.
 
     Attributes:
-        timeout_s: of each request. [s]
-        counters: the server's metrics, if its work beside batches is to be told apart.
+        request: a JSON object with a list of rows under `rows_key`, of which the first is repeated.
     """
 
     address: Address
-    body: BatchBody
-    timeout_s: float
-    counters: Address | None = None
+    request: Mapping[str, Any]
+    rows_key: str
+    timeout_s: float  # of each request
+    counters: Address | None = None  # the server's metrics, if its work beside batches is to be told apart
+
+    def bodies(self, batch_sizes: Sequence[int]) -> dict[int, bytes]:
+        """A request for each batch size. Raises InputError: they would be too large together."""
+        row = self.request[self.rows_key][0]
+        if sum(batch_sizes) * len(json.dumps(row)) > BODIES_BYTES_MAX:
+            raise InputError(
+                f"requests for batches of {max(batch_sizes)} and fewer would have more than "
+                f"{BODIES_BYTES_MAX} bytes together; measure fewer or smaller --batch-sizes"
+            )
+        return {
+            size: json.dumps({**self.request, self.rows_key: [row] * size}).encode() for size in batch_sizes
+        }
+
+
+def read_request(path: Path, rows_key: str) -> dict[str, Any]:
+    """The request in a JSON file: an object with a list of rows.
+
+    Raises InputError: the file cannot be read, or has no such list.
+    """
+    shown = printable(path.name)
+    document = parse_object(
+        read_text(path, BODIES_BYTES_MAX), shown, "a request is a JSON object with its rows"
+    )
+    rows = document.get(rows_key)
+    if not isinstance(rows, list) or not rows:
+        known = ", ".join(printable(key)[:40] for key, value in document.items() if isinstance(value, list))
+        raise InputError(
+            f"{shown}: {printable(rows_key)[:40]!r} must be a list with a row at least; "
+            f"set --rows-key{f' to one of {known[:200]}' if known else ''}"
+        )
+    return document
 
 
 def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, report: Report) -> Measurement:
@@ -204,7 +148,7 @@ def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, r
     beside: WorkBeside | None = None
     server: Mapping[str, str] = UNTOLD
     with Exchange(endpoint.address, timeout_s=endpoint.timeout_s) as exchange:
-        subject = EndpointSubject(exchange, endpoint.body, rounds.batch_sizes)
+        subject = EndpointSubject(exchange, endpoint.bodies(rounds.batch_sizes))
         if endpoint.counters is None:
             sampling = _take(subject, rounds, report)
             stop: Stop | None = sampling.stop
@@ -212,20 +156,16 @@ def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, r
             with Exchange(endpoint.counters, timeout_s=endpoint.timeout_s) as counters:
                 server = scrape(counters).facts()
                 sampling, beside, stop = _with_crowds(endpoint, subject, counters, rounds, report)
-    service = (
-        "the server's batch time, by Server-Timing" if subject.tells_batch else "all that the client saw"
-    )
     path = endpoint.address.path[:_PATH_MAX]
     source = {
         "measured_by": f"{MEASURED_BY} --url, POST {path} on one connection, one request at a time",
-        "service_time": service,
+        "service_time": "the server's batch time, by Server-Timing"
+        if subject.tells_batch
+        else "all that the client saw",
         **server_machine(endpoint.address),
         **server,
     }
-    caveats = (
-        *(() if subject.tells_batch else (_CLIENT_SEEN,)),
-        *_connection_caveats(exchange.connections, subject.batches),
-    )
+    caveats = () if subject.tells_batch else (_CLIENT_SEEN,)
     return replace(sampled(sampling, rounds, confidence, source, caveats), beside=beside, stop=stop)
 
 
@@ -247,30 +187,18 @@ def _with_crowds(
         return sampling, None, sampling.stop
     users = Users(
         address=endpoint.address,
-        body=endpoint.body.of_each((1,))[1],
+        body=endpoint.bodies((1,))[1],
         timeout_s=endpoint.timeout_s,
         counters=counters.address,
     )
     try:
         alone = Stretch(
             batches=subject.batches,
-            requests=subject.batches,
-            lasted_s=subject.service_s,
+            requests_within=subject.batches,
+            batches_s=subject.service_s,
             computed_s=computed_s(scrape(counters)) - before_s,
         )
         means_s = {size: fmean(one.service_s for one in found) for size, found in sampling.batches.items()}
         return sampling, users.work_beside(alone, means_s, report), None
     except (KeyboardInterrupt, DependencyError, InconclusiveError) as stop:
         return sampling, None, stop
-
-
-def _connection_caveats(connections: int, requests: int) -> tuple[Caveat, ...]:
-    if connections <= max(2, requests // 100):
-        return ()
-    return (
-        Caveat(
-            code=CaveatCode.MEASURED_RECONNECTED,
-            message=f"the server closed the connection {connections - 1} times in {requests} requests; "
-            "connecting is not in the figures, and costs clients time; have the server keep them open",
-        ),
-    )

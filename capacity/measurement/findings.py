@@ -33,19 +33,15 @@ class SizeFinding:
     """One batch size.
 
     Attributes:
-        timing: what goes into the profile.
-        count: batches behind it.
-        mean: with its interval; None where a single batch or open buckets give none. [s]
         drift: relative shift from the first half to the second; None where it cannot be told.
-        stalls: None where no samples are known.
         bucket_error: how far a percentile may be off, as a share of it; None where none is from buckets.
     """
 
-    timing: BatchTiming
-    count: int
-    mean: Interval | None
+    timing: BatchTiming  # what goes into the profile
+    count: int  # batches behind it
+    mean: Interval | None  # with its interval; None where a single batch or open buckets give none
     drift: Interval | None = None
-    stalls: Stalls | None = None
+    stalls: Stalls | None = None  # None where no samples are known
     bucket_error: float | None = None
 
     @property
@@ -59,19 +55,17 @@ class Measurement:
     """All batch sizes, rising, and what lies beside the batches.
 
     Attributes:
-        source: how and on what it was made, by aspect, for the profile.
-        wake: how much longer a batch took after a rest; None where that was not tried. [s]
         stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
     """
 
     findings: tuple[SizeFinding, ...]
-    source: Mapping[str, str]
+    source: Mapping[str, str]  # how and on what it was made, by aspect, for the profile
     caveats: tuple[Caveat, ...] = ()
     overhead: Overhead | None = None
     work: RequestWork | None = None
     beside: WorkBeside | None = None
     spells: Spells | None = None
-    wake: Interval | None = None
+    wake: Interval | None = None  # how much longer a batch took after a rest; None where that was not tried
     stop: Stop | None = field(default=None, compare=False)
 
     def profile(
@@ -91,7 +85,7 @@ class Measurement:
         """
         batch_s, work_s = self._work_s() if request_work_s is None else (0.0, request_work_s)
         if request_overhead_s is None:
-            seen_s = 0.0 if self.overhead is None else self.overhead.request_s
+            seen_s = 0.0 if self.overhead is None else self.overhead.median_s
             request_overhead_s = max(0.0, seen_s - batch_s - work_s)
         is_longer = self.wake is not None and self.wake.low > 0.0  # else chance explains it
         return replace(

@@ -38,15 +38,12 @@ class Histogram:
     """Durations that are known by their sum, their number, and how many lie up to each bound.
 
     Attributes:
-        bounds_s: upper bounds of the buckets, rising, the last one infinite. [s]
-        counts: how many lie in each bucket.
-        sum_s: of all durations. [s]
         sections: sum and number in consecutive parts of the time, where it was looked at in between.
     """
 
-    bounds_s: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum_s: float
+    bounds_s: tuple[float, ...]  # upper bounds of the buckets, rising, the last one infinite
+    counts: tuple[int, ...]  # how many lie in each bucket
+    sum_s: float  # of all durations
     sections: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,12 +66,6 @@ class Histogram:
         """Exact, since it is sum over count. [s]"""
         return self.sum_s / self.count
 
-    @property
-    def _buckets(self) -> list[tuple[float, float, int]]:
-        """Ends and count of those that are not empty."""
-        ends = zip((0.0, *self.bounds_s), self.bounds_s, self.counts, strict=False)
-        return [bucket for bucket in ends if bucket[2]]
-
     def percentile_s(self, probability: float) -> Interval | None:
         """Percentile, by a straight line within its bucket, and the bucket's ends; None where that cannot be.
 
@@ -84,8 +75,8 @@ class Histogram:
         if self.count - wanted < COUNTS_BEYOND_MIN - 1e-9:  # 1000 - 990 is not 10 in binary
             return None
         below = 0
-        for low_s, high_s, count in self._buckets:
-            if below + count >= wanted:
+        for low_s, high_s, count in zip((0.0, *self.bounds_s), self.bounds_s, self.counts, strict=False):
+            if count and below + count >= wanted:
                 if high_s == math.inf:
                     return None
                 value_s = low_s + (high_s - low_s) * (wanted - below) / count
@@ -93,20 +84,6 @@ class Histogram:
                 return found if relative_error(found) <= BUCKET_ERROR_MAX else None
             below += count
         return None
-
-    @property
-    def sum_ends_s(self) -> tuple[float, float]:
-        """Least and most that the sum may be by the buckets. [s]
-
-        Counted and summed up one after the other, a batch may be in the one and not yet in the other when it
-        is looked at; so at both looks together two of the longest may be missing or too many.
-        """
-        longest_s = max(
-            (high_s if high_s < math.inf else low_s for low_s, high_s, _ in self._buckets), default=0
-        )
-        least_s = math.fsum(low_s * count for low_s, _, count in self._buckets)
-        most_s = math.fsum(high_s * count for _, high_s, count in self._buckets)
-        return max(0.0, least_s - 2.0 * longest_s), most_s + 2.0 * longest_s
 
 
 def relative_error(percentile: Interval) -> float:
@@ -117,8 +94,7 @@ def relative_error(percentile: Interval) -> float:
 def gains(before: Scrape, after: Scrape, where: Histograms) -> dict[int, Histogram]:
     """By batch size, what its histograms gained, summed over other labels; sizes without a batch are absent.
 
-    Raises:
-        DependencyError: no such histogram, one that contradicts itself, or a restart between the scrapes.
+    Raises DependencyError: no such histogram, one that contradicts itself, or a restart between the scrapes.
     """
     if before.total(_START) != after.total(_START):
         raise DependencyError(f"{_START} changed between the scrapes: {RESTARTED}")
@@ -153,11 +129,7 @@ def gains(before: Scrape, after: Scrape, where: Histograms) -> dict[int, Histogr
 def sectioned(
     gained: Mapping[int, Histogram], scrapes: Sequence[Scrape], where: Histograms
 ) -> dict[int, Histogram]:
-    """The same, with what each batch size gained from one scrape to the next.
-
-    Raises:
-        DependencyError: as of the whole.
-    """
+    """The same, with what each batch size gained from one scrape to the next."""
     parts = [
         tuple(_by_size(gain(before, after, name), where.label) for name in where.totals)
         for before, after in pairwise(scrapes)
@@ -175,13 +147,8 @@ def sectioned(
 
 def _by_size_and_bound(rises: Mapping[Labels, float], label: str) -> dict[int, dict[float, int]]:
     found: dict[int, dict[float, int]] = defaultdict(lambda: defaultdict(int))
-    bounds_of: dict[Labels, set[float]] = defaultdict(set)
     for labels, rise in rises.items():
-        bound = _bound(dict(labels).get("le", ""))
-        found[_size(labels, label)][bound] += _whole(rise)
-        bounds_of[frozenset(pair for pair in labels if pair[0] != "le")].add(bound)
-    if len({frozenset(bounds) for bounds in bounds_of.values()}) > 1:
-        raise DependencyError("histograms of one metric have different buckets, and cannot be added up")
+        found[_size(labels, label)][_bound(dict(labels).get("le", ""))] += _whole(rise)
     return found
 
 

@@ -24,7 +24,6 @@ from capacity.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     import aiohttp
 
@@ -35,8 +34,8 @@ _PORTS = {"http": 80, "https": 443}
 _KEEP_ALIVE_S = 3.0
 # `select`, which the load generator waits by, knows no descriptor from here on.
 _DESCRIPTORS = 1024
-# Of one metric of Server-Timing a parameter; `dur` is in milliseconds.
-_DURATION = re.compile(r'\s*dur\s*=\s*"?([^";\s]+)"?\s*', re.I)
+# Of one metric of Server-Timing, among its parameters; in milliseconds.
+_DURATION = re.compile(r'(?:^|;)\s*dur\s*=\s*"?(\d{1,15}(?:\.\d*)?)"?\s*(?:;|$)', re.I)
 # Batch and queue, both rounded up to whole milliseconds, are told longer than a quick request by that much.
 _ROUNDING_S = 2e-3
 # More contradictions than these are no clock that was set meanwhile.
@@ -53,14 +52,10 @@ class Address:
     target: str
 
     @property
-    def _origin(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
-
-    @property
     def url(self) -> str:
         """All of it, as it is asked."""
-        return self._origin + self.target
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.target}"
 
     @property
     def path(self) -> str:
@@ -74,7 +69,7 @@ class Address:
         >>> parse_address("http://127.0.0.1:8000/predict?key=secret", "--url").shown
         'http://127.0.0.1:8000/predict'
         """
-        return self._origin + self.path
+        return self.url.partition("?")[0]
 
     @property
     def is_here(self) -> bool:
@@ -88,8 +83,7 @@ class Address:
 def parse_address(text: str, flag: str) -> Address:
     """An address from text such as `http://127.0.0.1:8000/predict`.
 
-    Raises:
-        InputError: not http or https, no host, an impossible port, a user name or password, a blank.
+    Raises InputError: not http or https, no host, an impossible port, a user name or password, a blank.
     """
     shown = printable(text)[:80]
     if not (text.isascii() and text.isprintable() and " " not in text and len(text) <= _LENGTH_MAX):
@@ -113,7 +107,7 @@ def parse_address(text: str, flag: str) -> Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server said, and how long that took from the first byte sent to the last received. [s]"""
+    """What a server said, and how long that took until the last byte, connecting included. [s]"""
 
     status: int
     headers: "Mapping[str, str]"
@@ -121,24 +115,12 @@ class Answer:
     seconds: float
 
 
-class StatusError(DependencyError):
-    """The server answered by another status than success, such as 422."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class TooLongError(ValueError):
     """An answer of more bytes than anybody reads."""
 
 
 def import_aiohttp() -> Any:
-    """The library.
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """The library. Raises InputError: it is not installed."""
     try:
         import aiohttp
     except ImportError:
@@ -149,7 +131,7 @@ def import_aiohttp() -> Any:
 
 
 @asynccontextmanager
-async def session(timeout_s: float, **settings: Any) -> "AsyncIterator[aiohttp.ClientSession]":
+async def session(timeout_s: float) -> "AsyncIterator[aiohttp.ClientSession]":
     """A client that keeps its connections; a request may take so long in all. [s]"""
     aiohttp = import_aiohttp()
     async with aiohttp.ClientSession(
@@ -161,7 +143,6 @@ async def session(timeout_s: float, **settings: Any) -> "AsyncIterator[aiohttp.C
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
-        **settings,
     ) as client:
         yield client
 
@@ -169,8 +150,7 @@ async def session(timeout_s: float, **settings: Any) -> "AsyncIterator[aiohttp.C
 def _socket(info: Any) -> socket.socket:
     """A socket that `select` can wait for; idle connections are kept beside those in use, without limit.
 
-    Raises:
-        OSError: too many are open.
+    Raises OSError: too many are open.
     """
     family, kind, protocol, *_ = info
     made = socket.socket(family, kind, protocol)
@@ -205,9 +185,7 @@ async def ask(client: "aiohttp.ClientSession", address: Address, body: bytes | N
 async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes | None = None) -> Answer:
     """An answer with success; a connection that the server closed while it was idle is opened again, once.
 
-    Raises:
-        StatusError: the answer is no success.
-        DependencyError: no answer in time, one that redirects, is too large, or is not HTTP.
+    Raises DependencyError: no answer in time, or one that fails, redirects, is too large or not HTTP.
     """
     aiohttp = import_aiohttp()
     name = f"{address.host}:{address.port}{printable(address.path)[:_EXCERPT]}"
@@ -233,55 +211,29 @@ async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes |
         )
     if not 200 <= answer.status < 300:
         excerpt = printable(answer.body[:_EXCERPT].decode("utf-8", "replace"))
-        raise StatusError(f"{name} answered {answer.status}: {excerpt}", answer.status)
+        raise DependencyError(f"{name} answered {answer.status}: {excerpt}")
     return answer
 
 
 class Exchange:
-    """One address that is asked one request after another, by code that is not asynchronous.
-
-    Attributes:
-        connections: that were opened so far; connecting is in no answer's time.
-    """
+    """One address that is asked one request after another, by code that is not asynchronous."""
 
     def __init__(self, address: Address, *, timeout_s: float) -> None:
-        self.address, self.timeout_s = address, timeout_s
-        self.connections = 0
-        self._connecting_s = 0.0
-        self._runner = asyncio.Runner()
+        self.address = address
+        self._runner, self._session = asyncio.Runner(), session(timeout_s)
 
     def __enter__(self) -> Self:
-        trace = import_aiohttp().TraceConfig()
-        trace.on_connection_create_start.append(self._connect)
-        trace.on_connection_create_end.append(self._connected)
-        self._session = session(self.timeout_s, trace_configs=[trace])
         self._client = self._runner.run(self._session.__aenter__())
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._runner:
             self._runner.run(self._session.__aexit__(None, None, None))
 
     def ask(self, body: bytes | None = None) -> Answer:
         """One request and its answer; raises as `fetch` does."""
-        self._connecting_s = 0.0
         with ctrl_c_by_python():
-            answer = self._runner.run(fetch(self._client, self.address, body))
-        return Answer(
-            status=answer.status,
-            headers=answer.headers,
-            body=answer.body,
-            seconds=answer.seconds - self._connecting_s,
-        )
-
-    async def _connect(self, *_: object) -> None:
-        self._began_s = time.perf_counter()
-
-    async def _connected(self, *_: object) -> None:
-        self.connections += 1
-        self._connecting_s = time.perf_counter() - self._began_s
+            return self._runner.run(fetch(self._client, self.address, body))
 
 
 def parse_server_timing(header: str) -> dict[str, float]:
@@ -295,14 +247,9 @@ def parse_server_timing(header: str) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for entry in header.split(","):
-        name, *parameters = entry.split(";")
-        for match in filter(None, map(_DURATION.fullmatch, parameters)):
-            try:
-                duration_s = float(match[1]) / 1e3
-            except ValueError:
-                continue
-            if math.isfinite(duration_s) and duration_s >= 0.0:
-                found.setdefault(name.strip(), duration_s)
+        name, _, parameters = entry.partition(";")
+        if match := _DURATION.search(parameters):
+            found.setdefault(name.strip(), float(match[1]) / 1e3)
     return found
 
 
@@ -317,11 +264,8 @@ def told_by(answer: Answer) -> tuple[float, float] | None:
 def check_told(beside_s: Iterable[float]) -> None:
     """Refuse a server by whose word requests were in queue and batch for longer than they took altogether.
 
-    Args:
-        beside_s: of each request, what the client saw beyond the queue and the batch. [s]
-
-    Raises:
-        DependencyError: more than a tenth are below nothing, by more than rounding explains.
+    Of each request it takes what the client saw beyond queue and batch [s], and raises DependencyError where
+    more than a tenth are below nothing, by more than rounding explains.
     """
     known_s = tuple(beside_s)
     below_s = [one for one in known_s if one < -_ROUNDING_S]

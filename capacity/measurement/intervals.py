@@ -197,18 +197,12 @@ def drift(samples_s: Values, confidence: float, level: Callable[[Values], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stalls:
-    """Samples so much longer than usual that something else had the machine; they stay among the samples.
-
-    Attributes:
-        share: of all samples.
-        limit_s: what is beyond it is a stall. [s]
-        largest_s: None where there was none. [s]
-    """
+    """Samples so much longer than usual that something else had the machine; they stay among the samples."""
 
     count: int
-    share: float
-    limit_s: float
-    largest_s: float | None
+    share: float  # of all samples
+    limit_s: float  # what is beyond it is a stall
+    largest_s: float | None  # None where there was none
 
 
 def stalls(samples_s: Sequence[float]) -> Stalls:

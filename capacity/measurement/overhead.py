@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import linear_regression, median
 
 from capacity.caveats import Caveat, CaveatCode
@@ -26,28 +26,28 @@ class Overhead:
     """Time outside the batch, as the client saw it: the way, HTTP, JSON, the server's work beside the model.
 
     Attributes:
-        request_s: of a request of one row: median over those of `batch_size` rows, after a rest where there
+        median_s: of a request of one row: median over those of `batch_size` rows, after a rest where there
             were any, less the growth of the rows above one, where that is known. [s]
-        batch_size: the smallest that was measured, 1 if it was.
-        growth_s: more for each further row, by least squares over the medians; None of a single size. [s]
-        interval: of `request_s`; None of few requests, or of more rows than one. [s]
+        low_s, high_s: its interval; None of few requests, or of more rows than one. [s]
+        growth_per_row_s: more for each further row, by least squares over medians; None of a single size. [s]
     """
 
-    request_s: float
-    batch_size: int
-    growth_s: float | None
-    interval: Interval | None = None
+    median_s: float
+    low_s: float | None = None
+    high_s: float | None = None
+    batch_size: int  # the smallest that was measured, 1 if it was
+    growth_per_row_s: float | None
 
     def caveats(self) -> Iterator[Caveat]:
         """Where no request had the one row that a plan's requests have."""
         if self.batch_size == 1:
             return
-        if self.growth_s is None:
+        if self.growth_per_row_s is None:
             message = f"the request overhead is of {self.batch_size} rows, and may be less of one"
         else:
             message = (
                 f"the request overhead is told from requests of {self.batch_size} rows and more, less "
-                f"{format_duration(max(0.0, self.growth_s))} for each above the first"
+                f"{format_duration(max(0.0, self.growth_per_row_s))} for each above the first"
             )
         yield Caveat(code=CaveatCode.MEASURED_ROWS, message=f"{message}; have 1 among --batch-sizes")
 
@@ -68,26 +68,19 @@ def overhead(
         growth_s = linear_regression(list(told_s), [median(found_s) for found_s in told_s.values()]).slope
     found_s = _told_s(rested) or told_s[smallest]
     further_s = (smallest - 1) * max(0.0, growth_s or 0.0)
-    return Overhead(
-        request_s=max(0.0, median(found_s) - further_s),
-        batch_size=smallest,
-        growth_s=growth_s,
-        interval=_interval(found_s, confidence) if smallest == 1 else None,
+    found = Overhead(
+        median_s=max(0.0, median(found_s) - further_s), batch_size=smallest, growth_per_row_s=growth_s
     )
+    count = min(SECTIONS_MAX, len(found_s) // _PER_SECTION)
+    if smallest > 1 or count < SECTIONS_MIN:
+        return found
+    # By the medians of consecutive sections, which stalls move as little.
+    half_s = half_width([median(section) for section in sections(found_s, count)], confidence)
+    return replace(found, low_s=max(0.0, found.median_s - half_s), high_s=found.median_s + half_s)
 
 
 def _told_s(batches: Sequence[TimedBatch]) -> list[float]:
     return [batch.beside_s for batch in batches if batch.beside_s is not None]
-
-
-def _interval(found_s: Sequence[float], confidence: float) -> Interval | None:
-    """Of the median, by the medians of consecutive sections, which stalls move as little."""
-    count = min(SECTIONS_MAX, len(found_s) // _PER_SECTION)
-    if count < SECTIONS_MIN:
-        return None
-    half_s = half_width([median(section) for section in sections(found_s, count)], confidence)
-    value_s = max(0.0, median(found_s))
-    return Interval(value=value_s, low=max(0.0, value_s - half_s), high=value_s + half_s)
 
 
 def wake(naps: Sequence[Nap], confidence: float) -> Interval | None:
@@ -109,27 +102,24 @@ class RequestWork:
     """CPU time of a server outside its batches, shared out among the requests.
 
     Attributes:
-        process_s, batch_s: CPU time of the process, and of its batches. [s]
-        batch_wall_s: what the batches took by the clock. [s]
-        requests: that were answered meanwhile.
-        rows: that the batches held; a plan counts these.
+        process_cpu_s, batch_cpu_s: CPU time of the process, and of its batches. [s]
     """
 
-    process_s: float
-    batch_s: float
-    batch_wall_s: float
-    requests: int
-    rows: int
+    process_cpu_s: float
+    batch_cpu_s: float
+    batch_s: float  # what the batches took by the clock
+    requests: int  # that were answered meanwhile
+    rows: int  # that the batches held; a plan counts these
 
     @property
     def request_s(self) -> float:
         """Of each request; where requests hold several rows, of each row, since a plan counts rows. [s]"""
-        return max(0.0, self.process_s - self.batch_s) / max(self.requests, self.rows)
+        return max(0.0, self.process_cpu_s - self.batch_cpu_s) / max(self.requests, self.rows)
 
     @property
     def waited_share(self) -> float:
         """Of the batches' time, how much they did not compute in, and others had the core."""
-        return max(0.0, 1.0 - self.batch_s / self.batch_wall_s) if self.batch_wall_s else 0.0
+        return max(0.0, 1.0 - self.batch_cpu_s / self.batch_s) if self.batch_s else 0.0
 
     def caveats(self) -> Iterator[Caveat]:
         """Where requests are not rows, and where batches waited for the core that requests had."""
@@ -142,8 +132,8 @@ class RequestWork:
         if self.waited_share > _WAITED_OF_NOTE:
             yield Caveat(
                 code=CaveatCode.MEASURED_CORE_SHARED,
-                message=f"batches took {format_duration(self.batch_wall_s)} and computed for "
-                f"{format_duration(self.batch_s)}; else others had the core, requests of the same server "
+                message=f"batches took {format_duration(self.batch_s)} and computed for "
+                f"{format_duration(self.batch_cpu_s)}; else others had the core, requests of the same server "
                 "among them, whose work is then in the batch times and in request_work_s too; take batch "
                 "times from --url on an idle server, and give it this --request-work",
             )
@@ -160,9 +150,9 @@ def request_work(before: Scrape, after: Scrape, gained: Mapping[int, Histogram])
     if max(requests, rows) < 1:
         return None
     return RequestWork(
-        process_s=process_s,
-        batch_s=batch_s,
-        batch_wall_s=math.fsum(one.sum_s for one in gained.values()),
+        process_cpu_s=process_s,
+        batch_cpu_s=batch_s,
+        batch_s=math.fsum(one.sum_s for one in gained.values()),
         requests=round(requests),
         rows=rows,
     )

@@ -1,10 +1,12 @@
 """Report: a measurement as JSON and as tables."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from capacity.explain import format_interval
 from capacity.measurement.findings import Measurement, SizeFinding
+from capacity.measurement.overhead import Overhead
 from capacity.performance import Interval
 from capacity.profile import ServiceProfile
 from capacity.report import SCHEMA_VERSION, Document, caveat_documents, interval_document
@@ -22,47 +24,14 @@ def measurement_document(
     measurement: Measurement, profile: ServiceProfile, *, seed: int, confidence: float
 ) -> Document:
     """`capacity profile`; what could not be told is absent."""
-    found, work, spells, beside = (
-        measurement.overhead,
-        measurement.work,
-        measurement.spells,
-        measurement.beside,
-    )
+    work = measurement.work
     return _known(
         batches=[_size_document(one, profile) for one in measurement.findings],
-        request_overhead=found
-        and _known(
-            median_s=found.request_s,
-            low_s=found.interval and found.interval.low,
-            high_s=found.interval and found.interval.high,
-            batch_size=found.batch_size,
-            growth_per_row_s=found.growth_s,
-        ),
-        request_work=work
-        and {
-            "request_s": work.request_s,
-            "process_cpu_s": work.process_s,
-            "batch_cpu_s": work.batch_s,
-            "batch_s": work.batch_wall_s,
-            "requests": work.requests,
-            "rows": work.rows,
-        },
-        spells=spells and {"share": spells.share, "lasting_s": spells.lasting_s},
+        request_overhead=measurement.overhead and _known(**asdict(measurement.overhead)),
+        request_work=work and {"request_s": work.request_s, **asdict(work)},
+        spells=measurement.spells and asdict(measurement.spells),
         wake_s=measurement.wake and interval_document(measurement.wake),
-        work_beside=beside
-        and {
-            "batch_s": beside.batch_s,
-            "request_s": beside.request_s,
-            "crowds": [
-                {
-                    "batches": crowd.batches,
-                    "requests_within": crowd.requests,
-                    "batches_s": crowd.lasted_s,
-                    "computed_s": crowd.computed_s,
-                }
-                for crowd in beside.crowds
-            ],
-        },
+        work_beside=measurement.beside and asdict(measurement.beside),
         caveats=caveat_documents(measurement.caveats),
         complete=measurement.stop is None,
         profile={"schema_version": SCHEMA_VERSION, **profile_to_document(profile)},
@@ -79,13 +48,7 @@ def _size_document(one: SizeFinding, profile: ServiceProfile) -> Document:
         **{name: _percentile_s(one, q) for name, q in _PERCENTILES.items()},
         throughput_rps=profile.throughput_rps(one.batch_size),
         drift=one.drift and interval_document(one.drift),
-        stalls=one.stalls
-        and _known(
-            count=one.stalls.count,
-            share=one.stalls.share,
-            limit_s=one.stalls.limit_s,
-            largest_s=one.stalls.largest_s,
-        ),
+        stalls=one.stalls and _known(**asdict(one.stalls)),
         percentile_error=one.bucket_error,
     )
 
@@ -128,12 +91,12 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
     yield "knee", f"batch size {profile.knee_batch_size}"
     work, spells, longer = measurement.work, measurement.spells, measurement.wake
     if measurement.overhead is not None:
-        yield "beside the batch", _beside_batch(measurement)
+        yield "beside the batch", _beside_batch(measurement.overhead)
     if work is not None:
         yield (
             "request work",
-            f"{format_duration(work.request_s)} ({format_duration(work.process_s)} CPU less "
-            f"{format_duration(work.batch_s)} in batches, {work.requests} requests)",
+            f"{format_duration(work.request_s)} ({format_duration(work.process_cpu_s)} CPU less "
+            f"{format_duration(work.batch_cpu_s)} in batches, {work.requests} requests)",
         )
     if spells is not None:
         yield "spells", f"{spells.share:.0%} in common, lasting {format_duration(spells.lasting_s)}"
@@ -145,13 +108,13 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
     yield "work per request", format_duration(profile.request_work_s)
 
 
-def _beside_batch(measurement: Measurement) -> str:
-    found = measurement.overhead
-    assert found is not None  # noqa: S101  (who asks has seen it)
-    value = format_interval(found.interval or Interval.exact(found.request_s))
-    if found.growth_s is None:
+def _beside_batch(found: Overhead) -> str:
+    value = format_duration(found.median_s)
+    if found.low_s is not None and found.high_s is not None:
+        value = format_interval(Interval(value=found.median_s, low=found.low_s, high=found.high_s))
+    if found.growth_per_row_s is None:
         return f"{value} at batch size {found.batch_size}"
     where = (
         "at batch size 1" if found.batch_size == 1 else f"for one row, by {found.batch_size} rows and more"
     )
-    return f"{value} {where}, and {format_duration(found.growth_s)} more for each row"
+    return f"{value} {where}, and {format_duration(found.growth_per_row_s)} more for each row"

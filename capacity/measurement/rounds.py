@@ -15,8 +15,7 @@ Clock = Callable[[], float]
 Report = Callable[[str], None]
 Sleep = Callable[[float], None]
 
-SIZES_MAX = 200
-SAMPLES_MAX = 100_000  # of one size
+SIZES_MAX, WARM_UP_MAX = 200, 100_000
 BATCHES_MAX = 2_000_000  # of all sizes; a profile of more is too large a file
 DURATION_MAX_S = 7 * 24 * 3600.0
 # Warming up may take this share of the time at most; what is slow is warm after fewer batches.
@@ -33,14 +32,12 @@ class TimedBatch:
     """One batch.
 
     Attributes:
-        service_s: what the batch took. [s]
-        ended_s: when it was answered, by the clock of the sampling. [s]
         beside_s: what its request took beside the batch and the wait for it; None where nobody told. [s]
     """
 
-    service_s: float
+    service_s: float  # what the batch took
     beside_s: float | None = None
-    ended_s: float = 0.0
+    ended_s: float = 0.0  # when it was answered, by the clock of the sampling
 
 
 class Subject(Protocol):
@@ -58,39 +55,30 @@ class Rounds:
     A size that was measured all at once would carry whatever happened to the machine meanwhile, and look
     slower or faster for it. In random order within short rounds all sizes see the same machine
     (randomised blocks: Fisher 1935, The Design of Experiments, ch. 4).
-
-    Attributes:
-        batch_sizes: rising, each once.
-        samples: rounds that count; of each size so many samples.
-        warm_up: rounds before them, which do not.
-        seed: of the orders.
-        duration_max_s: when to stop, whatever is left. [s]
-        has_rests: whether there are batches of the smallest size after rests too, between rounds.
     """
 
-    batch_sizes: tuple[int, ...]
-    samples: int = 500
-    warm_up: int = 20
-    seed: int = 0
-    duration_max_s: float = 600.0
-    has_rests: bool = False
+    batch_sizes: tuple[int, ...]  # rising, each once
+    samples: int = 500  # rounds that count; of each size so many samples
+    warm_up: int = 20  # rounds before them, which do not
+    seed: int = 0  # of the orders
+    duration_max_s: float = 600.0  # when to stop, whatever is left
+    has_rests: bool = False  # whether there are batches of the smallest size after rests too, between rounds
 
     def __post_init__(self) -> None:
-        _check_sizes(self.batch_sizes)
-        if not 1 <= self.samples <= SAMPLES_MAX:
-            raise InputError(f"--samples must be from 1 to {SAMPLES_MAX}, got {self.samples}")
-        if self.samples * len(self.batch_sizes) > BATCHES_MAX:
-            raise InputError(
-                f"{self.samples} samples of {len(self.batch_sizes)} batch sizes are more than {BATCHES_MAX}; "
-                "lower --samples"
-            )
-        if not 0 <= self.warm_up <= SAMPLES_MAX:
-            raise InputError(f"--warm-up must be from 0 to {SAMPLES_MAX}, got {self.warm_up}")
+        if not 1 <= len(self.batch_sizes) <= SIZES_MAX:
+            raise InputError(f"--batch-sizes needs from 1 to {SIZES_MAX} sizes, got {len(self.batch_sizes)}")
+        if not 1 <= min(self.batch_sizes) <= max(self.batch_sizes) <= BATCH_SIZE_LIMIT:
+            raise InputError(f"--batch-sizes must be from 1 to {BATCH_SIZE_LIMIT}, got {self.batch_sizes}")
+        if list(self.batch_sizes) != sorted(set(self.batch_sizes)):
+            raise InputError("--batch-sizes has a size twice; keep one of each")
+        most = BATCHES_MAX // len(self.batch_sizes)
+        if not 1 <= self.samples <= most:
+            raise InputError(f"--samples must be from 1 to {most}, got {self.samples}")
+        if not 0 <= self.warm_up <= WARM_UP_MAX:
+            raise InputError(f"--warm-up must be from 0 to {WARM_UP_MAX}, got {self.warm_up}")
         if not 0.0 < self.duration_max_s <= DURATION_MAX_S:
-            raise InputError(
-                f"--duration-max must be above 0 s and at most {DURATION_MAX_S:g} s, "
-                f"got {self.duration_max_s:g} s"
-            )
+            limits = f"above 0 s and at most {DURATION_MAX_S:g} s"
+            raise InputError(f"--duration-max must be {limits}, got {self.duration_max_s:g} s")
 
     def orders(self) -> Iterator[tuple[int, ...]]:
         """Without end, an order for each round; those of the warm-up come first."""
@@ -107,40 +95,25 @@ class Rounds:
             yield (number + 1) * naps // self.samples > number * naps // self.samples
 
 
-def _check_sizes(batch_sizes: tuple[int, ...]) -> None:
-    if not 1 <= len(batch_sizes) <= SIZES_MAX:
-        raise InputError(f"--batch-sizes needs from 1 to {SIZES_MAX} sizes, got {len(batch_sizes)}")
-    for size in batch_sizes:
-        if not 1 <= size <= BATCH_SIZE_LIMIT:
-            raise InputError(f"--batch-sizes must be from 1 to {BATCH_SIZE_LIMIT}, got {size}")
-    if list(batch_sizes) != sorted(set(batch_sizes)):
-        raise InputError("--batch-sizes must rise, each size once; keep one of each")
-
-
 def parse_batch_sizes(text: str) -> tuple[int, ...]:
     """Sizes from text such as `1,2,4,8`, in any order.
 
     >>> parse_batch_sizes("8, 1,2")
     (1, 2, 8)
     """
-    words = [word.strip() for word in text.split(",", SIZES_MAX)]
-    for word in words[:SIZES_MAX]:
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
         if not (word.isascii() and word.isdigit() and len(word) <= 9):
             raise InputError(f"--batch-sizes has {word[:20]!r}, which is not a batch size; write 1,2,4,8")
-    if len(words) > SIZES_MAX:
-        raise InputError(f"--batch-sizes needs from 1 to {SIZES_MAX} sizes, got more")
-    sizes = tuple(sorted(map(int, words)))
-    _check_sizes(sizes)
-    return sizes
+    return tuple(sorted(map(int, words)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nap:
     """Batches of one size: those without a rest, and then some with a rest before each.
 
-    Caches were given to others, clocks went down, threads went to sleep: the first batch after a rest pays
-    for it, and a queue meets such batches the more often the less it is loaded. A single rest after a busy
-    stretch shows little of it; so batches are served in a row with rests before each.
+    After a rest caches are others', and clocks are down: a queue meets such batches the more often the less
+    it is loaded. A single rest after a busy stretch shows little of it; so there are several in a row.
     """
 
     awake: tuple[TimedBatch, ...]

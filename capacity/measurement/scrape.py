@@ -1,17 +1,15 @@
 """Scrape: the samples of a /metrics page, each series once, and what a server tells there of itself."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from capacity.errors import DependencyError
 from capacity.measurement.http import Exchange
 from capacity.reading import printable
 
-# A page takes memory by its lines, and time by the square of each one's length.
-PAGE_LENGTH_MAX, LINES_MAX, LINE_LENGTH_MAX = 8 * 2**20, 100_000, 8192
+LINE_LENGTH_MAX = 8192  # the parser takes time by the square of it
 _COUNT_MAX = 2.0**53  # beyond which a float does not count
-_MEND = "give a page with those of the server alone, or with fewer labels"
 ENVIRONMENT = "serve_environment_info"
 # As the environment of a callable has them.
 _FACTS = ("cores_usable", "threads", "python", "onnxruntime")
@@ -33,11 +31,7 @@ class Scrape:
         return self.samples.get(name, {})
 
     def total(self, name: str) -> float | None:
-        """Sum over all labels; None where there is no such name.
-
-        Raises:
-            DependencyError: a sample of it is no count.
-        """
+        """Sum over all labels; None where there is no such name."""
         series = self.series(name)
         return math.fsum(_count(value, name) for value in series.values()) if series else None
 
@@ -61,8 +55,7 @@ def _count(value: float, name: str) -> float:
 def gain(before: Scrape, after: Scrape, name: str) -> Mapping[Labels, float]:
     """By labels, how much each counter of that name rose; one that was not there before rose from 0.
 
-    Raises:
-        DependencyError: one fell or is gone, as after a restart.
+    Raises DependencyError: one fell or is gone, as after a restart.
     """
     old, new = before.series(name), after.series(name)
     if set(old) - set(new):
@@ -77,23 +70,19 @@ def gain(before: Scrape, after: Scrape, name: str) -> Mapping[Labels, float]:
     return rises
 
 
-def read_page(page: bytes, names: Collection[str] = ()) -> Scrape:
+def read_page(page: bytes) -> Scrape:
     """A page in Prometheus' text format.
 
-    Args:
-        names: of the series that are wanted, if not all; what is passed over costs next to nothing.
-
-    Raises:
-        DependencyError: it is not, or too long to be read, or a series stands in it twice.
+    Raises DependencyError: it is not, has a line too long to be read, or a series twice.
     """
     try:
         text = page.decode("utf-8")
     except UnicodeDecodeError:
         raise DependencyError("the metrics are not UTF-8 text; check --metrics") from None
-    _check_size(text)
-    if names:
-        heads = tuple(f"{name}{end}" for name in names for end in "{ \t")
-        text = "\n".join(line for line in text.split("\n") if line.lstrip().startswith(heads))
+    if max(map(len, text.split("\n"))) > LINE_LENGTH_MAX:
+        raise DependencyError(
+            f"the metrics have a line of more than {LINE_LENGTH_MAX} characters, as no page of metrics has"
+        )
     samples: dict[str, dict[Labels, float]] = {}
     for name, labels, value in _samples(text):
         series = samples.setdefault(name, {})
@@ -101,19 +90,6 @@ def read_page(page: bytes, names: Collection[str] = ()) -> Scrape:
             raise DependencyError(f"the metric {printable(name)[:80]} stands twice with the same labels")
         series[labels] = value
     return Scrape(samples=samples)
-
-
-def _check_size(text: str) -> None:
-    """Refuse at once what would take memory or hours to read."""
-    if len(text) > PAGE_LENGTH_MAX:
-        raise DependencyError(f"the metrics have more than {PAGE_LENGTH_MAX} characters; {_MEND}")
-    lines = text.split("\n")
-    if len(lines) > LINES_MAX:
-        raise DependencyError(f"the metrics have more than {LINES_MAX} lines; {_MEND}")
-    if max(map(len, lines)) > LINE_LENGTH_MAX:
-        raise DependencyError(
-            f"the metrics have a line of more than {LINE_LENGTH_MAX} characters, as no page of metrics has"
-        )
 
 
 def _samples(text: str) -> Iterator[tuple[str, Labels, float]]:
@@ -132,6 +108,6 @@ def _samples(text: str) -> Iterator[tuple[str, Labels, float]]:
         raise DependencyError(f"the metrics are not in Prometheus' text format ({reason})") from None
 
 
-def scrape(exchange: Exchange, names: Collection[str] = ()) -> Scrape:
-    """The metrics as they are now; of these names alone, where some are given."""
-    return read_page(exchange.ask().body, names)
+def scrape(exchange: Exchange) -> Scrape:
+    """The metrics as they are now."""
+    return read_page(exchange.ask().body)

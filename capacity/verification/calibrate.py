@@ -24,7 +24,7 @@ from capacity.profile import ServiceProfile
 from capacity.units import format_duration
 from capacity.verification.clock import WallClock, precise_runner
 from capacity.verification.run import OK, LoadRun, Schedule
-from capacity.verification.send import UNREACHABLE, Balancer, Send, Sent, Target, connected, send_all
+from capacity.verification.send import UNREACHABLE, Balancer, Send, Target, connected, send_all
 
 REQUESTS, REQUESTS_MIN = 150, 20
 # Requests that are sent as the load will be: so many at most, for so long; fewer are lone ones anyway.
@@ -47,13 +47,11 @@ class LoneRequests:
     Attributes:
         beside_s: what requests at the rate took beside their batches and their waits for them, from when they
             were meant to be sent: the middle of the means of stretches. [s]
-        batch: mean time of its batch, with its interval. [s]
-        silent: requests that had no answer that tells, and are left out.
     """
 
     beside_s: float
-    batch: Interval
-    silent: int = 0
+    batch_s: Interval  # mean time of the batch of a lone one, with its interval
+    silent: int = 0  # requests that had no answer that tells, and are left out
 
     def seen_by(self, profile: ServiceProfile) -> ServiceProfile:
         """The profile with this client's way to the server; the server's own work is in the batch already."""
@@ -69,11 +67,11 @@ class LoneRequests:
         if self.silent:
             yield f"{self.silent} of the requests before the load had no answer that tells, and are left out"
         said_s = profile.service_mean_s(1) - profile.work_s(1) + profile.wake_s
-        off = self.batch.value / said_s - 1.0
-        if not self.batch.low <= said_s <= self.batch.high and abs(off) > _DRIFT_OF_NOTE:
+        off = self.batch_s.value / said_s - 1.0
+        if not self.batch_s.low <= said_s <= self.batch_s.high and abs(off) > _DRIFT_OF_NOTE:
             yield (
-                f"a lone batch takes {format_duration(self.batch.value)} now, {off:+.1%} from the profile's "
-                f"{format_duration(said_s)}; measure the profile again, just before"
+                f"a lone batch takes {format_duration(self.batch_s.value)} now, {off:+.1%} from the "
+                f"profile's {format_duration(said_s)}; measure the profile again, just before"
             )
 
 
@@ -88,17 +86,15 @@ def lone_requests(
 ) -> LoneRequests:
     """Send some, one by one and then at a rate.
 
-    Raises:
-        InconclusiveError: too few were answered by what tells of their batches, or not in time.
+    Raises InconclusiveError: too few were answered by what tells of their batches, or not in time.
     """
     gaps_s = np.random.default_rng(seed).exponential(1.0 / rate_rps, lone_requests_max(rate_rps))
     with precise_runner() as runner:
         batches_s, besides_s, silent = runner.run(_told_in_time(target, gaps_s, in_flight_max))
-    batch = mean_interval(batches_s, confidence)
-    assert batch is not None  # noqa: S101  (of many)
-    return LoneRequests(
-        beside_s=median(map(fmean, sections(besides_s, _STRETCHES))), batch=batch, silent=silent
-    )
+    batch_s = mean_interval(batches_s, confidence)
+    assert batch_s is not None  # noqa: S101  (of many)
+    beside_s = median(map(fmean, sections(besides_s, _STRETCHES)))
+    return LoneRequests(beside_s=beside_s, batch_s=batch_s, silent=silent)
 
 
 async def _told_in_time(
@@ -107,10 +103,10 @@ async def _told_in_time(
     """Batches of requests one by one, what was beside those at the rate, and how many told nothing. [s]"""
     try:
         async with asyncio.timeout(_TOGETHER_MAX_S), connected(target) as send:
-            batches_s, besides_s, silent = await _one_by_one(send, len(target.urls), gaps_s[:REQUESTS])
+            batches_s, besides_s, silent = await _one_by_one(send, len(target.addresses), gaps_s[:REQUESTS])
             if len(gaps_s) == REQUESTS:
                 return batches_s, besides_s, silent
-            besides_s = await _at_rate(send, len(target.urls), gaps_s[REQUESTS:], in_flight_max)
+            besides_s = await _at_rate(send, len(target.addresses), gaps_s[REQUESTS:], in_flight_max)
             return batches_s, besides_s, silent + len(gaps_s) - REQUESTS - len(besides_s)
     except TimeoutError:
         raise InconclusiveError(
@@ -128,7 +124,7 @@ async def _one_by_one(send: Send, urls: int, gaps_s: Floats) -> tuple[list[float
         asked_s = time.perf_counter()
         sent = await send(number % urls)
         answered_s = time.perf_counter()
-        if _tells(sent):
+        if sent.outcome == OK and not math.isnan(sent.batch_s):
             batches_s.append(sent.batch_s)
             besides_s.append(answered_s - asked_s - sent.batch_s - sent.queue_s)
         else:
@@ -143,10 +139,6 @@ async def _one_by_one(send: Send, urls: int, gaps_s: Floats) -> tuple[list[float
             f"{REQUESTS_MIN} are needed"
         )
     return batches_s, besides_s, silent
-
-
-def _tells(sent: Sent) -> bool:
-    return sent.outcome == OK and not math.isnan(sent.batch_s)
 
 
 async def _at_rate(send: Send, urls: int, gaps_s: Floats, in_flight_max: int) -> list[float]:

@@ -6,22 +6,12 @@ import selectors
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from capacity.interrupts import ctrl_c_by_python
 
 # `select` wakes up this much late, so that the rest is spent asking the loop for news again and again.
 _SPIN_S = 1.5e-4
-
-
-class Clock(Protocol):
-    """Instants of one origin, and waiting for one of them."""
-
-    def now_s(self) -> float:
-        """The present instant. [s]"""
-
-    async def sleep_until(self, instant_s: float) -> None:
-        """Return at the instant, or at once if it is over; others have their turn in any case."""
 
 
 class WallClock:
@@ -33,10 +23,8 @@ class WallClock:
 
     async def sleep_until(self, instant_s: float) -> None:
         """Return at the instant, or at once if it is over; others have their turn in any case."""
-        left_s = instant_s - time.perf_counter()
-        while left_s > 0.0:
+        while (left_s := instant_s - time.perf_counter()) > 0.0:
             await asyncio.sleep(left_s - _SPIN_S if left_s > _SPIN_S else 0.0)
-            left_s = instant_s - time.perf_counter()
         await asyncio.sleep(0.0)
 
 

@@ -85,8 +85,7 @@ class Predictor:
 def repeated(runs: Sequence[LoadRun]) -> TraceArrivals:
     """What counts of runs, again and again until there are `REPLAYED_MIN` requests or more.
 
-    Raises:
-        InputError: fewer than two requests count.
+    Raises InputError: fewer than two requests count.
     """
     parts, lasting_s = [np.zeros(0)], 0.0
     for run in runs:

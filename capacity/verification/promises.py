@@ -14,18 +14,12 @@ _TIMES_MAX = 100.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseFinding:
-    """A promise and what was measured of it.
-
-    Attributes:
-        found: None where it was not measured.
-        verdict: None likewise.
-        has_interval: whether it is known how far what was found may be off.
-    """
+    """A promise and what was measured of it."""
 
     promise: Promise
-    found: Interval | None
-    verdict: Verdict | None
-    has_interval: bool = True
+    found: Interval | None  # None where it was not measured
+    verdict: Verdict | None  # None likewise
+    has_interval: bool = True  # whether it is known how far what was found may be off
 
     def doubt(self, answered: int) -> tuple[str, float] | None:
         """Why it is not known whether the promise is kept, and how many times as many requests would tell.

@@ -39,20 +39,16 @@ class Quantity:
     """One row of a verification.
 
     Attributes:
-        name: as in `--tolerance`.
-        field: of `Performance`.
-        tolerance: how far a prediction may be off, as a share of the measured value.
-        is_absolute: the tolerance is a difference instead, since the value itself may be 0.
         unsaid: what a prediction means that says nothing of it; None where it means nothing.
     """
 
-    name: str
+    name: str  # as in `--tolerance`
     title: str
     unit: Unit
-    field: str
-    tolerance: float
+    field: str  # of `Performance`
+    tolerance: float  # how far a prediction may be off, as a share of the measured value
     quantile: float | None = None
-    is_absolute: bool = False
+    is_absolute: bool = False  # the tolerance is a difference instead, since the value itself may be 0
     unsaid: float | None = None
 
     def found(self, performance: Performance | None) -> Interval | None:
@@ -181,17 +177,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementRow:
-    """A quantity with both predictions.
-
-    Attributes:
-        stationary: of the long run; None where it has nothing of this quantity.
-        replay: of the very requests that were sent; likewise.
-    """
+    """A quantity with both predictions."""
 
     quantity: Quantity
     measured: Interval
-    stationary: Held | None
-    replay: Held | None
+    stationary: Held | None  # of the long run; None where it has nothing of this quantity
+    replay: Held | None  # of the very requests that were sent; likewise
 
     @property
     def agreements(self) -> tuple[Agreement, ...]:

@@ -3,14 +3,14 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from capacity.explain import demand, fleet
 from capacity.measurement.intervals import requests_min
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval
 from capacity.plan import Plan, Verdict
 from capacity.report import (
     Document,
@@ -48,17 +48,13 @@ _RUN_COLUMNS = ("run", "sent", "lost", "lag P50", "lag P99", "lag max", "mean", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Under which conditions a verification was made.
-
-    Attributes:
-        environment: of the machine that sent the load, and what it sent to.
-    """
+    """Under which conditions a verification was made."""
 
     plan: Plan
     workload: Workload
     seed: int
     confidence: float
-    environment: Mapping[str, Any]
+    environment: Mapping[str, Any]  # of the machine that sent the load, and what it sent to
 
 
 def verify_document(verification: Verification, setting: Setting) -> Document:
@@ -75,7 +71,7 @@ def verify_document(verification: Verification, setting: Setting) -> Document:
             "planned_s": dict(verification.planned_s) or None,
             "is_calibrated": lone is not None,
             "stationary": _prediction_document(verification.stationary),
-            "replay": _performance(verification.replay.performance),
+            "replay": _performance(verification.replay),
         },
         "rows": [_row_document(row) for row in verification.rows],
         "promises": [_finding_document(finding) for finding in verification.findings],
@@ -83,8 +79,7 @@ def verify_document(verification: Verification, setting: Setting) -> Document:
         "runs": [_run_document(run) for run in verification.runs],
         "pool_faults": list(verification.pool_faults),
         "stopped_by": None if stop is None or isinstance(stop, KeyboardInterrupt) else str(stop),
-        "lone_requests": lone
-        and {"beside_s": lone.beside_s, "batch_s": interval_document(lone.batch), "silent": lone.silent},
+        "lone_requests": lone and asdict(lone),
         "notes": list(notes(verification)),
         "environment": dict(setting.environment),
         "seed": setting.seed,
@@ -92,12 +87,12 @@ def verify_document(verification: Verification, setting: Setting) -> Document:
     }
 
 
-def _performance(performance: Performance | None) -> Document | None:
-    return None if performance is None else performance_document(performance)
+def _performance(prediction: Prediction) -> Document | None:
+    return None if prediction.performance is None else performance_document(prediction.performance)
 
 
 def _prediction_document(prediction: Prediction) -> Document:
-    return {"performance": _performance(prediction.performance), "reasons": list(prediction.reasons)}
+    return {"performance": _performance(prediction), "reasons": list(prediction.reasons)}
 
 
 def _row_document(row: AgreementRow) -> Document:
@@ -152,9 +147,8 @@ def _run_document(verified: VerifiedRun) -> Document:
 
 def lags_s(run: LoadRun) -> dict[float, float]:
     """Lag of a run by quantile, of which 1 is the largest; nothing where nothing counts. [s]"""
-    if len(run.lags_s) == 0:
-        return {}
-    return {q: float(np.quantile(run.lags_s, q)) for q in LAG_QUANTILES}
+    found_s = run.lags_s()
+    return {q: float(np.quantile(found_s, q)) for q in LAG_QUANTILES} if len(found_s) else {}
 
 
 def notes(verification: Verification) -> Iterator[str]:

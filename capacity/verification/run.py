@@ -27,10 +27,9 @@ _NAMES = {
 }
 # Requests are drawn for so many standard deviations of a Poisson count more than are expected; then again.
 _SPARE_DEVIATIONS, _SPARE = 6.0, 16
-FEWER = "shorten --duration, make fewer --runs, or raise --requests-max"
+_FEWER = "shorten --duration, make fewer --runs, or raise --requests-max"
 
 Booleans = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 
 class Arrivals(Protocol):
@@ -48,15 +47,10 @@ Draw = Callable[[Workload, int], Arrivals]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Schedule:
-    """When requests are meant to be sent, whatever became of those before: an open loop.
+    """When requests are meant to be sent, whatever became of those before: an open loop."""
 
-    Attributes:
-        instants_s: from the start of the run, not falling, within the duration, shape `(requests,)`. [s]
-        duration_s: of the run, warm-up included; of a trace that ends earlier, until its end. [s]
-    """
-
-    instants_s: Floats
-    duration_s: float
+    instants_s: Floats  # from the start of the run, not falling, within the duration, shape `(requests,)`
+    duration_s: float  # of the run, warm-up included; of a trace that ends earlier, until its end
 
     def __post_init__(self) -> None:
         if len(self.instants_s) < 2:
@@ -77,8 +71,7 @@ def draw_schedule(
 ) -> Schedule:
     """The requests of one run, warm-up included; a trace from its beginning.
 
-    Raises:
-        InputError: fewer than two requests, or more than `most`, of which no more are drawn.
+    Raises InputError: fewer than two requests, or more than `most`, of which no more are drawn.
     """
     if is_trace(workload):
         instants_s = arrivals.arrived_s(arrivals.requests)
@@ -93,7 +86,7 @@ def draw_schedule(
     if len(instants_s) > most:
         raise InputError(
             f"a run of {format_duration(duration_s)} has more than the {most:.0f} requests that are left "
-            f"to it; {FEWER}"
+            f"to it; {_FEWER}"
         )
     return Schedule(instants_s=instants_s, duration_s=duration_s)
 
@@ -105,47 +98,39 @@ class LoadRun:
     Responses run from the instant at which a request was meant to be sent, so that a generator or a server
     that is late hides nothing. A request that was given up, since it took too long, its connection broke or
     its answer had no end, would have taken the whole timeout at least. What was meant to be sent before
-    `warm_up_s` is in no statistic. Instants count from the start of the run.
+    `warm_up_s` is in no statistic. Instants count from the start of the run, and are NaN where none was.
 
     Attributes:
-        sent_s, ended_s: when each was handed to the HTTP client, which may have to connect first, and had its
-            answer to the last byte; NaN where not. [s]
-        inside_s: what each was in batch and queue by the server's word; NaN where it said nothing. [s]
+        sent_s: when each was handed to the HTTP client, which may have to connect first. [s]
+        inside_s: what each was in batch and queue by the server's word. [s]
         outcomes: HTTP status of each, or one of the negative outcomes above.
-        replicas: where each was sent, by the number of its url.
-        is_overflowed: more were in flight than allowed, and no more were sent.
-        is_complete: the run ended by itself.
-        timeout_s: after which a request was given up. [s]
-        cpu_share: of one core, that sending took.
         uses: of the servers in consecutive sections of what counts; none where their metrics were not seen.
-        unseen: why they were not, though they were looked at.
     """
 
     schedule: Schedule = field(repr=False)
-    warm_up_s: float
-    sent_s: Floats = field(repr=False)
-    ended_s: Floats = field(repr=False)
-    outcomes: Integers = field(repr=False)
-    replicas: Integers = field(repr=False)
-    inside_s: Floats = field(repr=False, default_factory=lambda: np.zeros(0))
-    is_overflowed: bool = False
-    is_complete: bool = True
+    warm_up_s: float = 0.0
     timeout_s: float = 0.0
-    cpu_share: float = 0.0
+    sent_s: Floats = field(repr=False)
+    ended_s: Floats = field(repr=False)  # when each had its answer to the last byte
+    inside_s: Floats = field(repr=False, default_factory=lambda: np.zeros(0))
+    outcomes: npt.NDArray[np.int64] = field(repr=False)
+    replicas: npt.NDArray[np.int64] = field(repr=False)  # where each was sent, by the number of its address
+    is_overflowed: bool = False  # more were in flight than allowed, and no more were sent
+    is_complete: bool = True
+    cpu_share: float = 0.0  # of one core, that sending took
     uses: tuple[ServerUse, ...] = ()
-    unseen: str | None = None
+    unseen: str | None = None  # why they were not, though they were looked at
 
     @classmethod
     def blank(cls, schedule: Schedule, warm_up_s: float = 0.0, timeout_s: float = 0.0) -> Self:
         """Nothing was sent yet."""
-        sent_s, ended_s, inside_s = (np.full(schedule.requests, np.nan) for _ in range(3))
         return cls(
             schedule=schedule,
             warm_up_s=warm_up_s,
             timeout_s=timeout_s,
-            sent_s=sent_s,
-            ended_s=ended_s,
-            inside_s=inside_s,
+            sent_s=np.full(schedule.requests, np.nan),
+            ended_s=np.full(schedule.requests, np.nan),
+            inside_s=np.full(schedule.requests, np.nan),
             outcomes=np.full(schedule.requests, UNKNOWN),
             replicas=np.full(schedule.requests, -1),
             is_complete=False,
@@ -167,6 +152,10 @@ class LoadRun:
         return np.asarray(self._counts & (self.outcomes != UNKNOWN))
 
     @property
+    def _good(self) -> Booleans:
+        return np.asarray(self._counts & (self.outcomes == OK))
+
+    @property
     def _refused(self) -> Booleans:
         return np.asarray((self.outcomes > UNKNOWN) & (self.outcomes != OK))
 
@@ -175,27 +164,20 @@ class LoadRun:
         """Requests that count, answered or not."""
         return int(self._counts.sum())
 
-    @property
-    def lags_s(self) -> Floats:
-        """From the instant that was meant to the one at which it was sent. [s]"""
-        return np.asarray((self.sent_s - self.schedule.instants_s)[self._counts])
-
-    @property
-    def answered_lags_s(self) -> Floats:
-        """Lags of the requests that `responses_s` has. [s]"""
-        return np.asarray((self.sent_s - self.schedule.instants_s)[self._counts & (self.outcomes == OK)])
+    def lags_s(self, *, of_good: bool = False) -> Floats:
+        """From the instant that was meant to the one at which it was sent; of good answers alone. [s]"""
+        lags_s = self.sent_s - self.schedule.instants_s
+        return np.asarray(lags_s[self._good if of_good else self._counts])
 
     @property
     def responses_s(self) -> Floats:
         """From the instant that was meant to the last byte of a good answer. [s]"""
-        return np.asarray((self.ended_s - self.schedule.instants_s)[self._counts & (self.outcomes == OK)])
+        return np.asarray((self.ended_s - self.schedule.instants_s)[self._good])
 
     def endured_s(self, *, at_most: bool = False, with_losses: bool = False) -> Floats:
         """Responses in order, with the least, or the most, that those given up would have taken. [s]
 
-        Args:
-            at_most: infinite for those given up.
-            with_losses: requests that were refused are among them, as infinite.
+        With losses, requests that were refused are among them, as infinite.
         """
         taken_s = self.ended_s - self.schedule.instants_s
         given_up_s = math.inf if at_most else np.maximum(taken_s, self.timeout_s)
@@ -212,11 +194,6 @@ class LoadRun:
     def given_up(self) -> Floats:
         """1 for each request that has no answer and will have none, else 0, in order."""
         return (self.outcomes < UNKNOWN)[self._settled].astype(np.float64)
-
-    @property
-    def exhausted(self) -> int:
-        """Requests, those of the warm-up too, for which this machine had no port or descriptor."""
-        return int((self.outcomes == EXHAUSTED).sum())
 
     @property
     def window_s(self) -> tuple[float, float]:
@@ -236,4 +213,4 @@ class LoadRun:
     def statuses(self) -> dict[str, int]:
         """How often each outcome came about among requests that count, by name."""
         found = Counter(self.outcomes[self._counts].tolist())
-        return {_NAMES.get(outcome, str(outcome)): found[outcome] for outcome in sorted(found)}
+        return {_NAMES.get(outcome, str(outcome)): count for outcome, count in sorted(found.items())}

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,11 @@ from capacity.measurement.http import (
     TooLongError,
     ask,
     import_aiohttp,
-    parse_address,
     parse_server_timing,
     session,
 )
 from capacity.plan import Routing
-from capacity.verification.clock import Clock
+from capacity.verification.clock import WallClock
 from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, OK, TIMED_OUT, TOO_LONG, LoadRun
 
 LEAD_S = 0.05  # until the first instant can be met
@@ -40,13 +40,8 @@ _UNIFORMS_AT_ONCE = 4096
 class Balancer:
     """Picks among replicas as the load balancer of a plan would; ties to the lowest.
 
-    One replica is sent everything, whatever the routing: what is behind it is its own affair.
-
-    Attributes:
-        outstanding: by replica, how many requests it has not answered yet.
-
-    Raises:
-        InputError: several replicas behind one queue, which nobody but their own balancer can have.
+    One replica is sent everything, whatever the routing: what is behind it is its own affair. Several behind
+    one queue are an InputError, since nobody but their own balancer can have that.
     """
 
     def __init__(self, routing: Routing, replicas: int, generator: np.random.Generator) -> None:
@@ -96,7 +91,7 @@ class Sent(NamedTuple):
     """What became of a request: an HTTP status or another outcome, and what the server told of it. [s]"""
 
     outcome: int
-    batch_s: float = float("nan")
+    batch_s: float = math.nan
     queue_s: float = 0.0
 
 
@@ -104,7 +99,9 @@ class Sent(NamedTuple):
 Send = Callable[[int], Awaitable[Sent]]
 
 
-async def send_all(run: LoadRun, send: Send, balancer: Balancer, clock: Clock, in_flight_max: int) -> None:
+async def send_all(
+    run: LoadRun, send: Send, balancer: Balancer, clock: WallClock, in_flight_max: int
+) -> None:
     """Send a run's requests in an open loop, none of which waits for another, and wait for the last answer.
 
     Args:
@@ -139,41 +136,27 @@ async def send_all(run: LoadRun, send: Send, balancer: Balancer, clock: Clock, i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is sent, and where.
+    """The body of every request, JSON, the replicas that it is sent to, and when it is given up. [s]"""
 
-    Attributes:
-        urls: of the replicas, or of the balancer in front of them.
-        body: of every request, JSON.
-        timeout_s: after which a request is given up. [s]
-    """
-
-    urls: tuple[str, ...]
+    addresses: tuple[Address, ...]
     body: bytes = field(repr=False)
     timeout_s: float
 
     def __post_init__(self) -> None:
         if not 0.0 < self.timeout_s <= TIMEOUT_MAX_S:
-            raise InputError(
-                f"--timeout must be above 0 and at most {TIMEOUT_MAX_S:g}s, got {self.timeout_s:g}s"
-            )
-        assert self.addresses  # noqa: S101  (each is one, or an input error)
-
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        """Of the urls, in their order."""
-        return tuple(parse_address(url, "--url") for url in self.urls)
+            limits = f"above 0 and at most {TIMEOUT_MAX_S:g}s"
+            raise InputError(f"--timeout must be {limits}, got {self.timeout_s:g}s")
 
 
 @asynccontextmanager
 async def connected(target: Target) -> AsyncIterator[Send]:
-    """What sends one request to the url of a number, and to no other."""
-    addresses = target.addresses
+    """What sends one request to the address of a number, and to no other."""
     client_error = import_aiohttp().ClientError
     async with session(target.timeout_s) as client:
 
         async def send(replica: int) -> Sent:
             try:
-                answer = await ask(client, addresses[replica], target.body)
+                answer = await ask(client, target.addresses[replica], target.body)
             except TimeoutError:
                 return Sent(TIMED_OUT)
             except TooLongError:
@@ -181,13 +164,13 @@ async def connected(target: Target) -> AsyncIterator[Send]:
             except (client_error, OSError, ValueError) as error:
                 return Sent(EXHAUSTED if getattr(error, "errno", None) in _OWN else NOT_CONNECTED)
             told_s = parse_server_timing(answer.headers.get("Server-Timing", ""))
-            return Sent(answer.status, told_s.get("batch", float("nan")), told_s.get("queue", 0.0))
+            return Sent(answer.status, told_s.get("batch", math.nan), told_s.get("queue", 0.0))
 
         yield send
 
 
 async def check_reachable(send: Send, target: Target) -> None:
-    """One request to each url, before many.
+    """One request to each address, before many.
 
     Raises:
         DependencyError: a server that does not answer, or cannot just now.
@@ -197,11 +180,10 @@ async def check_reachable(send: Send, target: Target) -> None:
         outcome, shown = (await send(number)).outcome, address.shown[:80]
         if outcome < 0:
             raise DependencyError(f"{shown} {UNREACHABLE[outcome]}; is the server up, and the address right?")
+        said = f"{shown} answered the first request by {outcome}"
         if outcome >= 500:
-            raise DependencyError(f"{shown} answered the first request by {outcome}; wait until it is ready")
+            raise DependencyError(f"{said}; wait until it is ready")
         if 300 <= outcome < 400:
-            raise InputError(
-                f"{shown} answered by {outcome}, a redirect, which is not followed; give the address itself"
-            )
+            raise InputError(f"{said}, a redirect, which is not followed; give the address itself")
         if outcome != OK:
-            raise InputError(f"{shown} answered the first request by {outcome}; check --url and --body")
+            raise InputError(f"{said}; check --url and --body")

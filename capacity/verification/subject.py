@@ -26,7 +26,6 @@ class Subject:
     """A plan under its workload, and what it promises.
 
     Attributes:
-        objective: None where nothing was promised.
         planned_s: mean and quantiles that the plan itself was made with, by title; none where they are not
             known, or of other arrivals. [s]
     """
@@ -34,15 +33,14 @@ class Subject:
     profile: ServiceProfile
     workload: Workload
     plan: Plan
-    objective: LatencyObjective | None = None
+    objective: LatencyObjective | None = None  # None where nothing was promised
     planned_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def saved_subject(saved: SavedPlan, arrivals: ArrivalProcess | None, rate_rps: float | None) -> Subject:
     """A saved plan, at another rate or with other arrivals where they are given.
 
-    Raises:
-        InputError: the file holds no plan, or one for users who take turns.
+    Raises InputError: the file holds no plan, or one for users who take turns.
     """
     question = saved.question
     demand = question.workload
@@ -81,8 +79,7 @@ def _planned_s(answer: Mapping[str, Any], objective: LatencyObjective) -> dict[s
 def check_urls(urls: Sequence[str], plan: Plan) -> tuple[str, ...]:
     """The urls of the replicas, or the one of the balancer in front of them; notes for the reader.
 
-    Raises:
-        InputError: another number of urls than replicas.
+    Raises InputError: another number of urls than replicas.
     """
     if len(urls) not in (1, plan.replicas):
         raise InputError(
@@ -101,8 +98,7 @@ def metrics_addresses(
 ) -> tuple[tuple[Address, ...], str | None]:
     """Where each replica's metrics are, and what to say where there are none.
 
-    Raises:
-        InputError: another number than replicas.
+    Raises InputError: another number than replicas.
     """
     if list(given) == ["none"]:
         return (), "mean batch and utilization were not asked for (--metrics none)"
@@ -120,8 +116,7 @@ def metrics_addresses(
 def read_request_body(path: Path) -> bytes:
     """The request in a file, without its blanks; of one row, since the model counts rows.
 
-    Raises:
-        InputError: no file, no JSON object, or one of several rows.
+    Raises InputError: no file, no JSON object, or one of several rows.
     """
     shown = printable(path.name)
     document = parse_object(read_text(path, BODY_BYTES_MAX), shown, "a request is a JSON object")

@@ -7,7 +7,7 @@ import numpy as np
 
 from capacity.measurement.intervals import drift, requests_min, smallest_reaching
 from capacity.units import format_duration, format_quantile
-from capacity.verification.run import LoadRun
+from capacity.verification.run import EXHAUSTED, LoadRun
 
 # A request that is sent late is a request that arrives late: other arrivals than those predicted. Of the
 # latest hundredth that is forgiven up to a tenth of the median response, and a millisecond in any case.
@@ -26,18 +26,14 @@ _OWN_CORE = "give the load generator a core or a machine of its own, or lower --
 
 
 def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iterator[str]:
-    """What makes a run invalid, each with its numbers and the mend; none where it is valid.
-
-    Args:
-        is_steady: whether its arrivals have a steady state, in which the run should be.
-    """
+    """What makes a run invalid, each with its numbers and the mend; a steady one must not drift either."""
     scheduled = run.schedule.requests
     if not run.is_complete:
         yield f"the run was broken off after {run.sent} of {scheduled} requests; let it end"
         return
-    if run.exhausted:
+    if exhausted := int((run.outcomes == EXHAUSTED).sum()):
         yield (
-            f"{run.exhausted} of {run.sent} requests found no descriptor or port left at this machine, where "
+            f"{exhausted} of {run.sent} requests found no descriptor or port left at this machine, where "
             "idle connections are kept beside others; give fewer --url, lower --rate, or raise ulimit -n"
         )
     if run.is_overflowed:
@@ -56,9 +52,9 @@ def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iter
 
 
 def _lateness(run: LoadRun) -> Iterator[str]:
-    lag_s = float(np.quantile(run.lags_s, LAG_QUANTILE))
-    median_s, mean_s = float(np.median(run.responses_s)), float(run.responses_s.mean())
-    stalls_s = float(run.lags_s.mean() - np.median(run.lags_s))
+    lags_s, responses_s = run.lags_s(), run.responses_s
+    lag_s, median_s = float(np.quantile(lags_s, LAG_QUANTILE)), float(np.median(responses_s))
+    stalls_s, mean_s = float(lags_s.mean() - np.median(lags_s)), float(responses_s.mean())
     if lag_s > max(LAG_FORGIVEN_S, LAG_SHARE_MAX * median_s):
         yield (
             f"the load generator fell behind: P99 of its lag is {format_duration(lag_s)}, above "
@@ -86,14 +82,9 @@ def _drift(run: LoadRun) -> Iterator[str]:
 
 
 def tail_faults(runs: Sequence[LoadRun], quantiles: Iterable[float]) -> Iterator[str]:
-    """Quantiles that the lag of the load generator made: too many of the requests beyond were sent late.
-
-    Args:
-        runs: whose answers are pooled.
-        quantiles: of which those are looked at that there are answers enough for.
-    """
+    """Quantiles of all runs that the load generator's lag made: too many requests beyond were sent late."""
     responses_s = np.concatenate([run.responses_s for run in runs])
-    lags_s = np.concatenate([run.answered_lags_s for run in runs])
+    lags_s = np.concatenate([run.lags_s(of_good=True) for run in runs])
     for quantile in quantiles:
         if len(responses_s) < requests_min(quantile):
             continue

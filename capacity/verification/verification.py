@@ -34,18 +34,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedRun:
-    """One load test with what it showed.
-
-    Attributes:
-        measured: of this run alone.
-        replay: prediction for its own schedule.
-        faults: what makes it invalid, if anything.
-    """
+    """One load test with what it showed."""
 
     run: LoadRun
-    measured: Performance
-    replay: Prediction
-    faults: tuple[str, ...] = ()
+    measured: Performance  # of this run alone
+    replay: Prediction  # prediction for its own schedule
+    faults: tuple[str, ...] = ()  # what makes it invalid, if anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,29 +47,22 @@ class Verification:
     """All runs of one plan, with both predictions.
 
     Attributes:
-        quantities: with their tolerances.
-        measured: from the answers of all runs.
-        stationary: prediction for the long run.
-        replay: prediction for the schedules of all runs.
-        objective: what the plan was to keep; None where nothing was promised.
         planned_s: mean and quantiles that the plan itself was made with, by title; none where it was made for
             other arrivals, or not saved. [s]
-        pool_faults: what makes the runs invalid together.
-        notes: what was left out, and why.
         lone: requests one at a time before the load, by which predictions are calibrated; None where the
             server did not tell of them.
         stop: interrupt or error that ended it early, to be raised again when all is told; None without one.
     """
 
-    quantities: tuple[Quantity, ...]
+    quantities: tuple[Quantity, ...]  # with their tolerances
     runs: tuple[VerifiedRun, ...]
-    measured: Performance
-    stationary: Prediction
-    replay: Prediction
-    objective: LatencyObjective | None = None
+    measured: Performance  # from the answers of all runs
+    stationary: Prediction  # prediction for the long run
+    replay: Prediction  # prediction for the schedules of all runs
+    objective: LatencyObjective | None = None  # what the plan was to keep; None where nothing was promised
     planned_s: Mapping[str, float] = field(default_factory=dict)
-    pool_faults: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    pool_faults: tuple[str, ...] = ()  # what makes the runs invalid together
+    notes: tuple[str, ...] = ()  # what was left out, and why
     lone: LoneRequests | None = None
     stop: Stop | None = None
 

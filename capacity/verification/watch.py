@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
@@ -16,7 +16,7 @@ from capacity.measurement.intervals import SECTIONS_MAX, Floats
 from capacity.measurement.scrape import Scrape, read_page, scrape
 from capacity.plan import Plan
 from capacity.units import format_duration
-from capacity.verification.clock import Clock
+from capacity.verification.clock import WallClock
 
 SIZE_MAX, WAIT_MAX = "serve_batch_size_max", "serve_batch_wait_max_seconds"
 _BATCHES = Histograms()
@@ -56,8 +56,10 @@ class MetricsWatch:
         self.failure: str | None = None
         self._addresses, self._instants_s = addresses, instants_s.tolist()
 
-    async def run(self, clock: Clock, began_s: float) -> None:
+    async def run(self, clock: WallClock, began_s: float) -> None:
         """Look at each instant of a run that begins at one of the clock's."""
+        if not self._addresses:
+            return
         async with session(_LOOK_TIMEOUT_S) as client:
             for instant_s in self._instants_s:
                 await asyncio.sleep(max(0.0, began_s + instant_s - clock.now_s()))
@@ -73,18 +75,12 @@ class MetricsWatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerUse:
-    """What all replicas did together in a stretch of time.
-
-    Attributes:
-        requests: rows of the batches.
-        busy_s: sum of the batches' times. [s]
-        lasting_s: the stretch. [s]
-    """
+    """What all replicas did together in a stretch of time."""
 
     batches: int
-    requests: int
-    busy_s: float
-    lasting_s: float
+    requests: int  # rows of the batches
+    busy_s: float  # sum of the batches' times
+    lasting_s: float  # the stretch
 
     @classmethod
     def of(cls, replicas: Iterable[Mapping[int, Histogram]], lasting_s: float) -> Self:
@@ -104,9 +100,7 @@ def uses(looks: Sequence[Look]) -> tuple[ServerUse, ...]:
     The time of a batch counts where the batch ended. A prediction of utilization counts work beside batches
     too: what is done on the same core while a batch is served is in the time of that batch, and what is done
     while there is none is missed here.
-
-    Raises:
-        DependencyError: fewer than two looks, other metrics, or a server that started anew meanwhile.
+    Raises DependencyError: fewer than two looks, other metrics, or a server that started anew meanwhile.
     """
     if len(looks) < 2:
         raise DependencyError("they were seen once at most while requests were sent; check --metrics")
@@ -126,8 +120,7 @@ def _gains(before: Scrape, after: Scrape) -> Mapping[int, Histogram]:
 def look(addresses: Iterable[Address]) -> list[Scrape]:
     """The metrics of each server as they are now; one that has served nothing yet has no histogram.
 
-    Raises:
-        DependencyError: one that cannot be had, or read.
+    Raises DependencyError: one that cannot be had, or read.
     """
     return [_scrape(address) for address in addresses]
 
@@ -138,37 +131,26 @@ def _scrape(address: Address) -> Scrape:
 
 
 def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: Plan) -> tuple[str, ...]:
-    """What to say where servers tell of other batches or waits than the plan's: nothing if none does.
+    """What to say where a server tells of other batches or waits than the plan's: nothing if none does.
 
     A prediction is then one of another server. Servers that tell nothing are taken to be as planned.
     """
-    others = list(_others(addresses, pages, plan))
-    if not others:
-        return ()
-    address, size_max, wait_max_s = others[0]
-    who = f"{address.host}:{address.port}"
-    if len(pages) > 1:
-        who = f"{len(others)} of {len(pages)} servers, {who} first,"
-    told, planned = (
-        f"batches up to {size} that wait up to {format_duration(wait_s)}"
-        for size, wait_s in ((size_max, wait_max_s), (plan.batch_size_max, plan.batch_wait_max_s))
-    )
-    return (
-        f"{who} says that it makes {told}, and the plan has {planned}: start it as planned, or verify it "
-        f"as it is, by --profile, --rate, --batch-size-max {size_max}, --batch-wait {1e3 * wait_max_s:g}ms "
-        "and what else the plan has",
-    )
-
-
-def _others(
-    addresses: Sequence[Address], pages: Sequence[Scrape], plan: Plan
-) -> Iterator[tuple[Address, int, float]]:
     for address, page in zip(addresses, pages, strict=True):
         size_max = _told(page, SIZE_MAX, plan.batch_size_max)
         wait_max_s = _told(page, WAIT_MAX, plan.batch_wait_max_s)
         is_same_wait = math.isclose(wait_max_s, plan.batch_wait_max_s, rel_tol=_WAIT_REL, abs_tol=_WAIT_ABS_S)
-        if size_max != plan.batch_size_max or not is_same_wait:
-            yield address, round(size_max), wait_max_s
+        if size_max == plan.batch_size_max and is_same_wait:
+            continue
+        told, planned = (
+            f"batches up to {size:.0f} that wait up to {format_duration(wait_s)}"
+            for size, wait_s in ((size_max, wait_max_s), (plan.batch_size_max, plan.batch_wait_max_s))
+        )
+        return (
+            f"{address.host}:{address.port} says that it makes {told}, and the plan has {planned}: start it "
+            f"as planned, or verify it as it is, by --profile, --rate, --batch-size-max {size_max:.0f}, "
+            f"--batch-wait {1e3 * wait_max_s:g}ms and what else the plan has",
+        )
+    return ()
 
 
 def _told(page: Scrape, name: str, otherwise: float) -> float:

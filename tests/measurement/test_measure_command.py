@@ -232,7 +232,7 @@ def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
         (["--callable", "nowhere:f"], 2, "there is no module nowhere"),
         (["--callable", "bench:calls"], 2, "cannot be called"),
         (["--callable", "bench:fails", *SHORT], 5, "failed on a batch of 4: RuntimeError: out of memory (bench.py line 7)"),
-        (["--callable", "bench:predict", "--batch-sizes", "1,two"], 2, "'two', which is no batch size"),
+        (["--callable", "bench:predict", "--batch-sizes", "1,two"], 2, "'two', which is not a batch size"),
         (["--callable", "bench:predict", "--samples", "0"], 2, "--samples must be from 1"),
         (["--callable", "bench:predict", "--duration-max", "10"], 2, "--duration-max '10' has no unit"),
         (["--callable", "bench:predict", "--confidence", "1.5"], 2, "confidence"),

@@ -263,7 +263,7 @@ NOWHERE = "http://127.0.0.1:9/predict"
         (["--rate", "150rps", "--warm-up", "2h"], "--warm-up must be at most"),
         (["--rate", "150rps", "--runs", "0"], "--runs must be from 1"),
         (["--rate", "150rps", "--timeout", "0s"], "--timeout must be above 0"),
-        (["--rate", "150rps", "--requests-max", "9000"], "about 9750 requests, and 9000 are allowed"),
+        (["--rate", "150rps", "--requests-max", "9000"], "a run of 65 s has more than the 8"),
         (["--rate", "150rps", "--url", NOWHERE], "one --url is given twice"),
         (["--rate", "150rps", "--url", "ftp://127.0.0.1/"], "must begin with http"),
         (["--rate", "150rps", "--url", "http://u:p@127.0.0.1/"], "no user name or password"),

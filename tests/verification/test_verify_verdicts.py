@@ -9,6 +9,7 @@ from virtual_time import VirtualClock, VirtualLoop
 
 import cli
 from capacity.verification.run import TIMED_OUT
+from capacity.verification.send import Sent
 
 SERVICE_S, TIMEOUT_S = 0.002, 10.0
 PROFILE = "batch_size,mean_ms\n1,2\n4,4\n"
@@ -59,9 +60,13 @@ def verify(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("capacity.verification.load_test.WallClock", lambda: VirtualClock(stalls_s))
 
         @asynccontextmanager
-        async def connected(target, heard=None):
+        async def connected(target):
             server.runs, server.free_s = server.runs + 1, 0.0
-            yield server
+
+            async def send(replica):
+                return Sent(await server(replica))
+
+            yield send
 
         monkeypatch.setattr("capacity.verification.load_test.connected", connected)
         return command("verify", *FLAGS, *arguments)
