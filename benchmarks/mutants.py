@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 COPIED = (
     "capacity",
     "simulations",
-    "measurements",
     "serve_api",
     "tests",
     "cli.py",
@@ -723,8 +722,8 @@ STATISTICS = [
     Mutant(
         "student's t is one-sided",
         "coverage",
-        "simulations/pool.py",
-        [("0.5 + confidence / 2.0", "confidence")],
+        "capacity/share_interval.py",
+        [("degrees, 0.5 + confidence / 2.0", "degrees, confidence")],
         POOL,
     ),
     Mutant(
@@ -1188,27 +1187,6 @@ PLANNING = [
         "simulations/pool.py",
         [("high=max(interval.high, exact)", "high=interval.high")],
         POOL,
-    ),
-    Mutant(
-        "one request that was lost is known as well as a thousand",
-        "few events have their exact interval",
-        "measurements/sections.py",
-        [("min(1.0, max(interval.high, exact))", "min(1.0, interval.high)")],
-        "tests/test_sections.py",
-    ),
-    Mutant(
-        "spells longer than a section are a drift",
-        "a drift is beyond what chance explains",
-        "measurements/drift.py",
-        [("        reach *= _widened(first, second)\n", "        pass\n")],
-        "tests/test_measured_samples.py",
-    ),
-    Mutant(
-        "an address is kept with its secrets",
-        "what stands behind ? is kept nowhere",
-        "measurements/http_client.py",
-        [('parse_address(url, "--url").shown[:80]', "url[:80]")],
-        "tests/test_http_client.py",
     ),
     Mutant(
         "a law refuses on the limit",
@@ -1869,13 +1847,6 @@ LOST = [
         [("low=(1.0 - self.tally.relative_error_of(low_s)) * low_s", "low=low_s")],
         "tests/test_pool.py",
     ),
-    Mutant(
-        "a refused request of a load test is in no percentile",
-        "lost or late, measured",
-        "measurements/load_run.py",
-        [("all_s = np.full(len(self.outcomes), np.inf)", "all_s = np.zeros(len(self.outcomes))")],
-        "tests/test_lost_requests.py",
-    ),
 ]
 
 RATES_AND_REASONS = [
@@ -2069,7 +2040,6 @@ GATES = [
 ]
 
 SPELLS = "tests/test_spells.py"
-WORK_BESIDE = "tests/test_work_beside.py"
 SPELLS_AND_WORK = [
     Mutant(
         "work beside batches counts once a batch",
@@ -2112,27 +2082,6 @@ SPELLS_AND_WORK = [
         "capacity/profile_sampling.py",
         [("if profile.spells is None:\n        return 1", "if True:\n        return 1")],
         SPELLS,
-    ),
-    Mutant(
-        "spells are fitted to samples out of their order",
-        "spells are found as they were",
-        "measurements/spell_fit.py",
-        [('np.argsort(instants_s, kind="stable")', "np.arange(len(instants_s))")],
-        "tests/test_spell_fit.py",
-    ),
-    Mutant(
-        "work between batches counts too",
-        "requests within batches are as many as batches last",
-        "measurements/work_beside.py",
-        [("run.requests * min(1.0, run.batches_s / run.lasted_s)", "float(run.requests)")],
-        WORK_BESIDE,
-    ),
-    Mutant(
-        "what a lone batch takes to be handed over counts again",
-        "crowds tell the very work",
-        "measurements/work_beside.py",
-        [("crowd.beside_s - alone.beside_s", "crowd.beside_s")],
-        WORK_BESIDE,
     ),
 ]
 MODELS = [
@@ -2207,81 +2156,6 @@ MODELS = [
     ),
 ]
 LOAD_TESTS = [
-    Mutant(
-        "a generator that fell behind is believed",
-        "a run that was late is invalid",
-        "measurements/validity.py",
-        [("if lag_s > max(LAG_FORGIVEN_S", "if lag_s > 1e9 + max(LAG_FORGIVEN_S")],
-        "tests/test_load_validity.py",
-    ),
-    Mutant(
-        "stalls that no P99 of the lag shows are believed",
-        "a run whose mean is the load generator's own is invalid",
-        "measurements/validity.py",
-        [("elif stalls_s > max(", "elif stalls_s > 1e9 + max(")],
-        "tests/test_load_validity.py",
-    ),
-    Mutant(
-        "faults of a run are not asked for",
-        "a run that was late is invalid, and says nothing",
-        "measurements/verifier.py",
-        [
-            (
-                "        yield from faults(run, self.load.test.in_flight_max, measured.cpu_share)",
-                "        yield from ()",
-            )
-        ],
-        "tests/test_verify_verdicts.py",
-    ),
-    Mutant(
-        "a run that became slower midway is believed",
-        "a run under steady arrivals is a steady state",
-        "measurements/verifier.py",
-        [("            yield from drift_faults(run)", "            yield from ()")],
-        "tests/test_verify_verdicts.py",
-    ),
-    Mutant(
-        "a tail that the load generator made is believed",
-        "of all runs together no quantile is of requests sent late",
-        "measurements/verifier.py",
-        [("pool_faults=tuple(tail_faults(runs, self.quantiles)),", "pool_faults=(),")],
-        "tests/test_verify_verdicts.py",
-    ),
-    Mutant(
-        "requests that timed out are in no response",
-        "who gave up waited for the timeout at least",
-        "measurements/load_run.py",
-        [("((self.outcomes == _OK) | (self.outcomes < UNKNOWN))", "(self.outcomes == _OK)")],
-        "tests/test_measured.py",
-    ),
-    Mutant(
-        "another wait than the plan's is not told",
-        "servers that batch otherwise than planned are told of",
-        "measurements/batching_told.py",
-        [(" or not is_same_wait", "")],
-        "tests/test_batching_told.py",
-    ),
-    Mutant(
-        "a promise that was not measured counts as kept",
-        "prediction and measurement agree only where every promise is proven",
-        "measurements/verification.py",
-        [("if not finding.is_proven and", "if finding.is_proven and")],
-        "tests/test_verification.py",
-    ),
-    Mutant(
-        "of several runs the first alone is measured",
-        "the answers of all runs are pooled",
-        "measurements/measured.py",
-        [("np.concatenate([getattr(run, name) for run in runs])", "getattr(runs[0], name)")],
-        "tests/test_measured.py",
-    ),
-    Mutant(
-        "of two replicas the busier one is taken",
-        "power of two choices",
-        "measurements/balancer.py",
-        [("return min((outstanding[first]", "return max((outstanding[first]")],
-        "tests/test_balancer.py",
-    ),
     Mutant(
         "a batch is taken larger than allowed",
         "a batch holds batch_size_max rows at most",
@@ -2420,95 +2294,7 @@ LOAD_TESTS = [
     ),
 ]
 
-PROFILES = [
-    Mutant(
-        "a server that contradicts the client's clock is believed",
-        "microseconds for milliseconds are refused",
-        "measurements/server_timing.py",
-        [("if len(below_s) > _CONTRADICTED_MAX * len(known_s):", "if len(below_s) > 1e9:")],
-        "tests/test_endpoint_subject.py",
-    ),
-    Mutant(
-        "a contradiction midway leaves a profile",
-        "all samples are looked at in the end",
-        "measurements/endpoint_source.py",
-        [("    for batches in sampling.batches.values():", "    for batches in ():")],
-        "tests/test_profile_command.py::test_a_server_that_contradicts_the_clock_leaves_no_profile",
-    ),
-    Mutant(
-        "the bytes of an answer are not counted",
-        "a chunk of -1 is no licence",
-        "measurements/http_exchange.py",
-        [("        if self._left < 0:", "        if False:")],
-        "tests/test_endpoint_subject.py::test_no_length_that_is_told_lets_an_answer_be_endless",
-    ),
-    Mutant(
-        "a connection that is closed is opened again",
-        "who closes ends what other threads ask",
-        "measurements/http_exchange.py",
-        [("        self._is_closed = True\n", "")],
-        "tests/test_endpoint_subject.py",
-    ),
-    Mutant(
-        "http.client connects by itself",
-        "between our looking and its sending nobody connects",
-        "measurements/http_exchange.py",
-        [("auto_open = 0", "auto_open = 1")],
-        "tests/test_endpoint_subject.py",
-    ),
-    Mutant(
-        "who closes while it connects leaves a socket",
-        "it is looked at after connecting too",
-        "measurements/http_exchange.py",
-        [
-            (
-                "            self.hang_up()\n            raise self._closed()",
-                "            raise self._closed()",
-            )
-        ],
-        "tests/test_endpoint_subject.py",
-    ),
-    Mutant(
-        "after an interrupt the last scrape goes on over the same connection",
-        "an answer that was cut short is nobody's",
-        "measurements/window.py",
-        [("        exchange.hang_up()", "        pass")],
-        "tests/test_measured_profile.py",
-    ),
-    Mutant(
-        "after an interrupt a crowd goes on",
-        "who thinks looks up before asking",
-        "measurements/crowd.py",
-        [("            if stop.is_set():", "            if False:")],
-        WORK_BESIDE,
-    ),
-    Mutant(
-        "sections of a mean are taken for independent",
-        "sections like their neighbours are worth fewer",
-        "measurements/mean_interval.py",
-        [("(1.0 + alike) / (1.0 - alike)", "1.0")],
-        "tests/test_sections.py",
-    ),
-    Mutant(
-        "sections of a ratio all count alike",
-        "a section counts by what was in it",
-        "measurements/mean_interval.py",
-        [
-            (
-                "half_width([sum_ - mean * count for sum_, count in parts], confidence)",
-                "half_width([sum_ - mean for sum_, count in parts], confidence)",
-            )
-        ],
-        "tests/test_measured_samples.py",
-    ),
-    Mutant(
-        "the overhead of eight rows is taken for that of one",
-        "the overhead of one row is told by the growth",
-        "measurements/overhead.py",
-        [("(smallest - 1) * max(0.0, growth_s or 0.0)", "0.0")],
-        "tests/test_measured_samples.py",
-    ),
-]
+PROFILES = []
 
 WAKE = "tests/test_wake.py"
 WAKES = [
@@ -2791,12 +2577,6 @@ QUICK = {
     "student's t is one-sided": in_file(POOL, "student_t"),
     "a ratio takes like ends together": in_file(
         "tests/test_performance.py", "a_ratio_by_hand_and_of_what_is_known_exactly"
-    ),
-    "sections of a mean are taken for independent": in_file(
-        "tests/test_sections.py", "sections_that_are_like_their_neighbours_are_worth_fewer"
-    ),
-    "one request that was lost is known as well as a thousand": in_file(
-        "tests/test_sections.py", "none_of_n_is_not_never"
     ),
     "unsettled runs accept": in_file(JUDGE, "runs_that_have_not_settled_may_refuse_and_never_accept"),
     # exact laws

@@ -4,7 +4,6 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measurements.profile_options import read_target
 
 from capacity.commands.measure import write_profile
 from capacity.contention import measured
@@ -55,7 +54,7 @@ def test_written_and_read_is_the_same(profile, tmp_path_factory):
 
 def test_what_was_there_is_replaced_and_nothing_lies_beside(tmp_path):
     profile = ServiceProfile(name="a", timings=(BatchTiming(batch_size=1, samples_s=(0.001, 0.002)),))
-    path = read_target(str(tmp_path / "a.json"))
+    path = tmp_path / "a.json"
     path.write_text("old", encoding="utf-8")
     write_profile(profile, path)
     assert parse_json(path.read_text(encoding="utf-8"), "a.json") == profile

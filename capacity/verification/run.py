@@ -57,7 +57,8 @@ class Schedule:
             raise InputError(
                 f"{len(self.instants_s)} requests are too few for a load test; raise --rate or --duration"
             )
-        if (np.diff(self.instants_s, prepend=0.0) < 0.0).any() or self.instants_s[-1] > self.duration_s:
+        is_rising = bool((np.diff(self.instants_s, prepend=0.0) >= 0.0).all())
+        if not is_rising or self.instants_s[-1] > self.duration_s:
             raise InputError("a schedule must not fall, and lies within its duration")
 
     @property

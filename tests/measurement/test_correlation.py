@@ -4,7 +4,6 @@ import math
 import random
 
 import pytest
-from measurements import spell_fit
 
 from capacity.errors import InconclusiveError
 from capacity.measurement.callable import measure_callable
@@ -60,11 +59,11 @@ def test_a_fit_that_fails_costs_no_samples(monkeypatch):
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("Optimal parameters not found")
 
-    monkeypatch.setattr(spell_fit, "curve_fit", fails)
+    monkeypatch.setattr("capacity.measurement.correlation.curve_fit", fails)
     with pytest.raises(InconclusiveError, match="not as spells do, and the profile has none; measure again"):
         fit_spells(timed(0.6, 0.1))
     monkeypatch.setattr(
-        "measurements.sources.fit_spells", lambda batches: fit_spells(timed(0.6, 0.1, rounds=300))
+        "capacity.measurement.findings.fit_spells", lambda batches: fit_spells(timed(0.6, 0.1, rounds=300))
     )
     found = measure_callable(
         lambda size: sum(range(50 * size)),

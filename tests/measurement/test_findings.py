@@ -1,35 +1,35 @@
 """From a measurement to a profile: what was measured, what a person says, and on what it was made."""
 
-import http.client
 import io
 import itertools
 import json
+import math
 import os
 import platform
+import random
 import sys
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from fake_server import Reply, metrics_page, serving
-from measurements import environment
-from measurements.facts import ProfileFacts
 from rich.console import Console
-from serving_process import until
 
-from capacity.errors import InputError
+from capacity.caveats import CaveatCode
+from capacity.errors import DependencyError
+from capacity.measurement import environment
 from capacity.measurement.callable import measure_callable
 from capacity.measurement.counted import Window, measure_metrics, watch
-from capacity.measurement.findings import Measurement, SizeFinding
+from capacity.measurement.findings import Measurement, SizeFinding, sampled, size_caveats
 from capacity.measurement.histogram import Histograms
 from capacity.measurement.http import Exchange, parse_address
 from capacity.measurement.overhead import Overhead, RequestWork
 from capacity.measurement.report import measurement_document, measurement_tables
-from capacity.measurement.rounds import Rounds
+from capacity.measurement.rounds import Rounds, Sampling, TimedBatch
 from capacity.measurement.scrape import read_page
 from capacity.performance import Interval
-from capacity.profile import BatchTiming
+from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_json import read_document
 from capacity.reading import TEXT_LENGTH_MAX
 from capacity.saved_profile import profile_to_document
@@ -40,8 +40,9 @@ ONE = SizeFinding(
     mean=Interval(value=0.002, low=0.0019, high=0.0021),
     bucket_error=0.05,
 )
-OVERHEAD = Overhead(request_s=0.0008, batch_size=1, growth_s=5e-6)
-WORK = RequestWork(process_s=2.0, batch_s=1.5, batch_wall_s=1.6, requests=1000, rows=1000)
+OVERHEAD = Overhead(median_s=0.0008, batch_size=1, growth_per_row_s=5e-6)
+ASKED = ServiceProfile(name="a", timings=(BatchTiming(batch_size=1, mean_s=1.0),), model="m", kind="cpu")
+WORK = RequestWork(process_cpu_s=2.0, batch_cpu_s=1.5, batch_s=1.6, requests=1000, rows=1000)
 
 
 def measurement(**changes) -> Measurement:
@@ -63,32 +64,16 @@ def measurement(**changes) -> Measurement:
     ],
 )
 def test_work_and_overhead_are_not_counted_twice(measured, said, overhead_s, work_s):
-    profile = ProfileFacts(name="a", **said).profile(measurement(**measured))
+    profile = measurement(**measured).profile(ASKED, **said)
+    assert (profile.name, profile.model, profile.kind) == ("a", "m", "cpu")
+    assert profile.timings == (ONE.timing,)
     assert profile.request_overhead_s == pytest.approx(overhead_s)
     assert profile.request_work_s == pytest.approx(work_s)
 
 
-def test_facts_go_into_the_profile():
-    facts = ProfileFacts(
-        name="a", model="m", device="d", kind="gpu", precision="fp16", runtime="r 1", hourly_usd=2.0
-    )
-    profile = facts.profile(measurement())
-    assert (profile.name, profile.model, profile.device, profile.kind) == ("a", "m", "d", "gpu")
-    assert (profile.precision, profile.runtime, profile.hourly_usd) == ("fp16", "r 1", 2.0)
-    assert profile.source == {"date": "2026-01-01"}
-    assert profile.timings == (ONE.timing,)
-
-
-@pytest.mark.parametrize("flag", ["model", "device", "precision", "runtime"])
-@pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "x" * (TEXT_LENGTH_MAX + 1)])
-def test_facts_that_no_profile_file_could_hold(flag, text):
-    with pytest.raises(InputError, match=f"--{flag} must be one line"):
-        ProfileFacts(name="a", **{flag: text})
-
-
 def test_document_and_table_of_counts():
     found = measurement(work=WORK, overhead=OVERHEAD)
-    profile = ProfileFacts(name="a").profile(found)
+    profile = found.profile(ASKED)
     document = measurement_document(found, profile, seed=3, confidence=0.9)
     (batch,) = json.loads(json.dumps(document, allow_nan=False))["batches"]
     assert batch == {
@@ -115,9 +100,8 @@ def test_document_and_table_of_counts():
     ],
 )
 def test_the_overheads_interval_is_shown(batch_size, shown):
-    interval = Interval(value=0.0008, low=0.0007, high=0.0009)
-    found = measurement(overhead=replace(OVERHEAD, batch_size=batch_size, interval=interval))
-    profile = ProfileFacts(name="a").profile(found)
+    found = measurement(overhead=replace(OVERHEAD, batch_size=batch_size, low_s=0.0007, high_s=0.0009))
+    profile = found.profile(ASKED)
     document = measurement_document(found, profile, seed=3, confidence=0.9)
     assert document["request_overhead"] == {
         "median_s": 0.0008, "low_s": 0.0007, "high_s": 0.0009, "batch_size": batch_size, "growth_per_row_s": 5e-6,
@@ -166,134 +150,12 @@ def test_environment_names_runtimes_that_are_loaded(monkeypatch):
     assert "jax" not in found
 
 
-def test_window_waits_and_an_interrupt_ends_it_with_a_scrape():
-    now, slept = [0.0], []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-        if len(slept) == 4:
-            raise KeyboardInterrupt
-
-    pages = iter([metrics_page({}, requests=n) for n in (1, 2, 3, 4)])
-    told: list[str] = []
-    with serving(lambda target, body: Reply(body=next(pages))) as seen:
-        exchange = Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)
-        whole = watch(exchange, 12.0, told.append, clock=lambda: now[0], sleep=sleep)
-        cut = watch(exchange, 100.0, told.append, clock=lambda: now[0], sleep=sleep)
-        exchange.close()
-    assert slept[:3] == [5.0, 5.0, 2.0]
-    assert (whole.seconds, whole.interrupt) == (12.0, None)
-    assert [w.total("serve_requests_total") for w in (whole.before, whole.after, cut.before, cut.after)] == [
-        1,
-        2,
-        3,
-        4,
-    ]
-    assert cut.seconds == 5.0
-    assert isinstance(cut.interrupt, KeyboardInterrupt)
-    assert told[0] == "watching the server's metrics for 12 s more"
-
-
-def test_an_interrupt_amid_a_scrape_ends_the_window_with_a_scrape_of_its_own(monkeypatch):
-    """Of what was asked before it the answer still lies in the connection, and is nobody's."""
-    now, number = [0.0], itertools.count(1)
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    def cut_short(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
-        if next(scrapes) == 3:
-            until(lambda: len(seen.asked) == 3)
-            raise KeyboardInterrupt
-        return answered(connection)
-
-    scrapes, answered = itertools.count(1), http.client.HTTPConnection.getresponse
-    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", cut_short)
-    with (
-        serving(lambda *_: Reply(body=metrics_page({}, requests=next(number)))) as seen,
-        closing(Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)) as exchange,
-    ):
-        try:
-            found = watch(exchange, 40.0, print, Histograms().totals, clock=lambda: now[0], sleep=sleep)
-        except KeyboardInterrupt:  # which would end all tests
-            pytest.fail("the window is lost")
-        assert (seen.connections, len(seen.asked), len(found.between)) == (2, 4, 1)
-    assert isinstance(found.interrupt, KeyboardInterrupt)
-    assert found.after.total("serve_requests_total") == 4
-
-
-def test_windows_long_enough_are_looked_at_in_between():
-    """In twenty sections, of which a look that fails makes two one."""
-    now, number = [0.0], itertools.count()
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    def answer(target: str, body: bytes) -> Reply:
-        k = next(number)
-        return Reply(status=503) if k == 5 else Reply(body=metrics_page({1: [0.001] * k}, requests=k))
-
-    told: list[str] = []
-    with serving(answer) as seen:
-        exchange = Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)
-        found = watch(exchange, 40.0, told.append, Histograms().totals, clock=lambda: now[0], sleep=sleep)
-        exchange.close()
-    assert len(seen.asked) == 21
-    assert found.seconds == pytest.approx(40.0)
-    totals = [one.total("serve_batch_seconds_count") for one in found.scrapes]
-    assert totals == [*range(5), *range(6, 21)]
-    assert all(set(one.samples) == set(Histograms().totals) for one in found.between)
-    assert found.after.total("serve_requests_total") == 20
-    assert len(told) == 7  # once in three sections of 2 s
-
-
-def test_short_windows_are_not():
-    now = [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    with serving(lambda target, body: Reply(body=metrics_page({}))) as seen:
-        exchange = Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)
-        watch(exchange, 4.9, print, Histograms().totals, clock=lambda: now[0], sleep=sleep)
-        exchange.close()
-    assert len(seen.asked) == 2
-
-
-def test_an_interrupt_of_a_window_without_anything_is_one(monkeypatch):
-    """Too few batches would be exit code 4, and a server that is gone 5."""
-    same = read_page(metrics_page({1: [0.0011] * 50}).decode())
-    window = Window(before=same, after=same, seconds=1.0, interrupt=KeyboardInterrupt())
-    monkeypatch.setattr("measurements.sources.watch", lambda *_: window)
-    address = parse_address("http://127.0.0.1:9/metrics", "--metrics")
-    with pytest.raises(KeyboardInterrupt):
-        measure_metrics(address, Histograms(), duration_s=9.0, timeout_s=1.0, confidence=0.95, report=print)
-
-    def sleep(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    replies = iter([Reply(body=metrics_page({})), Reply(status=503)])
-    with serving(lambda target, body: next(replies)) as seen:
-        exchange = Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0)
-        with pytest.raises(KeyboardInterrupt):
-            watch(exchange, 9.0, print, sleep=sleep)
-        exchange.close()
-
-
 @pytest.mark.parametrize("text", ["x" * 3000, "a\nb\x1b[31m", "POST /predict"])
 def test_whatever_was_measured_can_be_read_back(text):
     """A file that could not would cost hours."""
-    found = ProfileFacts(name="a").profile(measurement(source={"measured_by": text, text: "kept"}))
+    found = measurement(source={"measured_by": text, text: "kept"}).profile(ASKED)
     read = read_document(json.loads(json.dumps(profile_to_document(found))), "it")
     assert read.source["measured_by"].startswith(text[:1])
-
-
-def test_what_no_file_gives_back_is_refused_before_it_is_measured(monkeypatch):
-    monkeypatch.setattr("capacity.profile_json.TEXT_LENGTH_MAX", 10)
-    with pytest.raises(InputError, match="the profile: runtime must be a text of one line"):
-        ProfileFacts(name="a", runtime="a runtime and its version").check()
-    ProfileFacts(name="a", runtime="numpy", kind="cpu", hourly_usd=1.0).check()
 
 
 def test_a_callable_is_measured_in_rounds():
@@ -311,3 +173,146 @@ def test_a_callable_is_measured_in_rounds():
         found.source["settings"]
         == "30 rounds of all batch sizes in random order, seed 1, after 2 to warm up at most"
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "taken_s"),
+    [
+        (None, 0.0),
+        (Interval(value=2e-4, low=1e-4, high=3e-4), 2e-4),
+        (Interval(value=2e-4, low=-1e-5, high=4e-4), 0.0),
+        (Interval(value=-2e-4, low=-3e-4, high=-1e-4), 0.0),
+    ],
+)
+def test_a_profile_takes_of_a_rest_what_chance_does_not_explain(found, taken_s):
+    assert measurement(wake=found).profile(ASKED).wake_s == taken_s
+
+
+@pytest.mark.parametrize(
+    ("drift", "is_told"),
+    [
+        (Interval(value=0.05, low=0.01, high=0.09), True),
+        (Interval(value=-0.05, low=-0.09, high=-0.01), True),
+        (Interval(value=0.05, low=-0.01, high=0.11), False),
+        (Interval(value=0.01, low=0.009, high=0.011), False),
+        (None, False),
+    ],
+)
+def test_drift_of_note_is_certain_and_large_enough(drift, is_told):
+    codes = [caveat.code for caveat in size_caveats([replace(ONE, drift=drift)])]
+    assert (CaveatCode.MEASURED_DRIFT in codes) == is_told
+
+
+def watched(answer, duration_s, sleep=None):
+    """What a window shows on a clock of its own, and how often the server was asked."""
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+        if sleep is not None:
+            sleep(now[0])
+
+    with (
+        serving(answer) as seen,
+        Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0) as exchange,
+    ):
+        return watch(exchange, duration_s, clock=lambda: now[0], sleep=wait), len(seen.asked)
+
+
+def interrupted(now_s: float) -> None:
+    if now_s > 5.0:
+        raise KeyboardInterrupt
+
+
+def test_windows_long_enough_are_looked_at_in_between():
+    """In twenty sections, of which a look that fails makes two one."""
+    number = itertools.count()
+
+    def answer(target: str, body: bytes) -> Reply:
+        k = next(number)
+        return Reply(status=503) if k == 5 else Reply(body=metrics_page({1: [0.001] * k}, requests=k))
+
+    found, asked = watched(answer, 40.0)
+    assert (asked, found.seconds, found.interrupt) == (21, pytest.approx(40.0), None)
+    totals = [one.total("serve_batch_seconds_count") for one in found.scrapes]
+    assert totals == [*range(5), *range(6, 21)]
+
+
+def test_short_windows_are_not():
+    assert watched(lambda *_: Reply(body=metrics_page({})), 4.9)[1] == 2
+
+
+def test_an_interrupt_ends_a_window_with_a_scrape():
+    number = itertools.count(1)
+    found, asked = watched(lambda *_: Reply(body=metrics_page({}, requests=next(number))), 40.0, interrupted)
+    assert isinstance(found.interrupt, KeyboardInterrupt)
+    assert (asked, found.seconds) == (4, 6.0)
+    assert found.scrapes[-1].total("serve_requests_total") == 4
+
+
+def test_an_interrupt_of_a_window_without_anything_is_one(monkeypatch):
+    """Too few batches would be exit code 4, and a server that is gone 5."""
+    same = read_page(metrics_page({1: [0.0011] * 50}))
+    window = Window((same, same), 1.0, KeyboardInterrupt())
+    monkeypatch.setattr("capacity.measurement.counted.watch", lambda *_: window)
+    address = parse_address("http://127.0.0.1:9/metrics", "--metrics")
+    with pytest.raises(KeyboardInterrupt):
+        measure_metrics(address, Histograms(), duration_s=9.0, timeout_s=1.0, confidence=0.95, report=print)
+    replies = iter([*[Reply(body=metrics_page({}))] * 3, Reply(status=503)])
+    with pytest.raises(KeyboardInterrupt):
+        watched(lambda *_: next(replies), 40.0, interrupted)
+
+
+def noisy(dice: random.Random, count: int, scale_s: float = 0.01, spread: float = 0.05) -> list[float]:
+    return [scale_s * math.exp(dice.gauss(0.0, spread)) for _ in range(count)]
+
+
+def sampling(samples: dict[int, list[float]], stop: BaseException | None = None) -> Sampling:
+    batches = {size: tuple(TimedBatch(service_s=x) for x in xs) for size, xs in samples.items()}
+    return Sampling(batches=batches, stop=stop)
+
+
+def found_in(taken: Sampling, samples: int = 200) -> Measurement:
+    rounds = Rounds(batch_sizes=tuple(taken.batches), samples=samples)
+    with patch("capacity.measurement.findings.fit_spells", lambda batches: None):
+        return sampled(taken, rounds, 0.95, {})
+
+
+def caveats(taken: Sampling, samples: int) -> dict[CaveatCode, str]:
+    return {caveat.code: caveat.message for caveat in found_in(taken, samples).caveats}
+
+
+def test_findings_keep_every_sample_to_the_nanosecond():
+    samples = [0.00012345678912, 0.1, 0.0002]
+    one, two = found_in(sampling({1: samples, 2: samples[::-1]})).findings
+    assert one.timing.samples_s == (0.000123457, 0.1, 0.0002)
+    assert two.timing.samples_s == (0.0002, 0.1, 0.000123457)
+    assert (one.batch_size, one.count) == (1, 3)
+    assert one.stalls is not None
+    assert one.stalls.count == 1
+    assert one.mean is not None
+    assert one.mean.value == pytest.approx(sum(samples) / 3, abs=1e-9)
+
+
+def test_caveats_say_what_was_seen_and_nothing_else():
+    dice = random.Random(5)
+    calm = noisy(dice, 200)
+    assert caveats(sampling({1: calm}), 200) == {}
+    rough = caveats(sampling({1: calm, 4: noisy(dice, 200, spread=1.0)}), 200)
+    assert "means of batches of 4 are not known well, that of 4 to " in rough[CaveatCode.MEASURED_NOISE]
+    shifted = caveats(sampling({1: calm, 8: noisy(dice, 100) + noisy(dice, 100, scale_s=0.012)}), 200)
+    # Of a machine that changed there is no one mean to be known.
+    assert set(shifted) == {CaveatCode.MEASURED_DRIFT, CaveatCode.MEASURED_NOISE}
+    assert "batches of 8 drifted" in shifted[CaveatCode.MEASURED_DRIFT]
+    stalled = caveats(sampling({1: calm, 2: [*calm[:-3], 0.05, 0.06, 0.07]}), 200)
+    assert set(stalled) == {CaveatCode.MEASURED_STALLS, CaveatCode.MEASURED_NOISE}
+    assert "batches of 2 stalled" in stalled[CaveatCode.MEASURED_STALLS]
+    assert "1.5% took more than 2" in stalled[CaveatCode.MEASURED_STALLS]
+    assert "up to 70 ms" in stalled[CaveatCode.MEASURED_STALLS]
+    early = caveats(sampling({1: calm}), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "200 of 500 rounds were finished, as --duration-max 600 s was up" in early
+    assert "raise --duration-max" in early
+    interrupted = caveats(sampling({1: calm}, KeyboardInterrupt()), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "as an interrupt came" in interrupted
+    failed = caveats(sampling({1: calm}, DependencyError("gone")), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "as the next one failed" in failed

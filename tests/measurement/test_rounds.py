@@ -153,15 +153,15 @@ def test_progress_is_told_now_and_then():
     ("changes", "message"),
     [
         ({"samples": 0}, "--samples must be from 1"),
-        ({"samples": 100_001}, "--samples must be from 1 to 100000, got 100001"),
-        ({"samples": 100_000, "batch_sizes": tuple(range(1, 30))}, "lower --samples"),
+        ({"samples": 2_000_001}, "--samples must be from 1 to 2000000, got 2000001"),
+        ({"samples": 100_000, "batch_sizes": tuple(range(1, 30))}, "--samples must be from 1 to 68965"),
         ({"warm_up": -1}, "--warm-up must be from 0"),
         ({"duration_max_s": 0.0}, "--duration-max must be above 0"),
         ({"duration_max_s": float("nan")}, "--duration-max must be above 0"),
         ({"batch_sizes": ()}, "needs from 1 to 200 sizes"),
-        ({"batch_sizes": (0, 1)}, "must be from 1 to 1000000, got 0"),
-        ({"batch_sizes": (2, 1)}, "must rise"),
-        ({"batch_sizes": (1, 1)}, "must rise"),
+        ({"batch_sizes": (0, 1)}, "must be from 1 to 1000000, got"),
+        ({"batch_sizes": (2, 1)}, "has a size twice"),
+        ({"batch_sizes": (1, 1)}, "has a size twice"),
     ],
 )
 def test_rounds_are_valid_or_not_born(changes, message):
@@ -174,5 +174,82 @@ def test_rounds_are_valid_or_not_born(changes, message):
 )
 def test_batch_sizes_that_are_none(text):
     with pytest.raises(InputError, match="--batch-sizes") as caught:
-        parse_batch_sizes(text)
+        Rounds(batch_sizes=parse_batch_sizes(text))
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("samples", "naps"), [(1, 1), (9, 1), (10, 1), (11, 2), (100, 10), (300, 30), (1000, 30), (100_000, 30)]
+)
+def test_naps_are_all_over_the_rounds(samples, naps):
+    after = [
+        number
+        for number, is_nap in enumerate(Rounds(batch_sizes=(1,), samples=samples, has_rests=True).naps())
+        if is_nap
+    ]
+    assert len(after) == naps
+    assert after[-1] == samples - 1
+    gaps = [b - a for a, b in itertools.pairwise([-1, *after])]
+    assert max(gaps) - min(gaps) <= 1
+
+
+class Sleepy:
+    """A subject that takes longer where it was not asked for a while, on a clock of its own."""
+
+    def __init__(self):
+        self.now_s = 0.0
+        self.free_s = -1.0
+        self.asked: list[int] = []
+        self.slept_s: list[float] = []
+
+    def clock(self):
+        return self.now_s
+
+    def sleep(self, pause_s):
+        self.slept_s.append(pause_s)
+        self.now_s += pause_s
+
+    def serve(self, batch_size):
+        took_s = 0.003 + (0.001 if self.now_s > self.free_s else 0.0)
+        self.asked.append(batch_size)
+        self.now_s += took_s
+        self.free_s = self.now_s
+        return TimedBatch(service_s=took_s, beside_s=0.0005)
+
+
+def test_between_rounds_there_are_batches_of_the_smallest_size_after_rests():
+    subject = Sleepy()
+    rounds = Rounds(batch_sizes=(1, 4), samples=60, warm_up=1, has_rests=True)
+    sampling = take(subject, rounds, subject.clock, lambda _: None, subject.sleep)
+    assert sampling.rounds == 60
+    assert [len(nap.awake) for nap in sampling.naps] == [10] * 6
+    assert [len(nap.rested) for nap in sampling.naps] == [10] * 6
+    assert len(subject.asked) == 2 + 6 * (20 + 11)
+    assert subject.asked[22:33] == [1] * 11
+    assert [nap.longer_s for nap in sampling.naps] == pytest.approx([0.001] * 6)
+    # What rests is no sample of its size.
+    assert {len(batches) for batches in sampling.batches.values()} == {60}
+
+
+def test_a_nap_that_is_cut_short_counts_for_nothing():
+    subject = Sleepy()
+    rounds = Rounds(batch_sizes=(1,), samples=10, warm_up=0, has_rests=True, duration_max_s=0.06)
+    sampling = take(subject, rounds, subject.clock, lambda _: None, subject.sleep)
+    assert sampling.rounds == 10
+    assert sampling.naps == ()
+
+
+def test_without_rests_there_are_none():
+    subject = Sleepy()
+    sampling = take(subject, Rounds(batch_sizes=(1,), samples=25, warm_up=0), subject.clock, lambda _: None)
+    assert sampling.naps == ()
+    assert len(subject.asked) == 25
+
+
+def test_rests_are_three_times_as_long_as_what_was_before_on_average():
+    subject = Sleepy()
+    rounds = Rounds(batch_sizes=(1,), samples=300, warm_up=0, has_rests=True)
+    take(subject, rounds, subject.clock, lambda _: None, subject.sleep)
+    last_s = 0.003 + 0.001 + 0.0005  # but for the first of each nap
+    assert sum(subject.slept_s) / len(subject.slept_s) == pytest.approx(3.0 * last_s, rel=0.2)
+    assert sorted(subject.slept_s)[165] == pytest.approx(3.0 * last_s * 0.693, rel=0.25)  # exponential

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 from fake_server import Reply, predicting, serving
-from measurements.lone_requests import at_rate_count
 
 from capacity.errors import InconclusiveError
-from capacity.measurement.overhead import REQUESTS
+from capacity.measurement.http import parse_address
 from capacity.performance import Interval
 from capacity.profile import BatchTiming, ServiceProfile
-from capacity.verification.calibrate import LoneRequests, lone_requests
+from capacity.verification.calibrate import REQUESTS, LoneRequests, lone_requests, lone_requests_max
 from capacity.verification.send import Target
 
 PROFILE = ServiceProfile(
@@ -25,7 +24,9 @@ PROFILE = ServiceProfile(
 
 
 def asked_of(url: str) -> Target:
-    return Target(urls=(f"{url}/predict",), body=b'{"instances": [[1]]}', timeout_s=5.0)
+    return Target(
+        addresses=(parse_address(f"{url}/predict", "--url"),), body=b'{"instances": [[1]]}', timeout_s=5.0
+    )
 
 
 def asked(url: str, rate_rps: float, in_flight_max: int = 900) -> LoneRequests:
@@ -34,26 +35,26 @@ def asked(url: str, rate_rps: float, in_flight_max: int = 900) -> LoneRequests:
 
 def lone(beside_s: float = 0.001, batch_s: float = 0.004, half_width_s: float = 1e-5) -> LoneRequests:
     batch = Interval(value=batch_s, low=batch_s - half_width_s, high=batch_s + half_width_s)
-    return LoneRequests(beside_s=beside_s, batch=batch)
+    return LoneRequests(beside_s=beside_s, batch_s=batch)
 
 
 def test_they_are_told_by_the_server(monkeypatch):
-    monkeypatch.setattr("measurements.lone_requests._AT_RATE_S", 1.0)
+    monkeypatch.setattr("capacity.verification.calibrate._AT_RATE_S", 1.0)
     with serving(predicting(lambda rows: 1e-4)) as server:
         found = asked(server.url, 1000.0)
-    assert len(server.asked) == REQUESTS + at_rate_count(1000.0) == REQUESTS + 1000
-    assert found.batch.value == pytest.approx(1e-4)
+    assert len(server.asked) == lone_requests_max(1000.0) == REQUESTS + 1000
+    assert found.batch_s.value == pytest.approx(1e-4)
     assert found.beside_s > 0.0
 
 
 @pytest.mark.parametrize(("rate_rps", "count"), [(0.1, 0), (12.0, 0), (12.5, 50), (75.0, 300), (1e6, 4000)])
 def test_a_rate_is_tried_for_some_seconds_at_most(rate_rps, count):
-    assert at_rate_count(rate_rps) == count
+    assert lone_requests_max(rate_rps) == REQUESTS + count
 
 
 def test_a_stretch_that_stalled_is_not_the_usual_one(monkeypatch):
     """Connections that are opened at once, or a pause of the machine, hold up many requests in a row."""
-    monkeypatch.setattr("measurements.lone_requests._AT_RATE_S", 2.0)
+    monkeypatch.setattr("capacity.verification.calibrate._AT_RATE_S", 2.0)
     served = iter(range(10_000))
 
     def answer(target, body):
@@ -85,12 +86,12 @@ TELLS = Reply(headers={"Server-Timing": "batch;dur=0.1"})
 
 @pytest.mark.parametrize(("nth", "is_enough"), [(50, True), (5, False)])
 def test_a_few_answers_that_tell_nothing_are_left_out_and_told(monkeypatch, nth, is_enough):
-    monkeypatch.setattr("measurements.lone_requests._AT_RATE_S", 0.5)
+    monkeypatch.setattr("capacity.verification.calibrate._AT_RATE_S", 0.5)
     served = itertools.count(1)
     with serving(lambda *_: Reply(status=503) if next(served) % nth == 0 else TELLS) as server:
         if is_enough:
             found = asked(server.url, 400.0)
-            assert found.silent == (REQUESTS + at_rate_count(400.0)) // nth
+            assert found.silent == lone_requests_max(400.0) // nth
             assert list(found.notes(PROFILE))[1].startswith("7 of the requests before the load had no answer")
         else:
             with pytest.raises(InconclusiveError, match="answered by 503"):
@@ -112,12 +113,12 @@ def test_the_requests_before_the_load_are_bounded_as_the_load_is():
 
 
 def test_a_slow_server_is_asked_for_so_long_and_no_longer(monkeypatch):
-    monkeypatch.setattr("measurements.lone_requests._TOGETHER_MAX_S", 0.2)
+    monkeypatch.setattr("capacity.verification.calibrate._TOGETHER_MAX_S", 0.2)
     slow = serving(lambda *_: time.sleep(0.6) or TELLS)
     with slow as server, pytest.raises(InconclusiveError, match="took more than 0.2 s"):
         asked(server.url, 10.0)
-    monkeypatch.setattr("measurements.lone_requests._TOGETHER_MAX_S", 60.0)
-    monkeypatch.setattr("measurements.lone_requests._ONE_BY_ONE_MAX_S", 0.1)
+    monkeypatch.setattr("capacity.verification.calibrate._TOGETHER_MAX_S", 60.0)
+    monkeypatch.setattr("capacity.verification.calibrate._ONE_BY_ONE_MAX_S", 0.1)
     with serving(lambda *_: time.sleep(0.02) or TELLS) as server:
         with pytest.raises(InconclusiveError, match="one by one took 100 ms, and 20 are needed"):
             asked(server.url, 1000.0)

@@ -1,68 +1,66 @@
-"""A series of load tests: what was measured is kept, whatever becomes of the runs that follow."""
+"""Load tests in a row: what was measured is kept, whatever becomes of the runs that follow."""
 
 import numpy as np
 import pytest
-from measurements.load_series import Course, LoadSeries
 
 from capacity.errors import DependencyError, InputError
 from capacity.measurement.http import parse_address
 from capacity.verification.calibrate import lone_requests_max
+from capacity.verification.load_test import LoadTest
 from capacity.verification.send import Target
 from capacity.verification.watch import Look
 from capacity.workload import DeterministicArrivals, TraceArrivals, Workload
+from simulations.arrivals import Seed, Stage, Stream
 
-TARGET = Target(urls=("http://127.0.0.1:9/predict",), body=b"{}", timeout_s=3.0)
+ADDRESS = parse_address("http://127.0.0.1:9/predict", "--url")
+METRICS = (parse_address("http://127.0.0.1:9/metrics", "--metrics"),)
+TELL_NOTHING = [Look(instant_s=float(number), pages=(b"other 1\n",)) for number in range(2)]
 
 
-class StandIn:
+def draw(workload, number):
+    return Stream(workload, 1000, Seed(value=0, stage=Stage.VERIFY, replication=number))
+
+
+def load_test(ends=None, looks=(), *, runs=3, workload=None, warm_up_s=0.0, **others):
     """A load test that sends nothing: each request is answered after a millisecond.
 
     Args:
-        ends: by the number of a run, what it ends with, after which share of its requests.
+        ends: by the number of a run from 1, what it ends with, after which share of its requests.
     """
+    sent = []
 
-    target, in_flight_max = TARGET, 900
+    class StandIn(LoadTest):
+        async def _send(self, run, balancer, watch):
+            sent.append(run)
+            stop, share = (ends or {}).get(len(sent), (None, 1.0))
+            count = int(share * run.schedule.requests)
+            run.sent_s[:count] = run.schedule.instants_s[:count]
+            run.ended_s[:count] = run.sent_s[:count] + 0.001
+            run.outcomes[:count] = 200
+            run.is_complete = share == 1.0
+            watch.looks += looks
+            if stop is not None:
+                raise stop
 
-    def __init__(self, ends=None, looks=()):
-        self.ends, self.looks, self.schedules = ends or {}, looks, []
-
-    def balancer(self, seed):
-        pass
-
-    def run(self, journal, seed, watch=None):
-        self.schedules.append(journal.schedule)
-        stop, share = self.ends.get(len(self.schedules), (None, 1.0))
-        instants_s = journal.schedule.instants_s.tolist()
-        for number, instant_s in enumerate(instants_s[: int(share * len(instants_s))]):
-            journal.sent_s[number], journal.ended_s[number] = instant_s, instant_s + 0.001
-            journal.outcomes[number] = 200
-        journal.is_complete = share == 1.0
-        if watch is not None:
-            watch.looks += self.looks
-        if stop is not None:
-            raise stop
-
-
-def series(test, *, runs=3, workload=None, metrics=(), warm_up_s=0.0, **others):
-    return LoadSeries(
-        test=test,
+    return StandIn(
+        target=Target(addresses=(ADDRESS,), body=b"{}", timeout_s=3.0),
         workload=Workload(arrival_rate_rps=100.0) if workload is None else workload,
-        course=Course(warm_up_s=warm_up_s, duration_s=1.0, runs=runs, seed=0),
-        metrics=metrics,
+        draw=draw,
+        warm_up_s=warm_up_s,
+        duration_s=1.0,
+        runs=runs,
+        seed=0,
         report=lambda message: None,
         **others,
     )
 
 
 def test_runs_are_drawn_once_and_each_has_its_own_arrivals():
-    test = StandIn()
-    asked = series(test)
-    asked.check()
-    found = asked.measure()
-    assert [one.run.schedule for one in found.runs] == test.schedules
-    assert len({schedule.requests for schedule in test.schedules}) > 1
-    assert (found.interrupt, found.stop) == (None, None)
-    assert found.runs[0].run.timeout_s == 3.0
+    asked = load_test()
+    runs, stop = asked.measure()
+    assert [run.schedule for run in runs] == list(asked.schedules)
+    assert len({run.schedule.requests for run in runs}) > 1
+    assert (stop, runs[0].timeout_s) == (None, 3.0)
 
 
 @pytest.mark.parametrize(
@@ -71,57 +69,45 @@ def test_runs_are_drawn_once_and_each_has_its_own_arrivals():
 def test_what_was_measured_is_kept(stop):
     """Runs before the one that fails, be it at its start or within; and what ended them is to be told."""
     for share in (0.0, 0.5):
-        found = series(StandIn({3: (stop, share)})).measure()
-        assert len(found.runs) == 2
-        assert (found.interrupt or found.stop) is stop
+        runs, found = load_test({3: (stop, share)}).measure()
+        assert (len(runs), type(found)) == (2, type(stop))
     with pytest.raises(type(stop)):
-        series(StandIn({1: (stop, 0.0)})).measure()
+        load_test({1: (stop, 0.0)}).measure()
 
 
 def test_a_run_that_was_over_is_kept_although_a_last_look_was_interrupted():
-    found = series(StandIn({2: (KeyboardInterrupt(), 1.0)})).measure()
-    assert [one.run.is_complete for one in found.runs] == [True, True]
-    assert isinstance(found.interrupt, KeyboardInterrupt)
+    runs, stop = load_test({2: (KeyboardInterrupt(), 1.0)}).measure()
+    assert [run.is_complete for run in runs] == [True, True]
+    assert isinstance(stop, KeyboardInterrupt)
 
 
 def test_of_a_first_run_that_was_broken_off_there_is_what_was_sent():
-    found = series(StandIn({1: (KeyboardInterrupt(), 0.5)})).measure()
-    (only,) = found.runs
-    assert not only.run.is_complete
-    assert 0 < only.run.sent < only.run.scheduled
-
-
-def test_of_a_first_run_that_was_broken_off_the_servers_are_told_until_then():
-    metrics = (parse_address("http://127.0.0.1:9/metrics", "--metrics"),)
-    looks = [Look(instant_s=float(number), pages=(b"other 1\n",)) for number in range(2)]
-    (only,) = series(StandIn({1: (KeyboardInterrupt(), 0.5)}, looks), metrics=metrics).measure().runs
-    assert not only.run.is_complete
+    (only,), _ = load_test({1: (KeyboardInterrupt(), 0.5)}, TELL_NOTHING, metrics=METRICS).measure()
+    assert not only.is_complete
+    assert 0 < only.sent < only.schedule.requests
     assert only.unseen.startswith("mean batch and utilization were lost: ")
 
 
-def test_metrics_that_tell_nothing_cost_no_measurement():
-    metrics = (parse_address("http://127.0.0.1:9/metrics", "--metrics"),)
-    looks = [Look(instant_s=float(number), pages=(b"other 1\n",)) for number in range(2)]
-    for seen in ([], looks):
-        (only,) = series(StandIn(looks=seen), runs=1, metrics=metrics).measure().runs
-        assert (only.run.is_complete, only.uses) == (True, ())
-        assert only.unseen.startswith("mean batch and utilization were lost: ")
+@pytest.mark.parametrize("looks", [[], TELL_NOTHING], ids=["none", "other"])
+def test_metrics_that_tell_nothing_cost_no_measurement(looks):
+    (only,), _ = load_test(looks=looks, runs=1, metrics=METRICS).measure()
+    assert (only.is_complete, only.uses) == (True, ())
+    assert only.unseen.startswith("mean batch and utilization were lost: ")
 
 
 def test_all_requests_that_may_be_sent_are_counted():
-    """Those of all runs, one to each url before each, and those before the load."""
+    """Those of all runs, one to each address before each, and those before the load."""
     steady = Workload(arrival_rate_rps=100.0, arrivals=DeterministicArrivals())
     exact = 3 * 100 + 3
-    series(StandIn(), workload=steady, requests_max=exact).check()
-    with pytest.raises(InputError, match="300 requests of 3 runs, and 3 before them, are 303, and 302 are"):
-        series(StandIn(), workload=steady, requests_max=exact - 1).check()
-    calibrated = exact + lone_requests_max(100.0)
-    series(StandIn(), workload=steady, requests_max=calibrated).check(is_calibrated=True)
-    with pytest.raises(InputError, match=f"are {calibrated}, and {calibrated - 1} are allowed"):
-        series(StandIn(), workload=steady, requests_max=calibrated - 1).check(is_calibrated=True)
+    for is_calibrated, most in ((False, exact), (True, exact + lone_requests_max(100.0))):
+        assert len(load_test(workload=steady, requests_max=most, is_calibrated=is_calibrated).schedules) == 3
+        with pytest.raises(InputError, match="more than the 99 requests that are left to it"):
+            _ = load_test(workload=steady, requests_max=most - 1, is_calibrated=is_calibrated).schedules
+    with pytest.raises(InputError, match="more than the 0 requests that are left to it"):
+        _ = load_test(workload=steady, requests_max=1).schedules
 
 
 def test_a_trace_that_ends_in_the_warm_up_is_refused():
     trace = Workload(arrival_rate_rps=10.0, arrivals=TraceArrivals(instants_s=tuple(np.arange(5) * 0.1)))
     with pytest.raises(InputError, match="within the warm-up"):
-        series(StandIn(), workload=trace, warm_up_s=1.0).check()
+        _ = load_test(workload=trace, warm_up_s=1.0).schedules

@@ -1,6 +1,7 @@
 """What load tests found together: answers of all runs pooled, and what was never answered counted as that."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,7 +107,9 @@ def uses(count, seed=0):
 
 def test_mean_batch_and_utilization_have_intervals_from_sections():
     seen = uses(20)
-    found = measured_performance([load_run(exponential(1000, 0))], (), 0.95, uses=seen, replicas=2)
+    found = measured_performance(
+        [replace(load_run(exponential(1000, 0)), uses=tuple(seen))], (), 0.95, replicas=2
+    )
     assert found.batch_size_mean == sum(x.requests for x in seen) / sum(x.batches for x in seen)
     assert found.utilization == pytest.approx(sum(x.busy_s for x in seen) / 40.0)
     for name in ("batch_size_mean", "utilization"):
@@ -116,6 +119,6 @@ def test_mean_batch_and_utilization_have_intervals_from_sections():
 
 
 def test_too_few_sections_leave_them_without_an_interval():
-    found = measured_performance([load_run(exponential(1000, 0))], (), 0.95, uses=uses(5))
+    found = measured_performance([replace(load_run(exponential(1000, 0)), uses=tuple(uses(5)))], (), 0.95)
     assert found.utilization is not None
     assert not {"utilization", "batch_size_mean"} & set(found.intervals)

@@ -199,7 +199,11 @@ def test_a_server_that_is_not_there(verify):
     [
         (503, 5, "answered the first request by 503; wait until it is ready"),
         (422, 2, "answered the first request by 422; check --url and --body"),
-        (307, 2, "answered by 307, a redirect, which is not followed; give the address itself"),
+        (
+            307,
+            2,
+            "answered the first request by 307, a redirect, which is not followed; give the address itself",
+        ),
     ],
 )
 def test_a_server_that_will_not_answer(verify, status, code, said):
