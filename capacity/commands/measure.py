@@ -167,11 +167,18 @@ def profile(
         found = _of_metrics(metrics or "", where, duration, timeout_s, confidence)
     measured = found.profile(asked, overhead_s, work_s)
     found = replace(found, caveats=(*found.caveats, *plausibility_caveats(measured, 0.99)))
+    from capacity.measurement.report import measurement_document, measurement_tables
+
     try:
         if path is not None:
             write_profile(measured, path)
     finally:  # a full disk does not cost what was measured
-        _print(found, measured, output, as_json=as_json, seed=seed, confidence=confidence)
+        emit(
+            output,
+            as_json=as_json,
+            document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
+            tables=lambda: measurement_tables(found, measured),
+        )
     if found.stop is not None:  # all is safe now; the exit code says that it was cut short
         raise found.stop
 
@@ -271,25 +278,6 @@ def write_profile(profile: "ServiceProfile", path: Path) -> None:
     from capacity.writing import write_whole
 
     write_whole(path, (dumps(profile_to_document(profile)) + "\n").encode())
-
-
-def _print(
-    found: "Measurement",
-    measured: "ServiceProfile",
-    output: Format,
-    *,
-    as_json: bool,
-    seed: int,
-    confidence: float,
-) -> None:
-    from capacity.measurement.report import measurement_document, measurement_tables
-
-    emit(
-        output,
-        as_json=as_json,
-        document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
-        tables=lambda: measurement_tables(found, measured),
-    )
 
 
 def _report(message: str) -> None:

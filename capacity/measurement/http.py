@@ -202,7 +202,8 @@ async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes |
             f"{name} gave no whole answer within {limit_s:g} s; raise --timeout, or mend it"
         ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        reason = printable(getattr(error, "strerror", None) or f"{type(error).__name__} {error}")
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else printable(f"{type(error).__name__} {error}")
         raise DependencyError(f"{name} cannot be asked: {reason[:_EXCERPT]}; does it run?") from None
     if 300 <= answer.status < 400:
         where = printable(answer.headers.get("Location") or "nowhere")[:_EXCERPT]

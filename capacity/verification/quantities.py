@@ -1,7 +1,7 @@
 """Quantities: what is predicted and measured, how far apart the two may be, and whether they agree."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -14,24 +14,8 @@ from capacity.units import format_duration, format_quantile, format_rate, is_num
 QUANTILES = (0.5, 0.95, 0.99)
 
 
-class Unit(StrEnum):
-    """How a quantity is told."""
-
-    DURATION = "duration"
-    RATE = "rate"
-    COUNT = "count"
-    SHARE = "share"
-
-    def shown(self, value: float) -> str:
-        """A value for people."""
-        match self:
-            case Unit.DURATION:
-                return format_duration(value)
-            case Unit.RATE:
-                return format_rate(value)
-            case Unit.SHARE:
-                return format_share(value)
-        return f"{value:.3g}"
+def _count(value: float) -> str:
+    return f"{value:.3g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +28,7 @@ class Quantity:
 
     name: str  # as in `--tolerance`
     title: str
-    unit: Unit
+    shown: Callable[[float], str]
     field: str  # of `Performance`
     tolerance: float  # how far a prediction may be off, as a share of the measured value
     quantile: float | None = None
@@ -72,29 +56,38 @@ class Quantity:
         return found
 
 
+_QUANTILES = "response_quantiles_s"
+_MEAN = Quantity(name="mean", title="mean", shown=format_duration, field="response_mean_s", tolerance=0.05)
+_THROUGHPUT = Quantity(
+    name="throughput", title="throughput", shown=format_rate, field="throughput_rps", tolerance=0.05
+)
+_BATCH = Quantity(name="batch", title="mean batch", shown=_count, field="batch_size_mean", tolerance=0.10)
+_LOSS = Quantity(
+    name="loss",
+    title="loss",
+    shown=format_share,
+    field="loss_probability",
+    tolerance=0.005,
+    is_absolute=True,
+)
+
+
 def _response(name: str, title: str, tolerance: float, quantile: float) -> Quantity:
-    unit, field = Unit.DURATION, "response_quantiles_s"
-    return Quantity(name=name, title=title, unit=unit, field=field, tolerance=tolerance, quantile=quantile)
-
-
-def _share(name: str, title: str, field: str, unsaid: float | None = None) -> Quantity:
-    return Quantity(
-        name=name, title=title, unit=Unit.SHARE, field=field, tolerance=0.005, is_absolute=True, unsaid=unsaid
-    )
+    return replace(_MEAN, name=name, title=title, field=_QUANTILES, tolerance=tolerance, quantile=quantile)
 
 
 # The higher the quantile, the less a profile knows of what lies there.
 QUANTITIES = (
-    Quantity(name="mean", title="mean", unit=Unit.DURATION, field="response_mean_s", tolerance=0.05),
+    _MEAN,
     _response("p50", "P50", 0.05, 0.5),
     _response("p95", "P95", 0.10, 0.95),
     _response("p99", "P99", 0.15, 0.99),
-    Quantity(name="throughput", title="throughput", unit=Unit.RATE, field="throughput_rps", tolerance=0.05),
-    Quantity(name="batch", title="mean batch", unit=Unit.COUNT, field="batch_size_mean", tolerance=0.10),
-    Quantity(name="utilization", title="utilization", unit=Unit.SHARE, field="utilization", tolerance=0.10),
-    _share("loss", "loss", "loss_probability"),
+    _THROUGHPUT,
+    _BATCH,
+    replace(_BATCH, name="utilization", title="utilization", shown=format_share, field="utilization"),
+    _LOSS,
     # Timeouts, broken connections and answers without end: a queue refuses, and never does this.
-    _share("given-up", "given up", "abandon_probability", unsaid=0.0),
+    replace(_LOSS, name="given-up", title="given up", field="abandon_probability", unsaid=0.0),
 )
 
 

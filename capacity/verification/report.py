@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from capacity.explain import demand, fleet
 from capacity.measurement.intervals import requests_min
+from capacity.objective import format_share
 from capacity.performance import Interval
 from capacity.plan import Plan, Verdict
 from capacity.report import (
@@ -23,7 +24,7 @@ from capacity.report import (
 from capacity.units import format_duration
 from capacity.verification.prediction import Prediction
 from capacity.verification.promises import PromiseFinding
-from capacity.verification.quantities import Agreement, AgreementRow, Held, Unit
+from capacity.verification.quantities import Agreement, AgreementRow, Held
 from capacity.verification.run import LoadRun
 from capacity.verification.verification import Outcome, Verification, VerifiedRun
 from capacity.workload import Workload
@@ -213,26 +214,26 @@ def _planned(verification: Verification) -> str:
 
 
 def _row(row: AgreementRow) -> tuple[str, ...]:
-    cells = [row.quantity.title, _interval(row.quantity.unit, row.measured)]
+    cells = [row.quantity.title, _interval(row.quantity.shown, row.measured)]
     points = " pp" if row.quantity.is_absolute else " %"
     for held in (row.stationary, row.replay):
         if held is None:
             cells += ["", "", ""]
             continue
         error = "" if held.error is None else f"{100.0 * held.error:+.1f}{points}"
-        cells += [_interval(row.quantity.unit, held.predicted), error, held.agreement.value]
+        cells += [_interval(row.quantity.shown, held.predicted), error, held.agreement.value]
     return tuple(cells)
 
 
-def _interval(unit: Unit, interval: Interval) -> str:
+def _interval(shown: Callable[[float], str], interval: Interval) -> str:
     """A value with its ends, the unit once where all have the same.
 
-    >>> _interval(Unit.DURATION, Interval(value=0.0483, low=0.046, high=0.0507))
+    >>> _interval(format_duration, Interval(value=0.0483, low=0.046, high=0.0507))
     '48.3 (46 to 50.7) ms'
     """
     if interval.high == math.inf:
-        return f"at least {unit.shown(interval.low)}"
-    value, low, high = (unit.shown(x) for x in (interval.value, interval.low, interval.high))
+        return f"at least {shown(interval.low)}"
+    value, low, high = (shown(x) for x in (interval.value, interval.low, interval.high))
     if low == high:
         return value
     name = value.partition(" ")[2]
@@ -246,8 +247,8 @@ def _finding_row(finding: PromiseFinding) -> tuple[str, str, str]:
     if finding.found is None:
         return str(finding.promise), "", "not measured"
     told = "in doubt" if finding.verdict is Verdict.INCONCLUSIVE else str(finding.verdict)
-    unit = Unit.DURATION if finding.promise.measure.is_duration else Unit.SHARE
-    return str(finding.promise), _interval(unit, finding.found), told
+    shown = format_duration if finding.promise.measure.is_duration else format_share
+    return str(finding.promise), _interval(shown, finding.found), told
 
 
 def _run_row(number: int, verified: VerifiedRun) -> tuple[str, ...]:
@@ -260,7 +261,7 @@ def _run_row(number: int, verified: VerifiedRun) -> tuple[str, ...]:
         str(int(run.losses.sum() + run.given_up.sum())),
         *(format_duration(lags[q]) if q in lags else "" for q in LAG_QUANTILES),
         "" if measured.response_mean_s is None else format_duration(measured.response_mean_s),
-        "" if p99 is None else _interval(Unit.DURATION, p99),
+        "" if p99 is None else _interval(format_duration, p99),
         "" if replayed_p99 is None else format_duration(replayed_p99.value),
         ", ".join(f"{name}: {count}" for name, count in run.statuses.items() if name != "200"),
     )

@@ -12,11 +12,12 @@ from capacity.interrupts import Terminated
 from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Performance
 from capacity.plan import Verdict
+from capacity.units import format_duration
 from capacity.verification.calibrate import LoneRequests
 from capacity.verification.load_test import Stop
 from capacity.verification.prediction import Prediction
 from capacity.verification.promises import PromiseFinding, promise_finding
-from capacity.verification.quantities import Agreement, AgreementRow, Held, Quantity, Unit, hold
+from capacity.verification.quantities import Agreement, AgreementRow, Held, Quantity, hold
 from capacity.verification.run import LoadRun
 
 
@@ -120,7 +121,7 @@ class Verification:
         doubts = (finding.doubt(self.answered) for finding in self.findings)
         found = [self._with_mend(*doubt) for doubt in doubts if doubt is not None]
         # Throughput and loss agree of any server that is up.
-        responses = [row for row in self.rows if row.quantity.unit is Unit.DURATION]
+        responses = [row for row in self.rows if row.quantity.shown is format_duration]
         agreements = {one for row in responses for one in row.agreements}
         if not agreements & {Agreement.AGREE, Agreement.DISAGREE}:
             found.append("no response is certain enough to agree with; raise --duration or --runs")
