@@ -43,7 +43,7 @@ from capacity.profile_files import load_profile
 from capacity.spells import Spells
 from capacity.units import parse_duration_s
 from capacity.verification.calibrate import LoneRequests
-from capacity.verification.load_test import LoadTest, connections_max
+from capacity.verification.load_test import IN_FLIGHT_MAX, LoadTest
 from capacity.verification.measured import measured_performance
 from capacity.verification.prediction import Predictor
 from capacity.verification.quantities import QUANTILES
@@ -453,7 +453,7 @@ def told(cell: Cell, one: Round, rate_rps: float) -> dict:
         "slices": len(runs),
         "window_s": run.schedule.duration_s,
         "answered": len(run.responses_s),
-        "faults": [*faults(run, connections_max()), *tail_faults([run], QUANTILES)],
+        "faults": [*faults(run, IN_FLIGHT_MAX), *tail_faults([run], QUANTILES)],
         "lag_p99_s": lags_s(run)[0.99],
         "cpu_share": run.cpu_share,
         "lone": {"beside_s": one.lone.beside_s, "batch_s": one.lone.batch.value},

@@ -14,6 +14,7 @@ from capacity.command_line import (
     JsonOption,
     OverheadOption,
     PrecisionOption,
+    QueueLimitOption,
     SeedOption,
     WorkersOption,
     emit,
@@ -28,7 +29,6 @@ from capacity.errors import DependencyError, InputError
 
 if TYPE_CHECKING:
     from capacity.measurement.http import Address
-    from capacity.verification.report import Setting
     from capacity.verification.run import Arrivals
     from capacity.verification.subject import Subject
     from capacity.verification.verification import Verification
@@ -64,9 +64,7 @@ def verify(
         str | None,
         option("--routing", help="How several urls are chosen from; round-robin by default, as in simulate."),
     ] = None,
-    queue_limit: Annotated[
-        int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
-    ] = None,
+    queue_limit: QueueLimitOption = None,
     request_overhead: OverheadOption = None,
     rate: Annotated[
         str | None, option("--rate", help="Arrival rate: 300rps; a plan and a trace have their own.")
@@ -108,7 +106,6 @@ def verify(
     from capacity.units import parse_duration_s, parse_rate_rps
     from capacity.verification.load_test import LoadTest
     from capacity.verification.quantities import read_tolerances, with_tolerances
-    from capacity.verification.report import Setting
     from capacity.verification.send import Target
     from capacity.verification.subject import check_urls, read_request_body
     from capacity.verification.verifier import Verifier
@@ -163,14 +160,7 @@ def verify(
         subject=subject, load=replace(load, metrics=addresses), effort=effort, workbench=context.obj
     )
     found = verifier.verify(with_tolerances(tolerances, verifier.quantiles), (*notes, *seen))
-    setting = Setting(
-        plan=subject.plan,
-        workload=subject.workload,
-        seed=seed,
-        confidence=confidence,
-        environment=_environment(url),
-    )
-    _answer(found, setting, output, None if file is None else Path(file), as_json=as_json)
+    _answer(found, _environment(url), output, None if file is None else Path(file), as_json=as_json)
 
 
 def _saved_subject(
@@ -238,7 +228,7 @@ def _read_metrics(
 
 
 def _answer(
-    found: "Verification", setting: "Setting", output: Format, file: Path | None, *, as_json: bool
+    found: "Verification", environment: dict[str, Any], output: Format, file: Path | None, *, as_json: bool
 ) -> None:
     """Print and save it, and end as it came out."""
     from capacity.report import dumps
@@ -249,12 +239,12 @@ def _answer(
         emit(
             output,
             as_json=as_json,
-            document=lambda: verify_document(found, setting),
-            tables=lambda: verify_tables(found, setting),
+            document=lambda: verify_document(found, environment),
+            tables=lambda: verify_tables(found),
         )
     finally:  # neither a closed stdout nor a full disk costs both
         if file is not None:
-            write_whole(file, (dumps(verify_document(found, setting)) + "\n").encode())
+            write_whole(file, (dumps(verify_document(found, environment)) + "\n").encode())
     if found.stop is not None:
         raise found.stop
     raise typer.Exit(found.exit_code)

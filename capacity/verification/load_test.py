@@ -20,21 +20,9 @@ from capacity.verification.watch import MetricsWatch, look_instants_s, uses
 from capacity.workload import Workload
 
 DURATION_MAX_S, RUNS_MAX = 3600.0, 100
-# `select` takes 1024 file descriptors, some of which are open already.
-IN_FLIGHT_MAX, _OTHER_FILES = 900, 64
+IN_FLIGHT_MAX = 900  # `select` takes 1024 file descriptors, some of which are open already
 
 Stop = KeyboardInterrupt | CapacityError
-
-
-def connections_max() -> int:
-    """Connections that may be open at once, of as many files as this process may have."""
-    try:
-        import resource
-    except ImportError:  # elsewhere than on Unix
-        return IN_FLIGHT_MAX
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    is_unlimited = files == resource.RLIM_INFINITY
-    return IN_FLIGHT_MAX if is_unlimited else max(1, min(IN_FLIGHT_MAX, files - _OTHER_FILES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +46,7 @@ class LoadTest:
     routing: Routing = Routing.ROUND_ROBIN  # which address a request goes to, where there are several
     metrics: tuple[Address, ...] = ()  # of each replica; none where they are not to be looked at
     requests_max: int = 1_000_000  # that may be sent in all
-    in_flight_max: int = field(default_factory=connections_max)  # more requests at once end a run
+    in_flight_max: int = IN_FLIGHT_MAX  # more requests at once end a run
     is_calibrated: bool = False  # whether requests before the load tell this client's own request overhead
 
     def __post_init__(self) -> None:
@@ -136,7 +124,10 @@ class LoadTest:
             run.cpu_share = (time.process_time() - began_cpu_s) / (time.perf_counter() - began_s)
             if run.is_complete or (run.counted and not runs):
                 runs.append(run)
-                self._add_uses(run, watch)
+                try:  # a server that was gone by then does not cost what was measured
+                    run.uses = uses(watch.looks) if self.metrics else ()
+                except DependencyError as error:
+                    run.unseen = f"mean batch and utilization were lost: {watch.failure or error}"
 
     async def _send(self, run: LoadRun, balancer: Balancer, watch: MetricsWatch) -> None:
         async with connected(self.target) as send:
@@ -149,10 +140,3 @@ class LoadTest:
                     await looking
             finally:
                 looking.cancel()
-
-    def _add_uses(self, run: LoadRun, watch: MetricsWatch) -> None:
-        """What the servers did, too; one that was gone by then does not cost what was measured."""
-        try:
-            run.uses = uses(watch.looks) if self.metrics else ()
-        except DependencyError as error:
-            run.unseen = f"mean batch and utilization were lost: {watch.failure or error}"

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from capacity.explain import demand, fleet
 from capacity.measurement.intervals import requests_min
 from capacity.objective import format_share
 from capacity.performance import Interval
-from capacity.plan import Plan, Verdict
+from capacity.plan import Verdict
 from capacity.report import (
     Document,
     interval_document,
@@ -27,7 +27,6 @@ from capacity.verification.promises import PromiseFinding
 from capacity.verification.quantities import Agreement, AgreementRow, Held
 from capacity.verification.run import LoadRun
 from capacity.verification.verification import Outcome, Verification, VerifiedRun
-from capacity.workload import Workload
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,29 +46,18 @@ _ROW_COLUMNS = ("<", "~measured", "~predicted", "error", "verdict", "replayed", 
 _RUN_COLUMNS = ("run", "sent", "lost", "lag P50", "lag P99", "lag max", "mean", "P99", "replayed", "<lost by")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """Under which conditions a verification was made."""
-
-    plan: Plan
-    workload: Workload
-    seed: int
-    confidence: float
-    environment: Mapping[str, Any]  # of the machine that sent the load, and what it sent to
-
-
-def verify_document(verification: Verification, setting: Setting) -> Document:
-    """`capacity verify --format json`."""
-    objective, stop, lone = verification.objective, verification.stop, verification.lone
+def verify_document(verification: Verification, environment: Mapping[str, Any]) -> Document:
+    """`capacity verify --format json`; the environment is of the machine that sent, and where to."""
+    subject, stop, lone = verification.subject, verification.stop, verification.lone
     return {
         "verdict": verification.outcome.value,
         "exit_code": verification.exit_code,
-        "plan": plan_document(setting.plan),
-        "workload": workload_document(setting.workload),
-        "objective": None if objective is None else objective_document(objective),
+        "plan": plan_document(subject.plan),
+        "workload": workload_document(subject.workload),
+        "objective": subject.objective and objective_document(subject.objective),
         "measured": performance_document(verification.measured),
         "predicted": {
-            "planned_s": dict(verification.planned_s) or None,
+            "planned_s": dict(subject.planned_s) or None,
             "is_calibrated": lone is not None,
             "stationary": _prediction_document(verification.stationary),
             "replay": _performance(verification.replay),
@@ -82,9 +70,9 @@ def verify_document(verification: Verification, setting: Setting) -> Document:
         "stopped_by": None if stop is None or isinstance(stop, KeyboardInterrupt) else str(stop),
         "lone_requests": lone and asdict(lone),
         "notes": list(notes(verification)),
-        "environment": dict(setting.environment),
-        "seed": setting.seed,
-        "confidence": setting.confidence,
+        "environment": dict(environment),
+        "seed": verification.effort.seed,
+        "confidence": verification.effort.confidence,
     }
 
 
@@ -170,41 +158,42 @@ def _too_few(verification: Verification) -> Iterator[str]:
             )
 
 
-def verify_tables(verification: Verification, setting: Setting) -> Iterator["RenderableType"]:
+def verify_tables(verification: Verification) -> Iterator["RenderableType"]:
     """All that `capacity verify` shows."""
     from rich.text import Text
 
     from capacity.tables import table
 
-    yield Text(summary(verification, setting))
+    yield Text(summary(verification))
     yield from (Text(f"Invalid: {fault}.") for fault in verification.faults)
     if verification.is_valid:
         yield from (Text(f"In doubt: {doubt}.") for doubt in verification.doubts)
     if verification.rows:
         yield table(_ROW_COLUMNS, map(_row, verification.rows))
-    if verification.planned_s:
+    if verification.subject.planned_s:
         yield Text(_planned(verification))
     if verification.findings:
         yield table(("<promise", "measured", "<verdict"), map(_finding_row, verification.findings))
     yield table(_RUN_COLUMNS, (_run_row(*run) for run in enumerate(verification.runs, start=1)))
     yield Text(
-        f"In brackets: {100.0 * setting.confidence:g} % intervals; responses are those of requests that were "
-        "answered or given up, from the instant at which each was meant to be sent."
+        f"In brackets: {100.0 * verification.effort.confidence:g} % intervals; responses are those of requests "
+        "that were answered or given up, from the instant at which each was meant to be sent."
     )
     yield from (Text(f"Note: {note}.") for note in notes(verification))
 
 
-def summary(verification: Verification, setting: Setting) -> str:
+def summary(verification: Verification) -> str:
     """The plan and what became of it in one line, with how many figures agree; both predictions count."""
+    subject = verification.subject
     found = Counter(agreement for row in verification.rows for agreement in row.agreements)
     counts = [f"{found[name]} {name}" for name in Agreement if found[name] and name is not Agreement.VOID]
     told = f" (figures: {', '.join(counts)})" if counts else ""
-    return f"{fleet(setting.plan)} {demand(setting.workload)}: {_SAID[verification.outcome]}{told}."
+    return f"{fleet(subject.plan)} {demand(subject.workload)}: {_SAID[verification.outcome]}{told}."
 
 
 def _planned(verification: Verification) -> str:
     """What the plan was made with, which is not what this client's own requests predict."""
-    told = ", ".join(f"{title} {format_duration(x)}" for title, x in verification.planned_s.items())
+    told = ", ".join(f"{title} {format_duration(x)}" for title, x in verification.subject.planned_s.items())
     if verification.lone is None:
         return f"The plan itself predicted: {told}."
     return (

@@ -2,14 +2,13 @@
 
 import math
 import signal
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
 from capacity.errors import CapacityError
 from capacity.interrupts import Terminated
-from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Performance
 from capacity.plan import Verdict
 from capacity.units import format_duration
@@ -19,6 +18,8 @@ from capacity.verification.prediction import Prediction
 from capacity.verification.promises import PromiseFinding, promise_finding
 from capacity.verification.quantities import Agreement, AgreementRow, Held, Quantity, hold
 from capacity.verification.run import LoadRun
+from capacity.verification.subject import Subject
+from capacity.workbench import Effort
 
 
 class Outcome(StrEnum):
@@ -48,20 +49,18 @@ class Verification:
     """All runs of one plan, with both predictions.
 
     Attributes:
-        planned_s: mean and quantiles that the plan itself was made with, by title; none where it was made for
-            other arrivals, or not saved. [s]
         lone: requests one at a time before the load, by which predictions are calibrated; None where the
             server did not tell of them.
         stop: interrupt or error that ended it early, to be raised again when all is told; None without one.
     """
 
+    subject: Subject
+    effort: Effort
     quantities: tuple[Quantity, ...]  # with their tolerances
     runs: tuple[VerifiedRun, ...]
     measured: Performance  # from the answers of all runs
     stationary: Prediction  # prediction for the long run
     replay: Prediction  # prediction for the schedules of all runs
-    objective: LatencyObjective | None = None  # what the plan was to keep; None where nothing was promised
-    planned_s: Mapping[str, float] = field(default_factory=dict)
     pool_faults: tuple[str, ...] = ()  # what makes the runs invalid together
     notes: tuple[str, ...] = ()  # what was left out, and why
     lone: LoneRequests | None = None
@@ -97,7 +96,8 @@ class Verification:
     @cached_property
     def findings(self) -> tuple[PromiseFinding, ...]:
         """Each promise against what was measured."""
-        promises = () if self.objective is None else self.objective.promises
+        objective = self.subject.objective
+        promises = () if objective is None else objective.promises
         return tuple(promise_finding(promise, self.measured) for promise in promises)
 
     @property

@@ -15,7 +15,7 @@ from capacity.verification.subject import Subject
 from capacity.verification.validity import faults, tail_faults
 from capacity.verification.verification import Verification, VerifiedRun
 from capacity.workbench import Effort, Work, Workbench
-from capacity.workload import DeterministicArrivals, MmppArrivals, TraceArrivals, is_trace
+from capacity.workload import MmppArrivals, TraceArrivals, is_trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +49,9 @@ class Verifier:
             InputError: a server refuses the requests, or they would be too many.
             KeyboardInterrupt: before anything was measured.
         """
-        workload, runs = self.load.workload, len(self.load.schedules)
-        if not is_trace(workload):
-            require_answerable(self.subject.profile, workload, self.subject.plan)
-        if runs > 1 and (is_trace(workload) or isinstance(workload.arrivals, DeterministicArrivals)):
-            same = (
-                f"the {runs} runs sent requests at the same instants: they tell more of chance at the "
-                "server, and nothing of other arrivals"
-            )
-            notes = (*notes, same)
+        _ = self.load.schedules  # refuses what may not be sent
+        if not is_trace(self.load.workload):
+            require_answerable(self.subject.profile, self.load.workload, self.subject.plan)
         if not self.load.is_calibrated:
             return self._verify(quantities, notes)
         profile = self.subject.profile
@@ -85,13 +79,13 @@ class Verifier:
             for run, replayed in zip(runs, replays, strict=True)
         ]
         return Verification(
+            subject=self.subject,
+            effort=self.effort,
             quantities=quantities,
             runs=tuple(verified),
             measured=self._performance(runs),
             stationary=stationary,
             replay=replay,
-            objective=self.subject.objective,
-            planned_s=self.subject.planned_s,
             pool_faults=tuple(tail_faults(runs, self.quantiles)),
             notes=(*notes, *(run.unseen for run in runs if run.unseen is not None)),
             stop=stop,

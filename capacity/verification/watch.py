@@ -122,12 +122,11 @@ def look(addresses: Iterable[Address]) -> list[Scrape]:
 
     Raises DependencyError: one that cannot be had, or read.
     """
-    return [_scrape(address) for address in addresses]
-
-
-def _scrape(address: Address) -> Scrape:
-    with Exchange(address, timeout_s=_TIMEOUT_S) as exchange:
-        return scrape(exchange)
+    pages = []
+    for address in addresses:
+        with Exchange(address, timeout_s=_TIMEOUT_S) as exchange:
+            pages.append(scrape(exchange))
+    return pages
 
 
 def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: Plan) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from capacity.interrupts import Terminated, interrupts_raised
 from capacity.measurement.http import parse_address
 from capacity.plan import Routing
 from capacity.verification.clock import WallClock, precise_runner
-from capacity.verification.load_test import IN_FLIGHT_MAX, connections_max
 from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, TIMED_OUT, UNKNOWN, LoadRun, Schedule
 from capacity.verification.send import Balancer, Sent, Target, check_reachable, connected, send_all
 from capacity.verification.validity import faults
@@ -335,17 +334,6 @@ def test_what_is_secret_in_an_address_is_not_told():
     with pytest.raises(DependencyError) as refused:
         asyncio.run(check_reachable(send, target))
     assert "http://127.0.0.1:9/predict answered the first request by 503" in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("files", "most"),
-    [(256, 192), (64, 1), (1024, IN_FLIGHT_MAX), (-1, IN_FLIGHT_MAX), (10**6, IN_FLIGHT_MAX)],
-)
-def test_no_more_connections_than_descriptors(monkeypatch, files, most):
-    resource = pytest.importorskip("resource")
-    files = resource.RLIM_INFINITY if files == -1 else files
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
-    assert connections_max() == most
 
 
 def test_what_good_answers_tell_is_kept():

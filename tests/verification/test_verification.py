@@ -19,9 +19,11 @@ from capacity.verification.calibrate import LoneRequests
 from capacity.verification.prediction import REPLAYED_MIN, Prediction, Predictor, repeated
 from capacity.verification.promises import promise_finding
 from capacity.verification.quantities import QUANTITIES, Agreement, hold, read_tolerances, with_tolerances
-from capacity.verification.report import Setting, verify_document, verify_tables
+from capacity.verification.report import verify_document, verify_tables
 from capacity.verification.run import LoadRun, Schedule
+from capacity.verification.subject import Subject
 from capacity.verification.verification import Outcome, Verification, VerifiedRun
+from capacity.workbench import Effort
 from capacity.workload import PoissonArrivals, TraceArrivals, Workload
 from simulations.simulate import Simulation
 
@@ -95,8 +97,13 @@ def load_run():
     )
 
 
-def verification(measured, stationary, *, replay=None, objective=None, faults=(), **others):
+def verification(measured, stationary, *, replay=None, objective=None, planned_s=None, faults=(), **others):
+    workload = Workload(arrival_rate_rps=12345.6)
     return Verification(
+        subject=Subject(
+            profile=PROFILE, workload=workload, plan=PLAN, objective=objective, planned_s=planned_s or {}
+        ),
+        effort=Effort(),
         quantities=with_tolerances(read_tolerances([])),
         runs=(
             VerifiedRun(
@@ -106,7 +113,6 @@ def verification(measured, stationary, *, replay=None, objective=None, faults=()
         measured=measured,
         stationary=Prediction(performance=stationary),
         replay=Prediction(performance=replay),
-        objective=objective,
         **others,
     )
 
@@ -208,7 +214,7 @@ def test_a_mean_that_is_open_above_may_miss_and_disagree_and_never_agrees():
     assert row.stationary.agreement is Agreement.DISAGREE
     (row, *_) = verification(measured, performance(mean=0.048)).rows
     assert row.stationary.agreement is Agreement.UNSURE
-    document = verify_document(verification(measured, AT_20), SETTING)
+    document = verify_document(verification(measured, AT_20), {})
     assert document["measured"]["intervals"]["response_mean_s"]["high"] is None
     assert dumps(document)
     assert "at least 30 ms" in shown(verification(measured, AT_20))
@@ -252,7 +258,7 @@ def test_a_quantile_that_was_promised_has_a_row_and_the_tolerance_of_the_next_hi
 def test_the_plans_own_prediction_is_told_beside_the_calibrated_one():
     lone = LoneRequests(beside_s=0.001, batch_s=around(0.004))
     found = verification(AT_20, AT_20, planned_s={"P99": 0.017}, lone=lone)
-    predicted = verify_document(found, SETTING)["predicted"]
+    predicted = verify_document(found, {})["predicted"]
     assert (predicted["planned_s"], predicted["is_calibrated"]) == ({"P99": 0.017}, True)
     assert "The plan itself predicted: P99 17 ms. The predictions above are calibrated" in shown(found)
 
@@ -316,15 +322,12 @@ def test_a_second_tolerance_of_one_quantity_is_refused():
 
 PROFILE = ServiceProfile(name="five", timings=(BatchTiming(batch_size=1, mean_s=0.005),))
 PLAN = Plan(profile="five", replicas=1, batch_size_max=1)
-SETTING = Setting(
-    plan=PLAN, workload=Workload(arrival_rate_rps=12345.6), seed=0, confidence=0.95, environment={}
-)
 
 
 def shown(found):
     """What a person sees."""
     console = Console(file=StringIO(), width=120, color_system=None)
-    for table in verify_tables(found, SETTING):
+    for table in verify_tables(found):
         console.print(table)
     return console.file.getvalue()
 
