@@ -202,9 +202,10 @@ async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes |
             f"{name} gave no whole answer within {limit_s:g} s; raise --timeout, or mend it"
         ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else printable(f"{type(error).__name__} {error}")
-        raise DependencyError(f"{name} cannot be asked: {reason[:_EXCERPT]}; does it run?") from None
+        number = getattr(error, "errno", None) or 0
+        told = os.strerror(number) if number > 0 else getattr(error, "strerror", None)
+        reason = printable(told or f"{type(error).__name__} {error}")[:_EXCERPT]
+        raise DependencyError(f"{name} cannot be asked: {reason}; does it run?") from None
     if 300 <= answer.status < 400:
         where = printable(answer.headers.get("Location") or "nowhere")[:_EXCERPT]
         raise DependencyError(

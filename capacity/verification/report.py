@@ -176,8 +176,8 @@ def verify_tables(verification: Verification) -> Iterator["RenderableType"]:
         yield table(("<promise", "measured", "<verdict"), map(_finding_row, verification.findings))
     yield table(_RUN_COLUMNS, (_run_row(*run) for run in enumerate(verification.runs, start=1)))
     yield Text(
-        f"In brackets: {100.0 * verification.effort.confidence:g} % intervals; responses are those of requests "
-        "that were answered or given up, from the instant at which each was meant to be sent."
+        f"In brackets: {100.0 * verification.effort.confidence:g} % intervals; responses are those of "
+        "requests that were answered or given up, from the instant at which each was meant to be sent."
     )
     yield from (Text(f"Note: {note}.") for note in notes(verification))
 
