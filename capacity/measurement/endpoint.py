@@ -94,13 +94,10 @@ def _check_size(answer: Answer, batch_size: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where to send what.
-
-    Attributes:
-        request: a JSON object with a list of rows under `rows_key`, of which the first is repeated.
-    """
+    """Where to send what."""
 
     address: Address
+    # a JSON object with a list of rows under `rows_key`, of which the first is repeated
     request: Mapping[str, Any]
     rows_key: str
     timeout_s: float  # of each request

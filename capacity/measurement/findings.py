@@ -30,18 +30,15 @@ _DRIFT_OF_NOTE, _STALL_SHARE_OF_NOTE, _HALF_WIDTH_OF_NOTE = 0.02, 0.01, 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeFinding:
-    """One batch size.
-
-    Attributes:
-        drift: relative shift from the first half to the second; None where it cannot be told.
-        bucket_error: how far a percentile may be off, as a share of it; None where none is from buckets.
-    """
+    """One batch size."""
 
     timing: BatchTiming  # what goes into the profile
     count: int  # batches behind it
     mean: Interval | None  # with its interval; None where a single batch or open buckets give none
+    # relative shift from the first half to the second; None where it cannot be told
     drift: Interval | None = None
     stalls: Stalls | None = None  # None where no samples are known
+    # how far a percentile may be off, as a share of it; None where none is from buckets
     bucket_error: float | None = None
 
     @property
@@ -52,11 +49,7 @@ class SizeFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """All batch sizes, rising, and what lies beside the batches.
-
-    Attributes:
-        stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
-    """
+    """All batch sizes, rising, and what lies beside the batches."""
 
     findings: tuple[SizeFinding, ...]
     source: Mapping[str, str]  # how and on what it was made, by aspect, for the profile
@@ -66,6 +59,7 @@ class Measurement:
     beside: WorkBeside | None = None
     spells: Spells | None = None
     wake: Interval | None = None  # how much longer a batch took after a rest; None where that was not tried
+    # interrupt or failure that ended it early, to be raised again when all is safe; None without one
     stop: Stop | None = field(default=None, compare=False)
 
     def profile(

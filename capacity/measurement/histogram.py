@@ -35,15 +35,12 @@ class Histograms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Durations that are known by their sum, their number, and how many lie up to each bound.
-
-    Attributes:
-        sections: sum and number in consecutive parts of the time, where it was looked at in between.
-    """
+    """Durations that are known by their sum, their number, and how many lie up to each bound."""
 
     bounds_s: tuple[float, ...]  # upper bounds of the buckets, rising, the last one infinite
     counts: tuple[int, ...]  # how many lie in each bucket
     sum_s: float  # of all durations
+    # sum and number in consecutive parts of the time, where it was looked at in between
     sections: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:

@@ -29,13 +29,10 @@ NAPS_MAX, BATCHES_A_NAP = 30, 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedBatch:
-    """One batch.
-
-    Attributes:
-        beside_s: what its request took beside the batch and the wait for it; None where nobody told. [s]
-    """
+    """One batch."""
 
     service_s: float  # what the batch took
+    # what its request took beside the batch and the wait for it; None where nobody told
     beside_s: float | None = None
     ended_s: float = 0.0  # when it was answered, by the clock of the sampling
 
@@ -127,16 +124,13 @@ class Nap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """What finished rounds gave.
+    """What finished rounds gave."""
 
-    Attributes:
-        batches: by batch size, in the order of the rounds; equally many of each.
-        naps: batches of the smallest size with and without a rest before them, if there were any.
-        stop: interrupt or failure that ended it early, to be raised again when all is safe; None without one.
-    """
-
+    # by batch size, in the order of the rounds; equally many of each
     batches: Mapping[int, tuple[TimedBatch, ...]]
+    # batches of the smallest size with and without a rest before them, if there were any
     naps: tuple[Nap, ...] = ()
+    # interrupt or failure that ended it early, to be raised again when all is safe; None without one
     stop: KeyboardInterrupt | DependencyError | None = None
 
     @property

@@ -42,13 +42,10 @@ _DRIFT_OF_NOTE = 0.03
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoneRequests:
-    """Requests of one row.
+    """Requests of one row."""
 
-    Attributes:
-        beside_s: what requests at the rate took beside their batches and their waits for them, from when they
-            were meant to be sent: the middle of the means of stretches. [s]
-    """
-
+    # what requests at the rate took beside their batches and their waits for them, from when they were meant
+    # to be sent: the middle of the means of stretches
     beside_s: float
     batch_s: Interval  # mean time of the batch of a lone one, with its interval
     silent: int = 0  # requests that had no answer that tells, and are left out

@@ -30,9 +30,6 @@ class LoadTest:
     """All that load tests take.
 
     Raises InputError: a number out of range.
-
-    Attributes:
-        report: whom to tell what is going on; nothing is told while requests are sent.
     """
 
     target: Target
@@ -42,6 +39,7 @@ class LoadTest:
     duration_s: float  # of what counts
     runs: int
     seed: int  # of what is left to chance beside the arrivals
+    # whom to tell what is going on; nothing is told while requests are sent
     report: Callable[[str], None] = field(repr=False)
     routing: Routing = Routing.ROUND_ROBIN  # which address a request goes to, where there are several
     metrics: tuple[Address, ...] = ()  # of each replica; none where they are not to be looked at

@@ -20,11 +20,7 @@ def _count(value: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """One row of a verification.
-
-    Attributes:
-        unsaid: what a prediction means that says nothing of it; None where it means nothing.
-    """
+    """One row of a verification."""
 
     name: str  # as in `--tolerance`
     title: str
@@ -33,6 +29,7 @@ class Quantity:
     tolerance: float  # how far a prediction may be off, as a share of the measured value
     quantile: float | None = None
     is_absolute: bool = False  # the tolerance is a difference instead, since the value itself may be 0
+    # what a prediction means that says nothing of it; None where it means nothing
     unsaid: float | None = None
 
     def found(self, performance: Performance | None) -> Interval | None:
@@ -156,14 +153,11 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A prediction held against a measurement.
-
-    Attributes:
-        error: of the predicted value, as a share of the measured one; a difference where the quantity's
-            tolerance is one; None where the measured value is 0.
-    """
+    """A prediction held against a measurement."""
 
     predicted: Interval
+    # of the predicted value, as a share of the measured one; a difference where the quantity's tolerance is
+    # one; None where the measured value is 0
     error: float | None
     agreement: Agreement
 

@@ -100,25 +100,23 @@ class LoadRun:
     that is late hides nothing. A request that was given up, since it took too long, its connection broke or
     its answer had no end, would have taken the whole timeout at least. What was meant to be sent before
     `warm_up_s` is in no statistic. Instants count from the start of the run, and are NaN where none was.
-
-    Attributes:
-        sent_s: when each was handed to the HTTP client, which may have to connect first. [s]
-        inside_s: what each was in batch and queue by the server's word. [s]
-        outcomes: HTTP status of each, or one of the negative outcomes above.
-        uses: of the servers in consecutive sections of what counts; none where their metrics were not seen.
     """
 
     schedule: Schedule = field(repr=False)
     warm_up_s: float = 0.0
     timeout_s: float = 0.0
+    # when each was handed to the HTTP client, which may have to connect first
     sent_s: Floats = field(repr=False)
     ended_s: Floats = field(repr=False)  # when each had its answer to the last byte
+    # what each was in batch and queue by the server's word
     inside_s: Floats = field(repr=False, default_factory=lambda: np.zeros(0))
+    # HTTP status of each, or one of the negative outcomes above
     outcomes: npt.NDArray[np.int64] = field(repr=False)
     replicas: npt.NDArray[np.int64] = field(repr=False)  # where each was sent, by the number of its address
     is_overflowed: bool = False  # more were in flight than allowed, and no more were sent
     is_complete: bool = True
     cpu_share: float = 0.0  # of one core, that sending took
+    # of the servers in consecutive sections of what counts; none where their metrics were not seen
     uses: tuple[ServerUse, ...] = ()
     unseen: str | None = None  # why they were not, though they were looked at
 

@@ -23,17 +23,14 @@ BODY_BYTES_MAX = 16 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A plan under its workload, and what it promises.
-
-    Attributes:
-        planned_s: mean and quantiles that the plan itself was made with, by title; none where they are not
-            known, or of other arrivals. [s]
-    """
+    """A plan under its workload, and what it promises."""
 
     profile: ServiceProfile
     workload: Workload
     plan: Plan
     objective: LatencyObjective | None = None  # None where nothing was promised
+    # mean and quantiles that the plan itself was made with, by title; none where they are not known, or of
+    # other arrivals
     planned_s: Mapping[str, float] = field(default_factory=dict)
 
 

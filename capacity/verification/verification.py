@@ -46,13 +46,7 @@ class VerifiedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """All runs of one plan, with both predictions.
-
-    Attributes:
-        lone: requests one at a time before the load, by which predictions are calibrated; None where the
-            server did not tell of them.
-        stop: interrupt or error that ended it early, to be raised again when all is told; None without one.
-    """
+    """All runs of one plan, with both predictions."""
 
     subject: Subject
     effort: Effort
@@ -63,7 +57,10 @@ class Verification:
     replay: Prediction  # prediction for the schedules of all runs
     pool_faults: tuple[str, ...] = ()  # what makes the runs invalid together
     notes: tuple[str, ...] = ()  # what was left out, and why
+    # requests one at a time before the load, by which predictions are calibrated; None where the server did
+    # not tell of them
     lone: LoneRequests | None = None
+    # interrupt or error that ended it early, to be raised again when all is told; None without one
     stop: Stop | None = None
 
     @cached_property

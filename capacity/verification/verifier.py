@@ -20,16 +20,13 @@ from capacity.workload import MmppArrivals, TraceArrivals, is_trace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
-    """All that a verification takes.
-
-    Attributes:
-        workbench: where simulations are made. Its workers are gone while requests are sent, and so is
-            whatever shows their progress, since both would hold up requests.
-    """
+    """All that a verification takes."""
 
     subject: Subject
     load: LoadTest
     effort: Effort
+    # where simulations are made. Its workers are gone while requests are sent, and so is whatever shows their
+    # progress, since both would hold up requests
     workbench: Workbench = field(repr=False)
 
     @property
