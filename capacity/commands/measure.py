@@ -36,77 +36,64 @@ _OWNERS = {
     **dict.fromkeys(("batch_sizes", "samples", "warm_up", "rests", "duration_max"), ("--callable", "--url")),
     "timeout": ("--url", "--metrics"),
 }
+_CALLABLE_NAME = option(
+    "--callable", help="Time calls of module:function with the batch size; it returns when done."
+)
+_URL = option("--url", help="Time requests, a batch each: http://127.0.0.1:8000/predict.")
+_BODY = input_option("--body", help="With --url: a JSON file with a request, whose first row is repeated.")
+_ROWS_KEY = option("--rows-key", help="With --url: where the request has its rows.")
+_COUNTERS = option(
+    "--counters", help="With --url: the server's metrics, to tell its work beside batches apart."
+)
+_METRICS = option(
+    "--metrics", help="Take a server's own histograms under traffic: http://127.0.0.1:8000/metrics."
+)
+_DURATION = option("--duration", help="With --metrics: how long to watch; 30s by default.")
+_METRIC = option("--metric", help="With --metrics: the histogram of batch times.")
+_LABEL = option("--label", help="With --metrics: the histogram's label that is the batch size.")
+_METRIC_UNIT = option(
+    "--metric-unit", help="With --metric: its unit, where its name does not end in _seconds: ms."
+)
+_WARM_UP = option("--warm-up", help="Batches of each size before, which do not count.")
+_DURATION_MAX = option(
+    "--duration-max", help="End the rounds after this long, with what was measured by then."
+)
+_DEVICE = option("--device", help="What the fleet's replicas run on: T4, c6i.xlarge.")
+_HOURLY_USD = option("--hourly-usd", help="Price of one device in USD per hour.")
+_REQUEST_WORK = option("--request-work", help="A replica's work on each request beside its batch: 200us.")
+_FILE = output_option("-o", "--output", help="Write the profile into this .json file.")
 
 
 def profile(
     context: typer.Context,
-    callable_name: Annotated[
-        str | None,
-        option("--callable", help="Time calls of module:function with the batch size; it returns when done."),
-    ] = None,
-    url: Annotated[
-        str | None, option("--url", help="Time requests, a batch each: http://127.0.0.1:8000/predict.")
-    ] = None,
-    body: Annotated[
-        str | None,
-        input_option("--body", help="With --url: a JSON file with a request, whose first row is repeated."),
-    ] = None,
-    rows_key: Annotated[
-        str, option("--rows-key", help="With --url: where the request has its rows.")
-    ] = "instances",
-    counters: Annotated[
-        str | None,
-        option("--counters", help="With --url: the server's metrics, to tell its work beside batches apart."),
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        option(
-            "--metrics", help="Take a server's own histograms under traffic: http://127.0.0.1:8000/metrics."
-        ),
-    ] = None,
-    duration: Annotated[
-        str | None, option("--duration", help="With --metrics: how long to watch; 30s by default.")
-    ] = None,
-    metric: Annotated[
-        str, option("--metric", help="With --metrics: the histogram of batch times.")
-    ] = "serve_batch_seconds",
-    label: Annotated[
-        str, option("--label", help="With --metrics: the histogram's label that is the batch size.")
-    ] = "batch_size",
-    metric_unit: Annotated[
-        str | None,
-        option("--metric-unit", help="With --metric: its unit, where its name does not end in _seconds: ms."),
-    ] = None,
+    callable_name: Annotated[str | None, _CALLABLE_NAME] = None,
+    url: Annotated[str | None, _URL] = None,
+    body: Annotated[str | None, _BODY] = None,
+    rows_key: Annotated[str, _ROWS_KEY] = "instances",
+    counters: Annotated[str | None, _COUNTERS] = None,
+    metrics: Annotated[str | None, _METRICS] = None,
+    duration: Annotated[str | None, _DURATION] = None,
+    metric: Annotated[str, _METRIC] = "serve_batch_seconds",
+    label: Annotated[str, _LABEL] = "batch_size",
+    metric_unit: Annotated[str | None, _METRIC_UNIT] = None,
     batch_sizes: Annotated[str, option("--batch-sizes", help="Sizes to measure.")] = "1,2,4,8,16,32,64",
     samples: Annotated[int, option("--samples", help="Batches of each size.")] = 500,
-    warm_up: Annotated[
-        int, option("--warm-up", help="Batches of each size before, which do not count.")
-    ] = 20,
+    warm_up: Annotated[int, _WARM_UP] = 20,
     rests: Annotated[bool, option("--rests/--no-rests", help="Time batches after a rest too.")] = True,
     seed: SeedOption = 0,
-    duration_max: Annotated[
-        str, option("--duration-max", help="End the rounds after this long, with what was measured by then.")
-    ] = "10min",
+    duration_max: Annotated[str, _DURATION_MAX] = "10min",
     timeout: Annotated[str, option("--timeout", help="How long an answer may take.")] = "10s",
     confidence: ConfidenceOption = 0.95,
     name: Annotated[str | None, option("--name", help="The profile's name; the file's by default.")] = None,
     model: Annotated[str | None, option("--model", help="The model's name.")] = None,
-    device: Annotated[
-        str | None, option("--device", help="What the fleet's replicas run on: T4, c6i.xlarge.")
-    ] = None,
+    device: Annotated[str | None, _DEVICE] = None,
     kind: Annotated[str | None, option("--kind", help="cpu or gpu.")] = None,
     precision: Annotated[str | None, option("--precision", help="fp32, fp16, int8, ...")] = None,
     runtime: Annotated[str | None, option("--runtime", help="What runs the model, with its version.")] = None,
-    hourly_usd: Annotated[
-        float | None, option("--hourly-usd", help="Price of one device in USD per hour.")
-    ] = None,
+    hourly_usd: Annotated[float | None, _HOURLY_USD] = None,
     request_overhead: OverheadOption = None,
-    request_work: Annotated[
-        str | None, option("--request-work", help="A replica's work on each request beside its batch: 200us.")
-    ] = None,
-    file: Annotated[
-        str | None, output_option("-o", "--output", help="Write the profile into this .json file.")
-    ] = None,
+    request_work: Annotated[str | None, _REQUEST_WORK] = None,
+    file: Annotated[str | None, _FILE] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:

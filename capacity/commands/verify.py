@@ -33,70 +33,52 @@ if TYPE_CHECKING:
     from capacity.verification.subject import Subject
     from capacity.verification.verification import Verification
     from capacity.workload import ArrivalProcess, Workload
+_URL = option("--url", help="Where requests go: http://127.0.0.1:8000/predict; repeat it for each replica.")
+_PLAN = input_option("--plan", help="A plan that capacity plan -o saved, with its rate and objective.")
+_PROFILE = input_option("--profile", help="Instead of --plan: a profile's name, or a .json or .csv file.")
+_REPLICAS = option("--replicas", help="How many replicas; as many as urls by default.")
+_BATCH_SIZE_MAX = option("--batch-size-max", help="Largest batch; the profile's largest by default.")
+_BATCH_WAIT = option(
+    "--batch-wait", help="How long the oldest may wait for a batch to fill: 2ms; 0ms by default."
+)
+_ROUTING = option(
+    "--routing", help="How several urls are chosen from; round-robin by default, as in simulate."
+)
+_RATE = option("--rate", help="Arrival rate: 300rps; a plan and a trace have their own.")
+_ARRIVALS = input_option("--arrivals", help="poisson (by default), gamma:cv=2, trace:FILE, as in simulate.")
+_RUNS = option("--runs", help="Load tests, each with arrivals of its own where these are random.")
+_REQUESTS_MAX = option("--requests-max", help="Requests to send at most, in all runs and before them.")
+_METRICS = option("--metrics", help="Metrics of each replica; /metrics at its url by default; none for none.")
+_TOLERANCE = option("--tolerance", help="How far a prediction may be off: p99=15%; may be repeated.")
+_FILE = output_option("-o", "--output", help="Write the answer into this .json file, too.")
 
 
 def verify(
     context: typer.Context,
-    url: Annotated[
-        list[str],
-        option("--url", help="Where requests go: http://127.0.0.1:8000/predict; repeat it for each replica."),
-    ],
+    url: Annotated[list[str], _URL],
     body: Annotated[str, input_option("--body", help="A .json file: one request, of one row.")],
-    plan: Annotated[
-        str | None,
-        input_option("--plan", help="A plan that capacity plan -o saved, with its rate and objective."),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        input_option("--profile", help="Instead of --plan: a profile's name, or a .json or .csv file."),
-    ] = None,
-    replicas: Annotated[
-        int | None, option("--replicas", help="How many replicas; as many as urls by default.")
-    ] = None,
-    batch_size_max: Annotated[
-        int | None, option("--batch-size-max", help="Largest batch; the profile's largest by default.")
-    ] = None,
-    batch_wait: Annotated[
-        str | None,
-        option("--batch-wait", help="How long the oldest may wait for a batch to fill: 2ms; 0ms by default."),
-    ] = None,
-    routing: Annotated[
-        str | None,
-        option("--routing", help="How several urls are chosen from; round-robin by default, as in simulate."),
-    ] = None,
+    plan: Annotated[str | None, _PLAN] = None,
+    profile: Annotated[str | None, _PROFILE] = None,
+    replicas: Annotated[int | None, _REPLICAS] = None,
+    batch_size_max: Annotated[int | None, _BATCH_SIZE_MAX] = None,
+    batch_wait: Annotated[str | None, _BATCH_WAIT] = None,
+    routing: Annotated[str | None, _ROUTING] = None,
     queue_limit: QueueLimitOption = None,
     request_overhead: OverheadOption = None,
-    rate: Annotated[
-        str | None, option("--rate", help="Arrival rate: 300rps; a plan and a trace have their own.")
-    ] = None,
-    arrivals: Annotated[
-        str | None,
-        input_option("--arrivals", help="poisson (by default), gamma:cv=2, trace:FILE, as in simulate."),
-    ] = None,
+    rate: Annotated[str | None, _RATE] = None,
+    arrivals: Annotated[str | None, _ARRIVALS] = None,
     duration: Annotated[str, option("--duration", help="Of what counts of each run.")] = "60s",
     warm_up: Annotated[str, option("--warm-up", help="Before it, of each run.")] = "5s",
-    runs: Annotated[
-        int, option("--runs", help="Load tests, each with arrivals of its own where these are random.")
-    ] = 1,
+    runs: Annotated[int, _RUNS] = 1,
     timeout: Annotated[str, option("--timeout", help="After which a request is given up.")] = "10s",
-    requests_max: Annotated[
-        int, option("--requests-max", help="Requests to send at most, in all runs and before them.")
-    ] = 1_000_000,
-    metrics: Annotated[
-        list[str] | None,
-        option("--metrics", help="Metrics of each replica; /metrics at its url by default; none for none."),
-    ] = None,
-    tolerance: Annotated[
-        list[str] | None,
-        option("--tolerance", help="How far a prediction may be off: p99=15%; may be repeated."),
-    ] = None,
+    requests_max: Annotated[int, _REQUESTS_MAX] = 1_000_000,
+    metrics: Annotated[list[str] | None, _METRICS] = None,
+    tolerance: Annotated[list[str] | None, _TOLERANCE] = None,
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
     precision: PrecisionOption = 0.02,
     workers: WorkersOption = None,
-    file: Annotated[
-        str | None, output_option("-o", "--output", help="Write the answer into this .json file, too.")
-    ] = None,
+    file: Annotated[str | None, _FILE] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
