@@ -53,6 +53,8 @@ from capacity.command_line import (
     width,
     worker_count,
 )
+from capacity.commands.measure import profile as profile_command
+from capacity.commands.verify import verify as verify_command
 from capacity.compare_commands import compare as compare_command
 from capacity.errors import InputError
 from capacity.explain_commands import explain as explain_command
@@ -62,8 +64,6 @@ from capacity.plan_commands import plan as plan_command
 from capacity.queue_options import queue_app
 from capacity.rate_commands import max_rate
 from capacity.strict import StrictTyper
-from measurements.profile_commands import profile as profile_command
-from measurements.verify_commands import verify as verify_command
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -31,34 +31,31 @@ from predicted_table import ROUNDS, in_time
 
 from capacity.contention import Contention
 from capacity.errors import InconclusiveError, UnstableError
+from capacity.measurement.counted import counted_findings
+from capacity.measurement.environment import machine
+from capacity.measurement.histogram import Histogram, Histograms, gains
+from capacity.measurement.http import Exchange, parse_address, parse_server_timing
+from capacity.measurement.scrape import Scrape
 from capacity.performance import Interval, Performance
 from capacity.plan import Plan, Routing
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import load_profile
 from capacity.spells import Spells
 from capacity.units import parse_duration_s
+from capacity.verification.calibrate import LoneRequests
+from capacity.verification.load_test import IN_FLIGHT_MAX, LoadTest
+from capacity.verification.measured import measured_performance
+from capacity.verification.prediction import Predictor
+from capacity.verification.quantities import QUANTILES
+from capacity.verification.report import lags_s
+from capacity.verification.run import LoadRun, Schedule
+from capacity.verification.send import Target
+from capacity.verification.validity import faults, tail_faults
+from capacity.verification.watch import look
 from capacity.versions import versions
 from capacity.workload import Workload
-from measurements.address import parse_address
-from measurements.counted import counted_findings
-from measurements.environment import machine
-from measurements.histogram_delta import Gain, gains
-from measurements.http_client import Target
-from measurements.http_exchange import HttpExchange
-from measurements.load_run import LoadRun
-from measurements.load_series import Course, LoadSeries, Measured
-from measurements.load_test import LoadTest, connections_max
-from measurements.lone_requests import LoneRequests
-from measurements.measured import measured_performance
-from measurements.metrics_text import Scrape
-from measurements.prediction import Predictor
-from measurements.quantities import QUANTILES
-from measurements.schedule import Schedule
-from measurements.server_timing import parse_server_timing
-from measurements.server_use import look
-from measurements.validity import faults, tail_faults
-from measurements.verify_document import lags_s
 from serve_api.replica import Replica, example, pinned, running
+from simulations.arrivals import Seed, Stage, Stream
 from simulations.simulate import Simulation
 
 LOADS = (0.3, 0.5, 0.7, 0.85)
@@ -110,7 +107,7 @@ class Cell:
 class Slice:
     """Some seconds of load, and the pages of the servers' metrics on either side of it."""
 
-    measured: Measured
+    run: LoadRun
     pages: list[tuple[Scrape, Scrape]]
 
 
@@ -187,8 +184,7 @@ class Bench:
         with self._sending(), ExitStack() as connections:
             addresses = [parse_address(f"{url}/predict", "--url") for url in self.urls]
             first, other = (
-                connections.enter_context(closing(HttpExchange(address, timeout_s=TIMEOUT_S)))
-                for address in addresses
+                connections.enter_context(Exchange(address, timeout_s=TIMEOUT_S)) for address in addresses
             )
             return slowdown(lambda: _batch_s(first, body), lambda: _batch_s(other, body))
 
@@ -220,8 +216,8 @@ class Bench:
         series = self._series(rate_rps, duration_s, seed)
         with self._sending():
             before = look(series.metrics)
-            (measured,) = series.measure().runs
-            return Slice(measured=measured, pages=list(zip(before, look(series.metrics), strict=True)))
+            (run,), _ = series.measure()
+            return Slice(run=run, pages=list(zip(before, look(series.metrics), strict=True)))
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
@@ -236,25 +232,29 @@ class Bench:
             finally:
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
-    def _series(self, rate_rps: float, duration_s: float, seed: int) -> LoadSeries:
+    def _series(self, rate_rps: float, duration_s: float, seed: int) -> LoadTest:
         target = Target(
-            urls=tuple(f"{url}/predict" for url in self.urls),
+            addresses=tuple(parse_address(f"{url}/predict", "--url") for url in self.urls),
             body=self.body.read_bytes(),
             timeout_s=TIMEOUT_S,
         )
-        return LoadSeries(
-            test=LoadTest(target=target, routing=Routing(self.cell.routing)),
+        return LoadTest(
+            target=target,
+            routing=Routing(self.cell.routing),
             workload=Workload(arrival_rate_rps=rate_rps),
-            course=Course(warm_up_s=WARM_UP_S, duration_s=duration_s, runs=1, seed=seed),
+            draw=lambda workload, _: Stream(workload, 1, Seed(value=seed, stage=Stage.VERIFY)),
+            warm_up_s=WARM_UP_S,
+            duration_s=duration_s,
+            runs=1,
+            seed=seed,
             metrics=tuple(parse_address(f"{url}/metrics", "--url") for url in self.urls),
             report=lambda message: print(" ", message, flush=True),
         )
 
 
-def _batch_s(exchange: HttpExchange, body: bytes) -> float:
+def _batch_s(exchange: Exchange, body: bytes) -> float:
     """What the server says of a batch that is sent now. [s]"""
-    answer = exchange.ask("POST", body, {"Content-Type": "application/json"})
-    return parse_server_timing(answer.headers["server-timing"])["batch"]
+    return parse_server_timing(exchange.ask(body).headers["Server-Timing"])["batch"]
 
 
 def slowdown(first: Callable[[], float], other: Callable[[], float]) -> float:
@@ -350,7 +350,7 @@ def counted(profile: ServiceProfile, lone: LoneRequests, slices: Sequence[Slice]
     scatter by more than the profile's, and what they have in common with their neighbours is less of that.
     """
     timings = {timing.batch_size: timing for timing in profile.timings}
-    gained = added([gains(*one.pages[0], "serve_batch_seconds", "batch_size") for one in slices])
+    gained = added([gains(*one.pages[0], Histograms()) for one in slices])
     seen = {one.batch_size: one.timing for one in counted_findings(gained, CONFIDENCE)}
     timings |= seen
     found = {size: timing.law() for size, timing in seen.items()}
@@ -367,21 +367,17 @@ def counted(profile: ServiceProfile, lone: LoneRequests, slices: Sequence[Slice]
     )
 
 
-def added(parts: Sequence[Mapping[int, Gain]]) -> dict[int, Gain]:
+def added(parts: Sequence[Mapping[int, Histogram]]) -> dict[int, Histogram]:
     """What histograms gained in several stretches together."""
-    found: dict[int, Gain] = {}
+    found: dict[int, Histogram] = {}
     for part in parts:
         for size, one in part.items():
             known = found.get(size)
-            found[size] = (
-                one
-                if known is None
-                else Gain(
-                    cumulative={bound: known.cumulative[bound] + n for bound, n in one.cumulative.items()},
-                    count=known.count + one.count,
-                    sum_s=known.sum_s + one.sum_s,
-                )
-            )
+            if known is not None:
+                counts = tuple(map(sum, zip(known.counts, one.counts, strict=True)))
+                found[size] = replace(one, counts=counts, sum_s=known.sum_s + one.sum_s)
+            else:
+                found[size] = one
     return found
 
 
@@ -407,6 +403,8 @@ def joined(runs: Sequence[LoadRun]) -> LoadRun:
         is_overflowed=any(run.is_overflowed for run in runs),
         is_complete=all(run.is_complete for run in runs),
         timeout_s=TIMEOUT_S,
+        cpu_share=max(run.cpu_share for run in runs),
+        uses=tuple(use for run in runs for use in run.uses),
     )
 
 
@@ -447,19 +445,16 @@ def add_rounds(cell: Cell, options: argparse.Namespace, known: dict, save: Calla
 
 def told(cell: Cell, one: Round, rate_rps: float) -> dict:
     """A round as numbers."""
-    profile, measured = one.profile, [part.measured for part in one.slices]
-    runs = [part.run for part in measured]
-    run, cpu_share = joined(runs), max(part.cpu_share for part in measured)
-    uses = [use for part in measured for use in part.uses]
-    seen = measured_performance([run], QUANTILES, CONFIDENCE, uses=uses, replicas=cell.replicas)
-    schedules = [part.schedule for part in runs]
+    profile, runs = one.profile, [part.run for part in one.slices]
+    run = joined(runs)
+    seen = measured_performance([run], QUANTILES, CONFIDENCE, replicas=cell.replicas)
     return {
         "slices": len(runs),
         "window_s": run.schedule.duration_s,
         "answered": len(run.responses_s),
-        "faults": [*faults(run, connections_max(), cpu_share), *tail_faults([run], QUANTILES)],
+        "faults": [*faults(run, IN_FLIGHT_MAX), *tail_faults([run], QUANTILES)],
         "lag_p99_s": lags_s(run)[0.99],
-        "cpu_share": cpu_share,
+        "cpu_share": run.cpu_share,
         "lone": {"beside_s": one.lone.beside_s, "batch_s": one.lone.batch.value},
         "profile": {
             "service_mean_s": {str(size): profile.law(size).mean_s for size in profile.batch_sizes},
@@ -473,8 +468,8 @@ def told(cell: Cell, one: Round, rate_rps: float) -> dict:
         "counted": {str(size): one.counted.law(size).mean_s for size in one.counted.batch_sizes},
         "measured": quantities(seen),
         "predicted": in_the_long_run(cell, profile, rate_rps),
-        "replayed": quantities(predictor(cell, profile).of(schedules, WARM_UP_S).performance),
-        "own_times": quantities(predictor(cell, one.counted).of(schedules, WARM_UP_S).performance),
+        "replayed": quantities(predictor(cell, profile).of(runs).performance),
+        "own_times": quantities(predictor(cell, one.counted).of(runs).performance),
     }
 
 

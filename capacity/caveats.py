@@ -50,7 +50,6 @@ class CaveatCode(StrEnum):
     MEASURED_STALLS = "measured_stalls"
     MEASURED_NOISE = "measured_noise"
     MEASURED_BY_CLIENT = "measured_by_client"
-    MEASURED_RECONNECTED = "measured_reconnected"
     MEASURED_FEW_BATCHES = "measured_few_batches"
     MEASURED_PERCENTILES = "measured_percentiles"
     MEASURED_ROWS = "measured_rows"

@@ -1,4 +1,4 @@
-"""Share interval: how large a share may be, of which few or none were seen."""
+"""Share interval: how large a share may be, of which few or none were seen; and Student's t."""
 
 import math
 
@@ -25,3 +25,14 @@ def share_high(happened: int, count: int, confidence: float) -> float:
     if happened == 0:
         return min(1.0, -math.log1p(-confidence) / count)
     return float(betaincinv(happened + 1, count - happened, 0.5 + confidence / 2.0))
+
+
+def student_t(confidence: float, degrees: float) -> float:
+    """How many standard errors an interval reaches to either side, by so many degrees of freedom.
+
+    >>> round(student_t(0.95, 9), 3)
+    2.262
+    """
+    from scipy.special import stdtrit  # heavy, and not to be loaded before what is measured
+
+    return float(stdtrit(degrees, 0.5 + confidence / 2.0))

@@ -52,6 +52,7 @@ class Stage(IntEnum):
     HEADROOM = 2
     AGREEMENT = 3
     COMPARE = 4
+    VERIFY = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

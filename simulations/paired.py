@@ -11,6 +11,7 @@ from capacity.errors import InconclusiveError
 from capacity.performance import Interval, Performance
 from capacity.profile_sampling import has_samples
 from capacity.scenario import Scenario
+from capacity.share_interval import student_t
 from capacity.workload import Demand, TraceArrivals, Workload
 from simulations.arrivals import Seed, Stage
 from simulations.case import Case, run_length, tasks
@@ -24,7 +25,7 @@ from simulations.estimate import (
     trace_sections,
     why_unsettled,
 )
-from simulations.pool import Pool, QuantileEstimate, student_t
+from simulations.pool import Pool, QuantileEstimate
 from simulations.profile_error import (
     half_width,
     resampled_quantiles_s,

@@ -9,11 +9,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
-from capacity.share_interval import share_high
+from capacity.share_interval import share_high, student_t
 from simulations.sample import Sample
 from simulations.tally import EXACT_MAX, Tally
 
@@ -22,11 +21,6 @@ _START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for
 _FOLD = 32  # samples of a section that are kept apart at most
 _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
-
-
-def student_t(confidence: float, degrees: int) -> float:
-    """Two-sided quantile of Student's t."""
-    return float(stdtrit(degrees, 0.5 + confidence / 2.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ import numpy as np
 from capacity.performance import Interval, Performance, Quantiles
 from capacity.profile import ServiceProfile
 from capacity.profile_sampling import has_samples, resampled
+from capacity.share_interval import student_t
 from simulations.arrivals import Purpose, Seed
 from simulations.case import Case, run_length, tasks
-from simulations.pool import student_t
 from simulations.records import Floats
 from simulations.replication import replicate
 from simulations.sample import Length, Sample

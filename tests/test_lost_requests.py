@@ -262,9 +262,8 @@ def test_a_loss_limit_that_nothing_breaks_is_met() -> None:
 
 def test_a_refused_request_of_a_load_test_is_late() -> None:
     """Of 20,000 requests every fiftieth is refused: P95 moves, P98 is the slowest answer, P99 is infinite."""
-    from measurements.load_run import LoadRun
-    from measurements.measured import measured_performance
-    from measurements.schedule import Schedule
+    from capacity.verification.measured import measured_performance
+    from capacity.verification.run import LoadRun, Schedule
 
     instants_s = np.arange(20_000) / 100.0
     run = LoadRun(

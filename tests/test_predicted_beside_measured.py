@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from predicted_beside_measured import added, cells, joined, pooled
 
+from capacity.measurement.histogram import Histogram
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.spells import Spells
-from measurements.histogram_delta import Gain
-from measurements.load_run import LoadRun
-from measurements.schedule import Schedule
+from capacity.verification.run import LoadRun, Schedule
 
 MEASURED = Path(__file__).parent.parent / "docs" / "measurements" / "predicted-beside-measured.jsonl"
 
@@ -37,23 +36,24 @@ def test_slices_are_one_run_without_their_warm_ups():
     assert both.schedule.instants_s.tolist() == [1.0, 6.0, 7.0, 9.0]
     assert both.window_s == (0.0, 14.0)
     assert both.responses_s == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    assert both.lags_s == pytest.approx([0.001, 0.001, 0.002, 0.002])
+    assert both.lags_s() == pytest.approx([0.001, 0.001, 0.002, 0.002])
     assert both.is_complete
 
 
 def test_what_was_not_sent_is_not_sent_in_the_whole():
     both = joined([run(4.0, 5.0, responses_s=[0.1, np.nan]), run(4.0, 5.0, responses_s=[0.1, 0.1])])
-    assert (both.scheduled, both.sent, both.counted) == (4, 3, 3)
+    assert (both.schedule.requests, both.sent, both.counted) == (4, 3, 3)
 
 
 def test_histograms_add_up_size_by_size():
-    first = {1: Gain(cumulative={0.1: 2, np.inf: 3}, count=3, sum_s=0.4)}
+    bounds_s = (0.1, np.inf)
+    first = {1: Histogram(bounds_s=bounds_s, counts=(2, 1), sum_s=0.4)}
     second = {
-        1: Gain(cumulative={0.1: 1, np.inf: 1}, count=1, sum_s=0.1),
-        4: Gain(cumulative={0.1: 0, np.inf: 2}, count=2, sum_s=0.9),
+        1: Histogram(bounds_s=bounds_s, counts=(1, 0), sum_s=0.1),
+        4: Histogram(bounds_s=bounds_s, counts=(0, 2), sum_s=0.9),
     }
     found = added([first, second])
-    assert found[1] == Gain(cumulative={0.1: 3, np.inf: 4}, count=4, sum_s=0.5)
+    assert found[1] == Histogram(bounds_s=bounds_s, counts=(3, 1), sum_s=0.5)
     assert found[4] == second[4]
 
 

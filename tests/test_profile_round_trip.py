@@ -5,11 +5,11 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capacity.commands.measure import write_profile
 from capacity.contention import measured
 from capacity.profile import BatchTiming, ServiceProfile
 from capacity.profile_files import load_profile
 from capacity.profile_json import parse_json
-from measurements.profile_options import read_target, write_profile
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
 texts = st.none() | st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), max_size=30)
@@ -54,7 +54,7 @@ def test_written_and_read_is_the_same(profile, tmp_path_factory):
 
 def test_what_was_there_is_replaced_and_nothing_lies_beside(tmp_path):
     profile = ServiceProfile(name="a", timings=(BatchTiming(batch_size=1, samples_s=(0.001, 0.002)),))
-    path = read_target(str(tmp_path / "a.json"))
+    path = tmp_path / "a.json"
     path.write_text("old", encoding="utf-8")
     write_profile(profile, path)
     assert parse_json(path.read_text(encoding="utf-8"), "a.json") == profile

@@ -11,6 +11,7 @@ from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.domain import require_positive
 from capacity.queues.scalability import UniversalScalability
+from capacity.share_interval import student_t
 
 Floats = NDArray[np.float64]
 Points = Mapping[float, float] | Iterable[tuple[float, float]]
@@ -190,9 +191,7 @@ def _standard_errors(sizes: Floats, residuals: Floats, law: UniversalScalability
 
 
 def _intervals(law: UniversalScalability, errors: Mapping[str, float], freedom: int) -> dict[str, Interval]:
-    from scipy.special import stdtrit
-
-    t = float(stdtrit(freedom, 0.5 + _CONFIDENCE / 2.0)) if freedom else 1.0
+    t = student_t(_CONFIDENCE, freedom) if freedom else 1.0
     intervals = {}
     for name, most in zip(_PARAMETERS, (math.inf, 1.0, math.inf), strict=True):
         value, reach = getattr(law, name), t * errors[name]

@@ -1,0 +1,249 @@
+"""`capacity verify`: what was predicted of a plan, beside what a load test of a real server finds."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capacity.command_line import (
+    ConfidenceOption,
+    Format,
+    FormatOption,
+    JsonOption,
+    OverheadOption,
+    PrecisionOption,
+    QueueLimitOption,
+    SeedOption,
+    WorkersOption,
+    emit,
+    input_option,
+    option,
+    output_option,
+    read_profile,
+    read_routing,
+    told,
+)
+from capacity.errors import DependencyError, InputError
+
+if TYPE_CHECKING:
+    from capacity.measurement.http import Address
+    from capacity.verification.run import Arrivals
+    from capacity.verification.subject import Subject
+    from capacity.verification.verification import Verification
+    from capacity.workload import ArrivalProcess, Workload
+_URL = option("--url", help="Where requests go: http://127.0.0.1:8000/predict; repeat it for each replica.")
+_PLAN = input_option("--plan", help="A plan that capacity plan -o saved, with its rate and objective.")
+_PROFILE = input_option("--profile", help="Instead of --plan: a profile's name, or a .json or .csv file.")
+_REPLICAS = option("--replicas", help="How many replicas; as many as urls by default.")
+_BATCH_SIZE_MAX = option("--batch-size-max", help="Largest batch; the profile's largest by default.")
+_BATCH_WAIT = option(
+    "--batch-wait", help="How long the oldest may wait for a batch to fill: 2ms; 0ms by default."
+)
+_ROUTING = option(
+    "--routing", help="How several urls are chosen from; round-robin by default, as in simulate."
+)
+_RATE = option("--rate", help="Arrival rate: 300rps; a plan and a trace have their own.")
+_ARRIVALS = input_option("--arrivals", help="poisson (by default), gamma:cv=2, trace:FILE, as in simulate.")
+_RUNS = option("--runs", help="Load tests, each with arrivals of its own where these are random.")
+_REQUESTS_MAX = option("--requests-max", help="Requests to send at most, in all runs and before them.")
+_METRICS = option("--metrics", help="Metrics of each replica; /metrics at its url by default; none for none.")
+_TOLERANCE = option("--tolerance", help="How far a prediction may be off: p99=15%; may be repeated.")
+_FILE = output_option("-o", "--output", help="Write the answer into this .json file, too.")
+
+
+def verify(
+    context: typer.Context,
+    url: Annotated[list[str], _URL],
+    body: Annotated[str, input_option("--body", help="A .json file: one request, of one row.")],
+    plan: Annotated[str | None, _PLAN] = None,
+    profile: Annotated[str | None, _PROFILE] = None,
+    replicas: Annotated[int | None, _REPLICAS] = None,
+    batch_size_max: Annotated[int | None, _BATCH_SIZE_MAX] = None,
+    batch_wait: Annotated[str | None, _BATCH_WAIT] = None,
+    routing: Annotated[str | None, _ROUTING] = None,
+    queue_limit: QueueLimitOption = None,
+    request_overhead: OverheadOption = None,
+    rate: Annotated[str | None, _RATE] = None,
+    arrivals: Annotated[str | None, _ARRIVALS] = None,
+    duration: Annotated[str, option("--duration", help="Of what counts of each run.")] = "60s",
+    warm_up: Annotated[str, option("--warm-up", help="Before it, of each run.")] = "5s",
+    runs: Annotated[int, _RUNS] = 1,
+    timeout: Annotated[str, option("--timeout", help="After which a request is given up.")] = "10s",
+    requests_max: Annotated[int, _REQUESTS_MAX] = 1_000_000,
+    metrics: Annotated[list[str] | None, _METRICS] = None,
+    tolerance: Annotated[list[str] | None, _TOLERANCE] = None,
+    seed: SeedOption = 0,
+    confidence: ConfidenceOption = 0.95,
+    precision: PrecisionOption = 0.02,
+    workers: WorkersOption = None,
+    file: Annotated[str | None, _FILE] = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Predicted beside measured, by an open-loop load test of a server; exit 4 where they disagree."""
+    from capacity.measurement.http import import_aiohttp, parse_address
+    from capacity.traffic import parse_arrivals
+    from capacity.units import parse_duration_s, parse_rate_rps
+    from capacity.verification.load_test import LoadTest
+    from capacity.verification.quantities import read_tolerances, with_tolerances
+    from capacity.verification.send import Target
+    from capacity.verification.subject import check_urls, read_request_body
+    from capacity.verification.verifier import Verifier
+    from capacity.workbench import Effort
+    from capacity.writing import check_target
+    from simulations.arrivals import Seed, Stage, Stream
+
+    def draw(workload: "Workload", number: int) -> "Arrivals":
+        """What the simulator would draw for a run of its own."""
+        return Stream(workload, requests_max, Seed(value=seed, stage=Stage.VERIFY, replication=number))
+
+    import_aiohttp()
+    tolerances = read_tolerances(tolerance or ())
+    process = None if arrivals is None else told(parse_arrivals(arrivals))
+    rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
+    flags = {
+        "profile": profile,
+        "replicas": replicas,
+        "batch_size_max": batch_size_max,
+        "batch_wait": batch_wait,
+        "routing": routing,
+        "queue_limit": queue_limit,
+        "request_overhead": request_overhead,
+    }
+    if plan is None:
+        subject = _flagged_subject(flags, len(url), process, rate_rps)
+    else:
+        subject = _saved_subject(plan, flags, process, rate_rps)
+    effort = Effort(seed=seed, confidence=confidence, precision=precision, workers=workers)
+    load = LoadTest(
+        target=Target(
+            addresses=tuple(parse_address(each, "--url") for each in url),
+            body=read_request_body(Path(body)),
+            timeout_s=parse_duration_s(timeout, "--timeout"),
+        ),
+        workload=subject.workload,
+        draw=draw,
+        warm_up_s=parse_duration_s(warm_up, "--warm-up"),
+        duration_s=parse_duration_s(duration, "--duration"),
+        runs=runs,
+        seed=seed,
+        report=_tell,
+        routing=subject.plan.routing,
+        requests_max=requests_max,
+        is_calibrated=request_overhead is None,
+    )
+    notes = check_urls(url, subject.plan)
+    if file is not None:
+        check_target(Path(file), "a verification", (".json",))
+    addresses, seen = _read_metrics(metrics, url, subject)
+    verifier = Verifier(
+        subject=subject, load=replace(load, metrics=addresses), effort=effort, workbench=context.obj
+    )
+    found = verifier.verify(with_tolerances(tolerances, verifier.quantiles), (*notes, *seen))
+    _answer(found, _environment(url), output, None if file is None else Path(file), as_json=as_json)
+
+
+def _saved_subject(
+    plan: str, flags: dict[str, Any], process: "ArrivalProcess | None", rate_rps: float | None
+) -> "Subject":
+    from capacity.plan_file import read_plan_file
+    from capacity.verification.subject import saved_subject
+
+    for name, value in flags.items():
+        if value is not None:
+            raise InputError(f"--plan says all of the plan; leave out --{name.replace('_', '-')}, or --plan")
+    return saved_subject(read_plan_file(Path(plan), process), process, rate_rps)
+
+
+def _flagged_subject(
+    flags: dict[str, Any], urls: int, process: "ArrivalProcess | None", rate_rps: float | None
+) -> "Subject":
+    from capacity.plan import Plan
+    from capacity.traffic import workload
+    from capacity.units import parse_duration_s
+    from capacity.verification.subject import Subject
+    from capacity.workload import PoissonArrivals
+
+    if flags["profile"] is None:
+        raise InputError("give --plan plan.json, or --profile and what else says the plan")
+    profile = read_profile(flags["profile"], flags["request_overhead"])
+    replicas, size = flags["replicas"], flags["batch_size_max"]
+    return Subject(
+        profile=profile,
+        workload=workload(PoissonArrivals() if process is None else process, rate_rps),
+        plan=Plan(
+            profile=profile.name,
+            replicas=urls if replicas is None else replicas,
+            batch_size_max=profile.batch_size_max if size is None else size,
+            batch_wait_max_s=parse_duration_s(flags["batch_wait"] or "0ms", "--batch-wait"),
+            routing=read_routing(flags["routing"] or "round-robin"),
+            queue_limit=flags["queue_limit"],
+        ),
+    )
+
+
+def _read_metrics(
+    given: Sequence[str] | None, urls: Sequence[str], subject: "Subject"
+) -> "tuple[tuple[Address, ...], tuple[str, ...]]":
+    """Where metrics are, and a note where they are not to be had; an error where they were asked for.
+
+    Another note, for which nobody should have to wait, says that servers batch otherwise than planned.
+    """
+    from capacity.verification.subject import metrics_addresses
+    from capacity.verification.watch import batching_notes, look
+
+    addresses, note = metrics_addresses(given or (), urls, subject.plan)
+    if note is not None:
+        return (), (note,)
+    try:
+        pages = look(addresses)
+    except DependencyError as error:
+        if given:
+            raise DependencyError(f"{error}; give other --metrics, or none") from None
+        return (), (f"mean batch and utilization are not known: {error}",)
+    notes = batching_notes(addresses, pages, subject.plan)
+    for each in notes:
+        _tell(f"note: {each}")
+    return addresses, notes
+
+
+def _answer(
+    found: "Verification", environment: dict[str, Any], output: Format, file: Path | None, *, as_json: bool
+) -> None:
+    """Print and save it, and end as it came out."""
+    from capacity.report import dumps
+    from capacity.verification.report import verify_document, verify_tables
+    from capacity.writing import write_whole
+
+    try:
+        emit(
+            output,
+            as_json=as_json,
+            document=lambda: verify_document(found, environment),
+            tables=lambda: verify_tables(found),
+        )
+    finally:  # neither a closed stdout nor a full disk costs both
+        if file is not None:
+            write_whole(file, (dumps(verify_document(found, environment)) + "\n").encode())
+    if found.stop is not None:
+        raise found.stop
+    raise typer.Exit(found.exit_code)
+
+
+def _tell(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def _environment(urls: Sequence[str]) -> dict[str, Any]:
+    """Where the load came from and went to."""
+    from importlib.metadata import version
+
+    from capacity.measurement.environment import machine, process
+    from capacity.measurement.http import parse_address
+    from capacity.versions import versions
+
+    shown = [parse_address(url, "--url").shown for url in urls]
+    sender = {**machine(), **process()}
+    return {"urls": shown, "sender": sender, "versions": versions() | {"aiohttp": version("aiohttp")}}

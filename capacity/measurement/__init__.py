@@ -1,0 +1,1 @@
+"""Measurement: a profile from a callable, an endpoint, or a server's own metrics."""

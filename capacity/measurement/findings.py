@@ -1,0 +1,215 @@
+"""Findings: what was found of each batch size and of requests, and the profile that this makes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from capacity import __version__
+from capacity.caveats import Caveat, CaveatCode
+from capacity.errors import DependencyError, InconclusiveError
+from capacity.measurement import environment
+from capacity.measurement.correlation import fit_spells
+from capacity.measurement.http import Address
+from capacity.measurement.intervals import Stalls, drift, mean_interval, stalls
+from capacity.measurement.overhead import Overhead, RequestWork, overhead, wake
+from capacity.measurement.rounds import Rounds, Sampling
+from capacity.measurement.users import WorkBeside
+from capacity.performance import Interval
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.reading import printable
+from capacity.spells import Spells
+from capacity.units import format_duration
+
+Stop = KeyboardInterrupt | DependencyError | InconclusiveError
+
+MEASURED_BY = f"capacity {__version__}, capacity profile"
+# A nanosecond is the clock's own step; further digits of a float are noise of its subtraction.
+_DECIMALS = 9
+# A drift that is certain and smaller than this is smaller than what else a profile leaves open.
+_DRIFT_OF_NOTE, _STALL_SHARE_OF_NOTE, _HALF_WIDTH_OF_NOTE = 0.02, 0.01, 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeFinding:
+    """One batch size."""
+
+    timing: BatchTiming  # what goes into the profile
+    count: int  # batches behind it
+    mean: Interval | None  # with its interval; None where a single batch or open buckets give none
+    # relative shift from the first half to the second; None where it cannot be told
+    drift: Interval | None = None
+    stalls: Stalls | None = None  # None where no samples are known
+    # how far a percentile may be off, as a share of it; None where none is from buckets
+    bucket_error: float | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Requests of a batch."""
+        return self.timing.batch_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """All batch sizes, rising, and what lies beside the batches."""
+
+    findings: tuple[SizeFinding, ...]
+    source: Mapping[str, str]  # how and on what it was made, by aspect, for the profile
+    caveats: tuple[Caveat, ...] = ()
+    overhead: Overhead | None = None
+    work: RequestWork | None = None
+    beside: WorkBeside | None = None
+    spells: Spells | None = None
+    wake: Interval | None = None  # how much longer a batch took after a rest; None where that was not tried
+    # interrupt or failure that ended it early, to be raised again when all is safe; None without one
+    stop: Stop | None = field(default=None, compare=False)
+
+    def profile(
+        self,
+        asked: ServiceProfile,
+        request_overhead_s: float | None = None,
+        request_work_s: float | None = None,
+    ) -> ServiceProfile:
+        """The profile of what was measured.
+
+        What a lone request of one row takes beside its batch holds the server's own work on it. A plan adds
+        that to the batch, so that it is taken off the overhead.
+
+        Args:
+            asked: has what nobody can measure: name, model, device, price.
+            request_overhead_s, request_work_s: instead of what was measured; None takes that. [s]
+        """
+        batch_s, work_s = self._work_s() if request_work_s is None else (0.0, request_work_s)
+        if request_overhead_s is None:
+            seen_s = 0.0 if self.overhead is None else self.overhead.median_s
+            request_overhead_s = max(0.0, seen_s - batch_s - work_s)
+        is_longer = self.wake is not None and self.wake.low > 0.0  # else chance explains it
+        return replace(
+            asked,
+            timings=tuple(one.timing for one in self.findings),
+            request_overhead_s=request_overhead_s,
+            wake_s=self.wake.value if self.wake is not None and is_longer else 0.0,
+            spells=self.spells,
+            batch_work_s=batch_s,
+            request_work_s=work_s,
+            source={printable(key): printable(text) for key, text in self.source.items()},
+        )
+
+    def _work_s(self) -> tuple[float, float]:
+        """Work beside what was timed: of each batch, and of each request. [s]"""
+        if self.beside is not None:
+            return self.beside.batch_s, self.beside.request_s
+        return 0.0, 0.0 if self.work is None else self.work.request_s
+
+
+def server_machine(address: Address) -> dict[str, str]:
+    """The server's machine where it is this one; of another nothing is known but the day."""
+    here = environment.machine()
+    return here if address.is_here else {"date": here["date"], "cpu": "of another machine"}
+
+
+def sampled(
+    sampling: Sampling,
+    rounds: Rounds,
+    confidence: float,
+    source: Mapping[str, str],
+    caveats: tuple[Caveat, ...] = (),
+) -> Measurement:
+    """What batches that were timed one by one tell; each drift at a confidence that all hold together by."""
+    each = 1.0 - (1.0 - confidence) / len(sampling.batches)  # Bonferroni's inequality
+    findings = []
+    for size, batches in sampling.batches.items():
+        samples_s = tuple(round(batch.service_s, _DECIMALS) for batch in batches)
+        findings.append(
+            SizeFinding(
+                timing=BatchTiming(batch_size=size, samples_s=samples_s),
+                count=len(samples_s),
+                mean=mean_interval(samples_s, confidence),
+                drift=drift(samples_s, each),
+                stalls=stalls(samples_s),
+            )
+        )
+    beside = overhead(sampling.batches, [one for nap in sampling.naps for one in nap.rested], confidence)
+    spells, unfitted = None, list[Caveat]()
+    try:
+        spells = fit_spells(sampling.batches)
+    except InconclusiveError as error:  # a fit that fails does not cost the samples
+        unfitted.append(Caveat(code=CaveatCode.MEASURED_NOISE, message=str(error)))
+    settings = (
+        f"{sampling.rounds} rounds of all batch sizes in random order, seed {rounds.seed}, after "
+        f"{rounds.warm_up} to warm up at most"
+    )
+    return Measurement(
+        findings=tuple(findings),
+        source={**source, "settings": settings},
+        caveats=(
+            *caveats,
+            *_early_caveats(sampling, rounds),
+            *size_caveats(findings),
+            *(() if beside is None else beside.caveats()),
+            *unfitted,
+        ),
+        overhead=beside,
+        wake=wake(sampling.naps, confidence),
+        spells=spells,
+        stop=sampling.stop,
+    )
+
+
+def _early_caveats(sampling: Sampling, rounds: Rounds) -> Iterator[Caveat]:
+    if sampling.rounds == rounds.samples:
+        return
+    if sampling.stop is None:
+        limit = format_duration(rounds.duration_max_s)
+        why = f"--duration-max {limit} was up; the profile is of those, raise --duration-max for all"
+    else:
+        why = "an interrupt came" if isinstance(sampling.stop, KeyboardInterrupt) else "the next one failed"
+        why = f"{why}; the profile is of those, measure again for all"
+    yield Caveat(
+        code=CaveatCode.MEASURED_EARLY_END,
+        message=f"{sampling.rounds} of {rounds.samples} rounds were finished, as {why}",
+    )
+
+
+def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
+    """Sizes that drifted, stalled, or have a mean that is not known well, each with the worst."""
+    found = tuple(findings)
+    drifts = {one.batch_size: one.drift for one in found if one.drift is not None and _is_of_note(one.drift)}
+    if drifts:
+        size, shift = max(drifts.items(), key=lambda item: abs(item[1].value))
+        yield Caveat(
+            code=CaveatCode.MEASURED_DRIFT,
+            message=f"batches of {_listed(drifts)} drifted from the first half of the rounds to the second, "
+            f"those of {size} by {shift.value:+.1%} ({shift.low:+.1%} to {shift.high:+.1%}), more than "
+            "chance explains; let the machine settle, and measure again",
+        )
+    stalled = {
+        one.batch_size: one.stalls
+        for one in found
+        if one.stalls and one.stalls.count > 1 and one.stalls.share >= _STALL_SHARE_OF_NOTE
+    }
+    if stalled:
+        size, worst = max(stalled.items(), key=lambda item: item[1].share)
+        yield Caveat(
+            code=CaveatCode.MEASURED_STALLS,
+            message=f"batches of {_listed(stalled)} stalled so often that their P99 is one of stalls: of "
+            f"{size}, {worst.share:.1%} took more than {format_duration(worst.limit_s)}, up to "
+            f"{format_duration(worst.largest_s or 0.0)}; they are kept; if the fleet has none, find what "
+            "else runs",
+        )
+    widths = {one.batch_size: one.mean.relative_half_width for one in found if one.mean is not None}
+    wide = {size: width for size, width in widths.items() if width > _HALF_WIDTH_OF_NOTE}
+    if wide:
+        size = max(wide, key=wide.__getitem__)
+        yield Caveat(
+            code=CaveatCode.MEASURED_NOISE,
+            message=f"means of batches of {_listed(wide)} are not known well, that of {size} to "
+            f"{wide[size]:.0%} only; measure on a quiet machine, or raise --samples",
+        )
+
+
+def _is_of_note(shift: Interval) -> bool:
+    """Whether a drift is beyond what chance explains and large enough to matter."""
+    return abs(shift.value) >= _DRIFT_OF_NOTE and (shift.low > 0.0 or shift.high < 0.0)
+
+
+def _listed(sizes: Iterable[int]) -> str:
+    return ", ".join(map(str, sizes))

@@ -1,0 +1,277 @@
+"""HTTP: one address, and requests to it within limits of time and size, by aiohttp.
+
+No redirect is followed, and no proxy or cookie is known.
+"""
+
+import asyncio
+import errno
+import math
+import os
+import re
+import socket
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from capacity.errors import DependencyError, InputError
+from capacity.reading import printable
+from capacity.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import aiohttp
+
+ANSWER_BYTES_MAX = 16 * 2**20
+_EXCERPT, _LENGTH_MAX = 120, 2000
+_PORTS = {"http": 80, "https": 443}
+# Idle connections are given up before a server does so (uvicorn: after 5 s), for it may while one is used.
+_KEEP_ALIVE_S = 3.0
+# `select`, which the load generator waits by, knows no descriptor from here on.
+_DESCRIPTORS = 1024
+# Of one metric of Server-Timing, among its parameters; in milliseconds.
+_DURATION = re.compile(r'(?:^|;)\s*dur\s*=\s*"?(\d{1,15}(?:\.\d*)?)"?\s*(?:;|$)', re.I)
+# Batch and queue, both rounded up to whole milliseconds, are told longer than a quick request by that much.
+_ROUNDING_S = 2e-3
+# More contradictions than these are no clock that was set meanwhile.
+_CONTRADICTED_MAX = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server listens; `target` is path and query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def url(self) -> str:
+        """All of it, as it is asked."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.target}"
+
+    @property
+    def path(self) -> str:
+        """The target without its query, in which secrets are."""
+        return self.target.partition("?")[0]
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be printed and kept: without its query.
+
+        >>> parse_address("http://127.0.0.1:8000/predict?key=secret", "--url").shown
+        'http://127.0.0.1:8000/predict'
+        """
+        return self.url.partition("?")[0]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the server is on this machine: by number, since a name may lead anywhere."""
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_address(text: str, flag: str) -> Address:
+    """An address from text such as `http://127.0.0.1:8000/predict`.
+
+    Raises InputError: not http or https, no host, an impossible port, a user name or password, a blank.
+    """
+    shown = printable(text)[:80]
+    if not (text.isascii() and text.isprintable() and " " not in text and len(text) <= _LENGTH_MAX):
+        raise InputError(f"{flag} {shown!r} is too long or has a character that must be escaped by %")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise InputError(f"{flag} {shown!r} is not an address; write http://127.0.0.1:8000/predict") from None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise InputError(f"{flag} {shown!r} must begin with http:// or https:// and a host")
+    if parts.username is not None or parts.password is not None:
+        raise InputError(f"{flag} must hold no user name or password")
+    return Address(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=_PORTS[parts.scheme] if port is None else port,
+        target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server said, and how long that took until the last byte, connecting included. [s]"""
+
+    status: int
+    headers: "Mapping[str, str]"
+    body: bytes
+    seconds: float
+
+
+class TooLongError(ValueError):
+    """An answer of more bytes than anybody reads."""
+
+
+def import_aiohttp() -> Any:
+    """The library. Raises InputError: it is not installed."""
+    try:
+        import aiohttp
+    except ImportError:
+        raise InputError(
+            "measuring a server takes aiohttp, which is not installed; pip install 'capacity[measure]'"
+        ) from None
+    return aiohttp
+
+
+@asynccontextmanager
+async def session(timeout_s: float) -> "AsyncIterator[aiohttp.ClientSession]":
+    """A client that keeps its connections; a request may take so long in all. [s]"""
+    aiohttp = import_aiohttp()
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=None, socket_factory=_socket
+        ),
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    ) as client:
+        yield client
+
+
+def _socket(info: Any) -> socket.socket:
+    """A socket that `select` can wait for; idle connections are kept beside those in use, without limit.
+
+    Raises OSError: too many are open.
+    """
+    family, kind, protocol, *_ = info
+    made = socket.socket(family, kind, protocol)
+    if os.name == "posix" and made.fileno() >= _DESCRIPTORS:
+        made.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return made
+
+
+async def ask(client: "aiohttp.ClientSession", address: Address, body: bytes | None = None) -> Answer:
+    """POST a body, or GET without one, and read the answer to its last byte.
+
+    Raises:
+        TooLongError: more than `ANSWER_BYTES_MAX` bytes.
+        aiohttp.ClientError, OSError, ValueError: no answer; TimeoutError is among them.
+    """
+    from yarl import URL
+
+    began_s = time.perf_counter()
+    url, parts, length = URL(address.url, encoded=True), [], 0
+    method = "GET" if body is None else "POST"
+    async with client.request(method, url, data=body, allow_redirects=False) as answer:
+        while part := await answer.content.readany():
+            parts.append(part)
+            length += len(part)
+            if length > ANSWER_BYTES_MAX:
+                raise TooLongError(f"answered more than {ANSWER_BYTES_MAX} bytes; is it what was meant?")
+    seconds = time.perf_counter() - began_s
+    return Answer(status=answer.status, headers=answer.headers, body=b"".join(parts), seconds=seconds)
+
+
+async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes | None = None) -> Answer:
+    """An answer with success; a connection that the server closed while it was idle is opened again, once.
+
+    Raises DependencyError: no answer in time, or one that fails, redirects, is too large or not HTTP.
+    """
+    aiohttp = import_aiohttp()
+    name = f"{address.host}:{address.port}{printable(address.path)[:_EXCERPT]}"
+    try:
+        try:
+            answer = await ask(client, address, body)
+        except (aiohttp.ServerDisconnectedError, ConnectionError):
+            answer = await ask(client, address, body)
+    except TooLongError as error:
+        raise DependencyError(f"{name} {error}") from None
+    except TimeoutError:
+        limit_s = client.timeout.total or math.inf
+        raise DependencyError(
+            f"{name} gave no whole answer within {limit_s:g} s; raise --timeout, or mend it"
+        ) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        number = getattr(error, "errno", None) or 0
+        told = os.strerror(number) if number > 0 else getattr(error, "strerror", None)
+        reason = printable(told or f"{type(error).__name__} {error}")[:_EXCERPT]
+        raise DependencyError(f"{name} cannot be asked: {reason}; does it run?") from None
+    if 300 <= answer.status < 400:
+        where = printable(answer.headers.get("Location") or "nowhere")[:_EXCERPT]
+        raise DependencyError(
+            f"{name} redirects to {where}, which is not followed; give that address if it is meant"
+        )
+    if not 200 <= answer.status < 300:
+        excerpt = printable(answer.body[:_EXCERPT].decode("utf-8", "replace"))
+        raise DependencyError(f"{name} answered {answer.status}: {excerpt}")
+    return answer
+
+
+class Exchange:
+    """One address that is asked one request after another, by code that is not asynchronous."""
+
+    def __init__(self, address: Address, *, timeout_s: float) -> None:
+        self.address = address
+        self._runner, self._session = asyncio.Runner(), session(timeout_s)
+
+    def __enter__(self) -> Self:
+        self._client = self._runner.run(self._session.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._runner:
+            self._runner.run(self._session.__aexit__(None, None, None))
+
+    def ask(self, body: bytes | None = None) -> Answer:
+        """One request and its answer; raises as `fetch` does."""
+        return self._runner.run(fetch(self._client, self.address, body))
+
+
+def parse_server_timing(header: str) -> dict[str, float]:
+    """Durations by name; what has none, or one that is not a number, is passed over. [s]
+
+    Source:
+        W3C, Server Timing (2023), sec. 3.
+
+    >>> parse_server_timing('queue;dur=1.5, batch;desc="of 8";dur=20, miss')
+    {'queue': 0.0015, 'batch': 0.02}
+    """
+    found: dict[str, float] = {}
+    for entry in header.split(","):
+        name, _, parameters = entry.partition(";")
+        if match := _DURATION.search(parameters):
+            found.setdefault(name.strip(), float(match[1]) / 1e3)
+    return found
+
+
+def told_by(answer: Answer) -> tuple[float, float] | None:
+    """Time of the batch, and time beside batch and queue, by Server-Timing; None without it. [s]"""
+    told_s = parse_server_timing(answer.headers.get("Server-Timing", ""))
+    if "batch" not in told_s:
+        return None
+    return told_s["batch"], answer.seconds - told_s["batch"] - told_s.get("queue", 0.0)
+
+
+def check_told(beside_s: Iterable[float]) -> None:
+    """Refuse a server by whose word requests were in queue and batch for longer than they took altogether.
+
+    Of each request it takes what the client saw beyond queue and batch [s], and raises DependencyError where
+    more than a tenth are below nothing, by more than rounding explains.
+    """
+    known_s = tuple(beside_s)
+    below_s = [one for one in known_s if one < -_ROUNDING_S]
+    if len(below_s) > _CONTRADICTED_MAX * len(known_s):
+        raise DependencyError(
+            f"by Server-Timing {len(below_s)} of {len(known_s)} requests were in queue and batch for longer "
+            f"than the client waited for their answers, by up to {format_duration(-min(below_s))}; is "
+            "its dur in milliseconds?"
+        )

@@ -1,0 +1,214 @@
+"""Intervals of what was measured one after another, by consecutive sections.
+
+Samples that follow each other are alike where a machine has slow spells or a queue its busy periods, and an
+interval that took them for independent would be too narrow. Sections that are long enough are nearly
+independent; what is left of their likeness widens the interval.
+
+Source:
+    Law (2015), Simulation Modeling and Analysis, sec. 9.5.3, for batch means;
+    Woodruff (1952), JASA 47(260), for the interval of a quantile by way of the share beyond it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from capacity.performance import Interval
+from capacity.share_interval import share_high, student_t
+
+Floats = npt.NDArray[np.float64]
+Values = Sequence[float] | Floats
+
+SECTIONS_MAX = 20  # as many as the simulator takes
+SECTIONS_MIN = 10  # fewer do not tell how alike neighbours are
+_CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
+# Requests of a section on the rarer side of a quantile, below which its share there is mostly rounding.
+_RARE_PER_SECTION = 5
+# Fewest requests that an interval of a mean or a share takes; and of a rate.
+REQUESTS_MIN, _EVENTS_MIN = 100, 200
+DRIFT_SAMPLES_MIN, _DRIFT_SECTIONS = 20, 10  # of both halves together; of one half
+# A batch beyond three times the median stalled; or 10 ms, about what a scheduler gives another process, above
+# the median, if batches are not so long that this is their ordinary spread.
+_STALL_RATIO, _STALL_RATIO_MIN, _STALL_BEYOND_S = 3.0, 1.5, 0.010
+
+
+def sections(samples: Values, count: int) -> list[Values]:
+    """Stretches of samples, equally long; each sample alone where there are fewer than two to a section."""
+    if len(samples) < 2 * count:
+        count = len(samples)
+    ends = [round(k * len(samples) / count) for k in range(count + 1)] if count else [0]
+    return [samples[low:high] for low, high in pairwise(ends)]
+
+
+def mean_interval(samples: Values, confidence: float) -> Interval | None:
+    """Mean with the ends of its interval, by Student's t over sections; None of a single sample."""
+    if len(samples) < 2:
+        return None
+    half = half_width([_mean(section) for section in sections(samples, SECTIONS_MAX)], confidence)
+    mean, least = _mean(samples), float(min(samples))
+    low = min(mean, max(mean - half, least))  # a mean may come out a digit below equal samples
+    return Interval(value=mean, low=low, high=mean + half)
+
+
+def ratio_interval(sums: Sequence[float], counts: Sequence[float], confidence: float) -> Interval | None:
+    """Sum over count with the ends of its interval, from what consecutive sections had of each.
+
+    None where fewer than ten sections had any. A section counts by as much as was in it: what scatters is
+    its sum less its count times the mean of all.
+
+    Source:
+        Cochran (1977), Sampling Techniques, 3rd ed., sec. 6.3, for the error of a ratio.
+    """
+    parts = [(sum_, count) for sum_, count in zip(sums, counts, strict=True) if count > 0.0]
+    if len(parts) < SECTIONS_MIN:
+        return None
+    total = math.fsum(count for _, count in parts)
+    mean = math.fsum(sum_ for sum_, _ in parts) / total
+    half = half_width([sum_ - mean * count for sum_, count in parts], confidence) * len(parts) / total
+    return Interval(value=mean, low=max(0.0, mean - half), high=mean + half)
+
+
+def requests_min(quantile: float) -> int:
+    """Fewest requests that an interval for a quantile takes."""
+    return math.ceil(SECTIONS_MIN * _RARE_PER_SECTION / _rare_share(quantile))
+
+
+def _rare_share(quantile: float) -> float:
+    return round(min(quantile, 1.0 - quantile), 12)
+
+
+def quantile_interval(
+    values: Floats, quantile: float, confidence: float, at_most: Floats | None = None
+) -> Interval | None:
+    """Quantile of values in the order in which they came; None where they are too few for an interval.
+
+    The share beyond the quantile is a mean, whose scatter between sections is known; the values that lie
+    that much of a share lower and higher are the ends. Quantiles of sections would be biased, and hardly
+    feel a burst.
+
+    Args:
+        at_most: where some values are only known to be reached, as of a request that was given up: what each
+            is at most, which may be infinite; the interval is then open above where it reaches these.
+    """
+    count = min(SECTIONS_MAX, int(_rare_share(quantile) * len(values) / _RARE_PER_SECTION + 1e-9))
+    if count < SECTIONS_MIN:
+        return None
+    value = smallest_reaching(values, quantile)
+    lower, higher = (
+        half_width([_mean(section) for section in sections(beyond.astype(np.float64), count)], confidence)
+        for beyond in (values >= value, values > value)
+    )
+    return Interval(
+        value=value,
+        low=smallest_reaching(values, max(0.0, quantile - lower)),
+        high=smallest_reaching(values if at_most is None else at_most, min(1.0, quantile + higher)),
+    )
+
+
+def smallest_reaching(values: Floats, quantile: float) -> float:
+    """The smallest value that at least this share of the values stays within."""
+    return float(np.quantile(values, quantile, method="inverted_cdf"))
+
+
+def share_interval(happened: Floats, confidence: float) -> Interval | None:
+    """Share of ones among ones and zeros: by sections, as they may come in clusters, and by their number."""
+    interval = mean_interval(happened, confidence)
+    if interval is None or len(happened) < REQUESTS_MIN:
+        return None
+    exact = share_high(int(happened.sum()), len(happened), confidence)
+    return replace(interval, high=min(1.0, max(interval.high, exact)))
+
+
+def rate_interval(instants_s: Floats, end_s: float, confidence: float) -> Interval | None:
+    """Events per second from 0 to an end, from their numbers in equal parts of it; None where too few."""
+    if end_s <= 0.0 or len(instants_s) < _EVENTS_MIN:
+        return None
+    counts, _ = np.histogram(instants_s, bins=SECTIONS_MAX, range=(0.0, end_s))
+    rates_rps = (counts * (SECTIONS_MAX / end_s)).tolist()
+    value, half = _mean(rates_rps), half_width(rates_rps, confidence)
+    return Interval(value=value, low=max(0.0, value - half), high=value + half)
+
+
+def half_width(means: Sequence[float], confidence: float) -> float:
+    """Student's t times the standard error of the mean of consecutive sections.
+
+    Fewer than ten sections, which tell nothing of how alike neighbours are, are taken for independent.
+    """
+    count = len(means)
+    apart = np.asarray(means) - _mean(means)
+    squares = float(apart @ apart)
+    if squares == 0.0:
+        return 0.0
+    error = math.sqrt(squares / (count - 1) / count)
+    if count >= SECTIONS_MIN:
+        error *= _widened(float(apart[1:] @ apart[:-1]) / squares, count)
+    return student_t(confidence, count - 1) * error
+
+
+def _widened(alike: float, count: int) -> float:
+    """How many times larger an error is where so many sections about one mean resemble their neighbours.
+
+    They are worth fewer independent ones: the error grows by sqrt((1 + r)/(1 - r)) for a correlation r > 0,
+    as of a process that forgets geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis,
+    sec. 2.1.6). The sample's r, `alike`, is low by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
+    """
+    alike = min(max(0.0, (alike + 1.0 / count) / (1.0 - 3.0 / count)), _CORRELATION_MAX)
+    return math.sqrt((1.0 + alike) / (1.0 - alike))
+
+
+def _mean(values: Values) -> float:
+    return math.fsum(values) / len(values)
+
+
+def drift(samples_s: Values, confidence: float, level: Callable[[Values], float] = median) -> Interval | None:
+    """Relative shift from the first half to the second, 0.05 where that took 5 % longer; None of a few.
+
+    Logarithms are compared, by Welch (1938), Biometrika 29, so that a shift is a ratio: of the levels of
+    sections, by default medians, which a few batches that stalled do not move. Slow spells that come and go
+    are noise, of which each half has its share; what is left of them between sections widens the interval.
+    """
+    if len(samples_s) < DRIFT_SAMPLES_MIN:
+        return None
+    middle = len(samples_s) // 2
+    halves = [
+        np.log([level(section) for section in sections(half, _DRIFT_SECTIONS)])
+        for half in (samples_s[:middle], samples_s[middle:])
+    ]
+    shift = float(halves[1].mean() - halves[0].mean())
+    parts = [float(half.var(ddof=1)) / len(half) for half in halves]
+    spread = sum(parts)
+    if spread == 0.0:
+        return Interval.exact(math.expm1(shift))
+    freedom = spread**2 / sum(part**2 / (len(half) - 1) for part, half in zip(parts, halves, strict=True))
+    reach = student_t(confidence, freedom) * math.sqrt(spread)
+    if (
+        middle >= 2 * _DRIFT_SECTIONS
+    ):  # else they are single samples, too few to tell how alike neighbours are
+        apart = [half - half.mean() for half in halves]
+        alike = sum(float(one[1:] @ one[:-1]) for one in apart) / sum(float(one @ one) for one in apart)
+        reach *= _widened(alike, _DRIFT_SECTIONS)
+    return Interval(value=math.expm1(shift), low=math.expm1(shift - reach), high=math.expm1(shift + reach))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalls:
+    """Samples so much longer than usual that something else had the machine; they stay among the samples."""
+
+    count: int
+    share: float  # of all samples
+    limit_s: float  # what is beyond it is a stall
+    largest_s: float | None  # None where there was none
+
+
+def stalls(samples_s: Sequence[float]) -> Stalls:
+    """Samples beyond three times the median, or 10 ms over it where that is less and half as much again."""
+    usual_s = median(samples_s)
+    limit_s = min(_STALL_RATIO * usual_s, max(_STALL_RATIO_MIN * usual_s, usual_s + _STALL_BEYOND_S))
+    beyond = [sample for sample in samples_s if sample > limit_s]
+    share = len(beyond) / len(samples_s)
+    return Stalls(count=len(beyond), share=share, limit_s=limit_s, largest_s=max(beyond, default=None))

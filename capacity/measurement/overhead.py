@@ -1,0 +1,158 @@
+"""Overhead: what a request takes beside its batch, by the client's clock and by the server's CPU time."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import linear_regression, median
+
+from capacity.caveats import Caveat, CaveatCode
+from capacity.measurement.histogram import Histogram
+from capacity.measurement.intervals import SECTIONS_MAX, SECTIONS_MIN, half_width, sections
+from capacity.measurement.rounds import Nap, TimedBatch
+from capacity.measurement.scrape import Scrape, gain
+from capacity.performance import Interval
+from capacity.units import format_duration
+
+PROCESS_CPU = "process_cpu_seconds_total"
+BATCH_CPU = "serve_batch_cpu_seconds_total"
+REQUESTS = "serve_requests_total"
+NAPS_MIN = 5  # fewer do not tell what a rest costs
+_PER_SECTION = 5  # whose middle one stall does not move
+_ROWS_OF_NOTE, _WAITED_OF_NOTE = 0.02, 0.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overhead:
+    """Time outside the batch, as the client saw it: the way, HTTP, JSON, the server's work beside the model.
+
+    Attributes:
+        median_s: of a request of one row: median over those of `batch_size` rows, after a rest where there
+            were any, less the growth of the rows above one, where that is known. [s]
+        low_s, high_s: its interval; None of few requests, or of more rows than one. [s]
+        growth_per_row_s: more for each further row, by least squares over medians; None of a single size. [s]
+    """
+
+    median_s: float
+    low_s: float | None = None
+    high_s: float | None = None
+    batch_size: int  # the smallest that was measured, 1 if it was
+    growth_per_row_s: float | None
+
+    def caveats(self) -> Iterator[Caveat]:
+        """Where no request had the one row that a plan's requests have."""
+        if self.batch_size == 1:
+            return
+        if self.growth_per_row_s is None:
+            message = f"the request overhead is of {self.batch_size} rows, and may be less of one"
+        else:
+            message = (
+                f"the request overhead is told from requests of {self.batch_size} rows and more, less "
+                f"{format_duration(max(0.0, self.growth_per_row_s))} for each above the first"
+            )
+        yield Caveat(code=CaveatCode.MEASURED_ROWS, message=f"{message}; have 1 among --batch-sizes")
+
+
+def overhead(
+    batches: Mapping[int, Sequence[TimedBatch]], rested: Sequence[TimedBatch] = (), confidence: float = 0.95
+) -> Overhead | None:
+    """Of requests that told; None where they did not.
+
+    Args:
+        rested: of the smallest size, sent after a rest, as most requests in service are.
+    """
+    told_s = {size: found_s for size, found in sorted(batches.items()) if (found_s := _told_s(found))}
+    if not told_s:
+        return None
+    smallest, growth_s = min(told_s), None
+    if len(told_s) > 1:
+        growth_s = linear_regression(list(told_s), [median(found_s) for found_s in told_s.values()]).slope
+    found_s = _told_s(rested) or told_s[smallest]
+    further_s = (smallest - 1) * max(0.0, growth_s or 0.0)
+    found = Overhead(
+        median_s=max(0.0, median(found_s) - further_s), batch_size=smallest, growth_per_row_s=growth_s
+    )
+    count = min(SECTIONS_MAX, len(found_s) // _PER_SECTION)
+    if smallest > 1 or count < SECTIONS_MIN:
+        return found
+    # By the medians of consecutive sections, which stalls move as little.
+    half_s = half_width([median(section) for section in sections(found_s, count)], confidence)
+    return replace(found, low_s=max(0.0, found.median_s - half_s), high_s=found.median_s + half_s)
+
+
+def _told_s(batches: Sequence[TimedBatch]) -> list[float]:
+    return [batch.beside_s for batch in batches if batch.beside_s is not None]
+
+
+def wake(naps: Sequence[Nap], confidence: float) -> Interval | None:
+    """How much longer batches take after a rest; None of a few naps. [s]
+
+    By Student's t over naps, each held against what was served just before it, since a machine drifts; of
+    medians, since a batch that stalled tells nothing of rests.
+    """
+    if len(naps) < NAPS_MIN:
+        return None
+    longer_s = [nap.longer_s for nap in naps]
+    value_s = math.fsum(longer_s) / len(longer_s)
+    half_s = half_width(longer_s, confidence)
+    return Interval(value=value_s, low=value_s - half_s, high=value_s + half_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestWork:
+    """CPU time of a server outside its batches, shared out among the requests.
+
+    Attributes:
+        process_cpu_s, batch_cpu_s: CPU time of the process, and of its batches. [s]
+    """
+
+    process_cpu_s: float
+    batch_cpu_s: float
+    batch_s: float  # what the batches took by the clock
+    requests: int  # that were answered meanwhile
+    rows: int  # that the batches held; a plan counts these
+
+    @property
+    def request_s(self) -> float:
+        """Of each request; where requests hold several rows, of each row, since a plan counts rows. [s]"""
+        return max(0.0, self.process_cpu_s - self.batch_cpu_s) / max(self.requests, self.rows)
+
+    @property
+    def waited_share(self) -> float:
+        """Of the batches' time, how much they did not compute in, and others had the core."""
+        return max(0.0, 1.0 - self.batch_cpu_s / self.batch_s) if self.batch_s else 0.0
+
+    def caveats(self) -> Iterator[Caveat]:
+        """Where requests are not rows, and where batches waited for the core that requests had."""
+        if abs(self.rows - self.requests) > _ROWS_OF_NOTE * max(self.rows, self.requests):
+            yield Caveat(
+                code=CaveatCode.MEASURED_ROWS,
+                message=f"{self.requests} requests held {self.rows} rows; request_work_s is that of one of "
+                "the more numerous, and a plan counts rows; to tell a request's work send one row each",
+            )
+        if self.waited_share > _WAITED_OF_NOTE:
+            yield Caveat(
+                code=CaveatCode.MEASURED_CORE_SHARED,
+                message=f"batches took {format_duration(self.batch_s)} and computed for "
+                f"{format_duration(self.batch_cpu_s)}; else others had the core, requests of the same server "
+                "among them, whose work is then in the batch times and in request_work_s too; take batch "
+                "times from --url on an idle server, and give it this --request-work",
+            )
+
+
+def request_work(before: Scrape, after: Scrape, gained: Mapping[int, Histogram]) -> RequestWork | None:
+    """Between two scrapes, with the batches between them by size; None where CPU time is not counted."""
+    if any(not after.series(name) for name in (PROCESS_CPU, BATCH_CPU, REQUESTS)):
+        return None
+    process_s, batch_s, requests = (
+        math.fsum(gain(before, after, name).values()) for name in (PROCESS_CPU, BATCH_CPU, REQUESTS)
+    )
+    rows = sum(size * one.count for size, one in gained.items())
+    if max(requests, rows) < 1:
+        return None
+    return RequestWork(
+        process_cpu_s=process_s,
+        batch_cpu_s=batch_s,
+        batch_s=math.fsum(one.sum_s for one in gained.values()),
+        requests=round(requests),
+        rows=rows,
+    )

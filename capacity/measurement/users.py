@@ -1,0 +1,180 @@
+"""Users: they ask, think and ask again, each by itself, and so tell a server's work beside its batches.
+
+With a request at a time, a batch has the core to itself. With many users, requests come and answers go while
+a batch is served on the same core, and it takes longer by the work on these. Of a batch's time only what the
+inference thread computed itself is taken off, by its own clock, since the machine may be quicker now.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+from scipy.optimize import nnls
+
+from capacity.errors import DependencyError, InconclusiveError
+from capacity.measurement.http import Address, Answer, check_told, fetch, session, told_by
+from capacity.measurement.overhead import BATCH_CPU
+from capacity.measurement.rounds import Report
+from capacity.measurement.scrape import Scrape, read_page
+
+if TYPE_CHECKING:
+    import aiohttp
+
+# Users for batches of a size, and how long each thinks, in times of such a batch: together they keep a server
+# busy for seven tenths of its time or so, and come as irregularly as strangers.
+_USERS_PER_REQUEST, _USERS_MAX, _THINK_BATCHES = 4, 256, 4.2
+# More requests a second take a core for asking; where batches are quick, users think longer, and more of the
+# server's time is its own.
+_RATE_MAX_RPS = 1500.0
+_DURATION_S = 3.0
+# Users that take this share of a core may come as fast as they can ask, not as they mean to.
+_CPU_SHARE_MAX, _BATCHES_MIN = 0.9, 20.0
+_MEND = "leave out --counters, and give --request-work if you know it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Batches, requests of one row that were worked on within them, and times of the batches. [s]"""
+
+    batches: float
+    requests_within: float
+    batches_s: float  # by the clock
+    computed_s: float  # CPU time of the inference thread
+
+    @property
+    def beside_s(self) -> float:
+        """Time of each batch that the inference thread did not compute. [s]"""
+        return (self.batches_s - self.computed_s) / self.batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkBeside:
+    """Work beside what was timed, of each batch and of each of its requests; and what tells it. [s]"""
+
+    batch_s: float
+    request_s: float
+    crowds: tuple[Stretch, ...]
+
+    @classmethod
+    def of(cls, alone: Stretch, crowds: Sequence[Stretch]) -> Self:
+        """The two that fit crowds of several sizes best, neither below nothing, by least squares.
+
+        What a batch alone takes beside its computing, such as being handed over, is in its timing already.
+        """
+        more_s = np.array([crowd.beside_s - alone.beside_s for crowd in crowds])
+        terms = np.array([[1.0, crowd.requests_within / crowd.batches] for crowd in crowds])
+        # Each as a share of its batch, since the times of large batches scatter by more.
+        scale = np.array([crowd.batches / crowd.batches_s for crowd in crowds])
+        (batch_s, request_s), _ = nnls(terms * scale[:, None], more_s * scale)
+        return cls(batch_s=float(batch_s), request_s=float(request_s), crowds=tuple(crowds))
+
+
+def computed_s(page: Scrape) -> float:
+    """CPU time that a server's inference thread has taken so far. [s]
+
+    Raises DependencyError: it does not tell.
+    """
+    total_s = page.total(BATCH_CPU)
+    if total_s is None:
+        raise DependencyError(
+            f"the metrics have no {BATCH_CPU}, without which work beside batches cannot be told; {_MEND}"
+        )
+    return total_s
+
+
+class Told(NamedTuple):
+    """What the server told of the batch that a request was in, and what the client saw beside it. [s]"""
+
+    size: int
+    batch_s: float
+    beside_s: float
+
+
+def _read(answer: Answer) -> Told:
+    size, told_s = answer.headers.get("X-Batch-Size", ""), told_by(answer)
+    if told_s is None or told_s[0] <= 0.0 or not (size.isdecimal() and int(size[:9]) > 0):
+        raise DependencyError(
+            "the server does not tell each request's batch by X-Batch-Size and Server-Timing, without "
+            f"which its work beside batches is not to be seen; {_MEND}"
+        )
+    return Told(int(size[:9]), *told_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """Who asks a server, how, and for how long each time; `counters` is where its metrics are. [s]"""
+
+    address: Address
+    body: bytes
+    timeout_s: float
+    counters: Address
+
+    def work_beside(self, alone: Stretch, means_s: Mapping[int, float], report: Report) -> WorkBeside:
+        """Crowds for batches of several sizes, of which `means_s` has the mean time one at a time. [s]
+
+        Raises:
+            DependencyError: a request failed, or the server does not tell each request's batch.
+            InconclusiveError: asking may have taken longer than answering.
+        """
+        return WorkBeside.of(alone, [self._stretch(size, means_s[size], report) for size in sorted(means_s)])
+
+    def _stretch(self, size: int, mean_s: float, report: Report) -> Stretch:
+        count = min(_USERS_PER_REQUEST * size, _USERS_MAX)
+        report(f"a crowd of {count} users")
+        think_s = max(_THINK_BATCHES * mean_s * count / (_USERS_PER_REQUEST * size), count / _RATE_MAX_RPS)
+        with asyncio.Runner() as runner:
+            return runner.run(self.ask(count, think_s, seed=size))
+
+    async def ask(self, count: int, think_s: float, seed: int) -> Stretch:
+        """Let so many users ask, each of whom thinks for so long on average; raises as `work_beside`. [s]"""
+        told: list[Told] = []
+        try:
+            async with session(self.timeout_s) as client:
+                async with asyncio.TaskGroup() as first:  # all are connected and warm before anything counts
+                    for _ in range(count):
+                        first.create_task(self._once(client))
+                before_s = await self._computed_s(client)
+                began_s, began_cpu_s = time.perf_counter(), time.process_time()
+                async with asyncio.TaskGroup() as asking:
+                    for number in range(count):
+                        asking.create_task(self._user(client, told, think_s, f"{seed}-{number}"))
+                cpu_share = (time.process_time() - began_cpu_s) / (time.perf_counter() - began_s)
+                lasted_s = time.perf_counter() - began_s
+                gained_s = await self._computed_s(client) - before_s
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        check_told(one.beside_s for one in told)
+        batches = sum(1.0 / one.size for one in told)  # of a batch of b, each request is one b-th
+        if cpu_share > _CPU_SHARE_MAX or batches < _BATCHES_MIN:
+            raise InconclusiveError(
+                f"{count} users were answered in {batches:.0f} batches (at least {_BATCHES_MIN:.0f} needed), "
+                f"and asking took {cpu_share:.0%} of a core (at most {_CPU_SHARE_MAX:.0%}); {_MEND}"
+            )
+        batches_s = sum(one.batch_s / one.size for one in told)
+        return Stretch(
+            batches=batches,
+            # Requests come at any time, so that those within batches are as many as batches last.
+            requests_within=len(told) * min(1.0, batches_s / lasted_s),
+            batches_s=batches_s,
+            computed_s=gained_s,
+        )
+
+    async def _computed_s(self, client: "aiohttp.ClientSession") -> float:
+        return computed_s(read_page((await fetch(client, self.counters)).body))
+
+    async def _user(
+        self, client: "aiohttp.ClientSession", told: list[Told], think_s: float, seed: str
+    ) -> None:
+        """Ask until time is up; nobody waits for who is still thinking then."""
+        dice = random.Random(seed)  # noqa: S311  (nothing secret)
+        until_s = time.monotonic() + _DURATION_S
+        while (thought_s := dice.expovariate(1.0 / think_s)) < until_s - time.monotonic():
+            await asyncio.sleep(thought_s)
+            told.append(await self._once(client))
+
+    async def _once(self, client: "aiohttp.ClientSession") -> Told:
+        return _read(await fetch(client, self.address, self.body))

@@ -1,0 +1,1 @@
+"""Verification: a plan held against a server under load."""

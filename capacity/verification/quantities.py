@@ -1,0 +1,199 @@
+"""Quantities: what is predicted and measured, how far apart the two may be, and whether they agree."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from capacity.errors import InputError
+from capacity.objective import format_share
+from capacity.performance import Interval, Performance
+from capacity.reading import printable
+from capacity.units import format_duration, format_quantile, format_rate, is_number
+
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+def _count(value: float) -> str:
+    return f"{value:.3g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """One row of a verification."""
+
+    name: str  # as in `--tolerance`
+    title: str
+    shown: Callable[[float], str]
+    field: str  # of `Performance`
+    tolerance: float  # how far a prediction may be off, as a share of the measured value
+    quantile: float | None = None
+    is_absolute: bool = False  # the tolerance is a difference instead, since the value itself may be 0
+    # what a prediction means that says nothing of it; None where it means nothing
+    unsaid: float | None = None
+
+    def found(self, performance: Performance | None) -> Interval | None:
+        """What a performance has of it; without width where it has no interval, None where it has nothing."""
+        if performance is None:
+            return None
+        if self.quantile is not None:
+            return performance.response_quantiles_s.get(self.quantile)
+        value = getattr(performance, self.field)
+        return performance.intervals.get(self.field) or (None if value is None else Interval.exact(value))
+
+    def has_interval(self, performance: Performance) -> bool:
+        """Whether it is known how far a performance may be off in it."""
+        return self.quantile is not None or self.field in performance.intervals
+
+    def predicted(self, performance: Performance | None) -> Interval | None:
+        """What a prediction has of it; None where there is no prediction, or nothing in it."""
+        found = self.found(performance)
+        if found is None and performance is not None and self.unsaid is not None:
+            return Interval.exact(self.unsaid)
+        return found
+
+
+_QUANTILES = "response_quantiles_s"
+_MEAN = Quantity(name="mean", title="mean", shown=format_duration, field="response_mean_s", tolerance=0.05)
+_THROUGHPUT = Quantity(
+    name="throughput", title="throughput", shown=format_rate, field="throughput_rps", tolerance=0.05
+)
+_BATCH = Quantity(name="batch", title="mean batch", shown=_count, field="batch_size_mean", tolerance=0.10)
+_LOSS = Quantity(
+    name="loss",
+    title="loss",
+    shown=format_share,
+    field="loss_probability",
+    tolerance=0.005,
+    is_absolute=True,
+)
+
+
+def _response(name: str, title: str, tolerance: float, quantile: float) -> Quantity:
+    return replace(_MEAN, name=name, title=title, field=_QUANTILES, tolerance=tolerance, quantile=quantile)
+
+
+# The higher the quantile, the less a profile knows of what lies there.
+QUANTITIES = (
+    _MEAN,
+    _response("p50", "P50", 0.05, 0.5),
+    _response("p95", "P95", 0.10, 0.95),
+    _response("p99", "P99", 0.15, 0.99),
+    _THROUGHPUT,
+    _BATCH,
+    replace(_BATCH, name="utilization", title="utilization", shown=format_share, field="utilization"),
+    _LOSS,
+    # Timeouts, broken connections and answers without end: a queue refuses, and never does this.
+    replace(_LOSS, name="given-up", title="given up", field="abandon_probability", unsaid=0.0),
+)
+
+
+def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
+    """`--tolerance p99=15%`, of each quantity one at most; the others keep their own.
+
+    Raises:
+        InputError: no such quantity, no share, or a second one.
+
+    >>> read_tolerances(["p99=20%"])["p99"], read_tolerances([])["p99"]
+    (0.2, 0.15)
+    """
+    tolerances = {quantity.name: quantity.tolerance for quantity in QUANTITIES}
+    given: set[str] = set()
+    for text in texts:
+        name, _, share = (part.strip().lower() for part in text.partition("="))
+        if name not in tolerances or name in given:
+            what = "names one for the second time" if name in given else "names no quantity"
+            raise InputError(
+                f"--tolerance {printable(text)[:40]!r} {what}; p99=15% is one, of {', '.join(tolerances)}"
+            )
+        digits = share.removesuffix("%")
+        value = float(digits) / (100.0 if share.endswith("%") else 1.0) if is_number(digits) else -1.0
+        if not 0.0 < value <= 1.0:
+            raise InputError(
+                f"--tolerance {printable(text)[:40]!r} must be above 0 and at most 100%, such as p99=15%"
+            )
+        given.add(name)
+        tolerances[name] = value
+    return tolerances
+
+
+def with_tolerances(
+    tolerances: Mapping[str, float], quantiles: Iterable[float] = QUANTILES
+) -> tuple[Quantity, ...]:
+    """All quantities, each with the tolerance of its name, and further quantiles in their places.
+
+    A further one has the tolerance of the next higher one that is usual.
+
+    >>> [quantity.name for quantity in with_tolerances(read_tolerances([]), [0.9, 0.95])][:4]
+    ['mean', 'p50', 'p90', 'p95']
+    """
+    usual = [replace(quantity, tolerance=tolerances[quantity.name]) for quantity in QUANTITIES]
+    at = {quantity.quantile: quantity for quantity in usual if quantity.quantile is not None}
+    for quantile in set(quantiles) - set(at):
+        title = format_quantile(quantile)
+        next_higher = at[min((q for q in QUANTILES if q > quantile), default=max(QUANTILES))]
+        at[quantile] = _response(title.lower(), title, next_higher.tolerance, quantile)
+    mean, *others = (quantity for quantity in usual if quantity.quantile is None)
+    return (mean, *(at[quantile] for quantile in sorted(at)), *others)
+
+
+class Agreement(StrEnum):
+    """Whether a prediction is within the tolerance, for all that the intervals leave open.
+
+    VOID: the load test was not the one that was meant, and says nothing.
+    NO_INTERVAL: nobody knows how far the measured value may be off, so that it says nothing for certain.
+    """
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    UNSURE = "unsure"
+    VOID = "void"
+    NO_INTERVAL = "no interval"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A prediction held against a measurement."""
+
+    predicted: Interval
+    # of the predicted value, as a share of the measured one; a difference where the quantity's tolerance is
+    # one; None where the measured value is 0
+    error: float | None
+    agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementRow:
+    """A quantity with both predictions."""
+
+    quantity: Quantity
+    measured: Interval
+    stationary: Held | None  # of the long run; None where it has nothing of this quantity
+    replay: Held | None  # of the very requests that were sent; likewise
+
+    @property
+    def agreements(self) -> tuple[Agreement, ...]:
+        """Of the predictions that there are."""
+        return tuple(held.agreement for held in (self.stationary, self.replay) if held is not None)
+
+
+def hold(quantity: Quantity, predicted: Interval, measured: Interval) -> Held:
+    """Errors of all pairs within both intervals: all within the tolerance agree, all beyond it disagree.
+
+    What lies astride is unsure: more requests would narrow the measured interval, and settle it.
+    """
+    lowest = _error(quantity, predicted.low, measured.high)
+    highest = _error(quantity, predicted.high, measured.low)
+    error, most = _error(quantity, predicted.value, measured.value), quantity.tolerance
+    agreement = Agreement.AGREE if -most <= lowest and highest <= most else Agreement.UNSURE
+    if lowest > most or highest < -most:
+        agreement = Agreement.DISAGREE
+    return Held(predicted=predicted, error=error if math.isfinite(error) else None, agreement=agreement)
+
+
+def _error(quantity: Quantity, predicted: float, measured: float) -> float:
+    if quantity.is_absolute:
+        return predicted - measured
+    if measured == 0.0:
+        return 0.0 if predicted == 0.0 else math.inf
+    return predicted / measured - 1.0

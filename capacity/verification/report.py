@@ -1,0 +1,256 @@
+"""Report: a verification as JSON and as tables."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from capacity.explain import demand, fleet
+from capacity.measurement.intervals import requests_min
+from capacity.objective import format_share
+from capacity.performance import Interval
+from capacity.plan import Verdict
+from capacity.report import (
+    Document,
+    interval_document,
+    objective_document,
+    performance_document,
+    plan_document,
+    workload_document,
+)
+from capacity.units import format_duration
+from capacity.verification.prediction import Prediction
+from capacity.verification.promises import PromiseFinding
+from capacity.verification.quantities import Agreement, AgreementRow, Held
+from capacity.verification.run import LoadRun
+from capacity.verification.verification import Outcome, Verification, VerifiedRun
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LAG_QUANTILES = (0.5, 0.99, 1.0)
+_P99 = 0.99
+_SAID = {
+    Outcome.AGREE: "prediction and measurement agree",
+    Outcome.DISAGREE: "prediction and measurement disagree",
+    Outcome.UNSURE: "it cannot be told",
+    Outcome.MISSED: "the server misses what was promised",
+    Outcome.INVALID: "the load test is invalid, and says nothing of prediction or promise",
+    Outcome.INTERRUPTED: "interrupted; this is what there is",
+    Outcome.STOPPED: "a run could not be made; this is what there is",
+}
+_ROW_COLUMNS = ("<", "~measured", "~predicted", "error", "verdict", "replayed", "error", "verdict")
+_RUN_COLUMNS = ("run", "sent", "lost", "lag P50", "lag P99", "lag max", "mean", "P99", "replayed", "<lost by")
+
+
+def verify_document(verification: Verification, environment: Mapping[str, Any]) -> Document:
+    """`capacity verify --format json`; the environment is of the machine that sent, and where to."""
+    subject, stop, lone = verification.subject, verification.stop, verification.lone
+    return {
+        "verdict": verification.outcome.value,
+        "exit_code": verification.exit_code,
+        "plan": plan_document(subject.plan),
+        "workload": workload_document(subject.workload),
+        "objective": subject.objective and objective_document(subject.objective),
+        "measured": performance_document(verification.measured),
+        "predicted": {
+            "planned_s": dict(subject.planned_s) or None,
+            "is_calibrated": lone is not None,
+            "stationary": _prediction_document(verification.stationary),
+            "replay": _performance(verification.replay),
+        },
+        "rows": [_row_document(row) for row in verification.rows],
+        "promises": [_finding_document(finding) for finding in verification.findings],
+        "doubts": list(verification.doubts) if verification.is_valid else [],
+        "runs": [_run_document(run) for run in verification.runs],
+        "pool_faults": list(verification.pool_faults),
+        "stopped_by": None if stop is None or isinstance(stop, KeyboardInterrupt) else str(stop),
+        "lone_requests": lone and asdict(lone),
+        "notes": list(notes(verification)),
+        "environment": dict(environment),
+        "seed": verification.effort.seed,
+        "confidence": verification.effort.confidence,
+    }
+
+
+def _performance(prediction: Prediction) -> Document | None:
+    return None if prediction.performance is None else performance_document(prediction.performance)
+
+
+def _prediction_document(prediction: Prediction) -> Document:
+    return {"performance": _performance(prediction), "reasons": list(prediction.reasons)}
+
+
+def _row_document(row: AgreementRow) -> Document:
+    return {
+        "quantity": row.quantity.name,
+        "field": row.quantity.field,
+        "quantile": row.quantity.quantile,
+        "tolerance": row.quantity.tolerance,
+        "tolerance_is_absolute": row.quantity.is_absolute,
+        "measured": interval_document(row.measured),
+        "stationary": _held_document(row.stationary),
+        "replay": _held_document(row.replay),
+    }
+
+
+def _held_document(held: Held | None) -> Document | None:
+    if held is None:
+        return None
+    predicted = interval_document(held.predicted)
+    return {"predicted": predicted, "error": held.error, "verdict": held.agreement.value}
+
+
+def _finding_document(finding: PromiseFinding) -> Document:
+    return {
+        "measure": finding.promise.measure.value,
+        "quantile": finding.promise.quantile,
+        "allowed": finding.promise.allowed,
+        "measured": finding.found and interval_document(finding.found),
+        "verdict": finding.verdict and finding.verdict.value,
+    }
+
+
+def _run_document(verified: VerifiedRun) -> Document:
+    run = verified.run
+    start_s, end_s = run.window_s
+    return {
+        "scheduled": run.schedule.requests,
+        "sent": run.sent,
+        "counted": run.counted,
+        "answered": len(run.responses_s),
+        "statuses": run.statuses,
+        "warm_up_s": run.warm_up_s,
+        "window_s": end_s - start_s,
+        "cpu_share": run.cpu_share,
+        "lag_s": {"max" if q == 1.0 else repr(q): lag_s for q, lag_s in lags_s(run).items()},
+        "sent_by_url": np.bincount(run.replicas[run.replicas >= 0]).tolist(),
+        "faults": list(verified.faults),
+        "measured": performance_document(verified.measured),
+        "replay": _prediction_document(verified.replay),
+    }
+
+
+def lags_s(run: LoadRun) -> dict[float, float]:
+    """Lag of a run by quantile, of which 1 is the largest; nothing where nothing counts. [s]"""
+    found_s = run.lags_s()
+    return {q: float(np.quantile(found_s, q)) for q in LAG_QUANTILES} if len(found_s) else {}
+
+
+def notes(verification: Verification) -> Iterator[str]:
+    """What is absent and why, each once."""
+    reasons = (*verification.stationary.reasons, *verification.replay.reasons)
+    yield from dict.fromkeys((*verification.notes, *_too_few(verification), *reasons))
+
+
+def _too_few(verification: Verification) -> Iterator[str]:
+    """What could not be measured for want of answers."""
+    answered = verification.answered
+    for quantity in verification.quantities:
+        needed = 0 if quantity.quantile is None else requests_min(quantity.quantile)
+        if answered < needed:
+            yield (
+                f"no measured {quantity.title}: an interval takes {needed} answered requests, and there were "
+                f"{answered}; raise --duration or --runs"
+            )
+
+
+def verify_tables(verification: Verification) -> Iterator["RenderableType"]:
+    """All that `capacity verify` shows."""
+    from rich.text import Text
+
+    from capacity.tables import table
+
+    yield Text(summary(verification))
+    yield from (Text(f"Invalid: {fault}.") for fault in verification.faults)
+    if verification.is_valid:
+        yield from (Text(f"In doubt: {doubt}.") for doubt in verification.doubts)
+    if verification.rows:
+        yield table(_ROW_COLUMNS, map(_row, verification.rows))
+    if verification.subject.planned_s:
+        yield Text(_planned(verification))
+    if verification.findings:
+        yield table(("<promise", "measured", "<verdict"), map(_finding_row, verification.findings))
+    yield table(_RUN_COLUMNS, (_run_row(*run) for run in enumerate(verification.runs, start=1)))
+    yield Text(
+        f"In brackets: {100.0 * verification.effort.confidence:g} % intervals; responses are those of "
+        "requests that were answered or given up, from the instant at which each was meant to be sent."
+    )
+    yield from (Text(f"Note: {note}.") for note in notes(verification))
+
+
+def summary(verification: Verification) -> str:
+    """The plan and what became of it in one line, with how many figures agree; both predictions count."""
+    subject = verification.subject
+    found = Counter(agreement for row in verification.rows for agreement in row.agreements)
+    counts = [f"{found[name]} {name}" for name in Agreement if found[name] and name is not Agreement.VOID]
+    told = f" (figures: {', '.join(counts)})" if counts else ""
+    return f"{fleet(subject.plan)} {demand(subject.workload)}: {_SAID[verification.outcome]}{told}."
+
+
+def _planned(verification: Verification) -> str:
+    """What the plan was made with, which is not what this client's own requests predict."""
+    told = ", ".join(f"{title} {format_duration(x)}" for title, x in verification.subject.planned_s.items())
+    if verification.lone is None:
+        return f"The plan itself predicted: {told}."
+    return (
+        f"The plan itself predicted: {told}. The predictions above are calibrated: they have the request "
+        "overhead that this client found at this server just before."
+    )
+
+
+def _row(row: AgreementRow) -> tuple[str, ...]:
+    cells = [row.quantity.title, _interval(row.quantity.shown, row.measured)]
+    points = " pp" if row.quantity.is_absolute else " %"
+    for held in (row.stationary, row.replay):
+        if held is None:
+            cells += ["", "", ""]
+            continue
+        error = "" if held.error is None else f"{100.0 * held.error:+.1f}{points}"
+        cells += [_interval(row.quantity.shown, held.predicted), error, held.agreement.value]
+    return tuple(cells)
+
+
+def _interval(shown: Callable[[float], str], interval: Interval) -> str:
+    """A value with its ends, the unit once where all have the same.
+
+    >>> _interval(format_duration, Interval(value=0.0483, low=0.046, high=0.0507))
+    '48.3 (46 to 50.7) ms'
+    """
+    if interval.high == math.inf:
+        return f"at least {shown(interval.low)}"
+    value, low, high = (shown(x) for x in (interval.value, interval.low, interval.high))
+    if low == high:
+        return value
+    name = value.partition(" ")[2]
+    if {low.partition(" ")[2], high.partition(" ")[2]} != {name}:
+        return f"{value} ({low} to {high})"
+    bare = [x.partition(" ")[0] for x in (value, low, high)]
+    return f"{bare[0]} ({bare[1]} to {bare[2]}) {name}".rstrip()
+
+
+def _finding_row(finding: PromiseFinding) -> tuple[str, str, str]:
+    if finding.found is None:
+        return str(finding.promise), "", "not measured"
+    told = "in doubt" if finding.verdict is Verdict.INCONCLUSIVE else str(finding.verdict)
+    shown = format_duration if finding.promise.measure.is_duration else format_share
+    return str(finding.promise), _interval(shown, finding.found), told
+
+
+def _run_row(number: int, verified: VerifiedRun) -> tuple[str, ...]:
+    run, lags, measured = verified.run, lags_s(verified.run), verified.measured
+    p99, replayed = measured.response_quantiles_s.get(_P99), verified.replay.performance
+    replayed_p99 = None if replayed is None else replayed.response_quantiles_s.get(_P99)
+    return (
+        str(number),
+        str(run.sent),
+        str(int(run.losses.sum() + run.given_up.sum())),
+        *(format_duration(lags[q]) if q in lags else "" for q in LAG_QUANTILES),
+        "" if measured.response_mean_s is None else format_duration(measured.response_mean_s),
+        "" if p99 is None else _interval(format_duration, p99),
+        "" if replayed_p99 is None else format_duration(replayed_p99.value),
+        ", ".join(f"{name}: {count}" for name, count in run.statuses.items() if name != "200"),
+    )

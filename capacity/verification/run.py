@@ -1,0 +1,215 @@
+"""Run: one load test, request by request: when each was meant to be sent, was sent, and was answered."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from capacity.errors import InputError
+from capacity.measurement.intervals import Floats
+from capacity.units import format_duration
+from capacity.verification.watch import ServerUse
+from capacity.workload import Workload, is_trace
+
+OK = 200
+# Outcomes beside the HTTP statuses.
+UNKNOWN, TIMED_OUT, NOT_CONNECTED, TOO_LONG, EXHAUSTED = 0, -1, -2, -3, -4
+_NAMES = {
+    UNKNOWN: "unanswered",
+    TIMED_OUT: "timeout",
+    NOT_CONNECTED: "connection",
+    TOO_LONG: "too_long",
+    EXHAUSTED: "exhausted",
+}
+# Requests are drawn for so many standard deviations of a Poisson count more than are expected; then again.
+_SPARE_DEVIATIONS, _SPARE = 6.0, 16
+_FEWER = "shorten --duration, make fewer --runs, or raise --requests-max"
+
+Booleans = npt.NDArray[np.bool_]
+
+
+class Arrivals(Protocol):
+    """The arrivals of one run, as the simulator draws them; a trace has so many requests in all."""
+
+    requests: int
+
+    def arrived_s(self, count: int) -> Floats:
+        """The next instants, rising. [s]"""
+
+
+# The arrivals of the run of that number.
+Draw = Callable[[Workload, int], Arrivals]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Schedule:
+    """When requests are meant to be sent, whatever became of those before: an open loop."""
+
+    instants_s: Floats  # from the start of the run, not falling, within the duration, shape `(requests,)`
+    duration_s: float  # of the run, warm-up included; of a trace that ends earlier, until its end
+
+    def __post_init__(self) -> None:
+        if len(self.instants_s) < 2:
+            raise InputError(
+                f"{len(self.instants_s)} requests are too few for a load test; raise --rate or --duration"
+            )
+        is_rising = bool((np.diff(self.instants_s, prepend=0.0) >= 0.0).all())
+        if not is_rising or self.instants_s[-1] > self.duration_s:
+            raise InputError("a schedule must not fall, and lies within its duration")
+
+    @property
+    def requests(self) -> int:
+        """How many are to be sent."""
+        return len(self.instants_s)
+
+
+def draw_schedule(
+    arrivals: Arrivals, workload: Workload, duration_s: float, most: float = math.inf
+) -> Schedule:
+    """The requests of one run, warm-up included; a trace from its beginning.
+
+    Raises InputError: fewer than two requests, or more than `most`, of which no more are drawn.
+    """
+    if is_trace(workload):
+        instants_s = arrivals.arrived_s(arrivals.requests)
+        duration_s = min(duration_s, float(instants_s[-1]))
+    else:
+        expected = workload.arrival_rate_rps * duration_s
+        count = int(min(most, expected + _SPARE_DEVIATIONS * math.sqrt(expected))) + _SPARE
+        instants_s = arrivals.arrived_s(count)
+        while instants_s[-1] <= duration_s and len(instants_s) <= most:
+            instants_s = np.concatenate([instants_s, arrivals.arrived_s(count)])
+    instants_s = instants_s[instants_s <= duration_s]
+    if len(instants_s) > most:
+        raise InputError(
+            f"a run of {format_duration(duration_s)} has more than the {most:.0f} requests that are left "
+            f"to it; {_FEWER}"
+        )
+    return Schedule(instants_s=instants_s, duration_s=duration_s)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class LoadRun:
+    """One run, in the order of its schedule; written as it goes on, for an interrupt to leave what there is.
+
+    Responses run from the instant at which a request was meant to be sent, so that a generator or a server
+    that is late hides nothing. A request that was given up, since it took too long, its connection broke or
+    its answer had no end, would have taken the whole timeout at least. What was meant to be sent before
+    `warm_up_s` is in no statistic. Instants count from the start of the run, and are NaN where none was.
+    """
+
+    schedule: Schedule = field(repr=False)
+    warm_up_s: float = 0.0
+    timeout_s: float = 0.0
+    # when each was handed to the HTTP client, which may have to connect first
+    sent_s: Floats = field(repr=False)
+    ended_s: Floats = field(repr=False)  # when each had its answer to the last byte
+    # what each was in batch and queue by the server's word
+    inside_s: Floats = field(repr=False, default_factory=lambda: np.zeros(0))
+    # HTTP status of each, or one of the negative outcomes above
+    outcomes: npt.NDArray[np.int64] = field(repr=False)
+    replicas: npt.NDArray[np.int64] = field(repr=False)  # where each was sent, by the number of its address
+    is_overflowed: bool = False  # more were in flight than allowed, and no more were sent
+    is_complete: bool = True
+    cpu_share: float = 0.0  # of one core, that sending took
+    # of the servers in consecutive sections of what counts; none where their metrics were not seen
+    uses: tuple[ServerUse, ...] = ()
+    unseen: str | None = None  # why they were not, though they were looked at
+
+    @classmethod
+    def blank(cls, schedule: Schedule, warm_up_s: float = 0.0, timeout_s: float = 0.0) -> Self:
+        """Nothing was sent yet."""
+        return cls(
+            schedule=schedule,
+            warm_up_s=warm_up_s,
+            timeout_s=timeout_s,
+            sent_s=np.full(schedule.requests, np.nan),
+            ended_s=np.full(schedule.requests, np.nan),
+            inside_s=np.full(schedule.requests, np.nan),
+            outcomes=np.full(schedule.requests, UNKNOWN),
+            replicas=np.full(schedule.requests, -1),
+            is_complete=False,
+        )
+
+    @property
+    def sent(self) -> int:
+        """Requests that were sent."""
+        return int(np.isfinite(self.sent_s).sum())
+
+    @property
+    def _counts(self) -> Booleans:
+        """Which were sent after the warm-up."""
+        return np.asarray(np.isfinite(self.sent_s) & (self.schedule.instants_s >= self.warm_up_s))
+
+    @property
+    def _settled(self) -> Booleans:
+        """Which count and have ended."""
+        return np.asarray(self._counts & (self.outcomes != UNKNOWN))
+
+    @property
+    def _good(self) -> Booleans:
+        return np.asarray(self._counts & (self.outcomes == OK))
+
+    @property
+    def _refused(self) -> Booleans:
+        return np.asarray((self.outcomes > UNKNOWN) & (self.outcomes != OK))
+
+    @property
+    def counted(self) -> int:
+        """Requests that count, answered or not."""
+        return int(self._counts.sum())
+
+    def lags_s(self, *, of_good: bool = False) -> Floats:
+        """From the instant that was meant to the one at which it was sent; of good answers alone. [s]"""
+        lags_s = self.sent_s - self.schedule.instants_s
+        return np.asarray(lags_s[self._good if of_good else self._counts])
+
+    @property
+    def responses_s(self) -> Floats:
+        """From the instant that was meant to the last byte of a good answer. [s]"""
+        return np.asarray((self.ended_s - self.schedule.instants_s)[self._good])
+
+    def endured_s(self, *, at_most: bool = False, with_losses: bool = False) -> Floats:
+        """Responses in order, with the least, or the most, that those given up would have taken. [s]
+
+        With losses, requests that were refused are among them, as infinite.
+        """
+        taken_s = self.ended_s - self.schedule.instants_s
+        given_up_s = math.inf if at_most else np.maximum(taken_s, self.timeout_s)
+        taken_s = np.where(self.outcomes < UNKNOWN, given_up_s, taken_s)
+        taken_s[self._refused] = math.inf
+        return taken_s[self._settled if with_losses else self._settled & ~self._refused]
+
+    @property
+    def losses(self) -> Floats:
+        """1 for each request that was refused, by any other status than 200, else 0, in order."""
+        return self._refused[self._settled].astype(np.float64)
+
+    @property
+    def given_up(self) -> Floats:
+        """1 for each request that has no answer and will have none, else 0, in order."""
+        return (self.outcomes < UNKNOWN)[self._settled].astype(np.float64)
+
+    @property
+    def window_s(self) -> tuple[float, float]:
+        """What counts: after the warm-up, of a run that was broken off until its last request. [s]"""
+        if self.is_complete and not self.is_overflowed:
+            return self.warm_up_s, self.schedule.duration_s
+        return self.warm_up_s, float(np.nanmax(self.sent_s, initial=self.warm_up_s))
+
+    @property
+    def answered_at_s(self) -> Floats:
+        """When good answers came within the window, rising, those to the warm-up's requests too. [s]"""
+        start_s, end_s = self.window_s
+        ended_s = self.ended_s[self.outcomes == OK]
+        return np.sort(ended_s[(ended_s >= start_s) & (ended_s < end_s)])
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How often each outcome came about among requests that count, by name."""
+        found = Counter(self.outcomes[self._counts].tolist())
+        return {_NAMES.get(outcome, str(outcome)): count for outcome, count in sorted(found.items())}

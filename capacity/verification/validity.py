@@ -1,0 +1,97 @@
+"""Validity: whether a load test was the one that was meant, so that its figures are the server's own."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from capacity.measurement.intervals import drift, requests_min, smallest_reaching
+from capacity.units import format_duration, format_quantile
+from capacity.verification.run import EXHAUSTED, LoadRun
+
+# A request that is sent late is a request that arrives late: other arrivals than those predicted. Of the
+# latest hundredth that is forgiven up to a tenth of the median response, and a millisecond in any case.
+LAG_QUANTILE, LAG_SHARE_MAX, LAG_FORGIVEN_S = 0.99, 0.1, 1e-3
+# What stalls add to the mean lag is in the mean response: half of the tolerance of that at most. What is
+# usual, the median, is in the request overhead already.
+STALLS_SHARE_MAX, STALLS_FORGIVEN_S = 0.025, 1e-4
+# Of the slowest requests, the share that may be among them since they were sent late: where a fifth of what
+# lies beyond P99 does not belong there, P99 of an exponential tail is off by a twentieth.
+LATE_SHARE_MAX = 0.2
+# A sender that is hardly ever at rest takes answers in late, which shows in no lag.
+CPU_SHARE_MAX = 0.9
+# Between the halves of a run the mean may differ by twice its tolerance, or by chance.
+DRIFT_SHARE_MAX, DRIFT_CONFIDENCE, _DRIFT_REQUESTS_MIN = 0.1, 0.999, 200
+_OWN_CORE = "give the load generator a core or a machine of its own, or lower --rate"
+
+
+def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iterator[str]:
+    """What makes a run invalid, each with its numbers and the mend; a steady one must not drift either."""
+    scheduled = run.schedule.requests
+    if not run.is_complete:
+        yield f"the run was broken off after {run.sent} of {scheduled} requests; let it end"
+        return
+    if exhausted := int((run.outcomes == EXHAUSTED).sum()):
+        yield (
+            f"{exhausted} of {run.sent} requests found no descriptor or port left at this machine, where "
+            "idle connections are kept beside others; give fewer --url, lower --rate, or raise ulimit -n"
+        )
+    if run.is_overflowed:
+        yield (
+            f"{in_flight_max} requests were in flight, and no more are allowed: {run.sent} of "
+            f"{scheduled} were sent; the server does not keep up, so lower --rate"
+        )
+    if len(run.responses_s) == 0:
+        yield f"none of {run.counted} requests was answered with status 200; see to the server first"
+        return
+    if run.cpu_share > CPU_SHARE_MAX:
+        yield f"sending took {run.cpu_share:.0%} of a core, so that answers were taken in late; {_OWN_CORE}"
+    yield from _lateness(run)
+    if is_steady:
+        yield from _drift(run)
+
+
+def _lateness(run: LoadRun) -> Iterator[str]:
+    lags_s, responses_s = run.lags_s(), run.responses_s
+    lag_s, median_s = float(np.quantile(lags_s, LAG_QUANTILE)), float(np.median(responses_s))
+    stalls_s, mean_s = float(lags_s.mean() - np.median(lags_s)), float(responses_s.mean())
+    if lag_s > max(LAG_FORGIVEN_S, LAG_SHARE_MAX * median_s):
+        yield (
+            f"the load generator fell behind: P99 of its lag is {format_duration(lag_s)}, above "
+            f"{format_duration(LAG_FORGIVEN_S)} and a tenth of the median response "
+            f"({format_duration(median_s)}); {_OWN_CORE}"
+        )
+    elif stalls_s > max(STALLS_FORGIVEN_S, STALLS_SHARE_MAX * mean_s):
+        yield (
+            f"the load generator stalled: that adds {format_duration(stalls_s)} to the mean lag, above "
+            f"{format_duration(STALLS_FORGIVEN_S)} and {STALLS_SHARE_MAX:.1%} of the mean response "
+            f"({format_duration(mean_s)}); {_OWN_CORE}"
+        )
+
+
+def _drift(run: LoadRun) -> Iterator[str]:
+    """Whether the run was no steady state; nothing where it is too short to tell."""
+    if len(run.responses_s) < _DRIFT_REQUESTS_MIN:
+        return
+    rise = drift(run.responses_s, DRIFT_CONFIDENCE, fmean)
+    if rise is not None and abs(rise.value) > DRIFT_SHARE_MAX and not rise.low <= 0.0 <= rise.high:
+        yield (
+            "the run was not stationary: the mean response of its second half differs by "
+            f"{rise.value:+.0%} from that of the first; raise --warm-up, or see what else the machines do"
+        )
+
+
+def tail_faults(runs: Sequence[LoadRun], quantiles: Iterable[float]) -> Iterator[str]:
+    """Quantiles of all runs that the load generator's lag made: too many requests beyond were sent late."""
+    responses_s = np.concatenate([run.responses_s for run in runs])
+    lags_s = np.concatenate([run.lags_s(of_good=True) for run in runs])
+    for quantile in quantiles:
+        if len(responses_s) < requests_min(quantile):
+            continue
+        value_s = smallest_reaching(responses_s, quantile)
+        late = lags_s[responses_s >= value_s] > max(LAG_FORGIVEN_S, LAG_SHARE_MAX * value_s)
+        if late.mean() > LATE_SHARE_MAX:
+            yield (
+                f"the load generator made {format_quantile(quantile)}: {late.mean():.0%} of the requests "
+                f"from it on were sent late by more than {LAG_SHARE_MAX:.0%} of it; {_OWN_CORE}"
+            )

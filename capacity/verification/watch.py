@@ -1,0 +1,158 @@
+"""Watch: how busy servers are while requests are sent and how they batch, by their metrics."""
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+
+from capacity.errors import DependencyError
+from capacity.measurement.histogram import Histogram, Histograms, gains
+from capacity.measurement.http import Address, Exchange, fetch, session
+from capacity.measurement.intervals import SECTIONS_MAX, Floats
+from capacity.measurement.scrape import Scrape, read_page, scrape
+from capacity.plan import Plan
+from capacity.units import format_duration
+from capacity.verification.clock import WallClock
+
+SIZE_MAX, WAIT_MAX = "serve_batch_size_max", "serve_batch_wait_max_seconds"
+_BATCHES = Histograms()
+# A look may hold up a server for milliseconds, which is little of so long.
+_APART_MIN_S = 0.5
+_LOOK_TIMEOUT_S, _TIMEOUT_S = 5.0, 10.0
+# A wait is written by hand from a plan's, with three digits and in some unit.
+_WAIT_REL, _WAIT_ABS_S = 0.02, 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The metrics of each replica as they came, at about one instant from the start of the run. [s]"""
+
+    instant_s: float
+    pages: tuple[bytes, ...]
+
+
+def look_instants_s(start_s: float, end_s: float) -> Floats:
+    """From the start to the end of what counts, the ends of as many sections as there may be. [s]"""
+    count = min(SECTIONS_MAX, max(1, int((end_s - start_s) / _APART_MIN_S)))
+    return np.linspace(start_s, end_s, count + 1, dtype=np.float64)
+
+
+class MetricsWatch:
+    """Looks at the metrics of each replica at instants of a run, rising, from the same event loop. [s]
+
+    A look costs the load generator about what three requests cost it; pages are read when the run is over.
+
+    Attributes:
+        looks: so far, in order; one that fails at any replica is left out.
+        failure: what came of the last look that failed; None where none did.
+    """
+
+    def __init__(self, addresses: Sequence[Address], instants_s: Floats) -> None:
+        self.looks: list[Look] = []
+        self.failure: str | None = None
+        self._addresses, self._instants_s = addresses, instants_s.tolist()
+
+    async def run(self, clock: WallClock, began_s: float) -> None:
+        """Look at each instant of a run that begins at one of the clock's."""
+        if not self._addresses:
+            return
+        async with session(_LOOK_TIMEOUT_S) as client:
+            for instant_s in self._instants_s:
+                await asyncio.sleep(max(0.0, began_s + instant_s - clock.now_s()))
+                asked_s = clock.now_s()
+                try:
+                    answers = await asyncio.gather(*(fetch(client, address) for address in self._addresses))
+                except DependencyError as error:
+                    self.failure = str(error)
+                    continue
+                middle_s = (asked_s + clock.now_s()) / 2.0 - began_s
+                self.looks.append(Look(instant_s=middle_s, pages=tuple(one.body for one in answers)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerUse:
+    """What all replicas did together in a stretch of time."""
+
+    batches: int
+    requests: int  # rows of the batches
+    busy_s: float  # sum of the batches' times
+    lasting_s: float  # the stretch
+
+    @classmethod
+    def of(cls, replicas: Iterable[Mapping[int, Histogram]], lasting_s: float) -> Self:
+        """The sum over replicas and batch sizes."""
+        found = [(size, gained) for replica in replicas for size, gained in replica.items()]
+        return cls(
+            batches=sum(gained.count for _, gained in found),
+            requests=sum(size * gained.count for size, gained in found),
+            busy_s=sum(gained.sum_s for _, gained in found),
+            lasting_s=lasting_s,
+        )
+
+
+def uses(looks: Sequence[Look]) -> tuple[ServerUse, ...]:
+    """What the servers did from each look to the next; one without a histogram did nothing yet.
+
+    The time of a batch counts where the batch ended. A prediction of utilization counts work beside batches
+    too: what is done on the same core while a batch is served is in the time of that batch, and what is done
+    while there is none is missed here.
+    Raises DependencyError: fewer than two looks, other metrics, or a server that started anew meanwhile.
+    """
+    if len(looks) < 2:
+        raise DependencyError("they were seen once at most while requests were sent; check --metrics")
+    told = [(one.instant_s, [read_page(page) for page in one.pages]) for one in looks]
+    for first, last in zip(told[0][1], told[-1][1], strict=True):
+        gains(first, last, _BATCHES)  # says what is wrong, if the whole is
+    return tuple(
+        ServerUse.of((_gains(*pair) for pair in zip(before, after, strict=True)), after_s - before_s)
+        for (before_s, before), (after_s, after) in pairwise(told)
+    )
+
+
+def _gains(before: Scrape, after: Scrape) -> Mapping[int, Histogram]:
+    return gains(before, after, _BATCHES) if after.series(f"{_BATCHES.metric}_bucket") else {}
+
+
+def look(addresses: Iterable[Address]) -> list[Scrape]:
+    """The metrics of each server as they are now; one that has served nothing yet has no histogram.
+
+    Raises DependencyError: one that cannot be had, or read.
+    """
+    pages = []
+    for address in addresses:
+        with Exchange(address, timeout_s=_TIMEOUT_S) as exchange:
+            pages.append(scrape(exchange))
+    return pages
+
+
+def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: Plan) -> tuple[str, ...]:
+    """What to say where a server tells of other batches or waits than the plan's: nothing if none does.
+
+    A prediction is then one of another server. Servers that tell nothing are taken to be as planned.
+    """
+    for address, page in zip(addresses, pages, strict=True):
+        size_max = _told(page, SIZE_MAX, plan.batch_size_max)
+        wait_max_s = _told(page, WAIT_MAX, plan.batch_wait_max_s)
+        is_same_wait = math.isclose(wait_max_s, plan.batch_wait_max_s, rel_tol=_WAIT_REL, abs_tol=_WAIT_ABS_S)
+        if size_max == plan.batch_size_max and is_same_wait:
+            continue
+        told, planned = (
+            f"batches up to {size:.0f} that wait up to {format_duration(wait_s)}"
+            for size, wait_s in ((size_max, wait_max_s), (plan.batch_size_max, plan.batch_wait_max_s))
+        )
+        return (
+            f"{address.host}:{address.port} says that it makes {told}, and the plan has {planned}: start it "
+            f"as planned, or verify it as it is, by --profile, --rate, --batch-size-max {size_max:.0f}, "
+            f"--batch-wait {1e3 * wait_max_s:g}ms and what else the plan has",
+        )
+    return ()
+
+
+def _told(page: Scrape, name: str, otherwise: float) -> float:
+    """A gauge's value; another where there is none, or one that says nothing."""
+    told = next(iter(page.series(name).values()), otherwise)
+    return told if 0.0 <= told < 2.0**53 else otherwise

@@ -1,0 +1,77 @@
+"""Spells in samples: found as they were put in, and not found where there are none."""
+
+import math
+import random
+
+import pytest
+
+from capacity.errors import InconclusiveError
+from capacity.measurement.callable import measure_callable
+from capacity.measurement.correlation import fit_spells, normal_scores
+from capacity.measurement.rounds import Rounds, TimedBatch
+
+
+def timed(share: float, lasting_s: float, *, rounds: int = 2000, seed: int = 1, sizes=(1, 4, 16)):
+    """Rounds of batches in random order, whose speed wanders: log-normal, so that scores are known."""
+    dice, now_s, score = random.Random(seed), 0.0, 0.0
+    found: dict[int, list[TimedBatch]] = {size: [] for size in sizes}
+    for _ in range(rounds):
+        for size in dice.sample(sizes, len(sizes)):
+            step_s = 0.002 + 0.0005 * size
+            kept = math.exp(-step_s / lasting_s)
+            score = kept * score + math.sqrt(1.0 - kept**2) * dice.gauss(0.0, 1.0)
+            normal = math.sqrt(share) * score + math.sqrt(1.0 - share) * dice.gauss(0.0, 1.0)
+            now_s += step_s
+            found[size].append(TimedBatch(service_s=step_s * math.exp(0.1 * normal), ended_s=now_s))
+    return found
+
+
+@pytest.mark.parametrize(("share", "lasting_s"), [(0.6, 0.1), (0.3, 0.05), (0.8, 0.4)])
+def test_spells_are_found_as_they_were(share, lasting_s):
+    found = [fit_spells(timed(share, lasting_s, seed=seed)) for seed in range(5)]
+    assert sorted(one.share for one in found)[2] == pytest.approx(share, rel=0.15)
+    assert sorted(one.lasting_s for one in found)[2] == pytest.approx(lasting_s, rel=0.3)
+
+
+def test_where_there_are_none_none_are_found():
+    assert [fit_spells(timed(0.0, 0.1, rounds=300, seed=seed)) for seed in range(40)].count(None) >= 39
+
+
+def test_few_samples_tell_nothing():
+    assert fit_spells(timed(0.9, 1.0, rounds=60)) is None
+    assert fit_spells({1: []}) is None
+
+
+def test_a_stall_is_only_the_longest():
+    batches = timed(0.6, 0.1)
+    batches[1][500] = TimedBatch(service_s=30.0, ended_s=batches[1][500].ended_s)
+    assert fit_spells(batches).share == pytest.approx(fit_spells(timed(0.6, 0.1)).share, rel=0.02)
+
+
+def test_scores_are_those_of_the_ranks():
+    # Three ranks: 1/6, 1/2 and 5/6; the normal quantile of 5/6 is 0.9674 in any table.
+    import numpy as np
+
+    assert normal_scores(np.array([7.0, 5.0, 900.0])) == pytest.approx([0.0, -0.9674, 0.9674], abs=1e-4)
+
+
+def test_a_fit_that_fails_costs_no_samples(monkeypatch):
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("Optimal parameters not found")
+
+    monkeypatch.setattr("capacity.measurement.correlation.curve_fit", fails)
+    with pytest.raises(InconclusiveError, match="not as spells do, and the profile has none; measure again"):
+        fit_spells(timed(0.6, 0.1))
+    monkeypatch.setattr(
+        "capacity.measurement.findings.fit_spells", lambda batches: fit_spells(timed(0.6, 0.1, rounds=300))
+    )
+    found = measure_callable(
+        lambda size: sum(range(50 * size)),
+        "m:f",
+        Rounds(batch_sizes=(1,), samples=20, warm_up=0),
+        0.95,
+        print,
+    )
+    assert found.spells is None
+    assert found.findings[0].count == 20
+    assert "not as spells do" in " ".join(caveat.message for caveat in found.caveats)

@@ -1,0 +1,318 @@
+"""From a measurement to a profile: what was measured, what a person says, and on what it was made."""
+
+import io
+import itertools
+import json
+import math
+import os
+import platform
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from fake_server import Reply, metrics_page, serving
+from rich.console import Console
+
+from capacity.caveats import CaveatCode
+from capacity.errors import DependencyError
+from capacity.measurement import environment
+from capacity.measurement.callable import measure_callable
+from capacity.measurement.counted import Window, measure_metrics, watch
+from capacity.measurement.findings import Measurement, SizeFinding, sampled, size_caveats
+from capacity.measurement.histogram import Histograms
+from capacity.measurement.http import Exchange, parse_address
+from capacity.measurement.overhead import Overhead, RequestWork
+from capacity.measurement.report import measurement_document, measurement_tables
+from capacity.measurement.rounds import Rounds, Sampling, TimedBatch
+from capacity.measurement.scrape import read_page
+from capacity.performance import Interval
+from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile_json import read_document
+from capacity.reading import TEXT_LENGTH_MAX
+from capacity.saved_profile import profile_to_document
+
+ONE = SizeFinding(
+    timing=BatchTiming(batch_size=1, mean_s=0.002, p50_s=0.002),
+    count=50,
+    mean=Interval(value=0.002, low=0.0019, high=0.0021),
+    bucket_error=0.05,
+)
+OVERHEAD = Overhead(median_s=0.0008, batch_size=1, growth_per_row_s=5e-6)
+ASKED = ServiceProfile(name="a", timings=(BatchTiming(batch_size=1, mean_s=1.0),), model="m", kind="cpu")
+WORK = RequestWork(process_cpu_s=2.0, batch_cpu_s=1.5, batch_s=1.6, requests=1000, rows=1000)
+
+
+def measurement(**changes) -> Measurement:
+    return Measurement(**{"findings": (ONE,), "source": {"date": "2026-01-01"}, **changes})
+
+
+@pytest.mark.parametrize(
+    ("measured", "said", "overhead_s", "work_s"),
+    [
+        ({}, {}, 0.0, 0.0),
+        ({"overhead": OVERHEAD}, {}, 0.0008, 0.0),
+        ({"work": WORK}, {}, 0.0, 0.0005),
+        # The work of the request is in what the client saw, and a plan adds it to the batch.
+        ({"overhead": OVERHEAD, "work": WORK}, {}, 0.0003, 0.0005),
+        ({"overhead": OVERHEAD}, {"request_work_s": 0.0005}, 0.0003, 0.0005),
+        ({"overhead": OVERHEAD}, {"request_work_s": 0.009}, 0.0, 0.009),
+        ({"overhead": OVERHEAD, "work": WORK}, {"request_overhead_s": 0.004}, 0.004, 0.0005),
+        ({"overhead": OVERHEAD, "work": WORK}, {"request_work_s": 0.0}, 0.0008, 0.0),
+    ],
+)
+def test_work_and_overhead_are_not_counted_twice(measured, said, overhead_s, work_s):
+    profile = measurement(**measured).profile(ASKED, **said)
+    assert (profile.name, profile.model, profile.kind) == ("a", "m", "cpu")
+    assert profile.timings == (ONE.timing,)
+    assert profile.request_overhead_s == pytest.approx(overhead_s)
+    assert profile.request_work_s == pytest.approx(work_s)
+
+
+def test_document_and_table_of_counts():
+    found = measurement(work=WORK, overhead=OVERHEAD)
+    profile = found.profile(ASKED)
+    document = measurement_document(found, profile, seed=3, confidence=0.9)
+    (batch,) = json.loads(json.dumps(document, allow_nan=False))["batches"]
+    assert batch == {
+        "batch_size": 1,
+        "batches": 50,
+        "mean_s": {"value": 0.002, "low": 0.0019, "high": 0.0021},
+        "p50_s": 0.002,
+        "throughput_rps": pytest.approx(1 / 0.0025),  # batch and work
+        "percentile_error": 0.05,
+    }
+    assert document["request_work"] == {
+        "request_s": 0.0005, "process_cpu_s": 2.0, "batch_cpu_s": 1.5, "batch_s": 1.6, "requests": 1000, "rows": 1000,
+    }  # fmt: skip
+    assert document["request_overhead"] == {"median_s": 0.0008, "batch_size": 1, "growth_per_row_s": 5e-6}
+    assert (document["seed"], document["confidence"], document["complete"]) == (3, 0.9, True)
+    assert len(list(measurement_tables(found, profile))) == 2
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "shown"),
+    [
+        (1, "800 (700 to 900) µs at batch size 1, and 5 µs more for each row"),
+        (8, "800 (700 to 900) µs for one row, by 8 rows and more, and 5 µs more for each row"),
+    ],
+)
+def test_the_overheads_interval_is_shown(batch_size, shown):
+    found = measurement(overhead=replace(OVERHEAD, batch_size=batch_size, low_s=0.0007, high_s=0.0009))
+    profile = found.profile(ASKED)
+    document = measurement_document(found, profile, seed=3, confidence=0.9)
+    assert document["request_overhead"] == {
+        "median_s": 0.0008, "low_s": 0.0007, "high_s": 0.0009, "batch_size": batch_size, "growth_per_row_s": 5e-6,
+    }  # fmt: skip
+    console = Console(width=120, file=io.StringIO())
+    with console.capture() as text:
+        for table in measurement_tables(found, profile):
+            console.print(table)
+    assert shown in text.get()
+
+
+def test_environment_names_the_machine_and_nobody(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    found = environment.machine() | environment.process()
+    assert {"cpu", "cores", "kernel", "date", "cores_usable", "threads", "python"} <= set(found)
+    assert "OMP_NUM_THREADS=3" in found["threads"]
+    assert "MKL" not in found["threads"]
+    assert found["python"] == platform.python_version()
+    assert platform.release() in found["kernel"]
+    assert 1 <= int(found["cores_usable"]) <= int(found["cores"])
+    text = " ".join(found.values())
+    for private in (platform.node(), str(Path.cwd()), str(Path.home())):
+        assert not private or private not in text
+    assert all(value.isprintable() and len(value) <= TEXT_LENGTH_MAX for value in found.values())
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system pins no process")
+def test_environment_counts_the_cores_that_are_left():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert environment.process()["cores_usable"] == "1"
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_environment_names_runtimes_that_are_loaded(monkeypatch):
+    class Torch:
+        __version__ = "9.9"
+
+    monkeypatch.setitem(sys.modules, "torch", Torch)
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    found = environment.process()
+    assert found["torch"] == "9.9"
+    assert "jax" not in found
+
+
+@pytest.mark.parametrize("text", ["x" * 3000, "a\nb\x1b[31m", "POST /predict"])
+def test_whatever_was_measured_can_be_read_back(text):
+    """A file that could not would cost hours."""
+    found = measurement(source={"measured_by": text, text: "kept"}).profile(ASKED)
+    read = read_document(json.loads(json.dumps(profile_to_document(found))), "it")
+    assert read.source["measured_by"].startswith(text[:1])
+
+
+def test_a_callable_is_measured_in_rounds():
+    called: list[int] = []
+    rounds = Rounds(batch_sizes=(1, 3), samples=30, warm_up=2, seed=1)
+    found = measure_callable(
+        lambda size: called.append(size) or sum(range(500 * size)), "m:f", rounds, 0.95, print
+    )
+    assert len(called) == 2 * 32
+    assert [one.count for one in found.findings] == [30, 30]
+    assert all(one.drift is not None and one.stalls is not None for one in found.findings)
+    assert found.overhead is None
+    assert found.source["excludes"] == "HTTP, network and queue"
+    assert (
+        found.source["settings"]
+        == "30 rounds of all batch sizes in random order, seed 1, after 2 to warm up at most"
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "taken_s"),
+    [
+        (None, 0.0),
+        (Interval(value=2e-4, low=1e-4, high=3e-4), 2e-4),
+        (Interval(value=2e-4, low=-1e-5, high=4e-4), 0.0),
+        (Interval(value=-2e-4, low=-3e-4, high=-1e-4), 0.0),
+    ],
+)
+def test_a_profile_takes_of_a_rest_what_chance_does_not_explain(found, taken_s):
+    assert measurement(wake=found).profile(ASKED).wake_s == taken_s
+
+
+@pytest.mark.parametrize(
+    ("drift", "is_told"),
+    [
+        (Interval(value=0.05, low=0.01, high=0.09), True),
+        (Interval(value=-0.05, low=-0.09, high=-0.01), True),
+        (Interval(value=0.05, low=-0.01, high=0.11), False),
+        (Interval(value=0.01, low=0.009, high=0.011), False),
+        (None, False),
+    ],
+)
+def test_drift_of_note_is_certain_and_large_enough(drift, is_told):
+    codes = [caveat.code for caveat in size_caveats([replace(ONE, drift=drift)])]
+    assert (CaveatCode.MEASURED_DRIFT in codes) == is_told
+
+
+def watched(answer, duration_s, sleep=None):
+    """What a window shows on a clock of its own, and how often the server was asked."""
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+        if sleep is not None:
+            sleep(now[0])
+
+    with (
+        serving(answer) as seen,
+        Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0) as exchange,
+    ):
+        return watch(exchange, duration_s, clock=lambda: now[0], sleep=wait), len(seen.asked)
+
+
+def interrupted(now_s: float) -> None:
+    if now_s > 5.0:
+        raise KeyboardInterrupt
+
+
+def test_windows_long_enough_are_looked_at_in_between():
+    """In twenty sections, of which a look that fails makes two one."""
+    number = itertools.count()
+
+    def answer(target: str, body: bytes) -> Reply:
+        k = next(number)
+        return Reply(status=503) if k == 5 else Reply(body=metrics_page({1: [0.001] * k}, requests=k))
+
+    found, asked = watched(answer, 40.0)
+    assert (asked, found.seconds, found.interrupt) == (21, pytest.approx(40.0), None)
+    totals = [one.total("serve_batch_seconds_count") for one in found.scrapes]
+    assert totals == [*range(5), *range(6, 21)]
+
+
+def test_short_windows_are_not():
+    assert watched(lambda *_: Reply(body=metrics_page({})), 4.9)[1] == 2
+
+
+def test_an_interrupt_ends_a_window_with_a_scrape():
+    number = itertools.count(1)
+    found, asked = watched(lambda *_: Reply(body=metrics_page({}, requests=next(number))), 40.0, interrupted)
+    assert isinstance(found.interrupt, KeyboardInterrupt)
+    assert (asked, found.seconds) == (4, 6.0)
+    assert found.scrapes[-1].total("serve_requests_total") == 4
+
+
+def test_an_interrupt_of_a_window_without_anything_is_one(monkeypatch):
+    """Too few batches would be exit code 4, and a server that is gone 5."""
+    same = read_page(metrics_page({1: [0.0011] * 50}))
+    window = Window((same, same), 1.0, KeyboardInterrupt())
+    monkeypatch.setattr("capacity.measurement.counted.watch", lambda *_: window)
+    address = parse_address("http://127.0.0.1:9/metrics", "--metrics")
+    with pytest.raises(KeyboardInterrupt):
+        measure_metrics(address, Histograms(), duration_s=9.0, timeout_s=1.0, confidence=0.95, report=print)
+    replies = iter([*[Reply(body=metrics_page({}))] * 3, Reply(status=503)])
+    with pytest.raises(KeyboardInterrupt):
+        watched(lambda *_: next(replies), 40.0, interrupted)
+
+
+def noisy(dice: random.Random, count: int, scale_s: float = 0.01, spread: float = 0.05) -> list[float]:
+    return [scale_s * math.exp(dice.gauss(0.0, spread)) for _ in range(count)]
+
+
+def sampling(samples: dict[int, list[float]], stop: BaseException | None = None) -> Sampling:
+    batches = {size: tuple(TimedBatch(service_s=x) for x in xs) for size, xs in samples.items()}
+    return Sampling(batches=batches, stop=stop)
+
+
+def found_in(taken: Sampling, samples: int = 200) -> Measurement:
+    rounds = Rounds(batch_sizes=tuple(taken.batches), samples=samples)
+    with patch("capacity.measurement.findings.fit_spells", lambda batches: None):
+        return sampled(taken, rounds, 0.95, {})
+
+
+def caveats(taken: Sampling, samples: int) -> dict[CaveatCode, str]:
+    return {caveat.code: caveat.message for caveat in found_in(taken, samples).caveats}
+
+
+def test_findings_keep_every_sample_to_the_nanosecond():
+    samples = [0.00012345678912, 0.1, 0.0002]
+    one, two = found_in(sampling({1: samples, 2: samples[::-1]})).findings
+    assert one.timing.samples_s == (0.000123457, 0.1, 0.0002)
+    assert two.timing.samples_s == (0.0002, 0.1, 0.000123457)
+    assert (one.batch_size, one.count) == (1, 3)
+    assert one.stalls is not None
+    assert one.stalls.count == 1
+    assert one.mean is not None
+    assert one.mean.value == pytest.approx(sum(samples) / 3, abs=1e-9)
+
+
+def test_caveats_say_what_was_seen_and_nothing_else():
+    dice = random.Random(5)
+    calm = noisy(dice, 200)
+    assert caveats(sampling({1: calm}), 200) == {}
+    rough = caveats(sampling({1: calm, 4: noisy(dice, 200, spread=1.0)}), 200)
+    assert "means of batches of 4 are not known well, that of 4 to " in rough[CaveatCode.MEASURED_NOISE]
+    shifted = caveats(sampling({1: calm, 8: noisy(dice, 100) + noisy(dice, 100, scale_s=0.012)}), 200)
+    # Of a machine that changed there is no one mean to be known.
+    assert set(shifted) == {CaveatCode.MEASURED_DRIFT, CaveatCode.MEASURED_NOISE}
+    assert "batches of 8 drifted" in shifted[CaveatCode.MEASURED_DRIFT]
+    stalled = caveats(sampling({1: calm, 2: [*calm[:-3], 0.05, 0.06, 0.07]}), 200)
+    assert set(stalled) == {CaveatCode.MEASURED_STALLS, CaveatCode.MEASURED_NOISE}
+    assert "batches of 2 stalled" in stalled[CaveatCode.MEASURED_STALLS]
+    assert "1.5% took more than 2" in stalled[CaveatCode.MEASURED_STALLS]
+    assert "up to 70 ms" in stalled[CaveatCode.MEASURED_STALLS]
+    early = caveats(sampling({1: calm}), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "200 of 500 rounds were finished, as --duration-max 600 s was up" in early
+    assert "raise --duration-max" in early
+    interrupted = caveats(sampling({1: calm}, KeyboardInterrupt()), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "as an interrupt came" in interrupted
+    failed = caveats(sampling({1: calm}, DependencyError("gone")), 500)[CaveatCode.MEASURED_EARLY_END]
+    assert "as the next one failed" in failed

@@ -1,0 +1,220 @@
+"""Addresses, headers, and servers that misbehave: each request is within limits of time and size."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from fake_server import Reply, serving
+
+from capacity.errors import DependencyError, InputError
+from capacity.measurement.http import Exchange, check_told, parse_address, parse_server_timing, told_by
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def asked(url: str, times: int = 1, timeout_s: float = 5.0):
+    with Exchange(parse_address(url, "--url"), timeout_s=timeout_s) as exchange:
+        return [exchange.ask(b"{}") for _ in range(times)]
+
+
+def failure(reply: Reply) -> str:
+    with serving(lambda *_: reply) as seen, pytest.raises(DependencyError) as caught:
+        asked(seen.url)
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 500
+    return text
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(status=500, body=b"no\x1b[31m way"), "answered 500: no?[31m way"),
+        (Reply(status=404, body=b"x" * 10_000), "answered 404: xxx"),
+        (Reply(status=302, headers={"Location": "http://elsewhere.example/"}), "redirects to http://elsewhere"),
+        (Reply(status=307), "redirects to nowhere"),
+        (Reply(raw=b"SSH-2.0-OpenSSH\r\n"), "cannot be asked"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}"), "cannot be asked"),
+        (Reply(raw=CHUNKED + b"-5\r\nxxxxx\r\n0\r\n\r\n"), "cannot be asked"),
+        (Reply(raw=CHUNKED + b"-" + b"f" * 40 + b"\r\nxxxxx"), "cannot be asked"),
+        (Reply(raw=CHUNKED + b"five\r\nxxxxx"), "cannot be asked"),
+        (Reply(raw=b""), "cannot be asked"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000 + b"\r\n"), "cannot be asked"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000 + b"\r\n\r\n"), "cannot be asked"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_servers_that_misbehave(reply, said):
+    assert said in failure(reply)
+
+
+def test_redirects_are_not_followed():
+    with serving(lambda *_: Reply()) as other:
+        moved = Reply(status=302, headers={"Location": f"{other.url}/elsewhere"})
+        assert "which is not followed" in failure(moved)
+        assert other.asked == []
+
+
+def test_a_huge_answer_is_not_read(monkeypatch):
+    monkeypatch.setattr("capacity.measurement.http.ANSWER_BYTES_MAX", 1000)
+    assert "more than 1000 bytes" in failure(Reply(body=b"x" * 5000))
+    with serving(lambda *_: Reply(body=b"x" * 1000)) as seen:
+        assert len(asked(seen.url)[0].body) == 1000
+
+
+def test_one_connection_is_kept_and_one_that_was_closed_is_opened_again():
+    for then, connections in (("stay", 1), ("hang up", 3)):
+        with serving(lambda *_, then=then: Reply(headers={"X-Then": then})) as seen:
+            assert [answer.status for answer in asked(seen.url, 3)] == [200] * 3
+            assert (seen.connections, len(seen.asked)) == (connections, 3)
+
+
+def test_the_time_is_that_of_the_answer_and_what_the_server_tells_is_taken_off():
+    def answer(*_: object) -> Reply:
+        time.sleep(0.05)
+        return Reply(headers={"Server-Timing": "queue;dur=7, batch;dur=40"})
+
+    with serving(answer) as seen:
+        (found,) = asked(seen.url)
+    assert 0.05 <= found.seconds < 1.0
+    assert told_by(found) == (pytest.approx(0.040), pytest.approx(found.seconds - 0.047))
+
+
+def test_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(DependencyError, match="cannot be asked: Connection refused; does it run"):
+        asked(f"http://127.0.0.1:{port}/predict")
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nA: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"]
+)
+def test_a_server_that_drips_is_left_in_time(head):
+    """Each byte comes in time, all of them never would."""
+    with raw_server(head, b"x", 0.02) as (url, _):
+        began_s = time.monotonic()
+        with pytest.raises(DependencyError, match=r"gave no whole answer within 0\.3 s; raise --timeout"):
+            asked(url, timeout_s=0.3)
+        assert time.monotonic() - began_s < 20.0
+
+
+def test_no_answer_may_be_endless(monkeypatch):
+    monkeypatch.setattr("capacity.measurement.http.ANSWER_BYTES_MAX", 1000)
+    with raw_server(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 4096, 0.0) as (url, sent):
+        with pytest.raises(DependencyError, match="answered more than 1000 bytes"):
+            asked(url, timeout_s=2.0)
+        assert sent[0] < 2**25  # what lies in the sockets
+
+
+@contextmanager
+def raw_server(head: bytes, piece: bytes, pause_s: float) -> Iterator[tuple[str, list[int]]]:
+    """Answers its one connection by `head` and pieces without end; how many bytes it got rid of."""
+    stop, sent = threading.Event(), [0]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def go_on() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(1.0)
+                connection.recv(65536)
+                try:
+                    connection.sendall(head)
+                    while not stop.wait(pause_s):
+                        connection.sendall(piece)
+                        sent[0] += len(piece)
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/", sent
+        stop.set()
+        thread.join(10.0)
+
+
+@pytest.mark.parametrize(
+    ("beside_s", "is_refused"),
+    [
+        ([], False),
+        ([0.001] * 20, False),
+        ([-0.0019] * 20, False),  # both rounded up to whole milliseconds
+        ([-1.0, -1.0] + [0.001] * 18, False),  # a clock that was set meanwhile
+        ([-1.0, -1.0, -1.0] + [0.001] * 18, True),
+        ([-0.0021] * 20, True),
+    ],
+)
+def test_what_contradicts_the_clients_clock(beside_s, is_refused):
+    if is_refused:
+        with pytest.raises(DependencyError, match="is its dur in milliseconds"):
+            check_told(iter(beside_s))
+    else:
+        check_told(iter(beside_s))
+
+
+@pytest.mark.parametrize(
+    ("header", "durations_s"),
+    [
+        ("queue;dur=1.234, batch;dur=5.678", {"queue": 0.001234, "batch": 0.005678}),
+        ('batch;desc="a b";dur="20"', {"batch": 0.020}),
+        ("batch ; DUR = 2", {"batch": 0.002}),
+        ("batch;dur=1, batch;dur=2", {"batch": 0.001}),
+        ("batch", {}),
+        ("batch;dur=", {}),
+        ("batch;dur=nan, queue;dur=-1, x;dur=inf, y;dur=1e999, z;dur=0x1", {}),
+        ("", {}),
+        (",;,;;=,=;dur", {}),
+        ("batch;dur=" + "9" * 10_000, {}),
+    ],
+)
+def test_server_timing(header, durations_s):
+    assert parse_server_timing(header) == pytest.approx(durations_s)
+
+
+def test_addresses():
+    address = parse_address("http://127.0.0.1:8000/predict?model=a", "--url")
+    assert (address.host, address.port, address.target) == ("127.0.0.1", 8000, "/predict?model=a")
+    assert address.is_here
+    far = parse_address("https://models.example", "--url")
+    assert (far.scheme, far.port, far.target, far.is_here) == ("https", 443, "/", False)
+    assert parse_address("http://[::1]:80/x", "--url").host == "::1"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_here"),
+    [
+        ("http://localhost:8000/", True),
+        ("http://127.0.0.2/", True),
+        ("http://[::1]/", True),
+        ("http://127.evil.example/", False),
+        ("http://127.0.0.1.example/", False),
+        ("http://10.0.0.1/", False),
+        ("http://[2001:db8::1]/", False),
+    ],
+)
+def test_this_machine_is_told_by_number(text, is_here):
+    assert parse_address(text, "--url").is_here is is_here
+
+
+def test_what_is_shown_of_an_address_has_no_query():
+    for host in ("127.0.0.1", "[::1]"):
+        address = parse_address(f"http://{host}:8000/predict?api_key=secret", "--url")
+        assert address.shown == f"http://{host}:8000/predict"
+        assert address.target == "/predict?api_key=secret"  # which is what is asked for
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "127.0.0.1:8000", "ftp://a/b", "http://", "http://:80/", "http://a:99999/", "http://a:b/", "http://[::1/",
+     "http://u:p@a/", "http://u@a/", "http://a/b c", "http://a/\r\nX: y", "http://ä.example/", "http://a/" + "x" * 5000,
+     "file:///etc/passwd"],
+)  # fmt: skip
+def test_what_is_no_address(text):
+    with pytest.raises(InputError, match="--url") as caught:
+        parse_address(text, "--url")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+    assert ":p@" not in str(caught.value)

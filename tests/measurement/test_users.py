@@ -1,0 +1,140 @@
+"""What crowds tell of a server's work beside its batches, and the crowd itself against a server made for it."""
+
+import asyncio
+import threading
+import time
+from itertools import count
+
+import pytest
+from fake_server import Reply, serving
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.errors import DependencyError, InconclusiveError
+from capacity.measurement.http import parse_address
+from capacity.measurement.users import Stretch, Users, WorkBeside
+
+laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
+WORK_S = st.floats(0.0, 1e-3)
+
+
+def stretch(size: int, beside_s: float, *, batches: int = 100, computed_s: float = 0.01) -> Stretch:
+    """Batches of one size that each take `beside_s` more than is computed."""
+    return Stretch(
+        batches=batches,
+        requests_within=batches * size,
+        batches_s=batches * (computed_s + beside_s),
+        computed_s=batches * computed_s,
+    )
+
+
+@given(batch_s=WORK_S, request_s=WORK_S, handed_over_s=WORK_S, computed_s=st.floats(1e-3, 1e-1))
+@laws_hold
+def test_crowds_without_noise_tell_the_very_work(batch_s, request_s, handed_over_s, computed_s):
+    alone = stretch(1, handed_over_s, computed_s=computed_s)
+    crowds = [
+        stretch(
+            size,
+            handed_over_s + batch_s + size * request_s,
+            computed_s=computed_s * size * speed,  # the machine is faster or slower now
+        )
+        for size, speed in [(1, 1.0), (4, 0.7), (32, 1.3)]
+    ]
+    found = WorkBeside.of(alone, crowds)
+    assert found.batch_s == pytest.approx(batch_s, abs=1e-9)
+    assert found.request_s == pytest.approx(request_s, abs=1e-9)
+    assert found.crowds == tuple(crowds)
+
+
+def test_work_is_never_below_nothing():
+    found = WorkBeside.of(stretch(1, 0.002), [stretch(1, 0.001), stretch(8, 0.0015)])
+    assert (found.batch_s, found.request_s) == (0.0, 0.0)
+
+
+@pytest.fixture
+def crowd(monkeypatch):
+    """What users of a server that answers so are told, within a third of a second, and what it saw."""
+    monkeypatch.setattr("capacity.measurement.users._DURATION_S", 0.3)
+
+    def ask(reply, users: int, think_s: float = 0.002, has_counter: bool = True):
+        looks = count(5)
+
+        def answer(target: str, body: bytes) -> Reply:
+            if target == "/predict":
+                return reply()
+            name = "serve_batch_cpu_seconds_total" if has_counter else "other"
+            return Reply(body=f"{name} {next(looks)}\n".encode())
+
+        with serving(answer) as seen:
+            asking = Users(
+                address=parse_address(f"{seen.url}/predict", "--url"),
+                body=b'{"instances": [[1.0]]}',
+                timeout_s=5.0,
+                counters=parse_address(f"{seen.url}/metrics", "--counters"),
+            )
+            return asyncio.run(asking.ask(users, think_s, seed=1)), seen
+
+    return ask
+
+
+def batch(size: str = "1", timing: str = "batch;dur=1") -> Reply:
+    return Reply(headers={"X-Batch-Size": size, "Server-Timing": timing})
+
+
+def test_all_users_ask_at_once_and_again(crowd):
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def reply() -> Reply:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+        return batch("2", "batch;dur=20")
+
+    found, seen = crowd(reply, 8)
+    assert most == 8
+    requests = len(seen.asked) - 8 - 2  # each was warmed up by one, and the counter was looked at
+    assert found.computed_s == 1.0
+    assert found.batches == pytest.approx(requests / 2)
+    assert found.batches_s == pytest.approx(0.02 * found.batches)
+    assert 0.0 < found.requests_within <= requests
+
+
+def test_it_is_over_with_the_last_answer_and_not_with_the_last_thought(crowd):
+    began_s = time.perf_counter()
+    found, _ = crowd(batch, 100, think_s=1.0)
+    assert time.perf_counter() - began_s < 5.0
+    assert found.batches >= 20.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(), "does not tell each request's batch"),
+        (batch("0"), "does not tell each request's batch"),
+        (batch("1e3"), "does not tell each request's batch"),
+        (batch("1", ""), "does not tell each request's batch"),
+        (batch("1", "batch;dur=3000"), r"by Server-Timing .*; is its dur in milliseconds\?"),
+        (Reply(status=503, body=b"busy"), "answered 503: busy"),
+    ],
+    ids=["nothing", "zero", "no count", "no time", "longer than seen", "an error"],
+)
+def test_a_crowd_that_is_not_told_or_not_served_says_so(crowd, reply, message):
+    with pytest.raises(DependencyError, match=message):
+        crowd(lambda: reply, 3)
+
+
+def test_a_server_without_a_counter_says_so(crowd):
+    with pytest.raises(DependencyError, match="the metrics have no serve_batch_cpu_seconds_total"):
+        crowd(batch, 3, has_counter=False)
+
+
+def test_a_crowd_that_is_answered_seldom_or_asks_too_busily_tells_nothing(crowd, monkeypatch):
+    with pytest.raises(InconclusiveError, match=r"2 users were answered in \d+ batches .at least 20"):
+        crowd(lambda: time.sleep(0.1) or batch(), 2)
+    monkeypatch.setattr("capacity.measurement.users._CPU_SHARE_MAX", 0.0)
+    with pytest.raises(InconclusiveError, match="asking took .* of a core"):
+        crowd(batch, 8)

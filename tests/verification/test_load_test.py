@@ -1,0 +1,113 @@
+"""Load tests in a row: what was measured is kept, whatever becomes of the runs that follow."""
+
+import numpy as np
+import pytest
+
+from capacity.errors import DependencyError, InputError
+from capacity.measurement.http import parse_address
+from capacity.verification.calibrate import lone_requests_max
+from capacity.verification.load_test import LoadTest
+from capacity.verification.send import Target
+from capacity.verification.watch import Look
+from capacity.workload import DeterministicArrivals, TraceArrivals, Workload
+from simulations.arrivals import Seed, Stage, Stream
+
+ADDRESS = parse_address("http://127.0.0.1:9/predict", "--url")
+METRICS = (parse_address("http://127.0.0.1:9/metrics", "--metrics"),)
+TELL_NOTHING = [Look(instant_s=float(number), pages=(b"other 1\n",)) for number in range(2)]
+
+
+def draw(workload, number):
+    return Stream(workload, 1000, Seed(value=0, stage=Stage.VERIFY, replication=number))
+
+
+def load_test(ends=None, looks=(), *, runs=3, workload=None, warm_up_s=0.0, **others):
+    """A load test that sends nothing: each request is answered after a millisecond.
+
+    Args:
+        ends: by the number of a run from 1, what it ends with, after which share of its requests.
+    """
+    sent = []
+
+    class StandIn(LoadTest):
+        async def _send(self, run, balancer, watch):
+            sent.append(run)
+            stop, share = (ends or {}).get(len(sent), (None, 1.0))
+            count = int(share * run.schedule.requests)
+            run.sent_s[:count] = run.schedule.instants_s[:count]
+            run.ended_s[:count] = run.sent_s[:count] + 0.001
+            run.outcomes[:count] = 200
+            run.is_complete = share == 1.0
+            watch.looks += looks
+            if stop is not None:
+                raise stop
+
+    return StandIn(
+        target=Target(addresses=(ADDRESS,), body=b"{}", timeout_s=3.0),
+        workload=Workload(arrival_rate_rps=100.0) if workload is None else workload,
+        draw=draw,
+        warm_up_s=warm_up_s,
+        duration_s=1.0,
+        runs=runs,
+        seed=0,
+        report=lambda message: None,
+        **others,
+    )
+
+
+def test_runs_are_drawn_once_and_each_has_its_own_arrivals():
+    asked = load_test()
+    runs, stop = asked.measure()
+    assert [run.schedule for run in runs] == list(asked.schedules)
+    assert len({run.schedule.requests for run in runs}) > 1
+    assert (stop, runs[0].timeout_s) == (None, 3.0)
+
+
+@pytest.mark.parametrize(
+    "stop", [KeyboardInterrupt(), DependencyError("gone"), InputError("refused")], ids=repr
+)
+def test_what_was_measured_is_kept(stop):
+    """Runs before the one that fails, be it at its start or within; and what ended them is to be told."""
+    for share in (0.0, 0.5):
+        runs, found = load_test({3: (stop, share)}).measure()
+        assert (len(runs), type(found)) == (2, type(stop))
+    with pytest.raises(type(stop)):
+        load_test({1: (stop, 0.0)}).measure()
+
+
+def test_a_run_that_was_over_is_kept_although_a_last_look_was_interrupted():
+    runs, stop = load_test({2: (KeyboardInterrupt(), 1.0)}).measure()
+    assert [run.is_complete for run in runs] == [True, True]
+    assert isinstance(stop, KeyboardInterrupt)
+
+
+def test_of_a_first_run_that_was_broken_off_there_is_what_was_sent():
+    (only,), _ = load_test({1: (KeyboardInterrupt(), 0.5)}, TELL_NOTHING, metrics=METRICS).measure()
+    assert not only.is_complete
+    assert 0 < only.sent < only.schedule.requests
+    assert only.unseen.startswith("mean batch and utilization were lost: ")
+
+
+@pytest.mark.parametrize("looks", [[], TELL_NOTHING], ids=["none", "other"])
+def test_metrics_that_tell_nothing_cost_no_measurement(looks):
+    (only,), _ = load_test(looks=looks, runs=1, metrics=METRICS).measure()
+    assert (only.is_complete, only.uses) == (True, ())
+    assert only.unseen.startswith("mean batch and utilization were lost: ")
+
+
+def test_all_requests_that_may_be_sent_are_counted():
+    """Those of all runs, one to each address before each, and those before the load."""
+    steady = Workload(arrival_rate_rps=100.0, arrivals=DeterministicArrivals())
+    exact = 3 * 100 + 3
+    for is_calibrated, most in ((False, exact), (True, exact + lone_requests_max(100.0))):
+        assert len(load_test(workload=steady, requests_max=most, is_calibrated=is_calibrated).schedules) == 3
+        with pytest.raises(InputError, match="more than the 99 requests that are left to it"):
+            _ = load_test(workload=steady, requests_max=most - 1, is_calibrated=is_calibrated).schedules
+    with pytest.raises(InputError, match="more than the 0 requests that are left to it"):
+        _ = load_test(workload=steady, requests_max=1).schedules
+
+
+def test_a_trace_that_ends_in_the_warm_up_is_refused():
+    trace = Workload(arrival_rate_rps=10.0, arrivals=TraceArrivals(instants_s=tuple(np.arange(5) * 0.1)))
+    with pytest.raises(InputError, match="within the warm-up"):
+        _ = load_test(workload=trace, warm_up_s=1.0).schedules

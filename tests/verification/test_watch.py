@@ -1,0 +1,183 @@
+"""What servers tell by their metrics: at the instants of looks, how busy they were, and how they batch."""
+
+import numpy as np
+import pytest
+from fake_server import Reply, metrics_page, serving
+
+from capacity.errors import DependencyError
+from capacity.measurement.histogram import Histogram
+from capacity.measurement.http import parse_address
+from capacity.measurement.intervals import SECTIONS_MAX
+from capacity.measurement.scrape import read_page
+from capacity.plan import Plan
+from capacity.verification.clock import WallClock, precise_runner
+from capacity.verification.watch import (
+    Look,
+    MetricsWatch,
+    ServerUse,
+    batching_notes,
+    look_instants_s,
+    uses,
+)
+
+
+def watched(urls, instants_s):
+    addresses = tuple(parse_address(f"{url}/metrics", "--metrics") for url in urls)
+    watch, clock = MetricsWatch(addresses, np.asarray(instants_s)), WallClock()
+    with precise_runner() as runner:
+        runner.run(watch.run(clock, clock.now_s()))
+    return watch
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "sections"),
+    [(5.0, 65.0, SECTIONS_MAX), (5.0, 15.0, SECTIONS_MAX), (0.0, 5.0, 10), (1.0, 1.3, 1)],
+)
+def test_sections_are_not_too_short(start_s, end_s, sections):
+    instants_s = look_instants_s(start_s, end_s)
+    assert len(instants_s) == sections + 1
+    assert (instants_s[0], instants_s[-1]) == (start_s, end_s)
+
+
+def test_looks_are_at_their_instants_and_tell_what_was_done_between():
+    served = []
+
+    def answer(target, body):
+        served.append(0.002)
+        return Reply(body=metrics_page({4: served}))
+
+    with serving(answer) as server:
+        watch = watched([server.url], [0.05, 0.15, 0.3])
+    assert [path for _, path, _ in server.asked] == ["/metrics"] * 3
+    assert watch.failure is None
+    instants_s = [look.instant_s for look in watch.looks]
+    assert all(found >= wanted for found, wanted in zip(instants_s, (0.05, 0.15, 0.3), strict=True))
+    found = uses(watch.looks)
+    assert [(use.batches, use.requests) for use in found] == [(1, 4), (1, 4)]
+    assert sum(use.lasting_s for use in found) == pytest.approx(instants_s[-1] - instants_s[0])
+
+
+def test_a_look_that_fails_is_left_out_and_said():
+    """At one of two replicas: what the other did meanwhile tells nothing of both."""
+    asked = []
+
+    def answer(target, body):
+        asked.append(target)
+        return Reply(status=503) if len(asked) == 2 else Reply(body=metrics_page({1: [0.001]}))
+
+    with serving(answer) as one, serving(lambda *_: Reply(body=metrics_page({1: [0.001]}))) as other:
+        watch = watched([one.url, other.url], [0.0, 0.05, 0.1])
+    assert len(watch.looks) == 2
+    assert all(len(look.pages) == 2 for look in watch.looks)
+    assert watch.failure.endswith("answered 503: {}")
+
+
+def test_a_redirect_is_not_followed():
+    with serving(lambda *_: Reply()) as elsewhere:
+        to = {"Location": f"{elsewhere.url}/metrics"}
+        with serving(lambda *_: Reply(status=307, headers=to)) as server:
+            watch = watched([server.url], [0.0])
+        assert elsewhere.asked == []
+    assert (watch.looks, "redirects to" in watch.failure) == ([], True)
+
+
+PAGE = """# TYPE serve_batch_seconds histogram
+serve_batch_seconds_bucket{{batch_size="{size}",le="+Inf"}} {count}
+serve_batch_seconds_count{{batch_size="{size}"}} {count}
+serve_batch_seconds_sum{{batch_size="{size}"}} {busy_s}
+"""
+EMPTY = b"# TYPE other gauge\nother 1\n"
+
+
+def histogram(count, busy_s):
+    return Histogram(bounds_s=(float("inf"),), counts=(count,), sum_s=busy_s)
+
+
+def page(size, count, busy_s):
+    return PAGE.format(size=size, count=count, busy_s=busy_s).encode()
+
+
+def look(instant_s, *pages):
+    return Look(instant_s=instant_s, pages=pages)
+
+
+def test_batches_and_time_add_up_over_sizes_and_replicas():
+    use = ServerUse.of([{1: histogram(10, 0.5), 4: histogram(5, 1.0)}, {2: histogram(5, 0.5)}], 4.0)
+    assert use == ServerUse(batches=20, requests=40, busy_s=2.0, lasting_s=4.0)
+
+
+def test_each_section_is_from_look_to_look():
+    """A request that hangs on after the last look makes no section longer."""
+    found = uses([look(5.0, page(2, 10, 1.0)), look(8.0, page(2, 20, 2.5)), look(12.0, page(2, 21, 2.6))])
+    assert [(use.batches, use.requests, use.lasting_s) for use in found] == [(10, 20, 3.0), (1, 2, 4.0)]
+    assert [use.busy_s for use in found] == pytest.approx([1.5, 0.1])
+
+
+def test_a_server_that_has_served_nothing_yet_was_idle():
+    found = uses([look(0.0, EMPTY), look(1.0, EMPTY), look(2.0, page(1, 3, 0.3))])
+    assert [use.batches for use in found] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        ([look(0.0, page(1, 1, 0.1))], "seen once at most"),
+        ([look(0.0, EMPTY), look(1.0, EMPTY)], "no histogram"),
+        ([look(0.0, page(1, 9, 0.9)), look(1.0, page(1, 2, 0.2)), look(2.0, page(1, 19, 1.9))], "restart"),
+        ([look(0.0, b"\xff"), look(1.0, EMPTY)], "not UTF-8"),
+    ],
+    ids=["one look", "no histogram", "restarted", "binary"],
+)
+def test_looks_that_tell_nothing(looks, said):
+    with pytest.raises(DependencyError, match=said):
+        uses(looks)
+
+
+PLAN = Plan(profile="mlp", replicas=3, batch_size_max=8, batch_wait_max_s=0.0037287)
+AS_PLANNED = "serve_batch_size_max 8.0\nserve_batch_wait_max_seconds 0.003729\n"
+
+
+def notes(*pages: str) -> tuple[str, ...]:
+    addresses = [parse_address(f"http://10.0.0.{n}:80{n}/metrics", "--url") for n in range(len(pages))]
+    return batching_notes(addresses, [read_page(page.encode()) for page in pages], PLAN)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        AS_PLANNED,
+        "other 1\n",
+        "serve_batch_size_max 8.0\n",
+        "serve_batch_wait_max_seconds 0.0037\n",
+        "serve_batch_size_max NaN\nserve_batch_wait_max_seconds -1\n",
+        "serve_batch_size_max +Inf\n",
+    ],
+)
+def test_servers_as_planned_and_servers_that_do_not_tell_need_no_note(page: str) -> None:
+    assert notes(page) == ()
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("serve_batch_size_max 32.0\n", "batches up to 32 that wait up to 3.73 ms"),
+        ("serve_batch_wait_max_seconds 0.0\n", "batches up to 8 that wait up to 0 s"),
+        ("serve_batch_wait_max_seconds 0.0039\n", "batches up to 8 that wait up to 3.9 ms"),
+    ],
+)
+def test_another_size_or_wait_is_told_with_both_and_the_mend(page: str, said: str) -> None:
+    (note,) = notes(page)
+    assert note.startswith(
+        f"10.0.0.0:800 says that it makes {said}, and the plan has batches up to 8 that wait up"
+    )
+    assert "start it as planned, or verify it as it is, by --profile, --rate, --batch-size-max" in note
+
+
+def test_a_wait_is_told_as_the_flag_takes_it() -> None:
+    (note,) = notes("serve_batch_size_max 32.0\nserve_batch_wait_max_seconds 0.005\n")
+    assert note.endswith("--batch-size-max 32, --batch-wait 5ms and what else the plan has")
+
+
+def test_of_several_servers_the_first_that_differs_is_named() -> None:
+    (note,) = notes(AS_PLANNED, AS_PLANNED + "x 1\n", AS_PLANNED.replace("8.0", "4.0"))
+    assert note.startswith("10.0.0.2:802 says that it makes batches up to 4 ")
