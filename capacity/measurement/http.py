@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import aiohttp
+    from yarl import URL
 
 ANSWER_BYTES_MAX = 16 * 2**20
 _EXCERPT, _LENGTH_MAX = 120, 2000
@@ -159,6 +161,13 @@ def _socket(info: Any) -> socket.socket:
     return made
 
 
+@lru_cache(maxsize=1024)
+def _url(address: Address) -> "URL":
+    from yarl import URL
+
+    return URL(address.url, encoded=True)
+
+
 async def ask(client: "aiohttp.ClientSession", address: Address, body: bytes | None = None) -> Answer:
     """POST a body, or GET without one, and read the answer to its last byte.
 
@@ -166,11 +175,8 @@ async def ask(client: "aiohttp.ClientSession", address: Address, body: bytes | N
         TooLongError: more than `ANSWER_BYTES_MAX` bytes.
         aiohttp.ClientError, OSError, ValueError: no answer; TimeoutError is among them.
     """
-    from yarl import URL
-
-    began_s = time.perf_counter()
-    url, parts, length = URL(address.url, encoded=True), [], 0
-    method = "GET" if body is None else "POST"
+    url, method = _url(address), "GET" if body is None else "POST"
+    parts, length, began_s = [], 0, time.perf_counter()
     async with client.request(method, url, data=body, allow_redirects=False) as answer:
         while part := await answer.content.readany():
             parts.append(part)

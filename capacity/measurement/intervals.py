@@ -50,7 +50,7 @@ def mean_interval(samples: Values, confidence: float) -> Interval | None:
     if len(samples) < 2:
         return None
     half = half_width([_mean(section) for section in sections(samples, SECTIONS_MAX)], confidence)
-    mean, least = _mean(samples), float(min(samples))
+    mean, least = _mean(samples), float(np.min(samples))
     low = min(mean, max(mean - half, least))  # a mean may come out a digit below equal samples
     return Interval(value=mean, low=low, high=mean + half)
 
@@ -162,7 +162,7 @@ def _widened(alike: float, count: int) -> float:
 
 
 def _mean(values: Values) -> float:
-    return math.fsum(values) / len(values)
+    return float(np.mean(values))
 
 
 def drift(samples_s: Values, confidence: float, level: Callable[[Values], float] = median) -> Interval | None:
