@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from systems import Contestant, Floats, System
 
-from simulations.pool import SECTIONS, Estimate
+from simulations.statistics.pool import SECTIONS, Estimate
 
 APART_MAX = 4.0  # standard errors between two estimates of one number
 COUNTED_MIN = 1_000  # requests of one section
@@ -68,7 +68,7 @@ def p99(contestant: Contestant, share: float) -> Estimate:
         share: requests counted in each run, as a share of those in one round of timing.
 
     Source:
-        Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a, as in `simulations.pool`.
+        Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a, as in `simulations.statistics.pool`.
     """
     warm_up = contestant.system.warm_up
     length = warm_up + max(COUNTED_MIN, int(share * contestant.requests))

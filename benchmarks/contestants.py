@@ -11,17 +11,17 @@ from peers import peers
 from systems import BATCHES, MM8, Contestant, Floats, System
 from yardstick import yardstick
 
-from capacity.plan import Routing
-from capacity.workload import Workload
-from simulations.agreement_times import TableTimes
-from simulations.arrivals import Seed, Stream, draw
-from simulations.cluster import run
-from simulations.kernel import serve
-from simulations.service import ExponentialTimes, ServiceTimes
+from capacity.question.plan import Routing
+from capacity.traffic.workload import Workload
+from simulations.draws.arrivals import Seed, Stream, draw
+from simulations.draws.service import ExponentialTimes, ServiceTimes
+from simulations.kernel.serve import serve
+from simulations.reference.cluster import run
+from simulations.validation.laws import TableTimes
 
 KERNEL = "kernel"  # our compiled event loop
 RECURSION = "kernel recursion"  # our compiled recursions: FCFS for M/M/8, batch by batch for the fleet
-REFERENCE = "reference (SimPy)"  # simulations.cluster.run
+REFERENCE = "reference (SimPy)"  # simulations.reference.cluster.run
 C = "C"  # an event loop; for M/M/8 a heap of the instants at which servers are free
 C_SORTED = "C, sorted"  # the same without a heap
 CIMBA, SIMPY = "cimba", "SimPy"

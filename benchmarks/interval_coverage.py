@@ -16,20 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import load_profile
-from capacity.queues.bulk import Bulk
-from capacity.queues.mdc import MDc
-from capacity.queues.mmc import MMc
-from capacity.queues.mmpp import MMPPMc
-from capacity.scenario import Scenario
-from capacity.spells import Spells
-from capacity.workload import MmppArrivals, Workload
-from simulations.arrivals import Seed
+from capacity.profile.load import load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
+from capacity.question.plan import Plan, Routing
+from capacity.question.scenario import Scenario
+from capacity.queues.batch.bulk import Bulk
+from capacity.queues.general.mdc import MDc
+from capacity.queues.general.mmpp import MMPPMc
+from capacity.queues.markov.mmc import MMc
+from capacity.traffic.workload import MmppArrivals, Workload
 from simulations.case import Case
-from simulations.estimate import precise_look
-from simulations.service import ExponentialTimes, ServiceTimes
+from simulations.draws.arrivals import Seed
+from simulations.draws.service import ExponentialTimes, ServiceTimes
+from simulations.looks import precise_look
 
 QUANTILE, CONFIDENCE, REQUESTS_MAX = 0.99, 0.95, 2_000_000_000
 _LONG_RUN_PRECISION = 0.005  # much finer than the --precision that is to be judged by it

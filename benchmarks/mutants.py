@@ -99,12 +99,12 @@ def rule(name: str) -> str:
     return in_file(CLUSTER, name)
 
 
-REPLICA = "simulations/replica.py"
-ROUTER = "simulations/router.py"
-CLOCK = "simulations/clock.py"
-DEVICE = "simulations/device.py"
-KERNEL_DEVICES = "simulations/kernel_devices.py"
-STABILITY = "capacity/stability.py"
+REPLICA = "simulations/reference/replica.py"
+ROUTER = "simulations/reference/replica.py"
+CLOCK = "simulations/reference/replica.py"
+DEVICE = "simulations/reference/replica.py"
+KERNEL_DEVICES = "simulations/kernel/shared_devices.py"
+STABILITY = "capacity/question/stability.py"
 
 NAMED_INVARIANTS = [
     Mutant(
@@ -193,21 +193,21 @@ NAMED_INVARIANTS = [
     Mutant(
         "the generator is not seeded",
         "determinism",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [("default_rng(np.random.SeedSequence(self.value, spawn_key=key))", "default_rng()")],
         invariant("determinism_same_seed_same_bytes"),
     ),
     Mutant(
         "the seed is ignored",
         "different seeds differ",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [("SeedSequence(self.value, spawn", "SeedSequence(0, spawn")],
         invariant("different_seeds_differ"),
     ),
     Mutant(
         "service draws depend on the rate",
         "common random numbers",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [
             (
                 "return own.random(count)",
@@ -219,28 +219,28 @@ NAMED_INVARIANTS = [
     Mutant(
         "requests leave the system when they start",
         "L = λW",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("in_system_mean=responses.total_s / window_s", "in_system_mean=waits.total_s / window_s")],
         invariant("littles_law"),
     ),
     Mutant(
         "busy replicas are not averaged",
         "utilization",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("whole.busy_s / (replicas * window_s)", "whole.busy_s / window_s")],
         invariant("utilization"),
     ),
     Mutant(
         "the warm-up counts",
         "window",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [("        start = length.warm_up\n", "        start = 0\n")],
         invariant("window"),
     ),
     Mutant(
         "the cool-down counts",
         "window",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [("end = requests - length.cool_down", "end = requests")],
         invariant("window"),
     ),
@@ -341,21 +341,21 @@ BATCHING = [
     Mutant(
         "every routing has one queue",
         "a request never moves",
-        "simulations/cluster.py",
+        "simulations/reference/cluster.py",
         [("shared = plan.routing is Routing.SHARED_QUEUE", "shared = True")],
         rule("a_request_never_moves_to_another_queue"),
     ),
     Mutant(
         "overhead is forgotten",
         "overhead added to the response",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [("finished_s[place] - came_s + overhead_s", "finished_s[place] - came_s")],
         rule("overhead_is_added_to_the_response_and_takes_no_capacity"),
     ),
     Mutant(
         "overhead occupies the server",
         "overhead takes no capacity",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [
             (
                 "busy_s += (finished_s[place] - started_s[place]) * share",
@@ -410,14 +410,14 @@ QUEUE_LIMIT = [
     Mutant(
         "lost requests are not counted",
         "arrived = finished + lost",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [("lost=asked - responses.count", "lost=0")],
         invariant("queue_limit"),
     ),
     Mutant(
         "losses are a share of the served",
         "loss probability",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("whole.lost / (whole.lost + whole.counted)", "whole.lost / whole.counted")],
         AGREEMENT,
     ),
@@ -463,28 +463,28 @@ CLOSED = [
     Mutant(
         "users think while they wait for the answer",
         "think time from the answer",
-        "simulations/population.py",
+        "simulations/reference/population.py",
         [("batch.finished_s + self._think_s", "batch.started_s + self._think_s")],
         invariant("population"),
     ),
     Mutant(
         "users start at one instant",
         "staggered start",
-        "simulations/population.py",
+        "simulations/reference/population.py",
         [("user / self._users * spread_s", "0.0 * user * spread_s")],
         rule("users_start_evenly_over_the_first_service_time"),
     ),
     Mutant(
         "all users of a batch think as long",
         "think times belong to requests",
-        "simulations/population.py",
+        "simulations/reference/population.py",
         [("self._think_s[request])", "self._think_s[batch.requests[0]])")],
         invariant("population"),
     ),
     Mutant(
         "think times are drawn by the numbers of the service",
         "one stream per purpose",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [
             (
                 "self._generator(Purpose.THINK).standard_exponential(count)",
@@ -496,14 +496,14 @@ CLOSED = [
     Mutant(
         "users come back before the dispatch of their replica",
         "order at one instant",
-        "simulations/population.py",
+        "simulations/reference/population.py",
         [(".at(instant_s, Phase.ARRIVAL)", ".at(instant_s, Phase.COMPLETION)")],
         CLUSTER,
     ),
     Mutant(
         "users who walk among queues forget at once",
         "warm-up by relaxation time",
-        "simulations/relaxation.py",
+        "simulations/statistics/relaxation.py",
         [("    if is_pooled(plan):\n        return users", "    if users:\n        return users")],
         RELAXATION,
     ),
@@ -517,7 +517,7 @@ CLOSED = [
     Mutant(
         "the walls of a limited queue are those of one without variance",
         "warm-up by relaxation time",
-        "simulations/relaxation.py",
+        "simulations/statistics/relaxation.py",
         [("math.pi / (places + 1)", "math.pi / places")],
         RELAXATION,
     ),
@@ -527,21 +527,21 @@ GRID = [
     Mutant(
         "any deviation is within an approximation's error",
         "agreement",
-        "simulations/agreement.py",
+        "simulations/validation/agreement.py",
         [("max(0.0, abs(deviation) - allowed)", "max(0.0, abs(deviation) - 2.0 * allowed)")],
         AGREEMENT,
     ),
     Mutant(
         "an atom must come out to the last bit",
         "agreement",
-        "simulations/agreement.py",
+        "simulations/validation/agreement.py",
         [("max(self.simulation.standard_error, _ROUNDING * self.theory)", "self.simulation.standard_error")],
         AGREEMENT,
     ),
     Mutant(
         "the slow branch is drawn by the fast one's numbers",
         "service times of a law",
-        "simulations/agreement_times.py",
+        "simulations/validation/laws.py",
         [("np.maximum(uniforms - fast, 0.0) / slow", "uniforms")],
         AGREEMENT,
     ),
@@ -638,28 +638,28 @@ STATISTICS = [
     Mutant(
         "gamma gaps have the wrong shape",
         "cv of the gaps",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [("shape = 1.0 / cv**2", "shape = 1.0 / cv")],
         ARRIVALS,
     ),
     Mutant(
         "a trace is played at its own rate",
         "trace is scaled to the rate",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [("- instants_s[0]) * trace.rate_rps", "- instants_s[0]) * self._demand.arrival_rate_rps")],
         ARRIVALS,
     ),
     Mutant(
         "purposes share a stream",
         "one stream per purpose",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [("key = (self.stage, self.replication, purpose)", "key = (self.stage, self.replication)")],
         ARRIVALS,
     ),
     Mutant(
         "replications share a stream",
         "one stream per replication",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [("key = (self.stage, self.replication, purpose)", "key = (self.stage, purpose)")],
         ARRIVALS,
     ),
@@ -673,7 +673,7 @@ STATISTICS = [
     Mutant(
         "the quantile is a mean of quantiles",
         "quantiles of the pooled requests",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [
             (
                 "value = whole.quantile_s(quantile)",
@@ -685,14 +685,14 @@ STATISTICS = [
     Mutant(
         "the rank is one too low",
         "quantile is the inverted distribution function",
-        "simulations/tally.py",
+        "simulations/statistics/sample.py",
         [("math.ceil(quantile", "math.floor(quantile")],
         TALLY,
     ),
     Mutant(
         "the standard error is a variance",
         "half-width by sectioning",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [
             (
                 "error = math.sqrt(squares / degrees / len(sections))",
@@ -704,14 +704,14 @@ STATISTICS = [
     Mutant(
         "the standard error is that of one section",
         "half-width by sectioning",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("math.sqrt(squares / degrees / len(sections))", "math.sqrt(squares / degrees)")],
         POOL,
     ),
     Mutant(
         "sections are cut off in a row",
         "replication i in section i mod 20",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [
             (
                 "group = groups[replications % SECTIONS]",
@@ -723,21 +723,21 @@ STATISTICS = [
     Mutant(
         "student's t is one-sided",
         "coverage",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("0.5 + confidence / 2.0", "confidence")],
         POOL,
     ),
     Mutant(
         "runs that fall are taken for unsettled",
         "settled",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("return float(rises_s.mean()) <=", "return -float(rises_s.mean()) <=")],
         POOL,
     ),
     Mutant(
         "looks ignore the budget",
         "budget in requests",
-        "simulations/estimate.py",
+        "simulations/looks.py",
         [("while wanted <= affordable:", "while pool.replications <= affordable:")],
         ESTIMATE,
     ),
@@ -756,7 +756,7 @@ STATISTICS = [
     Mutant(
         "the profile's error is one standard deviation",
         "profile error is part of the interval",
-        "simulations/profile_error.py",
+        "simulations/statistics/profile_error.py",
         [("return student_t(confidence, len(values) - 1) * float(", "return float(")],
         JUDGE,
     ),
@@ -770,14 +770,14 @@ STATISTICS = [
     Mutant(
         "a stand-in sees gaps as bursty as the fleet's",
         "one replica for all: sums of gaps",
-        "simulations/reduction.py",
+        "simulations/case.py",
         [("return GammaArrivals(cv=cv / math.sqrt(count))", "return GammaArrivals(cv=cv)")],
         f"{ESTIMATE}::test_one_replica_stands_for_all_that_do_not_look_at_each_other",
     ),
     Mutant(
         "a round-robin stand-in sees Poisson arrivals",
         "one replica for all: sums of gaps",
-        "simulations/reduction.py",
+        "simulations/case.py",
         [
             (
                 "return arrivals if count == 1 else GammaArrivals(cv=1.0 / math.sqrt(count))",
@@ -789,7 +789,7 @@ STATISTICS = [
     Mutant(
         "a short trace is good enough",
         "a trace too short is refused",
-        "simulations/estimate.py",
+        "simulations/looks.py",
         [("if requests < needed:", "if requests < needed // 2:")],
         ESTIMATE,
     ),
@@ -838,14 +838,14 @@ STATISTICS = [
     Mutant(
         "a cut-off line is taken for a row",
         "an interrupted sweep ends with the same bytes",
-        "capacity/sweep_journal.py",
+        "capacity/answer/sweep.py",
         [('if not first.endswith(b"\\n") and header', "if header")],
         "tests/test_sweep_files.py",
     ),
     Mutant(
         "the journal of other settings is gone on with",
         "a journal with other settings is refused",
-        "capacity/sweep_journal.py",
+        "capacity/answer/sweep.py",
         [("    _require_same(first, header, shown)\n", "")],
         "tests/test_sweep_files.py",
     ),
@@ -862,28 +862,28 @@ DECISIONS = [
     Mutant(
         "met by the quantile's point value",
         "accepted only by the upper end",
-        "simulations/verdict.py",
+        "simulations/judge.py",
         [("and interval.high <= promise.allowed", "and interval.value <= promise.allowed")],
         JUDGE,
     ),
     Mutant(
         "met by the late share's point value",
         "accepted only by the upper end",
-        "simulations/verdict.py",
+        "simulations/judge.py",
         [("late.interval(accept).high <= allowed", "late.value <= allowed")],
         JUDGE,
     ),
     Mutant(
         "refused by the late share's point value",
         "refused only by the lower end",
-        "simulations/verdict.py",
+        "simulations/judge.py",
         [("late.interval(refuse).low > allowed_share", "late.value > allowed_share")],
         JUDGE,
     ),
     Mutant(
         "unsettled runs accept",
         "unsettled runs may only refuse",
-        "simulations/verdict.py",
+        "simulations/judge.py",
         [("met = look.settled", "met = True")],
         JUDGE,
     ),
@@ -902,14 +902,14 @@ DECISIONS = [
     Mutant(
         "the profile's own error is left out",
         "profile error is part of the interval",
-        "simulations/profile_error.py",
+        "simulations/statistics/profile_error.py",
         [("q: widened(found, extra.get((name, q), 0.0))", "q: widened(found, 0.0)")],
         JUDGE,
     ),
     Mutant(
         "stability by the best throughput",
         "load = λ·s_B/(c·B)",
-        "capacity/stability.py",
+        "capacity/question/stability.py",
         [
             (
                 "working * profile.throughput_rps(plan.batch_size_max)",
@@ -921,7 +921,7 @@ DECISIONS = [
     Mutant(
         "the service floor is that of a batch of one",
         "service floor over all batch sizes",
-        "capacity/profile.py",
+        "capacity/profile/profile.py",
         [
             (
                 "min(self.law(size).quantile_s(quantile) for size in sizes)",
@@ -933,49 +933,49 @@ DECISIONS = [
     Mutant(
         "a load of 1 is stable",
         "stability",
-        "capacity/screen.py",
+        "capacity/search/screen.py",
         [("if rho >= 1.0 else None", "if rho > 1.0 else None")],
         SEARCH,
     ),
     Mutant(
         "a limit that was just reached ends the list",
         "skipped sizes change nothing",
-        "capacity/search.py",
+        "capacity/search/candidates.py",
         [("largest is not None and largest < size", "largest is not None and largest <= size")],
         SEARCH,
     ),
     Mutant(
         "halving stops one short",
         "fewest replicas",
-        "capacity/cheapest.py",
+        "capacity/search/cheapest.py",
         [("while accepted - refused > 1:", "while accepted - refused > 2:")],
         SEARCH,
     ),
     Mutant(
         "headroom is the first refused rate",
         "headroom still accepts",
-        "capacity/headroom.py",
+        "capacity/search/headroom.py",
         [("accepted_rps=low_rps", "accepted_rps=high_rps")],
         SEARCH,
     ),
     Mutant(
         "the certificate is not asked",
         "certificate with fresh numbers",
-        "capacity/certificate.py",
+        "capacity/search/certificate.py",
         [("        if not trial.candidate.accepted:\n", "        if False:\n")],
         PLANNER,
     ),
     Mutant(
         "the plan nearest to its limit wins",
         "preference among batch sizes",
-        "capacity/certificate.py",
+        "capacity/search/certificate.py",
         [("0.0 if tied else value,", "0.0 if tied else -value,")],
         PLANNER,
     ),
     Mutant(
         "doubt is a miss",
         "inconclusive is not missed",
-        "capacity/planner.py",
+        "capacity/search/planner.py",
         [
             (
                 "return Verdict.INCONCLUSIVE if is_open else Verdict.MISSED",
@@ -987,7 +987,7 @@ DECISIONS = [
     Mutant(
         "a cheaper plan in doubt is not named",
         "caveats",
-        "capacity/plan_caveats.py",
+        "capacity/search/caveats.py",
         [("cost(search, one) < price:", "cost(search, one) > price:")],
         PLANNER,
     ),
@@ -997,7 +997,7 @@ PLANNING = [
     Mutant(
         "the first fleet that waits and is refused ends their search",
         "fleets that wait are tried at every count",
-        "capacity/cheapest.py",
+        "capacity/search/cheapest.py",
         [
             (
                 "and is_open:\n            break\n    return 0",
@@ -1009,14 +1009,14 @@ PLANNING = [
     Mutant(
         "a crooked profile is halved in",
         "a profile that is not monotone is tried at every count",
-        "capacity/cheapest.py",
+        "capacity/search/cheapest.py",
         [("[False] if not family.profile.is_monotone else []", "[]")],
         CHEAPEST,
     ),
     Mutant(
         "a random router is taken never to do better",
         "every routing is tried",
-        "capacity/cheapest.py",
+        "capacity/search/cheapest.py",
         [
             (
                 "for family in _cheapest_first(search):",
@@ -1029,7 +1029,7 @@ PLANNING = [
     Mutant(
         "of one price fleets that wait are not looked at",
         "of one price the one farthest from its limit",
-        "capacity/cheapest.py",
+        "capacity/search/cheapest.py",
         [
             (
                 "        search.at(family, devices, waits=True)\n",
@@ -1041,7 +1041,7 @@ PLANNING = [
     Mutant(
         "a fleet that waits makes nothing cheaper",
         "lowest price",
-        "capacity/cheapest.py",
+        "capacity/search/cheapest.py",
         [
             (
                 "    bound = min((cost(search, one) for",
@@ -1053,7 +1053,7 @@ PLANNING = [
     Mutant(
         "what is left of a fleet need not be stable",
         "survival: load after a loss",
-        "capacity/search.py",
+        "capacity/search/candidates.py",
         [
             (
                 '[("", question.scenario(plan)), *question.events(plan)]',
@@ -1065,28 +1065,28 @@ PLANNING = [
     Mutant(
         "the search asks nothing of what is left",
         "survival: the objective after a loss",
-        "capacity/search.py",
+        "capacity/search/candidates.py",
         [("for event, scenario in [*losses[:1], *spikes]:", "for event, scenario in spikes:")],
         CHEAPEST,
     ),
     Mutant(
         "a certificate asks nothing of what is left",
         "survival: every event is certified",
-        "capacity/certificate.py",
+        "capacity/search/certificate.py",
         [("in question.events(plan) if candidate.accepted else ():", "in ():")],
         PLANNER,
     ),
     Mutant(
         "a fleet that waits is the simpler one",
         "of those that cannot be told apart the simplest",
-        "capacity/certificate.py",
+        "capacity/search/certificate.py",
         [("plan.batch_wait_max_s > 0.0,\n", "plan.batch_wait_max_s == 0.0,\n")],
         PLANNER,
     ),
     Mutant(
         "after a certificate that fails only the first family grows",
         "the next dearer of all fleets",
-        "capacity/certificate.py",
+        "capacity/search/certificate.py",
         [
             (
                 "                best, bound = certified, cost(search, certified.candidate)\n",
@@ -1098,7 +1098,7 @@ PLANNING = [
     Mutant(
         "prices are told apart by their rounding",
         "three devices at 0.1 cost one at 0.3",
-        "capacity/question.py",
+        "capacity/question/question.py",
         [
             (
                 'float(f"{devices * (self.profile.hourly_usd or 1.0):.12g}")',
@@ -1110,28 +1110,28 @@ PLANNING = [
     Mutant(
         "the promise farthest from its limit binds",
         "what binds",
-        "capacity/objective.py",
+        "capacity/question/objective.py",
         [("return max(self.promises, key=pressure)", "return min(self.promises, key=pressure)")],
         OBJECTIVE,
     ),
     Mutant(
         "the smallest zone is lost",
         "zones as even as they go",
-        "capacity/survival.py",
+        "capacity/question/resilience.py",
         [("-(-devices // self.zones) * per_device", "devices // self.zones * per_device")],
         SURVIVAL,
     ),
     Mutant(
         "a rolling update takes nothing from a small fleet",
         "at least one is taken away",
-        "capacity/survival.py",
+        "capacity/question/resilience.py",
         [("max(1, math.floor(share * replicas))", "math.floor(share * replicas)")],
         SURVIVAL,
     ),
     Mutant(
         "a share of the replicas is rounded in binary",
         "29 % of 100 are 29",
-        "capacity/survival.py",
+        "capacity/question/resilience.py",
         [("math.floor(share * replicas)", "math.floor(self.unavailable_share * replicas)")],
         SURVIVAL,
     ),
@@ -1145,21 +1145,21 @@ PLANNING = [
     Mutant(
         "the spike begins one arrival late",
         "the jump comes when the start is forgotten",
-        "simulations/spike.py",
+        "simulations/looks.py",
         [("before=warm_up,", "before=warm_up + 1,")],
         SPIKE,
     ),
     Mutant(
         "a spike lasts as many requests as before",
         "until new replicas are ready",
-        "simulations/spike.py",
+        "simulations/looks.py",
         [("* spike.factor * spike.startup_time_s", "* spike.startup_time_s")],
         SPIKE,
     ),
     Mutant(
         "a surge moves the past",
         "gaps before a surge are as they were",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [
             (
                 "self._surge_from + (instants[within] - self._surge_from) / surging.factor",
@@ -1171,21 +1171,21 @@ PLANNING = [
     Mutant(
         "a mean is met by its point value",
         "accepted only by the upper end",
-        "simulations/verdict.py",
+        "simulations/judge.py",
         [("high.high <= promise.allowed and not few", "high.value <= promise.allowed and not few")],
         JUDGE,
     ),
     Mutant(
         "nothing lost is nothing to lose",
         "rule of three",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("low=0.0, high=exact)", "low=0.0, high=0.0)")],
         JUDGE,
     ),
     Mutant(
         "one loss is known as well as a thousand",
         "few events have their exact interval",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("high=max(interval.high, exact)", "high=interval.high")],
         POOL,
     ),
@@ -1213,7 +1213,7 @@ PLANNING = [
     Mutant(
         "a law refuses on the limit",
         "met up to the limit itself",
-        "capacity/exact.py",
+        "capacity/search/exact.py",
         [(") > promise.allowed\n", ") >= promise.allowed\n")],
         EXACT,
     ),
@@ -1223,14 +1223,14 @@ KERNELS = [
     Mutant(
         "a batch due at an arrival's instant leaves it out",
         "the same bytes as SimPy: order at one instant",
-        "simulations/kernel_own.py",
+        "simulations/kernel/own_queues.py",
         [("queue.waiting > 0 and queue.due_s < now_s", "queue.waiting > 0 and queue.due_s <= now_s")],
         KERNEL,
     ),
     Mutant(
         "of two equal replicas the kernel takes the first drawn",
         "the same bytes as SimPy: ties by lowest index",
-        "simulations/kernel_own.py",
+        "simulations/kernel/own_queues.py",
         [
             (
                 "at(ranks, two) < at(ranks, one)",
@@ -1242,63 +1242,63 @@ KERNELS = [
     Mutant(
         "a batch that has ended is one request less",
         "the same bytes as SimPy: least-outstanding",
-        "simulations/kernel_own.py",
+        "simulations/kernel/own_queues.py",
         [("at(ranks, replica) - queue.in_service * leaves", "at(ranks, replica) - leaves")],
         KERNEL,
     ),
     Mutant(
         "a busy replica of the kernel has room for a batch",
         "the same bytes as SimPy: queue limit",
-        "simulations/kernel_own.py",
+        "simulations/kernel/own_queues.py",
         [("limit + (size_max if is_free else 0)", "limit + size_max")],
         KERNEL,
     ),
     Mutant(
         "a due batch of the shared queue comes before completions",
         "the same bytes as SimPy: order at one instant",
-        "simulations/kernel_shared.py",
+        "simulations/kernel/shared_queue.py",
         [("if end_s <= ready_s:", "if end_s < ready_s:")],
         KERNEL,
     ),
     Mutant(
         "of the free replicas one has room",
         "the same bytes as SimPy: queue limit",
-        "simulations/kernel_shared.py",
+        "simulations/kernel/shared_queue.py",
         [("limit + idle * size_max", "limit + min(idle, 1) * size_max")],
         KERNEL,
     ),
     Mutant(
         "the recursion takes the arrivals of a completion's instant",
         "the same bytes as SimPy: order at one instant",
-        "simulations/kernel_recursion.py",
+        "simulations/kernel/recursion.py",
         [("arrived_s[end] < start_s", "arrived_s[end] <= start_s")],
         KERNEL,
     ),
     Mutant(
         "the recursion forgets that another batch ends then",
         "the same bytes as SimPy: order at one instant",
-        "simulations/kernel_recursion.py",
+        "simulations/kernel/recursion.py",
         [("came_s < start_s and timed_s <= start_s and _ends_at(free_s, start_s)", "False")],
         KERNEL,
     ),
     Mutant(
         "those carried over draw what comes next",
         "the same bytes as SimPy: blocks of any size",
-        "simulations/kernel.py",
+        "simulations/kernel/serve.py",
         [("for column in (arrived_s, service):", "for column in (arrived_s,):")],
         KERNEL,
     ),
     Mutant(
         "every block is the last",
         "the same bytes as SimPy: blocks of any size",
-        "simulations/kernel.py",
+        "simulations/kernel/serve.py",
         [("base + here, arrivals, to_come == 0)", "base + here, arrivals, True)")],
         KERNEL,
     ),
     Mutant(
         "requests stay in memory that are done",
         "memory does not grow with the run",
-        "simulations/kernel.py",
+        "simulations/kernel/serve.py",
         [
             (
                 "window[:done]\n        window[",
@@ -1310,7 +1310,7 @@ KERNELS = [
     Mutant(
         "the uniforms of routing are swapped",
         "the same bytes as SimPy: power-of-two",
-        "simulations/kernel_own.py",
+        "simulations/kernel/own_queues.py",
         [
             ("one, looks = int(dice[2 * place] *", "one, looks = int(dice[2 * place + 1] *"),
             ("two = one + 1 + int(dice[2 * place + 1] *", "two = one + 1 + int(dice[2 * place] *"),
@@ -1320,21 +1320,21 @@ KERNELS = [
     Mutant(
         "of equal replicas the last wins",
         "the same bytes as SimPy: ties by lowest index",
-        "simulations/tournament.py",
+        "simulations/kernel/state.py",
         [("tree[node + 1] < tree[node]", "tree[node + 1] <= tree[node]")],
         "tests/test_tournament.py",
     ),
     Mutant(
         "a heap that lost its first sinks to the later one",
         "the same bytes as SimPy: closed population",
-        "simulations/returns.py",
+        "simulations/kernel/state.py",
         [("heap[child + 1] < heap[child]", "heap[child + 1] > heap[child]")],
         "tests/test_tournament.py",
     ),
     Mutant(
         "at a jump of its law the kernel draws what lies above",
         "the same digits as the profile",
-        "simulations/service_table.py",
+        "simulations/draws/service.py",
         [
             (
                 "np.searchsorted(probabilities[low:high], probability)",
@@ -1347,7 +1347,7 @@ KERNELS = [
     Mutant(
         "an end of a line is an atom",
         "atoms are marks",
-        "simulations/service_table.py",
+        "simulations/draws/service.py",
         [
             (
                 "self.probabilities[level + 1] > self.probabilities[level]",
@@ -1370,84 +1370,84 @@ KERNELS = [
     Mutant(
         "cells are twice as wide",
         "relative error of a cell",
-        "simulations/tally.py",
+        "simulations/statistics/sample.py",
         [("_BITS = 52 - 10", "_BITS = 52 - 9")],
         TALLY,
     ),
     Mutant(
         "what is just below a mark is counted above it",
         "a share above a mark is exact",
-        "simulations/tally.py",
+        "simulations/statistics/sample.py",
         [("int(~(2 * mark + 1)) if cell_of(marks_s[mark]) == cell else cell", "cell")],
         TALLY,
     ),
     Mutant(
         "the clock's rounding moves a value off its mark",
         "marks come back",
-        "simulations/tally.py",
+        "simulations/statistics/sample.py",
         [("if abs(duration_s - marks_s[mark]) <= rounding_s:", "if duration_s == marks_s[mark]:")],
         TALLY,
     ),
     Mutant(
         "a cell is not cut at its marks",
         "a share above a mark is exact",
-        "simulations/tally.py",
+        "simulations/statistics/sample.py",
         [("np.maximum(low_s, padded[right]), np.minimum(high_s, padded[right + 1])", "low_s, high_s")],
         TALLY,
     ),
     Mutant(
         "of a value that both have the second's count is kept",
         "merging",
-        "simulations/tally.py",
+        "simulations/statistics/sample.py",
         [("counts[filled] += other_counts[there]", "counts[filled] = other_counts[there]")],
         TALLY,
     ),
     Mutant(
         "waits of 0 are short ones",
         "wait probability",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [("zeros += wait_s == 0.0", "zeros += wait_s < 0.0")],
         TALLY,
     ),
     Mutant(
         "the window is a gap short",
         "window",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [(" * asked / (asked - 1)", "")],
         TALLY,
     ),
     Mutant(
         "the halves of a run are not those of what counts",
         "start that still shows",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [("(start + end) // 2", "end // 2")],
         TALLY,
     ),
     Mutant(
         "a batch counts for each of its requests",
         "batch size",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [("batches += share", "batches += 1.0")],
         TALLY,
     ),
     Mutant(
         "instants begin anew with each block",
         "a stream in pieces is the draws at once",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [("self._unit_instant = add_up(", "add_up(")],
         ARRIVALS,
     ),
     Mutant(
         "folded samples are left out",
         "a pool counts each replication once",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("group[:] = [Sample.merged(group)]", "group[:] = [Sample.merged(group[1:])]")],
         POOL,
     ),
     Mutant(
         "bursts count as so many responses",
         "independent exceedances",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [
             (
                 "return (1.0 - quantile) * late.value * (1.0 - late.value) / late.standard_error**2",
@@ -1459,14 +1459,14 @@ KERNELS = [
     Mutant(
         "few bursts are enough",
         "settled",
-        "simulations/estimate.py",
+        "simulations/looks.py",
         [("return enough and pool.is_level and", "return pool.is_level and")],
         ESTIMATE,
     ),
     Mutant(
         "few relaxation times are enough",
         "settled",
-        "simulations/estimate.py",
+        "simulations/looks.py",
         [("pool.is_level and pool.counted >= care * counted_min(case)", "pool.is_level")],
         ESTIMATE,
     ),
@@ -1480,56 +1480,56 @@ KERNELS = [
     Mutant(
         "a trace of few busy periods is believed",
         "settled",
-        "simulations/estimate.py",
+        "simulations/looks.py",
         [(">= _TRACE_INDEPENDENT_MIN", ">= 0")],
         ESTIMATE,
     ),
     Mutant(
         "an earlier look is good enough",
         "the last look answers",
-        "simulations/estimate.py",
+        "simulations/looks.py",
         [("settled = last if last.settled else None", "settled = last if last.settled else settled")],
         ESTIMATE,
     ),
     Mutant(
         "a clock of any length tells every service",
         "a run that its clock cannot resolve is refused",
-        "simulations/estimate.py",
+        "simulations/looks.py",
         [("if run_s * _CLOCK_DIGITS > _CLOCK_SHARE * shortest_s:", "if run_s == math.inf:")],
         ESTIMATE,
     ),
     Mutant(
         "a queue limit is a whole number of 64 bits",
         "a limit beyond the kernel's numbers is none",
-        "simulations/kernel_state.py",
+        "simulations/kernel/state.py",
         [("min(plan.queue_limit, _LIMIT_MAX)", "min(plan.queue_limit, 2**63 - 1)")],
         KERNEL,
     ),
     Mutant(
         "users are served in no time",
         "service of a closed population takes time",
-        "simulations/service_table.py",
+        "simulations/draws/service.py",
         [("if is_closed and not durations_s.all():", "if is_closed and not len(durations_s):")],
         KERNEL,
     ),
     Mutant(
         "every user of a crowd has a place in the heap",
         "memory does not grow with users who never ask",
-        "simulations/returns.py",
+        "simulations/kernel/state.py",
         [("np.arange(min(users, requests))", "np.arange(users)")],
         KERNEL,
     ),
     Mutant(
         "a response of 0 is a short one",
         "responses of 0 in cells",
-        "simulations/sample.py",
+        "simulations/statistics/sample.py",
         [('int(sums["response_zeros"])', "0")],
         TALLY,
     ),
     Mutant(
         "Erlang gaps are sums of phases",
         "rate of the gaps",
-        "simulations/arrivals.py",
+        "simulations/draws/arrivals.py",
         [("gaps[place] = total / phases", "gaps[place] = total")],
         ARRIVALS,
     ),
@@ -1572,7 +1572,7 @@ SHARED_DEVICES = [
     Mutant(
         "replicas are dealt to devices in turn",
         "devices hold neighbours by index",
-        "simulations/cluster.py",
+        "simulations/reference/cluster.py",
         [("devices[index // instances]", "devices[index % len(devices)]")],
         DEVICES,
     ),
@@ -1593,7 +1593,7 @@ SHARED_DEVICES = [
     Mutant(
         "a recursion serves shared devices",
         "the same bytes as SimPy: no end is known in advance",
-        "simulations/kernel.py",
+        "simulations/kernel/serve.py",
         [("plan.replicas > _SORTED_MAX or _are_slowed(plan, slowdowns)", "plan.replicas > _SORTED_MAX")],
         DEVICES,
     ),
@@ -1643,21 +1643,21 @@ TRAFFIC = [
     Mutant(
         "traffic: every run begins in a burst",
         "bursts begin in their steady state",
-        "simulations/phase_clock.py",
+        "simulations/draws/arrivals.py",
         [("in_burst = generator.random() < arrivals.burst_share", "in_burst = True")],
         ARRIVALS,
     ),
     Mutant(
         "traffic: bursts shrink as the rate grows",
         "bursts last by the wall clock",
-        "simulations/phase_clock.py",
+        "simulations/draws/arrivals.py",
         [("means = arrival_rate_rps * np.array(", "means = np.array(")],
         ARRIVALS,
     ),
     Mutant(
         "traffic: a block of phases begins in the other one",
         "a stream in pieces is the draws at once",
-        "simulations/phase_clock.py",
+        "simulations/draws/arrivals.py",
         [
             ("_BLOCK = 1024", "_BLOCK = 1023"),
             ("np.tile(self._means, _BLOCK // 2)", "np.resize(self._means, _BLOCK)"),
@@ -1667,21 +1667,21 @@ TRAFFIC = [
     Mutant(
         "traffic: every third arrival of bursts is taken for bursts",
         "one replica for all, where there is such a law",
-        "simulations/reduction.py",
+        "simulations/case.py",
         [("elif plan.routing is Routing.RANDOM and", "elif plan.routing is not Routing.SHARED_QUEUE and")],
         "tests/test_reduction.py",
     ),
     Mutant(
         "traffic: runs forget the queue and not the phases",
         "warm-up by relaxation time",
-        "simulations/relaxation.py",
+        "simulations/statistics/relaxation.py",
         [("return max(phases, queue,", "return max(queue,")],
         RELAXATION,
     ),
     Mutant(
         "traffic: nanoseconds since 1970 go through a double",
         "no digit of a stamp is lost",
-        "capacity/trace_stamps.py",
+        "capacity/traffic/trace.py",
         [
             (
                 "float(in_seconds(value - first, unit)) for",
@@ -1693,28 +1693,28 @@ TRAFFIC = [
     Mutant(
         "traffic: the zone of a stamp is added",
         "dates are read by their zone",
-        "capacity/trace_stamps.py",
+        "capacity/traffic/trace.py",
         [('(60 if clock[4] == "+" else -60)', '(-60 if clock[4] == "+" else 60)')],
         "tests/test_traffic.py",
     ),
     Mutant(
         "traffic: gaps are tested without Durbin's weights",
         "a Poisson stream is refused as seldom as promised",
-        "capacity/poisson_tests.py",
+        "capacity/traffic/description.py",
         [("* np.arange(len(gaps), 0, -1)", "* len(gaps)")],
         "tests/test_trace_description.py",
     ),
     Mutant(
         "traffic: each test has the level of all",
         "p-values are adjusted by Holm's rule",
-        "capacity/poisson_tests.py",
+        "capacity/traffic/description.py",
         [("(len(found) - rank) * found[place][2]", "found[place][2]")],
         "tests/test_trace_description.py",
     ),
     Mutant(
         "traffic: before its first time a day has its first rate",
         "a day's last rate holds round midnight",
-        "capacity/daily_curve.py",
+        "capacity/traffic/daily.py",
         [("[self.rates_rps[-1], *self.rates_rps]", "[self.rates_rps[0], *self.rates_rps]")],
         "tests/test_daily_curve.py",
     ),
@@ -1724,70 +1724,70 @@ CLOSER_LOOKS = [
     Mutant(
         "losses are accepted on a few",
         "losses come in bursts",
-        "simulations/verdict.py",
+        "simulations/judge.py",
         [("promise.allowed * pool.counted < _LOSSES_MIN", "promise.allowed * pool.counted < 0")],
         JUDGE,
     ),
     Mutant(
         "a fleet of which nothing is left is a candidate",
         "survival: something is left",
-        "capacity/search.py",
+        "capacity/search/candidates.py",
         [("if not self.question.leaves_some(family, devices):", "if False:")],
         CHEAPEST,
     ),
     Mutant(
         "an hour of the night keeps the peak's fleet",
         "fewest replicas of each hour",
-        "capacity/schedule.py",
+        "capacity/search/by_hour.py",
         [("    while most - refused > 1:\n", "    while False:\n")],
         "tests/test_schedule.py",
     ),
     Mutant(
         "bursts are compared with themselves",
         "how many more than under Poisson",
-        "capacity/planner.py",
+        "capacity/search/planner.py",
         [("workload=replace(workload, arrivals=PoissonArrivals())", "workload=workload")],
         "tests/test_bursty_plans.py",
     ),
     Mutant(
         "few bursts are told as many",
         "a trace that holds few bursts is told",
-        "capacity/planner.py",
+        "capacity/search/planner.py",
         [("settled=certified.candidate.settled", "settled=True")],
         "tests/test_bursty_plans.py",
     ),
     Mutant(
         "headroom never asks the law",
         "headroom by the law where there is one",
-        "capacity/headroom.py",
+        "capacity/search/headroom.py",
         [("judge_exactly(trial) or self.judge.accepts(trial)", "self.judge.accepts(trial)")],
         "tests/test_search.py",
     ),
     Mutant(
         "headroom in doubt ends at the wall",
         "both ends of the headroom are sought",
-        "capacity/headroom.py",
+        "capacity/search/headroom.py",
         [("    trials.close_in(high_rps)\n", "")],
         "tests/test_planner.py",
     ),
     Mutant(
         "one fewer than the certified is not looked at",
         "the cheapest accepted plan wins",
-        "capacity/certificate.py",
+        "capacity/search/certificate.py",
         [("                self._one_fewer(best)\n", "                pass\n")],
         "tests/test_planner.py",
     ),
     Mutant(
         "a family that the budget leaves out is passed in silence",
         "what was not tried is named",
-        "capacity/cheapest.py",
+        "capacity/search/cheapest.py",
         [("            _note_untried(search, family, bound)\n", "")],
         "tests/test_cheapest.py",
     ),
     Mutant(
         "what was just accepted is forgotten at the end of the budget",
         "the cheapest accepted plan wins",
-        "capacity/cheapest.py",
+        "capacity/search/cheapest.py",
         [
             ("or (devices_max if is_bounded else None)", ""),
             (
@@ -1801,21 +1801,21 @@ CLOSER_LOOKS = [
     Mutant(
         "larger fleets are certified whatever the profile",
         "no fleet mends a profile",
-        "capacity/certificate.py",
+        "capacity/search/certificate.py",
         [("_WORTH_IT = 0.01", "_WORTH_IT = -1.0")],
         "tests/test_profile_sampling.py",
     ),
     Mutant(
         "a service time in doubt is simulated",
         "the service's own interval comes first",
-        "capacity/search.py",
+        "capacity/search/candidates.py",
         [("            doubts |= floor_doubts(", "            dict() | floor_doubts(")],
         "tests/test_profile_sampling.py",
     ),
     Mutant(
         "random routing is searched from one replica more",
         "the fewest replicas under random routing",
-        "capacity/random_routing.py",
+        "capacity/search/planner.py",
         [("refused, devices, step = today - 1, today, 1", "refused, devices, step = today, today + 1, 1")],
         "tests/test_planner.py",
     ),
@@ -1825,28 +1825,28 @@ LOST = [
     Mutant(
         "a lost request is not late",
         "lost or late",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("return sample.responses.with_lost(sample.lost)", "return sample.responses")],
         "tests/test_lost_requests.py",
     ),
     Mutant(
         "a lost request waits for nothing",
         "lost or late",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("return sample.waits.with_lost(sample.lost)", "return sample.waits")],
         "tests/test_lost_requests.py",
     ),
     Mutant(
         "a promise is held against the served",
         "the headline counts the lost",
-        "capacity/objective.py",
+        "capacity/question/objective.py",
         [("return (late or served).get(self.quantile)", "return served.get(self.quantile)")],
         "tests/test_lost_requests.py",
     ),
     Mutant(
         "a fleet may lose what the laxest promise leaves",
         "the strictest promise bounds the losses",
-        "capacity/objective.py",
+        "capacity/question/objective.py",
         [("return min((share for share, _ in", "return max((share for share, _ in")],
         "tests/test_lost_requests.py",
     ),
@@ -1865,7 +1865,7 @@ LOST = [
     Mutant(
         "ends of an interval are middles of cells",
         "ends are rounded outward",
-        "simulations/pool.py",
+        "simulations/statistics/pool.py",
         [("low=(1.0 - self.tally.relative_error_of(low_s)) * low_s", "low=low_s")],
         "tests/test_pool.py",
     ),
@@ -1882,7 +1882,7 @@ RATES_AND_REASONS = [
     Mutant(
         "a rate in doubt is called kept",
         "what stays in doubt is never accepted",
-        "capacity/rates.py",
+        "capacity/search/rates.py",
         [
             ("for first, last in _runs(points, Verdict.MET):", "for first, last in _runs(points, *_RUNS):"),
             (
@@ -1900,14 +1900,14 @@ RATES_AND_REASONS = [
     Mutant(
         "only the first stretch of rates is reported",
         "all accepted stretches",
-        "capacity/rate_search.py",
+        "capacity/search/rates.py",
         [("stretches=tuple(stretches_of(points)),", "stretches=tuple(stretches_of(points)[:1]),")],
         f"{RATES}::test_two_stretches_with_a_missed_one_between",
     ),
     Mutant(
         "an end of the rates is the middle of its bracket",
         "every rate that is reported kept is kept",
-        "capacity/rates.py",
+        "capacity/search/rates.py",
         [
             (
                 "high=Interval(value=end_rps, low=end_rps, high=high_rps),",
@@ -1919,35 +1919,35 @@ RATES_AND_REASONS = [
     Mutant(
         "a lone request does not wait for its batch",
         "limit of low rates",
-        "capacity/what_if.py",
+        "capacity/search/what_if.py",
         [("wait_s = plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0", "wait_s = 0.0")],
         f"{WHAT_IF}::test_a_lone_request_is_the_limit_of_the_law_at_low_rates",
     ),
     Mutant(
         "scaled service leaves its percentiles",
         "every quantile is scaled",
-        "capacity/what_if.py",
+        "capacity/search/what_if.py",
         [("p99_s=scaled(timing.p99_s),", "")],
         f"{WHAT_IF}::test_scaling_leaves_what_is_not_service",
     ),
     Mutant(
         "a saving is the largest share that does not do",
         "the least change that saves one is enough",
-        "capacity/savings.py",
+        "capacity/explanation/savings.py",
         [("share, candidate = middle, other", "share, candidate = refused, other")],
         f"{REASONS}::test_the_least_that_saves_one_is_the_root_of_the_law",
     ),
     Mutant(
         "a what-if forgets what a loss leaves",
         "a plan outlives losses in what-ifs too",
-        "capacity/what_if.py",
+        "capacity/search/what_if.py",
         [("for event, scenario in question.events(plan):", "for event, scenario in ():")],
         f"{WHAT_IF}::test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too",
     ),
     Mutant(
         "a knee as if the curve were straight between points",
         "1/y is straight, as of M/M/1",
-        "capacity/knee.py",
+        "capacity/queues/curves.py",
         [
             (
                 "share = (1.0 / kept - 1.0 / limit) / (1.0 / kept - 1.0 / broken)",
@@ -1959,7 +1959,7 @@ RATES_AND_REASONS = [
     Mutant(
         "the design effect forgets its quantile",
         "how long a burst of late responses lasts",
-        "capacity/queues/mm1.py",
+        "capacity/queues/markov/mm1.py",
         [(" * (1.0 + (1.0 - quantile) * math.log1p(-quantile) / quantile)", "")],
         "tests/test_mm1.py",
     ),
@@ -1988,42 +1988,42 @@ GATES = [
     Mutant(
         "an edited promise is believed",
         "digest of a saved plan",
-        "capacity/plan_file.py",
+        "capacity/answer/saved_plan.py",
         [('if given.text("sha256") != _signature(document):', "if False:")],
         PLAN_FILE,
     ),
     Mutant(
         "a saved plan that was edited is believed",
         "digest of a saved profile",
-        "capacity/saved_profile.py",
+        "capacity/profile/formats.py",
         [('digest(document) != given.text("sha256")', 'given.text("sha256") == ""')],
         PLAN_FILE,
     ),
     Mutant(
         "a saved plan is written in its place",
         "a file is whole or not there",
-        "capacity/writing.py",
+        "capacity/files.py",
         [('beside.open("xb")', 'target.open("wb")'), ("beside.replace(target)", "target.exists()")],
         PLAN_FILE,
     ),
     Mutant(
         "a saved plan is certified as if it were the first",
         "judged again to the last digit",
-        "capacity/gate.py",
+        "capacity/answer/check.py",
         [("saved.certificate or Certificate()", "Certificate()")],
         GATE,
     ),
     Mutant(
         "a saved plan may grow for the same price",
         "more replicas of one role are more",
-        "capacity/gate.py",
+        "capacity/answer/check.py",
         [("return is_dearer or (self", "return is_dearer and (self")],
         GATE,
     ),
     Mutant(
         "a saved plan is annotated without escapes",
         "workflow commands are escaped",
-        "capacity/gate_report.py",
+        "capacity/render/check.py",
         [('_data(text).replace(":", "%3A").replace(",", "%2C")', "_data(text)")],
         GATE,
     ),
@@ -2068,28 +2068,28 @@ SPELLS_AND_WORK = [
     Mutant(
         "work beside batches counts once a batch",
         "a batch of b takes b times the work of a request",
-        "capacity/profile.py",
+        "capacity/profile/profile.py",
         [("batch_size * self.request_work_s", "self.request_work_s")],
         "tests/test_profile.py",
     ),
     Mutant(
         "spells last half as long",
         "scores go together by exp(-apart / lasting)",
-        "simulations/spells.py",
+        "simulations/draws/arrivals.py",
         [("/ lasting_s)", "/ (0.5 * lasting_s))")],
         SPELLS,
     ),
     Mutant(
         "a batch's own score counts in full",
         "each number alone is uniform",
-        "simulations/spells.py",
+        "simulations/draws/arrivals.py",
         [("math.sqrt(1.0 - share) * own", "own")],
         SPELLS,
     ),
     Mutant(
         "a block forgets the spell of the one before",
         "however it is asked the numbers are the same",
-        "simulations/spells.py",
+        "simulations/draws/arrivals.py",
         [("last[0], last[1] = before_s, score", "last[0], last[1] = -np.inf, score")],
         SPELLS,
     ),
@@ -2103,7 +2103,7 @@ SPELLS_AND_WORK = [
     Mutant(
         "samples of spells are resampled one by one",
         "the error of samples that came in spells",
-        "capacity/profile_sampling.py",
+        "capacity/profile/sampling.py",
         [("if profile.spells is None:\n        return 1", "if True:\n        return 1")],
         SPELLS,
     ),
@@ -2309,7 +2309,7 @@ WAKES = [
     Mutant(
         "the recursion wakes a replica for every batch",
         "the mean wait is Welch's",
-        "simulations/kernel_recursion.py",
+        "simulations/kernel/recursion.py",
         [
             (
                 "and not _ends_at(free_s, start_s):\n            finished_s[request] += wake_s",
@@ -2321,7 +2321,7 @@ WAKES = [
     Mutant(
         "the recursion looks at the replica alone to wake it",
         "the same bytes as SimPy: replicas of one queue rest by the last end of any",
-        "simulations/kernel_recursion.py",
+        "simulations/kernel/recursion.py",
         [
             (
                 "if wake_s > 0.0 and not _ends_at(free_s, start_s):\n            work_s += wake_s",
@@ -2333,14 +2333,14 @@ WAKES = [
     Mutant(
         "the very first batch does not wake its replica",
         "the same bytes as SimPy: all rest at first",
-        "simulations/kernel_state.py",
+        "simulations/kernel/state.py",
         [('queues["finish_s"] = -np.inf', 'queues["finish_s"] = np.inf')],
         KERNEL,
     ),
     Mutant(
         "a block does not wake its first batch",
         "the same bytes as SimPy: blocks of any size",
-        "simulations/kernel_shared.py",
+        "simulations/kernel/shared_queue.py",
         [("queue.finish_s = ended_s", "queue.finish_s = np.inf")],
         KERNEL,
     ),
@@ -2363,21 +2363,21 @@ WAKES = [
     Mutant(
         "a wake makes no atoms of its own",
         "a quantile at which many responses lie is exact",
-        "simulations/service_table.py",
+        "simulations/draws/service.py",
         [("return atoms_s if self.wake_s == 0.0 else", "return atoms_s if True else")],
         f"{KERNEL}::test_atoms_are_the_durations_that_come_up_again",
     ),
     Mutant(
         "exact laws overlook the wake",
         "no law is asked that does not know it",
-        "capacity/analytic.py",
+        "capacity/search/exact.py",
         [("if profile.wake_s > 0.0:", "if profile.wake_s > 1e9:")],
         WAKE,
     ),
     Mutant(
         "a lone request finds its replica awake",
         "what a request takes that meets nobody",
-        "capacity/what_if.py",
+        "capacity/search/what_if.py",
         [("wait_s + profile.wake_s + profile.request_overhead_s", "wait_s + profile.request_overhead_s")],
         WHAT_IF,
     ),
@@ -2387,21 +2387,21 @@ LAWS = [
     Mutant(
         "nobody waits for what a server has left to do",
         "Pollaczek and Khinchine's mean",
-        "capacity/queues/mg1.py",
+        "capacity/queues/general/mg1.py",
         [("self.utilization * (1.0 + self.service.variability) / (2.0 *", "self.utilization / (2.0 *")],
         "tests/test_mg1.py",
     ),
     Mutant(
         "a lost call takes load off",
         "Erlang's loss formula",
-        "capacity/queues/erlang.py",
+        "capacity/queues/markov/erlang.py",
         [("return pmf / (1.0 - pmf * above(", "return pmf / (1.0 + pmf * above(")],
         "tests/test_erlang.py",
     ),
     Mutant(
         "everybody waits for a server",
         "Erlang's delay formula",
-        "capacity/queues/mmc.py",
+        "capacity/queues/markov/mmc.py",
         [
             (
                 "return self.wait_probability * math.exp(-self._spare * (self.service_rate_rps * time_s))",
@@ -2413,7 +2413,7 @@ LAWS = [
     Mutant(
         "a batch waits for its service twice",
         "the response is the wait and the service",
-        "capacity/queues/bulk.py",
+        "capacity/queues/batch/bulk.py",
         [
             (
                 "waits = (time_s - served_s) * self._phase_rate_rps",
@@ -2440,14 +2440,14 @@ RATIOS = [
     Mutant(
         "a profile of means counts work twice",
         "a profile of means sustains the same",
-        "capacity/profile.py",
+        "capacity/profile/profile.py",
         [("mean_s=timing.law().mean_s", "mean_s=self.service_mean_s(timing.batch_size)")],
         "tests/test_profile.py",
     ),
     Mutant(
         "only the first of two profiles is resampled",
         "a ratio has the error of both",
-        "simulations/profile_error.py",
+        "simulations/statistics/profile_error.py",
         [
             (
                 "resampled(one, generator) for one in profiles",
@@ -2459,7 +2459,7 @@ RATIOS = [
     Mutant(
         "memory of all weights is a mean of ratios",
         "memory of all weights is a ratio of sums",
-        "capacity/measured_quantization.py",
+        "capacity/profile/quantization.py",
         [
             (
                 "return math.fsum(before) / math.fsum(after)",

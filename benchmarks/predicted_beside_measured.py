@@ -29,18 +29,18 @@ from threading import Event, Thread
 import numpy as np
 from predicted_table import ROUNDS, in_time
 
-from capacity.contention import Contention
 from capacity.errors import InconclusiveError, UnstableError
+from capacity.files import versions
 from capacity.measurement.counted import counted_findings
-from capacity.measurement.environment import machine
-from capacity.measurement.histogram import Histogram, Histograms, gains
+from capacity.measurement.findings import machine
 from capacity.measurement.http import Exchange, parse_address, parse_server_timing
-from capacity.measurement.scrape import Scrape
+from capacity.measurement.metrics import Histogram, Histograms, Scrape, gains
 from capacity.performance import Interval, Performance
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import load_profile
-from capacity.spells import Spells
+from capacity.profile.contention import Contention
+from capacity.profile.load import load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
+from capacity.question.plan import Plan, Routing
+from capacity.traffic.workload import Workload
 from capacity.units import parse_duration_s
 from capacity.verification.calibrate import LoneRequests
 from capacity.verification.load_test import IN_FLIGHT_MAX, LoadTest
@@ -52,10 +52,8 @@ from capacity.verification.run import LoadRun, Schedule
 from capacity.verification.send import Target
 from capacity.verification.validity import faults, tail_faults
 from capacity.verification.watch import look
-from capacity.versions import versions
-from capacity.workload import Workload
 from serve_api.replica import Replica, example, pinned, running
-from simulations.arrivals import Seed, Stage, Stream
+from simulations.draws.arrivals import Seed, Stage, Stream
 from simulations.simulate import Simulation
 
 LOADS = (0.3, 0.5, 0.7, 0.85)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import mpmath
 from scipy.special import gammaincc, gammaln
 
-from capacity.queues.bulk import Bulk
-from capacity.queues.erlang import erlang_b
+from capacity.queues.batch.bulk import Bulk
+from capacity.queues.markov.erlang import erlang_b
 from capacity.queues.staffing import servers_for_wait_probability
 
 MILLION = 1_000_000.0

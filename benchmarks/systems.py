@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.plan import Plan, Routing
-from capacity.queues.mmc import MMc
+from capacity.question.plan import Plan, Routing
+from capacity.queues.markov.mmc import MMc
 
 Floats = NDArray[np.float64]
 Run = Callable[[int, int], Floats]  # seed, requests -> the response time of each request. [s]

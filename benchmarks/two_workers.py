@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 
-from capacity.plan import Plan
-from capacity.profile_files import load_profile
-from capacity.scenario import Scenario
-from capacity.workload import Workload
-from simulations.arrivals import Seed
+from capacity.profile.load import load_profile
+from capacity.question.plan import Plan
+from capacity.question.scenario import Scenario
+from capacity.traffic.workload import Workload
 from simulations.case import Case, tasks
+from simulations.draws.arrivals import Seed
 from simulations.replication import replicate
-from simulations.sample import Length
+from simulations.statistics.sample import Length
 from simulations.workers import workers
 
 LENGTH = Length(warm_up=1_000, measured=200_000, cool_down=500)

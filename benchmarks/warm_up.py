@@ -12,15 +12,15 @@ import math
 
 import numpy as np
 
-from capacity.plan import Plan, Routing
-from capacity.queues.mmc import MMc
-from capacity.stability import relaxation_requests
-from capacity.workload import Workload
-from simulations.arrivals import Seed, draw
+from capacity.question.plan import Plan, Routing
+from capacity.question.stability import relaxation_requests
+from capacity.queues.markov.mmc import MMc
+from capacity.traffic.workload import Workload
 from simulations.case import RELAXATIONS
-from simulations.kernel import run
-from simulations.records import Floats
-from simulations.service import ExponentialTimes
+from simulations.draws.arrivals import Seed, draw
+from simulations.draws.records import Floats
+from simulations.draws.service import ExponentialTimes
+from simulations.kernel.serve import run
 
 RUNS = 240
 COUNTED = 10_000

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.plan import Routing
+from capacity.question.plan import Routing
 
 Floats = NDArray[np.float64]
 

@@ -31,20 +31,26 @@ import numpy as np
 
 from capacity.errors import UnstableError
 from capacity.performance import Interval
-from capacity.plan import Plan, Routing
-from capacity.queues.closed import Closed
+from capacity.question.plan import Plan, Routing
 from capacity.queues.durations import Duration, Family
 from capacity.queues.little import LittlesLaw, LoadTestReport
-from capacity.queues.mmc import MMc
-from capacity.queues.mmck import MMcK
+from capacity.queues.markov.closed import Closed
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.markov.mmck import MMcK
 from capacity.render.plot import PALETTE, new_panels, new_plot
-from capacity.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, MmppArrivals, Workload
-from simulations.agreement_times import DurationTimes
-from simulations.arrivals import Seed, draw
-from simulations.kernel import run
-from simulations.pool import Estimate, Pool
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    DeterministicArrivals,
+    GammaArrivals,
+    MmppArrivals,
+    Workload,
+)
+from simulations.draws.arrivals import Seed, draw
+from simulations.kernel.serve import run
 from simulations.replication import Task, replicate
-from simulations.sample import Length
+from simulations.statistics.pool import Estimate, Pool
+from simulations.statistics.sample import Length
+from simulations.validation.laws import DurationTimes
 
 # %% [markdown]
 # ## The law as a function

@@ -33,23 +33,22 @@ from functools import cache
 import ipywidgets as widgets
 import numpy as np
 
-from capacity.curves import Axis, Quantity, curves, utilization_grid
-from capacity.knee import knee
-from capacity.plan import Plan, Routing
+from capacity.question.plan import Plan, Routing
+from capacity.queues.curves import Axis, Quantity, curves, knee, utilization_grid
 from capacity.queues.durations import Duration, Family
-from capacity.queues.ggc import GGc
-from capacity.queues.gimc import GIMc
-from capacity.queues.mdc import MDc
-from capacity.queues.mg1 import MG1
-from capacity.queues.mmc import MMc
+from capacity.queues.general.ggc import GGc
+from capacity.queues.general.gimc import GIMc
+from capacity.queues.general.mdc import MDc
+from capacity.queues.general.mg1 import MG1
+from capacity.queues.markov.mmc import MMc
 from capacity.render.plot import new_panels, new_plot
+from capacity.traffic.workload import GammaArrivals, PoissonArrivals, Workload
 from capacity.units import format_duration
-from capacity.workload import GammaArrivals, PoissonArrivals, Workload
-from simulations.agreement_times import DurationTimes
-from simulations.arrivals import Seed
-from simulations.pool import Pool
+from simulations.draws.arrivals import Seed
 from simulations.replication import Task, replicate
-from simulations.sample import Length
+from simulations.statistics.pool import Pool
+from simulations.statistics.sample import Length
+from simulations.validation.laws import DurationTimes
 
 # %% [markdown]
 # ## Three speeds, one queue
@@ -270,7 +269,7 @@ print(
 #
 # The curve is taken from the exact law where there is one (M/G/1, M/D/c, M/M/c), and from Whitt's approximation
 # of G/G/c elsewhere, which is itself up to 18 % off where it was checked. The promise is then looked up on the
-# curve by `capacity.knee`; what that errs by is printed below.
+# curve by `capacity.queues.curves`; what that errs by is printed below.
 
 # %%
 GRID = (0.02, *utilization_grid(0.98, 34))

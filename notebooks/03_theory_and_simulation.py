@@ -31,23 +31,23 @@ from itertools import count
 import numpy as np
 from scipy.stats import binom, binomtest
 
-from capacity.analytic import predict
 from capacity.errors import DomainError
 from capacity.performance import Interval
-from capacity.plan import Plan, Routing
-from capacity.profile_files import load_profile
-from capacity.queues.mm1 import MM1
+from capacity.profile.load import load_profile
+from capacity.question.plan import Plan, Routing
+from capacity.question.stability import relaxation_requests
+from capacity.queues.markov.mm1 import MM1
 from capacity.render.plot import new_panels, new_plot
-from capacity.stability import relaxation_requests
-from capacity.workload import Workload
-from simulations.agreement_bulk import bulk
-from simulations.agreement_laws import mm1, mmc
-from simulations.arrivals import Seed
+from capacity.search.exact import predict
+from capacity.traffic.workload import Workload
 from simulations.case import RELAXATIONS
-from simulations.pool import Estimate, Pool
+from simulations.draws.arrivals import Seed
 from simulations.replication import Task, replicate
-from simulations.sample import Length
 from simulations.simulate import Simulation
+from simulations.statistics.pool import Estimate, Pool
+from simulations.statistics.sample import Length
+from simulations.validation.fleets import bulk
+from simulations.validation.laws import mm1, mmc
 
 # %% [markdown]
 # ## 1. Does the simulator obey the theory?
@@ -231,7 +231,7 @@ for load in (0.5, 0.8, 0.9):
 # Eight servers at one queue, and batches, repeat themselves less at the same load, and there too the more the
 # busier they are.
 #
-# The dashed line is `capacity.stability.relaxation_requests`: how many requests arrive while the queue forgets
+# The dashed line is `capacity.question.stability.relaxation_requests`: how many requests arrive while the queue forgets
 # most of what it was like. From load 0.8 on it is within 10 % of the design effect of M/M/1: one relaxation
 # time is worth one independent response. At light load it is too small, but there few requests are needed
 # anyway. The simulator itself plans its runs by it.
@@ -405,7 +405,7 @@ assert shares["binomial"].high < 0.5
 # %% [markdown]
 # ## 4. Where there is no theory
 #
-# Exact laws have conditions. `capacity.analytic.predict` answers where one holds and otherwise refuses, and
+# Exact laws have conditions. `capacity.search.exact.predict` answers where one holds and otherwise refuses, and
 # says what to do:
 
 # %%

@@ -24,16 +24,16 @@
 # server.
 
 # %%
-from capacity.analytic import predict
-from capacity.explain import format_interval
 from capacity.performance import Performance
-from capacity.plan import BatchTimer, Plan
-from capacity.profile import ServiceProfile
-from capacity.profile_files import load_profile
-from capacity.queues.bulk import Bulk
+from capacity.profile.load import load_profile
+from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import format_interval
+from capacity.question.plan import BatchTimer, Plan
+from capacity.question.stability import sustainable_rate_rps
+from capacity.queues.batch.bulk import Bulk
 from capacity.render.plot import new_panels, new_plot
-from capacity.stability import sustainable_rate_rps
-from capacity.workload import Workload
+from capacity.search.exact import predict
+from capacity.traffic.workload import Workload
 from simulations.simulate import Simulation
 
 # %% [markdown]

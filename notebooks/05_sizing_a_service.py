@@ -23,20 +23,21 @@ import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from capacity.explain import explain, format_interval, format_verdict
-from capacity.objective import LatencyObjective
+from capacity.answer.sentences import explain, format_verdict
 from capacity.performance import Interval
-from capacity.plan import Candidate, Plan, Verdict
-from capacity.planner import recommend
-from capacity.profile_files import load_profile, read_profile
-from capacity.question import Question
+from capacity.profile.load import load_profile, read_profile
+from capacity.question.candidate import Candidate, Verdict
+from capacity.question.objective import LatencyObjective, format_interval
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.question.stability import load, sustainable_rate_rps
 from capacity.render.plot import new_plot
-from capacity.stability import load, sustainable_rate_rps
+from capacity.search.planner import recommend
+from capacity.traffic.workload import Workload
 from capacity.units import format_duration, format_rate
-from capacity.workload import Workload
 from simulations.judge import SimulationJudge
-from simulations.profile_error import sampling_intervals
 from simulations.simulate import Simulation
+from simulations.statistics.profile_error import sampling_intervals
 
 RATE_RPS = 5000.0
 LIMIT_S = 0.025

@@ -26,30 +26,31 @@
 import math
 from dataclasses import replace
 
-from capacity.analytic import predict
-from capacity.contention import processor_sharing
-from capacity.contention_fit import from_sweep
 from capacity.errors import DomainError
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import load_profile
+from capacity.profile.contention import from_sweep, processor_sharing
+from capacity.profile.load import load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.scalability import fit
+from capacity.question.plan import Plan, Routing
+from capacity.question.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
 from capacity.queues.little import LittlesLaw
-from capacity.queues.mm1 import MM1
-from capacity.queues.mmc import MMc
-from capacity.queues.routing import PowerOfChoices, RandomSplit, RoundRobin, ShortestQueue
-from capacity.queues.scalability_fit import fit
+from capacity.queues.markov.mm1 import MM1
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.power_of_choices import PowerOfChoices
+from capacity.queues.routing import RandomSplit, RoundRobin
+from capacity.queues.shortest_queue import ShortestQueue
 from capacity.queues.staffing import replicas_for_response
 from capacity.render.plot import new_panels, new_plot
-from capacity.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
-from capacity.workload import ClosedPopulation, Workload
-from simulations.agreement import DEVIATION_MAX_SE
-from simulations.arrivals import Seed
+from capacity.search.exact import predict
+from capacity.traffic.workload import ClosedPopulation, Workload
 from simulations.case import RELAXATIONS
-from simulations.pool import Pool
+from simulations.draws.arrivals import Seed
+from simulations.draws.service import ExponentialTimes
 from simulations.replication import Task, replicate
-from simulations.sample import Length
-from simulations.service import ExponentialTimes
 from simulations.simulate import Simulation
+from simulations.statistics.pool import Pool
+from simulations.statistics.sample import Length
+from simulations.validation.agreement import DEVIATION_MAX_SE
 
 # %% [markdown]
 # ## 1. The same load for each replica, one request at a time
@@ -196,7 +197,7 @@ for quantile, name in ((0.5, "P50"), (0.99, "P99")):
 # ### Are the points right?
 #
 # Where the simulated balancers have a law, it can be asked. Distances are in standard errors of the
-# simulation; `simulations.agreement`, by which the simulator is tested, allows four.
+# simulation; `simulations.validation.agreement`, by which the simulator is tested, allows four.
 
 # %%
 CHECKS = [

@@ -32,19 +32,19 @@
 import numpy as np
 from IPython.display import Markdown
 
-from capacity.measured_quantization import load_measured_quantization
-from capacity.objective import LatencyObjective
 from capacity.performance import Interval
-from capacity.plan import Recommendation, Verdict
-from capacity.planner import recommend
-from capacity.profile import ServiceProfile
-from capacity.profile_files import load_profile
-from capacity.quantization import Quantized, error_bound, quantize
-from capacity.question import Question
+from capacity.profile.load import load_profile
+from capacity.profile.profile import ServiceProfile
+from capacity.profile.quantization import Quantized, error_bound, load_measured_quantization, quantize
+from capacity.question.candidate import Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.question import Question
 from capacity.render.plot import new_panels, new_plot
-from capacity.workload import Workload
+from capacity.search.planner import recommend
+from capacity.search.recommendation import Recommendation
+from capacity.traffic.workload import Workload
 from simulations.judge import SimulationJudge
-from simulations.profile_error import sampling_intervals
+from simulations.statistics.profile_error import sampling_intervals
 
 SEED = 7
 PER_OUTPUT = 1  # axis of the outputs of a weight matrix (inputs, outputs)

@@ -35,39 +35,39 @@ import numpy as np
 from IPython.display import Markdown
 from scipy.optimize import brentq
 
-from capacity.analytic import predict
-from capacity.comparison import Contender
-from capacity.contention_fit import from_sweep
 from capacity.errors import UnstableError
-from capacity.measured_quantization import load_measured_quantization
-from capacity.objective import LatencyObjective
 from capacity.performance import Interval
-from capacity.plan import BatchTimer, Plan, Routing, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import bundled_names, load_profile
-from capacity.question import Question
-from capacity.queues.closed import Closed
+from capacity.profile.contention import from_sweep
+from capacity.profile.distribution import ServiceLaw, from_samples
+from capacity.profile.load import bundled_names, load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.quantization import load_measured_quantization
+from capacity.question.candidate import Verdict
+from capacity.question.comparison import Contender
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.question import Question
+from capacity.question.stability import relaxation_requests, replicas_stable_min, sustainable_rate_rps
 from capacity.queues.durations import Duration, Family
-from capacity.queues.empirical import Empirical
+from capacity.queues.general.mg1 import MG1
+from capacity.queues.general.mg1_wait import Empirical
 from capacity.queues.little import LittlesLaw, LoadTestReport
-from capacity.queues.mg1 import MG1
-from capacity.queues.mm1 import MM1
-from capacity.service_law import ServiceLaw, from_samples
-from capacity.stability import relaxation_requests, replicas_stable_min, sustainable_rate_rps
+from capacity.queues.markov.closed import Closed
+from capacity.queues.markov.mm1 import MM1
+from capacity.search.exact import predict
+from capacity.traffic.workload import ArrivalProcess, GammaArrivals, MmppArrivals, PoissonArrivals, Workload
 from capacity.units import format_duration
-from capacity.workload import ArrivalProcess, GammaArrivals, MmppArrivals, PoissonArrivals, Workload
-from simulations import agreement_fleets, kernel
-from simulations.agreement import compare
-from simulations.agreement_laws import closed, mdc, mm1, mmc, one_queue
-from simulations.agreement_system import System
-from simulations.agreement_times import DurationTimes
-from simulations.arrivals import Seed, draw
+from simulations.draws.arrivals import Seed, draw
+from simulations.draws.records import Records
+from simulations.draws.service import ProfileTimes
 from simulations.judge import SimulationJudge
+from simulations.kernel import serve as kernel
 from simulations.paired import PairedSimulation
-from simulations.pool import Estimate
-from simulations.profile_error import sampling_intervals
-from simulations.records import Records
-from simulations.service import ProfileTimes
+from simulations.statistics.pool import Estimate
+from simulations.statistics.profile_error import sampling_intervals
+from simulations.validation import fleets as agreement_fleets
+from simulations.validation.agreement import compare
+from simulations.validation.laws import DurationTimes, System, closed, mdc, mm1, mmc, one_queue
 
 SEED = 8
 P50, P99 = 0.5, 0.99

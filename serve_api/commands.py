@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from capacity.commands.guard import Guarded
 from capacity.errors import InputError
-from capacity.guarded import Guarded
 from capacity.units import format_duration
 from serve_api.models.store import ArtifactStore
 from serve_api.server.settings import Settings, flag_of, read_settings

@@ -17,11 +17,12 @@ from typing import Annotated, Any
 
 import typer
 
-from capacity.command_line import option, read_choice
+from capacity.commands.guard import Guarded
+from capacity.commands.options import option
 from capacity.errors import InconclusiveError, InputError
-from capacity.guarded import Guarded
+from capacity.files import write_whole
+from capacity.question.parse import read_choice
 from capacity.units import format_duration, parse_duration_s, parse_rate_rps
-from capacity.writing import write_whole
 from serve_api.models.metadata import Precision, next_free
 from serve_api.models.store import Artifact, ArtifactStore
 from serve_api.replica import Replica, example, pinned, running

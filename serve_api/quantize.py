@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capacity.command_line import option
+from capacity.commands.guard import Guarded
+from capacity.commands.options import option
 from capacity.errors import InputError
-from capacity.guarded import Guarded
 from serve_api.models.metadata import (
     MODEL_FILE,
     SCALER_FILE,

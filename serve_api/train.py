@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capacity.command_line import option, read_choice
+from capacity.commands.guard import Guarded
+from capacity.commands.options import option
 from capacity.errors import DomainError
-from capacity.guarded import Guarded
+from capacity.question.parse import read_choice
 from serve_api.models.metadata import (
     MODEL_FILE,
     SCALER_FILE,

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from capacity.errors import DependencyError, InputError
-from capacity.versions import versions
+from capacity.files import versions
 from simulations.workers import ExecutorMapper, Mapper
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ def _folder() -> Path | None:
 @cache
 def _fingerprint() -> str:
     """Of all sources of the simulator."""
-    sources = b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))
+    sources = b"".join(path.read_bytes() for path in sorted(_HERE.rglob("*.py")))
     return hashlib.sha256(sources).hexdigest()[:16]
 
 

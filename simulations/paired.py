@@ -6,16 +6,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from capacity.comparison import Comparison, Contender, Difference
 from capacity.errors import InconclusiveError
+from capacity.intervals import student_t
 from capacity.performance import Interval, Performance
-from capacity.profile_sampling import has_samples
-from capacity.scenario import Scenario
-from capacity.share_interval import student_t
-from capacity.workload import Demand, TraceArrivals, Workload
-from simulations.arrivals import Seed, Stage
+from capacity.profile.sampling import has_samples
+from capacity.question.comparison import Comparison, Contender, Difference
+from capacity.question.scenario import Scenario
+from capacity.question.stability import require_answerable
+from capacity.traffic.workload import Demand, TraceArrivals, Workload
 from simulations.case import Case, run_length, tasks
-from simulations.estimate import (
+from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.records import Floats
+from simulations.looks import (
     REPLICATIONS_FIRST,
     REQUESTS_MAX,
     Look,
@@ -25,17 +27,11 @@ from simulations.estimate import (
     trace_sections,
     why_unsettled,
 )
-from simulations.pool import Pool, QuantileEstimate
-from simulations.profile_error import (
-    half_width,
-    resampled_quantiles_s,
-    with_widened_quantiles,
-)
-from simulations.records import Floats
 from simulations.replication import Engine, replicate, replicate_in_parts
-from simulations.sample import Length
-from simulations.simulate import QUANTILES, require_answerable
-from simulations.tally import Tally
+from simulations.simulate import QUANTILES
+from simulations.statistics.pool import Pool, QuantileEstimate
+from simulations.statistics.profile_error import half_width, resampled_quantiles_s, with_widened_quantiles
+from simulations.statistics.sample import Length, Tally
 from simulations.workers import Mapper
 
 # Quantiles under resampled profiles, by the field of a performance and the quantile. [s]

@@ -6,15 +6,15 @@ from enum import StrEnum
 
 import numpy as np
 
-from capacity.plan import Plan
-from capacity.spells import Spells
-from capacity.workload import Demand
-from simulations import kernel
-from simulations.arrivals import Seed, Stream, draw
-from simulations.cluster import run
-from simulations.records import Floats
-from simulations.sample import Length, Reduction, Sample
-from simulations.service import ALONE, ServiceTimes
+from capacity.profile.profile import Spells
+from capacity.question.plan import Plan
+from capacity.traffic.workload import Demand
+from simulations.draws.arrivals import Seed, Stream, draw
+from simulations.draws.records import Floats
+from simulations.draws.service import ALONE, ServiceTimes
+from simulations.kernel import serve as kernel
+from simulations.reference.cluster import run
+from simulations.statistics.sample import Length, Reduction, Sample
 from simulations.workers import leave_if_abandoned
 
 # Beyond so many atoms of a law each is so light that a cell tells it well enough.

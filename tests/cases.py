@@ -5,18 +5,16 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from capacity.plan import BatchTimer, Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile.distribution import ServiceLaw, constant, from_samples
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import BatchTimer, Plan, Routing
 from capacity.queues.durations import Duration, Family
-from capacity.service_law import ServiceLaw, constant, from_samples
-from simulations import kernel
-from simulations.agreement_times import DurationTimes
-from simulations.arrivals import ClosedDraws, Draws, Replay
-from simulations.records import Records
-from simulations.sample import Length, Reduction, Sample
-from simulations.service import ALONE, ExponentialTimes, ProfileTimes, ServiceTimes
-from simulations.service_table import ServiceTable, knots
-from simulations.tally import Tally
+from simulations.draws.arrivals import ClosedDraws, Draws, Replay
+from simulations.draws.records import Records
+from simulations.draws.service import ALONE, ExponentialTimes, ProfileTimes, ServiceTable, ServiceTimes, knots
+from simulations.kernel import serve as kernel
+from simulations.statistics.sample import Length, Reduction, Sample, Tally
+from simulations.validation.laws import DurationTimes
 
 NOTHING = np.zeros(0)
 

@@ -4,8 +4,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.plan import Plan, Routing
-from capacity.profile import ServiceProfile
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Plan, Routing
 
 Floats = NDArray[np.float64]
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from capacity.performance import Performance
-from capacity.plan import BatchTimer, Plan, Routing
-from simulations.arrivals import ClosedDraws, Draws
-from simulations.pool import Pool
-from simulations.records import Floats, Records
+from capacity.question.plan import BatchTimer, Plan, Routing
+from simulations.draws.arrivals import ClosedDraws, Draws
+from simulations.draws.records import Floats, Records
 from simulations.replication import Task
-from simulations.sample import Sample
-from simulations.tally import ROUNDING, Tally
+from simulations.statistics.pool import Pool
+from simulations.statistics.sample import ROUNDING, Sample, Tally
 
 
 @dataclass(frozen=True)

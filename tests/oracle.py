@@ -20,9 +20,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from capacity.plan import Plan
-from simulations.arrivals import ClosedDraws, Draws
-from simulations.service import ServiceTimes
+from capacity.question.plan import Plan
+from simulations.draws.arrivals import ClosedDraws, Draws
+from simulations.draws.service import ServiceTimes
 
 
 @dataclass

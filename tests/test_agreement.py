@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 from cases import sample_of
 
-import simulations.agreement_bulk as bulk
-import simulations.agreement_fleets as fleets
-import simulations.agreement_laws as laws
+import simulations.validation.fleets as bulk
+import simulations.validation.fleets as fleets
+import simulations.validation.laws as laws
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import BatchTimer, Routing
+from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.durations import Duration, Family
-from capacity.queues.mm1 import MM1
-from simulations.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
-from simulations.agreement_grid import Grid, systems
-from simulations.agreement_system import System
-from simulations.agreement_times import DurationTimes, TableTimes
-from simulations.pool import Estimate, Pool
-from simulations.service import ExponentialTimes
+from capacity.queues.markov.mm1 import MM1
+from simulations.draws.service import ExponentialTimes
+from simulations.statistics.pool import Estimate, Pool
+from simulations.validation.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
+from simulations.validation.grid import Grid, systems
+from simulations.validation.laws import DurationTimes, System, TableTimes
 
 LIGHT = laws.mm1(0.3, (0.5, 0.99))
 

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.analytic import predict
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
-from capacity.plan import BatchTimer, Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.queues.bulk import Bulk
-from capacity.queues.empirical import Empirical
-from capacity.queues.mdc import MDc
-from capacity.queues.mg1 import MG1
-from capacity.workload import DeterministicArrivals, Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.queues.batch.bulk import Bulk
+from capacity.queues.general.mdc import MDc
+from capacity.queues.general.mg1 import MG1
+from capacity.queues.general.mg1_wait import Empirical
+from capacity.search.exact import predict
+from capacity.traffic.workload import DeterministicArrivals, Workload
 
 TIMES_S = (0.010, 0.012, 0.014, 0.018)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from capacity.errors import DomainError, InputError
-from capacity.queues.mmpp import MMPPMc
-from capacity.workload import (
+from capacity.queues.general.mmpp import MMPPMc
+from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
     DeterministicArrivals,
@@ -27,7 +27,7 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Draws, Purpose, Replay, Seed, Stage, Stream, draw
+from simulations.draws.arrivals import Draws, Purpose, Replay, Seed, Stage, Stream, draw
 
 COUNT = 40_000
 SE = 4.0

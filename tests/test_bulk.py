@@ -13,8 +13,8 @@ from scipy.stats import poisson
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
-from capacity.plan import BatchTimer, Routing
-from capacity.queues.bulk import Bulk
+from capacity.question.plan import BatchTimer, Routing
+from capacity.queues.batch.bulk import Bulk
 
 V100_S = tuple(1e-3 * (0.1438 * b + 1.8874) for b in range(1, 9))  # Inoue (2021), linear fit
 SHORT_S = V100_S[:4]
@@ -354,8 +354,8 @@ def test_straight_lines_are_the_sums_that_they_stand_for(
     times_s = tuple(2.0 + 0.1 * size for size in range(1, 41))
     changes = {} if rule == "greedy" else {"batch_wait_max_s": 3.0, "timer": BatchTimer(rule)}
     lines = rated(times_s, load, **changes)
-    monkeypatch.setattr("capacity.queues.batches.ages._is_linear", lambda service: False)
-    monkeypatch.setattr("capacity.queues.batches.ages._NEGLIGIBLE", 0.0)
+    monkeypatch.setattr("capacity.queues.batch.waits._is_linear", lambda service: False)
+    monkeypatch.setattr("capacity.queues.batch.waits._NEGLIGIBLE", 0.0)
     sums = rated(times_s, load, **changes)
     for time_s in (2.05, 3.3, 5.1, 6.5, 9.0, 14.0):
         assert lines.response_tail(time_s) == pytest.approx(sums.response_tail(time_s), rel=1e-12)

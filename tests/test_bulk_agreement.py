@@ -9,15 +9,15 @@ import math
 import pytest
 from scipy.optimize import brentq
 
-from capacity.plan import Plan, Routing
-from capacity.stability import relaxation_requests
-from capacity.workload import Workload
-from simulations.arrivals import Seed, Stage
+from capacity.question.plan import Plan, Routing
+from capacity.question.stability import relaxation_requests
+from capacity.traffic.workload import Workload
 from simulations.case import RELAXATIONS
-from simulations.pool import Pool
+from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.service import ExponentialTimes
 from simulations.replication import Task, replicate
-from simulations.sample import Length
-from simulations.service import ExponentialTimes
+from simulations.statistics.pool import Pool
+from simulations.statistics.sample import Length
 
 
 class BulkLaw:
@@ -76,7 +76,7 @@ def test_simulated_batches_follow_the_closed_form(batch, servers, load):
 
 
 def test_the_closed_form_is_m_m_c_without_batches():
-    from capacity.queues.mmc import MMc
+    from capacity.queues.markov.mmc import MMc
 
     theory = MMc(arrival_rate_rps=2.4, service_rate_rps=1.0, servers=3)
     law = BulkLaw(2.4, 1, 3)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, poisson
 
 from capacity.errors import DomainError
-from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.bulk_closed import BulkClosed
+from capacity.queues.batch.closed import BulkClosed
+from capacity.queues.numerics.linear import banded_stationary as stationary
 
 Times = tuple[float, ...]
 MEANS = (

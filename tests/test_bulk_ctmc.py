@@ -15,11 +15,10 @@ from scipy.sparse.linalg import expm_multiply, spsolve
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
-from capacity.queues.batches import tagged as bulk_tagged
-from capacity.queues.batches.states import count_of_states
-from capacity.queues.bulk_ctmc import STATES_MAX, BulkCTMC
-from capacity.queues.bulk_markov import BulkMarkov
-from capacity.queues.mm1 import MM1
+from capacity.queues.batch import by_size as bulk_tagged
+from capacity.queues.batch.by_size import STATES_MAX, BulkCTMC, count_of_states
+from capacity.queues.batch.exponential import BulkMarkov
+from capacity.queues.markov.mm1 import MM1
 
 Times = tuple[float, ...]
 MEANS = (

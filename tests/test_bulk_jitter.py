@@ -15,12 +15,10 @@ from scipy.stats import gamma, nbinom
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
-from capacity.queues.batches.jitter_chain import JitterChain
-from capacity.queues.batches.jitter_gamma import GammaShape, stirling_rest
-from capacity.queues.batches.jitter_law import JitterLaw
-from capacity.queues.bulk import Bulk
-from capacity.queues.bulk_jitter import BulkJitter
-from capacity.queues.bulk_markov import BulkMarkov
+from capacity.queues.batch.bulk import Bulk
+from capacity.queues.batch.exponential import BulkMarkov
+from capacity.queues.batch.gamma import BulkJitter, JitterChain
+from capacity.queues.batch.gamma_law import GammaShape, JitterLaw, stirling_rest
 
 V100_S = tuple(1e-3 * (0.1438 * b + 1.8874) for b in range(1, 9))  # Inoue (2021), linear fit
 UNEVEN_S = (3.0, 2.0, 5.0, 3.4)  # a batch of 2 is faster than one request, of 3 slower than of 4

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.special import gammaincc
 
 from capacity.errors import DomainError, UnstableError
-from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.batches.load import exact_batch_load
-from capacity.queues.bulk_markov import BulkMarkov
-from capacity.queues.mmc import MMc
+from capacity.queues.batch.chain import exact_batch_load
+from capacity.queues.batch.exponential import BulkMarkov
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.numerics.linear import banded_stationary as stationary
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None)

@@ -13,13 +13,13 @@ import pytest
 from scipy.special import gammainc
 
 from capacity.errors import CapacityError, DomainError, UnstableError
-from capacity.numerics.counts import at_least_between
-from capacity.plan import BatchTimer, Routing
-from capacity.queues.bulk import Bulk
-from capacity.queues.bulk_ctmc import BulkCTMC
-from capacity.queues.bulk_jitter import BulkJitter
-from capacity.queues.bulk_markov import BulkMarkov
-from capacity.queues.bulk_question import BatchService, BulkQuestion
+from capacity.question.plan import BatchTimer, Routing
+from capacity.queues.batch.bulk import Bulk
+from capacity.queues.batch.by_size import BulkCTMC
+from capacity.queues.batch.exponential import BulkMarkov
+from capacity.queues.batch.gamma import BulkJitter
+from capacity.queues.batch.which_law import BatchService, BulkQuestion
+from capacity.queues.numerics.tail import at_least_between
 
 TIMES_S = (1.0, 0.6, 1.5)  # a batch of 2 is faster than one request
 
@@ -98,7 +98,7 @@ def test_refused_before_any_computation(changes, words, monkeypatch):
     def never(*_: object) -> None:
         raise AssertionError("computed")
 
-    monkeypatch.setattr("capacity.queues.batches.chain.stationary", never)
+    monkeypatch.setattr("capacity.queues.batch.chain.stationary", never)
     with pytest.raises(DomainError, match=words):
         queue(**{"rate_rps": 1.0, **changes})
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.burstiness import measure
 from capacity.errors import DomainError
+from capacity.traffic.burstiness import measure
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None, max_examples=40)

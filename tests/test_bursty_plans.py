@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capacity.caveats import CaveatCode
-from capacity.explain import explain
-from capacity.irregularity import Irregularity, irregularity
-from capacity.objective import LatencyObjective
-from capacity.plan import Recommendation
-from capacity.planner import recommend
-from capacity.profile_files import load_profile
-from capacity.question import Question
-from capacity.workload import (
+from capacity.answer.sentences import explain
+from capacity.profile.load import load_profile
+from capacity.question.caveat import CaveatCode
+from capacity.question.objective import LatencyObjective
+from capacity.question.question import Question
+from capacity.search.planner import recommend
+from capacity.search.recommendation import Recommendation
+from capacity.traffic.burstiness import Irregularity, irregularity
+from capacity.traffic.workload import (
     ArrivalProcess,
     DeterministicArrivals,
     GammaArrivals,
@@ -25,7 +25,7 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Seed, draw
+from simulations.draws.arrivals import Seed, draw
 from simulations.judge import SimulationJudge
 
 PROFILE = load_profile("resnet50-t4-fp16")

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.caveats import CaveatCode, profile_caveats, trace_caveats
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.workload import PoissonArrivals, TraceArrivals, Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.caveat import CaveatCode
+from capacity.search.caveats import profile_caveats, trace_caveats
+from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 
 FULL = BatchTiming(batch_size=1, mean_s=0.003, p50_s=0.003, p99_s=0.0032)
 MANY = BatchTiming(batch_size=1, samples_s=tuple(0.003 + 1e-6 * i for i in range(1000)))

@@ -11,18 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.analytic import predict
-from capacity.caveats import CaveatCode
-from capacity.contention import measured
-from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Plan, Recommendation, Rejection, Routing, Verdict
-from capacity.planner import recommend
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.scenario import Scenario
-from capacity.survival import Survival
-from capacity.workload import GammaArrivals, Workload
+from capacity.profile.contention import measured
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Rejection, Verdict
+from capacity.question.caveat import CaveatCode
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.question.scenario import Scenario
+from capacity.search.exact import predict
+from capacity.search.planner import recommend
+from capacity.search.recommendation import Recommendation
+from capacity.traffic.workload import GammaArrivals, Workload
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=300)
 P99 = LatencyObjective(limits={0.99: 1.0})
@@ -314,7 +316,7 @@ def laws_are_asked_once() -> Iterator[None]:
         return lawful(anonymous(profile), workload.arrival_rate_rps, plan)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capacity.exact.predict", ask)
+        patch.setattr("capacity.search.exact.predict", ask)
         yield
 
 
@@ -392,7 +394,7 @@ def test_the_cheapest_accepted_plan_wins_wherever_the_budget_ends(
     accepted was forgotten when the budget ended amid its search, and one whose turn came later was passed in
     silence.
     """
-    monkeypatch.setattr("capacity.search.SEARCH_REQUESTS_MAX", requests_max)
+    monkeypatch.setattr("capacity.search.candidates.SEARCH_REQUESTS_MAX", requests_max)
     question = TWO_PRICES
     answer = recommend(question, CostlyJudge(question, needs({"dear": 5, "cheap": 10}), requests=1))
     accepted = [one for one in answer.considered if one.accepted]

@@ -335,7 +335,7 @@ def test_usage_errors_exit_2_without_a_traceback(capacity, arguments):
 
 def test_a_bug_of_ours_shows_one_line_and_exit_1(tmp_path):
     program = (
-        "import cli, sys, capacity.profile_files as files\n"
+        "import cli, sys, capacity.profile.load as files\n"
         "files.load_profile = lambda name: 1 / 0\n"
         "sys.argv = ['capacity', 'plan', '--profile', 'x', '--rate', '1rps', '--slo-p99', '1s']\n"
         "cli.app()\n"
@@ -395,10 +395,11 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
     """On 80 columns every number of the considered table stands whole in one line."""
     from rich.console import Console
 
-    from capacity.objective import Measure, Promise
     from capacity.performance import Interval, Kind, Performance
-    from capacity.plan import Candidate, Plan, Rejection, Verdict
-    from capacity.plan_tables import considered_tables
+    from capacity.question.candidate import Candidate, Rejection, Verdict
+    from capacity.question.objective import Measure, Promise
+    from capacity.question.plan import Plan
+    from capacity.render.plan import considered_tables
 
     performance = Performance(
         kind=Kind.SIMULATION,

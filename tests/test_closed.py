@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from capacity.errors import DomainError
 from capacity.performance import Kind
-from capacity.queues.closed import Closed
 from capacity.queues.little import LoadTestReport
-from capacity.queues.mmc import MMc
+from capacity.queues.markov.closed import Closed
+from capacity.queues.markov.mmc import MMc
 
 CLAIM = 1e-12
 NOTHING = 1e-290  # what is smaller may be 0

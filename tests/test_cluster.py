@@ -7,13 +7,13 @@ from cases import LawTimes, assert_kernel_gives, closed, coinciding, continuous,
 from hypothesis import given, settings
 
 from capacity.errors import DomainError
-from capacity.plan import BatchTimer, Plan, Routing
-from capacity.service_law import ServiceLaw
-from simulations.arrivals import ClosedDraws, Draws
-from simulations.cluster import run
-from simulations.pool import Pool
-from simulations.records import Records
-from simulations.service import ServiceTimes
+from capacity.profile.distribution import ServiceLaw
+from capacity.question.plan import BatchTimer, Plan, Routing
+from simulations.draws.arrivals import ClosedDraws, Draws
+from simulations.draws.records import Records
+from simulations.draws.service import ServiceTimes
+from simulations.reference.cluster import run
+from simulations.statistics.pool import Pool
 
 # ---- Against the oracle ---------------------------------------------------------------------
 

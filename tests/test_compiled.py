@@ -16,10 +16,10 @@ import simulations.compiled
 ROOT = Path(__file__).parent.parent
 SERVE_ONE = """
 import numpy as np
-from capacity.plan import Plan, Routing
-from simulations import kernel
-from simulations.arrivals import Draws, Replay
-from simulations.service import ExponentialTimes
+from capacity.question.plan import Plan, Routing
+from simulations.kernel import serve as kernel
+from simulations.draws.arrivals import Draws, Replay
+from simulations.draws.service import ExponentialTimes
 
 plan = Plan(profile="made-up", replicas=1, batch_size_max=1, routing=Routing.SHARED_QUEUE)
 draws = Draws(arrived_s=np.array([1.0]), service=np.array([0.5]), routing=np.zeros(2))

@@ -13,26 +13,24 @@ from cases import fixed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.analytic import predict
-from capacity.caveats import CaveatCode, device_caveats, profile_caveats
-from capacity.contention import Contention, measured, processor_sharing
-from capacity.contention_fit import from_sweep
 from capacity.errors import DomainError, InputError, UnstableError
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_json import parse_json
-from capacity.queues.scalability import UniversalScalability
-from capacity.scenario import Scenario
-from capacity.stability import load, replicas_stable_min, sustainable_rate_rps
-from capacity.workload import GammaArrivals, Workload
-from simulations import kernel
-from simulations.arrivals import Draws, Seed
-from simulations.case import Case, counted_min, run_length, tasks
-from simulations.reduction import one_for_all
+from capacity.profile.contention import Contention, from_sweep, measured, processor_sharing
+from capacity.profile.formats import parse_json
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.scalability import UniversalScalability
+from capacity.question.caveat import CaveatCode
+from capacity.question.plan import Plan, Routing
+from capacity.question.scenario import Scenario
+from capacity.question.stability import load, replicas_stable_min, require_answerable, sustainable_rate_rps
+from capacity.search.caveats import device_caveats, profile_caveats
+from capacity.search.exact import predict
+from capacity.traffic.workload import GammaArrivals, Workload
+from simulations.case import Case, counted_min, one_for_all, run_length, tasks
+from simulations.draws.arrivals import Draws, Seed
+from simulations.draws.service import ExponentialTimes
+from simulations.kernel import serve as kernel
 from simulations.replication import Engine, Task, replicate
-from simulations.sample import Length
-from simulations.service import ExponentialTimes
-from simulations.simulate import require_answerable
+from simulations.statistics.sample import Length
 
 # One request a second on a device of its own, two instances to a device by processor sharing.
 PAIRS = ServiceProfile(name="pairs", timings=(BatchTiming(batch_size=1, mean_s=1.0),), instances_per_device=2)

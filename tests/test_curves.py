@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.curves import (
+from capacity.errors import DomainError, InputError
+from capacity.queues.curves import (
     CURVES_MAX,
     LOG_RATIO,
     LOG_RATIO_MAX,
@@ -22,9 +23,8 @@ from capacity.curves import (
     utilization_grid,
     y_range,
 )
-from capacity.errors import DomainError, InputError
-from capacity.queues.mm1 import MM1
-from capacity.queues.mmc import MMc
+from capacity.queues.markov.mm1 import MM1
+from capacity.queues.markov.mmc import MMc
 
 laws = settings(derandomize=True, deadline=None, max_examples=30)
 EVERY = list(product(Quantity, Axis))

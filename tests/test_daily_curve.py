@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.daily_curve import DailyCurve, clock, read_daily_curve
 from capacity.errors import DomainError, InputError
+from capacity.traffic.daily import DailyCurve, clock, read_daily_curve
 
 
 def curve_of(tmp_path, text: str) -> DailyCurve:

@@ -33,7 +33,7 @@ from http_stub import stub
 from serving import MadeUp, a_store, onnx_model, publish, service_of
 from typer.testing import CliRunner
 
-from capacity.plan import Plan
+from capacity.question.plan import Plan
 from capacity.units import parse_duration_s
 from serve_api.commands import app
 from serve_api.models.store import ArtifactStore

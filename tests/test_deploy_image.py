@@ -81,7 +81,7 @@ def test_the_server_starts_from_what_the_image_installs(program, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("stranger", ["numba", "simulations.cluster", "onnx"])
+@pytest.mark.parametrize("stranger", ["numba", "simulations.reference.cluster", "onnx"])
 def test_what_the_image_has_not_is_refused(program, stranger, tmp_path):
     done = run(program.replace("import httptools", f"import {stranger}, httptools"), str(tmp_path))
     assert done.returncode == 1

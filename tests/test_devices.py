@@ -31,21 +31,20 @@ from invariants import (
     check_work_conservation,
 )
 
-from capacity.contention import measured, processor_sharing
-from capacity.contention_fit import from_sweep
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.service_law import constant
-from capacity.workload import ClosedPopulation, Workload
-from simulations import kernel
-from simulations.arrivals import ClosedDraws, Draws, Seed, Stage, Stream
-from simulations.cluster import run
-from simulations.pool import Pool
-from simulations.records import Records
+from capacity.profile.contention import from_sweep, measured, processor_sharing
+from capacity.profile.distribution import constant
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan, Routing
+from capacity.traffic.workload import ClosedPopulation, Workload
+from simulations.draws.arrivals import ClosedDraws, Draws, Seed, Stage, Stream
+from simulations.draws.records import Records
+from simulations.draws.service import ExponentialTimes, ServiceTimes
+from simulations.kernel import serve as kernel
+from simulations.reference.cluster import run
 from simulations.replication import Engine, Task, replicate
-from simulations.sample import Length
-from simulations.service import ExponentialTimes, ServiceTimes
 from simulations.simulate import Simulation
+from simulations.statistics.pool import Pool
+from simulations.statistics.sample import Length
 
 Case = tuple[Plan, ServiceTimes, Draws | ClosedDraws]
 BLOCKS = st.sampled_from([1, 2, 7, 64])

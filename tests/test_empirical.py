@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from capacity.errors import DomainError
-from capacity.numerics.fourier import Octave
-from capacity.queues.empirical import Empirical
-from capacity.queues.general.pieces import Pieces, points, transform_at
-from capacity.service_law import ServiceLaw, constant, from_samples, from_summary
+from capacity.profile.distribution import ServiceLaw, constant, from_samples, from_summary
+from capacity.queues.general.mg1_wait import Empirical, Pieces, points, transform_at
+from capacity.queues.numerics.fourier import Octave
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None, max_examples=50)

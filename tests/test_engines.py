@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from systems import Contestant, System
 
-from capacity.plan import Routing
+from capacity.question.plan import Routing
 
 pytestmark = pytest.mark.long
 

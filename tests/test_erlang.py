@@ -9,19 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
-from capacity.numerics.mills import (
-    SUMMED_MAX,
-    above,
-    curve,
-    density,
-    excess_above,
-    gauss_legendre,
-    integral,
-    log_density,
-    peak_density,
-    up_to,
-)
-from capacity.queues.erlang import (
+from capacity.queues.markov.erlang import (
     SERVERS_MAX,
     blocking,
     bounded_load,
@@ -33,6 +21,18 @@ from capacity.queues.erlang import (
     require_stable,
     served_share,
     servers_stable_min,
+)
+from capacity.queues.numerics.mills import (
+    SUMMED_MAX,
+    above,
+    curve,
+    density,
+    excess_above,
+    gauss_legendre,
+    integral,
+    log_density,
+    peak_density,
+    up_to,
 )
 
 CLAIM = 1e-12  # relative error promised for every load and server count
@@ -274,7 +274,7 @@ def test_densities(count: float) -> None:
 def test_no_sum_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Above 400 servers the integrals take over: the time does not depend on the load."""
     calls: list[float] = []
-    monkeypatch.setattr("capacity.numerics.mills.integral", lambda *_, **__: calls.append(1.0) or 1e-9)
+    monkeypatch.setattr("capacity.queues.numerics.mills.integral", lambda *_, **__: calls.append(1.0) or 1e-9)
     for load in (390.0, 401.0, 420.0):
         erlang_b(load, 401)
     excess_above(390.0, 401.0, 11.0)

@@ -11,10 +11,10 @@ from scipy.linalg import expm
 
 from capacity.errors import DomainError
 from capacity.performance import Kind
-from capacity.queues.erlang_a import ErlangA
-from capacity.queues.mm1 import MM1
-from capacity.queues.mmc import MMc
-from capacity.queues.mmck import MMcK
+from capacity.queues.markov.erlang_a import ErlangA
+from capacity.queues.markov.mm1 import MM1
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.markov.mmck import MMcK
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None, max_examples=60)

@@ -10,10 +10,10 @@ import pytest
 from cases import sample_of, values_of
 
 from capacity.errors import InconclusiveError, InputError
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.scenario import Scenario
-from capacity.workload import (
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan, Routing
+from capacity.question.scenario import Scenario
+from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
     DeterministicArrivals,
@@ -22,18 +22,12 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Seed, Stage
 from simulations.case import Case, arrivals_scv, run_length, tasks
-from simulations.estimate import (
-    INDEPENDENT_EXCEEDANCES_MIN,
-    is_settled,
-    looks,
-    precise_look,
-    requests_to_settle,
-)
-from simulations.pool import SECTIONS, Pool
+from simulations.draws.arrivals import Seed, Stage
+from simulations.looks import INDEPENDENT_EXCEEDANCES_MIN, is_settled, looks, precise_look, requests_to_settle
 from simulations.replication import Task, replicate
-from simulations.sample import Length, Sample
+from simulations.statistics.pool import SECTIONS, Pool
+from simulations.statistics.sample import Length, Sample
 from simulations.workers import workers
 
 PROFILE = ServiceProfile(

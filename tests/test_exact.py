@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.analytic import predict
-from capacity.exact import judge_exactly
-from capacity.objective import LatencyObjective, Measure
-from capacity.plan import BatchTimer, Limit, Plan, Routing, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.queues.mdc import MDc
-from capacity.scenario import Scenario
-from capacity.survival import Spike
-from capacity.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Limit, Verdict
+from capacity.question.objective import LatencyObjective, Measure
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.resilience import Spike
+from capacity.question.scenario import Scenario
+from capacity.queues.general.mdc import MDc
+from capacity.search.exact import judge_exactly, predict
+from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload
 
 
 def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:

@@ -2,17 +2,19 @@
 
 import pytest
 
-from capacity.analytic import predict
-from capacity.objective import LatencyObjective
 from capacity.performance import Kind
-from capacity.plan import Candidate, Limit, Plan, Recommendation, Routing, Verdict
-from capacity.planner import recommend
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.queues.bulk import Bulk
-from capacity.scenario import Scenario
-from capacity.survival import Survival
-from capacity.workload import Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.question.scenario import Scenario
+from capacity.queues.batch.bulk import Bulk
+from capacity.search.exact import predict
+from capacity.search.planner import recommend
+from capacity.search.recommendation import Recommendation
+from capacity.traffic.workload import Workload
 
 SINGLE = {1: 0.010}
 BATCHING = {1: 0.010, 2: 0.012, 4: 0.016, 8: 0.024}

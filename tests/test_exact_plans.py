@@ -5,15 +5,15 @@ from itertools import product
 
 import pytest
 
-from capacity.objective import LatencyObjective
 from capacity.performance import Interval
-from capacity.plan import Plan, Routing
-from capacity.planner import recommend
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import load_profile
-from capacity.question import Question
-from capacity.queues.bulk import Bulk
-from capacity.workload import Workload
+from capacity.profile.load import load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.queues.batch.bulk import Bulk
+from capacity.search.planner import recommend
+from capacity.traffic.workload import Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers
 

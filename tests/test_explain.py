@@ -4,24 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.explain import closest, demand, explain, format_interval, format_refusal, format_verdict
-from capacity.objective import LatencyObjective, Measure, Promise
+from capacity.answer.sentences import demand, explain, format_refusal, format_verdict
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import (
-    Candidate,
-    Headroom,
-    Limit,
-    Plan,
-    Recommendation,
-    Rejection,
-    Routing,
-    Survived,
-    Verdict,
-)
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.survival import Spike, Survival
-from capacity.workload import ClosedPopulation, Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict, closest
+from capacity.question.objective import LatencyObjective, Measure, Promise, format_interval
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Spike, Survival
+from capacity.search.recommendation import Headroom, Recommendation, Survived
+from capacity.traffic.workload import ClosedPopulation, Workload
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))

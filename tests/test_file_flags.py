@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 import cli
-from capacity.command_line import note_input
+from capacity.commands.options import note_input
 
 PROFILE = Path(cli.__file__).parent / "capacity" / "profiles" / "resnet50-t4-fp16.json"
 URL = ["--url", "http://127.0.0.1:1/predict"]

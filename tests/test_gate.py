@@ -10,21 +10,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capacity.answer.check import (
+    Finding,
+    GateAnswer,
+    GateInputs,
+    NewProfile,
+    Size,
+    gate,
+    gate_inputs,
+    split_role,
+)
+from capacity.answer.documents import dumps
+from capacity.answer.saved_plan import SavedPlan, plan_file_document, read_plan_file_document
 from capacity.errors import InputError
-from capacity.findings import Finding
-from capacity.gate import GateAnswer, Size, gate
-from capacity.gate_inputs import GateInputs, NewProfile, gate_inputs, split_role
-from capacity.gate_report import gate_document, github_lines, junit, markdown, summary
-from capacity.objective import LatencyObjective
-from capacity.plan import BatchTimer, Plan, Recommendation, Verdict
-from capacity.plan_file import SavedPlan, plan_file_document, read_plan_file_document
-from capacity.planner import recommend, silent
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.report import dumps
-from capacity.survival import Spike, Survival
-from capacity.workbench import Effort
-from capacity.workload import ClosedPopulation, Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Plan
+from capacity.question.question import Question
+from capacity.question.resilience import Spike, Survival
+from capacity.render.check import gate_document, github_lines, junit, markdown, summary
+from capacity.search.planner import recommend, silent
+from capacity.search.recommendation import Recommendation
+from capacity.traffic.workload import ClosedPopulation, Workload
 from simulations.judge import SimulationJudge
 
 EFFORT = Effort(seed=2, requests_max=3_000_000, precision=0.1)

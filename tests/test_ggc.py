@@ -10,21 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
-from capacity.numerics.tail import quantile_of
 from capacity.performance import Kind
 from capacity.queues.durations import Duration, Family
-from capacity.queues.general.convolution import sum_tail
-from capacity.queues.general.delay import Series, delay_of
-from capacity.queues.general.ggc_errors import errors_measured
-from capacity.queues.general.whitt import delay_scv
-from capacity.queues.ggc import Formula, GGc
-from capacity.queues.gimc import GIMc
-from capacity.queues.mdc import MDc
-from capacity.queues.mg1 import MG1
-from capacity.queues.mmc import MMc
-from capacity.queues.mphc import MPHc
-from capacity.queues.phases.occupancy import PhaseService
-from capacity.queues.phases.qbd import MarkovArrivals, Waits, solve
+from capacity.queues.general.ggc import Formula, GGc, delay_scv, errors_measured
+from capacity.queues.general.gimc import GIMc
+from capacity.queues.general.mdc import MDc
+from capacity.queues.general.mg1 import MG1
+from capacity.queues.general.mg1_wait import Series, delay_of, sum_tail
+from capacity.queues.general.mphc import MPHc
+from capacity.queues.general.qbd import MarkovArrivals, PhaseService, Waits, solve
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.numerics.tail import quantile_of
 
 CLAIM = 1e-10
 laws = settings(derandomize=True, deadline=None, max_examples=40)

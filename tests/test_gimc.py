@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
-from capacity.numerics.banded import stationary
 from capacity.performance import Kind
 from capacity.queues.durations import Duration, Family
-from capacity.queues.general.gaps import GammaGap, MixtureGap, decay, gap_of, second_remainder
-from capacity.queues.gimc import GIMc
-from capacity.queues.mmc import MMc
+from capacity.queues.general.gimc import GammaGap, GIMc, MixtureGap, decay, gap_of, second_remainder
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.numerics.linear import banded_stationary as stationary
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 CLAIM = 1e-11

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from cases import LawTimes
 
-from capacity.plan import BatchTimer, Plan, Routing
-from capacity.service_law import ServiceLaw, from_samples
-from capacity.workload import (
+from capacity.profile.distribution import ServiceLaw, from_samples
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
@@ -18,12 +18,12 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations import kernel
-from simulations.arrivals import ClosedDraws, Draws, Seed, draw
-from simulations.cluster import run
-from simulations.records import Records
+from simulations.draws.arrivals import ClosedDraws, Draws, Seed, draw
+from simulations.draws.records import Records
+from simulations.kernel import serve as kernel
+from simulations.reference.cluster import run
 from simulations.replication import Task, replicate
-from simulations.sample import Length, Sample
+from simulations.statistics.sample import Length, Sample
 
 OVERHEAD_S = 0.013
 LENGTH = Length(warm_up=150, measured=500, cool_down=50)

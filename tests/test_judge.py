@@ -11,30 +11,31 @@ import pytest
 from cases import sample_of
 
 from capacity.errors import InconclusiveError
+from capacity.intervals import student_t
 from capacity.performance import Interval
-from capacity.plan import Candidate, Limit, Plan, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.queues.mdc import MDc
-from capacity.scenario import Scenario
-from capacity.survival import Spike
-from capacity.workload import LatencyObjective, TraceArrivals, Workload
-from simulations.arrivals import Seed, Stage
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.sampling import has_samples, resampled
+from capacity.question.candidate import Candidate, Limit, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+from capacity.question.resilience import Spike
+from capacity.question.scenario import Scenario
+from capacity.queues.general.mdc import MDc
+from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.case import Case, run_length
-from simulations.estimate import Look
-from simulations.judge import _HEADROOM_BUDGET_SHARES, SimulationJudge
-from simulations.pool import Pool, student_t
-from simulations.profile_error import (
+from simulations.draws.arrivals import Seed, Stage
+from simulations.judge import _HEADROOM_BUDGET_SHARES, Errors, SimulationJudge, decide, found, share_of_error
+from simulations.looks import Look
+from simulations.replication import Task
+from simulations.statistics.pool import Pool
+from simulations.statistics.profile_error import (
     RESAMPLES,
     half_widths,
-    has_samples,
-    resampled,
     response_quantile_s,
     sampling_intervals,
     widened,
 )
-from simulations.replication import Task
-from simulations.sample import Sample
-from simulations.verdict import Errors, decide, found, share_of_error
+from simulations.statistics.sample import Sample
 
 PROFILE = ServiceProfile(
     name="made-up",
@@ -509,7 +510,7 @@ def test_profile_error_shrinks_with_the_root_of_its_samples() -> None:
 
 def test_profile_error_is_students_t_times_the_scatter(monkeypatch: pytest.MonkeyPatch) -> None:
     few = half_width_s(sampled(25))
-    monkeypatch.setattr("simulations.profile_error.student_t", lambda *_: 1.0)
+    monkeypatch.setattr("simulations.statistics.profile_error.student_t", lambda *_: 1.0)
     assert few == pytest.approx(student_t(0.95, RESAMPLES - 1) * half_width_s(sampled(25)))
 
 

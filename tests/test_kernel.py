@@ -24,21 +24,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError
-from capacity.plan import BatchTimer, Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import load_profile
+from capacity.profile.distribution import constant, from_samples
+from capacity.profile.load import load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import BatchTimer, Plan, Routing
 from capacity.queues.durations import Duration, Family
-from capacity.service_law import constant, from_samples
-from capacity.workload import ClosedPopulation, Demand, GammaArrivals, TraceArrivals, Workload
-from simulations import kernel, sample
-from simulations.agreement_times import DurationTimes
-from simulations.arrivals import ClosedDraws, Draws, Replay, Seed
-from simulations.cluster import run
+from capacity.traffic.workload import ClosedPopulation, Demand, GammaArrivals, TraceArrivals, Workload
+from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Seed
+from simulations.draws.service import (
+    FIXED,
+    KNOTS,
+    SCALED,
+    ExponentialTimes,
+    ProfileTimes,
+    ServiceTimes,
+    service_time_s,
+)
+from simulations.kernel import serve as kernel
+from simulations.reference.cluster import run
 from simulations.replication import Engine, Task, replicate, replicate_in_parts
-from simulations.sample import Length, Sample
-from simulations.service import ExponentialTimes, ProfileTimes, ServiceTimes
-from simulations.service_table import FIXED, KNOTS, SCALED, service_time_s
-from simulations.tally import Tally
+from simulations.statistics import sample
+from simulations.statistics.sample import Length, Sample, Tally
+from simulations.validation.laws import DurationTimes
 
 Case = tuple[Plan, ServiceTimes, Draws | ClosedDraws]
 BLOCKS = st.sampled_from([1, 2, 7, 64])  # so that most requests are carried over, and none

@@ -5,12 +5,11 @@ import math
 import pytest
 from scipy.optimize import brentq
 
-from capacity.curves import utilization_grid
 from capacity.errors import DomainError, InputError
-from capacity.knee import knee
+from capacity.queues.curves import knee, utilization_grid
 from capacity.queues.durations import Duration, Family
-from capacity.queues.mg1 import MG1
-from capacity.queues.mmc import MMc
+from capacity.queues.general.mg1 import MG1
+from capacity.queues.markov.mmc import MMc
 
 GRID = (0.02, *utilization_grid(0.98, 34))
 

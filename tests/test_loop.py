@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from capacity.errors import DependencyError, InconclusiveError, InputError
-from capacity.profile_files import load_profile
+from capacity.profile.load import load_profile
 from serve_api import loop as module
 from serve_api.loop import Loop, LoopSettings, kept, placed
 from serve_api.models.store import ArtifactStore

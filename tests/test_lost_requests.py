@@ -9,27 +9,28 @@ import pytest
 from cases import sample_of
 from typer.testing import CliRunner
 
-from capacity.objective import LatencyObjective, Measure
+from capacity.answer.documents import performance_document, rejection_document
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Limit, Plan, Rejection, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.queues.mmck import MMcK
-from capacity.report import performance_document, rejection_document
-from capacity.scenario import Scenario
-from capacity.screen import refuse_load
-from capacity.search import refuse_loads
-from capacity.stability import device_throughput_max_rps, devices_serving_min, loss_min
-from capacity.survival import Survival
-from capacity.workload import Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Limit, Rejection, Verdict
+from capacity.question.objective import LatencyObjective, Measure
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.question.scenario import Scenario
+from capacity.question.stability import device_throughput_max_rps, devices_serving_min, loss_min
+from capacity.queues.markov.mmck import MMcK
+from capacity.search.candidates import refuse_loads
+from capacity.search.screen import refuse_load
+from capacity.traffic.workload import Workload
 from cli import app
-from simulations.arrivals import Seed, Stage
-from simulations.estimate import Look
-from simulations.pool import Pool
+from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.service import ExponentialTimes
+from simulations.judge import Errors, decide, open_promises
+from simulations.looks import Look
 from simulations.replication import Task, replicate
-from simulations.sample import Length
-from simulations.service import ExponentialTimes
-from simulations.verdict import Errors, decide, open_promises
+from simulations.statistics.pool import Pool
+from simulations.statistics.sample import Length
 
 FIVE_PERCENT = Errors(accept=0.05, refuse=0.05)
 PROFILE = ServiceProfile(

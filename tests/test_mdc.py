@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from scipy.special import gammaln, lambertw
 
 from capacity.errors import DomainError, UnstableError
-from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.general.backlog import _poisson
-from capacity.queues.mdc import MDc
-from capacity.queues.mmc import MMc
+from capacity.queues.general.mdc import MDc, _poisson
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.numerics.linear import banded_stationary as stationary
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 CLAIM = 1e-10
@@ -209,9 +208,9 @@ def test_sum_and_contour_agree(heaviness: float, servers: int) -> None:
     if utilization < 0.2:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capacity.queues.general.backlog._TERMS_MAX", 10**9)
+        patch.setattr("capacity.queues.general.mdc._TERMS_MAX", 10**9)
         summed = queue(utilization * servers, servers)
-        patch.setattr("capacity.queues.general.backlog._TERMS_MAX", 0)
+        patch.setattr("capacity.queues.general.mdc._TERMS_MAX", 0)
         contour = queue(utilization * servers, servers)
     assert contour.wait_probability == close(summed.wait_probability, rel=1e-12)
     assert contour.wait_mean_s == close(summed.wait_mean_s, rel=1e-12)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from capacity.errors import InputError
-from capacity.measured_quantization import load_measured_quantization, read_measured_quantization
 from capacity.performance import Interval
-from capacity.profile_files import load_profile
+from capacity.profile.load import load_profile
+from capacity.profile.quantization import load_measured_quantization, read_measured_quantization
 
 
 def document(**study: Any) -> dict[str, Any]:

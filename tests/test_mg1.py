@@ -11,18 +11,15 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from capacity.errors import DomainError, UnstableError
-from capacity.numerics.fourier import Octave, octave_end
 from capacity.performance import Kind
+from capacity.profile.distribution import ServiceLaw, constant, from_samples, from_summary
 from capacity.queues.durations import Duration, Family
-from capacity.queues.empirical import Empirical
 from capacity.queues.general import smooth
-from capacity.queues.general.compounding import tail_bounds
-from capacity.queues.general.residual import ratios, residual_tail, transforms
-from capacity.queues.general.rough import Rough
-from capacity.queues.mdc import MDc
-from capacity.queues.mg1 import MG1
-from capacity.queues.mm1 import MM1
-from capacity.service_law import ServiceLaw, constant, from_samples, from_summary
+from capacity.queues.general.mdc import MDc
+from capacity.queues.general.mg1 import MG1
+from capacity.queues.general.mg1_wait import Empirical, Rough, ratios, residual_tail, tail_bounds, transforms
+from capacity.queues.markov.mm1 import MM1
+from capacity.queues.numerics.fourier import Octave, octave_end
 
 CLAIM = 1e-10
 laws = settings(derandomize=True, deadline=None, max_examples=15)

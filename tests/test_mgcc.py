@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from capacity.errors import DomainError
 from capacity.performance import Kind
-from capacity.queues.mgcc import MGcc
-from capacity.queues.mmck import MMcK
+from capacity.queues.markov.erlang import MGcc
+from capacity.queues.markov.mmck import MMcK
 
 laws = settings(derandomize=True, deadline=None, max_examples=60)
 loads = st.floats(-6, 7).map(lambda power: 10.0**power)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
-from capacity.queues.mm1 import MM1
-from capacity.queues.mmc import MMc
+from capacity.queues.markov.mm1 import MM1
+from capacity.queues.markov.mmc import MMc
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None)

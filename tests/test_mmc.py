@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from capacity.errors import DomainError, InputError, UnstableError
 from capacity.performance import Kind
-from capacity.queues.erlang import erlang_c, servers_stable_min
-from capacity.queues.mmc import MMc, log_response_tail
+from capacity.queues.markov.erlang import erlang_c, servers_stable_min
+from capacity.queues.markov.mmc import MMc, log_response_tail
 from capacity.queues.staffing import servers_for_response, servers_for_wait
 
 CLAIM = 1e-12

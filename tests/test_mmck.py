@@ -11,11 +11,11 @@ from scipy.special import gammaincc
 
 from capacity.errors import DomainError
 from capacity.performance import Kind
-from capacity.queues.departures import geometric, ramp
-from capacity.queues.erlang import erlang_b
-from capacity.queues.mm1 import MM1
-from capacity.queues.mmc import MMc
-from capacity.queues.mmck import MMcK
+from capacity.queues.markov.departures import geometric, ramp
+from capacity.queues.markov.erlang import erlang_b
+from capacity.queues.markov.mm1 import MM1
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.markov.mmck import MMcK
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None, max_examples=60)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from capacity.errors import DomainError
 from capacity.performance import Kind
-from capacity.queues.erlang_a import ErlangA
-from capacity.queues.mmc import MMc
-from capacity.queues.mminf import MMInf
+from capacity.queues.markov.erlang_a import ErlangA
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.markov.mminf import MMInf
 
 laws = settings(derandomize=True, deadline=None, max_examples=50)
 

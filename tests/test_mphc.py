@@ -16,8 +16,8 @@ from scipy.sparse.linalg import spsolve
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
 from capacity.queues.durations import Duration, Family
-from capacity.queues.mmc import MMc
-from capacity.queues.mphc import MPHc
+from capacity.queues.general.mphc import MPHc
+from capacity.queues.markov.mmc import MMc
 
 CLAIM = 1e-11
 laws = settings(derandomize=True, deadline=None, max_examples=40)

@@ -30,9 +30,9 @@ def test_names_are_told_apart_and_those_of_ci_are_among_them() -> None:
     [
         (
             {"edits": [("no such text", "")]},
-            "'no such text' occurs 0 times in simulations/replica.py, not once",
+            "'no such text' occurs 0 times in simulations/reference/replica.py, not once",
         ),
-        ({"edits": [("self", "")]}, "times in simulations/replica.py, not once"),
+        ({"edits": [("self", "")]}, "times in simulations/reference/replica.py, not once"),
         ({"tests": "tests/test_cluster.py::test_the_tim"}, "tests/test_cluster.py has no test test_the_tim"),
     ],
 )

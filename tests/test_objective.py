@@ -5,8 +5,8 @@ import math
 import pytest
 
 from capacity.errors import DomainError, InputError
-from capacity.objective import TIERS, LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
+from capacity.question.objective import TIERS, LatencyObjective, Measure, Promise
 
 EVERYTHING = LatencyObjective(
     limits={0.99: 0.2, 0.5: 0.05},

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.analytic import predict
-from capacity.comparison import Comparison, Contender
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.workload import ClosedPopulation, TraceArrivals, Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.comparison import Comparison, Contender
+from capacity.question.plan import Plan, Routing
+from capacity.search.exact import predict
+from capacity.traffic.workload import ClosedPopulation, TraceArrivals, Workload
 from simulations.paired import PairedSimulation, correlation, longest, together
 from simulations.replication import Engine
-from simulations.sample import Length
+from simulations.statistics.sample import Length
 
 QUANTILES = (0.8, 0.95)
 SEEDS = 40

@@ -17,33 +17,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity import saved_workload
-from capacity.contention import measured
-from capacity.errors import DependencyError, InputError
-from capacity.json_reading import parse_object
-from capacity.objective import LatencyObjective
-from capacity.performance import Interval, Kind, Performance
-from capacity.plan import BatchTimer, Certificate, Plan, Recommendation, Routing, Verdict
-from capacity.plan_file import (
+from capacity.answer import saved_plan as saved_workload
+from capacity.answer.documents import dumps
+from capacity.answer.saved_plan import (
+    _PLAN_KEYS,
     check_plan_target,
     plan_file_document,
+    question_to_document,
     read_plan_file,
     read_plan_file_document,
+    read_question_document,
+    read_workload_document,
+    workload_to_document,
     write_plan_file,
 )
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_csv import parse_csv
-from capacity.profile_json import parse_json
-from capacity.question import Question
-from capacity.reading import FILE_BYTES_MAX, located
-from capacity.report import dumps
-from capacity.saved_profile import digest, profile_to_document
-from capacity.saved_question import _PLAN_KEYS, question_to_document, read_question_document
-from capacity.saved_workload import read_workload_document, workload_to_document
-from capacity.spells import Spells
-from capacity.survival import Spike, Survival
-from capacity.workbench import Effort
-from capacity.workload import (
+from capacity.errors import DependencyError, InputError
+from capacity.files import FILE_BYTES_MAX, located, parse_object
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.contention import measured
+from capacity.profile.formats import digest, parse_csv, parse_json, profile_to_document
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Spike, Survival
+from capacity.search.recommendation import Certificate, Recommendation
+from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
     DeterministicArrivals,
@@ -420,7 +421,7 @@ def test_paths_that_cannot_be_written_are_refused_early(tmp_path: Path) -> None:
 def test_profiles_too_long_to_be_read_again_are_refused_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("capacity.plan_file.FILE_BYTES_MAX", 8 * 2**20 + 100)
+    monkeypatch.setattr("capacity.answer.saved_plan.FILE_BYTES_MAX", 8 * 2**20 + 100)
     assert "keep fewer samples" in refusal(lambda: check_plan_target(tmp_path / "p.json", QUESTION))
 
 
@@ -442,7 +443,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path: Path) -> None:
 def test_the_reader_is_light() -> None:
     """Who only reads a plan waits for no numerics."""
     program = (
-        "import sys, capacity.plan_file\n"
+        "import sys, capacity.answer.saved_plan\n"
         "sys.exit(str([n for n in ('scipy', 'numba', 'simpy', 'rich', 'matplotlib') if n in sys.modules] or ''))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Limit, Plan, Recommendation, Rejection, Routing, Tally, Verdict
-from capacity.plan_tables import considered_tables, shown_promise, tally_line
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Plan, Routing
+from capacity.render.plan import considered_tables, shown_promise, tally_line
+from capacity.search.recommendation import Recommendation, Tally
 
 P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
 PLAN = Plan(profile="p", replicas=2, batch_size_max=1)

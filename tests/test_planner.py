@@ -6,31 +6,23 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from capacity.caveats import CaveatCode
-from capacity.cheapest import UNSKIPPED_REQUESTS_MAX
 from capacity.errors import DomainError
-from capacity.headroom import _RESOLUTION
-from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import (
-    BatchTimer,
-    Candidate,
-    Doubt,
-    Limit,
-    Plan,
-    Recommendation,
-    Rejection,
-    Routing,
-    Verdict,
-)
-from capacity.planner import recommend
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.queues.mmc import MMc
-from capacity.scenario import Scenario
-from capacity.search import SEARCH_REQUESTS_MAX
-from capacity.survival import Spike, Survival
-from capacity.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.caveat import CaveatCode
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Spike, Survival
+from capacity.question.scenario import Scenario
+from capacity.queues.markov.mmc import MMc
+from capacity.search.candidates import SEARCH_REQUESTS_MAX
+from capacity.search.cheapest import UNSKIPPED_REQUESTS_MAX
+from capacity.search.headroom import _RESOLUTION
+from capacity.search.planner import recommend
+from capacity.search.recommendation import Recommendation
+from capacity.traffic.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers
 

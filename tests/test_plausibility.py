@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 import cli
-from capacity.caveats import Caveat, CaveatCode, plausibility_caveats, profile_caveats
-from capacity.plausibility import dips
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import bundled_names, load_profile, read_profile
-from capacity.profile_json import read_document
-from capacity.saved_profile import profile_to_document
+from capacity.profile.formats import profile_to_document, read_document
+from capacity.profile.load import bundled_names, load_profile, read_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.caveat import Caveat, CaveatCode
+from capacity.search.caveats import dips, plausibility_caveats, profile_caveats
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 SECONDS = "batch_size,latency_ms\n1,0.0051\n2,0.0062\n4,0.0080\n"

@@ -9,9 +9,9 @@ from cases import sample_of, values_of
 from scipy import stats
 
 from capacity.errors import DomainError
-from simulations.pool import SECTIONS, Estimate, Pool, QuantileEstimate, student_t
-from simulations.sample import Sample
-from simulations.tally import EXACT_MAX, RELATIVE_ERROR_MAX, Tally
+from capacity.intervals import student_t
+from simulations.statistics.pool import SECTIONS, Estimate, Pool, QuantileEstimate
+from simulations.statistics.sample import EXACT_MAX, RELATIVE_ERROR_MAX, Sample, Tally
 
 
 def pool_of(samples: Sequence[Sequence[float] | np.ndarray]) -> Pool:

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from predicted_beside_measured import added, cells, joined, pooled
 
-from capacity.measurement.histogram import Histogram
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.spells import Spells
+from capacity.measurement.metrics import Histogram
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.verification.run import LoadRun, Schedule
 
 MEASURED = Path(__file__).parent.parent / "docs" / "measurements" / "predicted-beside-measured.jsonl"

@@ -14,9 +14,8 @@ from scipy.sparse.linalg import expm_multiply, spsolve
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
-from capacity.queues.mmc import MMc
-from capacity.queues.priority import Priority
-from capacity.queues.priority_wait import PriorityWait
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.markov.priority import Priority, PriorityWait
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None, max_examples=40)

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, InputError
-from capacity.profile import (
+from capacity.profile.distribution import constant, from_samples, from_summary
+from capacity.profile.profile import (
     BATCH_DURATION_MAX_S,
     BATCH_DURATION_MIN_S,
     BATCH_SIZE_LIMIT,
     BatchTiming,
     ServiceProfile,
+    Spells,
 )
-from capacity.service_law import constant, from_samples, from_summary
-from capacity.spells import Spells
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 

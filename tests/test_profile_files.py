@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import InputError
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_csv import parse_csv
-from capacity.profile_files import bundled_names, load_profile, read_profile
-from capacity.profile_json import parse_json
-from capacity.reading import FILE_BYTES_MAX, TEXT_LENGTH_MAX, printable, read_text
+from capacity.files import FILE_BYTES_MAX, TEXT_LENGTH_MAX, printable, read_text
+from capacity.profile.formats import parse_csv, parse_json
+from capacity.profile.load import bundled_names, load_profile, read_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
 
@@ -350,7 +349,7 @@ def test_bad_csv_names_file_line_and_mend(text: str, message: str) -> None:
 
 
 def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("capacity.reading.ROWS_MAX", 3)
+    monkeypatch.setattr("capacity.files.ROWS_MAX", 3)
     rows = "batch_size,latency_ms\n" + "1,3\n" * 3
     assert len(csv_profile(rows).timings[0].samples_s) == 3
     assert csv_refusal(rows + "1,3\n") == "t.csv has more than 3 rows; keep fewer samples"
@@ -544,7 +543,7 @@ def test_depth_just_below_what_the_parser_refuses_does_not_break_the_message() -
 
 
 def test_too_many_samples_or_timings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("capacity.profile_json.ROWS_MAX", 2)
+    monkeypatch.setattr("capacity.profile.formats.ROWS_MAX", 2)
     assert json_profile(timing(samples_ms=[3, 4])).timings
     assert "samples_ms must be a list of 1 to 2 numbers" in json_refusal(timing(samples_ms=[3, 4, 5]))
     three = [{"batch_size": size, "mean_ms": 3} for size in (1, 2, 3)]

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.commands.measure import write_profile
-from capacity.contention import measured
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import load_profile
-from capacity.profile_json import parse_json
+from capacity.profile.contention import measured
+from capacity.profile.formats import parse_json
+from capacity.profile.load import load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
 texts = st.none() | st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), max_size=30)

@@ -7,17 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from capacity.caveats import CaveatCode, interval_caveats
-from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Doubt, Limit, Plan, Rejection, Verdict
-from capacity.plan_caveats import batches_missing
-from capacity.planner import recommend
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_sampling import floor_doubts
-from capacity.question import Question
-from capacity.scenario import Scenario
-from capacity.workload import GammaArrivals, Workload
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.sampling import floor_doubts
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.caveat import CaveatCode
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.question.scenario import Scenario
+from capacity.search.caveats import batches_missing, interval_caveats
+from capacity.search.planner import recommend
+from capacity.traffic.workload import GammaArrivals, Workload
 
 
 def sampled(count: int, sizes: Sequence[int] = (1, 2, 4)) -> ServiceProfile:

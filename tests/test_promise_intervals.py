@@ -6,15 +6,15 @@ import pytest
 from cases import fixed
 
 from capacity.performance import Interval
-from capacity.plan import Plan
-from capacity.queues.mdc import MDc
-from capacity.queues.mmck import MMcK
-from capacity.workload import Workload
-from simulations.arrivals import Seed
-from simulations.pool import SECTIONS, Pool
+from capacity.question.plan import Plan
+from capacity.queues.general.mdc import MDc
+from capacity.queues.markov.mmck import MMcK
+from capacity.traffic.workload import Workload
+from simulations.draws.arrivals import Seed
+from simulations.draws.service import ExponentialTimes, ServiceTimes
 from simulations.replication import Task, replicate
-from simulations.sample import Length
-from simulations.service import ExponentialTimes, ServiceTimes
+from simulations.statistics.pool import SECTIONS, Pool
+from simulations.statistics.sample import Length
 
 EXPERIMENTS = 60
 HELD_MIN = 52  # of 60 intervals of 95 % each; fewer hold once in 800 times

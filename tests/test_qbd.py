@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from capacity.errors import DomainError
-from capacity.numerics.absorption import Absorption
-from capacity.numerics.mmatrix import inverse, stationary
 from capacity.queues.durations import Duration, Family
-from capacity.queues.phases.occupancy import Occupancies, PhaseService, occupancy_count
-from capacity.queues.phases.qbd import MarkovArrivals, Waits, first_passage, require_states, solve
+from capacity.queues.general.qbd import (
+    MarkovArrivals,
+    Occupancies,
+    PhaseService,
+    Waits,
+    first_passage,
+    occupancy_count,
+    require_states,
+    solve,
+)
+from capacity.queues.numerics.linear import Absorption, inverse, stationary
 
 laws = settings(derandomize=True, deadline=None, max_examples=25)
 

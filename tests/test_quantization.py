@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError
-from capacity.quantization import ROUNDING_SLACK, error_bound, quantize
+from capacity.profile.quantization import ROUNDING_SLACK, error_bound, quantize
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None, max_examples=80)

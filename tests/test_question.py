@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.contention import measured
 from capacity.errors import DomainError, InputError
-from capacity.objective import LatencyObjective
-from capacity.plan import BatchTimer, Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Family, Question
-from capacity.survival import Spike, Survival
-from capacity.workload import ClosedPopulation, Workload
+from capacity.profile.contention import measured
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.question import Family, Question
+from capacity.question.resilience import Spike, Survival
+from capacity.traffic.workload import ClosedPopulation, Workload
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
 P99 = LatencyObjective(limits={0.99: 0.1})

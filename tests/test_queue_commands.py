@@ -109,7 +109,7 @@ def test_batching(flags, p99_s):
 def test_profile_in_place_of_batch_times():
     document = answer("bulk --profile resnet50-t4-fp16 --batch-size-max 8 --arrival-rate 300rps")
     assert document["model"] == "M/D^[1,8]/1"
-    from capacity.profile_files import load_profile
+    from capacity.profile.load import load_profile
 
     profile = load_profile("resnet50-t4-fp16")
     assert document["load"] == pytest.approx(300.0 * profile.service_mean_s(8) / 8)

@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import brentq
 from test_cli import T4, capacity, document
 
-from capacity.queues.bulk import Bulk
+from capacity.queues.batch.bulk import Bulk
 
 pytestmark = pytest.mark.usefixtures("capacity")
 PROFILE = "batch_size,mean_ms\n1,5\n2,6\n4,8\n8,12\n"  # means alone: laws are exact, and nothing is simulated

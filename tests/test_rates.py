@@ -9,24 +9,23 @@ import pytest
 from rich.console import Console
 from scipy.optimize import brentq
 
-from capacity.caveats import CaveatCode
+from capacity.answer.documents import dumps, rates_document
 from capacity.errors import DomainError
-from capacity.objective import LatencyObjective
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import BatchTimer, Candidate, Limit, Plan, Rejection, Routing, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.queues.bulk import Bulk
-from capacity.rate_search import RESOLUTION, find_rates
-from capacity.rates import Rates
-from capacity.rates_document import rates_document
-from capacity.rates_text import caveats, format_rate_interval, rates_tables, sentences
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.caveat import CaveatCode
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.scenario import Scenario
+from capacity.question.stability import sustainable_rate_rps
+from capacity.queues.batch.bulk import Bulk
 from capacity.render.charts import objective_chart
-from capacity.render.curves import rate_curve
-from capacity.report import dumps
-from capacity.scenario import Scenario
-from capacity.stability import sustainable_rate_rps
-from capacity.what_if import judged
-from capacity.workload import ArrivalProcess, PoissonArrivals, TraceArrivals, Workload
+from capacity.render.figures import rate_curve
+from capacity.render.rates import format_rate_interval, rates_tables, sentences
+from capacity.search.rates import RESOLUTION, Rates, caveats, find_rates
+from capacity.search.what_if import judged
+from capacity.traffic.workload import ArrivalProcess, PoissonArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 
 TIMES_S = {1: 0.005, 2: 0.006, 4: 0.008, 8: 0.012}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from capacity.errors import InputError
-from capacity.reading import own_descriptor, read_text
+from capacity.files import own_descriptor, read_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,7 +69,7 @@ def test_paths_of_open_files(path: str, number: int | None) -> None:
 )
 def test_what_the_shell_has_opened_is_read_to_its_end(shell: str, path: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("abc", encoding="utf-8")
-    program = "import sys; from pathlib import Path; from capacity.reading import read_text; print(read_text(Path(sys.argv[1])))"
+    program = "import sys; from pathlib import Path; from capacity.files import read_text; print(read_text(Path(sys.argv[1])))"
     command = shell.format(f'{sys.executable} -c "$PROGRAM" {path}')
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,

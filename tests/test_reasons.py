@@ -8,23 +8,23 @@ from scipy.optimize import brentq
 from test_rates import NoJudge, profile_of, silent
 from test_what_if import law_s, plan_of, question_of
 
-from capacity.binding import Cause
-from capacity.objective import LatencyObjective
+from capacity.answer.documents import dumps, explanation_document
+from capacity.explanation.binding import Cause
+from capacity.explanation.explanation import Explanation, explain_plan
+from capacity.explanation.savings import Lever
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Limit, Plan, Rejection, Routing, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.reasons import Explanation, explain_plan
-from capacity.reasons_document import explanation_document
-from capacity.reasons_text import sections
-from capacity.report import dumps
-from capacity.savings import Lever
-from capacity.scenario import Scenario
-from capacity.stability import load
-from capacity.survival import Survival
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.question.scenario import Scenario
+from capacity.question.stability import load
+from capacity.render.explanation import sections
+from capacity.search.what_if import burstier, with_demand, with_limits, with_service
+from capacity.traffic.workload import ClosedPopulation, GammaArrivals, TraceArrivals, Workload
 from capacity.units import format_duration
-from capacity.what_if import burstier, with_demand, with_limits, with_service
-from capacity.workload import ClosedPopulation, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 
 

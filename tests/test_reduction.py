@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from capacity.plan import Plan, Routing
-from capacity.profile_files import load_profile
-from capacity.workload import (
+from capacity.profile.load import load_profile
+from capacity.question.plan import Plan, Routing
+from capacity.traffic.workload import (
     DeterministicArrivals,
     GammaArrivals,
     MmppArrivals,
@@ -15,12 +15,12 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Seed, Stage, draw
-from simulations.pool import Pool
-from simulations.reduction import one_for_all
+from simulations.case import one_for_all
+from simulations.draws.arrivals import Seed, Stage, draw
+from simulations.draws.service import ProfileTimes
 from simulations.replication import Task, replicate
-from simulations.sample import Length
-from simulations.service import ProfileTimes
+from simulations.statistics.pool import Pool
+from simulations.statistics.sample import Length
 
 PROFILE = load_profile("resnet50-mxnet-t4-fp16")
 BURSTY = MmppArrivals(ratio=1.5, burst_mean_s=0.03, calm_mean_s=0.05)

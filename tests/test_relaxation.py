@@ -8,28 +8,28 @@ import numpy as np
 import pytest
 
 from capacity.performance import Kind
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.queues.bulk_closed import BulkClosed
-from capacity.queues.mmck import MMcK
-from capacity.scenario import Scenario
-from capacity.service_law import constant
-from capacity.stability import relaxation_requests
-from capacity.workload import ClosedPopulation, MmppArrivals, Workload
-from simulations.arrivals import Seed, SettlingUsers
+from capacity.profile.distribution import constant
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan, Routing
+from capacity.question.scenario import Scenario
+from capacity.question.stability import relaxation_requests, require_answerable
+from capacity.queues.batch.closed import BulkClosed
+from capacity.queues.markov.mmck import MMcK
+from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload
 from simulations.case import Case, arrivals_scv, counted_min, run_length, tasks
-from simulations.estimate import looks, precise_look
-from simulations.pool import Pool
-from simulations.relaxation import (
+from simulations.draws.arrivals import Seed, SettlingUsers
+from simulations.looks import looks, precise_look
+from simulations.replication import Engine, replicate
+from simulations.simulate import Simulation
+from simulations.statistics.pool import Pool
+from simulations.statistics.relaxation import (
     closed_relaxation_requests,
     limited_relaxation_requests,
     modulated_relaxation_requests,
     open_relaxation_requests,
     turns_requests,
 )
-from simulations.replication import Engine, replicate
-from simulations.sample import Length
-from simulations.simulate import Simulation, require_answerable
+from simulations.statistics.sample import Length
 
 PROFILE = ServiceProfile(
     name="made-up",

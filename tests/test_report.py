@@ -5,34 +5,25 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.caveats import Caveat, CaveatCode
-from capacity.objective import LatencyObjective
-from capacity.performance import Interval, Kind, Performance
-from capacity.plan import (
-    Candidate,
-    Headroom,
-    Limit,
-    Plan,
-    Recommendation,
-    Rejection,
-    Routing,
-    Survived,
-    Tally,
-    Verdict,
-)
-from capacity.plan_report import recommendation_document
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.queues.little import LittlesLaw, LoadTestReport
-from capacity.report import (
+from capacity.answer.documents import (
     dumps,
     little_document,
     load_test_document,
     objective_document,
     performance_document,
+    recommendation_document,
     workload_document,
 )
-from capacity.workload import ClosedPopulation, GammaArrivals, Workload
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.queues.little import LittlesLaw, LoadTestReport
+from capacity.search.recommendation import Headroom, Recommendation, Survived, Tally
+from capacity.traffic.workload import ClosedPopulation, GammaArrivals, Workload
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
 (PROMISE,) = OBJECTIVE.promises

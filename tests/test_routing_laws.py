@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
-from capacity.numerics.banded import stationary
 from capacity.performance import Kind
-from capacity.queues.joined import Joined
-from capacity.queues.mm1 import MM1
-from capacity.queues.mmc import MMc
-from capacity.queues.routing import PowerOfChoices, RandomSplit, RoundRobin, ShortestQueue
+from capacity.queues.markov.departures import Joined
+from capacity.queues.markov.mm1 import MM1
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.queues.power_of_choices import PowerOfChoices
+from capacity.queues.routing import RandomSplit, RoundRobin
+from capacity.queues.shortest_queue import ShortestQueue
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 CLAIM = 1e-10

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import curve_fit
 
+from capacity.commands.queue import read_points
 from capacity.errors import DomainError, InputError
 from capacity.performance import Kind
-from capacity.queues.scalability import UniversalScalability
-from capacity.queues.scalability_fit import ScalabilityFit, fit
-from capacity.scalability_csv import read_points
+from capacity.profile.scalability import ScalabilityFit, UniversalScalability, fit
 
 laws = settings(derandomize=True, deadline=None, max_examples=60)
 sigmas = st.one_of(st.just(0.0), st.just(1.0), st.floats(1e-6, 1.0))
@@ -373,7 +372,7 @@ def test_a_file_that_is_no_text_or_too_long_is_refused(
     path.write_bytes(b"n,throughput_rps\n\xff,1\n")
     with pytest.raises(InputError, match="not UTF-8"):
         read_points(path)
-    monkeypatch.setattr("capacity.reading.ROWS_MAX", 2)
+    monkeypatch.setattr("capacity.files.ROWS_MAX", 2)
     path.write_text("n,throughput_rps\n1,1\n2,2\n3,3\n")
     with pytest.raises(InputError, match="more than 2 rows"):
         read_points(path)

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from capacity.exact import judge_exactly
-from capacity.objective import LatencyObjective
-from capacity.plan import Candidate, Plan, Routing, Verdict
-from capacity.planner import silent
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.scenario import Scenario
-from capacity.schedule import Schedule, schedule
-from capacity.schedule_report import schedule_document, schedule_tables
-from capacity.workload import Workload
+from capacity.answer.documents import schedule_document
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.scenario import Scenario
+from capacity.render.plan import schedule_tables
+from capacity.search.by_hour import Schedule, schedule
+from capacity.search.exact import judge_exactly
+from capacity.search.planner import silent
+from capacity.traffic.workload import Workload
 from simulations.judge import SimulationJudge
 
 PROFILE = ServiceProfile(

@@ -11,27 +11,34 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from capacity.cheapest import devices_within, fewest, find_cheapest
 from capacity.errors import DomainError, UnstableError
-from capacity.exact import judge_exactly
-from capacity.headroom import _RESOLUTION, find_headroom
-from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Limit, Plan, Rejection, Routing, Verdict
-from capacity.planner import silent
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.queues.mmc import MMc
-from capacity.scenario import Scenario
-from capacity.screen import refuse_batch_size, refuse_load, require_batch_of_one
-from capacity.search import SEARCH_REQUESTS_MAX, Search
-from capacity.stability import load, relaxation_requests, replicas_stable_min, sustainable_rate_rps
-from capacity.workload import GammaArrivals, Workload
-from simulations import kernel
-from simulations.arrivals import Seed, draw
-from simulations.cluster import run
-from simulations.records import Records
-from simulations.service import ExponentialTimes
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.scenario import Scenario
+from capacity.question.stability import (
+    load,
+    relaxation_requests,
+    replicas_stable_min,
+    require_batch_of_one,
+    sustainable_rate_rps,
+)
+from capacity.queues.markov.mmc import MMc
+from capacity.search.candidates import SEARCH_REQUESTS_MAX, Search
+from capacity.search.cheapest import devices_within, fewest, find_cheapest
+from capacity.search.exact import judge_exactly
+from capacity.search.headroom import _RESOLUTION, find_headroom
+from capacity.search.planner import silent
+from capacity.search.screen import refuse_batch_size, refuse_load
+from capacity.traffic.workload import GammaArrivals, Workload
+from simulations.draws.arrivals import Seed, draw
+from simulations.draws.records import Records
+from simulations.draws.service import ExponentialTimes
+from simulations.kernel import serve as kernel
+from simulations.reference.cluster import run
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=60)
 MEAN_S = 0.01

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import InputError
-from capacity.service_law import (
+from capacity.profile.distribution import (
     TAIL_MEAN_RATIO_MAX,
     ServiceLaw,
     _body,

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.analytic import predict
 from capacity.errors import DomainError, InputError
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_json import read_document
-from capacity.spells import Spells
-from capacity.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
-from simulations import cluster, kernel
-from simulations.arrivals import Seed, Stream, draw
-from simulations.profile_error import resampled
+from capacity.profile.formats import read_document
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
+from capacity.profile.sampling import resampled
+from capacity.question.plan import Plan, Routing
+from capacity.search.exact import predict
+from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
+from simulations.draws.arrivals import Seed, Stream, draw
+from simulations.draws.service import ProfileTimes
+from simulations.kernel import serve as kernel
+from simulations.reference import cluster
 from simulations.replication import Engine
-from simulations.service import ProfileTimes
 from simulations.simulate import Simulation
 
 SPELLS = Spells(share=0.6, lasting_s=0.1)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from capacity.errors import InputError
-from capacity.objective import LatencyObjective
-from capacity.plan import Limit, Plan, Routing, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.scenario import Scenario
-from capacity.survival import Spike
-from capacity.workload import (
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Limit, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.resilience import Spike
+from capacity.question.scenario import Scenario
+from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
@@ -21,13 +22,12 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Seed, Stage, draw
 from simulations.case import Case, run_length
-from simulations.estimate import Look
+from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.judge import SimulationJudge
-from simulations.pool import SECTIONS
+from simulations.looks import Look, spike_looks, surge
 from simulations.replication import Engine
-from simulations.spike import spike_looks, surge
+from simulations.statistics.pool import SECTIONS
 
 SERVICE_S = 0.010
 PROFILE = ServiceProfile(

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError
-from capacity.queues.erlang import SERVERS_MAX, servers_stable_min
-from capacity.queues.mm1 import MM1
-from capacity.queues.mmc import MMc
+from capacity.queues.markov.erlang import SERVERS_MAX, servers_stable_min
+from capacity.queues.markov.mm1 import MM1
+from capacity.queues.markov.mmc import MMc
 from capacity.queues.routing import RandomSplit, RoundRobin
 from capacity.queues.staffing import (
     replicas_for_response,

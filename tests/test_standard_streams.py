@@ -53,7 +53,7 @@ def test_remarks_that_nobody_hears_change_no_exit_code(redirect: str, tmp_path: 
 def test_no_file_takes_the_place_of_a_stream_that_is_closed(tmp_path: Path) -> None:
     """Or what a library prints would go into it."""
     program = (
-        "import os, typer; from capacity.guarded import Guarded\n"
+        "import os, typer; from capacity.commands.guard import Guarded\n"
         "app = typer.Typer(cls=Guarded)\n"
         "@app.callback(invoke_without_command=True)\n"
         "def main(): os._exit(os.open('x', os.O_CREAT | os.O_WRONLY) <= 2)\n"

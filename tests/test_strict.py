@@ -8,9 +8,11 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from capacity.command_line import read_choice  # noqa: F401  (the flags are what is tested)
 from capacity.errors import InputError
-from capacity.plan_options import read_share
+from capacity.question.parse import (
+    read_choice,  # noqa: F401  (the flags are what is tested)
+    read_share,
+)
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
 from cli import app
 

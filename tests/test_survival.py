@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, InputError
-from capacity.survival import Spike, Survival
+from capacity.question.resilience import Spike, Survival
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
 

@@ -15,12 +15,10 @@ from typing import Any
 import pytest
 from test_sweep_grid import grid_of, profile_of
 
-from capacity.plan import Routing
-from capacity.sweep import Outcome
-from capacity.sweep_grid import workloads
-from capacity.workload import PoissonArrivals, TraceArrivals
-from simulations.simulate import Simulation
-from simulations.sweep import Countdown, answers
+from capacity.question.grid import Outcome, workloads
+from capacity.question.plan import Routing
+from capacity.traffic.workload import PoissonArrivals, TraceArrivals
+from simulations.simulate import Countdown, Simulation, answers
 from simulations.workers import workers
 
 COMMAND = Path(sys.executable).with_name("capacity")
@@ -106,7 +104,7 @@ class Recorder:
 def test_many_cells_are_spread_themselves_and_few_by_their_replications(
     count: int, spread: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulations.sweep.CELLS_TO_SPREAD", 3)
+    monkeypatch.setattr("simulations.simulate.CELLS_TO_SPREAD", 3)
     recorder = Recorder()
     grid = grid_of(workloads=workloads(PoissonArrivals(), [f"50rps:{50 + count - 1}rps:1rps", "900rps"]))
     found = list(answers(list(grid.cells()), replace(FIRST_LOOK, mapper=recorder)))
@@ -128,7 +126,7 @@ def test_what_is_refused_reaches_no_worker() -> None:
 def test_spread_cells_give_the_same_as_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = list(grid_of(workloads=workloads(PoissonArrivals(), ["50rps:350rps:50rps"])).cells())
     alone = list(answers(cells, FIRST_LOOK))
-    monkeypatch.setattr("simulations.sweep.CELLS_TO_SPREAD", 2)
+    monkeypatch.setattr("simulations.simulate.CELLS_TO_SPREAD", 2)
     with workers(2) as mapper:
         assert list(answers(cells, replace(FIRST_LOOK, mapper=mapper))) == alone
     assert [one.outcome for one in alone] == [Outcome.ANSWERED] * 3 + [Outcome.UNSTABLE] * 4
@@ -275,7 +273,7 @@ def test_other_settings_are_refused_until_fresh(tmp_path: Path) -> None:
     done = capacity(tmp_path, *arguments)
     assert done.returncode == 0
     text = (tmp_path / "x.csv").read_text(encoding="utf-8")
-    from capacity.sweep_journal import open_journal
+    from capacity.answer.sweep import open_journal
 
     with open_journal(tmp_path / "x.csv.partial", {"seed": 1}, [], 1, fresh=True):
         pass

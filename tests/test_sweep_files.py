@@ -12,16 +12,25 @@ from pathlib import Path
 import pytest
 from test_sweep_grid import profile_of
 
+from capacity.answer.sweep import (
+    FILE_BYTES_MAX,
+    LINE_BYTES_MAX,
+    SweepTable,
+    check_file,
+    kept_rows,
+    open_journal,
+    outcome_document,
+    sweep_document,
+    sweep_exit_code,
+    write_file,
+)
 from capacity.errors import DependencyError, InputError
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Plan
-from capacity.scenario import Scenario
-from capacity.sweep import Answer, Outcome
-from capacity.sweep_file import check_file, write_file
-from capacity.sweep_journal import FILE_BYTES_MAX, LINE_BYTES_MAX, open_journal
-from capacity.sweep_rows import kept_rows
-from capacity.sweep_table import SweepTable, outcome_document, sweep_document, sweep_exit_code, sweep_table
-from capacity.workload import Workload
+from capacity.question.grid import Answer, Outcome
+from capacity.question.plan import Plan
+from capacity.question.scenario import Scenario
+from capacity.render.tables import sweep_table
+from capacity.traffic.workload import Workload
 
 ROOT = Path(__file__).parent.parent
 TABLE = SweepTable(quantiles=(0.5, 0.999), seed=3, confidence=0.9)
@@ -418,7 +427,7 @@ import resource, signal, sys
 from pathlib import Path
 from test_sweep_files import SETTINGS, TABLE, UNSTABLE
 from capacity.errors import DependencyError
-from capacity.sweep_rows import kept_rows
+from capacity.answer.sweep import kept_rows
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))
 try:

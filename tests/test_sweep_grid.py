@@ -3,9 +3,8 @@
 import pytest
 
 from capacity.errors import InputError
-from capacity.plan import BatchTimer, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.sweep_grid import (
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.grid import (
     CELLS_MAX,
     Grid,
     parse_counts,
@@ -13,7 +12,8 @@ from capacity.sweep_grid import (
     parse_rates_rps,
     workloads,
 )
-from capacity.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
+from capacity.question.plan import BatchTimer, Routing
+from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 
 
 def profile_of(name: str = "made-up", mean_s: float = 0.01, largest: int = 4) -> ServiceProfile:

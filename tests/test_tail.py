@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import erfcinv, gammaincc, gammainccinv
 
 from capacity.errors import DomainError
-from capacity.numerics.tail import first_true, in_atom, quantile_of
+from capacity.queues.numerics.tail import first_true, in_atom, quantile_of
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 CLAIM = 3e-14

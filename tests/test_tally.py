@@ -10,17 +10,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from simulations import tally as module
-from simulations.records import Floats
-from simulations.sample import EXACT_REQUESTS_MAX, Length, Reduction, Sample
-from simulations.tally import (
+from simulations.draws.records import Floats
+from simulations.statistics import sample as module
+from simulations.statistics.sample import (
     CELLS,
     EXACT_MAX,
+    EXACT_REQUESTS_MAX,
     PER_OCTAVE,
     RELATIVE_ERROR_MAX,
     ROUNDING,
     Cells,
     Counters,
+    Length,
+    Reduction,
+    Sample,
     Tally,
     middles,
     snapped,
@@ -301,7 +304,7 @@ def reduce_in_parts(columns: tuple[np.ndarray, ...], length: Length, parts: int,
 def test_a_reduction_is_by_hand_what_it_is_in_parts_of_any_size(
     parts: int, exact_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulations.sample.EXACT_REQUESTS_MAX", exact_max)
+    monkeypatch.setattr("simulations.statistics.sample.EXACT_REQUESTS_MAX", exact_max)
     columns, length, marks_s = (
         run_of(600),
         Length(warm_up=91, measured=471, cool_down=38),

@@ -11,13 +11,15 @@ from functools import cache
 import pytest
 from independent import quantile_s
 
-from capacity.objective import LatencyObjective
-from capacity.plan import Limit, Recommendation, Routing, Verdict
-from capacity.planner import recommend
-from capacity.profile_files import load_profile
-from capacity.question import Question
-from capacity.stability import load
-from capacity.workload import GammaArrivals, PoissonArrivals, Workload
+from capacity.profile.load import load_profile
+from capacity.question.candidate import Limit, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Routing
+from capacity.question.question import Question
+from capacity.question.stability import load
+from capacity.search.planner import recommend
+from capacity.search.recommendation import Recommendation
+from capacity.traffic.workload import GammaArrivals, PoissonArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers
 

@@ -12,16 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from capacity.burstiness import measure
+from capacity.answer.documents import dumps
 from capacity.errors import InputError
 from capacity.performance import Interval
-from capacity.plan import Plan
-from capacity.poisson_tests import LEVEL, PoissonTest, _adjusted, clock_tick_s, poisson_tests
-from capacity.report import dumps
-from capacity.trace_description import PoissonError, TraceDescription, describe
-from capacity.trace_report import description_document, description_tables
-from capacity.workload import GammaArrivals, MmppArrivals, PoissonArrivals, TraceArrivals, Workload
-from simulations.arrivals import Seed, draw
+from capacity.question.comparison import PoissonError
+from capacity.question.plan import Plan
+from capacity.render.trace import description_document, description_tables
+from capacity.traffic.burstiness import measure
+from capacity.traffic.description import (
+    LEVEL,
+    PoissonTest,
+    TraceDescription,
+    _adjusted,
+    clock_tick_s,
+    describe,
+    poisson_tests,
+)
+from capacity.traffic.workload import GammaArrivals, MmppArrivals, PoissonArrivals, TraceArrivals, Workload
+from simulations.draws.arrivals import Seed, draw
 
 PLAN = Plan(profile="p", replicas=2, batch_size_max=8)
 

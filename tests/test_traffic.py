@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity import reading, trace_csv
+from capacity import files as reading
+from capacity.answer.documents import arrivals_name
 from capacity.errors import DomainError, InputError
-from capacity.report import arrivals_name
-from capacity.trace_csv import read_trace
-from capacity.traffic import parse_arrivals, workload
-from capacity.workload import (
+from capacity.traffic import trace as trace_csv
+from capacity.traffic.parse import parse_arrivals, workload
+from capacity.traffic.trace import read_trace
+from capacity.traffic.workload import (
     DeterministicArrivals,
     GammaArrivals,
     MmppArrivals,

@@ -10,24 +10,22 @@ import numpy as np
 import pytest
 from cases import assert_kernel_gives, fixed
 
-from capacity.analytic import predict
+from capacity.answer.documents import profile_document
 from capacity.errors import DomainError
-from capacity.exact import judge_exactly
-from capacity.objective import LatencyObjective
 from capacity.performance import Kind, Performance
-from capacity.plan import Plan, Routing
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_json import read_document
-from capacity.report import profile_document
-from capacity.scenario import Scenario
-from capacity.workload import Workload
-from simulations import cluster
-from simulations.agreement import Agreement, compare
-from simulations.agreement_system import System
-from simulations.arrivals import ClosedDraws, Draws
-from simulations.service import ExponentialTimes, ProfileTimes, ServiceTimes
-from simulations.service_table import FIXED, ServiceTable
+from capacity.profile.formats import read_document
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.scenario import Scenario
+from capacity.search.exact import judge_exactly, predict
+from capacity.traffic.workload import Workload
+from simulations.draws.arrivals import ClosedDraws, Draws
+from simulations.draws.service import FIXED, ExponentialTimes, ProfileTimes, ServiceTable, ServiceTimes
+from simulations.reference import cluster
 from simulations.simulate import Simulation
+from simulations.validation.agreement import Agreement, compare
+from simulations.validation.laws import System
 
 SAMPLES_S = (0.004, 0.005, 0.005, 0.011)
 WOKEN = ServiceProfile(

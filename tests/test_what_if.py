@@ -6,16 +6,17 @@ from dataclasses import replace
 import pytest
 from test_rates import NoJudge, p99_s, profile_of, silent
 
-from capacity.contention import measured
 from capacity.errors import DomainError
-from capacity.objective import LatencyObjective
 from capacity.performance import Interval
-from capacity.plan import BatchTimer, Candidate, Limit, Plan, Rejection, Routing, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.question import Question
-from capacity.scenario import Scenario
-from capacity.survival import Survival
-from capacity.what_if import (
+from capacity.profile.contention import measured
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.question.scenario import Scenario
+from capacity.search.what_if import (
     Asker,
     burstier,
     fewest_replicas,
@@ -27,12 +28,7 @@ from capacity.what_if import (
     with_limits,
     with_service,
 )
-from capacity.workload import (
-    ClosedPopulation,
-    DeterministicArrivals,
-    GammaArrivals,
-    Workload,
-)
+from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload
 
 MIXED = ServiceProfile(
     name="mixed",

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capacity.plan import Plan
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.queues.mmpp import MMPPMc
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan
+from capacity.queues.general.mmpp import MMPPMc
+from capacity.traffic.workload import MmppArrivals, PoissonArrivals, Workload
 from capacity.units import format_duration
-from capacity.workload import MmppArrivals, PoissonArrivals, Workload
-from simulations.arrivals import Seed, draw
+from simulations.draws.arrivals import Seed, draw
 from simulations.simulate import Simulation
 
 COMMAND = Path(sys.executable).with_name("capacity")

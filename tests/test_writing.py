@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from capacity.curves import Axis, Quantity, curves
+from capacity.answer.sweep import SweepTable, kept_rows
 from capacity.errors import DependencyError, InputError
+from capacity.files import check_target, format_suffix, write_whole
+from capacity.queues.curves import Axis, Quantity, curves
 from capacity.render.figures import draw_curves
-from capacity.sweep_rows import kept_rows
-from capacity.sweep_table import SweepTable
-from capacity.writing import check_target, format_suffix, write_whole
 
 ROOT = Path(__file__).parent.parent
 TABLE = SweepTable(quantiles=(0.5,), seed=0, confidence=0.95)
@@ -171,7 +170,7 @@ def test_a_stream_without_a_suffix_gets_the_first_format(tmp_path: Path) -> None
 
 def test_what_stdout_has_already_is_not_written_over(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from capacity.writing import write_whole\n"
+        "import sys; from pathlib import Path; from capacity.files import write_whole\n"
         "print('before', flush=True)\n"
         "for name in ('/dev/stdout', '/dev/fd/1'): write_whole(Path(name), b'straight\\n')\n"
         "print('after')\n"

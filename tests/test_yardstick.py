@@ -8,14 +8,14 @@ import pytest
 import systems
 import yardstick
 
-from capacity.plan import Plan, Routing
-from capacity.queues.bulk import Bulk
-from capacity.queues.mmc import MMc
+from capacity.question.plan import Plan, Routing
+from capacity.queues.batch.bulk import Bulk
+from capacity.queues.markov.mmc import MMc
 from capacity.queues.shortest_queue import ShortestQueue
-from simulations.agreement_times import TableTimes
-from simulations.arrivals import Draws
-from simulations.cluster import run
-from simulations.service import ExponentialTimes
+from simulations.draws.arrivals import Draws
+from simulations.draws.service import ExponentialTimes
+from simulations.reference.cluster import run
+from simulations.validation.laws import TableTimes
 
 loops = yardstick.yardstick()
 pytestmark = pytest.mark.skipif(loops is None, reason="no C compiler")

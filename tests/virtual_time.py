@@ -33,7 +33,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """A `capacity.verification.clock.WallClock` of that loop.
+    """A `capacity.verification.run.WallClock` of that loop.
 
     Args:
         stalls_s: by instant, how long everything stands still from there on, once. [s]

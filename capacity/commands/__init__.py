@@ -1,1 +1,1 @@
-"""Commands: one file each, from options to the printed answer."""
+"""One file a command."""

@@ -6,26 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from capacity.command_line import (
+from capacity.commands.options import (
     ConfidenceOption,
-    Format,
     FormatOption,
     JsonOption,
     OverheadOption,
     SeedOption,
-    check_effort,
-    emit,
     input_option,
     option,
     output_option,
 )
+from capacity.commands.output import Format, check_effort, emit
 from capacity.errors import InputError
-from capacity.reading import TEXT_LENGTH_MAX, printable
+from capacity.files import TEXT_LENGTH_MAX, printable
 
 if TYPE_CHECKING:
     from capacity.measurement.findings import Measurement
-    from capacity.measurement.histogram import Histograms
-    from capacity.profile import ServiceProfile
+    from capacity.measurement.metrics import Histograms
+    from capacity.profile.profile import ServiceProfile
 
 _NAME = "measured"
 _TIMEOUT_MAX_S = 600.0
@@ -104,10 +102,10 @@ def profile(
     """
     from dataclasses import replace
 
-    from capacity.caveats import plausibility_caveats
+    from capacity.files import check_target
     from capacity.measurement.rounds import Rounds, parse_batch_sizes
+    from capacity.search.caveats import plausibility_caveats
     from capacity.units import parse_duration_s
-    from capacity.writing import check_target
 
     check_effort(confidence=confidence, precision=0.02, requests_max=1, seed=seed)
     source = _source({"--callable": callable_name, "--url": url, "--metrics": metrics}, body)
@@ -203,9 +201,8 @@ def _read_name(name: str | None, path: Path | None) -> str:
 
 def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[str, Any]) -> "ServiceProfile":
     """A profile of what nobody can measure; refused at once what no file could give back."""
-    from capacity.profile import BatchTiming, DeviceKind, ServiceProfile
-    from capacity.profile_json import read_document
-    from capacity.saved_profile import profile_to_document
+    from capacity.profile.formats import profile_to_document, read_document
+    from capacity.profile.profile import BatchTiming, DeviceKind, ServiceProfile
 
     for flag, text in lines.items():
         if text is not None and not (text.isprintable() and len(text) <= TEXT_LENGTH_MAX):
@@ -222,7 +219,7 @@ def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[st
 
 def _histograms(metric: str, label: str, unit: str | None) -> "Histograms":
     """`--metric`, `--label` and `--metric-unit`."""
-    from capacity.measurement.histogram import Histograms
+    from capacity.measurement.metrics import Histograms
     from capacity.units import SECONDS_PER_UNIT
 
     if unit is None and not metric.endswith("_seconds"):
@@ -260,9 +257,9 @@ def _of_metrics(
 
 def write_profile(profile: "ServiceProfile", path: Path) -> None:
     """The profile as a file, whole or not at all; what was there is replaced, as by other commands' `-o`."""
-    from capacity.report import dumps
-    from capacity.saved_profile import profile_to_document
-    from capacity.writing import write_whole
+    from capacity.answer.documents import dumps
+    from capacity.files import write_whole
+    from capacity.profile.formats import profile_to_document
 
     write_whole(path, (dumps(profile_to_document(profile)) + "\n").encode())
 

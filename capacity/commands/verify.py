@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capacity.command_line import (
+from capacity.commands.options import (
     ConfidenceOption,
-    Format,
     FormatOption,
     JsonOption,
     OverheadOption,
@@ -17,22 +16,20 @@ from capacity.command_line import (
     QueueLimitOption,
     SeedOption,
     WorkersOption,
-    emit,
     input_option,
     option,
     output_option,
-    read_profile,
-    read_routing,
-    told,
 )
+from capacity.commands.output import Format, emit, told
 from capacity.errors import DependencyError, InputError
+from capacity.question.parse import read_profile, read_routing
 
 if TYPE_CHECKING:
     from capacity.measurement.http import Address
+    from capacity.traffic.workload import ArrivalProcess, Workload
     from capacity.verification.run import Arrivals
     from capacity.verification.subject import Subject
     from capacity.verification.verification import Verification
-    from capacity.workload import ArrivalProcess, Workload
 _URL = option("--url", help="Where requests go: http://127.0.0.1:8000/predict; repeat it for each replica.")
 _PLAN = input_option("--plan", help="A plan that capacity plan -o saved, with its rate and objective.")
 _PROFILE = input_option("--profile", help="Instead of --plan: a profile's name, or a .json or .csv file.")
@@ -83,17 +80,17 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Predicted beside measured, by an open-loop load test of a server; exit 4 where they disagree."""
+    from capacity.files import check_target
     from capacity.measurement.http import import_aiohttp, parse_address
-    from capacity.traffic import parse_arrivals
+    from capacity.question.budget import Effort
+    from capacity.traffic.parse import parse_arrivals
     from capacity.units import parse_duration_s, parse_rate_rps
     from capacity.verification.load_test import LoadTest
     from capacity.verification.quantities import read_tolerances, with_tolerances
     from capacity.verification.send import Target
     from capacity.verification.subject import check_urls, read_request_body
-    from capacity.verification.verifier import Verifier
-    from capacity.workbench import Effort
-    from capacity.writing import check_target
-    from simulations.arrivals import Seed, Stage, Stream
+    from capacity.verification.verification import Verifier
+    from simulations.draws.arrivals import Seed, Stage, Stream
 
     def draw(workload: "Workload", number: int) -> "Arrivals":
         """What the simulator would draw for a run of its own."""
@@ -148,7 +145,7 @@ def verify(
 def _saved_subject(
     plan: str, flags: dict[str, Any], process: "ArrivalProcess | None", rate_rps: float | None
 ) -> "Subject":
-    from capacity.plan_file import read_plan_file
+    from capacity.answer.saved_plan import read_plan_file
     from capacity.verification.subject import saved_subject
 
     for name, value in flags.items():
@@ -160,11 +157,11 @@ def _saved_subject(
 def _flagged_subject(
     flags: dict[str, Any], urls: int, process: "ArrivalProcess | None", rate_rps: float | None
 ) -> "Subject":
-    from capacity.plan import Plan
-    from capacity.traffic import workload
+    from capacity.question.plan import Plan
+    from capacity.traffic.parse import workload
+    from capacity.traffic.workload import PoissonArrivals
     from capacity.units import parse_duration_s
     from capacity.verification.subject import Subject
-    from capacity.workload import PoissonArrivals
 
     if flags["profile"] is None:
         raise InputError("give --plan plan.json, or --profile and what else says the plan")
@@ -213,9 +210,9 @@ def _answer(
     found: "Verification", environment: dict[str, Any], output: Format, file: Path | None, *, as_json: bool
 ) -> None:
     """Print and save it, and end as it came out."""
-    from capacity.report import dumps
+    from capacity.answer.documents import dumps
+    from capacity.files import write_whole
     from capacity.verification.report import verify_document, verify_tables
-    from capacity.writing import write_whole
 
     try:
         emit(
@@ -240,9 +237,9 @@ def _environment(urls: Sequence[str]) -> dict[str, Any]:
     """Where the load came from and went to."""
     from importlib.metadata import version
 
-    from capacity.measurement.environment import machine, process
+    from capacity.files import versions
+    from capacity.measurement.findings import machine, process
     from capacity.measurement.http import parse_address
-    from capacity.versions import versions
 
     shown = [parse_address(url, "--url").shown for url in urls]
     sender = {**machine(), **process()}

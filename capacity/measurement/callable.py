@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.errors import DependencyError, InputError
+from capacity.files import printable
 from capacity.measurement.rounds import Clock, Report, Rounds, TimedBatch, take
-from capacity.reading import printable
 
 if TYPE_CHECKING:
     from capacity.measurement.findings import Measurement
@@ -31,14 +31,14 @@ def measure_callable(
         DependencyError: a call failed in the first round.
         InconclusiveError: no round was finished in time.
     """
-    from capacity.measurement import environment  # these load numpy, which reads how many threads it may take
-    from capacity.measurement.findings import MEASURED_BY, sampled
+    # these load numpy, which reads how many threads it may take
+    from capacity.measurement.findings import MEASURED_BY, machine, process, sampled
 
     source = {
         "measured_by": f"{MEASURED_BY} --callable {name}",
         "excludes": "HTTP, network and queue",
-        **environment.machine(),
-        **environment.process(),
+        **machine(),
+        **process(),
     }
     sampling = take(CallableSubject(function, time.perf_counter), rounds, time.perf_counter, report)
     return sampled(sampling, rounds, confidence, source)

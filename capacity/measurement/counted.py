@@ -5,17 +5,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from capacity.caveats import Caveat, CaveatCode
 from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.measurement.findings import MEASURED_BY, Measurement, SizeFinding, server_machine
-from capacity.measurement.histogram import Histogram, Histograms, gains, relative_error, sectioned
 from capacity.measurement.http import Address, Exchange
 from capacity.measurement.intervals import SECTIONS_MAX, SECTIONS_MIN, ratio_interval
+from capacity.measurement.metrics import (
+    Histogram,
+    Histograms,
+    Scrape,
+    gains,
+    relative_error,
+    scrape,
+    sectioned,
+)
 from capacity.measurement.overhead import request_work
 from capacity.measurement.rounds import Clock, Report, Sleep
-from capacity.measurement.scrape import Scrape, scrape
 from capacity.performance import Interval
-from capacity.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BatchTiming
+from capacity.profile.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BatchTiming
+from capacity.question.caveat import Caveat, CaveatCode
 from capacity.units import format_quantile
 
 # Fewer batches of a size say less of it than its neighbours do, between which a profile interpolates.

@@ -8,15 +8,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from capacity.caveats import Caveat, CaveatCode
 from capacity.errors import DependencyError, InconclusiveError, InputError
-from capacity.json_reading import parse_object
+from capacity.files import parse_object, printable, read_text
 from capacity.measurement.findings import MEASURED_BY, Measurement, Stop, sampled, server_machine
 from capacity.measurement.http import Address, Answer, Exchange, check_told, told_by
+from capacity.measurement.metrics import UNTOLD, scrape
 from capacity.measurement.rounds import Report, Rounds, Sampling, TimedBatch, take
-from capacity.measurement.scrape import UNTOLD, scrape
 from capacity.measurement.users import Stretch, Users, WorkBeside, computed_s
-from capacity.reading import printable, read_text
+from capacity.question.caveat import Caveat, CaveatCode
 
 BODIES_BYTES_MAX = 256 * 2**20  # of all batch sizes, which are held at once
 _PATH_MAX = 200

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from capacity.errors import DependencyError, InputError
-from capacity.reading import printable
+from capacity.files import printable
 from capacity.units import format_duration
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from capacity.explain import format_interval
+from capacity.answer.documents import SCHEMA_VERSION, Document, caveat_documents, interval_document
 from capacity.measurement.findings import Measurement, SizeFinding
 from capacity.measurement.overhead import Overhead
 from capacity.performance import Interval
-from capacity.profile import ServiceProfile
-from capacity.report import SCHEMA_VERSION, Document, caveat_documents, interval_document
-from capacity.saved_profile import profile_to_document
+from capacity.profile.formats import profile_to_document
+from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import format_interval
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _percentile_s(one: SizeFinding, quantile: float) -> float | None:
 
 def measurement_tables(measurement: Measurement, profile: ServiceProfile) -> Iterator["RenderableType"]:
     """What was found, for people."""
-    from capacity.tables import caveat_lines, table
+    from capacity.render.tables import caveat_lines, table
 
     yield table(_COLUMNS, (_row(one, profile) for one in measurement.findings), title=profile.name)
     yield table(("<", "<"), _rest(measurement, profile))

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Protocol
 
 from capacity.errors import DependencyError, InconclusiveError, InputError
-from capacity.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BATCH_SIZE_LIMIT
+from capacity.profile.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BATCH_SIZE_LIMIT
 
 Clock = Callable[[], float]
 Report = Callable[[str], None]

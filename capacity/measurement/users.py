@@ -17,9 +17,9 @@ from scipy.optimize import nnls
 
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.measurement.http import Address, Answer, check_told, fetch, session, told_by
+from capacity.measurement.metrics import Scrape, read_page
 from capacity.measurement.overhead import BATCH_CPU
 from capacity.measurement.rounds import Report
-from capacity.measurement.scrape import Scrape, read_page
 
 if TYPE_CHECKING:
     import aiohttp

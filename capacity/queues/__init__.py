@@ -1,1 +1,1 @@
-"""Queueing laws: one Kendall name, one file."""
+"""What is exact."""

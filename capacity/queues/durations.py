@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.queues.domain import require_not_negative, require_positive
+from capacity.units import require_not_negative, require_positive
 
 Floats = NDArray[np.float64]
 _STAGES_MAX = 10_000

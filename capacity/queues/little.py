@@ -7,8 +7,13 @@ from itertools import pairwise
 from typing import Self
 
 from capacity.errors import DomainError
-from capacity.queues.domain import require_not_negative, require_positive, require_quantile
-from capacity.units import format_duration, format_quantile
+from capacity.units import (
+    format_duration,
+    format_quantile,
+    require_not_negative,
+    require_positive,
+    require_quantile,
+)
 
 _ROUNDING = 1e-9
 TAIL_OVER_QUANTILE_MAX = 10.0

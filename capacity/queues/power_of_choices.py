@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
-from capacity.queues.erlang import exact_load, require_stable
-from capacity.queues.joined import Joined
+from capacity.queues.markov.departures import Joined
+from capacity.queues.markov.erlang import exact_load, require_stable
+from capacity.units import QUANTILES, before_zero, require_count, require_quantile
 
 _UNDERFLOW_LOG = -745.0
 _CHOICES_MEASURED_MAX = 10

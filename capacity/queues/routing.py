@@ -7,12 +7,12 @@ import math
 from dataclasses import dataclass, field, replace
 
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
 from capacity.queues.durations import Duration, Family
-from capacity.queues.erlang import exact_load, require_stable
-from capacity.queues.gimc import GIMc
+from capacity.queues.general.gimc import GIMc
+from capacity.queues.markov.erlang import exact_load, require_stable
 from capacity.queues.power_of_choices import PowerOfChoices
 from capacity.queues.shortest_queue import ShortestQueue
+from capacity.units import QUANTILES, before_zero, require_count, require_quantile
 
 __all__ = ["PowerOfChoices", "RandomSplit", "RoundRobin", "ShortestQueue"]
 

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.numerics.banded import stationary
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.domain import QUANTILES, before_zero, require_count, require_quantile
-from capacity.queues.erlang import exact_load, require_stable
-from capacity.queues.joined import Joined
+from capacity.queues.markov.departures import Joined
+from capacity.queues.markov.erlang import exact_load, require_stable
+from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.units import QUANTILES, before_zero, require_count, require_quantile
 
 Floats = NDArray[np.float64]
 _DIFFERENCE_MAX = 40  # P(difference) falls by rho^2 / (2 + rho) < 1/3 a step: the rest is below 1e-19

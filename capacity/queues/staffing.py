@@ -5,11 +5,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from capacity.errors import DomainError, UnstableError
-from capacity.plan import REPLICAS_LIMIT
-from capacity.queues.domain import require_not_negative, require_positive, require_quantile
-from capacity.queues.erlang import SERVERS_MAX, halfin_whitt, servers_stable_min
-from capacity.queues.mmc import MMc, log_response_tail
-from capacity.units import format_quantile
+from capacity.question.plan import REPLICAS_LIMIT
+from capacity.queues.markov.erlang import SERVERS_MAX, halfin_whitt, servers_stable_min
+from capacity.queues.markov.mmc import MMc, log_response_tail
+from capacity.units import format_quantile, require_not_negative, require_positive, require_quantile
 
 _ROUNDED_UP = 1.0 + 1e-13  # so that a share hit exactly is kept: 0.3 rps of 0.1 s each, at 0.03
 

@@ -1,1 +1,1 @@
-"""How answers are shown: charts in the terminal, plots in notebooks, figures in files."""
+"""How answers are shown."""

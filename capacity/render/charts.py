@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from string import ascii_lowercase
 from typing import Any
 
-from capacity.curves import Curve, chart_title, require_one_chart, y_range
-from capacity.plan import Verdict
-from capacity.profile import ServiceProfile
-from capacity.render.curves import NAMES, ObjectiveCurve
+from capacity.profile.profile import ServiceProfile
+from capacity.question.candidate import Verdict
+from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
+from capacity.render.figures import NAMES, ObjectiveCurve
 
 Ticks = dict[float, str]
 Spot = tuple[float, float]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.errors import InputError
+from capacity.files import check_target, format_suffix, write_whole
 from capacity.performance import Interval
-from capacity.writing import check_target, format_suffix, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

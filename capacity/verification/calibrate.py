@@ -19,11 +19,10 @@ import numpy as np
 from capacity.errors import InconclusiveError
 from capacity.measurement.intervals import Floats, mean_interval, sections
 from capacity.performance import Interval
-from capacity.plan import Routing
-from capacity.profile import ServiceProfile
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Routing
 from capacity.units import format_duration
-from capacity.verification.clock import WallClock, precise_runner
-from capacity.verification.run import OK, LoadRun, Schedule
+from capacity.verification.run import OK, LoadRun, Schedule, WallClock, precise_runner
 from capacity.verification.send import UNREACHABLE, Balancer, Send, Target, connected, send_all
 
 REQUESTS, REQUESTS_MIN = 150, 20

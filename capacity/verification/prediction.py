@@ -8,16 +8,16 @@ import numpy as np
 
 from capacity.errors import InconclusiveError, InputError
 from capacity.performance import Interval, Performance
-from capacity.plan import Plan
-from capacity.profile import ServiceProfile
+from capacity.profile.profile import ServiceProfile
+from capacity.question.budget import Simulate
+from capacity.question.plan import Plan
+from capacity.traffic.workload import TraceArrivals, Workload, is_trace
 from capacity.units import format_quantile
 from capacity.verification.run import LoadRun
-from capacity.workbench import Simulate
-from capacity.workload import TraceArrivals, Workload, is_trace
 
 # So many requests tell P99 of a path to about a per cent, unless the load is near 1.
 REPLAYED_MIN = 200_000
-# The simulator of some quantiles, as `capacity.workbench.Work` has it.
+# The simulator of some quantiles, as `capacity.question.budget.Work` has it.
 Simulator = Callable[[Sequence[float]], Simulate]
 
 

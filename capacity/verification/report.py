@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capacity.explain import demand, fleet
-from capacity.measurement.intervals import requests_min
-from capacity.objective import format_share
-from capacity.performance import Interval
-from capacity.plan import Verdict
-from capacity.report import (
+from capacity.answer.documents import (
     Document,
     interval_document,
     objective_document,
@@ -21,10 +16,14 @@ from capacity.report import (
     plan_document,
     workload_document,
 )
+from capacity.answer.sentences import demand, fleet
+from capacity.measurement.intervals import requests_min
+from capacity.performance import Interval
+from capacity.question.candidate import Verdict
+from capacity.question.objective import format_share
 from capacity.units import format_duration
 from capacity.verification.prediction import Prediction
-from capacity.verification.promises import PromiseFinding
-from capacity.verification.quantities import Agreement, AgreementRow, Held
+from capacity.verification.quantities import Agreement, AgreementRow, Held, PromiseFinding
 from capacity.verification.run import LoadRun
 from capacity.verification.verification import Outcome, Verification, VerifiedRun
 
@@ -162,7 +161,7 @@ def verify_tables(verification: Verification) -> Iterator["RenderableType"]:
     """All that `capacity verify` shows."""
     from rich.text import Text
 
-    from capacity.tables import table
+    from capacity.render.tables import table
 
     yield Text(summary(verification))
     yield from (Text(f"Invalid: {fault}.") for fault in verification.faults)

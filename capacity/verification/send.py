@@ -20,9 +20,8 @@ from capacity.measurement.http import (
     parse_server_timing,
     session,
 )
-from capacity.plan import Routing
-from capacity.verification.clock import WallClock
-from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, OK, TIMED_OUT, TOO_LONG, LoadRun
+from capacity.question.plan import Routing
+from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, OK, TIMED_OUT, TOO_LONG, LoadRun, WallClock
 
 LEAD_S = 0.05  # until the first instant can be met
 TIMEOUT_MAX_S = 600.0

@@ -6,17 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.json_reading import parse_object
+from capacity.files import parse_object, printable, read_text
 from capacity.measurement.http import Address, parse_address
-from capacity.objective import LatencyObjective
-from capacity.plan import Plan
-from capacity.plan_file import SavedPlan
-from capacity.profile import ServiceProfile
-from capacity.reading import printable, read_text
+from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Workload
 from capacity.units import format_quantile
 from capacity.verification.quantities import QUANTILES
-from capacity.workload import ArrivalProcess, ClosedPopulation, Workload
 
 BODY_BYTES_MAX = 16 * 2**20
 

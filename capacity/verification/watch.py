@@ -10,13 +10,12 @@ from typing import Self
 import numpy as np
 
 from capacity.errors import DependencyError
-from capacity.measurement.histogram import Histogram, Histograms, gains
 from capacity.measurement.http import Address, Exchange, fetch, session
 from capacity.measurement.intervals import SECTIONS_MAX, Floats
-from capacity.measurement.scrape import Scrape, read_page, scrape
-from capacity.plan import Plan
+from capacity.measurement.metrics import Histogram, Histograms, Scrape, gains, read_page, scrape
+from capacity.question.plan import Plan
 from capacity.units import format_duration
-from capacity.verification.clock import WallClock
+from capacity.verification.run import WallClock
 
 SIZE_MAX, WAIT_MAX = "serve_batch_size_max", "serve_batch_wait_max_seconds"
 _BATCHES = Histograms()

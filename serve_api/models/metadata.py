@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from capacity.errors import InputError
-from capacity.reading import printable
+from capacity.files import printable
 
 MODEL_FILE, SCALER_FILE, METADATA_FILE = "model.onnx", "scaler.json", "metadata.json"
 # No leading zeros, so that one version has one name.

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capacity.errors import DependencyError, InputError
-from capacity.reading import located, printable
-from capacity.writing import refused
+from capacity.files import located, printable, refused
 from serve_api.models.metadata import (
     METADATA_FILE,
     MODEL_FILE,

@@ -7,7 +7,7 @@ import pytest
 
 from capacity.errors import InconclusiveError
 from capacity.measurement.callable import measure_callable
-from capacity.measurement.correlation import fit_spells, normal_scores
+from capacity.measurement.intervals import fit_spells, normal_scores
 from capacity.measurement.rounds import Rounds, TimedBatch
 
 
@@ -59,7 +59,7 @@ def test_a_fit_that_fails_costs_no_samples(monkeypatch):
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("Optimal parameters not found")
 
-    monkeypatch.setattr("capacity.measurement.correlation.curve_fit", fails)
+    monkeypatch.setattr("capacity.measurement.intervals.curve_fit", fails)
     with pytest.raises(InconclusiveError, match="not as spells do, and the profile has none; measure again"):
         fit_spells(timed(0.6, 0.1))
     monkeypatch.setattr(

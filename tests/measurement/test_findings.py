@@ -16,23 +16,21 @@ import pytest
 from fake_server import Reply, metrics_page, serving
 from rich.console import Console
 
-from capacity.caveats import CaveatCode
 from capacity.errors import DependencyError
+from capacity.files import TEXT_LENGTH_MAX
 from capacity.measurement import environment
 from capacity.measurement.callable import measure_callable
 from capacity.measurement.counted import Window, measure_metrics, watch
 from capacity.measurement.findings import Measurement, SizeFinding, sampled, size_caveats
-from capacity.measurement.histogram import Histograms
 from capacity.measurement.http import Exchange, parse_address
+from capacity.measurement.metrics import Histograms, read_page
 from capacity.measurement.overhead import Overhead, RequestWork
 from capacity.measurement.report import measurement_document, measurement_tables
 from capacity.measurement.rounds import Rounds, Sampling, TimedBatch
-from capacity.measurement.scrape import read_page
 from capacity.performance import Interval
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_json import read_document
-from capacity.reading import TEXT_LENGTH_MAX
-from capacity.saved_profile import profile_to_document
+from capacity.profile.formats import profile_to_document, read_document
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.caveat import CaveatCode
 
 ONE = SizeFinding(
     timing=BatchTiming(batch_size=1, mean_s=0.002, p50_s=0.002),

@@ -10,12 +10,11 @@ from fake_server import metrics_page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.caveats import CaveatCode
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.measurement.counted import counted_findings, counting_caveats
-from capacity.measurement.histogram import Histogram, Histograms, gains, relative_error, sectioned
 from capacity.measurement.intervals import ratio_interval
-from capacity.measurement.scrape import read_page
+from capacity.measurement.metrics import Histogram, Histograms, gains, read_page, relative_error, sectioned
+from capacity.question.caveat import CaveatCode
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 EMPTY = metrics_page({})

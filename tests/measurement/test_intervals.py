@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 from scipy.stats import norm, ttest_ind
 
+from capacity.intervals import student_t
 from capacity.measurement.intervals import (
     drift,
     mean_interval,
@@ -22,8 +23,7 @@ from capacity.measurement.intervals import (
     stalls,
 )
 from capacity.performance import Interval
-from capacity.queues.mdc import MDc
-from capacity.share_interval import student_t
+from capacity.queues.general.mdc import MDc
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
 durations = st.floats(1e-5, 1.0)

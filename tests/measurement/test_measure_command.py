@@ -14,7 +14,7 @@ from test_cli import capacity, document
 
 import cli
 from capacity.errors import DependencyError
-from capacity.profile_files import load_profile
+from capacity.profile.load import load_profile
 
 __all__ = ["capacity"]
 BENCH = """

@@ -6,11 +6,10 @@ import random
 import pytest
 from fake_server import metrics_page
 
-from capacity.caveats import CaveatCode
-from capacity.measurement.histogram import Histogram
+from capacity.measurement.metrics import Histogram, read_page
 from capacity.measurement.overhead import NAPS_MIN, RequestWork, overhead, request_work, wake
 from capacity.measurement.rounds import Nap, TimedBatch
-from capacity.measurement.scrape import read_page
+from capacity.question.caveat import CaveatCode
 
 
 def test_overhead_is_of_one_row_and_grows_by_row():

@@ -1,6 +1,6 @@
 """What a server tells of itself: by its metrics, in as many letters as are fit to be kept."""
 
-from capacity.measurement.scrape import UNTOLD, read_page
+from capacity.measurement.metrics import UNTOLD, read_page
 
 
 def test_what_is_told_is_kept_by_name_and_nothing_else():

@@ -7,15 +7,16 @@ from typing import Any
 import plotext
 import pytest
 
-from capacity.curves import Axis, Curve, Quantity, curves
 from capacity.errors import InputError
-from capacity.objective import Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Candidate, Limit, Plan, Rejection, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.profile_files import bundled_names, load_profile
+from capacity.profile.load import bundled_names, load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.objective import Measure, Promise
+from capacity.question.plan import Plan
+from capacity.queues.curves import Axis, Curve, Quantity, curves
 from capacity.render.charts import line_chart, objective_chart, profile_chart
-from capacity.render.curves import ObjectiveCurve, Point, replicas_curve
+from capacity.render.figures import ObjectiveCurve, Point, replicas_curve
 
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
 CHARTS: dict[str, tuple[Curve, ...]] = {

@@ -11,13 +11,12 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from capacity.curves import Axis, Curve, Quantity, curves
 from capacity.errors import DependencyError, InputError
-from capacity.objective import Measure, Promise
 from capacity.performance import Interval
-from capacity.plan import Verdict
-from capacity.render.curves import ObjectiveCurve, Point
-from capacity.render.figures import draw_curves, draw_objective
+from capacity.question.candidate import Verdict
+from capacity.question.objective import Measure, Promise
+from capacity.queues.curves import Axis, Curve, Quantity, curves
+from capacity.render.figures import ObjectiveCurve, Point, draw_curves, draw_objective
 from capacity.render.plot import PALETTE, Plot
 
 ROOT = Path(__file__).parents[2]
@@ -180,7 +179,7 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path, suffix: str) -> N
     draw_curves(CHARTS["rates"]).save(here)
     program = (
         "import sys; from pathlib import Path\n"
-        "from capacity.curves import *; from capacity.render.figures import *\n"
+        "from capacity.queues.curves import *; from capacity.render.figures import *\n"
         "lines = curves(Quantity.QUEUE_LENGTH, Axis.ARRIVAL_RATE, [10.0, 5.0, 2.0])\n"
         "draw_curves(lines).save(Path(sys.argv[1]))"
     )
@@ -259,7 +258,7 @@ def test_importing_loads_neither_matplotlib_nor_plotext() -> None:
 def test_drawing_does_not_load_pyplot(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from capacity.curves import *; from capacity.render.figures import *\n"
+        "from capacity.queues.curves import *; from capacity.render.figures import *\n"
         "draw_curves(curves(Quantity.WAIT, Axis.UTILIZATION, [1.0])).save(Path(sys.argv[1]))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

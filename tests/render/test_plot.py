@@ -15,7 +15,7 @@ from matplotlib.collections import LineCollection
 
 from capacity.errors import InputError
 from capacity.performance import Interval
-from capacity.queues.mmc import MMc
+from capacity.queues.markov.mmc import MMc
 from capacity.render.plot import Panels, Plot, new_panels, new_plot
 
 ROOT = Path(__file__).parents[2]

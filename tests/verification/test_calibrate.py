@@ -10,7 +10,7 @@ from fake_server import Reply, predicting, serving
 from capacity.errors import InconclusiveError
 from capacity.measurement.http import parse_address
 from capacity.performance import Interval
-from capacity.profile import BatchTiming, ServiceProfile
+from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.verification.calibrate import REQUESTS, LoneRequests, lone_requests, lone_requests_max
 from capacity.verification.send import Target
 

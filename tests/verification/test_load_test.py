@@ -5,12 +5,12 @@ import pytest
 
 from capacity.errors import DependencyError, InputError
 from capacity.measurement.http import parse_address
+from capacity.traffic.workload import DeterministicArrivals, TraceArrivals, Workload
 from capacity.verification.calibrate import lone_requests_max
 from capacity.verification.load_test import LoadTest
 from capacity.verification.send import Target
 from capacity.verification.watch import Look
-from capacity.workload import DeterministicArrivals, TraceArrivals, Workload
-from simulations.arrivals import Seed, Stage, Stream
+from simulations.draws.arrivals import Seed, Stage, Stream
 
 ADDRESS = parse_address("http://127.0.0.1:9/predict", "--url")
 METRICS = (parse_address("http://127.0.0.1:9/metrics", "--metrics"),)

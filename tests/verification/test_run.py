@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from capacity.errors import InputError
-from capacity.verification.run import Schedule, draw_schedule
-from capacity.workload import (
+from capacity.traffic.workload import (
     DeterministicArrivals,
     GammaArrivals,
     MmppArrivals,
@@ -13,7 +12,8 @@ from capacity.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.arrivals import Seed, Stage, Stream
+from capacity.verification.run import Schedule, draw_schedule
+from simulations.draws.arrivals import Seed, Stage, Stream
 
 
 def schedule(arrivals, rate_rps=200.0, duration_s=200.0, seed=0, **most):

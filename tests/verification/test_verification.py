@@ -8,22 +8,29 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from capacity.answer.documents import dumps
 from capacity.errors import DependencyError, InconclusiveError, InputError, UnstableError
-from capacity.objective import LatencyObjective, Measure, Promise
 from capacity.performance import Interval, Kind, Performance
-from capacity.plan import Plan, Verdict
-from capacity.profile import BatchTiming, ServiceProfile
-from capacity.report import dumps
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Plan
+from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 from capacity.verification.calibrate import LoneRequests
 from capacity.verification.prediction import REPLAYED_MIN, Prediction, Predictor, repeated
-from capacity.verification.promises import promise_finding
-from capacity.verification.quantities import QUANTITIES, Agreement, hold, read_tolerances, with_tolerances
+from capacity.verification.quantities import (
+    QUANTITIES,
+    Agreement,
+    hold,
+    promise_finding,
+    read_tolerances,
+    with_tolerances,
+)
 from capacity.verification.report import verify_document, verify_tables
 from capacity.verification.run import LoadRun, Schedule
 from capacity.verification.subject import Subject
 from capacity.verification.verification import Outcome, Verification, VerifiedRun
-from capacity.workbench import Effort
-from capacity.workload import PoissonArrivals, TraceArrivals, Workload
 from simulations.simulate import Simulation
 
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}

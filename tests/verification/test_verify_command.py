@@ -12,7 +12,7 @@ import pytest
 from queue_server import QueueServer, serving
 
 import cli
-from capacity.report import dumps
+from capacity.answer.documents import dumps
 
 COMMAND = Path(sys.executable).with_name("capacity")
 BODY = {"instances": [[1.0, 2.5]]}

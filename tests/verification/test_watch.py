@@ -5,12 +5,11 @@ import pytest
 from fake_server import Reply, metrics_page, serving
 
 from capacity.errors import DependencyError
-from capacity.measurement.histogram import Histogram
 from capacity.measurement.http import parse_address
 from capacity.measurement.intervals import SECTIONS_MAX
-from capacity.measurement.scrape import read_page
-from capacity.plan import Plan
-from capacity.verification.clock import WallClock, precise_runner
+from capacity.measurement.metrics import Histogram, read_page
+from capacity.question.plan import Plan
+from capacity.verification.run import WallClock, precise_runner
 from capacity.verification.watch import (
     Look,
     MetricsWatch,

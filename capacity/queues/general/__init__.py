@@ -1,1 +1,1 @@
-"""Parts of the laws with general gaps or services: roads to their waits, and approximations."""
+"""Queues of general gaps and services."""

@@ -1,0 +1,435 @@
+"""Gate: a saved plan judged again, and whether what is needed now has grown."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from capacity.answer.documents import performance_document, survived_documents
+from capacity.answer.saved_plan import SavedPlan
+from capacity.answer.sentences import format_found, format_refusal, promises
+from capacity.errors import InputError
+from capacity.files import printable
+from capacity.performance import Performance
+from capacity.profile.profile import ServiceProfile
+from capacity.question.budget import Effort
+from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
+from capacity.question.objective import Promise
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.question.stability import require_batch_of_one
+from capacity.search.candidates import Progress, describe, refuse_loads
+from capacity.search.caveats import profile_caveats
+from capacity.search.certificate import certify
+from capacity.search.exact import judge_exactly
+from capacity.search.planner import recommend
+from capacity.search.recommendation import Certificate, Recommendation, Survived
+from capacity.search.screen import refuse_batch_size
+from capacity.traffic.workload import ClosedPopulation, Demand
+from capacity.units import format_rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what, in a few words.
+        message: what was found, with numbers.
+        rejection: the numbers of a refusal, where there was one.
+    """
+
+    name: str
+    verdict: Verdict
+    message: str
+    rejection: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What became of a plan.
+
+    Attributes:
+        performance: of the whole fleet; None where theory refused it.
+        survived: the events that it outlived, up to the first that it did not.
+    """
+
+    candidate: Candidate
+    performance: Performance | None = None
+    survived: tuple[Survived, ...] = ()
+
+
+def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
+    """What became of each promise, and of each event up to the first that was not outlived."""
+    candidate, performance = judged.candidate, judged.performance
+    rejection = candidate.rejection
+    in_event = rejection is not None and rejection.event is not None
+    for promise in question.objective.promises if performance is not None else ():
+        if rejection is not None and not in_event and rejection.promise == promise:
+            yield _refusal(str(promise), candidate)
+        elif performance is not None:
+            verdict = Verdict.MET if in_event else _by_interval(promise, performance, candidate)
+            yield Finding(name=str(promise), verdict=verdict, message=format_found(promise, performance))
+    for one in judged.survived:
+        found = format_found(question.objective.binding(one.performance), one.performance)
+        yield Finding(name=f"with {one.event}", verdict=Verdict.MET, message=found)
+    if rejection is not None and rejection.event is not None:
+        yield _refusal(f"with {rejection.event}", candidate)
+    elif rejection is not None and (performance is None or rejection.promise is None):
+        yield _refusal("the plan", candidate)
+
+
+def _by_interval(promise: Promise, performance: Performance, candidate: Candidate) -> Verdict:
+    """Of a promise that was not the one refused; all are met together or each speaks for itself."""
+    found = promise.found(performance)
+    if candidate.accepted or (found is not None and candidate.settled and found.high <= promise.allowed):
+        return Verdict.MET
+    is_above = found is not None and found.low > promise.allowed
+    return Verdict.MISSED if is_above and candidate.verdict is Verdict.MISSED else Verdict.INCONCLUSIVE
+
+
+def _refusal(name: str, candidate: Candidate) -> Finding:
+    return Finding(
+        name=name,
+        verdict=candidate.verdict,
+        message=format_refusal(candidate),
+        rejection=candidate.rejection,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewProfile:
+    """A profile that takes the place of a saved one.
+
+    Attributes:
+        role: name of the one that it replaces; None where that is to be seen from its own name.
+        is_bare: whether it has batch times alone, as a CSV, so that price, overhead and instances stay.
+    """
+
+    profile: ServiceProfile
+    role: str | None = None
+    is_bare: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateInputs:
+    """What is judged, and how it differs from what was saved.
+
+    Attributes:
+        plan: the saved one, by the name of the profile that it now has.
+        effort: how hard to try.
+        replaced: names of the profiles that were replaced, each with that of the new one.
+        notes: what was replaced, and what was kept, in sentences.
+    """
+
+    question: Question
+    plan: Plan
+    effort: Effort
+    replaced: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    def role(self, profile: str) -> str:
+        """The saved profile in whose place a profile stands."""
+        return next((old for old, new in self.replaced.items() if new == profile), profile)
+
+
+def gate_inputs(
+    saved: SavedPlan, new: Sequence[NewProfile], rate_rps: float | None, requests_max: int | None = None
+) -> GateInputs:
+    """The saved question with what is new.
+
+    Raises:
+        InputError: a profile that replaces none, two that replace one, or a rate for users who have none.
+    """
+    question, plan = saved.question, saved.plan
+    by_role: dict[str, ServiceProfile] = {}
+    notes: list[str] = []
+    for one in new:
+        role = _role(one, saved)
+        if role in by_role:
+            raise InputError(f"two profiles take the place of {role}; give one --profile for each")
+        old = question.profile(role)
+        by_role[role] = _completed(one, old)
+        notes.append(_replacement(old, by_role[role], is_bare=one.is_bare))
+    if rate_rps is not None:
+        question = replace(question, workload=_at_rate(question.workload, rate_rps, saved.name, notes))
+    if by_role:
+        profiles = tuple(by_role.get(profile.name, profile) for profile in question.profiles)
+        question = replace(question, profiles=profiles)
+    name = by_role[plan.profile].name if plan.profile in by_role else plan.profile
+    return GateInputs(
+        question=question,
+        plan=replace(plan, profile=name),
+        effort=saved.effort if requests_max is None else replace(saved.effort, requests_max=requests_max),
+        replaced={role: profile.name for role, profile in by_role.items()},
+        notes=tuple(notes),
+    )
+
+
+def _role(new: NewProfile, saved: SavedPlan) -> str:
+    """The saved profile that a new one stands for: the one that is named, of its name, or the only one."""
+    names = [profile.name for profile in saved.question.profiles]
+    if new.role is not None:
+        return new.role
+    if new.profile.name in names:
+        return new.profile.name
+    if len(names) == 1:
+        return names[0]
+    raise InputError(
+        f"--profile {new.profile.name} is none of the profiles of {saved.name} ({', '.join(names[:5])}); say "
+        f"which it replaces: --profile {names[0]}=FILE"
+    )
+
+
+def split_role(text: str, saved: SavedPlan) -> tuple[str | None, str]:
+    """`NAME=FILE`, where a saved profile has that name; else a file alone."""
+    name, separator, file = text.partition("=")
+    if separator and name in [profile.name for profile in saved.question.profiles]:
+        return name, file
+    return None, text
+
+
+def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
+    """The new profile with what its file cannot say taken from the old one."""
+    profile = new.profile
+    if profile.hourly_usd is None:
+        profile = replace(profile, hourly_usd=old.hourly_usd)
+    if not new.is_bare:
+        return profile
+    return replace(
+        profile,
+        spells=old.spells,
+        batch_work_s=old.batch_work_s,
+        request_work_s=old.request_work_s,
+        wake_s=old.wake_s,
+        request_overhead_s=old.request_overhead_s,
+        instances_per_device=old.instances_per_device,
+        memory_bytes=old.memory_bytes,
+    )
+
+
+def _replacement(old: ServiceProfile, new: ServiceProfile, *, is_bare: bool) -> str:
+    kept = (
+        "; its price, work beside batches, wake, spells, request overhead and instances per device are kept"
+        if is_bare
+        else ""
+    )
+    same = old == new
+    if same:
+        return f"profile {old.name} is the one that was saved"
+    by = "by another of its name" if old.name == new.name else f"by {new.name}"
+    return f"profile {old.name} is replaced {by}{kept}"
+
+
+def _at_rate(workload: Demand, rate_rps: float, name: str, notes: list[str]) -> Demand:
+    if isinstance(workload, ClosedPopulation):
+        raise InputError(
+            f"{printable(name)} is for {workload.users} users, who have no rate; leave --rate out, or make a "
+            "plan for arrivals at a rate"
+        )
+    if not math.isclose(rate_rps, workload.arrival_rate_rps, rel_tol=1e-12):
+        notes.append(
+            f"the arrival rate is {format_rate(rate_rps)} instead of {format_rate(workload.arrival_rate_rps)}"
+        )
+    return replace(workload, arrival_rate_rps=rate_rps)
+
+
+_SAME_COST = 1e-9  # share of a cost within which two are the same
+
+# How the finding begins that a fleet sized anew needs no more than there was.
+_NO_MORE = "no more than"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a fleet is. `role` is the saved profile in whose place its profile stands."""
+
+    role: str
+    replicas: int
+    hourly_usd: float | None
+
+    def __str__(self) -> str:
+        """As people say it."""
+        count = f"{self.replicas} replica{'s' if self.replicas > 1 else ''}"
+        return count if self.hourly_usd is None else f"{count} ({self.hourly_usd:.3f} USD/h)"
+
+    def exceeds(self, other: "Size") -> bool:
+        """Whether it costs more, or has more replicas where those of both count alike."""
+        if self.hourly_usd is None or other.hourly_usd is None:
+            return self.replicas > other.replicas
+        is_dearer = self.hourly_usd > other.hourly_usd * (1.0 + _SAME_COST)
+        return is_dearer or (self.role == other.role and self.replicas > other.replicas)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateAnswer:
+    """What became of a saved plan.
+
+    Attributes:
+        findings: all that was looked at.
+        performance: of the whole fleet; None where theory refused it.
+        needed: the plan that the question takes now; None where it was not asked for, or there is none.
+        reproduced: whether the performance is the saved one to the last digit; None where anything changed.
+        notes: what to know beside, in sentences.
+    """
+
+    inputs: GateInputs
+    findings: tuple[Finding, ...]
+    performance: Performance | None
+    survived: tuple[Survived, ...]
+    needed: Recommendation | None
+    reproduced: bool | None
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Missed if anything is, else inconclusive if anything is."""
+        verdicts = [finding.verdict for finding in self.findings]
+        worst = (Verdict.MISSED, Verdict.INCONCLUSIVE)
+        return next((verdict for verdict in worst if verdict in verdicts), Verdict.MET)
+
+    @property
+    def keeps_promises(self) -> bool:
+        """Whether all but the need for more is met."""
+        return all(one.verdict is Verdict.MET for one in self.findings if not one.name.startswith(_NO_MORE))
+
+
+def gate(
+    saved: SavedPlan, inputs: GateInputs, baseline: SavedPlan | None, judge: Judge, progress: Progress
+) -> GateAnswer:
+    """Judge a saved plan again, by the certificate that it had; where inputs changed, size a fleet anew.
+
+    With the inputs, the seed and the versions of then, its performance comes out to the last digit.
+
+    Raises:
+        DomainError: a new profile does not cover a batch of one request.
+    """
+    for profile in inputs.question.profiles:
+        require_batch_of_one(profile)
+    is_same = inputs.question == saved.question
+    judged = _judged(saved, inputs, judge, progress, is_same=is_same)
+    needed = (
+        None
+        if is_same
+        else recommend(
+            inputs.question, judge, progress, with_headroom=False, confidence=inputs.effort.confidence
+        )
+    )
+    reproduced = None
+    if is_same and inputs.effort == saved.effort and judged.performance is not None:
+        again = performance_document(judged.performance), survived_documents(judged.survived)
+        reproduced = again == (saved.answer.get("performance"), saved.answer.get("survived"))
+    return GateAnswer(
+        inputs=inputs,
+        findings=(
+            *findings_of(inputs.question, judged),
+            *_size_findings(saved, inputs, baseline, judged.candidate, needed),
+        ),
+        performance=judged.performance,
+        survived=judged.survived,
+        needed=needed,
+        reproduced=reproduced,
+        notes=(*inputs.notes, *_notes(saved, inputs, baseline, reproduced=reproduced)),
+    )
+
+
+def _judged(
+    saved: SavedPlan, inputs: GateInputs, judge: Judge, progress: Progress, *, is_same: bool
+) -> Judged:
+    """The plan before the judge; what theory refuses does not get there.
+
+    A saved certificate says where to begin with the saved inputs. With others that is seen by a look as of
+    a search, which also refuses soonest.
+    """
+    question, plan = inputs.question, inputs.plan
+    profile = question.profile(plan.profile)
+    rejection = refuse_batch_size(profile, question.objective, plan.batch_size_max)
+    rejection = rejection or refuse_loads(question, plan)
+    if rejection is not None:
+        return Judged(candidate=Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection))
+    certificate = saved.certificate or Certificate()
+    if not is_same:
+        progress(f"judging {describe(plan)}")
+        scenario = question.scenario(plan)
+        look = judge_exactly(scenario) or judge.search(scenario, 1)
+        if look.verdict is Verdict.MISSED:
+            return Judged(candidate=look, performance=look.performance)
+        certificate = Certificate(requests_first=look.requests)
+    trial = certify(question, judge, plan, certificate, progress)
+    return Judged(candidate=trial.candidate, performance=trial.whole.performance, survived=trial.survived)
+
+
+def _size_findings(
+    saved: SavedPlan,
+    inputs: GateInputs,
+    baseline: SavedPlan | None,
+    candidate: Candidate,
+    needed: Recommendation | None,
+) -> Iterator[Finding]:
+    """Whether more is needed than the baseline has, or the plan where there is none."""
+    if needed is None and baseline is None:
+        return
+    whose = "the plan" if baseline is None else "the baseline"
+    have = _saved_size(saved if baseline is None else baseline)
+    need = _needed_size(inputs, candidate, needed)
+    name = f"{_NO_MORE} {whose}"
+    if need is None:
+        assert needed is not None  # noqa: S101  (without a search the plan itself was met or refused)
+        in_doubt = needed.verdict is Verdict.INCONCLUSIVE
+        what = "is known to keep" if in_doubt else "keeps"
+        message = f"no plan within the limits {what} {promises(inputs.question.objective)}"
+        yield Finding(name=name, verdict=needed.verdict, message=f"{message}; {whose} has {have}")
+        return
+    is_more, rejection = need.exceeds(have), None
+    if is_more and need.replicas > have.replicas:
+        rejection = Rejection(limit=Limit.REPLICAS_MAX, allowed=have.replicas, needed=need.replicas)
+    yield Finding(
+        name=name,
+        verdict=Verdict.MISSED if is_more else Verdict.MET,
+        message=f"needs {need}, {whose} has {have}",
+        rejection=rejection,
+    )
+
+
+def _needed_size(inputs: GateInputs, candidate: Candidate, needed: Recommendation | None) -> Size | None:
+    """What is needed now: what was found anew, or the plan itself where it is met and no larger.
+
+    A search may stop at a fleet that is larger than a certified one, of a batch size that it does not try.
+    """
+    sizes = []
+    if candidate.accepted or needed is None:
+        sizes.append(_size(inputs.question, inputs.plan, inputs))
+    if needed is not None and needed.plan is not None:
+        sizes.append(_size(inputs.question, needed.plan, inputs))
+    smallest = sizes[0] if sizes else None
+    for size in sizes[1:]:
+        smallest = size if smallest is None or smallest.exceeds(size) else smallest
+    return smallest
+
+
+def _size(question: Question, plan: Plan, inputs: GateInputs | None) -> Size:
+    cost = question.profile(plan.profile).hourly_cost_usd(plan.replicas)
+    role = plan.profile if inputs is None else inputs.role(plan.profile)
+    return Size(role=role, replicas=plan.replicas, hourly_usd=cost)
+
+
+def _saved_size(saved: SavedPlan) -> Size:
+    return _size(saved.question, saved.plan, None)
+
+
+def _notes(
+    saved: SavedPlan, inputs: GateInputs, baseline: SavedPlan | None, *, reproduced: bool | None
+) -> Iterator[str]:
+    if baseline is not None:
+        asked = (inputs.question.workload, inputs.question.objective)
+        if (baseline.question.workload, baseline.question.objective) != asked:
+            yield f"the baseline {baseline.name} is for another workload or objective"
+    changed = saved.versions_changed
+    if changed:
+        told = ", ".join(f"{name} {there} then and {here} now" for name, (there, here) in changed.items())
+        yield f"other versions may compute other digits: {told}"
+    if reproduced is False and not changed:
+        yield "the performance is not the saved one to the last digit: another machine, or an edited answer"
+    plan = inputs.plan
+    quantiles = inputs.question.objective.quantiles or (0.99,)
+    profile = inputs.question.profile(plan.profile)
+    yield from (one.message for one in profile_caveats(profile, plan.batch_size_max, quantiles))

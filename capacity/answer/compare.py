@@ -1,0 +1,115 @@
+"""Contenders: the fleets that are compared, from saved plans and as they are typed, and their workload."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from capacity.answer.saved_plan import SavedPlan
+from capacity.errors import InputError
+from capacity.files import printable, shown
+from capacity.profile.profile import ServiceProfile
+from capacity.question.comparison import Contender
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.traffic.workload import ClosedPopulation, Demand
+from capacity.units import format_rate, parse_duration_s
+
+CONTENDERS_MAX = 8
+_KEYS = ("replicas", "batch", "wait", "routing", "timer", "queue-limit", "profile")
+
+
+def common_workload(plans: Sequence[SavedPlan], rate_rps: float | None) -> Demand:
+    """What all plans are for, or all of them at one rate.
+
+    Raises:
+        InputError: they are for different workloads.
+    """
+    first = plans[0]
+    workload = _at_rate(first, rate_rps)
+    for plan in plans[1:]:
+        other = _at_rate(plan, rate_rps)
+        if other == workload:
+            continue
+        rates = [_rate_rps(demand) for demand in (workload, other)]
+        if None not in rates and rates[0] != rates[1]:
+            told = " and ".join(format_rate(rate or 0.0) for rate in rates)
+            mend = f"({told}); give --rate to compare them at one rate"
+        else:
+            mend = "(other arrivals); make the plans for the same arrivals"
+        raise InputError(f"{first.name} and {plan.name} are for different workloads {mend}")
+    return workload
+
+
+def _at_rate(plan: SavedPlan, rate_rps: float | None) -> Demand:
+    workload = plan.question.workload
+    if rate_rps is None:
+        return workload
+    if isinstance(workload, ClosedPopulation):
+        raise InputError(f"{plan.name} is for users, who have no rate; leave --rate out")
+    return replace(workload, arrival_rate_rps=rate_rps)
+
+
+def _rate_rps(workload: Demand) -> float | None:
+    return None if isinstance(workload, ClosedPopulation) else workload.arrival_rate_rps
+
+
+def saved_contender(plan: SavedPlan, name: str) -> Contender:
+    """The fleet of a saved plan."""
+    return Contender(name=name, profile=plan.question.profile(plan.plan.profile), plan=plan.plan)
+
+
+def parse_fleet(text: str, profiles: Sequence[ServiceProfile]) -> Contender:
+    """`replicas=4,batch=16,wait=2ms,routing=random,timer=open,queue-limit=50,profile=NAME`.
+
+    Args:
+        profiles: to choose from by name; the first where none is named.
+
+    Raises:
+        InputError: an unknown key, a key twice, no replicas, or a value that is none.
+    """
+    fields = _fields(text)
+    where = f"--fleet {printable(text)[:80]!r}"
+    profile = profiles[0]
+    if "profile" in fields:
+        named = {one.name: one for one in profiles}
+        if fields["profile"] not in named:
+            raise InputError(f"{where} names none of the profiles; use one of {', '.join(list(named)[:5])}")
+        profile = named[fields["profile"]]
+    if "replicas" not in fields:
+        raise InputError(f"{where} says nothing of replicas; replicas=4,batch=16 is a fleet")
+    queue_limit = fields.get("queue-limit")
+    try:
+        routing, timer = (
+            Routing(fields.get("routing", Routing.ROUND_ROBIN)),
+            BatchTimer(fields.get("timer", BatchTimer.OLDEST)),
+        )
+    except ValueError:
+        names = ", ".join((*Routing, *BatchTimer))
+        raise InputError(f"{where} has an unknown routing or timer; use one of {names}") from None
+    plan = Plan(
+        profile=profile.name,
+        replicas=_count(fields["replicas"], where),
+        batch_size_max=_count(fields["batch"], where) if "batch" in fields else profile.batch_size_max,
+        batch_wait_max_s=parse_duration_s(fields.get("wait", "0s"), f"{where}: wait"),
+        routing=routing,
+        timer=timer,
+        queue_limit=None if queue_limit is None else _count(queue_limit, where),
+    )
+    return Contender(name=printable(text)[:80], profile=profile, plan=plan)
+
+
+def _fields(text: str) -> Mapping[str, str]:
+    fields: dict[str, str] = {}
+    for part in text.split(","):
+        key, separator, value = (side.strip() for side in part.partition("="))
+        if not separator or key not in _KEYS or key in fields:
+            known = ", ".join(_KEYS)
+            raise InputError(
+                f"--fleet has {shown(part)}, which is no KEY=VALUE or stands there twice; known are {known}"
+            )
+        fields[key] = value
+    return fields
+
+
+def _count(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise InputError(f"{where} has {shown(text)}, which is no whole number of 9 digits at most")
+    return int(text)

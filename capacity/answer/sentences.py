@@ -1,0 +1,280 @@
+"""Explain: a recommendation in sentences, each with its numbers."""
+
+import math
+from collections.abc import Iterator
+
+from capacity.performance import Interval, Performance
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict, closest
+from capacity.question.objective import (
+    LatencyObjective,
+    Measure,
+    Promise,
+    format_interval,
+    format_share,
+    format_share_interval,
+    format_value,
+)
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.search.recommendation import RandomRouting, Recommendation
+from capacity.traffic.burstiness import irregularity
+from capacity.traffic.workload import ClosedPopulation, Demand
+from capacity.units import format_duration, format_rate
+
+
+def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
+    """What is recommended and how sure that is; why less would not do; what it outlives."""
+    if recommendation.plan is None or recommendation.performance is None:
+        yield from _explain_refusal(recommendation, question)
+        return
+    plan, performance = recommendation.plan, recommendation.performance
+    yield (
+        f"{fleet(plan)} {_verb(plan, 'keep')} {promises(recommendation.objective)} "
+        f"{demand(question.workload)}: {_binds(recommendation.objective, performance)}."
+    )
+    yield _why_not_fewer(recommendation, question, plan)
+    yield from _survival(recommendation, plan)
+    yield from _under_poisson(recommendation, question, plan)
+    if recommendation.arrival_rate_max_rps is not None:
+        rate = format_rate(recommendation.arrival_rate_max_rps)
+        aside = "" if question.survival.spike is None else ", without the spike"
+        yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}{aside}."
+    if recommendation.random_routing is not None:
+        yield _if_random(recommendation.random_routing, plan, recommendation.objective)
+
+
+def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -> str:
+    """What the same objective takes where requests go to replicas at random."""
+    if plan.replicas == 1:
+        return "With one replica, routing makes no difference."
+    p99, replicas = random.response_p99, random.replicas
+    found = "is not known" if p99 is None else f"would be {format_interval(p99)}"
+    if replicas is None:
+        takes = f"no fleet within the limits is known to keep {promises(objective)}"
+    elif replicas == plan.replicas:
+        takes = "the same number of replicas would do"
+    else:
+        takes = f"the objective would take {replicas} replicas"
+    return f"Behind random routing, such as a Kubernetes Service, P99 of this plan {found}, and {takes}."
+
+
+def _binds(objective: LatencyObjective, performance: Performance) -> str:
+    """What was found of the promise closest to its limit; and that it binds, where there are several."""
+    binding = objective.binding(performance)
+    found, pressure = format_found(binding, performance), binding.pressure(performance)
+    if performance.loss_probability and binding.measure is not Measure.LOSS:
+        found = f"{found}, with {format_loss(performance)} of the requests lost"
+    if len(objective.promises) == 1 or pressure is None:
+        return found
+    return f"{found}, and binds, at {100.0 * pressure.value:.0f} % of its limit"
+
+
+def format_loss(performance: Performance | None) -> str:
+    """Share of lost requests, with its interval where there is one; empty where nothing was lost."""
+    if performance is None or not performance.loss_probability:
+        return ""
+    known = performance.intervals.get(Measure.LOSS.value)
+    return format_share(performance.loss_probability) if known is None else format_share_interval(known)
+
+
+def demand(workload: Demand) -> str:
+    """How much is asked for."""
+    if isinstance(workload, ClosedPopulation):
+        thought = format_duration(workload.think_time_s)
+        return f"for {workload.users} user{'s' if workload.users > 1 else ''} who think for {thought}"
+    return f"at {format_rate(workload.arrival_rate_rps)}"
+
+
+def format_found(promise: Promise, performance: Performance) -> str:
+    """What was found of a promise, with its interval.
+
+    >>> from capacity.question.objective import Measure
+    >>> from capacity.performance import Kind
+    >>> found = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(0.02)})
+    >>> format_found(Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2), found)
+    'P99 is 20 ms'
+    """
+    found = promise.found(performance)
+    if found is not None and math.isinf(found.value):
+        return f"{promise.what} is infinite, since {format_loss(performance)} of the requests are lost"
+    return "" if found is None else f"{promise.what} is {format_value(promise, found)}"
+
+
+def format_refusal(candidate: Candidate) -> str:
+    """Why a candidate was refused, with numbers and units; empty where it was not."""
+    rejection = candidate.rejection
+    if rejection is None:
+        return ""
+    told = _refusal(candidate, rejection)
+    return told if rejection.event is None else f"with {rejection.event}, {told}"
+
+
+def _refusal(candidate: Candidate, rejection: Rejection) -> str:
+    allowed, needed, promise = rejection.allowed, rejection.needed, rejection.promise
+    if promise is not None and rejection.limit is not Limit.SERVICE_FLOOR:
+        return _broken(candidate, rejection, promise)
+    match rejection.limit:
+        case Limit.STABILITY | Limit.SURVIVAL:
+            return f"unstable: load {needed:.3f} >= {allowed:g}"
+        case Limit.SERVICE_FLOOR if candidate.verdict is Verdict.INCONCLUSIVE:
+            return (
+                f"the service alone may take {format_duration(needed)}, by what the profile's samples tell, "
+                f"and {format_duration(allowed)} is allowed"
+            )
+        case Limit.SERVICE_FLOOR:
+            which = "on average" if promise is None or promise.quantile is None else f"at {promise.what}"
+            return (
+                f"no batch is served within {format_duration(allowed)} {which}; "
+                f"the fastest takes {format_duration(needed)}"
+            )
+        case Limit.PROFILE_RANGE:
+            return f"the profile was measured up to batch size {allowed:g} only"
+        case Limit.REPLICAS_MAX:
+            verb = "is" if allowed == 1 else "are"
+            most = f"{allowed:g} {verb} allowed (--replicas-max)"
+            return f"stability takes at least {needed:g} replicas, and {most}"
+        case _:
+            return (
+                f"undecided within the budget of {allowed:.0f} simulated requests; "
+                f"{needed:.0f} might do (--requests-max)"
+            )
+
+
+def _broken(candidate: Candidate, rejection: Rejection, promise: Promise) -> str:
+    """What was found of a promise that is broken, or in doubt."""
+    if rejection.is_loss and promise.quantile is not None:
+        return (
+            f"{format_share(rejection.needed)} of the requests are lost, and {promise.what} leaves "
+            f"{format_share(rejection.allowed)} to be lost or late"
+        )
+    found, limit = _found(candidate, promise, rejection.needed), promise.limit
+    if candidate.verdict is Verdict.INCONCLUSIVE:
+        lost = "" if math.isfinite(rejection.needed) else f", with {format_loss(candidate.performance)} lost"
+        return f"{promise.what} of {found}{lost} may be above {limit}"
+    least = "" if candidate.settled else "at least "
+    return f"{promise.what} of {least}{found} is above {limit}"
+
+
+def format_verdict(candidate: Candidate) -> str:
+    """A candidate's verdict in a few words, for a row that has its numbers."""
+    rejection = candidate.rejection
+    if rejection is None:
+        return candidate.verdict.value
+    event = "" if rejection.event is None else f" with {rejection.event}"
+    if candidate.verdict is Verdict.INCONCLUSIVE:
+        return f"in doubt{event}"
+    if rejection.promise is None or rejection.limit is Limit.SERVICE_FLOOR:
+        if rejection.limit in (Limit.STABILITY, Limit.SURVIVAL):
+            return f"unstable{event}: load {rejection.needed:.3f}"
+        return f"missed: {format_refusal(candidate)}"
+    if rejection.is_loss and rejection.promise.quantile is not None:
+        return f"missed{event}: {format_share(rejection.needed)} lost"
+    return f"missed{event}: {rejection.promise.what} above {rejection.promise.limit}"
+
+
+def _explain_refusal(recommendation: Recommendation, question: Question) -> Iterator[str]:
+    objective = recommendation.objective
+    what = "is known to keep" if recommendation.verdict is Verdict.INCONCLUSIVE else "keeps"
+    nearest = closest(recommendation.considered, objective)
+    yield (
+        f"No plan within the limits {what} {promises(objective)} {demand(question.workload)}; "
+        f"closest is {fleet(nearest.plan)}: {format_refusal(nearest)}."
+    )
+
+
+def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Plan) -> str:
+    step = question.profile(plan.profile).instances_per_device
+    fewer = [one for one in recommendation.considered if _is_fewer(one.plan, plan, step)]
+    one = "replica" if step == 1 else "device"
+    if plan.replicas <= step:
+        return f"One {one} is the fewest there can be."
+    losses = question.survival.losses(plan.replicas - step, step)
+    gone = [event for event, lost in losses.items() if lost >= plan.replicas - step]
+    if gone:
+        return f"Of one {one} fewer nothing would be left with {gone[0]}."
+    if not fewer:
+        return f"One {one} fewer was not looked at."
+    nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
+    if nearest.performance is None or nearest.performance.load is None:
+        return f"{less} would not do: {fleet(nearest.plan)}: {format_refusal(nearest)}."
+    run = "be stable at" if nearest.plan.queue_limit is None else "run at a"
+    fate = "is in doubt" if nearest.verdict is Verdict.INCONCLUSIVE else "would not do"
+    return (
+        f"{less} {fate}: {fleet(nearest.plan)} would {run} load "
+        f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
+    )
+
+
+def _is_fewer(one: Plan, plan: Plan, step: int) -> bool:
+    """Whether it is the fleet of one device less, of the same profile and routing, that waits no longer."""
+    alike = (one.profile, one.routing) == (plan.profile, plan.routing)
+    alike = alike and one.batch_wait_max_s <= plan.batch_wait_max_s
+    return alike and one.replicas == plan.replicas - step
+
+
+def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
+    for event in recommendation.survived:
+        number = event.plan.replicas
+        left = "" if event.plan == plan else f" {number} {'are' if number > 1 else 'is'} left, and"
+        binding = recommendation.objective.binding(event.performance)
+        yield f"With {event.event}:{left} {format_found(binding, event.performance)}."
+    without = recommendation.without_survival
+    if without is None or without.plan in (None, plan):
+        return
+    price = ""
+    if recommendation.hourly_usd is not None and without.hourly_usd is not None:
+        saved = recommendation.hourly_usd - without.hourly_usd
+        price = f", {saved:.3f} USD/h less" if saved > 0.0 else ", at the same price"
+    yield f"If nothing had to be outlived, {fleet(without.plan)} would do{price}."
+
+
+def _under_poisson(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
+    """How many more replicas the arrivals take than Poisson ones would, and why."""
+    calm = recommendation.under_poisson
+    if calm is None or isinstance(question.workload, ClosedPopulation):
+        return
+    if calm.plan is None:
+        yield "If as many requests arrived as a Poisson stream, no plan is known that would do."
+        return
+    measured = irregularity(question.workload)
+    why = "" if measured is None else f": {measured}"
+    if calm.plan.profile != plan.profile:
+        yield f"If as many requests arrived as a Poisson stream, {fleet(calm.plan)} would do{why}."
+        return
+    more = plan.replicas - calm.plan.replicas
+    difference = f"{abs(more)} {'more' if more > 0 else 'fewer'}" if more else "as many"
+    yield (
+        f"If as many requests arrived as a Poisson stream, {calm.plan.replicas} would do; these arrivals "
+        f"take {difference}{why}."
+    )
+
+
+def _what_holds(recommendation: Recommendation) -> str:
+    losses = [event for event in recommendation.survived if event.plan != recommendation.plan]
+    return "what is left after the hardest loss" if losses else "the same plan"
+
+
+def fleet(plan: Plan) -> str:
+    """A plan in words.
+
+    >>> fleet(Plan(profile="t4", replicas=1, batch_size_max=8, batch_wait_max_s=0.002))
+    '1 replica of t4 with batches up to 8 that wait up to 2 ms'
+    """
+    count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
+    wait = f" that wait up to {format_duration(plan.batch_wait_max_s)}" if plan.batch_wait_max_s > 0.0 else ""
+    return f"{count} of {plan.profile} with batches up to {plan.batch_size_max}{wait}"
+
+
+def _verb(plan: Plan, verb: str) -> str:
+    return verb if plan.replicas > 1 or " " in verb else f"{verb}s"
+
+
+def promises(objective: LatencyObjective) -> str:
+    """All limits in a row."""
+    return ", ".join(map(str, objective.promises))
+
+
+def _found(candidate: Candidate, promise: Promise, needed: float) -> str:
+    """What was found of the promise that refused a candidate, with its interval where there is one."""
+    found = None if candidate.performance is None else promise.found(candidate.performance)
+    return format_value(promise, Interval.exact(needed) if found is None else found)

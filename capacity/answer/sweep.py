@@ -1,0 +1,468 @@
+"""Sweep rows: the rows of a running sweep, kept in a journal until the file is whole."""
+
+import csv
+import io
+import json
+import math
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from capacity.answer.documents import Document, arrivals_name, dumps
+from capacity.errors import DependencyError, InputError
+from capacity.files import (
+    JOURNAL_SUFFIX,
+    check_target,
+    format_suffix,
+    is_stream,
+    printable,
+    refused,
+    write_whole,
+)
+from capacity.performance import QUANTILE_FIELDS, Performance, Quantiles
+from capacity.question.grid import Answer, Outcome
+from capacity.question.scenario import Scenario
+from capacity.traffic.workload import Workload
+from capacity.units import format_quantile
+
+QUANTILES_MAX = 100
+COUNT_MAX = 2**63 - 1  # what a column of whole numbers holds
+Value = str | int | float | None
+Row = tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Name, unit last, and what its values are; any may be None."""
+
+    name: str
+    holds: Literal["text", "count", "number"]
+
+
+_ASKED = (
+    Column("profile", "text"),
+    Column("arrival_rate_rps", "number"),
+    Column("arrivals", "text"),
+    Column("replicas", "count"),
+    Column("batch_size_max", "count"),
+    Column("batch_wait_max_s", "number"),
+    Column("routing", "text"),
+    Column("timer", "text"),
+    Column("queue_limit", "count"),
+    Column("request_overhead_s", "number"),
+    Column("instances_per_device", "count"),
+    Column("contention", "text"),
+    Column("seed", "count"),
+    Column("confidence", "number"),
+    Column("outcome", "text"),
+    Column("reason", "text"),
+    Column("load", "number"),
+)
+_OUTCOME = [column.name for column in _ASKED].index("outcome")
+_SCALARS = tuple(
+    field.name
+    for field in fields(Performance)
+    if field.name not in ("kind", "load", *QUANTILE_FIELDS, "intervals", "relative_error_max")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepTable:
+    """What the rows of one sweep have in common.
+
+    Attributes:
+        quantiles: of waits and responses, in rising order: P99 of the response is in the columns
+            `response_p99_s`, `response_p99_low_s` and `response_p99_high_s`; with lost requests as
+            infinitely late in `response_p99_with_losses_s` and its ends, empty where it is infinite.
+    """
+
+    quantiles: Sequence[float]
+    seed: int
+    confidence: float
+
+    def __post_init__(self) -> None:
+        if len(self.quantiles) > QUANTILES_MAX:
+            raise InputError(f"a sweep has {QUANTILES_MAX} quantiles at most, got {len(self.quantiles)}")
+        if self.seed > COUNT_MAX:
+            raise InputError(f"--seed of a sweep must be at most {COUNT_MAX}, got {self.seed}")
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Name and kind of every value of a row."""
+        names = [f"{what}_{_named(q)}" for what in ("wait", "response") for q in self.quantiles]
+        names += [f"response_{_named(q)}_with_losses" for q in self.quantiles]
+        ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
+        return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
+
+    def row(self, cell: Scenario, answer: Answer) -> Row:
+        """One cell: no number of a performance where there is none, and none that is not finite."""
+        plan, performance = cell.plan, answer.performance
+        assert isinstance(cell.workload, Workload)  # noqa: S101  (a grid has rates)
+        asked = (
+            plan.profile,
+            float(cell.workload.arrival_rate_rps),
+            arrivals_name(cell.workload),
+            plan.replicas,
+            plan.batch_size_max,
+            float(plan.batch_wait_max_s),
+            plan.routing.value,
+            plan.timer.value,
+            plan.queue_limit,
+            float(cell.profile.request_overhead_s),
+            min(cell.profile.instances_per_device, COUNT_MAX),
+            _contention(cell),
+            self.seed,
+            float(self.confidence),
+            answer.outcome.value,
+            answer.reason or None,
+            _finite(cell.load),
+        )
+        if performance is None:
+            return (*asked, *[None] * (len(self.columns) - len(asked)))
+        scalars = (_finite(getattr(performance, name)) for name in _SCALARS)
+        waits = self._values(performance.wait_quantiles_s)
+        served = performance.response_quantiles_s
+        late = performance.response_quantiles_with_losses_s or served
+        return (*asked, *scalars, *waits, *self._values(served), *self._values(late))
+
+    def _values(self, known: Quantiles) -> Iterator[Value]:
+        for quantile in self.quantiles:
+            interval = known[quantile]
+            yield from (_finite(end) for end in (interval.value, interval.low, interval.high))
+
+
+def _contention(cell: Scenario) -> str:
+    """How the slowdown of instances on one device is known."""
+    contention = cell.profile.device_contention(cell.plan.replicas)
+    if contention is None:
+        return "none"
+    return "measured" if contention.is_measured else "assumed"
+
+
+def sweep_exit_code(rows: Iterable[Row]) -> int:
+    """4 where any row is inconclusive; a refusal that is certain is an answer."""
+    return 4 if any(row[_OUTCOME] == Outcome.INCONCLUSIVE for row in rows) else 0
+
+
+def sweep_document(names: Sequence[Column], rows: Iterable[Row]) -> Document:
+    """`capacity sweep` as JSON: the rows, by name."""
+    known = [column.name for column in names]
+    return {"rows": [dict(zip(known, one, strict=True)) for one in rows]}
+
+
+def outcome_document(rows: Sequence[Row], file: str) -> Document:
+    """What a file has been given: its rows, and how many of each outcome."""
+    count = Counter(row[_OUTCOME] for row in rows)
+    outcomes = {outcome.value: count[outcome.value] for outcome in Outcome}
+    return {"file": file, "rows": len(rows), **outcomes}
+
+
+def _named(quantile: float) -> str:
+    """`p99`, `p99_9`: the point stays, as P12.5 is not P1.25."""
+    return format_quantile(quantile).lower().replace(".", "_")
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def check_file(path: Path) -> None:
+    """Refuse early what could not be written after hours of work.
+
+    Raises:
+        InputError: another suffix, a directory, or no such folder.
+        DependencyError: Parquet without pyarrow.
+    """
+    check_target(path, "a sweep", _FORMATS)
+    if path.suffix.lower() == ".parquet":
+        _pyarrow()
+
+
+def write_file(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Write a table beside the file and put it in its place, over what was there.
+
+    Raises:
+        InputError: the path cannot be written.
+        DependencyError: the disk failed.
+    """
+    write_whole(path, _FORMATS[format_suffix(path, _FORMATS)](columns, rows))
+
+
+def _csv(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    writer.writerows([_plain(value) for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _plain(value: Value) -> Value:
+    """A text that a spreadsheet would run as a formula is quoted, as spreadsheets do."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _json(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
+    return (dumps(sweep_document(columns, rows)) + "\n").encode()
+
+
+def _parquet(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
+    arrow: Any = _pyarrow()
+    from pyarrow import parquet
+
+    types = {"text": arrow.string(), "count": arrow.int64(), "number": arrow.float64()}
+    schema = arrow.schema([(column.name, types[column.holds]) for column in columns])
+    values = [[row[at] for row in rows] for at in range(len(columns))]
+    buffer = io.BytesIO()
+    parquet.write_table(arrow.table(values, schema=schema), buffer)
+    return buffer.getvalue()
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow as arrow
+    except ImportError:
+        raise DependencyError(
+            "a .parquet file needs pyarrow, which is not installed; pip install 'capacity[parquet]'"
+        ) from None
+    return arrow
+
+
+_FORMATS: dict[str, Callable[[Sequence[Column], Sequence[Row]], bytes]] = {
+    ".csv": _csv,
+    ".json": _json,
+    ".parquet": _parquet,
+}
+
+
+FILE_BYTES_MAX = 2**30
+LINE_BYTES_MAX = 2**20
+_FORMAT = 1
+
+
+class Journal:
+    """An open journal.
+
+    Attributes:
+        rows: finished before, in the order of the cells.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, rows: list[Row]) -> None:
+        self.path = path
+        self.rows = rows
+        self._file = file
+
+    def append(self, row: Row) -> None:
+        """One more row, handed to the system before this returns.
+
+        Raises:
+            DependencyError: the disk failed.
+        """
+        self.write(_line(row))
+
+    def write(self, data: bytes) -> None:
+        """Past the buffer of the file, or a full disk would be met once more where that is closed.
+
+        Raises:
+            DependencyError: the disk failed.
+        """
+        try:
+            while data:
+                data = data[os.write(self._file.fileno(), data) :]
+        except OSError as error:
+            raise refused(error, printable(str(self.path))) from None
+
+    def remove(self) -> None:
+        """After the rows have reached their file."""
+        self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_journal(
+    path: Path, settings: Mapping[str, Any], columns: Sequence[Column], cells: int, *, fresh: bool
+) -> Iterator[Journal]:
+    """The journal of a sweep with these settings, begun or gone on with.
+
+    Args:
+        fresh: begin anew whatever is there.
+
+    Raises:
+        InputError: another sweep's journal, one that is damaged, or a path that cannot be written.
+    """
+    shown = printable(path.name)
+    header = _line({"capacity_sweep": _FORMAT, **settings})
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"cannot write {shown}: it is no file; move it away")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except (OSError, ValueError) as error:
+        raise refused(error, shown) from None
+    with os.fdopen(descriptor, "r+b") as file:
+        _lock(file, path, shown)
+        if fresh:
+            file.truncate(0)
+        rows, end = _read(file, header, columns, cells, shown)
+        file.seek(end)
+        file.truncate()
+        os.lseek(file.fileno(), end, os.SEEK_SET)
+        journal = Journal(path, file, rows)
+        if end == 0:
+            _begin(journal, header)
+        yield journal
+
+
+def _begin(journal: Journal, header: bytes) -> None:
+    """A journal that cannot be begun is not left behind."""
+    try:
+        journal.write(header)
+    except BaseException:
+        journal.remove()
+        raise
+
+
+def _lock(file: BinaryIO, path: Path, shown: str) -> None:
+    """One sweep at a time; the lock goes with the process, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # not everywhere
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = os.fstat(file.fileno()).st_ino == path.stat().st_ino
+    except OSError:
+        ours = False
+    if not ours:
+        raise InputError(f"another sweep is writing {shown}; wait for it, or write to another file")
+
+
+def _read(
+    file: BinaryIO, header: bytes, columns: Sequence[Column], cells: int, shown: str
+) -> tuple[list[Row], int]:
+    """The rows that are whole, and where the last of them ends."""
+    if os.fstat(file.fileno()).st_size > FILE_BYTES_MAX:
+        raise InputError(f"{shown} is larger than {FILE_BYTES_MAX} bytes; begin anew by --fresh")
+    file.seek(0)
+    first = file.readline(LINE_BYTES_MAX)
+    if not first.endswith(b"\n") and header.startswith(first):
+        return [], 0
+    _require_same(first, header, shown)
+    rows: list[Row] = []
+    end = len(first)
+    while (line := file.readline(LINE_BYTES_MAX)).endswith(b"\n"):
+        row = _parsed(line, columns)
+        if row is None or len(rows) == cells:
+            raise InputError(f"{shown} line {len(rows) + 2} is no row of this sweep; begin anew by --fresh")
+        rows.append(row)
+        end += len(line)
+    if len(line) == LINE_BYTES_MAX:
+        raise InputError(f"{shown} line {len(rows) + 2} is no row of this sweep; begin anew by --fresh")
+    return rows, end
+
+
+def _require_same(first: bytes, header: bytes, shown: str) -> None:
+    if first == header:
+        return
+    found, wanted = _object(first), json.loads(header)
+    if found is None or found.get("capacity_sweep") != _FORMAT:
+        raise InputError(f"{shown} is no journal of a sweep; move it away, or write to another file")
+    other = ", ".join(key for key in wanted if found.get(key) != wanted[key])
+    raise InputError(
+        f"{shown} is of an unfinished sweep with other settings ({other}); finish that one, write to another "
+        "file, or begin anew by --fresh"
+    )
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _parsed(line: bytes, columns: Sequence[Column]) -> Row | None:
+    """The row of a line, or None where it is none."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, list) or len(values) != len(columns):
+        return None
+    if not all(_fits(value, column) for value, column in zip(values, columns, strict=True)):
+        return None
+    return tuple(values)
+
+
+def _fits(value: object, column: Column) -> bool:
+    if column.name == "outcome":
+        return isinstance(value, str) and value in set(Outcome)
+    if value is None:
+        return True
+    match column.holds:
+        case "text":
+            return isinstance(value, str)
+        case "count":
+            return type(value) is int and 0 <= value < 2**63
+        case "number":
+            return type(value) is float and math.isfinite(value)
+
+
+def _line(value: object) -> bytes:
+    return (json.dumps(value, allow_nan=False, separators=(",", ":")) + "\n").encode()
+
+
+class Rows(list[Row]):
+    """Rows in the order of the cells; what is appended is kept in the journal, if there is one."""
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        super().__init__(journal.rows if journal else ())
+        self._journal = journal
+
+    def append(self, row: Row) -> None:
+        """One more."""
+        if self._journal is not None:
+            self._journal.append(row)
+        super().append(row)
+
+
+@contextmanager
+def kept_rows(
+    path: Path | None, settings: Mapping[str, Any], columns: Sequence[Column], cells: int, *, fresh: bool
+) -> Iterator[Rows]:
+    """The rows so far, to be appended to; written to their file when all is well, else kept beside it.
+
+    Beside a stream, such as `/dev/stdout`, nothing is kept.
+
+    Raises:
+        InputError: what is kept there is of another sweep, or the path cannot be written.
+        DependencyError: the disk failed.
+    """
+    if path is None or is_stream(path):
+        rows = Rows()
+        yield rows
+        if path is not None:
+            write_file(path, columns, rows)
+        return
+    kept = path.with_name(path.name + JOURNAL_SUFFIX)
+    with open_journal(kept, settings, columns, cells, fresh=fresh) as journal:
+        rows = Rows(journal)
+        try:
+            yield rows
+            write_file(path, columns, rows)
+        except BaseException as error:
+            if rows:
+                error.add_note(
+                    f"{len(rows)} of {cells} rows are kept in {printable(kept.name)}; the same command goes "
+                    "on from there"
+                )
+            else:
+                journal.remove()
+            raise
+        journal.remove()

@@ -1,0 +1,215 @@
+"""Guard: what a command refuses before it starts, and how it ends: one line on stderr and an exit code."""
+
+import errno
+import io
+import os
+import re
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, TypeVar, get_args
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from capacity.errors import CapacityError, DependencyError, InputError
+from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
+
+
+class _Answers(io.FileIO):
+    """Stdout; a reader that has left, as `head` does, is no error."""
+
+    _has_failed = False
+
+    def write(self, data: Any) -> int:
+        """Write, or fail once: what is left in the buffer comes again at the end."""
+        if self._has_failed:
+            return len(data)
+        try:
+            return super().write(data)
+        except OSError as error:
+            self._has_failed = True
+            if isinstance(error, BrokenPipeError):
+                return len(data)
+            reason = "it is closed" if error.errno == errno.EBADF else error.strerror
+            raise DependencyError(f"cannot write to stdout: {reason}; send it to another place") from None
+
+
+class _Remarks(io.FileIO):
+    """Stderr; what cannot be told changes no answer."""
+
+    def write(self, data: Any) -> int:
+        """Write, if that is possible."""
+        with suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
+@contextmanager
+def guarded_streams() -> Iterator[None]:
+    """Within, stdout fails by `DependencyError` and stderr never; what tests have put there stays."""
+    before = sys.stdout, sys.stderr
+    _occupy()
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _text(_Answers, sys.stdout, errors="replace")  # whatever its encoding can show
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _text(_Remarks, sys.stderr, errors="backslashreplace")
+    try:
+        yield
+    finally:
+        with suppress(DependencyError):
+            sys.stdout.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _occupy() -> None:
+    """Put what can only be read where a standard stream is closed, or the next file would take its place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest number that is free
+
+
+def _text(kind: type[io.FileIO], before: TextIO | None, errors: str) -> TextIO:
+    """A stream of text to where one went before; to nowhere for one that was closed."""
+    number = os.open(os.devnull, os.O_RDONLY) if before is None else before.fileno()
+    encoding = "utf-8" if before is None else before.encoding
+    raw = kind(number, "wb", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=True)
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
+
+
+class _Strict:
+    """What a command or a group refuses before it looks at any value.
+
+    Mixed into Typer's two classes, which have the parser that a type checker misses here.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, once it is clear that each word means what it seems to."""
+        if args and not ctx.resilient_parsing:
+            options, _, order = self.make_parser(ctx).parse_args(args=list(args))  # type: ignore[attr-defined]
+            if not any(
+                getattr(one, "is_eager", False) for one in order
+            ):  # --help and --version look at nothing
+                _refuse_twice(order)
+                _refuse_spellings(order, options)
+        found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        return found
+
+
+class StrictCommand(_Strict, TyperCommand):
+    """A command that takes no option twice, and no number but in plain digits."""
+
+
+class StrictGroup(_Strict, TyperGroup):
+    """A group of such commands, with options of its own."""
+
+
+class StrictTyper(typer.Typer):
+    """An application whose commands are strict."""
+
+    def __init__(self, *, cls: type[TyperGroup] = StrictGroup, **settings: Any) -> None:
+        super().__init__(cls=cls, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
+        """A command by its name."""
+        return super().command(name, **{"cls": StrictCommand, **settings})
+
+
+def _refuse_twice(order: Sequence[Any]) -> None:
+    """Of two values the last would win without a word; a flag without a value says the same twice."""
+    for one, times in Counter(order).items():
+        single = not getattr(one, "multiple", True) and not getattr(one, "is_flag", False)
+        if times > 1 and single:
+            raise InputError(f"{max(one.opts, key=len)} is given {_times(times)}; give it once")
+
+
+def _times(count: int) -> str:
+    return "twice" if count == 2 else f"{count} times"
+
+
+def _refuse_spellings(order: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """What Python reads as a number beyond plain digits: `4_0`, digits of other scripts, `nan`, `inf`."""
+    for one in dict.fromkeys(order):
+        kind, given = _kind(one), options.get(one.name)
+        for text in given if isinstance(given, (list, tuple)) else [given]:
+            if kind is not None:
+                _refuse_spelling(str(text), max(one.opts, key=len), whole=kind is int)
+
+
+def _kind(option: Any) -> type | None:
+    """`int` or `float` where an option takes such numbers; None where it takes text."""
+    annotation = getattr(getattr(option, "type_descriptor", None), "annotation", None)
+    if annotation is None:  # Typer before 0.29, which has Click's types
+        annotation = {"integer": int, "float": float}.get(getattr(getattr(option, "type", None), "name", ""))
+    (annotation,) = get_args(annotation) or (annotation,)  # of several values that of each
+    return annotation if annotation in (int, float) else None
+
+
+def _refuse_spelling(text: str, flag: str, *, whole: bool) -> None:
+    digits = text.strip()
+    plain = _WHOLE.fullmatch(digits) is not None if whole else is_number(digits)
+    if plain:
+        if not whole:
+            _refuse_beyond(float(digits), digits, flag)
+        return
+    what, such = ("whole number", "4") if whole else ("number", "0.5")
+    shown = "".join(c if c.isprintable() else "?" for c in digits[:40])
+    meant = _plainly(digits, whole=whole)
+    mend = f"; write {meant}" if meant else f", such as {such}"
+    raise InputError(f"{flag} {shown!r} is not a {what} in plain digits{mend}")
+
+
+def _refuse_beyond(value: float, digits: str, flag: str) -> None:
+    """A ratio, a share or a count that is no sensible one: with it laws would overflow, or never end."""
+    if value != 0.0 and not NUMBER_MIN <= abs(value) <= NUMBER_MAX:
+        raise InputError(
+            f"{flag} {digits!r} is beyond what can be computed with, {NUMBER_MIN:g} to {NUMBER_MAX:g};"
+            " check the number"
+        )
+
+
+def _plainly(text: str, *, whole: bool) -> str:
+    """The same number in plain digits; empty where it is none, or too long a one."""
+    try:
+        value = float(text)
+    except ValueError:
+        return ""
+    if not abs(value) < 1e12 or (whole and not value.is_integer()):  # neither nan nor inf
+        return ""
+    return f"{value:.0f}" if value.is_integer() else repr(value)
+
+
+class Guarded(StrictGroup):
+    """A command group from which no traceback reaches a user."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run; an error of ours is one line on stderr and its exit code."""
+        with guarded_streams():
+            try:
+                return super().main(*args, **kwargs)
+            except CapacityError as error:
+                fail(f"error: {error}", error.exit_code, error)
+            except Exception as error:
+                fail(f"internal error: {type(error).__name__}: {error}; please report it", 1, error)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C is one line and the usual exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            fail("interrupted", 128 + signal.SIGINT, stop)
+
+
+def fail(message: str, exit_code: int, error: BaseException) -> None:
+    """One line on stderr, with the notes that the error carries, and the end."""
+    typer.echo(" ".join("; ".join([message, *getattr(error, "__notes__", [])]).split()), err=True)
+    sys.exit(exit_code)

@@ -1,0 +1,70 @@
+"""`capacity profiles`: the measured profiles that come with the package."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capacity.commands.guard import StrictTyper
+from capacity.commands.options import FormatOption, JsonOption, note_input
+from capacity.commands.output import Format, emit, width
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+profiles_app = StrictTyper(invoke_without_command=True, help="Measured profiles that come along.")
+
+
+@profiles_app.callback()
+def profiles(
+    context: typer.Context,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """List the measured profiles that come along, with throughput and knee."""
+    if context.invoked_subcommand is not None:
+        return
+    from capacity.answer.documents import profile_document
+    from capacity.profile.load import bundled_names, load_profile
+
+    bundled = [load_profile(name) for name in bundled_names()]
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.render.tables import profiles_table
+
+        yield profiles_table(bundled)
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: {"profiles": [profile_document(profile) for profile in bundled]},
+        tables=tables,
+    )
+
+
+@profiles_app.command("show")
+def show_profile(
+    name: Annotated[
+        str, typer.Argument(help="A bundled profile's name, or a .json or .csv file.", callback=note_input)
+    ],
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """One profile, batch size by batch size, with a chart."""
+    from capacity.answer.documents import profile_document
+    from capacity.profile.load import load_profile
+    from capacity.search.caveats import plausibility_caveats
+
+    profile = load_profile(name)
+
+    def tables() -> Iterator["RenderableType"]:
+        from rich.text import Text
+
+        from capacity.render.charts import profile_chart
+        from capacity.render.tables import caveat_lines, profile_tables
+
+        yield from profile_tables(profile)
+        yield Text(profile_chart(profile, width=width()))
+        yield from caveat_lines(plausibility_caveats(profile, 0.99))
+
+    emit(output, as_json=as_json, document=lambda: profile_document(profile), tables=tables)

@@ -1,0 +1,785 @@
+"""`capacity queue`: every law by its name."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from capacity.commands.guard import StrictTyper
+from capacity.commands.options import (
+    ArrivalRateOption,
+    FormatOption,
+    JsonOption,
+    QuantileOption,
+    ServiceRateOption,
+    ServiceTimeOption,
+    input_option,
+    note_input,
+    option,
+)
+from capacity.commands.output import Format, emit
+from capacity.errors import InputError
+from capacity.files import csv_rows, located, printable, read_text
+from capacity.question.parse import read_choice, read_quantiles, read_service_rate_rps
+from capacity.units import is_number, require_positive
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from capacity.answer.documents import Document
+    from capacity.performance import Performance
+    from capacity.profile.scalability import ScalabilityFit, UniversalScalability
+    from capacity.queues.durations import Duration
+
+queue_app = StrictTyper(
+    no_args_is_help=True, help="Queueing laws, at once: exact, or named as what they are."
+)
+
+ServersOption = Annotated[int, option("--servers", help="How many servers share the queue.")]
+RealServersOption = Annotated[
+    float, option("--servers", help="How many servers share the queue; 2.5 interpolates.")
+]
+ServiceFamilyOption = Annotated[
+    str | None,
+    option("--service", help="deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
+]
+ServiceScvOption = Annotated[
+    float | None, option("--service-scv", help="Squared coefficient of variation of the service time: 2.")
+]
+PhaseFamilyOption = Annotated[
+    str | None, option("--service", help="exponential, erlang or hyperexponential; exponential if left out.")
+]
+ArrivalFamilyOption = Annotated[
+    str | None,
+    option("--arrival", help="Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
+]
+ArrivalScvOption = Annotated[
+    float | None, option("--arrival-scv", help="Squared coefficient of variation of the gaps: 4.")
+]
+UsersOption = Annotated[int, option("--users", help="How many users take turns.")]
+ThinkTimeOption = Annotated[str, option("--think-time", help="Mean think time of a user: 300ms.")]
+
+
+NoQuantileOption = Annotated[
+    list[float] | None, option("--quantile", help="Accepted as everywhere; this law has no waits to report.")
+]
+
+
+class Law(Protocol):
+    """A queue in steady state."""
+
+    def performance(self, quantiles: tuple[float, ...]) -> "Performance":
+        """All of it."""
+        ...
+
+
+def emit_law(model: str, law: Law, quantile: list[float] | None, output: Format, *, as_json: bool) -> None:
+    """A law at the quantiles that were asked for."""
+    from capacity.units import QUANTILES
+
+    emit_performance(model, law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
+
+
+def emit_performance(
+    model: str,
+    performance: "Performance",
+    output: Format,
+    *,
+    as_json: bool,
+    extra: "Document | None" = None,
+) -> None:
+    """A performance, led by what is particular to the command."""
+    from capacity.answer.documents import queue_document
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.render.tables import performance_table
+
+        yield performance_table(None, performance, extra)
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: {**queue_document(model, performance), **(extra or {})},
+        tables=tables,
+    )
+
+
+def read_service_time_s(service_rate: str | None, service_time: str | None) -> float:
+    """`--service-time` as it is given, or the time of `--service-rate`. [s]"""
+    from capacity.question.parse import read_service_rate_rps
+    from capacity.units import parse_duration_s
+
+    rate_rps = read_service_rate_rps(service_rate, service_time)
+    return 1.0 / rate_rps if service_time is None else parse_duration_s(service_time, "--service-time")
+
+
+def read_duration(family: str | None, scv: float | None, mean_s: float, flag: str) -> "Duration":
+    """`--service` or `--arrival` with its scv; without a family gamma, or exponential without both."""
+    from capacity.queues.durations import Duration, Family
+    from capacity.units import SCV_MAX, SCV_MIN
+
+    default = Family.EXPONENTIAL if scv is None else Family.GAMMA
+    chosen = default if family is None else read_choice(Family, family, flag)
+    if chosen is Family.GAMMA and scv in (0.0, 1.0):
+        chosen = Family.DETERMINISTIC if scv == 0.0 else Family.EXPONENTIAL
+    if scv is not None and scv != 0.0 and not SCV_MIN <= scv <= SCV_MAX:
+        raise InputError(
+            f"{flag}-scv must be 0 or from {SCV_MIN:g} to {SCV_MAX:g}, got {scv:g}; "
+            f"{'deterministic is nearly the same' if scv < SCV_MIN else 'measure it again'}"
+        )
+    if scv is None and chosen not in (Family.DETERMINISTIC, Family.EXPONENTIAL):
+        raise InputError(f"{flag} {family} needs {flag}-scv, its squared coefficient of variation")
+    return Duration(family=chosen, mean_s=mean_s, scv=scv)
+
+
+def refuse_together(flag: str, **others: object) -> None:
+    """Refuse what `flag` takes the place of; keywords are the names of flags, None where not given."""
+    given = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
+    if given:
+        raise InputError(f"{flag} takes the place of {' and '.join(given)}; give either, not both")
+
+
+def read_rates_rps(text: str, flag: str, *, allow_zero: bool = False) -> tuple[float, ...]:
+    """Rates with their units, separated by commas. [1/s]"""
+    from capacity.units import parse_rate_rps
+
+    return tuple(parse_rate_rps(part, flag, allow_zero=allow_zero) for part in _parts(text, flag))
+
+
+def read_pair_rps(text: str, flag: str) -> tuple[float, float]:
+    """Two rates with their units, separated by a comma; either may be 0. [1/s]"""
+    rates_rps = read_rates_rps(text, flag, allow_zero=True)
+    if len(rates_rps) != 2:
+        raise InputError(f"{flag} needs two rates, one for each phase: 1.5rps,0.3rps")
+    return rates_rps[0], rates_rps[1]
+
+
+def read_durations_s(text: str, flag: str) -> tuple[float, ...]:
+    """Durations with their units, separated by commas. [s]"""
+    from capacity.units import parse_duration_s
+
+    return tuple(parse_duration_s(part, flag) for part in _parts(text, flag))
+
+
+def _parts(text: str, flag: str, most: int = 100_000) -> list[str]:
+    parts = text.split(",")
+    if len(parts) > most or not all(part.strip() for part in parts):
+        raise InputError(f"{flag} must be values with units, separated by commas, at most {most}")
+    return parts
+
+
+@queue_app.command()
+def mm1(
+    arrival_rate: ArrivalRateOption,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/M/1: Poisson arrivals, exponential service, one server."""
+    from capacity.queues.markov.mm1 import MM1
+    from capacity.units import parse_rate_rps
+
+    law = MM1(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+    )
+    emit_law("M/M/1", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def mmc(
+    arrival_rate: ArrivalRateOption,
+    servers: RealServersOption,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/M/c: Poisson arrivals, exponential service, c servers at one queue."""
+    from capacity.queues.markov.mmc import MMc
+    from capacity.units import parse_rate_rps
+
+    law = MMc(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+        servers=int(servers) if abs(servers) < 1e15 and servers.is_integer() else servers,
+    )
+    emit_law("M/M/c", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def mmck(
+    arrival_rate: ArrivalRateOption,
+    servers: ServersOption,
+    capacity: Annotated[int, option("--capacity", help="Places in all, those in service included.")],
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/M/c/K: M/M/c with room for K requests; waits are those of the accepted ones."""
+    from capacity.queues.markov.mmck import MMcK
+    from capacity.units import parse_rate_rps
+
+    law = MMcK(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+        servers=servers,
+        capacity=capacity,
+    )
+    emit_law("M/M/c/K", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def mminf(
+    arrival_rate: ArrivalRateOption,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/M/∞: a server for everyone, so that the number in the system is Poisson."""
+    from capacity.queues.markov.mminf import MMInf
+    from capacity.units import parse_rate_rps
+
+    law = MMInf(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+    )
+    emit_law("M/M/∞", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command("erlang-a")
+def erlang_a(
+    arrival_rate: ArrivalRateOption,
+    servers: ServersOption,
+    patience: Annotated[str, option("--patience", help="Mean time that a request would wait: 5s.")],
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/M/c+M: requests leave the queue when their exponential patience ends; the mean wait is of all."""
+    from capacity.queues.markov.erlang_a import ErlangA
+    from capacity.units import parse_duration_s, parse_rate_rps
+
+    law = ErlangA(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+        servers=servers,
+        patience_mean_s=parse_duration_s(patience, "--patience"),
+    )
+    emit_law("M/M/c+M", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command("erlang-b")
+def erlang_b(
+    offered_load: Annotated[float, option("--offered-load", help="Arrival rate x service time, erlangs.")],
+    servers: RealServersOption,
+    quantile: NoQuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/G/c/c: what finds no free server is lost."""
+    from capacity.queues.markov.erlang import MGcc
+
+    law = MGcc(offered_load=offered_load, servers=servers)
+    emit_law("M/G/c/c", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def priority(
+    arrival_rates: Annotated[
+        str, option("--arrival-rates", help="Arrival rates by class, the first served first: 1rps,3rps.")
+    ],
+    servers: ServersOption = 1,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/M/c with classes: the next to be served is of the highest class; nobody is interrupted."""
+    from capacity.answer.documents import performance_document, queue_document
+    from capacity.question.parse import read_quantiles
+    from capacity.queues.markov.priority import Priority
+    from capacity.units import QUANTILES
+
+    law = Priority(
+        arrival_rates_rps=read_rates_rps(arrival_rates, "--arrival-rates"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+        servers=servers,
+    )
+    quantiles = read_quantiles(quantile, QUANTILES)
+    by_class, together = law.performances(quantiles), law.performance(quantiles)
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.render.tables import performance_rows, table
+
+        for number, one in enumerate(by_class, 1):
+            yield table(("<", "<"), performance_rows(one), title=f"class {number}")
+        yield table(("<", "<"), performance_rows(together), title="all")
+
+    emit(
+        output,
+        as_json=as_json,
+        document=lambda: {
+            **queue_document("M/M/c priority", together),
+            "classes": [performance_document(one) for one in by_class],
+        },
+        tables=tables,
+    )
+
+
+@queue_app.command()
+def mg1(
+    arrival_rate: ArrivalRateOption,
+    service: ServiceFamilyOption = None,
+    service_scv: ServiceScvOption = None,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    profile: Annotated[
+        str | None, input_option("--profile", help="Service times of this profile's --batch-size instead.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, option("--batch-size", help="Batch size of the profile; 1 where it is left out.")
+    ] = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/G/1: Poisson arrivals, one server, service of any law."""
+    from capacity.queues.general.mg1 import MG1
+    from capacity.units import parse_rate_rps
+
+    rate_rps = parse_rate_rps(arrival_rate, "--arrival-rate")
+    if profile is not None:
+        from capacity.profile.load import load_profile
+        from capacity.queues.general.mg1_wait import Empirical
+
+        refuse_together(
+            "--profile",
+            service=service,
+            service_scv=service_scv,
+            service_rate=service_rate,
+            service_time=service_time,
+        )
+        size = 1 if batch_size is None else batch_size
+        law = MG1(arrival_rate_rps=rate_rps, service=Empirical(law=load_profile(profile).law(size)))
+    elif batch_size is not None:
+        raise InputError("--batch-size belongs to --profile; give --profile NAME too, or leave it out")
+    else:
+        service_s = read_service_time_s(service_rate, service_time)
+        law = MG1(
+            arrival_rate_rps=rate_rps, service=read_duration(service, service_scv, service_s, "--service")
+        )
+    emit_law("M/G/1", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def mdc(
+    arrival_rate: ArrivalRateOption,
+    servers: ServersOption,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/D/c: Poisson arrivals, c servers that always take equally long."""
+    from capacity.queues.general.mdc import MDc
+    from capacity.units import parse_rate_rps
+
+    law = MDc(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service_time_s=read_service_time_s(service_rate, service_time),
+        servers=servers,
+    )
+    emit_law("M/D/c", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def mphc(
+    arrival_rate: ArrivalRateOption,
+    servers: ServersOption,
+    service: PhaseFamilyOption = None,
+    service_scv: ServiceScvOption = None,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """M/PH/c: Poisson arrivals, service in exponential phases: erlang or hyperexponential."""
+    from capacity.queues.general.mphc import MPHc
+    from capacity.units import parse_rate_rps
+
+    service_s = read_service_time_s(service_rate, service_time)
+    law = MPHc(
+        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
+        service=read_duration(service, service_scv, service_s, "--service"),
+        servers=servers,
+    )
+    emit_law("M/PH/c", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def gimc(
+    arrival_rate: ArrivalRateOption,
+    servers: ServersOption = 1,
+    arrival: ArrivalFamilyOption = None,
+    arrival_scv: ArrivalScvOption = None,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """GI/M/c: independent gaps of any law, exponential service."""
+    from capacity.queues.general.gimc import GIMc
+    from capacity.units import parse_rate_rps
+
+    gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")
+    law = GIMc(
+        arrival=read_duration(arrival, arrival_scv, gap_s, "--arrival"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+        servers=servers,
+    )
+    emit_law("GI/M/c", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def ggc(
+    arrival_rate: ArrivalRateOption,
+    servers: ServersOption = 1,
+    arrival: ArrivalFamilyOption = None,
+    arrival_scv: ArrivalScvOption = None,
+    service: ServiceFamilyOption = None,
+    service_scv: ServiceScvOption = None,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    formula: Annotated[
+        str, option("--formula", help="whitt, allen-cunneen, kimura or tijms (the last two: M/G/c).")
+    ] = "whitt",
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """G/G/c, approximately, by the means and variabilities of gaps and service."""
+    from capacity.question.parse import read_choice
+    from capacity.queues.general.ggc import Formula, GGc
+    from capacity.units import parse_rate_rps
+
+    gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")
+    service_s = read_service_time_s(service_rate, service_time)
+    law = GGc(
+        arrival=read_duration(arrival, arrival_scv, gap_s, "--arrival"),
+        service=read_duration(service, service_scv, service_s, "--service"),
+        servers=servers,
+        formula=read_choice(Formula, formula, "--formula"),
+    )
+    emit_law("G/G/c", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def mmpp(
+    arrival_rates: Annotated[
+        str, option("--arrival-rates", help="Arrival rate of either phase: 1.5rps,0.3rps.")
+    ],
+    switch_rates: Annotated[
+        str, option("--switch-rates", help="How often either phase ends: 0.01/s,0.01/s.")
+    ],
+    servers: ServersOption = 1,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """MMPP(2)/M/c: Poisson arrivals whose rate switches between two values."""
+    from capacity.queues.general.mmpp import MMPPMc
+
+    law = MMPPMc(
+        arrival_rates_rps=read_pair_rps(arrival_rates, "--arrival-rates"),
+        switch_rates_per_s=read_pair_rps(switch_rates, "--switch-rates"),
+        service_rate_rps=read_service_rate_rps(service_rate, service_time),
+        servers=servers,
+    )
+    emit_law("MMPP/M/c", law, quantile, output, as_json=as_json)
+
+
+_COLUMNS = ("n", "throughput_rps")
+
+
+def read_points(path: Path) -> dict[float, float]:
+    """Throughput by size from a CSV with the columns `n` and `throughput_rps`, in either order.
+
+    Raises:
+        InputError: with file, line and mend, where the file is no such table, a number is not
+            positive and finite, a size is below 1 or stands twice.
+    """
+    shown = printable(path.name)
+    rows = csv_rows(read_text(path), shown, "keep one for each size")
+    line, header = next(rows, (1, []))
+    columns = _columns(header, f"{shown} line {line}")
+    points: dict[float, float] = {}
+    lines: dict[float, int] = {}
+    for line, row in rows:
+        where = f"{shown} line {line}"
+        cells = _cells(row, columns, where)
+        size = cells["n"]
+        if size in points:
+            raise InputError(f"{where}: size {size:g} stands on line {lines[size]} already; keep one of each")
+        points[size], lines[size] = cells["throughput_rps"], line
+    return points
+
+
+def _columns(header: list[str], where: str) -> list[str]:
+    columns = [name.strip() for name in header]
+    for name in columns:
+        if name not in _COLUMNS:
+            mend = "name it throughput_rps" if name == "throughput" else "use n,throughput_rps"
+            raise InputError(f"{where}: unknown column {printable(name)!r}; {mend}")
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{where}: a column is given twice; keep one of each")
+    for name in _COLUMNS:
+        if name not in columns:
+            raise InputError(f"{where}: no column {name}; the first line must be n,throughput_rps")
+    return columns
+
+
+def _cells(row: list[str], columns: list[str], where: str) -> dict[str, float]:
+    if len(row) != len(columns):
+        raise InputError(f"{where}: {len(row)} cells for {len(columns)} columns; complete or drop the row")
+    cells = {name: _number(text.strip(), name, where) for name, text in zip(columns, row, strict=True)}
+    if cells["n"] < 1.0:
+        raise InputError(f"{where}: n must be >= 1, got {cells['n']:g}; it counts users, threads or replicas")
+    return cells
+
+
+def _number(text: str, name: str, where: str) -> float:
+    if not is_number(text):
+        raise InputError(f"{where}: {name} must be a number, got {printable(text)!r}; mend or drop the row")
+    value = float(text)
+    located(where, partial(require_positive, name, value))
+    return value
+
+
+@queue_app.command()
+def closed(
+    users: UsersOption,
+    think_time: ThinkTimeOption = "0s",
+    servers: ServersOption = 1,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """A number of users who think, ask, and wait for the answer: c exponential servers, one queue."""
+    from capacity.queues.markov.closed import Closed
+    from capacity.units import parse_duration_s
+
+    law = Closed(
+        users=users,
+        think_time_s=parse_duration_s(think_time, "--think-time"),
+        service_time_s=read_service_time_s(service_rate, service_time),
+        servers=servers,
+    )
+    emit_law("closed M/M/c", law, quantile, output, as_json=as_json)
+
+
+@queue_app.command()
+def staffing(
+    arrival_rate: ArrivalRateOption,
+    service_rate: ServiceRateOption = None,
+    service_time: ServiceTimeOption = None,
+    wait_p99: Annotated[str | None, option("--wait-p99", help="Limit on P99 of the wait: 20ms.")] = None,
+    response_p99: Annotated[
+        str | None, option("--response-p99", help="Limit on P99 of the response time: 250ms.")
+    ] = None,
+    wait_probability: Annotated[
+        float | None, option("--wait-probability", help="Largest share of requests that wait: 0.2.")
+    ] = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """The fewest servers of M/M/c that keep one limit, and the queue with so many."""
+    from capacity.queues.markov.mmc import MMc
+    from capacity.queues.staffing import (
+        servers_for_response,
+        servers_for_wait,
+        servers_for_wait_probability,
+    )
+    from capacity.units import QUANTILES, parse_duration_s, parse_rate_rps
+
+    rate_rps = parse_rate_rps(arrival_rate, "--arrival-rate")
+    service_rps = read_service_rate_rps(service_rate, service_time)
+    if sum(limit is not None for limit in (wait_p99, response_p99, wait_probability)) != 1:
+        raise InputError("give one of --wait-p99 20ms, --response-p99 250ms and --wait-probability 0.2")
+    if wait_p99 is not None:
+        servers = servers_for_wait(rate_rps, service_rps, 0.99, parse_duration_s(wait_p99, "--wait-p99"))
+    elif response_p99 is not None:
+        limit_s = parse_duration_s(response_p99, "--response-p99")
+        servers = servers_for_response(rate_rps, service_rps, 0.99, limit_s)
+    else:
+        assert wait_probability is not None  # noqa: S101  (settled above)
+        servers = servers_for_wait_probability(rate_rps, service_rps, wait_probability)
+    law = MMc(arrival_rate_rps=rate_rps, service_rate_rps=service_rps, servers=servers)
+    performance = law.performance(read_quantiles(quantile, QUANTILES))
+    emit_performance("M/M/c", performance, output, as_json=as_json, extra={"servers": servers})
+
+
+@queue_app.command()
+def usl(
+    file: Annotated[
+        str | None,
+        typer.Argument(help="A .csv of measurements, n,throughput_rps, to fit.", callback=note_input),
+    ] = None,
+    throughput_one: Annotated[
+        str | None, option("--lambda", help="Throughput of one replica: 1000rps; instead of a file.")
+    ] = None,
+    sigma: Annotated[
+        float | None, option("--sigma", help="Contention, 0 to 1; with --lambda, 0 by default.")
+    ] = None,
+    kappa: Annotated[
+        float | None, option("--kappa", help="Crosstalk, from 0; with --lambda, 0 by default.")
+    ] = None,
+    replicas: Annotated[int | None, option("--replicas", help="Number of replicas to evaluate at.")] = None,
+    quantile: NoQuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Universal Scalability Law: what N replicas serve, and from where on more of them serve less."""
+    from capacity.answer.documents import scalability_document
+
+    read_quantiles(quantile, (0.5,))  # refused where they are none, though the law has no use for them
+    if (file is None) == (throughput_one is None):
+        raise InputError("give either a file of measurements or --lambda 1000rps --sigma 0.05 --kappa 0.001")
+    if throughput_one is not None:
+        law = _read_scalability(throughput_one, sigma or 0.0, kappa or 0.0)
+        document = scalability_document(law, None, replicas)
+    else:
+        if sigma is not None or kappa is not None:
+            raise InputError("--sigma and --kappa belong to --lambda; from a file they are fitted")
+        fit = _fit(file or "")
+        document = scalability_document(fit.law, fit, replicas)
+
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.render.tables import document_table
+
+        yield document_table(document)
+
+    emit(output, as_json=as_json, document=lambda: document, tables=tables)
+
+
+def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "UniversalScalability":
+    from capacity.profile.scalability import UniversalScalability
+    from capacity.units import parse_rate_rps
+
+    return UniversalScalability(
+        throughput_one_rps=parse_rate_rps(throughput_one, "--lambda"), sigma=sigma, kappa=kappa
+    )
+
+
+def _fit(file: str) -> "ScalabilityFit":
+    from pathlib import Path
+
+    from capacity.profile.scalability import fit
+
+    return fit(read_points(Path(file)))
+
+
+@queue_app.command()
+def bulk(
+    arrival_rate: Annotated[
+        str | None, option("--arrival-rate", help="Arrival rate at all replicas.")
+    ] = None,
+    batch_times: Annotated[
+        str | None, option("--batch-times", help="Service time of a batch of 1, 2, ..., B: 2.5ms,3ms.")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        input_option("--profile", help="A profile's mean service times up to --batch-size-max instead."),
+    ] = None,
+    batch_size_max: Annotated[int | None, option("--batch-size-max", help="Largest batch B.")] = None,
+    batch_size_min: Annotated[int, option("--batch-size-min", help="A free replica waits for so many.")] = 1,
+    batch_wait: Annotated[str, option("--batch-wait", help="How long a batch may wait to fill: 2ms.")] = "0s",
+    timer: Annotated[
+        str, option("--timer", help="Since when it counts: oldest (request's arrival) or open (batch).")
+    ] = "oldest",
+    batch_service: Annotated[
+        str, option("--batch-service", help="deterministic or exponential service of a batch.")
+    ] = "deterministic",
+    service_cv: Annotated[
+        float, option("--service-cv", help="Coefficient of variation of gamma service: 0.1.")
+    ] = 0.0,
+    replicas: Annotated[int, option("--replicas", help="How many replicas.")] = 1,
+    routing: Annotated[str, option("--routing", help="round-robin, random or shared-queue.")] = "round-robin",
+    users: Annotated[
+        int | None, option("--users", help="So many users take turns, instead of a rate.")
+    ] = None,
+    think_time: Annotated[
+        str | None, option("--think-time", help="Mean think time of a user: 300ms.")
+    ] = None,
+    quantile: QuantileOption = None,
+    output: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Dynamic batching: up to B requests at once, greedy, with a minimum batch or a batch wait."""
+    from capacity.question.plan import BatchTimer, Routing
+    from capacity.queues.batch.which_law import BatchService, BulkQuestion
+    from capacity.units import parse_duration_s, parse_rate_rps
+
+    question = BulkQuestion(
+        batch_times_s=_read_batch_times_s(batch_times, profile, batch_size_max, replicas),
+        arrival_rate_rps=None if arrival_rate is None else parse_rate_rps(arrival_rate, "--arrival-rate"),
+        batch_size_min=batch_size_min,
+        batch_wait_max_s=parse_duration_s(batch_wait, "--batch-wait"),
+        timer=read_choice(BatchTimer, timer, "--timer"),
+        batch_service=read_choice(BatchService, batch_service, "--batch-service"),
+        service_cv=service_cv,
+        replicas=replicas,
+        routing=read_choice(Routing, routing, "--routing"),
+        users=users,
+        think_time_s=None if think_time is None else parse_duration_s(think_time, "--think-time"),
+    )
+    emit_law(question.model, question.law(), quantile, output, as_json=as_json)
+
+
+def _read_batch_times_s(
+    text: str | None, profile: str | None, size_max: int | None, replicas: int
+) -> tuple[float, ...]:
+    """`--batch-times`, or `--profile` up to `--batch-size-max`. [s]"""
+    if (text is None) == (profile is None):
+        raise InputError("give either --batch-times 2.5ms,3ms,… or --profile NAME")
+    if size_max is not None and size_max < 1:
+        raise InputError(f"--batch-size-max must be >= 1, got {size_max}; 1 is without batching")
+    if text is not None:
+        times_s = read_durations_s(text, "--batch-times")
+        if size_max is not None and size_max > len(times_s):
+            raise InputError(
+                f"--batch-times has batches up to {len(times_s)}, --batch-size-max {size_max} wants more; "
+                "give a time for each"
+            )
+        return times_s if size_max is None else times_s[:size_max]
+    from capacity.profile.load import load_profile
+
+    assert profile is not None  # noqa: S101  (settled above)
+    measured = load_profile(profile)
+    if replicas > 1 and measured.slowdowns(replicas)[-1] > 1.0:
+        raise InputError(
+            f"profile {measured.name} has {measured.instances_per_device} instances to a device, which slow "
+            "each other down, and no law knows that; take capacity simulate, or --batch-times to ignore it"
+        )
+    size_max = measured.batch_size_max if size_max is None else size_max
+    return tuple(measured.service_mean_s(size) for size in range(1, size_max + 1))

@@ -1,0 +1,166 @@
+"""Binding: what keeps a plan from being smaller, with the numbers that say so."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from capacity.performance import Interval
+from capacity.question.candidate import Candidate
+from capacity.question.objective import Measure, Promise
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.question.stability import load
+from capacity.search.what_if import Asker, fewest_replicas, lone_performance
+from capacity.traffic.burstiness import irregularity
+from capacity.traffic.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, Workload
+
+# Share of the limit from which on one cause is said to take up most of it.
+_MOST = 0.5
+
+
+class Cause(StrEnum):
+    """What binds most."""
+
+    STABILITY = "stability"
+    BURSTINESS = "burstiness"
+    SERVICE_FLOOR = "service_floor"
+    BATCHING = "batching"
+    QUEUEING = "queueing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """Arrivals that are not Poisson, and what that costs.
+
+    Attributes:
+        cv: of the gaps; None where it is not known.
+        dispersion: variance over mean of the counts in windows of `window_s`, or in long ones.
+        poisson: the same plan under Poisson arrivals at the same rate.
+        replicas: that would do then, with the same batch; None where none was found.
+    """
+
+    cv: float | None
+    dispersion: float | None
+    window_s: float | None
+    poisson: Candidate
+    replicas: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """What binds.
+
+    Attributes:
+        promise: the one closest to its limit.
+        found: what the plan has of it.
+        floor_s: what no batch beats at that quantile, or on average; None where time is not promised. [s]
+        lone_s: of a request that meets nobody: batch wait, service of one, overhead. [s]
+        wait: of the wait at the same quantile; its sum with the service's quantile is not the response's.
+        unbatched: the same fleet without batches; None where the plan has none.
+        load_fewer: lowest load that one device fewer can have, by any batch size; None where there is
+            none fewer, or no rate.
+    """
+
+    cause: Cause
+    promise: Promise
+    found: Interval
+    floor_s: float | None = None
+    lone_s: float | None = None
+    wait: Interval | None = None
+    unbatched: Candidate | None = None
+    load_fewer: float | None = None
+    burst: Burst | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the limit that is taken up."""
+        return self.found.value / self.promise.allowed
+
+
+def find_binding(asker: Asker, question: Question, plan: Plan, base: Candidate) -> Binding:
+    """What binds a plan that was judged as `base`, which has a performance."""
+    assert base.performance is not None  # noqa: S101  (the caller's part)
+    profile = question.profile(plan.profile)
+    promise = question.objective.binding(base.performance)
+    found = promise.found(base.performance)
+    assert found is not None  # noqa: S101  (what binds was found)
+    floor_s = lone_s = wait = None
+    if promise.measure is Measure.RESPONSE and promise.quantile is not None:
+        floor_s = profile.service_floor_s(promise.quantile, plan.batch_size_max)
+        wait = base.performance.wait_quantiles_s.get(promise.quantile)
+    elif promise.measure is Measure.RESPONSE_MEAN:
+        floor_s = profile.service_floor_mean_s(plan.batch_size_max)
+    if promise.measure.is_duration:
+        lone = promise.found(lone_performance(profile, plan, question.objective.quantiles))
+        lone_s = None if lone is None else lone.value
+    alone = replace(plan, batch_size_max=1, batch_wait_max_s=0.0)
+    binding = Binding(
+        cause=Cause.QUEUEING,
+        promise=promise,
+        found=found,
+        floor_s=floor_s,
+        lone_s=lone_s,
+        wait=wait,
+        unbatched=asker.ask(question, alone, "without batches") if plan.batch_size_max > 1 else None,
+        load_fewer=_load_fewer(question, plan),
+        burst=_burst(asker, question, plan),
+    )
+    return replace(binding, cause=_cause(binding, plan, base))
+
+
+def _cause(binding: Binding, plan: Plan, base: Candidate) -> Cause:
+    """The first of these that holds: one fewer is unstable; Poisson arrivals would take fewer; the fastest
+    service takes half of the limit; half of the response is more than a lone request takes.
+    """
+    burst = binding.burst
+    if binding.load_fewer is not None and binding.load_fewer >= 1.0:
+        return Cause.STABILITY
+    if burst is not None and burst.replicas is not None and burst.replicas < plan.replicas:
+        return Cause.BURSTINESS
+    if binding.floor_s is not None and binding.floor_s >= _MOST * binding.promise.allowed:
+        return Cause.SERVICE_FLOOR
+    forms = base.performance is not None and (base.performance.batch_size_mean or 1.0) > 1.5
+    grown = binding.lone_s is not None and binding.found.value - binding.lone_s >= _MOST * binding.found.value
+    waits = plan.batch_wait_max_s >= _MOST * binding.promise.allowed if binding.lone_s is not None else False
+    return Cause.BATCHING if waits or (forms and grown) else Cause.QUEUEING
+
+
+def _load_fewer(question: Question, plan: Plan) -> float | None:
+    profile = question.profile(plan.profile)
+    left = plan.replicas - profile.instances_per_device
+    if left < 1 or not isinstance(question.workload, Workload):
+        return None
+    rate_rps = question.workload.arrival_rate_rps
+    sizes = [size for size in question.batch_sizes(profile) if size <= profile.batch_size_max]
+    return min(load(profile, rate_rps, replace(plan, replicas=left, batch_size_max=size)) for size in sizes)
+
+
+def _burst(asker: Asker, question: Question, plan: Plan) -> Burst | None:
+    """What arrivals that are not Poisson cost; None for those that are, and for users who take turns."""
+    workload = question.workload
+    if not isinstance(workload, Workload) or isinstance(workload.arrivals, PoissonArrivals):
+        return None
+    cv, dispersion, window_s = _variation(workload)
+    calm = replace(question, workload=replace(workload, arrivals=PoissonArrivals()))
+    poisson = asker.ask(calm, plan, "under Poisson arrivals")
+    return Burst(
+        cv=cv,
+        dispersion=dispersion,
+        window_s=window_s,
+        poisson=poisson,
+        replicas=fewest_replicas(asker, calm, plan, poisson),
+    )
+
+
+def _variation(workload: Workload) -> tuple[float | None, float | None, float | None]:
+    """Variation of the gaps, and dispersion of the counts in windows of some length, as far as known.
+
+    In long windows the counts of renewal arrivals have the dispersion cv² (Cox & Lewis 1966, ch. 4).
+    """
+    match workload.arrivals:
+        case DeterministicArrivals():
+            return 0.0, 0.0, None
+        case GammaArrivals() as gamma:
+            return gamma.cv, gamma.cv**2, None
+        case _:
+            seen = irregularity(workload)
+            return (None, None, None) if seen is None else (seen.gap_cv, seen.dispersion, seen.window_s)

@@ -1,0 +1,253 @@
+"""Reasons: why a plan is as it is, as data: what binds, what else would do, what the answer hangs on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from capacity.explanation.binding import Binding, find_binding
+from capacity.explanation.savings import Saving, best_saving, find_savings, nearest, one_fewer
+from capacity.explanation.sensitivity import Change, most_sensitive, neighbours, sensitivities
+from capacity.performance import Kind, Performance
+from capacity.question.candidate import Candidate, Judge, Verdict
+from capacity.question.caveat import CaveatCode
+from capacity.question.objective import format_value
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.search.candidates import Progress
+from capacity.search.caveats import profile_caveats, trace_caveats
+from capacity.search.what_if import Asker
+from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, is_trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """One thing taken for granted: how it was checked, or that it was not and what would mend that."""
+
+    what: str
+    checked: bool
+    how: str
+
+
+def find_assumptions(
+    question: Question,
+    plan: Plan,
+    base: Candidate,
+    *,
+    certified: bool,
+    precision: float,
+    law: Performance | None = None,
+) -> Iterator[Assumption]:
+    """What was checked first, then what was not.
+
+    Args:
+        law: what an exact law says of the plan, where there is one.
+        certified: whether the performance comes from random numbers that had no part in choosing the plan.
+        precision: relative half-width that was asked for.
+    """
+    yield from _checked(question, base, certified=certified, precision=precision)
+    if law is not None and base.performance is not None:
+        yield from _against_law(question, base.performance, law)
+    yield from _arrivals(question)
+    yield from _profile(question, plan)
+    yield from _fleet(question, plan)
+
+
+def _checked(
+    question: Question, base: Candidate, *, certified: bool, precision: float
+) -> Iterator[Assumption]:
+    performance = base.performance
+    if performance is None:
+        return
+    if performance.kind is Kind.EXACT:
+        yield Assumption(
+            what="the numbers", checked=True, how="an exact law gives them; no run is behind them"
+        )
+        return
+    trace = is_trace(question.workload)
+    how = (
+        "late responses come from enough busy periods of the trace to tell"
+        if trace
+        else "runs forget how they began, and their second half is not slower than chance allows"
+    )
+    mend = "record for longer" if trace else "raise --requests-max"
+    yield Assumption(
+        what="a steady state",
+        checked=base.settled,
+        how=how if base.settled else f"runs were too short; {mend}",
+    )
+    promise = question.objective.binding(performance)
+    found = promise.found(performance)
+    if found is not None:
+        width = found.relative_half_width
+        yield Assumption(
+            what="the precision",
+            checked=width <= precision,
+            how=f"{promise.what} is known to {100.0 * width:.2g} %, and {100.0 * precision:.2g} % was asked",
+        )
+    if trace:
+        how = "the trace that the plan was chosen by is the one that it is judged by"
+    elif certified:
+        how = "the plan was simulated again with random numbers that had no part in choosing it"
+    else:
+        how = "the same random numbers were used at every variant; capacity plan certifies with others"
+    yield Assumption(what="no luck in choosing", checked=certified and not trace, how=how)
+
+
+def _against_law(question: Question, seen: Performance, law: Performance) -> Iterator[Assumption]:
+    """Whether the simulated interval holds what an exact law says."""
+    promise = question.objective.binding(seen)
+    found, truth = promise.found(seen), promise.found(law)
+    if seen.kind is Kind.EXACT or found is None or truth is None:
+        return
+    holds = found.low <= truth.value <= found.high
+    yield Assumption(
+        what="law and simulation",
+        checked=holds,
+        how=f"an exact law gives {promise.what} {format_value(promise, truth)}, and the simulation "
+        f"{format_value(promise, found)}{'' if holds else '; its interval is missed as often as it allows'}",
+    )
+
+
+def _arrivals(question: Question) -> Iterator[Assumption]:
+    workload = question.workload
+    if isinstance(workload, ClosedPopulation):
+        yield Assumption(
+            what="users who wait", checked=False,
+            how="each has one request under way at most, and thinks for exponential times",
+        )  # fmt: skip
+        return
+    if isinstance(workload.arrivals, TraceArrivals):
+        yield from (
+            Assumption(what="arrivals", checked=False, how=caveat.message)
+            for caveat in trace_caveats(workload, question.objective.quantiles or (0.99,))
+        )
+        return
+    kind = "Poisson" if isinstance(workload.arrivals, PoissonArrivals) else "independent of each other"
+    yield Assumption(
+        what="arrivals",
+        checked=False,
+        how=f"taken to be {kind}, at one rate; record them, and plan with --arrivals trace:FILE",
+    )
+
+
+def _profile(question: Question, plan: Plan) -> Iterator[Assumption]:
+    names = {
+        CaveatCode.PROFILE_ERROR_UNKNOWN: "the profile's own error",
+        CaveatCode.PROFILE_EXCLUDES: "what the profile leaves out",
+        CaveatCode.DEVICE_SHARED: "a shared device",
+    }
+    quantiles = question.objective.quantiles or (0.99,)
+    for caveat in profile_caveats(question.profile(plan.profile), plan.batch_size_max, quantiles):
+        yield Assumption(what=names.get(caveat.code, "service times"), checked=False, how=caveat.message)
+
+
+def _fleet(question: Question, plan: Plan) -> Iterator[Assumption]:
+    if plan.replicas > 1:
+        yield Assumption(
+            what="replicas alike", checked=False, how="every replica serves as the profile was measured"
+        )
+    yield Assumption(
+        what="order",
+        checked=False,
+        how="each queue is served first come, first served; none gives up waiting",
+    )
+    if plan.routing is Routing.ROUND_ROBIN and plan.replicas > 1:
+        yield Assumption(
+            what="routing", checked=False,
+            how="one balancer sees every request and deals them out in turn; several balancers, or a "
+            "Kubernetes Service, come to random routing: see what that takes with --routing random",
+        )  # fmt: skip
+    if plan.routing not in (Routing.ROUND_ROBIN, Routing.RANDOM) and plan.replicas > 1:
+        yield Assumption(
+            what="the router's knowledge", checked=False,
+            how=f"{plan.routing.value} sees all queues as they are, at once",
+        )  # fmt: skip
+    if question.survival == Survival():
+        yield Assumption(
+            what="no failure",
+            checked=False,
+            how="no replica is ever gone; --survive n-1 plans for one that is",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a plan is as it is.
+
+    Attributes:
+        base: the plan itself; its performance is the certified one where there is one.
+        binding: what binds; None where the plan's performance could not be told.
+        fewer: one device fewer, by batch size; empty where there is none fewer.
+        nearest: of those, the one that comes nearest to the objective.
+        neighbours: the next batch sizes and batch waits.
+        sensitivities: of rate, service time and variation of the gaps.
+        requests: simulated for all of it.
+    """
+
+    plan: Plan
+    base: Candidate
+    binding: Binding | None
+    fewer: tuple[Candidate, ...]
+    nearest: Candidate | None
+    neighbours: tuple[Change, ...]
+    sensitivities: tuple[Change, ...]
+    assumptions: tuple[Assumption, ...]
+    savings: tuple[Saving, ...]
+    requests: int
+
+    @property
+    def most_sensitive(self) -> Change | None:
+        """Which input moves what binds by most."""
+        return most_sensitive(self.sensitivities)
+
+    @property
+    def best_saving(self) -> Saving | None:
+        """The one change that would save most."""
+        return best_saving(self.savings)
+
+
+def explain_plan(
+    question: Question,
+    plan: Plan,
+    judge: Judge,
+    progress: Progress,
+    *,
+    performance: Performance | None = None,
+    precision: float = 0.02,
+) -> Explanation:
+    """Everything that can be said for a plan, by laws and short trials with the same random numbers.
+
+    Args:
+        performance: of the plan, where it was certified.
+        precision: relative half-width that was asked for.
+    """
+    asker = Asker(judge, progress)
+    base = asker.ask(question, plan, "the plan itself", careful=True)
+    law = base.performance if base.performance is not None and base.performance.kind is Kind.EXACT else None
+    shown = base
+    if performance is not None:
+        shown = Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
+    binding = None if shown.performance is None else find_binding(asker, question, plan, shown)
+    fewer = one_fewer(asker, question, plan)
+    less = nearest(fewer, question)
+    return Explanation(
+        plan=plan,
+        base=shown,
+        binding=binding,
+        fewer=tuple(fewer),
+        nearest=less,
+        neighbours=tuple(neighbours(asker, question, plan, base)),
+        sensitivities=tuple(sensitivities(asker, question, plan, base)),
+        assumptions=tuple(
+            find_assumptions(
+                question,
+                plan,
+                shown,
+                certified=performance is not None,
+                precision=precision,
+                law=law,
+            )
+        ),
+        savings=tuple(find_savings(asker, question, plan, less)),
+        requests=asker.requests,
+    )

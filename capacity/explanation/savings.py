@@ -1,0 +1,159 @@
+"""Savings: the least that would have to change for one device fewer to keep the objective."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from capacity.question.candidate import Candidate, closest
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.search.certificate import SIMPLICITY
+from capacity.search.what_if import Asker, with_demand, with_limits, with_service
+
+# How exactly the least change is found, and how far it is sought: doubled from the first on.
+_RESOLUTION = 0.01
+_LIMIT_MOST, _SHRINK_MOST = 2.56, 0.64
+
+
+class Lever(StrEnum):
+    """What can be changed."""
+
+    ROUTING = "routing"
+    LIMIT = "limit"
+    SERVICE = "service_time"
+    DEMAND = "demand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """One change with which one device fewer does.
+
+    Attributes:
+        plan: what would do then.
+        share: relative change that was found to do; None of a routing.
+        refused: the largest that was found not to do, or to leave a doubt; 0 where none was tried.
+        hourly_usd: what it saves; None where no price is known. [USD/h]
+    """
+
+    lever: Lever
+    plan: Plan
+    candidate: Candidate
+    share: float | None = None
+    refused: float = 0.0
+    hourly_usd: float | None = None
+
+
+def one_fewer(asker: Asker, question: Question, plan: Plan) -> list[Candidate]:
+    """What becomes of one device fewer, batch size by batch size, all else alike."""
+    profile = question.profile(plan.profile)
+    left = plan.replicas - profile.instances_per_device
+    if left < 1:
+        return []
+    sizes = [size for size in question.batch_sizes(profile) if size <= profile.batch_size_max]
+    found = []
+    for size in sorted({*sizes, plan.batch_size_max}):
+        wait_s = plan.batch_wait_max_s if size > 1 else 0.0
+        less = replace(plan, replicas=left, batch_size_max=size, batch_wait_max_s=wait_s)
+        found.append(asker.ask(question, less, f"one fewer, batch {size}"))
+        largest = found[-1].performance
+        if size >= plan.batch_size_max and largest is not None and found[-1].accepted:
+            break
+    return found
+
+
+def nearest(fewer: list[Candidate], question: Question) -> Candidate | None:
+    """The one fewer that comes nearest to the objective; None where there is none."""
+    return closest(fewer, question.objective) if fewer else None
+
+
+def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate | None) -> Iterator[Saving]:
+    """A routing, where one alone does it; then the least of each other lever.
+
+    Args:
+        less: the fleet of one device fewer that comes nearest; None where there is none fewer.
+    """
+    if less is None:
+        return
+    yield from _routing(asker, question, plan, less)
+    levers: dict[Lever, tuple[Callable[[float], Question], float]] = {
+        Lever.LIMIT: (lambda share: with_limits(question, 1.0 + share), _LIMIT_MOST),
+        Lever.SERVICE: (lambda share: with_service(question, 1.0 - share), _SHRINK_MOST),
+        Lever.DEMAND: (lambda share: with_demand(question, 1.0 - share), _SHRINK_MOST),
+    }
+    # The one that comes nearest today need not be the one that comes nearest when something changes.
+    plans = dict.fromkeys((less.plan, *_alike(question, plan, less.plan.replicas)))
+    for lever, (variant, most) in levers.items():
+        found = None
+        for other in plans:
+            most = most if found is None else found[1] - _RESOLUTION
+            found = _least(asker, variant, other, most, lever) or found
+        if found is not None:
+            candidate, share, refused = found
+            yield Saving(
+                lever=lever,
+                plan=candidate.plan,
+                candidate=candidate,
+                share=share,
+                refused=refused,
+                hourly_usd=_price(question, plan, candidate.plan),
+            )
+
+
+def _alike(question: Question, plan: Plan, replicas: int) -> Iterator[Plan]:
+    """So many replicas with the plan's own batch, and with the batch that sustains most."""
+    profile = question.profile(plan.profile)
+    yield replace(plan, replicas=replicas)
+    sizes = [size for size in question.batch_sizes(profile) if size <= profile.batch_size_max]
+    yield replace(plan, replicas=replicas, batch_size_max=max(sizes, key=profile.throughput_rps))
+
+
+def best_saving(savings: tuple[Saving, ...]) -> Saving | None:
+    """A routing that does it alone, since it costs nothing; else the smallest relative change."""
+    return min(savings, key=lambda saving: saving.share or 0.0, default=None)
+
+
+def _routing(asker: Asker, question: Question, plan: Plan, less: Candidate) -> Iterator[Saving]:
+    sizes = dict.fromkeys((plan.batch_size_max, less.plan.batch_size_max))
+    for routing in SIMPLICITY:
+        if routing is plan.routing or routing is Routing.RANDOM:  # which knows least, and never does better
+            continue
+        for size in sizes:
+            other = replace(less.plan, routing=routing, batch_size_max=size)
+            candidate = asker.ask(question, other, f"one fewer, {routing}")
+            if candidate.accepted:
+                usd = _price(question, plan, other)
+                yield Saving(lever=Lever.ROUTING, plan=other, candidate=candidate, hourly_usd=usd)
+                return
+
+
+def _least(
+    asker: Asker, variant: Callable[[float], Question], plan: Plan, most: float, lever: Lever
+) -> tuple[Candidate, float, float] | None:
+    """The least share that does, and the largest below it that does not; None where none does."""
+
+    def tried(share: float) -> Candidate:
+        return asker.ask(variant(share), plan, f"one fewer, {lever.value} {100.0 * share:.3g} %")
+
+    refused, share = 0.0, _RESOLUTION
+    if share > most * (1.0 + 1e-9):
+        return None
+    candidate = tried(share)
+    while not candidate.accepted:
+        if 2.0 * share > most * (1.0 + 1e-9):
+            return None
+        refused, share = share, 2.0 * share
+        candidate = tried(share)
+    while share - refused > _RESOLUTION * (1.0 + 1e-9):
+        middle = (share + refused) / 2.0
+        other = tried(middle)
+        if other.accepted:
+            share, candidate = middle, other
+        else:
+            refused = middle
+    return candidate, share, refused
+
+
+def _price(question: Question, plan: Plan, less: Plan) -> float | None:
+    profile = question.profile(plan.profile)
+    before, after = profile.hourly_cost_usd(plan.replicas), profile.hourly_cost_usd(less.replicas)
+    return None if before is None or after is None else before - after

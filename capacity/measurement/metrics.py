@@ -1,0 +1,288 @@
+"""Histogram: how long the batches of one size took, as a server's metrics count them by bucket."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from capacity.errors import DependencyError
+from capacity.files import printable
+from capacity.measurement.http import Exchange
+from capacity.performance import Interval
+from capacity.profile.profile import BATCH_SIZE_LIMIT
+
+LINE_LENGTH_MAX = 8192  # the parser takes time by the square of it
+_COUNT_MAX = 2.0**53  # beyond which a float does not count
+ENVIRONMENT = "serve_environment_info"
+# As the environment of a callable has them.
+_FACTS = ("cores_usable", "threads", "python", "onnxruntime")
+_TEXT_MAX = 80
+UNTOLD = {"threads": "not told by the server"}
+RESTARTED = "the server restarted or counts from more than one process; measure one process without a restart"
+
+Labels = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """What a server's counters showed at one instant."""
+
+    samples: Mapping[str, Mapping[Labels, float]]
+
+    def series(self, name: str) -> Mapping[Labels, float]:
+        """By labels; nothing where there is no such name."""
+        return self.samples.get(name, {})
+
+    def total(self, name: str) -> float | None:
+        """Sum over all labels; None where there is no such name."""
+        series = self.series(name)
+        return math.fsum(_count(value, name) for value in series.values()) if series else None
+
+    def facts(self) -> dict[str, str]:
+        """What the server tells of its threads and versions; that the threads are not told, if nothing is."""
+        for labels in self.series(ENVIRONMENT):
+            told = dict(labels)
+            found = {name: printable(told[name])[:_TEXT_MAX] for name in _FACTS if told.get(name)}
+            if found:
+                return UNTOLD | found
+        return dict(UNTOLD)
+
+
+def _count(value: float, name: str) -> float:
+    """A counter's value, if it is finite, not negative, and no more than a float counts."""
+    if not 0.0 <= value <= _COUNT_MAX:  # NaN too
+        raise DependencyError(f"the metric {printable(name)[:80]} is {value}, which no counter can be")
+    return value
+
+
+def gain(before: Scrape, after: Scrape, name: str) -> Mapping[Labels, float]:
+    """By labels, how much each counter of that name rose; one that was not there before rose from 0.
+
+    Raises DependencyError: one fell or is gone, as after a restart.
+    """
+    old, new = before.series(name), after.series(name)
+    if set(old) - set(new):
+        raise DependencyError(
+            f"a series of {printable(name)[:80]} is gone from the second scrape: {RESTARTED}"
+        )
+    rises = {
+        labels: _count(value, name) - _count(old.get(labels, 0.0), name) for labels, value in new.items()
+    }
+    if any(rise < 0.0 for rise in rises.values()):
+        raise DependencyError(f"a counter of {printable(name)[:80]} fell between the scrapes: {RESTARTED}")
+    return rises
+
+
+def read_page(page: bytes) -> Scrape:
+    """A page in Prometheus' text format.
+
+    Raises DependencyError: it is not, has a line too long to be read, or a series twice.
+    """
+    try:
+        text = page.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DependencyError("the metrics are not UTF-8 text; check --metrics") from None
+    if max(map(len, text.split("\n"))) > LINE_LENGTH_MAX:
+        raise DependencyError(
+            f"the metrics have a line of more than {LINE_LENGTH_MAX} characters, as no page of metrics has"
+        )
+    samples: dict[str, dict[Labels, float]] = {}
+    for name, labels, value in _samples(text):
+        series = samples.setdefault(name, {})
+        if labels in series:
+            raise DependencyError(f"the metric {printable(name)[:80]} stands twice with the same labels")
+        series[labels] = value
+    return Scrape(samples=samples)
+
+
+def _samples(text: str) -> Iterator[tuple[str, Labels, float]]:
+    try:
+        from prometheus_client.parser import text_string_to_metric_families
+    except ModuleNotFoundError:
+        raise DependencyError(
+            "reading metrics needs prometheus-client; install it by pip install 'capacity[measure]'"
+        ) from None
+    try:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                yield sample.name, frozenset(sample.labels.items()), float(sample.value)
+    except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+        reason = printable(str(error))[:120]
+        raise DependencyError(f"the metrics are not in Prometheus' text format ({reason})") from None
+
+
+def scrape(exchange: Exchange) -> Scrape:
+    """The metrics as they are now."""
+    return read_page(exchange.ask().body)
+
+
+# Fewer counts beyond a percentile do not tell where it is.
+COUNTS_BEYOND_MIN = 10
+# A bucket wider than this share of the percentile in it does not tell either.
+BUCKET_ERROR_MAX = 0.25
+_START = "process_start_time_seconds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histograms:
+    """By what names metrics have the batches: histogram of times, label of size, unit of times. [s]"""
+
+    metric: str = "serve_batch_seconds"
+    label: str = "batch_size"
+    unit_s: float = 1.0
+
+    @property
+    def totals(self) -> tuple[str, str]:
+        """Of its series those that have no buckets: the sum of the times, and how many there were."""
+        return f"{self.metric}_sum", f"{self.metric}_count"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Durations that are known by their sum, their number, and how many lie up to each bound."""
+
+    bounds_s: tuple[float, ...]  # upper bounds of the buckets, rising, the last one infinite
+    counts: tuple[int, ...]  # how many lie in each bucket
+    sum_s: float  # of all durations
+    # sum and number in consecutive parts of the time, where it was looked at in between
+    sections: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.bounds_s or self.bounds_s[-1] != math.inf or len(self.bounds_s) != len(self.counts):
+            raise DependencyError("a histogram has no bucket up to +Inf, or not a count for each bucket")
+        if any(not low < high for low, high in pairwise(self.bounds_s)):  # NaN too
+            raise DependencyError("a histogram's bounds must rise")
+        if min(self.counts) < 0 or not (math.isfinite(self.sum_s) and self.sum_s >= 0.0):
+            raise DependencyError(
+                "a histogram's counts must not fall from one bucket to the next, nor its sum be negative"
+            )
+
+    @property
+    def count(self) -> int:
+        """Number of durations."""
+        return sum(self.counts)
+
+    @property
+    def mean_s(self) -> float:
+        """Exact, since it is sum over count. [s]"""
+        return self.sum_s / self.count
+
+    def percentile_s(self, probability: float) -> Interval | None:
+        """Percentile, by a straight line within its bucket, and the bucket's ends; None where that cannot be.
+
+        It cannot with fewer than ten counts beyond it, or in a bucket that is open or wide.
+        """
+        wanted = probability * self.count
+        if self.count - wanted < COUNTS_BEYOND_MIN - 1e-9:  # 1000 - 990 is not 10 in binary
+            return None
+        below = 0
+        for low_s, high_s, count in zip((0.0, *self.bounds_s), self.bounds_s, self.counts, strict=False):
+            if count and below + count >= wanted:
+                if high_s == math.inf:
+                    return None
+                value_s = low_s + (high_s - low_s) * (wanted - below) / count
+                found = Interval(value=value_s, low=low_s, high=high_s)
+                return found if relative_error(found) <= BUCKET_ERROR_MAX else None
+            below += count
+        return None
+
+
+def relative_error(percentile: Interval) -> float:
+    """How far the truth may be from what was taken within the bucket, as a share of it."""
+    return percentile.half_width / percentile.value if percentile.value else math.inf
+
+
+def gains(before: Scrape, after: Scrape, where: Histograms) -> dict[int, Histogram]:
+    """By batch size, what its histograms gained, summed over other labels; sizes without a batch are absent.
+
+    Raises DependencyError: no such histogram, one that contradicts itself, or a restart between the scrapes.
+    """
+    if before.total(_START) != after.total(_START):
+        raise DependencyError(f"{_START} changed between the scrapes: {RESTARTED}")
+    shown = printable(where.metric)[:80]
+    if not after.series(f"{where.metric}_bucket"):
+        raise DependencyError(f"the server has no histogram {shown}; check --metric")
+    cumulative = _by_size_and_bound(gain(before, after, f"{where.metric}_bucket"), where.label)
+    sums, numbers = (_by_size(gain(before, after, name), where.label) for name in where.totals)
+    if not set(cumulative) == set(numbers) == set(sums):
+        raise DependencyError(f"{shown} has buckets, _count and _sum of different batch sizes")
+    found = {}
+    for size, upto in sorted(cumulative.items()):
+        bounds = sorted(upto)
+        counts = tuple(upto[high] - upto.get(low, 0) for low, high in pairwise([0.0, *bounds]))
+        try:
+            one = Histogram(
+                bounds_s=tuple(bound * where.unit_s for bound in bounds),
+                counts=counts,
+                sum_s=sums[size] * where.unit_s,
+            )
+        except DependencyError as error:
+            raise DependencyError(f"{shown} at batch size {size}: {error}") from None
+        if one.count != _whole(numbers[size]):
+            raise DependencyError(
+                f"{shown} at batch size {size}: _count gained {numbers[size]:g}, its buckets {one.count}"
+            )
+        if one.count:
+            found[size] = one
+    return found
+
+
+def sectioned(
+    gained: Mapping[int, Histogram], scrapes: Sequence[Scrape], where: Histograms
+) -> dict[int, Histogram]:
+    """The same, with what each batch size gained from one scrape to the next."""
+    parts = [
+        tuple(_by_size(gain(before, after, name), where.label) for name in where.totals)
+        for before, after in pairwise(scrapes)
+    ]
+    return {
+        size: replace(
+            one,
+            sections=tuple(
+                (sums.get(size, 0.0) * where.unit_s, counts.get(size, 0.0)) for sums, counts in parts
+            ),
+        )
+        for size, one in gained.items()
+    }
+
+
+def _by_size_and_bound(rises: Mapping[Labels, float], label: str) -> dict[int, dict[float, int]]:
+    found: dict[int, dict[float, int]] = defaultdict(lambda: defaultdict(int))
+    for labels, rise in rises.items():
+        found[_size(labels, label)][_bound(dict(labels).get("le", ""))] += _whole(rise)
+    return found
+
+
+def _by_size(rises: Mapping[Labels, float], label: str) -> dict[int, float]:
+    found: dict[int, float] = defaultdict(float)
+    for labels, rise in rises.items():
+        found[_size(labels, label)] += rise
+    return found
+
+
+def _size(labels: Labels, label: str) -> int:
+    text = dict(labels).get(label)
+    if text is None:
+        raise DependencyError(f"a histogram has no label {printable(label)[:80]}; check --label")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= BATCH_SIZE_LIMIT):
+        raise DependencyError(
+            f"label {printable(label)[:80]} is {printable(text)[:20]!r}, which is not a batch size"
+        )
+    return int(text)
+
+
+def _bound(text: str) -> float:
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = math.nan
+    if not bound > 0.0:
+        raise DependencyError(f"a bucket's bound is {printable(text)[:20]!r}, which is not a duration")
+    return bound
+
+
+def _whole(value: float) -> int:
+    if value != int(value):
+        raise DependencyError(f"a histogram counts {value}, which is not a whole number")
+    return int(value)

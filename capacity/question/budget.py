@@ -1,0 +1,72 @@
+"""Budget: how hard to try, and what commands ask of whatever simulates."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from capacity.errors import InputError
+from capacity.performance import Performance
+from capacity.profile.profile import ServiceProfile
+from capacity.question.candidate import Judge
+from capacity.question.comparison import Comparison, Contender
+from capacity.question.plan import Plan
+from capacity.traffic.workload import Demand
+
+_REQUESTS_END = 10**30  # beyond, budgets could not be reckoned with as floats
+
+Compare = Callable[[Sequence[Contender], Demand], Comparison]
+Simulate = Callable[[ServiceProfile, Demand, Plan], Performance]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How hard to try, and with what.
+
+    Raises:
+        InputError: a number out of range.
+    """
+
+    seed: int = 0
+    confidence: float = 0.95
+    precision: float = 0.02
+    requests_max: int = 100_000_000
+    engine: str = "kernel"
+    workers: int | None = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.confidence < 1.0:
+            raise InputError(f"--confidence must be from 0.5 to below 1, such as 0.95, got {self.confidence}")
+        if not 0.0 < self.precision < 1.0:
+            raise InputError(f"--precision must be within (0, 1), such as 0.02, got {self.precision}")
+        if self.requests_max < 1:
+            raise InputError(f"--requests-max must be >= 1, got {self.requests_max}")
+        if self.requests_max > _REQUESTS_END:
+            raise InputError(f"--requests-max must be at most {_REQUESTS_END:.0e}; 100000000 is usual")
+        if self.seed < 0:
+            raise InputError(f"--seed must be >= 0, got {self.seed}")
+
+
+class Work(Protocol):
+    """Workers that are ready, until their context ends."""
+
+    @property
+    def judge(self) -> Judge:
+        """Judges plans by simulation."""
+
+    def simulate(self, quantiles: Sequence[float]) -> Simulate:
+        """The performance of one plan, to the asked precision of the highest of these quantiles."""
+
+    def compare(self, quantiles: Sequence[float]) -> Compare:
+        """Fleets under the same requests, each to the asked precision of the highest of these quantiles."""
+
+    def report(self, message: str) -> None:
+        """Tell whoever waits what the work is at."""
+
+
+class Workbench(Protocol):
+    """Where commands find workers."""
+
+    def __call__(self, effort: Effort) -> AbstractContextManager[Work]:
+        """Workers for one command."""

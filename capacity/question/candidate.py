@@ -1,0 +1,166 @@
+"""Candidate: a plan that was considered, and what became of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, Self
+
+from capacity.performance import Performance
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Plan
+from capacity.question.scenario import Scenario
+
+
+class Limit(StrEnum):
+    """What refused a plan."""
+
+    STABILITY = "stability"
+    SERVICE_FLOOR = "service_floor"
+    LATENCY = "latency"
+    WAIT = "wait"
+    LOSS = "loss"
+    UTILIZATION = "utilization"
+    SURVIVAL = "survival"
+    PROFILE_RANGE = "profile_range"
+    REPLICAS_MAX = "replicas_max"
+    BUDGET = "budget"
+
+    @classmethod
+    def of(cls, measure: Measure) -> Self:
+        """What a broken promise about this measure is called."""
+        names = {Measure.WAIT: "wait", Measure.LOSS: "loss", Measure.UTILIZATION: "utilization"}
+        return cls(names.get(measure, "latency"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A refusal with its numbers, in the unit of its limit.
+
+    `stability` counts load (1 allowed); `service_floor`, `latency` and `wait` seconds at `quantile`, or
+    of the mean where there is none; `loss` and `utilization` shares; `profile_range` requests in a batch;
+    `replicas_max` replicas; `budget` simulated requests. `survival` counts in the unit of the promise that
+    is broken when replicas are gone.
+
+    Attributes:
+        promise: what was broken, where a promise was.
+        event: what happened to the fleet when it broke the promise; None for the whole fleet.
+        is_loss: whether it counts in shares of lost requests, though the promise may be of a duration.
+    """
+
+    limit: Limit
+    allowed: float
+    needed: float
+    promise: Promise | None = None
+    event: str | None = None
+    is_loss: bool = False
+
+    @classmethod
+    def of(cls, promise: Promise, needed: float, limit: Limit | None = None) -> Self:
+        """Of a broken promise."""
+        limit = limit or Limit.of(promise.measure)
+        is_loss = promise.measure is Measure.LOSS
+        return cls(limit=limit, allowed=promise.allowed, needed=needed, promise=promise, is_loss=is_loss)
+
+    @classmethod
+    def of_losses(cls, promise: Promise, lost: float) -> Self:
+        """Of a promise that more requests are lost than it leaves to be late, or allows to be lost.
+
+        Args:
+            lost: share of the requests.
+        """
+        allowed = promise.allowed if promise.quantile is None else 1.0 - promise.quantile
+        return cls(limit=Limit.LOSS, allowed=allowed, needed=lost, promise=promise, is_loss=True)
+
+    @property
+    def quantile(self) -> float | None:
+        """Quantile of the promise that was broken."""
+        return None if self.promise is None else self.promise.quantile
+
+
+class Doubt(StrEnum):
+    """Why a verdict is open, and so what would settle it."""
+
+    REQUESTS = "requests"  # too few were simulated
+    MARGIN = "margin"  # nearer to its limit than was asked to be told apart
+    PROFILE = "profile"  # too few samples are behind the profile
+    TRACE = "trace"  # one recording is all there is
+
+
+class Verdict(StrEnum):
+    """Whether the objective is met; what straddles it at the end of the budget is inconclusive."""
+
+    MET = "met"
+    MISSED = "missed"
+    INCONCLUSIVE = "inconclusive"
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with."""
+        return {Verdict.MET: 0, Verdict.MISSED: 3, Verdict.INCONCLUSIVE: 4}[self]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A plan that was considered, and what became of it.
+
+    Attributes:
+        rejection: why it was refused; None where accepted.
+        performance: None where theory refused it before a simulation.
+        settled: whether the simulation ran past ten relaxation times before it counted. One that did
+            not understates a busy fleet: good enough to refuse on, never to accept on. Of a trace:
+            whether it holds bursts enough for its interval to be believed of other days.
+        doubt: why it is inconclusive; None where it is not.
+        batch_size_largest: the largest batch that ever formed; None where unknown. A plan that only
+            differs by a larger limit, which was never reached, serves the same batches.
+        requests: how many requests were simulated for it; 0 where a law knew.
+        is_precise: whether the interval of what binds is as narrow as was asked.
+    """
+
+    plan: Plan
+    verdict: Verdict
+    rejection: Rejection | None = None
+    performance: Performance | None = None
+    settled: bool = True
+    doubt: Doubt | None = None
+    batch_size_largest: int | None = None
+    requests: int = 0
+    is_precise: bool = True
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the plan keeps every objective, ends of intervals included."""
+        return self.verdict is Verdict.MET
+
+
+def closest(candidates: Sequence[Candidate], objective: LatencyObjective) -> Candidate:
+    """The candidate nearest to the objective: simulated ones first, then in an event, then least refused."""
+
+    def distance(candidate: Candidate) -> tuple[int, float]:
+        if candidate.performance is not None:
+            pressure = objective.binding(candidate.performance).pressure(candidate.performance)
+            return 0, math.inf if pressure is None else pressure.value
+        assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
+        is_simulated = candidate.rejection.event is not None and candidate.rejection.promise is not None
+        return 1 if is_simulated else 2, candidate.rejection.needed / candidate.rejection.allowed
+
+    refused = [candidate for candidate in candidates if not candidate.accepted]
+    return min(refused or candidates, key=distance)
+
+
+class Judge(Protocol):
+    """Three degrees of care."""
+
+    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        """Enough to choose between candidates; `attempt` counts them from 1, refusing ever more carefully."""
+
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision.
+
+        Args:
+            attempt: which certificate of a command this is, from 1; later ones are stricter.
+            requests_first: what it took to choose the plan, and so where to begin.
+        """
+
+    def accepts(self, scenario: Scenario) -> Candidate:
+        """Enough for a point of the headroom: cheaper, and never met while in doubt."""

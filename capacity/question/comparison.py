@@ -1,0 +1,74 @@
+"""Comparison: several fleets under the same requests, and by how much each differs from the first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from capacity.performance import Interval, Performance
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A fleet that is compared.
+
+    Attributes:
+        name: what it is called beside the others.
+    """
+
+    name: str
+    profile: ServiceProfile
+    plan: Plan
+
+    @property
+    def hourly_usd(self) -> float | None:
+        """Price of the fleet; None where it is not known. [USD/h]"""
+        return self.profile.hourly_cost_usd(self.plan.replicas)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What a fleet has more than the first one, with ends; negative where it has less. [s]"""
+
+    response_mean_s: Interval
+    response_quantiles_s: Mapping[float, Interval]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The performance of each fleet, and its difference from the first, which has none from itself.
+
+    Attributes:
+        simulated_widths: of each fleet the relative half-width of its highest quantile, as if its profile
+            were known without error.
+    """
+
+    performances: tuple[Performance, ...]
+    differences: tuple[Difference, ...]
+    simulated_widths: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoissonError:
+    """What the assumption of Poisson arrivals does to a quantile of the response time of one plan.
+
+    Attributes:
+        by_trace, by_poisson: the quantile by simulation of the trace, and of Poisson arrivals at its rate;
+            both intervals hold together with `confidence`. [s]
+    """
+
+    plan: Plan
+    arrival_rate_rps: float
+    quantile: float
+    by_trace: Interval
+    by_poisson: Interval
+    confidence: float
+
+    @property
+    def relative_error(self) -> Interval:
+        """Poisson over trace, less 1: below 0 where Poisson promises too much."""
+        return Interval(
+            value=self.by_poisson.value / self.by_trace.value - 1.0,
+            low=self.by_poisson.low / self.by_trace.high - 1.0,
+            high=self.by_poisson.high / self.by_trace.low - 1.0,
+        )

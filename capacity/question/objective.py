@@ -1,0 +1,260 @@
+"""LatencyObjective: what was promised of responses, and the limits that go with it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from typing import Self
+
+from capacity.errors import DomainError, InputError
+from capacity.performance import Interval, Performance, Quantiles
+from capacity.units import format_duration, format_quantile
+
+
+class Measure(StrEnum):
+    """What a promise is about; each names a field of `Performance`."""
+
+    RESPONSE = "response_quantiles_s"
+    RESPONSE_MEAN = "response_mean_s"
+    WAIT = "wait_quantiles_s"
+    LOSS = "loss_probability"
+    UTILIZATION = "utilization"
+
+    @property
+    def is_duration(self) -> bool:
+        """Whether it is told in seconds; else it is a share."""
+        return self in (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
+
+    @property
+    def has_quantile(self) -> bool:
+        """Whether it needs a quantile to say which."""
+        return self in (Measure.RESPONSE, Measure.WAIT)
+
+    @property
+    def with_losses(self) -> str:
+        """The field of `Performance` in which a lost request counts as infinitely late, of a quantile."""
+        return f"{self.value.removesuffix('_s')}_with_losses_s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """One limit of an objective: a measure, at a quantile where it has them, and what is allowed."""
+
+    measure: Measure
+    allowed: float
+    quantile: float | None = None
+
+    def __str__(self) -> str:
+        """As people say it.
+
+        >>> str(Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2))
+        'P99 <= 200 ms'
+        """
+        return f"{self.what} <= {self.limit}"
+
+    @property
+    def limit(self) -> str:
+        """What is allowed, with its unit: a duration, or a percentage."""
+        return format_duration(self.allowed) if self.measure.is_duration else format_share(self.allowed)
+
+    @property
+    def what(self) -> str:
+        """What is limited, in a word or two: `P99`, `wait P99`, `mean`, `loss`, `utilization`."""
+        match self.measure:
+            case Measure.RESPONSE if self.quantile is not None:
+                return format_quantile(self.quantile)
+            case Measure.WAIT if self.quantile is not None:
+                return f"wait {format_quantile(self.quantile)}"
+            case Measure.RESPONSE_MEAN:
+                return "mean"
+            case Measure.LOSS:
+                return "loss"
+            case _:
+                return "utilization"
+
+    def found(self, performance: Performance) -> Interval | None:
+        """What a performance has of it, with the ends of its interval; None where it has nothing.
+
+        Of a quantile that in which lost requests count as late, wherever any were lost.
+        """
+        if self.quantile is None:
+            value = getattr(performance, self.measure)
+            known = performance.intervals.get(self.measure.value)
+            return known or (None if value is None else Interval.exact(value))
+        late: Quantiles = getattr(performance, self.measure.with_losses)
+        served: Quantiles = getattr(performance, self.measure)
+        return (late or served).get(self.quantile)
+
+    def pressure(self, performance: Performance) -> Interval | None:
+        """Value and ends over what is allowed: above 1 it is missed."""
+        found = self.found(performance)
+        if found is None:
+            return None
+        return Interval(
+            value=found.value / self.allowed, low=found.low / self.allowed, high=found.high / self.allowed
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyObjective:
+    """What is promised: `{0.99: 0.2}` promises P99 of the response <= 200 ms; all limits hold together.
+
+    A lost request is late: with 0.8 % lost, P99 leaves 0.2 % to be served too late. The mean is that of
+    served requests.
+
+    Attributes:
+        limits: of response quantiles. [s]
+        response_mean_s: of the mean response. [s]
+        wait_limits: of quantiles of the wait before service. [s]
+        loss_probability: share of requests that may find no place in the queue.
+        utilization: share of time that a replica may be busy.
+
+    Raises:
+        InputError: a limit that a stricter one at a higher quantile makes idle.
+        DomainError: a quantile or a share outside (0, 1), or a limit that is not positive.
+    """
+
+    limits: Mapping[float, float] = field(default_factory=dict, hash=False)
+    response_mean_s: float | None = None
+    wait_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
+    loss_probability: float | None = None
+    utilization: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, what in (("limits", "{}"), ("wait_limits", "wait {}")):
+            ordered = dict(sorted(getattr(self, name).items()))
+            object.__setattr__(self, name, ordered)
+            _check_limits(ordered, what)
+        if self.response_mean_s is not None and not 0.0 < self.response_mean_s < math.inf:
+            raise DomainError(f"the limit of the mean response must be positive, got {self.response_mean_s}")
+        for name in ("loss_probability", "utilization"):
+            share = getattr(self, name)
+            if share is not None and not 0.0 < share < 1.0:
+                raise DomainError(f"the limit of {name} must be within (0, 1), got {share}")
+
+    def require(self) -> Self:
+        """The objective, if it has a limit.
+
+        Raises:
+            InputError: it has none.
+        """
+        if not self.promises:
+            raise InputError("no objective given; use --slo-p99 200ms or --tier interactive")
+        return self
+
+    @property
+    def promises(self) -> tuple[Promise, ...]:
+        """Every limit, in the order in which people name them."""
+        single = {
+            Measure.RESPONSE_MEAN: self.response_mean_s,
+            Measure.LOSS: self.loss_probability,
+            Measure.UTILIZATION: self.utilization,
+        }
+        return (
+            *(Promise(measure=Measure.RESPONSE, quantile=q, allowed=x) for q, x in self.limits.items()),
+            *(Promise(measure=Measure.WAIT, quantile=q, allowed=x) for q, x in self.wait_limits.items()),
+            *(Promise(measure=name, allowed=x) for name, x in single.items() if x is not None),
+        )
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """All quantiles that are asked for, rising."""
+        return tuple(sorted({*self.limits, *self.wait_limits}))
+
+    @property
+    def loss_allowed(self) -> float | None:
+        """Largest share of lost requests that no promise forbids, a lost one being late; None for any."""
+        return min((share for share, _ in self._losses_allowed), default=None)
+
+    @property
+    def strictest_of_losses(self) -> Promise:
+        """The promise that leaves the fewest requests to be lost, where any bounds them."""
+        return min(self._losses_allowed, key=lambda one: one[0])[1]
+
+    @property
+    def _losses_allowed(self) -> list[tuple[float, Promise]]:
+        """Share that may be lost by each promise that says how many."""
+        return [
+            (promise.allowed if promise.quantile is None else 1.0 - promise.quantile, promise)
+            for promise in self.promises
+            if promise.quantile is not None or promise.measure is Measure.LOSS
+        ]
+
+    def binding(self, performance: Performance) -> Promise:
+        """The promise that comes closest to its limit, or exceeds it by most."""
+
+        def pressure(promise: Promise) -> float:
+            found = promise.pressure(performance)
+            return -math.inf if found is None else found.value
+
+        return max(self.promises, key=pressure)
+
+
+def format_share(share: float) -> str:
+    """A share for people.
+
+    >>> format_share(0.001), format_share(0.8)
+    ('0.1 %', '80 %')
+    """
+    return f"{100.0 * share:.4g} %"
+
+
+def _check_limits(limits: Mapping[float, float], what: str) -> None:
+    for quantile, limit_s in limits.items():
+        if not 0.0 < quantile < 1.0:
+            raise DomainError(f"a quantile must be within (0, 1), got {quantile}")
+        if not 0.0 < limit_s < math.inf:
+            shown = what.format(format_quantile(quantile))
+            raise DomainError(f"the {shown} limit must be positive, got {limit_s}")
+    for (low, low_s), (high, high_s) in pairwise(limits.items()):
+        if low_s > high_s:
+            raise InputError(
+                f"the {what.format(format_quantile(low))} limit {format_duration(low_s)} is above the "
+                f"{what.format(format_quantile(high))} limit {format_duration(high_s)} and can never bind; "
+                "drop or swap them"
+            )
+
+
+TIERS: dict[str, LatencyObjective] = {
+    "interactive": LatencyObjective(limits={0.5: 0.1, 0.95: 0.3, 0.99: 1.0}),
+    "batch": LatencyObjective(limits={0.5: 1.0, 0.95: 5.0, 0.99: 30.0}),
+    "background": LatencyObjective(limits={0.5: 10.0, 0.95: 60.0, 0.99: 300.0}),
+}
+
+
+def format_value(promise: Promise, found: Interval) -> str:
+    """A duration or a share with the ends of its interval."""
+    return format_interval(found) if promise.measure.is_duration else format_share_interval(found)
+
+
+def format_share_interval(found: Interval) -> str:
+    """A share with the ends of its interval.
+
+    >>> format_share_interval(Interval(value=0.002, low=0.001, high=0.003))
+    '0.2 (0.1 to 0.3) %'
+    """
+    if found.low == found.high:
+        return format_share(found.value)
+    value, low, high = (format_share(x).removesuffix(" %") for x in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high}) %"
+
+
+def format_interval(interval: Interval) -> str:
+    """A duration with the ends of its interval.
+
+    >>> format_interval(Interval(value=0.0483, low=0.046, high=0.0507))
+    '48.3 (46 to 50.7) ms'
+    """
+    if math.isinf(interval.value):
+        return "infinite"
+    if interval.low == interval.high:
+        return format_duration(interval.value)
+    if math.isinf(interval.high):
+        return f"{format_duration(interval.value)} ({format_duration(interval.low)} or more)"
+    shown = [format_duration(x) for x in (interval.value, interval.low, interval.high)]
+    value, low, high = (text.split(" ")[0] for text in shown)
+    units = {text.split(" ")[1] for text in shown}
+    if len(units) == 1:
+        return f"{value} ({low} to {high}) {units.pop()}"
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"

@@ -1,0 +1,328 @@
+"""Parse: what people type, with its units, into the nouns of a question."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from capacity.errors import InputError
+
+if TYPE_CHECKING:
+    from capacity.profile.profile import ServiceProfile
+    from capacity.question.objective import LatencyObjective
+    from capacity.question.plan import Routing
+    from capacity.question.question import Question
+    from capacity.question.resilience import Survival
+    from capacity.traffic.daily import DailyCurve
+    from capacity.traffic.workload import Demand, Workload
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def read_profile(
+    name: str, request_overhead: str | None, instances_per_device: int | None = None
+) -> "ServiceProfile":
+    """`--profile` with `--request-overhead` and `--instances-per-device`, which replace what it says."""
+    from capacity.profile.load import load_profile
+    from capacity.units import parse_duration_s
+
+    profile = load_profile(name)
+    if instances_per_device is not None:
+        if instances_per_device < 1:
+            raise InputError(f"--instances-per-device must be >= 1, got {instances_per_device}")
+        profile = replace(profile, instances_per_device=instances_per_device)
+    if request_overhead is None:
+        return profile
+    return replace(profile, request_overhead_s=parse_duration_s(request_overhead, "--request-overhead"))
+
+
+def read_workload(arrivals: str, rate: str | None) -> "Workload":
+    """`--arrivals` and `--rate`."""
+    from capacity.traffic.parse import parse_arrivals, workload
+    from capacity.units import parse_rate_rps
+
+    rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
+    return workload(parse_arrivals(arrivals), rate_rps)
+
+
+def read_demand(arrivals: str, rate: str | None, users: int | None, think_time: str | None) -> "Demand":
+    """`--users` and `--think-time`, or `--arrivals` and `--rate`."""
+    from capacity.traffic.workload import ClosedPopulation
+    from capacity.units import parse_duration_s
+
+    if users is None and think_time is None:
+        return read_workload(arrivals, rate)
+    if users is None or rate is not None or arrivals != "poisson":
+        raise InputError("give either --rate and --arrivals or --users and --think-time, not some of both")
+    return ClosedPopulation(users=users, think_time_s=parse_duration_s(think_time or "0s", "--think-time"))
+
+
+def read_routing(name: str) -> "Routing":
+    """`--routing`."""
+    from capacity.question.plan import Routing
+
+    return read_choice(Routing, name, "--routing")
+
+
+def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
+    """One of the names of an enumeration."""
+    try:
+        return choices(name)
+    except ValueError:
+        raise InputError(f"{flag} {name[:40]!r} is unknown; use one of {', '.join(choices)}") from None
+
+
+def read_service_rate_rps(service_rate: str | None, service_time: str | None) -> float:
+    """`--service-rate` or `--service-time`. [requests/s]"""
+    from capacity.units import parse_duration_s, parse_rate_rps
+
+    if (service_rate is None) == (service_time is None):
+        raise InputError("give either --service-rate 5rps or --service-time 200ms")
+    if service_rate is not None:
+        return parse_rate_rps(service_rate, "--service-rate")
+    assert service_time is not None  # noqa: S101  (settled above)
+    seconds = parse_duration_s(service_time, "--service-time")
+    if seconds == 0.0:
+        raise InputError(f"--service-time must be > 0, got {service_time.strip()!r}; 200ms is one")
+    return 1.0 / seconds
+
+
+def read_quantiles(given: list[float] | None, default: Sequence[float]) -> tuple[float, ...]:
+    """`--quantile`, in rising order."""
+    quantiles = tuple(sorted(set(given or default)))
+    for quantile in quantiles:
+        if not 0.0 < quantile < 1.0:
+            raise InputError(f"--quantile must be within (0, 1), such as 0.99, got {quantile}")
+    return quantiles
+
+
+def both_confidence(confidence: float) -> float:
+    """Confidence of each of two intervals that shall hold together, by Bonferroni's inequality."""
+    return (1.0 + confidence) / 2.0
+
+
+def worker_count(workers: int | None, cluster: str | None = None) -> int:
+    """`--workers`; all cores where it is not given."""
+    if workers is not None and cluster is not None:
+        raise InputError("give either --workers or --cluster, which has workers of its own")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers must be >= 1, got {workers}")
+    return workers or os.cpu_count() or 1
+
+
+def read_share(text: str, flag: str) -> float:
+    """A share within (0, 1), as a percentage or a number.
+
+    >>> read_share("25%", "--utilization-max")
+    0.25
+    """
+    from capacity.units import is_number
+
+    digits = text.strip()
+    if not is_number(digits.removesuffix("%")):
+        raise InputError(f"{flag} {text[:40]!r} is no share; 25% or 0.25 is one")
+    value = float(Decimal(digits.removesuffix("%")) / 100 if digits.endswith("%") else Decimal(digits))
+    if not 0.0 < value < 1.0:
+        hint = f"; {digits}% is a share" if not digits.endswith("%") and 1.0 <= value < 100.0 else ""
+        raise InputError(f"{flag} must be above 0 and below 100%, got {text[:40]}{hint}")
+    return value
+
+
+def read_full_objective(
+    slos: Mapping[float, str | None],
+    tier: str | None,
+    mean: str | None,
+    waits: Sequence[str] | None,
+    loss: str | None,
+    utilization: str | None,
+) -> "LatencyObjective":
+    """`--slo-...`, `--tier`, `--loss-max`, `--utilization-max`; one's own limit replaces the tier's."""
+    from capacity.question.objective import TIERS, LatencyObjective
+    from capacity.units import format_quantile, parse_duration_s
+
+    if tier is not None and tier not in TIERS:
+        raise InputError(f"unknown tier {tier[:40]!r}; use one of {', '.join(TIERS)}")
+    limits = dict(TIERS[tier].limits) if tier is not None else {}
+    for quantile, text in slos.items():
+        if text is not None:
+            limits[quantile] = parse_duration_s(text, f"--slo-{format_quantile(quantile).lower()}")
+    return LatencyObjective(
+        limits=limits,
+        response_mean_s=None if mean is None else parse_duration_s(mean, "--slo-mean"),
+        wait_limits=_read_waits(waits or ()),
+        loss_probability=None if loss is None else read_share(loss, "--loss-max"),
+        utilization=None if utilization is None else read_share(utilization, "--utilization-max"),
+    ).require()
+
+
+def _read_waits(texts: Sequence[str]) -> dict[float, float]:
+    """`--slo-wait`, of each quantile one. [s]"""
+    limits: dict[float, float] = {}
+    for text in texts:
+        quantile, limit_s = _read_wait(text)
+        if quantile in limits:
+            raise InputError(f"--slo-wait {text[:40]!r} is the second limit of its quantile; keep one")
+        limits[quantile] = limit_s
+    return limits
+
+
+def _read_wait(text: str) -> tuple[float, float]:
+    """`p99=5ms`: a quantile and a duration. [s]"""
+    from capacity.units import is_number, parse_duration_s
+
+    name, _, duration = text.partition("=")
+    digits = name.strip().lower().removeprefix("p")
+    if not duration or not is_number(digits) or not 0.0 < float(digits) < 100.0:
+        raise InputError(f"--slo-wait {text[:40]!r} is no limit; p99=5ms is one")
+    return float(Decimal(digits) / 100), parse_duration_s(duration, "--slo-wait")
+
+
+def read_profiles(
+    names: Sequence[str],
+    request_overhead: str | None,
+    prices: Sequence[str] | None,
+    instances_per_device: int | None = None,
+) -> "tuple[ServiceProfile, ...]":
+    """`--profile`, each with its price and its instances, which flags may replace."""
+    given = [read_profile(name, request_overhead, instances_per_device) for name in names]
+    profiles = {profile.name: profile for profile in given}
+    if len(profiles) < len(names):
+        raise InputError("two of the profiles have one name; rename or drop one")
+    priced: set[str] = set()
+    for text in prices or ():
+        name, _, price = text.rpartition("=")
+        name = name.strip() or next(iter(profiles))
+        if name not in profiles or ("=" not in text and len(profiles) > 1):
+            raise InputError(f"--hourly-usd {text[:80]!r} names no profile; {next(iter(profiles))}=0.50 does")
+        if name in priced:
+            raise InputError(f"--hourly-usd {text[:80]!r} is the second price of {name}; keep one")
+        priced.add(name)
+        profiles[name] = replace(profiles[name], hourly_usd=_read_price(price))
+    return tuple(profiles.values())
+
+
+def _read_price(text: str) -> float:
+    from capacity.units import is_number
+
+    if not is_number(text.strip()):
+        raise InputError(f"--hourly-usd {text[:40]!r} is no price in USD/h; 0.526 is one")
+    return float(text)
+
+
+def read_routings(names: Sequence[str] | None) -> "tuple[Routing, ...]":
+    """`--routing`, each once."""
+    from capacity.question.plan import Routing
+
+    given = list(names or ["round-robin"])
+    if given == ["any"]:
+        return tuple(Routing)
+    return tuple(dict.fromkeys(read_choice(Routing, name, "--routing") for name in given))
+
+
+def read_batch_waits(texts: Sequence[str] | None) -> tuple[float, ...] | None:
+    """`--batch-wait`; None where it is to be searched. [s]"""
+    from capacity.units import parse_duration_s
+
+    if not texts:
+        return None
+    return tuple(sorted({parse_duration_s(text, "--batch-wait") for text in texts}))
+
+
+def read_survival(
+    spare: int,
+    survive: Sequence[str] | None,
+    rolling_update: str | None,
+    startup_time: str | None,
+    spike: str | None,
+) -> "Survival":
+    """`--spare`, `--survive`, `--rolling-update`, and `--spike` with `--startup-time`."""
+    from capacity.question.resilience import Spike, Survival
+    from capacity.units import parse_duration_s
+
+    zones = None
+    for text in survive or ():
+        kind, _, number = text.replace("n-", "n:").partition(":")
+        if kind not in ("n", "zone") or re.fullmatch("[0-9]{1,6}", number) is None or int(number) < 1:
+            raise InputError(f"--survive {text[:40]!r} is unknown; use n-1 or zone:3")
+        if kind == "zone":
+            zones = int(number)
+        else:
+            spare = max(spare, int(number))
+    if (startup_time is None) != (spike is None):
+        raise InputError("give --spike 2x and --startup-time 120s together: what jumps, and for how long")
+    return Survival(
+        spare=spare,
+        zones=zones,
+        unavailable_share=None if rolling_update is None else _read_unavailable(rolling_update),
+        spike=None
+        if spike is None or startup_time is None
+        else Spike(
+            factor=_read_factor(spike), startup_time_s=parse_duration_s(startup_time, "--startup-time")
+        ),
+    )
+
+
+def _read_unavailable(text: str) -> float:
+    name, _, share = text.partition("=")
+    if name != "max-unavailable" or not share:
+        raise InputError(f"--rolling-update {text[:40]!r} is unknown; use max-unavailable=25%")
+    return read_share(share, "--rolling-update max-unavailable")
+
+
+def _read_factor(text: str) -> float:
+    from capacity.units import is_number
+
+    digits = text.strip().lower().removesuffix("x")
+    if not is_number(digits):
+        raise InputError(f"--spike {text[:40]!r} is no multiple; 2x is one")
+    return float(digits)
+
+
+def read_curve(daily: str | None, rate: str | None, users: int | None) -> "DailyCurve | None":
+    """`--daily`, which stands for a rate."""
+    from pathlib import Path
+
+    from capacity.traffic.daily import read_daily_curve
+
+    if daily is None:
+        return None
+    if rate is not None or users is not None:
+        raise InputError("--daily has the rates of the day; leave out --rate and --users")
+    return read_daily_curve(Path(daily))
+
+
+def read_question(
+    *,
+    profiles: "tuple[ServiceProfile, ...]",
+    objective: "LatencyObjective",
+    survival: "Survival",
+    arrivals: str,
+    rate: str | None,
+    users: int | None,
+    think_time: str | None,
+    batch_size_max: int | None,
+    batch_wait: Sequence[str] | None,
+    timer: str,
+    routing: Sequence[str] | None,
+    queue_limit: int | None,
+    replicas_max: int,
+) -> "Question":
+    """All of them together."""
+    from capacity.question.plan import BatchTimer
+    from capacity.question.question import Question
+
+    return Question(
+        profiles=profiles,
+        workload=read_demand(arrivals, rate, users, think_time),
+        objective=objective,
+        batch_size_limit=batch_size_max,
+        batch_waits_s=read_batch_waits(batch_wait),
+        routings=read_routings(routing),
+        timer=read_choice(BatchTimer, timer, "--timer"),
+        queue_limit=queue_limit,
+        replicas_max=replicas_max,
+        survival=survival,
+    )

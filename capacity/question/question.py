@@ -1,0 +1,172 @@
+"""Question: what is to be sized, and among which fleets."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+from capacity.errors import DomainError, InputError
+from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
+from capacity.question.resilience import Survival
+from capacity.question.scenario import Scenario
+from capacity.question.stability import devices_serving_min, replicas_stable_min
+from capacity.traffic.workload import ClosedPopulation, Demand
+
+_NOTHING = Survival()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Fleets of one profile behind one routing, of any size and batch; larger ones cost more."""
+
+    profile: ServiceProfile
+    routing: Routing
+
+    def replicas(self, devices: int) -> int:
+        """Replicas of so many full devices."""
+        return devices * self.profile.instances_per_device
+
+    def cost(self, devices: int) -> float:
+        """Price of so many devices; their number where no price is known. [USD/h]
+
+        To twelve digits, so that three devices at 0.1 cost what one at 0.3 does.
+        """
+        return float(f"{devices * (self.profile.hourly_usd or 1.0):.12g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is to be sized, and within which limits.
+
+    Attributes:
+        profiles: hardware or precisions to choose from; prices decide between them.
+        batch_size_limit: largest batch size to consider; None for each profile's largest.
+        batch_waits_s: batch waits to consider; None for 0 and some as long as each profile's batches. [s]
+        routings: what the load balancer can do.
+        replicas_max: most replicas to consider.
+        survival: what the fleet must outlive.
+
+    Raises:
+        DomainError: a limit out of range, or a profile that does not begin with a batch of one request.
+        InputError: no profile, two of one name, or several of which one has no price.
+    """
+
+    profiles: tuple[ServiceProfile, ...]
+    workload: Demand
+    objective: LatencyObjective
+    batch_size_limit: int | None = None
+    batch_waits_s: tuple[float, ...] | None = (0.0,)
+    routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
+    timer: BatchTimer = BatchTimer.OLDEST
+    queue_limit: int | None = None
+    replicas_max: int = 1024
+    survival: Survival = _NOTHING
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.replicas_max <= REPLICAS_LIMIT:
+            raise DomainError(f"replicas_max must be from 1 to {REPLICAS_LIMIT}, got {self.replicas_max}")
+        if self.batch_size_limit is not None and self.batch_size_limit < 1:
+            raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_limit}")
+        if not self.profiles or not self.routings or self.batch_waits_s == ():
+            raise InputError("a question needs a profile, a routing and a batch wait at least")
+        names = [profile.name for profile in self.profiles]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"profile {name} is given twice; rename or drop one")
+        unpriced = [profile.name for profile in self.profiles if profile.hourly_usd is None]
+        if unpriced and len(names) > 1:
+            raise InputError(
+                f"profile {unpriced[0]} has no price and cannot be compared by cost with the others; give "
+                f"--hourly-usd {unpriced[0]}=0.50, or plan for one profile at a time"
+            )
+        self.objective.require()
+        if self.objective.loss_probability is not None and self.queue_limit is None:
+            raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
+
+    def profile(self, name: str) -> ServiceProfile:
+        """The profile of that name."""
+        return next(profile for profile in self.profiles if profile.name == name)
+
+    @property
+    def families(self) -> list[Family]:
+        """All that differ in more than size and batch."""
+        return [Family(profile=p, routing=r) for p, r in product(self.profiles, self.routings)]
+
+    def batch_sizes(self, profile: ServiceProfile) -> tuple[int, ...]:
+        """Batch sizes to consider: the measured ones up to the limit, and the limit."""
+        limit = self.batch_size_limit or profile.batch_size_max
+        return (*(size for size in profile.batch_sizes if size < limit), limit)
+
+    def batch_waits(self, profile: ServiceProfile, batch_size_max: int) -> tuple[float, ...]:
+        """Batch waits to consider for batches up to a size; a batch of one is full at once. [s]
+
+        Searched ones are half and all of the time that a batch of one takes, and of the largest.
+        """
+        if batch_size_max == 1:
+            return (min(self.batch_waits_s or (0.0,)),)
+        if self.batch_waits_s is not None:
+            return self.batch_waits_s
+        one_s, full_s = profile.service_mean_s(1), profile.service_mean_s(batch_size_max)
+        return (0.0, *sorted({one_s / 2.0, one_s, full_s / 2.0, full_s}))
+
+    def plan(self, family: Family, devices: int, batch_size_max: int, batch_wait_max_s: float) -> Plan:
+        """The candidate with these."""
+        return Plan(
+            profile=family.profile.name,
+            replicas=family.replicas(devices),
+            batch_size_max=batch_size_max,
+            batch_wait_max_s=batch_wait_max_s,
+            routing=family.routing,
+            timer=self.timer,
+            queue_limit=self.queue_limit,
+        )
+
+    def scenario(self, plan: Plan) -> Scenario:
+        """A plan before the judge."""
+        profile = self.profile(plan.profile)
+        return Scenario(profile=profile, workload=self.workload, plan=plan, objective=self.objective)
+
+    def events(self, plan: Plan) -> Iterator[tuple[str, Scenario]]:
+        """What the plan must outlive, the hardest loss first; each with what is left."""
+        whole = self.scenario(plan)
+        per_device = self.profile(plan.profile).instances_per_device
+        losses = self.survival.losses(plan.replicas, per_device)
+        for event in sorted(losses, key=lambda name: -losses[name]):
+            left = plan.replicas - losses[event]
+            if left >= 1:
+                yield event, replace(whole, plan=replace(plan, replicas=left))
+        if self.survival.spike is not None:
+            spike = self.survival.spike
+            yield f"{spike.factor:g} times the traffic", replace(whole, spike=spike)
+
+    def _replicas_min(self, family: Family, batch_size_max: int) -> int:
+        """Fewest replicas that are stable, or need not lose more than the objective leaves to be late."""
+        if isinstance(self.workload, ClosedPopulation):
+            return 1
+        rate_rps = self.workload.arrival_rate_rps
+        if self.queue_limit is None:
+            return replicas_stable_min(family.profile, rate_rps, batch_size_max, family.routing)
+        allowed = self.objective.loss_allowed
+        if allowed is None:
+            return 1
+        devices = devices_serving_min(family.profile, rate_rps, batch_size_max, allowed)
+        return (devices - 1) * family.profile.instances_per_device + 1
+
+    def leaves_some(self, family: Family, devices: int) -> bool:
+        """Whether the hardest loss leaves anything of so many full devices."""
+        return self.survival.left(family.replicas(devices), family.profile.instances_per_device) >= 1
+
+    def devices_max(self, family: Family) -> int:
+        """Most full devices within the limit of replicas."""
+        return self.replicas_max // family.profile.instances_per_device
+
+    def devices_min(self, family: Family, batch_size_max: int) -> int:
+        """Fewest full devices that theory does not refuse at this batch size, after the hardest loss."""
+        per_device = family.profile.instances_per_device
+        stable = self._replicas_min(family, batch_size_max)
+        devices = math.ceil(stable / per_device)
+        while (missing := stable - self.survival.left(devices * per_device, per_device)) > 0:
+            devices += math.ceil(missing / per_device)
+        return devices

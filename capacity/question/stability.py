@@ -1,0 +1,186 @@
+"""Stability: how much work a plan can sustain, and how soon it forgets how it began."""
+
+import math
+from fractions import Fraction
+
+from capacity.errors import DomainError, UnstableError
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import REPLICAS_LIMIT, Plan, Routing
+from capacity.traffic.workload import ClosedPopulation, Demand
+from capacity.units import format_rate
+
+_ROUNDING = 1e-12
+
+
+def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
+    """Largest arrival rate below which the queues do not grow for ever. [requests/s]
+
+    A long queue always fills the batch, so that full batches decide: c·B/s_B, and not the best
+    throughput of any batch size. It keeps its replica busy too, so that on a shared device all instances
+    are taken to be busy, each at the rate of 1/slowdown.
+    """
+    working = _replicas_working(profile, plan.replicas, plan.routing)
+    return working * profile.throughput_rps(plan.batch_size_max)
+
+
+def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) -> float:
+    """Replicas with a device each that could do the work of so many that share theirs.
+
+    - `shared-queue`, `least-outstanding`: work goes to whoever gets on with it, and all devices count by what
+      they do: the sum of instances/slowdown(instances).
+    - `round-robin`, `random`: each replica must keep up with its equal share, so that the slowest device
+      decides, which is a full one; a last device with fewer instances is quicker, which helps nobody.
+    - `power-of-two`: a set of j replicas gets at least the requests whose two choices both lie in it,
+      a share of j(j-1)/(c(c-1)), and must keep up with these. Of the sets all, or all those on full
+      devices decide: between them the work done over the share first rises and then falls with j.
+
+    Source:
+        Foss & Chernova (1998), Queueing Systems 29, 55-73, for routers that choose among some queues only:
+        every set of queues keeps up with what can go nowhere else.
+    """
+    if profile.instances_per_device == 1:
+        return float(replicas)
+    instances = min(profile.instances_per_device, replicas)
+    full, rest = divmod(replicas, instances)
+    slow = 1.0 / profile.slowdown(instances)
+    if routing in (Routing.ROUND_ROBIN, Routing.RANDOM) or rest == 0:
+        return replicas * slow
+    quick = 1.0 / profile.slowdown(rest)
+    together = full * instances * slow + rest * quick
+    if routing is not Routing.POWER_OF_TWO:
+        return together
+    return min(together, replicas * (replicas - 1) * slow / (full * instances - 1))
+
+
+def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> float:
+    """More than a device ever serves, whatever its batches and whoever is busy. [requests/s]
+
+    The best of all batch sizes up to the largest, with as many busy instances as serve it best. Times
+    between two measured sizes are straight lines, so that the best is a measured size or the largest.
+    """
+    sizes = [*(size for size in profile.batch_sizes if size < batch_size_max), batch_size_max]
+    instances = range(1, profile.instances_per_device + 1)
+    best = max(busy / profile.slowdown(busy) for busy in instances)
+    return best * max(map(profile.throughput_rps, sizes))
+
+
+def loss_min(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
+    """Share of the requests that a fleet loses at least, since it cannot serve them: 1 - c·μ/λ, or 0."""
+    device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
+    return max(0.0, 1.0 - profile.devices(plan.replicas) * device_rps / arrival_rate_rps)
+
+
+def devices_serving_min(
+    profile: ServiceProfile, arrival_rate_rps: float, batch_size_max: int, loss_allowed: float
+) -> int:
+    """Fewest devices whose fleet need not lose more than a share of the requests."""
+    device_rps = device_throughput_max_rps(profile, batch_size_max)
+    return max(1, math.ceil((1.0 - loss_allowed) * arrival_rate_rps / device_rps * (1.0 - _ROUNDING)))
+
+
+def load(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
+    """Arrival rate over the sustainable rate, λ·s_B/(c·B) without shared devices; stable below 1."""
+    return arrival_rate_rps / sustainable_rate_rps(profile, plan)
+
+
+def replicas_stable_min(
+    profile: ServiceProfile,
+    arrival_rate_rps: float,
+    batch_size_max: int,
+    routing: Routing = Routing.SHARED_QUEUE,
+) -> int:
+    """Fewest replicas whose load is below 1.
+
+    Args:
+        routing: matters on shared devices only; no other needs fewer replicas than the default.
+    """
+    throughput_rps = profile.throughput_rps(batch_size_max)
+    replicas = math.floor(Fraction(arrival_rate_rps) / Fraction(throughput_rps)) + 1
+    if arrival_rate_rps >= replicas * throughput_rps:  # by rounding alone
+        replicas += 1
+    if profile.instances_per_device > 1:
+        replicas = _first_stable(profile, arrival_rate_rps, throughput_rps, replicas, routing)
+    return replicas
+
+
+def _first_stable(
+    profile: ServiceProfile,
+    arrival_rate_rps: float,
+    throughput_rps: float,
+    replicas_min: int,
+    routing: Routing,
+) -> int:
+    """Fewest replicas that do more work than asked, which is never less than without a shared device.
+
+    Whatever the last device does, the full ones must do the rest.
+    """
+    working = arrival_rate_rps / throughput_rps
+    instances, known = profile.instances_per_device, profile.contention
+    last = 1.0 if known is None else max(m / s for m, s in enumerate(known.slowdowns, start=1))
+    if working >= last:
+        full = max(1, math.floor((working - last) * profile.slowdown(instances) / instances))
+        replicas_min = max(replicas_min, full * instances)
+    found = range(replicas_min, replicas_min + REPLICAS_LIMIT)
+    enough = (c for c in found if arrival_rate_rps < _replicas_working(profile, c, routing) * throughput_rps)
+    return next(enough, found.stop)
+
+
+def relaxation_requests(load: float, queues: int, requests_in_service: float, variability: float) -> float:
+    """Requests that arrive within one relaxation time of the queues.
+
+    A queue forgets at the rate of exp(-t/τ) with τ = (ca² + cs²)/(2.8·μ(1-√ρ)²). Here (ca² + B·cs²)/2
+    stands for the first factor: longer by 1.4, and per request, since one draw of a batch's service
+    time moves B requests at once. During τ each queue receives ρ/(1-√ρ)² requests times that factor; none
+    forgets sooner than a batch in service ends, nor is the factor taken below that of M/M/1.
+
+    Args:
+        load: ρ, below 1.
+        queues: how many queues share the arrivals.
+        requests_in_service: arrivals during one service of a full batch.
+        variability: ca² + B·cs², of the gaps and of the service of a full batch.
+
+    Source:
+        Odoni & Roth (1983), Operations Research 31(3), 432-455, the time constant of a single queue; its
+        extension to batches by the variance of the net input, as in a diffusion approximation.
+    """
+    factor = max(1.0, variability / 2.0)
+    return max(queues * factor * load / (1.0 - math.sqrt(load)) ** 2, requests_in_service, 1.0)
+
+
+def require_batch_of_one(profile: ServiceProfile) -> None:
+    """A request may find an idle replica and be served alone, so the profile must know that batch.
+
+    Raises:
+        DomainError: the smallest measured batch is larger.
+    """
+    if profile.batch_size_min > 1:
+        raise DomainError(
+            f"profile {profile.name} starts at batch size {profile.batch_size_min}, but a request that finds "
+            "an idle replica is served alone; measure batch size 1 too"
+        )
+
+
+def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) -> None:
+    """Refuse at once what has no steady state, or lies beyond the profile.
+
+    Queues with a limit and closed populations have one at any load.
+
+    Raises:
+        UnstableError: names the fewest replicas that would be stable.
+        DomainError: the profile does not cover the plan's batches.
+    """
+    require_batch_of_one(profile)
+    sustainable_rps = sustainable_rate_rps(profile, plan)
+    if isinstance(workload, ClosedPopulation) or plan.queue_limit is not None:
+        return
+    rate_rps = workload.arrival_rate_rps
+    if rate_rps < sustainable_rps:
+        return
+    count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
+    servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max, plan.routing)
+    raise UnstableError(
+        f"unstable plan: load {rate_rps / sustainable_rps:.3f} >= 1 ({format_rate(rate_rps)} on "
+        f"{format_rate(sustainable_rps)} of {count} with full batches of "
+        f"{plan.batch_size_max}); use at least {servers_min} replicas",
+        servers_min=servers_min,
+    )

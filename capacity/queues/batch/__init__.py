@@ -1,0 +1,1 @@
+"""Queues whose servers take batches."""

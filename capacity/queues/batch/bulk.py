@@ -1,0 +1,248 @@
+"""M/D^[a,B]/1 and fleets of it: Poisson arrivals, batches that take a known time each, dynamic batching."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from capacity.performance import Interval, Kind, Performance
+from capacity.question.plan import BatchTimer, Routing
+from capacity.queues.batch.chain import BATCH_SIZE_LIMIT, exact_batch_load, require_batch_times
+from capacity.queues.batch.waits import BatchLaw, StartRule, require_routing
+from capacity.queues.numerics.tail import Floats, quantile_of
+from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+
+_RELATIVE_WIDTH = 1e-13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """Dynamic batching in steady state, exactly: means, and the laws of wait and response.
+
+    A free replica takes min(waiting, B) requests, oldest first, once `batch_size_min` wait or, with
+    a batch wait, once B wait or the timer ends. A batch of b takes `batch_times_s[b - 1]`, whatever
+    the shape of that table; nobody joins a running batch. Under random routing each replica is this
+    queue at a c-th of the rate. Under round-robin it receives every c-th arrival: the chain counts
+    arrivals of the fleet.
+
+    Stable when the arrival rate is below c B / s_B, since a long queue fills every batch; `load` is the
+    share of that. `utilization`, the share of time busy, says little: 99 % at a load of 57 % is usual.
+
+    Attributes:
+        batch_times_s: service time of a batch of 1, 2, ..., B. [s]
+        batch_size_min: a, without a batch wait.
+        batch_wait_max_s: T; of the timer of the oldest request exact, and allowed, up to s_B. [s]
+
+    Raises:
+        DomainError: a number out of range; B above 512; a batch wait with a minimum batch; the timer
+            of the oldest request with a wait above s_B; a routing without an exact law; a load so
+            close to 1 that the chain does not fit into memory.
+        UnstableError: load >= 1.
+
+    Source:
+        Bailey (1954), J. Royal Statistical Society B 16, 80-87, and Neuts (1967), Annals of
+        Mathematical Statistics 38(3), 759-770, for the chain; the law of the wait looks back from the
+        start of a batch, as Franx (2001), Operations Research Letters 29, does for M/D/c.
+
+    Assumes:
+        Poisson arrivals, deterministic batches, FIFO, unlimited queue, steady state.
+
+    >>> queue = Bulk(arrival_rate_rps=1500.0, batch_times_s=tuple(1e-3 * (0.1438 * b + 1.8874)
+    ...     for b in range(1, 9)))
+    >>> round(1e3 * queue.response_quantile_s(0.99), 3), round(queue.load, 3), round(queue.utilization, 3)
+    (5.69, 0.57, 0.992)
+    """
+
+    arrival_rate_rps: float
+    batch_times_s: tuple[float, ...]
+    batch_size_min: int = 1
+    batch_wait_max_s: float = 0.0
+    timer: BatchTimer = BatchTimer.OLDEST
+    replicas: int = 1
+    routing: Routing = Routing.ROUND_ROBIN
+    _law: BatchLaw = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        law = _rule(self).law(self.batch_times_s, self._phase_rate_rps, self._stride)
+        object.__setattr__(self, "_law", law)
+
+    @property
+    def batch_size_max(self) -> int:
+        """B."""
+        return len(self.batch_times_s)
+
+    @property
+    def load(self) -> float:
+        """Arrival rate over the largest sustainable one, lambda s_B / (c B)."""
+        return self.arrival_rate_rps * self.batch_times_s[-1] / (self.replicas * self.batch_size_max)
+
+    @property
+    def batch_size_mean(self) -> float:
+        """Mean over batches."""
+        return self._law.starts.batch_size_mean
+
+    @property
+    def utilization(self) -> float:
+        """Share of time that a replica is busy."""
+        return self._law.starts.busy_phases / self._cycle_phases
+
+    @property
+    def empty_probability(self) -> float:
+        """Share of time that a replica has no request, waiting or in service."""
+        return self._law.starts.idle_phases / self._cycle_phases
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0)."""
+        return self.wait_tail(0.0)
+
+    @property
+    def wait_mean_s(self) -> float:
+        """Mean wait, by Little's law from the mean number waiting. [s]"""
+        waiting = self._law.starts.waiting_in_service() + self._law.waiting_in_window()
+        return waiting / self.batch_size_mean / self._phase_rate_rps
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service. [s]"""
+        return self.wait_mean_s + self._served_mean_s
+
+    @property
+    def _served_mean_s(self) -> float:
+        """Mean service, over requests. [s]"""
+        return self._law.starts.served_phases / self._phase_rate_rps
+
+    @property
+    def queue_length_mean(self) -> float:
+        """Mean number waiting, at all replicas."""
+        return self.arrival_rate_rps * self.wait_mean_s
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number waiting or in service, at all replicas."""
+        return self.arrival_rate_rps * self.response_mean_s
+
+    @property
+    def tail_decay_rate_per_s(self) -> float:
+        """eta, where P(response > t) falls as e^(-eta t): the queue's, or a minimum batch's. [1/s]"""
+        per_phase = math.expm1(self._law.service.decay)
+        return (per_phase if self.batch_size_min == 1 else min(1.0, per_phase)) * self._phase_rate_rps
+
+    def wait_tail(self, time_s: float) -> float:
+        """P(W > t); 1 before t = 0. [dimensionless]"""
+        if before_zero(time_s):
+            return 1.0
+        return self._share(np.full(self.batch_size_max, time_s * self._phase_rate_rps))
+
+    def response_tail(self, time_s: float) -> float:
+        """P(wait and service > t), continuous from the right at its atoms. [dimensionless]"""
+        before_zero(time_s)
+        return self._share(self._waits(time_s))
+
+    def wait_quantile_s(self, quantile: float) -> float:
+        """Wait that a fraction `quantile` of requests stays within. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+        """
+        require_quantile(quantile)
+        return quantile_of(
+            lambda time_s: self._share(
+                np.full(self.batch_size_max, time_s * self._phase_rate_rps), 1.0 - quantile
+            ),
+            quantile,
+            self.batch_times_s[-1],
+            atoms=(self.batch_wait_max_s,),
+            relative_width=_RELATIVE_WIDTH,
+        )
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of requests stays within. [s]
+
+        It may be an atom of the law: the time of a batch that started at once, or that and the batch
+        wait; such a time comes back to the last digit. Others to 1e-13 of themselves.
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> Bulk(arrival_rate_rps=0.15, batch_times_s=(2.0, 2.5), batch_wait_max_s=1.0,
+        ...     timer=BatchTimer.OPEN).response_quantile_s(0.5)
+        3.0
+        """
+        require_quantile(quantile)
+        return quantile_of(
+            lambda time_s: self._share(self._waits(time_s), 1.0 - quantile),
+            quantile,
+            self.batch_times_s[-1],
+            atoms=[t + wait for t in self.batch_times_s for wait in (0.0, self.batch_wait_max_s)],
+            relative_width=_RELATIVE_WIDTH,
+        )
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All of this queue as the answer that simulation and measurement give too."""
+        wait_mean_s = self.wait_mean_s
+        response_mean_s = wait_mean_s + self._served_mean_s
+        return Performance(
+            kind=Kind.EXACT,
+            load=self.load,
+            utilization=self.utilization,
+            throughput_rps=self.arrival_rate_rps,
+            batch_size_mean=self.batch_size_mean,
+            wait_probability=self.wait_probability,
+            empty_probability=self.empty_probability if self.replicas == 1 else None,
+            queue_length_mean=self.arrival_rate_rps * wait_mean_s,
+            in_system_mean=self.arrival_rate_rps * response_mean_s,
+            wait_mean_s=wait_mean_s,
+            response_mean_s=response_mean_s,
+            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
+            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
+        )
+
+    @property
+    def _stride(self) -> int:
+        """Phases (arrivals at the fleet) that make a request of one replica."""
+        return self.replicas if self.routing is Routing.ROUND_ROBIN else 1
+
+    @property
+    def _phase_rate_rps(self) -> float:
+        return self.arrival_rate_rps * self._stride / self.replicas
+
+    @property
+    def _cycle_phases(self) -> float:
+        """Mean phases from one batch to the next: as many as make the requests of a batch."""
+        return self._stride * self.batch_size_mean
+
+    def _share(self, waits: Floats, beside: float = 0.0) -> float:
+        """Share of requests that wait longer, at most 1 by rounding, to the digits of it or of `beside`."""
+        older = self._law.older(waits, beside * self.batch_size_mean)
+        return min(1.0, older / self.batch_size_mean)
+
+    def _waits(self, time_s: float) -> Floats:
+        """By batch size the wait beyond which a response is later than a time, negative for none. [phases]
+
+        A wait that ends with the timer is told from a longer one by the times as they are given:
+        their difference would be off by its rounding.
+        """
+        served_s, timer = np.array(self.batch_times_s), self.batch_wait_max_s * self._phase_rate_rps
+        waits = (time_s - served_s) * self._phase_rate_rps
+        within = np.minimum(waits, math.nextafter(timer, 0.0))
+        beyond = np.maximum(waits, timer)
+        waits = np.where(time_s >= served_s + self.batch_wait_max_s, beyond, within)
+        return np.where(time_s < served_s, -1.0, waits)
+
+
+def _rule(queue: Bulk) -> StartRule:
+    return StartRule(
+        batch_size_min=queue.batch_size_min, batch_wait_max_s=queue.batch_wait_max_s, timer=queue.timer
+    )
+
+
+def _check(queue: Bulk) -> None:
+    """Refuse what has no exact law here, before anything is computed."""
+    require_batch_times(queue.batch_times_s, most=BATCH_SIZE_LIMIT)
+    _rule(queue).require_law(queue.batch_times_s)
+    require_count("replicas", queue.replicas)
+    full_s, size_max = queue.batch_times_s[-1], queue.batch_size_max
+    require_routing(queue.routing, queue.replicas, size_max)
+    exact_batch_load(queue.arrival_rate_rps, full_s, size_max, queue.replicas, unit="replicas")

@@ -1,0 +1,470 @@
+"""G/G/c: any law of gaps and of services, c servers, approximated from means and variabilities."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.performance import Interval, Kind, Performance
+from capacity.queues.durations import Duration, Family
+from capacity.queues.general.mdc import MDc
+from capacity.queues.general.mg1_wait import Delay, delay_of, sum_tail
+from capacity.queues.markov.mmc import MMc
+from capacity.queues.numerics.tail import in_atom, quantile_of
+from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+
+_SQUEEZE_MAX = 0.24
+
+
+def wait_ratio(rho: float, servers: int, arrival_scv: float, service_scv: float) -> float:
+    """Mean wait over (ca^2 + cs^2)/2 times that of M/M/c.
+
+    The interpolation (eq. 2.25) misses two cases whose ratios are known, so they are set apart: one
+    server with Poisson arrivals, exactly 1 (Pollaczek-Khinchine), and D/M/c (eq. 2.20).
+
+    Source:
+        Whitt (1993), Production and Operations Management 2(2), 114-161, eq. 2.16-2.25.
+
+    >>> round(wait_ratio(0.9, 4, 1.0, 0.0), 6)  # M/D/4
+    1.015099
+    """
+    if servers == 1 and arrival_scv == 1.0:
+        return 1.0
+    squeeze = _squeeze(rho, servers)
+    fixed_service = 1.0 + squeeze
+    fixed_gaps = (1.0 - 4.0 * squeeze) * math.exp(-2.0 * (1.0 - rho) / (3.0 * rho))
+    if arrival_scv == 0.0 and service_scv == 1.0:
+        return fixed_gaps
+    scv = (arrival_scv + service_scv) / 2.0
+    alike = math.pow(min(1.0, (fixed_service + fixed_gaps) / 2.0), max(0.0, 2.0 * (1.0 - scv)))
+    if arrival_scv >= service_scv:
+        total = 4.0 * arrival_scv - 3.0 * service_scv
+        return (4.0 * (arrival_scv - service_scv) * fixed_service + service_scv * alike) / total
+    total = 4.0 * scv
+    return ((service_scv - arrival_scv) * fixed_gaps + (service_scv + 3.0 * arrival_scv) * alike) / total
+
+
+def _squeeze(rho: float, servers: int) -> float:
+    """The gamma of eq. 2.16: Cosmetatos' correction, kept below 0.24."""
+    root = math.sqrt(4.0 + 5.0 * servers) - 2.0
+    return min(_SQUEEZE_MAX, (1.0 - rho) * (servers - 1) * root / (16.0 * servers * rho))
+
+
+def wait_probability(
+    rho: float, servers: int, erlang_c: float, arrival_scv: float, service_scv: float
+) -> float:
+    """P(W > 0) of GI/G/c; Erlang's C where arrivals are Poisson.
+
+    Source:
+        Whitt (1993), eq. 3.5-3.11.
+
+    >>> round(wait_probability(0.5, 1, 0.5, 1.0, 4.0), 3)
+    0.5
+    """
+    if arrival_scv == 1.0 or erlang_c == 0.0:
+        return erlang_c
+    spread = (arrival_scv + service_scv) / (1.0 + service_scv)
+    spare = (1.0 - rho) * math.sqrt(servers)
+    heavy = _shifted(erlang_c, spare, spare / spread)
+    light = _shifted(erlang_c, spare, 2.0 * spare / (1.0 + arrival_scv))
+    few = rho**2 * heavy + (1.0 - rho**2) * light
+    gap = (servers - servers * rho - 0.5) / math.sqrt(servers * rho * spread)
+    if servers <= 6 or gap <= 0.5 or arrival_scv >= 1.0:
+        return few
+    many = arrival_scv * few + (1.0 - arrival_scv) * _normal_tail(gap)
+    share = 1.0 if gap >= 1.0 else 2.0 * (1.0 - arrival_scv) * (gap - 0.5)
+    return share * many + (1.0 - share) * few
+
+
+def _shifted(erlang_c: float, spare: float, point: float) -> float:
+    """min(1, C P(Z > point) / P(Z > spare)) for a normal Z, however small the tails."""
+    from scipy.special import log_ndtr
+
+    log_ratio = float(log_ndtr(-point) - log_ndtr(-spare))
+    return math.exp(min(0.0, math.log(erlang_c) + log_ratio))
+
+
+def _normal_tail(point: float) -> float:
+    return math.erfc(point / math.sqrt(2.0)) / 2.0
+
+
+def delay_scv(rho: float, service_scv: float) -> float:
+    """Squared coefficient of variation of a wait that is not 0; exact for M/M/c.
+
+    The third moment of the service is that of a hyper-exponential law with balanced means, or of an
+    Erlang law. It is printed wrongly; right in Whitt (1983), Bell System Technical Journal 62(9),
+    "The queueing network analyzer", sec. 5.
+
+    Source:
+        Whitt (1993), eq. 4.2-4.3.
+
+    >>> delay_scv(0.7, 1.0)
+    1.0
+    """
+    second = service_scv + 1.0
+    third = 3.0 * service_scv * second if service_scv >= 1.0 else (2.0 * service_scv + 1.0) * second
+    return 2.0 * rho - 1.0 + 4.0 * (1.0 - rho) * third / (3.0 * second**2)
+
+
+class Formula(StrEnum):
+    """Which approximation."""
+
+    ALLEN_CUNNEEN = "allen-cunneen"
+    KIMURA = "kimura"
+    WHITT = "whitt"
+    TIJMS = "tijms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approximation:
+    """A wait, in mean services.
+
+    Attributes:
+        mean: of all, those who do not wait included.
+        delay: law of a wait that is not 0; None where the formula has none.
+    """
+
+    probability: float
+    mean: float
+    delay: Delay | None
+
+
+def formula_of(name: str) -> Formula:
+    """The approximation of that name."""
+    try:
+        return Formula(name)
+    except ValueError:
+        raise DomainError(f"formula must be one of {', '.join(Formula)}, got {name!r}") from None
+
+
+def is_poisson(arrival: Duration) -> bool:
+    """Whether gaps are exponential, as one family or another."""
+    return arrival.variability == 1.0 and arrival.family is not Family.LOGNORMAL
+
+
+def approximation(
+    formula: Formula, markov: MMc, fixed: MDc | None, arrival_scv: float, service_scv: float
+) -> Approximation:
+    """The wait from that of M/M/c, for `kimura` and `tijms` also from that of M/D/c."""
+    erlang_c, markov_mean = markov.wait_probability, markov.wait_mean_s * markov.service_rate_rps
+    scv = (arrival_scv + service_scv) / 2.0
+    if fixed is not None:
+        fixed_mean = fixed.wait_mean_s / fixed.service_time_s
+        combine = _kimura if formula is Formula.KIMURA else _tijms
+        return Approximation(
+            probability=erlang_c, mean=combine(markov_mean, fixed_mean, service_scv), delay=None
+        )
+    probability, mean, spread = erlang_c, scv * markov_mean, 1.0
+    if formula is Formula.WHITT:
+        rho, servers = markov.utilization, int(markov.servers)
+        mean *= wait_ratio(rho, servers, arrival_scv, service_scv) if scv > 0.0 else 0.0
+        probability = wait_probability(rho, servers, erlang_c, arrival_scv, service_scv) if scv > 0.0 else 0.0
+        spread = delay_scv(rho, service_scv)
+    if mean == 0.0 or probability == 0.0:
+        return Approximation(probability=0.0, mean=0.0, delay=delay_of(1.0, 1.0))
+    return Approximation(probability=probability, mean=mean, delay=delay_of(mean / probability, spread))
+
+
+def _kimura(markov_mean: float, fixed_mean: float, scv: float) -> float:
+    """Kimura (1994), Queueing Systems 17, eq. for M/G/c: a harmonic mean, exact for M/M/c and M/D/c."""
+    if fixed_mean == 0.0:
+        return 0.0
+    return (1.0 + scv) / (2.0 * scv / markov_mean + (1.0 - scv) / fixed_mean)
+
+
+def _tijms(markov_mean: float, fixed_mean: float, scv: float) -> float:
+    """Tijms (1986), Stochastic Modelling and Analysis, sec. 4.3: the mean that goes with his quantiles."""
+    return scv * markov_mean + (1.0 - scv) * fixed_mean
+
+
+_FEW, _MANY = 5, 20
+_UTILIZATION_MIN = 0.7 * (1.0 - 1e-12)  # rates of 0.7 round to either side
+_FIELDS = ("wait_probability", "wait_mean_s", "response_mean_s", "wait_quantiles_s", "response_quantiles_s")
+_ALIKE = {"queue_length_mean": "wait_mean_s", "in_system_mean": "response_mean_s"}  # Little's law
+
+# Rounded up; of the quantiles the P99. Rows: Poisson gaps, other gaps; 1 to 5 servers, to 20.
+_MEASURED: dict[tuple[Formula, bool, bool], tuple[float | None, ...]] = {
+    (Formula.ALLEN_CUNNEEN, True, True): (0.06, 0.30, 0.15, 0.16, 0.15),
+    (Formula.ALLEN_CUNNEEN, True, False): (0.11, 1.0, 0.15, 0.90, 0.15),
+    (Formula.ALLEN_CUNNEEN, False, True): (0.90, 0.63, 0.20, 0.30, 0.29),
+    (Formula.ALLEN_CUNNEEN, False, False): (3.6, 2.6, 0.20, 1.4, 0.29),
+    (Formula.KIMURA, True, True): (0.06, 0.32, 0.18, None, None),
+    (Formula.KIMURA, True, False): (0.11, 0.50, 0.18, None, None),
+    (Formula.WHITT, True, True): (0.06, 0.13, 0.09, 0.18, 0.18),
+    (Formula.WHITT, True, False): (0.11, 0.30, 0.09, 0.25, 0.18),
+    (Formula.WHITT, False, True): (0.16, 0.35, 0.18, 0.31, 0.24),
+    (Formula.WHITT, False, False): (0.24, 0.86, 0.18, 0.71, 0.24),
+    (Formula.TIJMS, True, True): (0.06, 0.22, 0.11, 0.10, None),
+    (Formula.TIJMS, True, False): (0.11, 0.64, 0.11, 0.46, None),
+}
+
+
+def errors_measured(
+    formula: Formula, arrival: Duration, service: Duration, servers: int, utilization: float
+) -> Mapping[str, float]:
+    """By field of a `Performance`, the largest relative error met; infinite where nobody looked.
+
+    Against MAP/PH/c (M/G/1 and M/D/c beside it) at utilization 0.7 and 0.9 with 1 to 5 and 20
+    servers. Poisson gaps with deterministic, Erlang-2, hyper-exponential and gamma services of scv 0,
+    1/2, 2, 4 and 9; Erlang-4, hyper-exponential and gamma gaps (scv 4) with Erlang-2, exponential,
+    hyper-exponential and gamma services (scv 4). Gamma laws above scv 1 as mixtures of 3 to 6
+    exponentials with their first 5 to 11 moments. Two moments do not decide a wait, so that other laws
+    (lognormal) may be further off: Gupta, Harchol-Balter, Dai & Zwart (2010), Queueing Systems 64, 5-48.
+    Quantiles are the P99; near the share that does not wait they may be further off. M/M/c has no error.
+
+    >>> from capacity.queues.durations import Family
+    >>> poisson, gamma = (Duration(family=Family.GAMMA, mean_s=1.0, scv=c) for c in (1.0, 2.0))
+    >>> errors_measured(Formula.WHITT, poisson, gamma, 4, 0.8)["wait_mean_s"]
+    0.13
+    >>> errors_measured(Formula.WHITT, poisson, gamma, 4, 0.3)["wait_mean_s"]
+    inf
+    """
+    poisson = is_poisson(arrival)
+    exact = poisson and is_poisson(service)
+    seen = utilization >= _UTILIZATION_MIN and servers <= _MANY
+    seen = seen and _seen(poisson=poisson, arrival=arrival, service=service)
+    row = zip(_FIELDS, _MEASURED[formula, poisson, servers <= _FEW], strict=True)
+    fields = {name: 0.0 if exact else error if seen else math.inf for name, error in row if error is not None}
+    return fields | {name: fields[source] for name, source in _ALIKE.items()}
+
+
+def _seen(*, poisson: bool, arrival: Duration, service: Duration) -> bool:
+    """Whether the laws are of families that were measured, their variabilities within the measured ones."""
+    if Family.LOGNORMAL in (arrival.family, service.family):
+        return False
+    if poisson:
+        return service.variability <= 9.0
+    return 0.25 <= arrival.variability <= 4.0 and 0.5 <= service.variability <= 4.0
+
+
+_SERVERS_MAX = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GGc:
+    """G/G/c in steady state, approximately; what cannot reach one is refused with the smallest mend.
+
+    All formulas are exact for M/M/c, and `whitt` has the exact mean of M/G/1. They are a first guess and
+    a sanity band: `performance().relative_error_max` says how far off they were, and an exact queue or
+    a simulation decides.
+
+    Attributes:
+        arrival: law of the gaps between arrivals; only its mean and variability count.
+        service: law of the services; the response needs all of it, the wait mean and variability.
+        formula: `allen-cunneen` and `whitt` for any gaps, `kimura` (mean wait only) and `tijms` (no law
+            of the response) for Poisson arrivals.
+
+    Raises:
+        DomainError: servers not an integer in 1..1e9 (20000 for kimura and tijms); arrivals that a
+            formula is not made for.
+        UnstableError: utilization >= 1, up to the rounding of the means.
+
+    Source:
+        Allen (1990), Probability, Statistics, and Queueing Theory, 2nd ed., sec. 5.3.4 (Allen-Cunneen);
+        Kimura (1994), Queueing Systems 17, 347-382; Whitt (1993), Production and Operations
+        Management 2(2), 114-161; Tijms (1986), Stochastic Modelling and Analysis, sec. 4.3 (percentiles).
+
+    Assumes:
+        Independent gaps, independent services, FIFO, unlimited queue, steady state.
+
+    >>> gap = Duration(family=Family.EXPONENTIAL, mean_s=0.125)
+    >>> service = Duration(family=Family.GAMMA, mean_s=0.4, scv=2.0)
+    >>> queue = GGc(arrival=gap, service=service, servers=4)
+    >>> round(queue.wait_mean_s, 4), round(queue.response_quantile_s(0.99), 3)
+    (0.4273, 4.03)
+    """
+
+    arrival: Duration
+    service: Duration
+    servers: int
+    formula: Formula = Formula.WHITT
+    _markov: MMc = field(init=False, repr=False, compare=False)
+    _fixed: MDc | None = field(init=False, repr=False, compare=False)
+    _wait: Approximation = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("arrival", "service"):
+            if not isinstance(getattr(self, name), Duration):
+                raise DomainError(f"{name} must be a Duration, got {getattr(self, name)!r}")
+        formula = formula_of(self.formula)
+        require_count("servers", self.servers, most=_SERVERS_MAX)
+        rate_rps, service_s = 1.0 / self.arrival.mean_s, self.service.mean_s
+        markov = MMc(arrival_rate_rps=rate_rps, service_rate_rps=1.0 / service_s, servers=self.servers)
+        fixed = None
+        if formula in (Formula.KIMURA, Formula.TIJMS):
+            if not is_poisson(self.arrival):
+                raise DomainError(
+                    f"{formula} is for Poisson arrivals, got gaps of {self.arrival.family}; use whitt"
+                )
+            fixed = MDc(arrival_rate_rps=rate_rps, service_time_s=service_s, servers=self.servers)
+        wait = approximation(formula, markov, fixed, self.arrival.variability, self.service.variability)
+        for name, value in (("formula", formula), ("_markov", markov), ("_fixed", fixed), ("_wait", wait)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def utilization(self) -> float:
+        """Share of time that a server is busy: exact, whatever the laws."""
+        return self._markov.utilization
+
+    @property
+    def offered_load(self) -> float:
+        """Arrival rate x mean service time. [erlang]"""
+        return self._markov.offered_load
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0): Erlang's C for Poisson arrivals, and for `allen-cunneen` always."""
+        return self._wait.probability
+
+    @property
+    def queue_length_mean(self) -> float:
+        """Mean number waiting, without those in service."""
+        return self.offered_load * self._wait.mean
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number waiting or in service."""
+        return self.offered_load * (1.0 + self._wait.mean)
+
+    @property
+    def wait_mean_s(self) -> float:
+        """Mean wait before service."""
+        return self._wait.mean * self.service.mean_s
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service."""
+        return (1.0 + self._wait.mean) * self.service.mean_s
+
+    def wait_tail(self, time_s: float) -> float:
+        """P(W > t); 1 before t = 0. [dimensionless]
+
+        Raises:
+            DomainError: `kimura` and `tijms` have no tail.
+        """
+        delay = self._fitted("wait_tail")
+        return 1.0 if before_zero(time_s) else self._wait_tail(delay, time_s / self.service.mean_s)
+
+    def wait_quantile_s(self, quantile: float) -> float:
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1); `kimura` has none.
+
+        Source:
+            Tijms (1986), Stochastic Modelling and Analysis, sec. 4.3: among those who wait, the quantile
+            is scv parts of that of M/M/c and 1 - scv parts of that of M/D/c; others by the fitted law.
+
+        >>> gap = Duration(family=Family.EXPONENTIAL, mean_s=0.125)
+        >>> service = Duration(family=Family.GAMMA, mean_s=0.4, scv=0.5)
+        >>> queue = GGc(arrival=gap, service=service, servers=4, formula=Formula.TIJMS)
+        >>> round(queue.wait_quantile_s(0.99), 3)
+        1.517
+        """
+        require_quantile(quantile)
+        if self._fixed is not None and self.formula is Formula.TIJMS:
+            return self._interpolated_s(self._fixed, quantile)
+        delay = self._fitted("wait_quantile_s")
+        scale = self._wait.mean / self.wait_probability if self.wait_probability > 0.0 else 1.0
+        return quantile_of(lambda t: self._wait_tail(delay, t), quantile, scale or 1.0) * self.service.mean_s
+
+    def response_tail(self, time_s: float) -> float:
+        """P(T > t), the fitted wait and the service added up; 1 before t = 0. [dimensionless]
+
+        Raises:
+            DomainError: `kimura` and `tijms` have none.
+        """
+        delay = self._fitted("response_tail")
+        return 1.0 if before_zero(time_s) else self._response_tail(delay, time_s / self.service.mean_s)
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of requests stays within. [s]
+
+        Args:
+            quantile: fraction in (0, 1), dimensionless; 0.99 is P99.
+
+        Returns:
+            Seconds, scalar.
+
+        Raises:
+            DomainError: quantile is not in (0, 1); `kimura` and `tijms` have none.
+
+        Source:
+            Whitt (1993), sec. 4, the fitted wait convolved with the law of the service.
+
+        Assumes:
+            Independent gaps, independent services, FIFO, steady state.
+
+        >>> gap = Duration(family=Family.ERLANG, mean_s=0.125, scv=0.5)
+        >>> service = Duration(family=Family.LOGNORMAL, mean_s=0.4, scv=1.0)
+        >>> round(GGc(arrival=gap, service=service, servers=4).response_quantile_s(0.99), 3)
+        2.491
+        """
+        require_quantile(quantile)
+        delay = self._fitted("response_quantile_s")
+        atoms = (1.0,) if self.service.family is Family.DETERMINISTIC else ()
+        scale = 1.0 + self._wait.mean
+        return (
+            quantile_of(lambda t: self._response_tail(delay, t), quantile, scale, atoms=atoms)
+            * self.service.mean_s
+        )
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All that the formula has, as the answer that simulation and measurement give too.
+
+        >>> gap = Duration(family=Family.EXPONENTIAL, mean_s=0.125)
+        >>> service = Duration(family=Family.GAMMA, mean_s=0.4, scv=2.0)
+        >>> GGc(arrival=gap, service=service, servers=4).performance().relative_error_max["wait_mean_s"]
+        0.13
+        """
+        waits: dict[float, Interval] = {}
+        responses: dict[float, Interval] = {}
+        if self.formula is not Formula.KIMURA:
+            waits = {q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles}
+        if self._wait.delay is not None:
+            responses = {q: Interval.exact(self.response_quantile_s(q)) for q in quantiles}
+        return Performance(
+            kind=Kind.APPROXIMATION,
+            load=self.utilization,
+            utilization=self.utilization,
+            offered_load=self.offered_load,
+            throughput_rps=1.0 / self.arrival.mean_s,
+            wait_probability=self.wait_probability,
+            queue_length_mean=self.queue_length_mean,
+            in_system_mean=self.in_system_mean,
+            wait_mean_s=self.wait_mean_s,
+            response_mean_s=self.response_mean_s,
+            wait_quantiles_s=waits,
+            response_quantiles_s=responses,
+            relative_error_max=errors_measured(
+                self.formula, self.arrival, self.service, self.servers, self.utilization
+            ),
+        )
+
+    def _fitted(self, asked: str) -> Delay:
+        if self._wait.delay is None:
+            raise DomainError(f"{self.formula} gives no {asked}; use whitt")
+        return self._wait.delay
+
+    def _wait_tail(self, delay: Delay, time: float) -> float:
+        return self.wait_probability * float(delay.tail(np.array(time)))
+
+    def _response_tail(self, delay: Delay, time: float) -> float:
+        served = float(self.service.tail(np.array(time * self.service.mean_s)))
+        waited = self.wait_probability
+        return (1.0 - waited) * served + (
+            waited * sum_tail(delay, self.service, time) if waited > 0.0 else 0.0
+        )
+
+    def _interpolated_s(self, fixed: MDc, quantile: float) -> float:
+        """Tijms' quantile: the same share of those who wait in M/D/c and in M/M/c."""
+        if in_atom(self.wait_probability, quantile):
+            return 0.0
+        left = (1.0 - quantile) / self.wait_probability
+        scv = self.service.variability
+        exponential_s = -math.log(left) * self._markov.wait_mean_s / self._markov.wait_probability
+        fixed_s = fixed.wait_quantile_s(1.0 - left * fixed.wait_probability)
+        return max(0.0, (1.0 - scv) * fixed_s + scv * exponential_s)

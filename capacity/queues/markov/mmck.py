@@ -1,0 +1,247 @@
+"""M/M/c/K: c exponential servers and K places in all; who finds every place taken is lost."""
+
+import math
+from dataclasses import dataclass, field
+
+from capacity.errors import DomainError
+from capacity.performance import Interval, Kind, Performance
+from capacity.queues.markov.departures import Line, exact_log, geometric, ramp
+from capacity.queues.markov.erlang import SERVERS_MAX, blocking, bounded_load, ready_sum
+from capacity.queues.numerics.tail import quantile_of
+from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MMcK:
+    """M/M/c/K in steady state, at any load; waits and responses are those of accepted requests.
+
+    Only sums of positive terms: the textbook's (1 - rho) / (1 - rho^(K-c+1)) is 0/0 at rho = 1 and
+    garbage near it. Weights are relative to the largest of P(N = c) and P(N = K).
+
+    Attributes:
+        capacity: places in all, those in service included.
+
+    Raises:
+        DomainError: a rate that is not positive and finite; servers or capacity not an integer in
+            1..5e9; fewer places than servers.
+
+    Source:
+        Kleinrock (1975), Queueing Systems vol. 1, sec. 3.6; Gross, Shortle, Thompson & Harris (2008),
+        Fundamentals of Queueing Theory, sec. 2.5.
+
+    Assumes:
+        Poisson arrivals, exponential service, FIFO, lost requests do not come back, steady state.
+
+    >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
+    >>> round(queue.loss_probability, 4), round(queue.response_mean_s, 4)
+    (0.1825, 0.2772)
+    """
+
+    arrival_rate_rps: float
+    service_rate_rps: float
+    servers: int
+    capacity: int
+    offered_load: float = field(init=False, repr=False, compare=False)
+    load: float = field(init=False, repr=False, compare=False)
+    _log_load: float = field(init=False, repr=False, compare=False)
+    _ready: float = field(init=False, repr=False, compare=False)
+    _at_end: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        most = int(SERVERS_MAX)
+        require_count("servers", self.servers, most=most)
+        require_count("capacity", self.capacity, most=most)
+        if self.capacity < self.servers:
+            raise DomainError(
+                f"capacity must be >= servers: it counts the places in service too, "
+                f"got {self.capacity} < {self.servers}"
+            )
+        exact = bounded_load(self.arrival_rate_rps, self.service_rate_rps)
+        load, log_load = float(exact / self.servers), exact_log(exact / self.servers)
+        before = blocking(exact, self.servers - 1, float(self.servers - 1 - exact))
+        for name, value in (
+            ("offered_load", float(exact)),
+            ("load", load),
+            ("_log_load", log_load),
+            # P(N < c), and P(N = c) or P(N = K), whichever is larger, but for one factor
+            ("_ready", math.exp(-max(0.0, log_load) * (self.capacity - self.servers))),
+            ("_at_end", load * before),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def _places(self) -> int:
+        """Places to wait in."""
+        return self.capacity - self.servers
+
+    @property
+    def _fading(self) -> float:
+        """log of the ratio of neighbours, away from the larger end of the line: at most 0."""
+        return -abs(self._log_load)
+
+    @property
+    def _waiting(self) -> float:
+        """Weight of c <= N < K."""
+        steps = geometric(self._fading, self._places)
+        return self._at_end * steps * (1.0 if self._log_load <= 0.0 else math.exp(self._fading))
+
+    @property
+    def _accepted(self) -> float:
+        return self._ready + self._waiting
+
+    @property
+    def _lost(self) -> float:
+        """Weight of N = K."""
+        return self._at_end * math.exp(min(0.0, self._log_load) * self._places)
+
+    @property
+    def utilization(self) -> float:
+        """Mean share of the servers that is busy."""
+        return self.load * self.accepted_share
+
+    @property
+    def accepted_share(self) -> float:
+        """1 - `loss_probability`, with its digits where nearly all are lost."""
+        return self._accepted / (self._accepted + self._lost)
+
+    @property
+    def loss_probability(self) -> float:
+        """P(N = K): Poisson arrivals see the time average (PASTA, Wolff 1982)."""
+        return self._lost / (self._accepted + self._lost)
+
+    @property
+    def throughput_rps(self) -> float:
+        """Rate of accepted requests, all of which are served."""
+        return self.arrival_rate_rps * self.accepted_share
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0) of accepted requests: P(c <= N < K) / P(N < K)."""
+        return self._waiting / self._accepted
+
+    @property
+    def empty_probability(self) -> float:
+        """P(N = 0) = P(N < c) / sum of a^k/k! over k < c."""
+        ready = self._ready / (self._accepted + self._lost)
+        return ready / ready_sum(self.offered_load, self.servers)
+
+    @property
+    def queue_length_mean(self) -> float:
+        """Mean number waiting, without those in service."""
+        total, first = ramp(self._fading, self._places + 1)
+        filled = first if self._log_load <= 0.0 else self._places * total - first
+        return self._at_end * filled / (self._accepted + self._lost)
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number waiting or in service."""
+        return self.queue_length_mean + self.offered_load * self.accepted_share
+
+    @property
+    def _wait_mean(self) -> float:
+        """In mean services, by Little's law for the accepted."""
+        return self.queue_length_mean / self.offered_load / self.accepted_share
+
+    @property
+    def wait_mean_s(self) -> float:
+        """Mean wait of accepted requests."""
+        return self._wait_mean / self.service_rate_rps
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service of accepted requests."""
+        return (1.0 + self._wait_mean) / self.service_rate_rps
+
+    def wait_tail(self, time_s: float) -> float:
+        """P(W > t) of accepted requests; 1 before t = 0. [dimensionless]
+
+        Source:
+            Gross et al. (2008), sec. 2.5.
+
+        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
+        >>> round(queue.wait_tail(0.1), 4)
+        0.2839
+        """
+        return 1.0 if before_zero(time_s) else self._line.wait_tail(self.service_rate_rps * time_s)
+
+    def response_tail(self, time_s: float) -> float:
+        """P(T > t) of wait and service together, of accepted requests; 1 before t = 0. [dimensionless]
+
+        Source:
+            Gross et al. (2008), sec. 2.5, the wait convolved with an exponential service.
+
+        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
+        >>> round(queue.response_tail(0.5), 4)
+        0.1506
+        """
+        return 1.0 if before_zero(time_s) else self._response_tail(self.service_rate_rps * time_s)
+
+    def wait_quantile_s(self, quantile: float) -> float:
+        """Wait that a fraction `quantile` of accepted requests stays within; 0.0 where so many need none. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
+        >>> queue.wait_quantile_s(0.3), round(queue.wait_quantile_s(0.99), 4)
+        (0.0, 0.52)
+        """
+        require_quantile(quantile)
+        if self.wait_probability <= 1.0 - quantile:
+            return 0.0
+        return quantile_of(self._line.wait_tail, quantile, self._wait_mean) / self.service_rate_rps
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of accepted requests stays within. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
+        >>> round(queue.response_quantile_s(0.99), 4)
+        1.0598
+        """
+        require_quantile(quantile)
+        return quantile_of(self._response_tail, quantile, 1.0 + self._wait_mean) / self.service_rate_rps
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All of this queue as the answer that simulation and measurement give too.
+
+        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
+        >>> round(queue.performance().throughput_rps, 4)
+        7.3575
+        """
+        return Performance(
+            kind=Kind.EXACT,
+            load=self.load,
+            utilization=self.utilization,
+            offered_load=self.offered_load,
+            throughput_rps=self.throughput_rps,
+            wait_probability=self.wait_probability,
+            empty_probability=self.empty_probability,
+            loss_probability=self.loss_probability,
+            queue_length_mean=self.queue_length_mean,
+            in_system_mean=self.in_system_mean,
+            wait_mean_s=self.wait_mean_s,
+            response_mean_s=self.response_mean_s,
+            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
+            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
+        )
+
+    def _response_tail(self, time: float) -> float:
+        """P(S > t, no wait) + P(W > t) + P(W <= t < W + S), time in mean services."""
+        line = self._line
+        at_once = self._ready / self._accepted * math.exp(-time)
+        return at_once + line.wait_tail(time) + line.in_service_tail(time)
+
+    @property
+    def _line(self) -> Line:
+        """What accepted requests find before them."""
+        c, a = self.servers, bounded_load(self.arrival_rate_rps, self.service_rate_rps)
+        return Line(
+            servers=c,
+            places=self._places,
+            log_load=self._log_load,
+            log_load_less=exact_log(a / (c - 1)) if c > 1 else math.inf,
+            end_share=self._at_end / self._accepted,
+        )

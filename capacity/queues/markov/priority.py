@@ -1,0 +1,355 @@
+"""Priority: classes of requests share c exponential servers, the highest waiting class first."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import accumulate, pairwise
+
+from capacity.errors import DomainError
+from capacity.performance import Interval, Kind, Performance
+from capacity.queues.markov.erlang import SERVERS_MAX, blocking, ready_sum, require_stable
+from capacity.queues.numerics.tail import quantile_of
+from capacity.units import QUANTILES, before_zero, require_count, require_positive, require_quantile
+
+_STEP = 0.125  # of the trapezoidal rule: its error is e^-(pi^2 / 2 step), 1e-17
+_END = 12.5  # beyond, the integrand falls as e^-3u
+_EXPONENT_MAX = 700.0  # the tail is right down to its e-th power
+_NEGLIGIBLE_LOAD = 1e-290
+
+
+@dataclass(frozen=True, slots=True)
+class PriorityWait:
+    """Rates, in departures of the busy servers, and their probabilities; all positive.
+
+    Who arrives finds a geometric number of requests of its class and above before it, and whoever
+    of a higher class comes later goes first: the wait is as many busy periods of the higher classes
+    alone. Their transform e has a cut, on which its inverse is elementary: with b = `load`, s =
+    `higher`, w = b / sqrt(s), the wait (1 - b) e / (1 - b e) has the tail
+
+        2 (1 - b) / pi x integral over 0 < p < pi of
+            sin(p)^2 / (1 - 2 w cos(p) + w^2) x e^-(x t) / x,   x = 1 + s - 2 sqrt(s) cos(p)
+
+    and if w > 1 a pole besides, (b^2 - s) / (b (b - s)) x e^-((1 - b)(1 - s/b) t). Every term is
+    positive. With tan(p / 2) = e^u the trapezoidal rule converges exponentially, however many scales
+    the integrand has.
+
+    Source:
+        Davis (1966), Operations Research 14(1), and Kella & Yechiali (1985), Naval Research Logistics
+        Quarterly 32, for the transform; Abate & Whitt (1997), Queueing Systems 25, for the cut, the
+        pole and the three kinds of tail.
+    """
+
+    rates: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    @classmethod
+    def behind(cls, higher: Fraction, load: Fraction) -> "PriorityWait":
+        """Behind the higher classes, `load` with its own class; both per server, so below 1."""
+        terms = list(_pole(higher, load))
+        if higher > _NEGLIGIBLE_LOAD:
+            terms += _cut(higher, load)
+        rates, shares = zip(*terms, strict=True)
+        return cls(rates, shares)
+
+    @classmethod
+    def mixture(cls, waits: Sequence["PriorityWait"], weights: Sequence[float]) -> "PriorityWait":
+        """Of requests that are each class's in proportion to its weight."""
+        total = math.fsum(weights)
+        shares = (
+            share * weight / total
+            for wait, weight in zip(waits, weights, strict=True)
+            for share in wait.shares
+        )
+        return cls(tuple(rate for wait in waits for rate in wait.rates), tuple(shares))
+
+    def tail(self, departures: float) -> float:
+        """P(W > t | W > 0), t in the departures that busy servers have in it."""
+        return math.fsum(
+            share * math.exp(-rate * departures) for rate, share in zip(self.rates, self.shares, strict=True)
+        )
+
+    def in_service_tail(self, time: float, servers: int) -> float:
+        """P(W + S > t | W > 0) - P(S > t) for an exponential service S, t in its means: no difference."""
+        return time * math.fsum(
+            share * _between(servers * rate, time)
+            for rate, share in zip(self.rates, self.shares, strict=True)
+        )
+
+
+def _between(rate: float, time: float) -> float:
+    """Integral of e^-(t (v rate + 1 - v)) over 0 < v < 1, in which nothing cancels at a rate near 1."""
+    apart = abs(rate - 1.0) * time
+    return math.exp(-min(rate, 1.0) * time) * (-math.expm1(-apart) / apart if apart > 0.0 else 1.0)
+
+
+def _pole(higher: Fraction, load: Fraction) -> Iterator[tuple[float, float]]:
+    """Rate and share of the exponential term, if there is one."""
+    own, bend = load - higher, load * load - higher
+    if bend > 0 or higher <= _NEGLIGIBLE_LOAD:
+        yield float((1 - load) * own / load), float(bend / (load * own)) if higher > _NEGLIGIBLE_LOAD else 1.0
+
+
+def _cut(higher: Fraction, load: Fraction) -> Iterator[tuple[float, float]]:
+    """Rates and shares of the trapezoidal rule."""
+    root = math.sqrt(higher)
+    gap = float(1 - higher) / (1.0 + root)  # 1 - sqrt(s)
+    ratio = float(load) / root
+    off = float((load * load - higher) / higher) / (ratio + 1.0)  # w - 1
+    scale = 16.0 * _STEP * float(1 - load) / math.pi
+    # Where the far tail, e^-700, comes from; forty e-foldings below, or 13 where it falls as e^3u.
+    far = 0.5 * gap / math.sqrt(_EXPONENT_MAX)
+    flat = math.log(far) - 39.0
+    start = max(flat, math.log(min(far, abs(off))) - 13.0) if off else flat
+    for k in range(math.floor(start / _STEP), math.ceil(_END / _STEP)):
+        square = math.exp(2.0 * k * _STEP)  # tan(p/2)^2
+        half = square / (1.0 + square)  # sin(p/2)^2
+        rate = gap * gap + 4.0 * root * half
+        area = math.exp(k * _STEP) * half / (1.0 + square) ** 2
+        yield rate, scale * area / (rate * (off * off + 4.0 * ratio * half))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityClass:
+    """The steady state of one class of `Priority`, or of all requests together; `Priority` makes it.
+
+    Arrivals, waits, responses and mean numbers are those of the class; load, utilization and the
+    probability that the system is empty are the whole system's.
+
+    Attributes:
+        load: of the whole system.
+        wait_probability: P(W > 0), the same for every class.
+        wait: the law of a wait that is not 0.
+    """
+
+    arrival_rate_rps: float
+    service_rate_rps: float
+    servers: int
+    load: float
+    wait_probability: float
+    empty_probability: float
+    wait_mean_s: float
+    wait: PriorityWait = field(repr=False)
+
+    @property
+    def offered_load(self) -> float:
+        """Arrival rate of the class x mean service time. [erlang]"""
+        return self.arrival_rate_rps / self.service_rate_rps
+
+    @property
+    def utilization(self) -> float:
+        """Share of time that a server is busy, with any class."""
+        return self.load
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service."""
+        return self.wait_mean_s + 1.0 / self.service_rate_rps
+
+    @property
+    def queue_length_mean(self) -> float:
+        """Mean number of the class waiting."""
+        return self.arrival_rate_rps * self.wait_mean_s
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number of the class waiting or in service."""
+        return self.queue_length_mean + self.offered_load
+
+    def wait_tail(self, time_s: float) -> float:
+        """P(W > t); 1 before t = 0. [dimensionless]
+
+        >>> first, second = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2).classes
+        >>> round(first.wait_tail(0.5), 4), round(second.wait_tail(0.5), 4)
+        (0.1434, 0.4195)
+        """
+        return 1.0 if before_zero(time_s) else self._wait_tail(self.service_rate_rps * time_s)
+
+    def response_tail(self, time_s: float) -> float:
+        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
+
+        >>> first, second = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2).classes
+        >>> round(first.response_tail(0.5), 4), round(second.response_tail(0.5), 4)
+        (0.554, 0.6844)
+        """
+        return 1.0 if before_zero(time_s) else self._response_tail(self.service_rate_rps * time_s)
+
+    def wait_quantile_s(self, quantile: float) -> float:
+        """Wait that a fraction `quantile` of the class stays within; 0.0 where so many need none. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> first, second = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2).classes
+        >>> round(first.wait_quantile_s(0.99), 4), round(second.wait_quantile_s(0.99), 4)
+        (1.3878, 5.9751)
+        """
+        require_quantile(quantile)
+        if self.wait_probability <= 1.0 - quantile:
+            return 0.0
+        scale = self.wait_mean_s * self.service_rate_rps
+        return quantile_of(self._wait_tail, quantile, scale) / self.service_rate_rps
+
+    def response_quantile_s(self, quantile: float) -> float:
+        """Response time that a fraction `quantile` of the class stays within. [s]
+
+        Raises:
+            DomainError: quantile is not in (0, 1).
+
+        >>> first, second = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2).classes
+        >>> round(first.response_quantile_s(0.99), 4), round(second.response_quantile_s(0.99), 4)
+        (2.6966, 6.5841)
+        """
+        require_quantile(quantile)
+        scale = self.response_mean_s * self.service_rate_rps
+        return quantile_of(self._response_tail, quantile, scale) / self.service_rate_rps
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All of this class as the answer that simulation and measurement give too."""
+        return Performance(
+            kind=Kind.EXACT,
+            load=self.load,
+            utilization=self.utilization,
+            offered_load=self.offered_load,
+            throughput_rps=self.arrival_rate_rps,
+            wait_probability=self.wait_probability,
+            empty_probability=self.empty_probability,
+            queue_length_mean=self.queue_length_mean,
+            in_system_mean=self.in_system_mean,
+            wait_mean_s=self.wait_mean_s,
+            response_mean_s=self.response_mean_s,
+            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
+            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
+        )
+
+    def _wait_tail(self, time: float) -> float:
+        return self.wait_probability * self.wait.tail(self.servers * time)
+
+    def _response_tail(self, time: float) -> float:
+        if time == math.inf:
+            return 0.0
+        return math.exp(-time) + self.wait_probability * self.wait.in_service_tail(time, self.servers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priority:
+    """Non-preemptive priorities in M/M/c with one service rate, in steady state.
+
+    A free server takes the oldest request of the highest class that waits; nobody is interrupted.
+    That changes who waits, not how many do: all together wait as long in the mean as in M/M/c.
+
+    Attributes:
+        arrival_rates_rps: of each class, the highest first.
+        classes: each class's own law, in the same order.
+        together: the law of all requests, of whatever class.
+
+    Raises:
+        DomainError: no class; a rate that is not positive and finite; servers not an integer in
+            1..5e9.
+        UnstableError: utilization >= 1 with all classes, up to the rounding of the rates.
+
+    Source:
+        Cobham (1954), Operations Research 2(1), for the means; Davis (1966), Operations Research
+        14(1), and Kella & Yechiali (1985), Naval Research Logistics Quarterly 32, for the laws.
+
+    Assumes:
+        Poisson arrivals, exponential service of the same rate for all, FIFO within a class, unlimited
+        queue, steady state.
+
+    >>> queue = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2)
+    >>> [round(law.wait_mean_s, 4) for law in (*queue.classes, queue.together)]
+    [0.2143, 0.8571, 0.6429]
+    """
+
+    arrival_rates_rps: tuple[float, ...]
+    service_rate_rps: float
+    servers: int
+    classes: tuple[PriorityClass, ...] = field(init=False, repr=False, compare=False)
+    together: PriorityClass = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.arrival_rates_rps, tuple) or not self.arrival_rates_rps:
+            raise DomainError(
+                f"arrival_rates_rps must be a tuple of one rate or more, the highest class first, "
+                f"got {self.arrival_rates_rps!r}"
+            )
+        for k, rate in enumerate(self.arrival_rates_rps):
+            require_positive(f"arrival_rates_rps[{k}]", rate)
+        require_count("servers", self.servers, most=int(SERVERS_MAX))
+        require_stable(math.fsum(self.arrival_rates_rps), self.service_rate_rps, self.servers)
+        *classes, together = _classes(self.arrival_rates_rps, self.service_rate_rps, self.servers)
+        object.__setattr__(self, "classes", tuple(classes))
+        object.__setattr__(self, "together", together)
+
+    @property
+    def offered_load(self) -> float:
+        """Arrival rate x mean service time. [erlang]"""
+        return self.together.offered_load
+
+    @property
+    def utilization(self) -> float:
+        """Share of time that a server is busy."""
+        return self.together.load
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0), the same for every class: Erlang C."""
+        return self.together.wait_probability
+
+    @property
+    def wait_means_s(self) -> tuple[float, ...]:
+        """Mean wait of each class."""
+        return tuple(law.wait_mean_s for law in self.classes)
+
+    @property
+    def response_means_s(self) -> tuple[float, ...]:
+        """Mean wait and service of each class."""
+        return tuple(law.response_mean_s for law in self.classes)
+
+    def performances(self, quantiles: tuple[float, ...] = QUANTILES) -> tuple[Performance, ...]:
+        """Each class as the answer that simulation and measurement give too.
+
+        >>> queue = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2)
+        >>> [round(answer.wait_quantiles_s[0.99].value, 4) for answer in queue.performances()]
+        [1.3878, 5.9751]
+        """
+        return tuple(law.performance(quantiles) for law in self.classes)
+
+    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
+        """All requests together as that answer; the quantiles are of the mixture of the classes.
+
+        >>> queue = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2)
+        >>> round(queue.performance().wait_quantiles_s[0.99].value, 4)
+        5.3682
+        """
+        return self.together.performance(quantiles)
+
+
+def _classes(
+    rates_rps: tuple[float, ...], service_rate_rps: float, servers: int
+) -> tuple[PriorityClass, ...]:
+    """Each class, then all together: W_k = C / (c mu (1 - s_(k-1)) (1 - s_k)), s_k the load of 1 to k."""
+    unit = Fraction(service_rate_rps) * servers
+    loads = list(accumulate((Fraction(rate) / unit for rate in rates_rps), initial=Fraction(0)))
+    load, spare = loads[-1] * servers, float((1 - loads[-1]) * servers)
+    lost = blocking(load, servers, spare)
+    waiting = servers * lost / (spare + float(load) * lost)
+    ready = spare * (1.0 - lost) / (spare + float(load) * lost)
+    waits = [PriorityWait.behind(higher, upto) for higher, upto in pairwise(loads)]
+    idle = [(1 - higher) * (1 - upto) for higher, upto in pairwise(loads)]
+    together = PriorityWait.mixture(waits, rates_rps)
+    return tuple(
+        PriorityClass(
+            arrival_rate_rps=rate,
+            service_rate_rps=service_rate_rps,
+            servers=servers,
+            load=float(loads[-1]),
+            wait_probability=waiting,
+            empty_probability=ready / ready_sum(float(load), servers),
+            wait_mean_s=waiting / servers / float(share) / service_rate_rps,
+            wait=wait,
+        )
+        for rate, share, wait in zip(
+            (*rates_rps, math.fsum(rates_rps)), (*idle, 1 - loads[-1]), (*waits, together), strict=True
+        )
+    )

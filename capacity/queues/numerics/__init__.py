@@ -1,0 +1,1 @@
+"""What the laws compute with, and what knows no law."""

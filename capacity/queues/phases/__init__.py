@@ -1,1 +1,0 @@
-"""Parts of the laws with arrivals or services in phases."""

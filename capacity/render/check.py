@@ -1,0 +1,154 @@
+"""Gate report: what became of a saved plan, for people, programs and continuous integration."""
+
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+from capacity.answer.check import Finding, GateAnswer
+from capacity.answer.documents import (
+    Document,
+    objective_document,
+    performance_document,
+    plan_document,
+    rejection_document,
+    survived_documents,
+    workload_document,
+)
+from capacity.answer.sentences import demand, fleet
+from capacity.files import printable
+from capacity.question.candidate import Verdict
+
+_COMMANDS = {Verdict.MET: "notice", Verdict.MISSED: "error", Verdict.INCONCLUSIVE: "warning"}
+_SIGNS = {Verdict.MET: "✅", Verdict.MISSED: "❌", Verdict.INCONCLUSIVE: "❔"}
+
+
+def summary(answer: GateAnswer) -> str:
+    """The plan and its verdict in one line."""
+    inputs = answer.inputs
+    told = {
+        Verdict.MET: "holds",
+        Verdict.MISSED: "does not hold",
+        Verdict.INCONCLUSIVE: "is in doubt",
+    }[answer.verdict]
+    if answer.verdict is Verdict.MISSED and answer.keeps_promises:
+        told = "holds, but more is needed now"
+    return f"{fleet(inputs.plan)} {demand(inputs.question.workload)}: the plan {told}"
+
+
+def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Document:
+    """`capacity check --format json`."""
+    inputs, needed = answer.inputs, answer.needed
+    verdict = answer.verdict
+    return {
+        "verdict": verdict.value,
+        "exit_code": verdict.exit_code,
+        "plan": plan_document(inputs.plan),
+        "replaced": dict(inputs.replaced),
+        "objective": objective_document(inputs.question.objective),
+        "workload": workload_document(inputs.question.workload),
+        "findings": [_finding_document(finding) for finding in answer.findings],
+        "performance": None if answer.performance is None else performance_document(answer.performance),
+        "reproduced": answer.reproduced,
+        "survived": survived_documents(answer.survived),
+        "needed": None
+        if needed is None
+        else {
+            "verdict": needed.verdict.value,
+            "recommendation": None if needed.plan is None else plan_document(needed.plan),
+            "cost": None if needed.hourly_usd is None else {"hourly_usd": needed.hourly_usd},
+        },
+        "notes": list(answer.notes),
+        "seed": seed,
+        "confidence": confidence,
+    }
+
+
+def _finding_document(finding: Finding) -> Document:
+    return {
+        "name": finding.name,
+        "verdict": finding.verdict.value,
+        "message": finding.message,
+        "rejection": None if finding.rejection is None else rejection_document(finding.rejection),
+    }
+
+
+def github_lines(answer: GateAnswer) -> Iterator[str]:
+    """Workflow commands, which GitHub shows beside the change.
+
+    Source:
+        GitHub Docs, Workflow commands for GitHub Actions; the escapes are those of actions/toolkit,
+        packages/core/src/command.ts.
+    """
+    for finding in answer.findings:
+        yield _command(_COMMANDS[finding.verdict], f"capacity: {finding.name}", finding.message)
+    for note in answer.notes:
+        yield _command("notice", "capacity: note", note)
+    yield _data(summary(answer))
+
+
+def _command(name: str, title: str, message: str) -> str:
+    return f"::{name} title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def markdown(answer: GateAnswer) -> str:
+    """A table under its verdict, for a summary or a comment."""
+    rows = [
+        f"| {_SIGNS[finding.verdict]} {finding.verdict} | {_cell(finding.name)} | {_cell(finding.message)} |"
+        for finding in answer.findings
+    ]
+    notes = [f"- {_cell(note)}" for note in answer.notes]
+    lines = [
+        f"### {_SIGNS[answer.verdict]} {_cell(summary(answer))}",
+        "",
+        "| verdict | what | found |",
+        "|---|---|---|",
+        *rows,
+        *(["", *notes] if notes else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text that is neither markup nor the end of a cell."""
+    escaped = "".join(f"\\{c}" if c in "\\`*_[]|~#" else c for c in " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def junit(answer: GateAnswer, name: str) -> str:
+    """JUnit XML, as test reporters read it: missed is a failure, in doubt an error.
+
+    Args:
+        name: of the saved plan.
+    """
+    verdicts = [finding.verdict for finding in answer.findings]
+    counts = {
+        "tests": str(len(verdicts)),
+        "failures": str(verdicts.count(Verdict.MISSED)),
+        "errors": str(verdicts.count(Verdict.INCONCLUSIVE)),
+    }
+    suites = ElementTree.Element("testsuites", {"name": "capacity check", **counts})
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": printable(name), **counts, "skipped": "0"})
+    for finding in answer.findings:
+        case = ElementTree.SubElement(
+            suite, "testcase", {"classname": "capacity.check", "name": printable(finding.name)}
+        )
+        message = printable(finding.message)
+        if finding.verdict is Verdict.MISSED:
+            limit = "objective" if finding.rejection is None else finding.rejection.limit.value
+            ElementTree.SubElement(case, "failure", {"message": message, "type": limit}).text = message
+        elif finding.verdict is Verdict.INCONCLUSIVE:
+            ElementTree.SubElement(case, "error", {"message": message, "type": "inconclusive"}).text = message
+        else:
+            ElementTree.SubElement(case, "system-out").text = message
+    notes = ElementTree.SubElement(suite, "system-out")
+    notes.text = "\n".join([printable(summary(answer)), *map(printable, answer.notes)])
+    ElementTree.indent(suites)
+    text = ElementTree.tostring(suites, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'

@@ -1,0 +1,170 @@
+"""Comparison report: fleets side by side, and the differences from the first, as a table and as JSON."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from capacity.answer.documents import (
+    Document,
+    caveat_documents,
+    interval_document,
+    performance_document,
+    plan_document,
+    workload_document,
+)
+from capacity.answer.sentences import demand
+from capacity.performance import Interval, Performance
+from capacity.question.caveat import Caveat
+from capacity.question.comparison import Comparison, Contender, Difference
+from capacity.question.objective import format_interval
+from capacity.render.tables import batch_wait, caveat_lines, table
+from capacity.search.caveats import interval_caveats, profile_caveats, trace_caveats
+from capacity.traffic.workload import Demand
+from capacity.units import format_duration, format_quantile
+
+
+def comparison_document(
+    contenders: Sequence[Contender],
+    workload: Demand,
+    comparison: Comparison,
+    caveats: Sequence[Caveat],
+    *,
+    seed: int,
+    confidence: float,
+) -> Document:
+    """`capacity compare`."""
+    differences = (None, *comparison.differences)
+    return {
+        "workload": workload_document(workload),
+        "fleets": [
+            {
+                "name": contender.name,
+                "plan": plan_document(contender.plan),
+                "performance": performance_document(performance),
+                "cost": None if contender.hourly_usd is None else {"hourly_usd": contender.hourly_usd},
+                "difference": None if difference is None else _difference_document(difference),
+            }
+            for contender, performance, difference in zip(
+                contenders, comparison.performances, differences, strict=True
+            )
+        ],
+        "caveats": caveat_documents(caveats),
+        "seed": seed,
+        "confidence": confidence,
+    }
+
+
+def _difference_document(difference: Difference) -> Document:
+    """What this fleet has more than the first."""
+    return {
+        "response_mean_s": interval_document(difference.response_mean_s),
+        "response_quantiles_s": {
+            repr(q): interval_document(interval) for q, interval in difference.response_quantiles_s.items()
+        },
+    }
+
+
+def comparison_caveats(
+    contenders: Sequence[Contender], workload: Demand, comparison: Comparison, precision: float
+) -> list[Caveat]:
+    """What the profiles, a trace or the budget leave open, each once."""
+    quantiles = tuple(comparison.performances[0].response_quantiles_s)
+    caveats = [
+        caveat
+        for one in contenders
+        for caveat in profile_caveats(one.profile, one.plan.batch_size_max, quantiles)
+    ]
+    caveats += trace_caveats(workload, quantiles)
+    for one, found, simulated in zip(
+        contenders, comparison.performances, comparison.simulated_widths, strict=True
+    ):
+        caveats += interval_caveats(
+            workload,
+            one.profile,
+            width=found.response_quantiles_s[max(quantiles)].relative_half_width,
+            simulated_width=simulated,
+            precision=precision,
+        )
+    return list(dict.fromkeys(caveats))
+
+
+def comparison_tables(
+    contenders: Sequence[Contender],
+    workload: Demand,
+    comparison: Comparison,
+    caveats: Sequence[Caveat],
+    confidence: float,
+) -> Iterator[RenderableType]:
+    """A column for each fleet; the rows say what it is, how it does, and how it differs from the first."""
+    letters = [chr(ord("A") + number) for number in range(len(contenders))]
+    yield Text(f"The same requests {demand(workload)}, for each fleet.")
+    yield table(
+        ("<", *(f"<{letter}" for letter in letters)),
+        [
+            *_fleet_rows(contenders),
+            *_performance_rows(comparison.performances),
+            ("cost", *map(_cost, contenders)),
+            *_difference_rows(comparison),
+        ],
+    )
+    shown = f"In brackets: {100.0 * confidence:g} % intervals; differences are those of the same requests."
+    yield Text(shown)
+    yield from caveat_lines(caveats)
+
+
+def _fleet_rows(contenders: Sequence[Contender]) -> Iterator[tuple[str, ...]]:
+    plans = [contender.plan for contender in contenders]
+    yield "fleet", *(contender.name.replace(",", ", ") for contender in contenders)
+    yield "profile", *(plan.profile for plan in plans)
+    yield "replicas", *(str(plan.replicas) for plan in plans)
+    yield "largest batch", *(str(plan.batch_size_max) for plan in plans)
+    yield "batch wait", *map(batch_wait, plans)
+    yield "routing", *(plan.routing.value for plan in plans)
+    if any(plan.queue_limit is not None for plan in plans):
+        yield "queue limit", *("" if plan.queue_limit is None else str(plan.queue_limit) for plan in plans)
+
+
+def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str, ...]]:
+    for name, values in (
+        ("load", [one.load for one in performances]),
+        ("utilization", [one.utilization for one in performances]),
+        ("P(loss)", [one.loss_probability or None for one in performances]),
+    ):
+        if any(value is not None for value in values):
+            yield name, *("" if value is None else f"{value:.4g}" for value in values)
+    yield "response, mean", *(format_interval(one.intervals["response_mean_s"]) for one in performances)
+    has_losses = any(one.response_quantiles_with_losses_s for one in performances)
+    for q in performances[0].response_quantiles_s:
+        name = f"response{' of the served' if has_losses else ''}, {format_quantile(q)}"
+        yield name, *(format_interval(one.response_quantiles_s[q]) for one in performances)
+    for q in performances[0].response_quantiles_s if has_losses else ():
+        late = [(one.response_quantiles_with_losses_s or one.response_quantiles_s)[q] for one in performances]
+        yield f"response, lost as late, {format_quantile(q)}", *map(format_interval, late)
+
+
+def _cost(contender: Contender) -> str:
+    return "" if contender.hourly_usd is None else f"{contender.hourly_usd:.3f} USD/h"
+
+
+def _difference_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    differences = comparison.differences
+    yield "mean, less A's", "", *(format_difference(one.response_mean_s) for one in differences)
+    for q in comparison.performances[0].response_quantiles_s:
+        name = f"{format_quantile(q)}, less A's"
+        yield name, "", *(format_difference(one.response_quantiles_s[q]) for one in differences)
+
+
+def format_difference(interval: Interval) -> str:
+    """A difference with the ends of its interval and its sign, in the unit of the largest of them.
+
+    >>> format_difference(Interval(value=-0.0032, low=-0.0034, high=0.0003))
+    '-3.2 (-3.4 to +0.3) ms, in doubt'
+    """
+    if interval.low == interval.high == 0.0:
+        return "none"
+    unit = format_duration(max(abs(interval.low), abs(interval.high))).split(" ")[1]
+    scale = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}[unit]
+    value, low, high = (f"{scale * x:+.3g}" for x in (interval.value, interval.low, interval.high))
+    doubt = ", in doubt" if interval.low <= 0.0 <= interval.high else ""
+    return f"{value} ({low} to {high}) {unit}{doubt}"

@@ -1,0 +1,204 @@
+"""Reasons in sentences: an explanation for people, section by section, each with its numbers."""
+
+import math
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from capacity.answer.sentences import fleet, format_found, format_refusal
+from capacity.explanation.binding import Binding, Burst, Cause
+from capacity.explanation.explanation import Explanation
+from capacity.explanation.savings import Lever, Saving
+from capacity.explanation.sensitivity import Change
+from capacity.question.candidate import Candidate, Limit, Verdict
+from capacity.question.objective import Promise, format_value
+from capacity.units import format_duration
+
+_CAUSES = {
+    Cause.STABILITY: "stability: with one fewer, requests would come faster than full batches leave",
+    Cause.BURSTINESS: "burstiness: Poisson arrivals at the same rate would take fewer",
+    Cause.SERVICE_FLOOR: "the service itself: the fastest takes half of the limit or more",
+    Cause.BATCHING: "batching: what a request waits for a batch and shares it with takes most of the time",
+    Cause.QUEUEING: "queueing: requests wait for those before them",
+}
+_LEVERS = {
+    Lever.LIMIT: "a limit {:.3g} % higher",
+    Lever.SERVICE: "service times {:.3g} % shorter",
+    Lever.DEMAND: "{:.3g} % less traffic at the peak",
+}
+
+
+def sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
+    """Titles, each with its sentences."""
+    yield "What binds", list(_binding(explanation))
+    yield "Why one fewer would not do", list(_fewer(explanation))
+    yield "Other batches", [_neighbour(explanation, one) for one in explanation.neighbours]
+    yield "What it hangs on", list(_sensitivities(explanation))
+    yield "Checked", [f"{one.what}: {one.how}." for one in explanation.assumptions if one.checked]
+    yield (
+        "Taken for granted",
+        [f"{one.what}: {one.how}." for one in explanation.assumptions if not one.checked],
+    )
+    yield "What would save most", list(_savings(explanation))
+
+
+def explanation_texts(explanation: Explanation) -> Iterator[Text]:
+    """All of it for the terminal."""
+    for title, told in sections(explanation):
+        if told:
+            yield Text(f"{title}:", style="bold")
+            yield from (Text(f"- {sentence}") for sentence in told)
+
+
+def _binding(explanation: Explanation) -> Iterator[str]:
+    binding = explanation.binding
+    if binding is None:
+        yield f"The plan was not judged: {format_refusal(explanation.base)}."
+        return
+    yield (
+        f"{binding.promise.what} of {format_value(binding.promise, binding.found)} takes up "
+        f"{100.0 * binding.share:.3g} % of what is allowed; what binds most is {_CAUSES[binding.cause]}."
+    )
+    if binding.load_fewer is not None:
+        stays = "unstable" if binding.load_fewer >= 1.0 else "stable"
+        yield f"Stability: one fewer would be {stays}, at load {binding.load_fewer:.3f} at best."
+    yield from _times(binding)
+    if binding.burst is not None:
+        yield _burst(explanation, binding, binding.burst)
+
+
+def _times(binding: Binding) -> Iterator[str]:
+    """Where the time goes, of a promise about times."""
+    if binding.floor_s is not None:
+        share = 100.0 * binding.floor_s / binding.promise.allowed
+        yield f"Service: the fastest takes {format_duration(binding.floor_s)}, {share:.3g} % of the limit."
+    if binding.lone_s is not None:
+        more_s = max(0.0, binding.found.value - binding.lone_s)
+        wait = "" if binding.wait is None else f"; the wait alone has {binding.promise.what} "
+        wait += "" if binding.wait is None else format_value(binding.promise, binding.wait)
+        yield (
+            f"Company: a request that meets nobody takes {format_duration(binding.lone_s)}; waiting for "
+            f"others and sharing their batch add {format_duration(more_s)}{wait}."
+        )
+    if binding.unbatched is not None:
+        yield f"Without batches: {_fate(binding.unbatched, binding.promise)}."
+
+
+def _burst(explanation: Explanation, binding: Binding, burst: Burst) -> str:
+    cv = "" if burst.cv is None else f"gaps vary by {burst.cv:.3g} of their mean (Poisson: 1); "
+    counts = ""
+    if burst.dispersion is not None:
+        window = "long windows" if burst.window_s is None else format_duration(burst.window_s)
+        counts = f"counts in {window} vary {burst.dispersion:.3g} times as much as Poisson's; "
+    more = ""
+    if burst.replicas is not None:
+        more = f", and {burst.replicas} would do, {explanation.plan.replicas - burst.replicas} fewer"
+        if burst.replicas >= explanation.plan.replicas:
+            more = f", and {burst.replicas} would be needed"
+    return f"Arrivals: {cv}{counts}under Poisson arrivals {_fate(burst.poisson, binding.promise)}{more}."
+
+
+def _fewer(explanation: Explanation) -> Iterator[str]:
+    nearest = explanation.nearest
+    if nearest is None:
+        yield "There is none fewer."
+        return
+    refused = [one for one in explanation.fewer if one.performance is None and one.rejection is not None]
+    unstable = {
+        one.plan.batch_size_max: one.rejection.needed for one in refused if one.rejection and _is_load(one)
+    }
+    if unstable:
+        sizes = ", ".join(map(str, unstable))
+        least = min(unstable.values())
+        yield f"With batches up to {sizes} it would be unstable, at load {least:.3f} at best."
+    slow = [str(one.plan.batch_size_max) for one in refused if not _is_load(one)]
+    if slow:
+        yield f"Batches up to {', '.join(slow)} are refused whatever the number of replicas, or in doubt."
+    if nearest.performance is None:
+        return
+    load = nearest.performance.load
+    at = "" if load is None else f", at load {load:.3f}"
+    if nearest.accepted:
+        yield (
+            f"Short trials accept {fleet(nearest.plan)}{at}; the certificate, which asks for more, "
+            "or the budget decided against it."
+        )
+        return
+    over = ""
+    rejection = nearest.rejection
+    if rejection is not None and nearest.verdict is Verdict.MISSED:
+        over = f", {100.0 * (rejection.needed / rejection.allowed - 1.0):.3g} % too much"
+    yield f"Nearest comes {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
+
+
+def _is_load(candidate: Candidate) -> bool:
+    """Whether theory refused it for its load, that of what a loss leaves included."""
+    rejection = candidate.rejection
+    stability = (Limit.STABILITY, Limit.SURVIVAL)
+    return rejection is not None and rejection.promise is None and rejection.limit in stability
+
+
+def _neighbour(explanation: Explanation, change: Change) -> str:
+    promise = None if explanation.binding is None else explanation.binding.promise
+    value = (
+        f"up to {change.plan.batch_size_max}"
+        if change.what == "batch size"
+        else format_duration(change.plan.batch_wait_max_s)
+    )
+    return f"{change.what.capitalize()} {value}: {_fate(change.candidate, promise)}{_shift(change)}."
+
+
+def _sensitivities(explanation: Explanation) -> Iterator[str]:
+    promise = None if explanation.binding is None else explanation.binding.promise
+    for change in explanation.sensitivities:
+        assert change.step is not None  # noqa: S101  (what was given has a step)
+        name = "variation of the gaps" if change.what == "cv" else change.what
+        needs = "" if change.replicas is None else f"; {change.replicas} would do with this batch"
+        yield (
+            f"{name.capitalize()} {100.0 * change.step:+.3g} %: "
+            f"{_fate(change.candidate, promise)}{_shift(change)}{needs}."
+        )
+    most = explanation.most_sensitive
+    if most is not None:
+        moved = most.shift_per_step
+        how = "makes it unstable" if moved == math.inf else f"moves it by {100.0 * moved:.3g} %"
+        name = "variation of the gaps" if most.what == "cv" else most.what
+        yield f"Most depends on the {name}: 10 % of it {how}."
+
+
+def _savings(explanation: Explanation) -> Iterator[str]:
+    best = explanation.best_saving
+    if best is None:
+        if explanation.nearest is not None:
+            yield "No single change that was tried would do with one fewer."
+        return
+    yield f"{_lever(best).capitalize()}: {fleet(best.plan)} would do{_price(best)}."
+    for other in explanation.savings:
+        if other is not best:
+            yield f"So would {_lever(other)}."
+
+
+def _lever(saving: Saving) -> str:
+    if saving.lever is Lever.ROUTING or saving.share is None:
+        return f"routing {saving.plan.routing.value} alone"
+    return _LEVERS[saving.lever].format(100.0 * saving.share)
+
+
+def _price(saving: Saving) -> str:
+    return "" if saving.hourly_usd is None else f", {saving.hourly_usd:.3f} USD/h less"
+
+
+def _shift(change: Change) -> str:
+    if change.shift is None or change.shift == math.inf:
+        return ""
+    return f" ({100.0 * change.shift:+.3g} %)"
+
+
+def _fate(candidate: Candidate, promise: Promise | None) -> str:
+    """What was found of the promise and whether all are kept; or why nothing was found."""
+    if candidate.performance is None or promise is None:
+        return format_refusal(candidate) or candidate.verdict.value
+    found = format_found(promise, candidate.performance)
+    found = found if candidate.settled else found.replace(" is ", " is at least ", 1)
+    kept = {Verdict.MET: "kept", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "in doubt"}
+    return f"{found}, {kept[candidate.verdict]}"

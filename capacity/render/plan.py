@@ -1,0 +1,218 @@
+"""Plan tables: what `capacity plan` shows to people: the fleet, and what else was considered."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from capacity.answer.sentences import explain, format_loss, format_verdict
+from capacity.question.candidate import Candidate, Limit
+from capacity.question.objective import LatencyObjective, Measure, Promise, format_value
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.render.tables import caveat_lines, performance_rows, plan_rows, sparkline, table
+from capacity.search.by_hour import Schedule
+from capacity.search.recommendation import Recommendation
+from capacity.units import format_duration, format_rate
+
+
+def schedule_tables(day: Schedule) -> Iterator[RenderableType]:
+    """Rates and replicas of the day in a line each, runs of hours alike in a row, and what would be saved."""
+    yield Text(f"The day, hour by hour: rate {sparkline(day.rates_rps)}, replicas {sparkline(day.replicas)}")
+    yield table(("<hours", "rate", "replicas"), _runs(day))
+    money = "" if day.daily_usd_saved is None else f" and {day.daily_usd_saved:.2f} USD"
+    yield Text(
+        f"With the fleet for the peak all day: {day.replica_hours_flat} replica-hours. An ideal schedule "
+        f"would take {day.replica_hours_ideal}, and save {100.0 * day.share_saved:.0f} %{money} a day; its "
+        "hours were judged as in a search, and are not certified."
+    )
+    if day.unkept_rps:
+        rates = ", ".join(map(format_rate, day.unkept_rps))
+        yield Text(
+            f"Not even the fleet for the peak is known to keep the objective at {rates}: a batch that waits "
+            "keeps a request the longer the fewer arrive. Give a shorter --batch-wait, or 0ms."
+        )
+
+
+def _runs(day: Schedule) -> Iterator[tuple[str, str, str]]:
+    hours = list(enumerate(zip(day.rates_rps, day.replicas, strict=True)))
+    start = 0
+    for hour, held in hours:
+        if hour + 1 == len(hours) or hours[hour + 1][1] != held:
+            rate_rps, replicas = held
+            yield f"{start:02}:00 to {hour + 1:02}:00", format_rate(rate_rps), str(replicas)
+            start = hour + 1
+
+
+_SIZES_SHOWN, _SIZES_OF_MANY_KINDS = 8, 3
+_PARTICULAR = ("routing", "wait")
+
+
+def recommendation_tables(
+    recommendation: Recommendation, question: Question, confidence: float
+) -> Iterator[RenderableType]:
+    """All that `capacity plan` shows."""
+    yield from (Text(sentence) for sentence in explain(recommendation, question))
+    if recommendation.plan is not None:
+        yield plan_table(recommendation)
+    replicas = None if recommendation.plan is None else recommendation.plan.replicas
+    yield from considered_tables(recommendation.considered, shown_promise(question.objective), replicas)
+    yield Text(tally_line(recommendation))
+    if recommendation.performance is not None:
+        yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+    yield from caveat_lines(recommendation.caveats)
+
+
+def plan_table(recommendation: Recommendation) -> Table:
+    """The recommended plan with its performance and price."""
+    rows: list[tuple[str, str]] = []
+    if recommendation.plan is not None:
+        rows.extend(plan_rows(recommendation.plan))
+    if recommendation.performance is not None:
+        rows.extend(performance_rows(recommendation.performance))
+    if recommendation.arrival_rate_max_rps is not None:
+        rows.append(("holds up to", format_rate(recommendation.arrival_rate_max_rps)))
+    if recommendation.hourly_usd is not None:
+        rows.append(("cost", f"{recommendation.hourly_usd:.3f} USD/h"))
+    return table(("<", "<"), rows)
+
+
+def tally_line(recommendation: Recommendation) -> str:
+    """How many candidates were dealt with, by how."""
+    tally = recommendation.tally
+    return (
+        f"Candidates: {tally.screened} screened by theory, {tally.simulated} simulated, "
+        f"{tally.certified} certified; {tally.requests:.3g} requests."
+    )
+
+
+def shown_promise(objective: LatencyObjective) -> Promise:
+    """The promise that tables have a column for: the one at the highest quantile of the response, if any."""
+    promises = objective.promises
+    responses = [promise for promise in promises if promise.measure is Measure.RESPONSE]
+    return (responses or list(promises))[-1]
+
+
+def considered_tables(
+    candidates: Sequence[Candidate], promise: Promise, replicas: int | None = None
+) -> Iterator[Table]:
+    """A table for each profile: every candidate with its interval and what refused it, some in one row.
+
+    What all have in common has no column. Of many fleet sizes those nearest to `replicas` are shown, or the
+    largest.
+    """
+    several = len({one.plan.profile for one in candidates}) > 1
+    for profile, group in groupby(candidates, key=lambda one: one.plan.profile):
+        title = f"Considered: {profile}" if several else "Considered"
+        yield _considered_table(list(group), promise, replicas, title)
+
+
+def _considered_table(
+    candidates: Sequence[Candidate], promise: Promise, replicas: int | None, title: str
+) -> Table:
+    particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
+    columns = (
+        *(f"<{name}" for name in particular),
+        "replicas",
+        "<batch",
+        "load",
+        f"~{promise.what}",
+        *(["lost"] if _loses(candidates) else []),
+        "<verdict",
+    )
+    shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) else _SIZES_OF_MANY_KINDS
+    groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
+    has_losses = _loses(candidates)
+    rows = (_candidates_row(group, promise, particular, has_losses=has_losses) for group in groups)
+    return table(columns, rows, title=title)
+
+
+def _loses(candidates: Sequence[Candidate]) -> bool:
+    """Whether any of them loses a request."""
+    return any(format_loss(one.performance) for one in candidates)
+
+
+def _nearest(candidates: Sequence[Candidate], replicas: int | None, count: int) -> Iterator[Candidate]:
+    """The candidates of a few fleet sizes."""
+    sizes = {one.plan.replicas for one in candidates}
+    middle = max(sizes) if replicas is None else replicas
+    shown = sorted(sizes, key=lambda size: (abs(size - middle), size))[:count]
+    return (one for one in candidates if one.plan.replicas in shown)
+
+
+def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
+    """What candidates that are told in one row have in common; one simulated whose batches start is alone."""
+    plan = candidate.plan
+    alike = (plan.profile, plan.routing, plan.replicas, plan.batch_wait_max_s > 0.0)
+    if plan.batch_wait_max_s > 0.0:  # there are many
+        return *alike, candidate.accepted
+    if candidate.performance is None and candidate.rejection is not None:
+        return *alike, candidate.rejection.limit, candidate.rejection.event
+    return *alike, plan.batch_size_max, "simulated"
+
+
+def _candidates_row(
+    group: Sequence[Candidate], promise: Promise, particular: Sequence[str], *, has_losses: bool
+) -> tuple[str, ...]:
+    first, last = group[0], group[-1]
+    nearest = min(group, key=lambda one: _distance(one, promise))
+    sizes = sorted({one.plan.batch_size_max for one in group})
+    load, found = _found(nearest, promise)
+    refused = nearest.rejection
+    is_load = refused is not None and refused.limit in (Limit.STABILITY, Limit.SURVIVAL)
+    unstable = is_load and refused is not None and refused.promise is None
+    best = first is not last and not nearest.accepted and unstable
+    return (
+        *(_parts(group, name) for name in particular),
+        str(first.plan.replicas),
+        _span(list(map(str, sizes))),
+        load,
+        found,
+        *([format_loss(nearest.performance)] if has_losses else []),
+        _verdict(nearest, is_short=len(particular) > 1) + (" at best" if best else ""),
+    )
+
+
+def _distance(candidate: Candidate, promise: Promise) -> float:
+    """What is lowest of the one of several that comes nearest to what was promised, or keeps it best."""
+    if candidate.rejection is not None:
+        return candidate.rejection.needed
+    found = None if candidate.performance is None else promise.found(candidate.performance)
+    return 0.0 if found is None else found.value
+
+
+def _found(candidate: Candidate, promise: Promise) -> tuple[str, str]:
+    """Load and interval of a simulated candidate; one that has not settled understates its quantile."""
+    performance = candidate.performance
+    if performance is None:
+        return "", ""
+    found = promise.found(performance)
+    least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
+    shown = "" if found is None else format_value(promise, found)
+    return "" if performance.load is None else f"{performance.load:.3f}", f"{least}{shown}"
+
+
+def _part(plan: Plan, name: str) -> str:
+    parts = {
+        "routing": plan.routing.value,
+        "wait": format_duration(plan.batch_wait_max_s),
+    }
+    return parts[name]
+
+
+def _parts(group: Sequence[Candidate], name: str) -> str:
+    """What several candidates have of one property, from the least to the most."""
+    ordered = sorted(group, key=lambda one: one.plan.batch_wait_max_s)
+    return _span(list(dict.fromkeys(_part(one.plan, name) for one in ordered)))
+
+
+def _span(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def _verdict(candidate: Candidate, *, is_short: bool) -> str:
+    verdict = format_verdict(candidate)
+    return verdict.removeprefix("missed: ") if is_short else verdict

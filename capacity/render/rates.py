@@ -1,0 +1,96 @@
+"""Rates as text: sentences, a table and the caveats for the rates that a plan keeps."""
+
+import math
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from capacity.answer.sentences import fleet, format_found, format_loss, format_refusal, promises
+from capacity.performance import Interval
+from capacity.question.candidate import Verdict
+from capacity.question.objective import format_value
+from capacity.question.stability import load
+from capacity.render.tables import caveat_lines, table
+from capacity.search.rates import Point, Rates, Stretch, caveats
+from capacity.units import format_rate
+
+
+def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
+    """All that `capacity max-rate` shows."""
+    yield from (Text(sentence) for sentence in sentences(rates))
+    if rates.points:
+        yield _points_table(rates)
+        yield Text(chart)
+        yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+    yield from caveat_lines(caveats(rates))
+
+
+def sentences(rates: Rates) -> Iterator[str]:
+    """Which rates are kept, what binds at the ends, and what low rates come to."""
+    plan, objective = rates.scenario.plan, rates.scenario.objective
+    if rates.stretches:
+        verb = "keep" if plan.replicas > 1 else "keeps"
+        stretches = ", and ".join(_stretch(stretch) for stretch in rates.stretches)
+        yield f"{fleet(plan)} {verb} {promises(objective)} {stretches}."
+    elif rates.verdict is Verdict.INCONCLUSIVE:
+        yield f"No rate is known at which {fleet(plan)} would keep {promises(objective)}."
+    else:
+        why = "" if rates.closest is None else format_refusal(rates.closest)
+        yield f"At no rate {fleet(plan)} would keep {promises(objective)}: at best {why}."
+    if rates.lone is not None and rates.lone.performance is not None:
+        lone = rates.lone.performance
+        kept = "is kept" if rates.lone.verdict is Verdict.MET else "is missed"
+        yield (
+            f"A request that meets nobody, at the lowest rates: {format_found(rates.promise, lone)}; "
+            f"the objective {kept}."
+        )
+    yield from _note_on_rising(rates)
+
+
+def _note_on_rising(rates: Rates) -> Iterator[str]:
+    """What was taken for granted, where it was."""
+    if rates.only_rises and rates.points:
+        yield f"Batches start at once: {rates.promise.what} is taken to rise with the rate."
+
+
+def format_rate_interval(end: Interval) -> str:
+    """A rate with the ends between which it lies.
+
+    >>> format_rate_interval(Interval(value=398.0, low=398.0, high=402.0))
+    '398 (398 to 402) rps'
+    """
+    if end.high == math.inf:
+        return f"at least {format_rate(end.value)}"
+    if end.low == end.high:
+        return format_rate(end.value)
+    shown = [format_rate(x).removesuffix(" rps") for x in (end.value, end.low, end.high)]
+    return f"{shown[0]} ({shown[1]} to {shown[2]}) rps"
+
+
+def _stretch(stretch: Stretch) -> str:
+    start = "up" if stretch.low.value == 0.0 else f"from {format_rate_interval(stretch.low)}"
+    return f"{start} to {format_rate_interval(stretch.high)}"
+
+
+def _points_table(rates: Rates) -> Table:
+    """The curve, rate by rate."""
+    promise = rates.promise
+    has_losses = any(format_loss(point.candidate.performance) for point in rates.points)
+    columns = ("rate", "load", promise.what, *(["lost"] if has_losses else []), "<verdict")
+    return table(columns, (_row(rates, point, has_losses=has_losses) for point in rates.points))
+
+
+def _row(rates: Rates, point: Point, *, has_losses: bool) -> tuple[str, ...]:
+    scenario, candidate = rates.scenario, point.candidate
+    performance = candidate.performance
+    found = None if performance is None else rates.promise.found(performance)
+    least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
+    return (
+        format_rate(point.arrival_rate_rps),
+        f"{load(scenario.profile, point.arrival_rate_rps, scenario.plan):.3f}",
+        "" if found is None else least + format_value(rates.promise, found),
+        *([format_loss(performance)] if has_losses else []),
+        "in doubt" if candidate.verdict is Verdict.INCONCLUSIVE else candidate.verdict.value,
+    )

@@ -1,0 +1,261 @@
+"""Tables: answers for people, by Rich; text from outside is shown as it is, never as markup."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from capacity.answer.sweep import Row, SweepTable, Value, _named
+from capacity.performance import Interval, Kind, Performance, Quantiles
+from capacity.profile.profile import ServiceProfile
+from capacity.question.caveat import Caveat
+from capacity.question.objective import format_interval, format_share
+from capacity.question.plan import BatchTimer, Plan
+from capacity.units import format_duration, format_quantile, format_rate
+
+
+def sweep_table(common: SweepTable, rows: Sequence[Row]) -> "Table":
+    """A line for each row: what was asked, the load, the highest quantile and the outcome."""
+
+    names = [column.name for column in common.columns]
+    quantile = max(common.quantiles)
+    known = [dict(zip(names, row, strict=True)) for row in rows]
+    waits = any(row["batch_wait_max_s"] for row in known)  # where nobody waits, room for the rest
+    lost = any(row["loss_probability"] for row in known)
+    columns = (
+        "<profile",
+        "rate",
+        "replicas",
+        "batch",
+        *(["batch wait"] if waits else []),
+        "<routing",
+        "load",
+    )
+    return table(
+        (*columns, format_quantile(quantile), *(["lost"] if lost else []), "<outcome"),
+        (_cells(row, quantile, waits=waits, lost=lost) for row in known),
+    )
+
+
+def _cells(known: Mapping[str, Value], quantile: float, *, waits: bool, lost: bool) -> tuple[str, ...]:
+    load, losses = known["load"], known["loss_probability"]
+    name = f"response_{_named(quantile)}_with_losses"
+    return (
+        str(known["profile"]),
+        format_rate(_number(known["arrival_rate_rps"])),
+        str(known["replicas"]),
+        str(known["batch_size_max"]),
+        *([format_duration(_number(known["batch_wait_max_s"]))] if waits else []),
+        str(known["routing"]),
+        "" if load is None else f"{load:.3f}",
+        _shown_interval(*(known[f"{name}{end}_s"] for end in ("", "_low", "_high")))
+        or ("infinite" if losses else ""),
+        *([format_share(_number(losses)) if losses else ""] if lost else []),
+        str(known["outcome"]),
+    )
+
+
+def _shown_interval(value: Value, low: Value, high: Value) -> str:
+    """No quantile without its interval, whose upper end may lie among the lost."""
+    if value is None or low is None:
+        return ""
+    high = math.inf if high is None else high
+    return format_interval(Interval(value=_number(value), low=_number(low), high=_number(high)))
+
+
+def _number(value: Value) -> float:
+    assert isinstance(value, (int, float))  # noqa: S101  (as its column says)
+    return float(value)
+
+
+_NAMES = ("<routing",)
+_INTERVAL_WIDTH, _WORDS_WIDTH = 10, 11  # of columns that share what room there is
+_INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """A plain table; a column that begins with `<` is left-aligned, others right; with `~` it may wrap."""
+    headed = any(column.strip("<") for column in columns)
+    result = Table(
+        title=title,
+        box=SIMPLE_HEAD if headed else None,
+        show_header=headed,
+        title_justify="left",
+        title_style="bold",
+    )
+    for number, column in enumerate(columns):
+        is_left, may_wrap = column.startswith("<"), column.startswith("~")
+        result.add_column(
+            Text(column.lstrip("<~")),
+            justify="left" if is_left else "right",
+            # Names and numbers are never cut short; an interval breaks between its numbers.
+            no_wrap=not may_wrap and (number == 0 or not is_left or column in _NAMES),
+            min_width=_INTERVAL_WIDTH if may_wrap else _WORDS_WIDTH if column == "<verdict" else None,
+        )
+    for row in rows:
+        result.add_row(*(Text(cell) for cell in row))
+    return result
+
+
+def caveat_lines(caveats: Iterable[Caveat]) -> Iterator[Text]:
+    """One line each."""
+    return (Text(f"Note: {caveat.message}.") for caveat in caveats)
+
+
+def document_table(document: Mapping[str, Any]) -> Table:
+    """A small document as it would be in JSON, for people; what only says yes or no is left to words."""
+    return table(("<", "<"), ((name, _shown(name, value)) for name, value in document.items()))
+
+
+def profile_tables(profile: ServiceProfile) -> Iterator[Table]:
+    """What is known of one profile, and where from."""
+    facts = {
+        "model": profile.model,
+        "device": profile.device,
+        "precision": profile.precision,
+        "runtime": profile.runtime,
+        "price": None if profile.hourly_usd is None else f"{profile.hourly_usd:.4f} USD/h",
+        **{f"source: {key}": value for key, value in profile.source.items()},
+    }
+    known = ((name, value) for name, value in facts.items() if value is not None)
+    yield table(("<", "<"), known, title=profile.name)
+    yield profile_table(profile)
+
+
+def performance_table(
+    plan: Plan | None, performance: Performance, particular: Mapping[str, Any] | None = None
+) -> Table:
+    """One plan's or queue's performance, led by what is particular to it."""
+    rows = [] if plan is None else plan_rows(plan)
+    rows += [(name, _shown(name, value)) for name, value in (particular or {}).items()]
+    return table(("<", "<"), [*rows, *performance_rows(performance)])
+
+
+def profiles_table(profiles: Iterable[ServiceProfile]) -> Table:
+    """The profiles in a list, with the shape of their throughput up to the largest batch size."""
+    columns = ("<name", "<device", "<throughput", "knee", "rps", "USD/h")
+    rows = (
+        (
+            profile.name,
+            profile.device or "",
+            sparkline([profile.throughput_rps(size) for size in profile.batch_sizes]),
+            str(profile.knee_batch_size),
+            format_rate(profile.throughput_rps(profile.knee_batch_size)).removesuffix(" rps"),
+            "" if profile.hourly_usd is None else f"{profile.hourly_usd:.3f}",
+        )
+        for profile in profiles
+    )
+    return table(columns, rows)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """One block a value, its height the value's share of the largest.
+
+    >>> sparkline([1.0, 4.0, 8.0])
+    '▁▄█'
+    """
+    blocks = "▁▂▃▄▅▆▇█"
+    top = max(values)
+    return "".join(blocks[max(0, round(len(blocks) * value / top) - 1)] for value in values)
+
+
+def profile_table(profile: ServiceProfile) -> Table:
+    """One profile, batch size by batch size; what was not measured but follows by rule is marked by ~."""
+    columns = ("batch", "mean", "P50", "P99", "rps", "<")
+    rows = (
+        (
+            str(size),
+            format_duration(profile.service_mean_s(size)),
+            _percentile(profile, size, 0.5),
+            _percentile(profile, size, 0.99),
+            f"{profile.throughput_rps(size):.4g}",
+            "knee" if size == profile.knee_batch_size else "",
+        )
+        for size in profile.batch_sizes
+    )
+    return table(columns, rows)
+
+
+def _percentile(profile: ServiceProfile, batch_size: int, probability: float) -> str:
+    timing = profile.timings[profile.batch_sizes.index(batch_size)]
+    derived = "" if timing.samples_s or probability in timing.percentiles_s else "~"
+    return derived + format_duration(profile.law(batch_size).quantile_s(probability))
+
+
+def performance_rows(performance: Performance) -> list[tuple[str, str]]:
+    """Names and values for people of what a performance has."""
+    numbers = {
+        "load": performance.load,
+        "utilization": performance.utilization,
+        "offered load [erlang]": performance.offered_load,
+        "mean batch size": performance.batch_size_mean,
+        "P(wait)": performance.wait_probability,
+        "P(loss)": performance.loss_probability or None,  # a queue without a limit loses nothing
+        "P(abandon)": performance.abandon_probability,
+        "waiting, mean": performance.queue_length_mean,
+        "in system, mean": performance.in_system_mean,
+    }
+    durations = {"wait, mean": performance.wait_mean_s, "response, mean": performance.response_mean_s}
+    rows = [] if performance.kind not in _INEXACT else [("kind", str(performance.kind))]
+    rows.extend((name, f"{value:.4g}") for name, value in numbers.items() if value is not None)
+    if performance.throughput_rps is not None:
+        rows.append(("throughput", format_rate(performance.throughput_rps)))
+    rows.extend((name, format_duration(x)) for name, x in durations.items() if x is not None)
+    rows.extend(_quantile_rows("wait", performance.wait_quantiles_s))
+    served = " of the served" if performance.response_quantiles_with_losses_s else ""
+    rows.extend(_quantile_rows(f"response{served}", performance.response_quantiles_s))
+    rows.extend(_quantile_rows("response, lost as late", performance.response_quantiles_with_losses_s))
+    rows.extend(
+        (f"error of {name}, at most", f"{100.0 * error:.3g} %" if error < math.inf else "not known")
+        for name, error in performance.relative_error_max.items()
+    )
+    return rows
+
+
+def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
+    return [(f"{name}, {format_quantile(q)}", format_interval(value)) for q, value in quantiles.items()]
+
+
+def batch_wait(plan: Plan) -> str:
+    """How long a batch may wait, and since when where that is not usual."""
+    since = (
+        " since the batch is open" if plan.batch_wait_max_s > 0.0 and plan.timer is BatchTimer.OPEN else ""
+    )
+    return format_duration(plan.batch_wait_max_s) + since
+
+
+def plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    """Names and values for people of what makes up a plan."""
+    return [
+        ("profile", plan.profile),
+        ("replicas", str(plan.replicas)),
+        ("largest batch", str(plan.batch_size_max)),
+        ("batch wait", batch_wait(plan)),
+        ("routing", plan.routing.value),
+        *([("queue limit", str(plan.queue_limit))] if plan.queue_limit is not None else []),
+    ]
+
+
+def _shown(name: str, value: Any) -> str:
+    """A value in the unit that its name ends in."""
+    if isinstance(value, Mapping):
+        return ", ".join(_shown_entry(name, key, x) for key, x in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "none"
+    if name.endswith("_s"):
+        return format_duration(value)
+    if name.endswith("_rps"):
+        return format_rate(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _shown_entry(name: str, key: str, value: Any) -> str:
+    """One of several: a quantile, an interval by name, or an error."""
+    if isinstance(value, Mapping):
+        return f"{key} {_shown(key, value['low'])} to {_shown(key, value['high'])}"
+    if name == "relative_error_max":
+        return f"{key} {100.0 * value:.3g} %"
+    return f"{format_quantile(float(key))} {format_duration(value)}"

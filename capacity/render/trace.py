@@ -1,0 +1,155 @@
+"""Trace report: recorded traffic described for people and for programs, and what Poisson would get wrong."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from capacity.answer.documents import caveat_documents, plan_document
+from capacity.performance import Interval
+from capacity.question.caveat import Caveat
+from capacity.question.comparison import PoissonError
+from capacity.render.tables import caveat_lines, table
+from capacity.traffic.description import LEVEL, PoissonTest, TraceDescription
+from capacity.units import format_duration, format_quantile, format_rate
+
+Document = dict[str, Any]
+
+
+def description_document(
+    about: TraceDescription, error: PoissonError | None, caveats: list[Caveat], *, seed: int
+) -> Document:
+    """`capacity workload` for programs; without a plan it has no `poisson_error`."""
+    burstiness = about.burstiness
+    document: Document = {
+        "trace": about.trace.name,
+        "arrivals": burstiness.events,
+        "duration_s": about.trace.duration_s,
+        "arrival_rate_rps": burstiness.rate_rps,
+        "gap_cv": burstiness.gap_cv,
+        "gap_correlation": burstiness.gap_correlation,
+        "counts": [
+            {
+                "window_s": counts.window_s,
+                "windows": counts.windows,
+                "dispersion": counts.dispersion,
+                "peak_to_mean": counts.peak_to_mean,
+            }
+            for counts in burstiness.counts
+        ],
+        "is_poisson": about.is_poisson,
+        "level": LEVEL,
+        "tests": [_test_document(test) for test in about.tests],
+        "tests_left_out": list(about.left_out),
+        "remarks": list(about.trace.remarks),
+    }
+    if error is not None:
+        document["poisson_error"] = _error_document(error)
+        document |= {"caveats": caveat_documents(caveats), "seed": seed, "confidence": error.confidence}
+    return document
+
+
+def description_tables(
+    about: TraceDescription, error: PoissonError | None, caveats: list[Caveat]
+) -> Iterator[RenderableType]:
+    """`capacity workload` for people."""
+    burstiness = about.burstiness
+    correlation = burstiness.gap_correlation
+    rows = [
+        ("trace", about.trace.name),
+        ("arrivals", str(burstiness.events)),
+        ("duration", format_duration(about.trace.duration_s)),
+        ("rate", format_rate(burstiness.rate_rps)),
+        ("cv of gaps", f"{burstiness.gap_cv:.3g}"),
+        *([] if correlation is None else [("correlation of a gap with the next", f"{correlation:.3g}")]),
+    ]
+    yield table(("<", "<"), rows)
+    yield table(
+        ("window", "windows", "dispersion", "peak to mean"),
+        (
+            (format_duration(x.window_s), str(x.windows), f"{x.dispersion:.3g}", f"{x.peak_to_mean:.3g}")
+            for x in burstiness.counts
+        ),
+        title="Counts, in which Poisson has dispersion 1",
+    )
+    yield table(
+        ("<test of Poisson", "statistic", "p", "p, all together", "<"),
+        (_test_row(test) for test in about.tests),
+    )
+    yield Text(f"{about.verdict[0].upper()}{about.verdict[1:]}.")
+    if error is not None:
+        yield from _error_tables(error)
+    notes = [*about.trace.remarks, *about.left_out]
+    yield from (Text(f"Note: {note}.") for note in notes)
+    yield from caveat_lines(caveats)
+
+
+def _test_document(test: PoissonTest) -> Document:
+    return {
+        "name": test.name,
+        "statistic": test.statistic,
+        "p_value": test.p_value,
+        "p_value_adjusted": test.p_value_adjusted,
+        "rejects": test.rejects,
+    }
+
+
+def _test_row(test: PoissonTest) -> tuple[str, ...]:
+    return (
+        test.name,
+        f"{test.statistic:.3g}",
+        _chance(test.p_value),
+        _chance(test.p_value_adjusted),
+        "refuses" if test.rejects else "",
+    )
+
+
+def _chance(p_value: float) -> str:
+    return f"{p_value:.2g}" if p_value >= 1e-6 else "< 1e-06"
+
+
+def _error_document(error: PoissonError) -> Document:
+    return {
+        "plan": plan_document(error.plan),
+        "arrival_rate_rps": error.arrival_rate_rps,
+        "quantile": error.quantile,
+        "response_by_trace_s": _ends(error.by_trace),
+        "response_by_poisson_s": _ends(error.by_poisson),
+        "relative_error": _ends(error.relative_error),
+    }
+
+
+def _error_tables(error: PoissonError) -> Iterator[RenderableType]:
+    plan, off = error.plan, error.relative_error
+    quantile = format_quantile(error.quantile)
+    rows = (
+        ("by the trace", _seconds(error.by_trace)),
+        ("by Poisson arrivals", _seconds(error.by_poisson)),
+        ("error of Poisson", f"{_percent(off.value)} ({_percent(off.low)} to {_percent(off.high)})"),
+    )
+    batch = f"batches up to {plan.batch_size_max}"
+    rate = format_rate(error.arrival_rate_rps)
+    yield Text(f"{quantile} of {plan.replicas} x {plan.profile}, {batch}, at {rate}:")
+    yield table(("<", "<"), rows)
+    if off.high < 0.0:
+        words = f"Poisson arrivals promise too much: their {quantile} is below the trace's."
+    elif off.low > 0.0:
+        words = f"Poisson arrivals promise too little: their {quantile} is above the trace's."
+    else:
+        words = f"The intervals do not tell the {quantile} by Poisson arrivals from the trace's."
+    yield Text(words)
+    yield Text(f"In brackets: intervals that all hold with {100.0 * error.confidence:g} %.")
+
+
+def _seconds(interval: Interval) -> str:
+    low, high = format_duration(interval.low), format_duration(interval.high)
+    return f"{format_duration(interval.value)} ({low} to {high})"
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:+.3g} %"
+
+
+def _ends(interval: Interval) -> Document:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}

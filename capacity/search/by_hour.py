@@ -1,0 +1,108 @@
+"""Schedule: how many replicas each hour of a day would take, and what a fleet for the peak wastes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from capacity.question.candidate import Judge
+from capacity.question.plan import Plan
+from capacity.question.question import Family, Question
+from capacity.search.candidates import Progress, Search
+from capacity.traffic.workload import ClosedPopulation
+
+HOURS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Replicas by hour, from midnight on, of plans that differ in nothing else.
+
+    Attributes:
+        rates_rps: highest rate within each hour, shape `(24,)`. [requests/s]
+        replicas: fewest found that keep the objective at that rate, shape `(24,)`.
+        peak: replicas of the plan for the peak hour.
+        hourly_usd: price of each hour's fleet, shape `(24,)`; None where no price is known. [USD/h]
+        unkept_rps: rates of hours at which not even the fleet for the peak is accepted, rising: batches that
+            wait keep a request the longer the fewer arrive. Their hours have the fleet for the peak.
+    """
+
+    rates_rps: tuple[float, ...]
+    replicas: tuple[int, ...]
+    peak: int
+    hourly_usd: tuple[float, ...] | None = None
+    unkept_rps: tuple[float, ...] = ()
+
+    @property
+    def replica_hours_flat(self) -> int:
+        """Of a day with the fleet for the peak throughout."""
+        return HOURS * self.peak
+
+    @property
+    def replica_hours_ideal(self) -> int:
+        """Of a day with each hour's own, which a real autoscaler can only approach."""
+        return sum(self.replicas)
+
+    @property
+    def share_saved(self) -> float:
+        """Of the replica-hours, by an ideal schedule."""
+        return 1.0 - self.replica_hours_ideal / self.replica_hours_flat
+
+    @property
+    def daily_usd_saved(self) -> float | None:
+        """By an ideal schedule; None where no price is known. [USD/day]"""
+        if self.hourly_usd is None:
+            return None
+        return HOURS * max(self.hourly_usd) - sum(self.hourly_usd)
+
+
+def schedule(
+    question: Question, plan: Plan, rates_rps: Sequence[float], judge: Judge, progress: Progress
+) -> Schedule:
+    """The fewest replicas of the recommended kind for each hour; an hour without requests keeps one device.
+
+    They are judged as in a search, each by itself and not certified.
+
+    Args:
+        plan: for the highest of the rates.
+        rates_rps: of each hour, shape `(24,)`. [requests/s]
+    """
+    assert not isinstance(question.workload, ClosedPopulation)  # noqa: S101  (users have no rate)
+    profile = question.profile(plan.profile)
+    family = Family(profile=profile, routing=plan.routing)
+    peak = profile.devices(plan.replicas)
+    found: dict[float, int | None] = {0.0: 1, max(rates_rps): peak}
+    for rate_rps in sorted(set(rates_rps) - set(found)):
+        asked = replace(question, workload=replace(question.workload, arrival_rate_rps=rate_rps))
+        progress(f"the hour of {rate_rps:.4g} rps")
+        found[rate_rps] = _fewest(Search(asked, judge, progress), family, plan, peak)
+    devices = [found[rate_rps] or peak for rate_rps in rates_rps]
+    price = profile.hourly_usd
+    return Schedule(
+        rates_rps=tuple(rates_rps),
+        replicas=tuple(family.replicas(count) for count in devices),
+        peak=plan.replicas,
+        hourly_usd=None if price is None else tuple(count * price for count in devices),
+        unkept_rps=tuple(sorted(rate_rps for rate_rps, count in found.items() if count is None)),
+    )
+
+
+def _fewest(search: Search, family: Family, plan: Plan, most: int) -> int | None:
+    """Fewest devices that keep the objective, up to those of the peak; None where not even these do.
+
+    Halved in for plans that start at once, as in `capacity.search.cheapest`, where the peak's are taken to
+    do at a lower rate; one by one where batches wait.
+    """
+    least = search.question.devices_min(family, plan.batch_size_max)
+
+    def accepted(devices: int) -> bool:
+        return search.candidate(replace(plan, replicas=family.replicas(devices))).accepted
+
+    if plan.batch_wait_max_s > 0.0 or not family.profile.is_monotone:
+        return next((devices for devices in range(min(least, most), most + 1) if accepted(devices)), None)
+    refused = min(least, most) - 1
+    while most - refused > 1:
+        middle = (refused + most) // 2
+        if accepted(middle):
+            most = middle
+        else:
+            refused = middle
+    return most

@@ -1,0 +1,528 @@
+"""Plan caveats: what a recommendation leaves open, each with what would settle it."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from capacity.performance import Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.sampling import FloorDoubt, has_samples
+from capacity.question.candidate import Candidate, Doubt, Verdict
+from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.plan import Plan, Routing
+from capacity.search.candidates import Search
+from capacity.search.cheapest import cost
+from capacity.search.recommendation import Headroom
+from capacity.traffic.workload import Demand, TraceArrivals, Workload, is_trace
+from capacity.units import SECONDS_PER_UNIT, format_duration, format_quantile, format_rate
+
+# A batch is seldom faster than the one, and hardly waited for if slower than the other.
+_FAST_S, _SLOW_S = 50e-6, 60.0
+# The unit that makes such a figure usual again: the next larger one of a fast batch, the smaller of a slow.
+_LARGER_UNIT, _SMALLER_UNIT = {"ms": "s"}, {"s": "ms", "ms": "us"}
+# A larger batch is faster if its mean is lower by so many standard errors, and by at least such a share: of
+# samples the usual precision of an answer, of summaries, whose errors are unknown, a few per cent.
+_ERRORS, _SHARE, _SUMMARY_SHARE = 4.0, 0.02, 0.05
+_SAMPLES_MIN = 20  # fewer do not tell their own scatter
+_ALIKE_MAX = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitDoubt:
+    """A column whose times are out of the usual, and would be usual in another unit.
+
+    Attributes:
+        column: as it stands in the file; `renamed` as it would be in the other unit.
+        batch_size: whose mean is out of the usual.
+        value: that mean as it stands in the file, in the unit of `column`.
+        read_s, meant_s: that mean as it was read, and in the other unit. [s]
+        limit_s: what it lies beyond. [s]
+    """
+
+    column: str
+    renamed: str
+    batch_size: int
+    value: float
+    read_s: float
+    meant_s: float
+    limit_s: float
+
+    @property
+    def unit(self) -> str:
+        """The unit in the column's name."""
+        return self.column.rpartition("_")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dip:
+    """A batch that took less time in all than the next smaller one that was measured. [s]"""
+
+    smaller: int
+    larger: int
+    smaller_mean_s: float
+    larger_mean_s: float
+
+    @property
+    def share(self) -> float:
+        """By which the larger was faster."""
+        return 1.0 - self.larger_mean_s / self.smaller_mean_s
+
+
+def unit_doubt(profile: ServiceProfile) -> UnitDoubt | None:
+    """Whether the times of a file look as if they were in another unit than their column says."""
+    if profile.timings_column is None:
+        return None
+    fastest, slowest = (pick(profile.timings, key=_mean_s) for pick in (min, max))
+    unit = profile.timings_column.rpartition("_")[2]
+    if _mean_s(fastest) < _FAST_S and unit in _LARGER_UNIT:
+        return _doubt(profile.timings_column, fastest, _FAST_S, _LARGER_UNIT[unit])
+    if _mean_s(slowest) > _SLOW_S and unit in _SMALLER_UNIT:
+        return _doubt(profile.timings_column, slowest, _SLOW_S, _SMALLER_UNIT[unit])
+    return None
+
+
+def _doubt(column: str, timing: BatchTiming, limit_s: float, other: str) -> UnitDoubt:
+    name, _, unit = column.rpartition("_")
+    value = _mean_s(timing) / float(SECONDS_PER_UNIT[unit])
+    return UnitDoubt(
+        column=column,
+        renamed=f"{name}_{other}",
+        batch_size=timing.batch_size,
+        value=value,
+        read_s=_mean_s(timing),
+        meant_s=value * float(SECONDS_PER_UNIT[other]),
+        limit_s=limit_s,
+    )
+
+
+def dips(profile: ServiceProfile) -> Iterator[Dip]:
+    """Batches that were faster than the next smaller ones, by more than chance explains.
+
+    Means of samples are compared by their standard errors (Welch 1947, Biometrika 34); few samples tell no
+    error and are passed over.
+    """
+    for smaller, larger in pairwise(profile.timings):
+        dip = Dip(
+            smaller=smaller.batch_size,
+            larger=larger.batch_size,
+            smaller_mean_s=_mean_s(smaller),
+            larger_mean_s=_mean_s(larger),
+        )
+        if _is_of_note(dip, smaller, larger):
+            yield dip
+
+
+def _is_of_note(dip: Dip, *timings: BatchTiming) -> bool:
+    samples = [timing.samples_s for timing in timings if timing.samples_s]
+    if dip.share <= (_SHARE if len(samples) == len(timings) else _SUMMARY_SHARE):
+        return False
+    if any(len(one) < _SAMPLES_MIN for one in samples):
+        return False
+    error_s = math.hypot(*(_standard_error_s(one) for one in samples))
+    return dip.smaller_mean_s - dip.larger_mean_s > _ERRORS * error_s
+
+
+def _mean_s(timing: BatchTiming) -> float:
+    return fmean(timing.samples_s) if timing.mean_s is None else timing.mean_s
+
+
+def _standard_error_s(samples_s: Sequence[float]) -> float:
+    """Of a mean of samples in their order, wider where neighbours are alike, as in slow spells. [s]
+
+    By sqrt((1 + r)/(1 - r)) for a correlation r > 0 of neighbours (Box, Jenkins & Reinsel 1994, Time Series
+    Analysis, sec. 2.1.6); the sample's r is low by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
+    """
+    count, mean_s = len(samples_s), fmean(samples_s)
+    apart_s = [sample_s - mean_s for sample_s in samples_s]
+    squares = math.fsum(one * one for one in apart_s)
+    if squares == 0.0:
+        return 0.0
+    alike = math.fsum(one * other for one, other in pairwise(apart_s)) / squares
+    alike = min(max(0.0, (alike + 1.0 / count) / (1.0 - 3.0 / count)), _ALIKE_MAX)
+    return math.sqrt(squares / (count - 1) / count * (1.0 + alike) / (1.0 - alike))
+
+
+# Samples beyond a quantile below which its place in a profile is mostly chance.
+SAMPLES_BEYOND_MIN = 10
+# What a summary can have, rising.
+_PERCENTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+def profile_caveats(
+    profile: ServiceProfile, batch_size_max: int, quantiles: Iterable[float]
+) -> Iterator[Caveat]:
+    """What the figures behind a plan with batches up to `batch_size_max` leave open."""
+    used = [timing for timing in profile.timings if timing.batch_size < 2 * batch_size_max]
+    quantile_max = max(quantiles)
+    yield from plausibility_caveats(profile, quantile_max)
+    summaries = [timing for timing in used if not timing.samples_s]
+    if summaries:
+        yield Caveat(
+            code=CaveatCode.PROFILE_ERROR_UNKNOWN,
+            message="the profile gives no raw samples, so the interval leaves out its own sampling error; "
+            "a CSV of batch_size,latency_ms samples would include it",
+        )
+    yield from _spread_caveats(summaries, quantile_max)
+    yield from _sample_caveats(used, quantile_max)
+    if "excludes" in profile.source and profile.request_overhead_s == 0.0:
+        yield Caveat(
+            code=CaveatCode.PROFILE_EXCLUDES,
+            message=f"the profile leaves out {profile.source['excludes']}; add it by --request-overhead",
+        )
+    yield from device_caveats(profile)
+
+
+def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
+    """What of the whole profile is more likely a slip than a measurement, whatever it is used for."""
+    doubt = unit_doubt(profile)
+    if doubt is not None:
+        yield Caveat(code=CaveatCode.PROFILE_UNIT, message=_unit_message(profile, doubt))
+    found = list(dips(profile))
+    if found:
+        yield Caveat(code=CaveatCode.PROFILE_LARGER_FASTER, message=_dips_message(profile, found))
+    single = [timing.batch_size for timing in profile.timings if len(timing.samples_s) == 1]
+    if single:
+        yield Caveat(
+            code=CaveatCode.PROFILE_ONE_SAMPLE, message=_single_message(profile, single, quantile_max)
+        )
+    if profile.batch_sizes == (1,):
+        yield Caveat(
+            code=CaveatCode.PROFILE_ONE_SIZE,
+            message=f"profile {profile.name} was measured with batches of 1 only, so batching was not "
+            "considered; if the server can batch, measure larger batches too "
+            "(capacity profile --batch-sizes 1,2,4,8)",
+        )
+
+
+def samples_needed(quantile: float) -> int:
+    """Samples of a batch size with enough of them beyond a quantile."""
+    return round(SAMPLES_BEYOND_MIN / (1.0 - quantile))
+
+
+def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
+    """What is assumed of instances that share a device."""
+    instances = profile.instances_per_device
+    if instances > 1 and (profile.contention is None or not profile.contention.is_measured):
+        yield Caveat(
+            code=CaveatCode.DEVICE_SHARED,
+            message=f"{instances} replicas share a device, and are assumed to share its work by processor "
+            "sharing: m busy ones take m times as long; measure the throughput of 1 to "
+            f"{instances} busy instances, and add it to the profile's JSON as contention_throughputs_rps",
+        )
+
+
+def precision_caveat(workload: Demand) -> Caveat:
+    """The interval is wider than was asked for, for want of simulated requests or recorded ones."""
+    mend = "record for longer" if is_trace(workload) else "raise --requests-max"
+    return Caveat(
+        code=CaveatCode.PRECISION_MISSED,
+        message=f"the interval is not as narrow as asked, and no more may be simulated; {mend}",
+    )
+
+
+def interval_caveats(
+    workload: Demand, profile: ServiceProfile, *, width: float, simulated_width: float, precision: float
+) -> Iterator[Caveat]:
+    """Why an interval is wider than was asked for, if it is: the simulation, or the samples of the profile.
+
+    Args:
+        width: relative half-width of the interval.
+        simulated_width: the same without the profile's own sampling error.
+        precision: what was asked for.
+    """
+    if width <= precision:
+        return
+    counts = [len(timing.samples_s) for timing in profile.timings if timing.samples_s]
+    if simulated_width > precision or not counts:
+        yield precision_caveat(workload)
+        return
+    missing = float(f"{min(counts) * ((width / precision) ** 2 - 1.0):.2g}")
+    yield Caveat(
+        code=CaveatCode.PRECISION_MISSED,
+        message=f"the interval is {100.0 * width:.2g} % wide to a side, and {100.0 * precision:.2g} % was "
+        "asked; no simulation narrows it, since it comes from the few samples of the profile; measure about "
+        f"{missing:.0f} more batches of each size",
+    )
+
+
+def mean_caveats(performance: Performance) -> Iterator[Caveat]:
+    """Where requests are lost, what the means are means of."""
+    if performance.loss_probability and performance.response_mean_s is not None:
+        yield Caveat(
+            code=CaveatCode.MEANS_OF_SERVED,
+            message=f"means leave out the {100.0 * performance.loss_probability:.3g} % of requests that are "
+            "lost; promise a percentile, which counts them as late, or a --loss-max",
+        )
+
+
+def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool = True) -> Iterator[Caveat]:
+    """What one recorded path leaves open, and whether it holds bursts enough to speak of other days."""
+    if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
+        if not settled:
+            yield Caveat(
+                code=CaveatCode.TRACE_FEW_BURSTS,
+                message=f"few bursts of the trace are behind its {format_quantile(max(quantiles))}: the plan "
+                "holds for it, and for other days only if their bursts are no worse; record for longer",
+            )
+        yield Caveat(
+            code=CaveatCode.TRACE_ONE_PATH,
+            message=f"a trace happened once: the interval of {format_quantile(max(quantiles))} comes from "
+            "its consecutive sections, which were not independent; try other days too",
+        )
+        for remark in workload.arrivals.remarks:
+            yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
+
+
+def _unit_message(profile: ServiceProfile, doubt: UnitDoubt) -> str:
+    value, side = float(f"{doubt.value:.3g}"), "less" if doubt.read_s < doubt.limit_s else "more"
+    limit, meant = format_duration(doubt.limit_s), format_duration(doubt.meant_s)
+    return (
+        f"column {doubt.column} of profile {profile.name} gives batch size {doubt.batch_size} a mean of "
+        f"{value:g} {doubt.unit}, {side} than {limit}, so its unit is probably wrong; if {meant} is meant, "
+        f"rename the column {doubt.renamed}, otherwise ignore this"
+    )
+
+
+def _single_message(profile: ServiceProfile, sizes: list[int], quantile: float) -> str:
+    needed = samples_needed(quantile)
+    return (
+        f"profile {profile.name} has a single sample of {_sizes(sizes)}, which shows no spread, so "
+        f"{format_quantile(quantile)} of the service time is unknown; measure at least {needed - 1} more "
+        f"batches of {'that size' if len(sizes) == 1 else 'each'} (capacity profile --samples {needed})"
+    )
+
+
+def _dips_message(profile: ServiceProfile, found: list[Dip]) -> str:
+    worst = max(found, key=lambda dip: dip.share)
+    others = [f"{dip.larger} and {dip.smaller}" for dip in found if dip is not worst]
+    also = f" (likewise {', '.join(others)})" if others else ""
+    return (
+        f"in profile {profile.name} batches of {worst.larger} take "
+        f"{format_duration(worst.larger_mean_s)} on average, less than the "
+        f"{format_duration(worst.smaller_mean_s)} of batches of {worst.smaller}{also}; if no row is swapped, "
+        "measure these sizes again after a warm-up"
+    )
+
+
+def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
+    bare = [timing.batch_size for timing in summaries if not timing.percentiles_s]
+    if bare:
+        yield Caveat(
+            code=CaveatCode.PROFILE_NO_SPREAD,
+            message=f"{_have(bare)} a mean but no percentile, so service times are taken as constant; "
+            "measure percentiles, or give raw samples",
+        )
+    short = [t.batch_size for t in summaries if t.percentiles_s and max(t.percentiles_s) < quantile_max]
+    if short:
+        yield Caveat(
+            code=CaveatCode.PROFILE_PERCENTILE_MISSING,
+            message=f"{_have(short)} no percentile as high as {format_quantile(quantile_max)}, so the tail "
+            f"is extrapolated; give {_percentile_column(quantile_max)}raw samples",
+        )
+    stretched = {timing.batch_size: timing.law().tail_ratio for timing in summaries}
+    ratios = {size: ratio for size, ratio in stretched.items() if ratio is not None}
+    if ratios:
+        yield Caveat(
+            code=CaveatCode.PROFILE_TAIL_STRETCHED,
+            message=f"{_have(list(ratios))} a mean so large that batches beyond the last percentile must "
+            f"take {max(ratios.values()):.2f} times that percentile on average, and how they spread is a "
+            "guess; give raw samples",
+        )
+
+
+def _percentile_column(quantile: float) -> str:
+    """The lowest percentile of a summary that reaches a quantile, as one of two mends; of none nothing."""
+    enough = [u for u in _PERCENTILES if u >= quantile]
+    return f"p{100.0 * enough[0]:.0f}_ms or " if enough else ""
+
+
+def _sample_caveats(timings: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
+    needed = samples_needed(quantile_max)
+    few = {t.batch_size: len(t.samples_s) for t in timings if 1 < len(t.samples_s) < needed}
+    if few:
+        least = "only" if len(set(few.values())) == 1 else "as few as"
+        yield Caveat(
+            code=CaveatCode.PROFILE_FEW_SAMPLES,
+            message=f"there are {least} {min(few.values())} samples of {_sizes(list(few))}; to know "
+            f"{format_quantile(quantile_max)} of the service time, measure at least {needed} of each size "
+            f"(capacity profile --samples {needed})",
+        )
+
+
+def _sizes(sizes: list[int]) -> str:
+    return f"batch size{'s' if len(sizes) > 1 else ''} {_listed(sizes)}"
+
+
+def _have(sizes: list[int]) -> str:
+    return f"{_sizes(sizes)} {'have' if len(sizes) > 1 else 'has'}"
+
+
+def _listed(sizes: list[int]) -> str:
+    shown = ", ".join(str(size) for size in sizes[:6])
+    return shown if len(sizes) <= 6 else f"{shown} and {len(sizes) - 6} more"
+
+
+# Cheaper fleets in doubt that are named one by one.
+_FLEETS_NAMED = 3
+# Batches beyond which it is not more measuring that helps, but another limit.
+_BATCHES_MAX = 1e6
+# Replicas from which on one balancer that sees every request is an assumption to be questioned.
+_ONE_BALANCER_MAX = 100
+# What settles a doubt, by its cause.
+MENDS = {
+    Doubt.REQUESTS: "raise --requests-max",
+    Doubt.MARGIN: "lower --precision to tell it from its limit",
+    Doubt.PROFILE: "measure more batches of each size for the profile",
+    Doubt.TRACE: "record the trace for longer",
+}
+
+
+def search_caveats(search: Search, chosen: Candidate | None) -> Iterator[Caveat]:
+    """What was left in doubt or not tried, though it may be cheaper than what was chosen."""
+    yield from _floors_in_doubt(search)
+    if chosen is not None:
+        yield from _cheaper_in_doubt(search, chosen)
+    yield from _untried(search)
+
+
+def _floors_in_doubt(search: Search) -> Iterator[Caveat]:
+    """Once for each profile: what the samples behind its service time cannot tell."""
+    doubts = {name: doubt for (name, _), doubt in search.floor_doubts.items()}
+    for name, doubt in doubts.items():
+        yield Caveat(code=CaveatCode.FLOOR_IN_DOUBT, message=_floor_message(name, doubt))
+
+
+def _floor_message(name: str, doubt: FloorDoubt) -> str:
+    floor_s, limit = doubt.floor_s, format_duration(doubt.limit_s)
+    found = (
+        f"{name}: the service time itself, from {doubt.samples} samples of batch size {doubt.batch_size}, is "
+        f"{format_duration(floor_s.low)} to {format_duration(floor_s.high)} at the promised quantile, on "
+        f"both sides of {limit}, and no number of replicas makes it shorter"
+    )
+    missing = doubt.batches_missing
+    if missing > _BATCHES_MAX:
+        return f"{found}; choose a limit above {format_duration(floor_s.high)}"
+    count = format_count(missing)
+    return f"{found}; measure about {count} more batches of size {doubt.batch_size}, or choose another limit"
+
+
+def format_count(number: float) -> str:
+    """A number of things to two digits.
+
+    >>> format_count(1234.5)
+    '1200'
+    """
+    return f"{float(f'{max(1.0, number):.2g}'):.0f}"
+
+
+def batches_missing(candidate: Candidate, profile: ServiceProfile) -> float | None:
+    """Batches of each size to measure beside those there are, for a profile's doubt to be settled.
+
+    The half-width falls with the root of the samples, and must fall to the distance of the limit.
+    """
+    rejection, performance = candidate.rejection, candidate.performance
+    found = None
+    if rejection is not None and rejection.promise is not None and performance is not None:
+        found = rejection.promise.found(performance)
+    counts = [len(timing.samples_s) for timing in profile.timings if timing.samples_s]
+    if found is None or rejection is None or not counts or not 0.0 < found.value < rejection.allowed:
+        return None
+    width = math.log(found.high / found.value) / math.log(rejection.allowed / found.value)
+    return min(counts) * (width**2 - 1.0)
+
+
+def _mend(search: Search, candidates: Iterable[Candidate]) -> str:
+    """What would settle the doubts of some candidates."""
+    mends = dict.fromkeys(_mend_of(search, one) for one in candidates)
+    return ", and ".join(mends)
+
+
+def _mend_of(search: Search, candidate: Candidate) -> str:
+    doubt = candidate.doubt or Doubt.REQUESTS
+    profile = search.question.profile(candidate.plan.profile)
+    if doubt is Doubt.MARGIN and has_samples(profile):  # whose error is larger than any such margin
+        return f"{MENDS[Doubt.PROFILE]} and {MENDS[Doubt.MARGIN]}"
+    if doubt is Doubt.PROFILE:
+        missing = batches_missing(candidate, profile)
+        if missing is not None and missing <= _BATCHES_MAX:
+            return f"measure about {format_count(missing)} more batches of each size for the profile"
+    return MENDS[doubt]
+
+
+def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
+    """One caveat for each cheaper fleet size that could be neither accepted nor refused; or one for many."""
+    price = cost(search, chosen)
+    open_ones: dict[tuple[str, int], list[Candidate]] = {}
+    for one in search.considered:
+        if one.verdict is Verdict.INCONCLUSIVE and cost(search, one) < price:
+            open_ones.setdefault((one.plan.profile, one.plan.replicas), []).append(one)
+    is_one = len(search.question.profiles) == 1
+    for fleet, alike in _fleets(open_ones, is_one=is_one):
+        yield Caveat(
+            code=CaveatCode.CHEAPER_INCONCLUSIVE,
+            message=f"{fleet} cheaper and could be neither accepted nor refused; {_mend(search, alike)}",
+        )
+
+
+def _fleets(
+    open_ones: dict[tuple[str, int], list[Candidate]], *, is_one: bool
+) -> Iterator[tuple[str, Sequence[Candidate]]]:
+    """Fleets in words, each with its candidates; many as one."""
+    if len(open_ones) > _FLEETS_NAMED:
+        counts = [replicas for _, replicas in open_ones]
+        every = [one for alike in open_ones.values() for one in alike]
+        yield f"{len(open_ones)} fleets, of {min(counts)} to {max(counts)} replicas, are", every
+        return
+    for (name, replicas), alike in open_ones.items():
+        sizes = " or ".join(map(str, sorted({one.plan.batch_size_max for one in alike})))
+        whose = "" if is_one else f" of {name}"
+        yield f"a fleet of {replicas}{whose} with batches up to {sizes} is", alike
+
+
+def _untried(search: Search) -> Iterator[Caveat]:
+    if search.families_untried:
+        names = dict.fromkeys(f"{one.profile.name} behind {one.routing}" for one in search.families_untried)
+        yield Caveat(
+            code=CaveatCode.FLEETS_UNTRIED,
+            message=f"the budget of the search was spent before all fleets of {', '.join(names)} were tried, "
+            "which may be cheaper; plan for each by itself, with one --profile and one --routing",
+        )
+    if search.fleets_untried:
+        yield Caveat(
+            code=CaveatCode.FLEETS_UNTRIED,
+            message=f"{search.fleets_untried} of the cheapest fleets were left out for want of budget; each "
+            "must be tried by itself, since its batches wait or larger ones may be faster; give one "
+            "--batch-wait, or a smaller --batch-size-max, to try fewer",
+        )
+
+
+def headroom_caveats(headroom: Headroom | None) -> Iterator[Caveat]:
+    """Rates that are open, and a plan with next to no room for more traffic."""
+    if headroom is None:
+        return
+    accepted, refused = format_rate(headroom.accepted_rps), format_rate(headroom.refused_rps)
+    if headroom.is_in_doubt and headroom.doubt is not None:
+        yield Caveat(
+            code=CaveatCode.HEADROOM_IN_DOUBT,
+            message=f"between {accepted} and {refused} the plan could be neither accepted nor refused; "
+            f"{MENDS[headroom.doubt]}",
+        )
+    if headroom.is_thin:
+        share = 100.0 * (headroom.accepted_rps / headroom.today_rps - 1.0)
+        yield Caveat(
+            code=CaveatCode.HEADROOM_THIN,
+            message=f"the plan is known to hold for {share:.2g} % more traffic only, up to {accepted}; if "
+            "traffic may exceed that, plan for a higher --rate",
+        )
+
+
+def routing_caveats(plan: Plan) -> Iterator[Caveat]:
+    """A fleet so large that one balancer in front of all of it is not likely."""
+    if plan.replicas >= _ONE_BALANCER_MAX and plan.routing is not Routing.RANDOM:
+        yield Caveat(
+            code=CaveatCode.ONE_BALANCER,
+            message=f"{plan.routing} over {plan.replicas} replicas takes one balancer that sees every "
+            "request; several that do not know of each other route at random: plan with --routing random",
+        )

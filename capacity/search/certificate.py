@@ -1,0 +1,260 @@
+"""Certificate: the accepted fleet that is recommended, by an exact law or simulated with seeds of its own."""
+
+import math
+from dataclasses import dataclass
+
+from capacity.question.candidate import Candidate, Doubt, Judge, Verdict
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Family, Question
+from capacity.question.scenario import Scenario
+from capacity.search.candidates import Progress, Search, describe, survival_candidate
+from capacity.search.cheapest import Level, cost, devices_within, fewest, unskippable
+from capacity.search.exact import judge_exactly
+from capacity.search.recommendation import Certificate, Survived
+from capacity.units import QUANTILES
+
+# Numbers of devices that are certified in turn before the planner gives up.
+_ROUNDS_MAX = 10
+# Simulated requests after which no larger fleet is certified: what needs so many, larger fleets need too.
+_CERTIFY_REQUESTS_MAX = 800_000_000
+# Share by which a larger fleet must lower an upper end that the profile's own error keeps above its limit.
+_WORTH_IT = 0.01
+# From what is simplest to run to what is least.
+SIMPLICITY = (
+    Routing.ROUND_ROBIN,
+    Routing.RANDOM,
+    Routing.POWER_OF_TWO,
+    Routing.LEAST_OUTSTANDING,
+    Routing.SHARED_QUEUE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certified:
+    """A candidate that kept its promise under fresh random numbers, and what it outlived."""
+
+    candidate: Candidate
+    whole: Candidate
+    survived: tuple[Survived, ...]
+    certificate: Certificate
+
+
+class Certifier:
+    """Gives certificates, each stricter than the one before."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self._attempt = 1
+        self._spent = 0
+        self._certified: set[Plan] = set()
+
+    def first(self, level: Level) -> Certified | None:
+        """The preferred fleet of the cheapest level whose certificate is given; else the next dearer one.
+
+        Fresh random numbers, and the profile's own error, may ask for more than the search did.
+        """
+        best = self._preferred(level.candidates) or self._dearer_unskippable(level) or self._dearer(level)
+        return self._cheaper(best)
+
+    def _cheaper(self, best: Certified | None) -> Certified | None:
+        """The best so far, or what the search accepts that is cheaper and keeps its promise too.
+
+        One device fewer is looked at in any case; a fleet that was accepted on the way, and passed over, too.
+        """
+        for _ in range(_ROUNDS_MAX):
+            bound = math.inf if best is None else cost(self.search, best.candidate)
+            if best is not None:
+                self._one_fewer(best)
+            passed_over = [
+                one
+                for one in self.search.considered
+                if one.accepted and one.plan not in self._certified and cost(self.search, one) < bound
+            ]
+            if not passed_over or self._spent > _CERTIFY_REQUESTS_MAX:
+                break
+            least = min(cost(self.search, one) for one in passed_over)
+            found = self._preferred([one for one in passed_over if cost(self.search, one) == least])
+            best = found or best
+        return best
+
+    def _one_fewer(self, best: Certified) -> None:
+        """Judge one device less than what was certified: refused beside it, or certified too."""
+        plan = best.candidate.plan
+        profile = self.search.question.profile(plan.profile)
+        devices = profile.devices(plan.replicas)
+        if devices > 1:
+            self.search.at(Family(profile=profile, routing=plan.routing), devices - 1)
+
+    def _dearer_unskippable(self, level: Level) -> Certified | None:
+        """The next dearer fleets that are tried one by one, up to the first that was found by halving in."""
+        starts = (family.cost(devices) for family, devices in level.starts.items())
+        fleets = unskippable(self.search, min(starts, default=math.inf))
+        dearer = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
+        for _, family, devices, waits in dearer[:_ROUNDS_MAX]:
+            if self.search.out_of_budget:
+                return None
+            fleet = self.search.at(family, devices, waits=waits)
+            certified = self._preferred([one for one in fleet if one.accepted])
+            if certified is not None:
+                return certified
+        return None
+
+    def _dearer(self, level: Level) -> Certified | None:
+        """The cheapest of what each family needs whose batches start at once."""
+        search, best, bound = self.search, None, math.inf
+        known = {family: family.cost(devices) for family, devices in level.starts.items()}
+        for family in sorted(search.question.families, key=lambda one: known.get(one, math.inf)):
+            most = devices_within(search, family, bound)
+            if family.cost(most) == bound:
+                most -= 1
+            start = level.starts.get(family) or fewest(search, family, most, is_bounded=False)
+            certified = None if start is None else self._grow(family, start, most)
+            if certified is not None:
+                best, bound = certified, cost(search, certified.candidate)
+        return best
+
+    def _grow(self, family: Family, start: int, most: int) -> Certified | None:
+        """The fewest devices from `start` on, by growing steps and halving in."""
+        refused, step, end = start - 1, 1, None
+        for _ in range(_ROUNDS_MAX):
+            devices = min(refused + step, most)
+            if devices <= refused or self._spent > _CERTIFY_REQUESTS_MAX:
+                return None
+            certified = self._at(family, devices)
+            if certified is not None:
+                return self._halve_in(family, refused, devices, certified)
+            before, end = end, self._profile_doubt(family, devices)
+            if before is not None and end is not None and end > (1.0 - _WORTH_IT) * before:
+                return None  # no fleet mends the profile
+            refused, step = devices, 2 * step if refused >= start else 1
+        return None
+
+    def _halve_in(self, family: Family, refused: int, accepted: int, certified: Certified) -> Certified:
+        while accepted - refused > 1:
+            middle = (refused + accepted) // 2
+            fewer = self._at(family, middle)
+            if fewer is None:
+                refused = middle
+            else:
+                accepted, certified = middle, fewer
+        return certified
+
+    def _profile_doubt(self, family: Family, devices: int) -> float | None:
+        """Least upper end, over what is allowed, that the profile's own error left; None where it did not."""
+        ends = [
+            one.rejection.needed / one.rejection.allowed
+            for one in self.search.known(family, devices, waits=False)
+            if one.doubt is Doubt.PROFILE and one.rejection is not None
+        ]
+        return min(ends, default=None)
+
+    def _at(self, family: Family, devices: int) -> Certified | None:
+        return self._preferred([one for one in self.search.at(family, devices) if one.accepted])
+
+    def _preferred(self, accepted: tuple[Candidate, ...] | list[Candidate]) -> Certified | None:
+        for candidate in by_preference(self.search, accepted):
+            certified = self._certify(candidate.plan)
+            if certified is not None:
+                return certified
+        return None
+
+    def _certify(self, plan: Plan) -> Certified | None:
+        """The plan and every event that it must outlive."""
+        search = self.search
+        search.counts["certified"] += 1
+        self._certified.add(plan)
+        certificate = Certificate(attempt=self._attempt, requests_first=search.requests_of.get(plan, 0))
+        trial = certify(search.question, search.judge, plan, certificate, search.progress)
+        self._attempt += trial.judged
+        search.requests += trial.requests
+        self._spent += trial.requests
+        search.update(trial.candidate)
+        if not trial.candidate.accepted:
+            return None
+        return Certified(
+            candidate=trial.candidate,
+            whole=trial.whole,
+            survived=trial.survived,
+            certificate=certificate,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A plan before the judge for its certificate.
+
+    Attributes:
+        candidate: what became of it, in the end.
+        whole: of the whole fleet, before any event.
+        survived: the events that it outlived, up to the first that it did not.
+        judged: how many scenarios the judge has seen.
+        requests: simulated in all.
+    """
+
+    candidate: Candidate
+    whole: Candidate
+    survived: tuple[Survived, ...]
+    judged: int
+    requests: int
+
+
+def certify(
+    question: Question, judge: Judge, plan: Plan, certificate: Certificate, progress: Progress
+) -> Trial:
+    """The plan and every event that it must outlive, each by an exact law or by fresh random numbers."""
+    attempt, first = certificate.attempt, certificate.requests_first
+    progress(f"certifying {describe(plan)}")
+    candidate = whole = _settled(judge, question.scenario(plan), attempt, first)
+    survived, judged, requests = [], 1, whole.requests
+    for event, scenario in question.events(plan) if candidate.accepted else ():
+        progress(f"certifying {describe(plan)}: {event}")
+        outcome = _settled(judge, scenario, attempt + judged, first)
+        judged, requests = judged + 1, requests + outcome.requests
+        if outcome.verdict is not Verdict.MET or outcome.performance is None:
+            candidate = survival_candidate(plan, event, outcome)
+            break
+        survived.append(Survived(event=event, plan=scenario.plan, performance=outcome.performance))
+    return Trial(
+        candidate=candidate,
+        whole=whole,
+        survived=tuple(survived),
+        judged=judged,
+        requests=requests,
+    )
+
+
+def _settled(judge: Judge, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+    """What a law says exactly needs no interval, which might straddle a limit that the law keeps."""
+    return judge_exactly(scenario, QUANTILES) or judge.certify(scenario, attempt, requests_first)
+
+
+def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candidate]) -> list[Candidate]:
+    """Farthest from its limit first; of those that intervals cannot tell from it, the simplest.
+
+    Simplest is: no batch wait, a router that knows less, more headroom at the same price (a lower load), a
+    smaller batch.
+    """
+    objective = search.question.objective
+
+    def ends(candidate: Candidate) -> tuple[float, float, float]:
+        """Share of its limit that the binding promise takes up: value, low and high end."""
+        assert candidate.performance is not None  # noqa: S101  (an accepted candidate was judged by numbers)
+        interval = objective.binding(candidate.performance).pressure(candidate.performance)
+        assert interval is not None  # noqa: S101  (what binds was found)
+        return interval.value, interval.low, interval.high
+
+    def preference(candidate: Candidate) -> tuple[bool, float, bool, int, float, int]:
+        value, low, _ = ends(candidate)
+        tied, plan = low <= best_high, candidate.plan
+        load = candidate.performance.load if candidate.performance else None
+        return (
+            not tied,
+            0.0 if tied else value,
+            plan.batch_wait_max_s > 0.0,
+            SIMPLICITY.index(plan.routing),
+            load or 0.0,
+            plan.batch_size_max,
+        )
+
+    best_high = min(map(ends, accepted))[2] if accepted else 0.0
+    return sorted(accepted, key=preference)

@@ -1,0 +1,186 @@
+"""Cheapest: which fleets cost least among those that the search accepts."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from capacity.question.candidate import Candidate
+from capacity.question.question import Family
+from capacity.search.candidates import Search
+
+# Simulated requests that fleets may take of which none can be skipped by a neighbour's fate.
+UNSKIPPED_REQUESTS_MAX = 200_000_000
+_UNSKIPPED_MAX = 250  # and so many numbers of devices, however short their runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """The lowest cost at which anything is accepted, and all that is accepted there.
+
+    Attributes:
+        cost: [USD/h], or devices where there is no price.
+        starts: fewest devices accepted, of families whose batches start at once.
+    """
+
+    cost: float
+    candidates: tuple[Candidate, ...]
+    starts: dict[Family, int]
+
+
+def find_cheapest(search: Search) -> Level | None:
+    """The cheapest accepted fleets; None where none is. What was not tried is noted in the search.
+
+    First those whose batches start at once, family by family, each only as far as it may be cheaper than
+    the best so far. Then, at every number of devices that would be cheaper still, those of which no
+    neighbour's fate says anything: batches that wait, and profiles in which a larger batch may be faster.
+    """
+    bound, starts = math.inf, {}
+    for family in _cheapest_first(search):
+        if search.out_of_budget:
+            _note_untried(search, family, bound)
+            continue
+        devices = fewest(search, family, devices_within(search, family, bound), is_bounded=bound < math.inf)
+        if devices is not None:
+            starts[family] = devices
+            bound = min(bound, family.cost(devices))
+    search.fleets_untried = _without_skipping(search, bound)
+    bound = min((cost(search, one) for one in search.considered if one.accepted), default=math.inf)
+    if bound == math.inf:
+        return None
+    for family in search.question.families:
+        _show_outpriced(search, family, bound)
+    for family in search.question.families:
+        devices = devices_within(search, family, bound)
+        if family.cost(devices) == bound:
+            _look_around(search, family, devices, waits=not (search.fleets_untried or search.out_of_budget))
+    accepted = [one for one in search.considered if one.accepted and cost(search, one) == bound]
+    return Level(cost=bound, candidates=tuple(accepted), starts=starts)
+
+
+def _note_untried(search: Search, family: Family, bound: float) -> None:
+    """A family for which nothing of the budget is left, unless it cannot be cheaper."""
+    least = search.devices_min(family)
+    if least is not None and least <= devices_within(search, family, bound):
+        search.families_untried.append(family)
+
+
+def _look_around(search: Search, family: Family, devices: int, *, waits: bool) -> None:
+    """All batches of a family at the lowest cost, so that ties can be broken; on demand those that wait."""
+    least = search.devices_min(family)
+    if least is None or devices < least:
+        return
+    if any(candidate.accepted for candidate in search.known(family, devices, waits=False)):
+        search.at(family, devices)
+    if waits:
+        search.at(family, devices, waits=True)
+
+
+def _show_outpriced(search: Search, family: Family, bound: float) -> None:
+    """What the same money buys of a family that takes more to be stable: refused, beside the answer."""
+    devices = max(1, devices_within(search, family, bound))
+    least = search.devices_min(family)
+    if least is not None and least > devices:
+        search.at(family, devices)
+
+
+def cost(search: Search, candidate: Candidate) -> float:
+    """Price of a candidate; devices where there is no price. [USD/h]"""
+    profile = search.question.profile(candidate.plan.profile)
+    family = Family(profile=profile, routing=candidate.plan.routing)
+    return family.cost(profile.devices(candidate.plan.replicas))
+
+
+def devices_within(search: Search, family: Family, bound: float) -> int:
+    """Most devices that cost no more than so much, within the limit of replicas."""
+    most = search.question.devices_max(family)
+    if bound == math.inf:
+        return most
+    devices = min(most, int(bound / family.cost(1)) + 1)
+    while devices > 0 and family.cost(devices) > bound:
+        devices -= 1
+    return devices
+
+
+def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool) -> int | None:
+    """Fewest devices at which some batch size that starts at once is accepted; None where none is.
+
+    More replicas are taken never to hurt: an observation on all cases tried, not a theorem, and only where
+    larger batches take longer. The number is doubled until accepted, then halved in.
+
+    Args:
+        is_bounded: the most is what another family costs, so that it is worth a look before the fewest.
+    """
+    least = search.devices_min(family)
+    if least is None or least > devices_max:
+        return None
+    if is_bounded and not search.accepted_at(family, devices_max):
+        return None
+    return _doubling(search, family, least, devices_max) or (devices_max if is_bounded else None)
+
+
+def _doubling(search: Search, family: Family, least: int, most: int) -> int | None:
+    """Fewest devices accepted by growing steps and halving in; None where none is, or the budget is spent."""
+    refused, step = least - 1, 1
+    while refused < most:
+        if search.out_of_budget:
+            search.families_untried.append(family)
+            return None
+        devices = min(refused + step, most)
+        if search.accepted_at(family, devices):
+            return halve_in(search, family, refused, devices)
+        refused, step = devices, 2 * step
+    return None
+
+
+def halve_in(search: Search, family: Family, refused: int, accepted: int) -> int:
+    """Fewest devices accepted, between a number that is refused and one that is accepted."""
+    while accepted - refused > 1:  # a few trials more, whatever is left of the budget
+        middle = (refused + accepted) // 2
+        if search.accepted_at(family, middle):
+            accepted = middle
+        else:
+            refused = middle
+    return accepted
+
+
+def _without_skipping(search: Search, bound: float) -> int:
+    """Try the fleets that must be tried one by one; how many were left untried for want of budget.
+
+    Below a known cost the dearest first, which are the likeliest to do; without one the cheapest first,
+    up to the first that does.
+    """
+    is_open = bound == math.inf
+    fleets = sorted(unskippable(search, bound), key=lambda one: one[0], reverse=not is_open)
+    start = search.requests
+    for number, (_, family, devices, waits) in enumerate(fleets):
+        spent = search.requests - start >= UNSKIPPED_REQUESTS_MAX or number >= _UNSKIPPED_MAX
+        if search.out_of_budget or spent:
+            return len(fleets) - number
+        if search.accepted_at(family, devices, waits=waits) and is_open:
+            break
+    return 0
+
+
+def unskippable(search: Search, bound: float) -> Iterator[tuple[float, Family, int, bool]]:
+    """Fleets that would cost less, each with its price and whether its batches wait."""
+    question = search.question
+    for family in question.families:
+        least = search.devices_min(family)
+        if least is None:
+            continue
+        waits = (max(question.batch_waits(family.profile, size)) for size in search.sizes(family))
+        kinds = [False] if not family.profile.is_monotone else []
+        kinds += [True] if max(waits) > 0.0 else []
+        most = devices_within(search, family, bound) if kinds else 0
+        numbers = (n for n in range(least, most + 1) if family.cost(n) < bound)
+        yield from ((family.cost(n), family, n, kind) for n in numbers for kind in kinds)
+
+
+def _cheapest_first(search: Search) -> list[Family]:
+    """Families by the price of the fewest devices that are stable."""
+
+    def price(family: Family) -> float:
+        least = search.devices_min(family)
+        return math.inf if least is None else family.cost(least)
+
+    return sorted(search.question.families, key=price)

@@ -1,0 +1,280 @@
+"""Planner: screen, search, certificate, headroom -> the cheapest plan that keeps the objective, and why."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from capacity.performance import Interval, Performance
+from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
+from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.plan import REPLICAS_LIMIT, Plan, Routing
+from capacity.question.question import Family, Question
+from capacity.question.resilience import Survival
+from capacity.question.stability import require_batch_of_one
+from capacity.search.candidates import Progress, Search
+from capacity.search.caveats import (
+    headroom_caveats,
+    mean_caveats,
+    precision_caveat,
+    profile_caveats,
+    routing_caveats,
+    search_caveats,
+    trace_caveats,
+)
+from capacity.search.certificate import Certified, Certifier
+from capacity.search.cheapest import find_cheapest, halve_in
+from capacity.search.exact import judge_exactly
+from capacity.search.headroom import find_headroom
+from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
+from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals
+
+
+def if_random(search: Search, plan: Plan, performance: Performance | None) -> RandomRouting | None:
+    """What random routing makes of a plan, and how many replicas of its profile would do.
+
+    None where the plan's routing is random already, or a queue that all replicas share.
+
+    Random is what many balancers that do not know of each other come to, and what a Kubernetes Service does.
+    From the plan's number on, since a router that looks at nothing never does with fewer; judged as in a
+    search, not certified. One replica is routed to in any case.
+
+    Args:
+        performance: of the plan.
+    """
+    if plan.routing in (Routing.RANDOM, Routing.SHARED_QUEUE):
+        return None
+    if plan.replicas == 1:
+        return RandomRouting(replicas=1, response_p99=_p99(performance))
+    question = search.question
+    profile = question.profile(plan.profile)
+    asked = replace(question, profiles=(profile,), routings=(Routing.RANDOM,))
+    other = Search(asked, search.judge, search.progress, search.confidence)
+    family = Family(profile=profile, routing=Routing.RANDOM)
+    scenario = asked.scenario(replace(plan, routing=Routing.RANDOM))
+    search.progress("what random routing would take")
+    candidate = judge_exactly(scenario) or search.judge.search(scenario, 1)
+    devices = _fewest(other, family, plan)
+    search.requests += candidate.requests + other.requests
+    return RandomRouting(
+        replicas=None if devices is None else family.replicas(devices),
+        response_p99=_p99(candidate.performance) if candidate.settled else None,
+    )
+
+
+def _p99(performance: Performance | None) -> Interval | None:
+    """P99 of the response, lost requests counted as late. [s]"""
+    if performance is None:
+        return None
+    late = performance.response_quantiles_with_losses_s or performance.response_quantiles_s
+    return late.get(0.99)
+
+
+def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
+    """Fewest devices: with the plan's own batches by growing steps, then with any batches that take fewer."""
+    today, most = family.profile.devices(plan.replicas), search.question.devices_max(family)
+    refused, devices, step = today - 1, today, 1
+    while not _does(search, family, plan, devices):
+        if devices >= most or search.out_of_budget:
+            return None
+        refused, devices, step = devices, min(devices + step, most), 2 * step
+    while devices - refused > 1:
+        middle = (refused + devices) // 2
+        if _does(search, family, plan, middle):
+            devices = middle
+        else:
+            refused = middle
+    if devices > today and search.accepted_at(family, devices - 1):
+        return halve_in(search, family, today - 1, devices - 1)
+    return devices
+
+
+def _does(search: Search, family: Family, plan: Plan, devices: int) -> bool:
+    """Whether so many devices keep the objective with the plan's own batches."""
+    other = replace(plan, replicas=family.replicas(devices), routing=family.routing)
+    return search.candidate(other).accepted
+
+
+_POISSON = (PoissonArrivals(), GammaArrivals(cv=1.0))
+
+
+def silent(message: str) -> None:
+    """Progress for those who do not want any."""
+
+
+def recommend(
+    question: Question,
+    judge: Judge,
+    progress: Progress = silent,
+    *,
+    with_headroom: bool = True,
+    confidence: float = 0.95,
+) -> Recommendation:
+    """The cheapest plan that keeps the objective, with every candidate that was considered.
+
+    Of plans of one price the one farthest from its limit wins, and of those that the intervals cannot
+    tell apart the simplest. The winner is certified by random numbers that had no part in choosing it.
+
+    Args:
+        with_headroom: whether to find how far the rate may rise, and what random routing would take.
+        confidence: of the interval of a service time whose samples may not tell it from its limit.
+
+    Raises:
+        DomainError: a profile does not cover a batch of one request.
+    """
+    for profile in question.profiles:
+        require_batch_of_one(profile)
+    search = Search(question, judge, progress, confidence)
+    refusals = _refused_at_once(search)
+    if refusals:
+        return _no_plan(search, refusals, _open_or_missed(refusals))
+    level = find_cheapest(search)
+    certified = None if level is None else Certifier(search).first(level)
+    if level is None or certified is None:
+        considered = _with_floors(search)
+        verdict = Verdict.INCONCLUSIVE if search.out_of_budget else _open_or_missed(considered)
+        return _no_plan(search, considered, verdict)
+    return _answer(search, certified, with_headroom=with_headroom)
+
+
+def _open_or_missed(considered: list[Candidate]) -> Verdict:
+    """Of candidates of which none was accepted."""
+    is_open = any(candidate.verdict is Verdict.INCONCLUSIVE for candidate in considered)
+    return Verdict.INCONCLUSIVE if is_open else Verdict.MISSED
+
+
+def _refused_at_once(search: Search) -> list[Candidate]:
+    """Why no plan within the limits can do, where theory knows; empty otherwise."""
+    question = search.question
+    least = {family: search.devices_min(family) for family in question.families}
+    if any(n is not None and n <= question.devices_max(family) for family, n in least.items()):
+        return []
+    refused = [_too_many(search, family, n) for family, n in least.items() if n is not None]
+    return [*_with_floors(search), *refused]
+
+
+def _too_many(search: Search, family: Family, devices: int) -> Candidate:
+    """A family that takes more replicas than are allowed to be stable at all."""
+    question, needed = search.question, family.replicas(devices)
+    losses = question.survival.losses(needed, family.profile.instances_per_device)
+    rejection = Rejection(
+        limit=Limit.REPLICAS_MAX,
+        allowed=question.replicas_max,
+        needed=needed,
+        event=max(losses, key=lambda event: losses[event], default=None),
+    )
+    sizes = search.sizes(family)
+    best = max(sizes, key=family.profile.throughput_rps)
+    plan = question.plan(family, devices, best, 0.0) if needed <= REPLICAS_LIMIT else None
+    shown = plan or replace(question.plan(family, 1, best, 0.0), replicas=REPLICAS_LIMIT)  # more is no plan
+    return Candidate(plan=shown, verdict=Verdict.MISSED, rejection=rejection)
+
+
+def _with_floors(search: Search) -> list[Candidate]:
+    """What was considered, led by the batch sizes that no replica count could help."""
+    refused = [
+        Candidate(plan=_any_plan(search, name, size), verdict=Verdict.MISSED, rejection=rejection)
+        for (name, size), rejection in search.floor_rejections.items()
+    ]
+    open_ones = [
+        Candidate(
+            plan=_any_plan(search, name, size),
+            verdict=Verdict.INCONCLUSIVE,
+            rejection=Rejection(limit=Limit.SERVICE_FLOOR, allowed=doubt.limit_s, needed=doubt.floor_s.high),
+            doubt=Doubt.PROFILE,
+        )
+        for (name, size), doubt in search.floor_doubts.items()
+    ]
+    return [*refused, *open_ones, *search.considered]
+
+
+def _any_plan(search: Search, name: str, batch_size_max: int) -> Plan:
+    """One replica with batches up to a size, for what no number of replicas changes."""
+    question = search.question
+    family = Family(profile=question.profile(name), routing=question.routings[0])
+    return question.plan(family, 1, batch_size_max, 0.0)
+
+
+def _answer(search: Search, certified: Certified, *, with_headroom: bool) -> Recommendation:
+    question, plan = search.question, certified.candidate.plan
+    profile = question.profile(plan.profile)
+    headroom = _headroom(search, certified) if with_headroom else None
+    return Recommendation(
+        verdict=Verdict.MET,
+        objective=question.objective,
+        plan=plan,
+        performance=certified.candidate.performance,
+        headroom=headroom,
+        random_routing=None
+        if not with_headroom
+        else if_random(search, plan, certified.candidate.performance),
+        hourly_usd=profile.hourly_cost_usd(plan.replicas),
+        considered=tuple(_with_floors(search)),
+        caveats=(*_caveats(search, certified), *headroom_caveats(headroom)),
+        survived=certified.survived,
+        without_survival=_if_nothing_happened(search),
+        under_poisson=_if_poisson(search),
+        tally=search.tally,
+        certificate=certified.certificate,
+    )
+
+
+def _if_nothing_happened(search: Search) -> Recommendation | None:
+    """What would do if nothing had to be outlived; None where nothing has to be."""
+    if search.question.survival == Survival():
+        return None
+    easier = replace(search.question, survival=Survival())
+    return _without_headroom(search, easier)
+
+
+def _if_poisson(search: Search) -> Recommendation | None:
+    """What would do if as many requests arrived as a Poisson stream; None where they do, or users ask."""
+    workload = search.question.workload
+    if isinstance(workload, ClosedPopulation) or workload.arrivals in _POISSON:
+        return None
+    calmer = replace(search.question, workload=replace(workload, arrivals=PoissonArrivals()))
+    return _without_headroom(search, calmer)
+
+
+def _without_headroom(search: Search, question: Question) -> Recommendation:
+    """The answer to an easier question, to be held beside the one that was asked."""
+    return recommend(
+        question, search.judge, search.progress, with_headroom=False, confidence=search.confidence
+    )
+
+
+def _headroom(search: Search, certified: Certified) -> Headroom | None:
+    """How far the rate may rise while the plan, or what the hardest loss leaves of it, holds."""
+    question, plan = search.question, certified.candidate.plan
+    if isinstance(question.workload, ClosedPopulation):
+        return None
+    scenarios = [scenario for _, scenario in question.events(plan) if scenario.spike is None]
+    hardest = scenarios[0] if scenarios else question.scenario(plan)
+    return find_headroom(hardest, search.judge, search.progress)
+
+
+def _no_plan(search: Search, considered: list[Candidate], verdict: Verdict) -> Recommendation:
+    return Recommendation(
+        verdict=verdict,
+        objective=search.question.objective,
+        considered=tuple(considered),
+        caveats=tuple(search_caveats(search, None)),
+        tally=search.tally,
+    )
+
+
+def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
+    question, plan = search.question, certified.candidate.plan
+    profile, quantiles = question.profile(plan.profile), question.objective.quantiles or (0.99,)
+    yield from profile_caveats(profile, plan.batch_size_max, quantiles)
+    if profile.hourly_usd is None:
+        yield Caveat(
+            code=CaveatCode.PRICE_UNKNOWN,
+            message="the profile has no price: the plan has the fewest replicas and no cost; set hourly_usd, "
+            f"or give --hourly-usd {profile.name}=0.50",
+        )
+    yield from search_caveats(search, certified.candidate)
+    yield from routing_caveats(plan)
+    if certified.candidate.performance is not None:
+        yield from mean_caveats(certified.candidate.performance)
+    if not certified.whole.is_precise:
+        yield precision_caveat(question.workload)
+    yield from trace_caveats(question.workload, quantiles, settled=certified.candidate.settled)

@@ -1,0 +1,402 @@
+"""Rates: the arrival rates at which one plan keeps its objective; there may be several stretches."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from capacity.performance import Interval
+from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
+from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Plan
+from capacity.question.scenario import Scenario
+from capacity.question.stability import require_batch_of_one, sustainable_rate_rps
+from capacity.search.caveats import MENDS, plausibility_caveats, profile_caveats, trace_caveats
+from capacity.search.screen import refuse_batch_size
+from capacity.search.what_if import Asker, judged, lone_performance
+from capacity.traffic.workload import (
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    Workload,
+    is_trace,
+)
+from capacity.units import format_rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """The verdict at one rate; 0 is the limit of low rates, and the sustainable rate is never kept."""
+
+    arrival_rate_rps: float
+    candidate: Candidate
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the objective is kept there."""
+        return self.candidate.verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Neighbouring rates that are all kept, as far as any was tried.
+
+    Attributes:
+        low: the lowest rate found kept, and below it the highest that was not; 0 where all low rates are.
+            [requests/s]
+        high: the highest rate found kept, and above it the lowest that was not; infinite where none was.
+            [requests/s]
+    """
+
+    low: Interval
+    high: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What was found.
+
+    Attributes:
+        points: every rate that was judged, rising, the limit of low rates and the wall apart.
+        lone: at the limit of low rates; None where the arrivals have none that is known.
+        stretches: of rates that are kept, rising.
+        doubts: lowest and highest rate of each stretch that the budget could not settle. [requests/s]
+        only_rises: whether what is promised was taken to rise with the rate: a coarse grid does.
+        refusal: what no rate can help; None where the rates decide.
+    """
+
+    scenario: Scenario
+    points: tuple[Point, ...] = ()
+    lone: Candidate | None = None
+    stretches: tuple[Stretch, ...] = ()
+    doubts: tuple[tuple[float, float], ...] = ()
+    only_rises: bool
+    refusal: Rejection | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Met if any rate is kept."""
+        if self.stretches:
+            return Verdict.MET
+        return Verdict.INCONCLUSIVE if self.doubts else Verdict.MISSED
+
+    @property
+    def arrival_rate_max_rps(self) -> float | None:
+        """The highest rate found kept. [requests/s]"""
+        return self.stretches[-1].high.value if self.stretches else None
+
+    @property
+    def closest(self) -> Candidate | None:
+        """Where nothing is kept, the refusal that comes nearest to its limit."""
+        if self.refusal is not None:
+            return Candidate(plan=self.scenario.plan, verdict=Verdict.MISSED, rejection=self.refusal)
+        candidates = [point.candidate for point in self.points] + ([self.lone] if self.lone else [])
+        broken = {
+            one.rejection.needed / one.rejection.allowed: one
+            for one in candidates
+            if one.rejection is not None and one.rejection.promise is not None
+        }
+        return broken[min(broken)] if broken else None
+
+    @property
+    def promise(self) -> Promise:
+        """What ends the highest stretch; else what is closest to its limit over all."""
+        end_rps = self.arrival_rate_max_rps or 0.0
+        above = [p.candidate.rejection for p in self.points if p.arrival_rate_rps > end_rps]
+        broken = [one.promise for one in above if one is not None and one.promise is not None]
+        if broken:
+            return broken[0]
+        promises = self.scenario.objective.promises
+        return next((p for p in reversed(promises) if p.measure is Measure.RESPONSE), promises[-1])
+
+
+def stretches_of(points: Sequence[Point]) -> list[Stretch]:
+    """Runs of kept rates, each end with the nearest rate beyond it that is not in doubt."""
+    found = []
+    for first, last in _runs(points, Verdict.MET):
+        if points[last].arrival_rate_rps == 0.0:  # a limit is no rate
+            continue
+        below = [p for p in points[:first] if p.verdict is not Verdict.INCONCLUSIVE]
+        above = [p for p in points[last + 1 :] if p.verdict is not Verdict.INCONCLUSIVE]
+        start_rps, end_rps = points[first].arrival_rate_rps, points[last].arrival_rate_rps
+        low_rps = below[-1].arrival_rate_rps if below else 0.0
+        high_rps = above[0].arrival_rate_rps if above else math.inf
+        found.append(
+            Stretch(
+                low=Interval(value=start_rps, low=low_rps, high=start_rps),
+                high=Interval(value=end_rps, low=end_rps, high=high_rps),
+            )
+        )
+    return found
+
+
+def doubts_of(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """First and last rate of each run that is in doubt. [requests/s]"""
+    runs = _runs(points, Verdict.INCONCLUSIVE)
+    return [(points[first].arrival_rate_rps, points[last].arrival_rate_rps) for first, last in runs]
+
+
+def _runs(points: Sequence[Point], verdict: Verdict) -> list[tuple[int, int]]:
+    """First and last place of each run of neighbours with this verdict."""
+    inside = [point.verdict is verdict for point in points]
+    firsts = [i for i, here in enumerate(inside) if here and (i == 0 or not inside[i - 1])]
+    lasts = [i for i, here in enumerate(inside) if here and (i == len(inside) - 1 or not inside[i + 1])]
+    return list(zip(firsts, lasts, strict=True))
+
+
+# Share of a rate within which an end is found, and of the sustainable one, near 0.
+RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-4
+_TO_THE_WALL = (0.99, 0.995)
+# Batches that wait, or a limit that is not on time, may be kept, missed and kept again.
+_FINE = tuple(0.02 + 0.06 * step for step in range(17))
+_COARSE = (0.02, 0.2, 0.4, 0.6, 0.7, 0.8, 0.86, 0.92, 0.96, 0.98)
+# Simulated requests after which no more doubts are settled by certificates; a count, not a time.
+_CAREFUL_REQUESTS_MAX = 60_000_000
+_OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
+
+
+def find_rates(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Rates:
+    """All rates at which the plan keeps its objective, each end to one per cent.
+
+    Up to the sustainable rate; with a queue limit up to twice that. Where batches start at once, arrivals
+    are Poisson or gamma and only times are promised, P99 was never seen to fall as the rate rises (an
+    observation, not a theorem), and a coarse grid does. Stretches narrower than the grid's step are not seen.
+
+    Args:
+        scenario: its rate is of no account.
+
+    Raises:
+        DomainError: the profile does not cover a batch of one request.
+    """
+    require_batch_of_one(scenario.profile)
+    plan, objective = scenario.plan, scenario.objective
+    refusal = refuse_batch_size(scenario.profile, objective, plan.batch_size_max)
+    only_rises = _only_rises(scenario)
+    if refusal is not None:
+        return Rates(scenario=scenario, only_rises=only_rises, refusal=refusal)
+    wall_rps = sustainable_rate_rps(scenario.profile, plan)
+    trials = _Trials(scenario, Asker(judge, progress), wall_rps)
+    lone = _lone(scenario)
+    ends = [] if lone is None else [Point(arrival_rate_rps=0.0, candidate=lone)]
+    if plan.queue_limit is None:
+        ends.append(Point(arrival_rate_rps=wall_rps, candidate=_unstable(plan)))
+    _judge_grid(trials, only_rises=only_rises, overload=plan.queue_limit is not None)
+    _halve_in(trials, ends)
+    _settle(trials, ends, only_rises=only_rises)
+    points = trials.with_ends(ends)
+    return Rates(
+        scenario=scenario,
+        points=tuple(trials.points.values()),
+        lone=lone,
+        stretches=tuple(stretches_of(points)),
+        doubts=tuple(doubts_of(points)),
+        only_rises=only_rises,
+    )
+
+
+class _Trials:
+    """Rates judged once each."""
+
+    def __init__(self, scenario: Scenario, asker: Asker, wall_rps: float) -> None:
+        self.scenario, self.asker, self.wall_rps = scenario, asker, wall_rps
+        self.points: dict[float, Point] = {}
+        self.careful_requests = 0
+
+    def judge(self, rate_rps: float) -> Point:
+        if rate_rps not in self.points:
+            found = self.asker.judge_one(self.scenario.at_rate(rate_rps), f"trying {rate_rps:.4g} rps")
+            self._keep(rate_rps, found)
+        return self.points[rate_rps]
+
+    def certify(self, rate_rps: float) -> Point:
+        """As carefully as a recommended plan is judged, with random numbers of its own."""
+        self.asker.progress(f"settling {rate_rps:.4g} rps")
+        trial = self.points.get(rate_rps)
+        first = 0 if trial is None else 2 * trial.candidate.requests
+        found = self.asker.judge.certify(self.scenario.at_rate(rate_rps), 1, first)
+        self.careful_requests += found.requests
+        return self._keep(rate_rps, found)
+
+    def _keep(self, rate_rps: float, candidate: Candidate) -> Point:
+        self.points[rate_rps] = Point(arrival_rate_rps=rate_rps, candidate=candidate)
+        self.points = dict(sorted(self.points.items()))
+        return self.points[rate_rps]
+
+    def forget_doubts(self) -> None:
+        """Drop doubts below a kept rate or above a missed one, where the quantity only rises."""
+        rates = {seen: [r for r, p in self.points.items() if p.verdict is seen] for seen in Verdict}
+        kept_rps = max(rates[Verdict.MET], default=0.0)
+        missed_rps = min(rates[Verdict.MISSED], default=self.wall_rps)
+        for rate_rps in rates[Verdict.INCONCLUSIVE]:
+            if not kept_rps < rate_rps < missed_rps:
+                del self.points[rate_rps]
+
+    def with_ends(self, ends: Sequence[Point]) -> list[Point]:
+        return sorted([*self.points.values(), *ends], key=lambda point: point.arrival_rate_rps)
+
+
+def _judge_grid(trials: _Trials, *, only_rises: bool, overload: bool) -> None:
+    """The grid; where the quantity only rises, no further than two refusals in a row."""
+    loads = (*(_COARSE if only_rises else _FINE), *_TO_THE_WALL, *(_OVERLOADS if overload else ()))
+    refused = 0
+    for load in loads:
+        missed = trials.judge(load * trials.wall_rps).verdict is Verdict.MISSED
+        refused = refused + 1 if missed else 0
+        if only_rises and refused == 2:
+            return
+
+
+def _halve_in(trials: _Trials, ends: Sequence[Point]) -> None:
+    """Between neighbours of different verdict, until they are as close as asked."""
+    while True:
+        wide = [
+            (low.arrival_rate_rps + high.arrival_rate_rps) / 2.0
+            for low, high in pairwise(trials.with_ends(ends))
+            if low.verdict is not high.verdict and not _is_close(low, high, trials.wall_rps)
+        ]
+        if not wide:
+            return
+        for rate_rps in wide:
+            trials.judge(rate_rps)
+
+
+def _settle(trials: _Trials, ends: Sequence[Point], *, only_rises: bool) -> None:
+    """Certificates where short trials left a doubt, until the ends are close or the budget is spent.
+
+    Where the quantity only rises, halving between what is kept and what is missed does, and a doubt that
+    does not lie between the two is gone. Elsewhere every rate in doubt is settled for itself.
+    """
+    hopeless: set[float] = set()
+    while trials.careful_requests < _CAREFUL_REQUESTS_MAX:
+        points = [p for p in trials.with_ends(ends) if p.arrival_rate_rps not in hopeless]
+        rate_rps = _unsettled(trials, points, only_rises=only_rises)
+        if rate_rps is None:
+            return
+        if trials.certify(rate_rps).verdict is Verdict.INCONCLUSIVE:
+            hopeless.add(rate_rps)
+            if only_rises:  # the next one would be the same
+                return
+        elif only_rises:
+            trials.forget_doubts()
+        else:
+            _halve_in(trials, ends)
+
+
+def _unsettled(trials: _Trials, points: Sequence[Point], *, only_rises: bool) -> float | None:
+    """The rate that a certificate would tell most about; None where all is settled. [requests/s]"""
+    doubted = [one for place, one in enumerate(points) if _is_worth_it(points, place)]
+    kept = [point for point in points if point.verdict is Verdict.MET]
+    missed = [point for point in points if point.verdict is Verdict.MISSED]
+    if not only_rises or not kept or not missed:
+        return (
+            max(doubted, key=lambda one: _distance(trials.scenario.objective, one)).arrival_rate_rps
+            if doubted
+            else None
+        )
+    if _is_close(kept[-1], missed[0], trials.wall_rps):
+        return None
+    return (kept[-1].arrival_rate_rps + missed[0].arrival_rate_rps) / 2.0
+
+
+def _is_worth_it(points: Sequence[Point], place: int) -> bool:
+    """Whether it is in doubt, and does not lie in the narrow bracket of an end."""
+    if points[place].verdict is not Verdict.INCONCLUSIVE:
+        return False
+    known = [i for i, point in enumerate(points) if point.verdict is not Verdict.INCONCLUSIVE]
+    below, above = [i for i in known if i < place], [i for i in known if i > place]
+    if not below or not above:
+        return True
+    low, high = points[below[-1]], points[above[0]]
+    is_wide = high.arrival_rate_rps > low.arrival_rate_rps * (1.0 + 2.0 * RESOLUTION)
+    return is_wide or low.verdict is high.verdict
+
+
+def _distance(objective: LatencyObjective, point: Point) -> float:
+    """How far what binds is from its limit, as a share of it: the farther, the cheaper to settle."""
+    if point.candidate.performance is None:
+        return 0.0
+    pressure = objective.binding(point.candidate.performance).pressure(point.candidate.performance)
+    return 0.0 if pressure is None else abs(pressure.value - 1.0)
+
+
+def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
+    gap_rps = high.arrival_rate_rps - low.arrival_rate_rps
+    return gap_rps <= max(RESOLUTION * low.arrival_rate_rps, _RESOLUTION_AT_0 * wall_rps)
+
+
+def _only_rises(scenario: Scenario) -> bool:
+    """Whether what is promised was never seen to fall as the rate rises."""
+    plan, profile = scenario.plan, scenario.profile
+    measures = {promise.measure for promise in scenario.objective.promises}
+    is_smooth = isinstance(scenario.workload, Workload) and isinstance(
+        scenario.workload.arrivals, PoissonArrivals | GammaArrivals
+    )
+    starts_at_once = plan.batch_wait_max_s == 0.0 or plan.batch_size_max == 1
+    timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
+    grows = plan.batch_size_max == 1 or profile.is_monotone
+    return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
+
+
+def _lone(scenario: Scenario) -> Candidate | None:
+    """At the limit of low rates, where gaps grow without end; recorded arrivals may share an instant."""
+    workload = scenario.workload
+    assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
+    if not isinstance(workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals):
+        return None
+    quantiles = tuple(sorted({0.99, *scenario.objective.quantiles}))
+    performance = lone_performance(scenario.profile, scenario.plan, quantiles)
+    return judged(scenario, performance)
+
+
+def _unstable(plan: Plan) -> Candidate:
+    rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.0)
+    return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
+
+
+def caveats(rates: Rates) -> list[Caveat]:
+    """What the rates leave open."""
+    scenario = rates.scenario
+    quantiles = scenario.objective.quantiles or (0.99,)
+    if rates.refusal is not None:
+        return list(plausibility_caveats(scenario.profile, max(quantiles)))
+    return [
+        *profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles),
+        *trace_caveats(scenario.workload, quantiles),
+        *_own_caveats(rates),
+    ]
+
+
+def _own_caveats(rates: Rates) -> Iterator[Caveat]:
+    for low_rps, high_rps in rates.doubts:
+        mend = ", and ".join(dict.fromkeys(MENDS[doubt] for doubt in _doubts(rates, low_rps, high_rps)))
+        where = f"from {format_rate(low_rps)} to {format_rate(high_rps)}"
+        where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where
+        yield Caveat(
+            code=CaveatCode.RATES_IN_DOUBT,
+            message=f"{where} the plan could be neither accepted nor refused; {mend}",
+        )
+    end_rps = rates.stretches[-1].high if rates.stretches else None
+    is_doubted = end_rps is not None and any(high_rps > end_rps.value for _, high_rps in rates.doubts)
+    if end_rps is not None and end_rps.high == math.inf and not is_doubted:
+        yield Caveat(
+            code=CaveatCode.RATES_OPEN,
+            message=f"the objective still holds at {format_rate(rates.stretches[-1].high.value)}, the "
+            "highest rate that was tried, as the queue limit rejects the excess; --loss-max limits that",
+        )
+    if not rates.only_rises:
+        rates_rps = [point.arrival_rate_rps for point in rates.points]
+        step_rps = max(high - low for low, high in pairwise(rates_rps))
+        yield Caveat(
+            code=CaveatCode.RATES_UNSEEN,
+            message="times may fall and rise again with the rate; what happens between two rates that were "
+            f"tried, up to {format_rate(step_rps)} apart, is not seen; capacity simulate tries one more",
+        )
+
+
+def _doubts(rates: Rates, low_rps: float, high_rps: float) -> Iterator[Doubt]:
+    """Why the rates between two are open."""
+    usual = Doubt.TRACE if is_trace(rates.scenario.workload) else Doubt.REQUESTS
+    for point in rates.points:
+        if low_rps <= point.arrival_rate_rps <= high_rps and point.verdict is Verdict.INCONCLUSIVE:
+            yield point.candidate.doubt or usual

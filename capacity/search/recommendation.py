@@ -1,0 +1,148 @@
+"""Recommendation: the cheapest accepted plan, or why there is none, with everything considered."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from capacity.errors import DomainError
+from capacity.performance import Interval, Performance
+from capacity.question.candidate import Candidate, Doubt, Verdict
+from capacity.question.caveat import Caveat
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+
+_ATTEMPT_MAX = 1_000_000  # no search certifies as often
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survived:
+    """A certified plan in one of the events that it must outlive.
+
+    Attributes:
+        event: what happened.
+        plan: what was left of it.
+        performance: of what was left, while the event lasted.
+    """
+
+    event: str
+    plan: Plan
+    performance: Performance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What a certificate's bytes depend on beside the question and the effort.
+
+    Attributes:
+        attempt: which one of its command it was, from 1; its events have the numbers that follow.
+        requests_first: requests of its first look.
+    """
+
+    attempt: int = 1
+    requests_first: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.attempt <= _ATTEMPT_MAX or self.requests_first < 0:
+            raise DomainError(
+                f"a certificate has a number from 1 to {_ATTEMPT_MAX} and a first look of 0 requests or "
+                f"more, got {self.attempt} and {self.requests_first}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many candidates a search has dealt with, by how.
+
+    Attributes:
+        screened: refused or judged by theory alone.
+        simulated: judged by simulation, in the whole fleet or in an event.
+        certified: judged again, by a law or simulated with seeds of their own, accepted or not.
+        requests: simulated in all.
+    """
+
+    screened: int = 0
+    simulated: int = 0
+    certified: int = 0
+    requests: int = 0
+
+
+# Share of a rate from which on what lies between the two ends of its headroom is worth a word.
+_WIDE = 0.02
+# Share of a rate below which there is next to no headroom.
+_THIN = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headroom:
+    """The largest rate found accepted, and the smallest above it found refused. [requests/s]
+
+    Attributes:
+        today_rps: the rate that was asked about.
+        doubt: why rates between the two are open; None where none was tried that is.
+    """
+
+    today_rps: float
+    accepted_rps: float
+    refused_rps: float
+    doubt: Doubt | None = None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether much lies between the two."""
+        return self.doubt is not None and self.refused_rps > self.accepted_rps * (1.0 + _WIDE)
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether little more traffic than today's is accepted."""
+        return self.accepted_rps < self.today_rps * (1.0 + _THIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomRouting:
+    """What a plan comes to where requests go to replicas at random.
+
+    Attributes:
+        replicas: that would keep the objective; None where none within the limits is known to.
+        response_p99: of the recommended plan's replicas, lost requests counted as late; None where it has
+            none. [s]
+    """
+
+    replicas: int | None
+    response_p99: Interval | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The answer: the cheapest accepted plan, or why there is none, with everything considered.
+
+    Attributes:
+        plan: None where no plan was accepted.
+        performance: of the plan, from runs with seeds of their own.
+        headroom: how far the rate may rise; None where that was not asked, or there is no rate.
+        random_routing: what random routing would take; None where that is no news.
+        hourly_usd: price of the fleet; None where unknown.
+        survived: the events that the plan must outlive, each with what becomes of it.
+        without_survival: what would do if nothing had to be outlived; None where nothing has to be.
+        under_poisson: what would do if as many requests arrived by chance alone; None where they do.
+        tally: how many candidates were dealt with.
+        certificate: how the plan can be certified again, to the byte; None where there is none.
+    """
+
+    verdict: Verdict
+    objective: LatencyObjective
+    plan: Plan | None = None
+    performance: Performance | None = None
+    headroom: Headroom | None = None
+    random_routing: RandomRouting | None = None
+    hourly_usd: float | None = None
+    considered: tuple[Candidate, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+    survived: tuple[Survived, ...] = ()
+    without_survival: Self | None = None
+    under_poisson: Self | None = None
+    tally: Tally = Tally()
+    certificate: Certificate | None = None
+
+    @property
+    def arrival_rate_max_rps(self) -> float | None:
+        """Largest rate tried that the plan still accepts. [requests/s]"""
+        return None if self.headroom is None else self.headroom.accepted_rps

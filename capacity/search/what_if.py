@@ -1,0 +1,224 @@
+"""What if: variants of a question, and the fate of a plan under them, by law or by short trials."""
+
+import math
+from dataclasses import replace
+
+from capacity.errors import DomainError
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.question.scenario import Scenario
+from capacity.search.candidates import Progress, survival_candidate
+from capacity.search.exact import judge_exactly
+from capacity.search.screen import refuse_batch_size, refuse_load
+from capacity.traffic.workload import Demand, GammaArrivals, PoissonArrivals, Workload
+
+# Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
+REQUESTS_MAX = 300_000_000
+# Of these, what may be spent on looking longer where a short trial leaves a doubt.
+_CAREFUL_REQUESTS_MAX = 60_000_000
+
+
+def scaled_timing(timing: BatchTiming, factor: float) -> BatchTiming:
+    """The timing of a device on which every batch takes `factor` times as long.
+
+    Every sample, the mean and each given percentile are multiplied; what was absent stays absent. So the
+    law is multiplied as a whole, and its coefficient of variation stays.
+
+    >>> scaled_timing(BatchTiming(batch_size=1, mean_s=0.01, p99_s=0.02), 0.5).p99_s
+    0.01
+    """
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else factor * value
+
+    return replace(
+        timing,
+        samples_s=tuple(factor * x for x in timing.samples_s),
+        mean_s=scaled(timing.mean_s),
+        p50_s=scaled(timing.p50_s),
+        p90_s=scaled(timing.p90_s),
+        p95_s=scaled(timing.p95_s),
+        p99_s=scaled(timing.p99_s),
+    )
+
+
+def scaled_profile(profile: ServiceProfile, factor: float) -> ServiceProfile:
+    """The profile of a device on which every batch takes `factor` times as long.
+
+    The request overhead lies outside the server and stays.
+
+    Raises:
+        DomainError: a factor that is not positive and finite.
+    """
+    if not 0.0 < factor < math.inf:
+        raise DomainError(f"factor must be positive and finite, got {factor}")
+    return replace(profile, timings=tuple(scaled_timing(timing, factor) for timing in profile.timings))
+
+
+def scaled_demand(demand: Demand, factor: float) -> Demand:
+    """So many times the rate, or the users; users come whole, and one more or less at least."""
+    if isinstance(demand, Workload):
+        return replace(demand, arrival_rate_rps=factor * demand.arrival_rate_rps)
+    users = round(factor * demand.users)
+    if users == demand.users and factor != 1.0:
+        users += 1 if factor > 1.0 else -1
+    return replace(demand, users=max(1, users))
+
+
+def relaxed_objective(objective: LatencyObjective, factor: float) -> LatencyObjective:
+    """Every duration that is promised, times a factor; shares stay."""
+    mean_s = objective.response_mean_s
+    return replace(
+        objective,
+        limits={q: factor * x for q, x in objective.limits.items()},
+        wait_limits={q: factor * x for q, x in objective.wait_limits.items()},
+        response_mean_s=None if mean_s is None else factor * mean_s,
+    )
+
+
+def burstier(demand: Demand, factor: float) -> Demand | None:
+    """Arrivals whose gaps vary by a factor more; None where the gaps have no such number to change."""
+    if not isinstance(demand, Workload):
+        return None
+    match demand.arrivals:
+        case PoissonArrivals():
+            cv = 1.0
+        case GammaArrivals(cv=given):
+            cv = given
+        case _:
+            return None
+    return replace(demand, arrivals=GammaArrivals(cv=min(20.0, factor * cv)))
+
+
+def with_service(question: Question, factor: float) -> Question:
+    """The question for devices that take `factor` times as long for every batch."""
+    return replace(question, profiles=tuple(scaled_profile(one, factor) for one in question.profiles))
+
+
+def with_demand(question: Question, factor: float) -> Question:
+    """The question at so many times the rate, or the users."""
+    return replace(question, workload=scaled_demand(question.workload, factor))
+
+
+def with_limits(question: Question, factor: float) -> Question:
+    """The question with every duration that is promised times a factor."""
+    return replace(question, objective=relaxed_objective(question.objective, factor))
+
+
+def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...]) -> Performance:
+    """What becomes of a request that meets nobody: the limit of low rates, whatever the router.
+
+    A batch of one that is not full waits its whole batch wait, by either timer, and is served alone; where
+    one request fills the batch, it starts at once. Its replica was at rest, and must wake.
+    """
+    wait_s = plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0
+    law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
+    return Performance(
+        kind=Kind.EXACT,
+        load=0.0,
+        utilization=0.0,
+        wait_mean_s=wait_s,
+        response_mean_s=fixed_s + law.mean_s,
+        loss_probability=0.0,
+        wait_quantiles_s={q: Interval.exact(wait_s) for q in quantiles},
+        response_quantiles_s={q: Interval.exact(fixed_s + law.quantile_s(q)) for q in quantiles},
+    )
+
+
+def judged(scenario: Scenario, performance: Performance) -> Candidate:
+    """The verdict on a performance that is known exactly."""
+    broken = [
+        Rejection.of(promise, found.value)
+        for promise in scenario.objective.promises
+        if (found := promise.found(performance)) is not None and found.value > promise.allowed
+    ]
+    worst = max(broken, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
+    verdict = Verdict.MET if worst is None else Verdict.MISSED
+    return Candidate(plan=scenario.plan, verdict=verdict, rejection=worst, performance=performance)
+
+
+class Asker:
+    """Judges scenarios one by one, by a law where one is exact and else by short trials.
+
+    All trials draw the same random numbers, so that what differs between two answers is the scenarios'
+    difference. What stays in doubt is told as doubt; so is all that comes after the budget is spent.
+    """
+
+    def __init__(self, judge: Judge, progress: Progress, requests_max: int = REQUESTS_MAX) -> None:
+        self.judge, self.progress, self.requests_max = judge, progress, requests_max
+        self.requests = self.careful_requests = 0
+
+    def judge_one(self, scenario: Scenario, what: str, *, careful: bool = False) -> Candidate:
+        """What theory refuses, what a law knows, what a trial finds; a longer one where that is in doubt."""
+        refused = refuse_batch_size(scenario.profile, scenario.objective, scenario.plan.batch_size_max)
+        refused = refused or refuse_load(scenario)
+        if refused is not None:
+            return Candidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
+        exact = judge_exactly(scenario)
+        if exact is not None:
+            return exact
+        if self.requests >= self.requests_max:
+            rejection = Rejection(limit=Limit.BUDGET, allowed=self.requests_max, needed=2 * self.requests_max)
+            return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
+        self.progress(what)
+        candidate = self.judge.accepts(scenario)
+        self.requests += candidate.requests
+        if not careful or candidate.verdict is not Verdict.INCONCLUSIVE:
+            return candidate
+        if self.careful_requests >= _CAREFUL_REQUESTS_MAX:
+            return candidate
+        self.progress(f"{what}, more carefully")
+        longer = self.judge.search(scenario, 1)
+        self.requests += longer.requests
+        self.careful_requests += longer.requests
+        return longer
+
+    def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate:
+        """The fate of a plan, and of what each event leaves of it, that question being asked.
+
+        Args:
+            careful: whether to look longer where a short trial leaves a doubt.
+        """
+        whole = self.judge_one(question.scenario(plan), what, careful=careful)
+        if whole.verdict is Verdict.MET:
+            for event, scenario in question.events(plan):
+                outcome = self.judge_one(scenario, f"{what}, {event}", careful=careful)
+                if outcome.verdict is not Verdict.MET:
+                    return replace(survival_candidate(plan, event, outcome), performance=outcome.performance)
+        return whole
+
+
+def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candidate) -> int | None:
+    """Fewest replicas, in full devices, with which the same batch and routing keep the objective.
+
+    From the plan's number by growing steps, and halved in; up to twice that and four more. What is in
+    doubt does not do.
+
+    Args:
+        known: the fate of the plan itself, that question being asked.
+    """
+    step = question.profile(plan.profile).instances_per_device
+    today, most = -(-plan.replicas // step), 2 * -(-plan.replicas // step) + 4
+
+    def does(devices: int) -> bool:
+        if devices == today:
+            return known.accepted
+        other = replace(plan, replicas=devices * step)
+        return asker.ask(question, other, f"with {other.replicas} replicas").accepted
+
+    refused, accepted, stride = (0, today, 1) if does(today) else (today, 0, 1)
+    while accepted == 0 and refused < most:  # upwards, to the first that does
+        devices = min(refused + stride, most)
+        refused, accepted = (refused, devices) if does(devices) else (devices, 0)
+        stride *= 2
+    if accepted == 0:
+        return None
+    while accepted - refused > 1:
+        devices = max(refused + 1, accepted - stride) if refused == 0 else (refused + accepted) // 2
+        refused, accepted = (refused, devices) if does(devices) else (devices, accepted)
+        stride *= 2
+    return accepted * step

@@ -1,0 +1,211 @@
+"""Workload: how requests arrive."""
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from capacity.errors import DomainError, InputError
+
+MMPP_RATIO_MAX = 1e6
+# From what no clock tells apart to thirty years.
+MMPP_MEAN_MIN_S, MMPP_MEAN_MAX_S = 1e-9, 1e9
+# Phases that switch so often between two arrivals are Poisson to them, and take ages to draw.
+MMPP_SWITCHES_MAX = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoissonArrivals:
+    """Independent users: exponential gaps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeterministicArrivals:
+    """A metronome: equal gaps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GammaArrivals:
+    """Renewal arrivals with gamma gaps of the given coefficient of variation (1 is Poisson)."""
+
+    cv: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.cv <= 20.0:
+            raise DomainError(f"cv of the gaps must be above 0 and at most 20, got {self.cv:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MmppArrivals:
+    """Poisson arrivals whose rate switches at random times: bursts between calm stretches, MMPP(2).
+
+    Both last exponential times by the wall clock, whatever the rate.
+
+    Attributes:
+        ratio: how many times as fast arrivals come in a burst as in a calm stretch.
+        burst_mean_s, calm_mean_s: how long each lasts on average. [s]
+
+    Source:
+        Fischer & Meier-Hellstern (1993), Performance Evaluation 18(2), 149-171, "The Markov-modulated
+        Poisson process (MMPP) cookbook".
+
+    >>> bursty = MmppArrivals(ratio=5.0, burst_mean_s=100.0, calm_mean_s=100.0)
+    >>> [round(rate_rps, 12) for rate_rps in bursty.rates_rps(0.9)], round(bursty.dispersion_index(0.9), 12)
+    ([1.5, 0.3], 41.0)
+    """
+
+    ratio: float
+    burst_mean_s: float
+    calm_mean_s: float
+
+    def __post_init__(self) -> None:
+        if not 1.0 < self.ratio <= MMPP_RATIO_MAX:
+            raise DomainError(
+                f"ratio of mmpp must be above 1 and at most {MMPP_RATIO_MAX:g}, got {self.ratio:g}"
+            )
+        for name, mean_s in (("burst", self.burst_mean_s), ("calm", self.calm_mean_s)):
+            if not MMPP_MEAN_MIN_S <= mean_s <= MMPP_MEAN_MAX_S:
+                raise DomainError(
+                    f"{name} of mmpp must last {MMPP_MEAN_MIN_S:g} to {MMPP_MEAN_MAX_S:g} s on average, "
+                    f"got {mean_s:g} s"
+                )
+
+    @property
+    def burst_share(self) -> float:
+        """Share of time in bursts."""
+        return self.burst_mean_s / (self.burst_mean_s + self.calm_mean_s)
+
+    @property
+    def switching_per_s(self) -> float:
+        """Rate at which the phase is forgotten: the sum of both switching rates. [1/s]"""
+        return 1.0 / self.burst_mean_s + 1.0 / self.calm_mean_s
+
+    def rates_rps(self, arrival_rate_rps: float) -> tuple[float, float]:
+        """Rates in a burst and in a calm stretch, of which the given rate is the mean over time."""
+        calm_rps = arrival_rate_rps / (1.0 + self.burst_share * (self.ratio - 1.0))
+        return self.ratio * calm_rps, calm_rps
+
+    def dispersion_index(self, arrival_rate_rps: float, window_s: float = math.inf) -> float:
+        """Variance over mean of the number of arrivals in a window; 1 is Poisson. [-]
+
+        Args:
+            window_s: its length; the longer, the more of a burst it holds.
+        """
+        burst, calm = self.rates_rps(1.0)
+        spread = self.burst_share * (1.0 - self.burst_share) * (burst - calm) ** 2
+        forgotten = window_s * self.switching_per_s
+        held = 1.0 if math.isinf(forgotten) else 1.0 + math.expm1(-forgotten) / forgotten
+        return 1.0 + 2.0 * spread * (arrival_rate_rps / self.switching_per_s) * held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceArrivals:
+    """Recorded instants, one path that happened once.
+
+    Attributes:
+        instants_s: rising instants from any origin, shape `(requests,)`. [s]
+        name: what to call the trace.
+        remarks: what its reader had to decide, a clause each; they change no answer.
+    """
+
+    instants_s: tuple[float, ...] = field(repr=False)
+    name: str = "trace"
+    remarks: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.instants_s) < 2:
+            found = "1 arrival" if self.instants_s else "no arrivals"
+            raise InputError(f"{self.name} has {found}; a rate needs at least 2")
+        if not all(a <= b for a, b in pairwise(self.instants_s)):  # also refuses NaN
+            raise InputError(f"{self.name} is not sorted by time; sort it")
+        if math.isinf(self.duration_s):
+            raise InputError(f"{self.name} lasts beyond what can be computed with; is the unit right?")
+        if not self.duration_s > 0.0:
+            raise InputError(f"{self.name} has no duration: its arrivals share one instant")
+
+    @property
+    def duration_s(self) -> float:
+        """From the first arrival to the last. [s]"""
+        return self.instants_s[-1] - self.instants_s[0]
+
+    @property
+    def rate_rps(self) -> float:
+        """Gaps over duration."""
+        return (len(self.instants_s) - 1) / self.duration_s
+
+
+RenewalArrivals = PoissonArrivals | DeterministicArrivals | GammaArrivals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurgingArrivals:
+    """Renewal arrivals whose rate is multiplied, once and for all, from the arrival of one request on.
+
+    Attributes:
+        before: requests that arrive at the workload's rate; the next gap is the first of the shorter ones.
+        factor: what the rate is multiplied by.
+    """
+
+    base: RenewalArrivals
+    before: int
+    factor: float
+
+    def __post_init__(self) -> None:
+        if self.before < 1:
+            raise DomainError(f"before must be >= 1, got {self.before}")
+        if not 0.0 < self.factor < math.inf:
+            raise DomainError(f"factor must be positive and finite, got {self.factor}")
+
+
+ArrivalProcess = RenewalArrivals | MmppArrivals | TraceArrivals | SurgingArrivals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """An arrival rate and the process that the arrivals follow; a trace is sped up or slowed to the rate."""
+
+    arrival_rate_rps: float
+    arrivals: ArrivalProcess = field(default_factory=PoissonArrivals)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.arrival_rate_rps < math.inf:
+            raise DomainError(f"arrival rate must be positive and finite, got {self.arrival_rate_rps}")
+        if isinstance(self.arrivals, MmppArrivals) and self.switches_per_arrival > MMPP_SWITCHES_MAX:
+            raise DomainError(
+                f"mmpp switches {self.switches_per_arrival:.3g} times between two arrivals, above "
+                f"{MMPP_SWITCHES_MAX:g}; use poisson, which it cannot be told from, or longer bursts"
+            )
+
+    @property
+    def switches_per_arrival(self) -> float:
+        """How often the rate of the arrivals switches between two of them, on average."""
+        if not isinstance(self.arrivals, MmppArrivals):
+            return 0.0
+        cycle_s = self.arrivals.burst_mean_s + self.arrivals.calm_mean_s
+        return 2.0 / cycle_s / self.arrival_rate_rps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedPopulation:
+    """A closed load test: users who each wait for the answer, think, and ask again.
+
+    Attributes:
+        users: how many; each has at most one request in the system.
+        think_time_s: mean of the exponential time from an answer to the next request. [s]
+    """
+
+    users: int
+    think_time_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.users, bool) or not isinstance(self.users, int) or self.users < 1:
+            raise DomainError(f"users must be a whole number >= 1, got {self.users!r}")
+        if not 0.0 <= self.think_time_s < math.inf:
+            raise DomainError(f"think_time_s must be >= 0 and finite, got {self.think_time_s}")
+
+
+Demand = Workload | ClosedPopulation
+
+
+def is_trace(demand: Demand) -> bool:
+    """Whether it is one recorded path, which cannot be made longer."""
+    return isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals)

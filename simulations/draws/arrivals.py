@@ -1,0 +1,450 @@
+"""Arrivals and the other random numbers of a run: one named stream per purpose and replication."""
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from scipy.special import ndtr
+
+from capacity.errors import DomainError, InputError
+from capacity.profile.profile import Spells
+from capacity.traffic.workload import (
+    ArrivalProcess,
+    ClosedPopulation,
+    Demand,
+    DeterministicArrivals,
+    GammaArrivals,
+    MmppArrivals,
+    PoissonArrivals,
+    SurgingArrivals,
+    TraceArrivals,
+    Workload,
+)
+from simulations.compiled import compiled
+from simulations.draws.records import Floats, Integers
+
+_BLOCK = 1024  # an even number of phases, so that a block begins in the phase in which the first one did
+# Where a phase begins and ends, counted in arrivals that are due on average and in time.
+_DUE_FROM, _FROM, _DUE_TO, _TO = range(4)
+
+
+class PhaseClock:
+    """Bursts and calm stretches in a row, drawn as far as arrivals reach; begins in its steady state.
+
+    Arrivals of a unit Poisson process, as instants of the due number, are put to where as many are due:
+    the same users come at every rate, and the same bursts by the wall clock.
+
+    Source:
+        Cinlar (1975), Introduction to Stochastic Processes, sec. 4.7 (Poisson processes by change of time).
+    """
+
+    def __init__(
+        self, arrivals: MmppArrivals, arrival_rate_rps: float, generator: np.random.Generator
+    ) -> None:
+        means = arrival_rate_rps * np.array([arrivals.burst_mean_s, arrivals.calm_mean_s])
+        speeds = np.array(arrivals.rates_rps(1.0))
+        in_burst = generator.random() < arrivals.burst_share
+        self._means, self._speeds = (x if in_burst else x[::-1].copy() for x in (means, speeds))
+        self._generator = generator
+        self._phase = np.zeros(4)
+        self._lengths = np.zeros(0)
+        self._used = 0
+
+    def place(self, due: Floats) -> None:
+        """Replace instants of a unit Poisson process by those of arrivals at mean rate 1, in place."""
+        done = 0
+        while True:
+            done, self._used = place(due, done, self._phase, self._lengths, self._used, self._speeds)
+            if done == len(due):
+                return
+            drawn = self._generator.standard_exponential(_BLOCK)
+            self._lengths, self._used = drawn * np.tile(self._means, _BLOCK // 2), 0
+
+
+@compiled
+def place(
+    due: Floats, done: int, phase: Floats, lengths: Floats, used: int, speeds: Floats
+) -> tuple[int, int]:
+    """Go on placing from `done` until all are, or the phases are used up; how many of each."""
+    while done < len(due):
+        while due[done] >= phase[_DUE_TO]:
+            if used == len(lengths):
+                return done, used
+            phase[_DUE_FROM], phase[_FROM] = phase[_DUE_TO], phase[_TO]
+            phase[_DUE_TO] += lengths[used] * speeds[used % 2]
+            phase[_TO] += lengths[used]
+            used += 1
+        speed = speeds[(used - 1) % 2]
+        instant = phase[_FROM] + (due[done] - phase[_DUE_FROM]) / speed
+        due[done] = min(instant, phase[_TO])  # rounding must not carry it past what comes next
+        done += 1
+    return done, used
+
+
+_BELOW_1 = 1.0 - 2.0**-53
+
+
+class SpellDraws:
+    """Uniform numbers for requests at their instants, as many at a time as are asked for, in order."""
+
+    def __init__(self, spells: Spells, shared: np.random.Generator, own: np.random.Generator) -> None:
+        self._spells = spells
+        self._shared, self._own = shared, own
+        self._last = np.array([-np.inf, 0.0])  # instant and score of the last request
+
+    def uniforms(self, instants_s: Floats) -> Floats:
+        """Uniforms in [0, 1), shape as `instants_s`, which do not fall."""
+        scores = self._shared.standard_normal(len(instants_s))
+        wander(scores, instants_s, self._spells.lasting_s, self._last)
+        share = self._spells.share
+        own = self._own.standard_normal(len(instants_s))
+        uniforms = ndtr(math.sqrt(share) * scores + math.sqrt(1.0 - share) * own)
+        return np.minimum(uniforms, _BELOW_1)
+
+
+@compiled
+def wander(scores: Floats, instants_s: Floats, lasting_s: float, last: Floats) -> None:
+    """Replace independent normal scores by those of an Ornstein-Uhlenbeck process at rising instants.
+
+    Args:
+        last: instant and score of the one before, kept up to date; the instant is -inf before the first.
+    """
+    before_s, score = last[0], last[1]
+    for place in range(len(scores)):
+        kept = math.exp((before_s - instants_s[place]) / lasting_s)
+        score = kept * score + math.sqrt(1.0 - kept * kept) * scores[place]
+        scores[place] = score
+        before_s = instants_s[place]
+    last[0], last[1] = before_s, score
+
+
+# Gamma gaps of so many exponential phases at most are drawn phase by phase; a shape that is nearly whole is.
+_PHASES_MAX, _WHOLE = 6, 1e-12
+# Of a batch's time a think time so much shorter changes no turns; and the share of the settling after which
+# users think as long as they do.
+_FROZEN, _HURRIED_SHARE = 20.0, 0.75
+
+
+class Purpose(IntEnum):
+    """What a stream of random numbers is for; each draws from a stream of its own."""
+
+    ARRIVALS = 0
+    SERVICE = 1
+    ROUTING = 2
+    PROFILE = 3
+    THINK = 4
+    PHASES = 5
+    SPELLS = 6
+
+
+class Stage(IntEnum):
+    """What a simulation is for; candidates of one search share their streams, a certificate does not."""
+
+    SEARCH = 0
+    CERTIFY = 1
+    HEADROOM = 2
+    AGREEMENT = 3
+    COMPARE = 4
+    VERIFY = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """The seed of a command, narrowed to one stage and one replication."""
+
+    value: int
+    stage: Stage = Stage.CERTIFY
+    replication: int = 0
+
+    def generator(self, purpose: Purpose) -> np.random.Generator:
+        """The stream for one purpose, independent of all others."""
+        key = (self.stage, self.replication, purpose)
+        return np.random.default_rng(np.random.SeedSequence(self.value, spawn_key=key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Draws:
+    """The input of one run: what a simulation of the same requests by another engine starts from.
+
+    Random numbers belong to requests, not to replicas or batches, so that every plan and every
+    rate sees the same users (common random numbers) and either engine the same draws.
+
+    Attributes:
+        arrived_s: instants from 0 on, not falling, shape `(requests,)`. [s]
+        service: uniforms in [0, 1), shape `(requests,)`; a batch uses that of its oldest request.
+        routing: uniforms in [0, 1), shape `(2 * requests,)`; two for each request.
+    """
+
+    arrived_s: Floats
+    service: Floats
+    routing: Floats
+
+    def __post_init__(self) -> None:
+        arrived_s = self.arrived_s
+        if not (np.isfinite(arrived_s).all() and (np.diff(arrived_s, prepend=0.0) >= 0.0).all()):
+            raise DomainError("instants of arrival must be finite, not negative, and must not fall")
+        _require_uniforms(self.service, self.routing, len(arrived_s))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClosedDraws:
+    """The input of one run of a closed population, whose requests arrive when their users have thought.
+
+    Attributes:
+        users: how many.
+        think_s: time that a user thinks after a request, by request in order of arrival, shape
+            `(requests,)`. [s]
+        service, routing: as in `Draws`.
+    """
+
+    users: int
+    think_s: Floats
+    service: Floats
+    routing: Floats
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.think_s).all() and (self.think_s >= 0.0).all()):
+            raise DomainError("think times must be finite and not negative")
+        if self.users < 1:
+            raise DomainError(f"a population has at least one user, got {self.users}")
+        _require_uniforms(self.service, self.routing, len(self.think_s))
+
+
+def _require_uniforms(service: Floats, routing: Floats, requests: int) -> None:
+    """What compiled code must be able to rely on: it checks nothing itself."""
+    for uniforms, count in ((service, requests), (routing, 2 * requests)):
+        if len(uniforms) != count or not ((uniforms >= 0.0) & (uniforms < 1.0)).all():
+            raise DomainError(f"{requests} requests need {count} uniform numbers from 0 to below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlingUsers(ClosedPopulation):
+    """Users who think long at first, and then ever shorter, until they think as long as they do.
+
+    Who thinks for less than a batch takes is back before it ends, and is served with the same others again
+    and again: with which ones, the start decides, and a run of any length may see no other turns. Users who
+    think for longer change turns; those who are hurried by degrees end in turns as likely as in the long run.
+
+    Attributes:
+        settling: requests over which they are hurried.
+        slow_s: mean think time that they begin with. [s]
+
+    Source:
+        Kirkpatrick, Gelatt & Vecchi (1983), Science 220(4598), 671-680, simulated annealing: what is cooled
+        slowly ends near its equilibrium, however slowly that would be reached in the cold.
+    """
+
+    settling: int
+    slow_s: float
+
+    def think_means_s(self, number: Integers) -> Floats:
+        """Mean think time after each request, by its number from 0. [s]
+
+        The rate of coming back rises evenly, to what is needed or to where nobody changes turns any more.
+        """
+        fast_s = max(self.think_time_s, self.slow_s / _FROZEN)
+        part = np.minimum(1.0, number / (_HURRIED_SHARE * self.settling))
+        means_s = 1.0 / ((1.0 - part) / self.slow_s + part / fast_s)
+        return np.where(part < 1.0, means_s, self.think_time_s)
+
+
+class Stream:
+    """The input of one run, drawn as it is asked for: so many requests at a time, in order.
+
+    However it is asked, the numbers are the same; each purpose has its own stream, and one that nobody
+    asks costs nothing.
+
+    Attributes:
+        requests: how many there are in all.
+        users: of a closed population, whose requests arrive when their users have thought; else None.
+    """
+
+    def __init__(self, demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> None:
+        self.requests = requests
+        self.users = demand.users if isinstance(demand, ClosedPopulation) else None
+        if isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals):
+            self.requests = len(demand.arrivals.instants_s)
+        self._demand = demand
+        self._seed = seed
+        self._generators: dict[Purpose, np.random.Generator] = {}
+        self._arrived = self._thought = 0
+        self._unit_instant = 0.0
+        self._surge_from = math.inf
+        self._phases: PhaseClock | None = None
+        self._spells = spells
+        self._spell_draws: SpellDraws | None = None
+        self._instants_s = np.zeros(0)  # of the requests last asked for, where spells need them
+
+    def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
+        """Rising instants, shape `(count,)`; gaps of rate 1 are drawn and then scaled to the rate. [s]
+
+        Args:
+            out: where to put them.
+
+        Raises:
+            InputError: the rate and the length of the run overflow.
+        """
+        if isinstance(self._demand, ClosedPopulation):
+            raise DomainError("users ask when they have thought, and not at instants of their own")
+        rate_rps = self._demand.arrival_rate_rps
+        unit_instants = self._unit_rate_instants(self._demand.arrivals, count)
+        instants_s = np.divide(unit_instants, rate_rps, out=unit_instants if out is None else out)
+        self._arrived += count
+        if not np.isfinite(instants_s[-1]):
+            raise InputError(f"a run of {self.requests} requests at {rate_rps:g} rps lasts too long")
+        if self._spells is not None:
+            self._instants_s = instants_s.copy()
+        return instants_s
+
+    def think_s(self, count: int) -> Floats:
+        """Time that a user thinks after a request, by request in order of arrival, shape `(count,)`. [s]"""
+        if isinstance(self._demand, Workload):
+            raise DomainError("arrivals at a rate do not think")
+        thoughts = self._generator(Purpose.THINK).standard_exponential(count)
+        if not isinstance(self._demand, SettlingUsers):
+            return self._demand.think_time_s * thoughts
+        number = np.arange(self._thought, self._thought + count)
+        self._thought += count
+        return self._demand.think_means_s(number) * thoughts
+
+    def service(self, count: int) -> Floats:
+        """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request.
+
+        In spells they go with the instants of arrival, which must have been asked for; users have none
+        before they are served, so that the times of their batches are each by itself.
+        """
+        own = self._generator(Purpose.SERVICE)
+        if self._spells is None or self.users is not None:
+            return own.random(count)
+        if len(self._instants_s) != count:
+            raise DomainError(
+                "service in spells is drawn for the very requests whose instants were drawn last"
+            )
+        if self._spell_draws is None:
+            self._spell_draws = SpellDraws(self._spells, self._generator(Purpose.SPELLS), own)
+        return self._spell_draws.uniforms(self._instants_s)
+
+    def routing(self, count: int) -> Floats:
+        """Uniforms in [0, 1), shape `(2 * count,)`; two for each request."""
+        return self._generator(Purpose.ROUTING).random(2 * count)
+
+    def _generator(self, purpose: Purpose) -> np.random.Generator:
+        if purpose not in self._generators:
+            self._generators[purpose] = self._seed.generator(purpose)
+        return self._generators[purpose]
+
+    def _unit_rate_instants(self, arrivals: ArrivalProcess, count: int) -> Floats:
+        generator = self._generator(Purpose.ARRIVALS)
+        match arrivals:
+            case PoissonArrivals():
+                return self._add_up(generator.standard_exponential(count))
+            case GammaArrivals(cv=cv):
+                shape = 1.0 / cv**2
+                phases = round(shape)
+                if phases <= _PHASES_MAX and abs(shape - phases) < _WHOLE * shape:
+                    exponentials = generator.standard_exponential(count * phases)
+                    return self._add_up(grouped(exponentials, phases))
+                return self._add_up(generator.standard_gamma(shape, count) / shape)
+            case MmppArrivals():
+                instants = self._add_up(generator.standard_exponential(count))
+                self._phase_clock(arrivals).place(instants)
+                return instants
+            case DeterministicArrivals():
+                return np.arange(self._arrived + 1.0, self._arrived + count + 1.0)
+            case TraceArrivals(instants_s=instants_s) as trace:
+                part = np.asarray(instants_s[self._arrived : self._arrived + count])
+                return (part - instants_s[0]) * trace.rate_rps
+            case SurgingArrivals(base=base) as surging:
+                return self._surged(self._unit_rate_instants(base, count), surging)
+
+    def _surged(self, instants: Floats, surging: SurgingArrivals) -> Floats:
+        """Instants whose gaps are the shorter from the arrival on that begins the surge."""
+        last = surging.before - 1 - self._arrived  # place of the arrival that begins it
+        if 0 <= last < len(instants):
+            self._surge_from = float(instants[last])
+        within = slice(max(0, last + 1), None)
+        instants[within] = self._surge_from + (instants[within] - self._surge_from) / surging.factor
+        return instants
+
+    def _phase_clock(self, arrivals: MmppArrivals) -> PhaseClock:
+        if self._phases is None:
+            assert isinstance(self._demand, Workload)  # noqa: S101  (who else has arrivals)
+            rate_rps = self._demand.arrival_rate_rps
+            self._phases = PhaseClock(arrivals, rate_rps, self._generator(Purpose.PHASES))
+        return self._phases
+
+    def _add_up(self, gaps: Floats) -> Floats:
+        """Instants from gaps, one after the other, as if all had been added up in one go."""
+        self._unit_instant = add_up(gaps, self._unit_instant)
+        return gaps
+
+
+@compiled
+def grouped(exponentials: Floats, phases: int) -> Floats:
+    """Erlang gaps of mean 1, each the mean of so many exponentials, in half of a gamma draw's time."""
+    gaps = np.empty(len(exponentials) // phases)
+    for place in range(len(gaps)):
+        total = 0.0
+        for phase in range(place * phases, (place + 1) * phases):
+            total += exponentials[phase]
+        gaps[place] = total / phases
+    return gaps
+
+
+@compiled
+def add_up(gaps: Floats, start: float) -> float:
+    """Replace gaps by their sums, from a start; the last sum. As `numpy.cumsum`, in a third of its time."""
+    for place in range(len(gaps)):
+        start += gaps[place]
+        gaps[place] = start
+    return start
+
+
+def draw(demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> Draws | ClosedDraws:
+    """All of a stream at once: the first `requests` requests; a trace has as many as it has."""
+    stream = Stream(demand, requests, seed, spells)
+    count = stream.requests
+    if stream.users is not None:
+        return ClosedDraws(
+            users=stream.users,
+            think_s=stream.think_s(count),
+            service=stream.service(count),
+            routing=stream.routing(count),
+        )
+    return Draws(
+        arrived_s=stream.arrived_s(count), service=stream.service(count), routing=stream.routing(count)
+    )
+
+
+class Replay:
+    """Draws that are there already, as a stream; a stand-in for `Stream`."""
+
+    def __init__(self, draws: Draws | ClosedDraws) -> None:
+        self.requests = len(draws.service)
+        self.users = draws.users if isinstance(draws, ClosedDraws) else None
+        self._draws = draws
+        self._given: dict[str, int] = {}
+
+    def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
+        """Rising instants, shape `(count,)`. [s]"""
+        instants_s = self._next("arrived_s", count)
+        return instants_s if out is None else np.add(instants_s, 0.0, out=out)
+
+    def think_s(self, count: int) -> Floats:
+        """Think times, shape `(count,)`. [s]"""
+        return self._next("think_s", count)
+
+    def service(self, count: int) -> Floats:
+        """Uniforms, shape `(count,)`."""
+        return self._next("service", count)
+
+    def routing(self, count: int) -> Floats:
+        """Uniforms, shape `(2 * count,)`."""
+        return self._next("routing", 2 * count)
+
+    def _next(self, name: str, count: int) -> Floats:
+        start = self._given.get(name, 0)
+        self._given[name] = start + count
+        values: Floats = getattr(self._draws, name)
+        return values[start : start + count].copy()

@@ -1,0 +1,255 @@
+"""Service times: one uniform number and the size of a batch -> how long the batch takes."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.profile.distribution import ServiceLaw
+from capacity.profile.profile import ServiceProfile
+from simulations.compiled import compiled, inlined
+from simulations.draws.records import Floats, Integers
+
+FIXED, SCALED, KNOTS = range(3)
+_NOTHING = np.zeros(0)
+_NO_PLACES = np.zeros(0, dtype=np.int64)
+
+
+class ServiceTable(NamedTuple):
+    """Service times by batch size and uniform number, in the one of three forms that `kind` names.
+
+    FIXED has a duration by batch size. SCALED has a mean by batch size, and a function from the uniform
+    number to a duration of mean 1, applied to whole blocks of requests beforehand. KNOTS has quantile
+    functions of the measured sizes, and for each batch size the weight of the measured one above it.
+
+    Attributes:
+        times_s: durations or means, by batch size less 1. [s]
+        draw: durations of mean 1 of many uniform numbers.
+        below: by batch size less 1, the measured size at or below it, by its place.
+        weight: by batch size less 1, how far it lies on the way to the next measured size.
+        first: place of the first knot of each measured size, and the end.
+        probabilities, durations_s: knots of all measured sizes, one after the other's. [s]
+        wake_s: how much longer a batch takes that starts at a rested replica. [s]
+    """
+
+    kind: int
+    times_s: Floats = _NOTHING
+    draw: Callable[[Floats], Floats] | None = None
+    below: Integers = _NO_PLACES
+    weight: Floats = _NOTHING
+    first: Integers = _NO_PLACES
+    probabilities: Floats = _NOTHING
+    durations_s: Floats = _NOTHING
+    wake_s: float = 0.0
+
+    def require(self, batch_size_max: int, *, is_closed: bool) -> Self:
+        """The table, if it can serve batches up to a size: compiled code checks nothing itself.
+
+        Raises:
+            DomainError: a size without a time, or a time that is negative or not finite.
+        """
+        sizes = len(self.below) if self.kind == KNOTS else len(self.times_s)
+        durations_s = self.durations_s if self.kind == KNOTS else self.times_s
+        if sizes < batch_size_max:
+            raise DomainError(f"there are service times up to a batch of {sizes}, not of {batch_size_max}")
+        if not (np.isfinite(durations_s).all() and (durations_s >= 0.0).all()):
+            raise DomainError("service times must be finite and not negative")
+        if not 0.0 <= self.wake_s < math.inf:
+            raise DomainError("wake_s must be finite and not negative")
+        if is_closed and not durations_s.all():
+            raise DomainError("users of a closed population need service that takes time")
+        return self
+
+    @property
+    def arrays(self) -> "Laws":
+        """What the compiled code reads."""
+        knots = (self.below, self.weight, self.first, self.probabilities, self.durations_s)
+        return (self.kind, self.times_s, *knots, self.wake_s)
+
+    @property
+    def atoms_s(self) -> Floats:
+        """Durations that come up with a probability of their own, after a rest too, rising. [s]"""
+        atoms_s = self._atoms_s
+        return atoms_s if self.wake_s == 0.0 else np.unique([*atoms_s, *(atoms_s + self.wake_s)])
+
+    @property
+    def _atoms_s(self) -> Floats:
+        """Those right after another batch, rising. [s]"""
+        if self.kind == FIXED:
+            return np.unique(self.times_s)
+        if self.kind != KNOTS:
+            return _NOTHING
+        level = np.flatnonzero(self.durations_s[1:] == self.durations_s[:-1])
+        chosen = level[self.probabilities[level + 1] > self.probabilities[level]]
+        return np.unique(self.durations_s[chosen])
+
+
+Laws = tuple[int, Floats, Integers, Floats, Integers, Floats, Floats, float]
+
+
+def knots(
+    laws: Sequence[ServiceLaw], below: Sequence[int], weight: Sequence[float], wake_s: float = 0.0
+) -> ServiceTable:
+    """A table of measured laws, and of mixtures of two neighbours; fixed times where nothing varies."""
+    if all(law.is_deterministic for law in laws):
+        ends_s = [*(law.durations_s[0] for law in laws), math.nan]
+        return ServiceTable(
+            kind=FIXED,
+            times_s=np.array(
+                [mixed(ends_s[i], ends_s[i + 1], w) for i, w in zip(below, weight, strict=True)]
+            ),
+            wake_s=wake_s,
+        )
+    return ServiceTable(
+        kind=KNOTS,
+        below=np.array(below, dtype=np.int64),
+        weight=np.array(weight),
+        first=np.cumsum([0, *(len(law.probabilities) for law in laws)], dtype=np.int64),
+        probabilities=np.concatenate([law.probabilities for law in laws]),
+        durations_s=np.concatenate([law.durations_s for law in laws]),
+        wake_s=wake_s,
+    )
+
+
+def unit_exponential(uniforms: Floats) -> Floats:
+    """Exponential durations of mean 1 by inversion; numpy gives one and many of them the same digits."""
+    return np.asarray(-np.log1p(-uniforms))
+
+
+def mixed(low: float, high: float, weight: float) -> float:
+    """A value that far on the way from one to the other."""
+    return low if weight == 0.0 else (1.0 - weight) * low + weight * high
+
+
+@inlined
+def quantile_s(
+    first: Integers, probabilities: Floats, durations_s: Floats, law: int, probability: float
+) -> float:
+    """`ServiceLaw.quantile_s`, in arrays. [s]"""
+    low, high = first[law], first[law + 1]
+    right = low + 1
+    if high - low > 2:
+        right = max(right, low + np.searchsorted(probabilities[low:high], probability))
+    u0, u1 = probabilities[right - 1], probabilities[right]
+    x0, x1 = durations_s[right - 1], durations_s[right]
+    if probability == u1:
+        return float(x1)
+    return float(min(x1, x0 + (x1 - x0) * ((probability - u0) / (u1 - u0))))
+
+
+@inlined
+def duration_s(
+    kind: int,
+    times_s: Floats,
+    below: Integers,
+    weight: Floats,
+    first: Integers,
+    probabilities: Floats,
+    durations_s: Floats,
+    size: int,
+    uniform: float,
+) -> float:
+    """Service time of a batch by its oldest request's uniform number, or by its duration of mean 1. [s]"""
+    if kind == FIXED:
+        return float(times_s[size - 1])
+    if kind == SCALED:
+        return float(times_s[size - 1] * uniform)
+    law, share = below[size - 1], weight[size - 1]
+    time_s = quantile_s(first, probabilities, durations_s, law, uniform)
+    if share > 0.0:
+        next_s = quantile_s(first, probabilities, durations_s, law + 1, uniform)
+        time_s = (1.0 - share) * time_s + share * next_s
+    return float(time_s)
+
+
+@compiled
+def service_time_s(laws: Laws, size: int, uniform: float) -> float:
+    """`duration_s`, to be called from outside of compiled code. [s]"""
+    kind, times_s, below, weight, first, probabilities, durations_s, _ = laws
+    return duration_s(kind, times_s, below, weight, first, probabilities, durations_s, size, uniform)
+
+
+# A service time by batch size and uniform number. [s]
+Draw = Callable[[int, float], float]
+
+# Slowdowns of replicas that share nothing: each is alone on its device.
+ALONE = (1.0,)
+
+
+class ServiceTimes(Protocol):
+    """Service times that either engine can draw, to the same digit.
+
+    Attributes:
+        wake_s: how much longer a batch takes that starts at a rested replica. [s]
+    """
+
+    @property
+    def wake_s(self) -> float: ...  # noqa: D102  (see above)
+
+    def __call__(self, batch_size: int, uniform: float, /) -> float:
+        """Service time of a batch that starts right after another. [s]"""
+
+    def table(self, batch_size_max: int) -> ServiceTable:
+        """The same for the compiled engine, up to a batch size."""
+
+
+class ProfileTimes:
+    """Draws from a measured profile by inverse quantile function.
+
+    Of a size between two measured ones each quantile is that far between theirs.
+    """
+
+    def __init__(self, profile: ServiceProfile) -> None:
+        self._profile = profile
+        self.wake_s = profile.wake_s
+        self._mixtures: dict[int, tuple[ServiceLaw, ServiceLaw, float]] = {}
+        self._tables: dict[int, ServiceTable] = {}
+
+    def __call__(self, batch_size: int, uniform: float) -> float:
+        """Service time of a batch. [s]"""
+        mixture = self._mixtures.get(batch_size)
+        if mixture is None:
+            mixture = self._mixtures[batch_size] = self._mixture(batch_size)
+        low, high, weight = mixture
+        if weight == 0.0:
+            return low.quantile_s(uniform)
+        return mixed(low.quantile_s(uniform), high.quantile_s(uniform), weight)
+
+    def table(self, batch_size_max: int) -> ServiceTable:
+        """Knots of the measured sizes, and how each size up to the largest lies between two of them."""
+        if batch_size_max not in self._tables:
+            places, weights = zip(*map(self._profile.place, range(1, batch_size_max + 1)), strict=True)
+            self._tables[batch_size_max] = knots(self._profile.laws, places, weights, self.wake_s)
+        return self._tables[batch_size_max]
+
+    def _mixture(self, batch_size: int) -> tuple[ServiceLaw, ServiceLaw, float]:
+        place, weight = self._profile.place(batch_size)
+        laws = self._profile.laws
+        return laws[place], laws[min(place + 1, len(laws) - 1)], weight
+
+
+class ExponentialTimes:
+    """Exponential service, for the queues that theory knows exactly.
+
+    Args:
+        means_s: one mean whatever the batch size, or by batch size less 1. [s]
+        wake_s: how much longer the first batch after a rest takes. [s]
+    """
+
+    def __init__(self, means_s: float | Sequence[float], wake_s: float = 0.0) -> None:
+        self._means_s = means_s
+        self.wake_s = wake_s
+
+    def __call__(self, batch_size: int, uniform: float) -> float:
+        """Service time by inversion. [s]"""
+        return self._mean_s(batch_size) * float(unit_exponential(np.array([uniform]))[0])
+
+    def table(self, batch_size_max: int) -> ServiceTable:
+        """Means by batch size, and the inverse of the distribution function."""
+        means_s = np.array([self._mean_s(size) for size in range(1, batch_size_max + 1)])
+        return ServiceTable(kind=SCALED, times_s=means_s, draw=unit_exponential, wake_s=self.wake_s)
+
+    def _mean_s(self, batch_size: int) -> float:
+        return self._means_s if isinstance(self._means_s, float) else self._means_s[batch_size - 1]

@@ -1,0 +1,188 @@
+"""Kernel of own queues: each replica has its queue, and requests stay where they were routed to.
+
+Replicas meet only where the router looks at them, so that each is brought up to date when it is looked
+at: batches that ended by an instant, and batches that were due before it. What happens at one instant
+happens in the order of the batching semantics: completions, arrivals, then the batches these make due.
+One flat loop, since compiled code is fastest where the state of a replica stays in registers.
+"""
+
+import numpy as np
+
+from simulations.compiled import compiled, inlined
+from simulations.draws.records import Floats
+from simulations.draws.service import Laws, duration_s
+from simulations.kernel.state import (
+    LEAST_OUTSTANDING,
+    NOBODY,
+    POWER_OF_TWO,
+    RANDOM,
+    ROUND_ROBIN,
+    UNKNOWN,
+    Struct,
+    Structs,
+    at,
+    change,
+    come_back,
+    leftmost,
+    next_return_s,
+    smallest,
+    take_earliest,
+)
+
+
+@inlined
+def _event_s(queue: Struct) -> float:
+    """When a replica's state may change next; a batch that is due then starts just after the instant."""
+    if queue.in_service > 0:
+        return float(queue.finish_s)
+    if queue.waiting == 0:
+        return np.inf
+    return float(np.nextafter(queue.due_s, np.inf))
+
+
+@compiled
+def serve_own(  # noqa: C901  (one loop: see above)
+    plan: Structs,
+    laws: Laws,
+    queues: Structs,
+    ranks: Floats,
+    events: Floats,
+    returns: Floats,
+    window: Structs,
+    base: int,
+    first: int,
+    arrivals: tuple[Floats, Floats, Floats],
+    is_end: bool,  # noqa: FBT001  (compiled code takes positions)
+) -> None:
+    """Let requests from number `first` on arrive, one after the other; at the end serve all that are left.
+
+    Args:
+        plan: shape `(1,)`.
+        laws: of the service times, as `service_table.duration_s` takes them.
+        queues: shape `(replicas,)`.
+        ranks: tournament of the requests routed to each replica and not yet finished, times the number
+            of leaves, plus the replica's index; no two are equal, and the smallest names its replica.
+        events: tournament of the instants at which each replica's state may change.
+        returns: heap of the instants at which users ask again; empty for arrivals from outside. [s]
+        window: requests in memory, that of number `base` first.
+        arrivals: instants, or think times of users; service draws; two routing draws a request.
+    """
+    rules = plan[0]
+    routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
+    is_open, limit = rules.is_open, rules.limit
+    kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
+    instants_s, service, dice = arrivals
+    is_closed, leaves = len(returns) > 1, len(ranks) >> 1
+    counts = routing >= LEAST_OUTSTANDING
+    watches = is_closed or routing == LEAST_OUTSTANDING
+    for place in range(len(instants_s) + is_end):
+        is_over = place == len(instants_s)  # all have arrived: serve those who wait
+        request = first + place
+        now_s, one, two, looks = np.inf, 0, 0, replicas
+        if not is_over:
+            now_s, looks = instants_s[place], 1
+            if routing == ROUND_ROBIN:
+                one = request % replicas
+            elif routing == RANDOM:
+                one = int(dice[2 * place] * replicas)
+            elif routing == POWER_OF_TWO:
+                one, looks = int(dice[2 * place] * replicas), 2
+                two = one + 1 + int(dice[2 * place + 1] * (replicas - 1))
+                two -= replicas if two >= replicas else 0
+        look = 0
+        while True:
+            # The next replica to bring up to date, if any.
+            if watches:
+                if is_closed and not is_over:
+                    now_s = next_return_s(returns)
+                if smallest(events) > now_s or smallest(events) == np.inf:
+                    break
+                replica = leftmost(events)
+            else:
+                if look == looks:
+                    break
+                replica = look if is_over else (two if look else one)
+                look += 1
+            queue = queues[replica]
+            while True:
+                if queue.in_service > 0:
+                    start_s = queue.finish_s
+                    if start_s > now_s:
+                        break
+                    if counts:
+                        change(ranks, replica, at(ranks, replica) - queue.in_service * leaves)
+                    queue.in_service = 0
+                    if queue.waiting == 0:
+                        break
+                    if queue.waiting < size_max:
+                        due_s = (start_s if is_open else window[queue.head - base].arrived_s) + wait_s
+                        if due_s > start_s:
+                            queue.due_s = due_s
+                            if is_closed:
+                                break
+                            continue
+                elif queue.waiting > 0 and queue.due_s < now_s:
+                    start_s = queue.due_s
+                else:
+                    break
+                oldest = queue.head
+                size = min(queue.waiting, size_max)
+                work_s = duration_s(
+                    kind, times_s, below, weight, first_knot, probabilities, durations_s,
+                    size, window[oldest - base].service,
+                )  # fmt: skip
+                if wake_s > 0.0 and start_s > queue.finish_s:
+                    work_s += wake_s
+                finish_s = start_s + work_s
+                member = oldest
+                for _ in range(size):
+                    served = window[member - base]
+                    served.started_s = start_s
+                    served.finished_s = finish_s
+                    served.size = size
+                    served.replica = replica
+                    served.oldest = oldest
+                    member = served.behind
+                    if is_closed:
+                        come_back(returns, finish_s + served.think_s)
+                queue.head = member
+                queue.waiting -= size
+                queue.in_service = size
+                queue.finish_s = finish_s
+                if is_closed:  # one event at a time: what it sets off may come before the next
+                    break
+            if watches:
+                change(events, replica, _event_s(queue))
+        if is_over:
+            break
+        # The router's choice, and the end of the line there.
+        replica = one
+        if routing == LEAST_OUTSTANDING:
+            replica = int(smallest(ranks)) & (leaves - 1)
+        elif routing == POWER_OF_TWO and at(ranks, two) < at(ranks, one):
+            replica = two
+        queue, entry = queues[replica], window[request - base]
+        entry.arrived_s = now_s
+        entry.service = service[place]
+        if is_closed:
+            take_earliest(returns)
+            entry.think_s = instants_s[place]
+        is_free = queue.in_service == 0
+        if limit >= 0 and queue.waiting >= limit + (size_max if is_free else 0):
+            entry.size = 0
+            continue
+        entry.size = UNKNOWN
+        entry.behind = NOBODY
+        if queue.waiting == 0:
+            queue.head = request
+            queue.due_s = now_s + wait_s
+        else:
+            window[queue.tail - base].behind = request
+        queue.tail = request
+        queue.waiting += 1
+        if queue.waiting >= size_max and is_free and queue.due_s > now_s:
+            queue.due_s = now_s
+        if counts:
+            change(ranks, replica, at(ranks, replica) + leaves)
+        if watches and is_free:
+            change(events, replica, _event_s(queue))

@@ -1,0 +1,248 @@
+"""Kernel: the model of `cluster` as compiled code; the same draws, the same trajectory, bit for bit.
+
+Requests come in blocks. Those that are not served at the end of one are carried over to the next, so that
+memory does not grow with the run.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.question.plan import BatchTimer, Plan, Routing
+from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Stream
+from simulations.draws.records import Floats, Integers, Records
+from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
+from simulations.kernel.own_queues import serve_own
+from simulations.kernel.recursion import serve_batches, serve_singly
+from simulations.kernel.shared_devices import serve_devices
+from simulations.kernel.shared_queue import serve_shared
+from simulations.kernel.state import (
+    REQUEST,
+    UNKNOWN,
+    Structs,
+    at_rest,
+    empty_queues,
+    no_jobs,
+    requests_in_memory,
+    returns_of,
+    rules_of,
+    tournament,
+)
+
+BLOCK = 32_000  # requests; of a size that the processor's cache holds
+# Up to so many replicas a sorted vector is quicker than a tournament.
+_SORTED_MAX = 64
+
+
+class Served(NamedTuple):
+    """What became of some consecutive requests, shape `(requests,)` each; size 0 is lost. [s]"""
+
+    arrived_s: Floats
+    started_s: Floats
+    finished_s: Floats
+    size: Integers
+
+
+def run(
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: Draws | ClosedDraws,
+    block: int = BLOCK,
+    slowdowns: Sequence[float] = ALONE,
+) -> Records:
+    """Serve all requests of `draws` under `plan`; the records that `cluster.run` gives, bit for bit.
+
+    Args:
+        block: requests that arrive at a time.
+        slowdowns: as in `cluster.run`.
+
+    Raises:
+        DomainError: a closed population in front of limited queues.
+    """
+    stream = Replay(draws)
+    table = _table(plan, service_times, stream)
+    parts = [part.copy() for part in _events(plan, table, stream, block, slowdowns)]
+    served = np.concatenate([np.zeros(0, dtype=REQUEST), *parts])
+    is_lost = served["size"] == 0
+    return Records(
+        arrived_s=served["arrived_s"],
+        started_s=np.where(is_lost, np.nan, served["started_s"]),
+        finished_s=np.where(is_lost, np.nan, served["finished_s"]),
+        batch_size=served["size"].astype(np.int64),
+        replica=np.where(is_lost, -1, served["replica"]).astype(np.int64),
+        oldest=np.where(is_lost, -1, served["oldest"]),
+    )
+
+
+def serve(
+    plan: Plan,
+    service_times: ServiceTimes,
+    stream: Stream | Replay,
+    *,
+    block: int = BLOCK,
+    by_events: bool = False,
+    slowdowns: Sequence[float] = ALONE,
+) -> Iterator[Served]:
+    """Serve a stream to its end, in the order of arrival; the arrays of a part are written over by the next.
+
+    Args:
+        by_events: even where a recursion does it; the outcome is the same.
+        slowdowns: as in `cluster.run`.
+
+    Raises:
+        DomainError: a closed population in front of limited queues.
+    """
+    table = _table(plan, service_times, stream)
+    recursion = None if by_events else recursion_for(plan, stream, slowdowns)
+    if recursion is not None:
+        yield from recursion(plan, table, stream, block)
+        return
+    for part in _events(plan, table, stream, block, slowdowns):
+        yield Served(part["arrived_s"], part["started_s"], part["finished_s"], part["size"])
+
+
+Recursion = Callable[[Plan, ServiceTable, Stream | Replay, int], Iterator[Served]]
+
+
+def recursion_for(
+    plan: Plan, stream: Stream | Replay, slowdowns: Sequence[float] = ALONE
+) -> Recursion | None:
+    """The recursion that serves a plan; None where only events do."""
+    has_one_queue = plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE
+    if not has_one_queue or plan.queue_limit is not None or stream.users is not None:
+        return None
+    if plan.replicas > _SORTED_MAX or _are_slowed(plan, slowdowns):
+        return None
+    return _singly if plan.batch_size_max == 1 else _in_batches
+
+
+def _singly(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
+    free_s = _all_free(plan)
+    sizes = np.ones(block, dtype=np.int64)
+    started_s, finished_s = np.empty(block), np.empty(block)
+    for count in _counts(stream.requests, block):
+        arrived_s, service = stream.arrived_s(count), _service(table, stream, count)
+        serve_singly(table.arrays, free_s, arrived_s, service, started_s, finished_s)
+        yield Served(arrived_s, started_s[:count], finished_s[:count], sizes[:count])
+
+
+def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
+    block = max(block, 4 * plan.batch_size_max)  # so that most of a block can be decided
+    room = block + plan.batch_size_max
+    free_s = _all_free(plan)
+    arrived_s, service, started_s, finished_s = (np.zeros(room) for _ in range(4))
+    sizes = np.zeros(room, dtype=np.int64)
+    is_open = plan.timer is BatchTimer.OPEN
+    here, to_come = 0, stream.requests
+    for count in _counts(stream.requests, block):
+        stream.arrived_s(count, out=arrived_s[here : here + count])
+        if table.kind != FIXED:
+            service[here : here + count] = _service(table, stream, count)
+        here, to_come = here + count, to_come - count
+        done = serve_batches(
+            table.arrays, plan.batch_size_max, plan.batch_wait_max_s, is_open, free_s,
+            arrived_s[:here], service, started_s, finished_s, sizes, to_come == 0,
+        )  # fmt: skip
+        yield Served(arrived_s[:done], started_s[:done], finished_s[:done], sizes[:done])
+        here -= done
+        for column in (arrived_s, service):
+            column[:here] = column[done : done + here]
+
+
+def _are_slowed(plan: Plan, slowdowns: Sequence[float]) -> bool:
+    """Whether replicas ever slow each other down."""
+    return max(slowdowns[: plan.replicas]) > 1.0
+
+
+def _events(
+    plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int, slowdowns: Sequence[float]
+) -> Iterator[Structs]:
+    """Requests as records in the order of arrival, by the event loop that fits the plan."""
+    if stream.users is not None and plan.queue_limit is not None:
+        raise DomainError("a closed population needs room for all its users; leave out the queue limit")
+    window, base, here, to_come = requests_in_memory(2 * block), 0, 0, stream.requests
+    shared = plan.routing is Routing.SHARED_QUEUE
+    queues = empty_queues(1, plan.replicas) if shared else empty_queues(plan.replicas, 1)
+    advance: Callable[..., None] | None = None
+    for count in _counts(stream.requests, block):
+        if here + count > len(window):
+            window = np.concatenate([window[:here], requests_in_memory(here + count)])
+        arrivals = _arrivals(plan, table, stream, count)
+        if advance is None:
+            advance = _loop(plan, table, queues, stream, float(arrivals[1][0]), slowdowns)
+        to_come -= count
+        advance(window, base, base + here, arrivals, to_come == 0)
+        here += count
+        done = _known(window["size"][:here], queues, base, slowdowns)
+        yield window[:done]
+        window[: here - done] = window[done:here].copy()
+        base, here = base + done, here - done
+
+
+def _loop(
+    plan: Plan,
+    table: ServiceTable,
+    queues: Structs,
+    stream: Stream | Replay,
+    first_service: float,
+    slowdowns: Sequence[float],
+) -> Callable[..., None]:
+    """An event loop with its state, ready for the first block."""
+    indices = tournament(np.arange(plan.replicas, dtype=np.float64))  # all are free, nothing is outstanding
+    users = stream.users or 0
+    spread_s = service_time_s(table.arrays, 1, first_service) if users else 0.0
+    returns = returns_of(users, stream.requests, spread_s)
+    if _are_slowed(plan, slowdowns):
+        trees = (indices, indices.copy(), at_rest(plan.replicas), at_rest(len(queues)))
+        shared = (np.array(slowdowns, dtype=np.float64), queues, no_jobs(plan.replicas), trees, returns)
+        return lambda *arguments: serve_devices(rules_of(plan), table.arrays, *shared, *arguments)
+    state = (rules_of(plan), table.arrays, queues, indices, at_rest(plan.replicas), returns)
+    serve_block = serve_shared if plan.routing is Routing.SHARED_QUEUE else serve_own
+    return lambda *arguments: serve_block(*state, *arguments)
+
+
+def _table(plan: Plan, service_times: ServiceTimes, stream: Stream | Replay) -> ServiceTable:
+    table = service_times.table(plan.batch_size_max)
+    return table.require(plan.batch_size_max, is_closed=stream.users is not None)
+
+
+def _arrivals(
+    plan: Plan, table: ServiceTable, stream: Stream | Replay, count: int
+) -> tuple[Floats, Floats, Floats]:
+    """Draws of the next requests: instants or think times, service, routing where a router throws dice."""
+    instants_s = stream.arrived_s(count) if stream.users is None else stream.think_s(count)
+    throws = plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO)
+    return instants_s, _service(table, stream, count), stream.routing(count) if throws else np.zeros(0)
+
+
+def _service(table: ServiceTable, stream: Stream | Replay, count: int) -> Floats:
+    """Uniforms, or durations of mean 1 made of them, or nothing where no draw is needed."""
+    if table.kind == FIXED:
+        return np.zeros(count)
+    uniforms = stream.service(count)
+    return table.draw(uniforms) if table.kind == SCALED and table.draw is not None else uniforms
+
+
+def _known(size: Integers, queues: Structs, base: int, slowdowns: Sequence[float]) -> int:
+    """How many requests, from the first, have an outcome: in one queue, those before the first that waits.
+
+    What shares its device has none before it ends.
+    """
+    if len(queues) == 1 and len(slowdowns) == 1:
+        return int(queues["head"][0]) - base if queues["waiting"][0] else len(size)
+    open_ones = np.flatnonzero(size == UNKNOWN)
+    return int(open_ones[0]) if len(open_ones) else len(size)
+
+
+def _all_free(plan: Plan) -> Floats:
+    """When each replica becomes free, as a recursion keeps it: all have always been. [s]"""
+    return np.append(np.full(plan.replicas, -np.inf), np.inf)
+
+
+def _counts(requests: int, block: int) -> Iterator[int]:
+    """Sizes of blocks."""
+    while requests > 0:
+        yield min(block, requests)
+        requests -= block

@@ -1,0 +1,209 @@
+"""Kernel of shared devices: while more instances of a device are busy, each of them is slower.
+
+The end of a batch is no longer known when it starts, so that this loop goes from event to event: the end
+of a batch, an arrival, or the start of one that is due, at one instant in this order, as the batching
+semantics have it. It serves queues of the replicas' own and a shared one; what it computes, and in which
+order, is that of `device`.
+"""
+
+import numpy as np
+
+from simulations.compiled import compiled, inlined
+from simulations.draws.records import Floats
+from simulations.draws.service import Laws, duration_s
+from simulations.kernel.state import (
+    LEAST_OUTSTANDING,
+    NOBODY,
+    POWER_OF_TWO,
+    RANDOM,
+    ROUND_ROBIN,
+    SHARED_QUEUE,
+    UNKNOWN,
+    Structs,
+    at,
+    change,
+    come_back,
+    leftmost,
+    next_return_s,
+    smallest,
+    take_earliest,
+)
+
+
+@inlined
+def _change_rate(
+    jobs: Structs, ends: Floats, slowdowns: Floats, replica: int, before: int, after: int, now_s: float
+) -> None:
+    """Others of the device that end later go on at the rate for so many; none ends at the instant itself."""
+    if before > 0 and after > 0 and slowdowns[before - 1] != slowdowns[after - 1]:
+        instances = len(slowdowns)
+        first = replica // instances * instances
+        for other in range(first, min(first + instances, len(jobs))):
+            job = jobs[other]
+            if job.size > 0 and job.ends_s > now_s:
+                job.work_s -= (now_s - job.since_s) / slowdowns[before - 1]
+                job.since_s = now_s
+                job.ends_s = max(now_s + job.work_s * slowdowns[after - 1], np.nextafter(now_s, np.inf))
+                change(ends, other, job.ends_s)
+
+
+@compiled
+def serve_devices(  # noqa: C901  (one loop: see `kernel_own`)
+    plan: Structs,
+    laws: Laws,
+    slowdowns: Floats,
+    queues: Structs,
+    jobs: Structs,
+    trees: tuple[Floats, Floats, Floats, Floats],
+    returns: Floats,
+    window: Structs,
+    base: int,
+    first: int,
+    arrivals: tuple[Floats, Floats, Floats],
+    is_end: bool,  # noqa: FBT001  (compiled code takes positions)
+) -> None:
+    """Let requests from number `first` on arrive, one after the other; at the end serve all that are left.
+
+    Args:
+        plan, laws, returns, window, base, arrivals: as in `kernel_own.serve_own`.
+        slowdowns: by busy instances of a device less 1, shape `(instances,)`.
+        queues: shape `(replicas,)`, or `(1,)` of a shared one.
+        jobs: what each replica serves, shape `(replicas,)`; size 0 is nothing.
+        trees: tournaments: of outstanding requests as in `kernel_own`, of free replicas as in
+            `kernel_shared`, of the ends of batches by replica, of the starts that are due by queue. [s]
+    """
+    rules = plan[0]
+    routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
+    is_open, limit = rules.is_open, rules.limit
+    kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
+    instants_s, service, dice = arrivals
+    ranks, free, ends, dues = trees
+    is_closed, is_shared, leaves = len(returns) > 1, routing == SHARED_QUEUE, len(ranks) >> 1
+    counts = routing in (LEAST_OUTSTANDING, POWER_OF_TWO)
+    instances = len(slowdowns)
+    for place in range(len(instants_s) + is_end):
+        is_over = place == len(instants_s)  # all have arrived: serve those who wait
+        now_s = np.inf if is_over else instants_s[place]
+        while True:
+            if is_closed and not is_over:
+                now_s = next_return_s(returns)
+            end_s, ready_s = smallest(ends), smallest(dues)
+            if end_s <= ready_s:
+                if end_s > now_s or end_s == np.inf:
+                    break
+                start_s = end_s
+                replica = leftmost(ends)
+                number = 0 if is_shared else replica
+                job, queue = jobs[replica], queues[number]
+                member = job.oldest
+                for _ in range(job.size):
+                    served = window[member - base]
+                    served.started_s = job.started_s
+                    served.finished_s = end_s
+                    served.size = job.size
+                    served.replica = replica
+                    served.oldest = job.oldest
+                    member = served.behind
+                    if is_closed:
+                        come_back(returns, end_s + served.think_s)
+                if counts:
+                    change(ranks, replica, at(ranks, replica) - job.size * leaves)
+                queue.free += 1
+                queue.finish_s = end_s
+                is_due = queue.waiting > 0
+                if is_due:
+                    if queue.free == 1:
+                        begun_s = start_s if is_open else window[queue.head - base].arrived_s
+                        is_full = queue.waiting >= size_max
+                        queue.due_s = start_s if is_full else max(start_s, begun_s + wait_s)
+                    is_due = queue.due_s <= start_s
+                if not is_due:
+                    job.size = 0
+                    change(ends, replica, np.inf)
+                    if is_shared:
+                        change(free, replica, float(replica))
+                    if queue.waiting > 0:
+                        change(dues, number, queue.due_s)
+                    lead = jobs[replica // instances * instances]
+                    lead.busy -= 1
+                    _change_rate(jobs, ends, slowdowns, replica, lead.busy + 1, lead.busy, start_s)
+                    continue
+                lead = jobs[replica // instances * instances]
+            else:
+                if ready_s >= now_s:
+                    break
+                start_s = ready_s
+                number = leftmost(dues)
+                replica = number
+                if is_shared:
+                    replica = int(smallest(free))
+                    change(free, replica, np.inf)
+                job, queue = jobs[replica], queues[number]
+                lead = jobs[replica // instances * instances]
+                lead.busy += 1
+                _change_rate(jobs, ends, slowdowns, replica, lead.busy - 1, lead.busy, start_s)
+            oldest = queue.head
+            size = min(queue.waiting, size_max)
+            job.oldest = oldest
+            job.size = size
+            job.started_s = start_s
+            job.since_s = start_s
+            job.work_s = duration_s(
+                kind, times_s, below, weight, first_knot, probabilities, durations_s,
+                size, window[oldest - base].service,
+            )  # fmt: skip
+            if wake_s > 0.0 and start_s > queue.finish_s:
+                job.work_s += wake_s
+            job.ends_s = start_s + job.work_s * slowdowns[lead.busy - 1]
+            change(ends, replica, job.ends_s)
+            member = oldest
+            for _ in range(size):
+                member = window[member - base].behind
+            queue.head = member
+            queue.waiting -= size
+            queue.free -= 1
+            if queue.waiting > 0:
+                begun_s = start_s if is_open else window[member - base].arrived_s
+                queue.due_s = start_s if queue.waiting >= size_max else max(start_s, begun_s + wait_s)
+            change(dues, number, queue.due_s if queue.waiting > 0 and queue.free > 0 else np.inf)
+        if is_over:
+            break
+        # The router's choice, and the end of the line there.
+        number = 0
+        if routing == ROUND_ROBIN:
+            number = (first + place) % replicas
+        elif routing == RANDOM:
+            number = int(dice[2 * place] * replicas)
+        elif routing == LEAST_OUTSTANDING:
+            number = int(smallest(ranks)) & (leaves - 1)
+        elif routing == POWER_OF_TWO:
+            number = int(dice[2 * place] * replicas)
+            second = number + 1 + int(dice[2 * place + 1] * (replicas - 1))
+            second -= replicas if second >= replicas else 0
+            if at(ranks, second) < at(ranks, number):
+                number = second
+        request = first + place
+        queue, entry = queues[number], window[request - base]
+        entry.arrived_s = now_s
+        entry.service = service[place]
+        if is_closed:
+            take_earliest(returns)
+            entry.think_s = instants_s[place]
+        if limit >= 0 and queue.waiting >= limit + queue.free * size_max:
+            entry.size = 0
+            continue
+        entry.size = UNKNOWN
+        entry.behind = NOBODY
+        if queue.waiting == 0:
+            queue.head = request
+            queue.due_s = now_s + wait_s
+        else:
+            window[queue.tail - base].behind = request
+        queue.tail = request
+        queue.waiting += 1
+        if queue.waiting >= size_max and queue.due_s > now_s:
+            queue.due_s = now_s
+        if counts:
+            change(ranks, number, at(ranks, number) + leaves)
+        if queue.free > 0:
+            change(dues, number, queue.due_s)

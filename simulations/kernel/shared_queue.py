@@ -1,0 +1,133 @@
+"""Kernel of a shared queue: all replicas stand at one queue, and the free one of the lowest index serves.
+
+The next thing to happen is the end of a batch, an arrival or the start of a batch that is due; at one
+instant in this order, as the batching semantics have it.
+"""
+
+import numpy as np
+
+from simulations.compiled import compiled
+from simulations.draws.records import Floats
+from simulations.draws.service import Laws, duration_s
+from simulations.kernel.state import (
+    NOBODY,
+    UNKNOWN,
+    Structs,
+    change,
+    come_back,
+    leftmost,
+    next_return_s,
+    smallest,
+    take_earliest,
+)
+
+
+@compiled
+def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
+    plan: Structs,
+    laws: Laws,
+    queues: Structs,
+    free: Floats,
+    ends: Floats,
+    returns: Floats,
+    window: Structs,
+    base: int,
+    first: int,
+    arrivals: tuple[Floats, Floats, Floats],
+    is_end: bool,  # noqa: FBT001  (compiled code takes positions)
+) -> None:
+    """Let requests from number `first` on arrive, one after the other; at the end serve all that are left.
+
+    Args:
+        plan, queues: shape `(1,)`.
+        laws, returns, window, base, arrivals: as in `kernel_own.serve_own`.
+        free: tournament of the indices of free replicas.
+        ends: tournament of the instants at which each replica's batch ends. [s]
+    """
+    rules, queue = plan[0], queues[0]
+    size_max, wait_s, is_open, limit = rules.size_max, rules.wait_s, rules.is_open, rules.limit
+    kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
+    head, tail, waiting, idle, due_s = queue.head, queue.tail, queue.waiting, queue.free, queue.due_s
+    ended_s = queue.finish_s
+    instants_s, service, _ = arrivals
+    is_closed = len(returns) > 1
+    for place in range(len(instants_s) + is_end):
+        is_over = place == len(instants_s)  # all have arrived: serve those who wait
+        now_s = np.inf if is_over else instants_s[place]
+        while True:
+            if is_closed and not is_over:
+                now_s = next_return_s(returns)
+            end_s = smallest(ends)
+            ready_s = due_s if waiting > 0 and idle > 0 else np.inf
+            if end_s <= ready_s:
+                if end_s > now_s or end_s == np.inf:
+                    break
+                start_s = ended_s = end_s
+                replica = leftmost(ends)
+                idle += 1
+                is_due = waiting > 0
+                if is_due:
+                    if idle == 1:
+                        begun_s = start_s if is_open else window[head - base].arrived_s
+                        due_s = start_s if waiting >= size_max else max(start_s, begun_s + wait_s)
+                    is_due = due_s <= start_s
+                if not is_due:
+                    change(free, replica, float(replica))
+                    change(ends, replica, np.inf)
+                    continue
+            else:
+                if ready_s >= now_s:
+                    break
+                start_s = ready_s
+                replica = int(smallest(free))
+                change(free, replica, np.inf)
+            oldest = head
+            size = min(waiting, size_max)
+            work_s = duration_s(
+                kind, times_s, below, weight, first_knot, probabilities, durations_s,
+                size, window[oldest - base].service,
+            )  # fmt: skip
+            if wake_s > 0.0 and start_s > ended_s:
+                work_s += wake_s
+            finish_s = start_s + work_s
+            for _ in range(size):
+                served = window[head - base]
+                served.started_s = start_s
+                served.finished_s = finish_s
+                served.size = size
+                served.replica = replica
+                served.oldest = oldest
+                head = served.behind
+                if is_closed:
+                    come_back(returns, finish_s + served.think_s)
+            waiting -= size
+            idle -= 1
+            change(ends, replica, finish_s)
+            if waiting > 0:
+                begun_s = start_s if is_open else window[head - base].arrived_s
+                due_s = start_s if waiting >= size_max else max(start_s, begun_s + wait_s)
+        if is_over:
+            break
+        request = first + place
+        entry = window[request - base]
+        entry.arrived_s = now_s
+        entry.service = service[place]
+        if is_closed:
+            take_earliest(returns)
+            entry.think_s = instants_s[place]
+        if limit >= 0 and waiting >= limit + idle * size_max:
+            entry.size = 0
+            continue
+        entry.size = UNKNOWN
+        entry.behind = NOBODY
+        if waiting == 0:
+            head = request
+            due_s = now_s + wait_s
+        else:
+            window[tail - base].behind = request
+        tail = request
+        waiting += 1
+        if waiting >= size_max and due_s > now_s:
+            due_s = now_s
+    queue.head, queue.tail, queue.waiting, queue.free, queue.due_s = head, tail, waiting, idle, due_s
+    queue.finish_s = ended_s

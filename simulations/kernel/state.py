@@ -1,0 +1,201 @@
+"""Returns: the instants at which the users of a closed population will ask again, as a binary heap.
+
+Users are alike, so that an instant is all there is to know of one. In compiled code; place 0 of the heap
+is its size, so that the array is all there is to hand on (Williams 1964, Algorithm 232, CACM 7(6)).
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capacity.question.plan import BatchTimer, Plan, Routing
+from simulations.compiled import inlined
+from simulations.draws.records import Floats
+
+
+def tournament(values: Floats) -> Floats:
+    """The tree over some values; what is missing to a power of two is infinite."""
+    leaves = 1 << max(0, len(values) - 1).bit_length()
+    tree = np.full(2 * leaves, np.inf)
+    tree[leaves : leaves + len(values)] = values
+    for parent in range(leaves - 1, 0, -1):
+        tree[parent] = min(tree[2 * parent], tree[2 * parent + 1])
+    return tree
+
+
+@inlined
+def smallest(tree: Floats) -> float:
+    """The smallest value of all."""
+    return float(tree[1])
+
+
+@inlined
+def at(tree: Floats, index: int) -> float:
+    """The value of one leaf."""
+    return float(tree[(len(tree) >> 1) + index])
+
+
+@inlined
+def change(tree: Floats, index: int, value: float) -> None:
+    """Give one leaf another value."""
+    node = (len(tree) >> 1) + index
+    tree[node] = value
+    while node > 1:
+        value = min(value, tree[node ^ 1])
+        node >>= 1
+        tree[node] = value
+
+
+@inlined
+def leftmost(tree: Floats) -> int:
+    """Index of the smallest value; of equals the first."""
+    leaves = len(tree) >> 1
+    node = 1
+    while node < leaves:
+        node <<= 1
+        node += tree[node + 1] < tree[node]
+    return node - leaves
+
+
+ROUTINGS = (
+    Routing.ROUND_ROBIN,
+    Routing.RANDOM,
+    Routing.LEAST_OUTSTANDING,
+    Routing.POWER_OF_TWO,
+    Routing.SHARED_QUEUE,
+)
+ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, SHARED_QUEUE = range(len(ROUTINGS))
+NOBODY = -1
+_LIMIT_MAX = 2**53  # more than a run has requests, and far from where whole numbers end
+UNKNOWN = -1  # size of the batch of a request that is not served yet; 0 is lost
+
+Structs = npt.NDArray[np.void]
+Struct = Any  # one of them, whose fields compiled code reads and writes as attributes
+
+# A plan in numbers; a limit of -1 is none.
+RULES = np.dtype(
+    [
+        ("routing", np.int64),
+        ("replicas", np.int64),
+        ("size_max", np.int64),
+        ("wait_s", np.float64),
+        ("is_open", np.bool_),
+        ("limit", np.int64),
+    ]
+)
+# What the draws say of a request, what became of it, and who waits next after it in its queue.
+REQUEST = np.dtype(
+    [
+        ("arrived_s", np.float64),
+        ("service", np.float64),
+        ("think_s", np.float64),
+        ("started_s", np.float64),
+        ("finished_s", np.float64),
+        ("oldest", np.int64),
+        ("behind", np.int64),
+        ("size", np.int32),
+        ("replica", np.int32),
+    ]
+)
+# A queue: who is first and last in line, how many wait, when a batch will be due if nobody else comes.
+# Of one replica: the size of its batch, 0 where it is free, and when that ends or the last one ended.
+# Of all: when the last one ended, and how many are free.
+QUEUE = np.dtype(
+    [
+        ("head", np.int64),
+        ("tail", np.int64),
+        ("waiting", np.int64),
+        ("due_s", np.float64),
+        ("in_service", np.int64),
+        ("finish_s", np.float64),
+        ("free", np.int64),
+    ]
+)
+# What a replica serves on a device that it shares, and how many of its instances are busy, at the first.
+JOB = np.dtype(
+    [
+        ("oldest", np.int64),
+        ("size", np.int64),
+        ("busy", np.int64),
+        ("started_s", np.float64),
+        ("work_s", np.float64),
+        ("since_s", np.float64),
+        ("ends_s", np.float64),
+    ]
+)
+
+
+def rules_of(plan: Plan) -> Structs:
+    """A plan as the kernel reads it, shape `(1,)`."""
+    limit = NOBODY if plan.queue_limit is None else min(plan.queue_limit, _LIMIT_MAX)
+    routing = ROUTINGS.index(plan.routing)
+    is_open = plan.timer is BatchTimer.OPEN
+    numbers = (routing, plan.replicas, plan.batch_size_max, plan.batch_wait_max_s, is_open, limit)
+    return np.array([numbers], dtype=RULES)
+
+
+def empty_queues(count: int, replicas: int) -> Structs:
+    """Queues without anybody, each with so many free replicas, shape `(count,)`."""
+    queues = np.zeros(count, dtype=QUEUE)
+    queues["free"] = replicas
+    queues["finish_s"] = -np.inf
+    return queues
+
+
+def requests_in_memory(count: int) -> Structs:
+    """Room for requests, shape `(count,)`."""
+    return np.zeros(count, dtype=REQUEST)
+
+
+def no_jobs(replicas: int) -> Structs:
+    """Replicas that serve nothing, shape `(replicas,)`."""
+    return np.zeros(replicas, dtype=JOB)
+
+
+def at_rest(replicas: int) -> Floats:
+    """A tournament of replicas none of which has an event to come."""
+    return tournament(np.full(replicas, np.inf))
+
+
+def returns_of(users: int, requests: int, spread_s: float) -> Floats:
+    """First requests of users, evenly spread, shape `(users + 1,)`; nobody where there are no users.
+
+    Of more users than there are requests, only so many come to ask.
+    """
+    instants_s = np.arange(min(users, requests)) / max(users, 1) * spread_s
+    return np.concatenate([[float(len(instants_s))], instants_s])
+
+
+@inlined
+def next_return_s(heap: Floats) -> float:
+    """The earliest instant; infinite where nobody is thinking. [s]"""
+    return float(heap[1]) if heap[0] > 0.0 else np.inf
+
+
+@inlined
+def come_back(heap: Floats, instant_s: float) -> None:
+    """A user will ask again then."""
+    heap[0] += 1.0
+    place = int(heap[0])
+    while place > 1 and heap[place >> 1] > instant_s:
+        heap[place] = heap[place >> 1]
+        place >>= 1
+    heap[place] = instant_s
+
+
+@inlined
+def take_earliest(heap: Floats) -> None:
+    """The earliest asks now."""
+    count = int(heap[0])
+    instant_s = heap[count]
+    heap[0] -= 1.0
+    place = 1
+    while 2 * place < count:
+        child = 2 * place
+        child += child + 1 < count and heap[child + 1] < heap[child]
+        if heap[child] >= instant_s:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = instant_s

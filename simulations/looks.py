@@ -1,0 +1,296 @@
+"""Estimate: looks at ever more replications of one case, until the caller knows enough or the budget ends."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from capacity.errors import InconclusiveError, InputError
+from capacity.question.resilience import Spike
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    RenewalArrivals,
+    SurgingArrivals,
+    TraceArrivals,
+    Workload,
+)
+from capacity.units import format_quantile
+from simulations.case import Case, counted_min, one_for_all, run_length, tasks
+from simulations.draws.arrivals import Seed
+from simulations.replication import replicate, replicate_in_parts
+from simulations.statistics.pool import SECTIONS, Pool
+from simulations.statistics.sample import Length
+from simulations.workers import Mapper
+
+# Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.
+REQUESTS_MAX = 100_000_000
+# Independent responses beyond the quantile without which a pool has seen too few bursts for an interval.
+INDEPENDENT_EXCEEDANCES_MIN = 50
+# A case that takes longer runs than this to settle is first looked at with short ones.
+_PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
+_PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
+# Last digit of a clock, and how large a share of a service time it may be.
+_CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
+# Replications, and so sections, of a first look.
+REPLICATIONS_FIRST = SECTIONS
+# A trace happened once, from its own beginning: no more than this share of it is warm-up.
+_TRACE_WARM_UP_SHARE = 0.1
+# Independent responses beyond the quantile without which one path has seen too few of its bursts: of M/D/1
+# paths that are worth fewer, intervals hold the exact P99 in 30 to 90 % instead of 95 %.
+_TRACE_INDEPENDENT_MIN = 20
+# Sections of a trace, fewer where it is short, each with so many requests beyond the quantile.
+_TRACE_SECTIONS_MIN, _TRACE_EXCEEDANCES_PER_SECTION = 10, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What is known after some replications.
+
+    Attributes:
+        settled: the runs were long enough to forget their start, look level after it, and hold
+            enough independent responses beyond the highest quantile.
+        requests: simulated so far, for this look and those before it.
+    """
+
+    pool: Pool
+    settled: bool
+    requests: int
+
+
+def looks(
+    case: Case,
+    seed: Seed,
+    requests_max: int,
+    mapper: Mapper = map,
+    requests_first: int = 0,
+    care: float = 1.0,
+) -> Iterator[Look]:
+    """Look after look, each with twice the replications of the one before; ends with the budget.
+
+    A trace is one look at the one path that there is, however long.
+
+    Args:
+        requests_max: requests to simulate at most.
+        requests_first: requests that the first look should have, where some are known to be needed;
+            it has twenty replications at least, and no short runs come before it.
+        mapper: how replications are mapped to their samples; the result does not depend on it.
+        care: share of the relaxation times for intervals to be believed that a pool must have seen.
+    """
+    _require_resolvable(case, requests_max // REPLICATIONS_FIRST)
+    if isinstance(case.scenario.workload, Workload) and isinstance(
+        case.scenario.workload.arrivals, TraceArrivals
+    ):
+        yield _look_at_trace(case, case.scenario.workload.arrivals, seed)
+        return
+    length = run_length(case)
+    spent = 0
+    for probe in _probes(case, length) if requests_first == 0 else ():
+        if spent + REPLICATIONS_FIRST * probe.requests > requests_max:
+            break
+        spent += REPLICATIONS_FIRST * probe.requests
+        samples = mapper(replicate, tasks(case, probe, seed, range(REPLICATIONS_FIRST)))
+        yield Look(pool=Pool.of(samples), settled=False, requests=spent)
+    pool = Pool.of(())
+    affordable = (requests_max - spent) // length.requests
+    wanted = max(REPLICATIONS_FIRST, min(requests_first // length.requests, affordable))
+    while wanted <= affordable:
+        pool = pool.extended(mapper(replicate, tasks(case, length, seed, range(pool.replications, wanted))))
+        yield Look(pool=pool, settled=is_settled(pool, case, care), requests=spent + wanted * length.requests)
+        wanted *= 2
+
+
+def _require_resolvable(case: Case, requests_max: int) -> None:
+    """Refuse a run so long that its clock cannot tell a service time; one beyond the budget is never made.
+
+    Args:
+        requests_max: of one run.
+
+    Raises:
+        InputError: names the rate or the think time, which is likely to have a wrong unit.
+    """
+    workload, shortest_s = case.scenario.workload, case.scenario.profile.law(1).durations_s[0]
+    requests = min(run_length(case).requests, requests_max)
+    if isinstance(workload, ClosedPopulation):
+        run_s = max(1.0, requests / workload.users) * workload.think_time_s
+        slow, what = f"with a think time of {workload.think_time_s:g} s", "think time"
+    else:
+        run_s = requests / workload.arrival_rate_rps
+        slow, what = f"at {workload.arrival_rate_rps:g} rps", "rate"
+    if run_s * _CLOCK_DIGITS > _CLOCK_SHARE * shortest_s:
+        raise InputError(
+            f"{slow} a run lasts {run_s:.3g} s, in which the clock cannot tell a service of "
+            f"{shortest_s:g} s; is the unit of the {what} right?"
+        )
+
+
+def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
+    """Whether intervals of a pool may be believed: no trace of the start, and not a matter of few bursts.
+
+    How long is long enough is mostly settled beforehand, by the relaxation time: a rule that looks at the
+    responses alone is met soonest by the runs that happened to be calm.
+    """
+    enough = pool.independent_exceedances(case.scenario.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
+    return enough and pool.is_level and pool.counted >= care * counted_min(case)
+
+
+def precise_look(
+    case: Case, seed: Seed, requests_max: int, precision: float, confidence: float, mapper: Mapper = map
+) -> Look:
+    """The first settled look whose interval of the highest quantile is narrow enough, else the last.
+
+    Args:
+        precision: relative half-width of the interval.
+
+    Raises:
+        InconclusiveError: no look within the budget has settled.
+    """
+    settled, last = None, None
+    for last in looks(case, seed, requests_max, mapper):
+        settled = last if last.settled else None
+        if settled is not None:
+            width = last.pool.response_quantile(case.scenario.quantile_max).interval(confidence)
+            if width.relative_half_width <= precision:
+                break
+    if settled is None:
+        raise InconclusiveError(why_unsettled(case, last, requests_max))
+    return settled
+
+
+def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
+    """What is missing for an interval, with numbers and the mend."""
+    quantile = format_quantile(case.scenario.quantile_max)
+    busy = "" if case.scenario.load is None else f" at load {case.scenario.load:.3f}"
+    if last is None or (not last.pool.is_path and last.requests < requests_to_settle(case)):
+        return (
+            f"an interval for {quantile}{busy} with batches up to {case.scenario.plan.batch_size_max} takes "
+            f"{requests_to_settle(case)} requests or more, and {requests_max} are allowed; raise "
+            "--requests-max, or ask for a lower quantile, a smaller batch or a lower rate"
+        )
+    mend = f"raise --requests-max ({requests_max} now), or ask for a lower quantile or a lower rate"
+    needed = INDEPENDENT_EXCEEDANCES_MIN
+    if last.pool.is_path:
+        mend, needed = "record for longer, or ask for a lower percentile", _TRACE_INDEPENDENT_MIN
+    elif not last.pool.is_level:
+        return f"after {last.requests} requests{busy} responses still rise within the runs; {mend}"
+    seen = last.pool.independent_exceedances(case.scenario.quantile_max)
+    return (
+        f"{last.requests} requests{busy} are worth {seen:.0f} independent responses beyond {quantile}, from "
+        f"few busy periods, and an interval takes {needed}; {mend}"
+    )
+
+
+def requests_to_settle(case: Case) -> int:
+    """Requests of the first look that may settle, the short ones before it included."""
+    length, replications = run_length(case), REPLICATIONS_FIRST
+    while replications * length.measured < counted_min(case):
+        replications *= 2
+    probes = sum(probe.requests for probe in _probes(case, length))
+    return REPLICATIONS_FIRST * probes + replications * length.requests
+
+
+def _probes(case: Case, length: Length) -> Iterator[Length]:
+    """Short runs that may refuse before the first of full length: each four times as long as the one before.
+
+    They cost no more than a third of what follows, and are few: near saturation nothing would follow.
+    A closed population has one, once each of its users, who all come at the start, has come back often.
+    """
+    if isinstance(case.scenario.workload, ClosedPopulation):
+        users = case.scenario.workload.users
+        probe = Length(warm_up=4 * users, measured=max(1_000, 4 * users), cool_down=min(users, 100))
+        if _PROBE_MARGIN * probe.requests <= length.requests:
+            yield probe
+        return
+    if _PROBE.requests < length.requests:
+        yield _PROBE
+    for growth in _PROBE_GROWTHS:
+        probe = Length(
+            warm_up=growth * _PROBE.warm_up, measured=growth * _PROBE.measured, cool_down=_PROBE.cool_down
+        )
+        if _PROBE_MARGIN * probe.requests <= length.requests:
+            yield probe
+
+
+def trace_length(case: Case, trace: TraceArrivals) -> Length:
+    """What of a trace counts.
+
+    Raises:
+        InconclusiveError: it is too short for the quantile.
+    """
+    requests = len(trace.instants_s)
+    beyond = (1.0 - case.scenario.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE)
+    needed = math.ceil(_TRACE_SECTIONS_MIN * _TRACE_EXCEEDANCES_PER_SECTION / beyond)
+    if requests < needed:
+        raise InconclusiveError(
+            f"{trace.name} has {requests} arrivals; {format_quantile(case.scenario.quantile_max)} with an "
+            f"interval needs at least {needed}: record for longer, or ask for a lower percentile"
+        )
+    warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
+    return Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
+
+
+def trace_sections(case: Case, trace: TraceArrivals) -> int:
+    """Into how many sections a trace is cut: fewer where it is short."""
+    beyond = (1.0 - case.scenario.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE) * len(trace.instants_s)
+    return min(SECTIONS, int(beyond / _TRACE_EXCEEDANCES_PER_SECTION))
+
+
+def is_settled_path(pool: Pool, case: Case) -> bool:
+    """Whether one path is worth enough independent responses beyond the highest quantile."""
+    return pool.independent_exceedances(case.scenario.quantile_max) >= _TRACE_INDEPENDENT_MIN
+
+
+def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
+    """The one path that there is, cut into consecutive sections."""
+    length = trace_length(case, trace)
+    (task,) = tasks(case, length, seed, range(1))
+    pool = Pool.of_path(replicate_in_parts(task, trace_sections(case, trace)))
+    return Look(pool=pool, settled=is_settled_path(pool, case), requests=len(trace.instants_s))
+
+
+# Times the warm-up of a steady state: of two replicas with large batches behind least-outstanding, P99 of a
+# spike came out 6 % low after ten relaxation times, and right after twenty.
+_COUPLED = 4
+
+
+def spike_looks(
+    case: Case, spike: Spike, seed: Seed, requests_max: int, mapper: Mapper = map
+) -> Iterator[Look]:
+    """Look after look, each at twice as many spikes as the one before; ends with the budget.
+
+    Each replication is one spike: ten relaxation times at today's rate, then the multiple of it from the
+    arrival of a request on, for as long as new replicas take to be ready. As many requests count as arrive
+    within that time on average, and are served by the standing fleet to the end.
+
+    Raises:
+        InputError: arrivals that have no rate to be multiplied.
+    """
+    surging, length = surge(case, spike)
+    affordable = requests_max // length.requests
+    pool, wanted = Pool.of(()), SECTIONS
+    while wanted <= affordable:
+        pool = pool.extended(
+            mapper(replicate, tasks(surging, length, seed, range(pool.replications, wanted)))
+        )
+        # A spike that overwhelms the fleet is alike each time, and its late requests come as one burst each.
+        enough = pool.independent_exceedances(case.scenario.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
+        yield Look(pool=pool, settled=enough, requests=wanted * length.requests)
+        wanted *= 2
+
+
+def surge(case: Case, spike: Spike) -> tuple[Case, Length]:
+    """The case with the jump in its arrivals, by one replica where it stands for all, and its runs."""
+    workload = case.scenario.workload
+    if isinstance(workload, ClosedPopulation) or not isinstance(workload.arrivals, RenewalArrivals):
+        raise InputError(
+            "a spike multiplies a steady rate: use it with poisson, gamma or deterministic arrivals"
+        )
+    steady = run_length(case)
+    seen, plan = one_for_all(workload, case.scenario.plan, len(case.slowdowns))
+    assert isinstance(seen, Workload)  # noqa: S101  (a rate stays a rate)
+    assert isinstance(seen.arrivals, RenewalArrivals)  # noqa: S101  (what one replica sees of renewals)
+    during = max(2, round(seen.arrival_rate_rps * spike.factor * spike.startup_time_s))
+    # The phases of replicas that influence each other take longer to forget than their queues do.
+    warm_up = steady.warm_up * (1 if plan.replicas == 1 else _COUPLED)
+    surging = SurgingArrivals(base=seen.arrivals, before=warm_up, factor=spike.factor)
+    length = Length(warm_up=warm_up, measured=during, cool_down=steady.cool_down)
+    scenario = replace(case.scenario, workload=replace(seen, arrivals=surging), plan=plan)
+    return replace(case, scenario=scenario), length

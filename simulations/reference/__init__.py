@@ -1,0 +1,1 @@
+"""The models in SimPy, to be read."""

@@ -1,0 +1,82 @@
+"""Cluster: one run of a fleet, request by request, in SimPy; the reference for every other engine."""
+
+from collections.abc import Callable, Generator, Sequence
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.question.plan import Plan, Routing
+from simulations.draws.arrivals import ClosedDraws, Draws
+from simulations.draws.records import Batch, Records
+from simulations.draws.service import ALONE, ServiceTimes
+from simulations.reference.population import Population
+from simulations.reference.replica import (
+    Clock,
+    Device,
+    Moment,
+    Phase,
+    Policy,
+    Replica,
+    queue_for,
+    routing_policy,
+)
+
+
+def run(
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: Draws | ClosedDraws,
+    slowdowns: Sequence[float] = ALONE,
+) -> Records:
+    """Serve all requests of `draws` under `plan`, to the last one that finds a place.
+
+    The same plan, service times and draws give the same records, bit for bit. The users of a closed
+    population start evenly spread over the time in which the first request is served alone.
+
+    Args:
+        slowdowns: how many times as long a batch takes while 1, 2, ... instances of its device are busy;
+            as many replicas share a device.
+
+    Raises:
+        DomainError: a closed population in front of limited queues.
+    """
+    if plan.queue_limit is not None and isinstance(draws, ClosedDraws):
+        raise DomainError("a closed population needs room for all its users; leave out the queue limit")
+    clock = Clock()
+    batches: list[Batch] = []
+    uniforms = draws.service.tolist()
+    arrived_s: list[float] = [] if isinstance(draws, ClosedDraws) else draws.arrived_s.tolist()
+    replicas = _fleet(plan, clock, arrived_s, slowdowns)
+    policy = routing_policy(plan.routing, replicas, draws.routing.tolist())
+    finish: Callable[[Batch], None] = batches.append
+    if isinstance(draws, ClosedDraws):
+        population = Population(clock, draws, arrived_s, batches, policy)
+        population.begin(spread_s=service_times(1, uniforms[0]))
+        finish = population.answer
+    else:
+        clock.process(_arrive(clock, arrived_s, policy))
+    for replica in replicas:
+        clock.process(replica.serve(clock, service_times, uniforms, finish))
+    clock.run()
+    return Records.of(np.asarray(arrived_s), batches)
+
+
+def _fleet(plan: Plan, clock: Clock, arrived_s: list[float], slowdowns: Sequence[float]) -> list[Replica]:
+    """Replicas with a queue each, or all at one; so many of them to a device, in order of their index."""
+    shared = plan.routing is Routing.SHARED_QUEUE
+    count, fed = (1, plan.replicas) if shared else (plan.replicas, 1)
+    queues = [queue_for(clock, plan, arrived_s, fed) for _ in range(count)]
+    instances = len(slowdowns)
+    devices = [Device(clock, slowdowns) for _ in range(-(-plan.replicas // instances))]
+    outstanding = [0] * plan.replicas
+    return [
+        Replica(index, queues[0 if shared else index], devices[index // instances], outstanding)
+        for index in range(plan.replicas)
+    ]
+
+
+def _arrive(clock: Clock, arrived_s: list[float], policy: Policy) -> Generator[Moment, None, None]:
+    """Requests arrive, one after the other, each at the replica that the router picks."""
+    for request, instant_s in enumerate(arrived_s):
+        yield Moment(clock).at(instant_s, Phase.ARRIVAL)
+        policy(request).join(request)

@@ -1,0 +1,304 @@
+"""Router: the load balancer, which sends each request to a replica on its arrival, for good."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from heapq import heappop, heappush
+from typing import Self
+
+from simpy import Environment, Event
+from simpy.events import EventPriority
+
+from capacity.question.plan import BatchTimer, Plan, Routing
+from simulations.draws.records import Batch
+from simulations.draws.service import ServiceTimes
+
+
+class Phase(IntEnum):
+    """Order at one instant: completions, dispatch, arrivals, dispatch, timers.
+
+    One DISPATCH is enough: a replica that completes dispatches within its own completion, so that
+    completions and their dispatches come first, lowest replica first; what arrivals or a timer
+    set off comes after all arrivals of the instant.
+    """
+
+    COMPLETION = 0
+    ARRIVAL = 1
+    DISPATCH = 2
+    TIMER = 3
+
+
+_RANKS = 2**32  # more than there are replicas
+
+
+class Clock(Environment):
+    """Simulated time. Instants are absolute, so that none drifts by the rounding of a delay."""
+
+    def enter(self, instant_s: float, order: EventPriority, event: Event) -> None:
+        """Schedule `event` at `instant_s`, ahead of all with a higher `order` at that instant."""
+        heappush(self._queue, (instant_s, order, next(self._eid), event))
+
+
+class Moment(Event):
+    """An event that is told when to happen: at an instant, in a phase, lowest rank first."""
+
+    env: Clock
+
+    def at(self, instant_s: float, phase: Phase, rank: int = 0) -> Self:
+        """Happen then; SimPy's own Timeout sets its outcome in advance likewise."""
+        self._ok = True
+        self._value = None
+        self.env.enter(instant_s, EventPriority(phase * _RANKS + rank), self)
+        return self
+
+    def moved(self, instant_s: float, phase: Phase, rank: int = 0) -> "Moment":
+        """Another moment that happens then in its stead: what waited for this one waits for that."""
+        other = Moment(self.env).at(instant_s, phase, rank)
+        other.callbacks, self.callbacks = self.callbacks, []
+        return other
+
+
+@dataclass
+class Job:
+    """The batch that a replica serves: the work left at an instant, and when it will end at that rate."""
+
+    work_s: float
+    since_s: float
+    ends_s: float
+    end: Moment
+
+
+class Device:
+    """The instances of one device and what they are busy with.
+
+    Args:
+        slowdowns: how many times as long a batch takes while 1, 2, ... instances are busy.
+    """
+
+    def __init__(self, clock: Clock, slowdowns: Sequence[float]) -> None:
+        self._clock = clock
+        self._slowdowns = slowdowns
+        self._jobs: dict[int, Job] = {}  # by replica
+
+    def serve(self, replica: int, work_s: float) -> Moment:
+        """A replica starts a batch, from rest or right after another; the moment at which that ends."""
+        now_s, busy = self._clock.now, len(self._jobs)
+        if len(self._slowdowns) == 1:  # nobody to look after
+            return self._ends(now_s + work_s, replica)
+        if replica not in self._jobs:
+            busy += 1
+            self._change(now_s, busy - 1, busy)
+        ends_s = now_s + work_s * self._slowdowns[busy - 1]
+        end = self._ends(ends_s, replica)
+        self._jobs[replica] = Job(work_s, now_s, ends_s, end)
+        return end
+
+    def _ends(self, ends_s: float, replica: int) -> Moment:
+        return Moment(self._clock).at(ends_s, Phase.COMPLETION, replica)
+
+    def rest(self, replica: int) -> None:
+        """A replica has nothing to serve, at once or since before."""
+        if self._jobs.pop(replica, None) is not None:
+            busy = len(self._jobs)
+            self._change(self._clock.now, busy + 1, busy)
+
+    def _change(self, now_s: float, before: int, after: int) -> None:
+        """Others that end later go on at the new rate; none ends at the instant of the change itself."""
+        if before == 0 or after == 0 or self._slowdowns[before - 1] == self._slowdowns[after - 1]:
+            return
+        for replica, job in self._jobs.items():
+            if job.ends_s > now_s:
+                job.work_s -= (now_s - job.since_s) / self._slowdowns[before - 1]
+                job.since_s = now_s
+                ends_s = now_s + job.work_s * self._slowdowns[after - 1]
+                job.ends_s = max(ends_s, math.nextafter(now_s, math.inf))
+                job.end = job.end.moved(job.ends_s, Phase.COMPLETION, replica)
+
+
+class RequestQueue:
+    """A FIFO queue in front of one replica, or in front of all of them.
+
+    A batch is due as soon as `batch_size_max` requests wait or the oldest has waited
+    `batch_wait_max_s`, counted from its arrival. A request is its number in order of arrival. Each
+    free replica has room for a batch; who finds no room there and the limit reached is lost.
+    """
+
+    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
+        self._clock = clock
+        self._plan = plan
+        self._limit = plan.queue_limit
+        self._arrived_s = arrived_s
+        self._free = replicas  # that serve no batch, called or not
+        self._waiting: deque[int] = deque()
+        self._idle: list[tuple[int, Moment]] = []  # a heap: the lowest replica is called first
+        self._ended_s = -math.inf  # when the last batch ended that was taken from here, at any replica
+        self._timed: int | None = None  # the request whose deadline the latest timer was set for
+
+    def join(self, request: int) -> bool:
+        """A request arrives at the end of the queue; False where it finds no place and is lost."""
+        if self._limit is not None and len(self._waiting) >= self._limit + self._room():
+            return False
+        self._waiting.append(request)
+        self._call_replica()
+        return True
+
+    def is_due(self) -> bool:
+        """Whether an idle replica must start a batch now."""
+        if not self._waiting:
+            return False
+        return len(self._waiting) >= self._plan.batch_size_max or self._deadline_s() <= self._clock.now
+
+    def take(self) -> list[int]:
+        """The oldest requests, as many as a batch may hold.
+
+        No other replica need be told of what stays: each arrival that made a batch due has called one.
+        """
+        self._free -= 1
+        size = min(len(self._waiting), self._plan.batch_size_max)
+        return [self._waiting.popleft() for _ in range(size)]
+
+    def release(self) -> None:
+        """A replica has finished its batch."""
+        self._free += 1
+        self._ended_s = self._clock.now
+
+    def is_rested(self) -> bool:
+        """Whether no batch has ended at this instant, so that one that starts now must wake its replica."""
+        return self._clock.now > self._ended_s
+
+    def call_for(self, replica: int) -> Moment:
+        """The moment at which an idle replica should look at the queue again."""
+        call = Moment(self._clock)
+        heappush(self._idle, (replica, call))
+        self._call_replica()
+        return call
+
+    def _room(self) -> int:
+        """Places in the next batches of the free replicas."""
+        return self._free * self._plan.batch_size_max
+
+    def _call_replica(self) -> None:
+        """Call the lowest idle replica if a batch is due; else set a timer for the oldest request."""
+        if not self._idle or not self._waiting:
+            return
+        if self.is_due():
+            replica, call = heappop(self._idle)
+            call.at(self._clock.now, Phase.DISPATCH, replica)
+        elif self._timed != self._waiting[0]:
+            self._timed = self._waiting[0]
+            timer = Moment(self._clock).at(self._deadline_s(), Phase.TIMER)
+            timer.callbacks = [lambda _: self._call_replica()]
+
+    def _deadline_s(self) -> float:
+        return self._arrived_s[self._waiting[0]] + self._plan.batch_wait_max_s
+
+
+class OpenQueue(RequestQueue):
+    """A queue whose timer starts when an idle replica sees that somebody waits.
+
+    The idle replicas of a shared queue collect one batch together: one timer runs, and starts anew
+    when a batch has been taken and others wait.
+    """
+
+    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
+        super().__init__(clock, plan, arrived_s, replicas)
+        self._opened_s: float | None = None  # since when a replica was idle and a request waited
+
+    def take(self) -> list[int]:
+        """The oldest requests; for what stays the timer has not begun."""
+        self._opened_s = None
+        return super().take()
+
+    def _call_replica(self) -> None:
+        if self._opened_s is None and self._idle and self._waiting:
+            self._opened_s = self._clock.now
+        super()._call_replica()
+
+    def _deadline_s(self) -> float:
+        opened_s = self._clock.now if self._opened_s is None else self._opened_s
+        return opened_s + self._plan.batch_wait_max_s
+
+
+def queue_for(clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> RequestQueue:
+    """The queue that a plan's timer asks for, in front of so many replicas."""
+    kind = OpenQueue if plan.timer is BatchTimer.OPEN else RequestQueue
+    return kind(clock, plan, arrived_s, replicas)
+
+
+class Replica:
+    """One server: waits for its queue's call, takes a batch, is busy until its device has done the work."""
+
+    def __init__(self, index: int, queue: RequestQueue, device: Device, outstanding: list[int]) -> None:
+        self.index = index
+        self.queue = queue
+        self.device = device
+        self.outstanding = outstanding  # by replica: requests routed there and not yet finished
+
+    def join(self, request: int) -> None:
+        """A request arrives here; one that finds no place is lost."""
+        if self.queue.join(request):
+            self.outstanding[self.index] += 1
+
+    def serve(
+        self,
+        clock: Clock,
+        service_times: ServiceTimes,
+        uniforms: Sequence[float],
+        finish: Callable[[Batch], None],
+    ) -> Generator[Moment, None, None]:
+        """Serve for ever. A batch's work is drawn by the uniform number of its oldest request."""
+        while True:
+            while not self.queue.is_due():
+                self.device.rest(self.index)
+                yield self.queue.call_for(self.index)
+            requests = self.queue.take()
+            started_s = clock.now
+            work_s = service_times(len(requests), uniforms[requests[0]])
+            if self.queue.is_rested():
+                work_s += service_times.wake_s
+            yield self.device.serve(self.index, work_s)
+            self.queue.release()
+            self.outstanding[self.index] -= len(requests)
+            finish(Batch(self.index, started_s, clock.now, requests))
+
+
+# Which replica a request goes to, given its number in order of arrival.
+Policy = Callable[[int], Replica]
+
+
+def routing_policy(routing: Routing, replicas: Sequence[Replica], uniforms: Sequence[float]) -> Policy:
+    """The rule behind a routing name.
+
+    Args:
+        replicas: the fleet, by index.
+        uniforms: two per request, used by `random` (the first) and `power-of-two`.
+    """
+    count = len(replicas)
+    outstanding = replicas[0].outstanding
+
+    def round_robin(request: int) -> Replica:
+        return replicas[request % count]
+
+    def random(request: int) -> Replica:
+        return replicas[int(uniforms[2 * request] * count)]
+
+    def least_outstanding(request: int) -> Replica:
+        return replicas[outstanding.index(min(outstanding))]
+
+    def power_of_two(request: int) -> Replica:
+        first = int(uniforms[2 * request] * count)
+        second = (first + 1 + int(uniforms[2 * request + 1] * (count - 1))) % count
+        return replicas[min((outstanding[first], first), (outstanding[second], second))[1]]
+
+    def shared_queue(request: int) -> Replica:
+        return replicas[0]  # all stand at one queue, so any of them leads to it
+
+    return {
+        Routing.ROUND_ROBIN: round_robin,
+        Routing.RANDOM: random,
+        Routing.LEAST_OUTSTANDING: least_outstanding,
+        Routing.POWER_OF_TWO: power_of_two,
+        Routing.SHARED_QUEUE: shared_queue,
+    }[routing]

@@ -1,0 +1,340 @@
+"""Pool: the samples of many replications together, and the intervals that they deserve."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from capacity.errors import DomainError
+from capacity.intervals import share_high, student_t
+from capacity.performance import Interval, Kind, Performance
+from simulations.statistics.sample import EXACT_MAX, Sample, Tally
+
+_SAME = 1e-9  # share of a response below which a difference is rounding
+_START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for one with
+_FOLD = 32  # samples of a section that are kept apart at most
+_CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
+SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A statistic with its standard error and the degrees of freedom of that."""
+
+    value: float
+    standard_error: float
+    degrees: int
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Self:
+        """The mean of independent values, such as one of each run.
+
+        Raises:
+            DomainError: fewer than two values.
+        """
+        found = np.asarray(values, dtype=float)
+        if found.ndim != 1 or len(found) < 2:
+            raise DomainError("a standard error needs two values at least, in one row")
+        error = float(found.std(ddof=1)) / math.sqrt(len(found))
+        return cls(value=float(found.mean()), standard_error=error, degrees=len(found) - 1)
+
+    def interval(self, confidence: float) -> Interval:
+        """Student-t interval; a duration or a probability is never below 0."""
+        half_width = student_t(confidence, self.degrees) * self.standard_error
+        return Interval(value=self.value, low=max(0.0, self.value - half_width), high=self.value + half_width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantileEstimate:
+    """A quantile of durations with the share of them that lies beyond it, which bears the error.
+
+    The share beyond is a mean, whose scatter between sections is that of the pool. The quantile of a section
+    hardly feels a burst, since it grows with the logarithm of the share only, and would claim too much. So
+    the interval of the share is carried over to durations by the pooled law.
+
+    Attributes:
+        above, from_value: shares of the durations above the pooled quantile, and from it on; they differ
+            where the law has an atom.
+
+    Source:
+        Woodruff (1952), Confidence intervals for medians and other position measures, JASA 47(260),
+        with the error of the share by sectioning.
+    """
+
+    quantile: float
+    value: float
+    tally: Tally
+    above: Estimate
+    from_value: Estimate
+
+    @property
+    def standard_error(self) -> float:
+        """Half of the way between the quantiles one standard error of the share apart. [s]"""
+        interval = self._within(1.0)
+        return (interval.high - interval.low) / 2.0
+
+    def interval(self, confidence: float) -> Interval:
+        """What the pooled durations say of the quantile, where the share is uncertain by Student's t."""
+        return self._within(student_t(confidence, self.above.degrees))
+
+    def _within(self, errors: float) -> Interval:
+        """Between the quantiles that lie so many standard errors of the share lower and higher."""
+        low_s = self.tally.quantile_s(max(0.0, self.quantile - errors * self.from_value.standard_error))
+        high_s = self.tally.quantile_s(min(1.0, self.quantile + errors * self.above.standard_error))
+        # Outwards to the edges of their cells, anywhere in which the true end may lie.
+        return Interval(
+            value=self.value,
+            low=(1.0 - self.tally.relative_error_of(low_s)) * low_s,
+            high=(1.0 + self.tally.relative_error_of(high_s)) * high_s,
+        )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Replications in the order in which they came; the i-th belongs to section i mod `SECTIONS`.
+
+    Attributes:
+        sections: the samples of each section as one.
+        replications: how many there are.
+        is_path: the sections are not independent runs, but follow each other on one path.
+    """
+
+    sections: tuple[Sample, ...]
+    replications: int
+    is_path: bool = False
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> Self:
+        """A pool of some replications."""
+        return cls((), 0).extended(samples)
+
+    @classmethod
+    def of_path(cls, parts: Sequence[Sample]) -> Self:
+        """A pool of the consecutive parts of one path."""
+        return replace(cls.of(parts), is_path=True)
+
+    def extended(self, samples: Iterable[Sample]) -> Self:
+        """The pool with more replications."""
+        groups: list[list[Sample]] = [[section] for section in self.sections]
+        replications = self.replications
+        for sample in samples:
+            if len(groups) < SECTIONS:
+                groups.append([])
+            group = groups[replications % SECTIONS]
+            group.append(sample)
+            if len(group) == _FOLD:  # so that memory does not grow with the replications
+                group[:] = [Sample.merged(group)]
+            replications += 1
+        sections = tuple(Sample.merged(group) for group in groups)
+        if sum(section.counted for section in sections) > EXACT_MAX:
+            sections = tuple(section.in_cells() for section in sections)  # as the whole will be
+        return replace(self, sections=sections, replications=replications)
+
+    @cached_property
+    def whole(self) -> Sample:
+        """All replications as one sample."""
+        return Sample.merged(self.sections)
+
+    @property
+    def counted(self) -> int:
+        """Requests that count."""
+        return sum(section.counted for section in self.sections)
+
+    @property
+    def batch_size_largest(self) -> int:
+        """Largest batch of any replication."""
+        return max(section.batch_size_largest for section in self.sections)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether nothing is left of the start: the first half of each run against its second.
+
+        A one-sided t-test over replications of the difference of their means, in the spirit of
+        Schruben, Singh & Tierney (1983), Operations Research 31(6), for a start that is too calm.
+        """
+        rises_s = np.array([rise_s for section in self.sections for rise_s in section.rises_s])
+        error_s = float(rises_s.std(ddof=1)) / math.sqrt(len(rises_s))
+        if error_s <= _SAME * float(self.sections[0].responses.values_s[-1]):
+            return True  # nothing is left to chance: all runs are one run, in its cycle by now
+        return float(rises_s.mean()) <= student_t(1.0 - 2.0 * _START_LEVEL, len(rises_s) - 1) * error_s
+
+    def response_quantile(self, quantile: float) -> QuantileEstimate:
+        """Quantile of the pooled responses. [s]"""
+        return self._quantile(quantile, _responses)
+
+    def wait_quantile(self, quantile: float) -> QuantileEstimate:
+        """Quantile of the pooled waits. [s]"""
+        return self._quantile(quantile, _waits)
+
+    def response_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
+        """Quantile of the responses, a lost request being infinitely late. [s]"""
+        return self._quantile(quantile, _responses_with_losses)
+
+    def wait_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
+        """Quantile of the waits, a lost request waiting for ever. [s]"""
+        return self._quantile(quantile, _waits_with_losses)
+
+    def exceedance(self, limit_s: float) -> Estimate:
+        """Share of the requests lost or answered after a limit, exact where it was asked for beforehand."""
+        return self._share(lambda sample: _responses_with_losses(sample).share_above(limit_s))
+
+    def wait_exceedance(self, limit_s: float) -> Estimate:
+        """Share of the requests lost or waiting beyond a limit, exact where it was asked for beforehand."""
+        return self._share(lambda sample: _waits_with_losses(sample).share_above(limit_s))
+
+    @property
+    def response_mean(self) -> Estimate:
+        """Mean response. [s]"""
+        return self.ratio(lambda sample: sample.responses.total_s, lambda sample: sample.counted)
+
+    @property
+    def loss(self) -> Estimate:
+        """Share of the requests that found no place."""
+        return self.ratio(lambda sample: sample.lost, lambda sample: sample.lost + sample.counted)
+
+    def utilization(self, replicas: int) -> Estimate:
+        """Share of time that each of so many replicas is busy."""
+        return self.ratio(lambda sample: sample.busy_s, lambda sample: replicas * sample.window_s)
+
+    def independent_exceedances(self, quantile: float) -> float:
+        """How many independent responses beyond a quantile would tell as much about it as these do.
+
+        Lost requests are beyond it.
+
+        Responses come in bursts: what lies beyond a quantile comes from few busy periods. From the scatter
+        of the sections, p(1 - p)/SE² independent responses tell as much of the share p beyond (Kish 1965,
+        Survey Sampling, sec. 8.2, the design effect).
+        """
+        found = self.response_quantile_with_losses(quantile)
+        late = found.above if math.isfinite(found.value) else found.from_value
+        if late.standard_error == 0.0:
+            return math.inf
+        return (1.0 - quantile) * late.value * (1.0 - late.value) / late.standard_error**2
+
+    def ratio(self, above: Callable[[Sample], float], below: Callable[[Sample], float]) -> Estimate:
+        """Ratio of two sums over the samples, its standard error by sectioning, each by its weight.
+
+        Source:
+            Cochran (1977), Sampling Techniques, sec. 6.4: by residuals, since a section may be one instant.
+        """
+        over = [below(section) for section in self.sections]
+        total = math.fsum(over)
+        pooled = math.fsum(map(above, self.sections)) / total
+        mean = total / len(over)
+        residuals = (above(section) - pooled * x for section, x in zip(self.sections, over, strict=True))
+        return self._around(pooled, [pooled + residual / mean for residual in residuals])
+
+    def _quantile(self, quantile: float, tally: Callable[[Sample], Tally]) -> QuantileEstimate:
+        whole = tally(self.whole)
+        value = whole.quantile_s(quantile)
+        return QuantileEstimate(
+            quantile=quantile,
+            value=value,
+            tally=whole,
+            above=self._share(lambda sample: tally(sample).share_above(value)),
+            from_value=self._share(lambda sample: tally(sample).share_from(value)),
+        )
+
+    def _share(self, share: Callable[[Sample], float]) -> Estimate:
+        """A share of the durations, its standard error by sectioning.
+
+        Source:
+            Asmussen & Glynn (2007), Stochastic Simulation, sec. III.5a.
+        """
+        return self._around(share(self.whole), [share(section) for section in self.sections])
+
+    def _around(self, pooled: float, sections: Sequence[float]) -> Estimate:
+        """The pooled value with the error that the scatter of the sections around it tells.
+
+        Sections of one path that resemble their neighbours are worth fewer independent ones: their error
+        grows by √((1 + r)/(1 - r)) for a correlation r > 0 of neighbours, as of a process that forgets
+        geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low
+        by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
+        """
+        squares = math.fsum((section - pooled) ** 2 for section in sections)
+        degrees = len(sections) - 1
+        error = math.sqrt(squares / degrees / len(sections))
+        if self.is_path and squares > 0.0:
+            products = math.fsum((a - pooled) * (b - pooled) for a, b in pairwise(sections))
+            count = len(sections)
+            alike = (products / squares + 1.0 / count) / max(1.0 - 3.0 / count, 0.25)
+            alike = min(max(0.0, alike), _CORRELATION_MAX)
+            error *= math.sqrt((1.0 + alike) / (1.0 - alike))
+        return Estimate(value=pooled, standard_error=error, degrees=degrees)
+
+    def performance(
+        self, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float
+    ) -> Performance:
+        """All quantities of a steady state of so many replicas, with intervals for the quantiles.
+
+        Numbers in queue and in system are those of Little's law, from the requests that count.
+        """
+        whole = self.whole
+        waits, responses, window_s = whole.waits, whole.responses, whole.window_s
+        beyond = quantiles if whole.lost else ()
+        return Performance(
+            kind=Kind.SIMULATION,
+            load=load,
+            utilization=min(1.0, whole.busy_s / (replicas * window_s)),
+            throughput_rps=whole.counted / window_s,
+            batch_size_mean=whole.counted / whole.batches,
+            wait_probability=waits.positive / waits.count,
+            queue_length_mean=waits.total_s / window_s,
+            in_system_mean=responses.total_s / window_s,
+            wait_mean_s=waits.total_s / waits.count,
+            response_mean_s=responses.total_s / responses.count,
+            loss_probability=whole.lost / (whole.lost + whole.counted),
+            wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
+            response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
+            wait_quantiles_with_losses_s={
+                q: self.wait_quantile_with_losses(q).interval(confidence) for q in beyond
+            },
+            response_quantiles_with_losses_s={
+                q: self.response_quantile_with_losses(q).interval(confidence) for q in beyond
+            },
+            intervals=self._intervals(replicas, confidence) if len(self.sections) > 1 else {},
+        )
+
+    def _intervals(self, replicas: int, confidence: float) -> dict[str, Interval]:
+        """Of what has no quantile, by field name."""
+        return {
+            "utilization": _within_one(self.utilization(replicas).interval(confidence)),
+            "response_mean_s": self.response_mean.interval(confidence),
+            "loss_probability": self.loss_interval(confidence),
+        }
+
+    def loss_interval(self, confidence: float) -> Interval:
+        """Of the share of lost requests: by sections, since they come in clusters, and by their number."""
+        whole = self.whole
+        exact = share_high(whole.lost, whole.lost + whole.counted, confidence)
+        if not whole.lost:
+            return Interval(value=0.0, low=0.0, high=exact)
+        interval = self.loss.interval(confidence)
+        return _within_one(replace(interval, high=max(interval.high, exact)))
+
+
+def _within_one(interval: Interval) -> Interval:
+    """The interval of a share, which is never above 1."""
+    value, low, high = (min(1.0, x) for x in (interval.value, interval.low, interval.high))
+    return Interval(value=value, low=low, high=high)
+
+
+def _responses(sample: Sample) -> Tally:
+    return sample.responses
+
+
+def _waits(sample: Sample) -> Tally:
+    return sample.waits
+
+
+def _responses_with_losses(sample: Sample) -> Tally:
+    return sample.responses.with_lost(sample.lost)
+
+
+def _waits_with_losses(sample: Sample) -> Tally:
+    return sample.waits.with_lost(sample.lost)

@@ -1,0 +1,184 @@
+"""Relaxation: how soon queues with a limit, and closed populations, forget how they began."""
+
+import cmath
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from capacity.profile.distribution import ServiceLaw
+from capacity.question.plan import Plan, Routing
+from capacity.question.stability import relaxation_requests
+from capacity.traffic.workload import ClosedPopulation, MmppArrivals
+
+# A limited queue whose input varies less than this fills and empties by its drift.
+_VARIABILITY_MIN = 0.2
+_WALK = 1.5
+_CHANCE = 3.0  # standard deviations of users who come together by chance
+_LEVELS = 200  # of a service time, over which the chance to change turns is averaged
+# By which walls hasten bursts less than smooth arrivals.
+_SLACK = 2.0
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+
+
+def limited_relaxation_requests(
+    load: float, queues: int, requests_in_service: float, variability: float, places: int
+) -> float:
+    """Requests that arrive within one relaxation time of queues with so many places each.
+
+    Without a limit and away from load 1 it is `relaxation_requests`, below the load and above it. Two
+    walls hasten it: of M/M/1/K the rate is λ + μ - 2√(λμ) cos(π/(K + 1)), whose part from the walls
+    grows with the variance of the input, as the part from the drift falls with it.
+
+    Args:
+        load: ρ, of any size.
+        queues, requests_in_service, variability: as in `relaxation_requests`.
+        places: of one queue, a batch in service included.
+
+    Source:
+        Morse (1958), Queues, Inventories and Maintenance, ch. 6, for M/M/1/K; its extension by the
+        variance of the net input, as in a diffusion between two walls.
+    """
+    factor = max(_VARIABILITY_MIN, variability) / 2.0
+    walls = 2.0 * (1.0 - math.cos(math.pi / (places + 1))) / math.sqrt(load) * factor
+    drift = (1.0 - math.sqrt(load)) ** 2 / load / max(1.0, factor)
+    return max(queues / (walls + drift), requests_in_service, 1.0)
+
+
+def is_pooled(plan: Plan) -> bool:
+    """Whether replicas fill and empty as one, since work goes to whoever is free.
+
+    With batches the least outstanding replica need not be the one that is free first: replicas that
+    started together stay together, and forget the start as slowly as queues of their own (an observation
+    on fleets of 30 and 300, whose runs went on rising after ten relaxation times of one queue).
+    """
+    least_outstanding = plan.routing is Routing.LEAST_OUTSTANDING and plan.batch_size_max == 1
+    return plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE or least_outstanding
+
+
+def closed_relaxation_requests(
+    population: ClosedPopulation, plan: Plan, sustainable_rps: float | None = None
+) -> float:
+    """Requests of one relaxation time of a closed population: one from each user or so.
+
+    Users come back at the rate 1/Z each, whatever the queue, and no cycle is shorter than a thought:
+    one request of each. Behind a router that does not look, N users who do not think walk among c
+    queues; their chain forgets within 1.5 N (1 + N/c) requests, computed for up to 6 queues. Of users
+    who think, only those walk who find no room in their thoughts.
+
+    Args:
+        sustainable_rps: of all replicas; None is as if nobody thought.
+    """
+    users = float(population.users)
+    if is_pooled(plan):
+        return users
+    walking = users if sustainable_rps is None else _walking(population, plan, sustainable_rps)
+    return max(users, _WALK * walking * (1.0 + walking / plan.replicas))
+
+
+def _walking(population: ClosedPopulation, plan: Plan, sustainable_rps: float) -> float:
+    """Users who are at the queues, on a busy day: those who exceed what the replicas serve in a thought.
+
+    And where that is none or few, as many as wait at that load, or as chance brings at load 1.
+    """
+    users, fed = population.users, sustainable_rps * population.think_time_s
+    spare = 1.0 - users / fed if fed > users else 0.0
+    by_chance = min(plan.replicas / spare if spare > 0.0 else math.inf, _CHANCE * math.sqrt(users))
+    return min(users, max(0.0, users - fed) + by_chance + plan.replicas * plan.batch_size_max)
+
+
+def turns_requests(population: ClosedPopulation, service: ServiceLaw) -> float:
+    """Requests within which users change the turns in which they are served; infinite if they never do.
+
+    Served in two batches by turns, a user joins the other batch by thinking for longer than that one takes,
+    P(think > S) = E[exp(-S/Z)], once in so many turns of all users. Who joins which is forgotten at twice
+    that rate.
+
+    Args:
+        service: of a batch as large as they are where users are served by turns.
+    """
+    if population.think_time_s == 0.0:
+        return math.inf
+    levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
+    thinks = np.array([service.quantile_s(level) for level in levels]) / population.think_time_s
+    change = float(np.exp(-thinks).mean())
+    return population.users / (2.0 * change) if change > 0.0 else math.inf
+
+
+def open_relaxation_requests(
+    load: float, queues: int, requests_in_service: float, variability: float, places: int | None
+) -> float:
+    """Requests of one relaxation time of queues with a limit or without."""
+    if places is None:
+        return relaxation_requests(load, queues, requests_in_service, variability)
+    return limited_relaxation_requests(load, queues, requests_in_service, variability, places)
+
+
+def modulated_relaxation_requests(
+    arrivals: MmppArrivals,
+    arrival_rate_rps: float,
+    load: float,
+    queues: int,
+    requests_in_service: float,
+    variability: float,
+    places: int | None,
+) -> float:
+    """Requests of one relaxation time of queues whose arrivals come in bursts.
+
+    Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly:
+    MMPP/M/1 at the rate -min χ(x) of the larger eigenvalue χ of Q + Λ(exp(x) - 1) + μI(exp(-x) - 1), which
+    without bursts is (√μ - √λ)². The walls of a limit hasten it: χ is taken at x + iπ/(K + 1), as without
+    bursts, and slack is given (chains of up to 200 places needed up to 1.9). More variable service
+    stretches it as `relaxation_requests` does: as if so many requests moved as one.
+
+    Args:
+        load: ρ, of all queues on average.
+        variability: as in `relaxation_requests`, with the gaps within a phase, which are Poisson.
+
+    Source:
+        Asmussen (2003), Applied Probability and Queues, sec. XI.2, for χ, the exponent of a Markov additive
+        process; that its minimum is the rate, tests see in the spectrum of truncated chains.
+    """
+    phases = arrival_rate_rps / arrivals.switching_per_s
+    together = max(1.0, variability / 2.0)
+    served_rps = arrival_rate_rps / load / queues / together
+    rates_rps = [rate_rps / queues / together for rate_rps in arrivals.rates_rps(arrival_rate_rps)]
+
+    def exponent_per_s(tilt: complex) -> float:
+        return _largest_eigenvalue(arrivals, rates_rps, served_rps, tilt).real
+
+    least = _least(exponent_per_s, *(0.5 * math.log(served_rps / rate_rps) for rate_rps in rates_rps))
+    if places is None:
+        queue = -arrival_rate_rps / exponent_per_s(least)
+        return max(phases, queue, requests_in_service, 1.0)
+    walls = math.pi / (places / together + 1.0)
+    queue = -arrival_rate_rps / exponent_per_s(complex(least, walls))
+    return phases + _SLACK * queue + requests_in_service
+
+
+def _largest_eigenvalue(
+    arrivals: MmppArrivals, rates_rps: Sequence[float], served_rps: float, tilt: complex
+) -> complex:
+    """χ of `modulated_relaxation_requests`. [1/s]"""
+    more, fewer = cmath.exp(tilt) - 1.0, cmath.exp(-tilt) - 1.0
+    out, back = 1.0 / arrivals.burst_mean_s, 1.0 / arrivals.calm_mean_s
+    burst, calm = (rate_rps * more + served_rps * fewer for rate_rps in rates_rps)
+    half = (burst - out - calm + back) / 2.0
+    root = cmath.sqrt(half * half + out * back)  # of the two, the one to the right
+    return (burst - out + calm - back) / 2.0 + root
+
+
+def _least(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a convex function is least between two ends, by golden section."""
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = function(left), function(right)
+    for _ in range(60):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = function(right)
+    return left

@@ -1,0 +1,526 @@
+"""Sample: one run, its beginning and its end cut off, reduced to what statistics need as it goes by."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from capacity.errors import InputError
+from simulations.compiled import compiled, inlined
+from simulations.draws.records import Floats, Integers
+from simulations.kernel.state import Structs
+
+PER_OCTAVE = 1024
+RELATIVE_ERROR_MAX = 0.5 / PER_OCTAVE
+# What is shorter than 1 ps lies in the first cell, what is longer than half a year in the last.
+_LOWEST_S, _OCTAVES = 2.0**-40, 64
+CELLS = _OCTAVES * PER_OCTAVE + 1
+_BITS = 52 - 10  # of the mantissa, which 1024 cells an octave leave out
+_LOWEST_CELL = int(np.float64(_LOWEST_S).view(np.int64)) >> _BITS
+# Above so many distinct values a tally goes over to cells.
+EXACT_MAX = 65_536
+# Share of the clock by which the difference of two instants may be off: two roundings, and two more.
+ROUNDING = 4.0 * 2.0**-52
+_NEAR = 1e-6  # share of a mark within which rounding can never carry a value over
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tally:
+    """Durations with their counts.
+
+    Attributes:
+        values_s: distinct and rising, shape `(values,)`; exact, or the middle of a cell. [s]
+        counts: shape `(values,)`.
+        total_s: sum of all durations as they were. [s]
+        marks_s: rising; values that are exact in any case, shape `(marks,)`. [s]
+        is_exact: whether all values are; shares of two tallies are comparable if both are or neither is.
+    """
+
+    values_s: Floats
+    counts: Integers
+    total_s: float
+    marks_s: Floats
+    is_exact: bool = True
+
+    @classmethod
+    def of(cls, durations_s: Floats, marks_s: Floats, rounding_s: float = 0.0) -> "Tally":
+        """Durations one by one, in any order; what is a mark but for the clock's rounding becomes it."""
+        values_s, counts = np.unique(snapped(durations_s, marks_s, rounding_s), return_counts=True)
+        total_s = float(np.cumsum(durations_s)[-1]) if len(durations_s) else 0.0
+        return cls(values_s=values_s, counts=counts, total_s=total_s, marks_s=marks_s)._bounded()
+
+    @classmethod
+    def merged(cls, tallies: Sequence["Tally"]) -> "Tally":
+        """All durations of some tallies with the same marks."""
+        is_exact = all(tally.is_exact for tally in tallies)
+        left = [tally if is_exact else tally.in_cells() for tally in tallies]
+        while len(left) > 1:  # two by two, so that each value moves but a few times
+            pairs = zip(left[::2], left[1::2], strict=False)
+            left = [_both(one, other) for one, other in pairs] + left[len(left) // 2 * 2 :]
+        total_s = math.fsum(tally.total_s for tally in tallies)
+        return replace(left[0], total_s=total_s)._bounded()
+
+    @cached_property
+    def ranks(self) -> Integers:
+        """How many durations do not exceed each value, shape `(values,)`."""
+        return np.cumsum(self.counts)
+
+    @property
+    def count(self) -> int:
+        """How many durations."""
+        return int(self.ranks[-1]) if len(self.ranks) else 0
+
+    @property
+    def positive(self) -> int:
+        """How many are not 0."""
+        return int(self.counts[self.values_s > 0.0].sum())
+
+    def quantile_s(self, quantile: float) -> float:
+        """Smallest value that a share `quantile` of the durations does not exceed. [s]"""
+        rank = max(math.ceil(quantile * self.count - 1e-9), 1)
+        return float(self.values_s[np.searchsorted(self.ranks, rank)])
+
+    def relative_error_of(self, value_s: float) -> float:
+        """How far a value of this tally may lie from the durations that it stands for."""
+        is_kept = self.is_exact or value_s == 0.0 or value_s in self.marks_s
+        return 0.0 if is_kept else RELATIVE_ERROR_MAX
+
+    def share_above(self, limit_s: float) -> float:
+        """Share of the durations above a limit; exact for a mark."""
+        return self._share_from(int(np.searchsorted(self.values_s, limit_s, side="right")))
+
+    def share_from(self, limit_s: float) -> float:
+        """Share of the durations at a limit and above."""
+        return self._share_from(int(np.searchsorted(self.values_s, limit_s, side="left")))
+
+    def _share_from(self, place: int) -> float:
+        below = int(self.ranks[place - 1]) if place else 0
+        return (self.count - below) / self.count
+
+    def with_lost(self, lost: int) -> "Tally":
+        """The same with so many more that never ended, and so are infinitely long."""
+        if not lost:
+            return self
+        values_s, counts = np.append(self.values_s, np.inf), np.append(self.counts, lost)
+        return replace(self, values_s=values_s, counts=counts)
+
+    def in_cells(self) -> "Tally":
+        """The same in cells, where it is not already."""
+        if not self.is_exact:
+            return self
+        return _gathered(middles(self.values_s, self.marks_s), self.counts, self.total_s, self.marks_s)
+
+    def _bounded(self) -> "Tally":
+        """The same, in cells if there are too many values."""
+        return self if len(self.values_s) <= EXACT_MAX else self.in_cells()
+
+
+def _both(one: Tally, other: Tally) -> Tally:
+    """Two tallies, both exact or both in cells, as one."""
+    values_s, counts = _merge(one.values_s, one.counts, other.values_s, other.counts)
+    return replace(one, values_s=values_s, counts=counts)
+
+
+@compiled
+def _merge(
+    one_s: Floats, one_counts: Integers, other_s: Floats, other_counts: Integers
+) -> tuple[Floats, Integers]:
+    """Two rising sequences of distinct values as one, and the counts of each value together."""
+    values_s = np.empty(len(one_s) + len(other_s))
+    counts = np.zeros(len(values_s), dtype=np.int64)
+    here = there = filled = 0
+    while here < len(one_s) or there < len(other_s):
+        left_s = one_s[here] if here < len(one_s) else np.inf
+        right_s = other_s[there] if there < len(other_s) else np.inf
+        values_s[filled] = min(left_s, right_s)
+        if left_s <= right_s:
+            counts[filled] += one_counts[here]
+            here += 1
+        if right_s <= left_s:
+            counts[filled] += other_counts[there]
+            there += 1
+        filled += 1
+    return values_s[:filled].copy(), counts[:filled].copy()
+
+
+def _gathered(values_s: Floats, counts: Integers, total_s: float, marks_s: Floats) -> Tally:
+    """A tally of rising values that are not exact, equal ones next to each other."""
+    first = np.flatnonzero(np.diff(values_s, prepend=-np.inf) > 0.0)
+    sums = np.add.reduceat(counts, first) if len(first) else counts
+    return Tally(values_s=values_s[first], counts=sums, total_s=total_s, marks_s=marks_s, is_exact=False)
+
+
+def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
+    """Durations, those within the clock's rounding of a mark moved to it. [s]"""
+    if not len(marks_s):
+        return durations_s
+    right = np.searchsorted(marks_s, durations_s)
+    above_s = marks_s[np.minimum(right, len(marks_s) - 1)]
+    below_s = marks_s[np.maximum(right - 1, 0)]
+    near_s = np.where(np.abs(above_s - durations_s) <= np.abs(durations_s - below_s), above_s, below_s)
+    return np.where(np.abs(near_s - durations_s) <= rounding_s, near_s, durations_s)
+
+
+def middles(values_s: Floats, marks_s: Floats) -> Floats:
+    """For each value the middle of its cell, or of the part of it between marks; marks and 0 stay. [s]"""
+    cells = np.clip((values_s.view(np.int64) >> _BITS) - _LOWEST_CELL, -1, CELLS - 2)
+    low_s, high_s = _edges(cells)
+    right = np.searchsorted(marks_s, values_s)
+    padded = np.concatenate([[-np.inf], marks_s, [np.inf]])
+    low_s, high_s = np.maximum(low_s, padded[right]), np.minimum(high_s, padded[right + 1])
+    kept = (values_s == padded[right + 1]) | (values_s == 0.0)
+    return np.where(kept, values_s, _middle(low_s, high_s))
+
+
+def _edges(cells: Integers) -> tuple[Floats, Floats]:
+    """Lower and upper end of cells; cell -1 is all below the lowest, the last has no end. [s]"""
+    low_s = ((cells + _LOWEST_CELL) << _BITS).view(np.float64)
+    high_s = ((cells + 1 + _LOWEST_CELL) << _BITS).view(np.float64)
+    return np.where(cells < 0, 0.0, low_s), np.where(cells == CELLS - 2, np.inf, high_s)
+
+
+def _middle(low_s: Floats, high_s: Floats) -> Floats:
+    """The middle between two ends; of what has no end one as far above its beginning as of a cell. [s]"""
+    high_s = np.where(np.isinf(high_s), low_s * (1.0 + 1.0 / PER_OCTAVE), high_s)
+    return low_s + (high_s - low_s) / 2.0
+
+
+class Counters:
+    """Cells to count in, by compiled code; a tally in the making.
+
+    Attributes:
+        cells: shape `(CELLS,)`; the first is all below the lowest, 0 included.
+        at_marks: how often each mark was seen, and how often what lies below it in its cell, by turns.
+        marks_s: shape `(marks,)`. [s]
+        first_mark: of each cell, the place of the first mark in it or at its edge; -1 where there is none.
+    """
+
+    def __init__(self, marks_s: Floats) -> None:
+        self.cells = np.zeros(CELLS, dtype=np.int64)
+        self.marks_s = marks_s
+        self.at_marks = np.zeros(2 * len(marks_s), dtype=np.int64)
+        self.first_mark = _first_marks(marks_s.tobytes())
+
+    @property
+    def arrays(self) -> "Cells":
+        """What the compiled code reads and writes."""
+        return (self.cells, self.at_marks, self.marks_s, self.first_mark)
+
+    def tally(self, total_s: float, zeros: int) -> Tally:
+        """What was counted, so many of it 0."""
+        self.cells[0] -= zeros
+        used = _used(self.cells)
+        low_s, high_s = _edges(used - 1)
+        right = np.searchsorted(self.marks_s, high_s)  # what is above all marks of a cell is left in it
+        padded = np.concatenate([[-np.inf], self.marks_s])
+        low_s = np.maximum(low_s, padded[right])
+        rest_s = _middle(low_s, high_s)
+        below_s = middles(np.nextafter(self.marks_s, 0.0), self.marks_s)
+        values_s = np.concatenate([[0.0], rest_s, self.marks_s, below_s])
+        counts = np.concatenate([[zeros], self.cells[used], self.at_marks[::2], self.at_marks[1::2]])
+        order = np.argsort(values_s, kind="stable")
+        order = order[counts[order] > 0]
+        return _gathered(values_s[order], counts[order], total_s, self.marks_s)
+
+
+@lru_cache(maxsize=16)
+def _first_marks(marks: bytes) -> "Places":
+    """Of each cell the first mark in it or at its edge, the same for all replications of a case."""
+    marks_s = np.frombuffer(marks)
+    first = np.full(CELLS, -1, dtype=np.int32)
+    places = np.arange(len(marks_s), dtype=np.int32)[::-1]  # of several the first is written last
+    for near in (1.0 - _NEAR, 1.0 + _NEAR):
+        cells = (marks_s[::-1] * near).view(np.int64) >> _BITS
+        first[np.clip(cells - _LOWEST_CELL + 1, 0, CELLS - 1)] = places
+    return first
+
+
+@compiled
+def _used(cells: Integers) -> Integers:
+    """Places of the cells in which something was counted."""
+    used = np.empty(len(cells), dtype=np.int64)
+    count = 0
+    for cell in range(len(cells)):
+        if cells[cell] != 0:
+            used[count] = cell
+            count += 1
+    return used[:count].copy()
+
+
+Places = npt.NDArray[np.int32]
+Cells = tuple[Integers, Integers, Floats, Places]
+
+
+@inlined
+def cell_of(duration_s: float) -> int:
+    """The cell of a positive duration, from the bits of its exponent and the first of its mantissa."""
+    cell = (np.float64(duration_s).view(np.int64) >> _BITS) - _LOWEST_CELL + 1
+    return int(np.minimum(np.maximum(cell, 0), CELLS - 1))
+
+
+@inlined
+def cell_or_mark(marks_s: Floats, first_mark: Places, duration_s: float, rounding_s: float) -> int:
+    """Where to count a positive duration: in a cell, at a mark (~2k), or below it in its cell (~(2k + 1))."""
+    cell = cell_of(duration_s)
+    mark = first_mark[cell]
+    while 0 <= mark < len(marks_s):
+        if abs(duration_s - marks_s[mark]) <= rounding_s:
+            return int(~(2 * mark))
+        if duration_s < marks_s[mark]:
+            return int(~(2 * mark + 1)) if cell_of(marks_s[mark]) == cell else cell
+        mark += 1
+    return cell
+
+
+# Of up to so many requests a run keeps each; of more it counts in cells, which is quicker than sorting them.
+EXACT_REQUESTS_MAX = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """How many requests a run serves.
+
+    Attributes:
+        warm_up: first requests, at least so many not counted; the fleet starts empty.
+        measured: requests counted.
+        cool_down: last requests, not counted; none come after them to share a batch with.
+    """
+
+    warm_up: int
+    measured: int
+    cool_down: int
+
+    @property
+    def requests(self) -> int:
+        """All that are simulated."""
+        return self.warm_up + self.measured + self.cool_down
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """What one run saw between warm-up and end, or several did; only requests that were served count.
+
+    Attributes:
+        waits, responses: of the counted requests; a response includes the request overhead.
+        window_s: time that the counted arrivals stand for, a gap each. [s]
+        busy_s: time of one replica that the counted requests took, each its share of its batch. [s]
+        batches: batches that the counted requests make up, a batch cut in two counted in part.
+        batch_size_largest: of all batches of the run.
+        lost: requests that arrived within the window and found no place.
+        rises_s: of each run, mean response of the second half less that of the first. [s]
+    """
+
+    waits: Tally = field(repr=False)
+    responses: Tally = field(repr=False)
+    window_s: float
+    busy_s: float
+    batches: float
+    batch_size_largest: int
+    lost: int
+    rises_s: tuple[float, ...] = field(repr=False)
+
+    @property
+    def counted(self) -> int:
+        """Requests that count."""
+        return self.responses.count
+
+    def in_cells(self) -> "Sample":
+        """The same with its durations in cells."""
+        return replace(self, waits=self.waits.in_cells(), responses=self.responses.in_cells())
+
+    @classmethod
+    def merged(cls, samples: Sequence["Sample"]) -> "Sample":
+        """Several runs as one."""
+        if len(samples) == 1:
+            return samples[0]
+        return cls(
+            waits=Tally.merged([sample.waits for sample in samples]),
+            responses=Tally.merged([sample.responses for sample in samples]),
+            window_s=math.fsum(sample.window_s for sample in samples),
+            busy_s=math.fsum(sample.busy_s for sample in samples),
+            batches=math.fsum(sample.batches for sample in samples),
+            batch_size_largest=max(sample.batch_size_largest for sample in samples),
+            lost=sum(sample.lost for sample in samples),
+            rises_s=tuple(rise_s for sample in samples for rise_s in sample.rises_s),
+        )
+
+
+# Where a reduction has come to, and its sums; a half is that of the counted arrivals.
+_PROGRESS = np.dtype(
+    [
+        ("number", np.int64),
+        ("start", np.int64),
+        ("middle", np.int64),
+        ("end", np.int64),
+        ("kept", np.int64),
+        ("overhead_s", np.float64),
+        ("opened_s", np.float64),
+        ("closed_s", np.float64),
+        ("wait_s", np.float64),
+        ("response_s", np.float64),
+        ("first_half_s", np.float64),
+        ("first_half", np.int64),
+        ("busy_s", np.float64),
+        ("batches", np.float64),
+        ("largest", np.int64),
+        ("zeros", np.int64),
+        ("response_zeros", np.int64),
+    ]
+)
+
+
+class Reduction:
+    """A sample in the making: requests go by in the order of their arrival, however many at a time.
+
+    The sums are those of one request after the other, so that they do not depend on the size of the parts.
+    """
+
+    def __init__(
+        self,
+        length: Length,
+        requests: int,
+        overhead_s: float,
+        wait_marks_s: Floats,
+        response_marks_s: Floats,
+    ) -> None:
+        """Reduce a run of so many requests, of which `length` says what counts; a trace may be shorter."""
+        end = requests - length.cool_down
+        start = length.warm_up
+        if requests < length.requests:  # as long as it is, half of it counts
+            start = min(start, end // 2)
+        self._progress = np.zeros(1, dtype=_PROGRESS)
+        self._progress["start"], self._progress["end"] = start, end
+        self._progress["middle"] = (start + end) // 2
+        self._progress["overhead_s"] = overhead_s
+        self._marks_s = (wait_marks_s, response_marks_s)
+        self._is_exact = end - start <= EXACT_REQUESTS_MAX
+        room = end - start if self._is_exact else 0
+        self._wait_s, self._response_s = np.empty(room), np.empty(room)
+        nothing = np.zeros(0)
+        self._waits = Counters(nothing if self._is_exact else wait_marks_s)
+        self._responses = Counters(nothing if self._is_exact else response_marks_s)
+
+    def add(self, arrived_s: Floats, started_s: Floats, finished_s: Floats, size: Integers) -> None:
+        """The next requests, shape `(requests,)` each; size 0 is lost. [s]"""
+        _reduce(
+            self._progress, self._waits.arrays, self._responses.arrays, self._wait_s, self._response_s,
+            arrived_s, started_s, finished_s, size,
+        )  # fmt: skip
+
+    def sample(self, window_s: float | None = None) -> Sample:
+        """What was seen, once all requests have gone by.
+
+        Args:
+            window_s: time that the counted requests stand for, if it is known otherwise. [s]
+
+        Raises:
+            InputError: nothing can be said of the counted requests.
+        """
+        sums = self._progress[0]
+        asked = int(sums["end"] - sums["start"])
+        if window_s is None:
+            span_s = float(sums["closed_s"] - sums["opened_s"])
+            if not span_s > 0.0:
+                raise InputError(f"all {asked} counted requests arrive at one instant; a rate needs more")
+            window_s = span_s * asked / (asked - 1)
+        waits, responses = self._tallies()
+        first, second = int(sums["first_half"]), responses.count - int(sums["first_half"])
+        if not responses.count:
+            raise InputError(f"all {asked} counted requests are lost; allow more of them to wait")
+        first_s = float(sums["first_half_s"])
+        second_s = float(sums["response_s"]) - first_s
+        rise_s = second_s / second - first_s / first if first and second else 0.0
+        return Sample(
+            waits=waits,
+            responses=responses,
+            window_s=window_s,
+            busy_s=float(sums["busy_s"]),
+            batches=float(sums["batches"]),
+            batch_size_largest=int(sums["largest"]),
+            lost=asked - responses.count,
+            rises_s=(rise_s,),
+        )
+
+    def _tallies(self) -> tuple[Tally, Tally]:
+        """Of waits and of responses."""
+        sums = self._progress[0]
+        if not self._is_exact:
+            waits = self._waits.tally(float(sums["wait_s"]), int(sums["zeros"]))
+            return waits, self._responses.tally(float(sums["response_s"]), int(sums["response_zeros"]))
+        kept = int(sums["kept"])
+        rounding_s = ROUNDING * float(sums["closed_s"])
+        waits_s, responses_s = self._wait_s[:kept], self._response_s[:kept]
+        return (
+            Tally.of(waits_s, self._marks_s[0], rounding_s),
+            Tally.of(responses_s, self._marks_s[1], rounding_s),
+        )
+
+
+@compiled
+def _reduce(  # noqa: C901  (one loop, whose sums stay in registers)
+    progress: Structs,
+    waits: Cells,
+    responses: Cells,
+    kept_wait_s: Floats,
+    kept_response_s: Floats,
+    arrived_s: Floats,
+    started_s: Floats,
+    finished_s: Floats,
+    size: Integers,
+) -> None:
+    """Add requests one after the other, in the order of arrival."""
+    sums = progress[0]
+    number, start, middle, end = sums.number, sums.start, sums.middle, sums.end
+    overhead_s, is_exact, kept = sums.overhead_s, len(kept_wait_s) > 0, sums.kept
+    total_wait_s, total_response_s = sums.wait_s, sums.response_s
+    busy_s, batches, largest = sums.busy_s, sums.batches, sums.largest
+    zeros, response_zeros = sums.zeros, sums.response_zeros
+    wait_cells, waits_at, wait_marks_s, wait_first = waits
+    response_cells, responses_at, response_marks_s, response_first = responses
+    for place in range(len(arrived_s)):
+        members = size[place]
+        largest = max(largest, members)
+        number += 1
+        if not start < number <= end:
+            continue
+        came_s = arrived_s[place]
+        if number == start + 1:
+            sums.opened_s = came_s
+        if number == end:
+            sums.closed_s = came_s
+        if number == middle + 1:
+            sums.first_half, sums.first_half_s = kept, total_response_s
+        if members == 0:
+            continue
+        wait_s = started_s[place] - came_s
+        response_s = finished_s[place] - came_s + overhead_s
+        total_wait_s += wait_s
+        total_response_s += response_s
+        share = 1.0 / members
+        busy_s += (finished_s[place] - started_s[place]) * share
+        batches += share
+        zeros += wait_s == 0.0
+        response_zeros += response_s == 0.0
+        if is_exact:
+            kept_wait_s[kept] = wait_s
+            kept_response_s[kept] = response_s
+        else:
+            rounding_s = ROUNDING * finished_s[place]
+            cell = cell_or_mark(wait_marks_s, wait_first, wait_s, rounding_s)
+            if cell >= 0:
+                wait_cells[cell] += 1
+            else:
+                waits_at[~cell] += 1
+            cell = cell_or_mark(response_marks_s, response_first, response_s, rounding_s)
+            if cell >= 0:
+                response_cells[cell] += 1
+            else:
+                responses_at[~cell] += 1
+        kept += 1
+    sums.number, sums.kept, sums.largest = number, kept, largest
+    sums.zeros, sums.response_zeros = zeros, response_zeros
+    sums.wait_s, sums.response_s = total_wait_s, total_response_s
+    sums.busy_s, sums.batches = busy_s, batches

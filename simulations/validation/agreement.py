@@ -1,0 +1,184 @@
+"""Agreement: theory beside simulation, quantity by quantity, on the product's own simulator."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from simulations.case import RELAXATIONS
+from simulations.draws.arrivals import Seed, Stage
+from simulations.replication import Engine, Task, replicate
+from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
+from simulations.statistics.sample import Length
+from simulations.validation.laws import System
+from simulations.workers import Mapper
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+REPLICATIONS = 20
+DEVIATION_MAX_SE = 4.0  # standard errors; wrong alarms about 8e-4 a row at 20 replications
+RELATIVE_ERROR_MAX = 0.005  # a row less certain than this proves nothing
+# Aimed at with a margin, so that chance does not leave a row just short of it.
+_RELATIVE_ERROR_AIM = 0.0045
+_DEFECT = 0.05  # the error of the model whose detection the power states
+# Share of a value that the clock's rounding may move it by, where no chance does: an atom of a law.
+_ROUNDING = 1e-9
+
+
+class Agreement(StrEnum):
+    """Verdict of one row."""
+
+    AGREES = "agrees"
+    DISAGREES = "disagrees"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One quantity of one queue, by theory and by simulation.
+
+    Attributes:
+        allowance: how far theory may lie from the truth, as a share of it; 0 where it is exact.
+    """
+
+    system: str
+    quantity: str
+    theory: float
+    simulation: Estimate | QuantileEstimate
+    allowance: float = 0.0
+
+    @property
+    def standard_error(self) -> float:
+        """Of the simulation, and never below the rounding of its clock."""
+        return max(self.simulation.standard_error, _ROUNDING * self.theory)
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error of the simulation as a share of theory."""
+        return self.standard_error / self.theory
+
+    @property
+    def half_width(self) -> float:
+        """Half-width of the simulation's 95 % interval."""
+        return self.simulation.interval(0.95).half_width
+
+    @property
+    def deviation_se(self) -> float:
+        """Simulation less theory, in standard errors, the allowance of an approximation taken off."""
+        deviation = self.simulation.value - self.theory
+        allowed = self.allowance * self.simulation.value
+        return math.copysign(max(0.0, abs(deviation) - allowed), deviation) / self.standard_error
+
+    @property
+    def power(self) -> float:
+        """Probability that a model wrong by 5 % in this quantity would be found out."""
+        distance = (_DEFECT - self.allowance) / self.relative_error - DEVIATION_MAX_SE
+        return 0.5 * math.erfc(-distance / math.sqrt(2.0))
+
+    @property
+    def verdict(self) -> Agreement:
+        """Inconclusive where the simulation is too uncertain to say."""
+        if self.relative_error > RELATIVE_ERROR_MAX:
+            return Agreement.INCONCLUSIVE
+        agrees = abs(self.deviation_se) <= DEVIATION_MAX_SE
+        return Agreement.AGREES if agrees else Agreement.DISAGREES
+
+
+def compare(
+    system: System, seed: int, requests_max: int, mapper: Mapper = map, engine: Engine = Engine.KERNEL
+) -> list[Row]:
+    """Rows of one system; replications are added until each row is certain enough or the budget ends."""
+    length = _length(system)
+    pool, wanted = Pool.of(()), REPLICATIONS
+    while True:
+        more = _tasks(system, length, seed, range(pool.replications, wanted), engine)
+        pool = pool.extended(mapper(replicate, more))
+        rows = _rows(system, pool)
+        excess = max(row.relative_error for row in rows) / _RELATIVE_ERROR_AIM
+        wanted = REPLICATIONS * math.ceil(pool.replications / REPLICATIONS * excess**2)
+        if excess <= 1.0 or wanted * length.requests > requests_max:
+            return rows
+
+
+def _rows(system: System, pool: Pool) -> list[Row]:
+    return [
+        Row(
+            system=system.name,
+            quantity=name,
+            theory=quantity.theory,
+            simulation=quantity.estimate(pool),
+            allowance=quantity.allowance,
+        )
+        for name, quantity in system.quantities().items()
+    ]
+
+
+def _length(system: System) -> Length:
+    warm_up = math.ceil(RELAXATIONS * system.relaxation_requests)
+    return Length(warm_up=warm_up, measured=max(10 * warm_up, 10_000), cool_down=system.cool_down_requests)
+
+
+def _tasks(system: System, length: Length, seed: int, replications: range, engine: Engine) -> Iterator[Task]:
+    for number in replications:
+        yield Task(
+            plan=system.plan,
+            workload=system.workload,
+            service_times=system.service_times,
+            request_overhead_s=0.0,
+            length=length,
+            seed=Seed(value=seed, stage=Stage.AGREEMENT, replication=number),
+            slowdowns=system.slowdowns,
+            engine=engine,
+        )
+
+
+def rows_document(rows: Sequence[Row], seed: int) -> dict[str, Any]:
+    """`capacity agreement` as JSON."""
+    return {
+        "agrees": all(row.verdict is Agreement.AGREES for row in rows),
+        "rows": [
+            {
+                "system": row.system,
+                "quantity": row.quantity,
+                "theory": row.theory,
+                "allowance": row.allowance,
+                "simulation": row.simulation.value,
+                "half_width": row.half_width,
+                "standard_error": row.simulation.standard_error,
+                "power": row.power,
+                "verdict": row.verdict.value,
+            }
+            for row in rows
+        ],
+        "seed": seed,
+    }
+
+
+def rows_tables(rows: Sequence[Row]) -> Iterator["Table"]:
+    """`capacity agreement` for people, a table for each system."""
+    from capacity.render.tables import table
+
+    columns = ("<quantity", "theory", "simulation", "± 95 %", "deviation", "power", "<verdict")
+    for name, group in groupby(rows, key=lambda row: row.system):
+        yield table(columns, map(_cells, group), title=name)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """One row as it is shown: the deviation in standard errors, and the power to find an error of 5 %."""
+    return (
+        row.quantity,
+        f"{row.theory:.6g}",
+        f"{row.simulation.value:.6g}",
+        f"{row.half_width:.2g}",
+        f"{row.deviation_se:+.1f} SE",
+        f"{row.power:.3f}",
+        row.verdict.value,
+    )
+
+
+def verdict_exit_code(rows: Sequence[Row]) -> int:
+    """4 where a row disagrees or proves nothing."""
+    return 0 if all(row.verdict is Agreement.AGREES for row in rows) else 4

@@ -1,0 +1,110 @@
+"""Agreement grid: the systems by which every law of a queue is held against the simulator."""
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from functools import partial
+
+import simulations.validation.fleets as bulk
+import simulations.validation.fleets as devices
+import simulations.validation.fleets as fleets
+import simulations.validation.laws as laws
+from capacity.question.plan import BatchTimer, Routing
+from capacity.queues.durations import Family
+from simulations.validation.laws import P50, P99, System
+
+OLDEST, OPEN = BatchTimer
+RESNET, BERT, JASPER = "resnet50-t4-fp16", "bert-large-384-l40s-fp16", "jasper-7s-t4-fp16"
+
+_SHORT: tuple[Callable[[], System], ...] = (
+    partial(laws.mm1, 0.6, P99),
+    partial(laws.mmc, 2, 0.7, P99),
+    partial(laws.mmc, 8, 0.8, P99),
+    partial(laws.mmck, 2, 6, 1.2, P99),
+    partial(laws.mg1, Family.HYPEREXPONENTIAL, 4.0, 0.5, P99),
+    partial(laws.mdc, 4, 0.7, P99),
+    partial(laws.gimc, 0.5, 2, 0.7, P99),
+    partial(laws.mmpp, 4.0, 20.0, 40.0, 1, 0.6, P50),
+    partial(bulk.bulk, RESNET, 16, 0.7, P99),
+    partial(bulk.bulk, BERT, 8, 0.5, P99, wait=0.5, timer=OLDEST),
+    partial(bulk.bulk, BERT, 8, 0.5, P99, wait=0.5, timer=OPEN),
+    partial(bulk.bulk, RESNET, 8, 0.7, P99, replicas=3, routing=Routing.ROUND_ROBIN),
+    partial(bulk.bulk, RESNET, 8, 0.7, P99, replicas=3, routing=Routing.RANDOM),
+    partial(bulk.bulk_markov, 4, 2, 0.6, P99),
+    partial(bulk.bulk_ctmc, (1.0, 1.2, 1.4, 1.6), 2, 0.6, P99),
+    partial(laws.closed, 8, 4.0, 1, P99),
+    partial(laws.closed, 12, 5.0, 2, P99),
+    partial(bulk.bulk_closed, RESNET, 8, 16, 2.0, P99),
+    partial(fleets.random_split, 3, 0.6, P99),
+    partial(fleets.round_robin, 3, 0.6, P99),
+    partial(fleets.shortest_queue, 0.7, P99),
+    partial(fleets.power_of_two, 100, 0.5, P50),
+    partial(devices.shared_device, (1.0, 1.5), 0.7),
+)
+
+_MORE: tuple[Callable[[], System], ...] = (
+    partial(laws.mm1, 0.3, P99),
+    partial(laws.mm1, 0.9, P99),
+    partial(laws.mmc, 32, 0.8, P99),
+    partial(laws.mmck, 1, 5, 0.8, P99),
+    partial(laws.mmck, 8, 12, 1.0, P99),
+    partial(laws.mmck, 4, 4, 0.9, P99),
+    partial(laws.mg1, Family.DETERMINISTIC, 0.0, 0.8, P99),
+    partial(laws.mg1, Family.ERLANG, 0.5, 0.7, P99),
+    partial(laws.mg1, Family.GAMMA, 2.0, 0.6, P99),
+    partial(laws.mg1, Family.LOGNORMAL, 1.0, 0.7, P99),
+    partial(laws.mdc, 1, 0.5, P99),
+    partial(laws.mdc, 2, 0.8, P99),
+    partial(laws.mdc, 16, 0.8, P99),
+    partial(laws.gimc, 2.0, 1, 0.6, P99),
+    partial(laws.gimc, 2.0, 4, 0.7, P99),
+    partial(laws.gimc, 0.5, 1, 0.8, P99),
+    partial(laws.gimc, 0.0, 4, 0.8, P99),
+    partial(laws.mmpp, 5.0, 120.0, 120.0, 1, 0.75, P50),
+    partial(laws.mmpp, 3.0, 20.0, 40.0, 2, 0.6, P99),
+    partial(laws.mmpp, 10.0, 5.0, 60.0, 4, 0.5, P50),
+    *(
+        partial(bulk.bulk, profile, size, load, P99)
+        for profile, size in ((RESNET, 16), (BERT, 8), (JASPER, 4))
+        for load in (0.3, 0.5, 0.8, 0.9)
+    ),
+    *(
+        partial(bulk.bulk, profile, size, load, P99, wait=wait, timer=timer)
+        for profile, size in ((RESNET, 16), (BERT, 8), (JASPER, 4))
+        for load, wait in ((0.3, 0.9), (0.8, 0.4), (0.9, 0.4))
+        for timer in BatchTimer
+    ),
+    *(
+        partial(bulk.bulk, BERT, 8, load, P50, wait=wait, timer=OPEN, replicas=count, routing=routing)
+        for routing in (Routing.ROUND_ROBIN, Routing.RANDOM)
+        for count, load, wait in ((2, 0.5, 0.5), (5, 0.8, 0.0))
+    ),
+    partial(bulk.bulk_markov, 4, 1, 0.7, P99),
+    partial(bulk.bulk_markov, 8, 3, 0.7, P99),
+    partial(bulk.bulk_markov, 32, 1, 0.6, P99),
+    partial(bulk.bulk_ctmc, (1.0, 1.1, 1.2), 3, 0.7, P99),
+    partial(laws.closed, 3, 0.0, 2, P99),
+    partial(laws.closed, 20, 12.0, 1, P99),
+    partial(laws.closed, 40, 15.0, 2, P99),
+    partial(bulk.bulk_closed, BERT, 8, 6, 1.0, P99),
+    partial(bulk.bulk_closed, JASPER, 4, 30, 10.0, P99),
+    partial(fleets.random_split, 4, 0.3, P99),
+    partial(fleets.round_robin, 8, 0.8, P99),
+    partial(fleets.shortest_queue, 0.4, P99),
+    partial(fleets.shortest_queue, 0.8, P99),
+    partial(fleets.power_of_two, 100, 0.7, P50),
+    partial(devices.shared_device, (1.0, 2.0, 3.0, 4.0), 0.7),
+    partial(devices.shared_device, (1.0, 2.4), 0.6),
+)
+
+
+class Grid(StrEnum):
+    """How many systems: one or two of each law, or all."""
+
+    SHORT = "short"
+    FULL = "full"
+
+
+def systems(grid: Grid) -> Iterator[System]:
+    """The systems of a grid, each built when its turn comes."""
+    for build in (*_SHORT, *(_MORE if grid is Grid.FULL else ())):
+        yield build()
