@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from capacity import __version__
-from capacity.api import _workbench
 from capacity.commands.agreement import agreement
 from capacity.commands.check import check
 from capacity.commands.compare import compare
@@ -49,10 +48,8 @@ def print_version(asked: bool) -> None:  # noqa: FBT001  (Typer calls it with th
 
 @app.callback()
 def main(
-    context: typer.Context,
     _: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Capacity planning for inference serving."""
-    context.obj = _workbench

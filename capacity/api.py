@@ -1,50 +1,58 @@
-"""The verbs: what `import capacity as cap` offers, and where search meets simulation."""
+"""The verbs: what `import capacity as cap` offers, and where search meets simulation.
 
-from collections.abc import Callable, Iterator, Sequence
+Each flag of a command is a keyword of the verb of the same name, with the same default. Durations and
+rates are text with a unit, `slo_p99="80ms"`, or SI numbers by the keyword with the unit in its name,
+`slo_p99_s=0.08`; a number without a unit is refused.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import typer
-
-from capacity.commands.output import progress
-from capacity.question.parse import read_choice, worker_count
+from capacity.errors import InputError
+from capacity.profile.load import ProfileLike, load_profile
+from capacity.profile.profile import ServiceProfile
+from capacity.question import parse
+from capacity.question.budget import Effort
+from capacity.question.plan import BatchTimer, Plan
+from capacity.question.scenario import Scenario
 
 if TYPE_CHECKING:
-    from capacity.question.budget import Effort
+    from capacity.answer.saved_plan import SavedPlan
+    from capacity.answers import (
+        CheckAnswer,
+        ComparisonAnswer,
+        ExplanationAnswer,
+        PlanAnswer,
+        RatesAnswer,
+        SimulationAnswer,
+        SweepAnswer,
+        WorkloadAnswer,
+    )
+    from capacity.question.objective import LatencyObjective
+    from capacity.question.question import Question
+    from capacity.traffic.workload import ArrivalProcess
     from simulations.judge import SimulationJudge
     from simulations.paired import PairedSimulation
-    from simulations.replication import Engine
     from simulations.simulate import Simulation
     from simulations.workers import Mapper
 
-
-@contextmanager
-def _at_work(
-    engine: "Engine", workers: int | None, cluster: str | None = None
-) -> Iterator[tuple["Mapper", Callable[[str], None]]]:
-    """What `--workers` or `--cluster` spreads work over, and whom to tell what it is at."""
-    from simulations.compiled import announced
-    from simulations.replication import Engine
-    from simulations.workers import workers as threads
-
-    count = worker_count(workers, cluster)
-    if cluster is None:
-        pool = threads(count if engine is Engine.KERNEL else 1)
-    else:
-        from simulations.cluster_executor import cluster as dask_workers
-
-        pool = dask_workers(cluster, warn=lambda message: typer.echo(message, err=True))
-    with pool as mapper, progress() as report, announced(report):
-        yield mapper, report
+Item = TypeVar("Item")
+Report = Callable[[str], None]
+Many: TypeAlias = Item | Sequence[Item] | None
 
 
-class _Work:
+def silent(message: str) -> None:
+    """Progress for those who do not want any."""
+
+
+class Work:
     """Workers that are ready; a `capacity.question.budget.Work`."""
 
-    def __init__(
-        self, effort: "Effort", engine: "Engine", mapper: "Mapper", report: Callable[[str], None]
-    ) -> None:
-        self._effort, self._engine, self._mapper, self.report = effort, engine, mapper, report
+    def __init__(self, effort: Effort, mapper: "Mapper", report: Report) -> None:
+        self._effort, self.mapper, self.report = effort, mapper, report
 
     @property
     def judge(self) -> "SimulationJudge":
@@ -54,34 +62,712 @@ class _Work:
         return SimulationJudge(**self._settings())
 
     def simulate(self, quantiles: Sequence[float]) -> "Simulation":
-        """The performance of one plan."""
+        """Simulates one plan."""
         from simulations.simulate import Simulation
 
         return Simulation(**self._settings(), quantiles=quantiles)
 
     def compare(self, quantiles: Sequence[float]) -> "PairedSimulation":
-        """Fleets under the same requests."""
+        """Simulates fleets under the same requests."""
         from simulations.paired import PairedSimulation
 
         return PairedSimulation(**self._settings(), quantiles=quantiles)
 
     def _settings(self) -> dict[str, Any]:
+        from simulations.replication import Engine
+
         effort = self._effort
         return {
             "seed": effort.seed,
             "confidence": effort.confidence,
             "precision": effort.precision,
             "requests_max": effort.requests_max,
-            "engine": self._engine,
-            "mapper": self._mapper,
+            "engine": Engine(effort.engine),
+            "mapper": self.mapper,
         }
 
 
 @contextmanager
-def _workbench(effort: "Effort") -> Iterator[_Work]:
-    """What commands find their workers at; a `capacity.question.budget.Workbench`."""
+def at_work(effort: Effort, report: Report = silent) -> Iterator[Work]:
+    """Threads, or the workers of a Dask cluster, for one verb."""
+    from simulations.compiled import announced
     from simulations.replication import Engine
+    from simulations.workers import workers
 
-    engine = read_choice(Engine, effort.engine, "--engine")
-    with _at_work(engine, effort.workers, effort.cluster) as (mapper, report):
-        yield _Work(effort, engine, mapper, report)
+    engine = parse.read_choice(Engine, effort.engine, "--engine")
+    count = parse.worker_count(effort.workers, effort.cluster)
+    if effort.cluster is None:
+        pool = workers(count if engine is Engine.KERNEL else 1)
+    else:
+        from simulations.cluster_executor import cluster
+
+        pool = cluster(effort.cluster, warn=report)
+    with pool as mapper, announced(report):
+        yield Work(effort, mapper, report)
+
+
+def plan(
+    profile: ProfileLike | Sequence[ProfileLike],
+    *,
+    rate: str | None = None,
+    rate_rps: float | None = None,
+    slo_p50: str | None = None,
+    slo_p90: str | None = None,
+    slo_p95: str | None = None,
+    slo_p99: str | None = None,
+    slo_p999: str | None = None,
+    slo_mean: str | None = None,
+    slo_p50_s: float | None = None,
+    slo_p90_s: float | None = None,
+    slo_p95_s: float | None = None,
+    slo_p99_s: float | None = None,
+    slo_p999_s: float | None = None,
+    slo_mean_s: float | None = None,
+    slo_wait: Many[str] = None,
+    loss_max: str | float | None = None,
+    utilization_max: str | float | None = None,
+    tier: str | None = None,
+    objective: "LatencyObjective | None" = None,
+    batch_size_max: int | None = None,
+    batch_wait: Many[str] = None,
+    batch_wait_s: Many[float] = None,
+    timer: str = "oldest",
+    routing: Many[str] = None,
+    queue_limit: int | None = None,
+    replicas_max: int = 1024,
+    hourly_usd: Many[str | float] = None,
+    arrivals: "str | ArrivalProcess" = "poisson",
+    daily: str | Path | None = None,
+    users: int | None = None,
+    think_time: str | None = None,
+    think_time_s: float | None = None,
+    spare: int = 0,
+    survive: Many[str] = None,
+    rolling_update: str | None = None,
+    startup_time: str | None = None,
+    startup_time_s: float | None = None,
+    spike: str | float | None = None,
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    instances_per_device: int | None = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+    precision: float = 0.02,
+    requests_max: int = 100_000_000,
+    engine: str = "kernel",
+    workers: int | None = None,
+    cluster: str | None = None,
+    explain: bool = False,
+    before: "Callable[[Question], None] | None" = None,
+    progress: Report = silent,
+) -> "PlanAnswer":
+    """The cheapest fleet that meets the objective, how sure that is, and why fewer would not do.
+
+    Args:
+        profile: a bundled profile's name, a .json or .csv file, a DataFrame or a `ServiceProfile`; several
+            to choose between by price.
+        objective: instead of `slo_...`, `tier`, `loss_max` and `utilization_max`.
+        explain: also find what binds, what the answer hangs on, and what would save most.
+        before: is shown the question before any work, and may raise to refuse it.
+        progress: is told what the search is at.
+
+    Raises:
+        InputError: an argument that cannot be read, or that contradicts another.
+        DomainError: an argument out of range.
+
+    >>> answer = plan("resnet50-t4-fp16", rate="500rps", slo_p99="100ms", batch_wait="0ms", batch_size_max=4)
+    >>> answer.plan.replicas, answer.verdict.value
+    (1, 'met')
+    """
+    from capacity.answers import PlanAnswer
+    from capacity.explanation.explanation import explain_plan
+    from capacity.question.question import Question
+    from capacity.search.by_hour import schedule
+    from capacity.search.caveats import with_implausible
+    from capacity.search.planner import recommend
+
+    rates_rps = parse.rate_rps(rate, rate_rps)
+    day = parse.read_curve(daily, rates_rps, users)
+    texts = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
+    seconds = {0.5: slo_p50_s, 0.9: slo_p90_s, 0.95: slo_p95_s, 0.99: slo_p99_s, 0.999: slo_p999_s}
+    mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
+    question = Question(
+        profiles=parse.read_profiles(
+            _profiles(profile),
+            parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
+            _many(hourly_usd),
+            instances_per_device,
+        ),
+        workload=parse.read_demand(
+            arrivals,
+            rates_rps if day is None else day.peak_rate_rps,
+            users,
+            parse.duration_s(think_time, think_time_s, "--think-time"),
+        ),
+        objective=objective
+        or parse.read_full_objective(
+            parse.limits_s(texts, seconds), tier, mean_s, _many(slo_wait), loss_max, utilization_max
+        ),
+        batch_size_limit=batch_size_max,
+        batch_waits_s=parse.read_batch_waits(_many(batch_wait), _many(batch_wait_s)),
+        routings=parse.read_routings(_many(routing)),
+        timer=parse.read_choice(BatchTimer, timer, "--timer"),
+        queue_limit=queue_limit,
+        replicas_max=replicas_max,
+        survival=parse.read_survival(
+            spare,
+            _many(survive),
+            rolling_update,
+            parse.duration_s(startup_time, startup_time_s, "--startup-time"),
+            spike,
+        ),
+    )
+    effort = Effort(
+        seed=seed,
+        confidence=confidence,
+        precision=precision,
+        requests_max=requests_max,
+        engine=engine,
+        workers=workers,
+        cluster=cluster,
+    )
+    if before is not None:
+        before(question)
+    with at_work(effort, progress) as work:
+        found = recommend(question, work.judge, work.report, confidence=effort.confidence)
+        recommendation = with_implausible(found, question)
+        hours, reasons = None, None
+        if recommendation.plan is not None and day is not None:
+            hours = schedule(question, recommendation.plan, day.hourly_rates_rps, work.judge, work.report)
+        if recommendation.plan is not None and explain:
+            reasons = explain_plan(
+                question,
+                recommendation.plan,
+                work.judge,
+                work.report,
+                performance=recommendation.performance,
+                precision=effort.precision,
+            )
+    return PlanAnswer(
+        question=question, effort=effort, recommendation=recommendation, day=hours, explanation=reasons
+    )
+
+
+def simulate(
+    profile: ProfileLike,
+    replicas: int,
+    *,
+    rate: str | None = None,
+    rate_rps: float | None = None,
+    batch_size_max: int | None = None,
+    batch_wait: str | None = None,
+    batch_wait_s: float | None = None,
+    timer: str = "oldest",
+    routing: str = "round-robin",
+    arrivals: "str | ArrivalProcess" = "poisson",
+    users: int | None = None,
+    think_time: str | None = None,
+    think_time_s: float | None = None,
+    queue_limit: int | None = None,
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    instances_per_device: int | None = None,
+    quantile: Many[float] = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+    precision: float = 0.02,
+    requests_max: int = 100_000_000,
+    engine: str = "kernel",
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Report = silent,
+) -> "SimulationAnswer":
+    """The performance of one plan, with intervals.
+
+    Raises:
+        InputError: an argument that cannot be read, or that contradicts another.
+        UnstableError: the plan cannot sustain the arrival rate.
+        InconclusiveError: the budget does not suffice for an interval.
+    """
+    from capacity.answers import SimulationAnswer
+    from capacity.question.stability import require_answerable
+    from capacity.search.caveats import simulation_caveats
+    from simulations.simulate import QUANTILES
+
+    measured = parse.read_profile(
+        profile,
+        parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
+        instances_per_device,
+    )
+    workload = parse.read_demand(
+        arrivals,
+        parse.rate_rps(rate, rate_rps),
+        users,
+        parse.duration_s(think_time, think_time_s, "--think-time"),
+    )
+    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), timer, routing, queue_limit)
+    effort = Effort(
+        seed=seed,
+        confidence=confidence,
+        precision=precision,
+        requests_max=requests_max,
+        engine=engine,
+        workers=workers,
+        cluster=cluster,
+    )
+    quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
+    require_answerable(measured, workload, fleet)
+    with at_work(effort, progress) as work:
+        work.report(f"simulating {_count(fleet.replicas)}, batch {fleet.batch_size_max}")
+        simulated = work.simulate(quantiles).look(measured, workload, fleet)
+    scenario = Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles)
+    return SimulationAnswer(
+        scenario=scenario,
+        performance=simulated.performance,
+        caveats=tuple(
+            simulation_caveats(scenario, simulated.performance, simulated.simulated_width, precision)
+        ),
+        effort=effort,
+    )
+
+
+def max_rate(
+    profile: ProfileLike,
+    replicas: int,
+    *,
+    slo_p50: str | None = None,
+    slo_p90: str | None = None,
+    slo_p95: str | None = None,
+    slo_p99: str | None = None,
+    slo_p999: str | None = None,
+    slo_mean: str | None = None,
+    slo_p50_s: float | None = None,
+    slo_p90_s: float | None = None,
+    slo_p95_s: float | None = None,
+    slo_p99_s: float | None = None,
+    slo_p999_s: float | None = None,
+    slo_mean_s: float | None = None,
+    slo_wait: Many[str] = None,
+    loss_max: str | float | None = None,
+    utilization_max: str | float | None = None,
+    tier: str | None = None,
+    objective: "LatencyObjective | None" = None,
+    batch_size_max: int | None = None,
+    batch_wait: str | None = None,
+    batch_wait_s: float | None = None,
+    timer: str = "oldest",
+    routing: str = "round-robin",
+    queue_limit: int | None = None,
+    arrivals: "str | ArrivalProcess" = "poisson",
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+    precision: float = 0.02,
+    requests_max: int = 100_000_000,
+    engine: str = "kernel",
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Report = silent,
+) -> "RatesAnswer":
+    """The arrival rates at which a plan meets the objective, and P99 against the rate.
+
+    Raises:
+        InputError: an argument that cannot be read, or that contradicts another.
+    """
+    from capacity.answers import RatesAnswer
+    from capacity.search.rates import find_rates
+    from capacity.traffic.workload import Workload
+
+    measured = parse.read_profile(
+        profile, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
+    )
+    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), timer, routing, queue_limit)
+    texts = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
+    seconds = {0.5: slo_p50_s, 0.9: slo_p90_s, 0.95: slo_p95_s, 0.99: slo_p99_s, 0.999: slo_p999_s}
+    mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
+    limits = objective or parse.read_full_objective(
+        parse.limits_s(texts, seconds), tier, mean_s, _many(slo_wait), loss_max, utilization_max
+    )
+    if limits.loss_probability is not None and queue_limit is None:
+        raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
+    workload = Workload(arrival_rate_rps=1.0, arrivals=parse.read_arrivals(arrivals))  # stands for all rates
+    effort = Effort(
+        seed=seed,
+        confidence=confidence,
+        precision=precision,
+        requests_max=requests_max,
+        engine=engine,
+        workers=workers,
+        cluster=cluster,
+    )
+    with at_work(effort, progress) as work:
+        scenario = Scenario(profile=measured, workload=workload, plan=fleet, objective=limits)
+        rates = find_rates(scenario, work.judge, work.report)
+    return RatesAnswer(rates=rates, effort=effort)
+
+
+def compare(
+    plans: "Many[str | Path | SavedPlan]" = None,
+    *,
+    fleet: Many[str] = None,
+    profile: ProfileLike | Sequence[ProfileLike] | None = None,
+    rate: str | None = None,
+    rate_rps: float | None = None,
+    arrivals: str = "poisson",
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    quantile: Many[float] = None,
+    seed: int | None = None,
+    confidence: float | None = None,
+    precision: float | None = None,
+    requests_max: int | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Report = silent,
+) -> "ComparisonAnswer":
+    """Fleets side by side under the same requests, and how sure their differences are.
+
+    Args:
+        plans: files that `capacity plan` has saved by -o.
+        fleet: `replicas=4,batch=16,wait=2ms,routing=random,profile=NAME`.
+
+    Raises:
+        InputError: fewer than two fleets or too many, or an argument that cannot be read.
+    """
+    from capacity.answer.compare import common_workload, contenders, require_all_answerable
+    from capacity.answer.saved_plan import read_plans
+    from capacity.answers import ComparisonAnswer
+    from capacity.traffic.parse import workload as workload_of
+
+    paths = _many(plans)
+    saved = read_plans(paths, None if arrivals == "poisson" else arrivals)
+    overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
+    measured = [parse.read_profile(one, overhead_s) for one in _profiles(profile)]
+    rates_rps = parse.rate_rps(rate, rate_rps)
+    if saved:
+        workload = common_workload(saved, rates_rps)
+    else:
+        workload = workload_of(parse.read_arrivals(arrivals), rates_rps)
+    fleets = contenders(saved, paths, _many(fleet), measured)
+    require_all_answerable(fleets, workload)
+    asked: dict[str, Any] = {
+        "seed": seed,
+        "confidence": confidence,
+        "precision": precision,
+        "requests_max": requests_max,
+        "engine": engine,
+        "workers": workers,
+        "cluster": cluster,
+    }
+    usual = saved[0].effort if saved else Effort()
+    effort = replace(usual, **{name: value for name, value in asked.items() if value is not None})
+    promised = {q for one in saved for q in one.question.objective.limits}
+    quantiles = parse.read_quantiles(_many(quantile), sorted({0.5, 0.99, *promised}))
+    with at_work(effort, progress) as work:
+        work.report(f"simulating {len(fleets)} fleets under the same requests")
+        comparison = work.compare(quantiles)(fleets, workload)
+    return ComparisonAnswer(contenders=fleets, workload=workload, comparison=comparison, effort=effort)
+
+
+def check(
+    plan: "str | Path | SavedPlan",
+    *,
+    profile: ProfileLike | Sequence[ProfileLike] | None = None,
+    rate: str | None = None,
+    rate_rps: float | None = None,
+    baseline: "str | Path | SavedPlan | None" = None,
+    arrivals: str | None = None,
+    requests_max: int | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Report = silent,
+) -> "CheckAnswer":
+    """Whether a saved plan still meets its objective, with new measurements or at another rate.
+
+    Args:
+        profile: measured anew, in place of the saved one: a file; of several `NAME=FILE`.
+        baseline: a saved plan; no more than it has may be needed.
+
+    Raises:
+        InputError: an argument that cannot be read, or a file that holds no plan.
+    """
+    from capacity.answer.check import gate, gate_inputs, new_profiles
+    from capacity.answer.saved_plan import read_plans
+    from capacity.answers import CheckAnswer
+
+    saved, *others = read_plans([plan, *([] if baseline is None else [baseline])], arrivals)
+    anew = list(new_profiles(_profiles(profile), saved))
+    inputs = gate_inputs(saved, anew, parse.rate_rps(rate, rate_rps), requests_max)
+    effort = replace(inputs.effort, workers=workers, cluster=cluster)
+    with at_work(effort, progress) as work:
+        answer = gate(saved, inputs, others[0] if others else None, work.judge, work.report)
+    return CheckAnswer(answer=answer, saved=saved, effort=effort)
+
+
+def explain(
+    plan: "str | Path | SavedPlan",
+    *,
+    arrivals: str | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Report = silent,
+) -> "ExplanationAnswer":
+    """Why a saved plan is as it is: what binds, what the answer hangs on, and what would save most.
+
+    The plan is certified again by the random numbers that it was saved with; nothing is searched anew.
+
+    Raises:
+        InputError: a file that holds no plan, or one without a certificate.
+    """
+    from capacity.answer.saved_plan import read_plans
+    from capacity.answers import ExplanationAnswer
+    from capacity.explanation.explanation import explain_plan
+    from capacity.search.certificate import certify
+
+    (saved,) = read_plans([plan], arrivals)
+    if saved.certificate is None:
+        raise InputError(f"{saved.name} holds no certificate; make it anew by capacity plan ... -o")
+    with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
+        trial = certify(saved.question, work.judge, saved.plan, saved.certificate, work.report)
+        explanation = explain_plan(
+            saved.question,
+            saved.plan,
+            work.judge,
+            work.report,
+            performance=trial.whole.performance if trial.candidate.accepted else None,
+            precision=saved.effort.precision,
+        )
+    return ExplanationAnswer(saved=saved, verdict=trial.candidate.verdict, explanation=explanation)
+
+
+def sweep(
+    profile: ProfileLike | Sequence[ProfileLike],
+    replicas: int | str | Iterable[int | str],
+    *,
+    rate: Many[str] = None,
+    rate_rps: float | Iterable[float] | None = None,
+    batch_size_max: Many[int | str] = None,
+    batch_wait: Many[str] = None,
+    batch_wait_s: Many[float] = None,
+    routing: Many[str] = None,
+    timer: str = "oldest",
+    queue_limit: int | None = None,
+    arrivals: "str | ArrivalProcess" = "poisson",
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    instances_per_device: int | None = None,
+    quantile: Many[float] = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+    precision: float = 0.02,
+    requests_max: int = 100_000_000,
+    engine: str = "kernel",
+    workers: int | None = None,
+    cluster: str | None = None,
+    output: str | Path | None = None,
+    fresh: bool = False,
+    progress: Report = silent,
+) -> "SweepAnswer":
+    """A grid of rates, plans and profiles, one row each.
+
+    Args:
+        rate: a rate with its unit, or a range `100rps:1000rps:100rps`.
+        output: a .csv, .json or .parquet file to write the rows into; an interrupted run goes on there.
+        fresh: begin anew, whatever an interrupted run has left.
+
+    Raises:
+        InputError: an argument that cannot be read, or too many cells.
+    """
+    from capacity.answer.sweep import SweepTable, check_file, kept_rows
+    from capacity.answers import SweepAnswer
+    from capacity.question.grid import Grid, parse_counts, workloads
+    from simulations.simulate import QUANTILES, Countdown, answers
+
+    quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
+    effort = Effort(
+        seed=seed,
+        confidence=confidence,
+        precision=precision,
+        requests_max=requests_max,
+        engine=engine,
+        workers=workers,
+        cluster=cluster,
+    )
+    overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
+    sizes = _many(batch_size_max)
+    grid = Grid(
+        profiles=tuple(
+            parse.read_profile(one, overhead_s, instances_per_device) for one in _profiles(profile)
+        ),
+        workloads=workloads(parse.read_arrivals(arrivals), _many(rate), _numbers(rate_rps)),
+        replicas=parse_counts([str(one) for one in _many(replicas)], "--replicas"),
+        batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max") if sizes else (None,),
+        batch_waits_max_s=parse.batch_wait_axis_s(_many(batch_wait), _many(batch_wait_s)),
+        routings=tuple(dict.fromkeys(map(parse.read_routing, _many(routing) or ["round-robin"]))),
+        timer=parse.read_choice(BatchTimer, timer, "--timer"),
+        queue_limit=queue_limit,
+    )
+    for remark in getattr(grid.workloads[0].arrivals, "remarks", ()):
+        progress(f"note: {remark}")
+    cells = list(grid.cells())
+    table = SweepTable(quantiles=quantiles, seed=seed, confidence=confidence)
+    path = None if output is None else Path(output)
+    if path is not None:
+        check_file(path)
+    how = {"confidence": confidence, "precision": precision, "requests_max": requests_max, "seed": seed}
+    settings = grid.settings(**how, quantiles=quantiles)
+    with (
+        kept_rows(path, settings, table.columns, len(cells), fresh=fresh) as rows,
+        at_work(effort, progress) as work,
+    ):
+        left = cells[len(rows) :]
+        found = answers(left, work.simulate(quantiles))
+        countdown = Countdown(len(cells), len(rows), work.report)
+        for cell, answer in zip(left, found, strict=True):
+            rows.append(table.row(cell, answer))
+            countdown.tick()
+    return SweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
+
+
+def describe_workload(
+    trace: str | Path,
+    *,
+    profile: ProfileLike | None = None,
+    replicas: int | None = None,
+    rate: str | None = None,
+    rate_rps: float | None = None,
+    batch_size_max: int | None = None,
+    batch_wait: str | None = None,
+    batch_wait_s: float | None = None,
+    routing: str = "round-robin",
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    quantile: float = 0.99,
+    seed: int = 0,
+    confidence: float = 0.95,
+    precision: float = 0.02,
+    requests_max: int = 100_000_000,
+    engine: str = "kernel",
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Report = silent,
+) -> "WorkloadAnswer":
+    """How much and how bursty recorded traffic is, whether it is Poisson, and what it costs if it is not.
+
+    Args:
+        trace: the recorded arrivals; `capacity workload` documents the columns.
+        profile: with `replicas`, the plan whose percentile under Poisson arrivals is laid beside it.
+
+    Raises:
+        InputError: an argument that cannot be read, or that contradicts another.
+    """
+    from capacity.answers import WorkloadAnswer
+    from capacity.question.comparison import PoissonError
+    from capacity.question.stability import require_answerable
+    from capacity.traffic.description import describe
+    from capacity.traffic.parse import workload as workload_of
+    from capacity.traffic.trace import read_trace
+    from capacity.traffic.workload import PoissonArrivals
+
+    rates_rps = parse.rate_rps(rate, rate_rps)
+    if (profile is None) != (replicas is None):
+        raise InputError("give --profile and --replicas together, or neither to describe the trace alone")
+    if profile is None and rates_rps is not None:
+        raise InputError("--rate is for the plan that --profile and --replicas describe; give those too")
+    effort = Effort(
+        seed=seed,
+        confidence=confidence,
+        precision=precision,
+        requests_max=requests_max,
+        engine=engine,
+        workers=workers,
+        cluster=cluster,
+    )
+    (asked,) = parse.read_quantiles([quantile], ())
+    about = describe(read_trace(Path(trace)))
+    if profile is None or replicas is None:
+        return WorkloadAnswer(description=about, effort=effort)
+    measured = parse.read_profile(
+        profile, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
+    )
+    recorded = workload_of(about.trace, rates_rps)
+    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), "oldest", routing, None)
+    require_answerable(measured, recorded, fleet)
+    both = replace(effort, confidence=parse.both_confidence(confidence))
+    with at_work(both, progress) as work:
+        simulation = work.simulate((asked,))
+        work.report("simulating the trace")
+        by_trace = simulation(measured, recorded, fleet).response_quantiles_s[asked]
+        work.report("simulating Poisson arrivals")
+        poisson = replace(recorded, arrivals=PoissonArrivals())
+        by_poisson = simulation(measured, poisson, fleet).response_quantiles_s[asked]
+    error = PoissonError(
+        plan=fleet,
+        arrival_rate_rps=recorded.arrival_rate_rps,
+        quantile=asked,
+        by_trace=by_trace,
+        by_poisson=by_poisson,
+        confidence=confidence,
+    )
+    return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured)
+
+
+def _plan(
+    profile: ServiceProfile,
+    replicas: int,
+    batch_size_max: int | None,
+    batch_wait: tuple[str | None, float | None],
+    timer: str,
+    routing: str,
+    queue_limit: int | None,
+) -> Plan:
+    """One fleet; batches up to the profile's largest that start at once, unless something else is asked."""
+    return Plan(
+        profile=profile.name,
+        replicas=replicas,
+        batch_size_max=profile.batch_size_max if batch_size_max is None else batch_size_max,
+        batch_wait_max_s=parse.duration_s(*batch_wait, "--batch-wait") or 0.0,
+        routing=parse.read_routing(routing),
+        timer=parse.read_choice(BatchTimer, timer, "--timer"),
+        queue_limit=queue_limit,
+    )
+
+
+def _many(value: Any) -> list[Any]:
+    """A list of what may be one, several or none."""
+    if value is None:
+        return []
+    if isinstance(value, str | bytes | Path | Mapping) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)
+
+
+def _numbers(value: float | Iterable[float] | None) -> list[float]:
+    return [float(one) for one in _many(value)]
+
+
+def _profiles(value: ProfileLike | Sequence[ProfileLike] | None) -> list[ProfileLike]:
+    """One profile or several; a DataFrame is one, though it can be iterated."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _count(replicas: int) -> str:
+    return f"{replicas} replica" + ("s" if replicas > 1 else "")
+
+
+__all__ = [
+    "at_work",
+    "check",
+    "compare",
+    "describe_workload",
+    "explain",
+    "load_profile",
+    "max_rate",
+    "plan",
+    "simulate",
+    "sweep",
+]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from capacity.answer.documents import performance_document, survived_documents
 from capacity.answer.saved_plan import SavedPlan
@@ -10,6 +11,7 @@ from capacity.answer.sentences import format_found, format_refusal, promises
 from capacity.errors import InputError
 from capacity.files import printable
 from capacity.performance import Performance
+from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
@@ -163,6 +165,15 @@ def gate_inputs(
         replaced={role: profile.name for role, profile in by_role.items()},
         notes=tuple(notes),
     )
+
+
+def new_profiles(given: Sequence[ProfileLike], saved: SavedPlan) -> Iterator[NewProfile]:
+    """What was measured anew: a file, `NAME=FILE` where a plan has several profiles, or a profile."""
+    for one in given:
+        role, profile = split_role(one, saved) if isinstance(one, str) else (None, one)
+        is_bare = not isinstance(profile, str | Path) or Path(profile).suffix.lower() == ".csv"
+        is_bare = is_bare and not isinstance(profile, ServiceProfile)
+        yield NewProfile(profile=load_profile(profile), role=role, is_bare=is_bare)
 
 
 def _role(new: NewProfile, saved: SavedPlan) -> str:

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.files import printable, shown
+from capacity.files import located, printable, shown
 from capacity.profile.profile import ServiceProfile
 from capacity.question.comparison import Contender
 from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.stability import require_answerable
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_rate, parse_duration_s
 
@@ -113,3 +116,39 @@ def _count(text: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise InputError(f"{where} has {shown(text)}, which is no whole number of 9 digits at most")
     return int(text)
+
+
+def contenders(
+    saved: Sequence[SavedPlan],
+    names: Sequence[str | Path | SavedPlan],
+    fleets: Sequence[str],
+    measured: Sequence[ServiceProfile],
+) -> tuple[Contender, ...]:
+    """Saved plans, then fleets of the profiles that are given, or else of those of the first plan.
+
+    Raises:
+        InputError: fewer than two, more than `CONTENDERS_MAX`, or a fleet without a profile.
+    """
+    profiles = measured or (saved[0].question.profiles if saved else ())
+    if fleets and not profiles:
+        raise InputError("a --fleet needs a --profile, or a saved plan to take it from")
+    found = (
+        *(saved_contender(plan, _name(name)) for plan, name in zip(saved, names, strict=True)),
+        *(parse_fleet(text, profiles) for text in fleets),
+    )
+    if not 2 <= len(found) <= CONTENDERS_MAX:
+        raise InputError(
+            f"give 2 to {CONTENDERS_MAX} fleets to compare, saved plans or --fleet replicas=4,batch=16; "
+            f"got {len(found)}"
+        )
+    return found
+
+
+def _name(plan: str | Path | SavedPlan) -> str:
+    return plan.name if isinstance(plan, SavedPlan) else printable(str(plan))
+
+
+def require_all_answerable(fleets: Sequence[Contender], workload: Demand) -> None:
+    """Refuse a fleet that has no steady state, or whose profile does not cover its batches, by its name."""
+    for one in fleets:
+        located(one.name, partial(require_answerable, one.profile, workload, one.plan))

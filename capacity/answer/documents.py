@@ -45,7 +45,12 @@ Document = dict[str, Any]
 
 def dumps(document: Mapping[str, Any]) -> str:
     """JSON text of a document, led by its schema version; numbers in full precision."""
-    return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, allow_nan=False)
+    return json.dumps(versioned(document), indent=2, allow_nan=False)
+
+
+def versioned(document: Mapping[str, Any]) -> Document:
+    """A document, led by the version of its schema."""
+    return {"schema_version": SCHEMA_VERSION, **document}
 
 
 def simulation_document(

@@ -7,7 +7,7 @@ of the plan; the versions of what computed; and the answer as `capacity plan --j
 import hashlib
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -37,6 +37,7 @@ from capacity.question.plan import BatchTimer, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.search.recommendation import Certificate, Recommendation
+from capacity.traffic.parse import parse_arrivals
 from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -429,6 +430,23 @@ def write_plan_file(path: Path, recommendation: Recommendation, question: Questi
         DependencyError: the disk failed.
     """
     write_whole(path, (dumps(plan_file_document(recommendation, question, effort)) + "\n").encode())
+
+
+def read_plans(given: "Sequence[str | Path | SavedPlan]", arrivals: str | None = None) -> list[SavedPlan]:
+    """Saved plans, with `trace:FILE` for those whose trace was too long to be saved.
+
+    Raises:
+        InputError: one that holds no plan, or a trace that none of them needs.
+    """
+    if arrivals is not None and not arrivals.startswith("trace:"):
+        raise InputError("--arrivals can only give a saved plan its trace again: trace:FILE")
+    trace = None if arrivals is None else parse_arrivals(arrivals)
+    plans = [one if isinstance(one, SavedPlan) else read_plan_file(Path(one), trace) for one in given]
+    for saved in plans:
+        saved.plan  # noqa: B018  (one that holds no plan is refused before any work)
+    if trace is not None and not any(is_named_only(saved.question.workload) for saved in plans):
+        raise InputError("a saved plan has all of its arrivals; leave --arrivals out, or plan for other ones")
+    return plans
 
 
 def read_plan_file(path: Path, trace: ArrivalProcess | None = None) -> SavedPlan:

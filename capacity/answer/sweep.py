@@ -94,8 +94,8 @@ class SweepTable:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Name and kind of every value of a row."""
-        names = [f"{what}_{_named(q)}" for what in ("wait", "response") for q in self.quantiles]
-        names += [f"response_{_named(q)}_with_losses" for q in self.quantiles]
+        names = [f"{what}_{quantile_name(q)}" for what in ("wait", "response") for q in self.quantiles]
+        names += [f"response_{quantile_name(q)}_with_losses" for q in self.quantiles]
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
         return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
@@ -136,6 +136,23 @@ class SweepTable:
             yield from (_finite(end) for end in (interval.value, interval.low, interval.high))
 
 
+def performance_columns(performance: Performance) -> dict[str, Value]:
+    """The numbers of one performance by column, as in a sweep; what a source does not have is absent."""
+    found: dict[str, Value] = {"load": _finite(performance.load)}
+    found |= {name: _finite(getattr(performance, name)) for name in _SCALARS}
+    quantiles = {
+        "wait_{}": performance.wait_quantiles_s,
+        "response_{}": performance.response_quantiles_s,
+        "response_{}_with_losses": performance.response_quantiles_with_losses_s,
+    }
+    for name, known in quantiles.items():
+        for quantile, interval in known.items():
+            column = name.format(quantile_name(quantile))
+            ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
+            found |= {f"{column}{end}_s": _finite(value) for end, value in ends.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _contention(cell: Scenario) -> str:
     """How the slowdown of instances on one device is known."""
     contention = cell.profile.device_contention(cell.plan.replicas)
@@ -162,7 +179,7 @@ def outcome_document(rows: Sequence[Row], file: str) -> Document:
     return {"file": file, "rows": len(rows), **outcomes}
 
 
-def _named(quantile: float) -> str:
+def quantile_name(quantile: float) -> str:
     """`p99`, `p99_9`: the point stays, as P12.5 is not P1.25."""
     return format_quantile(quantile).lower().replace(".", "_")
 

@@ -1,10 +1,9 @@
 """`capacity agreement`: the simulator held against theory."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from capacity.api import _at_work
 from capacity.commands.options import (
     EngineOption,
     FormatOption,
@@ -13,11 +12,8 @@ from capacity.commands.options import (
     WorkersOption,
     option,
 )
-from capacity.commands.output import Format, check_effort, emit
+from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.question.parse import read_choice
-
-if TYPE_CHECKING:
-    pass
 
 
 def agreement(
@@ -32,18 +28,19 @@ def agreement(
     as_json: JsonOption = False,
 ) -> None:
     """Hold the simulator against theory; exit 4 where they disagree or a row proves nothing."""
+    from capacity.question.budget import Effort
     from simulations.replication import Engine
     from simulations.validation.agreement import compare, rows_document, rows_tables, verdict_exit_code
     from simulations.validation.grid import Grid, systems
 
     chosen, played = read_choice(Grid, grid, "--grid"), read_choice(Engine, engine, "--engine")
-    check_effort(confidence=0.95, precision=0.02, requests_max=requests_max, seed=seed)
     rows = []
-    with _at_work(played, workers) as (mapper, report):
+    effort = Effort(seed=seed, requests_max=requests_max, engine=engine, workers=workers)
+    with workbench(effort) as work:
         for system in systems(chosen):
-            report(f"simulating {system.name}")
-            rows.extend(compare(system, seed, requests_max, mapper, played))
-    emit(
+            work.report(f"simulating {system.name}")
+            rows.extend(compare(system, seed, requests_max, work.mapper, played))
+    emit_pieces(
         output,
         as_json=as_json,
         document=lambda: rows_document(rows, seed),

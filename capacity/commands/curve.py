@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 from capacity.commands.options import FormatOption, JsonOption, option, output_option
-from capacity.commands.output import Format, emit, width
+from capacity.commands.output import Format, emit_pieces, width
 from capacity.question.parse import read_choice
 
 if TYPE_CHECKING:
@@ -50,4 +50,6 @@ def curve(
 
         yield Text(line_chart(drawn, width=width()))
 
-    emit(output, as_json=as_json, document=lambda: curves_document(quantity, axis, drawn), tables=tables)
+    emit_pieces(
+        output, as_json=as_json, document=lambda: curves_document(quantity, axis, drawn), tables=tables
+    )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from capacity.commands.options import FormatOption, JsonOption, option
-from capacity.commands.output import Format, _document_table, emit
+from capacity.commands.output import Format, document_tables, emit_pieces
 from capacity.errors import InputError
 
 
@@ -39,7 +39,9 @@ def littles_law(
             raise InputError("percentiles and think time belong to a load test; give --users too")
         law = LittlesLaw.solve(arrival_rate_rps=rate_rps, response_mean_s=mean_s, in_system_mean=concurrency)
         document = little_document(law)
-        emit(output, as_json=as_json, document=lambda: document, tables=lambda: _document_table(document))
+        emit_pieces(
+            output, as_json=as_json, document=lambda: document, tables=lambda: document_tables(document)
+        )
         return
     if rate_rps is None or concurrency is not None:
         raise InputError("a load test is checked by --users and --rate, without --concurrency")
@@ -55,5 +57,5 @@ def littles_law(
         },
     )
     document = load_test_document(report)
-    emit(output, as_json=as_json, document=lambda: document, tables=lambda: _document_table(document))
+    emit_pieces(output, as_json=as_json, document=lambda: document, tables=lambda: document_tables(document))
     raise typer.Exit(0 if report.credible else 4)

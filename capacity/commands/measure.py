@@ -16,7 +16,7 @@ from capacity.commands.options import (
     option,
     output_option,
 )
-from capacity.commands.output import Format, check_effort, emit
+from capacity.commands.output import Format, emit_pieces
 from capacity.errors import InputError
 from capacity.files import TEXT_LENGTH_MAX, printable
 
@@ -104,10 +104,11 @@ def profile(
 
     from capacity.files import check_target
     from capacity.measurement.rounds import Rounds, parse_batch_sizes
+    from capacity.question.budget import Effort
     from capacity.search.caveats import plausibility_caveats
     from capacity.units import parse_duration_s
 
-    check_effort(confidence=confidence, precision=0.02, requests_max=1, seed=seed)
+    Effort(confidence=confidence, seed=seed)  # refuses what is out of range
     source = _source({"--callable": callable_name, "--url": url, "--metrics": metrics}, body)
     _check_given(context, source)
     path = None if file is None else Path(file)
@@ -158,7 +159,7 @@ def profile(
         if path is not None:
             write_profile(measured, path)
     finally:  # a full disk does not cost what was measured
-        emit(
+        emit_pieces(
             output,
             as_json=as_json,
             document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from capacity.answer.documents import Document
-    from capacity.traffic.workload import ArrivalProcess
+    from capacity.answers import Answer
+    from capacity.api import Work
+    from capacity.question.budget import Effort
+
+Found = TypeVar("Found")
 
 _WIDTH_MIN, _WIDTH_MAX = 60, 1000
 _WIDTH_OF_A_FILE = 120  # where no terminal says how wide it is
@@ -29,23 +34,6 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
-
-
-def told(arrivals: "ArrivalProcess") -> "ArrivalProcess":
-    """The arrivals, after stderr has heard what their reader decided."""
-    from capacity.traffic.workload import TraceArrivals
-
-    if isinstance(arrivals, TraceArrivals):
-        for remark in arrivals.remarks:
-            typer.echo(f"note: {remark}", err=True)
-    return arrivals
-
-
-def check_effort(*, confidence: float, precision: float, requests_max: int, seed: int) -> None:
-    """The numbers that say how hard to try."""
-    from capacity.question.budget import Effort
-
-    Effort(confidence=confidence, precision=precision, requests_max=requests_max, seed=seed)
 
 
 @contextmanager
@@ -63,7 +51,33 @@ def progress() -> Iterator[Callable[[str], None]]:
     typer.echo(f"done in {time.monotonic() - began_s:.1f} s", err=True)
 
 
-def emit(
+def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Found:
+    """A verb of `capacity.api` with the flags of its command, which tells stderr what it is at."""
+    keywords = signature(verb).parameters
+    given = {name: value for name, value in context.params.items() if name in keywords}
+    if "file" in context.params and "output" in keywords:
+        given["output"] = context.params["file"]  # where --output is what to print
+    elif "output" in given:
+        del given["output"]
+    with progress() as report:
+        return verb(**given, **others, progress=report)
+
+
+@contextmanager
+def workbench(effort: "Effort") -> Iterator["Work"]:
+    """Workers for one piece of work, which tell stderr what they are at."""
+    from capacity.api import at_work
+
+    with progress() as report, at_work(effort, report) as work:
+        yield work
+
+
+def emit(answer: "Answer", output: Format, *, as_json: bool) -> None:
+    """The answer on stdout, in the form that was asked for."""
+    emit_pieces(output, as_json=as_json, document=answer.document, tables=lambda: answer.tables(width()))
+
+
+def emit_pieces(
     output: Format,
     *,
     as_json: bool,
@@ -104,7 +118,8 @@ def width() -> int:
     return min(max(columns, _WIDTH_MIN), _WIDTH_MAX)
 
 
-def _document_table(document: "Document") -> Iterator["RenderableType"]:
+def document_tables(document: "Document") -> Iterator["RenderableType"]:
+    """A small document as a table."""
     from capacity.render.tables import document_table
 
     yield document_table(document)

@@ -7,7 +7,7 @@ import typer
 
 from capacity.commands.guard import StrictTyper
 from capacity.commands.options import FormatOption, JsonOption, note_input
-from capacity.commands.output import Format, emit, width
+from capacity.commands.output import Format, emit_pieces, width
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,7 +34,7 @@ def profiles(
 
         yield profiles_table(bundled)
 
-    emit(
+    emit_pieces(
         output,
         as_json=as_json,
         document=lambda: {"profiles": [profile_document(profile) for profile in bundled]},
@@ -67,4 +67,4 @@ def show_profile(
         yield Text(profile_chart(profile, width=width()))
         yield from caveat_lines(plausibility_caveats(profile, 0.99))
 
-    emit(output, as_json=as_json, document=lambda: profile_document(profile), tables=tables)
+    emit_pieces(output, as_json=as_json, document=lambda: profile_document(profile), tables=tables)

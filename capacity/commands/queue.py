@@ -19,7 +19,7 @@ from capacity.commands.options import (
     note_input,
     option,
 )
-from capacity.commands.output import Format, emit
+from capacity.commands.output import Format, emit_pieces
 from capacity.errors import InputError
 from capacity.files import csv_rows, located, printable, read_text
 from capacity.question.parse import read_choice, read_quantiles, read_service_rate_rps
@@ -98,7 +98,7 @@ def emit_performance(
 
         yield performance_table(None, performance, extra)
 
-    emit(
+    emit_pieces(
         output,
         as_json=as_json,
         document=lambda: {**queue_document(model, performance), **(extra or {})},
@@ -328,7 +328,7 @@ def priority(
             yield table(("<", "<"), performance_rows(one), title=f"class {number}")
         yield table(("<", "<"), performance_rows(together), title="all")
 
-    emit(
+    emit_pieces(
         output,
         as_json=as_json,
         document=lambda: {
@@ -679,7 +679,7 @@ def usl(
 
         yield document_table(document)
 
-    emit(output, as_json=as_json, document=lambda: document, tables=tables)
+    emit_pieces(output, as_json=as_json, document=lambda: document, tables=tables)
 
 
 def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "UniversalScalability":

@@ -20,7 +20,7 @@ from capacity.commands.options import (
     option,
     output_option,
 )
-from capacity.commands.output import Format, emit, told
+from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.errors import DependencyError, InputError
 from capacity.question.parse import read_profile, read_routing
 
@@ -98,7 +98,9 @@ def verify(
 
     import_aiohttp()
     tolerances = read_tolerances(tolerance or ())
-    process = None if arrivals is None else told(parse_arrivals(arrivals))
+    process = None if arrivals is None else parse_arrivals(arrivals)
+    for remark in getattr(process, "remarks", ()):
+        typer.echo(f"note: {remark}", err=True)
     rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
     flags = {
         "profile": profile,
@@ -136,7 +138,7 @@ def verify(
         check_target(Path(file), "a verification", (".json",))
     addresses, seen = _read_metrics(metrics, url, subject)
     verifier = Verifier(
-        subject=subject, load=replace(load, metrics=addresses), effort=effort, workbench=context.obj
+        subject=subject, load=replace(load, metrics=addresses), effort=effort, workbench=workbench
     )
     found = verifier.verify(with_tolerances(tolerances, verifier.quantiles), (*notes, *seen))
     _answer(found, _environment(url), output, None if file is None else Path(file), as_json=as_json)
@@ -215,7 +217,7 @@ def _answer(
     from capacity.verification.report import verify_document, verify_tables
 
     try:
-        emit(
+        emit_pieces(
             output,
             as_json=as_json,
             document=lambda: verify_document(found, environment),

@@ -3,11 +3,17 @@
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from capacity.errors import InputError
 from capacity.files import printable, read_text
 from capacity.profile.formats import parse_csv, parse_json
 from capacity.profile.profile import ServiceProfile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ProfileLike: TypeAlias = Union[str, Path, ServiceProfile, "pd.DataFrame"]
 
 
 def bundled_names() -> list[str]:
@@ -16,22 +22,32 @@ def bundled_names() -> list[str]:
     return sorted(entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json"))
 
 
-def load_profile(name_or_path: str) -> ServiceProfile:
-    """The bundled profile of that name, or the profile in that file.
+def load_profile(profile: ProfileLike) -> ServiceProfile:
+    """The bundled profile of that name, the profile in that file, or that of a DataFrame.
+
+    Args:
+        profile: a name, a .json or .csv file, a DataFrame with the columns of a .csv profile, or a profile,
+            which is returned as it is.
 
     Raises:
-        InputError: neither exists, or the file is not a valid profile.
+        InputError: neither exists, or what is there is not a valid profile.
+
+    >>> load_profile("resnet50-t4-fp16").batch_size_max
+    128
     """
-    names = bundled_names()
-    if name_or_path in names:
-        bundled = files("capacity").joinpath("profile", "bundled", f"{name_or_path}.json")
-        text = bundled.read_text(encoding="utf-8")
-        return parse_json(text, f"{name_or_path}.json")
-    path = Path(name_or_path)
+    if isinstance(profile, ServiceProfile):
+        return profile
+    if hasattr(profile, "to_csv"):
+        return parse_csv(profile.to_csv(index=False), "the DataFrame", "profile")
+    names, text = bundled_names(), str(profile)
+    if text in names:
+        bundled = files("capacity").joinpath("profile", "bundled", f"{text}.json")
+        return parse_json(bundled.read_text(encoding="utf-8"), f"{text}.json")
+    path = Path(profile)
     if path.suffix.lower() in (".json", ".csv"):
         return read_profile(path)
     raise InputError(
-        f"unknown profile {printable(name_or_path)!r}; use one of {', '.join(names)}, or a .json or .csv file"
+        f"unknown profile {printable(text)!r}; use one of {', '.join(names)}, or a .json or .csv file"
     )
 
 

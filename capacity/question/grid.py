@@ -162,11 +162,14 @@ def parse_counts(texts: Sequence[str], name: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers)
 
 
-def workloads(arrivals: ArrivalProcess, rates: Sequence[str]) -> tuple[Workload, ...]:
-    """One workload for each rate; that of the trace where no rate is given."""
-    if not rates:
+def workloads(
+    arrivals: ArrivalProcess, rates: Sequence[str], rates_rps: Sequence[float] = ()
+) -> tuple[Workload, ...]:
+    """A workload for each rate; a trace has a rate of its own, where none is given."""
+    asked = (*(parse_rates_rps(rates) if rates else ()), *rates_rps)
+    if not asked:
         return (workload(arrivals, None),)
-    return tuple(workload(arrivals, rate_rps) for rate_rps in parse_rates_rps(rates))
+    return tuple(workload(arrivals, rate_rps) for rate_rps in dict.fromkeys(asked))
 
 
 def _count(text: str, name: str) -> float:

@@ -1,8 +1,9 @@
 """Parse: what people type, with its units, into the nouns of a question."""
 
+import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
@@ -11,53 +12,102 @@ from typing import TYPE_CHECKING, TypeVar
 from capacity.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from capacity.profile.load import ProfileLike
     from capacity.profile.profile import ServiceProfile
     from capacity.question.objective import LatencyObjective
     from capacity.question.plan import Routing
-    from capacity.question.question import Question
     from capacity.question.resilience import Survival
     from capacity.traffic.daily import DailyCurve
-    from capacity.traffic.workload import Demand, Workload
+    from capacity.traffic.workload import ArrivalProcess, Demand
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
+def rate_rps(text: str | None, si: float | None, flag: str = "--rate") -> float | None:
+    """A rate as text with its unit, or as a number by the keyword that has the unit; None for neither.
+
+    >>> rate_rps("30000/min", None), rate_rps(None, 500.0)
+    (500.0, 500.0)
+    """
+    from capacity.units import parse_rate_rps
+
+    return _one_of(text, si, flag, "rps", parse_rate_rps)
+
+
+def duration_s(text: str | None, si: float | None, flag: str) -> float | None:
+    """A duration likewise. [s]
+
+    >>> duration_s("80ms", None, "--slo-p99"), duration_s(None, 0.08, "--slo-p99")
+    (0.08, 0.08)
+    """
+    from capacity.units import parse_duration_s
+
+    return _one_of(text, si, flag, "s", parse_duration_s)
+
+
+def _one_of(
+    text: str | None, si: float | None, flag: str, unit: str, read: Callable[[str, str], float]
+) -> float | None:
+    name = flag.removeprefix("--").replace("-", "_")
+    if text is not None and si is not None:
+        raise InputError(f"{name} and {name}_{unit} are given both; keep one")
+    if si is not None:
+        if isinstance(si, bool) or not isinstance(si, int | float) or not math.isfinite(si):
+            raise InputError(f"{name}_{unit} must be a number, got {si!r}")
+        return float(si)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise InputError(f"{name}={text!r} has no unit; write text with one, or {name}_{unit}={text!r}")
+    return read(text, flag)
+
+
+def limits_s(texts: Mapping[float, str | None], si: Mapping[float, float | None]) -> dict[float, float]:
+    """Limits by quantile, of those that are given. [s]"""
+    from capacity.units import format_quantile
+
+    found = {q: duration_s(texts[q], si[q], f"--slo-{format_quantile(q).lower()}") for q in texts}
+    return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
+
+
 def read_profile(
-    name: str, request_overhead: str | None, instances_per_device: int | None = None
+    profile: "ProfileLike", request_overhead_s: float | None = None, instances_per_device: int | None = None
 ) -> "ServiceProfile":
     """`--profile` with `--request-overhead` and `--instances-per-device`, which replace what it says."""
     from capacity.profile.load import load_profile
-    from capacity.units import parse_duration_s
 
-    profile = load_profile(name)
+    found = load_profile(profile)
     if instances_per_device is not None:
         if instances_per_device < 1:
             raise InputError(f"--instances-per-device must be >= 1, got {instances_per_device}")
-        profile = replace(profile, instances_per_device=instances_per_device)
-    if request_overhead is None:
-        return profile
-    return replace(profile, request_overhead_s=parse_duration_s(request_overhead, "--request-overhead"))
+        found = replace(found, instances_per_device=instances_per_device)
+    return found if request_overhead_s is None else replace(found, request_overhead_s=request_overhead_s)
 
 
-def read_workload(arrivals: str, rate: str | None) -> "Workload":
-    """`--arrivals` and `--rate`."""
-    from capacity.traffic.parse import parse_arrivals, workload
-    from capacity.units import parse_rate_rps
+def read_arrivals(arrivals: "str | ArrivalProcess") -> "ArrivalProcess":
+    """`--arrivals`; a process is taken as it is."""
+    from capacity.traffic.parse import parse_arrivals
 
-    rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
-    return workload(parse_arrivals(arrivals), rate_rps)
+    return parse_arrivals(arrivals) if isinstance(arrivals, str) else arrivals
 
 
-def read_demand(arrivals: str, rate: str | None, users: int | None, think_time: str | None) -> "Demand":
+def read_demand(
+    arrivals: "str | ArrivalProcess",
+    arrival_rate_rps: float | None,
+    users: int | None,
+    think_time_s: float | None,
+) -> "Demand":
     """`--users` and `--think-time`, or `--arrivals` and `--rate`."""
+    from capacity.traffic.parse import workload
     from capacity.traffic.workload import ClosedPopulation
-    from capacity.units import parse_duration_s
 
-    if users is None and think_time is None:
-        return read_workload(arrivals, rate)
-    if users is None or rate is not None or arrivals != "poisson":
+    if users is None and think_time_s is None:
+        return workload(read_arrivals(arrivals), arrival_rate_rps)
+    if users is None or arrival_rate_rps is not None or arrivals != "poisson":
         raise InputError("give either --rate and --arrivals or --users and --think-time, not some of both")
-    return ClosedPopulation(users=users, think_time_s=parse_duration_s(think_time or "0s", "--think-time"))
+    return ClosedPopulation(users=users, think_time_s=think_time_s or 0.0)
 
 
 def read_routing(name: str) -> "Routing":
@@ -113,14 +163,15 @@ def worker_count(workers: int | None, cluster: str | None = None) -> int:
     return workers or os.cpu_count() or 1
 
 
-def read_share(text: str, flag: str) -> float:
+def read_share(share: str | float, flag: str) -> float:
     """A share within (0, 1), as a percentage or a number.
 
-    >>> read_share("25%", "--utilization-max")
-    0.25
+    >>> read_share("25%", "--utilization-max"), read_share(0.25, "--utilization-max")
+    (0.25, 0.25)
     """
     from capacity.units import is_number
 
+    text = share if isinstance(share, str) else repr(share)
     digits = text.strip()
     if not is_number(digits.removesuffix("%")):
         raise InputError(f"{flag} {text[:40]!r} is no share; 25% or 0.25 is one")
@@ -132,27 +183,22 @@ def read_share(text: str, flag: str) -> float:
 
 
 def read_full_objective(
-    slos: Mapping[float, str | None],
+    limits: Mapping[float, float],
     tier: str | None,
-    mean: str | None,
-    waits: Sequence[str] | None,
-    loss: str | None,
-    utilization: str | None,
+    mean_s: float | None,
+    waits: Sequence[str],
+    loss: str | float | None,
+    utilization: str | float | None,
 ) -> "LatencyObjective":
     """`--slo-...`, `--tier`, `--loss-max`, `--utilization-max`; one's own limit replaces the tier's."""
     from capacity.question.objective import TIERS, LatencyObjective
-    from capacity.units import format_quantile, parse_duration_s
 
     if tier is not None and tier not in TIERS:
         raise InputError(f"unknown tier {tier[:40]!r}; use one of {', '.join(TIERS)}")
-    limits = dict(TIERS[tier].limits) if tier is not None else {}
-    for quantile, text in slos.items():
-        if text is not None:
-            limits[quantile] = parse_duration_s(text, f"--slo-{format_quantile(quantile).lower()}")
     return LatencyObjective(
-        limits=limits,
-        response_mean_s=None if mean is None else parse_duration_s(mean, "--slo-mean"),
-        wait_limits=_read_waits(waits or ()),
+        limits={**(TIERS[tier].limits if tier is not None else {}), **limits},
+        response_mean_s=mean_s,
+        wait_limits=_read_waits(waits),
         loss_probability=None if loss is None else read_share(loss, "--loss-max"),
         utilization=None if utilization is None else read_share(utilization, "--utilization-max"),
     ).require()
@@ -181,18 +227,18 @@ def _read_wait(text: str) -> tuple[float, float]:
 
 
 def read_profiles(
-    names: Sequence[str],
-    request_overhead: str | None,
-    prices: Sequence[str] | None,
+    given: "Sequence[ProfileLike]",
+    request_overhead_s: float | None,
+    prices: Sequence[str | float],
     instances_per_device: int | None = None,
 ) -> "tuple[ServiceProfile, ...]":
     """`--profile`, each with its price and its instances, which flags may replace."""
-    given = [read_profile(name, request_overhead, instances_per_device) for name in names]
-    profiles = {profile.name: profile for profile in given}
-    if len(profiles) < len(names):
+    found = [read_profile(one, request_overhead_s, instances_per_device) for one in given]
+    profiles = {profile.name: profile for profile in found}
+    if len(profiles) < len(found):
         raise InputError("two of the profiles have one name; rename or drop one")
     priced: set[str] = set()
-    for text in prices or ():
+    for text in map(str, prices):
         name, _, price = text.rpartition("=")
         name = name.strip() or next(iter(profiles))
         if name not in profiles or ("=" not in text and len(profiles) > 1):
@@ -212,7 +258,7 @@ def _read_price(text: str) -> float:
     return float(text)
 
 
-def read_routings(names: Sequence[str] | None) -> "tuple[Routing, ...]":
+def read_routings(names: Sequence[str]) -> "tuple[Routing, ...]":
     """`--routing`, each once."""
     from capacity.question.plan import Routing
 
@@ -222,28 +268,34 @@ def read_routings(names: Sequence[str] | None) -> "tuple[Routing, ...]":
     return tuple(dict.fromkeys(read_choice(Routing, name, "--routing") for name in given))
 
 
-def read_batch_waits(texts: Sequence[str] | None) -> tuple[float, ...] | None:
+def read_batch_waits(texts: Sequence[str], seconds: Sequence[float] = ()) -> tuple[float, ...] | None:
     """`--batch-wait`; None where it is to be searched. [s]"""
     from capacity.units import parse_duration_s
 
-    if not texts:
-        return None
-    return tuple(sorted({parse_duration_s(text, "--batch-wait") for text in texts}))
+    found = {parse_duration_s(text, "--batch-wait") for text in texts} | set(map(float, seconds))
+    return tuple(sorted(found)) or None
+
+
+def batch_wait_axis_s(texts: Sequence[str], seconds: Sequence[float]) -> tuple[float, ...]:
+    """`--batch-wait` of a sweep, single values and ranges; 0 where none is given. [s]"""
+    from capacity.question.grid import parse_durations_s
+
+    ranges = parse_durations_s(texts, "--batch-wait") if texts else ()
+    return tuple(dict.fromkeys((*ranges, *map(float, seconds)))) or (0.0,)
 
 
 def read_survival(
     spare: int,
-    survive: Sequence[str] | None,
+    survive: Sequence[str],
     rolling_update: str | None,
-    startup_time: str | None,
-    spike: str | None,
+    startup_time_s: float | None,
+    spike: str | float | None,
 ) -> "Survival":
     """`--spare`, `--survive`, `--rolling-update`, and `--spike` with `--startup-time`."""
     from capacity.question.resilience import Spike, Survival
-    from capacity.units import parse_duration_s
 
     zones = None
-    for text in survive or ():
+    for text in survive:
         kind, _, number = text.replace("n-", "n:").partition(":")
         if kind not in ("n", "zone") or re.fullmatch("[0-9]{1,6}", number) is None or int(number) < 1:
             raise InputError(f"--survive {text[:40]!r} is unknown; use n-1 or zone:3")
@@ -251,17 +303,15 @@ def read_survival(
             zones = int(number)
         else:
             spare = max(spare, int(number))
-    if (startup_time is None) != (spike is None):
+    if (startup_time_s is None) != (spike is None):
         raise InputError("give --spike 2x and --startup-time 120s together: what jumps, and for how long")
     return Survival(
         spare=spare,
         zones=zones,
         unavailable_share=None if rolling_update is None else _read_unavailable(rolling_update),
         spike=None
-        if spike is None or startup_time is None
-        else Spike(
-            factor=_read_factor(spike), startup_time_s=parse_duration_s(startup_time, "--startup-time")
-        ),
+        if spike is None or startup_time_s is None
+        else Spike(factor=_read_factor(str(spike)), startup_time_s=startup_time_s),
     )
 
 
@@ -281,7 +331,9 @@ def _read_factor(text: str) -> float:
     return float(digits)
 
 
-def read_curve(daily: str | None, rate: str | None, users: int | None) -> "DailyCurve | None":
+def read_curve(
+    daily: "str | Path | None", arrival_rate_rps: float | None, users: int | None
+) -> "DailyCurve | None":
     """`--daily`, which stands for a rate."""
     from pathlib import Path
 
@@ -289,40 +341,6 @@ def read_curve(daily: str | None, rate: str | None, users: int | None) -> "Daily
 
     if daily is None:
         return None
-    if rate is not None or users is not None:
+    if arrival_rate_rps is not None or users is not None:
         raise InputError("--daily has the rates of the day; leave out --rate and --users")
     return read_daily_curve(Path(daily))
-
-
-def read_question(
-    *,
-    profiles: "tuple[ServiceProfile, ...]",
-    objective: "LatencyObjective",
-    survival: "Survival",
-    arrivals: str,
-    rate: str | None,
-    users: int | None,
-    think_time: str | None,
-    batch_size_max: int | None,
-    batch_wait: Sequence[str] | None,
-    timer: str,
-    routing: Sequence[str] | None,
-    queue_limit: int | None,
-    replicas_max: int,
-) -> "Question":
-    """All of them together."""
-    from capacity.question.plan import BatchTimer
-    from capacity.question.question import Question
-
-    return Question(
-        profiles=profiles,
-        workload=read_demand(arrivals, rate, users, think_time),
-        objective=objective,
-        batch_size_limit=batch_size_max,
-        batch_waits_s=read_batch_waits(batch_wait),
-        routings=read_routings(routing),
-        timer=read_choice(BatchTimer, timer, "--timer"),
-        queue_limit=queue_limit,
-        replicas_max=replicas_max,
-        survival=survival,
-    )

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from capacity.performance import Interval
+from capacity.answer.sweep import Row, SweepTable, quantile_name
+from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Promise
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.plot import PALETTE, Plot, draw_points, new_plot
 from capacity.search.rates import Rates
 from capacity.search.recommendation import Recommendation
+from capacity.units import format_quantile
 
 # Times the limit beyond which a point says only that it is far too high.
 TOP = 2.0
@@ -209,3 +211,36 @@ def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
     names |= {n: f"{n}\nB {size}" for n, size in curve.batch_sizes.items()}
     if len(names) <= FLEETS_MAX:
         plot.axes.set_xticks(list(names), list(names.values()))
+
+
+def draw_quantiles(performances: Sequence[Performance], names: Sequence[str]) -> Plot:
+    """Quantiles of the response, with their intervals, one series for each name. [ms]"""
+    plot = new_plot(x_title="quantile (%)", y_title="response (ms)", title="Response time")
+    for number, (performance, name) in enumerate(zip(performances, names, strict=True)):
+        known = performance.response_quantiles_s
+        x, found = [100.0 * q for q in known], [_in_ms(one) for one in known.values()]
+        plot.simulated(x, found, name, number=number)
+    return plot
+
+
+def draw_sweep(table: SweepTable, rows: Sequence[Row]) -> Plot:
+    """The highest quantile of the response against the arrival rate, one line for each fleet. [ms]"""
+    quantile = max(table.quantiles)
+    names = [column.name for column in table.columns]
+    key = f"response_{quantile_name(quantile)}"
+    lines: dict[str, list[tuple[float, Interval]]] = {}
+    for row in (dict(zip(names, one, strict=True)) for one in rows):
+        if isinstance(value := row[f"{key}_s"], float):
+            low, high = (float(row[f"{key}_{end}_s"] or value) for end in ("low", "high"))
+            label = f"{row['replicas']} x {row['profile']}, batch {row['batch_size_max']}, {row['routing']}"
+            found = Interval(value=1e3 * value, low=1e3 * low, high=1e3 * high)
+            lines.setdefault(label, []).append((float(row["arrival_rate_rps"] or 0.0), found))
+    title = f"{format_quantile(quantile)} of the response"
+    plot = new_plot(x_title="arrival rate (requests/s)", y_title="response (ms)", title=title)
+    for number, (label, points) in enumerate(lines.items()):
+        plot.simulated([x for x, _ in points], [found for _, found in points], label, number=number)
+    return plot
+
+
+def _in_ms(interval: Interval) -> Interval:
+    return Interval(value=1e3 * interval.value, low=1e3 * interval.low, high=1e3 * interval.high)

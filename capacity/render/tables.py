@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from capacity.answer.sweep import Row, SweepTable, Value, _named
+from capacity.answer.sweep import Row, SweepTable, Value, quantile_name
 from capacity.performance import Interval, Kind, Performance, Quantiles
 from capacity.profile.profile import ServiceProfile
 from capacity.question.caveat import Caveat
@@ -42,7 +42,7 @@ def sweep_table(common: SweepTable, rows: Sequence[Row]) -> "Table":
 
 def _cells(known: Mapping[str, Value], quantile: float, *, waits: bool, lost: bool) -> tuple[str, ...]:
     load, losses = known["load"], known["loss_probability"]
-    name = f"response_{_named(quantile)}_with_losses"
+    name = f"response_{quantile_name(quantile)}_with_losses"
     return (
         str(known["profile"]),
         format_rate(_number(known["arrival_rate_rps"])),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
@@ -12,9 +12,11 @@ from capacity.profile.sampling import FloorDoubt, has_samples
 from capacity.question.candidate import Candidate, Doubt, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.scenario import Scenario
 from capacity.search.candidates import Search
 from capacity.search.cheapest import cost
-from capacity.search.recommendation import Headroom
+from capacity.search.recommendation import Headroom, Recommendation
 from capacity.traffic.workload import Demand, TraceArrivals, Workload, is_trace
 from capacity.units import SECONDS_PER_UNIT, format_duration, format_quantile, format_rate
 
@@ -526,3 +528,29 @@ def routing_caveats(plan: Plan) -> Iterator[Caveat]:
             message=f"{plan.routing} over {plan.replicas} replicas takes one balancer that sees every "
             "request; several that do not know of each other route at random: plan with --routing random",
         )
+
+
+def with_implausible(recommendation: Recommendation, question: Question) -> Recommendation:
+    """With what is implausible of every profile: one that was not chosen may owe it to a slip in its file."""
+    quantile_max = max(question.objective.quantiles or (0.99,))
+    implausible = (
+        caveat for profile in question.profiles for caveat in plausibility_caveats(profile, quantile_max)
+    )
+    return replace(recommendation, caveats=tuple(dict.fromkeys((*implausible, *recommendation.caveats))))
+
+
+def simulation_caveats(
+    scenario: Scenario, performance: Performance, simulated_width: float, precision: float
+) -> Iterator[Caveat]:
+    """What the profile, a trace or the budget leave open of one simulated plan."""
+    quantiles = scenario.quantiles
+    yield from profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
+    yield from trace_caveats(scenario.workload, quantiles)
+    yield from interval_caveats(
+        scenario.workload,
+        scenario.profile,
+        width=performance.response_quantiles_s[max(quantiles)].relative_half_width,
+        simulated_width=simulated_width,
+        precision=precision,
+    )
+    yield from mean_caveats(performance)

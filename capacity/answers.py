@@ -1,0 +1,636 @@
+"""Answers: what the verbs return; nouns to read, and each as a dict, a DataFrame, a picture and words."""
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from capacity.answer.check import GateAnswer
+from capacity.answer.documents import (
+    Document,
+    explanation_document,
+    plan_document,
+    rates_document,
+    recommendation_document,
+    schedule_document,
+    simulation_document,
+    versioned,
+)
+from capacity.answer.saved_plan import SavedPlan
+from capacity.answer.sweep import Row, SweepTable, outcome_document, sweep_document, sweep_exit_code
+from capacity.explanation.explanation import Explanation
+from capacity.performance import Performance
+from capacity.profile.profile import ServiceProfile
+from capacity.question.budget import Effort
+from capacity.question.candidate import Candidate, Verdict
+from capacity.question.caveat import Caveat
+from capacity.question.comparison import Comparison, Contender, PoissonError
+from capacity.question.grid import Grid
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.question.scenario import Scenario
+from capacity.search.by_hour import Schedule
+from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, trace_caveats
+from capacity.search.rates import Rates
+from capacity.search.recommendation import Headroom, Recommendation
+from capacity.traffic.description import TraceDescription
+from capacity.traffic.workload import Demand
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from capacity.render.figures import ObjectiveCurve
+    from capacity.render.plot import Plot
+
+_WIDTH = 100  # columns of a page in a notebook
+
+
+class Answer(ABC):
+    """What every answer has."""
+
+    @abstractmethod
+    def document(self) -> Document:
+        """The answer as JSON, without the version of its schema."""
+
+    @abstractmethod
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What the command prints on a terminal of so many columns."""
+
+    @abstractmethod
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of `to_frame`; SI, with the unit in the name."""
+
+    @abstractmethod
+    def plot(self) -> "Plot":
+        """A figure; `save` writes it as .png or .svg."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the command prints with --json."""
+        return versioned(self.document())
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas DataFrame; needs pandas."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def explain(self) -> str:
+        """The answer in words, as the command prints it."""
+        return _text(self.tables(_WIDTH))
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        return 0
+
+    def __str__(self) -> str:
+        return self.explain()
+
+    def _repr_html_(self) -> str:
+        console = Console(file=io.StringIO(), width=_WIDTH, record=True, highlight=False)
+        for one in self.tables(_WIDTH):
+            console.print(one)
+        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+@dataclass(frozen=True, slots=True)
+class Considered(Sequence[Candidate]):
+    """The candidates that a search has looked at, accepted and refused."""
+
+    candidates: tuple[Candidate, ...]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.candidates[index]
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a candidate: the plan, its verdict, what refused it, and its performance."""
+        import pandas as pd
+
+        return pd.DataFrame([_candidate_row(one) for one in self.candidates])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanAnswer(Answer):
+    """A recommendation, and what was asked beside it; None where it was not, or there is no plan."""
+
+    question: Question
+    effort: Effort
+    recommendation: Recommendation
+    day: Schedule | None = None
+    explanation: Explanation | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether a plan meets the objective."""
+        return self.recommendation.verdict
+
+    @property
+    def plan(self) -> Plan | None:
+        """The cheapest plan that meets the objective; None where none does."""
+        return self.recommendation.plan
+
+    @property
+    def performance(self) -> Performance | None:
+        """Of the plan."""
+        return self.recommendation.performance
+
+    @property
+    def headroom(self) -> Headroom | None:
+        """How far the rate may rise."""
+        return self.recommendation.headroom
+
+    @property
+    def hourly_usd(self) -> float | None:
+        """Price of the fleet; None where the profile has none. [USD/h]"""
+        return self.recommendation.hourly_usd
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """What the answer does not say by itself."""
+        return self.recommendation.caveats
+
+    @property
+    def considered(self) -> Considered:
+        """Everything that was looked at."""
+        return Considered(self.recommendation.considered)
+
+    @property
+    def exit_code(self) -> int:
+        """0 met, 3 missed, 4 inconclusive."""
+        return self.verdict.exit_code
+
+    def document(self) -> Document:
+        """`capacity plan --json`."""
+        document = recommendation_document(
+            self.recommendation, self.question, seed=self.effort.seed, confidence=self.effort.confidence
+        )
+        if self.day is not None:
+            document["schedule"] = schedule_document(self.day)
+        if self.explanation is not None:
+            document["explanation"] = explanation_document(self.explanation)
+        return document
+
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.charts import objective_chart
+        from capacity.render.explanation import explanation_texts
+        from capacity.render.plan import recommendation_tables, schedule_tables
+
+        yield from recommendation_tables(self.recommendation, self.question, self.effort.confidence)
+        if self.day is not None:
+            yield from schedule_tables(self.day)
+        if self.explanation is not None:
+            yield from explanation_texts(self.explanation)
+            curve = self.curve()
+            if curve is not None:
+                yield Text(objective_chart(curve, width=width))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The recommended plan alone; `considered.to_frame()` has all."""
+        if self.plan is None:
+            return []
+        chosen = Candidate(plan=self.plan, verdict=self.verdict, performance=self.performance)
+        return [_candidate_row(chosen) | {"hourly_usd": self.hourly_usd}]
+
+    def curve(self) -> "ObjectiveCurve | None":
+        """What binds, against the number of replicas; None where there is no plan."""
+        from capacity.render.figures import plan_curve
+
+        return plan_curve(self.recommendation)
+
+    def plot(self) -> "Plot":
+        """What binds, against the number of replicas.
+
+        Raises:
+            InputError: there is no plan to draw.
+        """
+        return _drawn(self.curve())
+
+    def explain(self) -> str:
+        """Why: the reasons where `explain=True` was asked, else the answer as the command prints it."""
+        from capacity.render.explanation import explanation_texts
+
+        return _text(self.tables(_WIDTH) if self.explanation is None else explanation_texts(self.explanation))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationAnswer(Answer):
+    """The performance of one plan."""
+
+    scenario: Scenario
+    performance: Performance
+    caveats: tuple[Caveat, ...]
+    effort: Effort
+
+    @property
+    def plan(self) -> Plan:
+        """What was simulated."""
+        return self.scenario.plan
+
+    def document(self) -> Document:
+        """`capacity simulate --json`."""
+        return simulation_document(
+            self.plan,
+            self.scenario.workload,
+            self.performance,
+            self.caveats,
+            seed=self.effort.seed,
+            confidence=self.effort.confidence,
+        )
+
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.tables import caveat_lines, performance_table
+
+        yield performance_table(self.plan, self.performance)
+        yield from caveat_lines(self.caveats)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row."""
+        return [_plan_row(self.plan) | _performance_row(self.performance)]
+
+    def plot(self) -> "Plot":
+        """Quantiles of wait and response, with their intervals."""
+        return _quantile_bars([self.performance], [self.plan.profile])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatesAnswer(Answer):
+    """The arrival rates at which a plan meets its objective."""
+
+    rates: Rates
+    effort: Effort
+
+    @property
+    def arrival_rate_max_rps(self) -> float | None:
+        """The highest rate that was accepted. [requests/s]"""
+        return self.rates.arrival_rate_max_rps
+
+    @property
+    def exit_code(self) -> int:
+        """0 where some rate is accepted, 3 where none is, 4 where that is in doubt."""
+        return self.rates.verdict.exit_code
+
+    def document(self) -> Document:
+        """`capacity max-rate --json`."""
+        return rates_document(self.rates, seed=self.effort.seed, confidence=self.effort.confidence)
+
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.charts import objective_chart
+        from capacity.render.figures import rate_curve
+        from capacity.render.rates import rates_tables
+
+        chart = objective_chart(rate_curve(self.rates), width=width) if self.rates.points else ""
+        yield from rates_tables(self.rates, chart, self.effort.confidence)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a rate that was tried."""
+        return [
+            {"arrival_rate_rps": point.arrival_rate_rps, **_candidate_row(point.candidate)}
+            for point in self.rates.points
+        ]
+
+    def plot(self) -> "Plot":
+        """What binds, against the arrival rate."""
+        from capacity.render.figures import rate_curve
+
+        return _drawn(rate_curve(self.rates))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonAnswer(Answer):
+    """Fleets side by side under the same requests."""
+
+    contenders: tuple[Contender, ...]
+    workload: Demand
+    comparison: Comparison
+    effort: Effort
+
+    @property
+    def performances(self) -> tuple[Performance, ...]:
+        """Of each fleet, in the order in which they were given."""
+        return self.comparison.performances
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """What profiles, a trace or the budget leave open."""
+        from capacity.render.compare import comparison_caveats
+
+        return tuple(
+            comparison_caveats(self.contenders, self.workload, self.comparison, self.effort.precision)
+        )
+
+    def document(self) -> Document:
+        """`capacity compare --json`."""
+        from capacity.render.compare import comparison_document
+
+        return comparison_document(
+            self.contenders,
+            self.workload,
+            self.comparison,
+            self.caveats,
+            seed=self.effort.seed,
+            confidence=self.effort.confidence,
+        )
+
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.compare import comparison_tables
+
+        yield from comparison_tables(
+            self.contenders, self.workload, self.comparison, self.caveats, self.effort.confidence
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a fleet."""
+        return [
+            {"fleet": one.name, **_plan_row(one.plan), **_performance_row(found)}
+            for one, found in zip(self.contenders, self.performances, strict=True)
+        ]
+
+    def plot(self) -> "Plot":
+        """Quantiles of the response of each fleet, with their intervals."""
+        return _quantile_bars(self.performances, [one.name for one in self.contenders])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckAnswer(Answer):
+    """Whether a saved plan still meets its objective."""
+
+    answer: GateAnswer
+    saved: SavedPlan
+    effort: Effort
+
+    @property
+    def verdict(self) -> Verdict:
+        """Met only if every finding is."""
+        return self.answer.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 met, 3 missed, 4 inconclusive."""
+        return self.verdict.exit_code
+
+    def document(self) -> Document:
+        """`capacity check --json`."""
+        from capacity.render.check import gate_document
+
+        return gate_document(self.answer, seed=self.effort.seed, confidence=self.effort.confidence)
+
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.check import summary
+        from capacity.render.tables import table
+
+        yield Text(f"{summary(self.answer)}.")
+        found = ((one.verdict.value, one.name, one.message) for one in self.answer.findings)
+        yield table(("<verdict", "<what", "<found"), found)
+        yield from (Text(f"Note: {note}.") for note in self.answer.notes)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a finding."""
+        return [
+            {"verdict": one.verdict.value, "what": one.name, "found": one.message}
+            for one in self.answer.findings
+        ]
+
+    def plot(self) -> "Plot":
+        """Quantiles of the response of the plan as it was checked.
+
+        Raises:
+            InputError: nothing was measured or simulated.
+        """
+        from capacity.errors import InputError
+
+        if self.answer.performance is None:
+            raise InputError("theory refused the plan before a simulation: there is nothing to draw")
+        return _quantile_bars([self.answer.performance], [self.saved.plan.profile])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplanationAnswer(Answer):
+    """Why a saved plan is as it is."""
+
+    saved: SavedPlan
+    verdict: Verdict
+    explanation: Explanation
+
+    @property
+    def exit_code(self) -> int:
+        """0 met, 3 missed, 4 inconclusive."""
+        return self.verdict.exit_code
+
+    def document(self) -> Document:
+        """`capacity explain --json`."""
+        return {
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "plan": plan_document(self.saved.plan),
+            "explanation": explanation_document(self.explanation),
+            "seed": self.saved.effort.seed,
+            "confidence": self.saved.effort.confidence,
+        }
+
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.charts import objective_chart
+        from capacity.render.explanation import explanation_texts
+
+        yield from explanation_texts(self.explanation)
+        curve = self.curve()
+        if curve is not None:
+            yield Text(objective_chart(curve, width=width))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each fleet of fewer replicas that was tried."""
+        return [_candidate_row(one) for one in self.explanation.fewer]
+
+    def curve(self) -> "ObjectiveCurve | None":
+        """What binds, against the number of replicas."""
+        from capacity.render.figures import replicas_curve
+
+        base, binding = self.explanation.base, self.explanation.binding
+        if not base.accepted or base.performance is None or binding is None:
+            return None
+        return replicas_curve(base, binding.promise, self.explanation.fewer)
+
+    def plot(self) -> "Plot":
+        """What binds, against the number of replicas.
+
+        Raises:
+            InputError: the plan no longer meets its objective.
+        """
+        return _drawn(self.curve())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepAnswer(Answer):
+    """A grid of cells, one row each."""
+
+    grid: Grid
+    table: SweepTable
+    cells: tuple[Row, ...]
+    path: Path | None = None
+
+    @property
+    def caveats(self) -> list[Caveat]:
+        """What is implausible of a profile, and what sharing devices was taken to cost."""
+        quantile_max = max(self.table.quantiles)
+        implausible = [note for one in self.grid.profiles for note in plausibility_caveats(one, quantile_max)]
+        shared = [note for one in self.grid.profiles for note in device_caveats(one)]
+        return list(dict.fromkeys((*implausible, *shared)))
+
+    @property
+    def exit_code(self) -> int:
+        """4 where any cell is inconclusive."""
+        return sweep_exit_code(self.cells)
+
+    def document(self) -> Document:
+        """`capacity sweep --json`."""
+        from capacity.answer.documents import caveat_documents
+
+        noted = {"caveats": caveat_documents(self.caveats)} if self.caveats else {}  # a file has rows alone
+        return self._outcome() | noted
+
+    def _outcome(self) -> Document:
+        if self.path is None:
+            return sweep_document(self.table.columns, self.cells)
+        return outcome_document(self.cells, self.path.name)
+
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.tables import caveat_lines, document_table, sweep_table
+
+        yield sweep_table(self.table, self.cells) if self.path is None else document_table(self._outcome())
+        yield from caveat_lines(self.caveats)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a cell."""
+        names = [column.name for column in self.table.columns]
+        return [dict(zip(names, row, strict=True)) for row in self.cells]
+
+    def plot(self) -> "Plot":
+        """The highest quantile against the arrival rate, one line for each fleet."""
+        from capacity.render.figures import draw_sweep
+
+        return draw_sweep(self.table, self.cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadAnswer(Answer):
+    """What recorded arrivals are like, and what taking them for Poisson would cost."""
+
+    description: TraceDescription
+    effort: Effort
+    error: PoissonError | None = None
+    profile: ServiceProfile | None = None
+
+    @property
+    def caveats(self) -> list[Caveat]:
+        """What the profile and the trace leave open, of the plan that was simulated."""
+        if self.error is None or self.profile is None:
+            return []
+        from dataclasses import replace
+
+        from capacity.traffic.workload import Workload
+
+        trace = replace(self.description.trace, remarks=())
+        recorded = Workload(arrival_rate_rps=self.error.arrival_rate_rps, arrivals=trace)
+        return [
+            *profile_caveats(self.profile, self.error.plan.batch_size_max, (self.error.quantile,)),
+            *trace_caveats(recorded, (self.error.quantile,)),
+        ]
+
+    def document(self) -> Document:
+        """`capacity workload --json`."""
+        from capacity.render.trace import description_document
+
+        return description_document(self.description, self.error, self.caveats, seed=self.effort.seed)
+
+    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.trace import description_tables
+
+        yield from description_tables(self.description, self.error, self.caveats)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each length of window in which arrivals were counted."""
+        counts = self.description.burstiness.counts
+        return [{field.name: getattr(one, field.name) for field in fields(one)} for one in counts]
+
+    def plot(self) -> "Plot":
+        """Dispersion of the counts against the window's length; Poisson has 1."""
+        from capacity.render.plot import new_plot
+
+        counts = self.description.burstiness.counts
+        plot = new_plot(
+            x_title="window (s)",
+            y_title="dispersion of counts",
+            title=self.description.trace.name,
+            x_log=True,
+        )
+        plot.theory([one.window_s for one in counts], [one.dispersion for one in counts], "recorded")
+        plot.limit(1.0, "Poisson")
+        return plot
+
+
+def _text(pieces: Iterable[RenderableType]) -> str:
+    console = Console(file=io.StringIO(), width=_WIDTH, highlight=False, color_system=None)
+    with console.capture() as text:
+        for one in pieces:
+            console.print(one)
+    return text.get()
+
+
+def _drawn(curve: "ObjectiveCurve | None") -> "Plot":
+    from capacity.errors import InputError
+    from capacity.render.figures import draw_objective
+
+    if curve is None:
+        raise InputError("no plan meets the objective: there is nothing to draw")
+    return draw_objective(curve)
+
+
+def _quantile_bars(performances: Sequence[Performance], names: Sequence[str]) -> "Plot":
+    from capacity.render.figures import draw_quantiles
+
+    return draw_quantiles(performances, names)
+
+
+def _plan_row(plan: Plan) -> dict[str, Any]:
+    return dict(plan_document(plan))
+
+
+def _performance_row(performance: Performance | None) -> dict[str, Any]:
+    """Numbers by field; of quantiles `response_p99_s` with `response_p99_low_s` and `_high_s`."""
+    from capacity.answer.sweep import performance_columns
+
+    return {} if performance is None else performance_columns(performance)
+
+
+def _candidate_row(candidate: Candidate) -> dict[str, Any]:
+    rejection = candidate.rejection
+    refused: Mapping[str, Any] = (
+        {}
+        if rejection is None
+        else {
+            "rejection": rejection.limit.value,
+            "allowed": rejection.allowed,
+            "needed": rejection.needed,
+        }
+    )
+    return {
+        **_plan_row(candidate.plan),
+        "verdict": candidate.verdict.value,
+        **refused,
+        **_performance_row(candidate.performance),
+    }
