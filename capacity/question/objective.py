@@ -9,7 +9,7 @@ from typing import Self
 
 from capacity.errors import DomainError, InputError
 from capacity.performance import Interval, Performance, Quantiles
-from capacity.units import format_duration, format_quantile
+from capacity.units import format_duration, format_quantile, parse_duration_s
 
 
 class Measure(StrEnum):
@@ -104,7 +104,7 @@ class LatencyObjective:
     served requests.
 
     Attributes:
-        limits: of response quantiles. [s]
+        limits: of response quantiles, as floats or text with a unit. [s]
         response_mean_s: of the mean response. [s]
         wait_limits: of quantiles of the wait before service. [s]
         loss_probability: share of requests that may find no place in the queue.
@@ -123,7 +123,8 @@ class LatencyObjective:
 
     def __post_init__(self) -> None:
         for name, what in (("limits", "{}"), ("wait_limits", "wait {}")):
-            ordered = dict(sorted(getattr(self, name).items()))
+            given = getattr(self, name).items()
+            ordered = dict(sorted((q, _seconds(limit, what, q)) for q, limit in given))
             object.__setattr__(self, name, ordered)
             _check_limits(ordered, what)
         if self.response_mean_s is not None and not 0.0 < self.response_mean_s < math.inf:
@@ -198,6 +199,15 @@ def format_share(share: float) -> str:
     ('0.1 %', '80 %')
     """
     return f"{100.0 * share:.4g} %"
+
+
+def _seconds(limit: float | str, what: str, quantile: float) -> float:
+    """A limit of a quantile; a whole number is likely to be of another unit. [s]"""
+    if isinstance(limit, str):
+        return parse_duration_s(limit, what.format(f"the limit of {format_quantile(quantile)}"))
+    if isinstance(limit, int):
+        raise InputError(f"the limit {{{quantile}: {limit}}} is in seconds; write '{limit}ms', or {limit}.0")
+    return limit
 
 
 def _check_limits(limits: Mapping[float, float], what: str) -> None:
