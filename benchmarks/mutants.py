@@ -39,33 +39,33 @@ AT_ONCE = os.cpu_count() or 1
 TIMEOUT_S = 240.0  # a mutant that hangs is noticed too
 ALL_TIMEOUT_S = 1200.0  # all tests without a mutant, on all cores
 
-INVARIANTS = "tests/test_invariants.py"
-CLUSTER = "tests/test_cluster.py"
-ARRIVALS = "tests/test_arrivals.py"
-POOL = "tests/test_pool.py"
-ESTIMATE = "tests/test_estimate.py"
+INVARIANTS = "tests/simulations/test_invariants.py"
+CLUSTER = "tests/simulations/test_cluster.py"
+ARRIVALS = "tests/simulations/test_arrivals.py"
+POOL = "tests/simulations/test_pool.py"
+ESTIMATE = "tests/simulations/test_estimate.py"
 PARALLEL = "tests/test_parallel.py"
-JUDGE = "tests/test_judge.py"
-SEARCH = "tests/test_search.py"
-PLANNER = "tests/test_planner.py"
-CHEAPEST = "tests/test_cheapest.py"
-OBJECTIVE = "tests/test_objective.py"
-SURVIVAL = "tests/test_survival.py"
-EXACT = "tests/test_exact.py"
-SPIKE = "tests/test_spike.py"
-RELAXATION = "tests/test_relaxation.py"
-AGREEMENT = "tests/test_agreement.py"
-KERNEL = "tests/test_kernel.py"
-TALLY = "tests/test_tally.py"
-COMPILED = "tests/test_compiled.py"
-DEVICES = "tests/test_devices.py"
-CONTENTION = "tests/test_contention.py"
-RATES = "tests/test_rates.py"
-WHAT_IF = "tests/test_what_if.py"
-REASONS = "tests/test_reasons.py"
-PLAN_FILE = "tests/test_plan_file.py"
-GATE = "tests/test_gate.py"
-PAIRED = "tests/test_paired.py"
+JUDGE = "tests/simulations/test_judge.py"
+SEARCH = "tests/search/test_search.py"
+PLANNER = "tests/search/test_planner.py"
+CHEAPEST = "tests/search/test_cheapest.py"
+OBJECTIVE = "tests/question/test_objective.py"
+SURVIVAL = "tests/question/test_survival.py"
+EXACT = "tests/search/test_exact.py"
+SPIKE = "tests/simulations/test_spike.py"
+RELAXATION = "tests/simulations/test_relaxation.py"
+AGREEMENT = "tests/simulations/test_agreement.py"
+KERNEL = "tests/simulations/test_kernel.py"
+TALLY = "tests/simulations/test_tally.py"
+COMPILED = "tests/simulations/test_compiled.py"
+DEVICES = "tests/simulations/test_devices.py"
+CONTENTION = "tests/profile/test_contention.py"
+RATES = "tests/search/test_rates.py"
+WHAT_IF = "tests/search/test_what_if.py"
+REASONS = "tests/explanation/test_reasons.py"
+PLAN_FILE = "tests/answer/test_plan_file.py"
+GATE = "tests/answer/test_gate.py"
+PAIRED = "tests/simulations/test_paired.py"
 
 
 @dataclass(frozen=True)
@@ -840,14 +840,14 @@ STATISTICS = [
         "an interrupted sweep ends with the same bytes",
         "capacity/answer/sweep.py",
         [('if not first.endswith(b"\\n") and header', "if header")],
-        "tests/test_sweep_files.py",
+        "tests/answer/test_sweep_files.py",
     ),
     Mutant(
         "the journal of other settings is gone on with",
         "a journal with other settings is refused",
         "capacity/answer/sweep.py",
         [("    _require_same(first, header, shown)\n", "")],
-        "tests/test_sweep_files.py",
+        "tests/answer/test_sweep_files.py",
     ),
     Mutant(
         "abandoned threads are not told",
@@ -1322,14 +1322,14 @@ KERNELS = [
         "the same bytes as SimPy: ties by lowest index",
         "simulations/kernel/state.py",
         [("tree[node + 1] < tree[node]", "tree[node + 1] <= tree[node]")],
-        "tests/test_tournament.py",
+        "tests/simulations/test_tournament.py",
     ),
     Mutant(
         "a heap that lost its first sinks to the later one",
         "the same bytes as SimPy: closed population",
         "simulations/kernel/state.py",
         [("heap[child + 1] < heap[child]", "heap[child + 1] > heap[child]")],
-        "tests/test_tournament.py",
+        "tests/simulations/test_tournament.py",
     ),
     Mutant(
         "at a jump of its law the kernel draws what lies above",
@@ -1669,7 +1669,7 @@ TRAFFIC = [
         "one replica for all, where there is such a law",
         "simulations/case.py",
         [("elif plan.routing is Routing.RANDOM and", "elif plan.routing is not Routing.SHARED_QUEUE and")],
-        "tests/test_reduction.py",
+        "tests/simulations/test_reduction.py",
     ),
     Mutant(
         "traffic: runs forget the queue and not the phases",
@@ -1688,35 +1688,35 @@ TRAFFIC = [
                 "float(in_seconds(value, unit)) - float(in_seconds(first, unit)) for",
             )
         ],
-        "tests/test_traffic.py",
+        "tests/traffic/test_traffic.py",
     ),
     Mutant(
         "traffic: the zone of a stamp is added",
         "dates are read by their zone",
         "capacity/traffic/trace.py",
         [('(60 if clock[4] == "+" else -60)', '(-60 if clock[4] == "+" else 60)')],
-        "tests/test_traffic.py",
+        "tests/traffic/test_traffic.py",
     ),
     Mutant(
         "traffic: gaps are tested without Durbin's weights",
         "a Poisson stream is refused as seldom as promised",
         "capacity/traffic/description.py",
         [("* np.arange(len(gaps), 0, -1)", "* len(gaps)")],
-        "tests/test_trace_description.py",
+        "tests/traffic/test_trace_description.py",
     ),
     Mutant(
         "traffic: each test has the level of all",
         "p-values are adjusted by Holm's rule",
         "capacity/traffic/description.py",
         [("(len(found) - rank) * found[place][2]", "found[place][2]")],
-        "tests/test_trace_description.py",
+        "tests/traffic/test_trace_description.py",
     ),
     Mutant(
         "traffic: before its first time a day has its first rate",
         "a day's last rate holds round midnight",
         "capacity/traffic/daily.py",
         [("[self.rates_rps[-1], *self.rates_rps]", "[self.rates_rps[0], *self.rates_rps]")],
-        "tests/test_daily_curve.py",
+        "tests/traffic/test_daily_curve.py",
     ),
 ]
 
@@ -1740,49 +1740,49 @@ CLOSER_LOOKS = [
         "fewest replicas of each hour",
         "capacity/search/by_hour.py",
         [("    while most - refused > 1:\n", "    while False:\n")],
-        "tests/test_schedule.py",
+        "tests/search/test_schedule.py",
     ),
     Mutant(
         "bursts are compared with themselves",
         "how many more than under Poisson",
         "capacity/search/planner.py",
         [("workload=replace(workload, arrivals=PoissonArrivals())", "workload=workload")],
-        "tests/test_bursty_plans.py",
+        "tests/search/test_bursty_plans.py",
     ),
     Mutant(
         "few bursts are told as many",
         "a trace that holds few bursts is told",
         "capacity/search/planner.py",
         [("settled=certified.candidate.settled", "settled=True")],
-        "tests/test_bursty_plans.py",
+        "tests/search/test_bursty_plans.py",
     ),
     Mutant(
         "headroom never asks the law",
         "headroom by the law where there is one",
         "capacity/search/headroom.py",
         [("judge_exactly(trial) or self.judge.accepts(trial)", "self.judge.accepts(trial)")],
-        "tests/test_search.py",
+        "tests/search/test_search.py",
     ),
     Mutant(
         "headroom in doubt ends at the wall",
         "both ends of the headroom are sought",
         "capacity/search/headroom.py",
         [("    trials.close_in(high_rps)\n", "")],
-        "tests/test_planner.py",
+        "tests/search/test_planner.py",
     ),
     Mutant(
         "one fewer than the certified is not looked at",
         "the cheapest accepted plan wins",
         "capacity/search/certificate.py",
         [("                self._one_fewer(best)\n", "                pass\n")],
-        "tests/test_planner.py",
+        "tests/search/test_planner.py",
     ),
     Mutant(
         "a family that the budget leaves out is passed in silence",
         "what was not tried is named",
         "capacity/search/cheapest.py",
         [("            _note_untried(search, family, bound)\n", "")],
-        "tests/test_cheapest.py",
+        "tests/search/test_cheapest.py",
     ),
     Mutant(
         "what was just accepted is forgotten at the end of the budget",
@@ -1796,28 +1796,28 @@ CLOSER_LOOKS = [
                 "    bound = bound",
             ),
         ],
-        "tests/test_cheapest.py",
+        "tests/search/test_cheapest.py",
     ),
     Mutant(
         "larger fleets are certified whatever the profile",
         "no fleet mends a profile",
         "capacity/search/certificate.py",
         [("_WORTH_IT = 0.01", "_WORTH_IT = -1.0")],
-        "tests/test_profile_sampling.py",
+        "tests/profile/test_profile_sampling.py",
     ),
     Mutant(
         "a service time in doubt is simulated",
         "the service's own interval comes first",
         "capacity/search/candidates.py",
         [("            doubts |= floor_doubts(", "            dict() | floor_doubts(")],
-        "tests/test_profile_sampling.py",
+        "tests/profile/test_profile_sampling.py",
     ),
     Mutant(
         "random routing is searched from one replica more",
         "the fewest replicas under random routing",
         "capacity/search/planner.py",
         [("refused, devices, step = today - 1, today, 1", "refused, devices, step = today, today + 1, 1")],
-        "tests/test_planner.py",
+        "tests/search/test_planner.py",
     ),
 ]
 
@@ -1827,28 +1827,28 @@ LOST = [
         "lost or late",
         "simulations/statistics/pool.py",
         [("return sample.responses.with_lost(sample.lost)", "return sample.responses")],
-        "tests/test_lost_requests.py",
+        "tests/search/test_lost_requests.py",
     ),
     Mutant(
         "a lost request waits for nothing",
         "lost or late",
         "simulations/statistics/pool.py",
         [("return sample.waits.with_lost(sample.lost)", "return sample.waits")],
-        "tests/test_lost_requests.py",
+        "tests/search/test_lost_requests.py",
     ),
     Mutant(
         "a promise is held against the served",
         "the headline counts the lost",
         "capacity/question/objective.py",
         [("return (late or served).get(self.quantile)", "return served.get(self.quantile)")],
-        "tests/test_lost_requests.py",
+        "tests/search/test_lost_requests.py",
     ),
     Mutant(
         "a fleet may lose what the laxest promise leaves",
         "the strictest promise bounds the losses",
         "capacity/question/objective.py",
         [("return min((share for share, _ in", "return max((share for share, _ in")],
-        "tests/test_lost_requests.py",
+        "tests/search/test_lost_requests.py",
     ),
     Mutant(
         "a search lets go while another limit is open",
@@ -1860,21 +1860,21 @@ LOST = [
                 "",
             )
         ],
-        "tests/test_lost_requests.py",
+        "tests/search/test_lost_requests.py",
     ),
     Mutant(
         "ends of an interval are middles of cells",
         "ends are rounded outward",
         "simulations/statistics/pool.py",
         [("low=(1.0 - self.tally.relative_error_of(low_s)) * low_s", "low=low_s")],
-        "tests/test_pool.py",
+        "tests/simulations/test_pool.py",
     ),
     Mutant(
         "a refused request of a load test is in no percentile",
         "lost or late, measured",
         "measurements/load_run.py",
         [("all_s = np.full(len(self.outcomes), np.inf)", "all_s = np.zeros(len(self.outcomes))")],
-        "tests/test_lost_requests.py",
+        "tests/search/test_lost_requests.py",
     ),
 ]
 
@@ -1954,14 +1954,14 @@ RATES_AND_REASONS = [
                 "share = (limit - kept) / (broken - kept)",
             )
         ],
-        "tests/test_knee.py",
+        "tests/queues/test_knee.py",
     ),
     Mutant(
         "the design effect forgets its quantile",
         "how long a burst of late responses lasts",
         "capacity/queues/markov/mm1.py",
         [(" * (1.0 + (1.0 - quantile) * math.log1p(-quantile) / quantile)", "")],
-        "tests/test_mm1.py",
+        "tests/queues/test_mm1.py",
     ),
     Mutant(
         "a fleet that cannot keep up is an answer",
@@ -1973,7 +1973,7 @@ RATES_AND_REASONS = [
                 "        except UnstableError:\n            return True",
             )
         ],
-        "tests/test_staffing.py",
+        "tests/queues/test_staffing.py",
     ),
     Mutant(
         "a long title runs out of the rates' chart",
@@ -2062,7 +2062,7 @@ GATES = [
     ),
 ]
 
-SPELLS = "tests/test_spells.py"
+SPELLS = "tests/profile/test_spells.py"
 WORK_BESIDE = "tests/test_work_beside.py"
 SPELLS_AND_WORK = [
     Mutant(
@@ -2070,7 +2070,7 @@ SPELLS_AND_WORK = [
         "a batch of b takes b times the work of a request",
         "capacity/profile/profile.py",
         [("batch_size * self.request_work_s", "self.request_work_s")],
-        "tests/test_profile.py",
+        "tests/profile/test_profile.py",
     ),
     Mutant(
         "spells last half as long",
@@ -2297,7 +2297,7 @@ PROFILES = [
     ),
 ]
 
-WAKE = "tests/test_wake.py"
+WAKE = "tests/simulations/test_wake.py"
 WAKES = [
     Mutant(
         "SimPy wakes a replica for every batch",
@@ -2389,14 +2389,14 @@ LAWS = [
         "Pollaczek and Khinchine's mean",
         "capacity/queues/general/mg1.py",
         [("self.utilization * (1.0 + self.service.variability) / (2.0 *", "self.utilization / (2.0 *")],
-        "tests/test_mg1.py",
+        "tests/queues/test_mg1.py",
     ),
     Mutant(
         "a lost call takes load off",
         "Erlang's loss formula",
         "capacity/queues/markov/erlang.py",
         [("return pmf / (1.0 - pmf * above(", "return pmf / (1.0 + pmf * above(")],
-        "tests/test_erlang.py",
+        "tests/queues/test_erlang.py",
     ),
     Mutant(
         "everybody waits for a server",
@@ -2408,7 +2408,7 @@ LAWS = [
                 "return math.exp(-self._spare * (self.service_rate_rps * time_s))",
             )
         ],
-        "tests/test_mmc.py",
+        "tests/queues/test_mmc.py",
     ),
     Mutant(
         "a batch waits for its service twice",
@@ -2420,7 +2420,7 @@ LAWS = [
                 "waits = (time_s - 2 * served_s) * self._phase_rate_rps",
             )
         ],
-        "tests/test_bulk.py",
+        "tests/queues/test_bulk.py",
     ),
 ]
 
@@ -2435,14 +2435,14 @@ RATIOS = [
                 "low=self.low / other.low, high=self.high / other.high",
             )
         ],
-        "tests/test_performance.py",
+        "tests/question/test_performance.py",
     ),
     Mutant(
         "a profile of means counts work twice",
         "a profile of means sustains the same",
         "capacity/profile/profile.py",
         [("mean_s=timing.law().mean_s", "mean_s=self.service_mean_s(timing.batch_size)")],
-        "tests/test_profile.py",
+        "tests/profile/test_profile.py",
     ),
     Mutant(
         "only the first of two profiles is resampled",
@@ -2466,7 +2466,7 @@ RATIOS = [
                 "return math.fsum(x.memory_ratio for x in layers) / len(layers)",
             )
         ],
-        "tests/test_measured_quantization.py",
+        "tests/profile/test_measured_quantization.py",
     ),
 ]
 
@@ -2501,19 +2501,19 @@ MUTANTS = [
 QUICK = {
     # a lost request is late
     "a lost request is not late": in_file(
-        "tests/test_lost_requests.py", "lost_requests_lie_beyond_every_response"
+        "tests/search/test_lost_requests.py", "lost_requests_lie_beyond_every_response"
     ),
     "a promise is held against the served": in_file(
-        "tests/test_lost_requests.py", "a_promise_is_found_among_all_requests"
+        "tests/search/test_lost_requests.py", "a_promise_is_found_among_all_requests"
     ),
     "ends of an interval are middles of cells": in_file(
-        "tests/test_pool.py", "ends_of_an_interval_are_the_edges_of_their_cells"
+        "tests/simulations/test_pool.py", "ends_of_an_interval_are_the_edges_of_their_cells"
     ),
     "a service time in doubt is simulated": in_file(
-        "tests/test_profile_sampling.py", "no_fleet_is_simulated_that_cannot_be_proved"
+        "tests/profile/test_profile_sampling.py", "no_fleet_is_simulated_that_cannot_be_proved"
     ),
     "headroom in doubt ends at the wall": in_file(
-        "tests/test_planner.py", "headroom_in_doubt_is_a_bracket_with_its_cause"
+        "tests/search/test_planner.py", "headroom_in_doubt_is_a_bracket_with_its_cause"
     ),
     # the simulator
     "a request is lost": invariant("conservation"),
@@ -2576,7 +2576,7 @@ QUICK = {
     "the standard error is a variance": in_file(POOL, "interval_of_a_share_by_sectioning_by_hand"),
     "student's t is one-sided": in_file(POOL, "student_t"),
     "a ratio takes like ends together": in_file(
-        "tests/test_performance.py", "a_ratio_by_hand_and_of_what_is_known_exactly"
+        "tests/question/test_performance.py", "a_ratio_by_hand_and_of_what_is_known_exactly"
     ),
     "sections of a mean are taken for independent": in_file(
         "tests/test_sections.py", "sections_that_are_like_their_neighbours_are_worth_fewer"
@@ -2587,18 +2587,18 @@ QUICK = {
     "unsettled runs accept": in_file(JUDGE, "runs_that_have_not_settled_may_refuse_and_never_accept"),
     # exact laws
     "nobody waits for what a server has left to do": in_file(
-        "tests/test_mg1.py", "wait_of_constant_service_is_half_of_exponential_service"
+        "tests/queues/test_mg1.py", "wait_of_constant_service_is_half_of_exponential_service"
     ),
-    "a lost call takes load off": in_file("tests/test_erlang.py", "loss_table_of_one_percent"),
-    "everybody waits for a server": in_file("tests/test_mmc.py", "all_numbers_at_sixty_digits"),
+    "a lost call takes load off": in_file("tests/queues/test_erlang.py", "loss_table_of_one_percent"),
+    "everybody waits for a server": in_file("tests/queues/test_mmc.py", "all_numbers_at_sixty_digits"),
     "a batch waits for its service twice": in_file(
-        "tests/test_bulk.py", "tail_equals_the_integral_over_arrival_instants"
+        "tests/queues/test_bulk.py", "tail_equals_the_integral_over_arrival_instants"
     ),
     "the design effect forgets its quantile": in_file(
-        "tests/test_mm1.py", "the_design_effect_is_that_of_a_chain_in_small_steps"
+        "tests/queues/test_mm1.py", "the_design_effect_is_that_of_a_chain_in_small_steps"
     ),
     "a fleet that cannot keep up is an answer": in_file(
-        "tests/test_staffing.py", "fewest_replicas_by_trying_all"
+        "tests/queues/test_staffing.py", "fewest_replicas_by_trying_all"
     ),
 }
 

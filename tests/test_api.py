@@ -108,9 +108,7 @@ def test_a_profile_is_a_name_a_path_a_frame_or_a_profile(frame: pd.DataFrame, tm
         cap.load_profile(pd.DataFrame({"mean_ms": [5.0]}))
 
 
-def test_the_dict_is_the_json_of_the_command(
-    answer: PlanAnswer, frame: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_the_dict_is_the_json_of_the_command(answer: PlanAnswer, frame: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "profile.csv"
     frame.to_csv(path, index=False)
     flags = ["--rate", "120rps", "--slo-p99", "80ms", "--batch-wait", "0ms", "--batch-size-max", "4"]

@@ -31,7 +31,7 @@ SIMULATIONS = [
     ("validation",),
 ]
 MODULES_MAX = 17  # of a folder, but for those with a file for each command
-HEAVY = ("numpy", "scipy", "simpy", "numba", "matplotlib", "pandas", "pydantic", "pyarrow", "aiohttp")
+HEAVY = ("numpy", "scipy", "simpy", "numba", "matplotlib", "pandas", "pyarrow", "aiohttp")
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -126,7 +126,9 @@ def test_the_command_is_a_list_of_commands() -> None:
 def test_packages_know_nothing_of_those_beside_them(package: str, strangers: set[str]) -> None:
     for name, path in modules(package).items():
         met = {i for i in imports(path) if i.split(".")[0] in strangers}
-        if name == "capacity.api" or name.startswith("capacity.commands."):  # where search meets the simulator
+        if name == "capacity.api" or name.startswith(
+            "capacity.commands."
+        ):  # where search meets the simulator
             met = {i for i in met if not i.startswith("simulations.")}
         assert not met, name
 

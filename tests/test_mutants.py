@@ -33,7 +33,10 @@ def test_names_are_told_apart_and_those_of_ci_are_among_them() -> None:
             "'no such text' occurs 0 times in simulations/reference/replica.py, not once",
         ),
         ({"edits": [("self", "")]}, "times in simulations/reference/replica.py, not once"),
-        ({"tests": "tests/test_cluster.py::test_the_tim"}, "tests/test_cluster.py has no test test_the_tim"),
+        (
+            {"tests": "tests/simulations/test_cluster.py::test_the_tim"},
+            "tests/simulations/test_cluster.py has no test test_the_tim",
+        ),
     ],
 )
 def test_what_is_not_there_is_an_error(change: dict[str, object], said: str) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from capacity import __version__
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.files import printable
-from capacity.measurement import findings as environment
 from capacity.measurement.http import Address
 from capacity.measurement.intervals import Stalls, drift, fit_spells, mean_interval, stalls
 from capacity.measurement.overhead import Overhead, RequestWork, overhead, wake
@@ -158,7 +157,7 @@ class Measurement:
 
 def server_machine(address: Address) -> dict[str, str]:
     """The server's machine where it is this one; of another nothing is known but the day."""
-    here = environment.machine()
+    here = machine()
     return here if address.is_here else {"date": here["date"], "cpu": "of another machine"}
 
 

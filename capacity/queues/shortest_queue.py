@@ -9,7 +9,7 @@ from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.markov.departures import Joined
 from capacity.queues.markov.erlang import exact_load, require_stable
-from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.queues.numerics.chains import banded_stationary as stationary
 from capacity.units import QUANTILES, before_zero, require_count, require_quantile
 
 Floats = NDArray[np.float64]

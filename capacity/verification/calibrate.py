@@ -22,7 +22,8 @@ from capacity.performance import Interval
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Routing
 from capacity.units import format_duration
-from capacity.verification.run import OK, LoadRun, Schedule, WallClock, precise_runner
+from capacity.verification.clock import WallClock, precise_runner
+from capacity.verification.run import OK, LoadRun, Schedule
 from capacity.verification.send import UNREACHABLE, Balancer, Send, Target, connected, send_all
 
 REQUESTS, REQUESTS_MIN = 150, 20

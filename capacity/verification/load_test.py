@@ -14,7 +14,8 @@ from capacity.question.plan import Routing
 from capacity.traffic.workload import Workload
 from capacity.units import format_duration, format_rate
 from capacity.verification.calibrate import LoneRequests, lone_requests, lone_requests_max
-from capacity.verification.run import Draw, LoadRun, Schedule, WallClock, draw_schedule, precise_runner
+from capacity.verification.clock import WallClock, precise_runner
+from capacity.verification.run import Draw, LoadRun, Schedule, draw_schedule
 from capacity.verification.send import LEAD_S, Balancer, Target, check_reachable, connected, send_all
 from capacity.verification.watch import MetricsWatch, look_instants_s, uses
 

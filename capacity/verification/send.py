@@ -21,7 +21,8 @@ from capacity.measurement.http import (
     session,
 )
 from capacity.question.plan import Routing
-from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, OK, TIMED_OUT, TOO_LONG, LoadRun, WallClock
+from capacity.verification.clock import WallClock
+from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, OK, TIMED_OUT, TOO_LONG, LoadRun
 
 LEAD_S = 0.05  # until the first instant can be met
 TIMEOUT_MAX_S = 600.0

@@ -15,7 +15,7 @@ from capacity.measurement.intervals import SECTIONS_MAX, Floats
 from capacity.measurement.metrics import Histogram, Histograms, Scrape, gains, read_page, scrape
 from capacity.question.plan import Plan
 from capacity.units import format_duration
-from capacity.verification.run import WallClock
+from capacity.verification.clock import WallClock
 
 SIZE_MAX, WAIT_MAX = "serve_batch_size_max", "serve_batch_wait_max_seconds"
 _BATCHES = Histograms()

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from capacity.errors import DependencyError
 from capacity.files import TEXT_LENGTH_MAX
-from capacity.measurement import environment
+from capacity.measurement import findings as environment
 from capacity.measurement.callable import measure_callable
 from capacity.measurement.counted import Window, measure_metrics, watch
 from capacity.measurement.findings import Measurement, SizeFinding, sampled, size_caveats

@@ -16,16 +16,8 @@ from virtual_time import VirtualClock, run
 from capacity.errors import DependencyError, InputError
 from capacity.measurement.http import parse_address
 from capacity.question.plan import Routing
-from capacity.verification.run import (
-    EXHAUSTED,
-    NOT_CONNECTED,
-    TIMED_OUT,
-    UNKNOWN,
-    LoadRun,
-    Schedule,
-    WallClock,
-    precise_runner,
-)
+from capacity.verification.clock import WallClock, precise_runner
+from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, TIMED_OUT, UNKNOWN, LoadRun, Schedule
 from capacity.verification.send import Balancer, Sent, Target, check_reachable, connected, send_all
 from capacity.verification.validity import faults
 from simulations.reference.replica import routing_policy

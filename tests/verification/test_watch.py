@@ -9,7 +9,7 @@ from capacity.measurement.http import parse_address
 from capacity.measurement.intervals import SECTIONS_MAX
 from capacity.measurement.metrics import Histogram, read_page
 from capacity.question.plan import Plan
-from capacity.verification.run import WallClock, precise_runner
+from capacity.verification.clock import WallClock, precise_runner
 from capacity.verification.watch import (
     Look,
     MetricsWatch,

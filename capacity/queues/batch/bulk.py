@@ -9,7 +9,8 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.batch.chain import BATCH_SIZE_LIMIT, exact_batch_load, require_batch_times
 from capacity.queues.batch.waits import BatchLaw, StartRule, require_routing
-from capacity.queues.numerics.tail import Floats, quantile_of
+from capacity.queues.numerics.chains import Floats
+from capacity.queues.numerics.tail import quantile_of
 from capacity.units import QUANTILES, before_zero, require_count, require_quantile
 
 _RELATIVE_WIDTH = 1e-13

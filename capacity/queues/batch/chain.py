@@ -13,8 +13,9 @@ from fractions import Fraction
 import numpy as np
 
 from capacity.errors import DomainError, UnstableError
-from capacity.queues.numerics.linear import banded_stationary as stationary
-from capacity.queues.numerics.tail import Floats, at_least, first_true, pmf
+from capacity.queues.numerics.chains import Floats, at_least, pmf
+from capacity.queues.numerics.chains import banded_stationary as stationary
+from capacity.queues.numerics.tail import first_true
 from capacity.units import require_positive
 
 BATCH_SIZE_LIMIT = 512  # of the laws that eliminate a chain of all sizes: larger ones take long

@@ -11,7 +11,7 @@ from scipy.special import xlogy
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.batch.chain import require_batch_times
-from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.queues.numerics.chains import banded_stationary as stationary
 from capacity.queues.numerics.tail import quantile_of
 from capacity.units import QUANTILES, before_zero, require_count, require_not_negative, require_quantile
 

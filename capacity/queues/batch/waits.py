@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from capacity.errors import DomainError
 from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.batch.chain import UNHEARD_OF, Service, Starts, Window, solve, window_starts
-from capacity.queues.numerics.tail import Floats, at_least, at_least_between, pmf
+from capacity.queues.numerics.chains import Floats, at_least, at_least_between, pmf
 from capacity.units import require_count, require_not_negative
 
 Sizes = NDArray[np.signedinteger[Any]]

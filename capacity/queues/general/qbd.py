@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.queues.durations import Duration, Family
-from capacity.queues.numerics.linear import Absorption, inverse, stationary
+from capacity.queues.numerics.chains import Absorption, inverse, stationary
 from capacity.queues.numerics.tail import quantile_of
 from capacity.units import QUANTILES, before_zero, require_count, require_quantile
 

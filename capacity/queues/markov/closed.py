@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.performance import Interval, Kind, Performance
-from capacity.queues.markov import closed as closed_sums
 from capacity.queues.numerics.tail import quantile_of
 from capacity.units import (
     QUANTILES,
@@ -143,15 +142,15 @@ class Closed:
         require_positive("service_time_s", self.service_time_s)
         think = self.think_time_s / self.service_time_s
         # K = n + 1 - c departures pass before the service of a request that meets n >= c
-        met = closed_sums.states(self.users - 1, think, self.servers)
+        met = states(self.users - 1, think, self.servers)
         departures = np.trim_zeros(met[self.servers :], "b")
         waiting = np.cumsum(departures[::-1])[::-1]
         for name, value in (
             ("wait_probability", min(1.0, float(waiting[0])) if len(waiting) else 0.0),
-            ("empty_probability", float(closed_sums.states(self.users, think, self.servers)[0])),
+            ("empty_probability", float(states(self.users, think, self.servers)[0])),
             ("_wait_mean", float(waiting.sum()) / self.servers),
             ("_waiting", waiting),
-            ("_unserved", closed_sums.unserved(departures, waiting, 1.0 - 1.0 / self.servers)),
+            ("_unserved", unserved(departures, waiting, 1.0 - 1.0 / self.servers)),
         ):
             object.__setattr__(self, name, value)
 
@@ -221,7 +220,7 @@ class Closed:
         """
         if before_zero(time_s):
             return 1.0
-        return closed_sums.wait_tail(self._waiting, self.servers * (time_s / self.service_time_s))
+        return wait_tail(self._waiting, self.servers * (time_s / self.service_time_s))
 
     def wait_quantile_s(self, quantile: float) -> float:
         """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
@@ -235,7 +234,7 @@ class Closed:
         """
         require_quantile(quantile)
         scale = 1.0 + self._wait_mean * self.servers
-        departures = quantile_of(lambda x: closed_sums.wait_tail(self._waiting, x), quantile, scale)
+        departures = quantile_of(lambda x: wait_tail(self._waiting, x), quantile, scale)
         return departures / self.servers * self.service_time_s
 
     def response_tail(self, time_s: float) -> float:
@@ -273,7 +272,7 @@ class Closed:
     def _late(self, services: float) -> float:
         """P(T > t), time in mean services."""
         at_once = (1.0 - self.wait_probability) * math.exp(-services)
-        return at_once + closed_sums.response_tail(self._unserved, self.servers, services)
+        return at_once + response_tail(self._unserved, self.servers, services)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
         """All of this system as the answer that simulation and measurement give too.

@@ -20,7 +20,7 @@ from serve_api.models.store import ArtifactStore
 from serve_api.replica import Replica, pinned, running
 from serve_api.train import ModelKind, Recipe, train_into
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ANSWERED = (0, 3, 4)  # agree; objective missed; disagree, or invalid, as on a busy machine
 
 

@@ -14,7 +14,7 @@ from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
 from capacity.queues.general.mdc import MDc, _poisson
 from capacity.queues.markov.mmc import MMc
-from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.queues.numerics.chains import banded_stationary as stationary
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 CLAIM = 1e-10

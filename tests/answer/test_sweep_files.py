@@ -32,7 +32,7 @@ from capacity.question.scenario import Scenario
 from capacity.render.tables import sweep_table
 from capacity.traffic.workload import Workload
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TABLE = SweepTable(quantiles=(0.5, 0.999), seed=3, confidence=0.9)
 NAMES = [column.name for column in TABLE.columns]
 SETTINGS = {"seed": 3, "profiles": {"made-up": "abc"}}

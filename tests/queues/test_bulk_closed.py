@@ -15,7 +15,7 @@ from scipy.stats import binom, poisson
 from capacity.errors import DomainError
 from capacity.performance import Kind
 from capacity.queues.batch.closed import BulkClosed
-from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.queues.numerics.chains import banded_stationary as stationary
 
 Times = tuple[float, ...]
 MEANS = (

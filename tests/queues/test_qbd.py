@@ -22,7 +22,7 @@ from capacity.queues.general.qbd import (
     require_states,
     solve,
 )
-from capacity.queues.numerics.linear import Absorption, inverse, stationary
+from capacity.queues.numerics.chains import Absorption, inverse, stationary
 
 laws = settings(derandomize=True, deadline=None, max_examples=25)
 

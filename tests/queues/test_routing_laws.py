@@ -16,7 +16,7 @@ from capacity.performance import Kind
 from capacity.queues.markov.departures import Joined
 from capacity.queues.markov.mm1 import MM1
 from capacity.queues.markov.mmc import MMc
-from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.queues.numerics.chains import banded_stationary as stationary
 from capacity.queues.power_of_choices import PowerOfChoices
 from capacity.queues.routing import RandomSplit, RoundRobin
 from capacity.queues.shortest_queue import ShortestQueue

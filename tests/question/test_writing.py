@@ -18,7 +18,7 @@ from capacity.files import check_target, format_suffix, write_whole
 from capacity.queues.curves import Axis, Quantity, curves
 from capacity.render.figures import draw_curves
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TABLE = SweepTable(quantiles=(0.5,), seed=0, confidence=0.95)
 
 

@@ -19,7 +19,7 @@ from predicted_table import (
     used,
 )
 
-FOLDER = Path(__file__).parent.parent / "docs" / "measurements"
+FOLDER = Path(__file__).parents[2] / "docs" / "measurements"
 CELLS = FOLDER / "predicted-beside-measured.jsonl"
 PAGE = FOLDER / "predicted-beside-measured.md"
 MADE = (

@@ -13,7 +13,7 @@ import pytest
 
 import simulations.compiled
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SERVE_ONE = """
 import numpy as np
 from capacity.question.plan import Plan, Routing

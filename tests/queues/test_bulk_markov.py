@@ -14,7 +14,7 @@ from capacity.performance import Kind
 from capacity.queues.batch.chain import exact_batch_load
 from capacity.queues.batch.exponential import BulkMarkov
 from capacity.queues.markov.mmc import MMc
-from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.queues.numerics.chains import banded_stationary as stationary
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None)

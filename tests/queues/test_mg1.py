@@ -14,7 +14,7 @@ from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
 from capacity.profile.distribution import ServiceLaw, constant, from_samples, from_summary
 from capacity.queues.durations import Duration, Family
-from capacity.queues.general import smooth
+from capacity.queues.general import mg1_wait as smooth
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical, Rough, ratios, residual_tail, tail_bounds, transforms

@@ -15,7 +15,7 @@ from capacity.errors import DependencyError, InputError
 from simulations import cluster_executor
 from simulations.cluster_executor import cluster, environment
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("capacity")
 SIMULATE = [
     "simulate", "--profile", "resnet50-t4-fp16", "--rate", "1300rps", "--replicas", "2",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).with_name("capacity")
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 QUICK = ["--requests-max", "2000000", "--precision", "0.1"]
 
 SMALL = {"name": "small", "hourly_usd": 0.3, "timings": {1: 10.0, 4: 16.0}}

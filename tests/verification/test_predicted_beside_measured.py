@@ -11,7 +11,7 @@ from capacity.measurement.metrics import Histogram
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.verification.run import LoadRun, Schedule
 
-MEASURED = Path(__file__).parent.parent / "docs" / "measurements" / "predicted-beside-measured.jsonl"
+MEASURED = Path(__file__).parents[2] / "docs" / "measurements" / "predicted-beside-measured.jsonl"
 
 
 def run(*instants_s, responses_s, lag_s=0.001, warm_up_s=3.0):

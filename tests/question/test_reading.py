@@ -12,7 +12,7 @@ import pytest
 from capacity.errors import InputError
 from capacity.files import own_descriptor, read_text
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def refusal(path: Path) -> str:

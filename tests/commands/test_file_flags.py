@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import cli
 from capacity.commands.options import note_input
 
-PROFILE = Path(cli.__file__).parent / "capacity" / "profiles" / "resnet50-t4-fp16.json"
+PROFILE = Path(cli.__file__).parent / "capacity" / "profile" / "bundled" / "resnet50-t4-fp16.json"
 URL = ["--url", "http://127.0.0.1:1/predict"]
 PLAN = ["plan", "--rate", "1rps", "--slo-p99", "1s"]
 RATE = ["max-rate", "--replicas", "1", "--slo-p99", "1s", "--profile", "resnet50-t4-fp16"]

@@ -18,7 +18,7 @@ from simulations.draws.arrivals import Seed, draw
 from simulations.simulate import Simulation
 
 COMMAND = Path(sys.executable).with_name("capacity")
-EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "bursts.csv"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "bursts.csv"
 JASPER = ["--profile", "jasper-7s-t4-fp16", "--replicas", "1", "--batch-size-max", "8"]
 BURSTY = MmppArrivals(ratio=6.0, burst_mean_s=0.05, calm_mean_s=0.45)
 

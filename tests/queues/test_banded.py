@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from capacity.queues.numerics.linear import _onward
-from capacity.queues.numerics.linear import banded_stationary as stationary
+from capacity.queues.numerics.chains import _onward
+from capacity.queues.numerics.chains import banded_stationary as stationary
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 laws = settings(derandomize=True, deadline=None, max_examples=60)
@@ -230,7 +230,7 @@ def test_by_blocks_as_one_by_one(
 ) -> None:
     rows = drawn(7, last, down, up, spread)
     by_blocks = stationary(rows.__getitem__, last, down, up)
-    monkeypatch.setattr("capacity.queues.numerics.linear._BLOCK_MIN", 10_000)
+    monkeypatch.setattr("capacity.queues.numerics.chains._BLOCK_MIN", 10_000)
     assert by_blocks == close(stationary(rows.__getitem__, last, down, up))
 
 

@@ -19,7 +19,7 @@ from capacity.queues.batch.by_size import BulkCTMC
 from capacity.queues.batch.exponential import BulkMarkov
 from capacity.queues.batch.gamma import BulkJitter
 from capacity.queues.batch.which_law import BatchService, BulkQuestion
-from capacity.queues.numerics.tail import at_least_between
+from capacity.queues.numerics.chains import at_least_between
 
 TIMES_S = (1.0, 0.6, 1.5)  # a batch of 2 is faster than one request
 

@@ -20,7 +20,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REQUIRED = (
     "resnet50-t4-fp16",
     "resnet50-a100-fp16",
@@ -138,7 +138,7 @@ def test_a_bundled_profile_needs_no_stretched_tail_and_keeps_its_figures(name: s
 
 @pytest.mark.parametrize("name", bundled_names())
 def test_a_bundled_file_is_readable_one_timing_a_line(name: str) -> None:
-    path = ROOT / "capacity" / "profiles" / f"{name}.json"
+    path = ROOT / "capacity" / "profile" / "bundled" / f"{name}.json"
     lines = path.read_text(encoding="utf-8").splitlines()
     timing_lines = [line for line in lines if '"batch_size"' in line]
     assert len(timing_lines) == len(load_profile(name).timings)

@@ -19,7 +19,7 @@ import typer.main
 from cli import app
 
 COMMAND = Path(sys.executable).with_name("capacity")
-HOW_TO = Path(__file__).parents[1] / "docs" / "how-to" / "gate-a-release.md"
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "gate-a-release.md"
 ASKED = [
     "plan", "--profile", "mine.csv", "--rate", "150rps", "--slo-p99", "60ms", "--batch-wait", "0ms",
     "--hourly-usd", "0.5", "--requests-max", "1000000", "--seed", "4",

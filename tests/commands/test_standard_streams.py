@@ -59,7 +59,7 @@ def test_no_file_takes_the_place_of_a_stream_that_is_closed(tmp_path: Path) -> N
         "def main(): os._exit(os.open('x', os.O_CREAT | os.O_WRONLY) <= 2)\n"
         "app()\n"
     )
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -c \"$PROGRAM\" <&- >&- 2>&-"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": root, "PROGRAM": program}, timeout=60, check=False,
