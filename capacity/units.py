@@ -7,6 +7,12 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 
 from capacity.errors import DomainError, InputError
 
+
+def quantile_name(quantile: float) -> str:
+    """`p99`, `p99_9`: the point stays, as P12.5 is not P1.25."""
+    return format_quantile(quantile).lower().replace(".", "_")
+
+
 SECONDS_PER_UNIT: dict[str, Decimal] = {
     "ns": Decimal("1e-9"),
     "us": Decimal("1e-6"),

@@ -6,24 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from capacity.explanation.binding import Binding
-from capacity.explanation.explanation import Explanation
-from capacity.explanation.savings import Saving
-from capacity.explanation.sensitivity import Change
 from capacity.performance import Interval, Kind, Performance
-from capacity.profile.profile import ServiceProfile
-from capacity.profile.scalability import UniversalScalability
-from capacity.question.candidate import Candidate, Rejection
-from capacity.question.caveat import Caveat
-from capacity.question.objective import LatencyObjective
 from capacity.question.plan import BatchTimer, Plan
-from capacity.question.question import Question
-from capacity.queues.curves import Axis, Curve, Quantity
-from capacity.queues.little import LittlesLaw, LoadTestReport
-from capacity.search.by_hour import Schedule
-from capacity.search.caveats import plausibility_caveats
-from capacity.search.rates import Point, Rates, caveats
-from capacity.search.recommendation import Headroom, RandomRouting, Recommendation, Survived
 from capacity.traffic.workload import (
     ClosedPopulation,
     Demand,
@@ -37,7 +21,21 @@ from capacity.traffic.workload import (
 )
 
 if TYPE_CHECKING:
-    from capacity.profile.scalability import ScalabilityFit
+    from capacity.explanation.binding import Binding
+    from capacity.explanation.explanation import Explanation
+    from capacity.explanation.savings import Saving
+    from capacity.explanation.sensitivity import Change
+    from capacity.profile.profile import ServiceProfile
+    from capacity.profile.scalability import ScalabilityFit, UniversalScalability
+    from capacity.question.candidate import Candidate, Rejection
+    from capacity.question.caveat import Caveat
+    from capacity.question.objective import LatencyObjective
+    from capacity.question.question import Question
+    from capacity.queues.curves import Axis, Curve, Quantity
+    from capacity.queues.little import LittlesLaw, LoadTestReport
+    from capacity.search.by_hour import Schedule
+    from capacity.search.rates import Point, Rates
+    from capacity.search.recommendation import Headroom, RandomRouting, Recommendation, Survived
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -57,7 +55,7 @@ def simulation_document(
     plan: Plan,
     workload: Demand,
     performance: Performance,
-    caveats: Iterable[Caveat],
+    caveats: Iterable["Caveat"],
     *,
     seed: int,
     confidence: float,
@@ -78,7 +76,7 @@ def queue_document(model: str, performance: Performance) -> Document:
     return {"model": model, **performance_document(performance)}
 
 
-def little_document(law: LittlesLaw) -> Document:
+def little_document(law: "LittlesLaw") -> Document:
     """`capacity littles-law` of any two."""
     return {
         "arrival_rate_rps": law.arrival_rate_rps,
@@ -88,7 +86,7 @@ def little_document(law: LittlesLaw) -> Document:
 
 
 def scalability_document(
-    law: UniversalScalability, fit: "ScalabilityFit | None", replicas: int | None
+    law: "UniversalScalability", fit: "ScalabilityFit | None", replicas: int | None
 ) -> Document:
     """`capacity queue usl`; how sure the parameters are where they were fitted."""
     document: Document = {
@@ -115,7 +113,7 @@ def scalability_document(
     return document
 
 
-def load_test_document(report: LoadTestReport) -> Document:
+def load_test_document(report: "LoadTestReport") -> Document:
     """`capacity littles-law --users`."""
     required_s = report.required_response_mean_s
     document: Document = {
@@ -140,7 +138,7 @@ def load_test_document(report: LoadTestReport) -> Document:
     return document
 
 
-def curves_document(quantity: Quantity, axis: Axis, curves: Iterable[Curve]) -> Document:
+def curves_document(quantity: "Quantity", axis: "Axis", curves: Iterable["Curve"]) -> Document:
     """`capacity curve`."""
     return {
         "x": axis.value,
@@ -196,7 +194,7 @@ def _plain(value: Interval | float) -> Document | float | None:
     return value
 
 
-def objective_document(objective: LatencyObjective) -> Document:
+def objective_document(objective: "LatencyObjective") -> Document:
     """The limits by measure, and by quantile where it has them."""
     document: Document = {}
     for promise in objective.promises:
@@ -231,8 +229,10 @@ def arrivals_name(workload: Workload) -> str:
             return arrivals_name(Workload(arrival_rate_rps=workload.arrival_rate_rps, arrivals=base))
 
 
-def profile_document(profile: ServiceProfile) -> Document:
+def profile_document(profile: "ServiceProfile") -> Document:
     """A profile as a row of `capacity profiles`."""
+    from capacity.search.caveats import plausibility_caveats
+
     return {
         "name": profile.name,
         "model": profile.model,
@@ -255,12 +255,12 @@ def profile_document(profile: ServiceProfile) -> Document:
     }
 
 
-def caveat_documents(caveats: Iterable[Caveat]) -> list[Document]:
+def caveat_documents(caveats: Iterable["Caveat"]) -> list[Document]:
     """Code and message of each."""
     return [{"code": caveat.code.value, "message": caveat.message} for caveat in caveats]
 
 
-def rejection_document(rejection: Rejection) -> Document:
+def rejection_document(rejection: "Rejection") -> Document:
     """What refused a plan, with its numbers."""
     document: Document = {
         "limit": rejection.limit.value,
@@ -283,7 +283,7 @@ def interval_document(interval: Interval) -> Document:
 
 
 def recommendation_document(
-    recommendation: Recommendation, question: Question, *, seed: int, confidence: float
+    recommendation: "Recommendation", question: "Question", *, seed: int, confidence: float
 ) -> Document:
     """`capacity plan`."""
     verdict = recommendation.verdict
@@ -314,7 +314,7 @@ def recommendation_document(
     }
 
 
-def survived_documents(survived: Iterable[Survived]) -> list[Document]:
+def survived_documents(survived: Iterable["Survived"]) -> list[Document]:
     """What was outlived, and what was left meanwhile."""
     return [
         {
@@ -326,7 +326,7 @@ def survived_documents(survived: Iterable[Survived]) -> list[Document]:
     ]
 
 
-def _headroom_document(headroom: Headroom | None) -> Document | None:
+def _headroom_document(headroom: "Headroom | None") -> Document | None:
     """Both ends of what is known: the largest rate accepted, and the smallest above it refused."""
     if headroom is None:
         return None
@@ -336,7 +336,7 @@ def _headroom_document(headroom: Headroom | None) -> Document | None:
     }
 
 
-def _random_document(routing: RandomRouting | None) -> Document | None:
+def _random_document(routing: "RandomRouting | None") -> Document | None:
     """What random routing would take; its P99 as a number, and with its interval."""
     if routing is None:
         return None
@@ -349,7 +349,7 @@ def _random_document(routing: RandomRouting | None) -> Document | None:
     }
 
 
-def _binding_document(recommendation: Recommendation) -> Document | None:
+def _binding_document(recommendation: "Recommendation") -> Document | None:
     """The promise that comes closest to its limit, and what share of that it takes up."""
     if recommendation.performance is None:
         return None
@@ -363,7 +363,7 @@ def _binding_document(recommendation: Recommendation) -> Document | None:
     return document
 
 
-def _without_document(recommendation: Recommendation | None) -> Document | None:
+def _without_document(recommendation: "Recommendation | None") -> Document | None:
     """What would do under easier conditions, and its price."""
     if recommendation is None or recommendation.plan is None:
         return None
@@ -373,7 +373,7 @@ def _without_document(recommendation: Recommendation | None) -> Document | None:
     }
 
 
-def _candidate_document(candidate: Candidate) -> Document:
+def _candidate_document(candidate: "Candidate") -> Document:
     return {
         "plan": plan_document(candidate.plan),
         "accepted": candidate.accepted,
@@ -392,8 +392,10 @@ def _one_if_any(key: str, value: float | None) -> Document | None:
     return None if value is None else {key: value}
 
 
-def rates_document(rates: Rates, *, seed: int, confidence: float) -> Document:
+def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
     """The stretches of rates that are kept, and the curve; an end that was not found is null."""
+    from capacity.search.rates import Point, caveats
+
     workload, closest = rates.scenario.workload, rates.closest
     refusal = closest.rejection if closest is not None and not rates.stretches else None
     assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
@@ -423,7 +425,7 @@ def rates_document(rates: Rates, *, seed: int, confidence: float) -> Document:
     }
 
 
-def _point_document(point: Point) -> Document:
+def _point_document(point: "Point") -> Document:
     performance, rejection = point.candidate.performance, point.candidate.rejection
     return {
         "arrival_rate_rps": point.arrival_rate_rps,
@@ -438,7 +440,7 @@ def _rate_interval(end: Interval) -> Document:
     return {"value": end.value, "low": end.low, "high": None if end.high == math.inf else end.high}
 
 
-def explanation_document(explanation: Explanation) -> Document:
+def explanation_document(explanation: "Explanation") -> Document:
     """Everything that the sentences tell, as numbers; what is not known is null."""
     most = explanation.most_sensitive
     best = explanation.best_saving
@@ -457,7 +459,7 @@ def explanation_document(explanation: Explanation) -> Document:
     }
 
 
-def _binding(binding: Binding) -> Document:
+def _binding(binding: "Binding") -> Document:
     burst = binding.burst
     return {
         "cause": binding.cause.value,
@@ -483,7 +485,7 @@ def _binding(binding: Binding) -> Document:
     }
 
 
-def _change(change: Change) -> Document:
+def _change(change: "Change") -> Document:
     unstable = change.shift == math.inf
     return {
         "what": change.what,
@@ -493,7 +495,7 @@ def _change(change: Change) -> Document:
     }
 
 
-def _saving(saving: Saving) -> Document:
+def _saving(saving: "Saving") -> Document:
     return {
         "lever": saving.lever.value,
         "share": saving.share,
@@ -503,7 +505,7 @@ def _saving(saving: Saving) -> Document:
     }
 
 
-def _candidate(candidate: Candidate) -> Document:
+def _candidate(candidate: "Candidate") -> Document:
     performance, rejection = candidate.performance, candidate.rejection
     return {
         "plan": plan_document(candidate.plan),
@@ -518,7 +520,7 @@ def _reason_interval(interval: Interval) -> Document:
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def schedule_document(day: Schedule) -> Document:
+def schedule_document(day: "Schedule") -> Document:
     """`schedule` of `capacity plan --daily`."""
     rows = zip(day.rates_rps, day.replicas, strict=True)
     document: Document = {

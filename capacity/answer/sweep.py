@@ -28,7 +28,7 @@ from capacity.performance import QUANTILE_FIELDS, Performance, Quantiles
 from capacity.question.grid import Answer, Outcome
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import Workload
-from capacity.units import format_quantile
+from capacity.units import quantile_name
 
 QUANTILES_MAX = 100
 COUNT_MAX = 2**63 - 1  # what a column of whole numbers holds
@@ -177,11 +177,6 @@ def outcome_document(rows: Sequence[Row], file: str) -> Document:
     count = Counter(row[_OUTCOME] for row in rows)
     outcomes = {outcome.value: count[outcome.value] for outcome in Outcome}
     return {"file": file, "rows": len(rows), **outcomes}
-
-
-def quantile_name(quantile: float) -> str:
-    """`p99`, `p99_9`: the point stays, as P12.5 is not P1.25."""
-    return format_quantile(quantile).lower().replace(".", "_")
 
 
 def _finite(value: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from capacity.answer.sweep import Row, SweepTable, quantile_name
+from capacity.answer.sweep import Row, SweepTable
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Promise
@@ -11,7 +11,7 @@ from capacity.queues.curves import Curve, chart_title, require_one_chart, y_rang
 from capacity.render.plot import PALETTE, Plot, draw_points, new_plot
 from capacity.search.rates import Rates
 from capacity.search.recommendation import Recommendation
-from capacity.units import format_quantile
+from capacity.units import format_quantile, quantile_name
 
 # Times the limit beyond which a point says only that it is far too high.
 TOP = 2.0

@@ -2,22 +2,24 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from capacity.answer.sweep import Row, SweepTable, Value, quantile_name
 from capacity.performance import Interval, Kind, Performance, Quantiles
-from capacity.profile.profile import ServiceProfile
-from capacity.question.caveat import Caveat
 from capacity.question.objective import format_interval, format_share
 from capacity.question.plan import BatchTimer, Plan
-from capacity.units import format_duration, format_quantile, format_rate
+from capacity.units import format_duration, format_quantile, format_rate, quantile_name
+
+if TYPE_CHECKING:
+    from capacity.answer.sweep import Row, SweepTable, Value
+    from capacity.profile.profile import ServiceProfile
+    from capacity.question.caveat import Caveat
 
 
-def sweep_table(common: SweepTable, rows: Sequence[Row]) -> "Table":
+def sweep_table(common: "SweepTable", rows: "Sequence[Row]") -> Table:
     """A line for each row: what was asked, the load, the highest quantile and the outcome."""
 
     names = [column.name for column in common.columns]
@@ -40,7 +42,7 @@ def sweep_table(common: SweepTable, rows: Sequence[Row]) -> "Table":
     )
 
 
-def _cells(known: Mapping[str, Value], quantile: float, *, waits: bool, lost: bool) -> tuple[str, ...]:
+def _cells(known: "Mapping[str, Value]", quantile: float, *, waits: bool, lost: bool) -> tuple[str, ...]:
     load, losses = known["load"], known["loss_probability"]
     name = f"response_{quantile_name(quantile)}_with_losses"
     return (
@@ -58,7 +60,7 @@ def _cells(known: Mapping[str, Value], quantile: float, *, waits: bool, lost: bo
     )
 
 
-def _shown_interval(value: Value, low: Value, high: Value) -> str:
+def _shown_interval(value: "Value", low: "Value", high: "Value") -> str:
     """No quantile without its interval, whose upper end may lie among the lost."""
     if value is None or low is None:
         return ""
@@ -66,7 +68,7 @@ def _shown_interval(value: Value, low: Value, high: Value) -> str:
     return format_interval(Interval(value=_number(value), low=_number(low), high=_number(high)))
 
 
-def _number(value: Value) -> float:
+def _number(value: "Value") -> float:
     assert isinstance(value, (int, float))  # noqa: S101  (as its column says)
     return float(value)
 
@@ -100,7 +102,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     return result
 
 
-def caveat_lines(caveats: Iterable[Caveat]) -> Iterator[Text]:
+def caveat_lines(caveats: Iterable["Caveat"]) -> Iterator[Text]:
     """One line each."""
     return (Text(f"Note: {caveat.message}.") for caveat in caveats)
 
@@ -110,7 +112,7 @@ def document_table(document: Mapping[str, Any]) -> Table:
     return table(("<", "<"), ((name, _shown(name, value)) for name, value in document.items()))
 
 
-def profile_tables(profile: ServiceProfile) -> Iterator[Table]:
+def profile_tables(profile: "ServiceProfile") -> Iterator[Table]:
     """What is known of one profile, and where from."""
     facts = {
         "model": profile.model,
@@ -134,7 +136,7 @@ def performance_table(
     return table(("<", "<"), [*rows, *performance_rows(performance)])
 
 
-def profiles_table(profiles: Iterable[ServiceProfile]) -> Table:
+def profiles_table(profiles: Iterable["ServiceProfile"]) -> Table:
     """The profiles in a list, with the shape of their throughput up to the largest batch size."""
     columns = ("<name", "<device", "<throughput", "knee", "rps", "USD/h")
     rows = (
@@ -162,7 +164,7 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(blocks[max(0, round(len(blocks) * value / top) - 1)] for value in values)
 
 
-def profile_table(profile: ServiceProfile) -> Table:
+def profile_table(profile: "ServiceProfile") -> Table:
     """One profile, batch size by batch size; what was not measured but follows by rule is marked by ~."""
     columns = ("batch", "mean", "P50", "P99", "rps", "<")
     rows = (
@@ -179,7 +181,7 @@ def profile_table(profile: ServiceProfile) -> Table:
     return table(columns, rows)
 
 
-def _percentile(profile: ServiceProfile, batch_size: int, probability: float) -> str:
+def _percentile(profile: "ServiceProfile", batch_size: int, probability: float) -> str:
     timing = profile.timings[profile.batch_sizes.index(batch_size)]
     derived = "" if timing.samples_s or probability in timing.percentiles_s else "~"
     return derived + format_duration(profile.law(batch_size).quantile_s(probability))
