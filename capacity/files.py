@@ -395,8 +395,10 @@ def refused(error: OSError | ValueError, shown: str) -> CapacityError:
 
 
 COMPUTING = ("capacity", "numpy", "scipy", "simpy", "numba")
+_DISTRIBUTIONS = {"capacity": "capacity-planner"}  # `capacity` on PyPI is another project
 
 
 def versions() -> dict[str, str]:
     """Version of each package that computes, and of Python."""
-    return {**{package: version(package) for package in COMPUTING}, "python": platform.python_version()}
+    known = {package: version(_DISTRIBUTIONS.get(package, package)) for package in COMPUTING}
+    return {**known, "python": platform.python_version()}

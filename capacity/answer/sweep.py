@@ -242,7 +242,7 @@ def _pyarrow() -> Any:
         import pyarrow as arrow
     except ImportError:
         raise DependencyError(
-            "a .parquet file needs pyarrow, which is not installed; pip install 'capacity[parquet]'"
+            "a .parquet file needs pyarrow, which is not installed; pip install 'capacity-planner[parquet]'"
         ) from None
     return arrow
 

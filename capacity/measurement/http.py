@@ -126,7 +126,7 @@ def import_aiohttp() -> Any:
         import aiohttp
     except ImportError:
         raise InputError(
-            "measuring a server takes aiohttp, which is not installed; pip install 'capacity[measure]'"
+            "measuring a server takes aiohttp, which is not installed; pip install 'capacity-planner[measure]'"
         ) from None
     return aiohttp
 

@@ -101,7 +101,7 @@ def _samples(text: str) -> Iterator[tuple[str, Labels, float]]:
         from prometheus_client.parser import text_string_to_metric_families
     except ModuleNotFoundError:
         raise DependencyError(
-            "reading metrics needs prometheus-client; install it by pip install 'capacity[measure]'"
+            "reading metrics needs prometheus-client; install it by pip install 'capacity-planner[measure]'"
         ) from None
     try:
         for family in text_string_to_metric_families(text):

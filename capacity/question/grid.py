@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from importlib.metadata import version
 from itertools import product
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import COMPUTING, printable
+from capacity.files import printable, versions
 from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import BatchTimer, Plan, Routing
@@ -120,7 +119,7 @@ class Grid:
         arrivals = self.workloads[0].arrivals
         trace = arrivals.instants_s if isinstance(arrivals, TraceArrivals) else ()
         return {
-            "versions": {package: version(package) for package in COMPUTING},
+            "versions": {name: found for name, found in versions().items() if name != "python"},
             "profiles": {profile.name: _digest(repr(profile)) for profile in self.profiles},
             "arrival_rates_rps": _short([demand.arrival_rate_rps for demand in self.workloads]),
             "arrivals": f"{arrivals!r} {_digest(repr(trace))}",

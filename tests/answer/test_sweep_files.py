@@ -182,7 +182,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_parquet_without_pyarrow_names_its_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DependencyError, match=r"pip install 'capacity\[parquet\]'"):
+    with pytest.raises(DependencyError, match=r"pip install 'capacity-planner\[parquet\]'"):
         check_file(tmp_path / "x.parquet")
     check_file(tmp_path / "x.csv")
 

@@ -424,7 +424,7 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
 def test_version(capacity):
     from importlib.metadata import version
 
-    assert capacity("--version").stdout.strip() == version("capacity")
+    assert capacity("--version").stdout.strip() == version("capacity-planner")
 
 
 def test_a_trace_too_short_for_its_percentile_is_inconclusive(capacity, tmp_path):

@@ -299,7 +299,7 @@ def test_without_aiohttp_the_message_says_how_to_get_it(verify, monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     code, _, errors = verify(*FLAGS, *SHORT, "--url", NOWHERE)
     assert code == 2
-    assert errors.endswith("not installed; pip install 'capacity[measure]'\n")
+    assert errors.endswith("not installed; pip install 'capacity-planner[measure]'\n")
 
 
 @pytest.mark.parametrize(
