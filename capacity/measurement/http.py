@@ -126,7 +126,8 @@ def import_aiohttp() -> Any:
         import aiohttp
     except ImportError:
         raise InputError(
-            "measuring a server takes aiohttp, which is not installed; pip install 'capacity-planner[measure]'"
+            "measuring a server takes aiohttp, which is not installed; "
+            "pip install 'capacity-planner[measure]'"
         ) from None
     return aiohttp
 
