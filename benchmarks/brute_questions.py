@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from brute_fleet import ROUTINGS, Fleet, Law, Service, constant, samples
 
-BUNDLED = Path(__file__).parent.parent / "capacity" / "profiles"
+BUNDLED = Path(__file__).parent.parent / "capacity" / "profile" / "bundled"
 # So many that the sampling error of a profile, which is part of the planner's intervals, is small.
 SAMPLES = 4000
 SIZE_MAX = 64
