@@ -1,0 +1,178 @@
+"""Draw mutants: changes one place at a time, drawn at random, and runs the tests that import the module.
+
+    python benchmarks/draw_mutants.py [--count 100] [--seed 0] [--minutes 60] [path ...]
+
+Where `planted_bugs.py` plants bugs by hand, cosmic-ray makes these: `cosmic-ray.toml` says where and which.
+A path, such as capacity/queues, draws in that file or folder alone. The working tree is never touched.
+Prints each survivor with its change, and the share killed. Exits with 2 if a test that killed a mutant
+fails without one too.
+"""
+
+import argparse
+import ast
+import os
+import random
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from cosmic_ray.commands.init import init
+from cosmic_ray.config import load_config
+from cosmic_ray.modules import filter_paths, find_modules
+from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.tools.filters.operators_filter import OperatorsFilter
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import MutationSpec
+from planted_bugs import ENVIRONMENT, ROOT, copy_to
+
+CONFIG_FILE = ROOT / "benchmarks" / "cosmic-ray.toml"
+CONFIG = load_config(CONFIG_FILE)
+TESTS = 5  # files of tests that judge a module, the nearest
+PYTEST = f"{shlex.quote(sys.executable)} {CONFIG.test_command}"
+
+
+class Judged(NamedTuple):
+    """A mutant's place, its change, and the test that killed it: empty for a survivor."""
+
+    place: str
+    diff: str
+    killed_by: str
+
+
+@cache
+def imported(file: Path) -> frozenset[str]:
+    """All that a file imports, at any depth of its code, by dotted name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    return frozenset(found)
+
+
+def tests_of(module: Path) -> list[str]:
+    """The module's own examples, the tests of its name, those that import it, and those of what imports it."""
+    tests = sorted(Path("tests").rglob("test_*.py"))
+    helpers = [file for file in Path("tests").rglob("*.py") if file not in tests]
+    sources = [file for name in (*CONFIG["module-path"], "cli.py") for file in find_modules([Path(name)])]
+    names = {dotted(module)}
+    found = [test for test in tests if test.stem == f"test_{module.stem}"]
+    for _ in range(5):
+        near = [test for test in tests if imported(test) & names]
+        found += sorted(set(near) - set(found), key=lambda test: (-share(imported(test), names), test))
+        if len(found) >= TESTS:
+            break
+        names |= {dotted(file) for file in (*sources, *helpers) if imported(file) & names}
+    return [str(file) for file in (module, *found[:TESTS])]
+
+
+def share(imports: frozenset[str], names: set[str]) -> float:
+    """Of what a test imports, how much is of the modules: the test that imports little else is theirs."""
+    return sum(name in names or name.rpartition(".")[0] in names for name in imports) / len(imports)
+
+
+def dotted(file: Path) -> str:
+    return ".".join(file.with_suffix("").parts).removesuffix(".__init__").removeprefix("tests.")
+
+
+def mutations(module: Path) -> list[list[MutationSpec]]:
+    """For each place of a module what may be put there."""
+    lines = module.read_text().splitlines()
+    places: dict[tuple[object, object], list[MutationSpec]] = {}
+    with use_db(":memory:", WorkDB.Mode.create) as session:
+        init([module], session, CONFIG.operators_config)
+        OperatorsFilter().filter(session, argparse.Namespace(config=CONFIG_FILE))
+        for item in session.pending_work_items:
+            (one,) = item.mutations
+            if not lines[one.start_pos[0] - 1].lstrip().startswith("@"):
+                places.setdefault((one.start_pos, one.end_pos), []).append(one)
+    return [sorted(places[key], key=lambda one: one.operator_name) for key in sorted(places)]
+
+
+def drawn(paths: Sequence[str], count: int, seed: int) -> list[tuple[Path, int]]:
+    """Modules in proportion to their length, each with the seed of its draw."""
+    given = [Path(path) for path in paths or CONFIG["module-path"]]
+    modules = sorted(filter_paths(find_modules(given), () if paths else CONFIG["excluded-modules"]))
+    generator = random.Random(seed)
+    lengths = [len(module.read_text().splitlines()) for module in modules]
+    return [(module, generator.getrandbits(32)) for module in generator.choices(modules, lengths, k=count)]
+
+
+def start_worker(parent: Path) -> None:
+    """Each worker has a copy of its own, compiled once, since cosmic-ray lets the tests write no bytecode."""
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    copy_to(folder)
+    os.chdir(folder)
+    os.environ.update(ENVIRONMENT, PYTHONPATH=str(folder))
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "."], check=True)
+
+
+def judge(draw: tuple[Path, int], deadline_s: float) -> Judged | None:
+    """None where there is nothing to change, or no time left."""
+    module, seed = draw
+    generator = random.Random(seed)
+    if time.time() > deadline_s or not (places := mutations(module)):
+        return None
+    one = generator.choice(generator.choice(places))
+    place = f"{module}:{one.start_pos[0]} {one.definition_name}: {one.operator_name}"
+    tests = shlex.join(tests_of(module))
+    result = mutate_and_test([one], f"{PYTEST} {tests}", CONFIG.timeout)
+    if not result.is_killed:
+        return Judged(place, f"{result.diff}\ntests: {tests}", "")
+    found = re.search(r"^(?:FAILED|ERROR) ([^\s\[]+)", result.output, re.MULTILINE)
+    return Judged(place, result.diff or "", found[1] if found else result.output.strip()[-200:])
+
+
+def fail_without(killers: Sequence[str]) -> Iterator[str]:
+    """Those of the tests that killed mutants that fail without one."""
+    for option, chosen in (
+        ("", [killer for killer in killers if "::" in killer]),
+        ("--collect-only", [killer for killer in killers if "::" not in killer and Path(killer).exists()]),
+    ):
+        command = f"{PYTEST.replace(' -x', '')} {option} {shlex.join(chosen)}"
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+        yield from re.findall(r"^(?:FAILED|ERROR) (.+)", done.stdout, re.MULTILINE) if chosen else ()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="*", metavar="path")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=120.0, help="draw no more after so long")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    os.chdir(ROOT)
+    draws = drawn(given.paths, given.count, given.seed)
+    deadlines_s = [time.time() + 60.0 * given.minutes] * len(draws)
+    judged: list[Judged] = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        with ProcessPoolExecutor(given.workers, initializer=start_worker, initargs=(Path(name),)) as executor:
+            for one in filter(None, executor.map(judge, draws, deadlines_s)):
+                judged.append(one)
+                print(
+                    f"{len(judged)} {one.place}: {one.killed_by or 'SURVIVES'}", file=sys.stderr, flush=True
+                )
+        start_worker(Path(name))
+        broken = list(fail_without(sorted({one.killed_by for one in judged if one.killed_by})))
+        os.chdir(ROOT)
+    survivors = [one for one in judged if not one.killed_by]
+    print(*(f"survives: {one.place}\n{one.diff}\n" for one in survivors), sep="\n")
+    print(*(f"fails without a mutant: {test}" for test in broken), sep="\n")
+    print(f"{len(judged) - len(survivors)} of {len(judged)} killed; seed {given.seed}")
+    return 2 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
