@@ -60,7 +60,7 @@ def imported(file: Path) -> frozenset[str]:
 
 
 def tests_of(module: Path) -> list[str]:
-    """The module's own examples, the tests of its name, those that import it, and those of what imports it."""
+    """The module's own examples, the tests of its name, those that import it, those of what imports it."""
     tests = sorted(Path("tests").rglob("test_*.py"))
     helpers = [file for file in Path("tests").rglob("*.py") if file not in tests]
     sources = [file for name in (*CONFIG["module-path"], "cli.py") for file in find_modules([Path(name)])]
