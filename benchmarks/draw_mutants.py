@@ -4,8 +4,8 @@
 
 Where `planted_bugs.py` plants bugs by hand, cosmic-ray makes these: `cosmic-ray.toml` says where and which.
 A path, such as capacity/queues, draws in that file or folder alone. The working tree is never touched.
-Prints each survivor with its change, and the share killed. Exits with 2 if a test that killed a mutant
-fails without one too.
+Prints each survivor with its change, and the share killed. Not counted are mutants that cannot be imported
+or whose test fails without them too; if there are any of these it exits with 2.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -31,11 +31,12 @@ from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.tools.filters.operators_filter import OperatorsFilter
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec
-from planted_bugs import ENVIRONMENT, ROOT, copy_to
+from planted_bugs import AT_ONCE, ENVIRONMENT, ROOT, copy_to
 
 CONFIG_FILE = ROOT / "benchmarks" / "cosmic-ray.toml"
 CONFIG = load_config(CONFIG_FILE)
-TESTS = 5  # files of tests that judge a module, the nearest
+TESTS = 4  # files of tests that judge a module, the nearest
+FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
 PYTEST = f"{shlex.quote(sys.executable)} {CONFIG.test_command}"
 
 
@@ -128,19 +129,28 @@ def judge(draw: tuple[Path, int], deadline_s: float) -> Judged | None:
     result = mutate_and_test([one], f"{PYTEST} {tests}", CONFIG.timeout)
     if not result.is_killed:
         return Judged(place, f"{result.diff}\ntests: {tests}", "")
-    found = re.search(r"^(?:FAILED|ERROR) ([^\s\[]+)", result.output, re.MULTILINE)
-    return Judged(place, result.diff or "", found[1] if found else result.output.strip()[-200:])
+    return Judged(place, "", (FAILED.findall(result.output) or [result.output])[0])
 
 
-def fail_without(killers: Sequence[str]) -> Iterator[str]:
-    """Those of the tests that killed mutants that fail without one."""
-    for option, chosen in (
-        ("", [killer for killer in killers if "::" in killer]),
-        ("--collect-only", [killer for killer in killers if "::" not in killer and Path(killer).exists()]),
-    ):
-        command = f"{PYTEST.replace(' -x', '')} {option} {shlex.join(chosen)}"
-        done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
-        yield from re.findall(r"^(?:FAILED|ERROR) (.+)", done.stdout, re.MULTILINE) if chosen else ()
+def failing(tests: Sequence[str]) -> set[str]:
+    """Those of the tests that fail in the worker's copy without a mutant."""
+    command = shlex.split(f"{PYTEST.replace(' -x', '')} {shlex.join(tests)}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return set(FAILED.findall(done.stdout)) if tests else set()
+
+
+def report(judged: Sequence[Judged], broken: Set[str]) -> None:
+    """The survivors, and the share killed of those that can be imported and whose test passes without."""
+    survivors = [one for one in judged if not one.killed_by]
+    killed = [one for one in judged if "::" in one.killed_by and one.killed_by not in broken]
+    hung = [one for one in judged if one.killed_by == "timeout"]
+    for one in survivors:
+        print(f"survives: {one.place}\n{one.diff}\n")
+    for test in sorted(broken):
+        print(f"fails without a mutant: {test}")
+    counted = len(survivors) + len(killed)
+    rest = len(judged) - counted - len(hung)
+    print(f"{len(killed)} of {counted} killed; {len(hung)} beyond the time limit, {rest} not counted")
 
 
 def main() -> int:
@@ -151,26 +161,19 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=120.0, help="draw no more after so long")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     os.chdir(ROOT)
     draws = drawn(given.paths, given.count, given.seed)
     deadlines_s = [time.time() + 60.0 * given.minutes] * len(draws)
     judged: list[Judged] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
-        with ProcessPoolExecutor(given.workers, initializer=start_worker, initargs=(Path(name),)) as executor:
+        with ProcessPoolExecutor(AT_ONCE, initializer=start_worker, initargs=(Path(name),)) as executor:
             for one in filter(None, executor.map(judge, draws, deadlines_s)):
                 judged.append(one)
-                print(
-                    f"{len(judged)} {one.place}: {one.killed_by or 'SURVIVES'}", file=sys.stderr, flush=True
-                )
+                print(f"{one.place}: {one.killed_by or 'SURVIVES'}", file=sys.stderr, flush=True)
         start_worker(Path(name))
-        broken = list(fail_without(sorted({one.killed_by for one in judged if one.killed_by})))
-        os.chdir(ROOT)
-    survivors = [one for one in judged if not one.killed_by]
-    print(*(f"survives: {one.place}\n{one.diff}\n" for one in survivors), sep="\n")
-    print(*(f"fails without a mutant: {test}" for test in broken), sep="\n")
-    print(f"{len(judged) - len(survivors)} of {len(judged)} killed; seed {given.seed}")
+        broken = failing(sorted({one.killed_by for one in judged if "::" in one.killed_by}))
+    report(judged, broken)
     return 2 if broken else 0
 
 
