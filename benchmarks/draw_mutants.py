@@ -35,7 +35,7 @@ from planted_bugs import AT_ONCE, ENVIRONMENT, ROOT, copy_to
 
 CONFIG_FILE = ROOT / "benchmarks" / "cosmic-ray.toml"
 CONFIG = load_config(CONFIG_FILE)
-TESTS = 4  # files of tests that judge a module, the nearest
+TESTS_MIN, TESTS_MAX = 3, 8  # files of tests that judge a module: fewer call for those of its importers
 FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
 PYTEST = f"{shlex.quote(sys.executable)} {CONFIG.test_command}"
 
@@ -69,11 +69,12 @@ def tests_of(module: Path) -> list[str]:
     found = [test for test in tests if test.stem == f"test_{module.stem}"]
     for _ in range(5):
         near = [test for test in tests if imported(test) & names]
-        found += sorted(set(near) - set(found), key=lambda test: (-share(imported(test), names), test))
-        if len(found) >= TESTS:
+        near = sorted(set(near) - set(found), key=lambda test: (-share(imported(test), names), test))
+        found += near[:TESTS_MAX]
+        if len(found) >= TESTS_MIN:
             break
         names |= {dotted(file) for file in (*sources, *helpers) if imported(file) & names}
-    return [str(file) for file in (module, *found[:TESTS])]
+    return [str(file) for file in (module, *found)]
 
 
 def share(imports: frozenset[str], names: set[str]) -> float:
