@@ -13,6 +13,7 @@ import ast
 import os
 import random
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -36,6 +37,7 @@ from planted_bugs import AT_ONCE, ENVIRONMENT, ROOT, copy_to
 CONFIG_FILE = ROOT / "benchmarks" / "cosmic-ray.toml"
 CONFIG = load_config(CONFIG_FILE)
 TESTS_MIN, TESTS_MAX = 3, 8  # files of tests that judge a module: fewer call for those of its importers
+MEMORY_MAX = 8 * 2**30
 FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
 PYTEST = f"{shlex.quote(sys.executable)} {CONFIG.test_command}"
 
@@ -100,17 +102,21 @@ def mutations(module: Path) -> list[list[MutationSpec]]:
     return [sorted(places[key], key=lambda one: one.operator_name) for key in sorted(places)]
 
 
-def drawn(paths: Sequence[str], count: int, seed: int) -> list[tuple[Path, int]]:
-    """Modules in proportion to their length, each with the seed of its draw."""
+def drawn(paths: Sequence[str], count: int, seed: int) -> list[tuple[Path, str]]:
+    """Modules in proportion to their length, each with the seed of its draw, whatever the count."""
     given = [Path(path) for path in paths or CONFIG["module-path"]]
     modules = sorted(filter_paths(find_modules(given), () if paths else CONFIG["excluded-modules"]))
-    generator = random.Random(seed)
     lengths = [len(module.read_text().splitlines()) for module in modules]
-    return [(module, generator.getrandbits(32)) for module in generator.choices(modules, lengths, k=count)]
+    chosen = random.Random(seed).choices(modules, lengths, k=count)
+    return [(module, f"{seed}, {number}") for number, module in enumerate(chosen)]
 
 
 def start_worker(parent: Path) -> None:
-    """Each worker has a copy of its own, compiled once, since cosmic-ray lets the tests write no bytecode."""
+    """Each worker has a copy of its own, compiled once, since cosmic-ray lets the tests write no bytecode.
+
+    A mutant may ask for all memory in a loop without end: its process is refused more, and not ours killed.
+    """
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
     folder = Path(tempfile.mkdtemp(dir=parent))
     copy_to(folder)
     os.chdir(folder)
@@ -118,7 +124,7 @@ def start_worker(parent: Path) -> None:
     subprocess.run([sys.executable, "-m", "compileall", "-q", "."], check=True)
 
 
-def judge(draw: tuple[Path, int], deadline_s: float) -> Judged | None:
+def judge(draw: tuple[Path, str], deadline_s: float) -> Judged | None:
     """None where there is nothing to change, or no time left."""
     module, seed = draw
     generator = random.Random(seed)
