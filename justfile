@@ -30,10 +30,13 @@ test-long:
 agreement:
     capacity agreement
 
-# plant bugs and see that the tests find them; CI plants those of `mutants.py --quick`
+# plant bugs, each of which one test must catch
+planted:
+    python benchmarks/planted_bugs.py
+
+# draw a hundred changes at random and print those that no test notices; it takes most of an hour
 mutants:
-    python benchmarks/mutants.py
-    python benchmarks/mutate_queues.py
+    python benchmarks/draw_mutants.py
 
 # a little of everything at the lowest versions that pyproject.toml allows
 lowest:

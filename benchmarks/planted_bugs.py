@@ -1,0 +1,364 @@
+"""Planted bugs: plants one bug at a time in a copy of the repository and runs the one test that catches it.
+
+    python benchmarks/planted_bugs.py [word ...]     # only the bugs whose name holds a word
+
+A bug is found by the name of its function, wherever that stands, and its test by the names of file and test.
+The working tree is never touched. Exits with 1 if a bug survives, and with 2 if the tests fail without one,
+or a bug finds no function, text or test of its own.
+"""
+
+import argparse
+import ast
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple, NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("capacity", "simulations")
+AT_ONCE = os.cpu_count() or 1
+# Plugins that pytest finds by itself take longer to import than most of these tests to run.
+ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin,pytest_timeout"}
+TIMEOUT_S = 120.0  # a bug that hangs is noticed too
+ALL_TIMEOUT_S = 600.0  # all tests without a bug
+
+
+class Bug(NamedTuple):
+    """In the function, class or constant `place`, the text `old` becomes `new`, and `test` should fail."""
+
+    name: str
+    place: str
+    old: str
+    new: str
+    test: str
+
+
+# A table: what the bug does, where, the old and the new text, the test that catches it.
+# fmt: off
+BUGS = (
+    # the reference simulator
+    Bug("a request is lost", "Replica.serve",
+        "clock.now, requests)", "clock.now, requests[:-1] or requests)",
+        "test_invariants.py::test_conservation"),
+    Bug("a batch starts before its requests arrive", "Replica.serve",
+        "started_s = clock.now\n", "started_s = clock.now - 0.3\n", "test_invariants.py::test_causality"),
+    Bug("the newest request is served first", "RequestQueue.take", "popleft()", "pop()",
+        "test_invariants.py::test_fifo"),
+    Bug("an idle replica starts late", "RequestQueue._call_replica",
+        "call.at(self._clock.now, ", "call.at(self._clock.now + 0.1, ",
+        "test_invariants.py::test_work_conservation"),
+    Bug("users think while they wait for the answer", "Population.answer",
+        "batch.finished_s + ", "batch.started_s + ", "test_invariants.py::test_population"),
+    Bug("arrivals come before completions", "Phase",
+        "COMPLETION = 0\n    ARRIVAL = 1\n", "ARRIVAL = 0\n    COMPLETION = 1\n",
+        "test_cluster.py::test_an_arrival_at_the_instant_of_a_completion_comes_too_late_for_its_dispatch"),
+    Bug("work goes on at the new rate from the start", "Device._change",
+        "(now_s - job.since_s) / self._slowdowns[before - 1]",
+        "(now_s - job.since_s) / self._slowdowns[after - 1]",
+        "test_devices.py::test_who_joins_halfway_slows_the_rest_and_is_alone_at_last"),
+    # batching and routing
+    Bug("a batch holds one more than its limit", "RequestQueue.take",
+        "self._plan.batch_size_max)", "self._plan.batch_size_max + 1)",
+        "test_invariants.py::test_batch_limits"),
+    Bug("the timer counts from the last arrival", "RequestQueue._deadline_s",
+        "self._waiting[0]", "self._waiting[-1]",
+        "test_cluster.py::test_the_timer_counts_from_the_arrival_of_the_oldest"),
+    Bug("the open timer is the oldest request's", "queue_for",
+        "OpenQueue if plan.timer is BatchTimer.OPEN else RequestQueue", "RequestQueue",
+        "test_cluster.py::test_the_open_timer_starts_when_a_busy_replica_falls_idle"),
+    Bug("the service time is drawn for a batch of one", "Replica.serve",
+        "service_times(len(requests), ", "service_times(1, ",
+        "test_cluster.py::test_the_service_time_is_drawn_for_the_size_of_the_batch"),
+    Bug("a free replica has room for one request", "RequestQueue._room", " * self._plan.batch_size_max", "",
+        "test_cluster.py::test_an_idle_replica_has_room_for_a_batch_beside_the_queue"),
+    Bug("power-of-two compares a replica with itself", "routing_policy", "* (count - 1))", "* count)",
+        "test_cluster.py::test_power_of_two_compares_two_different_replicas"),
+    # the compiled kernel
+    Bug("the kernel takes a batch that ended for one request", "serve_own",
+        "at(ranks, replica) - queue.in_service * leaves", "at(ranks, replica) - leaves",
+        "test_kernel.py::test_agrees_with_simpy_where_instants_coincide"),
+    Bug("only one free replica of the kernel has room", "serve_shared",
+        "limit + idle * size_max", "limit + min(idle, 1) * size_max",
+        "test_kernel.py::test_agrees_with_simpy_where_instants_coincide"),
+    Bug("the kernel dispatches an arrival at the instant of a completion", "serve_batches",
+        "arrived_s[end] < start_s", "arrived_s[end] <= start_s",
+        "test_kernel.py::test_agrees_with_simpy_where_instants_coincide"),
+    Bug("of equal replicas the last wins", "leftmost",
+        "tree[node + 1] < tree[node]", "tree[node + 1] <= tree[node]",
+        "test_tournament.py::test_a_tournament_knows_the_smallest_and_the_first_of_equals"),
+    # draws
+    Bug("the generator is not seeded", "Seed.generator",
+        "default_rng(np.random.SeedSequence(self.value, spawn_key=key))", "default_rng()",
+        "test_invariants.py::test_determinism_same_seed_same_bytes"),
+    Bug("replications share a stream", "Seed.generator",
+        "(self.stage, self.replication, purpose)", "(self.stage, purpose)",
+        "test_arrivals.py::test_every_purpose_stage_replication_and_seed_has_a_stream_of_its_own"),
+    Bug("every run begins in a burst", "PhaseClock.__init__",
+        "generator.random() < arrivals.burst_share", "True",
+        "test_arrivals.py::test_bursts_are_a_unit_poisson_process_read_off_a_broken_line"),
+    # statistics
+    Bug("the warm-up counts", "Reduction.__init__", "start = length.warm_up\n", "start = 0\n",
+        "test_invariants.py::test_window"),
+    Bug("the rank of a quantile is one too low", "Tally.quantile_s",
+        "math.ceil(quantile", "math.floor(quantile",
+        "test_tally.py::test_the_quantile_of_an_exact_tally_is_numpys_inverted_cdf"),
+    Bug("the standard error is a variance", "Pool._around",
+        "error = math.sqrt(squares / degrees / len(sections))", "error = squares / degrees / len(sections)",
+        "test_pool.py::test_interval_of_a_share_by_sectioning_by_hand"),
+    Bug("ends of an interval are middles of cells", "QuantileEstimate._within",
+        "low=(1.0 - self.tally.relative_error_of(low_s)) * low_s", "low=low_s",
+        "test_pool.py::test_ends_of_an_interval_are_the_edges_of_their_cells"),
+    Bug("one loss is known as well as a thousand", "Pool.loss_interval",
+        "high=max(interval.high, exact)", "high=interval.high",
+        "test_pool.py::test_few_losses_leave_as_much_possible_as_they_do"),
+    Bug("Student's t is one-sided", "student_t", "0.5 + confidence / 2.0", "confidence",
+        "test_pool.py::test_student_t"),
+    Bug("sections like their neighbours count in full", "intervals._widened",
+        "(1.0 + alike) / (1.0 - alike)", "1.0",
+        "test_intervals.py::test_sections_that_are_like_their_neighbours_are_worth_fewer"),
+    # the verdict
+    Bug("an objective is met by the value and not by the upper end", "judge._held",
+        "and interval.high <= promise.allowed", "and interval.value <= promise.allowed",
+        "test_judge.py::test_the_quantile_alone_can_keep_a_plan_from_being_accepted"),
+    Bug("runs that have not settled accept", "judge.decide", "met = look.settled", "met = True",
+        "test_judge.py::test_runs_that_have_not_settled_may_refuse_and_never_accept"),
+    Bug("looks and candidates are not corrected for", "_Trial.errors",
+        "self.error * share_of_error(self.attempt) * share_of_error(look)", "self.error",
+        "test_judge.py::test_later_certificates_and_candidates_are_judged_more_strictly"),
+    Bug("the profile's own error is left out", "with_widened_quantiles", "extra.get((name, q), 0.0)", "0.0",
+        "test_judge.py::test_a_certificate_of_few_samples_has_a_wider_interval"),
+    Bug("a law refuses on the limit", "judge_exactly", ") > promise.allowed\n", ") >= promise.allowed\n",
+        "test_exact.py::test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed"),
+    # the objective and what is lost
+    Bug("the objective farthest from its limit binds", "LatencyObjective.binding",
+        "max(self.promises", "min(self.promises",
+        "test_objective.py::"
+        "test_the_promise_that_binds_is_the_one_nearest_to_its_limit_whatever_its_measure"),
+    Bug("a quantile is that of the served alone", "Promise.found", "(late or served)", "served",
+        "test_lost_requests.py::test_a_promise_is_found_among_all_requests"),
+    Bug("a lost request is not late", "_responses_with_losses",
+        "sample.responses.with_lost(sample.lost)", "sample.responses",
+        "test_lost_requests.py::test_lost_requests_lie_beyond_every_response"),
+    Bug("the smallest zone is lost", "Survival.losses",
+        "-(-devices // self.zones) * per_device", "devices // self.zones * per_device",
+        "test_survival.py::test_losses_by_hand"),
+    # the planner
+    Bug("stability by the best throughput", "sustainable_rate_rps",
+        "profile.throughput_rps(plan.batch_size_max)",
+        "max(profile.throughput_rps(b) for b in range(1, plan.batch_size_max + 1))",
+        "test_search.py::test_stability_counts_full_batches_and_not_the_best_throughput"),
+    Bug("a load of 1 is stable", "refuse_load", "rho >= 1.0", "rho > 1.0",
+        "test_search.py::test_a_load_of_1_is_refused"),
+    Bug("halving stops one short", "cheapest.halve_in", "accepted - refused > 1", "accepted - refused > 2",
+        "test_search.py::test_finds_the_true_minimum"),
+    Bug("prices are told apart by their rounding", "Family.cost",
+        'float(f"{devices * (self.profile.hourly_usd or 1.0):.12g}")',
+        "devices * (self.profile.hourly_usd or 1.0)",
+        "test_planner.py::test_three_devices_at_a_third_of_the_price_cost_the_same"),
+    Bug("the certificate is not asked", "Certifier._certify",
+        "if not trial.candidate.accepted:\n", "if False:\n",
+        "test_planner.py::"
+        "test_a_certificate_that_fails_passes_the_turn_to_the_next_batch_size_and_then_the_next_count"),
+    Bug("a certificate asks nothing of what a loss leaves", "certificate.certify",
+        "in question.events(plan) if candidate.accepted else ():", "in ():",
+        "test_planner.py::test_every_event_is_certified_and_one_that_fails_passes_the_turn"),
+    Bug("headroom is the first refused rate", "find_headroom",
+        "accepted_rps=low_rps", "accepted_rps=high_rps",
+        "test_search.py::test_headroom_is_the_root_of_the_exact_law"),
+    # profiles
+    Bug("a batch does the work of one request", "ServiceProfile.work_s",
+        "batch_size * self.request_work_s", "self.request_work_s",
+        "test_profile.py::test_a_batch_occupies_its_replica_for_its_work_and_that_of_its_requests_too"),
+    # saved plans
+    Bug("a saved plan that was edited is believed", "read_plan_file_document",
+        'if given.text("sha256") != _signature(document):', "if False:",
+        "test_plan_file.py::test_a_plan_that_was_edited_is_refused"),
+    Bug("a fleet may grow for the same price", "Size.exceeds",
+        "return is_dearer or (self", "return is_dearer and (self", "test_gate.py::test_what_is_more"),
+)
+# fmt: on
+
+
+def give_up(reason: str) -> NoReturn:
+    print(reason, file=sys.stderr)
+    sys.exit(2)
+
+
+@cache
+def places() -> dict[str, list[tuple[Path, str]]]:
+    """Each function, class and constant by its qualified name: its files and sources there."""
+    found: dict[str, list[tuple[Path, str]]] = {}
+    for file in (file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))):
+        path, text = file.relative_to(ROOT), file.read_text()
+        for name, node in named(ast.parse(text)):
+            source = "".join(text.splitlines(keepends=True)[node.lineno - 1 : node.end_lineno])
+            modules = path.with_suffix("").parts
+            for start in range(len(modules) + 1):
+                found.setdefault(".".join((*modules[start:], name)), []).append((path, source))
+    return found
+
+
+def named(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.stmt]]:
+    for node in scope.body:
+        match node:
+            case ast.FunctionDef(name=name):
+                yield name, node
+            case ast.ClassDef(name=name):
+                yield name, node
+                yield from ((f"{name}.{inner}", part) for inner, part in named(node))
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name, node
+
+
+def place_of(bug: Bug) -> tuple[Path, str]:
+    """The file and source of its function.
+
+    Raises:
+        LookupError: there is no such function, there are several, or the text is not in it once.
+    """
+    here = places().get(bug.place, [])
+    if len(here) != 1:
+        files = ", ".join(str(path) for path, _ in here)
+        raise LookupError(f"bug {bug.name!r}: {bug.place} is found {len(here)} times ({files}), not once")
+    ((path, source),) = here
+    if (count := source.count(bug.old)) != 1:
+        raise LookupError(f"bug {bug.name!r}: {bug.old!r} occurs {count} times in {bug.place}, not once")
+    return path, source
+
+
+def test_of(bug: Bug) -> str:
+    """Its test as pytest knows it, in whatever folder the file is.
+
+    Raises:
+        LookupError: no such test, or several.
+    """
+    file, _, test = bug.test.partition("::")
+    here = [path for path in sorted((ROOT / "tests").rglob(file)) if f"def {test}(" in path.read_text()]
+    if len(here) != 1:
+        raise LookupError(f"bug {bug.name!r}: {bug.test} is found {len(here)} times under tests, not once")
+    return f"{here[0].relative_to(ROOT)}::{test}"
+
+
+def errors(bugs: Sequence[Bug]) -> Iterator[str]:
+    """What the bugs name that is not there."""
+    for bug in bugs:
+        for find in (place_of, test_of):
+            try:
+                find(bug)
+            except LookupError as error:
+                yield str(error)
+
+
+def copy_to(folder: Path) -> None:
+    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
+
+
+@contextmanager
+def planted(bug: Bug, folder: Path) -> Iterator[None]:
+    """The bug is in the folder's copy of its file, which then is as it was, down to its time."""
+    path, source = place_of(bug)
+    file = folder / path
+    file.write_text(file.read_text().replace(source, source.replace(bug.old, bug.new), 1))
+    try:
+        yield
+    finally:
+        shutil.copy2(ROOT / path, file)
+
+
+def failure(folder: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) -> str:
+    """The first test of the folder's copy that fails; empty where all pass.
+
+    The path makes the copy what is imported, by the test and by the commands that it runs. The kernel is
+    compiled again wherever its sources changed, since machine code is kept by their digest.
+    """
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-n", "0"]
+    try:
+        done = subprocess.run(
+            [*command, *tests],
+            cwd=folder,
+            env=os.environ | ENVIRONMENT | {"PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"hangs for {timeout_s:g} s"
+    if done.returncode == 0:
+        return ""
+    found = re.search(r"^(?:FAILED|ERROR) \S+?::(\w+)", done.stdout, re.MULTILINE)
+    if done.returncode != 1 or found is None:
+        give_up(f"the tests did not run: {' '.join((*command, *tests))}\n{done.stdout}{done.stderr}")
+    return found[1]
+
+
+def check_without_bug(bugs: Sequence[Bug]) -> None:
+    """Every bug finds its place and its test, asked for or not, and the tests pass."""
+    if found := list(errors(BUGS)):
+        give_up("\n".join(found))
+    with tempfile.TemporaryDirectory(prefix="bug-") as name:
+        copy_to(Path(name))
+        failed = failure(Path(name), sorted({test_of(bug) for bug in bugs}), ALL_TIMEOUT_S)
+    if failed:
+        give_up(f"{failed} fails without a bug")
+
+
+def outcomes(bugs: Sequence[Bug]) -> Iterator[tuple[Bug, str]]:
+    """Each bug with the test that caught it, in as many copies as run at once."""
+    with tempfile.TemporaryDirectory(prefix="bugs-") as name, ThreadPoolExecutor(AT_ONCE) as executor:
+        free: SimpleQueue[Path] = SimpleQueue()
+        for number in range(AT_ONCE):
+            folder = Path(name, str(number))
+            folder.mkdir()
+            copy_to(folder)
+            free.put(folder)
+
+        def judge(bug: Bug) -> tuple[Bug, str]:
+            folder = free.get()
+            try:
+                with planted(bug, folder):
+                    return bug, failure(folder, [test_of(bug)])
+            finally:
+                free.put(folder)
+
+        yield from executor.map(judge, bugs)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="word")
+    words = parser.parse_args().words
+    bugs = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
+    if not bugs:
+        give_up(f"no bug has {' or '.join(words)} in its name")
+    begun_s = time.monotonic()
+    check_without_bug(bugs)
+    survivors = 0
+    print("| bug | planted in | caught by |\n|---|---|---|")
+    for bug, caught_by in outcomes(bugs):
+        survivors += not caught_by
+        print(f"| {bug.name} | {bug.place} | {caught_by or 'NOTHING'} |", flush=True)
+    print(
+        f"\n{len(bugs) - survivors} of {len(bugs)} caught; python benchmarks/planted_bugs.py, "
+        f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}, "
+        f"{time.monotonic() - begun_s:.0f} s"
+    )
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
