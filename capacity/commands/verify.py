@@ -22,7 +22,7 @@ from capacity.commands.options import (
 )
 from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.errors import DependencyError, InputError
-from capacity.question.parse import read_profile, read_routing
+from capacity.question.parse import duration_s, read_profile, read_routing
 
 if TYPE_CHECKING:
     from capacity.measurement.http import Address
@@ -167,7 +167,8 @@ def _flagged_subject(
 
     if flags["profile"] is None:
         raise InputError("give --plan plan.json, or --profile and what else says the plan")
-    profile = read_profile(flags["profile"], flags["request_overhead"])
+    overhead_s = duration_s(flags["request_overhead"], None, "--request-overhead")
+    profile = read_profile(flags["profile"], overhead_s)
     replicas, size = flags["replicas"], flags["batch_size_max"]
     return Subject(
         profile=profile,

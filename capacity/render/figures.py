@@ -1,17 +1,21 @@
 """Figures that commands write: curves of a law, and an objective against rate or replicas."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from capacity.answer.sweep import Row, SweepTable
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.objective import Promise
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.plot import PALETTE, Plot, draw_points, new_plot
-from capacity.search.rates import Rates
-from capacity.search.recommendation import Recommendation
 from capacity.units import format_quantile, quantile_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from capacity.answer.sweep import Row, SweepTable
+    from capacity.question.objective import Promise
+    from capacity.search.rates import Rates
+    from capacity.search.recommendation import Recommendation
 
 # Times the limit beyond which a point says only that it is far too high.
 TOP = 2.0
@@ -45,7 +49,7 @@ class ObjectiveCurve:
     """
 
     title: str
-    promise: Promise
+    promise: "Promise"
     points: tuple[Point, ...]
     chosen: int | None = None
     beyond: tuple[int, ...] = ()
@@ -84,7 +88,7 @@ class ObjectiveCurve:
         return min(fleets) - 0.5, max(fleets) + 0.5
 
 
-def rate_curve(rates: Rates) -> ObjectiveCurve:
+def rate_curve(rates: "Rates") -> ObjectiveCurve:
     """What binds at the upper end, against the arrival rate; rates far too high are left out."""
     promise, plan = rates.promise, rates.scenario.plan
     points = [_point(point.arrival_rate_rps, point.candidate, promise) for point in rates.points]
@@ -94,7 +98,7 @@ def rate_curve(rates: Rates) -> ObjectiveCurve:
     )
 
 
-def plan_curve(recommendation: Recommendation) -> ObjectiveCurve | None:
+def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
     """The limit that comes closest to being broken, over all that the search judged; None without a plan."""
     plan, performance = recommendation.plan, recommendation.performance
     if plan is None or performance is None:
@@ -104,7 +108,9 @@ def plan_curve(recommendation: Recommendation) -> ObjectiveCurve | None:
     return replicas_curve(chosen, promise, recommendation.considered)
 
 
-def replicas_curve(chosen: Candidate, promise: Promise, candidates: Iterable[Candidate]) -> ObjectiveCurve:
+def replicas_curve(
+    chosen: Candidate, promise: "Promise", candidates: "Iterable[Candidate]"
+) -> ObjectiveCurve:
     """What is limited, over fleets of one profile and routing, each at the best batch that was tried."""
     plan = chosen.plan
     fleets: dict[int, list[Candidate]] = {}
@@ -122,15 +128,15 @@ def replicas_curve(chosen: Candidate, promise: Promise, candidates: Iterable[Can
     )
 
 
-def _scale(promise: Promise) -> float:
+def _scale(promise: "Promise") -> float:
     return 1e3 if promise.measure.is_duration else 1.0
 
 
-def _found(candidate: Candidate, promise: Promise) -> Interval | None:
+def _found(candidate: Candidate, promise: "Promise") -> Interval | None:
     return None if candidate.performance is None else promise.found(candidate.performance)
 
 
-def _best(candidates: list[Candidate], promise: Promise) -> Candidate:
+def _best(candidates: list[Candidate], promise: "Promise") -> Candidate:
     """The one with the lowest value, of accepted ones where there are any."""
 
     def rank(one: Candidate) -> tuple[bool, bool, float]:
@@ -140,7 +146,7 @@ def _best(candidates: list[Candidate], promise: Promise) -> Candidate:
     return min(candidates, key=rank)
 
 
-def _point(x: float, candidate: Candidate, promise: Promise) -> Point | None:
+def _point(x: float, candidate: Candidate, promise: "Promise") -> Point | None:
     """The candidate where it is drawn, its interval cut at the axis; None where it has no place there."""
     found, top, scale = _found(candidate, promise), TOP * promise.allowed, _scale(promise)
     if found is None or found.value > top:
@@ -159,7 +165,7 @@ FORMS = {
 FLEETS_MAX = 12  # more would leave no room for their batches
 
 
-def draw_curves(lines: Sequence[Curve]) -> Plot:
+def draw_curves(lines: "Sequence[Curve]") -> Plot:
     """The curves in one pair of axes; logarithmic upwards where a tail needs it.
 
     Raises:
@@ -213,7 +219,7 @@ def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
         plot.axes.set_xticks(list(names), list(names.values()))
 
 
-def draw_quantiles(performances: Sequence[Performance], names: Sequence[str]) -> Plot:
+def draw_quantiles(performances: "Sequence[Performance]", names: "Sequence[str]") -> Plot:
     """Quantiles of the response, with their intervals, one series for each name. [ms]"""
     plot = new_plot(x_title="quantile (%)", y_title="response (ms)", title="Response time")
     for number, (performance, name) in enumerate(zip(performances, names, strict=True)):
@@ -223,7 +229,7 @@ def draw_quantiles(performances: Sequence[Performance], names: Sequence[str]) ->
     return plot
 
 
-def draw_sweep(table: SweepTable, rows: Sequence[Row]) -> Plot:
+def draw_sweep(table: "SweepTable", rows: "Sequence[Row]") -> Plot:
     """The highest quantile of the response against the arrival rate, one line for each fleet. [ms]"""
     quantile = max(table.quantiles)
     names = [column.name for column in table.columns]

@@ -440,7 +440,11 @@ except DependencyError as error:
 
 
 def sweep_on_a_disk_of(size_bytes: int, folder: Path) -> str:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(
+            map(str, (ROOT, *(ROOT / "tests" / name for name in ("", "answer", "question"))))
+        )
+    }
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(size_bytes)],
         capture_output=True, text=True, cwd=folder, env=environment, timeout=60, check=False,

@@ -157,7 +157,7 @@ def test_the_batches_to_measure_bring_the_interval_to_the_limit() -> None:
         doubt=Doubt.PROFILE,
     )
     assert batches_missing(candidate, sampled(300)) == pytest.approx(15.0 * 300)
-    assert batches_missing(replace(candidate), sampled(300)) is None
+    assert batches_missing(replace(candidate, performance=None), sampled(300)) is None
 
 
 @pytest.mark.parametrize(("width", "simulated", "says"), [

@@ -252,8 +252,8 @@ def test_the_reported_numbers_are_those_of_the_certificate() -> None:
     assert answer.performance is not None
     assert answer.performance.response_quantiles_s[0.99].value == 0.7
     assert [(attempt, requests) for _, attempt, requests in judge.certified] == [(1, 777)]
-    (candidate,) = answer.considered
-    assert candidate.performance == answer.performance
+    (only,) = answer.considered
+    assert only.performance == answer.performance
 
 
 def test_a_certificate_that_fails_passes_the_turn_to_the_next_batch_size_and_then_the_next_count() -> None:

@@ -107,7 +107,7 @@ class ByRate(NoJudge):
             response_quantiles_s={0.99: Interval.exact(value_s)},
             loss_probability=0.0,
         )
-        return judged(found, scenario.objective)
+        return judged(scenario, found)
 
 
 def silent(message: str) -> None:

@@ -53,7 +53,7 @@ def test_machine_code_that_was_kept_is_not_older_than_any_code_in_it(tmp_path: P
     """A recursion has the service times copied into it, which another file defines."""
     copied_to(tmp_path)
     before = output_of(SERVE_ONE, tmp_path)
-    path = tmp_path / "simulations" / "service_table.py"
+    path = tmp_path / "simulations" / "draws" / "service.py"
     text, changes = re.subn(r"times_s\[size - 1\] \*", "2.0 * times_s[size - 1] *", path.read_text())
     assert changes == 1
     path.write_text(text)
@@ -69,14 +69,20 @@ def test_code_is_compiled_anew_where_it_cannot_be_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["kernel_state.py", "tournament.py", "returns.py", "service_table.py", "tally.py"]
+    "name",
+    [
+        "kernel/state.py",
+        "kernel/own_queues.py",
+        "draws/service.py",
+        "draws/arrivals.py",
+        "statistics/sample.py",
+    ],
 )
 def test_machine_code_is_kept_by_each_source_whose_constants_it_holds(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Constants are frozen into machine code, which reads beyond its arrays where they are old ones."""
-    for path in (ROOT / "simulations").glob("*.py"):
-        shutil.copy(path, tmp_path)
+    shutil.copytree(ROOT / "simulations", tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(simulations.compiled, "_HERE", tmp_path)
     before = simulations.compiled._fingerprint.__wrapped__()
     assert simulations.compiled._fingerprint.__wrapped__() == before

@@ -322,7 +322,7 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
         ([*ONE, "-o", "gone/x.csv"], "no such directory"),
         ([*ONE, "-o", "."], "a sweep is a .csv or a .json or a .parquet file"),
         ([*ONE, "--workers", "2", "--cluster", "tcp://h:1"], "give either --workers or --cluster"),
-        ([*ONE, "-o", "x.csv", "--cluster", "h:1"], "is no address"),
+        ([*ONE, "-o", "x.csv", "--cluster", "h:1"], "is not an address"),
     ],
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else "",
 )  # fmt: skip
