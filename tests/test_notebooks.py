@@ -3,14 +3,13 @@
 import ast
 import re
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
 import pytest
-from notebook_pairs import TIMEOUT_S, run
+from notebook_pairs import run
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -152,6 +151,4 @@ def is_dunder(name: str) -> bool:
 @pytest.mark.notebook
 @each
 def test_it_runs_from_the_top(source: Path) -> None:
-    begun_s = time.monotonic()
-    run(source)  # raises where a cell does
-    assert time.monotonic() - begun_s < TIMEOUT_S
+    run(source)  # raises where a cell does, or takes too long

@@ -101,10 +101,13 @@ def test_results_come_in_order_and_an_error_is_that_error(local: Local) -> None:
 
 
 def test_a_scheduler_that_is_lost_ends_the_run(tmp_path: Path) -> None:
-    with local_cluster(1, tmp_path) as mine, cluster(mine.address) as mapper:
+    with (
+        pytest.raises(DependencyError, match="lost|no workers"),
+        local_cluster(1, tmp_path) as mine,
+        cluster(mine.address) as mapper,
+    ):
         os.killpg(mine.process.pid, signal.SIGKILL)
-        with pytest.raises(DependencyError, match="lost|no workers"):
-            list(mapper(abs, range(5)))
+        list(mapper(abs, range(5)))
 
 
 def test_workers_that_do_not_come_back_are_not_waited_for_without_end(
