@@ -11,7 +11,7 @@ import nbformat
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
-TIMEOUT_S = 90  # of a cell here; of a whole notebook in the tests
+TIMEOUT_S = 240  # of a cell
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 

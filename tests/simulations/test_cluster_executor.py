@@ -102,7 +102,7 @@ def test_results_come_in_order_and_an_error_is_that_error(local: Local) -> None:
 
 def test_a_scheduler_that_is_lost_ends_the_run(tmp_path: Path) -> None:
     with (
-        pytest.raises(DependencyError, match="lost|no workers"),
+        pytest.raises(DependencyError, match="lost|no workers"),  # noqa: PT012  (also from the context)
         local_cluster(1, tmp_path) as mine,
         cluster(mine.address) as mapper,
     ):
