@@ -1,6 +1,6 @@
 """Does a change of the code change an answer? JSON of the commands in `same_answers.txt`, before and after.
 
-`record FOLDER` runs each command with `--json` and keeps what it prints and its exit code;
+`record FOLDER [NUMBER ...]` runs each command with `--json` and keeps what it prints and its exit code;
 `compare BEFORE AFTER` names each command whose output differs, and the keys where it does.
 """
 
@@ -8,6 +8,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ def commands() -> list[str]:
     return [line for line in COMMANDS.read_text().splitlines() if line]
 
 
-def record(folder: Path) -> None:
+def record(folder: Path, numbers: Collection[int]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, line in enumerate(commands()):
+        if numbers and number not in numbers:
+            continue
         words = [word.replace("FOLDER", str(folder)) for word in shlex.split(line)]
         done = subprocess.run([CAPACITY, *words, "--json"], cwd=ROOT, capture_output=True, text=True)
         kept = {"command": line, "exit_code": done.returncode, "stdout": done.stdout, "stderr": errors(done)}
@@ -73,8 +76,8 @@ def changes(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["record", folder]:
-            record(Path(folder))
+        case ["record", folder, *numbers]:
+            record(Path(folder), [int(number) for number in numbers])
         case ["compare", before, after]:
             sys.exit(compare(Path(before), Path(after)))
         case _:
