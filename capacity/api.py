@@ -188,8 +188,13 @@ def plan(
 
     rates_rps = parse.rate_rps(rate, rate_rps)
     day = parse.read_curve(daily, rates_rps, users)
-    texts = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
-    seconds = {0.5: slo_p50_s, 0.9: slo_p90_s, 0.95: slo_p95_s, 0.99: slo_p99_s, 0.999: slo_p999_s}
+    slos = {
+        0.5: (slo_p50, slo_p50_s),
+        0.9: (slo_p90, slo_p90_s),
+        0.95: (slo_p95, slo_p95_s),
+        0.99: (slo_p99, slo_p99_s),
+        0.999: (slo_p999, slo_p999_s),
+    }
     mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
     question = Question(
         profiles=parse.read_profiles(
@@ -206,7 +211,7 @@ def plan(
         ),
         objective=objective
         or parse.read_full_objective(
-            parse.limits_s(texts, seconds), tier, mean_s, _many(slo_wait), loss_max, utilization_max
+            parse.limits_s(slos), tier, mean_s, _many(slo_wait), loss_max, utilization_max
         ),
         batch_size_limit=batch_size_max,
         batch_waits_s=parse.read_batch_waits(_many(batch_wait), _many(batch_wait_s)),
@@ -383,11 +388,16 @@ def max_rate(
         profile, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
     )
     fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), timer, routing, queue_limit)
-    texts = {0.5: slo_p50, 0.9: slo_p90, 0.95: slo_p95, 0.99: slo_p99, 0.999: slo_p999}
-    seconds = {0.5: slo_p50_s, 0.9: slo_p90_s, 0.95: slo_p95_s, 0.99: slo_p99_s, 0.999: slo_p999_s}
+    slos = {
+        0.5: (slo_p50, slo_p50_s),
+        0.9: (slo_p90, slo_p90_s),
+        0.95: (slo_p95, slo_p95_s),
+        0.99: (slo_p99, slo_p99_s),
+        0.999: (slo_p999, slo_p999_s),
+    }
     mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
     limits = objective or parse.read_full_objective(
-        parse.limits_s(texts, seconds), tier, mean_s, _many(slo_wait), loss_max, utilization_max
+        parse.limits_s(slos), tier, mean_s, _many(slo_wait), loss_max, utilization_max
     )
     if limits.loss_probability is not None and queue_limit is None:
         raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")

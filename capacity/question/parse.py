@@ -64,11 +64,11 @@ def _one_of(
     return read(text, flag)
 
 
-def limits_s(texts: Mapping[float, str | None], si: Mapping[float, float | None]) -> dict[float, float]:
-    """Limits by quantile, of those that are given. [s]"""
+def limits_s(given: Mapping[float, tuple[str | None, float | None]]) -> dict[float, float]:
+    """Limits by quantile, each as text or as a number, of those that are given. [s]"""
     from capacity.units import format_quantile
 
-    found = {q: duration_s(texts[q], si[q], f"--slo-{format_quantile(q).lower()}") for q in texts}
+    found = {q: duration_s(*one, f"--slo-{format_quantile(q).lower()}") for q, one in given.items()}
     return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
 
 

@@ -90,7 +90,7 @@ class RandomSplit:
         return 1.0 if before_zero(time_s) else self.utilization * self.response_tail(time_s)
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).
@@ -213,7 +213,7 @@ class RoundRobin:
         return self._replica.wait_tail(time_s)
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).

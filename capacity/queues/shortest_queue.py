@@ -99,7 +99,7 @@ class ShortestQueue:
         return 1.0 if before_zero(time_s) else self._joined.wait_tail(self.service_rate_rps * time_s)
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).

@@ -13,7 +13,7 @@ from simulations.draws.records import Floats
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.state import (
     LEAST_OUTSTANDING,
-    NOBODY,
+    NO_REQUEST,
     POWER_OF_TWO,
     RANDOM,
     ROUND_ROBIN,
@@ -172,7 +172,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
             entry.size = 0
             continue
         entry.size = UNKNOWN
-        entry.behind = NOBODY
+        entry.behind = NO_REQUEST
         if queue.waiting == 0:
             queue.head = request
             queue.due_s = now_s + wait_s

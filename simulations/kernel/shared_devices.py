@@ -13,7 +13,7 @@ from simulations.draws.records import Floats
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.state import (
     LEAST_OUTSTANDING,
-    NOBODY,
+    NO_REQUEST,
     POWER_OF_TWO,
     RANDOM,
     ROUND_ROBIN,
@@ -193,7 +193,7 @@ def serve_devices(  # noqa: C901  (one loop: see `kernel_own`)
             entry.size = 0
             continue
         entry.size = UNKNOWN
-        entry.behind = NOBODY
+        entry.behind = NO_REQUEST
         if queue.waiting == 0:
             queue.head = request
             queue.due_s = now_s + wait_s

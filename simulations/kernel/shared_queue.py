@@ -10,7 +10,7 @@ from simulations.compiled import compiled
 from simulations.draws.records import Floats
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.state import (
-    NOBODY,
+    NO_REQUEST,
     UNKNOWN,
     Structs,
     change,
@@ -119,7 +119,7 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
             entry.size = 0
             continue
         entry.size = UNKNOWN
-        entry.behind = NOBODY
+        entry.behind = NO_REQUEST
         if waiting == 0:
             head = request
             due_s = now_s + wait_s

@@ -66,7 +66,7 @@ ROUTINGS = (
     Routing.SHARED_QUEUE,
 )
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, SHARED_QUEUE = range(len(ROUTINGS))
-NOBODY = -1
+NO_REQUEST = -1
 _LIMIT_MAX = 2**53  # more than a run has requests, and far from where whole numbers end
 UNKNOWN = -1  # size of the batch of a request that is not served yet; 0 is lost
 
@@ -128,7 +128,7 @@ JOB = np.dtype(
 
 def rules_of(plan: Plan) -> Structs:
     """A plan as the kernel reads it, shape `(1,)`."""
-    limit = NOBODY if plan.queue_limit is None else min(plan.queue_limit, _LIMIT_MAX)
+    limit = NO_REQUEST if plan.queue_limit is None else min(plan.queue_limit, _LIMIT_MAX)
     routing = ROUTINGS.index(plan.routing)
     is_open = plan.timer is BatchTimer.OPEN
     numbers = (routing, plan.replicas, plan.batch_size_max, plan.batch_wait_max_s, is_open, limit)

@@ -229,7 +229,7 @@ def test_ten_thousand_refusals_take_no_time(tmp_path: Path) -> None:
         tmp_path, "sweep", *T4, "--rate", "9000rps:18999rps:1rps", "--replicas", "1", "-o", "x.csv", "--json"
     )
     assert json.loads(done.stdout)["unstable"] == 10_000
-    assert time.monotonic() - began_s < 10.0
+    assert time.monotonic() - began_s < 60.0  # simulated they would take hours
 
 
 @pytest.mark.parametrize(
@@ -251,12 +251,13 @@ def test_an_interrupted_sweep_goes_on_to_the_same_bytes(tmp_path: Path, number: 
         _, errors = program.communicate(timeout=30)
     assert not (tmp_path / "x.csv").exists()
     done = kept.read_bytes().count(b"\n") - 1
-    if number != signal.SIGKILL:
-        said = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[signal.Signals(number)]
+    if number == signal.SIGINT:
         assert errors.splitlines()[-1] == (
-            f"{said}; {done} of 12 rows are kept in x.csv.partial; the same command goes on from there"
+            f"interrupted; {done} of 12 rows are kept in x.csv.partial; the same command goes on from there"
         )
         assert program.returncode == 128 + number
+    else:  # the process ends at once, and what it had written stays
+        assert program.returncode == -number
     with kept.open("ab") as file:
         file.write(b'["resnet50-t4-fp16",300.')
     again = capacity(tmp_path, *arguments, "x.csv")

@@ -391,7 +391,7 @@ class BulkCTMC:
         return self._tagged.response_tail(time_s / self.batch_times_s[-1]) if not before_zero(time_s) else 1.0
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1), or following a request takes too many steps.

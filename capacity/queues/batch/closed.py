@@ -349,7 +349,7 @@ class BulkClosed:
         return min(1.0, self._law.staying_longer(time_s) / self.batch_size_mean)
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).

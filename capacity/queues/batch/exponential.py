@@ -141,7 +141,7 @@ class BulkMarkov:
         return self.wait_probability * math.exp(-self._falling * (time_s / self.service_time_s))
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).

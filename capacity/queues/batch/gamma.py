@@ -139,7 +139,7 @@ class BulkJitter:
         return min(_law(self).wait_tail(time), self.wait_probability) if time > 0.0 else self.wait_probability
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).

@@ -349,7 +349,7 @@ class GGc:
         return 1.0 if before_zero(time_s) else self._wait_tail(delay, time_s / self.service.mean_s)
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1); `kimura` has none.

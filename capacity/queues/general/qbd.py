@@ -528,7 +528,7 @@ class PhaseQueue:
         return self._waits.wait_tail(time_s / self._service_mean_s) if not before_zero(time_s) else 1.0
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).

@@ -93,7 +93,7 @@ class MM1:
         return self.utilization * self.response_tail(time_s) if not before_zero(time_s) else 1.0
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where so many need none. [s]
+        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).
