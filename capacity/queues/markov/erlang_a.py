@@ -305,7 +305,7 @@ class ErlangA:
         return 1.0 if before_zero(time_s) else self._response_tail(self.service_rate_rps * time_s)
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of served requests stays within; 0.0 where that many do not wait. [s]
+        """Wait that a share `quantile` of served requests stays within; 0.0 if that many do not wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).

@@ -177,7 +177,7 @@ class MMcK:
         return 1.0 if before_zero(time_s) else self._response_tail(self.service_rate_rps * time_s)
 
     def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of accepted requests stays within; 0.0 where that many do not wait. [s]
+        """Wait that a fraction `quantile` of accepted requests stays within; 0.0 if so few wait. [s]
 
         Raises:
             DomainError: quantile is not in (0, 1).
