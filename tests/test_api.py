@@ -167,3 +167,11 @@ def test_importing_capacity_costs_nothing() -> None:
     assert {"plan", "queues", "load_profile"} <= set(dir(cap))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         cap.nothing  # noqa: B018
+
+
+def test_every_law_is_found_by_its_name() -> None:
+    law = cap.queues.MMc(arrival_rate_rps=9, service_rate_rps=5, servers=2)
+    assert law.performance().response_mean_s == pytest.approx(1.0526315789473684)  # 0.2 / (1 - 0.9^2)
+    assert all(getattr(cap.queues, name) is not None for name in dir(cap.queues))
+    with pytest.raises(AttributeError, match="no attribute 'MM2'"):
+        cap.queues.MM2  # noqa: B018
