@@ -321,9 +321,7 @@ def gate(
     needed = (
         None
         if is_same
-        else recommend(
-            inputs.question, judge, progress, with_headroom=False, confidence=inputs.effort.confidence
-        )
+        else recommend(inputs.question, judge, progress, plan_alone=True, confidence=inputs.effort.confidence)
     )
     reproduced = None
     if is_same and inputs.effort == saved.effort and judged.performance is not None:

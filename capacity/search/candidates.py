@@ -68,6 +68,18 @@ class Search:
         """Whether the search has simulated as much as it may."""
         return self.requests >= SEARCH_REQUESTS_MAX
 
+    def beside(self, question: Question) -> "Search":
+        """A search for the answer to another question, from what is left of the same budget."""
+        other = Search(question, self.judge, self.progress, self.confidence)
+        other.requests = self.requests
+        return other
+
+    def count_in(self, other: "Search") -> None:
+        """Count what a search beside this one has taken."""
+        self.counts += other.counts
+        self.counts["screened"] += len(other.floor_rejections) + len(other.floor_doubts)
+        self.requests = other.requests
+
     @property
     def tally(self) -> Tally:
         """How many candidates were dealt with, by how."""

@@ -47,13 +47,15 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
     question = search.question
     profile = question.profile(plan.profile)
     asked = replace(question, profiles=(profile,), routings=(Routing.RANDOM,))
-    other = Search(asked, search.judge, search.progress, search.confidence)
+    other = search.beside(asked)
     family = Family(profile=profile, routing=Routing.RANDOM)
     scenario = asked.scenario(replace(plan, routing=Routing.RANDOM))
     search.progress("what random routing would take")
     candidate = judge_exactly(scenario) or search.judge.search(scenario, 1)
+    other.counts["simulated"] += candidate.requests > 0
+    other.requests += candidate.requests
     devices = _fewest(other, family, plan)
-    search.requests += candidate.requests + other.requests
+    search.count_in(other)
     return RandomRouting(
         replicas=None if devices is None else family.replicas(devices),
         response_p99=_p99(candidate.performance) if candidate.settled else None,
@@ -105,7 +107,7 @@ def recommend(
     judge: Judge,
     progress: Progress = silent,
     *,
-    with_headroom: bool = True,
+    plan_alone: bool = False,
     confidence: float = 0.95,
 ) -> Recommendation:
     """The cheapest plan that keeps the objective, with every candidate that was considered.
@@ -114,7 +116,8 @@ def recommend(
     tell apart the simplest. The winner is certified by random numbers that had no part in choosing it.
 
     Args:
-        with_headroom: whether to find how far the rate may rise, and what random routing would take.
+        plan_alone: leave out what only stands beside the plan: how far the rate may rise, and what would do
+            under random routing, under Poisson arrivals, or if nothing had to be outlived.
         confidence: of the interval of a service time whose samples may not tell it from its limit.
 
     Raises:
@@ -122,7 +125,10 @@ def recommend(
     """
     for profile in question.profiles:
         require_batch_of_one(profile)
-    search = Search(question, judge, progress, confidence)
+    return _recommend(Search(question, judge, progress, confidence), plan_alone=plan_alone)
+
+
+def _recommend(search: Search, *, plan_alone: bool) -> Recommendation:
     refusals = _refused_at_once(search)
     if refusals:
         return _no_plan(search, refusals, _open_or_missed(refusals))
@@ -132,7 +138,22 @@ def recommend(
         considered = _with_floors(search)
         verdict = Verdict.INCONCLUSIVE if search.out_of_budget else _open_or_missed(considered)
         return _no_plan(search, considered, verdict)
-    return _answer(search, certified, with_headroom=with_headroom)
+    answer = _answer(search, certified)
+    return answer if plan_alone else _with_asides(search, certified, answer)
+
+
+def _with_asides(search: Search, certified: Certified, answer: Recommendation) -> Recommendation:
+    """The answer, with what stands beside its plan; the tally counts that too."""
+    headroom = _headroom(search, certified)
+    asides = replace(
+        answer,
+        headroom=headroom,
+        random_routing=if_random(search, certified.candidate.plan, answer.performance),
+        without_survival=_if_nothing_happened(search),
+        under_poisson=_if_poisson(search),
+        caveats=(*answer.caveats, *headroom_caveats(headroom)),
+    )
+    return replace(asides, tally=search.tally)
 
 
 def _open_or_missed(considered: list[Candidate]) -> Verdict:
@@ -193,25 +214,17 @@ def _any_plan(search: Search, name: str, batch_size_max: int) -> Plan:
     return question.plan(family, 1, batch_size_max, 0.0)
 
 
-def _answer(search: Search, certified: Certified, *, with_headroom: bool) -> Recommendation:
-    question, plan = search.question, certified.candidate.plan
-    profile = question.profile(plan.profile)
-    headroom = _headroom(search, certified) if with_headroom else None
+def _answer(search: Search, certified: Certified) -> Recommendation:
+    plan = certified.candidate.plan
     return Recommendation(
         verdict=Verdict.MET,
-        objective=question.objective,
+        objective=search.question.objective,
         plan=plan,
         performance=certified.candidate.performance,
-        headroom=headroom,
-        random_routing=None
-        if not with_headroom
-        else if_random(search, plan, certified.candidate.performance),
-        hourly_usd=profile.hourly_cost_usd(plan.replicas),
+        hourly_usd=search.question.profile(plan.profile).hourly_cost_usd(plan.replicas),
         considered=tuple(_with_floors(search)),
-        caveats=(*_caveats(search, certified), *headroom_caveats(headroom)),
+        caveats=tuple(_caveats(search, certified)),
         survived=certified.survived,
-        without_survival=_if_nothing_happened(search),
-        under_poisson=_if_poisson(search),
         tally=search.tally,
         certificate=certified.certificate,
     )
@@ -222,7 +235,7 @@ def _if_nothing_happened(search: Search) -> Recommendation | None:
     if search.question.survival == Survival():
         return None
     easier = replace(search.question, survival=Survival())
-    return _without_headroom(search, easier)
+    return _easier(search, easier)
 
 
 def _if_poisson(search: Search) -> Recommendation | None:
@@ -231,14 +244,15 @@ def _if_poisson(search: Search) -> Recommendation | None:
     if isinstance(workload, ClosedPopulation) or workload.arrivals in _POISSON:
         return None
     calmer = replace(search.question, workload=replace(workload, arrivals=PoissonArrivals()))
-    return _without_headroom(search, calmer)
+    return _easier(search, calmer)
 
 
-def _without_headroom(search: Search, question: Question) -> Recommendation:
-    """The answer to an easier question, to be held beside the one that was asked."""
-    return recommend(
-        question, search.judge, search.progress, with_headroom=False, confidence=search.confidence
-    )
+def _easier(search: Search, question: Question) -> Recommendation:
+    """The answer to an easier question, to be held beside the one that was asked; from the same budget."""
+    other = search.beside(question)
+    answer = _recommend(other, plan_alone=True)
+    search.count_in(other)
+    return answer
 
 
 def _headroom(search: Search, certified: Certified) -> Headroom | None:

@@ -62,7 +62,7 @@ def question(**changes: Any) -> Question:
 
 
 def saved(asked: Question, name: str = "plan.json", effort: Effort = EFFORT) -> SavedPlan:
-    answer = recommend(asked, judge(effort), with_headroom=False)
+    answer = recommend(asked, judge(effort), plan_alone=True)
     document = json.loads(dumps(plan_file_document(answer, asked, effort)))
     return read_plan_file_document(document, name)
 

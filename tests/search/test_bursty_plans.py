@@ -45,7 +45,7 @@ def planned(arrivals: ArrivalProcess, rate_rps: float, limit_s: float) -> tuple[
         objective=LatencyObjective(limits={0.99: limit_s}),
         batch_size_limit=4,
     )
-    answer = recommend(question, SimulationJudge(), with_headroom=False)
+    answer = recommend(question, SimulationJudge())
     return answer, list(explain(answer, question))
 
 

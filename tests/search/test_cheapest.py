@@ -354,7 +354,7 @@ def lawful_questions(draw: st.DrawFn) -> Question:
 @given(lawful_questions())
 def test_the_answer_is_the_best_of_all_by_their_laws(question: Question) -> None:
     """Every fleet's law is known: P99, median, mean, wait and utilization, whole and after a loss."""
-    answer = recommend(question, LawJudge(), with_headroom=False)
+    answer = recommend(question, LawJudge(), plan_alone=True)
     assert_is_best(answer, accepted_fleets(question, by_law))
 
 

@@ -63,7 +63,7 @@ def planned(
         routings=(routing,),
         **fields,
     )
-    return recommend(question, Unasked(), with_headroom=False), rate_rps, limit_s
+    return recommend(question, Unasked(), plan_alone=True), rate_rps, limit_s
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def planned(name: str, replicas: float, limit: float) -> tuple[Interval, float]:
     )
     with workers(2) as mapper:
         judge = SimulationJudge(mapper=mapper, seed=7)
-        found = recommend(question, judge, with_headroom=False)
+        found = recommend(question, judge, plan_alone=True)
         assert found.plan is not None
         assert found.performance is not None
         certified = judge.certify(question.scenario(found.plan), 1, 0)

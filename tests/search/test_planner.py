@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -658,3 +659,29 @@ def test_another_seed_gives_other_numbers_and_the_same_plan() -> None:
     )
     assert one.plan == other.plan
     assert one.performance != other.performance
+
+
+def test_what_stands_beside_a_plan_is_asked_once_and_counted() -> None:
+    """Bursty arrivals and a spare: two easier questions, each without easier ones of its own."""
+
+    class CountingJudge(ScriptedJudge):
+        def search(self, scenario: Scenario, attempt: int) -> Candidate:
+            asked.append((scenario.workload, scenario.plan))
+            return replace(super().search(scenario, attempt), requests=7)
+
+    asked: list[Any] = []
+    bursty = Workload(arrival_rate_rps=10.0, arrivals=GammaArrivals(cv=2.0))
+    question = replace(question_of(survival=Survival(spare=1)), workload=bursty)
+    judge = CountingJudge(lambda plan: MET if plan.replicas >= 2 else MISSED, lambda plan: MET)
+    alone = recommend(question, judge, plan_alone=True)
+    only = len(asked)
+    assert (alone.without_survival, alone.under_poisson, alone.headroom) == (None, None, None)
+    asked.clear()
+    answer = recommend(question, judge)
+    assert answer.without_survival is not None
+    assert answer.under_poisson is not None
+    assert (answer.without_survival.without_survival, answer.without_survival.under_poisson) == (None, None)
+    assert (answer.under_poisson.without_survival, answer.under_poisson.under_poisson) == (None, None)
+    assert answer.plan == alone.plan
+    assert answer.tally.simulated == len(asked) > only
+    assert answer.tally.requests == 7 * len(asked)

@@ -68,7 +68,7 @@ CASES = (
 @cache
 def answer(case: Asked) -> Recommendation:
     with workers(2) as mapper:
-        return recommend(case.question, SimulationJudge(mapper=mapper), with_headroom=False)
+        return recommend(case.question, SimulationJudge(mapper=mapper), plan_alone=True)
 
 
 def test_at_most_one_of_the_ten_is_inconclusive_and_none_has_no_plan() -> None:
