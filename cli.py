@@ -25,18 +25,20 @@ from capacity.commands.workload import workload
 app = StrictTyper(
     cls=Guarded,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="How many replicas and what batch keep the P99 promise, and how sure that is.",
+    help="How many replicas, and which batching, meet your latency objective, and how sure that is.",
 )
-for command in (
-    *(plan, max_rate, simulate, sweep, compare, check, explain, workload),
-    *(profile, verify, curve, littles_law, agreement),
+for panel, commands in (
+    ("Plan", (plan, max_rate, simulate, sweep, compare, check, explain)),
+    ("Measure and verify", (profile, workload, verify)),
+    ("Theory", (curve, littles_law, agreement)),
 ):
-    app.command(command.__name__.replace("_", "-"))(command)
-app.add_typer(queue_app, name="queue")
-app.add_typer(profiles_app, name="profiles")
+    for command in commands:
+        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+app.add_typer(queue_app, name="queue", rich_help_panel="Theory")
+app.add_typer(profiles_app, name="profiles", rich_help_panel="Measure and verify")
 
 
 def print_version(asked: bool) -> None:  # noqa: FBT001  (Typer calls it with the flag)

@@ -78,19 +78,33 @@ def own_descriptor(path: Path) -> int | None:
 def csv_rows(text: str, shown: str, mend: str) -> Iterator[tuple[int, list[str]]]:
     """Rows of a CSV with their line numbers; blank lines are passed over.
 
+    Where the first line has semicolons or tabs and no comma, these separate the cells, and a comma is the
+    decimal point, as in the files of a spreadsheet set to German or French.
+
     Args:
         shown: what to call the file.
         mend: what to do about more than `ROWS_MAX` rows.
     """
-    reader = csv.reader(io.StringIO(text, newline=None), strict=True)  # lines may end in any usual way
+    separator = _separator(text)
+    lines = io.StringIO(text, newline=None)  # they may end in any usual way
+    reader = csv.reader(lines, strict=True, delimiter=separator)
     try:
         for count, row in enumerate(reader):
             if count > ROWS_MAX:
                 raise InputError(f"{shown} has more than {ROWS_MAX} rows; {mend}")
             if any(cell.strip() for cell in row):
-                yield reader.line_num, row
+                yield reader.line_num, row if separator == "," else [_with_point(cell) for cell in row]
     except csv.Error as error:
         raise InputError(f"{shown} line {reader.line_num}: not valid CSV ({error})") from None
+
+
+def _separator(text: str) -> str:
+    header = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
+    return next((one for one in ";\t" if one in header and "," not in header), ",")
+
+
+def _with_point(cell: str) -> str:
+    return cell.replace(",", ".") if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell, re.ASCII) else cell
 
 
 def printable(text: str) -> str:

@@ -22,17 +22,12 @@ SECONDS_PER_UNIT: dict[str, Decimal] = {
     "min": Decimal(60),
     "h": Decimal(3600),
 }
-_RATE_PERIODS: dict[str, str] = {
-    "rps": "s",
-    "/s": "s",
-    "/sec": "s",
-    "/min": "min",
-    "/h": "h",
-    "/ms": "ms",
-    "/us": "us",
-    "/µs": "µs",
-    "/ns": "ns",
-}
+# `rps`, `qps`, `/s`, `req/s`, `/min`; thousands and millions of them: `krps`, `k/min`, `M/h`.
+_RATE_UNIT = re.compile(
+    r"([kKM]?)(?:rps|qps|(?:req|reqs|requests|queries)?/(ns|us|µs|ms|s|sec|second|min|minute|h|hour))"
+)
+_PERIODS = {"sec": "s", "second": "s", "minute": "min", "hour": "h"}
+_MULTIPLES = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
 _QUANTITY = re.compile(
     r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I | re.ASCII
 )
@@ -66,22 +61,26 @@ def parse_duration_s(text: str, name: str = "duration") -> float:
 
 
 def parse_rate_rps(text: str, name: str = "rate", *, allow_zero: bool = False) -> float:
-    """Requests per second from text such as `500rps`, `500/s` or `30000/min`.
+    """Requests per second from text such as `500rps`, `500qps`, `500 req/s` or `30k/min`.
 
     Raises:
         InputError: no unit, an unknown unit, or a number that is not positive and finite.
 
-    >>> parse_rate_rps("30000/min")
-    500.0
+    >>> parse_rate_rps("30000/min"), parse_rate_rps("30k/min"), parse_rate_rps("0.5krps")
+    (500.0, 500.0, 500.0)
     """
     number, unit = _split(text, name, mend="500rps")
     if unit == "":
         raise InputError(
             f"{name} {text.strip()!r} has no unit; write {text.strip()}rps or {text.strip()}/min"
         )
-    if unit not in _RATE_PERIODS:
-        raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(_RATE_PERIODS)}")
-    rate = _WIDE.divide(number, SECONDS_PER_UNIT[_RATE_PERIODS[unit]])
+    match = _RATE_UNIT.fullmatch(unit)
+    if match is None:
+        raise InputError(
+            f"{name} has the unknown unit {unit!r}; use rps, qps, req/s, /min, /h, or thousands: krps, k/min"
+        )
+    period = _PERIODS.get(match[2], match[2] or "s")
+    rate = _WIDE.divide(_WIDE.multiply(number, _MULTIPLES[match[1]]), SECONDS_PER_UNIT[period])
     rate_rps = _checked(rate, text, name, (RATE_MIN_RPS, RATE_MAX_RPS), "rps")
     if rate_rps == 0.0 and not allow_zero:
         raise InputError(f"{name} must be > 0, got {text.strip()!r}")

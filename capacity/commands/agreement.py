@@ -17,17 +17,23 @@ from capacity.question.parse import read_choice
 
 
 def agreement(
-    grid: Annotated[str, option("--grid", help="short (one or two queues of each law) or full.")] = "short",
+    grid: Annotated[
+        str, option("--grid", help="short (one or two queues of each law) or full.", metavar="GRID")
+    ] = "short",
     seed: SeedOption = 0,
     requests_max: Annotated[
-        int, option("--requests-max", help="Requests to simulate for one queue at most.")
+        int, option("--requests-max", help="Most requests to simulate for one queue.", metavar="N")
     ] = 200_000_000,
     engine: EngineOption = "kernel",
     workers: WorkersOption = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold the simulator against theory; exit 4 where they disagree or a row proves nothing."""
+    """Hold the simulator against theory, queue by queue; exit 4 where they disagree.
+
+    Examples:
+      capacity agreement
+    """
     from capacity.question.budget import Effort
     from simulations.replication import Engine
     from simulations.validation.agreement import compare, rows_document, rows_tables, verdict_exit_code

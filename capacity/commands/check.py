@@ -27,40 +27,51 @@ class GateFormat(StrEnum):
 
 TraceOption = Annotated[
     str | None,
-    input_option("--arrivals", help="trace:FILE again, for a plan whose trace was too long to save."),
+    input_option(
+        "--arrivals", help="trace:FILE again, if the plan's trace was too long to save.", metavar="trace:FILE"
+    ),
 ]
 
 
 def check(
     context: typer.Context,
-    plan: Annotated[str, input_option("--plan", help="A plan that capacity plan has saved by -o.")],
+    plan: Annotated[str, input_option("--plan", help="A plan saved by capacity plan -o.")],
     profile: Annotated[
         list[str] | None,
         input_option(
-            "--profile", help="Measured anew, in place of the saved one: FILE; of several: NAME=FILE."
+            "--profile",
+            help="New measurements in place of the saved ones: FILE, or NAME=FILE of several.",
         ),
     ] = None,
     rate: Annotated[
-        str | None, option("--rate", help="Arrival rate instead of the saved one: 500rps.")
+        str | None, option("--rate", help="Arrival rate in place of the saved one: 500rps.", metavar="RATE")
     ] = None,
     baseline: Annotated[
         str | None,
         input_option(
-            "--baseline", help="A saved plan: no more than it has may be needed; else the plan itself."
+            "--baseline", help="A saved plan whose replicas must suffice. Default: the plan itself."
         ),
     ] = None,
     arrivals: TraceOption = None,
     requests_max: Annotated[
-        int | None, option("--requests-max", help="Another budget of simulated requests than the saved one.")
+        int | None,
+        option(
+            "--requests-max", help="Most requests to simulate, in place of the saved budget.", metavar="N"
+        ),
     ] = None,
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     output: Annotated[
-        GateFormat, option("--format", help="What to print; github also writes the step's summary.")
+        GateFormat, option("--format", help="What to print; github also writes the step summary.")
     ] = GateFormat.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Whether a saved plan still holds, with new measurements or another rate; exit 3 where it does not."""
+    """Whether a saved plan still meets its objective, given new measurements or another rate; exit 3 if not.
+
+    Examples:
+      capacity check --plan plan.json
+      capacity check --plan plan.json --profile new.csv --rate 3500rps --format github
+    """
     from capacity import api
 
     found = run(api.check, context)

@@ -13,22 +13,28 @@ if TYPE_CHECKING:
 
 def curve(
     y: Annotated[
-        str, option("--y", help="queue-length, wait-probability, wait, response or p99.")
+        str, option("--y", help="queue-length, wait-probability, wait, response or p99.", metavar="QUANTITY")
     ] = "queue-length",
-    x: Annotated[str, option("--x", help="utilization or arrival-rate.")] = "utilization",
+    x: Annotated[str, option("--x", help="utilization or arrival-rate.", metavar="AXIS")] = "utilization",
     service_rate: Annotated[
-        list[str] | None, option("--service-rate", help="Service rate of a server: 10rps; may be repeated.")
+        list[str] | None,
+        option("--service-rate", help="Service rate of a server: 10rps; repeatable.", metavar="RATE"),
     ] = None,
     servers: Annotated[
-        list[int] | None, option("--servers", help="Number of servers; may be repeated.")
+        list[int] | None, option("--servers", help="Number of servers; repeatable.", metavar="N")
     ] = None,
     file: Annotated[
-        str | None, output_option("-o", "--output", help="Draw into this .png or .svg file.")
+        str | None, output_option("-o", "--output", help="Draw the curves, as .png or .svg.")
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Queue length, wait or P99 of M/M/c against utilization or arrival rate, drawn here or in a file."""
+    """Queue length, wait or P99 of M/M/c against utilization or arrival rate.
+
+    Examples:
+      capacity curve --y p99 --service-rate 10rps --servers 1 --servers 4
+      capacity curve --x arrival-rate --y response --service-rate 10rps --servers 4 -o curve.svg
+    """
     from capacity.answer.documents import curves_document
     from capacity.queues.curves import Axis, Quantity, curves
     from capacity.units import parse_rate_rps

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def explain(
     context: typer.Context,
     plan: Annotated[
-        str, typer.Argument(help="A plan that capacity plan has saved by -o.", callback=note_input)
+        str, typer.Argument(help="A plan saved by capacity plan -o.", metavar="FILE", callback=note_input)
     ],
     arrivals: TraceOption = None,
     workers: WorkersOption = None,
@@ -23,9 +23,12 @@ def explain(
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Why a saved plan is as it is: what binds, what the answer hangs on, and what would save most.
+    """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
-    The plan is certified again by the random numbers that it was saved with, and nothing is searched anew.
+    The plan is simulated again with its saved random numbers; the search is not repeated.
+
+    Examples:
+      capacity explain plan.json
     """
     from capacity import api
 

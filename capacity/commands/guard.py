@@ -14,6 +14,7 @@ from typing import Any, TextIO, TypeVar, get_args
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from capacity.commands.help import Helpful
 from capacity.errors import CapacityError, DependencyError, InputError
 from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
 
@@ -105,11 +106,11 @@ class _Strict:
         return found
 
 
-class StrictCommand(_Strict, TyperCommand):
+class StrictCommand(Helpful, _Strict, TyperCommand):
     """A command that takes no option twice, and no number but in plain digits."""
 
 
-class StrictGroup(_Strict, TyperGroup):
+class StrictGroup(Helpful, _Strict, TyperGroup):
     """A group of such commands, with options of its own."""
 
 

@@ -10,21 +10,40 @@ from capacity.errors import InputError
 
 
 def littles_law(
-    rate: Annotated[str | None, option("--rate", help="Throughput: 100rps.")] = None,
-    latency_mean: Annotated[str | None, option("--latency-mean", help="Mean response time: 45ms.")] = None,
-    concurrency: Annotated[
-        float | None, option("--concurrency", help="Mean number of requests in the system.")
+    rate: Annotated[str | None, option("--rate", help="Throughput: 100rps.", metavar="RATE")] = None,
+    latency_mean: Annotated[
+        str | None, option("--latency-mean", help="Mean response time: 45ms.", metavar="DURATION")
     ] = None,
-    users: Annotated[int | None, option("--users", help="Users of a closed load test.")] = None,
-    think_time: Annotated[str, option("--think-time", help="Mean think time of a user: 300ms.")] = "0s",
-    latency_p50: Annotated[str | None, option("--latency-p50", help="Reported median: 45ms.")] = None,
-    latency_p90: Annotated[str | None, option("--latency-p90", help="Reported P90.")] = None,
-    latency_p95: Annotated[str | None, option("--latency-p95", help="Reported P95.")] = None,
-    latency_p99: Annotated[str | None, option("--latency-p99", help="Reported P99: 340ms.")] = None,
+    concurrency: Annotated[
+        float | None, option("--concurrency", help="Mean number of requests in the system.", metavar="NUMBER")
+    ] = None,
+    users: Annotated[
+        int | None, option("--users", help="Users of a closed-loop load test.", metavar="N")
+    ] = None,
+    think_time: Annotated[
+        str, option("--think-time", help="Mean think time of a user: 300ms.", metavar="DURATION")
+    ] = "0s",
+    latency_p50: Annotated[
+        str | None, option("--latency-p50", help="Reported median: 45ms.", metavar="DURATION")
+    ] = None,
+    latency_p90: Annotated[
+        str | None, option("--latency-p90", help="Reported P90.", metavar="DURATION")
+    ] = None,
+    latency_p95: Annotated[
+        str | None, option("--latency-p95", help="Reported P95.", metavar="DURATION")
+    ] = None,
+    latency_p99: Annotated[
+        str | None, option("--latency-p99", help="Reported P99: 340ms.", metavar="DURATION")
+    ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """L = λW: any two give the third; with --users, whether a load test's report can be true."""
+    """L = λW: any two give the third; with --users, whether a load test's report can be true.
+
+    Examples:
+      capacity littles-law --rate 100rps --latency-mean 45ms
+      capacity littles-law --users 100 --think-time 300ms --rate 100rps --latency-p50 45ms --latency-p99 340ms
+    """
     from capacity.answer.documents import little_document, load_test_document
     from capacity.queues.little import LittlesLaw, LoadTestReport
     from capacity.units import format_quantile, parse_duration_s, parse_rate_rps

@@ -8,6 +8,7 @@ import typer
 
 from capacity.commands.options import (
     ArrivalsOption,
+    BatchSizeOption,
     BudgetOption,
     ClusterOption,
     ConfidenceOption,
@@ -25,6 +26,7 @@ from capacity.commands.options import (
     PrecisionOption,
     ProfileOption,
     QueueLimitOption,
+    ReplicasOption,
     RoutingOption,
     SeedOption,
     TierOption,
@@ -33,7 +35,6 @@ from capacity.commands.options import (
     WaitLimitsOption,
     WaitOption,
     WorkersOption,
-    option,
     output_option,
 )
 from capacity.commands.output import Format, check_figure, emit, run
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 def max_rate(
     context: typer.Context,
     profile: ProfileOption,
-    replicas: Annotated[int, option("--replicas", help="How many replicas.")],
+    replicas: ReplicasOption,
     slo_p50: P50Option = None,
     slo_p90: P90Option = None,
     slo_p95: P95Option = None,
@@ -56,9 +57,7 @@ def max_rate(
     loss_max: LossOption = None,
     utilization_max: UtilizationOption = None,
     tier: TierOption = None,
-    batch_size_max: Annotated[
-        int | None, option("--batch-size-max", help="Largest batch; the profile's largest by default.")
-    ] = None,
+    batch_size_max: BatchSizeOption = None,
     batch_wait: WaitOption = "0ms",
     timer: TimerOption = "oldest",
     routing: RoutingOption = "round-robin",
@@ -73,14 +72,18 @@ def max_rate(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     file: Annotated[
-        str | None, output_option("-o", "--output", help="Draw the curve into this .png or .svg file.")
+        str | None, output_option("-o", "--output", help="Draw the curve, as .png or .svg.")
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """The arrival rates at which a plan keeps the objective, and P99 against the rate.
+    """What load a fleet can handle: the arrival rates that meet the objective, and P99 against the rate.
 
-    A batch wait makes low rates slow: what is kept may begin above 0, and lie in several stretches.
+    A batch wait makes low rates slow, so the rates that meet it may start above 0, in several stretches.
+
+    Examples:
+      capacity max-rate --profile resnet50-t4-fp16 --replicas 2 --slo-p99 40ms
+      capacity max-rate --profile mine.csv --replicas 4 --slo-p99 80ms -o curve.svg
     """
     from capacity import api
 

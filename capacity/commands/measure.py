@@ -35,31 +35,39 @@ _OWNERS = {
     "timeout": ("--url", "--metrics"),
 }
 _CALLABLE_NAME = option(
-    "--callable", help="Time calls of module:function with the batch size; it returns when done."
+    "--callable",
+    help="Time calls of a Python function that takes the batch size: module:function.",
+    metavar="MODULE:FUNCTION",
 )
-_URL = option("--url", help="Time requests, a batch each: http://127.0.0.1:8000/predict.")
-_BODY = input_option("--body", help="With --url: a JSON file with a request, whose first row is repeated.")
-_ROWS_KEY = option("--rows-key", help="With --url: where the request has its rows.")
+_URL = option("--url", help="Time requests, one batch each: http://127.0.0.1:8000/predict.", metavar="URL")
+_BODY = input_option("--body", help="With --url: a .json file with a request; its first row is repeated.")
+_ROWS_KEY = option("--rows-key", help="With --url: key of the rows in the request.", metavar="KEY")
 _COUNTERS = option(
-    "--counters", help="With --url: the server's metrics, to tell its work beside batches apart."
+    "--counters",
+    help="With --url: the server's metrics, to separate work on requests from work on batches.",
+    metavar="URL",
 )
 _METRICS = option(
-    "--metrics", help="Take a server's own histograms under traffic: http://127.0.0.1:8000/metrics."
+    "--metrics",
+    help="Read a server's own histograms while it serves traffic: http://127.0.0.1:8000/metrics.",
+    metavar="URL",
 )
-_DURATION = option("--duration", help="With --metrics: how long to watch; 30s by default.")
-_METRIC = option("--metric", help="With --metrics: the histogram of batch times.")
-_LABEL = option("--label", help="With --metrics: the histogram's label that is the batch size.")
+_DURATION = option("--duration", help="With --metrics: how long to watch. Default: 30s.", metavar="DURATION")
+_METRIC = option("--metric", help="With --metrics: name of the histogram of batch times.", metavar="NAME")
+_LABEL = option("--label", help="With --metrics: the label that holds the batch size.", metavar="NAME")
 _METRIC_UNIT = option(
-    "--metric-unit", help="With --metric: its unit, where its name does not end in _seconds: ms."
+    "--metric-unit", help="With --metric: its unit if the name does not end in _seconds: ms.", metavar="UNIT"
 )
-_WARM_UP = option("--warm-up", help="Batches of each size before, which do not count.")
+_WARM_UP = option("--warm-up", help="Warm-up batches of each size, not counted.", metavar="N")
 _DURATION_MAX = option(
-    "--duration-max", help="End the rounds after this long, with what was measured by then."
+    "--duration-max", help="Stop after this long, with what was measured by then.", metavar="DURATION"
 )
-_DEVICE = option("--device", help="What the fleet's replicas run on: T4, c6i.xlarge.")
-_HOURLY_USD = option("--hourly-usd", help="Price of one device in USD per hour.")
-_REQUEST_WORK = option("--request-work", help="A replica's work on each request beside its batch: 200us.")
-_FILE = output_option("-o", "--output", help="Write the profile into this .json file.")
+_DEVICE = option("--device", help="Device of the replicas: T4, c6i.xlarge.", metavar="NAME")
+_HOURLY_USD = option("--hourly-usd", help="Price of one device in USD per hour.", metavar="PRICE")
+_REQUEST_WORK = option(
+    "--request-work", help="Time a replica spends on each request outside batches: 200us.", metavar="DURATION"
+)
+_FILE = output_option("-o", "--output", help="Write the profile as .json.")
 
 
 def profile(
@@ -74,20 +82,30 @@ def profile(
     metric: Annotated[str, _METRIC] = "serve_batch_seconds",
     label: Annotated[str, _LABEL] = "batch_size",
     metric_unit: Annotated[str | None, _METRIC_UNIT] = None,
-    batch_sizes: Annotated[str, option("--batch-sizes", help="Sizes to measure.")] = "1,2,4,8,16,32,64",
-    samples: Annotated[int, option("--samples", help="Batches of each size.")] = 500,
+    batch_sizes: Annotated[
+        str, option("--batch-sizes", help="Batch sizes to measure.", metavar="N,N,...")
+    ] = "1,2,4,8,16,32,64",
+    samples: Annotated[int, option("--samples", help="Batches of each size.", metavar="N")] = 500,
     warm_up: Annotated[int, _WARM_UP] = 20,
-    rests: Annotated[bool, option("--rests/--no-rests", help="Time batches after a rest too.")] = True,
+    rests: Annotated[bool, option("--rests/--no-rests", help="Also time batches after a rest.")] = True,
     seed: SeedOption = 0,
     duration_max: Annotated[str, _DURATION_MAX] = "10min",
-    timeout: Annotated[str, option("--timeout", help="How long an answer may take.")] = "10s",
+    timeout: Annotated[
+        str, option("--timeout", help="Longest time to wait for a response.", metavar="DURATION")
+    ] = "10s",
     confidence: ConfidenceOption = 0.95,
-    name: Annotated[str | None, option("--name", help="The profile's name; the file's by default.")] = None,
-    model: Annotated[str | None, option("--model", help="The model's name.")] = None,
+    name: Annotated[
+        str | None, option("--name", help="Name of the profile. Default: that of the file.", metavar="NAME")
+    ] = None,
+    model: Annotated[str | None, option("--model", help="Name of the model.", metavar="NAME")] = None,
     device: Annotated[str | None, _DEVICE] = None,
-    kind: Annotated[str | None, option("--kind", help="cpu or gpu.")] = None,
-    precision: Annotated[str | None, option("--precision", help="fp32, fp16, int8, ...")] = None,
-    runtime: Annotated[str | None, option("--runtime", help="What runs the model, with its version.")] = None,
+    kind: Annotated[str | None, option("--kind", help="cpu or gpu.", metavar="KIND")] = None,
+    precision: Annotated[
+        str | None, option("--precision", help="fp32, fp16, int8, ...", metavar="NAME")
+    ] = None,
+    runtime: Annotated[
+        str | None, option("--runtime", help="Runtime of the model, with its version.", metavar="NAME")
+    ] = None,
     hourly_usd: Annotated[float | None, _HOURLY_USD] = None,
     request_overhead: OverheadOption = None,
     request_work: Annotated[str | None, _REQUEST_WORK] = None,
@@ -97,8 +115,13 @@ def profile(
 ) -> None:
     """Measure service time by batch size, and write the profile that plan --profile takes.
 
-    Of a Python function (--callable), of an endpoint that is sent batches (--url), or of a server at work,
-    by its own histograms (--metrics). What was finished before an interrupt or a failure is not lost.
+    Times a Python function (--callable) or an endpoint that is sent batches (--url), or reads the histograms
+    of a server under traffic (--metrics). An interrupt or a failure keeps what was measured before it.
+
+    Examples:
+      capacity profile --callable bench:predict -o mine.json
+      capacity profile --url http://127.0.0.1:8000/predict --body row.json -o mine.json
+      capacity profile --metrics http://127.0.0.1:8000/metrics --duration 60s -o mine.json
     """
     from dataclasses import replace
 

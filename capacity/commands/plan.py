@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from capacity.answers import PlanAnswer
 
+from capacity.commands.help import Panel
 from capacity.commands.options import (
     ArrivalsOption,
     BatchSizeOption,
@@ -97,17 +98,28 @@ def plan(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     explain: Annotated[
-        bool, option("--explain", help="Also what binds, what the answer hangs on, and what would save most.")
+        bool,
+        option(
+            "--explain",
+            help="Add what limits the plan, what the answer depends on, and what would save most.",
+            panel=Panel.OUTPUT,
+        ),
     ] = False,
     file: SavedPlanOption = None,
     plot: Annotated[
         str | None,
-        output_option("--plot", help="Draw what is promised over the replicas into this .png or .svg file."),
+        output_option("--plot", help="Draw the objective's quantity over the replicas, as .png or .svg."),
     ] = None,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
+    """The cheapest fleet that meets the objective, how sure that is, and why a smaller one would not do.
+
+    Examples:
+      capacity plan --profile resnet50-t4-fp16 --rate 3200rps --slo-p99 40ms
+      capacity plan --profile mine.csv --rate 120rps --slo-p99 80ms --survive n-1 -o plan.json
+      capacity plan --profile resnet50-t4-fp16 --profile resnet50-v100-fp16 --rate 5000rps --slo-p99 50ms
+    """
     from capacity import api
     from capacity.answer.saved_plan import check_plan_target, write_plan_file
 

@@ -12,7 +12,9 @@ from capacity.commands.output import Format, emit_pieces, width
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-profiles_app = StrictTyper(invoke_without_command=True, help="Measured profiles that come along.")
+profiles_app = StrictTyper(
+    invoke_without_command=True, help="Bundled profiles: published measurements, ready to plan with."
+)
 
 
 @profiles_app.callback()
@@ -21,7 +23,7 @@ def profiles(
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """List the measured profiles that come along, with throughput and knee."""
+    """List the bundled profiles, with throughput by batch size and its knee."""
     if context.invoked_subcommand is not None:
         return
     from capacity.answer.documents import profile_document
@@ -45,12 +47,21 @@ def profiles(
 @profiles_app.command("show")
 def show_profile(
     name: Annotated[
-        str, typer.Argument(help="A bundled profile's name, or a .json or .csv file.", callback=note_input)
+        str,
+        typer.Argument(
+            help="The name of a bundled profile, or a .json or .csv file.",
+            callback=note_input,
+            metavar="PROFILE",
+        ),
     ],
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """One profile, batch size by batch size, with a chart."""
+    """One profile, batch size by batch size, with a chart.
+
+    Examples:
+      capacity profiles show resnet50-t4-fp16
+    """
     from capacity.answer.documents import profile_document
     from capacity.profile.load import load_profile
     from capacity.search.caveats import plausibility_caveats

@@ -1,11 +1,12 @@
 """`capacity simulate`: the performance of one plan."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from capacity.commands.options import (
     ArrivalsOption,
+    BatchSizeOption,
     BudgetOption,
     ClusterOption,
     ConfidenceOption,
@@ -19,12 +20,14 @@ from capacity.commands.options import (
     QuantileOption,
     QueueLimitOption,
     RateOption,
+    ReplicasOption,
     RoutingOption,
     SeedOption,
+    ThinkTimeOption,
     TimerOption,
+    UsersOption,
     WaitOption,
     WorkersOption,
-    option,
 )
 from capacity.commands.output import Format, emit, run
 
@@ -35,21 +38,15 @@ if TYPE_CHECKING:
 def simulate(
     context: typer.Context,
     profile: ProfileOption,
-    replicas: Annotated[int, option("--replicas", help="How many replicas.")],
+    replicas: ReplicasOption,
     rate: RateOption = None,
-    batch_size_max: Annotated[
-        int | None, option("--batch-size-max", help="Largest batch; the profile's largest by default.")
-    ] = None,
+    batch_size_max: BatchSizeOption = None,
     batch_wait: WaitOption = "0ms",
     timer: TimerOption = "oldest",
     routing: RoutingOption = "round-robin",
     arrivals: ArrivalsOption = "poisson",
-    users: Annotated[
-        int | None, option("--users", help="So many users take turns, instead of arrivals at a rate.")
-    ] = None,
-    think_time: Annotated[
-        str | None, option("--think-time", help="Mean think time of a user: 300ms.")
-    ] = None,
+    users: UsersOption = None,
+    think_time: ThinkTimeOption = None,
     queue_limit: QueueLimitOption = None,
     request_overhead: OverheadOption = None,
     instances_per_device: InstancesOption = None,
@@ -64,7 +61,12 @@ def simulate(
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """The performance of one plan, with intervals."""
+    """Latency, load and losses of one fleet, with intervals.
+
+    Examples:
+      capacity simulate --profile resnet50-t4-fp16 --rate 1500rps --replicas 2
+      capacity simulate --profile resnet50-t4-fp16 --users 64 --think-time 100ms --replicas 1
+    """
     from capacity import api
 
     emit(run(api.simulate, context), output, as_json=as_json)

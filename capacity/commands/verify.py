@@ -30,30 +30,46 @@ if TYPE_CHECKING:
     from capacity.verification.run import Arrivals
     from capacity.verification.subject import Subject
     from capacity.verification.verification import Verification
-_URL = option("--url", help="Where requests go: http://127.0.0.1:8000/predict; repeat it for each replica.")
-_PLAN = input_option("--plan", help="A plan that capacity plan -o saved, with its rate and objective.")
-_PROFILE = input_option("--profile", help="Instead of --plan: a profile's name, or a .json or .csv file.")
-_REPLICAS = option("--replicas", help="How many replicas; as many as urls by default.")
-_BATCH_SIZE_MAX = option("--batch-size-max", help="Largest batch; the profile's largest by default.")
+_URL = option(
+    "--url", help="Endpoint to load: http://127.0.0.1:8000/predict; repeat for each replica.", metavar="URL"
+)
+_PLAN = input_option("--plan", help="A plan saved by capacity plan -o, with its rate and objective.")
+_PROFILE = input_option(
+    "--profile", help="Instead of --plan: a bundled name, or a .json or .csv file.", metavar="PROFILE"
+)
+_REPLICAS = option("--replicas", help="Number of replicas. Default: one per --url.", metavar="N")
+_BATCH_SIZE_MAX = option(
+    "--batch-size-max", help="Largest batch. Default: the largest in the profile.", metavar="N"
+)
 _BATCH_WAIT = option(
-    "--batch-wait", help="How long the oldest may wait for a batch to fill: 2ms; 0ms by default."
+    "--batch-wait",
+    help="How long the oldest request may wait for its batch to fill: 2ms. Default: 0ms.",
+    metavar="DURATION",
 )
 _ROUTING = option(
-    "--routing", help="How several urls are chosen from; round-robin by default, as in simulate."
+    "--routing", help="How requests are spread over several --url. Default: round-robin.", metavar="ROUTING"
 )
-_RATE = option("--rate", help="Arrival rate: 300rps; a plan and a trace have their own.")
-_ARRIVALS = input_option("--arrivals", help="poisson (by default), gamma:cv=2, trace:FILE, as in simulate.")
-_RUNS = option("--runs", help="Load tests, each with arrivals of its own where these are random.")
-_REQUESTS_MAX = option("--requests-max", help="Requests to send at most, in all runs and before them.")
-_METRICS = option("--metrics", help="Metrics of each replica; /metrics at its url by default; none for none.")
-_TOLERANCE = option("--tolerance", help="How far a prediction may be off: p99=15%; may be repeated.")
-_FILE = output_option("-o", "--output", help="Write the answer into this .json file, too.")
+_RATE = option("--rate", help="Arrival rate: 300rps. A plan and a trace have their own.", metavar="RATE")
+_ARRIVALS = input_option(
+    "--arrivals", help="poisson (default), gamma:cv=2, trace:FILE, as in simulate.", metavar="ARRIVALS"
+)
+_RUNS = option("--runs", help="Number of load tests, each with its own random arrivals.", metavar="N")
+_REQUESTS_MAX = option("--requests-max", help="Most requests to send, warm-up included.", metavar="N")
+_METRICS = option(
+    "--metrics",
+    help="Metrics of each replica; none for none. Default: /metrics at each --url.",
+    metavar="URL",
+)
+_TOLERANCE = option(
+    "--tolerance", help="How far a prediction may be off: p99=15%; repeatable.", metavar="QUANTITY=SHARE"
+)
+_FILE = output_option("-o", "--output", help="Also write the answer as .json.")
 
 
 def verify(
     context: typer.Context,
     url: Annotated[list[str], _URL],
-    body: Annotated[str, input_option("--body", help="A .json file: one request, of one row.")],
+    body: Annotated[str, input_option("--body", help="A .json file with one request of one row.")],
     plan: Annotated[str | None, _PLAN] = None,
     profile: Annotated[str | None, _PROFILE] = None,
     replicas: Annotated[int | None, _REPLICAS] = None,
@@ -64,10 +80,16 @@ def verify(
     request_overhead: OverheadOption = None,
     rate: Annotated[str | None, _RATE] = None,
     arrivals: Annotated[str | None, _ARRIVALS] = None,
-    duration: Annotated[str, option("--duration", help="Of what counts of each run.")] = "60s",
-    warm_up: Annotated[str, option("--warm-up", help="Before it, of each run.")] = "5s",
+    duration: Annotated[
+        str, option("--duration", help="Measured time of each run.", metavar="DURATION")
+    ] = "60s",
+    warm_up: Annotated[
+        str, option("--warm-up", help="Warm-up before each run, not counted.", metavar="DURATION")
+    ] = "5s",
     runs: Annotated[int, _RUNS] = 1,
-    timeout: Annotated[str, option("--timeout", help="After which a request is given up.")] = "10s",
+    timeout: Annotated[
+        str, option("--timeout", help="Time after which a request is given up.", metavar="DURATION")
+    ] = "10s",
     requests_max: Annotated[int, _REQUESTS_MAX] = 1_000_000,
     metrics: Annotated[list[str] | None, _METRICS] = None,
     tolerance: Annotated[list[str] | None, _TOLERANCE] = None,
@@ -79,7 +101,11 @@ def verify(
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Predicted beside measured, by an open-loop load test of a server; exit 4 where they disagree."""
+    """Load-test a server open-loop and set prediction beside measurement; exit 4 where they disagree.
+
+    Examples:
+      capacity verify --plan plan.json --body request.json --url http://127.0.0.1:8000/predict
+    """
     from capacity.files import check_target
     from capacity.measurement.http import import_aiohttp, parse_address
     from capacity.question.budget import Effort

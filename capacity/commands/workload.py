@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from capacity.commands.options import (
+    BatchSizeOption,
     BudgetOption,
     ClusterOption,
     ConfidenceOption,
@@ -33,22 +34,26 @@ def workload(
     trace: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="The recorded arrivals, as for --arrivals trace:FILE.", callback=note_input
+            metavar="FILE", help="Recorded arrivals, as for --arrivals trace:FILE.", callback=note_input
         ),
     ],
     profile: Annotated[
         str | None,
-        input_option("--profile", help="With --replicas: what would Poisson arrivals get wrong here?"),
+        input_option(
+            "--profile",
+            help="With --replicas: simulate this trace and Poisson arrivals, and compare.",
+            metavar="PROFILE",
+        ),
     ] = None,
-    replicas: Annotated[int | None, option("--replicas", help="How many replicas.")] = None,
+    replicas: Annotated[
+        int | None, option("--replicas", help="Number of replicas; with --profile.", metavar="N")
+    ] = None,
     rate: RateOption = None,
-    batch_size_max: Annotated[
-        int | None, option("--batch-size-max", help="Largest batch; the profile's largest by default.")
-    ] = None,
+    batch_size_max: BatchSizeOption = None,
     batch_wait: WaitOption = "0ms",
     routing: RoutingOption = "round-robin",
     request_overhead: OverheadOption = None,
-    quantile: Annotated[float, option("--quantile", help="The quantile to compare.")] = 0.99,
+    quantile: Annotated[float, option("--quantile", help="Quantile to compare.", metavar="Q")] = 0.99,
     seed: SeedOption = 0,
     confidence: ConfidenceOption = 0.95,
     precision: PrecisionOption = 0.02,
@@ -59,7 +64,12 @@ def workload(
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """How much and how bursty recorded traffic is, whether it is Poisson, and what is lost if it is not."""
+    """How heavy and how bursty recorded traffic is, and what assuming Poisson arrivals would get wrong.
+
+    Examples:
+      capacity workload docs/examples/bursts.csv
+      capacity workload trace.csv --profile mine.csv --replicas 2 --quantile 0.95
+    """
     from capacity import api
 
     emit(run(api.describe_workload, context), output, as_json=as_json)

@@ -26,8 +26,8 @@ def load_profile(profile: ProfileLike) -> ServiceProfile:
     """The bundled profile of that name, the profile in that file, or that of a DataFrame.
 
     Args:
-        profile: a name, a .json or .csv file, a DataFrame with the columns of a .csv profile, or a profile,
-            which is returned as it is.
+        profile: a name, a .json or .csv file, `-` for either on stdin, a DataFrame with the columns of a
+            .csv profile, or a profile, which is returned as it is.
 
     Raises:
         InputError: neither exists, or what is there is not a valid profile.
@@ -43,11 +43,16 @@ def load_profile(profile: ProfileLike) -> ServiceProfile:
     if text in names:
         bundled = files("capacity").joinpath("profile", "bundled", f"{text}.json")
         return parse_json(bundled.read_text(encoding="utf-8"), f"{text}.json")
+    if text == "-":
+        given = read_text(Path("/dev/stdin"))
+        is_json = given.lstrip().startswith("{")
+        return parse_json(given, "stdin") if is_json else parse_csv(given, "stdin", "stdin")
     path = Path(profile)
     if path.suffix.lower() in (".json", ".csv"):
         return read_profile(path)
     raise InputError(
-        f"unknown profile {printable(text)!r}; use one of {', '.join(names)}, or a .json or .csv file"
+        f"unknown profile {printable(text)!r}; use one of {', '.join(names)}, a .json or .csv file, "
+        "or - for stdin"
     )
 
 

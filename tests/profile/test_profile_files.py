@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -619,7 +621,7 @@ def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
     message = refusal(lambda: load_profile(name))
     assert message.startswith(f"unknown profile {name!r}; use one of ")
     assert all(known in message for known in bundled_names())
-    assert message.endswith("or a .json or .csv file")
+    assert message.endswith("or - for stdin")
 
 
 def test_hostile_names_are_never_echoed_raw() -> None:
@@ -710,3 +712,30 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["1_000", "\uff15"], ids=["underscore", "full width"])
 def test_only_plain_digits_are_numbers(number: str) -> None:
     assert "must be a number" in refusal(lambda: csv_profile(f"batch_size,mean_ms\n1,{number}\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "batch_size;latency_ms\n1;5,12\n1;5,31\n8;11,9\n",
+        "batch_size\tlatency_ms\n1\t5.12\n1\t5.31\n8\t11,9\n",
+        "\r\nbatch_size;latency_ms\r\n1;5.12\r\n1; 5,31 \r\n8;11.9\r\n",
+    ],
+)
+def test_semicolons_and_tabs_separate_as_commas_do(text: str) -> None:
+    assert csv_profile(text) == csv_profile("batch_size,latency_ms\n1,5.12\n1,5.31\n8,11.9\n")
+
+
+def test_a_decimal_comma_is_none_where_commas_separate() -> None:
+    assert "cells for 2 columns" in csv_refusal("batch_size,latency_ms\n1,5,12\n")
+    assert "'1,234,5'" in csv_refusal("batch_size;latency_ms\n1;1,234,5\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["batch_size,latency_ms\n1,5.12\n8,11.9\n", json.dumps(document()), f"\n {json.dumps(document())}"],
+)
+def test_a_profile_comes_on_stdin(text: str) -> None:
+    command = [sys.executable, "-c", "import capacity as cap; print(cap.load_profile('-').batch_size_max)"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert int(done.stdout) == (8 if text.startswith("batch") else 2)

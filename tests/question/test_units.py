@@ -59,7 +59,20 @@ def test_a_negative_zero_is_zero() -> None:
 
 @pytest.mark.parametrize(
     ("text", "rps"),
-    [("500rps", 500.0), ("500/s", 500.0), ("500/sec", 500.0), ("30000/min", 500.0), ("1800000/h", 500.0)],
+    [
+        ("500rps", 500.0),
+        ("500/s", 500.0),
+        ("500/sec", 500.0),
+        ("30000/min", 500.0),
+        ("1800000/h", 500.0),
+        ("500qps", 500.0),
+        ("500 req/s", 500.0),
+        ("30k/min", 500.0),
+        ("0.5krps", 500.0),
+        ("1.8M/h", 500.0),
+        ("500 requests/second", 500.0),
+        ("0.5K/s", 500.0),
+    ],
 )
 def test_rates(text: str, rps: float) -> None:
     assert parse_rate_rps(text) == rps
@@ -110,7 +123,7 @@ def test_bad_durations(text: str, message: str) -> None:
     ("text", "message"),
     [
         ("500", "rate '500' has no unit; write 500rps or 500/min"),
-        ("500ms", "rate has the unknown unit 'ms'; use one of rps, /s, /sec, /min, /h"),
+        ("500ms", "rate has the unknown unit 'ms'; use rps, qps, req/s, /min, /h, or thousands: krps, k/min"),
         ("0rps", "rate must be > 0, got '0rps'"),
         ("-0/h", "rate must be > 0, got '-0/h'"),
         ("-5rps", "rate must not be negative, got '-5rps'"),
