@@ -58,8 +58,8 @@ class Answer(ABC):
         """The answer as JSON, without the version of its schema."""
 
     @abstractmethod
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
-        """What the command prints on a terminal of so many columns."""
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """What the command prints on a terminal of so many columns; `verbose` where it has more to say."""
 
     @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
@@ -178,13 +178,15 @@ class PlanAnswer(Answer):
             document["explanation"] = explanation_document(self.explanation)
         return document
 
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
         from capacity.render.plan import recommendation_tables, schedule_tables
 
-        yield from recommendation_tables(self.recommendation, self.question, self.effort.confidence)
+        yield from recommendation_tables(
+            self.recommendation, self.question, self.effort.confidence, verbose=verbose
+        )
         if self.day is not None:
             yield from schedule_tables(self.day)
         if self.explanation is not None:
@@ -246,11 +248,12 @@ class SimulationAnswer(Answer):
             confidence=self.effort.confidence,
         )
 
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What people see."""
-        from capacity.render.tables import caveat_lines, performance_table
+        from capacity.render.tables import caveat_lines, simulation_table
 
-        yield performance_table(self.plan, self.performance)
+        yield simulation_table(self.plan, self.performance, verbose=verbose)
+        yield Text(f"In brackets: {100.0 * self.effort.confidence:g} % intervals.")
         yield from caveat_lines(self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -283,7 +286,7 @@ class RatesAnswer(Answer):
         """`capacity max-rate --json`."""
         return rates_document(self.rates, seed=self.effort.seed, confidence=self.effort.confidence)
 
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.figures import rate_curve
@@ -342,7 +345,7 @@ class ComparisonAnswer(Answer):
             confidence=self.effort.confidence,
         )
 
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What people see."""
         from capacity.render.compare import comparison_tables
 
@@ -386,7 +389,7 @@ class CheckAnswer(Answer):
 
         return gate_document(self.answer, seed=self.effort.seed, confidence=self.effort.confidence)
 
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What people see."""
         from capacity.render.check import summary
         from capacity.render.tables import table
@@ -440,7 +443,7 @@ class ExplanationAnswer(Answer):
             "confidence": self.saved.effort.confidence,
         }
 
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
@@ -506,7 +509,7 @@ class SweepAnswer(Answer):
             return sweep_document(self.table.columns, self.cells)
         return outcome_document(self.cells, self.path.name)
 
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What people see."""
         from capacity.render.tables import caveat_lines, document_table, sweep_table
 
@@ -556,7 +559,7 @@ class WorkloadAnswer(Answer):
 
         return description_document(self.description, self.error, self.caveats, seed=self.effort.seed)
 
-    def tables(self, width: int = 80) -> Iterator[RenderableType]:
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What people see."""
         from capacity.render.trace import description_tables
 

@@ -1,20 +1,35 @@
 """The console examples of README and docs: run each, compare what it prints, or write it anew (`--write`)."""
 
+import ast
+import atexit
+import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import capacity
+from cli import app
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = (
-    README,
-    ROOT / "docs" / "background" / "decisions.md",
-    ROOT / "docs" / "how-to" / "plan-a-fleet.md",
-)
+DOCUMENTS = (README, *sorted((ROOT / "docs").rglob("*.md")))
 _BLOCK = re.compile(r"```console\n\$ ((?:capacity|python) .*?)\n(.*?)```", re.DOTALL)
+_PIPES = re.compile(
+    r"(.*?)(?: \| head -(\d+)| \| tail -(\d+)| \| grep -E \"(.*)\")?(; echo \"exit code \$\?\")?"
+)
 _SHELL = re.compile(r"```sh\n(.*?)\n```", re.DOTALL)
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -30,26 +45,95 @@ def shell_commands() -> list[str]:
 
 
 def python_blocks() -> list[str]:
-    return _PYTHON.findall(README.read_text(encoding="utf-8"))
+    """The programs that use the library."""
+    found = [block for path in DOCUMENTS for block in _PYTHON.findall(path.read_text(encoding="utf-8"))]
+    return [block for block in found if block.startswith("import capacity as cap\n")]
 
 
 def output_of(command: str) -> str:
-    """What a command prints on stdout, without blanks at the ends of lines."""
+    """What a command prints, without blanks at the ends of lines; the pipes of the examples are done here."""
+    match = _PIPES.fullmatch(command)
+    assert match is not None
+    command, head, tail, pattern, with_code = match.groups()
     program, *arguments = shlex.split(command)
     done = subprocess.run(
         [sys.executable if program == "python" else Path(sys.executable).with_name(program), *arguments],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=_workplace(),
         env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
         timeout=300,
         check=False,
     )
-    assert done.returncode in (0, 4), done.stderr
-    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
+    assert with_code or done.returncode in (0, 4), done.stderr
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    lines = lines[: int(head)] if head else lines[-int(tail) :] if tail else lines
+    lines = [line for line in lines if pattern is None or re.search(pattern, line)]
+    if with_code:
+        errors = [line for line in done.stderr.splitlines() if line.lower().startswith("error")]
+        lines += [*errors, f"exit code {done.returncode}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+@cache
+def _workplace() -> Path:
+    """A folder in which the examples may write, and find the files of the documents."""
+    folder = Path(mkdtemp(prefix="examples-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("docs", "benchmarks", "notebooks"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def references() -> dict[Path, str]:
+    """The pages that are written from help and from docstrings."""
+    folder = ROOT / "docs" / "reference"
+    return {folder / "commands.md": _commands_page(), folder / "python.md": _python_page()}
+
+
+def _commands_page() -> str:
+    text = "# Commands\n\nEach command's `--help`, as it prints it.\n"
+    for path in _walk(get_command(app), ()):
+        shown = CliRunner().invoke(app, [*path, "--help"], env={"TERMINAL_WIDTH": "80"}, prog_name="capacity")
+        text += f"\n## {' '.join(['capacity', *path])}\n\n```text\n{shown.output.rstrip()}\n```\n"
+    return text
+
+
+def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _walk(below, (*path, name))
+
+
+def _python_page() -> str:
+    text = "# Python\n\nWhat `import capacity as cap` offers, from the docstrings.\n"
+    for name in sorted(capacity._PLACES, key=str.lower):
+        found = getattr(capacity, name)
+        text += f"\n## cap.{name}\n\n```text\n{_signature(found)}\n```\n"
+        text += f"\n```text\n{inspect.getdoc(found)}\n```\n"
+    return text
+
+
+def _signature(found: Any) -> str:
+    """The call of a verb or a noun, one parameter a line where it is long."""
+    if inspect.isclass(found) and issubclass(found, (Exception, StrEnum)):
+        return str(found.__name__)
+    if inspect.isfunction(found):  # as it is written: Python's own rendering unfolds each alias
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(found))).body
+        assert isinstance(node, ast.FunctionDef)
+        assert node.returns is not None
+        shown = f"{node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+        shown = re.sub(r"(?<=\S)=(?=\S)", " = ", re.sub(r"(: |-> )'([^']*)'", r"\1\2", shown))
+    else:
+        shown = re.sub(r"capacity\.[a-z_.]+\.", "", f"{found.__name__}{inspect.signature(found)}")
+    return (
+        shown if len(shown) <= 90 else re.sub(r", (?=\*|\w+:)", ",\n    ", shown).replace("(", "(\n    ", 1)
+    )
 
 
 def write() -> None:
+    for path, text in references().items():
+        path.write_text(text, encoding="utf-8")
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         path.write_text(

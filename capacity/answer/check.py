@@ -384,7 +384,7 @@ def _size_findings(
     if need is None:
         assert needed is not None  # noqa: S101  (without a search the plan itself was met or refused)
         in_doubt = needed.verdict is Verdict.INCONCLUSIVE
-        what = "is known to keep" if in_doubt else "keeps"
+        what = "is known to meet" if in_doubt else "meets"
         message = f"no plan within the limits {what} {promises(inputs.question.objective)}"
         yield Finding(name=name, verdict=needed.verdict, message=f"{message}; {whose} has {have}")
         return

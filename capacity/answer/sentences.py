@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from capacity.performance import Interval, Performance
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict, closest
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict, closest
 from capacity.question.objective import (
     LatencyObjective,
     Measure,
@@ -16,7 +16,7 @@ from capacity.question.objective import (
 )
 from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.search.recommendation import RandomRouting, Recommendation
+from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_duration, format_rate
@@ -28,19 +28,28 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
         yield from _explain_refusal(recommendation, question)
         return
     plan, performance = recommendation.plan, recommendation.performance
+    price = "" if recommendation.hourly_usd is None else f" for {recommendation.hourly_usd:.3f} USD/h"
     yield (
-        f"{fleet(plan)} {_verb(plan, 'keep')} {promises(recommendation.objective)} "
-        f"{demand(question.workload)}: {_binds(recommendation.objective, performance)}."
+        f"{fleet(plan)} {_verb(plan, 'meet')} {promises(recommendation.objective)} "
+        f"{demand(question.workload)}{price}: {_binds(recommendation.objective, performance)}."
     )
     yield _why_not_fewer(recommendation, question, plan)
     yield from _survival(recommendation, plan)
     yield from _under_poisson(recommendation, question, plan)
-    if recommendation.arrival_rate_max_rps is not None:
-        rate = format_rate(recommendation.arrival_rate_max_rps)
+    if recommendation.headroom is not None:
         aside = "" if question.survival.spike is None else ", without the spike"
-        yield f"In shorter trials {_what_holds(recommendation)} holds up to {rate}{aside}."
+        yield (
+            f"Headroom: {_what_holds(recommendation)} still meets the objective at "
+            f"{format_headroom(recommendation.headroom)}{aside}, by shorter simulations."
+        )
     if recommendation.random_routing is not None:
         yield _if_random(recommendation.random_routing, plan, recommendation.objective)
+
+
+def format_headroom(headroom: Headroom) -> str:
+    """The highest rate that was accepted, beside today's."""
+    more = headroom.accepted_rps / headroom.today_rps - 1.0
+    return f"{format_rate(headroom.accepted_rps)} ({100.0 * more:+.0f} %)"
 
 
 def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -> str:
@@ -50,12 +59,12 @@ def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -
     p99, replicas = random.response_p99, random.replicas
     found = "is not known" if p99 is None else f"would be {format_interval(p99)}"
     if replicas is None:
-        takes = f"no fleet within the limits is known to keep {promises(objective)}"
+        takes = f"no fleet within the limits is known to meet {promises(objective)}"
     elif replicas == plan.replicas:
-        takes = "the same number of replicas would do"
+        takes = "the same number of replicas is enough"
     else:
-        takes = f"the objective would take {replicas} replicas"
-    return f"Behind random routing, such as a Kubernetes Service, P99 of this plan {found}, and {takes}."
+        takes = f"the objective needs {replicas} replicas"
+    return f"Under random routing, such as a Kubernetes Service, its P99 {found}; {takes}."
 
 
 def _binds(objective: LatencyObjective, performance: Performance) -> str:
@@ -162,7 +171,7 @@ def format_verdict(candidate: Candidate) -> str:
         return candidate.verdict.value
     event = "" if rejection.event is None else f" with {rejection.event}"
     if candidate.verdict is Verdict.INCONCLUSIVE:
-        return f"in doubt{event}"
+        return f"in doubt{event}{_doubts(candidate)}"
     if rejection.promise is None or rejection.limit is Limit.SERVICE_FLOOR:
         if rejection.limit in (Limit.STABILITY, Limit.SURVIVAL):
             return f"unstable{event}: load {rejection.needed:.3f}"
@@ -172,9 +181,22 @@ def format_verdict(candidate: Candidate) -> str:
     return f"missed{event}: {rejection.promise.what} above {rejection.promise.limit}"
 
 
+_DOUBTS = {
+    Doubt.REQUESTS: "too few requests simulated",
+    Doubt.MARGIN: "too close to the limit",
+    Doubt.PROFILE: "too few samples in the profile",
+    Doubt.TRACE: "the trace is too short",
+}
+
+
+def _doubts(candidate: Candidate) -> str:
+    """Why a row is in doubt."""
+    return "" if candidate.doubt is None else f": {_DOUBTS[candidate.doubt]}"
+
+
 def _explain_refusal(recommendation: Recommendation, question: Question) -> Iterator[str]:
     objective = recommendation.objective
-    what = "is known to keep" if recommendation.verdict is Verdict.INCONCLUSIVE else "keeps"
+    what = "is known to meet" if recommendation.verdict is Verdict.INCONCLUSIVE else "meets"
     nearest = closest(recommendation.considered, objective)
     yield (
         f"No plan within the limits {what} {promises(objective)} {demand(question.workload)}; "
@@ -191,16 +213,15 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
     losses = question.survival.losses(plan.replicas - step, step)
     gone = [event for event, lost in losses.items() if lost >= plan.replicas - step]
     if gone:
-        return f"Of one {one} fewer nothing would be left with {gone[0]}."
+        return f"With one {one} fewer, nothing would be left with {gone[0]}."
     if not fewer:
-        return f"One {one} fewer was not looked at."
+        return f"One {one} fewer was not tried."
     nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
     if nearest.performance is None or nearest.performance.load is None:
-        return f"{less} would not do: {fleet(nearest.plan)}: {format_refusal(nearest)}."
-    run = "be stable at" if nearest.plan.queue_limit is None else "run at a"
-    fate = "is in doubt" if nearest.verdict is Verdict.INCONCLUSIVE else "would not do"
+        return f"{less} is not enough: {fleet(nearest.plan)}: {format_refusal(nearest)}."
+    fate = "is in doubt" if nearest.verdict is Verdict.INCONCLUSIVE else "is not enough"
     return (
-        f"{less} {fate}: {fleet(nearest.plan)} would {run} load "
+        f"{less} {fate}: {fleet(nearest.plan)} would run at load "
         f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
     )
 
@@ -225,7 +246,7 @@ def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
     if recommendation.hourly_usd is not None and without.hourly_usd is not None:
         saved = recommendation.hourly_usd - without.hourly_usd
         price = f", {saved:.3f} USD/h less" if saved > 0.0 else ", at the same price"
-    yield f"If nothing had to be outlived, {fleet(without.plan)} would do{price}."
+    yield f"Without failures to survive, {fleet(without.plan)} would be enough{price}."
 
 
 def _under_poisson(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
@@ -234,18 +255,18 @@ def _under_poisson(recommendation: Recommendation, question: Question, plan: Pla
     if calm is None or isinstance(question.workload, ClosedPopulation):
         return
     if calm.plan is None:
-        yield "If as many requests arrived as a Poisson stream, no plan is known that would do."
+        yield "Under Poisson arrivals at the same rate, no plan is known to be enough."
         return
     measured = irregularity(question.workload)
     why = "" if measured is None else f": {measured}"
     if calm.plan.profile != plan.profile:
-        yield f"If as many requests arrived as a Poisson stream, {fleet(calm.plan)} would do{why}."
+        yield f"Under Poisson arrivals at the same rate, {fleet(calm.plan)} would be enough{why}."
         return
     more = plan.replicas - calm.plan.replicas
     difference = f"{abs(more)} {'more' if more > 0 else 'fewer'}" if more else "as many"
     yield (
-        f"If as many requests arrived as a Poisson stream, {calm.plan.replicas} would do; these arrivals "
-        f"take {difference}{why}."
+        f"Under Poisson arrivals at the same rate, {calm.plan.replicas} would be enough; these arrivals "
+        f"need {difference}{why}."
     )
 
 

@@ -95,6 +95,9 @@ _TRAFFIC, _OBJECTIVE, _FLEET = Panel.TRAFFIC, Panel.OBJECTIVE, Panel.FLEET
 _FAILURES, _SIMULATION, _OUTPUT = Panel.FAILURES, Panel.SIMULATION, Panel.OUTPUT
 
 FormatOption = Annotated[Format, option("--format", help="What to print.", panel=_OUTPUT)]
+VerboseOption = Annotated[
+    bool, option("--verbose", "-v", help="Add every figure, and what the search took.", panel=_OUTPUT)
+]
 JsonOption = Annotated[bool, option("--json", help="Same as --format json.", panel=_OUTPUT)]
 ProfileOption = Annotated[
     str,

@@ -45,10 +45,29 @@ def progress() -> Iterator[Callable[[str], None]]:
     console = Console(stderr=True)
     if console.is_terminal:
         with console.status("starting") as status:
-            yield status.update
+            yield lambda message: status.update(f"{message} ({time.monotonic() - began_s:.0f} s)")
     else:
-        yield lambda message: typer.echo(message, err=True)
+        yield _few_lines(began_s)
     typer.echo(f"done in {time.monotonic() - began_s:.1f} s", err=True)
+
+
+# Seconds after which a message goes to a file, which would not want all of them.
+_ALWAYS_SAID = ("note:", "warning:", "compiling", "going on after")
+_SAID_AFTER_S = (0.0, 5.0, 30.0, 120.0)
+
+
+def _few_lines(began_s: float) -> Callable[[str], None]:
+    """Reports that say what the work is at four times at most; what is not progress is said always."""
+    times_s = list(_SAID_AFTER_S)
+
+    def report(message: str) -> None:
+        is_due = bool(times_s) and time.monotonic() - began_s >= times_s[0]
+        if is_due:
+            times_s.pop(0)
+        if is_due or message.startswith(_ALWAYS_SAID):
+            typer.echo(message, err=True)
+
+    return report
 
 
 def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Found:
@@ -72,9 +91,14 @@ def workbench(effort: "Effort") -> Iterator["Work"]:
         yield work
 
 
-def emit(answer: "Answer", output: Format, *, as_json: bool) -> None:
+def emit(answer: "Answer", output: Format, *, as_json: bool, verbose: bool = False) -> None:
     """The answer on stdout, in the form that was asked for."""
-    emit_pieces(output, as_json=as_json, document=answer.document, tables=lambda: answer.tables(width()))
+    emit_pieces(
+        output,
+        as_json=as_json,
+        document=answer.document,
+        tables=lambda: answer.tables(width(), verbose=verbose),
+    )
 
 
 def emit_pieces(
@@ -92,11 +116,13 @@ def emit_pieces(
         return
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=width(), highlight=False, color_system=None)
+    console = Console(
+        file=io.StringIO(), width=width(), highlight=False, color_system="standard" if in_colour() else None
+    )
     with console.capture() as text:
         for table in tables():
             console.print(table)
-    write_text(text.get())
+    write_text("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()))
 
 
 def check_figure(file: str) -> None:
@@ -108,6 +134,11 @@ def write_text(text: str) -> None:
     """Text to stdout, which `guarded_streams` looks after."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def in_colour() -> bool:
+    """Whether stdout is a terminal that shows colours, and nobody has said that it should not."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:

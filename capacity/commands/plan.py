@@ -50,6 +50,7 @@ from capacity.commands.options import (
     TimerOption,
     UsersOption,
     UtilizationOption,
+    VerboseOption,
     WaitLimitsOption,
     WorkersOption,
     option,
@@ -110,6 +111,7 @@ def plan(
         str | None,
         output_option("--plot", help="Draw the objective's quantity over the replicas, as .png or .svg."),
     ] = None,
+    verbose: VerboseOption = False,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -132,7 +134,7 @@ def plan(
             after.callback(_draw, found, plot)
         if path is not None:
             after.callback(write_plan_file, path, found.recommendation, found.question, found.effort)
-        emit(found, output, as_json=as_json)
+        emit(found, output, as_json=as_json, verbose=verbose)
     raise typer.Exit(found.exit_code)
 
 

@@ -26,6 +26,7 @@ from capacity.commands.options import (
     ThinkTimeOption,
     TimerOption,
     UsersOption,
+    VerboseOption,
     WaitOption,
     WorkersOption,
 )
@@ -58,6 +59,7 @@ def simulate(
     engine: EngineOption = "kernel",
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
+    verbose: VerboseOption = False,
     output: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:

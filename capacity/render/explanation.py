@@ -15,10 +15,10 @@ from capacity.question.objective import Promise, format_value
 from capacity.units import format_duration
 
 _CAUSES = {
-    Cause.STABILITY: "stability: with one fewer, requests would come faster than full batches leave",
-    Cause.BURSTINESS: "burstiness: Poisson arrivals at the same rate would take fewer",
-    Cause.SERVICE_FLOOR: "the service itself: the fastest takes half of the limit or more",
-    Cause.BATCHING: "batching: what a request waits for a batch and shares it with takes most of the time",
+    Cause.STABILITY: "stability: with one fewer, requests would arrive faster than full batches leave",
+    Cause.BURSTINESS: "burstiness: Poisson arrivals at the same rate would need fewer",
+    Cause.SERVICE_FLOOR: "the service itself: at best it takes half of the limit or more",
+    Cause.BATCHING: "batching: waiting for a batch to fill and sharing it takes most of the time",
     Cause.QUEUEING: "queueing: requests wait for those before them",
 }
 _LEVERS = {
@@ -30,13 +30,13 @@ _LEVERS = {
 
 def sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
     """Titles, each with its sentences."""
-    yield "What binds", list(_binding(explanation))
-    yield "Why one fewer would not do", list(_fewer(explanation))
+    yield "What limits the plan", list(_binding(explanation))
+    yield "Why one fewer is not enough", list(_fewer(explanation))
     yield "Other batches", [_neighbour(explanation, one) for one in explanation.neighbours]
-    yield "What it hangs on", list(_sensitivities(explanation))
+    yield "What the answer depends on", list(_sensitivities(explanation))
     yield "Checked", [f"{one.what}: {one.how}." for one in explanation.assumptions if one.checked]
     yield (
-        "Taken for granted",
+        "Assumed",
         [f"{one.what}: {one.how}." for one in explanation.assumptions if not one.checked],
     )
     yield "What would save most", list(_savings(explanation))
@@ -57,7 +57,7 @@ def _binding(explanation: Explanation) -> Iterator[str]:
         return
     yield (
         f"{binding.promise.what} of {format_value(binding.promise, binding.found)} takes up "
-        f"{100.0 * binding.share:.3g} % of what is allowed; what binds most is {_CAUSES[binding.cause]}."
+        f"{100.0 * binding.share:.3g} % of what is allowed; what limits it most is {_CAUSES[binding.cause]}."
     )
     if binding.load_fewer is not None:
         stays = "unstable" if binding.load_fewer >= 1.0 else "stable"
@@ -71,13 +71,13 @@ def _times(binding: Binding) -> Iterator[str]:
     """Where the time goes, of a promise about times."""
     if binding.floor_s is not None:
         share = 100.0 * binding.floor_s / binding.promise.allowed
-        yield f"Service: the fastest takes {format_duration(binding.floor_s)}, {share:.3g} % of the limit."
+        yield f"Service: at best {format_duration(binding.floor_s)}, {share:.3g} % of the limit."
     if binding.lone_s is not None:
         more_s = max(0.0, binding.found.value - binding.lone_s)
         wait = "" if binding.wait is None else f"; the wait alone has {binding.promise.what} "
         wait += "" if binding.wait is None else format_value(binding.promise, binding.wait)
         yield (
-            f"Company: a request that meets nobody takes {format_duration(binding.lone_s)}; waiting for "
+            f"Company: a request that is alone takes {format_duration(binding.lone_s)}; waiting for "
             f"others and sharing their batch add {format_duration(more_s)}{wait}."
         )
     if binding.unbatched is not None:
@@ -92,7 +92,7 @@ def _burst(explanation: Explanation, binding: Binding, burst: Burst) -> str:
         counts = f"counts in {window} vary {burst.dispersion:.3g} times as much as Poisson's; "
     more = ""
     if burst.replicas is not None:
-        more = f", and {burst.replicas} would do, {explanation.plan.replicas - burst.replicas} fewer"
+        more = f", and {burst.replicas} would be enough, {explanation.plan.replicas - burst.replicas} fewer"
         if burst.replicas >= explanation.plan.replicas:
             more = f", and {burst.replicas} would be needed"
     return f"Arrivals: {cv}{counts}under Poisson arrivals {_fate(burst.poisson, binding.promise)}{more}."
@@ -101,7 +101,7 @@ def _burst(explanation: Explanation, binding: Binding, burst: Burst) -> str:
 def _fewer(explanation: Explanation) -> Iterator[str]:
     nearest = explanation.nearest
     if nearest is None:
-        yield "There is none fewer."
+        yield "There cannot be fewer."
         return
     refused = [one for one in explanation.fewer if one.performance is None and one.rejection is not None]
     unstable = {
@@ -113,22 +113,22 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
         yield f"With batches up to {sizes} it would be unstable, at load {least:.3f} at best."
     slow = [str(one.plan.batch_size_max) for one in refused if not _is_load(one)]
     if slow:
-        yield f"Batches up to {', '.join(slow)} are refused whatever the number of replicas, or in doubt."
+        yield f"Batches up to {', '.join(slow)} are refused, or in doubt, with any number of replicas."
     if nearest.performance is None:
         return
     load = nearest.performance.load
     at = "" if load is None else f", at load {load:.3f}"
     if nearest.accepted:
         yield (
-            f"Short trials accept {fleet(nearest.plan)}{at}; the certificate, which asks for more, "
-            "or the budget decided against it."
+            f"Short simulations accept {fleet(nearest.plan)}{at}; the stricter confirmation, or the "
+            "budget, decided against it."
         )
         return
     over = ""
     rejection = nearest.rejection
     if rejection is not None and nearest.verdict is Verdict.MISSED:
         over = f", {100.0 * (rejection.needed / rejection.allowed - 1.0):.3g} % too much"
-    yield f"Nearest comes {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
+    yield f"Closest is {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
 
 
 def _is_load(candidate: Candidate) -> bool:
@@ -153,7 +153,7 @@ def _sensitivities(explanation: Explanation) -> Iterator[str]:
     for change in explanation.sensitivities:
         assert change.step is not None  # noqa: S101  (what was given has a step)
         name = "variation of the gaps" if change.what == "cv" else change.what
-        needs = "" if change.replicas is None else f"; {change.replicas} would do with this batch"
+        needs = "" if change.replicas is None else f"; {change.replicas} replicas are enough with this batch"
         yield (
             f"{name.capitalize()} {100.0 * change.step:+.3g} %: "
             f"{_fate(change.candidate, promise)}{_shift(change)}{needs}."
@@ -170,12 +170,12 @@ def _savings(explanation: Explanation) -> Iterator[str]:
     best = explanation.best_saving
     if best is None:
         if explanation.nearest is not None:
-            yield "No single change that was tried would do with one fewer."
+            yield "No single change that was tried makes one fewer enough."
         return
-    yield f"{_lever(best).capitalize()}: {fleet(best.plan)} would do{_price(best)}."
+    yield f"{_lever(best).capitalize()}: {fleet(best.plan)} would be enough{_price(best)}."
     for other in explanation.savings:
         if other is not best:
-            yield f"So would {_lever(other)}."
+            yield f"The same with {_lever(other)}."
 
 
 def _lever(saving: Saving) -> str:
@@ -200,5 +200,5 @@ def _fate(candidate: Candidate, promise: Promise | None) -> str:
         return format_refusal(candidate) or candidate.verdict.value
     found = format_found(promise, candidate.performance)
     found = found if candidate.settled else found.replace(" is ", " is at least ", 1)
-    kept = {Verdict.MET: "kept", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "in doubt"}
+    kept = {Verdict.MET: "met", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "in doubt"}
     return f"{found}, {kept[candidate.verdict]}"

@@ -8,12 +8,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.answer.sentences import explain, format_loss, format_verdict
+from capacity.answer.sentences import explain, format_headroom, format_loss, format_verdict
 from capacity.question.candidate import Candidate, Limit
 from capacity.question.objective import LatencyObjective, Measure, Promise, format_value
-from capacity.question.plan import Plan
+from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
-from capacity.render.tables import caveat_lines, performance_rows, plan_rows, sparkline, table
+from capacity.render.tables import caveat_lines, performance_rows, plan_rows, short_rows, sparkline, table
 from capacity.search.by_hour import Schedule
 from capacity.search.recommendation import Recommendation
 from capacity.units import format_duration, format_rate
@@ -26,14 +26,14 @@ def schedule_tables(day: Schedule) -> Iterator[RenderableType]:
     money = "" if day.daily_usd_saved is None else f" and {day.daily_usd_saved:.2f} USD"
     yield Text(
         f"With the fleet for the peak all day: {day.replica_hours_flat} replica-hours. An ideal schedule "
-        f"would take {day.replica_hours_ideal}, and save {100.0 * day.share_saved:.0f} %{money} a day; its "
-        "hours were judged as in a search, and are not certified."
+        f"would need {day.replica_hours_ideal}, and save {100.0 * day.share_saved:.0f} %{money} a day; its "
+        "hours come from the search, and are not confirmed."
     )
     if day.unkept_rps:
         rates = ", ".join(map(format_rate, day.unkept_rps))
         yield Text(
-            f"Not even the fleet for the peak is known to keep the objective at {rates}: a batch that waits "
-            "keeps a request the longer the fewer arrive. Give a shorter --batch-wait, or 0ms."
+            f"Not even the fleet for the peak is known to meet the objective at {rates}: the fewer requests "
+            "arrive, the longer a batch waits to fill. Give a shorter --batch-wait, or 0ms."
         )
 
 
@@ -47,37 +47,51 @@ def _runs(day: Schedule) -> Iterator[tuple[str, str, str]]:
             start = hour + 1
 
 
+_SHORT_QUANTILES = (0.5, 0.95, 0.99)
 _SIZES_SHOWN, _SIZES_OF_MANY_KINDS = 8, 3
 _PARTICULAR = ("routing", "wait")
 
 
 def recommendation_tables(
-    recommendation: Recommendation, question: Question, confidence: float
+    recommendation: Recommendation, question: Question, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
-    """All that `capacity plan` shows."""
-    yield from (Text(sentence) for sentence in explain(recommendation, question))
+    """All that `capacity plan` shows; `verbose` adds every figure of the plan, and what the search took."""
+    verdict, *others = explain(recommendation, question)
+    yield Text(verdict, style="bold")
+    yield from map(Text, others)
     if recommendation.plan is not None:
-        yield plan_table(recommendation)
+        yield Text()
+        yield plan_table(recommendation, verbose=verbose)
     replicas = None if recommendation.plan is None else recommendation.plan.replicas
+    yield Text()
     yield from considered_tables(recommendation.considered, shown_promise(question.objective), replicas)
-    yield Text(tally_line(recommendation))
+    if verbose:
+        yield Text(tally_line(recommendation))
     if recommendation.performance is not None:
         yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
     yield from caveat_lines(recommendation.caveats)
 
 
-def plan_table(recommendation: Recommendation) -> Table:
+def plan_table(recommendation: Recommendation, *, verbose: bool = False) -> Table:
     """The recommended plan with its performance and price."""
     rows: list[tuple[str, str]] = []
-    if recommendation.plan is not None:
-        rows.extend(plan_rows(recommendation.plan))
-    if recommendation.performance is not None:
-        rows.extend(performance_rows(recommendation.performance))
-    if recommendation.arrival_rate_max_rps is not None:
-        rows.append(("holds up to", format_rate(recommendation.arrival_rate_max_rps)))
+    plan, performance = recommendation.plan, recommendation.performance
+    if plan is not None:
+        rows.extend(plan_rows(plan) if verbose else _short_plan_rows(plan))
+    if performance is not None:
+        shown = {*_SHORT_QUANTILES, *recommendation.objective.limits}
+        rows.extend(performance_rows(performance) if verbose else short_rows(performance, shown))
+    if recommendation.headroom is not None:
+        rows.append(("headroom", f"up to {format_headroom(recommendation.headroom)}"))
     if recommendation.hourly_usd is not None:
         rows.append(("cost", f"{recommendation.hourly_usd:.3f} USD/h"))
     return table(("<", "<"), rows)
+
+
+def _short_plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    """What makes up a plan, without what the sentences say and what is as usual."""
+    usual = {("routing", Routing.ROUND_ROBIN.value)}
+    return [row for row in plan_rows(plan) if row[0] != "profile" and row not in usual]
 
 
 def tally_line(recommendation: Recommendation) -> str:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 LIMITS: tuple[Any, ...] = ("--", "-.", ":", (0.0, (9.0, 3.0)))
+# What each colour becomes where a page is dark: paper and ink change places, lines stay apart.
+DARK = {
+    "#ffffff": "#0d1117", "#000000": "#e6e6e6", "#444444": "#b0b7c0", "#e4e4e4": "#30363d",
+    "#dddddd": "#30363d", "#0072b2": "#58a6ff", "#d55e00": "#ff8c42", "#009e73": "#3fb98a",
+}  # fmt: skip
 GREY, PALE = "#444444", "#dddddd"
 KINDS: dict[str, dict[str, Any]] = {
     "theory": {},
@@ -157,7 +162,7 @@ class Panels:
             # As the figure's own engine it would draw everything twice.
             ConstrainedLayoutEngine().execute(self.figure)
             self.figure.savefig(data, format=suffix[1:], **FORMATS[suffix])
-        return data.getvalue()
+        return _with_dark(data.getvalue()) if suffix == ".svg" else data.getvalue()
 
     def _write_legends(self) -> None:
         """Right of each plot, or of the last one where all need the same."""
@@ -169,6 +174,18 @@ class Panels:
             plot.axes.legend(
                 list(shown.values()), list(shown), ncols=columns, loc="upper left", bbox_to_anchor=(1.0, 1.0)
             )
+
+
+def _with_dark(svg: bytes) -> bytes:
+    """An SVG that a reader who prefers dark pages sees light on dark; matplotlib writes colours inline."""
+    rules = [
+        f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
+        for light, dark in DARK.items()
+        for kind in ("fill", "stroke")
+    ]
+    text = "text:not([style*='fill:']){fill:#e6e6e6!important}"
+    css = f"@media (prefers-color-scheme: dark){{{text}{''.join(rules)}}}"
+    return svg.replace(b"</style>", css.encode() + b"</style>", 1)
 
 
 class Plot(Panels):

@@ -31,20 +31,20 @@ def sentences(rates: Rates) -> Iterator[str]:
     """Which rates are kept, what binds at the ends, and what low rates come to."""
     plan, objective = rates.scenario.plan, rates.scenario.objective
     if rates.stretches:
-        verb = "keep" if plan.replicas > 1 else "keeps"
+        verb = "meet" if plan.replicas > 1 else "meets"
         stretches = ", and ".join(_stretch(stretch) for stretch in rates.stretches)
         yield f"{fleet(plan)} {verb} {promises(objective)} {stretches}."
     elif rates.verdict is Verdict.INCONCLUSIVE:
-        yield f"No rate is known at which {fleet(plan)} would keep {promises(objective)}."
+        yield f"No rate is known at which {fleet(plan)} would meet {promises(objective)}."
     else:
         why = "" if rates.closest is None else format_refusal(rates.closest)
-        yield f"At no rate {fleet(plan)} would keep {promises(objective)}: at best {why}."
+        yield f"At no rate would {fleet(plan)} meet {promises(objective)}: at best, {why}."
     if rates.lone is not None and rates.lone.performance is not None:
         lone = rates.lone.performance
-        kept = "is kept" if rates.lone.verdict is Verdict.MET else "is missed"
+        kept = "met" if rates.lone.verdict is Verdict.MET else "missed"
         yield (
-            f"A request that meets nobody, at the lowest rates: {format_found(rates.promise, lone)}; "
-            f"the objective {kept}."
+            f"At the lowest rates, where each request is alone, {format_found(rates.promise, lone)}: the "
+            f"objective is {kept}."
         )
     yield from _note_on_rising(rates)
 
@@ -52,7 +52,7 @@ def sentences(rates: Rates) -> Iterator[str]:
 def _note_on_rising(rates: Rates) -> Iterator[str]:
     """What was taken for granted, where it was."""
     if rates.only_rises and rates.points:
-        yield f"Batches start at once: {rates.promise.what} is taken to rise with the rate."
+        yield f"Assumed: {rates.promise.what} rises with the rate, since batches start at once."
 
 
 def format_rate_interval(end: Interval) -> str:

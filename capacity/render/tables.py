@@ -1,7 +1,7 @@
 """Tables: answers for people, by Rich; text from outside is shown as it is, never as markup."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from capacity.performance import Interval, Kind, Performance, Quantiles
+from capacity.question.caveat import CaveatCode
 from capacity.question.objective import format_interval, format_share
 from capacity.question.plan import BatchTimer, Plan
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
@@ -74,6 +75,9 @@ def _number(value: "Value") -> float:
 
 
 _NAMES = ("<routing",)
+_VERDICTS = ("<verdict", "<outcome")
+_STYLES = {"met": "green", "answered": "green", "in doubt": "yellow", "inconclusive": "yellow"}
+_STYLES |= {"missed": "red", "unstable": "red"}
 _INTERVAL_WIDTH, _WORDS_WIDTH = 10, 11  # of columns that share what room there is
 _INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
 
@@ -97,14 +101,22 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
             no_wrap=not may_wrap and (number == 0 or not is_left or column in _NAMES),
             min_width=_INTERVAL_WIDTH if may_wrap else _WORDS_WIDTH if column == "<verdict" else None,
         )
+    told = len(columns) - 1 if columns[-1] in _VERDICTS else None
     for row in rows:
-        result.add_row(*(Text(cell) for cell in row))
+        result.add_row(*(Text(cell, _style(cell) if n == told else "") for n, cell in enumerate(row)))
     return result
 
 
+def _style(verdict: str) -> str:
+    """The colour of a verdict."""
+    return next((style for word, style in _STYLES.items() if verdict.startswith(word)), "")
+
+
 def caveat_lines(caveats: Iterable["Caveat"]) -> Iterator[Text]:
-    """One line each."""
-    return (Text(f"Note: {caveat.message}.") for caveat in caveats)
+    """One line each, the weightiest first."""
+    weights = list(CaveatCode)
+    for caveat in sorted(caveats, key=lambda one: weights.index(one.code)):
+        yield Text(f"Note: {caveat.message}.")
 
 
 def document_table(document: Mapping[str, Any]) -> Table:
@@ -125,6 +137,25 @@ def profile_tables(profile: "ServiceProfile") -> Iterator[Table]:
     known = ((name, value) for name, value in facts.items() if value is not None)
     yield table(("<", "<"), known, title=profile.name)
     yield profile_table(profile)
+
+
+def simulation_table(plan: Plan, performance: Performance, *, verbose: bool = False) -> Table:
+    """One plan's performance: what people ask for, or every figure."""
+    rows = performance_rows(performance) if verbose else short_rows(performance)
+    return table(("<", "<"), [*plan_rows(plan), *rows])
+
+
+def short_rows(performance: Performance, quantiles: Collection[float] | None = None) -> list[tuple[str, str]]:
+    """Load, losses and the response time, lost requests counted as late; of some quantiles or of all."""
+    late = performance.response_quantiles_with_losses_s
+    found = (late or performance.response_quantiles_s).items()
+    shown = {q: value for q, value in found if quantiles is None or q in quantiles}
+    rows = [] if performance.load is None else [("load", f"{performance.load:.3g}")]
+    if performance.loss_probability:
+        rows.append(("rejected", format_share(performance.loss_probability)))
+    if quantiles is None and performance.response_mean_s is not None:
+        rows.append(("response, mean", format_duration(performance.response_mean_s)))
+    return [*rows, *_quantile_rows(f"response{', rejected as late' if late else ''}", shown)]
 
 
 def performance_table(

@@ -209,7 +209,7 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
     if instances > 1 and (profile.contention is None or not profile.contention.is_measured):
         yield Caveat(
             code=CaveatCode.DEVICE_SHARED,
-            message=f"{instances} replicas share a device, and are assumed to share its work by processor "
+            message=f"{instances} replicas share a device, and are assumed to do so by processor "
             "sharing: m busy ones take m times as long; measure the throughput of 1 to "
             f"{instances} busy instances, and add it to the profile's JSON as contention_throughputs_rps",
         )
@@ -220,7 +220,7 @@ def precision_caveat(workload: Demand) -> Caveat:
     mend = "record for longer" if is_trace(workload) else "raise --requests-max"
     return Caveat(
         code=CaveatCode.PRECISION_MISSED,
-        message=f"the interval is not as narrow as asked, and no more may be simulated; {mend}",
+        message=f"the interval is wider than asked, and the budget is spent; {mend}",
     )
 
 
@@ -255,7 +255,7 @@ def mean_caveats(performance: Performance) -> Iterator[Caveat]:
         yield Caveat(
             code=CaveatCode.MEANS_OF_SERVED,
             message=f"means leave out the {100.0 * performance.loss_probability:.3g} % of requests that are "
-            "lost; promise a percentile, which counts them as late, or a --loss-max",
+            "rejected; set a limit on a percentile, which counts them as late, or give --loss-max",
         )
 
 
@@ -400,7 +400,7 @@ def _floor_message(name: str, doubt: FloorDoubt) -> str:
     floor_s, limit = doubt.floor_s, format_duration(doubt.limit_s)
     found = (
         f"{name}: the service time itself, from {doubt.samples} samples of batch size {doubt.batch_size}, is "
-        f"{format_duration(floor_s.low)} to {format_duration(floor_s.high)} at the promised quantile, on "
+        f"{format_duration(floor_s.low)} to {format_duration(floor_s.high)} at that quantile, on "
         f"both sides of {limit}, and no number of replicas makes it shorter"
     )
     missing = doubt.batches_missing
@@ -494,7 +494,7 @@ def _untried(search: Search) -> Iterator[Caveat]:
     if search.fleets_untried:
         yield Caveat(
             code=CaveatCode.FLEETS_UNTRIED,
-            message=f"{search.fleets_untried} of the cheapest fleets were left out for want of budget; each "
+            message=f"{search.fleets_untried} of the cheapest fleets were not tried for lack of budget; each "
             "must be tried by itself, since its batches wait or larger ones may be faster; give one "
             "--batch-wait, or a smaller --batch-size-max, to try fewer",
         )
@@ -515,8 +515,8 @@ def headroom_caveats(headroom: Headroom | None) -> Iterator[Caveat]:
         share = 100.0 * (headroom.accepted_rps / headroom.today_rps - 1.0)
         yield Caveat(
             code=CaveatCode.HEADROOM_THIN,
-            message=f"the plan is known to hold for {share:.2g} % more traffic only, up to {accepted}; if "
-            "traffic may exceed that, plan for a higher --rate",
+            message=f"the plan is only known to meet the objective with {share:.2g} % more traffic, up to "
+            f"{accepted}; if traffic may exceed that, plan for a higher --rate",
         )
 
 
@@ -525,8 +525,8 @@ def routing_caveats(plan: Plan) -> Iterator[Caveat]:
     if plan.replicas >= _ONE_BALANCER_MAX and plan.routing is not Routing.RANDOM:
         yield Caveat(
             code=CaveatCode.ONE_BALANCER,
-            message=f"{plan.routing} over {plan.replicas} replicas takes one balancer that sees every "
-            "request; several that do not know of each other route at random: plan with --routing random",
+            message=f"{plan.routing} over {plan.replicas} replicas needs one balancer that sees every "
+            "request; several independent ones amount to random routing: plan with --routing random",
         )
 
 
