@@ -69,6 +69,7 @@ def output_of(command: str) -> str:
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     lines = lines[: int(head)] if head else lines[-int(tail) :] if tail else lines
     lines = [line for line in lines if pattern is None or re.search(pattern, line)]
+    assert with_code or lines, done.stderr  # an example that shows nothing is none
     if with_code:
         errors = [line for line in done.stderr.splitlines() if line.lower().startswith("error")]
         lines += [*errors, f"exit code {done.returncode}"]
