@@ -95,8 +95,12 @@ class Answer(ABC):
     def __str__(self) -> str:
         return self.explain()
 
+    def _repr_pretty_(self, printer: Any, cycle: Any) -> None:
+        printer.text(self.explain())  # what IPython shows; a repr with every sample is for nobody
+
     def _repr_html_(self) -> str:
-        console = Console(file=io.StringIO(), width=_WIDTH, record=True, highlight=False)
+        # Not as Rich does in Jupyter, which displays each piece by itself and keeps none.
+        console = Console(file=io.StringIO(), width=_WIDTH, record=True, highlight=False, force_jupyter=False)
         for one in self.tables(_WIDTH):
             console.print(one)
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
@@ -701,7 +705,9 @@ class WorkloadAnswer(Answer):
 
 
 def _text(pieces: Iterable[RenderableType]) -> str:
-    console = Console(file=io.StringIO(), width=_WIDTH, highlight=False, color_system=None)
+    console = Console(
+        file=io.StringIO(), width=_WIDTH, highlight=False, color_system=None, force_jupyter=False
+    )
     with console.capture() as text:
         for one in pieces:
             console.print(one)

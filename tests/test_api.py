@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -147,6 +148,19 @@ def test_every_answer_has_its_four_forms(frame: pd.DataFrame, tmp_path: Path) ->
         picture = tmp_path / f"{name}.svg"
         answer.plot().save(picture)
         assert picture.read_text(encoding="utf-8").lstrip().startswith("<?xml"), name
+
+
+def test_jupyter_gets_one_page_and_words(answer: PlanAnswer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich would display each piece by itself in a notebook, and keep none for the page."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    displayed: list[object] = []
+    monkeypatch.setattr("rich.jupyter.display", lambda *pieces: displayed.append(pieces))
+    assert "1 replica" in answer._repr_html_()
+    assert "1 replica" in answer.explain()
+    assert displayed == []
+    printer = SimpleNamespace(text=displayed.append)
+    answer._repr_pretty_(printer, cycle=False)
+    assert displayed == [answer.explain()]
 
 
 def test_a_sweep_is_a_frame_of_its_cells(frame: pd.DataFrame) -> None:

@@ -163,7 +163,7 @@ def test_each_slider_redraws_at_once() -> None:
     """Processor time of each move, the best of some, since a machine may pause."""
     cells: dict[str, Any] = {}
     text = (ROOT / "notebooks" / "02_utilization_curves.py").read_text(encoding="utf-8")
-    exec(compile(text, "02_utilization_curves.py", "exec"), cells)  # noqa: S102  (a file of this project)
+    exec(compile(text, "02_utilization_curves.py", "exec"), cells)
     sliders = [cells[name] for name in ("servers", "cv", "rate_rps", "objective_s")]
     slow = []
     for slider in sliders:
