@@ -40,7 +40,7 @@ import capacity as cap
 # percentiles.
 
 # %%
-SERVICE_RPS, EACH_RPS, SIZES, SEEN_AT = 100.0, 80.0, (1, 2, 4, 8, 16, 32, 64), (2, 64)
+SERVICE_RPS, EACH_RPS, SIZES, SEEN_AT = 100.0, 80.0, (1, 2, 4, 8, 16, 32, 64), (2, 8, 64)
 alone = cap.queues.MM1(arrival_rate_rps=1e-6, service_rate_rps=SERVICE_RPS)
 one_by_one = cap.ServiceProfile(
     name="one-by-one",
@@ -241,7 +241,7 @@ for plot, fit, points in zip(panels.plots, (tracer, sdm91), (RAYTRACER, SDM91), 
     sizes = range(1, max(points) + 1)
     shared_nothing = max(points.values()) / fit.law.throughput_one_rps
     plot.theory(sizes, [fit.law.throughput_rps(n) for n in sizes], "fitted law")
-    plot.reference([0, shared_nothing], [0, max(points.values())], "N times one")
+    plot.theory([0, shared_nothing], [0, max(points.values())], "N times one", number=1, dash=1)
     plot.measured(list(points), list(points.values()), number=2)
 panels.plots[1].limit(sdm91.law.peak, f"peak at {sdm91.law.peak}", axis="x")
 panels
@@ -371,7 +371,8 @@ one_device = [p99_ms(cap.simulate, shared, 2, rate, precision=0.03) for rate in 
 plot = cap.new_plot(
     x_title="arrival rate [rps]", y_title="P99 response [ms]", title="What a second instance is worth"
 )
-plot.theory(able, [x.value for x in one], "one instance")
+finely = range(100, 801, 20)
+plot.theory(finely, [p99_ms(cap.predict, fastpitch, 1, float(rate)).value for rate in finely], "one instance")
 plot.simulated(RISING_RPS, one_device, "two instances on one device", number=1)
 plot.theory(RISING_RPS, [x.value for x in two_devices], "two devices", number=2)
 plot

@@ -80,7 +80,8 @@ def error_with_outlier(factor, axis):
 
 
 outliers = pd.DataFrame(
-    {scales: [error_with_outlier(factor, axis) for factor in FACTORS] for scales, axis in SCALES.items()}, index=FACTORS
+    {scales: [error_with_outlier(factor, axis) for factor in FACTORS] for scales, axis in SCALES.items()},
+    index=FACTORS,
 )
 plot = cap.new_plot(
     x_title="outlier, in multiples of the largest other weight",
@@ -98,7 +99,9 @@ assert outliers["per tensor"][32] > 20 * outliers["per tensor"][1]
 assert outliers["per channel"][32] < 0.1 * outliers["per tensor"][32]
 fitting = cap.quantize(small)
 tight = cap.quantize(small, scale=float(fitting.scales[0]) / 4)
-print(f"a scale four times too small: {tight.saturated / small.size:.0%} of the weights are cut off, ", end="")
+print(
+    f"a scale four times too small: {tight.saturated / small.size:.0%} of the weights are cut off, ", end=""
+)
 print(f"error {tight.error:.2f} instead of {fitting.error:.2f}, bound of rounding {tight.rounding_bound:.2f}")
 assert tight.saturated > 0.1 * small.size
 assert not tight.rounding_bound_holds
@@ -123,7 +126,9 @@ for form in measured.forms:
     assert form.accuracy_loss_points.low < 0.5 < form.accuracy_loss_points.high
     assert form.newly_wrong + form.newly_right < 0.02 * form.test_rows
 print("measured by", measured.source["command"], "on", measured.source["date"])
-print(f"one of {measured.forms[0].test_rows} test rows is {100 / measured.forms[0].test_rows:.2f} points of accuracy")
+print(
+    f"one of {measured.forms[0].test_rows} test rows is {100 / measured.forms[0].test_rows:.2f} points of accuracy"
+)
 pd.DataFrame(
     [
         {
@@ -162,7 +167,9 @@ def throughputs_rps(profile):
 def times_as_fast(one, other):
     """Throughput of the other over that of the one: of the service by size, then of the network alone at the largest."""
     alone_s = [profile.service_mean_s(SIZES[-1]) - profile.work_s(SIZES[-1]) for profile in (one, other)]
-    return [b / a for a, b in zip(throughputs_rps(one), throughputs_rps(other), strict=True)] + [alone_s[0] / alone_s[1]]
+    return [b / a for a, b in zip(throughputs_rps(one), throughputs_rps(other), strict=True)] + [
+        alone_s[0] / alone_s[1]
+    ]
 
 
 *speedups, network = cap.sampling_intervals([before, after], times_as_fast)
@@ -208,7 +215,9 @@ plans = pd.DataFrame(
         {"rate": rate, "P99 within": limit, "form": name, **found.iloc[0]}
         for rate, limit in QUESTIONS
         for name, profile in (("single precision", before), ("eight bits", after))
-        for found in [cap.plan(profile, rate=rate, slo_p99=limit, batch_wait="0ms", precision=0.05).to_frame()]
+        for found in [
+            cap.plan(profile, rate=rate, slo_p99=limit, batch_wait="0ms", precision=0.05).to_frame()
+        ]
     ]
 )
 replicas = plans.pivot(index=["rate", "P99 within"], columns="form", values="replicas")
