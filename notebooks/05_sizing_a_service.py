@@ -199,10 +199,10 @@ assert late[0.5].high < 0.7 * LIMIT_S < LIMIT_S < late[0.99].low
 #
 # They say how long the *model* takes. The server that was measured has more to do on the same core: it reads, checks and
 # answers each request, and its slow moments come in spells. `capacity profile` measures that too, and the bundled
-# profile holds it. The same question, asked of that:
+# profile holds it. The same rate, and one replica more:
 
 # %%
-whole = cap.plan(server, rate_rps=RATE_RPS, slo_p99_s=LIMIT_S, batch_wait="0ms", precision=0.05, seed=5)
+whole = cap.simulate(server, 4, rate_rps=RATE_RPS, batch_size_max=32, quantile=0.99, precision=0.05, seed=5)
 for name, one in (("the model", profile), ("the server", server)):
     print(f"{name:10} a batch of 32 takes {1e3 * one.service_mean_s(32):.1f} ms")
 print(
@@ -213,7 +213,7 @@ assert 3 * server.throughput_rps(32) < RATE_RPS
 assert server.service_mean_s(32) > 1.4 * profile.service_mean_s(32)
 
 # %% [markdown]
-# Four replicas, not three: with the server's own work a batch of 32 takes over 1.4 times as long, and the plan from the
+# It takes four replicas, not three: with the server's own work a batch of 32 takes over 1.4 times as long, and the plan from the
 # timings alone could not even keep up. Nothing was wrong with the planner; the timings answered another question.
 #
 # ## What to do

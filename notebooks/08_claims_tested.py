@@ -90,12 +90,17 @@ grown.round(2)
 # %%
 QUEUES = {
     "1 server": lambda load: mm(1, load),
-    "1 server, constant service": lambda load: cap.queues.MDc(arrival_rate_rps=load, service_time_s=1.0, servers=1),
+    "1 server, constant service": lambda load: cap.queues.MDc(
+        arrival_rate_rps=load, service_time_s=1.0, servers=1
+    ),
     "4 servers": lambda load: mm(4, load),
     "64 servers": lambda load: mm(64, load),
 }
 busy = pd.DataFrame(
-    {name: {f"{load:.0%}": queue(load).response_mean_s for load in (0.8, 0.95)} for name, queue in QUEUES.items()}
+    {
+        name: {f"{load:.0%}": queue(load).response_mean_s for load in (0.8, 0.95)}
+        for name, queue in QUEUES.items()
+    }
 ).T
 verdict(
     "manageable at 80 %, explodes at 95 %",
@@ -114,6 +119,7 @@ busy.rename_axis("mean response [services]").round(2)
 #
 # *Test:* 8 requests a second at servers that manage 10, 5 and 2 a second; theory refuses what has no steady state. The
 # claim holds where the server is faster than the arrivals, whatever it was before.
+
 
 # %%
 def is_stable(service_rate_rps):
@@ -154,7 +160,10 @@ batches = pd.DataFrame(
         if profile.batch_size_min == 1
     ]
 ).set_index("profile")
-some, at_knee = int((batches["B times up to"] > 1).sum()), int((batches["share of B at the knee"] >= 0.9).sum())
+some, at_knee = (
+    int((batches["B times up to"] > 1).sum()),
+    int((batches["share of B at the knee"] >= 0.9).sum()),
+)
 verdict(
     "throughput grows by B",
     {
@@ -196,7 +205,8 @@ verdict(
     {
         f"the throughput of {within} profiles": within > 0,
         f"the throughput of {len(knees) - within} profiles": within == len(knees),
-        "the plan within 40 ms": min(needed[b] for b in needed if b >= 32) < min(needed[b] for b in needed if b < 32),
+        "the plan within 40 ms": min(needed[b] for b in needed if b >= 32)
+        < min(needed[b] for b in needed if b < 32),
     },
 )
 assert needed[8] == needed[128] == min(needed.values())
@@ -217,7 +227,9 @@ WAIT_S, TIMER_LOADS = t4.service_mean_s(1), (0.05, 0.3, 0.6, 0.9)
 
 def mean_and_p99_s(load, **wait):
     """By the exact law."""
-    found = cap.predict(t4, 1, rate_rps=load * t4.throughput_rps(8), batch_size_max=8, quantile=0.99, **wait).performance
+    found = cap.predict(
+        t4, 1, rate_rps=load * t4.throughput_rps(8), batch_size_max=8, quantile=0.99, **wait
+    ).performance
     return found.response_mean_s, found.response_quantiles_s[0.99].value
 
 
@@ -229,7 +241,10 @@ for load in TIMER_LOADS:
         for what, before, after in zip(("mean", "P99"), greedy, timed, strict=True):
             added[f"{what}, {timer}", load] = (after - before) / WAIT_S
 added = pd.Series(added).unstack()
-verdict("latency grows with (B − 1) × wait", {name: bool((row.between(6.3, 7.7)).any()) for name, row in added.iterrows()})
+verdict(
+    "latency grows with (B − 1) × wait",
+    {name: bool((row.between(6.3, 7.7)).any()) for name, row in added.iterrows()},
+)
 assert added.loc["mean, oldest"].max() <= 1.0
 assert added.to_numpy().max() < 3.5
 added.rename_axis("added, in waits, by load", axis=1).round(2)
@@ -248,21 +263,32 @@ measured = cap.load_measured_quantization()
 before, after = cap.load_profile("serve-mlp-cpu-fp32"), cap.load_profile("serve-mlp-cpu-int8")
 SIZES = before.batch_sizes
 speedups = cap.sampling_intervals(
-    [before, after], lambda one, other: [other.throughput_rps(size) / one.throughput_rps(size) for size in SIZES]
+    [before, after],
+    lambda one, other: [other.throughput_rps(size) / one.throughput_rps(size) for size in SIZES],
 )
 memory = measured.memory_ratio("per channel")
 print(f"weights {memory:.2f} times smaller; points of accuracy lost: ", end="")
-print({form.name: f"{form.accuracy_loss_points.low:.1f} to {form.accuracy_loss_points.high:.1f}" for form in measured.forms})
+print(
+    {
+        form.name: f"{form.accuracy_loss_points.low:.1f} to {form.accuracy_loss_points.high:.1f}"
+        for form in measured.forms
+    }
+)
 verdict(
     "INT8: 4x memory, 2x speed, < 0.5 % accuracy",
     {
         "memory": round(memory, 1) >= 4.0,
         **{f"speed at batch {size}": inside(x, 2.0, 99.0) for size, x in zip(SIZES, speedups, strict=True)},
-        **{f"accuracy, {form.name}": inside(form.accuracy_loss_points, -99.0, 0.5) for form in measured.forms},
+        **{
+            f"accuracy, {form.name}": inside(form.accuracy_loss_points, -99.0, 0.5) for form in measured.forms
+        },
     },
 )
 pd.DataFrame(
-    [{"batch": b, "times as fast": x.value, "low": x.low, "high": x.high} for b, x in zip(SIZES, speedups, strict=True)]
+    [
+        {"batch": b, "times as fast": x.value, "low": x.low, "high": x.high}
+        for b, x in zip(SIZES, speedups, strict=True)
+    ]
 ).round(2)
 
 # %% [markdown]
@@ -321,9 +347,15 @@ reports = {
     )
     for z in (0.0, 0.3, 0.95)
 }
-verdict("100 users, 100 rps, P50 45 ms, P99 340 ms", {f"think time {z:g} s": x.credible for z, x in reports.items()})
+verdict(
+    "100 users, 100 rps, P50 45 ms, P99 340 ms",
+    {f"think time {z:g} s": x.credible for z, x in reports.items()},
+)
 pd.DataFrame(
-    [{"think time [s]": z, "mean required [s]": round(x.required_response_mean_s, 2), "why": x.reason} for z, x in reports.items()]
+    [
+        {"think time [s]": z, "mean required [s]": round(x.required_response_mean_s, 2), "why": x.reason}
+        for z, x in reports.items()
+    ]
 )
 
 # %% [markdown]
@@ -333,6 +365,7 @@ pd.DataFrame(
 #
 # P99 is twenty times P50. Behind one exponential server it is 6.6 times P50 at any load. *Test:* one server at half load, 3 %
 # of the requests long; a search over the exact law finds how long, and a simulation must give both percentiles within 5 %.
+
 
 # %%
 def mixed(short_s, times, long=3):
@@ -359,7 +392,9 @@ while high - low > 0.01:
     middle = (low + high) / 2.0
     low, high = (middle, high) if p99_over_p50(middle) < 20.0 else (low, middle)
 short_s = 0.120 / asked(cap.predict, mixed(1.0, high))[0].value
-exponential = [mm(1, load).response_quantile_s(0.99) / mm(1, load).response_quantile_s(0.5) for load in (0.1, 0.5, 0.95)]
+exponential = [
+    mm(1, load).response_quantile_s(0.99) / mm(1, load).response_quantile_s(0.5) for load in (0.1, 0.5, 0.95)
+]
 p50, p99 = asked(cap.predict, mixed(short_s, high))
 print(f"one exponential server: {min(exponential):.2f} to {max(exponential):.2f} times")
 print(f"3 % long: {cap.format_duration(short_s)} and {cap.format_duration(short_s * high)}", end=", ")
@@ -370,7 +405,9 @@ verdict(
     "P50 120 ms with P99 2 400 ms",
     {
         "one exponential server": max(exponential) >= 20.0,
-        "a mix with 3 % long requests": bool(abs(seen[0].value / 0.120 - 1) < 0.05 and abs(seen[1].value / 2.400 - 1) < 0.05),
+        "a mix with 3 % long requests": bool(
+            abs(seen[0].value / 0.120 - 1) < 0.05 and abs(seen[1].value / 2.400 - 1) < 0.05
+        ),
     },
 )
 assert round(min(exponential), 1) == round(max(exponential), 1) == 6.6
