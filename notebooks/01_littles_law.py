@@ -321,6 +321,7 @@ reports = {
     )
     for think_s in (0.0, 0.3, 0.95)
 }
+pd.options.display.max_colwidth = None
 assert [report.credible for report in reports.values()] == [False, False, True]
 pd.DataFrame(
     [

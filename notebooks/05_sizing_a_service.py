@@ -68,10 +68,11 @@ assert 1.0 < servers < 2.0
 # ## The plan
 #
 # The planner asks theory first, which throws out what cannot keep up, and simulates the rest until it knows on which
-# side of the objective each lies. The winner is simulated once more with fresh random numbers.
+# side of the objective each lies. The winner is simulated once more with fresh random numbers. (Without `batch_wait` it
+# would search for a batch wait too; `04_batching` says when one pays.)
 
 # %%
-answer = cap.plan(profile, rate_rps=RATE_RPS, slo_p99_s=LIMIT_S, seed=5)
+answer = cap.plan(profile, rate_rps=RATE_RPS, slo_p99_s=LIMIT_S, batch_wait="0ms", seed=5)
 answer
 
 # %%
