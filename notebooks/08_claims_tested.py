@@ -420,7 +420,9 @@ assert round(min(exponential), 1) == round(max(exponential), 1) == 6.6
 # %%
 table = pd.DataFrame(VERDICTS).set_index("claim")
 pd.options.display.max_colwidth = None
-assert list(table.index[table["verdict"] == "holds"]) == ["faster servers stay stable at the same arrival rate"]
+assert list(table.index[table["verdict"] == "holds"]) == [
+    "faster servers stay stable at the same arrival rate"
+]
 table
 
 # %% [markdown]
