@@ -95,8 +95,9 @@ class Answer(ABC):
     def __str__(self) -> str:
         return self.explain()
 
-    def _repr_pretty_(self, printer: Any, cycle: Any) -> None:
-        printer.text(self.explain())  # what IPython shows; a repr with every sample is for nobody
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        # What IPython shows; a repr with every sample of the profile is for nobody.
+        return {"text/plain": self.explain(), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
         # Not as Rich does in Jupyter, which displays each piece by itself and keeps none.

@@ -5,10 +5,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -158,9 +158,8 @@ def test_jupyter_gets_one_page_and_words(answer: PlanAnswer, monkeypatch: pytest
     assert "1 replica" in answer._repr_html_()
     assert "1 replica" in answer.explain()
     assert displayed == []
-    printer = SimpleNamespace(text=displayed.append)
-    answer._repr_pretty_(printer, cycle=False)
-    assert displayed == [answer.explain()]
+    shown, _ = DisplayFormatter().format(answer)
+    assert shown == {"text/plain": answer.explain(), "text/html": answer._repr_html_()}
 
 
 def test_a_sweep_is_a_frame_of_its_cells(frame: pd.DataFrame) -> None:
