@@ -17,7 +17,7 @@ from simulations.draws.arrivals import Seed, Stream, draw
 from simulations.draws.service import ExponentialTimes, ServiceTimes
 from simulations.kernel.serve import serve
 from simulations.reference.cluster import run
-from simulations.validation.laws import TableTimes
+from simulations.validation.systems import TableTimes
 
 KERNEL = "kernel"  # our compiled event loop
 RECURSION = "kernel recursion"  # our compiled recursions: FCFS for M/M/8, batch by batch for the fleet

@@ -14,12 +14,14 @@ from capacity.answer.check import GateAnswer
 from capacity.answer.documents import (
     Document,
     explanation_document,
+    performance_document,
     plan_document,
     rates_document,
     recommendation_document,
     schedule_document,
     simulation_document,
     versioned,
+    workload_document,
 )
 from capacity.answer.saved_plan import SavedPlan
 from capacity.answer.sweep import Row, SweepTable, outcome_document, sweep_document, sweep_exit_code
@@ -34,12 +36,14 @@ from capacity.question.grid import Grid
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
+from capacity.question.stability import sustainable_rate_rps
 from capacity.search.by_hour import Schedule
 from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, trace_caveats
 from capacity.search.rates import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.traffic.description import TraceDescription
 from capacity.traffic.workload import Demand
+from capacity.units import quantile_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,8 +95,13 @@ class Answer(ABC):
     def __str__(self) -> str:
         return self.explain()
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        # What IPython shows; a repr with every sample of the profile is for nobody.
+        return {"text/plain": self.explain(), "text/html": self._repr_html_()}
+
     def _repr_html_(self) -> str:
-        console = Console(file=io.StringIO(), width=_WIDTH, record=True, highlight=False)
+        # Not as Rich does in Jupyter, which displays each piece by itself and keeps none.
+        console = Console(file=io.StringIO(), width=_WIDTH, record=True, highlight=False, force_jupyter=False)
         for one in self.tables(_WIDTH):
             console.print(one)
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
@@ -151,6 +160,14 @@ class PlanAnswer(Answer):
     def hourly_usd(self) -> float | None:
         """Price of the fleet; None where the profile has none. [USD/h]"""
         return self.recommendation.hourly_usd
+
+    @property
+    def sustainable_rate_rps(self) -> float | None:
+        """Largest arrival rate below which the queues of the plan do not grow for ever. [requests/s]"""
+        if self.plan is None:
+            return None
+        profiles = {one.name: one for one in self.question.profiles}
+        return sustainable_rate_rps(profiles[self.plan.profile], self.plan)
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
@@ -223,8 +240,59 @@ class PlanAnswer(Answer):
         return _text(self.tables(_WIDTH) if self.explanation is None else explanation_texts(self.explanation))
 
 
+class OnePlan(Answer):
+    """What one plan does, by whatever road."""
+
+    __slots__ = ()
+    scenario: Scenario
+    performance: Performance
+    caveats: tuple[Caveat, ...]
+
+    @property
+    def plan(self) -> Plan:
+        """What was asked about."""
+        return self.scenario.plan
+
+    @property
+    def sustainable_rate_rps(self) -> float:
+        """Largest arrival rate below which the queues do not grow for ever. [requests/s]"""
+        return sustainable_rate_rps(self.scenario.profile, self.plan)
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.tables import caveat_lines, simulation_table
+
+        yield simulation_table(self.plan, self.performance, verbose=verbose)
+        yield from caveat_lines(self.caveats)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row."""
+        return [_plan_row(self.plan) | _performance_row(self.performance)]
+
+    def plot(self) -> "Plot":
+        """Quantiles of wait and response, with their intervals."""
+        return _quantile_bars([self.performance], [self.plan.profile])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SimulationAnswer(Answer):
+class PredictionAnswer(OnePlan):
+    """The performance of one plan, by its exact law."""
+
+    scenario: Scenario
+    performance: Performance
+    caveats: tuple[Caveat, ...] = ()
+
+    def document(self) -> Document:
+        """The plan and what the law says of it."""
+        return {
+            "plan": plan_document(self.plan),
+            "workload": workload_document(self.scenario.workload),
+            "performance": performance_document(self.performance),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationAnswer(OnePlan):
     """The performance of one plan."""
 
     scenario: Scenario
@@ -232,10 +300,13 @@ class SimulationAnswer(Answer):
     caveats: tuple[Caveat, ...]
     effort: Effort
 
-    @property
-    def plan(self) -> Plan:
-        """What was simulated."""
-        return self.scenario.plan
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """What people see."""
+        from capacity.render.tables import caveat_lines, simulation_table
+
+        yield simulation_table(self.plan, self.performance, verbose=verbose)
+        yield Text(f"In brackets: {100.0 * self.effort.confidence:g} % intervals.")
+        yield from caveat_lines(self.caveats)
 
     def document(self) -> Document:
         """`capacity simulate --json`."""
@@ -248,21 +319,79 @@ class SimulationAnswer(Answer):
             confidence=self.effort.confidence,
         )
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
-        from capacity.render.tables import caveat_lines, simulation_table
 
-        yield simulation_table(self.plan, self.performance, verbose=verbose)
-        yield Text(f"In brackets: {100.0 * self.effort.confidence:g} % intervals.")
-        yield from caveat_lines(self.caveats)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawAnswer(Answer):
+    """A law, beside a simulation of the queue that it describes.
+
+    Attributes:
+        model: name of the law.
+        theory: what the law says.
+        performance: what was simulated.
+    """
+
+    model: str
+    theory: Performance
+    performance: Performance
+    effort: Effort
+
+    def document(self) -> Document:
+        """Both, by road."""
+        return {
+            "model": self.model,
+            "theory": performance_document(self.theory),
+            "simulation": performance_document(self.performance),
+            "seed": self.effort.seed,
+            "confidence": self.effort.confidence,
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """Theory beside simulation, quantity by quantity."""
+        from capacity.render.tables import table
+
+        shown = (
+            (row["quantity"], *("" if row[end] is None else f"{row[end]:.4g}" for end in _SEEN))
+            for row in self.rows()
+        )
+        yield table(("<quantity", *_SEEN), shown, title=self.model)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row."""
-        return [_plan_row(self.plan) | _performance_row(self.performance)]
+        """One row for each quantity that both have; ends of the interval where they are known."""
+        return [*self._scalars(), *self._quantiles()]
+
+    def _scalars(self) -> Iterator[dict[str, Any]]:
+        for name in _COMPARED:
+            theory, found = getattr(self.theory, name), getattr(self.performance, name)
+            ends = self.performance.intervals.get(name)
+            low, high = (None, None) if ends is None else (ends.low, ends.high)
+            if theory is not None and found is not None:
+                yield dict(zip(("quantity", *_SEEN), (name, theory, found, low, high), strict=True))
+
+    def _quantiles(self) -> Iterator[dict[str, Any]]:
+        for what in ("wait", "response"):
+            theory = getattr(self.theory, f"{what}_quantiles_s")
+            for quantile, found in getattr(self.performance, f"{what}_quantiles_s").items():
+                seen = (theory[quantile].value, found.value, found.low, found.high)
+                name = f"{what}_{quantile_name(quantile)}_s"
+                yield dict(zip(("quantity", *_SEEN), (name, *seen), strict=True))
 
     def plot(self) -> "Plot":
-        """Quantiles of wait and response, with their intervals."""
-        return _quantile_bars([self.performance], [self.plan.profile])
+        """Quantiles by theory and by simulation."""
+        return _quantile_bars([self.theory, self.performance], ["theory", "simulation"])
+
+
+_SEEN = ("theory", "simulation", "low", "high")
+_COMPARED = (
+    "utilization",
+    "throughput_rps",
+    "batch_size_mean",
+    "wait_probability",
+    "queue_length_mean",
+    "in_system_mean",
+    "loss_probability",
+    "wait_mean_s",
+    "response_mean_s",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -587,7 +716,9 @@ class WorkloadAnswer(Answer):
 
 
 def _text(pieces: Iterable[RenderableType]) -> str:
-    console = Console(file=io.StringIO(), width=_WIDTH, highlight=False, color_system=None)
+    console = Console(
+        file=io.StringIO(), width=_WIDTH, highlight=False, color_system=None, force_jupyter=False
+    )
     with console.capture() as text:
         for one in pieces:
             console.print(one)

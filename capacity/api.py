@@ -25,12 +25,15 @@ if TYPE_CHECKING:
         CheckAnswer,
         ComparisonAnswer,
         ExplanationAnswer,
+        LawAnswer,
         PlanAnswer,
+        PredictionAnswer,
         RatesAnswer,
         SimulationAnswer,
         SweepAnswer,
         WorkloadAnswer,
     )
+    from capacity.performance import Interval
     from capacity.question.objective import LatencyObjective
     from capacity.question.question import Question
     from capacity.traffic.workload import ArrivalProcess
@@ -334,6 +337,139 @@ def simulate(
         ),
         effort=effort,
     )
+
+
+def predict(
+    profile: ProfileLike,
+    replicas: int,
+    *,
+    rate: str | None = None,
+    rate_rps: float | None = None,
+    batch_size_max: int | None = None,
+    batch_wait: str | None = None,
+    batch_wait_s: float | None = None,
+    timer: str = "oldest",
+    routing: str = "round-robin",
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    instances_per_device: int | None = None,
+    quantile: Many[float] = None,
+) -> "PredictionAnswer":
+    """The performance of one plan by the law that describes it exactly, without a simulation.
+
+    There is a law for Poisson arrivals and constant batch times (`profile.of_means()` has these) behind
+    round-robin and random routing, and for measured times without batching at one replica.
+
+    Raises:
+        InputError: an argument that cannot be read, or that contradicts another.
+        DomainError: no exact law; the message says why. `simulate` answers then.
+        UnstableError: the plan cannot sustain the arrival rate.
+
+    >>> from capacity.profile.load import load_profile
+    >>> resnet = load_profile("resnet50-t4-fp16").of_means()
+    >>> answer = predict(resnet, 2, rate="1500rps", batch_size_max=16)
+    >>> round(1e3 * answer.performance.response_quantiles_s[0.99].value, 1)
+    18.5
+    """
+    from capacity.answers import PredictionAnswer
+    from capacity.question.stability import require_answerable
+    from capacity.search.exact import predict as predict_exactly
+    from capacity.traffic.workload import Workload
+    from capacity.units import QUANTILES
+
+    measured = parse.read_profile(
+        profile,
+        parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
+        instances_per_device,
+    )
+    workload = parse.read_demand("poisson", parse.rate_rps(rate, rate_rps), None, None)
+    assert isinstance(workload, Workload)  # noqa: S101  (no users were given)
+    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), timer, routing, None)
+    quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
+    require_answerable(measured, workload, fleet)
+    return PredictionAnswer(
+        scenario=Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles),
+        performance=predict_exactly(measured, workload, fleet, quantiles),
+    )
+
+
+def simulate_law(
+    law: Any,
+    *,
+    requests: int = 2_000_000,
+    quantile: Many[float] = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+    engine: str = "kernel",
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Report = silent,
+) -> "LawAnswer":
+    """A law of `cap.queues` beside a simulation of the queue that it describes.
+
+    Args:
+        law: such as `cap.queues.MMc(...)`.
+        requests: that count, in twenty independent runs.
+
+    Raises:
+        DomainError: a law that cannot be simulated by itself; the message says which can.
+        InconclusiveError: so few requests that no interval would deserve its name.
+
+    >>> from capacity.queues import MMc
+    >>> answer = simulate_law(MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2), quantile=0.9)
+    >>> found = answer.performance.response_quantiles_s[0.9]
+    >>> found.low < answer.theory.response_quantiles_s[0.9].value < found.high
+    True
+    """
+    from capacity.answers import LawAnswer
+    from capacity.units import QUANTILES, require_count
+    from simulations.replication import Engine
+    from simulations.validation.simulation import LawSimulation
+
+    require_count("requests", requests)
+    quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
+    effort = Effort(seed=seed, confidence=confidence, engine=engine, workers=workers, cluster=cluster)
+    name = type(law).__name__
+    with at_work(effort, progress) as work:
+        work.report(f"simulating {name}")
+        simulation = LawSimulation(
+            requests=requests,
+            quantiles=quantiles,
+            seed=seed,
+            confidence=confidence,
+            engine=Engine(engine),
+            mapper=work.mapper,
+        )
+        found = simulation(law)
+    return LawAnswer(model=name, theory=law.performance(quantiles), performance=found, effort=effort)
+
+
+def sampling_intervals(
+    profiles: Sequence[ProfileLike],
+    statistics: Callable[..., Sequence[float]],
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> "list[Interval]":
+    """Numbers that are computed from profiles, with the intervals that the profiles' own samples give them.
+
+    The samples are drawn anew, 400 times. The intervals say how far the samples of these very runs may be
+    off, not what another machine would do; of profiles without samples they have no width.
+
+    Args:
+        statistics: takes as many profiles as are given, and answers with numbers, as many each time.
+
+    >>> (faster,) = sampling_intervals(
+    ...     ["serve-mlp-cpu-fp32", "serve-mlp-cpu-int8"],
+    ...     lambda before, after: [after.throughput_rps(8) / before.throughput_rps(8)],
+    ... )
+    >>> 1.0 < faster.low < faster.value < faster.high < 3.0
+    True
+    """
+    from simulations.statistics.profile_error import sampling_intervals as intervals_of
+
+    measured = [load_profile(one) for one in profiles]
+    return intervals_of(measured, statistics, confidence=confidence, seed=seed)
 
 
 def max_rate(
@@ -778,6 +914,9 @@ __all__ = [
     "load_profile",
     "max_rate",
     "plan",
+    "predict",
+    "sampling_intervals",
     "simulate",
+    "simulate_law",
     "sweep",
 ]

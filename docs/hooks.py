@@ -1,4 +1,4 @@
-"""What MkDocs needs to know that a forge does not: files beside `docs/` have no page, and are named instead."""
+"""What MkDocs does not know: files outside `docs/` have no page, and are named instead."""
 
 import posixpath
 import re

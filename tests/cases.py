@@ -14,7 +14,7 @@ from simulations.draws.records import Records
 from simulations.draws.service import ALONE, ExponentialTimes, ProfileTimes, ServiceTable, ServiceTimes, knots
 from simulations.kernel import serve as kernel
 from simulations.statistics.sample import Length, Reduction, Sample, Tally
-from simulations.validation.laws import DurationTimes
+from simulations.validation.systems import DurationTimes
 
 NOTHING = np.zeros(0)
 

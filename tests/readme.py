@@ -108,8 +108,10 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 def _python_page() -> str:
     text = "# Python\n\nWhat `import capacity as cap` offers, from the docstrings.\n"
-    for name in sorted(capacity._PLACES, key=str.lower):
-        found = getattr(capacity, name)
+    public = {name: getattr(capacity, name) for name in sorted(capacity._PLACES, key=str.lower)}
+    for name, found in public.items():
+        if not callable(found):
+            continue
         text += f"\n## cap.{name}\n\n```text\n{_signature(found)}\n```\n"
         text += f"\n```text\n{inspect.getdoc(found)}\n```\n"
     return text

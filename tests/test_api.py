@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -132,6 +133,8 @@ def all_answers(frame: pd.DataFrame, folder: Path) -> list[Answer]:
         cap.explain(saved),
         cap.sweep(frame, [1, 2], rate_rps=range(50, 151, 50), **quick),
         cap.describe_workload(bursts),
+        cap.predict(frame, 1, rate="120rps"),
+        cap.simulate_law(cap.queues.MMc(arrival_rate_rps=1, service_rate_rps=2, servers=1), requests=200_000),
     ]
 
 
@@ -145,6 +148,18 @@ def test_every_answer_has_its_four_forms(frame: pd.DataFrame, tmp_path: Path) ->
         picture = tmp_path / f"{name}.svg"
         answer.plot().save(picture)
         assert picture.read_text(encoding="utf-8").lstrip().startswith("<?xml"), name
+
+
+def test_jupyter_gets_one_page_and_words(answer: PlanAnswer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich would display each piece by itself in a notebook, and keep none for the page."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    displayed: list[object] = []
+    monkeypatch.setattr("rich.jupyter.display", lambda *pieces: displayed.append(pieces))
+    assert "1 replica" in answer._repr_html_()
+    assert "1 replica" in answer.explain()
+    assert displayed == []
+    shown, _ = DisplayFormatter().format(answer)
+    assert shown == {"text/plain": answer.explain(), "text/html": answer._repr_html_()}
 
 
 def test_a_sweep_is_a_frame_of_its_cells(frame: pd.DataFrame) -> None:
@@ -175,3 +190,94 @@ def test_every_law_is_found_by_its_name() -> None:
     assert all(getattr(cap.queues, name) is not None for name in dir(cap.queues))
     with pytest.raises(AttributeError, match="no attribute 'MM2'"):
         cap.queues.MM2  # noqa: B018
+
+
+def test_the_public_names_are_all_there() -> None:
+    missing = [name for name in dir(cap) if getattr(cap, name, None) is None]
+    assert missing == []
+
+
+def test_a_prediction_is_what_a_simulation_finds(frame: pd.DataFrame) -> None:
+    asked = {"rate": "150rps", "batch_size_max": 4, "quantile": [0.5, 0.99]}
+    exact = cap.predict(frame, 2, **asked)
+    seen = cap.simulate(frame, 2, **asked)
+    assert (exact.performance.kind.value, exact.plan) == ("exact", seen.plan)
+    for quantile, found in seen.performance.response_quantiles_s.items():
+        distance = abs(found.value - exact.performance.response_quantiles_s[quantile].value)
+        assert distance <= 1.5 * found.half_width  # three standard errors
+    assert exact.sustainable_rate_rps == seen.sustainable_rate_rps == pytest.approx(2 * 4 / 0.010)
+
+
+def test_what_has_no_exact_law_is_refused_with_the_way_out(frame: pd.DataFrame) -> None:
+    with pytest.raises(cap.DomainError, match="simulate instead"):
+        cap.predict(frame, 2, rate="150rps", routing="shared-queue")
+    with pytest.raises(cap.UnstableError, match="use at least 2 replicas"):
+        cap.predict(frame, 1, rate="400rps")
+
+
+def test_the_sustainable_rate_is_that_of_the_plan(answer: PlanAnswer, frame: pd.DataFrame) -> None:
+    size = answer.plan.batch_size_max
+    assert answer.sustainable_rate_rps == pytest.approx(cap.load_profile(frame).throughput_rps(size))
+    assert cap.plan(frame, rate="120rps", slo_p99="1ms").sustainable_rate_rps is None
+
+
+EXPONENTIAL = cap.queues.Duration(family="exponential", mean_s=0.2)
+GAMMA = cap.queues.Duration(family="gamma", mean_s=0.2, scv=2.0)
+OPEN = {"arrival_rate_rps": 3.0, "service_rate_rps": 5.0}
+BATCHES = (0.2, 0.25, 0.3)
+LAWS = [
+    cap.queues.MM1(**OPEN),
+    cap.queues.MMc(**OPEN, servers=1),
+    cap.queues.MMcK(arrival_rate_rps=12.0, service_rate_rps=5.0, servers=2, capacity=6),
+    cap.queues.MG1(arrival_rate_rps=3.0, service=GAMMA),
+    cap.queues.MDc(arrival_rate_rps=6.0, service_time_s=0.2, servers=2),
+    cap.queues.GIMc(arrival=GAMMA, service_rate_rps=5.0, servers=2),
+    cap.queues.MMPPMc(
+        arrival_rates_rps=(6.0, 1.0), switch_rates_per_s=(1.0, 0.5), service_rate_rps=5.0, servers=1
+    ),
+    cap.queues.Closed(users=8, think_time_s=1.0, service_time_s=0.2, servers=2),
+    cap.queues.RandomSplit(**OPEN, replicas=2),
+    cap.queues.RoundRobin(**OPEN, replicas=2),
+    cap.queues.ShortestQueue(**OPEN),
+    cap.queues.Bulk(arrival_rate_rps=5.0, batch_times_s=BATCHES, batch_wait_max_s=0.1, replicas=2),
+    cap.queues.BulkClosed(users=4, think_time_s=0.5, batch_times_s=BATCHES),
+]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+def test_a_law_is_simulated_in_its_own_unit_of_time(law: object) -> None:
+    rows = cap.simulate_law(law, requests=400_000, quantile=[0.5, 0.9], seed=3).to_frame()
+    known = rows[rows["low"].notna() & (rows["simulation"] > 0.0)]
+    wide = 1.5 * (known["high"] - known["low"]) / 2.0 + 1e-9  # three standard errors
+    assert {"response_p50_s", "response_p90_s"} <= set(known["quantity"])
+    assert ((known["simulation"] - known["theory"]).abs() <= wide).all(), known
+
+
+def test_more_requests_narrow_the_interval() -> None:
+    law = cap.queues.MM1(arrival_rate_rps=3.0, service_rate_rps=5.0)
+    few, many = (
+        cap.simulate_law(law, requests=n, quantile=0.9).performance.response_quantiles_s[0.9]
+        for n in (100_000, 1_600_000)
+    )
+    assert many.half_width < 0.5 * few.half_width
+
+
+def test_what_cannot_be_simulated_is_refused() -> None:
+    with pytest.raises(cap.DomainError, match="ErlangA is not a law .* MMcK"):
+        cap.simulate_law(
+            cap.queues.ErlangA(arrival_rate_rps=3, service_rate_rps=5, servers=1, patience_mean_s=1)
+        )
+    with pytest.raises(cap.InconclusiveError, match="raise requests"):
+        cap.simulate_law(cap.queues.MM1(arrival_rate_rps=4.9, service_rate_rps=5.0), requests=20_000)
+    gap = cap.queues.Duration(family="lognormal", mean_s=1.0, scv=2.0)
+    with pytest.raises(cap.DomainError, match="lognormal gaps"):
+        cap.simulate_law(cap.queues.GGc(arrival=gap, service=EXPONENTIAL, servers=1))
+
+
+def test_samples_give_numbers_their_intervals() -> None:
+    rate_at_8 = ["serve-mlp-cpu-fp32"], lambda one: [one.throughput_rps(8)]
+    (one,) = cap.sampling_intervals(*rate_at_8)
+    assert one.low < one.value < one.high
+    assert one.value == cap.load_profile("serve-mlp-cpu-fp32").throughput_rps(8)
+    (summary,) = cap.sampling_intervals(["resnet50-t4-fp16"], lambda profile: [profile.throughput_rps(8)])
+    assert summary.low == summary.value == summary.high  # it has no samples

@@ -1,8 +1,9 @@
 """Notebooks: pairs in step, outputs that tell nothing of the machine, the public API alone, run from the top."""
 
 import ast
+import math
 import re
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,6 @@ from notebook_pairs import run
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
-ALLOWED = {
-    "capacity",
-    "simulations",
-    "numpy",
-    "scipy",
-    "pandas",
-    "IPython",
-    "ipywidgets",
-} | sys.stdlib_module_names
 MACHINE = {
     "a path of the machine": re.compile(r"(?<![\w.])/(home|root|tmp|Users|work|mnt|var|usr|opt)/\w"),
     "a path of Windows": re.compile(r"\b[A-Z]:\\\\?\w"),
@@ -123,25 +115,34 @@ def test_which_cells_display(code: str, has_output: bool) -> None:
     assert displays(code) is has_output
 
 
+IMPORTS_MAX = 3
+EASY = {"capacity", "numpy", "pandas", "IPython.display", "ipywidgets"}
+
+
 @each
-def test_it_takes_the_public_api_and_little_else(source: Path) -> None:
+def test_it_takes_the_public_face_and_little_else(source: Path) -> None:
+    """At most three lines of imports, and of this project `import capacity` alone."""
     tree = ast.parse(source.read_text(encoding="utf-8"))
-    modules, names = [], []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules.append(node.module or "")
-            names += [alias.name for alias in node.names]
-    assert {module.split(".")[0] for module in modules} <= ALLOWED
-    private = [
-        name
-        for name in (*names, *(part for module in modules for part in module.split(".")))
-        if name[0] == "_"
+    lines = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = [
+        *(alias.name for node in lines if isinstance(node, ast.Import) for alias in node.names),
+        *(node.module for node in lines if isinstance(node, ast.ImportFrom)),
     ]
-    assert private == []
-    attributes = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    assert [name for name in attributes if name[0] == "_" and not is_dunder(name)] == []
+    assert len(lines) <= IMPORTS_MAX
+    assert set(modules) <= EASY
+    assert "capacity" not in {node.module for node in lines if isinstance(node, ast.ImportFrom)}
+    names = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    assert [name for name in names if name[0] == "_" and not is_dunder(name)] == []
+
+
+@each
+def test_it_opens_with_a_question_and_ends_with_what_to_do(source: Path) -> None:
+    first, *_, last = jupytext.read(source).cells
+    assert first.cell_type == last.cell_type == "markdown"
+    title = first.source.splitlines()[0]
+    assert title.startswith("# ")
+    assert title.endswith("?")
+    assert "## What to do" in last.source
 
 
 def is_dunder(name: str) -> bool:
@@ -152,3 +153,31 @@ def is_dunder(name: str) -> bool:
 @each
 def test_it_runs_from_the_top(source: Path) -> None:
     run(source)  # raises where a cell does, or takes too long
+
+
+REDRAWN_WITHIN_S, ROUNDS = 0.2, 5
+
+
+@pytest.mark.notebook
+def test_each_slider_redraws_at_once() -> None:
+    """Processor time of each move, the best of some, since a machine may pause."""
+    cells: dict[str, Any] = {}
+    text = (ROOT / "notebooks" / "02_utilization_curves.py").read_text(encoding="utf-8")
+    exec(compile(text, "02_utilization_curves.py", "exec"), cells)
+    sliders = [cells[name] for name in ("servers", "cv", "rate_rps", "objective_s")]
+    slow = []
+    for slider in sliders:
+        home = slider.value
+        for _, value in slider.options:
+            best_s = math.inf
+            for _ in range(ROUNDS):
+                slider.value = home
+                begun_s = time.thread_time()
+                slider.value = value
+                best_s = min(best_s, time.thread_time() - begun_s)
+                if best_s < REDRAWN_WITHIN_S:
+                    break
+            slow += [(slider.description, value)] if best_s >= REDRAWN_WITHIN_S else []
+        slider.value = home
+    assert slow == []
+    assert cells["text"].value.startswith('<b class="knee">P99 within 1 s: knee at 87.')

@@ -694,9 +694,9 @@ def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "Unive
 def _fit(file: str) -> "ScalabilityFit":
     from pathlib import Path
 
-    from capacity.profile.scalability import fit
+    from capacity.profile.scalability import fit_scalability
 
-    return fit(read_points(Path(file)))
+    return fit_scalability(read_points(Path(file)))
 
 
 @queue_app.command()

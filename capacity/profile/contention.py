@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from capacity.errors import DomainError, InputError
-from capacity.profile.scalability import fit
+from capacity.profile.scalability import fit_scalability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def from_sweep(throughputs_rps: Mapping[int, float]) -> Contention:
         )
     if len(throughputs_rps) < _FIT_SIZES_MIN:
         return _of_two(throughputs_rps, most)
-    law = fit({float(busy): rate for busy, rate in throughputs_rps.items()}).law
+    law = fit_scalability({float(busy): rate for busy, rate in throughputs_rps.items()}).law
     return measured([1.0, *(1.0 / law.efficiency(busy) for busy in range(2, most + 1))])
 
 

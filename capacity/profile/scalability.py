@@ -180,7 +180,7 @@ class ScalabilityFit:
         )
 
 
-def fit(points: Points) -> ScalabilityFit:
+def fit_scalability(points: Points) -> ScalabilityFit:
     """The law whose logarithm is nearest to that of the measured throughputs, by least squares.
 
     All points count by their relative error. Start: N/X is linear in 1/X(1), sigma/X(1) and
@@ -204,7 +204,7 @@ def fit(points: Points) -> ScalabilityFit:
         Independent errors in proportion to throughput.
 
     >>> law = UniversalScalability(throughput_one_rps=90.0, sigma=0.02, kappa=0.0001)
-    >>> found = fit({n: law.throughput_rps(n) for n in (1, 8, 16, 32, 64, 128)})
+    >>> found = fit_scalability({n: law.throughput_rps(n) for n in (1, 8, 16, 32, 64, 128)})
     >>> round(found.law.sigma, 9), round(found.law.kappa, 9), found.doubts
     (0.02, 0.0001, ())
     """

@@ -12,7 +12,7 @@ from simulations.draws.arrivals import Seed, Stage
 from simulations.replication import Engine, Task, replicate
 from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
 from simulations.statistics.sample import Length
-from simulations.validation.laws import System
+from simulations.validation.systems import System
 from simulations.workers import Mapper
 
 if TYPE_CHECKING:

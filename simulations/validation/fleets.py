@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,20 +16,19 @@ from capacity.queues.batch.exponential import BulkMarkov
 from capacity.queues.power_of_choices import PowerOfChoices
 from capacity.queues.routing import RandomSplit, RoundRobin
 from capacity.queues.shortest_queue import ShortestQueue
-from capacity.traffic.workload import ClosedPopulation, Workload
+from capacity.traffic.workload import Workload
 from simulations.draws.service import ExponentialTimes
-from simulations.statistics.relaxation import closed_relaxation_requests
-from simulations.validation.laws import (
+from simulations.validation.systems import (
+    BATCHED,
     EXPONENTIAL,
     MEANS,
     DurationTimes,
     Quantiles,
     System,
-    TableTimes,
     one_queue,
+    system_of,
+    telling,
 )
-
-_SHARE_TELLING_MAX = 0.99
 
 
 def batch_times_s(profile: str, batch_size_max: int) -> tuple[float, ...]:
@@ -51,55 +49,28 @@ def bulk(
 ) -> System:
     """Dynamic batching of a bundled profile's mean times; the wait in batches of one."""
     times_s = batch_times_s(profile, batch_size_max)
-    rate = load * replicas * batch_size_max / times_s[-1]
-    plan = Plan(
-        profile=profile,
-        replicas=replicas,
-        batch_size_max=batch_size_max,
-        batch_wait_max_s=wait * times_s[0],
-        routing=routing,
-        timer=timer,
-    )
     law = Bulk(
-        arrival_rate_rps=rate,
+        arrival_rate_rps=load * replicas * batch_size_max / times_s[-1],
         batch_times_s=times_s,
-        batch_wait_max_s=plan.batch_wait_max_s,
+        batch_wait_max_s=wait * times_s[0],
         timer=timer,
         replicas=replicas,
         routing=routing,
     )
-    theory = law.performance(quantiles)
     started = f" {timer} wait {wait:g}" if wait else ""
     fleet = f" x {replicas} {routing}" if replicas > 1 else ""
-    return System(
-        name=f"{profile} 1..{batch_size_max} load {load:g}{started}{fleet}",
-        theory=theory,
-        plan=plan,
-        workload=Workload(arrival_rate_rps=rate),
-        service_times=TableTimes(times_s),
-        relaxation_requests=relaxation_requests(load, replicas, rate * times_s[-1], variability=1.0),
-        compared=_batched(theory),
-        quantiles=quantiles,
-        cool_down_requests=20 * replicas * batch_size_max,
-    )
+    return system_of(law, quantiles, f"{profile} 1..{batch_size_max} load {load:g}{started}{fleet}")
 
 
 def bulk_markov(batch_size_max: int, servers: int, load: float, quantiles: Quantiles) -> System:
     """M/M^[1,B]/c: exponential batches whatever their size."""
-    rate = load * batch_size_max * servers
     law = BulkMarkov(
-        arrival_rate_rps=rate, service_time_s=1.0, batch_size_max=batch_size_max, servers=servers
+        arrival_rate_rps=load * batch_size_max * servers,
+        service_time_s=1.0,
+        batch_size_max=batch_size_max,
+        servers=servers,
     )
-    return System(
-        name=f"M/M[1,{batch_size_max}]/{servers} load {load:g}",
-        theory=law.performance(quantiles),
-        plan=one_queue(servers, batch_size_max),
-        workload=Workload(arrival_rate_rps=rate),
-        service_times=DurationTimes(EXPONENTIAL),
-        relaxation_requests=relaxation_requests(load, 1, rate, variability=1.0 + batch_size_max),
-        quantiles=quantiles,
-        cool_down_requests=20 * servers * batch_size_max,
-    )
+    return system_of(law, quantiles, f"M/M[1,{batch_size_max}]/{servers} load {load:g}")
 
 
 def bulk_ctmc(batch_times_s: tuple[float, ...], servers: int, load: float, quantiles: Quantiles) -> System:
@@ -117,7 +88,7 @@ def bulk_ctmc(batch_times_s: tuple[float, ...], servers: int, load: float, quant
         relaxation_requests=relaxation_requests(
             load, 1, rate * batch_times_s[-1], variability=1.0 + batch_size_max
         ),
-        compared=_batched(theory),
+        compared=telling(BATCHED, theory),
         quantiles=quantiles,
         cool_down_requests=20 * servers * batch_size_max,
     )
@@ -126,27 +97,8 @@ def bulk_ctmc(batch_times_s: tuple[float, ...], servers: int, load: float, quant
 def bulk_closed(profile: str, batch_size_max: int, users: int, think: float, quantiles: Quantiles) -> System:
     """Users at one batching replica of a bundled profile's mean times; they think so many batches of one."""
     times_s = batch_times_s(profile, batch_size_max)
-    population = ClosedPopulation(users=users, think_time_s=think * times_s[0])
-    law = BulkClosed(users=users, think_time_s=population.think_time_s, batch_times_s=times_s)
-    plan = Plan(profile=profile, replicas=1, batch_size_max=batch_size_max)
-    return System(
-        name=f"{profile} 1..{batch_size_max} users {users} think {think:g}",
-        theory=law.performance(quantiles),
-        plan=plan,
-        workload=population,
-        service_times=TableTimes(times_s),
-        relaxation_requests=closed_relaxation_requests(population, plan),
-        compared=("throughput_rps", "response_mean_s", "batch_size_mean"),
-        quantiles=quantiles,
-        cool_down_requests=10 * users,
-    )
-
-
-def _batched(theory: Performance) -> tuple[str, ...]:
-    """What is compared of batches; a share so near to 1 that its rest is hardly ever seen is not."""
-    shares = ("wait_probability", "utilization")
-    telling = [name for name in shares if getattr(theory, name) < _SHARE_TELLING_MAX]
-    return (*telling, "wait_mean_s", "response_mean_s", "batch_size_mean")
+    law = BulkClosed(users=users, think_time_s=think * times_s[0], batch_times_s=times_s)
+    return system_of(law, quantiles, f"{profile} 1..{batch_size_max} users {users} think {think:g}")
 
 
 # What is left of the chain beyond the states that are summed.
@@ -199,39 +151,22 @@ def _birth_death(rate_rps: float, rates_rps: Sequence[float], load: float) -> Pe
 def random_split(replicas: int, load: float, quantiles: Quantiles) -> System:
     """M/M/1 behind a router that chooses at random."""
     law = RandomSplit(arrival_rate_rps=load * replicas, service_rate_rps=1.0, replicas=replicas)
-    return _fleet(law.performance(quantiles), Routing.RANDOM, replicas, load, quantiles)
+    return system_of(law, quantiles, f"M/M/1 x {replicas} {Routing.RANDOM} load {load:g}")
 
 
 def round_robin(replicas: int, load: float, quantiles: Quantiles) -> System:
     """Servers with a queue each that take turns."""
     law = RoundRobin(arrival_rate_rps=load * replicas, service_rate_rps=1.0, replicas=replicas)
-    return _fleet(law.performance(quantiles), Routing.ROUND_ROBIN, replicas, load, quantiles)
+    return system_of(law, quantiles, f"M/M/1 x {replicas} {Routing.ROUND_ROBIN} load {load:g}")
 
 
 def shortest_queue(load: float, quantiles: Quantiles) -> System:
     """Join the shorter queue of two; that ties go to the first of them changes no law by symmetry."""
     law = ShortestQueue(arrival_rate_rps=2.0 * load, service_rate_rps=1.0)
-    return _fleet(law.performance(quantiles), Routing.LEAST_OUTSTANDING, 2, load, quantiles)
+    return system_of(law, quantiles, f"M/M/1 x 2 {Routing.LEAST_OUTSTANDING} load {load:g}")
 
 
 def power_of_two(replicas: int, load: float, quantiles: Quantiles) -> System:
     """The shorter queue of two out of many, by the limit of ever more replicas and its stated error."""
     law = PowerOfChoices(arrival_rate_rps=load * replicas, service_rate_rps=1.0, replicas=replicas)
-    return replace(
-        _fleet(law.performance(quantiles), Routing.POWER_OF_TWO, replicas, load, quantiles),
-        compared=("response_mean_s",),  # of the wait the limit promises little
-    )
-
-
-def _fleet(theory: Performance, routing: Routing, replicas: int, load: float, quantiles: Quantiles) -> System:
-    """Exponential servers of rate 1 with a queue each."""
-    rate = load * replicas
-    return System(
-        name=f"M/M/1 x {replicas} {routing} load {load:g}",
-        theory=theory,
-        plan=Plan(profile="law", replicas=replicas, batch_size_max=1, routing=routing),
-        workload=Workload(arrival_rate_rps=rate),
-        service_times=DurationTimes(EXPONENTIAL),
-        relaxation_requests=relaxation_requests(load, replicas, rate, variability=2.0),
-        quantiles=quantiles,
-    )
+    return system_of(law, quantiles, f"M/M/1 x {replicas} {Routing.POWER_OF_TWO} load {load:g}")

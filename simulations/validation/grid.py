@@ -10,7 +10,7 @@ import simulations.validation.fleets as fleets
 import simulations.validation.laws as laws
 from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.durations import Family
-from simulations.validation.laws import P50, P99, System
+from simulations.validation.systems import P50, P99, System
 
 OLDEST, OPEN = BatchTimer
 RESNET, BERT, JASPER = "resnet50-t4-fp16", "bert-large-384-l40s-fp16", "jasper-7s-t4-fp16"

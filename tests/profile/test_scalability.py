@@ -13,7 +13,7 @@ from scipy.optimize import curve_fit
 from capacity.commands.queue import read_points
 from capacity.errors import DomainError, InputError
 from capacity.performance import Kind
-from capacity.profile.scalability import ScalabilityFit, UniversalScalability, fit
+from capacity.profile.scalability import ScalabilityFit, UniversalScalability, fit_scalability
 
 laws = settings(derandomize=True, deadline=None, max_examples=60)
 sigmas = st.one_of(st.just(0.0), st.just(1.0), st.floats(1e-6, 1.0))
@@ -40,7 +40,7 @@ def test_the_published_fit_of_sdm91() -> None:
 
 
 def test_ours_is_the_best_by_relative_error_where_theirs_is_by_absolute() -> None:
-    found = fit(SDM91)
+    found = fit_scalability(SDM91)
     sizes = np.array(list(SDM91), dtype=float)
     logs = np.log(list(SDM91.values()))
 
@@ -66,7 +66,7 @@ def test_ours_is_the_best_by_relative_error_where_theirs_is_by_absolute() -> Non
 
 def test_the_example_of_the_usl_package() -> None:
     """cran/usl, tests/t02: sigma and kappa 0.02, to three digits, from rounded throughputs."""
-    found = fit({1: 1.0, 2: 1.8868, 4: 3.0769, 6: 3.5294, 8: 3.5398, 10: 3.3557})
+    found = fit_scalability({1: 1.0, 2: 1.8868, 4: 3.0769, 6: 3.5294, 8: 3.5398, 10: 3.3557})
     assert found.law.sigma == pytest.approx(0.02, abs=5e-5)
     assert found.law.kappa == pytest.approx(0.02, abs=5e-5)
     assert found.law.peak == 7
@@ -75,7 +75,7 @@ def test_the_example_of_the_usl_package() -> None:
 def test_a_ray_tracer_has_no_certain_peak() -> None:
     """Published by absolute residuals: X(1) 21.848843, sigma 0.057771, kappa 0."""
     published = law(21.848843, 0.057771, 0.0)
-    found = fit(RAYTRACER)
+    found = fit_scalability(RAYTRACER)
     for name, interval in found.intervals.items():
         assert interval.low <= getattr(published, name) <= interval.high
     assert found.intervals["kappa"].low == 0.0
@@ -91,7 +91,7 @@ def test_a_ray_tracer_has_no_certain_peak() -> None:
 @pytest.mark.parametrize("one", [1e-9, 1.0, 1e12])
 def test_exact_throughputs_give_the_law_back(one: float, sigma: float, kappa: float) -> None:
     true = law(one, sigma, kappa)
-    found = fit({n: true.throughput_rps(n) for n in SYNTHETIC})
+    found = fit_scalability({n: true.throughput_rps(n) for n in SYNTHETIC})
     assert found.law.throughput_one_rps == pytest.approx(one, rel=1e-10)
     assert found.law.sigma == pytest.approx(sigma, rel=1e-9, abs=1e-10)
     assert found.law.kappa == pytest.approx(kappa, rel=1e-9, abs=1e-12)
@@ -110,7 +110,7 @@ def test_no_better_parameters_on_a_grid(seed: int) -> None:
         departures = np.log(x / n) + np.log1p(sigma * (n - 1.0) + kappa * n * (n - 1.0))
         return float(np.var(departures))
 
-    found = fit(points).law
+    found = fit_scalability(points).law
     grid = [
         misfit(s, k) for s in (0.0, *np.geomspace(1e-4, 1.0, 50)) for k in (0.0, *np.geomspace(1e-7, 0.1, 50))
     ]
@@ -123,7 +123,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     true, covered = law(50.0, 0.05, 0.001), np.zeros(3)
     exact = {n: true.throughput_rps(n) for n in SYNTHETIC}
     for _ in range(600):
-        found = fit({n: x * math.exp(0.02 * generator.normal()) for n, x in exact.items()})
+        found = fit_scalability({n: x * math.exp(0.02 * generator.normal()) for n, x in exact.items()})
         for k, (name, interval) in enumerate(found.intervals.items()):
             covered[k] += interval.low <= getattr(true, name) <= interval.high
     assert np.abs(covered / 600 - 0.95).max() < 3 * math.sqrt(0.95 * 0.05 / 600)
@@ -192,7 +192,7 @@ def test_more_contention_or_coherency_is_slower(sigma: float, kappa: float, size
 @laws
 @given(st.integers(-300, 300), st.permutations(list(SDM91.items())))
 def test_units_and_order_do_not_matter(power: int, pairs: list[tuple[int, float]]) -> None:
-    plain, other = fit(SDM91), fit([(n, x * 2.0**power) for n, x in pairs])
+    plain, other = fit_scalability(SDM91), fit_scalability([(n, x * 2.0**power) for n, x in pairs])
     assert other.law.sigma == pytest.approx(plain.law.sigma, rel=1e-6)
     assert other.law.kappa == pytest.approx(plain.law.kappa, rel=1e-6)
     one = other.law.throughput_one_rps / 2.0**power
@@ -201,8 +201,8 @@ def test_units_and_order_do_not_matter(power: int, pairs: list[tuple[int, float]
 
 
 def test_repeated_sizes_count_each() -> None:
-    twice = fit([*SDM91.items(), *SDM91.items()])
-    once = fit(SDM91)
+    twice = fit_scalability([*SDM91.items(), *SDM91.items()])
+    once = fit_scalability(SDM91)
     assert twice.law.sigma == pytest.approx(once.law.sigma, rel=1e-6)
     assert twice.standard_errors["sigma"] == pytest.approx(
         once.standard_errors["sigma"] * math.sqrt(4 / 11), rel=1e-4
@@ -211,14 +211,14 @@ def test_repeated_sizes_count_each() -> None:
 
 def test_repetitions_are_not_more_sizes() -> None:
     model = law(10.0, 0.05, 0.01)
-    found = fit([(n, model.throughput_rps(n)) for n in (1, 2, 16, 32)] * 2)
+    found = fit_scalability([(n, model.throughput_rps(n)) for n in (1, 2, 16, 32)] * 2)
     assert found.doubts == ("only 4 different sizes; measure 6 or more",)
 
 
 def test_contention_stays_a_share() -> None:
     """Throughputs that would need sigma = 1.5: the best of what is allowed, kappa > 0."""
     points = {n: 10.0 * n / (1.0 + 1.5 * (n - 1.0)) for n in SYNTHETIC}
-    found = fit(points).law
+    found = fit_scalability(points).law
     n, x = np.array(list(points), dtype=float), np.array(list(points.values()))
 
     def misfit(kappa):
@@ -229,7 +229,7 @@ def test_contention_stays_a_share() -> None:
 
 
 def test_far_out_is_refused() -> None:
-    found = fit(SDM91)
+    found = fit_scalability(SDM91)
     assert found.throughput_rps(432) == found.law.throughput_rps(432)
     with pytest.raises(
         DomainError, match="size must be <= 432, twice the largest measured, got 500; measure"
@@ -248,7 +248,7 @@ def test_far_out_is_refused() -> None:
 
 def doubts(sigma: float, kappa: float, sizes: tuple[float, ...], **changed: float) -> ScalabilityFit:
     model = law(10.0, sigma, kappa)
-    return fit({n: model.throughput_rps(n) * changed.get(f"n{n}", 1.0) for n in sizes})
+    return fit_scalability({n: model.throughput_rps(n) * changed.get(f"n{n}", 1.0) for n in sizes})
 
 
 def test_doubts_say_what_to_measure() -> None:
@@ -276,7 +276,7 @@ def test_three_points_are_met_without_an_interval() -> None:
 
 
 def test_sizes_apart_by_rounding_have_no_interval_either() -> None:
-    found = fit({1.0 + k * 2.0**-52: 1.0 + k % 2 for k in range(4)})
+    found = fit_scalability({1.0 + k * 2.0**-52: 1.0 + k % 2 for k in range(4)})
     assert min(found.standard_errors["sigma"], found.standard_errors["kappa"]) > 1e6
 
 
@@ -298,7 +298,7 @@ def test_sizes_apart_by_rounding_have_no_interval_either() -> None:
 )
 def test_what_cannot_be_fitted_is_refused(points: dict[float, float], message: str) -> None:
     with pytest.raises(DomainError, match=message):
-        fit(points)
+        fit_scalability(points)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, True])
@@ -327,7 +327,7 @@ def test_points_are_read(tmp_path: Path) -> None:
     path.write_bytes(b"n,throughput_rps\r1,2\r3,4\r")
     assert read_points(path) == {1.0: 2.0, 3.0: 4.0}
     path.write_text("n,throughput_rps\n" + "".join(f"{n},{x}\n" for n, x in SDM91.items()))
-    assert fit(read_points(path)).law == fit(SDM91).law
+    assert fit_scalability(read_points(path)).law == fit_scalability(SDM91).law
 
 
 @pytest.mark.parametrize(

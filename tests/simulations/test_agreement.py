@@ -18,7 +18,7 @@ from simulations.draws.service import ExponentialTimes
 from simulations.statistics.pool import Estimate, Pool
 from simulations.validation.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
 from simulations.validation.grid import Grid, systems
-from simulations.validation.laws import DurationTimes, System, TableTimes
+from simulations.validation.systems import DurationTimes, System, TableTimes
 
 LIGHT = laws.mm1(0.3, (0.5, 0.99))
 

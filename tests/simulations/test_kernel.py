@@ -45,7 +45,7 @@ from simulations.reference.cluster import run
 from simulations.replication import Engine, Task, replicate, replicate_in_parts
 from simulations.statistics import sample
 from simulations.statistics.sample import Length, Sample, Tally
-from simulations.validation.laws import DurationTimes
+from simulations.validation.systems import DurationTimes
 
 Case = tuple[Plan, ServiceTimes, Draws | ClosedDraws]
 BLOCKS = st.sampled_from([1, 2, 7, 64])  # so that most requests are carried over, and none

@@ -25,7 +25,7 @@ from simulations.draws.service import FIXED, ExponentialTimes, ProfileTimes, Ser
 from simulations.reference import cluster
 from simulations.simulate import Simulation
 from simulations.validation.agreement import Agreement, compare
-from simulations.validation.laws import System
+from simulations.validation.systems import System
 
 SAMPLES_S = (0.004, 0.005, 0.005, 0.011)
 WOKEN = ServiceProfile(

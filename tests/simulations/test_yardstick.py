@@ -15,7 +15,7 @@ from capacity.queues.shortest_queue import ShortestQueue
 from simulations.draws.arrivals import Draws
 from simulations.draws.service import ExponentialTimes
 from simulations.reference.cluster import run
-from simulations.validation.laws import TableTimes
+from simulations.validation.systems import TableTimes
 
 loops = yardstick.yardstick()
 pytestmark = pytest.mark.skipif(loops is None, reason="no C compiler")
