@@ -126,7 +126,7 @@ class PriorityClass(LawAtRate):
     arrival_rate_rps: float
     service_rate_rps: float
     servers: int
-    load: float = field()
+    load: float = field()  # as of `wait_mean_s`: else the base's property would pass for a default
     wait_probability: float
     empty_probability: float
     wait_mean_s: float = field()
