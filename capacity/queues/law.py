@@ -39,7 +39,7 @@ class Law(ABC):
     __slots__ = ()
     _kind: ClassVar[Kind] = Kind.EXACT
 
-    arrival_rate_rps: float
+    arrival_rate_rps: float  # a law without one tells its throughput itself
 
     @property
     def throughput_rps(self) -> float:

@@ -3,6 +3,7 @@
 Routers that do look: `PowerOfChoices` and `ShortestQueue`, which are named here, too.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from capacity.queues.durations import Duration, Family
@@ -18,7 +19,7 @@ __all__ = ["PowerOfChoices", "RandomSplit", "RoundRobin", "ShortestQueue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RandomSplit(ExponentialWait, LawAtRate):
+class RandomSplit(LawAtRate):
     """Each arrival goes to one of N replicas at random: N independent M/M/1.
 
     Raises:
@@ -41,13 +42,13 @@ class RandomSplit(ExponentialWait, LawAtRate):
     service_rate_rps: float
     replicas: int
     utilization: float = field(init=False, repr=False, compare=False)
-    _falling: float = field(init=False, repr=False, compare=False)
+    _spare_share: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_count("replicas", self.replicas)
         require_stable(self.arrival_rate_rps, self.service_rate_rps, self.replicas)
         exact = exact_load(self.arrival_rate_rps, self.service_rate_rps) / self.replicas
-        settle(self, utilization=float(exact), _falling=float(1 - exact))
+        settle(self, utilization=float(exact), _spare_share=float(1 - exact))
 
     @property
     def wait_probability(self) -> float:
@@ -57,7 +58,43 @@ class RandomSplit(ExponentialWait, LawAtRate):
     @property
     def empty_probability(self) -> float:
         """P(all replicas are empty)."""
-        return self._falling**self.replicas
+        return self._spare_share**self.replicas
+
+    @property
+    def in_system_mean(self) -> float:
+        """Mean number waiting or in service at all replicas together."""
+        return self.offered_load / self._spare_share
+
+    @property
+    def wait_mean_s(self) -> float:
+        """Mean wait before service."""
+        return self.utilization * self.response_mean_s
+
+    @property
+    def response_mean_s(self) -> float:
+        """Mean wait and service."""
+        return self._response_mean / self.service_rate_rps
+
+    @property
+    def _response_mean(self) -> float:
+        """In mean services."""
+        return 1.0 / self._spare_share
+
+    @property
+    def _wait_mean(self) -> float:
+        return self.utilization / self._spare_share
+
+    def _wait_tail(self, time: float) -> float:
+        return self.utilization * self._response_tail(time)
+
+    def _response_tail(self, time: float) -> float:
+        return math.exp(-self._spare_share * time)
+
+    def _wait_quantile(self, quantile: float) -> float:
+        return max(0.0, math.log(self.utilization) - math.log1p(-quantile)) * self._response_mean
+
+    def _response_quantile(self, quantile: float) -> float:
+        return -math.log1p(-quantile) * self._response_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

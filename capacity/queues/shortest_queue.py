@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.queues.general.qbd import first_passage
 from capacity.queues.law import settle
 from capacity.queues.markov.departures import Joined, JoiningLaw
 from capacity.queues.markov.erlang import exact_load, require_stable
@@ -16,6 +15,7 @@ from capacity.units import require_count
 Floats = NDArray[np.float64]
 _DIFFERENCE_MAX = 40  # P(difference) falls by rho^2 / (2 + rho) < 1/3 a step: the rest is below 1e-19
 _LEVELS = 22  # of the shorter queue; then its law is geometric to 1e-13
+_DOUBLINGS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class ShortestQueue(JoiningLaw):
 def _solved(rho: float, spare: float) -> tuple[float, Joined]:
     """P(both empty), and P(shorter queue >= m)."""
     up, local, down = _steps(rho)
-    back = first_passage(up, local, down)  # where the shorter queue comes back to the level it left
+    back = _first_passage(up, local, down)  # where the shorter queue comes back to the level it left
     censored = local + up @ back  # an empty queue serves nobody: staying put may be left out
     law = stationary(lambda i: censored[i], _DIFFERENCE_MAX, _DIFFERENCE_MAX, _DIFFERENCE_MAX)
     climb = up @ np.linalg.inv(np.eye(len(up)) - local - up @ back)
@@ -104,3 +104,18 @@ def _steps(rho: float) -> tuple[Floats, Floats, Floats]:
     local = serve * np.eye(size, k=-1)
     local[0, 1], down[0, 1], down[-1, -1] = arrive, 2.0 * serve, serve
     return up, local, down
+
+
+def _first_passage(up: Floats, local: Floats, down: Floats) -> Floats:
+    """G: from one level down to the next for the first time, by logarithmic reduction."""
+    one = np.eye(len(up))
+    high, low = np.linalg.solve(one - local, up), np.linalg.solve(one - local, down)
+    passage, reach = low.copy(), high.copy()
+    for _ in range(_DOUBLINGS_MAX):
+        stay = one - high @ low - low @ high
+        high, low = np.linalg.solve(stay, high @ high), np.linalg.solve(stay, low @ low)
+        passage += reach @ low
+        reach = reach @ high
+        if reach.max() < 1e-18:
+            break
+    return np.asarray(passage)
