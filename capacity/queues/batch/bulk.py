@@ -65,9 +65,16 @@ class Bulk(Law):
     _law: BatchLaw = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check(self)
-        law = _rule(self).law(self.batch_times_s, self._phase_rate_rps, self._stride)
-        settle(self, _law=law)
+        require_batch_times(self.batch_times_s, most=BATCH_SIZE_LIMIT)
+        rule = StartRule(
+            batch_size_min=self.batch_size_min, batch_wait_max_s=self.batch_wait_max_s, timer=self.timer
+        )
+        rule.require_law(self.batch_times_s)
+        require_count("replicas", self.replicas)
+        full_s, size_max = self.batch_times_s[-1], self.batch_size_max
+        require_routing(self.routing, self.replicas, size_max)
+        exact_batch_load(self.arrival_rate_rps, full_s, size_max, self.replicas, unit="replicas")
+        settle(self, _law=rule.law(self.batch_times_s, self._phase_rate_rps, self._stride))
 
     @property
     def batch_size_max(self) -> int:
@@ -182,19 +189,3 @@ class Bulk(Law):
         beyond = np.maximum(waits, timer)
         waits = np.where(time_s >= served_s + self.batch_wait_max_s, beyond, within)
         return np.where(time_s < served_s, -1.0, waits)
-
-
-def _rule(queue: Bulk) -> StartRule:
-    return StartRule(
-        batch_size_min=queue.batch_size_min, batch_wait_max_s=queue.batch_wait_max_s, timer=queue.timer
-    )
-
-
-def _check(queue: Bulk) -> None:
-    """Refuse what has no exact law here, before anything is computed."""
-    require_batch_times(queue.batch_times_s, most=BATCH_SIZE_LIMIT)
-    _rule(queue).require_law(queue.batch_times_s)
-    require_count("replicas", queue.replicas)
-    full_s, size_max = queue.batch_times_s[-1], queue.batch_size_max
-    require_routing(queue.routing, queue.replicas, size_max)
-    exact_batch_load(queue.arrival_rate_rps, full_s, size_max, queue.replicas, unit="replicas")

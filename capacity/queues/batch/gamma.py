@@ -58,7 +58,13 @@ class BulkJitter(Law):
     _chain: JitterChain = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check(self)
+        require_batch_times(self.batch_times_s, most=BATCH_SIZE_LIMIT)
+        require_positive("service_cv", self.service_cv)
+        if not SERVICE_CV_MIN <= self.service_cv <= SERVICE_CV_MAX:
+            raise DomainError(
+                f"service_cv must be in {SERVICE_CV_MIN:g}..{SERVICE_CV_MAX:g}, got {self.service_cv!r}; "
+                f"{'take deterministic batches' if self.service_cv < SERVICE_CV_MIN else 'simulate'} instead"
+            )
         full_s = self.batch_times_s[-1]
         load = exact_batch_load(self.arrival_rate_rps, full_s, self.batch_size_max, servers=1)
         chain = JitterChain(
@@ -137,14 +143,3 @@ class BulkJitter(Law):
 def _law(queue: BulkJitter) -> JitterLaw:
     """Made when first asked for: means do without."""
     return JitterLaw(chain=queue._chain)
-
-
-def _check(queue: BulkJitter) -> None:
-    """Refuse what has no exact law here, before anything is computed."""
-    require_batch_times(queue.batch_times_s, most=BATCH_SIZE_LIMIT)
-    require_positive("service_cv", queue.service_cv)
-    if not SERVICE_CV_MIN <= queue.service_cv <= SERVICE_CV_MAX:
-        raise DomainError(
-            f"service_cv must be in {SERVICE_CV_MIN:g}..{SERVICE_CV_MAX:g}, got {queue.service_cv!r}; "
-            f"{'take deterministic batches' if queue.service_cv < SERVICE_CV_MIN else 'simulate'} instead"
-        )
