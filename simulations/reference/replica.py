@@ -151,7 +151,7 @@ class RequestQueue:
         return len(self._waiting) >= self._plan.batch_size_max or self._deadline_s() <= self._clock.now
 
     def take(self) -> list[int]:
-        """The oldest requests, as many as a batch may hold; what stays has called a replica itself."""
+        """The oldest requests, as many as a batch may hold; what stays has called a replica already."""
         self._free -= 1
         size = min(len(self._waiting), self._plan.batch_size_max)
         return [self._waiting.popleft() for _ in range(size)]
