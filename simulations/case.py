@@ -44,18 +44,15 @@ from simulations.statistics.sample import Length
 def one_for_all(workload: Demand, plan: Plan, instances_per_device: int = 1) -> tuple[Demand, Plan]:
     """The arrivals that one replica sees, and that replica alone; unchanged where there is no such law.
 
-    Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again,
-    of 1/√c times the coefficient of variation (Poisson arrivals become Erlang-c). A random split
-    of Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same
-    phases (all replicas share them and are not independent, yet each by itself has that law). All
-    replicas are alike, so that a request's wait and response have the law of that one replica's. Other
-    routing policies look at the other replicas, a closed population waits for all of them, a trace is
-    one path, every c-th arrival of an MMPP is no MMPP, and a surge is made of what one replica sees
+    Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again. A random
+    split of Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same
+    phases (all replicas share them and are not independent, yet each by itself has that law). Other routing
+    policies look at the other replicas, a closed population waits for all of them, a trace is one path,
+    every c-th arrival of an MMPP is no MMPP, and a surge is made of what one replica sees
     (`simulations.looks`).
 
-    Replicas that share a device do influence each other: then one device with all its instances stands for
-    the fleet behind a random split, if all are full. By round-robin the instances of one device take turns
-    with each other, and what it sees has no gaps of one law.
+    Replicas that share a device influence each other: one device with all its instances stands for the
+    fleet behind a random split, if all are full. By round-robin what it sees has no gaps of one law.
 
     Args:
         instances_per_device: replicas that slow each other down, 1 where none does.
@@ -129,11 +126,7 @@ _MEASURED_PER_WARM_UP = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A scenario, and how it is run.
-
-    Attributes:
-        is_whole: whether all replicas are run, even where one could stand for them.
-    """
+    """A scenario, and how it is run: `is_whole` with all replicas, even where one could stand for them."""
 
     scenario: Scenario
     engine: Engine = Engine.KERNEL

@@ -117,12 +117,7 @@ def _save_sealed(file: Any, name: str, data: Any) -> None:
 
 
 def _load_sealed(file: Any, name: str) -> Any:
-    """What was saved.
-
-    Raises:
-        OSError: it cannot be read, by which numba takes it for absent.
-        ValueError: it is not what was saved.
-    """
+    """What was saved; numba takes an OSError for absence, what is not what was saved is a ValueError."""
     data = Path(file._data_path(name)).read_bytes()
     seal, code = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
     if hashlib.sha256(code).digest() != seal:

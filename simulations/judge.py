@@ -44,11 +44,7 @@ def decide(
 
     Met only when the upper ends of all stay within what the objective allows; missed when a lower end is
     above it, of a quantile that of the late share. Runs that have not settled understate a busy fleet and
-    may only refuse. A path that happened once cannot be made longer: what is said is said of it, and of
-    other days no more than its few bursts tell.
-
-    Args:
-        replicas: of the fleet that the look is at.
+    may only refuse. A path that happened once cannot be made longer: what is said is said of it.
     """
     missed: list[Rejection] = []
     met = look.settled or look.pool.is_path

@@ -99,13 +99,10 @@ def looks(
 
 
 def _require_resolvable(case: Case, requests_max: int) -> None:
-    """Refuse a run so long that its clock cannot tell a service time; one beyond the budget is never made.
+    """Refuse a run so long that its clock cannot tell a service time: a unit of the rate is likely wrong.
 
     Args:
-        requests_max: of one run.
-
-    Raises:
-        InputError: names the rate or the think time, which is likely to have a wrong unit.
+        requests_max: of one run; one beyond the budget is never made.
     """
     workload, shortest_s = case.scenario.workload, case.scenario.profile.law(1).durations_s[0]
     requests = min(run_length(case).requests, requests_max)
@@ -136,9 +133,6 @@ def precise_look(
     case: Case, seed: Seed, requests_max: int, precision: float, confidence: float, mapper: Mapper = map
 ) -> Look:
     """The first settled look whose interval of the highest quantile is narrow enough, else the last.
-
-    Args:
-        precision: relative half-width of the interval.
 
     Raises:
         InconclusiveError: no look within the budget has settled.
@@ -210,11 +204,7 @@ def _probes(case: Case, length: Length) -> Iterator[Length]:
 
 
 def trace_length(case: Case, trace: TraceArrivals) -> Length:
-    """What of a trace counts.
-
-    Raises:
-        InconclusiveError: it is too short for the quantile.
-    """
+    """What of a trace counts; one that is too short for the quantile is refused."""
     requests = len(trace.instants_s)
     beyond = (1.0 - case.scenario.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE)
     needed = math.ceil(_TRACE_SECTIONS_MIN * _TRACE_EXCEEDANCES_PER_SECTION / beyond)

@@ -153,8 +153,7 @@ class PairedSimulation:
     def _profile_errors(self, case: Case, number: int) -> _Errors:
         """Quantiles under resampled profiles; nothing where the profile's own error is not known.
 
-        Args:
-            number: of the profile; fleets of one profile see the same resamples, others independent ones.
+        Fleets of one profile, by its `number`, see the same resamples, others independent ones.
         """
         if not has_samples(case.scenario.profile):
             return {}

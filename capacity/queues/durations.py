@@ -107,11 +107,7 @@ class Duration:
                 return np.asarray(gammaincc(1.0 / self.variability, x / self.variability))
 
     def transform(self, s: float) -> float:
-        """Laplace-Stieltjes transform E e^(-s S); the lognormal law has no closed one.
-
-        Raises:
-            DomainError: lognormal.
-        """
+        """Laplace-Stieltjes transform E e^(-s S); the lognormal law, which has no closed one, is refused."""
         c, y = self.variability, s * self.mean_s
         match self.family:
             case Family.DETERMINISTIC:
@@ -124,11 +120,7 @@ class Duration:
                 return math.exp(-math.log1p(c * y) / c)
 
     def phases(self) -> tuple[Floats, Floats]:
-        """Phase-type form: start probabilities `(phases,)` and generator `(phases, phases)`. [1/s]
-
-        Raises:
-            DomainError: a family without one.
-        """
+        """Phase-type form: start probabilities `(phases,)` and generator `(phases, phases)`. [1/s]"""
         match self.family:
             case Family.EXPONENTIAL | Family.ERLANG:
                 k = self.stages

@@ -2,19 +2,21 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
-from capacity.queues.markov.departures import Joined
+from capacity.performance import Kind
+from capacity.queues.law import settle
+from capacity.queues.markov.departures import Joined, JoiningLaw
 from capacity.queues.markov.erlang import exact_load, require_stable
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.units import require_count
 
 _UNDERFLOW_LOG = -745.0
 _CHOICES_MEASURED_MAX = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerOfChoices:
+class PowerOfChoices(JoiningLaw):
     """The limit for ever more replicas, in which their queues become independent: P(queue >= k) =
     rho^((d^k - 1) / (d - 1)).
 
@@ -40,6 +42,8 @@ class PowerOfChoices:
     (0.26141, 0.8791)
     """
 
+    _kind: ClassVar[Kind] = Kind.APPROXIMATION
+
     arrival_rate_rps: float
     service_rate_rps: float
     replicas: int
@@ -55,39 +59,8 @@ class PowerOfChoices:
             raise DomainError(f"choices must be <= replicas, got {self.choices} of {self.replicas}")
         require_stable(self.arrival_rate_rps, self.service_rate_rps, self.replicas)
         exact = exact_load(self.arrival_rate_rps, self.service_rate_rps) / self.replicas
-        object.__setattr__(self, "utilization", float(exact))
-        object.__setattr__(self, "_spare_share", float(1 - exact))
-        object.__setattr__(self, "_joined", _joined(float(exact), float(1 - exact), self.choices))
-
-    @property
-    def offered_load(self) -> float:
-        """Arrival rate x mean service time. [erlang]"""
-        return self.arrival_rate_rps / self.service_rate_rps
-
-    @property
-    def wait_probability(self) -> float:
-        """P(W > 0) = rho^d: all d replicas looked at are busy."""
-        return self._joined.wait_probability
-
-    @property
-    def queue_length_mean(self) -> float:
-        """Mean number waiting in all queues together, by Little's law."""
-        return self.offered_load * self._joined.wait_mean
-
-    @property
-    def in_system_mean(self) -> float:
-        """Mean number waiting or in service."""
-        return self.offered_load * (1.0 + self._joined.wait_mean)
-
-    @property
-    def wait_mean_s(self) -> float:
-        """Mean wait: a service for each request found in the queue joined."""
-        return self._joined.wait_mean / self.service_rate_rps
-
-    @property
-    def response_mean_s(self) -> float:
-        """Mean response, the sum of rho^((d^k - d) / (d - 1)) over k >= 1; Mitzenmacher (2001), sec. 3."""
-        return (1.0 + self._joined.wait_mean) / self.service_rate_rps
+        rho, spare = float(exact), float(1 - exact)
+        settle(self, utilization=rho, _spare_share=spare, _joined=_joined(rho, spare, self.choices))
 
     @property
     def response_error_max(self) -> float:
@@ -96,61 +69,7 @@ class PowerOfChoices:
             return 1.0
         return min(1.0, (0.12 + 0.045 * self.choices) / (self.replicas * self._spare_share))
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]"""
-        return 1.0 if before_zero(time_s) else self._joined.wait_tail(self.service_rate_rps * time_s)
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
-        return self._joined.wait_quantile(quantile) / self.service_rate_rps
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t), the sum over k of P(join a queue of k) P(Erlang(k + 1) > t); 1 before t = 0.
-
-        >>> queue = PowerOfChoices(arrival_rate_rps=900.0, service_rate_rps=10.0, replicas=100)
-        >>> round(queue.response_tail(1.0), 6)
-        0.004208
-        """
-        return 1.0 if before_zero(time_s) else self._joined.response_tail(self.service_rate_rps * time_s)
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
-        return self._joined.response_quantile(quantile) / self.service_rate_rps
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this routing; its errors by what was measured, and as that is one-sided, by the mean.
-
-        >>> queue = PowerOfChoices(arrival_rate_rps=900.0, service_rate_rps=10.0, replicas=100)
-        >>> round(queue.performance().relative_error_max["response_mean_s"], 4)
-        0.021
-        """
-        return Performance(
-            kind=Kind.APPROXIMATION,
-            load=self.utilization,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            wait_probability=self.wait_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-            relative_error_max=self._errors(),
-        )
-
-    def _errors(self) -> dict[str, float]:
+    def _relative_error_max(self) -> dict[str, float]:
         """By field. Requests are never slower than at random, 1 / (1 - rho) in the mean (Turner 1998,
         Probability in the Engineering and Informational Sciences 12(1)), nor do more than rho wait.
         """

@@ -4,21 +4,22 @@ Routers that do look: `PowerOfChoices` and `ShortestQueue`, which are named here
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from capacity.performance import Interval, Kind, Performance
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general.gimc import GIMc
+from capacity.queues.law import LawAtRate, settle
 from capacity.queues.markov.erlang import exact_load, require_stable
+from capacity.queues.markov.mmc import ExponentialWait
 from capacity.queues.power_of_choices import PowerOfChoices
 from capacity.queues.shortest_queue import ShortestQueue
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.units import require_count
 
 __all__ = ["PowerOfChoices", "RandomSplit", "RoundRobin", "ShortestQueue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RandomSplit:
+class RandomSplit(LawAtRate):
     """Each arrival goes to one of N replicas at random: N independent M/M/1.
 
     Raises:
@@ -47,13 +48,7 @@ class RandomSplit:
         require_count("replicas", self.replicas)
         require_stable(self.arrival_rate_rps, self.service_rate_rps, self.replicas)
         exact = exact_load(self.arrival_rate_rps, self.service_rate_rps) / self.replicas
-        object.__setattr__(self, "utilization", float(exact))
-        object.__setattr__(self, "_spare_share", float(1 - exact))
-
-    @property
-    def offered_load(self) -> float:
-        """Arrival rate x mean service time. [erlang]"""
-        return self.arrival_rate_rps / self.service_rate_rps
+        settle(self, utilization=float(exact), _spare_share=float(1 - exact))
 
     @property
     def wait_probability(self) -> float:
@@ -64,11 +59,6 @@ class RandomSplit:
     def empty_probability(self) -> float:
         """P(all replicas are empty)."""
         return self._spare_share**self.replicas
-
-    @property
-    def queue_length_mean(self) -> float:
-        """Mean number waiting in all queues together."""
-        return self.utilization * self.in_system_mean
 
     @property
     def in_system_mean(self) -> float:
@@ -83,62 +73,32 @@ class RandomSplit:
     @property
     def response_mean_s(self) -> float:
         """Mean wait and service."""
-        return 1.0 / self._spare_share / self.service_rate_rps
+        return self._response_mean / self.service_rate_rps
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]"""
-        return 1.0 if before_zero(time_s) else self.utilization * self.response_tail(time_s)
+    @property
+    def _response_mean(self) -> float:
+        """In mean services."""
+        return 1.0 / self._spare_share
 
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
+    @property
+    def _wait_mean(self) -> float:
+        return self.utilization / self._spare_share
 
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
-        return max(0.0, math.log(self.utilization) - math.log1p(-quantile)) * self.response_mean_s
+    def _wait_tail(self, time: float) -> float:
+        return self.utilization * self._response_tail(time)
 
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t); 1 before t = 0. [dimensionless]"""
-        if before_zero(time_s):
-            return 1.0
-        return math.exp(-self._spare_share * (self.service_rate_rps * time_s))
+    def _response_tail(self, time: float) -> float:
+        return math.exp(-self._spare_share * time)
 
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
+    def _wait_quantile(self, quantile: float) -> float:
+        return max(0.0, math.log(self.utilization) - math.log1p(-quantile)) * self._response_mean
 
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
-        return -math.log1p(-quantile) * self.response_mean_s
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this routing as the answer that simulation and measurement give too.
-
-        >>> queue = RandomSplit(arrival_rate_rps=32.0, service_rate_rps=10.0, replicas=4)
-        >>> round(queue.performance().in_system_mean, 12)
-        16.0
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.utilization,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def _response_quantile(self, quantile: float) -> float:
+        return -math.log1p(-quantile) * self._response_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundRobin:
+class RoundRobin(ExponentialWait, LawAtRate):
     """Arrivals go to N replicas in turn: each is E_N/M/1, as every N-th gap ends there.
 
     Raises:
@@ -169,9 +129,7 @@ class RoundRobin:
             mean_s=self.replicas / self.arrival_rate_rps,
             scv=1.0 / self.replicas,
         )
-        object.__setattr__(
-            self, "_replica", GIMc(arrival=gap, service_rate_rps=self.service_rate_rps, servers=1)
-        )
+        settle(self, _replica=GIMc(arrival=gap, service_rate_rps=self.service_rate_rps, servers=1))
 
     @property
     def utilization(self) -> float:
@@ -179,70 +137,10 @@ class RoundRobin:
         return self._replica.utilization
 
     @property
-    def offered_load(self) -> float:
-        """Arrival rate x mean service time. [erlang]"""
-        return self.arrival_rate_rps / self.service_rate_rps
-
-    @property
     def wait_probability(self) -> float:
         """P(W > 0) = sigma."""
         return self._replica.wait_probability
 
     @property
-    def queue_length_mean(self) -> float:
-        """Mean number waiting in all queues together."""
-        return self.replicas * self._replica.queue_length_mean
-
-    @property
-    def in_system_mean(self) -> float:
-        """Mean number waiting or in service at all replicas together."""
-        return self.replicas * self._replica.in_system_mean
-
-    @property
-    def wait_mean_s(self) -> float:
-        """Mean wait before service."""
-        return self._replica.wait_mean_s
-
-    @property
-    def response_mean_s(self) -> float:
-        """Mean wait and service."""
-        return self._replica.response_mean_s
-
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]"""
-        return self._replica.wait_tail(time_s)
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        return self._replica.wait_quantile_s(quantile)
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) = e^-mu (1 - sigma) t; 1 before t = 0. [dimensionless]"""
-        return self._replica.response_tail(time_s)
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        return self._replica.response_quantile_s(quantile)
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this routing as the answer that simulation and measurement give too.
-
-        >>> queue = RoundRobin(arrival_rate_rps=32.0, service_rate_rps=10.0, replicas=4)
-        >>> round(queue.performance().wait_probability, 4)
-        0.6939
-        """
-        return replace(
-            self._replica.performance(quantiles),
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-        )
+    def _falling(self) -> float:
+        return self._replica._falling

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
-from capacity.queues.markov.departures import Joined
+from capacity.queues.law import settle
+from capacity.queues.markov.departures import Joined, JoiningLaw
 from capacity.queues.markov.erlang import exact_load, require_stable
 from capacity.queues.numerics.chains import banded_stationary as stationary
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.units import require_count
 
 Floats = NDArray[np.float64]
 _DIFFERENCE_MAX = 40  # P(difference) falls by rho^2 / (2 + rho) < 1/3 a step: the rest is below 1e-19
@@ -19,7 +19,7 @@ _DOUBLINGS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShortestQueue:
+class ShortestQueue(JoiningLaw):
     """Two replicas with a queue each; an arrival joins the shorter one and stays there.
 
     The chain (shorter queue, difference) with the difference cut at 40, which moves no number by 1e-18
@@ -60,9 +60,7 @@ class ShortestQueue:
         exact = exact_load(self.arrival_rate_rps, self.service_rate_rps) / 2
         rho = float(exact)
         empty, joined = _solved(rho, float(1 - exact))
-        object.__setattr__(self, "utilization", rho)
-        object.__setattr__(self, "empty_probability", empty)
-        object.__setattr__(self, "_joined", joined)
+        settle(self, utilization=rho, empty_probability=empty, _joined=joined)
 
     @property
     def offered_load(self) -> float:
@@ -70,82 +68,9 @@ class ShortestQueue:
         return 2.0 * self.utilization
 
     @property
-    def wait_probability(self) -> float:
-        """P(W > 0): both servers are busy."""
-        return self._joined.wait_probability
-
-    @property
-    def queue_length_mean(self) -> float:
-        """Mean number waiting in both queues together, by Little's law."""
-        return self.offered_load * self._joined.wait_mean
-
-    @property
     def in_system_mean(self) -> float:
         """Mean number waiting or in service."""
         return self.offered_load + self.queue_length_mean
-
-    @property
-    def wait_mean_s(self) -> float:
-        """Mean wait: a service for each request found in the shorter queue."""
-        return self._joined.wait_mean / self.service_rate_rps
-
-    @property
-    def response_mean_s(self) -> float:
-        """Mean wait and service."""
-        return (1.0 + self._joined.wait_mean) / self.service_rate_rps
-
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]"""
-        return 1.0 if before_zero(time_s) else self._joined.wait_tail(self.service_rate_rps * time_s)
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
-        return self._joined.wait_quantile(quantile) / self.service_rate_rps
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t); 1 before t = 0. [dimensionless]
-
-        >>> round(ShortestQueue(arrival_rate_rps=18.0, service_rate_rps=10.0).response_tail(1.0), 6)
-        0.157425
-        """
-        return 1.0 if before_zero(time_s) else self._joined.response_tail(self.service_rate_rps * time_s)
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
-        return self._joined.response_quantile(quantile) / self.service_rate_rps
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this routing as the answer that simulation and measurement give too.
-
-        >>> queue = ShortestQueue(arrival_rate_rps=18.0, service_rate_rps=10.0)
-        >>> round(queue.performance().wait_probability, 6)
-        0.842246
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.utilization,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
 
 
 def _solved(rho: float, spare: float) -> tuple[float, Joined]:

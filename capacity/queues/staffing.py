@@ -2,22 +2,15 @@
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 from capacity.errors import DomainError, UnstableError
 from capacity.question.plan import REPLICAS_LIMIT
+from capacity.queues.law import Law
 from capacity.queues.markov.erlang import SERVERS_MAX, halfin_whitt, servers_stable_min
 from capacity.queues.markov.mmc import MMc, log_response_tail
 from capacity.units import format_quantile, require_not_negative, require_positive, require_quantile
 
 _ROUNDED_UP = 1.0 + 1e-13  # so that a share hit exactly is kept: 0.3 rps of 0.1 s each, at 0.03
-
-
-class ResponseLaw(Protocol):
-    """Any law that knows the quantiles of its response time."""
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]"""
 
 
 def servers_for_wait(
@@ -121,7 +114,7 @@ def servers_for_wait_probability(arrival_rate_rps: float, service_rate_rps: floa
     return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
 
 
-def replicas_for_response(law: Callable[[int], ResponseLaw], quantile: float, limit_s: float) -> int:
+def replicas_for_response(law: Callable[[int], Law], quantile: float, limit_s: float) -> int:
     """Smallest number of replicas, by whatever law, whose response time's quantile is within the limit.
 
     Args:

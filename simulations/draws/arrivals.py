@@ -192,7 +192,6 @@ class ClosedDraws:
     """The input of one run of a closed population, whose requests arrive when their users have thought.
 
     Attributes:
-        users: how many.
         think_s: time that a user thinks after a request, by request in order of arrival, shape
             `(requests,)`. [s]
         service, routing: as in `Draws`.
@@ -222,17 +221,15 @@ def _require_uniforms(service: Floats, routing: Floats, requests: int) -> None:
 class SettlingUsers(ClosedPopulation):
     """Users who think long at first, and then ever shorter, until they think as long as they do.
 
-    Who thinks for less than a batch takes is back before it ends, and is served with the same others again
-    and again: with which ones, the start decides, and a run of any length may see no other turns. Users who
-    think for longer change turns; those who are hurried by degrees end in turns as likely as in the long run.
+    Who thinks for less than a batch takes is served with the same others again and again: with which ones,
+    the start decides. Those who are hurried by degrees end in turns as likely as in the long run.
 
     Attributes:
         settling: requests over which they are hurried.
         slow_s: mean think time that they begin with. [s]
 
     Source:
-        Kirkpatrick, Gelatt & Vecchi (1983), Science 220(4598), 671-680, simulated annealing: what is cooled
-        slowly ends near its equilibrium, however slowly that would be reached in the cold.
+        Kirkpatrick, Gelatt & Vecchi (1983), Science 220(4598), 671-680, simulated annealing.
     """
 
     settling: int
@@ -250,10 +247,9 @@ class SettlingUsers(ClosedPopulation):
 
 
 class Stream:
-    """The input of one run, drawn as it is asked for: so many requests at a time, in order.
+    """The input of one run, drawn as it is asked for, with the same numbers however that is.
 
-    However it is asked, the numbers are the same; each purpose has its own stream, and one that nobody
-    asks costs nothing.
+    Each purpose has its own stream, and one that nobody asks costs nothing.
 
     Attributes:
         requests: how many there are in all.
@@ -277,10 +273,7 @@ class Stream:
         self._instants_s = np.zeros(0)  # of the requests last asked for, where spells need them
 
     def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
-        """Rising instants, shape `(count,)`; gaps of rate 1 are drawn and then scaled to the rate. [s]
-
-        Args:
-            out: where to put them.
+        """Rising instants, shape `(count,)`, into `out` if given; gaps of rate 1 scaled to the rate. [s]
 
         Raises:
             InputError: the rate and the length of the run overflow.

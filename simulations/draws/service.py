@@ -45,11 +45,7 @@ class ServiceTable(NamedTuple):
     wake_s: float = 0.0
 
     def require(self, batch_size_max: int, *, is_closed: bool) -> Self:
-        """The table, if it can serve batches up to a size: compiled code checks nothing itself.
-
-        Raises:
-            DomainError: a size without a time, or a time that is negative or not finite.
-        """
+        """The table, if it can serve batches up to a size: compiled code checks nothing itself."""
         sizes = len(self.below) if self.kind == KNOTS else len(self.times_s)
         durations_s = self.durations_s if self.kind == KNOTS else self.times_s
         if sizes < batch_size_max:
@@ -196,10 +192,7 @@ class ServiceTimes(Protocol):
 
 
 class ProfileTimes:
-    """Draws from a measured profile by inverse quantile function.
-
-    Of a size between two measured ones each quantile is that far between theirs.
-    """
+    """Draws from a measured profile by inverse quantile function, interpolated between measured sizes."""
 
     def __init__(self, profile: ServiceProfile) -> None:
         self._profile = profile

@@ -89,7 +89,7 @@ def serve(
 
     Args:
         by_events: even where a recursion does it; the outcome is the same.
-        slowdowns: as in `cluster.run`.
+        block, slowdowns: as in `run`.
 
     Raises:
         DomainError: a closed population in front of limited queues.

@@ -151,10 +151,7 @@ class RequestQueue:
         return len(self._waiting) >= self._plan.batch_size_max or self._deadline_s() <= self._clock.now
 
     def take(self) -> list[int]:
-        """The oldest requests, as many as a batch may hold.
-
-        No other replica need be told of what stays: each arrival that made a batch due has called one.
-        """
+        """The oldest requests, as many as a batch may hold; what stays has called a replica already."""
         self._free -= 1
         size = min(len(self._waiting), self._plan.batch_size_max)
         return [self._waiting.popleft() for _ in range(size)]

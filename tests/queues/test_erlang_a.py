@@ -37,6 +37,10 @@ def queue(utilization: float, servers: int, patience: float, service: float = 1.
     )
 
 
+def served_wait_s(model: ErlangA) -> float:
+    return model._served_wait_mean / model.service_rate_rps
+
+
 class Exact:
     """Births and deaths summed at many digits, by Kummer's function beyond c (Palm 1957), and integrals.
 
@@ -119,7 +123,7 @@ def test_means_and_probabilities_at_many_digits(
     ):
         assert agrees(value, truth)
     served = exact.served_mean()
-    assert agrees(model.served_wait_mean_s, served / mu, 1e-11)
+    assert agrees(served_wait_s(model), served / mu, 1e-11)
     assert agrees(model.response_mean_s, (served + 1) / mu, 1e-11)
 
 
@@ -133,9 +137,8 @@ def test_means_and_probabilities_at_many_digits(
 def test_laws_at_many_digits(utilization: float, servers: int, patience: float, times: float) -> None:
     assume(utilization * servers * patience < 2e3)
     model = queue(utilization, servers, patience)
-    time = times * (model.response_mean_s if times >= 1.0 else model.served_wait_mean_s)
-    offered, wait, response = Exact(model).tails(time)
-    assert agrees(model.offered_wait_tail(time), offered, 1e-11)
+    time = times * (model.response_mean_s if times >= 1.0 else served_wait_s(model))
+    _, wait, response = Exact(model).tails(time)
     assert agrees(model.wait_tail(time), wait, 1e-11)
     assert agrees(model.response_tail(time), response, 1e-11)
 
@@ -149,8 +152,7 @@ def test_waits_of_hardly_any_patience_keep_their_digits(
     """In overload, where the offered wait is nearly all atom: 1e-9 of it is not 1 - (1 - 1e-9)."""
     model = queue(utilization, 2, patience)
     time = times * patience
-    offered, wait, response = Exact(model).tails(time)
-    assert agrees(model.offered_wait_tail(time), offered)
+    _, wait, response = Exact(model).tails(time)
     assert agrees(model.wait_tail(time), wait)
     assert agrees(model.response_tail(time), response)
 
@@ -214,7 +216,7 @@ def test_the_call_center_of_garnett_mandelbaum_and_reiman() -> None:
     """
     center = ErlangA(arrival_rate_rps=48 / 60, service_rate_rps=1 / 60, servers=50, patience_mean_s=120.0)
     assert center.abandon_probability == pytest.approx(0.031, abs=5e-4)
-    assert center.served_wait_mean_s == pytest.approx(3.6, abs=0.05)
+    assert served_wait_s(center) == pytest.approx(3.6, abs=0.05)
     assert center.queue_length_mean == pytest.approx(3.0, abs=0.05)
     assert center.utilization == pytest.approx(0.93, abs=5e-3)
     patient = ErlangA(arrival_rate_rps=48 / 60, service_rate_rps=1 / 60, servers=50, patience_mean_s=1e20)
@@ -286,7 +288,7 @@ def test_deep_overload_is_fluid(utilization: float, patience: float) -> None:
     model = queue(utilization, 100_000, patience)
     assert model.throughput_rps == pytest.approx(1e5, rel=1e-9)
     assert model.abandon_probability == pytest.approx(1.0 - 1.0 / utilization, rel=1e-9)
-    assert model.served_wait_mean_s / patience == pytest.approx(math.log(utilization), rel=1e-3)
+    assert served_wait_s(model) / patience == pytest.approx(math.log(utilization), rel=1e-3)
     assert model.wait_quantile_s(0.5) / patience == pytest.approx(math.log(utilization), rel=1e-3)
     assert model.wait_mean_s / patience == pytest.approx(1.0 - 1.0 / utilization, rel=1e-9)
 
@@ -300,7 +302,6 @@ def test_laws_of_conservation(utilization: float, servers: int, patience: float)
     assert model.wait_mean_s == pytest.approx(model.abandon_probability * patience, rel=CLAIM)
     assert model.throughput_rps == pytest.approx(servers * model.utilization, rel=CLAIM)
     assert model.served_share + model.abandon_probability == pytest.approx(1.0, rel=CLAIM)
-    assert model.offered_wait_tail(0.0) == pytest.approx(model.wait_probability, rel=CLAIM)
     served_late = model.wait_probability - model.abandon_probability
     assert model.wait_tail(0.0) * model.served_share == pytest.approx(served_late, rel=1e-9, abs=1e-14)
     assert model.response_tail(0.0) == pytest.approx(1.0, rel=CLAIM)
@@ -317,11 +318,10 @@ def test_rates_times_k_divide_durations_by_k(
     assert fast.abandon_probability == plain.abandon_probability
     assert fast.throughput_rps == plain.throughput_rps * k
     assert fast.wait_mean_s == plain.wait_mean_s / k
-    assert fast.served_wait_mean_s == plain.served_wait_mean_s / k
+    assert served_wait_s(fast) == served_wait_s(plain) / k
     assert fast.response_mean_s == plain.response_mean_s / k
     assert fast.response_quantile_s(quantile) == plain.response_quantile_s(quantile) / k
     assert fast.wait_quantile_s(quantile) == plain.wait_quantile_s(quantile) / k
-    assert fast.offered_wait_tail(1.0 / k) == plain.offered_wait_tail(1.0)
 
 
 @laws
@@ -359,7 +359,6 @@ def test_tail_of_quantile_is_the_rest(
     assert wait <= response
     if wait > 0.0:
         assert model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=1e-9)
-        assert model.offered_wait_tail(wait) > 0.0
     else:
         assert model.wait_tail(0.0) <= (1.0 - quantile) * (1.0 + CLAIM)
 
@@ -382,12 +381,11 @@ def test_atom_and_times_before_zero() -> None:
     atom = 1.0 - model.wait_tail(0.0)
     assert model.wait_quantile_s(atom - 1e-12) == 0.0
     assert 0.0 < model.wait_quantile_s(atom + 1e-9) < 1e-8
-    for tail in (model.wait_tail, model.response_tail, model.offered_wait_tail):
+    for tail in (model.wait_tail, model.response_tail):
         assert tail(-1e-300) == 1.0
         for far in (1e5, 1e300, math.inf):
             assert tail(far) == 0.0
     assert queue(1.0, 2, 3.0, 1e300).response_tail(1e300) == 0.0
-    assert queue(1.0, 2, 3.0, 1e300).offered_wait_tail(1e300) == 0.0
     assert queue(1e-3, 200, 3.0).wait_tail(0.1) == 0.0  # P(W > 0) is below 1e-308
 
 
@@ -431,6 +429,6 @@ def test_patience_out_of_range_and_bad_questions_are_refused() -> None:
         for ask in (model.wait_quantile_s, model.response_quantile_s):
             with pytest.raises(DomainError, match="quantile must be in"):
                 ask(bad)
-    for tail in (model.wait_tail, model.response_tail, model.offered_wait_tail):
+    for tail in (model.wait_tail, model.response_tail):
         with pytest.raises(DomainError, match="time_s must be a number"):
             tail(math.nan)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
 from capacity.queues.durations import Duration, Family
-from capacity.queues.general.gimc import GammaGap, GIMc, MixtureGap, decay, gap_of, second_remainder
+from capacity.queues.general.gimc import GammaGap, GIMc, MixtureGap, decay, gap_of
 from capacity.queues.markov.mmc import MMc
 from capacity.queues.numerics.chains import banded_stationary as stationary
+from capacity.queues.numerics.mills import second_remainder
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
 CLAIM = 1e-11

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
-from capacity.queues.durations import Duration, Family
-from capacity.queues.general.mmpp import MMPPMc, MMPPPHc
-from capacity.queues.general.mphc import MPHc
+from capacity.queues.general.mmpp import MMPPMc
 from capacity.queues.markov.mmc import MMc
 
 CLAIM = 1e-11
@@ -141,7 +139,7 @@ def agree(model: MMPPMc, exact: Exact) -> None:
         for value, truth in (
             (model.wait_probability, exact.waiting),
             (model.empty_probability, exact.empty),
-            (model.arrival_rate_rps, exact.rate),
+            (model.throughput_rps, exact.rate),
             (model.utilization, exact.rate / exact.mu / exact.servers),
             (model.offered_load, exact.rate / exact.mu),
             (model.wait_mean_s, wait_mean),
@@ -233,8 +231,6 @@ class Takacs:
             self.waiting = 1 / total / (1 - self.sigma)
             self.fall = full * (1 - self.sigma)
             self.gap_mean = share / fast + (1 - share) / slow
-            second = 2 * (share / fast**2 + (1 - share) / slow**2)
-            self.gap_cv = mp.sqrt(second / self.gap_mean**2 - 1)
 
 
 @pytest.mark.parametrize("utilization", [0.05, 0.52, 0.9, 0.999])
@@ -246,44 +242,17 @@ def test_interrupted_arrivals_are_a_renewal_process(utilization, switches, serve
     with mp.workdps(60):
         assert abs(model.wait_probability / exact.waiting - 1) < CLAIM
         assert abs(model.wait_mean_s / (exact.waiting / exact.fall) - 1) < CLAIM
-        assert abs(model.arrival_rate_rps * exact.gap_mean - 1) < CLAIM
-        assert abs(model.gap_cv / exact.gap_cv - 1) < CLAIM
-        # of a renewal process, the index of dispersion is the squared coefficient of variation of a gap
-        assert abs(model.dispersion_index / exact.gap_cv**2 - 1) < CLAIM
+        assert abs(model.throughput_rps * exact.gap_mean - 1) < CLAIM
         wait = mp.log(exact.waiting / mp.mpf(1 - 0.9999)) / exact.fall
         if exact.waiting > 1e-3:
             assert model.wait_quantile_s(0.9999) == pytest.approx(float(wait), rel=1e-9)
-
-
-def test_the_index_of_dispersion_is_of_counts() -> None:
-    """Variance of the arrivals in a long time, from the autocovariance of the rate, integrated."""
-    model = queue((4.0, 0.5), (0.3, 0.8), 4)
-    share = 0.8 / 1.1
-    mean = share * 4.0 + (1 - share) * 0.5
-    spread = share * (1 - share) * 3.5**2
-    covariance = float(mp.quad(lambda t: spread * mp.exp(-1.1 * t), [0, 5, 50]))
-    assert model.arrival_rate_rps == pytest.approx(mean, rel=1e-14)
-    assert model.dispersion_index == pytest.approx(1 + 2 * covariance / mean, rel=1e-12)
-
-
-def test_the_gap_by_its_density() -> None:
-    """Second moment of a gap by quadrature of its tail, started as an arrival leaves the phase."""
-    (first, second), (out, back) = (4.0, 0.5), (0.3, 0.8)
-    model = queue((first, second), (out, back), 4)
-    generator = mp.matrix([[-first - out, out], [back, -second - back]])
-    at_arrival = mp.matrix([[back * first, out * second]]) / (back * first + out * second)
-    tail = lambda t: sum(at_arrival * mp.expm(generator * t))  # noqa: E731
-    moments = [float(mp.quad(lambda t, k=k: k * t ** (k - 1) * tail(t), [0, 1, 4, 12, 40])) for k in (1, 2)]
-    assert moments[0] * model.arrival_rate_rps == pytest.approx(1.0, rel=1e-8)
-    assert model.gap_cv == pytest.approx(math.sqrt(moments[1] / moments[0] ** 2 - 1.0), rel=1e-8)
 
 
 @laws
 @given(st.floats(1e-6, 0.999), pairs, st.integers(1, 20))
 def test_equal_rates_are_poisson(utilization, switches, servers) -> None:
     model = loaded(utilization, 1.0, switches, servers)
-    known = MMc(arrival_rate_rps=model.arrival_rate_rps, service_rate_rps=1.0, servers=servers)
-    assert model.dispersion_index == model.gap_cv == 1.0
+    known = MMc(arrival_rate_rps=model.throughput_rps, service_rate_rps=1.0, servers=servers)
     for name in ("wait_probability", "empty_probability", "wait_mean_s", "in_system_mean", "response_mean_s"):
         assert getattr(model, name) == pytest.approx(getattr(known, name), rel=1e-11)
     for time in (0.1, 3.0):
@@ -315,7 +284,7 @@ def test_names_of_phases_and_units_do_not_matter(utilization, calm, switches, se
     swapped = queue((second, first), (back, out), servers)
     k = 2.0**power  # exact, so that the law holds to the last digit
     fast = queue((k * first, k * second), (k * out, k * back), servers, k)
-    for name in ("wait_probability", "empty_probability", "in_system_mean", "dispersion_index", "gap_cv"):
+    for name in ("wait_probability", "empty_probability", "in_system_mean"):
         assert getattr(swapped, name) == pytest.approx(getattr(model, name), rel=1e-11)
         assert getattr(fast, name) == getattr(model, name)
     assert swapped.response_tail(2.0) == pytest.approx(model.response_tail(2.0), rel=1e-11)
@@ -328,8 +297,7 @@ def test_names_of_phases_and_units_do_not_matter(utilization, calm, switches, se
 @given(st.floats(1e-2, 0.99), calms, pairs, st.integers(1, 6))
 def test_bursts_more_load_and_fewer_servers_are_slower(utilization, calm, switches, servers) -> None:
     model = loaded(utilization, calm, switches, servers)
-    poisson = MMc(arrival_rate_rps=model.arrival_rate_rps, service_rate_rps=1.0, servers=servers)
-    assert model.dispersion_index > 1.0 < model.gap_cv * (1.0 + CLAIM)
+    poisson = MMc(arrival_rate_rps=model.throughput_rps, service_rate_rps=1.0, servers=servers)
     assert model.wait_mean_s > poisson.wait_mean_s * (1.0 - CLAIM)
     first, second = model.arrival_rates_rps
     for other in (
@@ -343,43 +311,12 @@ def test_bursts_more_load_and_fewer_servers_are_slower(utilization, calm, switch
             assert other.response_quantile_s(quantile) <= model.response_quantile_s(quantile) * (1.0 + CLAIM)
 
 
-@laws
-@given(st.floats(1e-3, 0.999), calms, pairs, st.integers(1, 4))
-def test_services_with_phases(utilization, calm, switches, servers) -> None:
-    """Exponential is MMPP/M/c; with equal rates, M/PH/c."""
-    model = loaded(utilization, calm, switches, servers)
-    exponential = Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=1.0)
-    same = MMPPPHc(
-        arrival_rates_rps=model.arrival_rates_rps,
-        switch_rates_per_s=switches,
-        service=exponential,
-        servers=servers,
-    )
-    assert same.wait_mean_s == pytest.approx(model.wait_mean_s, rel=1e-11)
-    assert same.response_tail(1.5) == pytest.approx(model.response_tail(1.5), rel=1e-11)
-    assert same.gap_cv == model.gap_cv
-    for service in (
-        Duration(family=Family.ERLANG, mean_s=2.0, scv=0.5),
-        Duration(family=Family.HYPEREXPONENTIAL, mean_s=2.0, scv=20.0),
-    ):
-        rate = utilization * servers / 2.0
-        switched = MMPPPHc(
-            arrival_rates_rps=(rate, rate), switch_rates_per_s=switches, service=service, servers=servers
-        )
-        plain = MPHc(arrival_rate_rps=rate, service=service, servers=servers)
-        for name in ("wait_probability", "empty_probability", "wait_mean_s", "in_system_mean"):
-            assert getattr(switched, name) == pytest.approx(getattr(plain, name), rel=1e-11)
-        for time in (0.3, 4.0):
-            assert switched.wait_tail(time) == pytest.approx(plain.wait_tail(time), rel=1e-11)
-            assert switched.response_tail(time) == pytest.approx(plain.response_tail(time), rel=1e-11)
-
-
 def test_performance_says_the_same() -> None:
     model = queue((1.5, 0.3), (0.01, 0.01), 1, 1.2)
     answer = model.performance((0.9, 0.999))
     assert answer.kind is Kind.EXACT
     assert answer.load == answer.utilization == 0.75
-    assert answer.throughput_rps == model.arrival_rate_rps == pytest.approx(0.9)
+    assert answer.throughput_rps == model.throughput_rps == pytest.approx(0.9)
     for name in (
         "offered_load",
         "wait_probability",
@@ -435,15 +372,5 @@ def test_other_refusals() -> None:
         queue((0.1, 0.2), (1e-101, 1.0), 1)
     with pytest.raises(DomainError, match=r"within a factor 1e\+100 of the service rate, got 1e\+101"):
         queue((1e101, 0.0), (1e50, 1e-60), 1)
-    hyper = Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=2.0)
-    for service, servers, rule in (
-        (hyper, 500, r"states of 500 busy servers must be <= 1000, got 1002"),
-        (3.0, 2, "service must be a Duration, got 3.0"),
-        (Duration(family=Family.LOGNORMAL, mean_s=1.0, scv=2.0), 2, "service must be .*got lognormal"),
-    ):
-        with pytest.raises(DomainError, match=rule):
-            MMPPPHc(
-                arrival_rates_rps=(0.1, 0.2), switch_rates_per_s=(1.0, 1.0), service=service, servers=servers
-            )
     with pytest.raises(DomainError, match="time_s must be a number"):
         queue((0.1, 0.2), (1.0, 1.0), 1).wait_tail(math.nan)

@@ -18,8 +18,7 @@ from capacity.queues.general.qbd import (
     PhaseService,
     Waits,
     first_passage,
-    occupancy_count,
-    require_states,
+    require_phases,
     solve,
 )
 from capacity.queues.numerics.chains import Absorption, inverse, stationary
@@ -389,7 +388,7 @@ def test_occupancies_by_hand() -> None:
             start=np.ones(phases) / phases, moves=np.zeros((phases, phases)), exits=np.ones(phases)
         )
         states = Occupancies(service, servers).states
-        assert len(set(states)) == len(states) == occupancy_count(servers, phases)
+        assert len(set(states)) == len(states) == math.comb(servers + phases - 1, servers)
         assert all(sum(state) == servers for state in states)
         assert states[-1] == (servers, *(0,) * (phases - 1))
 
@@ -424,11 +423,12 @@ def test_many_servers_at_low_load_do_not_overflow() -> None:
 
 
 def test_too_many_states_are_refused() -> None:
-    require_states(1, 2, 999)
-    require_states(2, 1, 10**9)
+    hyper = Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=2.0)
+    require_phases(1, hyper, 999)
+    require_phases(2, Duration(family=Family.EXPONENTIAL, mean_s=1.0), 10**9)
     with pytest.raises(
         DomainError, match=r"states of 1000 busy servers must be <= 1000, got 1001 .*simulate"
     ):
-        require_states(1, 2, 1000)
+        require_phases(1, hyper, 1000)
     with pytest.raises(DomainError, match=r"got 1002 \(2 arrival x 2 service phases\)"):
-        require_states(2, 2, 500)
+        require_phases(2, hyper, 500)

@@ -1,23 +1,24 @@
 """M/D^[a,B]/1 and fleets of it: Poisson arrivals, batches that take a known time each, dynamic batching."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from capacity.performance import Interval, Kind, Performance
 from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.batch.chain import BATCH_SIZE_LIMIT, exact_batch_load, require_batch_times
 from capacity.queues.batch.waits import BatchLaw, StartRule, require_routing
+from capacity.queues.law import Law, settle
 from capacity.queues.numerics.chains import Floats
 from capacity.queues.numerics.tail import quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.units import require_count
 
 _RELATIVE_WIDTH = 1e-13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bulk:
+class Bulk(Law):
     """Dynamic batching in steady state, exactly: means, and the laws of wait and response.
 
     A free replica takes min(waiting, B) requests, oldest first, once `batch_size_min` wait or, with
@@ -64,9 +65,16 @@ class Bulk:
     _law: BatchLaw = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check(self)
-        law = _rule(self).law(self.batch_times_s, self._phase_rate_rps, self._stride)
-        object.__setattr__(self, "_law", law)
+        require_batch_times(self.batch_times_s, most=BATCH_SIZE_LIMIT)
+        rule = StartRule(
+            batch_size_min=self.batch_size_min, batch_wait_max_s=self.batch_wait_max_s, timer=self.timer
+        )
+        rule.require_law(self.batch_times_s)
+        require_count("replicas", self.replicas)
+        full_s, size_max = self.batch_times_s[-1], self.batch_size_max
+        require_routing(self.routing, self.replicas, size_max)
+        exact_batch_load(self.arrival_rate_rps, full_s, size_max, self.replicas, unit="replicas")
+        settle(self, _law=rule.law(self.batch_times_s, self._phase_rate_rps, self._stride))
 
     @property
     def batch_size_max(self) -> int:
@@ -89,9 +97,9 @@ class Bulk:
         return self._law.starts.busy_phases / self._cycle_phases
 
     @property
-    def empty_probability(self) -> float:
-        """Share of time that a replica has no request, waiting or in service."""
-        return self._law.starts.idle_phases / self._cycle_phases
+    def empty_probability(self) -> float | None:
+        """Share of time that the replica has no request, waiting or in service; None for several."""
+        return None if self.replicas > 1 else self._law.starts.idle_phases / self._cycle_phases
 
     @property
     def wait_probability(self) -> float:
@@ -101,8 +109,7 @@ class Bulk:
     @property
     def wait_mean_s(self) -> float:
         """Mean wait, by Little's law from the mean number waiting. [s]"""
-        waiting = self._law.starts.waiting_in_service() + self._law.waiting_in_window()
-        return waiting / self.batch_size_mean / self._phase_rate_rps
+        return self._law.waiting / self.batch_size_mean / self._phase_rate_rps
 
     @property
     def response_mean_s(self) -> float:
@@ -124,80 +131,31 @@ class Bulk:
         """Mean number waiting or in service, at all replicas."""
         return self.arrival_rate_rps * self.response_mean_s
 
-    @property
-    def tail_decay_rate_per_s(self) -> float:
-        """eta, where P(response > t) falls as e^(-eta t): the queue's, or a minimum batch's. [1/s]"""
-        per_phase = math.expm1(self._law.service.decay)
-        return (per_phase if self.batch_size_min == 1 else min(1.0, per_phase)) * self._phase_rate_rps
+    def _wait_tail(self, time_s: float, beside: float = 0.0) -> float:
+        return self._share(np.full(self.batch_size_max, time_s * self._phase_rate_rps), beside)
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]"""
-        if before_zero(time_s):
-            return 1.0
-        return self._share(np.full(self.batch_size_max, time_s * self._phase_rate_rps))
+    def _response_tail(self, time_s: float, beside: float = 0.0) -> float:
+        return self._share(self._waits(time_s), beside)
 
-    def response_tail(self, time_s: float) -> float:
-        """P(wait and service > t), continuous from the right at its atoms. [dimensionless]"""
-        before_zero(time_s)
-        return self._share(self._waits(time_s))
+    def _wait_quantile(self, quantile: float) -> float:
+        return self._quantile(self._wait_tail, quantile, [self.batch_wait_max_s])
 
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
-        return quantile_of(
-            lambda time_s: self._share(
-                np.full(self.batch_size_max, time_s * self._phase_rate_rps), 1.0 - quantile
-            ),
+    def _response_quantile(self, quantile: float) -> float:
+        """It may be the time of a batch that started at once, or that and the batch wait."""
+        waits_s = (0.0, self.batch_wait_max_s)
+        return self._quantile(
+            self._response_tail,
             quantile,
-            self.batch_times_s[-1],
-            atoms=(self.batch_wait_max_s,),
-            relative_width=_RELATIVE_WIDTH,
+            [time_s + wait_s for time_s in self.batch_times_s for wait_s in waits_s],
         )
 
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        It may be an atom of the law: the time of a batch that started at once, or that and the batch
-        wait; such a time comes back to the last digit. Others to 1e-13 of themselves.
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> Bulk(arrival_rate_rps=0.15, batch_times_s=(2.0, 2.5), batch_wait_max_s=1.0,
-        ...     timer=BatchTimer.OPEN).response_quantile_s(0.5)
-        3.0
-        """
-        require_quantile(quantile)
+    def _quantile(self, tail: Callable[[float, float], float], quantile: float, atoms: list[float]) -> float:
         return quantile_of(
-            lambda time_s: self._share(self._waits(time_s), 1.0 - quantile),
+            lambda time_s: tail(time_s, 1.0 - quantile),
             quantile,
             self.batch_times_s[-1],
-            atoms=[t + wait for t in self.batch_times_s for wait in (0.0, self.batch_wait_max_s)],
+            atoms=atoms,
             relative_width=_RELATIVE_WIDTH,
-        )
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too."""
-        wait_mean_s = self.wait_mean_s
-        response_mean_s = wait_mean_s + self._served_mean_s
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.load,
-            utilization=self.utilization,
-            throughput_rps=self.arrival_rate_rps,
-            batch_size_mean=self.batch_size_mean,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability if self.replicas == 1 else None,
-            queue_length_mean=self.arrival_rate_rps * wait_mean_s,
-            in_system_mean=self.arrival_rate_rps * response_mean_s,
-            wait_mean_s=wait_mean_s,
-            response_mean_s=response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
         )
 
     @property
@@ -231,19 +189,3 @@ class Bulk:
         beyond = np.maximum(waits, timer)
         waits = np.where(time_s >= served_s + self.batch_wait_max_s, beyond, within)
         return np.where(time_s < served_s, -1.0, waits)
-
-
-def _rule(queue: Bulk) -> StartRule:
-    return StartRule(
-        batch_size_min=queue.batch_size_min, batch_wait_max_s=queue.batch_wait_max_s, timer=queue.timer
-    )
-
-
-def _check(queue: Bulk) -> None:
-    """Refuse what has no exact law here, before anything is computed."""
-    require_batch_times(queue.batch_times_s, most=BATCH_SIZE_LIMIT)
-    _rule(queue).require_law(queue.batch_times_s)
-    require_count("replicas", queue.replicas)
-    full_s, size_max = queue.batch_times_s[-1], queue.batch_size_max
-    require_routing(queue.routing, queue.replicas, size_max)
-    exact_batch_load(queue.arrival_rate_rps, full_s, size_max, queue.replicas, unit="replicas")

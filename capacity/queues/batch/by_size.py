@@ -12,10 +12,11 @@ from scipy.sparse import coo_array, csc_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 
 from capacity.errors import DomainError, InconclusiveError
-from capacity.performance import Interval, Kind, Performance
 from capacity.queues.batch.chain import exact_batch_load, log_inverse_ratio, require_batch_times
+from capacity.queues.law import Law, settle
+from capacity.queues.numerics.chains import pmf_between
 from capacity.queues.numerics.tail import first_true, quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.units import require_count
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -33,12 +34,10 @@ def count_of_states(batch_size_max: int, servers: int, places: int) -> int:
 class BulkStates:
     """Configurations (the sizes being served) and, behind c busy servers, 0 ... places - 1 waiting.
 
-    States with an idle server come first; then for each full configuration, those with fewer full
-    batches before those with more, the states with q = 0, 1, ... waiting.
+    States with an idle server come first, then full configurations by their full batches, each with all q.
 
     Attributes:
         rates: completions per unit of time of a batch of 1, ..., B; shape `(B,)`.
-        arrival_rate: per unit of time.
         places: multiple of B.
     """
 
@@ -57,8 +56,7 @@ class BulkStates:
         full.sort(key=self.full_batches)
         index = {x: i for i, x in enumerate(idle)}
         index.update((x, len(idle) + i * self.places) for i, x in enumerate(full))
-        for name, value in (("idle", idle), ("full", full), ("_index", index)):
-            object.__setattr__(self, name, value)
+        settle(self, idle=idle, full=full, _index=index)
 
     @property
     def batch_size_max(self) -> int:
@@ -152,10 +150,9 @@ def before(configuration: tuple[int, ...], size: int) -> tuple[int, ...]:
 def stationary(states: BulkStates) -> Floats:
     """Stationary probabilities; shape `(count,)`.
 
-    A regular splitting: what restarts is taken from the last round, what leads onward is solved for,
-    block after block, by elimination within the band of B. A round is one step of the chain that
-    looks at the system only where the queue has just become empty, which forgets its start quickly at any
-    load. The rounds add what is positive; they end when nothing moves any more.
+    A regular splitting: what restarts is taken from the last round, what leads onward is solved for, block
+    after block. A round is a step of the chain that looks only where the queue has just become empty, which
+    forgets its start quickly at any load.
 
     Source:
         Varga (1962), Matrix Iterative Analysis, sec. 3.6; Stewart (1994), Introduction to the Numerical
@@ -207,17 +204,15 @@ _PRUNED_BELOW, _PRUNED_EVERY = 1e-45, 64  # before products get slow on numbers 
 class Tagged:
     """The request after n = 0, 1, ... events of a uniform Poisson stream, as far as was asked for.
 
-    It waits behind m full batches as one of k in its own so far. Only a completion moves it on, and
-    only an arrival makes its batch larger, up to B. So its place is that of the last of its batch,
-    mB + k - 1, and its states are those of the queue behind busy servers, without longer queues.
+    Only a completion moves it on, and only an arrival makes its batch larger, up to B: behind m full
+    batches as one of k in its own it has the place of the last of its batch, mB + k - 1.
 
     Args:
         waiting: what an arrival finds, by full configuration and queue; shape `(configurations, places)`.
         served_at_once: probability of an idle server.
 
     Source:
-        Jensen (1953), Skandinavisk Aktuarietidskrift 36, 87-91 (uniformisation); what an arrival
-        finds: Wolff (1982), Operations Research 30(2) (PASTA).
+        Jensen (1953), Skandinavisk Aktuarietidskrift 36, 87-91 (uniformisation).
     """
 
     def __init__(self, states: BulkStates, waiting: Floats, served_at_once: float) -> None:
@@ -244,7 +239,7 @@ class Tagged:
         self._follow(last)
         if events > 400.0 + 4.0 * len(after):  # Poisson(n) beneath e^-160 wherever anything is left
             return 0.0
-        weights = _poisson(events, math.ceil(last))
+        weights = pmf_between(0, math.ceil(last), events)
         known = min(len(after), len(weights))
         return float(weights[:known] @ after[:known])
 
@@ -262,15 +257,6 @@ class Tagged:
             self._waiting = np.asarray(self._moves @ self._waiting)
             if len(self._stays) % _PRUNED_EVERY == 0:
                 self._waiting[self._waiting < _PRUNED_BELOW] = 0.0
-
-
-def _poisson(mean: float, last: int) -> Floats:
-    """Probabilities of 0, ..., last, beyond which next to nothing lies; by ratios from the largest one."""
-    mode = int(mean)
-    above = np.cumprod(mean / np.arange(mode + 1, last + 1))
-    below = np.cumprod(np.arange(mode, 0, -1) / mean)[::-1] if mode else np.empty(0)
-    weights = np.concatenate([below, [1.0], above])
-    return np.asarray(weights / weights.sum())
 
 
 def _steps(states: BulkStates, rate: float) -> tuple[csr_array, csr_array]:
@@ -292,16 +278,13 @@ _NEGLIGIBLE = 1e-22  # probability of the longer queues that are left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BulkCTMC:
+class BulkCTMC(Law):
     """Greedy batches of b that take an exponential time of mean s_b, in steady state.
 
-    The chain counts the batches of each size in service and the queue behind c busy servers. A queue
-    longer than one with probability below 1e-22 is left out; all else is exact. Response and wait of a
-    request are found by following it: ahead of it m full batches, and k in its own batch so far, which
-    arrivals fill up to B. As many states as the chain has serve, and one sweep of it for all times:
-    P(T > t) = sum over n of e^-Ht (Ht)^n/n! a_n, a_n the probability not to be done after n of
-    the events of a Poisson stream of rate H, faster than any event of the chain (uniformisation). All
-    terms are positive; tails are right to 1e-10 of themselves down to 1e-9, and to 1e-20 below.
+    The chain counts the batches of each size in service and the queue behind c busy servers; a queue longer
+    than one with probability below 1e-22 is left out. A request is followed by uniformisation, one sweep
+    for all times. All terms are positive; tails are right to 1e-10 of themselves down to 1e-9, and to 1e-20
+    below.
 
     Args:
         batch_times_s: mean time of a batch of 1, 2, ..., B. [s]
@@ -344,17 +327,17 @@ class BulkCTMC:
         servers = float(busy @ [len(x) for x in sizes])
         started = float(busy @ [sum(states.rates[b - 1] for b in x) for x in sizes])
         queue = float(waiting.sum(axis=0) @ np.arange(states.places))
-        for name, value in (
-            ("load", states.arrival_rate / self.servers / len(self.batch_times_s)),
-            ("utilization", servers / self.servers),
-            ("batch_size_mean", states.arrival_rate / started),
-            ("wait_probability", float(waiting.sum())),
-            ("empty_probability", float(law[0])),
-            ("queue_length_mean", queue),
-            ("in_system_mean", queue + float(busy @ [sum(x) for x in sizes])),
-            ("_tagged", Tagged(states, waiting, float(law[: len(states.idle)].sum()))),
-        ):
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            load=states.arrival_rate / self.servers / len(self.batch_times_s),
+            utilization=servers / self.servers,
+            batch_size_mean=states.arrival_rate / started,
+            wait_probability=float(waiting.sum()),
+            empty_probability=float(law[0]),
+            queue_length_mean=queue,
+            in_system_mean=queue + float(busy @ [sum(x) for x in sizes]),
+            _tagged=Tagged(states, waiting, float(law[: len(states.idle)].sum())),
+        )
 
     @property
     def wait_mean_s(self) -> float:
@@ -366,79 +349,23 @@ class BulkCTMC:
         """Mean wait and service, by Little's law."""
         return self.in_system_mean / self.arrival_rate_rps
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]
+    def _units(self, time_s: float) -> float:
+        return time_s / self.batch_times_s[-1]
 
-        Raises:
-            DomainError: time_s is NaN, or so long that following a request takes too many steps.
+    def _seconds(self, units: float) -> float:
+        return units * self.batch_times_s[-1]
 
-        >>> queue = BulkCTMC(arrival_rate_rps=3.0, batch_times_s=(0.8, 1.0), servers=2)
-        >>> round(queue.wait_tail(1.0), 6)
-        0.374573
-        """
-        return self._tagged.wait_tail(time_s / self.batch_times_s[-1]) if not before_zero(time_s) else 1.0
+    def _wait_tail(self, time: float) -> float:
+        return self._tagged.wait_tail(time)
 
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
+    def _response_tail(self, time: float) -> float:
+        return self._tagged.response_tail(time)
 
-        Raises:
-            DomainError: time_s is NaN, or so long that following a request takes too many steps.
+    def _wait_quantile(self, quantile: float) -> float:
+        return quantile_of(self._tagged.wait_tail, quantile, 1.0)
 
-        >>> queue = BulkCTMC(arrival_rate_rps=3.0, batch_times_s=(0.8, 1.0), servers=2)
-        >>> round(queue.response_tail(1.0), 6)
-        0.676124
-        """
-        return self._tagged.response_tail(time_s / self.batch_times_s[-1]) if not before_zero(time_s) else 1.0
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1), or following a request takes too many steps.
-
-        >>> queue = BulkCTMC(arrival_rate_rps=3.0, batch_times_s=(0.8, 1.0), servers=2)
-        >>> queue.wait_quantile_s(0.1), round(queue.wait_quantile_s(0.99), 3)
-        (0.0, 6.529)
-        """
-        require_quantile(quantile)
-        return quantile_of(self._tagged.wait_tail, quantile, 1.0) * self.batch_times_s[-1]
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1), or following a request takes too many steps.
-
-        >>> queue = BulkCTMC(arrival_rate_rps=3.0, batch_times_s=(0.8, 1.0), servers=2)
-        >>> round(queue.response_quantile_s(0.5), 3)
-        1.597
-        """
-        require_quantile(quantile)
-        return quantile_of(self._tagged.response_tail, quantile, 1.0) * self.batch_times_s[-1]
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> queue = BulkCTMC(arrival_rate_rps=3.0, batch_times_s=(0.8, 1.0), servers=2)
-        >>> answer = queue.performance()
-        >>> answer.load, round(answer.utilization, 6), round(answer.batch_size_mean, 6)
-        (0.75, 0.879157, 1.553981)
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.load,
-            utilization=self.utilization,
-            throughput_rps=self.arrival_rate_rps,
-            batch_size_mean=self.batch_size_mean,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def _response_quantile(self, quantile: float) -> float:
+        return quantile_of(self._tagged.response_tail, quantile, 1.0)
 
 
 def _states(arrival_rate_rps: float, batch_times_s: tuple[float, ...], servers: int) -> BulkStates:

@@ -13,12 +13,15 @@ from fractions import Fraction
 import numpy as np
 
 from capacity.errors import DomainError, UnstableError
+from capacity.queues.law import settle
 from capacity.queues.numerics.chains import Floats, at_least, pmf
 from capacity.queues.numerics.chains import banded_stationary as stationary
+from capacity.queues.numerics.mills import second_remainder
 from capacity.queues.numerics.tail import first_true
 from capacity.units import require_positive
 
 BATCH_SIZE_LIMIT = 512  # of the laws that eliminate a chain of all sizes: larger ones take long
+_SERIES_TO = 2.0  # the arguments of `_shortfall` go no further
 _FALL_MAX = 1000.0  # how much longer a smaller batch may take: each full one in its time is a term of a sum
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # as for single servers: what the roundings of the rates amount to
 
@@ -47,11 +50,7 @@ def exact_batch_load(
     *,
     unit: str = "servers",
 ) -> Fraction:
-    """lambda s_B / (c B) without rounding; refused where full batches would not keep up.
-
-    Args:
-        unit: what the message calls a server.
-    """
+    """lambda s_B / (c B) without rounding; refused where full batches would not keep up."""
     require_positive("arrival_rate_rps", arrival_rate_rps)
     require_positive("service_time_s", full_batch_time_s)
     needed = Fraction(arrival_rate_rps) * Fraction(full_batch_time_s) / batch_size_max
@@ -96,18 +95,8 @@ def _log_sum(x: float, batch: int) -> float:
 def _shortfall(x: float, batch: int) -> float:
     """1 - (e^-x + ... + e^-Bx)/B = u + (1 - u) v; u = 1 - (1 - e^-Bx)/(Bx), v = 1 - x/(e^x - 1)."""
     y = batch * x
-    u = _exponential_rest(-y) / y
-    return u + (1.0 - u) * _exponential_rest(x) / math.expm1(x)
-
-
-def _exponential_rest(z: float) -> float:
-    """e^z - 1 - z for |z| <= 2, without the cancellation near 0."""
-    total, term, k = 0.0, z, 1
-    while abs(term) > 1e-18 * abs(total):
-        k += 1
-        term *= z / k
-        total += term
-    return total
+    u = second_remainder(-y, _SERIES_TO) / y
+    return u + (1.0 - u) * second_remainder(x, _SERIES_TO) / math.expm1(x)
 
 
 _DECAY_MAX = 700.0  # beyond it nothing is left that a double could hold
@@ -118,12 +107,7 @@ _BAND_ENTRIES_MAX = 60_000_000  # half a gigabyte
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Service:
-    """Deterministic batches in units of phases.
-
-    Attributes:
-        phases: mean number of phases during a batch of 1, ..., B; shape `(B,)`.
-        stride: c, phases that make a request.
-    """
+    """Deterministic batches: phases that come during one of 1, ..., B; `stride` make a request."""
 
     phases: Floats
     stride: int
@@ -153,11 +137,7 @@ class Service:
 
     @property
     def states(self) -> int:
-        """Phases at a completion that are not exceeded but with negligible probability.
-
-        A batch that starts leaves fewer than a full one and so ends with `full + up` at the most; beyond,
-        the law falls at the rate of the decay.
-        """
+        """Phases at a completion that are not exceeded but with negligible probability."""
         return self.full + self.up + self.stride + math.ceil(-math.log(_NEGLIGIBLE) / self.decay)
 
 
@@ -186,8 +166,7 @@ class Starts:
         shares, backlog_share = self.partial.sum(axis=1), float(self.backlog.sum())
         by_size = shares.copy()
         by_size[-1] += backlog_share
-        for name, value in (("shares", shares), ("backlog_share", backlog_share), ("by_size", by_size)):
-            object.__setattr__(self, name, value)
+        settle(self, shares=shares, backlog_share=backlog_share, by_size=by_size)
 
     @property
     def batch_size_mean(self) -> float:
@@ -233,8 +212,7 @@ def _waiting_integrals(service: float, stride: int, count: int) -> Floats:
 class Window:
     """When a replica that falls idle starts: at `level` requests, or `wait` phases after it saw one.
 
-    Greedy is level 1; a minimum batch is a level with an infinite wait; the timer that starts when
-    the batch is opened has the largest batch as its level.
+    Greedy is level 1; a minimum batch has an infinite wait; an open timer has the largest batch as level.
     """
 
     level: int
@@ -244,10 +222,8 @@ class Window:
 def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
     """Starts, and the probabilities per cycle that a window opens on y phases, `(stride * level + 1,)`.
 
-    Embedded at completions: y phases are present; from `level` requests a batch starts at once.
-
     Source:
-        Bailey (1954), J. Royal Statistical Society B 16, 80-87 (bulk service, embedded chain);
+        Bailey (1954), J. Royal Statistical Society B 16, 80-87 (bulk service, embedded at completions);
         Neuts (1967), Annals of Mathematical Statistics 38(3), 759-770 (a minimum batch).
     """
     stride, full, at_level = service.stride, service.full, service.stride * window.level

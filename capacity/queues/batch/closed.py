@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
 from capacity.queues.batch.chain import require_batch_times
+from capacity.queues.law import Law, settle
 from capacity.queues.numerics.chains import banded_stationary as stationary
 from capacity.queues.numerics.tail import quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_not_negative, require_quantile
+from capacity.units import require_count, require_not_negative
 
 Floats = NDArray[np.float64]
 _NEGLIGIBLE = 1e-26  # probability of a backlog that is not looked at further
@@ -22,11 +22,10 @@ _ALL_STAY_MIN = 1e-100  # probability that nobody comes, kept so large that the 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BulkUsers:
-    """N users, exponential think times, deterministic batches: the chain at the ends of batches.
+    """N users, exponential think times, deterministic batches: the chain of who waits, x, as batches end.
 
-    x wait when a batch ends, before the next one starts and before those it served think. The next
-    one takes b = min(max(x, 1), B), after the first arrival if x = 0, and each of the N - max(x, 1) who
-    think meanwhile arrives during it with probability 1 - e^-(s_b/Z).
+    The next batch takes b = min(max(x, 1), B), and each of the N - max(x, 1) who think meanwhile arrives
+    during it with probability 1 - e^-(s_b/Z).
 
     Attributes:
         services: time of a batch of 1, ..., B in any unit, B <= users; shape `(B,)`.
@@ -122,11 +121,10 @@ class BulkUsers:
         return total
 
     def _old(self, time: float, most: int) -> Iterator[tuple[int, int, Floats]]:
-        """What is seen a time before the start of a batch: m full batches ahead of it, and its own.
+        """What is seen a time before a batch starts: m full batches and the rest of one of b lie between.
 
-        The time is m full batches and the rest of the batch of b that is in service; how long that
-        has been so is what remains of it. Yields m, b and the probabilities per batch that 1, 2, ... of
-        those who wait, `most` at most, are not among the m B first.
+        Yields m, b and the probabilities per batch that 1, 2, ... of those who wait, `most` at most, are not
+        among the m B first.
         """
         batch, last, longest = self.batch_size_max, float(self.services[-1]), float(self.services.max())
         rest = math.fmod(time, last)  # without rounding: near a whole number of batches none counts twice
@@ -182,11 +180,7 @@ def _matched(law: Floats, again: Floats, sums: NDArray[np.int64]) -> Floats:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BulkTurns:
-    """N users who do not think, from one in service at the start: batches of two sizes in turn, or of one.
-
-    Attributes:
-        backlog: share of the batches before which x = 0, ..., N - 1 wait; shape `(users,)`.
-    """
+    """N users who do not think, from one in service at the start: batches of two sizes in turn, or of one."""
 
     users: int
     services: Floats
@@ -246,7 +240,7 @@ _THINKS_PER_BATCH_MAX = 150.0  # beyond, e^-(s/Z), how rarely turns change, near
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BulkClosed:
+class BulkClosed(Law):
     """N users of one greedily batching replica, in steady state: what a closed load test of it measures.
 
     Each user thinks for an exponential time of mean Z, sends a request and waits for its answer. No
@@ -307,8 +301,7 @@ class BulkClosed:
             law = BulkUsers(users=self.users, services=services, think=self.think_time_s)
         else:
             law = BulkTurns(users=self.users, services=services)
-        for name, value in (*_means(law, self.think_time_s).items(), ("_law", law)):
-            object.__setattr__(self, name, value)
+        settle(self, **_means(law, self.think_time_s), _law=law)
 
     @property
     def wait_mean_s(self) -> float:
@@ -320,93 +313,24 @@ class BulkClosed:
         """Mean wait and service, by Little's law."""
         return self.in_system_mean / self.throughput_rps
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]
+    def _wait_tail(self, time: float) -> float:
+        return self._law.waiting_longer(time) / self.batch_size_mean if time < math.inf else 0.0
 
-        >>> test = BulkClosed(users=6, think_time_s=3.0, batch_times_s=(1.0, 1.2, 1.5))
-        >>> round(test.wait_tail(0.5), 6)
-        0.523691
-        """
-        if before_zero(time_s):
+    def _response_tail(self, time: float) -> float:
+        """Of a batch of b those stay longer than t who had waited t - s_b by its start: a finite sum."""
+        if time < min(self.batch_times_s[: self.users]):
             return 1.0
-        return self._law.waiting_longer(time_s) / self.batch_size_mean if time_s < math.inf else 0.0
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
-
-        A request of a batch of b stays longer than t if it waited already t - s_b before the batch
-        started. When that was, is known to the instant: whole batches passed since, and a part
-        of one that was in service. So the tail is a finite sum over who waited then.
-
-        >>> test = BulkClosed(users=6, think_time_s=3.0, batch_times_s=(1.0, 1.2, 1.5))
-        >>> round(test.response_tail(1.0), 6), test.response_tail(0.999)
-        (0.87504, 1.0)
-        """
-        if before_zero(time_s) or time_s < min(self.batch_times_s[: self.users]):
-            return 1.0
-        if time_s == math.inf:
+        if time == math.inf:
             return 0.0
-        return min(1.0, self._law.staying_longer(time_s) / self.batch_size_mean)
+        return min(1.0, self._law.staying_longer(time) / self.batch_size_mean)
 
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
+    def _wait_quantile(self, quantile: float) -> float:
+        atoms, scale = self._law.wait_atoms(), self.batch_times_s[0]
+        return quantile_of(self._wait_tail, quantile, scale, atoms=atoms, relative_width=_WIDTH)
 
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> test = BulkClosed(users=6, think_time_s=3.0, batch_times_s=(1.0, 1.2, 1.5))
-        >>> test.wait_quantile_s(0.1), round(test.wait_quantile_s(0.99), 3)
-        (0.0, 1.565)
-        """
-        require_quantile(quantile)
-        return quantile_of(
-            self.wait_tail,
-            quantile,
-            self.batch_times_s[0],
-            atoms=self._law.wait_atoms(),
-            relative_width=_WIDTH,
-        )
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> test = BulkClosed(users=6, think_time_s=3.0, batch_times_s=(1.0, 1.2, 1.5))
-        >>> test.response_quantile_s(0.1), round(test.response_quantile_s(0.99), 3)
-        (1.0, 2.815)
-        """
-        require_quantile(quantile)
-        return quantile_of(
-            self.response_tail,
-            quantile,
-            self.response_mean_s,
-            atoms=self._law.response_atoms(),
-            relative_width=_WIDTH,
-        )
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> test = BulkClosed(users=6, think_time_s=3.0, batch_times_s=(1.0, 1.2, 1.5))
-        >>> round(test.performance().batch_size_mean, 6)
-        1.544238
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            utilization=self.utilization,
-            throughput_rps=self.throughput_rps,
-            batch_size_mean=self.batch_size_mean,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def _response_quantile(self, quantile: float) -> float:
+        atoms, scale = self._law.response_atoms(), self.response_mean_s
+        return quantile_of(self._response_tail, quantile, scale, atoms=atoms, relative_width=_WIDTH)
 
 
 def _means(law: BulkUsers | BulkTurns, think_s: float) -> dict[str, float]:

@@ -4,18 +4,17 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from capacity.performance import Interval, Kind, Performance
 from capacity.queues.batch.chain import exact_batch_load, log_inverse_ratio
-from capacity.queues.markov.erlang import SERVERS_MAX, erlang_b
-from capacity.queues.markov.mmc import log_response_tail
-from capacity.queues.numerics.tail import first_true, in_atom
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.queues.law import settle
+from capacity.queues.markov.erlang import SERVERS_MAX, erlang_b, ready_sum
+from capacity.queues.markov.mmc import ExponentialWait
+from capacity.units import require_count
 
 _COUNT_MAX = int(SERVERS_MAX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BulkMarkov:
+class BulkMarkov(ExponentialWait):
     """Greedy batches whose exponential time does not depend on their size, in steady state.
 
     A free server takes what waits, B at most; a batch that runs takes no one in. While fewer than c
@@ -64,13 +63,13 @@ class BulkMarkov:
         )
         root = log_inverse_ratio(share, self.batch_size_max)
         odds = -math.expm1(-root) * _ready_over_full(share * self.batch_size_max * self.servers, self.servers)
-        for name, value in (
-            ("offered_load", float(share * self.batch_size_max * self.servers)),
-            ("load", float(share)),
-            ("_root", root),
-            ("_ready_odds", odds),
-        ):
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            offered_load=float(share * self.batch_size_max * self.servers),
+            load=float(share),
+            _root=root,
+            _ready_odds=odds,
+        )
 
     @property
     def utilization(self) -> float:
@@ -96,13 +95,7 @@ class BulkMarkov:
     @property
     def empty_probability(self) -> float:
         """P(N = 0) = P(N < c) / sum of a^k/k! over k < c."""
-        total, term = 0.0, 1.0
-        for k in range(1, self.servers + 1):
-            total += term
-            term *= self.offered_load / k
-            if term < 1e-20 * total or total == math.inf:  # where it overflows, the truth is beneath 1e-308
-                break
-        return self._ready_probability / total
+        return self._ready_probability / ready_sum(self.offered_load, self.servers)
 
     @property
     def queue_length_mean(self) -> float:
@@ -110,114 +103,13 @@ class BulkMarkov:
         return self.wait_probability / math.expm1(self._root)
 
     @property
-    def in_system_mean(self) -> float:
-        """Mean number of requests waiting or in service."""
-        return self.offered_load + self.queue_length_mean
-
-    @property
-    def wait_mean_s(self) -> float:
-        """Mean wait C / (c mu (1 - r^B))."""
-        return self.wait_probability / self._falling * self.service_time_s
-
-    @property
-    def response_mean_s(self) -> float:
-        """Mean wait and service."""
-        return (1.0 + self.wait_probability / self._falling) * self.service_time_s
+    def _service_mean_s(self) -> float:
+        return self.service_time_s
 
     @property
     def _falling(self) -> float:
         """c (1 - r^B): the rate at which a wait's tail falls, per mean service."""
         return self.servers * -math.expm1(-self.batch_size_max * self._root)
-
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t) = C e^-(c mu (1 - r^B))t; 1 before t = 0. [dimensionless]
-
-        >>> queue = BulkMarkov(arrival_rate_rps=3.0, service_time_s=1.0, batch_size_max=2, servers=2)
-        >>> round(queue.wait_tail(1.0), 6)
-        0.452954
-        """
-        if before_zero(time_s):
-            return 1.0
-        return self.wait_probability * math.exp(-self._falling * (time_s / self.service_time_s))
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> queue = BulkMarkov(arrival_rate_rps=3.0, service_time_s=1.0, batch_size_max=2, servers=2)
-        >>> queue.wait_quantile_s(0.1), round(queue.wait_quantile_s(0.99), 3)
-        (0.0, 6.905)
-        """
-        require_quantile(quantile)
-        if in_atom(self.wait_probability, quantile):
-            return 0.0
-        log_ratio = math.log(self.wait_probability) - math.log1p(-quantile)
-        return max(0.0, log_ratio / self._falling) * self.service_time_s
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
-
-        Source:
-            A wait and an independent exponential service, as for M/M/c: `log_response_tail`.
-
-        >>> queue = BulkMarkov(arrival_rate_rps=3.0, service_time_s=1.0, batch_size_max=2, servers=2)
-        >>> round(queue.response_tail(1.0), 6)
-        0.749295
-        """
-        if before_zero(time_s):
-            return 1.0
-        services = time_s / self.service_time_s
-        return math.exp(log_response_tail(self.wait_probability, self._falling, services))
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Bisection on log P(T > t) to adjacent doubles, in the bracket of M/M/c: a response is at least
-        its service, and P(T > x + y) <= P(S > x) + P(W > y).
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> queue = BulkMarkov(arrival_rate_rps=3.0, service_time_s=1.0, batch_size_max=2, servers=2)
-        >>> round(queue.response_quantile_s(0.99), 3)
-        8.466
-        """
-        require_quantile(quantile)
-        log_tail, waiting, falling = math.log1p(-quantile), self.wait_probability, self._falling
-        longest = math.log(2.0) - log_tail
-        if waiting > 0.0:
-            longest += max(0.0, (math.log(2.0 * waiting) - log_tail) / falling)
-        services = first_true(
-            lambda x: log_response_tail(waiting, falling, x) <= log_tail, -log_tail, longest
-        )
-        return services * self.service_time_s
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> queue = BulkMarkov(arrival_rate_rps=3.0, service_time_s=1.0, batch_size_max=2, servers=2)
-        >>> answer = queue.performance()
-        >>> answer.load, round(answer.utilization, 6), round(answer.batch_size_mean, 6)
-        (0.75, 0.914983, 1.639375)
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.load,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            batch_size_mean=self.batch_size_mean,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
 
 
 def _ready_over_full(load: Fraction, servers: int) -> float:

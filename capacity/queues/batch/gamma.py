@@ -4,17 +4,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
 from capacity.queues.batch.chain import BATCH_SIZE_LIMIT, exact_batch_load, require_batch_times
 from capacity.queues.batch.gamma_law import GammaShape, JitterChain, JitterLaw, wait_meshes
-from capacity.queues.numerics.tail import Tail, quantile_of
-from capacity.units import QUANTILES, before_zero, require_positive, require_quantile
-
-Floats = NDArray[np.float64]
-
+from capacity.queues.law import Law, settle
+from capacity.queues.numerics.tail import quantile_of
+from capacity.units import require_positive
 
 SERVICE_CV_MIN = 0.01
 SERVICE_CV_MAX = 3.0
@@ -22,7 +18,7 @@ _RELATIVE_WIDTH = 1e-13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BulkJitter:
+class BulkJitter(Law):
     """Greedy dynamic batching with jitter, in steady state, exactly: means, laws of wait and response.
 
     A free replica takes min(waiting, B) requests at once, oldest first; nobody joins a running batch. A
@@ -62,7 +58,13 @@ class BulkJitter:
     _chain: JitterChain = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check(self)
+        require_batch_times(self.batch_times_s, most=BATCH_SIZE_LIMIT)
+        require_positive("service_cv", self.service_cv)
+        if not SERVICE_CV_MIN <= self.service_cv <= SERVICE_CV_MAX:
+            raise DomainError(
+                f"service_cv must be in {SERVICE_CV_MIN:g}..{SERVICE_CV_MAX:g}, got {self.service_cv!r}; "
+                f"{'take deterministic batches' if self.service_cv < SERVICE_CV_MIN else 'simulate'} instead"
+            )
         full_s = self.batch_times_s[-1]
         load = exact_batch_load(self.arrival_rate_rps, full_s, self.batch_size_max, servers=1)
         chain = JitterChain(
@@ -72,8 +74,7 @@ class BulkJitter:
             spare=float(1 - load),
         )
         wait_meshes(chain, GammaShape(shape=chain.shape))  # refuses here what no law could be made of
-        object.__setattr__(self, "load", float(load))
-        object.__setattr__(self, "_chain", chain)
+        settle(self, load=float(load), _chain=chain)
 
     @property
     def batch_size_max(self) -> int:
@@ -121,86 +122,24 @@ class BulkJitter:
         """Mean number waiting or in service."""
         return self.arrival_rate_rps * self.response_mean_s
 
-    @property
-    def tail_decay_rate_per_s(self) -> float:
-        """eta, where P(W > t) falls as e^(-eta t): the queue's, or the longest service's own. [1/s]"""
-        return self._chain.rate_slowest / self.batch_times_s[-1]
-
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]
-
-        >>> queue = BulkJitter(arrival_rate_rps=0.5, batch_times_s=(1.0,), service_cv=1.0)
-        >>> round(queue.wait_tail(0.0), 12), round(queue.wait_tail(2.0), 12)  # M/M/1: 1/2, e^-1 / 2
-        (0.5, 0.183939720586)
-        """
-        if before_zero(time_s):
-            return 1.0
+    def _wait_tail(self, time_s: float) -> float:
         time = time_s / self.batch_times_s[-1]
         return min(_law(self).wait_tail(time), self.wait_probability) if time > 0.0 else self.wait_probability
 
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
-        return self._quantile(self.wait_tail, quantile)
-
-    def response_tail(self, time_s: float) -> float:
-        """P(wait and service > t); 1 before t = 0. [dimensionless]"""
-        if before_zero(time_s):
-            return 1.0
+    def _response_tail(self, time_s: float) -> float:
         time = time_s / self.batch_times_s[-1]
         return min(1.0, _law(self).response_tail(time)) if time > 0.0 else 1.0
 
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
+    def _wait_quantile(self, quantile: float) -> float:
+        return quantile_of(self._wait_tail, quantile, self.response_mean_s, relative_width=_RELATIVE_WIDTH)
 
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> queue = BulkJitter(arrival_rate_rps=0.5, batch_times_s=(1.0,), service_cv=1.0)
-        >>> round(queue.response_quantile_s(0.99), 9)  # M/M/1: 2 log 100
-        9.210340372
-        """
-        require_quantile(quantile)
-        return self._quantile(self.response_tail, quantile)
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too."""
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.load,
-            utilization=self.utilization,
-            throughput_rps=self.arrival_rate_rps,
-            batch_size_mean=self.batch_size_mean,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
+    def _response_quantile(self, quantile: float) -> float:
+        return quantile_of(
+            self._response_tail, quantile, self.response_mean_s, relative_width=_RELATIVE_WIDTH
         )
-
-    def _quantile(self, tail: Tail, quantile: float) -> float:
-        return quantile_of(tail, quantile, self.response_mean_s, relative_width=_RELATIVE_WIDTH)
 
 
 @lru_cache(maxsize=16)
 def _law(queue: BulkJitter) -> JitterLaw:
     """Made when first asked for: means do without."""
     return JitterLaw(chain=queue._chain)
-
-
-def _check(queue: BulkJitter) -> None:
-    """Refuse what has no exact law here, before anything is computed."""
-    require_batch_times(queue.batch_times_s, most=BATCH_SIZE_LIMIT)
-    require_positive("service_cv", queue.service_cv)
-    if not SERVICE_CV_MIN <= queue.service_cv <= SERVICE_CV_MAX:
-        raise DomainError(
-            f"service_cv must be in {SERVICE_CV_MIN:g}..{SERVICE_CV_MAX:g}, got {queue.service_cv!r}; "
-            f"{'take deterministic batches' if queue.service_cv < SERVICE_CV_MIN else 'simulate'} instead"
-        )

@@ -8,10 +8,13 @@ import numpy as np
 from numpy.polynomial.legendre import leggauss
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
-from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, gammaln
+from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv
 
 from capacity.errors import DomainError
+from capacity.queues.law import settle
 from capacity.queues.numerics.chains import banded_stationary as stationary
+from capacity.queues.numerics.chains import pmf
+from capacity.queues.numerics.mills import second_remainder
 from capacity.queues.numerics.tail import first_true
 
 Floats = NDArray[np.float64]
@@ -27,16 +30,8 @@ class GammaShape:
     """Gamma laws of any mean with shape k = 1 / cv^2.
 
     Attributes:
-        shape: k.
         edges: ascending times, in means, between which Gauss quadrature in log time resolves the
             density; all but 1e-18 of the law lies between the first and the last.
-
-    Source:
-        Johnson, Kotz & Balakrishnan (1994), Continuous Univariate Distributions vol. 1, ch. 17.
-
-    >>> law = GammaShape(shape=1.0)
-    >>> round(float(law.density(np.array([2.0]), 2.0)[0]), 12) == round(0.5 * math.exp(-1.0), 12)
-    True
     """
 
     shape: float
@@ -44,15 +39,11 @@ class GammaShape:
     _log_peak: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "edges", _edges(self.shape))
         peak = 0.5 * math.log(self.shape / (2.0 * math.pi)) - stirling_rest(self.shape)
-        object.__setattr__(self, "_log_peak", peak)
+        settle(self, edges=_edges(self.shape), _log_peak=peak)
 
     def density(self, time: Floats, mean: Floats | float) -> Floats:
-        """Of a law with `mean`, per unit of time, for times > 0 of any shape.
-
-        Written around the mean, where e^-kx (kx)^k alone would overflow and then cancel at small cv.
-        """
+        """Of a law with `mean`, for times > 0; around the mean, lest e^-kx (kx)^k overflow and cancel."""
         x = time / mean
         log_x = np.log(x)
         return np.asarray(np.exp(self.shape * (log_x - (x - 1.0)) - log_x + self._log_peak) / mean)
@@ -63,11 +54,7 @@ class GammaShape:
 
 
 def stirling_rest(k: float) -> float:
-    """log Gamma(k) - (k - 1/2) log k + k - log(2 pi)/2, without the cancellation at large k.
-
-    Source:
-        Abramowitz & Stegun (1964), 6.1.41.
-    """
+    """log Gamma(k) - (k - 1/2) log k + k - log(2 pi)/2; at large k by Abramowitz & Stegun (1964), 6.1.41."""
     if k < _STIRLING_FROM:
         return math.lgamma(k) - (k - 0.5) * math.log(k) + k - 0.5 * math.log(2.0 * math.pi)
     square = k * k
@@ -100,10 +87,8 @@ _ARRIVALS_NEGLIGIBLE = 1e-21
 class JitterChain:
     """Stationary law of X' = (X - B)^+ + A_b, b = min(max(X, 1), B), where A_b arrive in a service of b.
 
-    Arrivals during a gamma service are negative binomial. Far up the law is geometric with ratio
-    e^-decay; the last state stands for all states from there on, which move as that geometric law of
-    them does. So a load near 1 needs no more states than another.
-
+    Arrivals during a gamma service are negative binomial. Far up the law is geometric with ratio e^-decay;
+    the last state stands for all from there on, so that a load near 1 needs no more states than another.
     Time is in means of a full batch's service.
 
     Attributes:
@@ -115,16 +100,9 @@ class JitterChain:
         rate: eta = lambda (e^theta - 1), at which the tail of the wait falls in time.
         law: probabilities of 0, 1, ..., last - 1, and of all from `last` on.
 
-    Raises:
-        DomainError: the chain does not fit into memory.
-
     Source:
         Bailey (1954), JRSS B 16(1), 80-87; Neuts (1967), Annals of Mathematical Statistics 38(3),
         759-770, for batch services; lumping: Kemeny & Snell (1960), Finite Markov Chains, sec. 6.3.
-
-    >>> chain = JitterChain(arrivals=0.5, means=np.array([1.0]), shape=1.0, spare=0.5)
-    >>> [round(float(p), 12) for p in chain.left(3)]  # M/M/1
-    [0.5, 0.25, 0.125, 0.125]
     """
 
     arrivals: float
@@ -137,9 +115,8 @@ class JitterChain:
 
     def __post_init__(self) -> None:
         rate = _decay_rate(self.arrivals, self.size_max, self.shape, self.spare)
-        object.__setattr__(self, "rate", rate)
-        object.__setattr__(self, "decay", math.log1p(rate / self.arrivals))
-        object.__setattr__(self, "law", _chain_law(self))
+        settle(self, rate=rate, decay=math.log1p(rate / self.arrivals))
+        settle(self, law=_chain_law(self))
 
     @property
     def size_max(self) -> int:
@@ -218,22 +195,10 @@ def _decay_rate(arrivals: float, size_max: int, shape: float, spare: float) -> f
         log_growth = math.log1p(ratio * share)
         if spare > 0.5:  # eta/lambda is large, and not to be subtracted
             return size_max / shape * log_growth <= y
-        return spare_share * share <= size_max / shape * _rest(log_growth) + _rest(-y)
+        return spare_share * share <= size_max / shape * second_remainder(log_growth) + second_remainder(-y)
 
     low, high = spare / (1.0 + ratio), size_max / shape * math.log1p(ratio)
     return -shape * math.expm1(-first_true(beyond, low, high))
-
-
-def _rest(z: float) -> float:
-    """e^z - 1 - z without cancellation."""
-    if abs(z) > 1.0:
-        return math.expm1(z) - z
-    total, term, k = 0.0, z, 1
-    while abs(term) > 1e-18 * abs(total):
-        k += 1
-        term *= z / k
-        total += term
-    return total
 
 
 def _chain_law(chain: JitterChain) -> Floats:
@@ -298,21 +263,12 @@ def _lumped(step: Floats, decay: float, size: int) -> Floats:
 def lines(chain: JitterChain, ages: Floats, levels: int) -> tuple[Floats, Floats]:
     """P(line = mB + k) at ages of a full batch, with its start, and of a smaller one, given it.
 
-    The line of a full batch is carried from age to age: it begins with what is left, and grows. A smaller
-    batch leaves none. Every step is a sum of positive terms.
-
     Args:
-        chain: what is left when a batch starts, and the arrivals.
         ages: ascending.
         levels: m = 0, ..., levels - 1.
 
     Returns:
         Shape `(ages, levels * B)` each, k = 1..B within a level, where B stands for all k >= B.
-
-    >>> chain = JitterChain(arrivals=0.5, means=np.array([1.0]), shape=1.0, spare=0.5)
-    >>> behind, _ = lines(chain, np.array([1e-9]), 2)
-    >>> [round(float(p), 6) for p in behind[0]]  # M/M/1: P(X >= 2), P(X >= 3)
-    [0.25, 0.125]
     """
     size, count = chain.size_max, levels * chain.size_max + 1
     line = chain.behind(count)
@@ -324,11 +280,6 @@ def lines(chain: JitterChain, ages: Floats, levels: int) -> tuple[Floats, Floats
     return significant(behind), significant(alone)
 
 
-def poisson(count: Floats | int, mean: Floats | float) -> Floats:
-    """P(Poisson = count), for means > 0."""
-    return np.asarray(np.exp(count * np.log(mean) - mean - gammaln(np.asarray(count) + 1.0)))
-
-
 def significant(values: Floats) -> Floats:
     """Without the denormals, which are slow, and all else that no sum would show."""
     values[values < 1e-40 * values.max(initial=0.0)] = 0.0
@@ -338,7 +289,7 @@ def significant(values: Floats) -> Floats:
 def _counts(mean: float, count: int) -> Floats:
     """P(0), P(1), ..., at most `count` of them and as far as they are not negligible, and the rest."""
     reach = min(count, math.ceil(mean + 10.0 * math.sqrt(mean) + 25.0))
-    return np.append(poisson(np.arange(float(reach)), mean), gammainc(reach, mean))
+    return np.append(pmf(np.arange(reach), mean), gammainc(reach, mean))
 
 
 def _grown(line: Floats, more: Floats) -> Floats:
@@ -383,24 +334,12 @@ class Mesh:
 
     A function that is analytic in t and t^k, as the laws of gamma sums are, is analytic in y.
 
-    Raises:
-        DomainError: more than 1000 panels.
-
     Attributes:
-        end: where the last panel ends.
-        scale: below it panels are logarithmic.
         power: smallest power of t near 0, at most 1.
         width: largest width of a panel at a time.
         edges: `(panels + 1,)` times.
         nodes: `(panels * ORDER,)` times.
         weights: of integrals over time, for each node.
-
-    >>> mesh = Mesh(end=2.0, scale=0.5, power=0.5, width=lambda time: 1.0)
-    >>> area = float(mesh.weights @ mesh.nodes**-0.5)
-    >>> round(area / (2.0 * math.sqrt(float(mesh.edges[-1]))), 7)
-    1.0
-    >>> round(float(mesh.sampled(np.sqrt(mesh.nodes[:, None]), np.array([0.3]))[0, 0]) ** 2, 9)
-    0.3
     """
 
     end: float
@@ -419,14 +358,14 @@ class Mesh:
         middle = y[:-1] + half
         at = (middle[:, None] + half[:, None] * _NODES).ravel()
         slope = self.scale / (1.0 + np.exp(-at))
-        for name, value in (
-            ("edges", self.scale * np.logaddexp(0.0, y)),
-            ("nodes", self.scale * np.logaddexp(0.0, at)),
-            ("weights", (half[:, None] * _WEIGHTS).ravel() * slope),
-            ("_middle", middle),
-            ("_half", half),
-        ):
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            edges=self.scale * np.logaddexp(0.0, y),
+            nodes=self.scale * np.logaddexp(0.0, at),
+            weights=(half[:, None] * _WEIGHTS).ravel() * slope,
+            _middle=middle,
+            _half=half,
+        )
 
     @property
     def panels(self) -> int:
@@ -550,21 +489,15 @@ class JitterLaw:
         a_k(w) = sum over m of (f_m * H_(mB + k))(w)
         G_c(w) = sum over k of k a_k(w) P(min(B, k + Poisson(lambda w)) = c),
 
-    k = B standing for all k >= B. By Horner's rule a_(m) = H_m + f_1 * a_(m+1), the convolution with
-    one full service being a matrix on the nodes of a mesh: a coarse one, since a_k is as smooth as the
-    services are, while G_c on a fine one follows the counts. Every term is positive. Beyond the mesh G_c
-    falls as e^-rate w. A response adds the service of the batch's own size, independent of G_c.
+    k = B standing for all k >= B. By Horner's rule a_(m) = H_m + f_1 * a_(m+1), the convolution being a
+    matrix on a coarse mesh, since a_k is as smooth as the services are; G_c on a fine one follows the
+    counts. Beyond the mesh it falls as e^-rate w.
 
     Attributes:
-        chain: numbers left at completions, and the unit of time.
         older: G_c on the nodes of the mesh, `(nodes, B)`.
 
     Source:
         Looking back from a start: Franx (2001), Operations Research Letters 29(5), 221-229, for M/D/c.
-
-    >>> law = JitterLaw(chain=JitterChain(arrivals=0.5, means=np.array([1.0]), shape=1.0, spare=0.5))
-    >>> round(law.wait_tail(2.0), 12) == round(0.5 * math.exp(-1.0), 12)  # M/M/1
-    True
     """
 
     chain: JitterChain
@@ -576,9 +509,7 @@ class JitterLaw:
         gamma = GammaShape(shape=self.chain.shape)
         coarse, fine = wait_meshes(self.chain, gamma)
         at_start = coarse.sampled(_at_start(self.chain, gamma, coarse, fine), fine.nodes)
-        object.__setattr__(self, "gamma", gamma)
-        object.__setattr__(self, "mesh", fine)
-        object.__setattr__(self, "older", _by_size(self.chain, fine.nodes, at_start))
+        settle(self, gamma=gamma, mesh=fine, older=_by_size(self.chain, fine.nodes, at_start))
 
     def wait_tail(self, time: float) -> float:
         """P(W > w), w > 0."""
@@ -700,7 +631,7 @@ def _by_size(chain: JitterChain, nodes: Floats, at_start: Floats) -> Floats:
     taken = at_start * np.arange(1, size + 1)
     older = np.zeros_like(taken)
     for more in range(size - 1):
-        older[:, more : size - 1] += poisson(more, came)[:, None] * taken[:, : size - 1 - more]
+        older[:, more : size - 1] += pmf(more, came)[:, None] * taken[:, : size - 1 - more]
     for k in range(1, size):
         older[:, -1] += taken[:, k - 1] * gammainc(size - k, came)
     older[:, -1] += taken[:, -1]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from capacity.errors import DomainError
 from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.batch.chain import UNHEARD_OF, Service, Starts, Window, solve, window_starts
+from capacity.queues.law import settle
 from capacity.queues.numerics.chains import Floats, at_least, at_least_between, pmf
 from capacity.units import require_count, require_not_negative
 
@@ -105,13 +107,8 @@ class Ages:
         if _is_linear(service):  # of those who came by the end of the span, by time that has passed
             growth = starts.shares[:, None] * counts * pmf(counts, spans[:, None]) / spans[:, None]
         joined = Joined(service, starts.backlog, float(spans[-1]), self._most)
-        for name, value in (
-            ("_held", held),
-            ("_order", np.argsort(-held, kind="stable") + 1),
-            ("_growth", growth),
-            ("_backlog", joined),
-        ):
-            object.__setattr__(self, name, value)
+        order = np.argsort(-held, kind="stable") + 1
+        settle(self, _held=held, _order=order, _growth=growth, _backlog=joined)
 
     @property
     def _most(self) -> int:
@@ -119,10 +116,10 @@ class Ages:
         return len(self.starts.backlog) + self.starts.service.up
 
     def requests(self, sizes: Sizes, ages: Floats, found: float = 0.0) -> float:
-        """Requests in batches of some sizes that had been there `ages` at the completion.
+        """Requests in batches of some sizes that had been there `ages` [phases] at the completion.
 
         Args:
-            ages: by batch size, those of other sizes not looked at; not negative. [phases]
+            ages: by batch size, those of other sizes not looked at; not negative.
             found: requests beside which what is next to nothing is left out.
         """
         if len(sizes) == len(ages) and self.after == 0.0 and (ages == ages[0]).all():
@@ -284,7 +281,12 @@ class WindowLaw:
             total += ages.requests(sizes[is_late & ~within], waits - self.window.wait, beside + total)
         return total + self._ages.requests(at_once, waits, beside + total)
 
-    def waiting_in_window(self) -> float:
+    @cached_property
+    def waiting(self) -> float:
+        """Integral over a cycle of the mean number of requests that wait."""
+        return self.starts.waiting_in_service() + self._waiting_in_window()
+
+    def _waiting_in_window(self) -> float:
         """Integral over a cycle's window of the mean number of requests that wait meanwhile."""
         y = np.arange(len(self._openings) - 1)
         return math.fsum(
@@ -350,12 +352,7 @@ class OldestLaw:
         return early
 
     def older(self, waits: Floats, beside: float = 0.0) -> float:
-        """Requests per cycle that waited longer than `waits`, by the size of their batch.
-
-        Args:
-            waits: not negative; where they are, all requests in such batches count. [phases]
-            beside: requests beside which next to nothing may be left out, for speed.
-        """
+        """As `WindowLaw.older`."""
         sizes, most = np.arange(1, len(waits) + 1), self.service.batch_size_max
         total = float((sizes * self.starts.by_size)[waits < 0.0].sum())
         within = (waits >= 0.0) & (waits < self.timer)
@@ -365,7 +362,12 @@ class OldestLaw:
         total += self._ages_within.requests(sizes[within], waits, beside + total)
         return total + self._ages.requests(sizes[waits >= self.timer], waits, beside + total)
 
-    def waiting_in_window(self) -> float:
+    @cached_property
+    def waiting(self) -> float:
+        """Integral over a cycle of the mean number of requests that wait."""
+        return self.starts.waiting_in_service() + self._waiting_in_window()
+
+    def _waiting_in_window(self) -> float:
         """Integral over a cycle's window, after the last batch, of the mean number that wait meanwhile."""
         stride = self.service.stride
         k = np.arange(self.service.full - stride)
@@ -471,12 +473,7 @@ class StartRule:
     timer: BatchTimer
 
     def require_law(self, batch_times_s: tuple[float, ...]) -> None:
-        """Refuse what has no exact law with these batch times, before anything is computed.
-
-        Raises:
-            DomainError: a number out of range; a batch wait with a minimum batch; the timer of the
-                oldest request with a wait above the time of a full batch.
-        """
+        """Refuse what has no exact law with these batch times, before anything is computed."""
         size_max, full_s = len(batch_times_s), batch_times_s[-1]
         require_count("batch_size_min", self.batch_size_min, most=size_max)
         require_not_negative("batch_wait_max_s", self.batch_wait_max_s)
@@ -504,11 +501,7 @@ class StartRule:
 
 
 def require_routing(routing: Routing, replicas: int, batch_size_max: int) -> None:
-    """Refuse a fleet of deterministic batches without an exact law, or with one that takes too long.
-
-    Raises:
-        DomainError: several replicas that share a queue or look at each other's; too many phases.
-    """
+    """Refuse a fleet of deterministic batches without an exact law, or with one that takes too long."""
     if replicas > 1 and routing not in (Routing.ROUND_ROBIN, Routing.RANDOM):
         raise DomainError(
             f"routing {routing} of deterministic batches has no exact law, only round-robin and "

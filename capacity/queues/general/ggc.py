@@ -4,17 +4,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Kind, Performance
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1_wait import Delay, delay_of, sum_tail
+from capacity.queues.law import LawInServices, settle
 from capacity.queues.markov.mmc import MMc
 from capacity.queues.numerics.tail import in_atom, quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.units import QUANTILES, require_count, require_quantile
 
 _SQUEEZE_MAX = 0.24
 
@@ -27,9 +29,6 @@ def wait_ratio(rho: float, servers: int, arrival_scv: float, service_scv: float)
 
     Source:
         Whitt (1993), Production and Operations Management 2(2), 114-161, eq. 2.16-2.25.
-
-    >>> round(wait_ratio(0.9, 4, 1.0, 0.0), 6)  # M/D/4
-    1.015099
     """
     if servers == 1 and arrival_scv == 1.0:
         return 1.0
@@ -56,14 +55,7 @@ def _squeeze(rho: float, servers: int) -> float:
 def wait_probability(
     rho: float, servers: int, erlang_c: float, arrival_scv: float, service_scv: float
 ) -> float:
-    """P(W > 0) of GI/G/c; Erlang's C where arrivals are Poisson.
-
-    Source:
-        Whitt (1993), eq. 3.5-3.11.
-
-    >>> round(wait_probability(0.5, 1, 0.5, 1.0, 4.0), 3)
-    0.5
-    """
+    """P(W > 0) of GI/G/c: Whitt (1993), eq. 3.5-3.11; Erlang's C where arrivals are Poisson."""
     if arrival_scv == 1.0 or erlang_c == 0.0:
         return erlang_c
     spread = (arrival_scv + service_scv) / (1.0 + service_scv)
@@ -92,17 +84,10 @@ def _normal_tail(point: float) -> float:
 
 
 def delay_scv(rho: float, service_scv: float) -> float:
-    """Squared coefficient of variation of a wait that is not 0; exact for M/M/c.
+    """Squared coefficient of variation of a wait that is not 0: Whitt (1993), eq. 4.2-4.3; exact for M/M/c.
 
-    The third moment of the service is that of a hyper-exponential law with balanced means, or of an
-    Erlang law. It is printed wrongly; right in Whitt (1983), Bell System Technical Journal 62(9),
-    "The queueing network analyzer", sec. 5.
-
-    Source:
-        Whitt (1993), eq. 4.2-4.3.
-
-    >>> delay_scv(0.7, 1.0)
-    1.0
+    The service's third moment, of a hyper-exponential law with balanced means or an Erlang law, is printed
+    wrongly there; right in Whitt (1983), Bell System Technical Journal 62(9), sec. 5.
     """
     second = service_scv + 1.0
     third = 3.0 * service_scv * second if service_scv >= 1.0 else (2.0 * service_scv + 1.0) * second
@@ -214,13 +199,6 @@ def errors_measured(
     exponentials with their first 5 to 11 moments. Two moments do not decide a wait, so that other laws
     (lognormal) may be further off: Gupta, Harchol-Balter, Dai & Zwart (2010), Queueing Systems 64, 5-48.
     Quantiles are the P99; near the share that does not wait they may be further off. M/M/c has no error.
-
-    >>> from capacity.queues.durations import Family
-    >>> poisson, gamma = (Duration(family=Family.GAMMA, mean_s=1.0, scv=c) for c in (1.0, 2.0))
-    >>> errors_measured(Formula.WHITT, poisson, gamma, 4, 0.8)["wait_mean_s"]
-    0.13
-    >>> errors_measured(Formula.WHITT, poisson, gamma, 4, 0.3)["wait_mean_s"]
-    inf
     """
     poisson = is_poisson(arrival)
     exact = poisson and is_poisson(service)
@@ -244,7 +222,7 @@ _SERVERS_MAX = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GGc:
+class GGc(LawInServices):
     """G/G/c in steady state, approximately; what cannot reach one is refused with the smallest mend.
 
     All formulas are exact for M/M/c, and `whitt` has the exact mean of M/G/1. They are a first guess and
@@ -277,6 +255,8 @@ class GGc:
     (0.4273, 4.03)
     """
 
+    _kind: ClassVar[Kind] = Kind.APPROXIMATION
+
     arrival: Duration
     service: Duration
     servers: int
@@ -301,8 +281,7 @@ class GGc:
                 )
             fixed = MDc(arrival_rate_rps=rate_rps, service_time_s=service_s, servers=self.servers)
         wait = approximation(formula, markov, fixed, self.arrival.variability, self.service.variability)
-        for name, value in (("formula", formula), ("_markov", markov), ("_fixed", fixed), ("_wait", wait)):
-            object.__setattr__(self, name, value)
+        settle(self, formula=formula, _markov=markov, _fixed=fixed, _wait=wait)
 
     @property
     def utilization(self) -> float:
@@ -320,33 +299,17 @@ class GGc:
         return self._wait.probability
 
     @property
-    def queue_length_mean(self) -> float:
-        """Mean number waiting, without those in service."""
-        return self.offered_load * self._wait.mean
+    def throughput_rps(self) -> float:
+        """Rate of arrivals, all of which are served."""
+        return 1.0 / self.arrival.mean_s
 
     @property
-    def in_system_mean(self) -> float:
-        """Mean number waiting or in service."""
-        return self.offered_load * (1.0 + self._wait.mean)
+    def _wait_mean(self) -> float:
+        return self._wait.mean
 
     @property
-    def wait_mean_s(self) -> float:
-        """Mean wait before service."""
-        return self._wait.mean * self.service.mean_s
-
-    @property
-    def response_mean_s(self) -> float:
-        """Mean wait and service."""
-        return (1.0 + self._wait.mean) * self.service.mean_s
-
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]
-
-        Raises:
-            DomainError: `kimura` and `tijms` have no tail.
-        """
-        delay = self._fitted("wait_tail")
-        return 1.0 if before_zero(time_s) else self._wait_tail(delay, time_s / self.service.mean_s)
+    def _service_mean_s(self) -> float:
+        return self.service.mean_s
 
     def wait_quantile_s(self, quantile: float) -> float:
         """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
@@ -357,107 +320,46 @@ class GGc:
         Source:
             Tijms (1986), Stochastic Modelling and Analysis, sec. 4.3: among those who wait, the quantile
             is scv parts of that of M/M/c and 1 - scv parts of that of M/D/c; others by the fitted law.
-
-        >>> gap = Duration(family=Family.EXPONENTIAL, mean_s=0.125)
-        >>> service = Duration(family=Family.GAMMA, mean_s=0.4, scv=0.5)
-        >>> queue = GGc(arrival=gap, service=service, servers=4, formula=Formula.TIJMS)
-        >>> round(queue.wait_quantile_s(0.99), 3)
-        1.517
         """
+        if self._fixed is None or self.formula is not Formula.TIJMS:
+            return LawInServices.wait_quantile_s(self, quantile)  # super() does not know a class with slots
         require_quantile(quantile)
-        if self._fixed is not None and self.formula is Formula.TIJMS:
-            return self._interpolated_s(self._fixed, quantile)
-        delay = self._fitted("wait_quantile_s")
-        scale = self._wait.mean / self.wait_probability if self.wait_probability > 0.0 else 1.0
-        return quantile_of(lambda t: self._wait_tail(delay, t), quantile, scale or 1.0) * self.service.mean_s
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t), the fitted wait and the service added up; 1 before t = 0. [dimensionless]
-
-        Raises:
-            DomainError: `kimura` and `tijms` have none.
-        """
-        delay = self._fitted("response_tail")
-        return 1.0 if before_zero(time_s) else self._response_tail(delay, time_s / self.service.mean_s)
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Args:
-            quantile: fraction in (0, 1), dimensionless; 0.99 is P99.
-
-        Returns:
-            Seconds, scalar.
-
-        Raises:
-            DomainError: quantile is not in (0, 1); `kimura` and `tijms` have none.
-
-        Source:
-            Whitt (1993), sec. 4, the fitted wait convolved with the law of the service.
-
-        Assumes:
-            Independent gaps, independent services, FIFO, steady state.
-
-        >>> gap = Duration(family=Family.ERLANG, mean_s=0.125, scv=0.5)
-        >>> service = Duration(family=Family.LOGNORMAL, mean_s=0.4, scv=1.0)
-        >>> round(GGc(arrival=gap, service=service, servers=4).response_quantile_s(0.99), 3)
-        2.491
-        """
-        require_quantile(quantile)
-        delay = self._fitted("response_quantile_s")
-        atoms = (1.0,) if self.service.family is Family.DETERMINISTIC else ()
-        scale = 1.0 + self._wait.mean
-        return (
-            quantile_of(lambda t: self._response_tail(delay, t), quantile, scale, atoms=atoms)
-            * self.service.mean_s
-        )
+        return self._interpolated_s(self._fixed, quantile)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All that the formula has, as the answer that simulation and measurement give too.
+        """All that the formula has, as the answer that simulation and measurement give too."""
+        waits = quantiles if self.formula is not Formula.KIMURA else ()
+        responses = quantiles if self._wait.delay is not None else ()
+        waits_s = {q: self.wait_quantile_s(q) for q in waits}
+        return self._performance(waits_s, {q: self.response_quantile_s(q) for q in responses})
 
-        >>> gap = Duration(family=Family.EXPONENTIAL, mean_s=0.125)
-        >>> service = Duration(family=Family.GAMMA, mean_s=0.4, scv=2.0)
-        >>> GGc(arrival=gap, service=service, servers=4).performance().relative_error_max["wait_mean_s"]
-        0.13
-        """
-        waits: dict[float, Interval] = {}
-        responses: dict[float, Interval] = {}
-        if self.formula is not Formula.KIMURA:
-            waits = {q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles}
-        if self._wait.delay is not None:
-            responses = {q: Interval.exact(self.response_quantile_s(q)) for q in quantiles}
-        return Performance(
-            kind=Kind.APPROXIMATION,
-            load=self.utilization,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=1.0 / self.arrival.mean_s,
-            wait_probability=self.wait_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s=waits,
-            response_quantiles_s=responses,
-            relative_error_max=errors_measured(
-                self.formula, self.arrival, self.service, self.servers, self.utilization
-            ),
-        )
+    def _relative_error_max(self) -> Mapping[str, float]:
+        return errors_measured(self.formula, self.arrival, self.service, self.servers, self.utilization)
+
+    def _wait_tail(self, time: float) -> float:
+        return self.wait_probability * float(self._fitted("wait_tail").tail(np.array(time)))
+
+    def _wait_quantile(self, quantile: float) -> float:
+        self._fitted("wait_quantile_s")
+        scale = self._wait.mean / self.wait_probability if self.wait_probability > 0.0 else 1.0
+        return quantile_of(self._wait_tail, quantile, scale or 1.0)
+
+    def _response_tail(self, time: float) -> float:
+        """The fitted wait convolved with the law of the service: Whitt (1993), sec. 4."""
+        delay, waited = self._fitted("response_tail"), self.wait_probability
+        served = float(self.service.tail(np.array(time * self.service.mean_s)))
+        late = waited * sum_tail(delay, self.service, time) if waited > 0.0 else 0.0
+        return (1.0 - waited) * served + late
+
+    def _response_quantile(self, quantile: float) -> float:
+        self._fitted("response_quantile_s")
+        atoms = (1.0,) if self.service.family is Family.DETERMINISTIC else ()
+        return quantile_of(self._response_tail, quantile, 1.0 + self._wait.mean, atoms=atoms)
 
     def _fitted(self, asked: str) -> Delay:
         if self._wait.delay is None:
             raise DomainError(f"{self.formula} gives no {asked}; use whitt")
         return self._wait.delay
-
-    def _wait_tail(self, delay: Delay, time: float) -> float:
-        return self.wait_probability * float(delay.tail(np.array(time)))
-
-    def _response_tail(self, delay: Delay, time: float) -> float:
-        served = float(self.service.tail(np.array(time * self.service.mean_s)))
-        waited = self.wait_probability
-        return (1.0 - waited) * served + (
-            waited * sum_tail(delay, self.service, time) if waited > 0.0 else 0.0
-        )
 
     def _interpolated_s(self, fixed: MDc, quantile: float) -> float:
         """Tijms' quantile: the same share of those who wait in M/D/c and in M/M/c."""

@@ -3,41 +3,19 @@
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Protocol
 
-from capacity.performance import Interval, Kind, Performance
 from capacity.queues.durations import Duration, Family
+from capacity.queues.law import LawAtRate, settle
 from capacity.queues.markov.erlang import require_stable
-from capacity.queues.markov.mmc import log_response_tail
-from capacity.queues.numerics.tail import first_true, in_atom
-from capacity.units import QUANTILES, before_zero, require_count, require_positive, require_quantile
-
-_SERIES_BELOW = 1.0
-
-
-class Gap(Protocol):
-    """phi(y) = E e^(-yG) of a gap G with mean 1, and its differences without cancellation."""
-
-    @property
-    def second_moment(self) -> float:
-        """E G^2."""
-
-    def log_transform(self, y: float) -> float:
-        """ln phi(y)."""
-
-    def complement(self, y: float) -> float:
-        """1 - phi(y)."""
-
-    def remainder(self, y: float) -> float:
-        """phi(y) - 1 + y, which is E G^2 y^2 / 2 at the most."""
-
-    def slope(self, y: float, z: float) -> float:
-        """(phi(y) - phi(z)) / (z - y), also where y = z."""
+from capacity.queues.markov.mmc import ExponentialWait
+from capacity.queues.numerics.mills import second_remainder
+from capacity.queues.numerics.tail import first_true
+from capacity.units import require_count, require_positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GammaGap:
-    """phi(y) = (1 + vy)^(-1/v); v = 1 is exponential, 1/k Erlang, 0 deterministic."""
+    """phi(y) = E e^(-yG) = (1 + vy)^(-1/v) of a gap of mean 1; v is 1 if exponential, 1/k if Erlang."""
 
     variability: float
 
@@ -96,12 +74,11 @@ class MixtureGap:
         return math.fsum(p * (rate / (rate + y)) / (rate + z) for p, rate in self.branches)
 
 
-def gap_of(duration: Duration) -> Gap:
-    """The gap of a law, in units of its mean.
+Gap = GammaGap | MixtureGap  # their differences are without cancellation
 
-    Raises:
-        DomainError: a law whose transform has no closed form.
-    """
+
+def gap_of(duration: Duration) -> Gap:
+    """The gap of a law, in units of its mean; refused if its transform has no closed form."""
     duration.transform(0.0)  # refuses
     if duration.family is Family.HYPEREXPONENTIAL:
         return MixtureGap(branches=tuple((p, rate * duration.mean_s) for p, rate in duration.branches))
@@ -120,18 +97,6 @@ def decay(gap: Gap, rho: float, spare: float) -> float:
     return first_true(lambda y: gap.complement(y) <= rho * y, low, 1.0 / rho)
 
 
-def second_remainder(x: float) -> float:
-    """e^x - 1 - x, by its series where that would cancel."""
-    if abs(x) > _SERIES_BELOW:
-        return math.expm1(x) - x
-    term, total, order = x * x / 2.0, 0.0, 2
-    while total + term != total:
-        total += term
-        order += 1
-        term *= x / order
-    return total
-
-
 def _log1p_over(v: float, y: float) -> float:
     """ln(1 + vy) / v, which is y at v = 0."""
     return math.log1p(v * y) / v if v * y > 0.0 else y
@@ -141,7 +106,7 @@ SERVERS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GIMc:
+class GIMc(ExponentialWait, LawAtRate):
     """GI/M/c in steady state; what cannot reach one is refused with the smallest mend.
 
     Raises:
@@ -151,7 +116,7 @@ class GIMc:
 
     Source:
         Takacs (1962), Introduction to the Theory of Queues, ch. 2, theorem 3; Kleinrock (1975),
-        Queueing Systems vol. 1, ch. 6.
+        Queueing Systems vol. 1, sec. 6.4: M/M/c's laws, with c (1 - sigma) for its spare servers.
 
     Assumes:
         Independent gaps of one law, exponential service, FIFO, unlimited queue, steady state.
@@ -168,7 +133,7 @@ class GIMc:
     servers: int
     offered_load: float = field(init=False, repr=False, compare=False)
     wait_probability: float = field(init=False, repr=False, compare=False)
-    _spare: float = field(init=False, repr=False, compare=False)
+    _falling: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_count("servers", self.servers, most=SERVERS_MAX)
@@ -178,12 +143,12 @@ class GIMc:
         exact = 1 / (Fraction(self.arrival.mean_s) * Fraction(self.service_rate_rps))
         load, rho = float(exact), float(exact / self.servers)
         falling = decay(gap, rho, float(1 - exact / self.servers))
-        for name, value in (
-            ("offered_load", load),
-            ("wait_probability", _wait_probability(gap, load, self.servers, falling)),
-            ("_spare", load * falling),
-        ):
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            offered_load=load,
+            wait_probability=_wait_probability(gap, load, self.servers, falling),
+            _falling=load * falling,
+        )
 
     @property
     def utilization(self) -> float:
@@ -191,134 +156,9 @@ class GIMc:
         return self.offered_load / self.servers
 
     @property
-    def queue_length_mean(self) -> float:
-        """Mean number waiting at any time, by Little's law."""
-        return self.offered_load * (self.wait_probability / self._spare)
-
-    @property
-    def in_system_mean(self) -> float:
-        """Mean number waiting or in service at any time."""
-        return self.offered_load + self.queue_length_mean
-
-    @property
-    def wait_mean_s(self) -> float:
-        """Mean wait: an exponential one for those who wait."""
-        return self.wait_probability / self._spare / self.service_rate_rps
-
-    @property
-    def response_mean_s(self) -> float:
-        """Mean wait and service."""
-        return (1.0 + self.wait_probability / self._spare) / self.service_rate_rps
-
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t) = P(W > 0) e^-c mu (1 - sigma) t; 1 before t = 0. [dimensionless]
-
-        Source:
-            Takacs (1962), ch. 2; Kleinrock (1975), sec. 6.4.
-
-        >>> from capacity.queues.durations import Family
-        >>> gap = Duration(family=Family.DETERMINISTIC, mean_s=0.125)
-        >>> round(GIMc(arrival=gap, service_rate_rps=2.0, servers=5).wait_tail(0.5), 4)
-        0.0565
-        """
-        if before_zero(time_s):
-            return 1.0
-        return self.wait_probability * math.exp(-self._spare * (self.service_rate_rps * time_s))
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> from capacity.queues.durations import Family
-        >>> gap = Duration(family=Family.DETERMINISTIC, mean_s=0.125)
-        >>> queue = GIMc(arrival=gap, service_rate_rps=2.0, servers=5)
-        >>> queue.wait_quantile_s(0.5), round(queue.wait_quantile_s(0.99), 4)
-        (0.0, 0.9661)
-        """
-        require_quantile(quantile)
-        if in_atom(self.wait_probability, quantile):
-            return 0.0
-        log_ratio = math.log(self.wait_probability) - math.log1p(-quantile)
-        return log_ratio / self._spare / self.service_rate_rps
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
-
-        Source:
-            Kleinrock (1975), sec. 6.4, the wait convolved with an exponential service, in the form of
-            `log_response_tail`: M/M/c's with c (1 - sigma) in the place of its spare servers.
-
-        >>> from capacity.queues.durations import Family
-        >>> gap = Duration(family=Family.DETERMINISTIC, mean_s=0.125)
-        >>> round(GIMc(arrival=gap, service_rate_rps=2.0, servers=5).response_tail(1.0), 4)
-        0.1821
-        """
-        if before_zero(time_s):
-            return 1.0
-        time = self.service_rate_rps * time_s
-        return math.exp(log_response_tail(self.wait_probability, self._spare, time))
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Bisection on log P(T > t) to adjacent doubles between that of service alone and
-        P(T > x + y) <= P(S > x) + P(W > y).
-
-        Args:
-            quantile: fraction in (0, 1), dimensionless; 0.99 is P99.
-
-        Returns:
-            Seconds, scalar.
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        Source:
-            Kleinrock (1975), sec. 6.4.
-
-        Assumes:
-            Independent gaps of one law, exponential service, FIFO, steady state.
-
-        >>> from capacity.queues.durations import Family
-        >>> gap = Duration(family=Family.DETERMINISTIC, mean_s=0.125)
-        >>> round(GIMc(arrival=gap, service_rate_rps=2.0, servers=5).response_quantile_s(0.99), 4)
-        2.4765
-        """
-        require_quantile(quantile)
-        log_tail, waiting = math.log1p(-quantile), self.wait_probability
-        longest = math.log(2.0) - log_tail
-        if waiting > 0.0:
-            longest += max(0.0, (math.log(2.0 * waiting) - log_tail) / self._spare)
-        services = first_true(
-            lambda x: log_response_tail(waiting, self._spare, x) <= log_tail, -log_tail, longest
-        )
-        return services / self.service_rate_rps
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> from capacity.queues.durations import Family
-        >>> gap = Duration(family=Family.DETERMINISTIC, mean_s=0.125)
-        >>> queue = GIMc(arrival=gap, service_rate_rps=2.0, servers=5)
-        >>> round(queue.performance().response_quantiles_s[0.99].value, 4)
-        2.4765
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.utilization,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=1.0 / self.arrival.mean_s,
-            wait_probability=self.wait_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def throughput_rps(self) -> float:
+        """Rate of arrivals, all of which are served."""
+        return 1.0 / self.arrival.mean_s
 
 
 def _wait_probability(gap: Gap, load: float, servers: int, falling: float) -> float:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammainc, gammaincc, gammaln, lambertw
 
-from capacity.performance import Interval, Kind, Performance
-from capacity.queues.general.gimc import second_remainder
+from capacity.performance import Performance
+from capacity.queues.law import Law, settle
 from capacity.queues.markov.erlang import require_stable
+from capacity.queues.numerics.mills import second_remainder
 from capacity.queues.numerics.tail import first_true, quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_positive, require_quantile
+from capacity.units import QUANTILES, require_count, require_positive
 
 Floats = NDArray[np.float64]
 _EPSILON_LOG = 37.0  # e^-37 = 1e-16
@@ -61,18 +62,25 @@ class Backlog:
             jumps, total, at_zero = _jumps_by_contour(self.servers + drift, drift, log_root, last)
         none = math.exp(-total)
         mean = float(jumps.sum()) + _geometric_sum(last * log_root, log_root)
-        for name, value in (
-            ("decay", self.servers * log_root),
-            ("mean", mean),
-            ("none_probability", none),
-            ("busy_probability", -math.expm1(-total - at_zero)),
-            ("_log_root", log_root),
-            ("_tails", _tails(jumps, none, log_root)),
-        ):
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            decay=self.servers * log_root,
+            mean=mean,
+            none_probability=none,
+            busy_probability=-math.expm1(-total - at_zero),
+            _log_root=log_root,
+            _tails=_tails(jumps, none, log_root),
+        )
 
     def wait_tail(self, time: float) -> float:
-        """P(W > t) = P(Y + Poisson(a (k - t)) >= k c), k the next whole number above t."""
+        """P(W > t) = P(Y + Poisson(a (k - t)) >= k c), k the next whole number above t.
+
+        A wait outlasts t where those waiting k services before the end of the last of k that end after t,
+        and those who came before it in the rest of that time, fill k rounds of servers.
+
+        Source:
+            Franx (2001), Operations Research Letters 29(5), theorem 1, its complement.
+        """
         last = len(self._tails) - 1
         if time * self.servers > _WHOLE_MAX:
             return self._far_tail(time, 1.0)
@@ -173,10 +181,8 @@ def _tails(jumps: Floats, none: float, log_root: float) -> Floats:
 
 
 def _poisson(counts: ArrayLike, mean: ArrayLike) -> Floats:
-    """e^-m m^n / n! to nearly the last digit, at large arguments too.
-
-    Source:
-        Loader (2000), "Fast and accurate computation of binomial probabilities".
+    """e^-m m^n / n! to nearly the last digit: Loader (2000), "Fast and accurate computation of binomial
+    probabilities".
     """
     k, m = np.asarray(counts, dtype=float), np.asarray(mean, dtype=float)
     n = np.maximum(k, 0.5)
@@ -209,7 +215,7 @@ SERVERS_MAX = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MDc:
+class MDc(Law):
     """M/D/c in steady state; what cannot reach one is refused with the smallest mend.
 
     Those who are in service now are gone one service time later, and nobody who comes meanwhile is:
@@ -245,8 +251,12 @@ class MDc:
         require_stable(self.arrival_rate_rps, 1.0 / self.service_time_s, self.servers)
         exact = Fraction(self.arrival_rate_rps) * Fraction(self.service_time_s)
         load, spare = float(exact), float(self.servers - exact)
-        object.__setattr__(self, "offered_load", load)
-        object.__setattr__(self, "_backlog", Backlog(load=load, spare=spare, servers=self.servers))
+        settle(self, offered_load=load, _backlog=Backlog(load=load, spare=spare, servers=self.servers))
+
+    @property
+    def load(self) -> float:
+        """Arrival rate over the largest sustainable one."""
+        return self.utilization
 
     @property
     def utilization(self) -> float:
@@ -283,88 +293,20 @@ class MDc:
         """Mean wait and service."""
         return self.service_time_s + self.wait_mean_s
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]
+    def _wait_tail(self, time: float) -> float:
+        return self._backlog.wait_tail(time / self.service_time_s)
 
-        With k services ending after t, (k-1) D <= t < k D: a wait outlasts t where those waiting a
-        moment k D earlier than its end, and those who came before it in the rest of that time, fill
-        k rounds of servers, P(W > t) = P(Y + Poisson(lambda (k D - t)) >= k c).
+    def _response_tail(self, time: float) -> float:
+        return self.wait_tail(time - self.service_time_s)
 
-        Source:
-            Franx (2001), theorem 1, its complement.
-
-        >>> round(MDc(arrival_rate_rps=8.0, service_time_s=0.5, servers=5).wait_tail(0.25), 4)
-        0.2243
-        """
-        return 1.0 if before_zero(time_s) else self._backlog.wait_tail(time_s / self.service_time_s)
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> queue = MDc(arrival_rate_rps=8.0, service_time_s=0.5, servers=5)
-        >>> queue.wait_quantile_s(0.4), round(queue.wait_quantile_s(0.99), 4)
-        (0.0, 0.9687)
-        """
-        require_quantile(quantile)
+    def _wait_quantile(self, quantile: float) -> float:
         scale = -math.log1p(-quantile) / self._backlog.decay
         return quantile_of(self._backlog.wait_tail, quantile, scale) * self.service_time_s
 
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t), a wait and the fixed service: 1 before t = D. [dimensionless]
-
-        >>> round(MDc(arrival_rate_rps=8.0, service_time_s=0.5, servers=5).response_tail(0.75), 4)
-        0.2243
-        """
-        if before_zero(time_s) or time_s < self.service_time_s:
-            return 1.0
-        return self._backlog.wait_tail((time_s - self.service_time_s) / self.service_time_s)
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within, D at the least. [s]
-
-        Args:
-            quantile: fraction in (0, 1), dimensionless; 0.99 is P99.
-
-        Returns:
-            Seconds, scalar.
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        Source:
-            Franx (2001), theorem 1, shifted by the service time.
-
-        Assumes:
-            Poisson arrivals, one fixed service time, FIFO, steady state.
-
-        >>> round(MDc(arrival_rate_rps=8.0, service_time_s=0.5, servers=5).response_quantile_s(0.99), 4)
-        1.4687
-        """
-        return self.service_time_s + self.wait_quantile_s(quantile)
+    def _response_quantile(self, quantile: float) -> float:
+        return self.service_time_s + self._wait_quantile(quantile)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> queue = MDc(arrival_rate_rps=8.0, service_time_s=0.5, servers=5)
-        >>> round(queue.performance().response_quantiles_s[0.99].value, 4)
-        1.4687
-        """
-        waits = {q: self.wait_quantile_s(q) for q in quantiles}
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.utilization,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(wait) for q, wait in waits.items()},
-            response_quantiles_s={q: Interval.exact(self.service_time_s + wait) for q, wait in waits.items()},
-        )
+        """All of this queue as the answer that simulation and measurement give too."""
+        waits_s = {q: self.wait_quantile_s(q) for q in quantiles}
+        return self._performance(waits_s, {q: self.service_time_s + wait_s for q, wait_s in waits_s.items()})

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,60 +12,12 @@ from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
 from capacity.queues.durations import Duration, Family, Floats
 from capacity.queues.general.mdc import Backlog
+from capacity.queues.law import settle
 from capacity.queues.numerics.fourier import Complexes, Octave, octave_end
 from capacity.queues.numerics.tail import first_true
 from capacity.units import require_not_negative, require_positive
 
-_PERIODS = 8  # transform length over the lattice: what wraps around is damped by e^-40
-_DAMPING = 40.0
-_ROUNDING = 1e-13
-
-
-def tail_bounds(residual: Floats, rho: float) -> tuple[float, float]:
-    """Proved lower and upper bound of P(W > t), W a geometric(rho) number of residuals added up.
-
-    Each residual is rounded down, or up, to the lattice; a sum rounded term by term stays on its
-    side. The tails of the compound law have the generating function rho G(z) / (1 - rho r(z)), G that
-    of the residual's tails: all positive, so that only rounding, 1e-13, is left outside the proof.
-
-    Args:
-        residual: P(R > i h) for i = 0, 1, ..., n + 1 with n h = t; shape `(n + 2,)`.
-
-    Source:
-        Dufresne & Gerber (1989), ASTIN Bulletin 19(1), "Three methods to calculate the probability of
-        ruin" (both bounds); Grübel & Hermesmeier (1999), ASTIN Bulletin 29(2) (transform, damping).
-
-    >>> low, high = tail_bounds(np.exp(-np.arange(2050) / 1024), 0.5)  # M/M/1 at t = 2
-    >>> low < 0.5 * float(np.exp(-1.0)) < high, high - low < 1e-3
-    (True, True)
-    """
-    masses = residual[:-1] - residual[1:]
-    up = _compound_tail(np.append(0.0, masses[:-1]), residual[:-1], rho)
-    down = _compound_tail(masses, residual[1:], rho)
-    return max(0.0, down - _ROUNDING), min(1.0, up + _ROUNDING)
-
-
-def _compound_tail(masses: Floats, tails: Floats, rho: float) -> float:
-    """Last coefficient of rho G(z) / (1 - rho r(z)), on a circle so small that nothing wraps around."""
-    count = len(masses)
-    size = _PERIODS * count
-    damping = np.exp(-_DAMPING / size * np.arange(count))
-    compound = rho * np.fft.rfft(tails * damping, size)
-    compound /= 1.0 - rho * np.fft.rfft(masses * damping, size)
-    return float(np.fft.irfft(compound, size)[count - 1] / damping[-1])
-
-
 _NEARLY_ONE = 0.01
-
-
-class Delay(Protocol):
-    """A positive law with a density."""
-
-    def tail(self, time: Floats) -> Floats:
-        """P(D > t) for t >= 0."""
-
-    def density(self, time: Floats) -> Floats:
-        """Density at t >= 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +54,9 @@ class Series:
         return np.asarray(-np.expm1(-self.gap * time) / self.gap) if self.gap > 0.0 else time
 
 
+Delay = Mixed | Series  # a positive law with a density
+
+
 def delay_of(mean: float, scv: float) -> Delay:
     """Hyper-exponential (balanced means) above scv 1, exponential at it, two exponentials in a row below.
 
@@ -110,9 +64,6 @@ def delay_of(mean: float, scv: float) -> Delay:
 
     Source:
         Whitt (1983), Bell System Technical Journal 62(9), sec. 5; Whitt (1993), sec. 4.
-
-    >>> float(delay_of(2.0, 1.0).tail(np.array(0.0)))
-    1.0
     """
     if abs(scv - 1.0) <= _NEARLY_ONE:
         return Mixed(branches=((1.0, 1.0 / mean), (0.0, 1.0 / mean)))
@@ -129,12 +80,7 @@ _FLANK = 10  # standard deviations around the mean in which a steep law falls
 
 
 def sum_tail(delay: Delay, service: Duration, time: float) -> float:
-    """P(D + S > t), t >= 0, times in mean services: P(D > t) and the integral of f_D(t - x) P(S > x).
-
-    >>> exponential = Duration(family=Family.EXPONENTIAL, mean_s=1.0)
-    >>> round(sum_tail(delay_of(1.0, 1.0), exponential, 2.0), 12), round(3.0 * math.exp(-2.0), 12)
-    (0.40600584971, 0.40600584971)
-    """
+    """P(D + S > t), t >= 0, times in mean services: P(D > t) and the integral of f_D(t - x) P(S > x)."""
     if service.family is Family.DETERMINISTIC:
         return float(delay.tail(np.array(time - 1.0))) if time >= 1.0 else 1.0
     nodes, weights = _panels(service.variability, time)
@@ -165,41 +111,6 @@ _EXPONENT_MAX = 9.0  # e^(-9^2/2) = 3e-18
 _TURN_MAX = 2.5  # the Gaussian weight grows by e^(turn^2 / 2) where the path of integration is turned
 
 
-def residual_tail(service: Duration, time: Floats) -> Floats:
-    """P(R > t) = E (S - t)^+ / E S, for times >= 0 in mean services.
-
-    Source:
-        Cox (1962), Renewal Theory, sec. 5.2; lognormal: Black & Scholes (1973), eq. 13.
-
-    >>> law = Duration(family=Family.DETERMINISTIC, mean_s=3.0)
-    >>> residual_tail(law, np.array([0.0, 0.25, 2.0])).tolist()
-    [1.0, 0.75, 0.0]
-    """
-    from scipy.special import gammaincc, ndtr
-
-    c = service.variability
-    match service.family:
-        case Family.DETERMINISTIC:
-            return np.maximum(0.0, 1.0 - time)
-        case Family.HYPEREXPONENTIAL:
-            parts = [p / rate * np.exp(-rate * time) for p, rate in unit_branches(service)]
-            return np.asarray(parts[0] + parts[1])
-        case Family.LOGNORMAL:
-            spread = math.sqrt(math.log1p(c))
-            with np.errstate(divide="ignore"):
-                depth = np.log(time) / spread
-            beyond = ndtr(spread / 2.0 - depth) - time * ndtr(-spread / 2.0 - depth)
-            return np.maximum(0.0, beyond)
-        case _:  # exponential and Erlang are gamma laws
-            shape, x = 1.0 / c, time / c
-            return np.maximum(0.0, gammaincc(shape + 1.0, x) - time * gammaincc(shape, x))
-
-
-def unit_branches(service: Duration) -> list[tuple[float, float]]:
-    """Branches of a hyper-exponential law at mean 1: probability and rate, slow branch last."""
-    return [(p, 2.0 * p) for p, _ in service.branches]
-
-
 def transforms(service: Duration, s: Complexes) -> tuple[Complexes, Complexes]:
     """Q(s) and R(s) of a gamma law (Erlang, exponential) for Re s > -1/scv, of a lognormal for Re s > 0.
 
@@ -211,11 +122,7 @@ def transforms(service: Duration, s: Complexes) -> tuple[Complexes, Complexes]:
 
 
 def ratios(z: Complexes) -> tuple[Complexes, Complexes]:
-    """(e^-z - 1 + z) / z^2 and (1 - e^-z) / z, by their series near 0. [dimensionless]
-
-    >>> [float(ratio[0].real) for ratio in ratios(np.array([0j]))]
-    [0.5, 1.0]
-    """
+    """(e^-z - 1 + z) / z^2 and (1 - e^-z) / z, by their series near 0. [dimensionless]"""
     second, first = np.empty_like(z), np.empty_like(z)
     near = np.abs(z) < 1.0
     close, far = z[near], z[~near]
@@ -311,13 +218,7 @@ class Pieces:
 
     @classmethod
     def of(cls, law: ServiceLaw, mean_s: float) -> "Pieces":
-        """The survival function of a quantile function, in units of its mean.
-
-        >>> from capacity.profile.distribution import from_samples
-        >>> pieces = Pieces.of(from_samples([1.0, 3.0]), 2.0)
-        >>> pieces.times.tolist(), pieces.after.tolist(), pieces.areas.tolist()
-        ([0.0, 0.5, 1.5], [1.0, 0.5, 0.0], [1.0, 0.5, 0.0])
-        """
+        """The survival function of a quantile function, in units of its mean."""
         times, places = np.unique(np.asarray(law.durations_s) / mean_s, return_index=True)
         shares = 1.0 - np.asarray(law.probabilities)
         lasts = np.append(places[1:], len(shares)) - 1
@@ -455,8 +356,7 @@ class Empirical:
         if not isinstance(self.law, ServiceLaw):
             raise DomainError(f"law must be a ServiceLaw, got {self.law!r}; from_samples makes one")
         _require_law(self.law)
-        object.__setattr__(self, "mean_s", self.law.mean_s)
-        object.__setattr__(self, "variability", self.law.scv)
+        settle(self, mean_s=self.law.mean_s, variability=self.law.scv)
 
     def moment(self, order: int) -> float:
         """E S^order. [s^order]"""
@@ -531,8 +431,7 @@ class Smooth:
         heavy = self.service.family is Family.LOGNORMAL
         needed = _SIDE_MIN * (_STEEP_SCV / c) ** 0.25
         side = min(_SIDE_MAX, max(_SIDE_MIN, 2 ** math.ceil(math.log2(needed))))
-        object.__setattr__(self, "tilt", 0.0 if heavy else TILT_SHARE * _gamma_decay(c, self.rho))
-        object.__setattr__(self, "side", side)
+        settle(self, tilt=0.0 if heavy else TILT_SHARE * _gamma_decay(c, self.rho), side=side)
 
     @property
     def atoms(self) -> Floats:
@@ -556,10 +455,6 @@ class Smooth:
             return 0.0
         octave, _, response = _spectra(self, octave_end(time))
         return max(0.0, octave.value(response, time))
-
-    def residual_tail(self, time: Floats) -> Floats:
-        """P(R > t) for t >= 0, R what is left of a service in progress."""
-        return residual_tail(self.service, time)
 
 
 @lru_cache(maxsize=64)
@@ -612,9 +507,10 @@ class Rough:
 
     def __post_init__(self) -> None:
         pieces = Pieces.of(self.service.law, self.service.mean_s)
-        object.__setattr__(self, "pieces", pieces)
-        object.__setattr__(self, "tilt", TILT_SHARE * _decay(pieces, self.spare / self.rho))
-        object.__setattr__(self, "side", next(side for knots, side in _SIDES if len(pieces.times) < knots))
+        tilt = TILT_SHARE * _decay(pieces, self.spare / self.rho)
+        settle(
+            self, pieces=pieces, tilt=tilt, side=next(s for knots, s in _SIDES if len(pieces.times) < knots)
+        )
 
     @property
     def atoms(self) -> Floats:
@@ -640,12 +536,8 @@ class Rough:
     def _known(self, time: float) -> tuple[float, float]:
         """What no, one and two residuals give to P(W > t), and to the density of W over lambda."""
         tail, density = self.pieces.twice(time)
-        wait = self.spare * self.rho * (float(self.residual_tail(np.array(time))) + self.rho * tail)
+        wait = self.spare * self.rho * (float(self.pieces.residual_tail(np.array(time))) + self.rho * tail)
         return wait, self.spare * (float(self.pieces.survival(np.array(time))) + self.rho * density)
-
-    def residual_tail(self, time: Floats) -> Floats:
-        """P(R > t) for t >= 0, R what is left of a service in progress."""
-        return self.pieces.residual_tail(time)
 
 
 @lru_cache(maxsize=64)
@@ -676,38 +568,6 @@ def _decay(pieces: Pieces, odds: float) -> float:
     return first_true(beyond, TILT_LEAST, _EXPONENT_MAX_ROUGH / last)
 
 
-class Road(Protocol):
-    """What M/G/1 asks of its road; times in mean services."""
-
-    @property
-    def atoms(self) -> Floats:
-        """Times at which the response has a probability of its own, rising."""
-
-    def wait_tail(self, time: float) -> float:
-        """P(W > t) for t >= 0."""
-
-    def response_tail(self, time: float) -> float:
-        """P(T > t) for t >= 0."""
-
-    def residual_tail(self, time: Floats) -> Floats:
-        """P(R > t) for t >= 0, R what is left of a service in progress."""
-
-
-def road_for(service: Duration | Empirical, rho: float, spare: float) -> Road:
-    """The road of a service law; `spare` is 1 - rho with digits that a rounded rho has lost."""
-    if isinstance(service, Empirical):
-        if not service.law.is_deterministic:
-            return Rough(service=service, rho=rho, spare=spare)
-        return Constant(backlog=Backlog(load=rho, spare=spare, servers=1))
-    match service.family:
-        case Family.DETERMINISTIC:
-            return Constant(backlog=Backlog(load=rho, spare=spare, servers=1))
-        case Family.EXPONENTIAL | Family.HYPEREXPONENTIAL:
-            return Mixture(scv=service.variability, rho=rho, spare=spare)
-        case _:
-            return Smooth(service=service, rho=rho, spare=spare)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
     """M/D/1: the response is the wait, one service later."""
@@ -726,10 +586,6 @@ class Constant:
     def response_tail(self, time: float) -> float:
         """P(T > t) for t >= 0."""
         return self.backlog.wait_tail(time - 1.0) if time >= 1.0 else 1.0
-
-    def residual_tail(self, time: Floats) -> Floats:
-        """P(R > t) for t >= 0, R what is left of a service in progress."""
-        return np.maximum(0.0, 1.0 - time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -774,7 +630,20 @@ class Mixture:
         """P(T > t) for t >= 0."""
         return sum(weight * (1.0 + rate / self.rho) * math.exp(-rate * time) for weight, rate in self.parts)
 
-    def residual_tail(self, time: Floats) -> Floats:
-        """P(R > t) for t >= 0: the branches are equally likely to be in progress, at rates 2p."""
-        family = Family.HYPEREXPONENTIAL
-        return residual_tail(Duration(family=family, mean_s=1.0, scv=self.scv), time)
+
+Road = Constant | Mixture | Rough | Smooth  # times in mean services; `atoms` are those of the response
+
+
+def road_for(service: Duration | Empirical, rho: float, spare: float) -> Road:
+    """The road of a service law; `spare` is 1 - rho with digits that a rounded rho has lost."""
+    if isinstance(service, Empirical):
+        if not service.law.is_deterministic:
+            return Rough(service=service, rho=rho, spare=spare)
+        return Constant(backlog=Backlog(load=rho, spare=spare, servers=1))
+    match service.family:
+        case Family.DETERMINISTIC:
+            return Constant(backlog=Backlog(load=rho, spare=spare, servers=1))
+        case Family.EXPONENTIAL | Family.HYPEREXPONENTIAL:
+            return Mixture(scv=service.variability, rho=rho, spare=spare)
+        case _:
+            return Smooth(service=service, rho=rho, spare=spare)

@@ -1,6 +1,5 @@
 """MMPP: queues whose Poisson arrivals switch between two rates at random times, calm and bursty."""
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,7 +11,6 @@ from capacity.queues.general.qbd import (
     MarkovArrivals,
     PhaseQueue,
     per_service,
-    require_phases,
     require_servers,
 )
 from capacity.queues.markov.erlang import require_stable
@@ -20,80 +18,7 @@ from capacity.units import require_not_negative, require_positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _SwitchedQueue(PhaseQueue):
-    """What the queues of this file know of their arrivals.
-
-    Attributes:
-        arrival_rates_rps: in phase 1 and in phase 2; one may be 0 (an interrupted Poisson process).
-        switch_rates_per_s: from phase 1 to 2 and from 2 to 1.
-    """
-
-    arrival_rates_rps: tuple[float, float]
-    switch_rates_per_s: tuple[float, float]
-    servers: int
-
-    @property
-    def arrival_rate_rps(self) -> float:
-        """Mean rate of arrivals."""
-        return self._throughput_rps
-
-    @property
-    def dispersion_index(self) -> float:
-        """Variance over mean of the number of arrivals in a long time, IDC(inf); 1 if Poisson.
-
-        Source:
-            Fischer & Meier-Hellstern (1993), Performance Evaluation 18(2), 149-171, "The Markov-modulated
-            Poisson process (MMPP) cookbook".
-
-        >>> queue = MMPPMc(
-        ...     arrival_rates_rps=(1.5, 0.3), switch_rates_per_s=(0.01, 0.01), service_rate_rps=1.2, servers=1
-        ... )
-        >>> round(queue.dispersion_index, 12)
-        41.0
-        """
-        change, product = self._contrast()
-        return 1.0 + 2.0 * product * change**2 * (self._throughput_rps / math.fsum(self.switch_rates_per_s))
-
-    @property
-    def gap_cv(self) -> float:
-        """Coefficient of variation of the time between arrivals; 1 if Poisson.
-
-        Of the same spread of gaps, slow switching is far worse than fast: see `dispersion_index`.
-
-        Source:
-            Fischer & Meier-Hellstern (1993), as `dispersion_index`.
-
-        >>> queue = MMPPMc(
-        ...     arrival_rates_rps=(1.5, 0.3), switch_rates_per_s=(0.01, 0.01), service_rate_rps=1.2, servers=1
-        ... )
-        >>> round(queue.gap_cv, 6)
-        1.593255
-        """
-        change, product = self._contrast()
-        first, second = (rate / self._throughput_rps for rate in self.arrival_rates_rps)
-        switching = math.fsum(self.switch_rates_per_s) / self._throughput_rps
-        return math.sqrt(1.0 + 2.0 * product * change**2 / (first * second + switching))
-
-    def _contrast(self) -> tuple[float, float]:
-        """Difference of the two rates over the mean rate; product of the two phases' shares of time."""
-        first, second = self.arrival_rates_rps
-        out, back = self.switch_rates_per_s
-        return (first - second) / self._throughput_rps, out / (out + back) * (back / (out + back))
-
-    def _settle_switched(self, service: Duration, service_rate: Fraction) -> None:
-        """Check the arrivals and solve the queue, all rates in mean services."""
-        rate = _mean_rate(self.arrival_rates_rps, self.switch_rates_per_s)
-        require_stable(float(rate), float(service_rate), self.servers)
-        first, second = (per_service(value, service_rate) for value in self.arrival_rates_rps)
-        out, back = (per_service(value, service_rate) for value in self.switch_rates_per_s)
-        arrivals = MarkovArrivals(
-            hidden=np.array([[0.0, out], [back, 0.0]]), marked=np.array([[first, 0.0], [0.0, second]])
-        )
-        self._settle(arrivals, service, self.servers, rate / service_rate, float(rate))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MMPPMc(_SwitchedQueue):
+class MMPPMc(PhaseQueue):
     """MMPP(2)/M/c in steady state; what cannot reach one is refused with the smallest mend.
 
     Attributes:
@@ -120,51 +45,24 @@ class MMPPMc(_SwitchedQueue):
     (0.75, 0.9047, 38.22)
     """
 
+    arrival_rates_rps: tuple[float, float]
+    switch_rates_per_s: tuple[float, float]
     service_rate_rps: float
+    servers: int
 
     def __post_init__(self) -> None:
         require_servers(self.servers)
         require_positive("service_rate_rps", self.service_rate_rps)
         service = Duration(family=Family.EXPONENTIAL, mean_s=1.0 / self.service_rate_rps)
-        self._settle_switched(service, Fraction(self.service_rate_rps))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MMPPPHc(_SwitchedQueue):
-    """MMPP(2)/PH/c in steady state: as `MMPPMc`, with services that have phases.
-
-    Attributes:
-        arrival_rates_rps: in phase 1 and in phase 2; one may be 0 (an interrupted Poisson process).
-        switch_rates_per_s: from phase 1 to 2 and from 2 to 1.
-        service: exponential, Erlang, or hyper-exponential with balanced means.
-
-    Raises:
-        DomainError: as `MMPPMc`; a service without phases; more than 500 ways to spread the servers
-            over them.
-        UnstableError: utilization by the mean arrival rate >= 1, up to the rounding of the rates.
-
-    Source:
-        Neuts (1981), Matrix-Geometric Solutions in Stochastic Models, ch. 3; Asmussen & Moller (2001),
-        Queueing Systems 37, 9-29.
-
-    Assumes:
-        Arrivals Poisson in each phase, phases exponential, independent services of phase type, FIFO,
-        unlimited queue, steady state.
-
-    >>> service = Duration(family=Family.ERLANG, mean_s=1.0, scv=0.5)
-    >>> queue = MMPPPHc(
-    ...     arrival_rates_rps=(3.0, 0.5), switch_rates_per_s=(0.1, 0.1), service=service, servers=2
-    ... )
-    >>> round(queue.wait_mean_s, 6), round(queue.response_quantile_s(0.99), 6)
-    (17.252177, 84.890765)
-    """
-
-    service: Duration
-
-    def __post_init__(self) -> None:
-        require_servers(self.servers)
-        require_phases(2, self.service, self.servers)
-        self._settle_switched(self.service, 1 / Fraction(self.service.mean_s))
+        service_rate = Fraction(self.service_rate_rps)
+        rate = _mean_rate(self.arrival_rates_rps, self.switch_rates_per_s)
+        require_stable(float(rate), float(self.service_rate_rps), self.servers)
+        first, second = (per_service(value, service_rate) for value in self.arrival_rates_rps)
+        out, back = (per_service(value, service_rate) for value in self.switch_rates_per_s)
+        arrivals = MarkovArrivals(
+            hidden=np.array([[0.0, out], [back, 0.0]]), marked=np.array([[first, 0.0], [0.0, second]])
+        )
+        self._settle(arrivals, service, self.servers, rate / service_rate, float(rate))
 
 
 def _mean_rate(arrival_rates: tuple[float, float], switch_rates: tuple[float, float]) -> Fraction:

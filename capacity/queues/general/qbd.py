@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
 from capacity.queues.durations import Duration, Family
+from capacity.queues.law import LawInServices, settle
 from capacity.queues.numerics.chains import Absorption, inverse, stationary
 from capacity.queues.numerics.tail import quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.units import require_count
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -38,11 +38,7 @@ class PhaseService:
 
     @staticmethod
     def count(duration: Duration) -> int:
-        """Number of phases of a duration.
-
-        Raises:
-            DomainError: a family that is not of phase type.
-        """
+        """Number of phases of a duration; a family that is not of phase type is refused."""
         match duration.family:
             case Family.EXPONENTIAL | Family.ERLANG:
                 return duration.stages
@@ -56,11 +52,7 @@ class PhaseService:
 
     @classmethod
     def of(cls, duration: Duration) -> Self:
-        """The phases of a duration, scaled to mean 1.
-
-        Raises:
-            DomainError: a family that is not of phase type.
-        """
+        """The phases of a duration, scaled to mean 1."""
         unit = Duration(family=duration.family, mean_s=1.0, scv=duration.scv)
         start, generator = unit.phases()
         moves = generator.copy()
@@ -72,11 +64,6 @@ class PhaseService:
         """Share of a service that each phase takes."""
         times = self.start @ inverse(self.moves, self.exits)
         return np.asarray(times / times.sum())
-
-
-def occupancy_count(busy: int, phases: int) -> int:
-    """Number of ways in which busy servers can be spread over phases."""
-    return math.comb(busy + phases - 1, phases - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,19 +92,6 @@ class Occupancies:
     """The ways in which `busy` servers can be spread over the phases of a service.
 
     All in the first phase comes last: each family here comes back to that one.
-
-    >>> erlang = PhaseService.of(Duration(family=Family.ERLANG, mean_s=3.0, scv=0.5))
-    >>> pair = Occupancies(erlang, 2)
-    >>> pair.states
-    [(0, 2), (1, 1), (2, 0)]
-    >>> pair.moves
-    array([[0., 0., 0.],
-           [2., 0., 0.],
-           [0., 4., 0.]])
-    >>> pair.ends(Occupancies(erlang, 1)).times(np.eye(2))
-    array([[4., 0.],
-           [0., 2.],
-           [0., 0.]])
     """
 
     def __init__(self, service: PhaseService, busy: int) -> None:
@@ -248,17 +222,6 @@ class _Full:
     passage: Floats
 
 
-def require_states(arrival_phases: int, service_phases: int, servers: int) -> None:
-    """Refuse a queue with more states at one level than can be computed with."""
-    states = arrival_phases * occupancy_count(servers, service_phases)
-    if states > STATES_MAX:
-        raise DomainError(
-            f"states of {servers} busy servers must be <= {STATES_MAX}, got {min(states, 10**18)} "
-            f"({arrival_phases} arrival x {service_phases} service phases); use fewer phases (an scv "
-            "nearer 1) or servers, the approximation ggc, or simulate"
-        )
-
-
 def solve(arrivals: MarkovArrivals, service: PhaseService, servers: int, spare: float) -> Waits:
     """Steady state of MAP/PH/c as its arrivals meet it.
 
@@ -270,12 +233,6 @@ def solve(arrivals: MarkovArrivals, service: PhaseService, servers: int, spare: 
 
     Source:
         Neuts (1981), Matrix-Geometric Solutions in Stochastic Models, ch. 3.
-
-    >>> poisson = MarkovArrivals(hidden=np.zeros((1, 1)), marked=np.array([[0.75]]))
-    >>> service = PhaseService(start=np.ones(1), moves=np.zeros((1, 1)), exits=np.ones(1))
-    >>> mm1 = solve(poisson, service, servers=1, spare=0.25)
-    >>> mm1.wait_probability, mm1.ready_probability, mm1.empty_probability, mm1.wait_mean
-    (0.75, 0.25, 0.25, 3.0)
     """
     full = _full(arrivals, service, servers)
     law, (resting, ready, empty), exponent = _boundary(full, service)
@@ -305,16 +262,12 @@ def first_passage(up: Floats, within: Floats, down: Floats) -> Floats:
     Logarithmic reduction: after k rounds it has all passages that climb less than 2^k levels.
 
     Args:
-        up: rates to the level above, `(n, n)`.
-        within: rates within the level; the diagonal is not read.
-        down: rates to the level below.
+        up, within, down: rates to the level above, within it and to the one below, `(n, n)`; diagonals not
+        read.
 
     Source:
         Latouche & Ramaswami (1993), Journal of Applied Probability 30(3), 650-674; without
         subtractions: Ye (2002), Stochastic Models 18(3), 449-467.
-
-    >>> first_passage(np.array([[1.0]]), np.zeros((1, 1)), np.array([[2.0]]))
-    array([[1.]])
     """
     times = inverse(within, up.sum(axis=1) + down.sum(axis=1))
     climb, fall = times @ up, times @ down
@@ -380,13 +333,10 @@ def _scaled(sums: Floats, exponent: int) -> tuple[Floats, int]:
 def _ages(full: _Full, spare: float) -> tuple[NDArray[np.intp], Floats, Floats]:
     """The age of the oldest request that waits: its states, its rates off the diagonal, its mean times.
 
-    Its density falls as e^(Tx) with T = I x S + G (D x I): G leads from one oldest request's start
-    of service to the next ones'. T's mean times come from the left: the flows of the ever-busy
-    system give x (-T) = (spare capacity) y (D x I), and so T has no small difference in it.
-
-    Source:
-        Sengupta (1989), Advances in Applied Probability 21(1), 159-180; Asmussen & Moller (2001),
-        Queueing Systems 37, 9-29.
+    Its density falls as e^(Tx) with T = I x S + G (D x I): G leads from one oldest request's start of
+    service to the next ones'. T's mean times come from the left, where the flows of the ever-busy system
+    leave no small
+    difference: x (-T) = (spare capacity) y (D x I). Sources: see `PhaseQueue`.
     """
     hidden, marked = full.arrivals.hidden, full.arrivals.marked
     size = len(full.occupancies)
@@ -435,7 +385,14 @@ def require_phases(arrival_phases: int, service: Duration, servers: int) -> None
         raise DomainError(f"service must be a Duration, got {service!r}")
     if service.variability > RATIO_MAX:
         raise DomainError(f"scv must be <= {RATIO_MAX:g}, got {service.variability!r}")
-    require_states(arrival_phases, PhaseService.count(service), servers)
+    service_phases = PhaseService.count(service)
+    states = arrival_phases * math.comb(servers + service_phases - 1, service_phases - 1)
+    if states > STATES_MAX:
+        raise DomainError(
+            f"states of {servers} busy servers must be <= {STATES_MAX}, got {min(states, 10**18)} "
+            f"({arrival_phases} arrival x {service_phases} service phases); use fewer phases (an scv "
+            "nearer 1) or servers, the approximation ggc, or simulate"
+        )
 
 
 def per_service(rate: float, service_rate: Fraction) -> float:
@@ -450,16 +407,22 @@ def per_service(rate: float, service_rate: Fraction) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseQueue:
+class PhaseQueue(LawInServices):
     """Steady state of a queue that its subclass has put into phases.
 
-    Probabilities of a wait are as arrivals meet the queue, `empty_probability` and the mean numbers
-    are shares and means over time; the two differ where arrivals are not Poisson.
+    Probabilities of a wait are as arrivals meet the queue, `empty_probability` and the mean numbers are over
+    time; the two differ where arrivals are not Poisson. The wait is of phase type: the age of the oldest
+    request that waits, seen at its start of service; the phases of its own service follow.
+
+    Source:
+        Sengupta (1989), Advances in Applied Probability 21(1), 159-180; Asmussen & Moller (2001),
+        Queueing Systems 37, 9-29; Neuts (1981), Matrix-Geometric Solutions in Stochastic Models,
+        theorem 2.2.2.
     """
 
     offered_load: float = field(init=False, repr=False, compare=False)
     utilization: float = field(init=False, repr=False, compare=False)
-    _throughput_rps: float = field(init=False, repr=False, compare=False)
+    throughput_rps: float = field(init=False, repr=False, compare=False)
     _service_mean_s: float = field(init=False, repr=False, compare=False)
     _waits: Waits = field(init=False, repr=False, compare=False)
 
@@ -467,14 +430,14 @@ class PhaseQueue:
         self, arrivals: MarkovArrivals, service: Duration, servers: int, load: Fraction, rate_rps: float
     ) -> None:
         """Solve the queue once, with c - a rounded once: 1 - rho would cost digits near 1."""
-        for name, value in (
-            ("offered_load", float(load)),
-            ("utilization", float(load / servers)),
-            ("_throughput_rps", rate_rps),
-            ("_service_mean_s", service.mean_s),
-            ("_waits", solve(arrivals, PhaseService.of(service), servers, float(servers - load))),
-        ):
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            offered_load=float(load),
+            utilization=float(load / servers),
+            throughput_rps=rate_rps,
+            _service_mean_s=service.mean_s,
+            _waits=solve(arrivals, PhaseService.of(service), servers, float(servers - load)),
+        )
 
     @property
     def wait_probability(self) -> float:
@@ -487,134 +450,17 @@ class PhaseQueue:
         return self._waits.empty_probability
 
     @property
-    def queue_length_mean(self) -> float:
-        """Mean number waiting, without those in service, by Little's law."""
-        return self._waits.wait_mean * self.offered_load
+    def _wait_mean(self) -> float:
+        return self._waits.wait_mean
 
-    @property
-    def in_system_mean(self) -> float:
-        """Mean number waiting or in service."""
-        return (1.0 + self._waits.wait_mean) * self.offered_load
+    def _wait_tail(self, time: float) -> float:
+        return self._waits.wait_tail(time)
 
-    @property
-    def wait_mean_s(self) -> float:
-        """Mean wait before service."""
-        return self._waits.wait_mean * self._service_mean_s
+    def _response_tail(self, time: float) -> float:
+        return self._waits.response_tail(time)
 
-    @property
-    def response_mean_s(self) -> float:
-        """Mean wait and service."""
-        return (1.0 + self._waits.wait_mean) * self._service_mean_s
+    def _wait_quantile(self, quantile: float) -> float:
+        return quantile_of(self._waits.wait_tail, quantile, 1.0)
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t) of an arriving request; 1 before t = 0. [dimensionless]
-
-        The wait is of phase type: the age of the oldest request that waits, seen at its start of service.
-
-        Raises:
-            DomainError: time_s is NaN.
-
-        Source:
-            Sengupta (1989), Advances in Applied Probability 21(1), 159-180; Asmussen & Moller (2001),
-            Queueing Systems 37, 9-29.
-
-        >>> from capacity.queues.durations import Family
-        >>> from capacity.queues.general.mphc import MPHc
-        >>> service = Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=4.0)
-        >>> queue = MPHc(arrival_rate_rps=1.6, service=service, servers=2)
-        >>> round(queue.wait_tail(3.0), 6)
-        0.391578
-        """
-        return self._waits.wait_tail(time_s / self._service_mean_s) if not before_zero(time_s) else 1.0
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> from capacity.queues.durations import Family
-        >>> from capacity.queues.general.mphc import MPHc
-        >>> service = Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=4.0)
-        >>> queue = MPHc(arrival_rate_rps=1.6, service=service, servers=2)
-        >>> queue.wait_quantile_s(0.1), round(queue.wait_quantile_s(0.99), 6)
-        (0.0, 28.809933)
-        """
-        require_quantile(quantile)
-        return quantile_of(self._waits.wait_tail, quantile, 1.0) * self._service_mean_s
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
-
-        The phases of the request's own service, which knows nothing of its wait, follow those of the wait.
-
-        Raises:
-            DomainError: time_s is NaN.
-
-        Source:
-            Neuts (1981), Matrix-Geometric Solutions in Stochastic Models, theorem 2.2.2.
-
-        >>> from capacity.queues.durations import Family
-        >>> from capacity.queues.general.mphc import MPHc
-        >>> service = Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=4.0)
-        >>> queue = MPHc(arrival_rate_rps=1.6, service=service, servers=2)
-        >>> round(queue.response_tail(3.0), 6)
-        0.468161
-        """
-        return self._waits.response_tail(time_s / self._service_mean_s) if not before_zero(time_s) else 1.0
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        False position on log P(T > t).
-
-        Args:
-            quantile: fraction in (0, 1), dimensionless; 0.99 is P99.
-
-        Returns:
-            Seconds, scalar.
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        Source:
-            As `response_tail`.
-
-        Assumes:
-            FIFO, steady state.
-
-        >>> from capacity.queues.durations import Family
-        >>> from capacity.queues.general.mphc import MPHc
-        >>> service = Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=4.0)
-        >>> queue = MPHc(arrival_rate_rps=1.6, service=service, servers=2)
-        >>> round(queue.response_quantile_s(0.99), 6)
-        30.437232
-        """
-        require_quantile(quantile)
-        return quantile_of(self._waits.response_tail, quantile, 1.0) * self._service_mean_s
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> from capacity.queues.durations import Family
-        >>> from capacity.queues.general.mphc import MPHc
-        >>> service = Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=4.0)
-        >>> queue = MPHc(arrival_rate_rps=1.6, service=service, servers=2)
-        >>> round(queue.performance().response_quantiles_s[0.99].value, 6)
-        30.437232
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.utilization,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self._throughput_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def _response_quantile(self, quantile: float) -> float:
+        return quantile_of(self._waits.response_tail, quantile, 1.0)

@@ -7,16 +7,10 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.performance import Interval, Kind, Performance
+from capacity.queues.law import Law, settle
+from capacity.queues.numerics.chains import pmf_between
 from capacity.queues.numerics.tail import quantile_of
-from capacity.units import (
-    QUANTILES,
-    before_zero,
-    require_count,
-    require_not_negative,
-    require_positive,
-    require_quantile,
-)
+from capacity.units import require_count, require_not_negative, require_positive
 
 Floats = NDArray[np.float64]
 _LOG_OF_NOTHING = 746.0  # e^-746 is 0 in doubles
@@ -49,7 +43,10 @@ def unserved(departures: Floats, waiting: Floats, stays: float) -> Floats:
 
 
 def wait_tail(waiting: Floats, departures: float) -> float:
-    """Sum over j of Poisson(j; x) P(K > j)."""
+    """Sum over j of Poisson(j; x) P(K > j).
+
+    A request that meets n >= c waits for K = n + 1 - c departures at rate c/S: a Poisson mixture.
+    """
     last = len(waiting)
     if departures > 2.0 * (_LOG_OF_NOTHING + last * math.log(2.0)):  # Chernoff's bound at 1/2
         return 0.0
@@ -59,7 +56,12 @@ def wait_tail(waiting: Floats, departures: float) -> float:
 
 
 def response_tail(unserved: Floats, servers: int, services: float) -> float:
-    """Sum over j of Poisson(j; c t) P(K > 0, K + G > j)."""
+    """Sum over j of Poisson(j; c t) P(K > 0, K + G > j).
+
+    Service ends with each event of a Poisson stream of rate c/S with probability 1/c (uniformization:
+    Jensen 1953, Skandinavisk Aktuarietidskrift 36), so that K and a geometric G count the events until the
+    answer.
+    """
     last = len(unserved) - 1
     slack = last * math.log(servers / (servers - 0.5))
     if last < 0 or services > 2.0 * (_LOG_OF_NOTHING + slack + 1.0):  # Chernoff's bound at 1/2
@@ -77,16 +79,11 @@ def response_tail(unserved: Floats, servers: int, services: float) -> float:
 def _poisson(mean: float) -> tuple[int, Floats]:
     """First index and weights of a Poisson law; less than e^-800 lies below, 1e-21 of it above.
 
-    By ratios from the mode and divided by their sum: no power, no factorial, no exponential. What
-    is summed with these weights falls, so that the upper end may be cut by its share.
+    What is summed with these weights falls, so that the upper end may be cut by its share.
     """
-    mode, deviation = int(mean), math.sqrt(mean)
+    deviation = math.sqrt(mean)
     first = max(0, int(mean - 40.0 * deviation))
-    up = np.arange(mode + 1, int(mean + 12.0 * deviation) + 50)
-    down = np.arange(mode, first, -1)
-    with np.errstate(under="ignore"):
-        weights = np.concatenate((np.cumprod(down / mean)[::-1], [1.0], np.cumprod(mean / up)))
-        return first, np.asarray(weights / weights.sum())
+    return first, pmf_between(first, int(mean + 12.0 * deviation) + 49, mean)
 
 
 USERS_MAX = 1_000_000  # arrays have as many entries
@@ -94,7 +91,7 @@ SERVERS_MAX = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(Law):
     """N users at one station of c exponential servers, M/M/c//N, in steady state.
 
     Each user thinks for Z on average, sends one request and waits for its answer. Only the mean of
@@ -104,7 +101,8 @@ class Closed:
     omission): compare measurements of closed tests with this law, never with M/M/c.
 
     What a request meets is the state of the system with one user less (arrival theorem), so that
-    response times are sums over that state, and never the difference N/X - Z.
+    response times are sums over that state, and never the difference N/X - Z. There is no load: users
+    send no faster than they are answered.
 
     Attributes:
         think_time_s: mean Z >= 0; with 0 every user has a request in flight at all times.
@@ -145,14 +143,14 @@ class Closed:
         met = states(self.users - 1, think, self.servers)
         departures = np.trim_zeros(met[self.servers :], "b")
         waiting = np.cumsum(departures[::-1])[::-1]
-        for name, value in (
-            ("wait_probability", min(1.0, float(waiting[0])) if len(waiting) else 0.0),
-            ("empty_probability", float(states(self.users, think, self.servers)[0])),
-            ("_wait_mean", float(waiting.sum()) / self.servers),
-            ("_waiting", waiting),
-            ("_unserved", unserved(departures, waiting, 1.0 - 1.0 / self.servers)),
-        ):
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            wait_probability=min(1.0, float(waiting[0])) if len(waiting) else 0.0,
+            empty_probability=float(states(self.users, think, self.servers)[0]),
+            _wait_mean=float(waiting.sum()) / self.servers,
+            _waiting=waiting,
+            _unserved=unserved(departures, waiting, 1.0 - 1.0 / self.servers),
+        )
 
     @property
     def wait_mean_s(self) -> float:
@@ -205,94 +203,22 @@ class Closed:
         """N* = c (Z + S) / S, where the two bounds on throughput meet: beyond, users queue for certain."""
         return self.servers * (1.0 + self.think_time_s / self.service_time_s)
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]
+    def _units(self, time_s: float) -> float:
+        return time_s / self.service_time_s
 
-        A request that meets n >= c waits for K = n + 1 - c departures at rate c/S, so that
-        P(W > t) is a Poisson mixture of P(K > j): all terms are positive.
+    def _seconds(self, units: float) -> float:
+        return units * self.service_time_s
 
-        Source:
-            Lavenberg & Reiser (1980), the state met; Erlang's law of the sum of K gaps.
+    def _wait_tail(self, time: float) -> float:
+        return wait_tail(self._waiting, self.servers * time)
 
-        >>> test = Closed(users=6, think_time_s=20.0, service_time_s=2.0, servers=1)
-        >>> round(test.wait_tail(0.0), 4), round(test.wait_tail(2.0), 4)
-        (0.436, 0.2252)
-        """
-        if before_zero(time_s):
-            return 1.0
-        return wait_tail(self._waiting, self.servers * (time_s / self.service_time_s))
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> test = Closed(users=6, think_time_s=20.0, service_time_s=2.0, servers=1)
-        >>> test.wait_quantile_s(0.5), round(test.wait_quantile_s(0.99), 2)
-        (0.0, 10.65)
-        """
-        require_quantile(quantile)
+    def _wait_quantile(self, quantile: float) -> float:
         scale = 1.0 + self._wait_mean * self.servers
-        departures = quantile_of(lambda x: wait_tail(self._waiting, x), quantile, scale)
-        return departures / self.servers * self.service_time_s
+        return quantile_of(lambda x: wait_tail(self._waiting, x), quantile, scale) / self.servers
 
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
+    def _response_tail(self, time: float) -> float:
+        at_once = (1.0 - self.wait_probability) * math.exp(-time)
+        return at_once + response_tail(self._unserved, self.servers, time)
 
-        Service ends with each event of a Poisson stream of rate c/S with probability 1/c, so that
-        the number of events until the answer is K and a geometric one: again a Poisson mixture,
-        without the ratio (c / (c - 1))^k and the difference of exponentials of the usual form.
-
-        Source:
-            Lavenberg & Reiser (1980), the state met; uniformization: Jensen (1953), Skandinavisk
-            Aktuarietidskrift 36.
-
-        >>> test = Closed(users=6, think_time_s=20.0, service_time_s=2.0, servers=1)
-        >>> round(test.response_tail(2.0), 4)
-        0.5593
-        """
-        if before_zero(time_s):
-            return 1.0
-        return self._late(time_s / self.service_time_s)
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> test = Closed(users=6, think_time_s=20.0, service_time_s=2.0, servers=1)
-        >>> round(test.response_quantile_s(0.99), 2)
-        14.02
-        """
-        require_quantile(quantile)
-        return quantile_of(self._late, quantile, 1.0 + self._wait_mean) * self.service_time_s
-
-    def _late(self, services: float) -> float:
-        """P(T > t), time in mean services."""
-        at_once = (1.0 - self.wait_probability) * math.exp(-services)
-        return at_once + response_tail(self._unserved, self.servers, services)
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this system as the answer that simulation and measurement give too.
-
-        There is no `load`: users send no faster than they are answered.
-
-        >>> test = Closed(users=6, think_time_s=20.0, service_time_s=2.0, servers=2)
-        >>> round(test.performance().wait_mean_s, 4)
-        0.0834
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            utilization=self.utilization,
-            throughput_rps=self.throughput_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def _response_quantile(self, quantile: float) -> float:
+        return quantile_of(self._response_tail, quantile, 1.0 + self._wait_mean)

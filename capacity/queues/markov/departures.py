@@ -9,6 +9,7 @@ from operator import mul
 
 from scipy.special import gammainc
 
+from capacity.queues.law import LawAtRate
 from capacity.queues.numerics.mills import above, density, log_density, up_to
 from capacity.queues.numerics.tail import quantile_of
 
@@ -58,6 +59,35 @@ class Joined:
         return -math.log1p(-quantile) / self.fall
 
 
+class JoiningLaw(LawAtRate):
+    """A law of replicas with a queue each, by what an arrival finds in the queue that it joins."""
+
+    __slots__ = ()
+
+    _joined: Joined
+
+    @property
+    def wait_probability(self) -> float:
+        """P(W > 0)."""
+        return self._joined.wait_probability
+
+    @property
+    def _wait_mean(self) -> float:
+        return self._joined.wait_mean
+
+    def _wait_tail(self, time: float) -> float:
+        return self._joined.wait_tail(time)
+
+    def _response_tail(self, time: float) -> float:
+        return self._joined.response_tail(time)
+
+    def _wait_quantile(self, quantile: float) -> float:
+        return self._joined.wait_quantile(quantile)
+
+    def _response_quantile(self, quantile: float) -> float:
+        return self._joined.response_quantile(quantile)
+
+
 def _mixed(levels: tuple[float, ...], fall: float, time: float) -> float:
     """Sum over k of level k x P(Poisson(t) = k), the geometric end in closed form."""
     if time == 0.0 or math.isinf(time):
@@ -76,32 +106,20 @@ _LOG_NEGLIGIBLE = 800.0  # e^-800 times any window's sum is below the smallest d
 
 
 def exact_log(ratio: Fraction) -> float:
-    """log of a ratio, with all digits where it is near 1.
-
-    >>> exact_log(1 + Fraction(1, 10**30))
-    1e-30
-    """
+    """log of a ratio, with all digits where it is near 1."""
     off = float(ratio - 1)
     return math.log1p(off) if -0.5 < off < 0.5 else math.log(ratio)
 
 
 def geometric(log_ratio: float, terms: int) -> float:
-    """1 + q + ... + q^(k-1) from log q <= 0, also where q is 1 or nearly so.
-
-    >>> geometric(0.0, 7), round(geometric(math.log(0.5), 3), 12), geometric(-math.inf, 3)
-    (7.0, 1.75, 1.0)
-    """
+    """1 + q + ... + q^(k-1) from log q <= 0, also where q is 1 or nearly so."""
     if log_ratio == 0.0 or terms <= 1:
         return float(terms)
     return math.expm1(terms * log_ratio) / math.expm1(log_ratio)
 
 
 def ramp(log_ratio: float, terms: int) -> tuple[float, float]:
-    """1 + q + ... + q^(k-1) and 0 + q + 2 q^2 + ... + (k-1) q^(k-1), by doubling k: all positive.
-
-    >>> [round(x, 12) for x in ramp(math.log(0.5), 3)]
-    [1.75, 1.0]
-    """
+    """1 + q + ... + q^(k-1) and 0 + q + 2 q^2 + ... + (k-1) q^(k-1), by doubling k: all positive."""
     done, total, first = 0, 0.0, 0.0
     for bit in f"{terms:b}":
         power = math.exp(done * log_ratio) if done else 1.0

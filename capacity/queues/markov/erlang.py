@@ -46,11 +46,7 @@ def bounded_load(arrival_rate_rps: float, service_rate_rps: float) -> Fraction:
 
 
 def servers_stable_min(arrival_rate_rps: float, service_rate_rps: float) -> int:
-    """Smallest number of servers whose utilization is below 1, by more than rounding.
-
-    >>> servers_stable_min(12.0, 3.0), servers_stable_min(0.3, 0.1)
-    (5, 4)
-    """
+    """Smallest number of servers whose utilization is below 1, by more than rounding."""
     return exact_load(arrival_rate_rps, service_rate_rps) // (1 - _SPARE_SHARE_MIN) + 1
 
 
@@ -130,9 +126,6 @@ def served_share(offered_load: float, servers: float) -> float:
 
     Source:
         Jagerman (1974), Bell System Technical Journal 53(3), for the recursion and the integral.
-
-    >>> served_share(1.0, 1), round(1e12 * served_share(1e12, 1), 11)
-    (0.5, 1.0)
     """
     require_positive("offered_load", offered_load)
     require_servers(servers)
@@ -266,14 +259,7 @@ class MGcc:
         return self.in_system_mean / self.servers
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this system as the answer that simulation and measurement give too.
-
-        Args:
-            quantiles: as for every law, but it has none: a response is its service, of any law.
-
-        >>> round(MGcc(offered_load=5.0, servers=10).performance().utilization, 5)
-        0.49081
-        """
+        """All of this system; without quantiles, since a response is its service, of any law."""
         return Performance(
             kind=Kind.EXACT,
             load=self.load,

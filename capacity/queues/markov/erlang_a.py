@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
+from capacity.queues.law import LawAtRate, settle
 from capacity.queues.markov.departures import exact_log
 from capacity.queues.markov.erlang import SERVERS_MAX, blocking, bounded_load, ready_sum
 from capacity.queues.numerics.mills import above, curve, excess_above, integral, peak_density, up_to
 from capacity.queues.numerics.tail import quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_positive, require_quantile
+from capacity.units import require_count, require_positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,6 @@ class OfferedWait:
     log_load: float
     slack: float
     scale: float
-
-    def tail(self, time: float) -> float:
-        """P(V > t)."""
-        density, ratio, full = self._poisson(time)
-        return full - density * (ratio - 1.0) if full > 0.0 else density * (ratio + 1.0)
 
     def served_tail(self, time: float) -> float:
         """P(V > t and patience > V)."""
@@ -167,7 +162,7 @@ _PATIENCE_MAX = 1e30  # [mean services]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErlangA:
+class ErlangA(LawAtRate):
     """M/M/c+M in steady state, which it reaches at any load.
 
     `wait_mean_s` and `wait_probability` are over all requests, served or not; the laws and quantiles
@@ -215,15 +210,15 @@ class ErlangA:
                 f"at service_rate_rps {self.service_rate_rps!r}; use MMc for endless patience"
             )
         ready, waiting, queue, offered = solve(a, c, patience)
-        for name, value in (
-            ("offered_load", float(a)),
-            ("load", float(a / c)),
-            ("wait_probability", waiting),
-            ("queue_length_mean", queue),
-            ("_ready", ready),
-            ("_offered", offered),
-        ):
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            offered_load=float(a),
+            load=float(a / c),
+            wait_probability=waiting,
+            queue_length_mean=queue,
+            _ready=ready,
+            _offered=offered,
+        )
 
     @property
     def utilization(self) -> float:
@@ -258,104 +253,22 @@ class ErlangA:
         return self.queue_length_mean + self.servers * self.utilization
 
     @property
-    def wait_mean_s(self) -> float:
-        """Mean time in the queue of all requests, served or not."""
-        return self.queue_length_mean / self.offered_load / self.service_rate_rps
-
-    @property
-    def served_wait_mean_s(self) -> float:
-        """Mean wait of served requests."""
-        return self._served_wait_mean / self.service_rate_rps
+    def _wait_mean(self) -> float:
+        """Of all requests, served or not, in mean services."""
+        return self.queue_length_mean / self.offered_load
 
     @property
     def response_mean_s(self) -> float:
         """Mean wait and service of served requests."""
         return (1.0 + self._served_wait_mean) / self.service_rate_rps
 
-    def offered_wait_tail(self, time_s: float) -> float:
-        """P(V > t) of what a request with endless patience would wait; 1 before t = 0. [dimensionless]
-
-        >>> queue = ErlangA(arrival_rate_rps=12.0, service_rate_rps=5.0, servers=2, patience_mean_s=0.5)
-        >>> round(queue.offered_wait_tail(0.5), 4)
-        0.081
-        """
-        if before_zero(time_s):
-            return 1.0
-        patiences = self._in_patiences(self.service_rate_rps * time_s)
-        return self._offered.tail(patiences) if patiences < math.inf else 0.0
-
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t) of served requests; 1 before t = 0. [dimensionless]
-
-        Below `wait_probability` even at t = 0: who waits may leave.
-
-        >>> queue = ErlangA(arrival_rate_rps=12.0, service_rate_rps=5.0, servers=2, patience_mean_s=0.5)
-        >>> round(queue.wait_tail(0.5), 4)
-        0.0323
-        """
-        return 1.0 if before_zero(time_s) else self._wait_tail(self.service_rate_rps * time_s)
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together, of served requests; 1 before t = 0. [dimensionless]
-
-        >>> queue = ErlangA(arrival_rate_rps=12.0, service_rate_rps=5.0, servers=2, patience_mean_s=0.5)
-        >>> round(queue.response_tail(0.5), 4)
-        0.2178
-        """
-        return 1.0 if before_zero(time_s) else self._response_tail(self.service_rate_rps * time_s)
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a share `quantile` of served requests stays within; 0.0 if that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> queue = ErlangA(arrival_rate_rps=12.0, service_rate_rps=5.0, servers=2, patience_mean_s=0.5)
-        >>> queue.wait_quantile_s(0.1), round(queue.wait_quantile_s(0.99), 4)
-        (0.0, 0.6331)
-        """
-        require_quantile(quantile)
+    def _wait_quantile(self, quantile: float) -> float:
         if self._wait_tail(0.0) <= 1.0 - quantile:
             return 0.0
-        return quantile_of(self._wait_tail, quantile, self._served_wait_mean) / self.service_rate_rps
+        return quantile_of(self._wait_tail, quantile, self._served_wait_mean)
 
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of served requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> queue = ErlangA(arrival_rate_rps=12.0, service_rate_rps=5.0, servers=2, patience_mean_s=0.5)
-        >>> round(queue.response_quantile_s(0.99), 4)
-        1.1465
-        """
-        require_quantile(quantile)
-        scale = 1.0 + self._served_wait_mean
-        return quantile_of(self._response_tail, quantile, scale) / self.service_rate_rps
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> queue = ErlangA(arrival_rate_rps=12.0, service_rate_rps=5.0, servers=2, patience_mean_s=0.5)
-        >>> round(queue.performance().throughput_rps, 4)
-        8.6436
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.load,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.throughput_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            abandon_probability=self.abandon_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def _response_quantile(self, quantile: float) -> float:
+        return quantile_of(self._response_tail, quantile, 1.0 + self._served_wait_mean)
 
     def _in_patiences(self, time: float) -> float:
         return time * self.servers / self._offered.departures
@@ -366,13 +279,13 @@ class ErlangA:
         return self._offered.served_mean() / self._in_patiences(1.0) / self.served_share
 
     def _wait_tail(self, time: float) -> float:
-        """Of served requests, time in mean services."""
+        """Below `wait_probability` even at t = 0: who waits may leave."""
         if time == math.inf:
             return 0.0
         return self._offered.served_tail(self._in_patiences(time)) / self.served_share
 
     def _response_tail(self, time: float) -> float:
-        """P(S > t, no wait) + P(W > t) + P(W <= t < W + S) of served requests, time in mean services."""
+        """P(S > t, no wait) + P(W > t) + P(W <= t < W + S) of served requests."""
         if time == math.inf:
             return 0.0
         offered, patiences = self._offered, self._in_patiences(time)

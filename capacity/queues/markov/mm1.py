@@ -3,14 +3,14 @@
 import math
 from dataclasses import dataclass
 
-from capacity.performance import Interval, Kind, Performance
+from capacity.queues.law import Law
 from capacity.queues.markov.erlang import require_stable
 from capacity.queues.numerics.tail import in_atom
-from capacity.units import QUANTILES, before_zero, require_quantile
+from capacity.units import require_quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MM1:
+class MM1(Law):
     """M/M/1 in steady state; what cannot reach one is refused with the smallest mend.
 
     All is written in the spare rate mu - lambda, which is rounded once, never in 1 - rho.
@@ -20,7 +20,8 @@ class MM1:
         UnstableError: utilization >= 1, up to the rounding of the two rates.
 
     Source:
-        Kleinrock (1975), Queueing Systems vol. 1, sec. 3.2.
+        Kleinrock (1975), Queueing Systems vol. 1, sec. 3.2; Gross, Shortle, Thompson & Harris (2008),
+        Fundamentals of Queueing Theory, sec. 2.2, for the laws.
 
     Assumes:
         Poisson arrivals, exponential service, FIFO, unlimited queue, steady state.
@@ -45,6 +46,11 @@ class MM1:
     def utilization(self) -> float:
         """Share of time that the server is busy."""
         return self.arrival_rate_rps / self.service_rate_rps
+
+    @property
+    def load(self) -> float:
+        """Arrival rate over the largest sustainable one."""
+        return self.utilization
 
     @property
     def offered_load(self) -> float:
@@ -81,52 +87,18 @@ class MM1:
         """Mean wait and service."""
         return 1.0 / self.spare_rate_rps
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t) = rho e^-(mu - lambda)t; 1 before t = 0. [dimensionless]
+    def _wait_tail(self, time: float) -> float:
+        return self.utilization * self._response_tail(time)
 
-        Source:
-            Gross, Shortle, Thompson & Harris (2008), Fundamentals of Queueing Theory, sec. 2.2.
+    def _response_tail(self, time: float) -> float:
+        return math.exp(-self.spare_rate_rps * time)
 
-        >>> round(MM1(arrival_rate_rps=5.0, service_rate_rps=6.0).wait_tail(0.75), 4)
-        0.3936
-        """
-        return self.utilization * self.response_tail(time_s) if not before_zero(time_s) else 1.0
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> MM1(arrival_rate_rps=5.0, service_rate_rps=10.0).wait_quantile_s(0.5)
-        0.0
-        """
-        require_quantile(quantile)
+    def _wait_quantile(self, quantile: float) -> float:
         if in_atom(self.utilization, quantile):
             return 0.0
         return (math.log(self.utilization) - math.log1p(-quantile)) / self.spare_rate_rps
 
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) = e^-(mu - lambda)t; 1 before t = 0. [dimensionless]
-
-        Source:
-            Gross, Shortle, Thompson & Harris (2008), Fundamentals of Queueing Theory, sec. 2.2.
-
-        >>> round(MM1(arrival_rate_rps=8.0, service_rate_rps=10.0).response_tail(1.0), 4)
-        0.1353
-        """
-        return math.exp(-self.spare_rate_rps * time_s) if not before_zero(time_s) else 1.0
-
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within: it is exponential. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> round(MM1(arrival_rate_rps=8.0, service_rate_rps=10.0).response_quantile_s(0.99), 3)
-        2.303
-        """
-        require_quantile(quantile)
+    def _response_quantile(self, quantile: float) -> float:
         return -math.log1p(-quantile) / self.spare_rate_rps
 
     def design_effect(self, quantile: float) -> float:
@@ -150,25 +122,3 @@ class MM1:
         require_quantile(quantile)
         crowd = self.in_system_mean * (self.service_rate_rps / self.spare_rate_rps)  # rho / (1 - rho)^2
         return 1.0 + 4.0 * crowd * (1.0 + (1.0 - quantile) * math.log1p(-quantile) / quantile)
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> MM1(arrival_rate_rps=8.0, service_rate_rps=10.0).performance().response_mean_s
-        0.5
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.utilization,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )

@@ -4,15 +4,15 @@ import math
 from dataclasses import dataclass, field
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
+from capacity.queues.law import LawAtRate, settle
 from capacity.queues.markov.departures import Line, exact_log, geometric, ramp
 from capacity.queues.markov.erlang import SERVERS_MAX, blocking, bounded_load, ready_sum
 from capacity.queues.numerics.tail import quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_quantile
+from capacity.units import require_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MMcK:
+class MMcK(LawAtRate):
     """M/M/c/K in steady state, at any load; waits and responses are those of accepted requests.
 
     Only sums of positive terms: the textbook's (1 - rho) / (1 - rho^(K-c+1)) is 0/0 at rho = 1 and
@@ -59,15 +59,15 @@ class MMcK:
         exact = bounded_load(self.arrival_rate_rps, self.service_rate_rps)
         load, log_load = float(exact / self.servers), exact_log(exact / self.servers)
         before = blocking(exact, self.servers - 1, float(self.servers - 1 - exact))
-        for name, value in (
-            ("offered_load", float(exact)),
-            ("load", load),
-            ("_log_load", log_load),
+        settle(
+            self,
+            offered_load=float(exact),
+            load=load,
+            _log_load=log_load,
             # P(N < c), and P(N = c) or P(N = K), whichever is larger, but for one factor
-            ("_ready", math.exp(-max(0.0, log_load) * (self.capacity - self.servers))),
-            ("_at_end", load * before),
-        ):
-            object.__setattr__(self, name, value)
+            _ready=math.exp(-max(0.0, log_load) * (self.capacity - self.servers)),
+            _at_end=load * before,
+        )
 
     @property
     def _places(self) -> int:
@@ -142,91 +142,16 @@ class MMcK:
         """In mean services, by Little's law for the accepted."""
         return self.queue_length_mean / self.offered_load / self.accepted_share
 
-    @property
-    def wait_mean_s(self) -> float:
-        """Mean wait of accepted requests."""
-        return self._wait_mean / self.service_rate_rps
-
-    @property
-    def response_mean_s(self) -> float:
-        """Mean wait and service of accepted requests."""
-        return (1.0 + self._wait_mean) / self.service_rate_rps
-
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t) of accepted requests; 1 before t = 0. [dimensionless]
-
-        Source:
-            Gross et al. (2008), sec. 2.5.
-
-        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
-        >>> round(queue.wait_tail(0.1), 4)
-        0.2839
-        """
-        return 1.0 if before_zero(time_s) else self._line.wait_tail(self.service_rate_rps * time_s)
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together, of accepted requests; 1 before t = 0. [dimensionless]
-
-        Source:
-            Gross et al. (2008), sec. 2.5, the wait convolved with an exponential service.
-
-        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
-        >>> round(queue.response_tail(0.5), 4)
-        0.1506
-        """
-        return 1.0 if before_zero(time_s) else self._response_tail(self.service_rate_rps * time_s)
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of accepted requests stays within; 0.0 if so few wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
-        >>> queue.wait_quantile_s(0.3), round(queue.wait_quantile_s(0.99), 4)
-        (0.0, 0.52)
-        """
-        require_quantile(quantile)
+    def _wait_quantile(self, quantile: float) -> float:
         if self.wait_probability <= 1.0 - quantile:
             return 0.0
-        return quantile_of(self._line.wait_tail, quantile, self._wait_mean) / self.service_rate_rps
+        return quantile_of(self._wait_tail, quantile, self._wait_mean)
 
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of accepted requests stays within. [s]
+    def _response_quantile(self, quantile: float) -> float:
+        return quantile_of(self._response_tail, quantile, 1.0 + self._wait_mean)
 
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
-        >>> round(queue.response_quantile_s(0.99), 4)
-        1.0598
-        """
-        require_quantile(quantile)
-        return quantile_of(self._response_tail, quantile, 1.0 + self._wait_mean) / self.service_rate_rps
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> queue = MMcK(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2, capacity=4)
-        >>> round(queue.performance().throughput_rps, 4)
-        7.3575
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.load,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.throughput_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            loss_probability=self.loss_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def _wait_tail(self, time: float) -> float:
+        return self._line.wait_tail(time)
 
     def _response_tail(self, time: float) -> float:
         """P(S > t, no wait) + P(W > t) + P(W <= t < W + S), time in mean services."""

@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass, field
 
-from capacity.performance import Interval, Kind, Performance
+from capacity.queues.law import Law
 from capacity.queues.markov.erlang import bounded_load
-from capacity.units import QUANTILES, before_zero, require_quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MMInf:
+class MMInf(Law):
     """M/M/infinity in steady state: N is Poisson with the offered load as mean, the response is service.
 
     It has no largest sustainable rate and no share of busy servers, hence neither load nor
@@ -67,55 +66,14 @@ class MMInf:
         """Mean service."""
         return 1.0 / self.service_rate_rps
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t): 0, but 1 before t = 0. [dimensionless]"""
-        return 1.0 if before_zero(time_s) else 0.0
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of requests stays within: none. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-        """
-        require_quantile(quantile)
+    def _wait_tail(self, time: float) -> float:
         return 0.0
 
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) = e^-(mu t); 1 before t = 0. [dimensionless]
+    def _response_tail(self, time: float) -> float:
+        return math.exp(-self.service_rate_rps * time)
 
-        >>> round(MMInf(arrival_rate_rps=6.0, service_rate_rps=2.0).response_tail(1.0), 4)
-        0.1353
-        """
-        return 1.0 if before_zero(time_s) else math.exp(-self.service_rate_rps * time_s)
+    def _wait_quantile(self, quantile: float) -> float:
+        return 0.0
 
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of requests stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> round(MMInf(arrival_rate_rps=6.0, service_rate_rps=2.0).response_quantile_s(0.99), 3)
-        2.303
-        """
-        require_quantile(quantile)
+    def _response_quantile(self, quantile: float) -> float:
         return -math.log1p(-quantile) / self.service_rate_rps
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too.
-
-        >>> MMInf(arrival_rate_rps=6.0, service_rate_rps=2.0).performance().response_mean_s
-        0.5
-        """
-        return Performance(
-            kind=Kind.EXACT,
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )

@@ -7,10 +7,11 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Performance
+from capacity.queues.law import LawAtRate, settle
 from capacity.queues.markov.erlang import SERVERS_MAX, blocking, ready_sum, require_stable
 from capacity.queues.numerics.tail import quantile_of
-from capacity.units import QUANTILES, before_zero, require_count, require_positive, require_quantile
+from capacity.units import QUANTILES, require_count, require_positive
 
 _STEP = 0.125  # of the trapezoidal rule: its error is e^-(pi^2 / 2 step), 1e-17
 _END = 12.5  # beyond, the integrand falls as e^-3u
@@ -110,7 +111,7 @@ def _cut(higher: Fraction, load: Fraction) -> Iterator[tuple[float, float]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PriorityClass:
+class PriorityClass(LawAtRate):
     """The steady state of one class of `Priority`, or of all requests together; `Priority` makes it.
 
     Arrivals, waits, responses and mean numbers are those of the class; load, utilization and the
@@ -125,16 +126,11 @@ class PriorityClass:
     arrival_rate_rps: float
     service_rate_rps: float
     servers: int
-    load: float
+    load: float = field()  # as of `wait_mean_s`: else the base's property would pass for a default
     wait_probability: float
     empty_probability: float
-    wait_mean_s: float
+    wait_mean_s: float = field()
     wait: PriorityWait = field(repr=False)
-
-    @property
-    def offered_load(self) -> float:
-        """Arrival rate of the class x mean service time. [erlang]"""
-        return self.arrival_rate_rps / self.service_rate_rps
 
     @property
     def utilization(self) -> float:
@@ -156,71 +152,17 @@ class PriorityClass:
         """Mean number of the class waiting or in service."""
         return self.queue_length_mean + self.offered_load
 
-    def wait_tail(self, time_s: float) -> float:
-        """P(W > t); 1 before t = 0. [dimensionless]
+    @property
+    def _wait_mean(self) -> float:
+        return self.wait_mean_s * self.service_rate_rps
 
-        >>> first, second = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2).classes
-        >>> round(first.wait_tail(0.5), 4), round(second.wait_tail(0.5), 4)
-        (0.1434, 0.4195)
-        """
-        return 1.0 if before_zero(time_s) else self._wait_tail(self.service_rate_rps * time_s)
-
-    def response_tail(self, time_s: float) -> float:
-        """P(T > t) of wait and service together; 1 before t = 0. [dimensionless]
-
-        >>> first, second = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2).classes
-        >>> round(first.response_tail(0.5), 4), round(second.response_tail(0.5), 4)
-        (0.554, 0.6844)
-        """
-        return 1.0 if before_zero(time_s) else self._response_tail(self.service_rate_rps * time_s)
-
-    def wait_quantile_s(self, quantile: float) -> float:
-        """Wait that a fraction `quantile` of the class stays within; 0.0 where that many do not wait. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> first, second = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2).classes
-        >>> round(first.wait_quantile_s(0.99), 4), round(second.wait_quantile_s(0.99), 4)
-        (1.3878, 5.9751)
-        """
-        require_quantile(quantile)
+    def _wait_quantile(self, quantile: float) -> float:
         if self.wait_probability <= 1.0 - quantile:
             return 0.0
-        scale = self.wait_mean_s * self.service_rate_rps
-        return quantile_of(self._wait_tail, quantile, scale) / self.service_rate_rps
+        return quantile_of(self._wait_tail, quantile, self._wait_mean)
 
-    def response_quantile_s(self, quantile: float) -> float:
-        """Response time that a fraction `quantile` of the class stays within. [s]
-
-        Raises:
-            DomainError: quantile is not in (0, 1).
-
-        >>> first, second = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2).classes
-        >>> round(first.response_quantile_s(0.99), 4), round(second.response_quantile_s(0.99), 4)
-        (2.6966, 6.5841)
-        """
-        require_quantile(quantile)
-        scale = self.response_mean_s * self.service_rate_rps
-        return quantile_of(self._response_tail, quantile, scale) / self.service_rate_rps
-
-    def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this class as the answer that simulation and measurement give too."""
-        return Performance(
-            kind=Kind.EXACT,
-            load=self.load,
-            utilization=self.utilization,
-            offered_load=self.offered_load,
-            throughput_rps=self.arrival_rate_rps,
-            wait_probability=self.wait_probability,
-            empty_probability=self.empty_probability,
-            queue_length_mean=self.queue_length_mean,
-            in_system_mean=self.in_system_mean,
-            wait_mean_s=self.wait_mean_s,
-            response_mean_s=self.response_mean_s,
-            wait_quantiles_s={q: Interval.exact(self.wait_quantile_s(q)) for q in quantiles},
-            response_quantiles_s={q: Interval.exact(self.response_quantile_s(q)) for q in quantiles},
-        )
+    def _response_quantile(self, quantile: float) -> float:
+        return quantile_of(self._response_tail, quantile, self.response_mean_s * self.service_rate_rps)
 
     def _wait_tail(self, time: float) -> float:
         return self.wait_probability * self.wait.tail(self.servers * time)
@@ -278,50 +220,14 @@ class Priority:
         require_count("servers", self.servers, most=int(SERVERS_MAX))
         require_stable(math.fsum(self.arrival_rates_rps), self.service_rate_rps, self.servers)
         *classes, together = _classes(self.arrival_rates_rps, self.service_rate_rps, self.servers)
-        object.__setattr__(self, "classes", tuple(classes))
-        object.__setattr__(self, "together", together)
-
-    @property
-    def offered_load(self) -> float:
-        """Arrival rate x mean service time. [erlang]"""
-        return self.together.offered_load
-
-    @property
-    def utilization(self) -> float:
-        """Share of time that a server is busy."""
-        return self.together.load
-
-    @property
-    def wait_probability(self) -> float:
-        """P(W > 0), the same for every class: Erlang C."""
-        return self.together.wait_probability
-
-    @property
-    def wait_means_s(self) -> tuple[float, ...]:
-        """Mean wait of each class."""
-        return tuple(law.wait_mean_s for law in self.classes)
-
-    @property
-    def response_means_s(self) -> tuple[float, ...]:
-        """Mean wait and service of each class."""
-        return tuple(law.response_mean_s for law in self.classes)
+        settle(self, classes=tuple(classes), together=together)
 
     def performances(self, quantiles: tuple[float, ...] = QUANTILES) -> tuple[Performance, ...]:
-        """Each class as the answer that simulation and measurement give too.
-
-        >>> queue = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2)
-        >>> [round(answer.wait_quantiles_s[0.99].value, 4) for answer in queue.performances()]
-        [1.3878, 5.9751]
-        """
+        """Each class as the answer that simulation and measurement give too."""
         return tuple(law.performance(quantiles) for law in self.classes)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All requests together as that answer; the quantiles are of the mixture of the classes.
-
-        >>> queue = Priority(arrival_rates_rps=(1.0, 2.0), service_rate_rps=2.0, servers=2)
-        >>> round(queue.performance().wait_quantiles_s[0.99].value, 4)
-        5.3682
-        """
+        """All requests together as that answer; the quantiles are of the mixture of the classes."""
         return self.together.performance(quantiles)
 
 

@@ -87,10 +87,6 @@ class Octave:
 
 
 def octave_end(time: float) -> float:
-    """Smallest power of two not below a positive time.
-
-    >>> octave_end(3.0), octave_end(4.0)
-    (4.0, 4.0)
-    """
+    """Smallest power of two not below a positive time."""
     mantissa, exponent = math.frexp(time)
     return math.ldexp(1.0, exponent - (mantissa == 0.5))

@@ -25,11 +25,7 @@ def first_true(test: Callable[[float], bool], low: float, high: float) -> float:
 
 
 def in_atom(probability: float, quantile: float) -> bool:
-    """Whether P(X > 0) <= 1 - q but for rounding, so that the quantile is 0: 0.1 is 1 - 0.9.
-
-    >>> in_atom(0.1, 0.9), 0.1 <= 1.0 - 0.9
-    (True, False)
-    """
+    """Whether P(X > 0) <= 1 - q but for rounding, so that the quantile is 0: 0.1 is 1 - 0.9."""
     return probability <= (1.0 - quantile) * (1.0 + _rounding(quantile))
 
 
