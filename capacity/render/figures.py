@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Times the limit beyond which a point says only that it is far too high.
 TOP = 2.0
-NAMES = {Verdict.MET: "kept", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "in doubt"}
+NAMES = {Verdict.MET: "met", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "in doubt"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

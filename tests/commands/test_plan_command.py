@@ -242,7 +242,7 @@ def test_the_survivors_are_told_in_words(plan):
     words = " ".join(done.stdout.split())
     assert "With 1 replica gone: 2 are left, and P99 is " in words
     assert (
-        "If nothing had to be outlived, 2 replicas of small with batches up to 1 would do, 0.300 USD/h less."
+        "Without failures to survive, 2 replicas of small with batches up to 1 would be enough, 0.300 USD/h less."
     ) in words
 
 
@@ -283,7 +283,7 @@ def test_a_budget_that_cannot_certify_is_inconclusive(plan):
         "gamma:cv=1.5",
     )
     assert done.returncode == 4, done.stderr
-    assert "is known to keep P99 <= 45 ms" in done.stdout
+    assert "is known to meet P99 <= 45 ms" in done.stdout
 
 
 GIVEN = ["--rate", "50rps", "--slo-p99", "50ms"]

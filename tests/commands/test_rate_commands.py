@@ -50,8 +50,8 @@ def test_max_rate_draws_here_and_into_files(capacity, one):
     again = (one / "a.svg").read_bytes()
     assert capacity("max-rate", *ONE, "--slo-p99", "40ms", "-o", "a.svg").returncode == 0
     assert (one / "a.svg").read_bytes() == again
-    assert "1 replica of one with batches up to 8 keeps P99 <= 40 ms up to " in done.stdout
-    assert "o kept, x missed, ? in doubt, - limit" in done.stdout
+    assert "1 replica of one with batches up to 8 meets P99 <= 40 ms up to " in done.stdout
+    assert "o met, x missed, ? in doubt, - limit" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 
@@ -161,9 +161,9 @@ def test_a_plan_is_explained_at_once_and_from_its_file(capacity):
     assert "limit 30 ms" in told.stdout
     assert all(character.isprintable() for character in told.stdout.replace("\n", ""))
     for title in (
-        "What binds:",
-        "Why one fewer would not do:",
-        "Taken for granted:",
+        "What limits the plan:",
+        "Why one fewer is not enough:",
+        "Assumed:",
         "What would save most:",
     ):
         assert title in told.stdout

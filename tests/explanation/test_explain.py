@@ -156,7 +156,7 @@ def test_the_closest_is_a_refused_one_that_was_simulated():
 
 
 @pytest.mark.parametrize(
-    ("verdict", "words"), [(Verdict.MISSED, "keeps P99"), (Verdict.INCONCLUSIVE, "is known to keep P99")]
+    ("verdict", "words"), [(Verdict.MISSED, "meets P99"), (Verdict.INCONCLUSIVE, "is known to meet P99")]
 )
 def test_no_plan(verdict, words):
     refused = candidate(Limit.LATENCY, performance=performance(0.05), verdict=verdict)
@@ -178,13 +178,15 @@ def test_a_plan_with_its_neighbour():
     )
     kept, fewer, headroom = explain(answer, QUESTION)
     assert (
-        kept == "2 replicas of p with batches up to 1 keep P99 <= 40 ms at 50 rps: P99 is 30 (27 to 33) ms."
+        kept == "2 replicas of p with batches up to 1 meet P99 <= 40 ms at 50 rps: P99 is 30 (27 to 33) ms."
     )
     assert fewer == (
-        "One fewer would not do: 1 replica of p with batches up to 1 would be stable at load 0.500, but "
+        "One fewer is not enough: 1 replica of p with batches up to 1 would run at load 0.500, but "
         "P99 of 50 (45 to 55) ms is above 40 ms."
     )
-    assert headroom == "In shorter trials the same plan holds up to 60 rps."
+    assert headroom == (
+        "Headroom: the same plan still meets the objective at 60 rps (+20 %), by shorter simulations."
+    )
 
 
 def test_what_is_outlived_and_what_that_costs():
@@ -204,16 +206,19 @@ def test_what_is_outlived_and_what_that_costs():
         without_survival=Recommendation(verdict=Verdict.MET, objective=OBJECTIVE, plan=left, hourly_usd=1.0),
     )
     _, fewer, loss, spike, without, headroom = explain(answer, QUESTION)
-    assert fewer == "One replica fewer was not looked at."
+    assert fewer == "One replica fewer was not tried."
     assert loss == "With 1 replica gone: 2 are left, and P99 is 30 (27 to 33) ms."
     assert spike == "With 2 times the traffic: P99 is 35 (31.5 to 38.5) ms."
     assert without == (
-        "If nothing had to be outlived, 2 replicas of p with batches up to 1 would do, 0.500 USD/h less."
+        "Without failures to survive, 2 replicas of p with batches up to 1 would be enough, 0.500 USD/h less."
     )
-    assert headroom == "In shorter trials what is left after the hardest loss holds up to 60 rps."
+    assert headroom == (
+        "Headroom: what is left after the hardest loss still meets the objective at 60 rps (+20 %), "
+        "by shorter simulations."
+    )
     asked = replace(QUESTION, survival=Survival(spare=1, spike=Spike(factor=2.0, startup_time_s=60.0)))
     *_, headroom = explain(answer, asked)
-    assert headroom.endswith("holds up to 60 rps, without the spike.")
+    assert headroom.endswith("at 60 rps (+20 %), without the spike, by shorter simulations.")
 
 
 def outlived(replicas: int, without: Recommendation | None, survival: Survival) -> list[str]:
@@ -233,7 +238,7 @@ def outlived(replicas: int, without: Recommendation | None, survival: Survival) 
 
 def test_of_a_fleet_that_leaves_nothing_no_more_is_said():
     _, fewer, loss = outlived(2, None, Survival(spare=1))
-    assert fewer == "Of one replica fewer nothing would be left with 1 replica gone."
+    assert fewer == "With one replica fewer, nothing would be left with 1 replica gone."
     assert loss == "With 1 replica gone: 1 is left, and P99 is 30 (27 to 33) ms."
 
 
@@ -243,7 +248,7 @@ def test_what_would_do_without_survival_is_not_told_where_it_is_the_same_plan():
     assert len(outlived(3, same, Survival(spare=1))) == 3
     other = replace(same, plan=replace(plan, batch_size_max=2))
     assert outlived(3, other, Survival(spare=1))[-1] == (
-        "If nothing had to be outlived, 3 replicas of p with batches up to 2 would do, at the same price."
+        "Without failures to survive, 3 replicas of p with batches up to 2 would be enough, at the same price."
     )
 
 
@@ -280,9 +285,9 @@ def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_small
         performance=performance(0.03),
         considered=tuple(replace(refused, plan=other) for other in others),
     )
-    assert list(explain(answer, shared))[1] == "One device fewer was not looked at."
+    assert list(explain(answer, shared))[1] == "One device fewer was not tried."
     known = replace(refused, plan=replace(plan, replicas=2))
     answer = replace(answer, considered=(*answer.considered, known))
-    assert list(explain(answer, shared))[1].startswith("One device fewer would not do: 2 replicas of p ")
+    assert list(explain(answer, shared))[1].startswith("One device fewer is not enough: 2 replicas of p ")
     alone = replace(answer, plan=replace(plan, replicas=2))
     assert list(explain(alone, shared))[1] == "One device is the fewest there can be."

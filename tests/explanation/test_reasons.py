@@ -184,7 +184,7 @@ def test_one_fewer_is_told_for_every_batch_size() -> None:
         if one.performance is None:
             assert one.rejection is not None
             assert one.rejection.limit is Limit.STABILITY
-    text = told(explanation)["Why one fewer would not do"]
+    text = told(explanation)["Why one fewer is not enough"]
     assert "% too much" in text
     assert "is above 26 ms" in text
 
@@ -199,7 +199,7 @@ def test_stability_binds_where_one_fewer_is_unstable() -> None:
     assert explanation.binding is not None
     assert explanation.binding.cause is Cause.STABILITY
     assert explanation.binding.load_fewer == pytest.approx(1980.0 * 0.012 / 16)
-    assert "stability" in told(explanation)["What binds"]
+    assert "stability" in told(explanation)["What limits the plan"]
 
 
 def test_the_service_floor_binds_where_it_takes_most_of_the_limit() -> None:
@@ -241,7 +241,7 @@ def test_burstiness_binds_where_poisson_arrivals_take_fewer() -> None:
     assert (binding.cause, binding.burst.cv, binding.burst.dispersion) == (Cause.BURSTINESS, 2.0, 4.0)
     assert binding.burst.replicas == fewest(calm) < plan.replicas
     more = plan.replicas - fewest(calm)
-    assert f"{fewest(calm)} would do, {more} fewer" in told(explanation)["What binds"]
+    assert f"{fewest(calm)} would be enough, {more} fewer" in told(explanation)["What limits the plan"]
 
 
 def test_burstiness_does_not_bind_where_poisson_arrivals_take_as_many() -> None:
@@ -265,7 +265,7 @@ def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     assert burst is not None
     assert burst.cv == pytest.approx(3.0, rel=0.01)
     assert burst.dispersion == pytest.approx(0.0, abs=0.01)
-    assert "counts in" in told(explanation)["What binds"]
+    assert "counts in" in told(explanation)["What limits the plan"]
     chosen = {one.what: one for one in explanation.assumptions}["no luck in choosing"]
     assert not chosen.checked  # there is one path only
     assert "the trace" in chosen.how
@@ -297,7 +297,7 @@ def test_doubts_are_told_as_doubts_and_save_nothing() -> None:
     plan = plan_of(3, routing=Routing.SHARED_QUEUE)
     doubt = explained(question, plan, doubtful)
     assert doubt.binding is None
-    assert "undecided" in told(doubt)["What binds"]
+    assert "undecided" in told(doubt)["What limits the plan"]
     assert doubt.savings == ()
     assert "No single change" in told(doubt)["What would save most"]
     assert doubt.most_sensitive is None
@@ -307,7 +307,7 @@ def test_doubts_are_told_as_doubts_and_save_nothing() -> None:
 def test_a_single_replica_has_none_fewer() -> None:
     explanation = explained(question_of(100.0, 0.05), plan_of(1))
     assert (explanation.fewer, explanation.nearest, explanation.savings) == ((), None, ())
-    assert told(explanation)["Why one fewer would not do"] == "There is none fewer."
+    assert told(explanation)["Why one fewer is not enough"] == "There cannot be fewer."
     assert explanation.binding is not None
     assert explanation.binding.load_fewer is None
 

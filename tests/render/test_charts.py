@@ -288,4 +288,4 @@ def test_rates_are_plain_text_of_that_width(name: str, width: int) -> None:
     rows = "".join(frame(text))
     assert {mark: rows.count(mark) for mark in "ox?"} == {"o": 1, "x": 1, "?": 1}
     assert "".join(curve.title.split()) in "".join(text.split())
-    assert "o kept, x missed, ? in doubt, - limit 50 ms" in plain(text)
+    assert "o met, x missed, ? in doubt, - limit 50 ms" in plain(text)

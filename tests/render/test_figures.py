@@ -122,7 +122,7 @@ def test_colours_are_those_of_okabe_and_ito() -> None:
 def test_verdicts_of_rates_are_told_apart_and_none_is_cut_off() -> None:
     plot = draw_objective(rates())
     names = [plain(text.get_text()) for text in legend_of(plot).texts]
-    assert names == ["limit: 50 ms", "kept", "missed", "in doubt"]
+    assert names == ["limit: 50 ms", "met", "missed", "in doubt"]
     assert (plot.axes.get_xlabel(), plot.axes.get_ylabel()) == ("arrival rate [rps]", "P99 [ms]")
     assert plot.axes.get_xlim()[1] > 300.0
 
@@ -130,7 +130,7 @@ def test_verdicts_of_rates_are_told_apart_and_none_is_cut_off() -> None:
 def test_fleets_are_named_with_their_batches_and_the_chosen_one_is_ringed() -> None:
     plot = draw_objective(fleets(5, 6, 7, 8))
     names = [plain(text.get_text()) for text in legend_of(plot).texts]
-    assert names == ["limit: 50 ms", "chosen: 7", "unstable, refused or beyond the axis", "kept", "missed"]
+    assert names == ["limit: 50 ms", "chosen: 7", "unstable, refused or beyond the axis", "met", "missed"]
     ticks = [plain(tick.get_text()) for tick in plot.axes.get_xticklabels()]
     assert ticks == ["1", "2", "5 B 20", "6 B 24", "7 B 28", "8 B 32"]
     (ring,) = (line for line in plot.axes.lines if line.get_fillstyle() == "none")

@@ -60,7 +60,7 @@ def test_a_bursty_trace_takes_more_and_says_how_many_and_why() -> None:
     seen = irregularity(Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace))
     assert seen is not None
     sentence = (
-        f"If as many requests arrived as a Poisson stream, {calm} would do; these arrivals take "
+        f"Under Poisson arrivals at the same rate, {calm} would be enough; these arrivals need "
         f"{answer.plan.replicas - calm} more: {seen}."
     )
     assert sentence in told
@@ -72,7 +72,7 @@ def test_the_same_requests_as_a_poisson_stream_have_no_such_caveat() -> None:
     trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
     answer, told = planned(trace, trace.rate_rps, 0.012)
     assert answer.plan is not None
-    assert any("these arrivals take as many" in sentence for sentence in told)
+    assert any("these arrivals need as many" in sentence for sentence in told)
     assert CaveatCode.TRACE_FEW_BURSTS not in [caveat.code for caveat in answer.caveats]
 
 
