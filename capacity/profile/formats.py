@@ -4,13 +4,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, TEXT_LENGTH_MAX, Fields, csv_rows, located, parse_object, printable
+from capacity.files import ROWS_MAX, TEXT_LENGTH_MAX, csv_rows, located, parse_object, printable
 from capacity.files import shown as shown_value
 from capacity.profile.contention import INSTANCES_MAX, Contention, from_sweep, measured
 from capacity.profile.profile import BATCH_SIZE_LIMIT, BatchTiming, ServiceProfile, Spells, check_duration
@@ -288,10 +288,7 @@ def _text(value: Any, key: str) -> str:
 def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{printable(key)} must be a number, got {shown_value(value)}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise InputError(f"{printable(key)} is too large a number") from None
+    return float(value)
 
 
 def _count(value: Any, key: str) -> int:
@@ -341,18 +338,23 @@ def signed(profile: ServiceProfile) -> dict[str, Any]:
     return {"sha256": digest(document), "profile": document}
 
 
-def read_signed(value: Any, where: str) -> ServiceProfile:
-    """A profile that is what its digest says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedProfile:
+    """A profile with its digest, as a saved plan holds it."""
 
-    Raises:
-        InputError: not a valid profile, or one that was edited since.
-    """
-    given = Fields(value, where, ("sha256", "profile"))
-    document = given.mapping("profile")
-    profile = read_document(dict(document), given.at("profile"))
-    if digest(document) != given.text("sha256"):
-        raise InputError(
-            f"{where} of {profile.name} was edited after the plan was made (its sha256 is another); make the "
-            "plan anew, or check it against your profile by --profile"
-        )
-    return profile
+    sha256: str
+    profile: dict[str, Any]
+
+    def read(self, where: str) -> ServiceProfile:
+        """The profile, which is what its digest says.
+
+        Raises:
+            InputError: not a valid profile, or one that was edited since.
+        """
+        profile = read_document(self.profile, f"{where}.profile")
+        if digest(self.profile) != self.sha256:
+            raise InputError(
+                f"{where} of {profile.name} was edited after the plan was made (its sha256 is another); make "
+                "the plan anew, or check it against your profile by --profile"
+            )
+        return profile
