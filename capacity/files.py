@@ -143,22 +143,24 @@ def parse_object(text: str, shown: str, what: str) -> dict[str, Any]:
         raise InputError(f"{shown}: not valid JSON ({reason})") from None
     if not isinstance(document, dict):
         raise InputError(f"{shown}: {what}")
-    for place in _too_large(document):
-        raise InputError(f"{shown}: {printable(place)} is too large a number; keep it below 1e100")
+    for refusal in _beyond_limits(document):
+        raise InputError(f"{shown}: {printable(refusal)}")
     return document
 
 
-def _too_large(document: dict[str, Any]) -> Iterator[str]:
-    """Where numbers such as 1e999 stand, which are read as infinite, or whole ones beyond 100 digits."""
+def _beyond_limits(document: dict[str, Any]) -> Iterator[str]:
+    """Lists that are too long, whole numbers beyond 100 digits, and 1e999, which is read as infinite."""
     left: list[tuple[str, Any]] = [("", document)]  # no recursion, as it may be deep
     while left:
         place, value = left.pop()
         if isinstance(value, dict):
             left += [(f"{place}.{key[:40]}", part) for key, part in value.items()]
+        elif isinstance(value, list) and len(value) > ROWS_MAX:
+            yield f"{place.removeprefix('.')} must be a list, of {ROWS_MAX} at most"
         elif isinstance(value, list):
             left += [(f"{place}[{number}]", part) for number, part in enumerate(value)]
         elif value in (math.inf, -math.inf) or (isinstance(value, int) and abs(value) >= _WHOLE_END):
-            yield place.removeprefix(".")
+            yield f"{place.removeprefix('.')} is too large a number; keep it below 1e100"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -252,7 +254,8 @@ def _misfit(error: "ErrorDetails", kind: Any) -> str:
         told, is_text = str(error["ctx"]["error"]), isinstance(error["input"], str)
         return f"{place} {told}" if is_text else f"{place}: {told}"
     if what == "too_long":
-        return f"{place} must be a list of {error['ctx']['max_length']} at most, got {error['ctx']['actual_length']}"
+        most, found = error["ctx"]["max_length"], error["ctx"]["actual_length"]
+        return f"{place} must be a list of {most} at most, got {found}"
     expected = error.get("ctx", {}).get("expected", "").replace("'", "").replace(" or ", ", ")
     allowed = f"one of {expected}" if expected else _MUST_BE.get(what, error["msg"])
     return f"{place} must be {allowed}, got {shown(error['input'])}"

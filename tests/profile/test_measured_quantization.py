@@ -9,7 +9,6 @@ from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.quantization import load_measured_quantization, read_measured_quantization
 
-
 LAYER = {"granularity": "per channel", "norm": 4.0, "error": 0.1, "error_bound": 0.2, "memory_ratio": 3.2}
 
 
