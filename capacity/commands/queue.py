@@ -1,9 +1,12 @@
 """`capacity queue`: every law by its name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -19,11 +22,19 @@ from capacity.commands.options import (
     note_input,
     option,
 )
-from capacity.commands.output import Format, emit_pieces
+from capacity.commands.output import Format, document_tables, emit_pieces
 from capacity.errors import InputError
 from capacity.files import csv_rows, located, printable, read_text
 from capacity.question.parse import read_choice, read_quantiles, read_service_rate_rps
-from capacity.units import is_number, require_positive
+from capacity.units import (
+    QUANTILES,
+    SCV_MAX,
+    SCV_MIN,
+    is_number,
+    parse_duration_s,
+    parse_rate_rps,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,32 +49,17 @@ queue_app = StrictTyper(
 )
 
 ServersOption = Annotated[int, option("--servers", help="How many servers share the queue.")]
-RealServersOption = Annotated[
-    float, option("--servers", help="How many servers share the queue; 2.5 interpolates.")
+NoQuantileOption = Annotated[
+    list[float] | None, option("--quantile", help="Accepted as everywhere; this law has no waits to report.")
 ]
+
+
 ServiceFamilyOption = Annotated[
     str | None,
     option("--service", help="deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
 ]
 ServiceScvOption = Annotated[
     float | None, option("--service-scv", help="Squared coefficient of variation of the service time: 2.")
-]
-PhaseFamilyOption = Annotated[
-    str | None, option("--service", help="exponential, erlang or hyperexponential; exponential if left out.")
-]
-ArrivalFamilyOption = Annotated[
-    str | None,
-    option("--arrival", help="Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
-]
-ArrivalScvOption = Annotated[
-    float | None, option("--arrival-scv", help="Squared coefficient of variation of the gaps: 4.")
-]
-UsersOption = Annotated[int, option("--users", help="How many users take turns.")]
-ThinkTimeOption = Annotated[str, option("--think-time", help="Mean think time of a user: 300ms.")]
-
-
-NoQuantileOption = Annotated[
-    list[float] | None, option("--quantile", help="Accepted as everywhere; this law has no waits to report.")
 ]
 
 
@@ -77,8 +73,6 @@ class Law(Protocol):
 
 def emit_law(model: str, law: Law, quantile: list[float] | None, output: Format, *, as_json: bool) -> None:
     """A law at the quantiles that were asked for."""
-    from capacity.units import QUANTILES
-
     emit_performance(model, law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
 
 
@@ -108,9 +102,6 @@ def emit_performance(
 
 def read_service_time_s(service_rate: str | None, service_time: str | None) -> float:
     """`--service-time` as it is given, or the time of `--service-rate`. [s]"""
-    from capacity.question.parse import read_service_rate_rps
-    from capacity.units import parse_duration_s
-
     rate_rps = read_service_rate_rps(service_rate, service_time)
     return 1.0 / rate_rps if service_time is None else parse_duration_s(service_time, "--service-time")
 
@@ -118,7 +109,6 @@ def read_service_time_s(service_rate: str | None, service_time: str | None) -> f
 def read_duration(family: str | None, scv: float | None, mean_s: float, flag: str) -> "Duration":
     """`--service` or `--arrival` with its scv; without a family gamma, or exponential without both."""
     from capacity.queues.durations import Duration, Family
-    from capacity.units import SCV_MAX, SCV_MIN
 
     default = Family.EXPONENTIAL if scv is None else Family.GAMMA
     chosen = default if family is None else read_choice(Family, family, flag)
@@ -143,8 +133,6 @@ def refuse_together(flag: str, **others: object) -> None:
 
 def read_rates_rps(text: str, flag: str, *, allow_zero: bool = False) -> tuple[float, ...]:
     """Rates with their units, separated by commas. [1/s]"""
-    from capacity.units import parse_rate_rps
-
     return tuple(parse_rate_rps(part, flag, allow_zero=allow_zero) for part in _parts(text, flag))
 
 
@@ -158,8 +146,6 @@ def read_pair_rps(text: str, flag: str) -> tuple[float, float]:
 
 def read_durations_s(text: str, flag: str) -> tuple[float, ...]:
     """Durations with their units, separated by commas. [s]"""
-    from capacity.units import parse_duration_s
-
     return tuple(parse_duration_s(part, flag) for part in _parts(text, flag))
 
 
@@ -170,129 +156,163 @@ def _parts(text: str, flag: str, most: int = 100_000) -> list[str]:
     return parts
 
 
-@queue_app.command()
-def mm1(
-    arrival_rate: ArrivalRateOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/1: Poisson arrivals, exponential service, one server."""
-    from capacity.queues.markov.mm1 import MM1
-    from capacity.units import parse_rate_rps
-
-    law = MM1(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-    )
-    emit_law("M/M/1", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def mmc(
-    arrival_rate: ArrivalRateOption,
-    servers: RealServersOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/c: Poisson arrivals, exponential service, c servers at one queue."""
-    from capacity.queues.markov.mmc import MMc
-    from capacity.units import parse_rate_rps
-
-    law = MMc(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=int(servers) if abs(servers) < 1e15 and servers.is_integer() else servers,
-    )
-    emit_law("M/M/c", law, quantile, output, as_json=as_json)
+_REQUIRED = Parameter.empty
+# Type, default and help of the flags of laws, in the order in which help tells them.
+_FLAGS: dict[str, tuple[Any, Any, str]] = {
+    "offered_load": (float, _REQUIRED, "Arrival rate x service time, erlangs."),
+    "users": (int, _REQUIRED, "How many users take turns."),
+    "think_time": (str, "0s", "Mean think time of a user: 300ms."),
+    "arrival_rate": (str, _REQUIRED, "Arrival rate: 9rps."),
+    "arrival_rates": (str, _REQUIRED, "Arrival rate of either phase: 1.5rps,0.3rps."),
+    "switch_rates": (str, _REQUIRED, "How often either phase ends: 0.01/s,0.01/s."),
+    "servers": (int, _REQUIRED, "How many servers share the queue."),
+    "capacity": (int, _REQUIRED, "Places in all, those in service included."),
+    "patience": (str, _REQUIRED, "Mean time that a request would wait: 5s."),
+    "arrival": (str, None, "Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
+    "arrival_scv": (float, None, "Squared coefficient of variation of the gaps: 4."),
+    "service": (str, None, "deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
+    "service_scv": (float, None, "Squared coefficient of variation of the service time: 2."),
+    "service_rate": (str, None, "Requests per second of one busy server: 5rps."),
+    "service_time": (str, None, "Mean service time instead of the rate: 200ms."),
+    "formula": (str, "whitt", "whitt, allen-cunneen, kimura or tijms (the last two: M/G/c)."),
+}
+_REAL_SERVERS = {"servers": (float, _REQUIRED, "How many servers share the queue; 2.5 interpolates.")}
+_ONE_SERVER = {"servers": (int, 1, "How many servers share the queue.")}
+_PHASES = {"service": (str, None, "exponential, erlang or hyperexponential; exponential if left out.")}
 
 
-@queue_app.command()
-def mmck(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption,
-    capacity: Annotated[int, option("--capacity", help="Places in all, those in service included.")],
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/c/K: M/M/c with room for K requests; waits are those of the accepted ones."""
-    from capacity.queues.markov.mmck import MMcK
-    from capacity.units import parse_rate_rps
-
-    law = MMcK(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-        capacity=capacity,
-    )
-    emit_law("M/M/c/K", law, quantile, output, as_json=as_json)
+def _flag(name: str, kind: Any, default: Any, help: str) -> Any:  # noqa: A002
+    """A flag as Typer wants it annotated."""
+    flag = option(f"--{name.replace('_', '-')}", help=help)
+    return Annotated[kind | None if default is None else kind, flag]
 
 
-@queue_app.command()
-def mminf(
-    arrival_rate: ArrivalRateOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/∞: a server for everyone, so that the number in the system is Poisson."""
-    from capacity.queues.markov.mminf import MMInf
-    from capacity.units import parse_rate_rps
-
-    law = MMInf(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-    )
-    emit_law("M/M/∞", law, quantile, output, as_json=as_json)
+def _read_arrival(arrival_rate: str, arrival: str | None, arrival_scv: float | None) -> "Duration":
+    gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")
+    return read_duration(arrival, arrival_scv, gap_s, "--arrival")
 
 
-@queue_app.command("erlang-a")
-def erlang_a(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption,
-    patience: Annotated[str, option("--patience", help="Mean time that a request would wait: 5s.")],
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/c+M: requests leave the queue when their exponential patience ends; the mean wait is of all."""
-    from capacity.queues.markov.erlang_a import ErlangA
-    from capacity.units import parse_duration_s, parse_rate_rps
-
-    law = ErlangA(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-        patience_mean_s=parse_duration_s(patience, "--patience"),
-    )
-    emit_law("M/M/c+M", law, quantile, output, as_json=as_json)
+def _read_service(
+    service: str | None, service_scv: float | None, service_rate: str | None, service_time: str | None
+) -> "Duration":
+    return read_duration(service, service_scv, read_service_time_s(service_rate, service_time), "--service")
 
 
-@queue_app.command("erlang-b")
-def erlang_b(
-    offered_load: Annotated[float, option("--offered-load", help="Arrival rate x service time, erlangs.")],
-    servers: RealServersOption,
-    quantile: NoQuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/G/c/c: what finds no free server is lost."""
-    from capacity.queues.markov.erlang import MGcc
+def _read_servers(servers: float) -> float:
+    return int(servers) if abs(servers) < 1e15 and float(servers).is_integer() else servers
 
-    law = MGcc(offered_load=offered_load, servers=servers)
-    emit_law("M/G/c/c", law, quantile, output, as_json=as_json)
+
+def _read_formula(formula: str) -> Any:
+    from capacity.queues.general.ggc import Formula
+
+    return read_choice(Formula, formula, "--formula")
+
+
+# How each field of a law is read; the parameters are the flags that it is read from.
+_READERS: dict[str, Callable[..., Any]] = {
+    "offered_load": lambda offered_load: offered_load,
+    "users": lambda users: users,
+    "think_time_s": lambda think_time: parse_duration_s(think_time, "--think-time"),
+    "arrival_rate_rps": lambda arrival_rate: parse_rate_rps(arrival_rate, "--arrival-rate"),
+    "arrival_rates_rps": lambda arrival_rates: read_pair_rps(arrival_rates, "--arrival-rates"),
+    "switch_rates_per_s": lambda switch_rates: read_pair_rps(switch_rates, "--switch-rates"),
+    "servers": _read_servers,
+    "capacity": lambda capacity: capacity,
+    "patience_mean_s": lambda patience: parse_duration_s(patience, "--patience"),
+    "arrival": _read_arrival,
+    "service": _read_service,
+    "service_rate_rps": read_service_rate_rps,
+    "service_time_s": read_service_time_s,
+    "formula": _read_formula,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _LawCommand:
+    """A command that prints the law whose fields its flags give.
+
+    Attributes:
+        noun: the class of the law, from `capacity.queues`.
+        fields: of the law, in the order in which they are read.
+        flags: what is not as in `_FLAGS`.
+    """
+
+    name: str
+    model: str
+    noun: str
+    fields: str
+    help: str
+    flags: Mapping[str, tuple[Any, Any, str]] = field(default_factory=dict)
+
+    @property
+    def readers(self) -> dict[str, Callable[..., Any]]:
+        """By field, in the order in which fields are read."""
+        return {name: _READERS[name] for name in self.fields.split()}
+
+    def law(self, given: Mapping[str, Any]) -> Law:
+        """The law of the flags as they were typed."""
+        module, _, noun = self.noun.rpartition(".")
+        parts = {
+            name: read(**{flag: given[flag] for flag in signature(read).parameters})
+            for name, read in self.readers.items()
+        }
+        found: Law = getattr(import_module(f"capacity.queues.{module}"), noun)(**parts)
+        return found
+
+    def register(self) -> None:
+        """Make it a command."""
+        flags = {flag for read in self.readers.values() for flag in signature(read).parameters}
+        known = _FLAGS | dict(self.flags)
+        keywords = {name: (_flag(name, *known[name]), known[name][1]) for name in _FLAGS if name in flags}
+        keywords |= {
+            "quantile": (NoQuantileOption if self.name == "erlang-b" else QuantileOption, None),
+            "output": (FormatOption, Format.TABLE),
+            "as_json": (JsonOption, False),
+        }
+
+        def command(*, quantile: list[float] | None, output: Format, as_json: bool, **given: Any) -> None:
+            emit_law(self.model, self.law(given), quantile, output, as_json=as_json)
+
+        command.__signature__ = Signature(  # type: ignore[attr-defined]
+            [
+                Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+                for name, (annotation, default) in keywords.items()
+            ]
+        )
+        command.__annotations__ = {name: annotation for name, (annotation, _) in keywords.items()}
+        queue_app.command(self.name, help=self.help)(command)
+
+
+for _law in (
+    _LawCommand(
+        "mm1", "M/M/1", "markov.mm1.MM1", "arrival_rate_rps service_rate_rps",
+        "M/M/1: Poisson arrivals, exponential service, one server.",
+    ),
+    _LawCommand(
+        "mmc", "M/M/c", "markov.mmc.MMc", "arrival_rate_rps service_rate_rps servers",
+        "M/M/c: Poisson arrivals, exponential service, c servers at one queue.",
+        _REAL_SERVERS,
+    ),
+    _LawCommand(
+        "mmck", "M/M/c/K", "markov.mmck.MMcK", "arrival_rate_rps service_rate_rps servers capacity",
+        "M/M/c/K: M/M/c with room for K requests; waits are those of the accepted ones.",
+    ),
+    _LawCommand(
+        "mminf", "M/M/∞", "markov.mminf.MMInf", "arrival_rate_rps service_rate_rps",
+        "M/M/∞: a server for everyone, so that the number in the system is Poisson.",
+    ),
+    _LawCommand(
+        "erlang-a", "M/M/c+M", "markov.erlang_a.ErlangA",
+        "arrival_rate_rps service_rate_rps servers patience_mean_s",
+        "M/M/c+M: requests leave the queue when their exponential patience ends; the mean wait is of all.",
+    ),
+    _LawCommand(
+        "erlang-b", "M/G/c/c", "markov.erlang.MGcc", "offered_load servers",
+        "M/G/c/c: what finds no free server is lost.",
+        _REAL_SERVERS,
+    ),
+):  # fmt: skip
+    _law.register()
 
 
 @queue_app.command()
@@ -309,9 +329,7 @@ def priority(
 ) -> None:
     """M/M/c with classes: the next to be served is of the highest class; nobody is interrupted."""
     from capacity.answer.documents import performance_document, queue_document
-    from capacity.question.parse import read_quantiles
     from capacity.queues.markov.priority import Priority
-    from capacity.units import QUANTILES
 
     law = Priority(
         arrival_rates_rps=read_rates_rps(arrival_rates, "--arrival-rates"),
@@ -358,7 +376,6 @@ def mg1(
 ) -> None:
     """M/G/1: Poisson arrivals, one server, service of any law."""
     from capacity.queues.general.mg1 import MG1
-    from capacity.units import parse_rate_rps
 
     rate_rps = parse_rate_rps(arrival_rate, "--arrival-rate")
     if profile is not None:
@@ -384,136 +401,39 @@ def mg1(
     emit_law("M/G/1", law, quantile, output, as_json=as_json)
 
 
-@queue_app.command()
-def mdc(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/D/c: Poisson arrivals, c servers that always take equally long."""
-    from capacity.queues.general.mdc import MDc
-    from capacity.units import parse_rate_rps
-
-    law = MDc(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_time_s=read_service_time_s(service_rate, service_time),
-        servers=servers,
-    )
-    emit_law("M/D/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def mphc(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption,
-    service: PhaseFamilyOption = None,
-    service_scv: ServiceScvOption = None,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/PH/c: Poisson arrivals, service in exponential phases: erlang or hyperexponential."""
-    from capacity.queues.general.mphc import MPHc
-    from capacity.units import parse_rate_rps
-
-    service_s = read_service_time_s(service_rate, service_time)
-    law = MPHc(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service=read_duration(service, service_scv, service_s, "--service"),
-        servers=servers,
-    )
-    emit_law("M/PH/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def gimc(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption = 1,
-    arrival: ArrivalFamilyOption = None,
-    arrival_scv: ArrivalScvOption = None,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """GI/M/c: independent gaps of any law, exponential service."""
-    from capacity.queues.general.gimc import GIMc
-    from capacity.units import parse_rate_rps
-
-    gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")
-    law = GIMc(
-        arrival=read_duration(arrival, arrival_scv, gap_s, "--arrival"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-    )
-    emit_law("GI/M/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def ggc(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption = 1,
-    arrival: ArrivalFamilyOption = None,
-    arrival_scv: ArrivalScvOption = None,
-    service: ServiceFamilyOption = None,
-    service_scv: ServiceScvOption = None,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    formula: Annotated[
-        str, option("--formula", help="whitt, allen-cunneen, kimura or tijms (the last two: M/G/c).")
-    ] = "whitt",
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """G/G/c, approximately, by the means and variabilities of gaps and service."""
-    from capacity.question.parse import read_choice
-    from capacity.queues.general.ggc import Formula, GGc
-    from capacity.units import parse_rate_rps
-
-    gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")
-    service_s = read_service_time_s(service_rate, service_time)
-    law = GGc(
-        arrival=read_duration(arrival, arrival_scv, gap_s, "--arrival"),
-        service=read_duration(service, service_scv, service_s, "--service"),
-        servers=servers,
-        formula=read_choice(Formula, formula, "--formula"),
-    )
-    emit_law("G/G/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def mmpp(
-    arrival_rates: Annotated[
-        str, option("--arrival-rates", help="Arrival rate of either phase: 1.5rps,0.3rps.")
-    ],
-    switch_rates: Annotated[
-        str, option("--switch-rates", help="How often either phase ends: 0.01/s,0.01/s.")
-    ],
-    servers: ServersOption = 1,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """MMPP(2)/M/c: Poisson arrivals whose rate switches between two values."""
-    from capacity.queues.general.mmpp import MMPPMc
-
-    law = MMPPMc(
-        arrival_rates_rps=read_pair_rps(arrival_rates, "--arrival-rates"),
-        switch_rates_per_s=read_pair_rps(switch_rates, "--switch-rates"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-    )
-    emit_law("MMPP/M/c", law, quantile, output, as_json=as_json)
+for _law in (
+    _LawCommand(
+        "mdc", "M/D/c", "general.mdc.MDc", "arrival_rate_rps service_time_s servers",
+        "M/D/c: Poisson arrivals, c servers that always take equally long.",
+    ),
+    _LawCommand(
+        "mphc", "M/PH/c", "general.mphc.MPHc", "service arrival_rate_rps servers",
+        "M/PH/c: Poisson arrivals, service in exponential phases: erlang or hyperexponential.",
+        _PHASES,
+    ),
+    _LawCommand(
+        "gimc", "GI/M/c", "general.gimc.GIMc", "arrival service_rate_rps servers",
+        "GI/M/c: independent gaps of any law, exponential service.",
+        _ONE_SERVER,
+    ),
+    _LawCommand(
+        "ggc", "G/G/c", "general.ggc.GGc", "arrival service servers formula",
+        "G/G/c, approximately, by the means and variabilities of gaps and service.",
+        _ONE_SERVER,
+    ),
+    _LawCommand(
+        "mmpp", "MMPP/M/c", "general.mmpp.MMPPMc",
+        "arrival_rates_rps switch_rates_per_s service_rate_rps servers",
+        "MMPP(2)/M/c: Poisson arrivals whose rate switches between two values.",
+        _ONE_SERVER,
+    ),
+    _LawCommand(
+        "closed", "closed M/M/c", "markov.closed.Closed", "users think_time_s service_time_s servers",
+        "A number of users who think, ask, and wait for the answer: c exponential servers, one queue.",
+        _ONE_SERVER,
+    ),
+):  # fmt: skip
+    _law.register()
 
 
 _COLUMNS = ("n", "throughput_rps")
@@ -574,30 +494,6 @@ def _number(text: str, name: str, where: str) -> float:
 
 
 @queue_app.command()
-def closed(
-    users: UsersOption,
-    think_time: ThinkTimeOption = "0s",
-    servers: ServersOption = 1,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """A number of users who think, ask, and wait for the answer: c exponential servers, one queue."""
-    from capacity.queues.markov.closed import Closed
-    from capacity.units import parse_duration_s
-
-    law = Closed(
-        users=users,
-        think_time_s=parse_duration_s(think_time, "--think-time"),
-        service_time_s=read_service_time_s(service_rate, service_time),
-        servers=servers,
-    )
-    emit_law("closed M/M/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
 def staffing(
     arrival_rate: ArrivalRateOption,
     service_rate: ServiceRateOption = None,
@@ -620,7 +516,6 @@ def staffing(
         servers_for_wait,
         servers_for_wait_probability,
     )
-    from capacity.units import QUANTILES, parse_duration_s, parse_rate_rps
 
     rate_rps = parse_rate_rps(arrival_rate, "--arrival-rate")
     service_rps = read_service_rate_rps(service_rate, service_time)
@@ -674,17 +569,11 @@ def usl(
         fit = _fit(file or "")
         document = scalability_document(fit.law, fit, replicas)
 
-    def tables() -> Iterator["RenderableType"]:
-        from capacity.render.tables import document_table
-
-        yield document_table(document)
-
-    emit_pieces(output, as_json=as_json, document=lambda: document, tables=tables)
+    emit_pieces(output, as_json=as_json, document=lambda: document, tables=lambda: document_tables(document))
 
 
 def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "UniversalScalability":
     from capacity.profile.scalability import UniversalScalability
-    from capacity.units import parse_rate_rps
 
     return UniversalScalability(
         throughput_one_rps=parse_rate_rps(throughput_one, "--lambda"), sigma=sigma, kappa=kappa
@@ -692,8 +581,6 @@ def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "Unive
 
 
 def _fit(file: str) -> "ScalabilityFit":
-    from pathlib import Path
-
     from capacity.profile.scalability import fit
 
     return fit(read_points(Path(file)))
@@ -738,7 +625,6 @@ def bulk(
     """Dynamic batching: up to B requests at once, greedy, with a minimum batch or a batch wait."""
     from capacity.question.plan import BatchTimer, Routing
     from capacity.queues.batch.which_law import BatchService, BulkQuestion
-    from capacity.units import parse_duration_s, parse_rate_rps
 
     question = BulkQuestion(
         batch_times_s=_read_batch_times_s(batch_times, profile, batch_size_max, replicas),
