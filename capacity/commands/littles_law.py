@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from capacity.commands.options import FormatOption, JsonOption, option
-from capacity.commands.output import Format, document_tables, emit_pieces
+from capacity.commands.output import Format, emit_document
 from capacity.errors import InputError
 
 
@@ -25,7 +25,7 @@ def littles_law(
     as_json: JsonOption = False,
 ) -> None:
     """L = λW: any two give the third; with --users, whether a load test's report can be true."""
-    from capacity.answer.documents import little_document, load_test_document
+    from capacity.answer.documents import load_test_document, plain
     from capacity.queues.little import LittlesLaw, LoadTestReport
     from capacity.units import format_quantile, parse_duration_s, parse_rate_rps
 
@@ -38,10 +38,7 @@ def littles_law(
         if any(text is not None for text in reported.values()) or think_time != "0s":
             raise InputError("percentiles and think time belong to a load test; give --users too")
         law = LittlesLaw.solve(arrival_rate_rps=rate_rps, response_mean_s=mean_s, in_system_mean=concurrency)
-        document = little_document(law)
-        emit_pieces(
-            output, as_json=as_json, document=lambda: document, tables=lambda: document_tables(document)
-        )
+        emit_document(plain(law), output, as_json=as_json)
         return
     if rate_rps is None or concurrency is not None:
         raise InputError("a load test is checked by --users and --rate, without --concurrency")
@@ -56,6 +53,5 @@ def littles_law(
             if text is not None
         },
     )
-    document = load_test_document(report)
-    emit_pieces(output, as_json=as_json, document=lambda: document, tables=lambda: document_tables(document))
+    emit_document(load_test_document(report), output, as_json=as_json)
     raise typer.Exit(0 if report.credible else 4)

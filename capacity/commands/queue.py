@@ -22,7 +22,7 @@ from capacity.commands.options import (
     note_input,
     option,
 )
-from capacity.commands.output import Format, document_tables, emit_pieces
+from capacity.commands.output import Format, emit_document, emit_pieces
 from capacity.errors import InputError
 from capacity.files import csv_rows, located, printable, read_text
 from capacity.question.parse import read_choice, read_quantiles, read_service_rate_rps
@@ -569,7 +569,7 @@ def usl(
         fit = _fit(file or "")
         document = scalability_document(fit.law, fit, replicas)
 
-    emit_pieces(output, as_json=as_json, document=lambda: document, tables=lambda: document_tables(document))
+    emit_document(document, output, as_json=as_json)
 
 
 def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "UniversalScalability":
