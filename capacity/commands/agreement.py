@@ -1,31 +1,26 @@
 """`capacity agreement`: the simulator held against theory."""
 
-from typing import Annotated
-
 import typer
 
-from capacity.commands.options import (
-    EngineOption,
-    FormatOption,
-    JsonOption,
-    SeedOption,
-    WorkersOption,
-    option,
-)
+from capacity.commands.options import Flag, flags
 from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.question.parse import read_choice
 
 
+@flags(
+    "grid seed requests_max engine workers",
+    grid=Flag(str, "short", "short (one or two queues of each law) or full."),
+    requests_max=Flag(int, 200_000_000, "Requests to simulate for one queue at most."),
+)
 def agreement(
-    grid: Annotated[str, option("--grid", help="short (one or two queues of each law) or full.")] = "short",
-    seed: SeedOption = 0,
-    requests_max: Annotated[
-        int, option("--requests-max", help="Requests to simulate for one queue at most.")
-    ] = 200_000_000,
-    engine: EngineOption = "kernel",
-    workers: WorkersOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    grid: str,
+    seed: int,
+    requests_max: int,
+    engine: str,
+    workers: int | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Hold the simulator against theory; exit 4 where they disagree or a row proves nothing."""
     from capacity.question.budget import Effort

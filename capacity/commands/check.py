@@ -3,11 +3,11 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from capacity.commands.options import ClusterOption, JsonOption, WorkersOption, input_option, option
+from capacity.commands.options import REQUIRED, Flag, flags, reads
 from capacity.commands.output import Format, emit, run, write_text
 from capacity.errors import DependencyError
 
@@ -25,41 +25,25 @@ class GateFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
-TraceOption = Annotated[
-    str | None,
-    input_option("--arrivals", help="trace:FILE again, for a plan whose trace was too long to save."),
-]
+TRACE_AGAIN = reads(str, None, "trace:FILE again, for a plan whose trace was too long to save.")
 
 
-def check(
-    context: typer.Context,
-    plan: Annotated[str, input_option("--plan", help="A plan that capacity plan has saved by -o.")],
-    profile: Annotated[
-        list[str] | None,
-        input_option(
-            "--profile", help="Measured anew, in place of the saved one: FILE; of several: NAME=FILE."
-        ),
-    ] = None,
-    rate: Annotated[
-        str | None, option("--rate", help="Arrival rate instead of the saved one: 500rps.")
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        input_option(
-            "--baseline", help="A saved plan: no more than it has may be needed; else the plan itself."
-        ),
-    ] = None,
-    arrivals: TraceOption = None,
-    requests_max: Annotated[
-        int | None, option("--requests-max", help="Another budget of simulated requests than the saved one.")
-    ] = None,
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    output: Annotated[
-        GateFormat, option("--format", help="What to print; github also writes the step's summary.")
-    ] = GateFormat.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags(
+    "plan profile rate baseline arrivals requests_max workers cluster",
+    plan=reads(str, REQUIRED, "A plan that capacity plan has saved by -o."),
+    profile=reads(list[str], None, "Measured anew, in place of the saved one: FILE; of several: NAME=FILE."),
+    rate=Flag(str, None, "Arrival rate instead of the saved one: 500rps."),
+    baseline=reads(str, None, "A saved plan: no more than it has may be needed; else the plan itself."),
+    arrivals=TRACE_AGAIN,
+    requests_max=Flag(int, None, "Another budget of simulated requests than the saved one."),
+    output=Flag(
+        GateFormat,
+        GateFormat.TABLE,
+        "What to print; github also writes the step's summary.",
+        ("--format",),
+    ),
+)
+def check(context: typer.Context, output: GateFormat, *, as_json: bool) -> None:
     """Whether a saved plan still holds, with new measurements or another rate; exit 3 where it does not."""
     from capacity import api
 

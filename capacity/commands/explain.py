@@ -1,28 +1,18 @@
 """`capacity explain`: why a saved plan is as it is."""
 
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
-from capacity.commands.check import TraceOption
-from capacity.commands.options import ClusterOption, FormatOption, JsonOption, WorkersOption, note_input
+from capacity.commands.check import TRACE_AGAIN
+from capacity.commands.options import REQUIRED, argument, flags
 from capacity.commands.output import Format, emit, run
 
-if TYPE_CHECKING:
-    pass
 
-
-def explain(
-    context: typer.Context,
-    plan: Annotated[
-        str, typer.Argument(help="A plan that capacity plan has saved by -o.", callback=note_input)
-    ],
-    arrivals: TraceOption = None,
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags(
+    "plan arrivals workers cluster",
+    plan=argument(str, REQUIRED, "A plan that capacity plan has saved by -o."),
+    arrivals=TRACE_AGAIN,
+)
+def explain(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """Why a saved plan is as it is: what binds, what the answer hangs on, and what would save most.
 
     The plan is certified again by the random numbers that it was saved with, and nothing is searched anew.

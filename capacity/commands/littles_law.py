@@ -1,28 +1,37 @@
 """`capacity littles-law`: L = λW, and whether a load test can be true."""
 
-from typing import Annotated
-
 import typer
 
-from capacity.commands.options import FormatOption, JsonOption, option
+from capacity.commands.options import Flag, flags
 from capacity.commands.output import Format, emit_document
 from capacity.errors import InputError
 
 
+@flags(
+    "rate latency_mean concurrency users think_time latency_p50 latency_p90 latency_p95 latency_p99",
+    rate=Flag(str, None, "Throughput: 100rps."),
+    latency_mean=Flag(str, None, "Mean response time: 45ms."),
+    concurrency=Flag(float, None, "Mean number of requests in the system."),
+    users=Flag(int, None, "Users of a closed load test."),
+    think_time=Flag(str, "0s", "Mean think time of a user: 300ms."),
+    latency_p50=Flag(str, None, "Reported median: 45ms."),
+    latency_p90=Flag(str, None, "Reported P90."),
+    latency_p95=Flag(str, None, "Reported P95."),
+    latency_p99=Flag(str, None, "Reported P99: 340ms."),
+)
 def littles_law(
-    rate: Annotated[str | None, option("--rate", help="Throughput: 100rps.")] = None,
-    latency_mean: Annotated[str | None, option("--latency-mean", help="Mean response time: 45ms.")] = None,
-    concurrency: Annotated[
-        float | None, option("--concurrency", help="Mean number of requests in the system.")
-    ] = None,
-    users: Annotated[int | None, option("--users", help="Users of a closed load test.")] = None,
-    think_time: Annotated[str, option("--think-time", help="Mean think time of a user: 300ms.")] = "0s",
-    latency_p50: Annotated[str | None, option("--latency-p50", help="Reported median: 45ms.")] = None,
-    latency_p90: Annotated[str | None, option("--latency-p90", help="Reported P90.")] = None,
-    latency_p95: Annotated[str | None, option("--latency-p95", help="Reported P95.")] = None,
-    latency_p99: Annotated[str | None, option("--latency-p99", help="Reported P99: 340ms.")] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    rate: str | None,
+    latency_mean: str | None,
+    concurrency: float | None,
+    users: int | None,
+    think_time: str,
+    latency_p50: str | None,
+    latency_p90: str | None,
+    latency_p95: str | None,
+    latency_p99: str | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """L = λW: any two give the third; with --users, whether a load test's report can be true."""
     from capacity.answer.documents import load_test_document, plain

@@ -2,20 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
-from capacity.commands.options import (
-    ConfidenceOption,
-    FormatOption,
-    JsonOption,
-    OverheadOption,
-    SeedOption,
-    input_option,
-    option,
-    output_option,
-)
+from capacity.commands.options import Flag, flags, reads, writes
 from capacity.commands.output import Format, emit_pieces
 from capacity.errors import InputError
 from capacity.files import TEXT_LENGTH_MAX, printable
@@ -34,66 +25,76 @@ _OWNERS = {
     **dict.fromkeys(("batch_sizes", "samples", "warm_up", "rests", "duration_max"), ("--callable", "--url")),
     "timeout": ("--url", "--metrics"),
 }
-_CALLABLE_NAME = option(
-    "--callable", help="Time calls of module:function with the batch size; it returns when done."
-)
-_URL = option("--url", help="Time requests, a batch each: http://127.0.0.1:8000/predict.")
-_BODY = input_option("--body", help="With --url: a JSON file with a request, whose first row is repeated.")
-_ROWS_KEY = option("--rows-key", help="With --url: where the request has its rows.")
-_COUNTERS = option(
-    "--counters", help="With --url: the server's metrics, to tell its work beside batches apart."
-)
-_METRICS = option(
-    "--metrics", help="Take a server's own histograms under traffic: http://127.0.0.1:8000/metrics."
-)
-_DURATION = option("--duration", help="With --metrics: how long to watch; 30s by default.")
-_METRIC = option("--metric", help="With --metrics: the histogram of batch times.")
-_LABEL = option("--label", help="With --metrics: the histogram's label that is the batch size.")
-_METRIC_UNIT = option(
-    "--metric-unit", help="With --metric: its unit, where its name does not end in _seconds: ms."
-)
-_WARM_UP = option("--warm-up", help="Batches of each size before, which do not count.")
-_DURATION_MAX = option(
-    "--duration-max", help="End the rounds after this long, with what was measured by then."
-)
-_DEVICE = option("--device", help="What the fleet's replicas run on: T4, c6i.xlarge.")
-_HOURLY_USD = option("--hourly-usd", help="Price of one device in USD per hour.")
-_REQUEST_WORK = option("--request-work", help="A replica's work on each request beside its batch: 200us.")
-_FILE = output_option("-o", "--output", help="Write the profile into this .json file.")
 
 
+@flags(
+    "callable_name url body rows_key counters metrics duration metric label metric_unit batch_sizes samples "
+    "warm_up rests seed duration_max timeout confidence name model device kind precision runtime hourly_usd "
+    "request_overhead request_work file",
+    callable_name=Flag(
+        str,
+        None,
+        "Time calls of module:function with the batch size; it returns when done.",
+        ("--callable",),
+    ),
+    url=Flag(str, None, "Time requests, a batch each: http://127.0.0.1:8000/predict."),
+    body=reads(str, None, "With --url: a JSON file with a request, whose first row is repeated."),
+    rows_key=Flag(str, "instances", "With --url: where the request has its rows."),
+    counters=Flag(str, None, "With --url: the server's metrics, to tell its work beside batches apart."),
+    metrics=Flag(str, None, "Take a server's own histograms under traffic: http://127.0.0.1:8000/metrics."),
+    duration=Flag(str, None, "With --metrics: how long to watch; 30s by default."),
+    metric=Flag(str, "serve_batch_seconds", "With --metrics: the histogram of batch times."),
+    label=Flag(str, "batch_size", "With --metrics: the histogram's label that is the batch size."),
+    metric_unit=Flag(str, None, "With --metric: its unit, where its name does not end in _seconds: ms."),
+    batch_sizes=Flag(str, "1,2,4,8,16,32,64", "Sizes to measure."),
+    samples=Flag(int, 500, "Batches of each size."),
+    warm_up=Flag(int, 20, "Batches of each size before, which do not count."),
+    rests=Flag(bool, True, "Time batches after a rest too.", ("--rests/--no-rests",)),
+    duration_max=Flag(str, "10min", "End the rounds after this long, with what was measured by then."),
+    timeout=Flag(str, "10s", "How long an answer may take."),
+    name=Flag(str, None, "The profile's name; the file's by default."),
+    model=Flag(str, None, "The model's name."),
+    device=Flag(str, None, "What the fleet's replicas run on: T4, c6i.xlarge."),
+    kind=Flag(str, None, "cpu or gpu."),
+    precision=Flag(str, None, "fp32, fp16, int8, ..."),
+    runtime=Flag(str, None, "What runs the model, with its version."),
+    hourly_usd=Flag(float, None, "Price of one device in USD per hour."),
+    request_work=Flag(str, None, "A replica's work on each request beside its batch: 200us."),
+    file=writes("Write the profile into this .json file."),
+)
 def profile(
     context: typer.Context,
-    callable_name: Annotated[str | None, _CALLABLE_NAME] = None,
-    url: Annotated[str | None, _URL] = None,
-    body: Annotated[str | None, _BODY] = None,
-    rows_key: Annotated[str, _ROWS_KEY] = "instances",
-    counters: Annotated[str | None, _COUNTERS] = None,
-    metrics: Annotated[str | None, _METRICS] = None,
-    duration: Annotated[str | None, _DURATION] = None,
-    metric: Annotated[str, _METRIC] = "serve_batch_seconds",
-    label: Annotated[str, _LABEL] = "batch_size",
-    metric_unit: Annotated[str | None, _METRIC_UNIT] = None,
-    batch_sizes: Annotated[str, option("--batch-sizes", help="Sizes to measure.")] = "1,2,4,8,16,32,64",
-    samples: Annotated[int, option("--samples", help="Batches of each size.")] = 500,
-    warm_up: Annotated[int, _WARM_UP] = 20,
-    rests: Annotated[bool, option("--rests/--no-rests", help="Time batches after a rest too.")] = True,
-    seed: SeedOption = 0,
-    duration_max: Annotated[str, _DURATION_MAX] = "10min",
-    timeout: Annotated[str, option("--timeout", help="How long an answer may take.")] = "10s",
-    confidence: ConfidenceOption = 0.95,
-    name: Annotated[str | None, option("--name", help="The profile's name; the file's by default.")] = None,
-    model: Annotated[str | None, option("--model", help="The model's name.")] = None,
-    device: Annotated[str | None, _DEVICE] = None,
-    kind: Annotated[str | None, option("--kind", help="cpu or gpu.")] = None,
-    precision: Annotated[str | None, option("--precision", help="fp32, fp16, int8, ...")] = None,
-    runtime: Annotated[str | None, option("--runtime", help="What runs the model, with its version.")] = None,
-    hourly_usd: Annotated[float | None, _HOURLY_USD] = None,
-    request_overhead: OverheadOption = None,
-    request_work: Annotated[str | None, _REQUEST_WORK] = None,
-    file: Annotated[str | None, _FILE] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    callable_name: str | None,
+    url: str | None,
+    body: str | None,
+    rows_key: str,
+    counters: str | None,
+    metrics: str | None,
+    duration: str | None,
+    metric: str,
+    label: str,
+    metric_unit: str | None,
+    batch_sizes: str,
+    samples: int,
+    warm_up: int,
+    seed: int,
+    duration_max: str,
+    timeout: str,
+    confidence: float,
+    name: str | None,
+    model: str | None,
+    device: str | None,
+    kind: str | None,
+    precision: str | None,
+    runtime: str | None,
+    hourly_usd: float | None,
+    request_overhead: str | None,
+    request_work: str | None,
+    file: str | None,
+    output: Format,
+    *,
+    rests: bool,
+    as_json: bool,
 ) -> None:
     """Measure service time by batch size, and write the profile that plan --profile takes.
 

@@ -1,12 +1,14 @@
-"""Options: the flags that commands share.
+"""Options: the flags of commands, and those that several share.
 
 Everything heavy is imported inside the function that needs it, so that help and `queue` start at once.
 """
 
 import os
 import stat
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,16 +22,6 @@ _FILES = "capacity.files"  # where a command's context keeps what its flags read
 def option(*names: str, help: str, callback: Callable[..., Any] | None = None) -> Any:  # noqa: A002  (Typer's own word)
     """A flag by its names, with one sentence of help, and what looks at its value before all else."""
     return typer.Option(*names, help=help, callback=callback, show_default=True)
-
-
-def input_option(*names: str, help: str) -> Any:  # noqa: A002
-    """A flag that may name a file to read, which no output of the same command may replace."""
-    return option(*names, help=help, callback=note_input)
-
-
-def output_option(*names: str, help: str) -> Any:  # noqa: A002
-    """A flag that names a file to write."""
-    return option(*names, help=help, callback=_note_output)
 
 
 def note_input(
@@ -82,143 +74,125 @@ def _note(context: typer.Context, parameter: typer.CallbackParam, name: str, *, 
     noted.append((found, flag, is_output))
 
 
-FormatOption = Annotated[Format, option("--format", help="What to print.")]
-JsonOption = Annotated[bool, option("--json", help="Short for --format json.")]
-ProfileOption = Annotated[
-    str, input_option("--profile", help="A bundled profile's name, or a .json or .csv file.")
-]
-RateOption = Annotated[
-    str | None, option("--rate", help="Arrival rate with its unit: 500rps, 30000/min; a trace has its own.")
-]
-ProfilesOption = Annotated[list[str], input_option("--profile", help="As in simulate; may be repeated.")]
-RatesOption = Annotated[
-    list[str] | None, option("--rate", help="Rate, or range of rates 100rps:1000rps:100rps; may be repeated.")
-]
-QueueLimitOption = Annotated[
-    int | None, option("--queue-limit", help="Waiting places of each queue; who finds none is lost.")
-]
-ArrivalsOption = Annotated[
-    str,
-    option(
-        "--arrivals",
-        help="poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s or trace:FILE.",
+REQUIRED = Parameter.empty
+
+
+class Flag(NamedTuple):
+    """A flag of a command; one without a default is required.
+
+    Attributes:
+        names: as they are typed, where that is not `--` and the parameter's name.
+        callback: looks at the value before all else: `note_input` where it may name a file to read, which no
+            output of the same command may replace, one of its own where it names one to write.
+        argument: what it is instead, where it is typed without a name.
+    """
+
+    kind: Any
+    default: Any
+    help: str = ""
+    names: tuple[str, ...] = ()
+    callback: Callable[..., Any] | None = None
+    argument: Any = None
+
+    def parameter(self, name: str) -> Parameter:
+        """As Typer reads it from a signature."""
+        names = self.names or (f"--{name.replace('_', '-')}",)
+        info = self.argument or option(*names, help=self.help, callback=self.callback)
+        kind = self.kind | None if self.default is None else self.kind
+        return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=self.default)
+
+
+def reads(kind: Any, default: Any, help: str) -> Flag:  # noqa: A002
+    """A flag that may name a file to read."""
+    return Flag(kind, default, help, callback=note_input)
+
+
+def writes(help: str, *names: str) -> Flag:  # noqa: A002
+    """A flag that names a file to write; -o where it is the command's only one."""
+    return Flag(str, None, help, names or ("-o", "--output"), _note_output)
+
+
+def argument(kind: Any, default: Any, help: str, **settings: Any) -> Flag:  # noqa: A002
+    """A file to read that is typed without a flag."""
+    return Flag(kind, default, argument=typer.Argument(help=help, callback=note_input, **settings))
+
+
+FLAGS: Mapping[str, Flag] = {
+    "profile": reads(str, REQUIRED, "A bundled profile's name, or a .json or .csv file."),
+    "replicas": Flag(int, REQUIRED, "How many replicas."),
+    "rate": Flag(str, None, "Arrival rate with its unit: 500rps, 30000/min; a trace has its own."),
+    "slo_p50": Flag(str, None, "Limit on the median response time: 50ms."),
+    "slo_p90": Flag(str, None, "Limit on P90."),
+    "slo_p95": Flag(str, None, "Limit on P95."),
+    "slo_p99": Flag(str, None, "Limit on P99: 200ms."),
+    "slo_p999": Flag(str, None, "Limit on P99.9."),
+    "slo_mean": Flag(str, None, "Limit on the mean response time."),
+    "slo_wait": Flag(list[str], None, "Limit on a quantile of the wait: p99=5ms; may be repeated."),
+    "loss_max": Flag(str, None, "Share of requests that may be lost, with --queue-limit: 0.1%."),
+    "utilization_max": Flag(str, None, "Share of time that a replica may be busy: 80%."),
+    "tier": Flag(str, None, "Ready-made limits: interactive, batch or background."),
+    "batch_size_max": Flag(int, None, "Largest batch; the profile's largest by default."),
+    "batch_wait": Flag(str, "0ms", "How long the oldest request may wait for a batch to fill: 2ms."),
+    "timer": Flag(
+        str, "oldest", "Since when --batch-wait counts: oldest (request's arrival) or open (batch)."
+    ),
+    "routing": Flag(
+        str,
+        "round-robin",
+        "round-robin, random, least-outstanding, power-of-two or shared-queue.",
+    ),
+    "queue_limit": Flag(int, None, "Waiting places of each queue; who finds none is lost."),
+    "arrivals": Flag(
+        str,
+        "poisson",
+        "poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s or trace:FILE.",
         callback=_note_arrivals,
     ),
-]
-WaitOption = Annotated[
-    str, option("--batch-wait", help="How long the oldest request may wait for a batch to fill: 2ms.")
-]
-RoutingOption = Annotated[
-    str,
-    option("--routing", help="round-robin, random, least-outstanding, power-of-two or shared-queue."),
-]
-TimerOption = Annotated[
-    str, option("--timer", help="Since when --batch-wait counts: oldest (request's arrival) or open (batch).")
-]
-OverheadOption = Annotated[
-    str | None, option("--request-overhead", help="Time outside the server, on every response: 5ms.")
-]
-InstancesOption = Annotated[
-    int | None,
-    option("--instances-per-device", help="Replicas that share one device and its work."),
-]
-SeedOption = Annotated[int, option("--seed", help="Same seed and input, same bytes out.")]
-ConfidenceOption = Annotated[float, option("--confidence", help="Confidence of intervals and verdicts.")]
-PrecisionOption = Annotated[
-    float, option("--precision", help="Relative half-width wanted of the decisive quantile.")
-]
-BudgetOption = Annotated[int, option("--requests-max", help="Requests to simulate for one plan at most.")]
-EngineOption = Annotated[
-    str, option("--engine", help="kernel (compiled) or simpy (readable, slow); both give the same bytes.")
-]
-WorkersOption = Annotated[
-    int | None,
-    option("--workers", help="Threads (SimPy: processes); all cores by default; same answer."),
-]
-ClusterOption = Annotated[
-    str | None, option("--cluster", help="A Dask scheduler to send the work to, instead: tcp://HOST:8786.")
-]
-ArrivalRateOption = Annotated[str, option("--arrival-rate", help="Arrival rate: 9rps.")]
-ServiceRateOption = Annotated[
-    str | None, option("--service-rate", help="Requests per second of one busy server: 5rps.")
-]
-ServiceTimeOption = Annotated[
-    str | None, option("--service-time", help="Mean service time instead of the rate: 200ms.")
-]
-QuantileOption = Annotated[
-    list[float] | None, option("--quantile", help="Quantile to report, 0.999; may be repeated.")
-]
-P50Option = Annotated[str | None, option("--slo-p50", help="Limit on the median response time: 50ms.")]
-P90Option = Annotated[str | None, option("--slo-p90", help="Limit on P90.")]
-P95Option = Annotated[str | None, option("--slo-p95", help="Limit on P95.")]
-P99Option = Annotated[str | None, option("--slo-p99", help="Limit on P99: 200ms.")]
-P999Option = Annotated[str | None, option("--slo-p999", help="Limit on P99.9.")]
+    "users": Flag(int, None, "So many users take turns, instead of arrivals at a rate."),
+    "think_time": Flag(str, None, "Mean think time of a user: 300ms."),
+    "request_overhead": Flag(str, None, "Time outside the server, on every response: 5ms."),
+    "instances_per_device": Flag(int, None, "Replicas that share one device and its work."),
+    "quantile": Flag(list[float], None, "Quantile to report, 0.999; may be repeated."),
+    "seed": Flag(int, 0, "Same seed and input, same bytes out."),
+    "confidence": Flag(float, 0.95, "Confidence of intervals and verdicts."),
+    "precision": Flag(float, 0.02, "Relative half-width wanted of the decisive quantile."),
+    "requests_max": Flag(int, 100_000_000, "Requests to simulate for one plan at most."),
+    "engine": Flag(str, "kernel", "kernel (compiled) or simpy (readable, slow); both give the same bytes."),
+    "workers": Flag(int, None, "Threads (SimPy: processes); all cores by default; same answer."),
+    "cluster": Flag(str, None, "A Dask scheduler to send the work to, instead: tcp://HOST:8786."),
+    "output": Flag(Format, Format.TABLE, "What to print.", ("--format",)),
+    "as_json": Flag(bool, False, "Short for --format json.", ("--json",)),
+}
+OBJECTIVE = "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean slo_wait loss_max utilization_max tier"
+EFFORT = "seed confidence precision requests_max engine workers cluster"
+
+Command = Callable[..., None]
 
 
-PlanProfilesOption = Annotated[
-    list[str],
-    input_option(
-        "--profile", help="A bundled profile's name, or a .json or .csv file; repeat it to choose between."
-    ),
-]
-PricesOption = Annotated[
-    list[str] | None,
-    option("--hourly-usd", help="Price of a device, of one profile's where there are several: t4=0.526."),
-]
-TierOption = Annotated[
-    str | None, option("--tier", help="Ready-made limits: interactive, batch or background.")
-]
-MeanOption = Annotated[str | None, option("--slo-mean", help="Limit on the mean response time.")]
-WaitLimitsOption = Annotated[
-    list[str] | None, option("--slo-wait", help="Limit on a quantile of the wait: p99=5ms; may be repeated.")
-]
-LossOption = Annotated[
-    str | None, option("--loss-max", help="Share of requests that may be lost, with --queue-limit: 0.1%.")
-]
-UtilizationOption = Annotated[
-    str | None, option("--utilization-max", help="Share of time that a replica may be busy: 80%.")
-]
-BatchSizeOption = Annotated[
-    int | None, option("--batch-size-max", help="Largest batch to consider; the profile's by default.")
-]
-BatchWaitsOption = Annotated[
-    list[str] | None,
-    option(
-        "--batch-wait", help="How long the oldest may wait for a batch to fill: 2ms; searched by default."
-    ),
-]
-RoutingsOption = Annotated[
-    list[str] | None,
-    option(
-        "--routing",
-        help="round-robin (the default), random, least-outstanding, power-of-two or shared-queue; "
-        "repeat it, or say any, to choose between.",
-    ),
-]
-ReplicasMaxOption = Annotated[int, option("--replicas-max", help="Most replicas to consider.")]
-DailyOption = Annotated[
-    str | None, input_option("--daily", help="A day's rates from a .csv of time,rate_rps, instead of --rate.")
-]
-UsersOption = Annotated[
-    int | None, option("--users", help="So many users take turns, instead of arrivals at a rate.")
-]
-ThinkTimeOption = Annotated[str | None, option("--think-time", help="Mean think time of a user: 300ms.")]
-SpareOption = Annotated[int, option("--spare", help="So many replicas may be gone, and the objective holds.")]
-SurviveOption = Annotated[
-    list[str] | None,
-    option("--survive", help="What the objective outlives: n-1, n-2, zone:3; may be repeated."),
-]
-RollingOption = Annotated[
-    str | None, option("--rolling-update", help="An update that takes replicas away: max-unavailable=25%.")
-]
-StartupOption = Annotated[
-    str | None, option("--startup-time", help="Until a new replica is ready: 120s; with --spike.")
-]
-SpikeOption = Annotated[
-    str | None, option("--spike", help="Traffic that jumps to a multiple of itself: 2x; with --startup-time.")
-]
+def flags(names: str, **own: Flag) -> Callable[[Command], Command]:
+    """Give a command its flags in this order, of which `output` and `as_json` are always the last.
 
-SavedPlanOption = Annotated[
-    str | None,
-    output_option("-o", "--output", help="Save the plan into this .json file, for check and compare."),
-]
+    The command takes those that it looks at by itself; all are in its context.
+
+    Args:
+        own: those that are not as in `FLAGS`.
+    """
+
+    def decorate(command: Command) -> Command:
+        taken = signature(command).parameters
+        takes_all = any(one.kind is Parameter.VAR_KEYWORD for one in taken.values())
+        parameters = [
+            (own.get(name) or FLAGS[name]).parameter(name) for name in (*names.split(), "output", "as_json")
+        ]
+        if "context" in taken:
+            parameters.append(Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context))
+
+        @wraps(command)
+        def flagged(**given: Any) -> None:
+            command(**{name: value for name, value in given.items() if takes_all or name in taken})
+
+        flagged.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        flagged.__annotations__ = {one.name: one.annotation for one in parameters}
+        return flagged
+
+    return decorate

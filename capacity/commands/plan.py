@@ -3,109 +3,52 @@
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from capacity.commands.options import EFFORT, OBJECTIVE, REQUIRED, Flag, flags, reads, writes
+from capacity.commands.output import Format, check_figure, emit, run
 
 if TYPE_CHECKING:
     from capacity.answers import PlanAnswer
 
-from capacity.commands.options import (
-    ArrivalsOption,
-    BatchSizeOption,
-    BatchWaitsOption,
-    BudgetOption,
-    ClusterOption,
-    ConfidenceOption,
-    DailyOption,
-    EngineOption,
-    FormatOption,
-    InstancesOption,
-    JsonOption,
-    LossOption,
-    MeanOption,
-    OverheadOption,
-    P50Option,
-    P90Option,
-    P95Option,
-    P99Option,
-    P999Option,
-    PlanProfilesOption,
-    PrecisionOption,
-    PricesOption,
-    QueueLimitOption,
-    RateOption,
-    ReplicasMaxOption,
-    RollingOption,
-    RoutingsOption,
-    SavedPlanOption,
-    SeedOption,
-    SpareOption,
-    SpikeOption,
-    StartupOption,
-    SurviveOption,
-    ThinkTimeOption,
-    TierOption,
-    TimerOption,
-    UsersOption,
-    UtilizationOption,
-    WaitLimitsOption,
-    WorkersOption,
-    option,
-    output_option,
+
+@flags(
+    f"profile rate {OBJECTIVE} batch_size_max batch_wait timer routing queue_limit replicas_max hourly_usd "
+    "arrivals daily users think_time spare survive rolling_update startup_time spike request_overhead "
+    f"instances_per_device {EFFORT} explain file plot",
+    profile=reads(
+        list[str],
+        REQUIRED,
+        "A bundled profile's name, or a .json or .csv file; repeat it to choose between.",
+    ),
+    batch_size_max=Flag(int, None, "Largest batch to consider; the profile's by default."),
+    batch_wait=Flag(
+        list[str], None, "How long the oldest may wait for a batch to fill: 2ms; searched by default."
+    ),
+    routing=Flag(
+        list[str],
+        None,
+        "round-robin (the default), random, least-outstanding, power-of-two or shared-queue; "
+        "repeat it, or say any, to choose between.",
+    ),
+    replicas_max=Flag(int, 1024, "Most replicas to consider."),
+    hourly_usd=Flag(
+        list[str], None, "Price of a device, of one profile's where there are several: t4=0.526."
+    ),
+    daily=reads(str, None, "A day's rates from a .csv of time,rate_rps, instead of --rate."),
+    spare=Flag(int, 0, "So many replicas may be gone, and the objective holds."),
+    survive=Flag(list[str], None, "What the objective outlives: n-1, n-2, zone:3; may be repeated."),
+    rolling_update=Flag(str, None, "An update that takes replicas away: max-unavailable=25%."),
+    startup_time=Flag(str, None, "Until a new replica is ready: 120s; with --spike."),
+    spike=Flag(str, None, "Traffic that jumps to a multiple of itself: 2x; with --startup-time."),
+    explain=Flag(bool, False, "Also what binds, what the answer hangs on, and what would save most."),
+    file=writes("Save the plan into this .json file, for check and compare."),
+    plot=writes("Draw what is promised over the replicas into this .png or .svg file.", "--plot"),
 )
-from capacity.commands.output import Format, check_figure, emit, run
-
-
 def plan(
-    context: typer.Context,
-    profile: PlanProfilesOption,
-    rate: RateOption = None,
-    slo_p50: P50Option = None,
-    slo_p90: P90Option = None,
-    slo_p95: P95Option = None,
-    slo_p99: P99Option = None,
-    slo_p999: P999Option = None,
-    slo_mean: MeanOption = None,
-    slo_wait: WaitLimitsOption = None,
-    loss_max: LossOption = None,
-    utilization_max: UtilizationOption = None,
-    tier: TierOption = None,
-    batch_size_max: BatchSizeOption = None,
-    batch_wait: BatchWaitsOption = None,
-    timer: TimerOption = "oldest",
-    routing: RoutingsOption = None,
-    queue_limit: QueueLimitOption = None,
-    replicas_max: ReplicasMaxOption = 1024,
-    hourly_usd: PricesOption = None,
-    arrivals: ArrivalsOption = "poisson",
-    daily: DailyOption = None,
-    users: UsersOption = None,
-    think_time: ThinkTimeOption = None,
-    spare: SpareOption = 0,
-    survive: SurviveOption = None,
-    rolling_update: RollingOption = None,
-    startup_time: StartupOption = None,
-    spike: SpikeOption = None,
-    request_overhead: OverheadOption = None,
-    instances_per_device: InstancesOption = None,
-    seed: SeedOption = 0,
-    confidence: ConfidenceOption = 0.95,
-    precision: PrecisionOption = 0.02,
-    requests_max: BudgetOption = 100_000_000,
-    engine: EngineOption = "kernel",
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    explain: Annotated[
-        bool, option("--explain", help="Also what binds, what the answer hangs on, and what would save most.")
-    ] = False,
-    file: SavedPlanOption = None,
-    plot: Annotated[
-        str | None,
-        output_option("--plot", help="Draw what is promised over the replicas into this .png or .svg file."),
-    ] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    context: typer.Context, file: str | None, plot: str | None, output: Format, *, as_json: bool
 ) -> None:
     """The cheapest fleet that keeps the objective, how sure that is, and why fewer would not do."""
     from capacity import api

@@ -1,12 +1,12 @@
 """`capacity profiles`: the measured profiles that come with the package."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from capacity.commands.guard import StrictTyper
-from capacity.commands.options import FormatOption, JsonOption, note_input
+from capacity.commands.options import REQUIRED, argument, flags
 from capacity.commands.output import Format, emit_pieces, width
 
 if TYPE_CHECKING:
@@ -16,11 +16,8 @@ profiles_app = StrictTyper(invoke_without_command=True, help="Measured profiles 
 
 
 @profiles_app.callback()
-def profiles(
-    context: typer.Context,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags("")
+def profiles(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """List the measured profiles that come along, with throughput and knee."""
     if context.invoked_subcommand is not None:
         return
@@ -43,13 +40,8 @@ def profiles(
 
 
 @profiles_app.command("show")
-def show_profile(
-    name: Annotated[
-        str, typer.Argument(help="A bundled profile's name, or a .json or .csv file.", callback=note_input)
-    ],
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags("name", name=argument(str, REQUIRED, "A bundled profile's name, or a .json or .csv file."))
+def show_profile(name: str, output: Format, *, as_json: bool) -> None:
     """One profile, batch size by batch size, with a chart."""
     from capacity.answer.documents import profile_document
     from capacity.profile.load import load_profile

@@ -4,24 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from inspect import Parameter, Signature, signature
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
-
-import typer
+from typing import TYPE_CHECKING, Any, Protocol
 
 from capacity.commands.guard import StrictTyper
-from capacity.commands.options import (
-    ArrivalRateOption,
-    FormatOption,
-    JsonOption,
-    QuantileOption,
-    ServiceRateOption,
-    ServiceTimeOption,
-    input_option,
-    note_input,
-    option,
-)
+from capacity.commands.options import REQUIRED, Flag, argument, flags, reads
 from capacity.commands.output import Format, emit_document, emit_pieces
 from capacity.errors import InputError
 from capacity.files import csv_rows, located, printable, read_text
@@ -47,20 +35,6 @@ if TYPE_CHECKING:
 queue_app = StrictTyper(
     no_args_is_help=True, help="Queueing laws, at once: exact, or named as what they are."
 )
-
-ServersOption = Annotated[int, option("--servers", help="How many servers share the queue.")]
-NoQuantileOption = Annotated[
-    list[float] | None, option("--quantile", help="Accepted as everywhere; this law has no waits to report.")
-]
-
-
-ServiceFamilyOption = Annotated[
-    str | None,
-    option("--service", help="deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
-]
-ServiceScvOption = Annotated[
-    float | None, option("--service-scv", help="Squared coefficient of variation of the service time: 2.")
-]
 
 
 class Law(Protocol):
@@ -156,35 +130,29 @@ def _parts(text: str, flag: str, most: int = 100_000) -> list[str]:
     return parts
 
 
-_REQUIRED = Parameter.empty
-# Type, default and help of the flags of laws, in the order in which help tells them.
-_FLAGS: dict[str, tuple[Any, Any, str]] = {
-    "offered_load": (float, _REQUIRED, "Arrival rate x service time, erlangs."),
-    "users": (int, _REQUIRED, "How many users take turns."),
-    "think_time": (str, "0s", "Mean think time of a user: 300ms."),
-    "arrival_rate": (str, _REQUIRED, "Arrival rate: 9rps."),
-    "arrival_rates": (str, _REQUIRED, "Arrival rate of either phase: 1.5rps,0.3rps."),
-    "switch_rates": (str, _REQUIRED, "How often either phase ends: 0.01/s,0.01/s."),
-    "servers": (int, _REQUIRED, "How many servers share the queue."),
-    "capacity": (int, _REQUIRED, "Places in all, those in service included."),
-    "patience": (str, _REQUIRED, "Mean time that a request would wait: 5s."),
-    "arrival": (str, None, "Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
-    "arrival_scv": (float, None, "Squared coefficient of variation of the gaps: 4."),
-    "service": (str, None, "deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
-    "service_scv": (float, None, "Squared coefficient of variation of the service time: 2."),
-    "service_rate": (str, None, "Requests per second of one busy server: 5rps."),
-    "service_time": (str, None, "Mean service time instead of the rate: 200ms."),
-    "formula": (str, "whitt", "whitt, allen-cunneen, kimura or tijms (the last two: M/G/c)."),
+# Flags of laws, in the order in which help tells them.
+_FLAGS = {
+    "offered_load": Flag(float, REQUIRED, "Arrival rate x service time, erlangs."),
+    "users": Flag(int, REQUIRED, "How many users take turns."),
+    "think_time": Flag(str, "0s", "Mean think time of a user: 300ms."),
+    "arrival_rate": Flag(str, REQUIRED, "Arrival rate: 9rps."),
+    "arrival_rates": Flag(str, REQUIRED, "Arrival rate of either phase: 1.5rps,0.3rps."),
+    "switch_rates": Flag(str, REQUIRED, "How often either phase ends: 0.01/s,0.01/s."),
+    "servers": Flag(int, REQUIRED, "How many servers share the queue."),
+    "capacity": Flag(int, REQUIRED, "Places in all, those in service included."),
+    "patience": Flag(str, REQUIRED, "Mean time that a request would wait: 5s."),
+    "arrival": Flag(str, None, "Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
+    "arrival_scv": Flag(float, None, "Squared coefficient of variation of the gaps: 4."),
+    "service": Flag(str, None, "deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
+    "service_scv": Flag(float, None, "Squared coefficient of variation of the service time: 2."),
+    "service_rate": Flag(str, None, "Requests per second of one busy server: 5rps."),
+    "service_time": Flag(str, None, "Mean service time instead of the rate: 200ms."),
+    "formula": Flag(str, "whitt", "whitt, allen-cunneen, kimura or tijms (the last two: M/G/c)."),
 }
-_REAL_SERVERS = {"servers": (float, _REQUIRED, "How many servers share the queue; 2.5 interpolates.")}
-_ONE_SERVER = {"servers": (int, 1, "How many servers share the queue.")}
-_PHASES = {"service": (str, None, "exponential, erlang or hyperexponential; exponential if left out.")}
-
-
-def _flag(name: str, kind: Any, default: Any, help: str) -> Any:  # noqa: A002
-    """A flag as Typer wants it annotated."""
-    flag = option(f"--{name.replace('_', '-')}", help=help)
-    return Annotated[kind | None if default is None else kind, flag]
+_ONE_SERVER = {"servers": _FLAGS["servers"]._replace(default=1)}
+_REAL_SERVERS = {"servers": Flag(float, REQUIRED, "How many servers share the queue; 2.5 interpolates.")}
+_NO_WAITS = {"quantile": Flag(list[float], None, "Accepted as everywhere; this law has no waits to report.")}
+_PHASES = {"service": Flag(str, None, "exponential, erlang or hyperexponential; exponential if left out.")}
 
 
 def _read_arrival(arrival_rate: str, arrival: str | None, arrival_scv: float | None) -> "Duration":
@@ -242,7 +210,7 @@ class _LawCommand:
     noun: str
     fields: str
     help: str
-    flags: Mapping[str, tuple[Any, Any, str]] = field(default_factory=dict)
+    flags: Mapping[str, Flag] = field(default_factory=dict)
 
     @property
     def readers(self) -> dict[str, Callable[..., Any]]:
@@ -261,25 +229,13 @@ class _LawCommand:
 
     def register(self) -> None:
         """Make it a command."""
-        flags = {flag for read in self.readers.values() for flag in signature(read).parameters}
-        known = _FLAGS | dict(self.flags)
-        keywords = {name: (_flag(name, *known[name]), known[name][1]) for name in _FLAGS if name in flags}
-        keywords |= {
-            "quantile": (NoQuantileOption if self.name == "erlang-b" else QuantileOption, None),
-            "output": (FormatOption, Format.TABLE),
-            "as_json": (JsonOption, False),
-        }
+        taken = {flag for read in self.readers.values() for flag in signature(read).parameters}
+        names = [name for name in _FLAGS if name in taken]
 
-        def command(*, quantile: list[float] | None, output: Format, as_json: bool, **given: Any) -> None:
+        @flags(" ".join([*names, "quantile"]), **_FLAGS | dict(self.flags))
+        def command(quantile: list[float] | None, output: Format, *, as_json: bool, **given: Any) -> None:
             emit_law(self.model, self.law(given), quantile, output, as_json=as_json)
 
-        command.__signature__ = Signature(  # type: ignore[attr-defined]
-            [
-                Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-                for name, (annotation, default) in keywords.items()
-            ]
-        )
-        command.__annotations__ = {name: annotation for name, (annotation, _) in keywords.items()}
         queue_app.command(self.name, help=self.help)(command)
 
 
@@ -309,23 +265,28 @@ for _law in (
     _LawCommand(
         "erlang-b", "M/G/c/c", "markov.erlang.MGcc", "offered_load servers",
         "M/G/c/c: what finds no free server is lost.",
-        _REAL_SERVERS,
+        _REAL_SERVERS | _NO_WAITS,
     ),
 ):  # fmt: skip
     _law.register()
 
 
 @queue_app.command()
+@flags(
+    "arrival_rates servers service_rate service_time quantile",
+    **_FLAGS
+    | _ONE_SERVER
+    | {"arrival_rates": Flag(str, REQUIRED, "Arrival rates by class, the first served first: 1rps,3rps.")},
+)
 def priority(
-    arrival_rates: Annotated[
-        str, option("--arrival-rates", help="Arrival rates by class, the first served first: 1rps,3rps.")
-    ],
-    servers: ServersOption = 1,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    arrival_rates: str,
+    servers: int,
+    service_rate: str | None,
+    service_time: str | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """M/M/c with classes: the next to be served is of the highest class; nobody is interrupted."""
     from capacity.answer.documents import performance_document, queue_document
@@ -358,21 +319,24 @@ def priority(
 
 
 @queue_app.command()
+@flags(
+    "arrival_rate service service_scv service_rate service_time profile batch_size quantile",
+    **_FLAGS,
+    profile=reads(str, None, "Service times of this profile's --batch-size instead."),
+    batch_size=Flag(int, None, "Batch size of the profile; 1 where it is left out."),
+)
 def mg1(
-    arrival_rate: ArrivalRateOption,
-    service: ServiceFamilyOption = None,
-    service_scv: ServiceScvOption = None,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    profile: Annotated[
-        str | None, input_option("--profile", help="Service times of this profile's --batch-size instead.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, option("--batch-size", help="Batch size of the profile; 1 where it is left out.")
-    ] = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    arrival_rate: str,
+    service: str | None,
+    service_scv: float | None,
+    service_rate: str | None,
+    service_time: str | None,
+    profile: str | None,
+    batch_size: int | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """M/G/1: Poisson arrivals, one server, service of any law."""
     from capacity.queues.general.mg1 import MG1
@@ -494,20 +458,24 @@ def _number(text: str, name: str, where: str) -> float:
 
 
 @queue_app.command()
+@flags(
+    "arrival_rate service_rate service_time wait_p99 response_p99 wait_probability quantile",
+    **_FLAGS,
+    wait_p99=Flag(str, None, "Limit on P99 of the wait: 20ms."),
+    response_p99=Flag(str, None, "Limit on P99 of the response time: 250ms."),
+    wait_probability=Flag(float, None, "Largest share of requests that wait: 0.2."),
+)
 def staffing(
-    arrival_rate: ArrivalRateOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    wait_p99: Annotated[str | None, option("--wait-p99", help="Limit on P99 of the wait: 20ms.")] = None,
-    response_p99: Annotated[
-        str | None, option("--response-p99", help="Limit on P99 of the response time: 250ms.")
-    ] = None,
-    wait_probability: Annotated[
-        float | None, option("--wait-probability", help="Largest share of requests that wait: 0.2.")
-    ] = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    arrival_rate: str,
+    service_rate: str | None,
+    service_time: str | None,
+    wait_p99: str | None,
+    response_p99: str | None,
+    wait_probability: float | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """The fewest servers of M/M/c that keep one limit, and the queue with so many."""
     from capacity.queues.markov.mmc import MMc
@@ -535,24 +503,25 @@ def staffing(
 
 
 @queue_app.command()
+@flags(
+    "file throughput_one sigma kappa replicas quantile",
+    file=argument(str, None, "A .csv of measurements, n,throughput_rps, to fit."),
+    throughput_one=Flag(str, None, "Throughput of one replica: 1000rps; instead of a file.", ("--lambda",)),
+    sigma=Flag(float, None, "Contention, 0 to 1; with --lambda, 0 by default."),
+    kappa=Flag(float, None, "Crosstalk, from 0; with --lambda, 0 by default."),
+    replicas=Flag(int, None, "Number of replicas to evaluate at."),
+    **_NO_WAITS,
+)
 def usl(
-    file: Annotated[
-        str | None,
-        typer.Argument(help="A .csv of measurements, n,throughput_rps, to fit.", callback=note_input),
-    ] = None,
-    throughput_one: Annotated[
-        str | None, option("--lambda", help="Throughput of one replica: 1000rps; instead of a file.")
-    ] = None,
-    sigma: Annotated[
-        float | None, option("--sigma", help="Contention, 0 to 1; with --lambda, 0 by default.")
-    ] = None,
-    kappa: Annotated[
-        float | None, option("--kappa", help="Crosstalk, from 0; with --lambda, 0 by default.")
-    ] = None,
-    replicas: Annotated[int | None, option("--replicas", help="Number of replicas to evaluate at.")] = None,
-    quantile: NoQuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    file: str | None,
+    throughput_one: str | None,
+    sigma: float | None,
+    kappa: float | None,
+    replicas: int | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Universal Scalability Law: what N replicas serve, and from where on more of them serve less."""
     from capacity.answer.documents import scalability_document
@@ -587,40 +556,40 @@ def _fit(file: str) -> "ScalabilityFit":
 
 
 @queue_app.command()
+@flags(
+    "arrival_rate batch_times profile batch_size_max batch_size_min batch_wait timer batch_service "
+    "service_cv replicas routing users think_time quantile",
+    arrival_rate=Flag(str, None, "Arrival rate at all replicas."),
+    batch_times=Flag(str, None, "Service time of a batch of 1, 2, ..., B: 2.5ms,3ms."),
+    profile=reads(str, None, "A profile's mean service times up to --batch-size-max instead."),
+    batch_size_max=Flag(int, None, "Largest batch B."),
+    batch_size_min=Flag(int, 1, "A free replica waits for so many."),
+    batch_wait=Flag(str, "0s", "How long a batch may wait to fill: 2ms."),
+    timer=Flag(str, "oldest", "Since when it counts: oldest (request's arrival) or open (batch)."),
+    batch_service=Flag(str, "deterministic", "deterministic or exponential service of a batch."),
+    service_cv=Flag(float, 0.0, "Coefficient of variation of gamma service: 0.1."),
+    replicas=Flag(int, 1, "How many replicas."),
+    routing=Flag(str, "round-robin", "round-robin, random or shared-queue."),
+    users=Flag(int, None, "So many users take turns, instead of a rate."),
+)
 def bulk(
-    arrival_rate: Annotated[
-        str | None, option("--arrival-rate", help="Arrival rate at all replicas.")
-    ] = None,
-    batch_times: Annotated[
-        str | None, option("--batch-times", help="Service time of a batch of 1, 2, ..., B: 2.5ms,3ms.")
-    ] = None,
-    profile: Annotated[
-        str | None,
-        input_option("--profile", help="A profile's mean service times up to --batch-size-max instead."),
-    ] = None,
-    batch_size_max: Annotated[int | None, option("--batch-size-max", help="Largest batch B.")] = None,
-    batch_size_min: Annotated[int, option("--batch-size-min", help="A free replica waits for so many.")] = 1,
-    batch_wait: Annotated[str, option("--batch-wait", help="How long a batch may wait to fill: 2ms.")] = "0s",
-    timer: Annotated[
-        str, option("--timer", help="Since when it counts: oldest (request's arrival) or open (batch).")
-    ] = "oldest",
-    batch_service: Annotated[
-        str, option("--batch-service", help="deterministic or exponential service of a batch.")
-    ] = "deterministic",
-    service_cv: Annotated[
-        float, option("--service-cv", help="Coefficient of variation of gamma service: 0.1.")
-    ] = 0.0,
-    replicas: Annotated[int, option("--replicas", help="How many replicas.")] = 1,
-    routing: Annotated[str, option("--routing", help="round-robin, random or shared-queue.")] = "round-robin",
-    users: Annotated[
-        int | None, option("--users", help="So many users take turns, instead of a rate.")
-    ] = None,
-    think_time: Annotated[
-        str | None, option("--think-time", help="Mean think time of a user: 300ms.")
-    ] = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    arrival_rate: str | None,
+    batch_times: str | None,
+    profile: str | None,
+    batch_size_max: int | None,
+    batch_size_min: int,
+    batch_wait: str,
+    timer: str,
+    batch_service: str,
+    service_cv: float,
+    replicas: int,
+    routing: str,
+    users: int | None,
+    think_time: str | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Dynamic batching: up to B requests at once, greedy, with a minimum batch or a batch wait."""
     from capacity.question.plan import BatchTimer, Routing

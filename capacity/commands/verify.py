@@ -3,23 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from capacity.commands.options import (
-    ConfidenceOption,
-    FormatOption,
-    JsonOption,
-    OverheadOption,
-    PrecisionOption,
-    QueueLimitOption,
-    SeedOption,
-    WorkersOption,
-    input_option,
-    option,
-    output_option,
-)
+from capacity.commands.options import REQUIRED, Flag, flags, reads, writes
 from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.errors import DependencyError, InputError
 from capacity.question.parse import duration_s, read_profile, read_routing
@@ -30,54 +18,60 @@ if TYPE_CHECKING:
     from capacity.verification.run import Arrivals
     from capacity.verification.subject import Subject
     from capacity.verification.verification import Verification
-_URL = option("--url", help="Where requests go: http://127.0.0.1:8000/predict; repeat it for each replica.")
-_PLAN = input_option("--plan", help="A plan that capacity plan -o saved, with its rate and objective.")
-_PROFILE = input_option("--profile", help="Instead of --plan: a profile's name, or a .json or .csv file.")
-_REPLICAS = option("--replicas", help="How many replicas; as many as urls by default.")
-_BATCH_SIZE_MAX = option("--batch-size-max", help="Largest batch; the profile's largest by default.")
-_BATCH_WAIT = option(
-    "--batch-wait", help="How long the oldest may wait for a batch to fill: 2ms; 0ms by default."
-)
-_ROUTING = option(
-    "--routing", help="How several urls are chosen from; round-robin by default, as in simulate."
-)
-_RATE = option("--rate", help="Arrival rate: 300rps; a plan and a trace have their own.")
-_ARRIVALS = input_option("--arrivals", help="poisson (by default), gamma:cv=2, trace:FILE, as in simulate.")
-_RUNS = option("--runs", help="Load tests, each with arrivals of its own where these are random.")
-_REQUESTS_MAX = option("--requests-max", help="Requests to send at most, in all runs and before them.")
-_METRICS = option("--metrics", help="Metrics of each replica; /metrics at its url by default; none for none.")
-_TOLERANCE = option("--tolerance", help="How far a prediction may be off: p99=15%; may be repeated.")
-_FILE = output_option("-o", "--output", help="Write the answer into this .json file, too.")
+
+# What says a plan where no saved one does.
+_PLAN = ("profile", "replicas", "batch_size_max", "batch_wait", "routing", "queue_limit", "request_overhead")
 
 
+@flags(
+    "url body plan profile replicas batch_size_max batch_wait routing queue_limit request_overhead rate "
+    "arrivals duration warm_up runs timeout requests_max metrics tolerance seed confidence precision workers "
+    "file",
+    url=Flag(
+        list[str],
+        REQUIRED,
+        "Where requests go: http://127.0.0.1:8000/predict; repeat it for each replica.",
+    ),
+    body=reads(str, REQUIRED, "A .json file: one request, of one row."),
+    plan=reads(str, None, "A plan that capacity plan -o saved, with its rate and objective."),
+    profile=reads(str, None, "Instead of --plan: a profile's name, or a .json or .csv file."),
+    replicas=Flag(int, None, "How many replicas; as many as urls by default."),
+    batch_wait=Flag(str, None, "How long the oldest may wait for a batch to fill: 2ms; 0ms by default."),
+    routing=Flag(str, None, "How several urls are chosen from; round-robin by default, as in simulate."),
+    rate=Flag(str, None, "Arrival rate: 300rps; a plan and a trace have their own."),
+    arrivals=reads(str, None, "poisson (by default), gamma:cv=2, trace:FILE, as in simulate."),
+    duration=Flag(str, "60s", "Of what counts of each run."),
+    warm_up=Flag(str, "5s", "Before it, of each run."),
+    runs=Flag(int, 1, "Load tests, each with arrivals of its own where these are random."),
+    timeout=Flag(str, "10s", "After which a request is given up."),
+    requests_max=Flag(int, 1_000_000, "Requests to send at most, in all runs and before them."),
+    metrics=Flag(list[str], None, "Metrics of each replica; /metrics at its url by default; none for none."),
+    tolerance=Flag(list[str], None, "How far a prediction may be off: p99=15%; may be repeated."),
+    file=writes("Write the answer into this .json file, too."),
+)
 def verify(
     context: typer.Context,
-    url: Annotated[list[str], _URL],
-    body: Annotated[str, input_option("--body", help="A .json file: one request, of one row.")],
-    plan: Annotated[str | None, _PLAN] = None,
-    profile: Annotated[str | None, _PROFILE] = None,
-    replicas: Annotated[int | None, _REPLICAS] = None,
-    batch_size_max: Annotated[int | None, _BATCH_SIZE_MAX] = None,
-    batch_wait: Annotated[str | None, _BATCH_WAIT] = None,
-    routing: Annotated[str | None, _ROUTING] = None,
-    queue_limit: QueueLimitOption = None,
-    request_overhead: OverheadOption = None,
-    rate: Annotated[str | None, _RATE] = None,
-    arrivals: Annotated[str | None, _ARRIVALS] = None,
-    duration: Annotated[str, option("--duration", help="Of what counts of each run.")] = "60s",
-    warm_up: Annotated[str, option("--warm-up", help="Before it, of each run.")] = "5s",
-    runs: Annotated[int, _RUNS] = 1,
-    timeout: Annotated[str, option("--timeout", help="After which a request is given up.")] = "10s",
-    requests_max: Annotated[int, _REQUESTS_MAX] = 1_000_000,
-    metrics: Annotated[list[str] | None, _METRICS] = None,
-    tolerance: Annotated[list[str] | None, _TOLERANCE] = None,
-    seed: SeedOption = 0,
-    confidence: ConfidenceOption = 0.95,
-    precision: PrecisionOption = 0.02,
-    workers: WorkersOption = None,
-    file: Annotated[str | None, _FILE] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    url: list[str],
+    body: str,
+    plan: str | None,
+    request_overhead: str | None,
+    rate: str | None,
+    arrivals: str | None,
+    duration: str,
+    warm_up: str,
+    runs: int,
+    timeout: str,
+    requests_max: int,
+    metrics: list[str] | None,
+    tolerance: list[str] | None,
+    seed: int,
+    confidence: float,
+    precision: float,
+    workers: int | None,
+    file: str | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Predicted beside measured, by an open-loop load test of a server; exit 4 where they disagree."""
     from capacity.files import check_target
@@ -102,19 +96,11 @@ def verify(
     for remark in getattr(process, "remarks", ()):
         typer.echo(f"note: {remark}", err=True)
     rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
-    flags = {
-        "profile": profile,
-        "replicas": replicas,
-        "batch_size_max": batch_size_max,
-        "batch_wait": batch_wait,
-        "routing": routing,
-        "queue_limit": queue_limit,
-        "request_overhead": request_overhead,
-    }
+    said = {name: context.params[name] for name in _PLAN}
     if plan is None:
-        subject = _flagged_subject(flags, len(url), process, rate_rps)
+        subject = _flagged_subject(said, len(url), process, rate_rps)
     else:
-        subject = _saved_subject(plan, flags, process, rate_rps)
+        subject = _saved_subject(plan, said, process, rate_rps)
     effort = Effort(seed=seed, confidence=confidence, precision=precision, workers=workers)
     load = LoadTest(
         target=Target(
@@ -145,19 +131,19 @@ def verify(
 
 
 def _saved_subject(
-    plan: str, flags: dict[str, Any], process: "ArrivalProcess | None", rate_rps: float | None
+    plan: str, said: dict[str, Any], process: "ArrivalProcess | None", rate_rps: float | None
 ) -> "Subject":
     from capacity.answer.saved_plan import read_plan_file
     from capacity.verification.subject import saved_subject
 
-    for name, value in flags.items():
+    for name, value in said.items():
         if value is not None:
             raise InputError(f"--plan says all of the plan; leave out --{name.replace('_', '-')}, or --plan")
     return saved_subject(read_plan_file(Path(plan), process), process, rate_rps)
 
 
 def _flagged_subject(
-    flags: dict[str, Any], urls: int, process: "ArrivalProcess | None", rate_rps: float | None
+    said: dict[str, Any], urls: int, process: "ArrivalProcess | None", rate_rps: float | None
 ) -> "Subject":
     from capacity.question.plan import Plan
     from capacity.traffic.parse import workload
@@ -165,11 +151,11 @@ def _flagged_subject(
     from capacity.units import parse_duration_s
     from capacity.verification.subject import Subject
 
-    if flags["profile"] is None:
+    if said["profile"] is None:
         raise InputError("give --plan plan.json, or --profile and what else says the plan")
-    overhead_s = duration_s(flags["request_overhead"], None, "--request-overhead")
-    profile = read_profile(flags["profile"], overhead_s)
-    replicas, size = flags["replicas"], flags["batch_size_max"]
+    overhead_s = duration_s(said["request_overhead"], None, "--request-overhead")
+    profile = read_profile(said["profile"], overhead_s)
+    replicas, size = said["replicas"], said["batch_size_max"]
     return Subject(
         profile=profile,
         workload=workload(PoissonArrivals() if process is None else process, rate_rps),
@@ -177,9 +163,9 @@ def _flagged_subject(
             profile=profile.name,
             replicas=urls if replicas is None else replicas,
             batch_size_max=profile.batch_size_max if size is None else size,
-            batch_wait_max_s=parse_duration_s(flags["batch_wait"] or "0ms", "--batch-wait"),
-            routing=read_routing(flags["routing"] or "round-robin"),
-            queue_limit=flags["queue_limit"],
+            batch_wait_max_s=parse_duration_s(said["batch_wait"] or "0ms", "--batch-wait"),
+            routing=read_routing(said["routing"] or "round-robin"),
+            queue_limit=said["queue_limit"],
         ),
     )
 
