@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from capacity.commands.options import Flag, flags, writes
 from capacity.commands.output import Format, emit_pieces, width
 from capacity.question.parse import read_choice
+from capacity.units import parse_rate_rps
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,7 +34,6 @@ def curve(
     """Queue length, wait or P99 of M/M/c against utilization or arrival rate, drawn here or in a file."""
     from capacity.answer.documents import curves_document
     from capacity.queues.curves import Axis, Quantity, curves
-    from capacity.units import parse_rate_rps
 
     rates_rps = [parse_rate_rps(text, "--service-rate") for text in service_rate or ("10rps", "5rps", "2rps")]
     quantity, axis = read_choice(Quantity, y, "--y"), read_choice(Axis, x, "--x")

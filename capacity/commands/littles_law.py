@@ -5,6 +5,7 @@ import typer
 from capacity.commands.options import Flag, flags
 from capacity.commands.output import Format, emit_document
 from capacity.errors import InputError
+from capacity.units import format_quantile, parse_duration_s, parse_rate_rps
 
 
 @flags(
@@ -36,7 +37,6 @@ def littles_law(
     """L = λW: any two give the third; with --users, whether a load test's report can be true."""
     from capacity.answer.documents import load_test_document, plain
     from capacity.queues.little import LittlesLaw, LoadTestReport
-    from capacity.units import format_quantile, parse_duration_s, parse_rate_rps
 
     rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
     mean_s = None if latency_mean is None else parse_duration_s(latency_mean, "--latency-mean")

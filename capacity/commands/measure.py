@@ -10,6 +10,7 @@ from capacity.commands.options import Flag, flags, reads, writes
 from capacity.commands.output import Format, emit_pieces
 from capacity.errors import InputError
 from capacity.files import TEXT_LENGTH_MAX, printable
+from capacity.units import SECONDS_PER_UNIT, parse_duration_s
 
 if TYPE_CHECKING:
     from capacity.measurement.findings import Measurement
@@ -107,7 +108,6 @@ def profile(
     from capacity.measurement.rounds import Rounds, parse_batch_sizes
     from capacity.question.budget import Effort
     from capacity.search.caveats import plausibility_caveats
-    from capacity.units import parse_duration_s
 
     Effort(confidence=confidence, seed=seed)  # refuses what is out of range
     source = _source({"--callable": callable_name, "--url": url, "--metrics": metrics}, body)
@@ -222,7 +222,6 @@ def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[st
 def _histograms(metric: str, label: str, unit: str | None) -> "Histograms":
     """`--metric`, `--label` and `--metric-unit`."""
     from capacity.measurement.metrics import Histograms
-    from capacity.units import SECONDS_PER_UNIT
 
     if unit is None and not metric.endswith("_seconds"):
         raise InputError(
@@ -240,7 +239,6 @@ def _of_metrics(
     from capacity.measurement.counted import measure_metrics
     from capacity.measurement.http import parse_address
     from capacity.measurement.rounds import DURATION_MAX_S
-    from capacity.units import parse_duration_s
 
     duration_s = parse_duration_s(duration or "30s", "--duration")
     if not 0.0 < duration_s <= DURATION_MAX_S:

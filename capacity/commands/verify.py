@@ -11,6 +11,7 @@ from capacity.commands.options import REQUIRED, Flag, flags, reads, writes
 from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.errors import DependencyError, InputError
 from capacity.question.parse import duration_s, read_profile, read_routing
+from capacity.units import parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
     from capacity.measurement.http import Address
@@ -78,7 +79,6 @@ def verify(
     from capacity.measurement.http import import_aiohttp, parse_address
     from capacity.question.budget import Effort
     from capacity.traffic.parse import parse_arrivals
-    from capacity.units import parse_duration_s, parse_rate_rps
     from capacity.verification.load_test import LoadTest
     from capacity.verification.quantities import read_tolerances, with_tolerances
     from capacity.verification.send import Target
@@ -148,7 +148,6 @@ def _flagged_subject(
     from capacity.question.plan import Plan
     from capacity.traffic.parse import workload
     from capacity.traffic.workload import PoissonArrivals
-    from capacity.units import parse_duration_s
     from capacity.verification.subject import Subject
 
     if said["profile"] is None:
