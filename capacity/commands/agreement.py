@@ -8,7 +8,6 @@ from capacity.question.parse import read_choice
 
 
 @flags(
-    "grid seed requests_max engine workers",
     grid=Flag(str, "short", "short (one or two queues of each law) or full."),
     requests_max=Flag(int, 200_000_000, "Requests to simulate for one queue at most."),
 )

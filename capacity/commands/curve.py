@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 @flags(
-    "y x service_rate servers file",
     y=Flag(str, "queue-length", "queue-length, wait-probability, wait, response or p99."),
     x=Flag(str, "utilization", "utilization or arrival-rate."),
     service_rate=Flag(list[str], None, "Service rate of a server: 10rps; may be repeated."),

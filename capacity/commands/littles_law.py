@@ -9,7 +9,6 @@ from capacity.units import format_quantile, parse_duration_s, parse_rate_rps
 
 
 @flags(
-    "rate latency_mean concurrency users think_time latency_p50 latency_p90 latency_p95 latency_p99",
     rate=Flag(str, None, "Throughput: 100rps."),
     latency_mean=Flag(str, None, "Mean response time: 45ms."),
     concurrency=Flag(float, None, "Mean number of requests in the system."),

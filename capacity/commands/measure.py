@@ -29,9 +29,6 @@ _OWNERS = {
 
 
 @flags(
-    "callable_name url body rows_key counters metrics duration metric label metric_unit batch_sizes samples "
-    "warm_up rests seed duration_max timeout confidence name model device kind precision runtime hourly_usd "
-    "request_overhead request_work file",
     callable_name=Flag(
         str,
         None,
@@ -64,6 +61,7 @@ _OWNERS = {
     file=writes("Write the profile into this .json file."),
 )
 def profile(
+    *,
     context: typer.Context,
     callable_name: str | None,
     url: str | None,
@@ -78,6 +76,7 @@ def profile(
     batch_sizes: str,
     samples: int,
     warm_up: int,
+    rests: bool,
     seed: int,
     duration_max: str,
     timeout: str,
@@ -93,8 +92,6 @@ def profile(
     request_work: str | None,
     file: str | None,
     output: Format,
-    *,
-    rests: bool,
     as_json: bool,
 ) -> None:
     """Measure service time by batch size, and write the profile that plan --profile takes.

@@ -169,20 +169,23 @@ EFFORT = "seed confidence precision requests_max engine workers cluster"
 Command = Callable[..., None]
 
 
-def flags(names: str, **own: Flag) -> Callable[[Command], Command]:
+def flags(names: str | None = None, /, **own: Flag) -> Callable[[Command], Command]:
     """Give a command its flags in this order, of which `output` and `as_json` are always the last.
 
     The command takes those that it looks at by itself; all are in its context.
 
     Args:
+        names: of its flags, where it does not take each of them.
         own: those that are not as in `FLAGS`.
     """
 
     def decorate(command: Command) -> Command:
         taken = signature(command).parameters
         takes_all = any(one.kind is Parameter.VAR_KEYWORD for one in taken.values())
+        listed = list(taken) if names is None else names.split()
+        ordered = [name for name in listed if name not in ("context", "output", "as_json")]
         parameters = [
-            (own.get(name) or FLAGS[name]).parameter(name) for name in (*names.split(), "output", "as_json")
+            (own.get(name) or FLAGS[name]).parameter(name) for name in (*ordered, "output", "as_json")
         ]
         if "context" in taken:
             parameters.append(Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context))

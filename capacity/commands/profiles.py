@@ -40,7 +40,7 @@ def profiles(context: typer.Context, output: Format, *, as_json: bool) -> None:
 
 
 @profiles_app.command("show")
-@flags("name", name=argument(str, REQUIRED, "A bundled profile's name, or a .json or .csv file."))
+@flags(name=argument(str, REQUIRED, "A bundled profile's name, or a .json or .csv file."))
 def show_profile(name: str, output: Format, *, as_json: bool) -> None:
     """One profile, batch size by batch size, with a chart."""
     from capacity.answer.documents import profile_document

@@ -273,7 +273,6 @@ for _law in (
 
 @queue_app.command()
 @flags(
-    "arrival_rates servers service_rate service_time quantile",
     **_FLAGS
     | _ONE_SERVER
     | {"arrival_rates": Flag(str, REQUIRED, "Arrival rates by class, the first served first: 1rps,3rps.")},
@@ -320,7 +319,6 @@ def priority(
 
 @queue_app.command()
 @flags(
-    "arrival_rate service service_scv service_rate service_time profile batch_size quantile",
     **_FLAGS,
     profile=reads(str, None, "Service times of this profile's --batch-size instead."),
     batch_size=Flag(int, None, "Batch size of the profile; 1 where it is left out."),
@@ -459,7 +457,6 @@ def _number(text: str, name: str, where: str) -> float:
 
 @queue_app.command()
 @flags(
-    "arrival_rate service_rate service_time wait_p99 response_p99 wait_probability quantile",
     **_FLAGS,
     wait_p99=Flag(str, None, "Limit on P99 of the wait: 20ms."),
     response_p99=Flag(str, None, "Limit on P99 of the response time: 250ms."),
@@ -504,7 +501,6 @@ def staffing(
 
 @queue_app.command()
 @flags(
-    "file throughput_one sigma kappa replicas quantile",
     file=argument(str, None, "A .csv of measurements, n,throughput_rps, to fit."),
     throughput_one=Flag(str, None, "Throughput of one replica: 1000rps; instead of a file.", ("--lambda",)),
     sigma=Flag(float, None, "Contention, 0 to 1; with --lambda, 0 by default."),
@@ -557,8 +553,6 @@ def _fit(file: str) -> "ScalabilityFit":
 
 @queue_app.command()
 @flags(
-    "arrival_rate batch_times profile batch_size_max batch_size_min batch_wait timer batch_service "
-    "service_cv replicas routing users think_time quantile",
     arrival_rate=Flag(str, None, "Arrival rate at all replicas."),
     batch_times=Flag(str, None, "Service time of a batch of 1, 2, ..., B: 2.5ms,3ms."),
     profile=reads(str, None, "A profile's mean service times up to --batch-size-max instead."),
