@@ -13,7 +13,7 @@ from capacity.answer.sentences import demand, fleet
 from capacity.measurement.intervals import requests_min
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
-from capacity.question.objective import format_share
+from capacity.question.objective import format_share, format_span
 from capacity.units import format_duration
 from capacity.verification.quantities import Agreement, AgreementRow, Held, PromiseFinding
 from capacity.verification.run import LoadRun
@@ -195,14 +195,9 @@ def _interval(shown: Callable[[float], str], interval: Interval) -> str:
     """
     if interval.high == math.inf:
         return f"at least {shown(interval.low)}"
-    value, low, high = (shown(x) for x in (interval.value, interval.low, interval.high))
-    if low == high:
-        return value
-    name = value.partition(" ")[2]
-    if {low.partition(" ")[2], high.partition(" ")[2]} != {name}:
-        return f"{value} ({low} to {high})"
-    bare = [x.partition(" ")[0] for x in (value, low, high)]
-    return f"{bare[0]} ({bare[1]} to {bare[2]}) {name}".rstrip()
+    if shown(interval.low) == shown(interval.high):
+        return shown(interval.value)
+    return format_span(shown, interval)
 
 
 def _finding_row(finding: PromiseFinding) -> tuple[str, str, str]:
