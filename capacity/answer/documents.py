@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ def plain(value: Any) -> Any:
         return picked(value, *(field.name for field in fields(value)))
     if isinstance(value, Mapping):
         return {_key(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | Iterator):
         return [plain(part) for part in value]
     return None if isinstance(value, float) and value in (math.inf, -math.inf) else value
 
@@ -87,7 +87,7 @@ def simulation_document(
         "plan": plain(plan),
         "workload": plain(workload),
         "performance": plain(performance),
-        "caveats": plain(list(caveats)),
+        "caveats": caveat_documents(caveats),
         "seed": seed,
         "confidence": confidence,
     }
