@@ -381,7 +381,8 @@ def _binding(binding: "Binding") -> Document:
         "allowed": promise.allowed,
         **picked(binding, "found", "share"),
         "service_floor_s": binding.floor_s,
-        **picked(binding, "lone_s", "wait"),
+        "lone_s": binding.lone_s,
+        "wait_s": plain(binding.wait),
         "without_batches": plain(binding.unbatched),
         "load_one_fewer": binding.load_fewer,
         "burstiness": None
