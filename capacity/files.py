@@ -10,13 +10,30 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from capacity.errors import CapacityError, DependencyError, InputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
 
 FILE_BYTES_MAX = 64 * 2**20
 ROWS_MAX = 1_000_000
@@ -120,9 +137,7 @@ def located(where: str, build: Callable[[], T]) -> T:
         raise InputError(f"{where}: {error}") from None
 
 
-_WHOLE_END = 10**100
-
-Read = TypeVar("Read")
+_WHOLE_END = 10**100  # fits into a message, and into a float
 
 
 def parse_object(text: str, shown: str, what: str) -> dict[str, Any]:
@@ -142,22 +157,24 @@ def parse_object(text: str, shown: str, what: str) -> dict[str, Any]:
         raise InputError(f"{shown}: not valid JSON ({reason})") from None
     if not isinstance(document, dict):
         raise InputError(f"{shown}: {what}")
-    for place in _infinite(document):
-        raise InputError(f"{shown}: {printable(place)} is too large a number; keep it below 1e308")
+    for refusal in _beyond_limits(document):
+        raise InputError(f"{shown}: {printable(refusal)}")
     return document
 
 
-def _infinite(document: dict[str, Any]) -> Iterator[str]:
-    """Where numbers such as 1e999 stand, which are read as infinite."""
+def _beyond_limits(document: dict[str, Any]) -> Iterator[str]:
+    """Lists that are too long, whole numbers beyond 100 digits, and 1e999, which is read as infinite."""
     left: list[tuple[str, Any]] = [("", document)]  # no recursion, as it may be deep
     while left:
         place, value = left.pop()
         if isinstance(value, dict):
             left += [(f"{place}.{key[:40]}", part) for key, part in value.items()]
+        elif isinstance(value, list) and len(value) > ROWS_MAX:
+            yield f"{place.removeprefix('.')} must be a list, of {ROWS_MAX} at most"
         elif isinstance(value, list):
             left += [(f"{place}[{number}]", part) for number, part in enumerate(value)]
-        elif isinstance(value, float) and math.isinf(value):
-            yield place.removeprefix(".")
+        elif value in (math.inf, -math.inf) or (isinstance(value, int) and abs(value) >= _WHOLE_END):
+            yield f"{place.removeprefix('.')} is too large a number; keep it below 1e100"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -173,110 +190,108 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number")
 
 
-class Fields:
-    """The fields of a JSON object, each read by its type; an error names the key and what it must be."""
+class OneLine:
+    """In an `Annotated` text that is read from JSON: one line of limited length."""
 
-    def __init__(self, value: Any, where: str, allowed: Collection[str]) -> None:
-        """Of a value that must be an object.
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """What pydantic asks of an annotation, which so need not import it."""
+        from pydantic_core import core_schema
 
-        Raises:
-            InputError: it is none, or has a key that is not allowed.
-        """
-        if not isinstance(value, dict):
-            raise InputError(f"{where} must be an object, got {shown(value)}")
-        unknown = sorted(set(value) - set(allowed))
-        if unknown:
-            raise InputError(
-                f"{where} has the unknown key {printable(unknown[0])[:40]!r}; known are "
-                f"{', '.join(sorted(allowed))}"
-            )
-        self._value: Mapping[str, Any] = value
-        self.where = where
-
-    def raw(self, key: str) -> Any:
-        """The value as it is.
-
-        Raises:
-            InputError: there is none.
-        """
-        if key not in self._value:
-            raise InputError(f"{self.where} has no key {key}")
-        return self._value[key]
-
-    def has(self, key: str) -> bool:
-        """Whether it is there and not null."""
-        return self._value.get(key) is not None
-
-    def optional(self, read: Callable[[str], Read], key: str) -> Read | None:
-        """What `read` finds there, None where it is null; it may not be absent."""
-        return None if self.raw(key) is None else read(key)
-
-    def text(self, key: str) -> str:
-        """One line of text."""
-        return text(self.raw(key), self.at(key))
-
-    def number(self, key: str) -> float:
-        """A finite number."""
-        return number(self.raw(key), self.at(key))
-
-    def whole(self, key: str) -> int:
-        """A whole number."""
-        return whole(self.raw(key), self.at(key))
-
-    def items(self, key: str) -> list[Any]:
-        """A list."""
-        return items(self.raw(key), self.at(key))
-
-    def object(self, key: str, allowed: Collection[str]) -> "Fields":
-        """An object with these keys at most."""
-        return Fields(self.raw(key), self.at(key), allowed)
-
-    def mapping(self, key: str) -> Mapping[str, Any]:
-        """An object with any keys."""
-        value = self.raw(key)
-        if not isinstance(value, dict):
-            raise InputError(f"{self.at(key)} must be an object, got {shown(value)}")
-        return value
-
-    def at(self, key: str) -> str:
-        """Where a key stands, for messages."""
-        return f"{self.where}.{printable(key)[:40]}"
+        return core_schema.no_info_after_validator_function(_one_line, handler(source))
 
 
-def text(value: Any, where: str) -> str:
-    """One line of text of limited length."""
-    if not isinstance(value, str) or len(value) > TEXT_LENGTH_MAX or not value.isprintable():
-        raise InputError(f"{where} must be a text of one line, {TEXT_LENGTH_MAX} characters at most")
-    return value
+Line = Annotated[str, OneLine()]
 
 
-def number(value: Any, where: str) -> float:
-    """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{where} must be a number, got {shown(value)}")
+def _one_line(text: str) -> str:
+    if len(text) > TEXT_LENGTH_MAX or not text.isprintable():
+        raise ValueError(f"must be a text of one line, {TEXT_LENGTH_MAX} characters at most")
+    return text
+
+
+def read_as(kind: type[T], value: Any, where: str = "", *, ignore_extra: bool = False) -> T:
+    """A value out of JSON as a type, such as a dataclass of its keys: strictly, and no key but those.
+
+    Args:
+        where: where the value stands, for messages; empty for a whole file.
+
+    Raises:
+        InputError: what does not fit first, by its path, and what is allowed there.
+    """
+    from pydantic import ValidationError
+
+    wanted: Any = kind
     try:
-        result = float(value)
-    except OverflowError:
-        result = math.inf
-    if not math.isfinite(result):  # 1e999 is read as infinite
-        raise InputError(f"{where} is too large a number")
-    return result
+        found: T = _adapter(wanted, ignore_extra).validate_json(json.dumps({where: value}))[where]
+    except ValidationError as error:
+        raise InputError(_misfit(error.errors(include_url=False)[0], kind)) from None
+    except RecursionError:
+        raise InputError(f"{where or 'the file'} is nested too deeply") from None
+    return found
 
 
-def whole(value: Any, where: str) -> int:
-    """A whole number that fits into a message, and into a float."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{where} must be a whole number, got {shown(value)}")
-    if abs(value) >= _WHOLE_END:
-        raise InputError(f"{where} is too large a number; keep it below 1e100")
-    return value
+@cache
+def _adapter(kind: Any, ignore_extra: bool) -> "TypeAdapter[dict[str, Any]]":  # noqa: FBT001
+    """Of a dictionary, so that nouns within need no settings of pydantic, and errors begin with its key."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    extra: Literal["ignore", "forbid"] = "ignore" if ignore_extra else "forbid"
+    return TypeAdapter(dict[str, kind], config=ConfigDict(strict=True, extra=extra, allow_inf_nan=False))
 
 
-def items(value: Any, where: str) -> list[Any]:
-    """A list of limited length."""
-    if not isinstance(value, list) or len(value) > ROWS_MAX:
-        raise InputError(f"{where} must be a list, of {ROWS_MAX} at most")
-    return value
+_MUST_BE = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "string_type": "a text",
+    "dict_type": "an object",
+    "dataclass_type": "an object",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+
+
+def _misfit(error: "ErrorDetails", kind: Any) -> str:
+    """The one line that says what pydantic found."""
+    path, what = error["loc"], error["type"]
+    if what == "json_invalid":
+        return "the file is nested too deeply"
+    if what == "missing":
+        return f"{_place(path[:-1])} has no key {path[-1]}"
+    if what == "unexpected_keyword_argument":
+        known = ", ".join(sorted(field.name for field in fields(_kind_at(kind, path[1:-1]))))
+        return f"{_place(path[:-1])} has the unknown key {printable(str(path[-1]))[:40]!r}; known are {known}"
+    place = f"{_place(path[:-2])}: each key" if path[-1] == "[key]" else _place(path)
+    if what == "value_error":
+        told, is_text = str(error["ctx"]["error"]), isinstance(error["input"], str)
+        return f"{place} {told}" if is_text else f"{place}: {told}"
+    if what == "too_long":
+        most, found = error["ctx"]["max_length"], error["ctx"]["actual_length"]
+        return f"{place} must be a list of {most} at most, got {found}"
+    expected = error.get("ctx", {}).get("expected", "").replace("'", "").replace(" or ", ", ")
+    allowed = f"one of {expected}" if expected else _MUST_BE.get(what, error["msg"])
+    return f"{place} must be {allowed}, got {shown(error['input'])}"
+
+
+def _place(path: Sequence[str | int]) -> str:
+    """`question.profiles[0].sha256`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{printable(step)[:80]}" for step in path)
+    return "".join(steps).lstrip(".") or "the file"
+
+
+def _kind_at(kind: Any, path: Sequence[str | int]) -> Any:
+    """The dataclass that a path leads to from another."""
+    for step in path:
+        kind = (
+            get_type_hints(kind)[str(step)]
+            if is_dataclass(kind)
+            else get_args(kind)[-1 if isinstance(step, str) else 0]
+        )
+        if get_origin(kind) in (Union, UnionType):
+            kind = get_args(kind)[0]
+    return kind
 
 
 def shown(value: Any) -> str:

@@ -28,7 +28,7 @@ VERBS = {
     "sweep": api.sweep,
     "workload": api.describe_workload,
 }
-OF_THE_TERMINAL = {"file", "plot", "output", "as_json", "help"}
+OF_THE_TERMINAL = {"file", "plot", "output", "as_json", "help", "verbose"}
 # Text defaults that Python says by leaving a keyword out, since it may be given in SI instead.
 BY_DEFAULT = {"batch_wait": "0ms"}
 

@@ -141,6 +141,17 @@ def test_simulations_stand_on_the_question() -> None:
         assert taken <= allowed, f"{name} takes {sorted(taken - allowed)}"
 
 
+@pytest.mark.parametrize("package", ["capacity", "simulations"])
+def test_pydantic_is_imported_where_json_is_read(package: str) -> None:
+    """Within a function. Typer may import it for itself, so that what is loaded does not tell."""
+    early = [
+        name
+        for name, path in modules(package).items()
+        if any(imported.startswith("pydantic") for imported in at_the_top(path))
+    ]
+    assert early == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from capacity.answer.documents import performance_document, survived_documents
+from capacity.answer.documents import plain
 from capacity.answer.saved_plan import SavedPlan
 from capacity.answer.sentences import format_found, format_refusal, promises
 from capacity.errors import InputError
@@ -325,7 +325,7 @@ def gate(
     )
     reproduced = None
     if is_same and inputs.effort == saved.effort and judged.performance is not None:
-        again = performance_document(judged.performance), survived_documents(judged.survived)
+        again = plain(judged.performance), plain(judged.survived)
         reproduced = again == (saved.answer.get("performance"), saved.answer.get("survived"))
     return GateAnswer(
         inputs=inputs,

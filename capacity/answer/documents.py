@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Kind, Performance
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     from capacity.question.objective import LatencyObjective
     from capacity.question.question import Question
     from capacity.queues.curves import Axis, Curve, Quantity
-    from capacity.queues.little import LittlesLaw, LoadTestReport
+    from capacity.queues.little import LoadTestReport
     from capacity.search.by_hour import Schedule
     from capacity.search.rates import Point, Rates
-    from capacity.search.recommendation import Headroom, RandomRouting, Recommendation, Survived
+    from capacity.search.recommendation import RandomRouting, Recommendation
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -51,6 +52,27 @@ def versioned(document: Mapping[str, Any]) -> Document:
     return {"schema_version": SCHEMA_VERSION, **document}
 
 
+def plain(value: Any) -> Any:
+    """What JSON holds of a value: a noun by its own form below, or else as its fields; infinite as null."""
+    form = _FORMS.get(type(value).__name__)
+    if form is not None:
+        return form(value)
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return picked(value, *(field.name for field in fields(value)))
+    if isinstance(value, Mapping):
+        return {_key(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | Iterator):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and value in (math.inf, -math.inf) else value
+
+
+def picked(noun: object, *names: str) -> Document:
+    """Some of what a noun has, by name."""
+    return {name: plain(getattr(noun, name)) for name in names}
+
+
 def simulation_document(
     plan: Plan,
     workload: Demand,
@@ -62,9 +84,9 @@ def simulation_document(
 ) -> Document:
     """`capacity simulate`."""
     return {
-        "plan": plan_document(plan),
-        "workload": workload_document(workload),
-        "performance": performance_document(performance),
+        "plan": plain(plan),
+        "workload": plain(workload),
+        "performance": plain(performance),
         "caveats": caveat_documents(caveats),
         "seed": seed,
         "confidence": confidence,
@@ -74,15 +96,6 @@ def simulation_document(
 def queue_document(model: str, performance: Performance) -> Document:
     """`capacity queue`, by Kendall's name."""
     return {"model": model, **performance_document(performance)}
-
-
-def little_document(law: "LittlesLaw") -> Document:
-    """`capacity littles-law` of any two."""
-    return {
-        "arrival_rate_rps": law.arrival_rate_rps,
-        "response_mean_s": law.response_mean_s,
-        "in_system_mean": law.in_system_mean,
-    }
 
 
 def scalability_document(
@@ -107,7 +120,7 @@ def scalability_document(
     if fit is not None:
         known = {name: x for name, x in fit.intervals.items() if math.isfinite(fit.standard_errors[name])}
         if known:  # not where as many parameters as points were fitted
-            document["intervals"] = {name: interval_document(x) for name, x in known.items()}
+            document["intervals"] = plain(known)
         document["relative_error_max"] = {"throughput_rps": fit.relative_error_max}
         document["doubts"] = list(fit.doubts)
     return document
@@ -116,23 +129,19 @@ def scalability_document(
 def load_test_document(report: "LoadTestReport") -> Document:
     """`capacity littles-law --users`."""
     required_s = report.required_response_mean_s
-    document: Document = {
-        "users": report.users,
-        "think_time_s": report.think_time_s,
-        "throughput_rps": report.throughput_rps,
-    }
+    document = picked(report, "users", "think_time_s", "throughput_rps")
     if required_s >= 0.0:
         document["response_mean_required_s"] = required_s
         document["in_system_mean_required"] = report.throughput_rps * required_s
     if report.response_mean_s is not None:
         document["response_mean_s"] = report.response_mean_s
     if report.response_quantiles_s:
-        document["response_quantiles_s"] = {repr(q): x for q, x in report.response_quantiles_s.items()}
+        document["response_quantiles_s"] = plain(report.response_quantiles_s)
         document["response_mean_min_s"] = report.response_mean_min_s
         if required_s >= 0.0:
             document["tail_mean_required_s"] = report.tail_mean_needed_s
             document["tail_quantile"] = max(report.response_quantiles_s)
-    document |= {"credible": report.credible, "reason": report.reason}
+    document |= picked(report, "credible", "reason")
     if not report.credible:
         document["likely_cause"] = "the load generator was saturated, or some of the users were idle"
     return document
@@ -143,30 +152,15 @@ def curves_document(quantity: "Quantity", axis: "Axis", curves: Iterable["Curve"
     return {
         "x": axis.value,
         "y": quantity.value,
-        "curves": [
-            {
-                "label": curve.label,
-                "service_rates_rps": list(curve.service_rates_rps),
-                "servers": curve.servers,
-                "x": list(curve.x),
-                "y": list(curve.y),
-            }
-            for curve in curves
-        ],
+        "curves": [picked(curve, "label", "service_rates_rps", "servers", "x", "y") for curve in curves],
     }
 
 
 def plan_document(plan: Plan) -> Document:
     """A plan; a timer and a queue limit where they are not the usual ones."""
-    return {
-        "profile": plan.profile,
-        "replicas": plan.replicas,
-        "batch_size_max": plan.batch_size_max,
-        "batch_wait_max_s": plan.batch_wait_max_s,
-        "routing": plan.routing.value,
-        **({"timer": plan.timer.value} if plan.timer is not BatchTimer.OLDEST else {}),
-        **({"queue_limit": plan.queue_limit} if plan.queue_limit is not None else {}),
-    }
+    unusual = [] if plan.timer is BatchTimer.OLDEST else ["timer"]
+    unusual += [] if plan.queue_limit is None else ["queue_limit"]
+    return picked(plan, "profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing", *unusual)
 
 
 def performance_document(performance: Performance) -> Document:
@@ -175,11 +169,9 @@ def performance_document(performance: Performance) -> Document:
     for field in fields(performance):
         value = getattr(performance, field.name)
         if isinstance(value, Mapping):
-            known = {_key(key): _plain(x) for key, x in value.items() if x != math.inf}
-            if known:
-                document[field.name] = known
-        elif value is not None:
-            document[field.name] = str(value) if field.name == "kind" else value
+            value = {key: _within(x) for key, x in value.items() if x != math.inf} or None
+        if value is not None:
+            document[field.name] = plain(value)
     return document
 
 
@@ -187,11 +179,9 @@ def _key(key: str | float) -> str:
     return key if isinstance(key, str) else repr(key)
 
 
-def _plain(value: Interval | float) -> Document | float | None:
-    """A number; an interval as its ends; nothing where all of it lies beyond what is ever served."""
-    if isinstance(value, Interval):
-        return None if value.value == math.inf else interval_document(value)
-    return value
+def _within(value: Interval | float) -> Interval | float | None:
+    """Nothing where all of an interval lies beyond what is ever served."""
+    return None if isinstance(value, Interval) and value.value == math.inf else value
 
 
 def objective_document(objective: "LatencyObjective") -> Document:
@@ -208,7 +198,7 @@ def objective_document(objective: "LatencyObjective") -> Document:
 def workload_document(workload: Demand) -> Document:
     """The arrival rate, and the process by name; or the users and their think time."""
     if isinstance(workload, ClosedPopulation):
-        return {"users": workload.users, "think_time_s": workload.think_time_s}
+        return asdict(workload)
     return {"arrival_rate_rps": workload.arrival_rate_rps, "arrivals": arrivals_name(workload)}
 
 
@@ -234,105 +224,61 @@ def profile_document(profile: "ServiceProfile") -> Document:
     from capacity.search.caveats import plausibility_caveats
 
     return {
-        "name": profile.name,
-        "model": profile.model,
-        "device": profile.device,
-        "kind": profile.kind,
-        "precision": profile.precision,
-        "runtime": profile.runtime,
-        "batch_sizes": list(profile.batch_sizes),
+        **picked(profile, "name", "model", "device", "kind", "precision", "runtime", "batch_sizes"),
         "service_mean_s": [profile.service_mean_s(size) for size in profile.batch_sizes],
         "throughput_rps": [profile.throughput_rps(size) for size in profile.batch_sizes],
-        "knee_batch_size": profile.knee_batch_size,
-        "spells": None if profile.spells is None else asdict(profile.spells),
-        "batch_work_s": profile.batch_work_s,
-        "request_work_s": profile.request_work_s,
-        "wake_s": profile.wake_s,
-        "request_overhead_s": profile.request_overhead_s,
-        "hourly_usd": profile.hourly_usd,
-        "source": dict(profile.source),
-        "caveats": caveat_documents(plausibility_caveats(profile, 0.99)),
+        **picked(profile, "knee_batch_size", "spells", "batch_work_s", "request_work_s", "wake_s"),
+        **picked(profile, "request_overhead_s", "hourly_usd", "source"),
+        "caveats": plain(plausibility_caveats(profile, 0.99)),
     }
 
 
 def caveat_documents(caveats: Iterable["Caveat"]) -> list[Document]:
     """Code and message of each."""
-    return [{"code": caveat.code.value, "message": caveat.message} for caveat in caveats]
+    return [plain(caveat) for caveat in caveats]
 
 
 def rejection_document(rejection: "Rejection") -> Document:
     """What refused a plan, with its numbers."""
-    document: Document = {
-        "limit": rejection.limit.value,
-        "allowed": rejection.allowed,
-        "needed": rejection.needed if math.isfinite(rejection.needed) else None,
-    }
+    document = picked(rejection, "limit", "allowed", "needed")
     if rejection.promise is not None:
         document["measure"] = rejection.promise.measure.value
-    if rejection.quantile is not None:
-        document["quantile"] = rejection.quantile
-    if rejection.event is not None:
-        document["event"] = rejection.event
-    return document
+    return document | {name: x for name, x in picked(rejection, "quantile", "event").items() if x is not None}
 
 
-def interval_document(interval: Interval) -> Document:
-    """A value with its ends; none above where there is none."""
-    high = None if interval.high == math.inf else interval.high
-    return {"value": interval.value, "low": interval.low, "high": high}
+def candidate_document(candidate: "Candidate") -> Document:
+    """A plan that was considered, and what became of it."""
+    return picked(candidate, "plan", "verdict", "settled", "performance", "rejection")
 
 
 def recommendation_document(
     recommendation: "Recommendation", question: "Question", *, seed: int, confidence: float
 ) -> Document:
     """`capacity plan`."""
-    verdict = recommendation.verdict
+    verdict, headroom = recommendation.verdict, recommendation.headroom
     return {
         "verdict": verdict.value,
         "exit_code": verdict.exit_code,
-        "recommendation": plan_document(recommendation.plan) if recommendation.plan else None,
-        "performance": _optional_performance(recommendation.performance),
-        "objective": objective_document(recommendation.objective),
+        "recommendation": plain(recommendation.plan),
+        **picked(recommendation, "performance", "objective"),
         "binding": _binding_document(recommendation),
-        "workload": workload_document(question.workload),
-        "headroom": _headroom_document(recommendation.headroom),
+        "workload": plain(question.workload),
+        "headroom": None
+        if headroom is None
+        else {
+            "arrival_rate_max_rps": headroom.accepted_rps,
+            "arrival_rate_refused_rps": headroom.refused_rps,
+        },
         "random_routing": _random_document(recommendation.random_routing),
-        "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
-        "survived": survived_documents(recommendation.survived),
+        "cost": _cost(recommendation),
+        "survived": plain(recommendation.survived),
         "without_survival": _without_document(recommendation.without_survival),
         "under_poisson": _without_document(recommendation.under_poisson),
-        "candidates": {
-            "screened": recommendation.tally.screened,
-            "simulated": recommendation.tally.simulated,
-            "certified": recommendation.tally.certified,
-            "requests": recommendation.tally.requests,
-        },
-        "considered": [_candidate_document(candidate) for candidate in recommendation.considered],
-        "caveats": caveat_documents(recommendation.caveats),
+        "candidates": plain(recommendation.tally),
+        "considered": [picked(one, "plan", "accepted") | plain(one) for one in recommendation.considered],
+        "caveats": plain(recommendation.caveats),
         "seed": seed,
         "confidence": confidence,
-    }
-
-
-def survived_documents(survived: Iterable["Survived"]) -> list[Document]:
-    """What was outlived, and what was left meanwhile."""
-    return [
-        {
-            "event": one.event,
-            "plan": plan_document(one.plan),
-            "performance": performance_document(one.performance),
-        }
-        for one in survived
-    ]
-
-
-def _headroom_document(headroom: "Headroom | None") -> Document | None:
-    """Both ends of what is known: the largest rate accepted, and the smallest above it refused."""
-    if headroom is None:
-        return None
-    return {
-        "arrival_rate_max_rps": headroom.accepted_rps,
-        "arrival_rate_refused_rps": headroom.refused_rps,
     }
 
 
@@ -341,11 +287,11 @@ def _random_document(routing: "RandomRouting | None") -> Document | None:
     if routing is None:
         return None
     p99 = routing.response_p99
-    is_known = p99 is not None and math.isfinite(p99.value)
+    known = p99 if p99 is not None and math.isfinite(p99.value) else None
     return {
         "replicas": routing.replicas,
-        "response_p99_s": p99.value if p99 is not None and is_known else None,
-        "response_p99": interval_document(p99) if p99 is not None and is_known else None,
+        "response_p99_s": known and known.value,
+        "response_p99": plain(known),
     }
 
 
@@ -355,11 +301,11 @@ def _binding_document(recommendation: "Recommendation") -> Document | None:
         return None
     promise = recommendation.objective.binding(recommendation.performance)
     pressure = promise.pressure(recommendation.performance)
-    document: Document = {"measure": promise.measure.value, "allowed": promise.allowed}
+    document = picked(promise, "measure", "allowed")
     if promise.quantile is not None:
         document["quantile"] = promise.quantile
     if pressure is not None:
-        document["share_of_limit"] = interval_document(pressure)
+        document["share_of_limit"] = plain(pressure)
     return document
 
 
@@ -367,29 +313,11 @@ def _without_document(recommendation: "Recommendation | None") -> Document | Non
     """What would do under easier conditions, and its price."""
     if recommendation is None or recommendation.plan is None:
         return None
-    return {
-        "recommendation": plan_document(recommendation.plan),
-        "cost": _one_if_any("hourly_usd", recommendation.hourly_usd),
-    }
+    return {"recommendation": plain(recommendation.plan), "cost": _cost(recommendation)}
 
 
-def _candidate_document(candidate: "Candidate") -> Document:
-    return {
-        "plan": plan_document(candidate.plan),
-        "accepted": candidate.accepted,
-        "verdict": candidate.verdict.value,
-        "settled": candidate.settled,
-        "performance": _optional_performance(candidate.performance),
-        "rejection": rejection_document(candidate.rejection) if candidate.rejection else None,
-    }
-
-
-def _optional_performance(performance: Performance | None) -> Document | None:
-    return None if performance is None else performance_document(performance)
-
-
-def _one_if_any(key: str, value: float | None) -> Document | None:
-    return None if value is None else {key: value}
+def _cost(recommendation: "Recommendation") -> Document | None:
+    return None if recommendation.hourly_usd is None else picked(recommendation, "hourly_usd")
 
 
 def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
@@ -402,122 +330,79 @@ def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
     return {
         "verdict": rates.verdict.value,
         "exit_code": rates.verdict.exit_code,
-        "plan": plan_document(rates.scenario.plan),
-        "objective": objective_document(rates.scenario.objective),
+        **picked(rates.scenario, "plan", "objective"),
         "workload": {"arrivals": arrivals_name(workload)},
         "rates": {
             "intervals": [
-                {"low_rps": _rate_interval(one.low), "high_rps": _rate_interval(one.high)}
-                for one in rates.stretches
+                {"low_rps": plain(one.low), "high_rps": plain(one.high)} for one in rates.stretches
             ],
             "in_doubt": [{"low_rps": low_rps, "high_rps": high_rps} for low_rps, high_rps in rates.doubts],
             "arrival_rate_max_rps": rates.arrival_rate_max_rps,
             "taken_to_rise": rates.only_rises,
         },
-        "rejection": None if refusal is None else rejection_document(refusal),
+        "rejection": plain(refusal),
         "low_rate_limit": None
         if rates.lone is None
         else _point_document(Point(arrival_rate_rps=0.0, candidate=rates.lone)),
         "curve": [_point_document(point) for point in rates.points],
-        "caveats": caveat_documents(caveats(rates)),
+        "caveats": plain(caveats(rates)),
         "seed": seed,
         "confidence": confidence,
     }
 
 
 def _point_document(point: "Point") -> Document:
-    performance, rejection = point.candidate.performance, point.candidate.rejection
-    return {
-        "arrival_rate_rps": point.arrival_rate_rps,
-        "verdict": point.verdict.value,
-        "settled": point.candidate.settled,
-        "performance": None if performance is None else performance_document(performance),
-        "rejection": None if rejection is None else rejection_document(rejection),
-    }
-
-
-def _rate_interval(end: Interval) -> Document:
-    return {"value": end.value, "low": end.low, "high": None if end.high == math.inf else end.high}
+    found = picked(point.candidate, "verdict", "settled", "performance", "rejection")
+    return {"arrival_rate_rps": point.arrival_rate_rps, **found}
 
 
 def explanation_document(explanation: "Explanation") -> Document:
     """Everything that the sentences tell, as numbers; what is not known is null."""
     most = explanation.most_sensitive
-    best = explanation.best_saving
     return {
         "binding": None if explanation.binding is None else _binding(explanation.binding),
-        "one_fewer": [_candidate(one) for one in explanation.fewer],
+        "one_fewer": plain(explanation.fewer),
         "neighbours": [_change(one) for one in explanation.neighbours],
         "sensitivities": [_change(one) for one in explanation.sensitivities],
         "most_sensitive": None if most is None else most.what,
-        "assumptions": [
-            {"what": one.what, "checked": one.checked, "how": one.how} for one in explanation.assumptions
-        ],
+        "assumptions": plain(explanation.assumptions),
         "savings": [_saving(one) for one in explanation.savings],
-        "best_saving": None if best is None else _saving(best),
+        "best_saving": None if explanation.best_saving is None else _saving(explanation.best_saving),
         "requests": explanation.requests,
     }
 
 
 def _binding(binding: "Binding") -> Document:
-    burst = binding.burst
+    burst, promise = binding.burst, binding.promise
     return {
         "cause": binding.cause.value,
-        "measure": binding.promise.measure.value,
-        **({} if binding.promise.quantile is None else {"quantile": binding.promise.quantile}),
-        "allowed": binding.promise.allowed,
-        "found": _reason_interval(binding.found),
-        "share": binding.share,
+        "measure": promise.measure.value,
+        **({} if promise.quantile is None else {"quantile": promise.quantile}),
+        "allowed": promise.allowed,
+        **picked(binding, "found", "share"),
         "service_floor_s": binding.floor_s,
         "lone_s": binding.lone_s,
-        "wait_s": None if binding.wait is None else _reason_interval(binding.wait),
-        "without_batches": None if binding.unbatched is None else _candidate(binding.unbatched),
+        "wait_s": plain(binding.wait),
+        "without_batches": plain(binding.unbatched),
         "load_one_fewer": binding.load_fewer,
         "burstiness": None
         if burst is None
-        else {
-            "cv": burst.cv,
-            "dispersion": burst.dispersion,
-            "window_s": burst.window_s,
-            "poisson": _candidate(burst.poisson),
-            "replicas_poisson": burst.replicas,
-        },
+        else {**picked(burst, "cv", "dispersion", "window_s", "poisson"), "replicas_poisson": burst.replicas},
     }
 
 
 def _change(change: "Change") -> Document:
-    unstable = change.shift == math.inf
-    return {
-        "what": change.what,
-        **({} if change.step is None else {"step": change.step, "replicas": change.replicas}),
-        "shift": None if unstable else change.shift,
-        **_candidate(change.candidate),
-    }
+    steps = [] if change.step is None else ["step", "replicas"]
+    return picked(change, "what", *steps, "shift") | candidate_document(change.candidate)
 
 
 def _saving(saving: "Saving") -> Document:
     return {
-        "lever": saving.lever.value,
-        "share": saving.share,
+        **picked(saving, "lever", "share"),
         "share_refused": saving.refused if saving.share is not None else None,
         "hourly_usd": saving.hourly_usd,
-        **_candidate(saving.candidate),
+        **candidate_document(saving.candidate),
     }
-
-
-def _candidate(candidate: "Candidate") -> Document:
-    performance, rejection = candidate.performance, candidate.rejection
-    return {
-        "plan": plan_document(candidate.plan),
-        "verdict": candidate.verdict.value,
-        "settled": candidate.settled,
-        "performance": None if performance is None else performance_document(performance),
-        "rejection": None if rejection is None else rejection_document(rejection),
-    }
-
-
-def _reason_interval(interval: Interval) -> Document:
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def schedule_document(day: "Schedule") -> Document:
@@ -528,12 +413,22 @@ def schedule_document(day: "Schedule") -> Document:
             {"hour": hour, "arrival_rate_rps": rate_rps, "replicas": replicas}
             for hour, (rate_rps, replicas) in enumerate(rows)
         ],
-        "replica_hours_flat": day.replica_hours_flat,
-        "replica_hours_ideal": day.replica_hours_ideal,
-        "share_saved": day.share_saved,
+        **picked(day, "replica_hours_flat", "replica_hours_ideal", "share_saved"),
     }
     if day.unkept_rps:
         document["unkept_rates_rps"] = list(day.unkept_rps)
     if day.daily_usd_saved is not None:
         document["daily_usd_saved"] = day.daily_usd_saved
     return document
+
+
+# Nouns that are not told as their fields, by name, so that whoever tells one need not import all.
+_FORMS: dict[str, Callable[[Any], Document]] = {
+    "Candidate": candidate_document,
+    "ClosedPopulation": workload_document,
+    "LatencyObjective": objective_document,
+    "Performance": performance_document,
+    "Plan": plan_document,
+    "Rejection": rejection_document,
+    "Workload": workload_document,
+}

@@ -5,37 +5,33 @@ of the plan; the versions of what computed; and the answer as `capacity plan --j
 """
 
 import hashlib
-import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 from capacity.answer.documents import dumps, objective_document, recommendation_document
 from capacity.errors import InputError
 from capacity.files import (
     FILE_BYTES_MAX,
-    Fields,
+    Line,
     check_target,
     located,
-    number,
     parse_object,
     printable,
+    read_as,
     read_text,
-    shown,
-    text,
     versions,
     write_whole,
 )
-from capacity.profile.formats import digest, read_signed, signed
+from capacity.profile.formats import SignedProfile, digest, signed
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective, Measure
+from capacity.question.objective import LatencyObjective
 from capacity.question.plan import BatchTimer, Plan, Routing
 from capacity.question.question import Question
-from capacity.question.resilience import Spike, Survival
+from capacity.question.resilience import Survival
 from capacity.search.recommendation import Certificate, Recommendation
 from capacity.traffic.parse import parse_arrivals
 from capacity.traffic.workload import (
@@ -52,6 +48,7 @@ from capacity.traffic.workload import (
 
 # Instants of a trace that a document holds itself; a longer one is told by its digest.
 INSTANTS_MAX = 100_000
+PROFILES_MAX = 1000
 # Arrival processes that are all in their numbers, by the name they are saved under.
 _PROCESSES: dict[str, type[Any]] = {
     "poisson": PoissonArrivals,
@@ -59,30 +56,42 @@ _PROCESSES: dict[str, type[Any]] = {
     "gamma": GammaArrivals,
     "mmpp": MmppArrivals,
 }
-_TRACE_KEYS = ("kind", "name", "instants", "sha256", "instants_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TraceReference:
-    """A trace that a document names and does not hold."""
+class TraceDocument:
+    """A trace as a document holds it, or names it where it is too long to be held."""
 
-    name: str
+    name: Line
     instants: int
     sha256: str
+    instants_s: tuple[float, ...] | None
 
-    def require(self, trace: TraceArrivals) -> TraceArrivals:
-        """That trace and no other.
+    def trace(self, given: ArrivalProcess | None, where: str) -> TraceArrivals:
+        """The one that is held, or else the one that is given beside the document.
 
         Raises:
-            InputError: it is another.
+            InputError: it was edited, is missing or is another.
         """
-        if trace_digest(trace) != self.sha256:
+        if self.instants_s is not None:
+            found = TraceArrivals(instants_s=self.instants_s, name=self.name)
+            if trace_digest(found) != self.sha256 or len(self.instants_s) != self.instants:
+                raise InputError(
+                    f"{where} was edited after the plan was made (its sha256 is another); make the plan anew"
+                )
+            return found
+        if not isinstance(given, TraceArrivals):
             raise InputError(
-                f"--arrivals trace:{printable(trace.name)} is not the trace of the plan, which has "
+                f"the plan was made with a trace of {self.instants} arrivals, too long to be kept in "
+                f"its file; give it again by --arrivals trace:{printable(self.name)}"
+            )
+        if trace_digest(given) != self.sha256:
+            raise InputError(
+                f"--arrivals trace:{printable(given.name)} is not the trace of the plan, which has "
                 f"{self.instants} arrivals (another sha256); give the file that the plan was made with, or "
                 "make the plan anew"
             )
-        return TraceArrivals(instants_s=trace.instants_s, name=self.name)
+        return TraceArrivals(instants_s=given.instants_s, name=self.name)
 
 
 def trace_digest(trace: TraceArrivals) -> str:
@@ -101,7 +110,7 @@ def is_named_only(workload: Demand) -> bool:
 def workload_to_document(workload: Demand) -> dict[str, Any]:
     """A workload with all that it takes to ask for it again."""
     if isinstance(workload, ClosedPopulation):
-        return {"users": workload.users, "think_time_s": workload.think_time_s}
+        return asdict(workload)
     return {
         "arrival_rate_rps": workload.arrival_rate_rps,
         "arrivals": _arrivals_to_document(workload.arrivals),
@@ -120,8 +129,14 @@ def _arrivals_to_document(arrivals: ArrivalProcess) -> dict[str, Any]:
         }
     for kind, process in _PROCESSES.items():
         if type(arrivals) is process:
-            return {"kind": kind, **{f.name: getattr(arrivals, f.name) for f in fields(arrivals)}}
+            return {"kind": kind, **asdict(arrivals)}
     raise InputError(f"a plan under {type(arrivals).__name__} cannot be saved; plan for steady arrivals")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WorkloadDocument:
+    arrival_rate_rps: float
+    arrivals: dict[str, Any]
 
 
 def read_workload_document(value: Any, where: str, trace: ArrivalProcess | None) -> Demand:
@@ -133,203 +148,120 @@ def read_workload_document(value: Any, where: str, trace: ArrivalProcess | None)
     Raises:
         InputError: not a workload, or a trace that was edited, is missing or is another.
     """
-    keys = ("arrival_rate_rps", "arrivals", "users", "think_time_s")
-    is_closed = isinstance(value, Mapping) and "users" in value
-    if is_closed:
-        given = Fields(value, where, keys[2:])
-        return ClosedPopulation(users=given.whole("users"), think_time_s=given.number("think_time_s"))
-    given = Fields(value, where, keys[:2])
-    arrivals = _read_arrivals(given.mapping("arrivals"), given.at("arrivals"), trace)
-    return Workload(arrival_rate_rps=given.number("arrival_rate_rps"), arrivals=arrivals)
+    if isinstance(value, Mapping) and "users" in value:
+        return read_as(ClosedPopulation, value, where)
+    found = read_as(_WorkloadDocument, value, where)
+    arrivals = _read_arrivals(dict(found.arrivals), f"{where}.arrivals", trace)
+    return Workload(arrival_rate_rps=found.arrival_rate_rps, arrivals=arrivals)
 
 
-def _read_arrivals(value: Mapping[str, Any], where: str, trace: ArrivalProcess | None) -> ArrivalProcess:
-    kind = value.get("kind")
+def _read_arrivals(parts: dict[str, Any], where: str, trace: ArrivalProcess | None) -> ArrivalProcess:
+    kind = parts.pop("kind", None)
     if kind == "trace":
-        return _read_trace(Fields(value, where, _TRACE_KEYS), trace)
+        return read_as(TraceDocument, parts, where).trace(trace, where)
     if not isinstance(kind, str) or kind not in _PROCESSES:
         raise InputError(f"{where}.kind must be one of {', '.join((*_PROCESSES, 'trace'))}")
-    process = _PROCESSES[kind]
-    names = [field.name for field in fields(process)]
-    given = Fields(value, where, ("kind", *names))
-    found: ArrivalProcess = process(**{name: given.number(name) for name in names})
+    found: ArrivalProcess = read_as(_PROCESSES[kind], parts, where)
     return found
 
 
-def _read_trace(given: Fields, trace: ArrivalProcess | None) -> TraceArrivals:
-    reference = TraceReference(
-        name=given.text("name"), instants=given.whole("instants"), sha256=given.text("sha256")
-    )
-    held = given.optional(given.items, "instants_s")
-    if held is None:
-        if not isinstance(trace, TraceArrivals):
-            raise InputError(
-                f"the plan was made with a trace of {reference.instants} arrivals, too long to be kept in "
-                f"its file; give it again by --arrivals trace:{printable(reference.name)}"
-            )
-        return reference.require(trace)
-    instants_s = tuple(number(instant, given.at("instants_s")) for instant in held)
-    found = TraceArrivals(instants_s=instants_s, name=reference.name)
-    if trace_digest(found) != reference.sha256 or len(instants_s) != reference.instants:
-        raise InputError(
-            f"{given.where} was edited after the plan was made (its sha256 is another); make the plan anew"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ObjectiveDocument:
+    """As `capacity.answer.documents.objective_document` writes it."""
+
+    response_quantiles_s: dict[float, float] | None = None
+    response_mean_s: float | None = None
+    wait_quantiles_s: dict[float, float] | None = None
+    loss_probability: float | None = None
+    utilization: float | None = None
+
+    def objective(self) -> LatencyObjective:
+        return LatencyObjective(
+            limits=self.response_quantiles_s or {},
+            response_mean_s=self.response_mean_s,
+            wait_limits=self.wait_quantiles_s or {},
+            loss_probability=self.loss_probability,
+            utilization=self.utilization,
         )
-    return found
 
 
-Choice = TypeVar("Choice", bound=StrEnum)
+@dataclass(frozen=True, kw_only=True)
+class QuestionDocument:
+    """All that was asked, as `question_to_document` writes it."""
 
-_QUESTION_KEYS = (
-    "profiles", "workload", "objective", "batch_size_limit", "batch_waits_s", "routings", "timer",
-    "queue_limit", "replicas_max", "survival",
-)  # fmt: skip
-_SURVIVAL_KEYS = ("spare", "zones", "unavailable_share", "spike")
-_PLAN_KEYS = (
-    "profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing", "timer", "queue_limit",
-)  # fmt: skip
-PROFILES_MAX = 1000
+    profiles: tuple[SignedProfile, ...]
+    workload: dict[str, Any]
+    objective: _ObjectiveDocument
+    batch_size_limit: int | None
+    batch_waits_s: tuple[float, ...] | None
+    routings: tuple[Routing, ...]
+    timer: BatchTimer
+    queue_limit: int | None
+    replicas_max: int
+    survival: Survival
+
+    def question(self, trace: ArrivalProcess | None) -> Question:
+        """The question.
+
+        Args:
+            trace: given beside the document, for one that does not hold its trace.
+
+        Raises:
+            InputError: what is asked is nonsense, or a profile or a trace was edited.
+        """
+        if len(self.profiles) > PROFILES_MAX:
+            raise InputError(f"question.profiles has more than {PROFILES_MAX} profiles")
+        parts = vars(self) | {
+            "profiles": tuple(
+                profile.read(f"question.profiles[{place}]") for place, profile in enumerate(self.profiles)
+            ),
+            "workload": read_workload_document(self.workload, "question.workload", trace),
+            "objective": self.objective.objective(),
+        }
+        return Question(**parts)
 
 
 def question_to_document(question: Question) -> dict[str, Any]:
     """All that was asked."""
-    survival = question.survival
-    spike = survival.spike
-    return {
+    given = {field.name: getattr(question, field.name) for field in fields(question)}
+    return given | {
         "profiles": [signed(profile) for profile in question.profiles],
         "workload": workload_to_document(question.workload),
         "objective": objective_document(question.objective),
-        "batch_size_limit": question.batch_size_limit,
-        "batch_waits_s": None if question.batch_waits_s is None else list(question.batch_waits_s),
-        "routings": [routing.value for routing in question.routings],
-        "timer": question.timer.value,
-        "queue_limit": question.queue_limit,
-        "replicas_max": question.replicas_max,
-        "survival": {
-            "spare": survival.spare,
-            "zones": survival.zones,
-            "unavailable_share": survival.unavailable_share,
-            "spike": None
-            if spike is None
-            else {"factor": spike.factor, "startup_time_s": spike.startup_time_s},
-        },
+        "survival": asdict(question.survival),
     }
-
-
-def read_question_document(value: Any, where: str, trace: ArrivalProcess | None) -> Question:
-    """The question of a document.
-
-    Args:
-        trace: given beside the document, for one that does not hold its trace.
-
-    Raises:
-        InputError: anything that is missing, unknown, of another type or edited.
-    """
-    given = Fields(value, where, _QUESTION_KEYS)
-    profiles = given.items("profiles")
-    if len(profiles) > PROFILES_MAX:
-        raise InputError(f"{given.at('profiles')} has more than {PROFILES_MAX} profiles")
-    waits_s = given.optional(given.items, "batch_waits_s")
-    return Question(
-        profiles=tuple(
-            read_signed(one, f"{given.at('profiles')}[{place}]") for place, one in enumerate(profiles)
-        ),
-        workload=read_workload_document(given.raw("workload"), given.at("workload"), trace),
-        objective=read_objective(given.raw("objective"), given.at("objective")),
-        batch_size_limit=given.optional(given.whole, "batch_size_limit"),
-        batch_waits_s=None if waits_s is None else tuple(_wait_s(x, given) for x in waits_s),
-        routings=tuple(choice(Routing, one, given.at("routings")) for one in given.items("routings")),
-        timer=choice(BatchTimer, given.raw("timer"), given.at("timer")),
-        queue_limit=given.optional(given.whole, "queue_limit"),
-        replicas_max=given.whole("replicas_max"),
-        survival=_read_survival(given.object("survival", _SURVIVAL_KEYS)),
-    )
-
-
-def _wait_s(value: Any, given: Fields) -> float:
-    wait_s = number(value, given.at("batch_waits_s"))
-    if not 0.0 <= wait_s < math.inf:
-        raise InputError(f"{given.at('batch_waits_s')} must not be negative, got {wait_s}")
-    return wait_s
-
-
-def _read_survival(given: Fields) -> Survival:
-    spike = None
-    if given.has("spike"):
-        jump = given.object("spike", ("factor", "startup_time_s"))
-        spike = Spike(factor=jump.number("factor"), startup_time_s=jump.number("startup_time_s"))
-    return Survival(
-        spare=given.whole("spare"),
-        zones=given.optional(given.whole, "zones"),
-        unavailable_share=given.optional(given.number, "unavailable_share"),
-        spike=spike,
-    )
-
-
-def read_objective(value: Any, where: str) -> LatencyObjective:
-    """The objective of a document, as `capacity.answer.documents.objective_document` writes it."""
-    given = Fields(value, where, [measure.value for measure in Measure])
-
-    def single(measure: Measure) -> float | None:
-        return given.number(measure.value) if given.has(measure.value) else None
-
-    def by_quantile(measure: Measure) -> Mapping[float, float]:
-        if not given.has(measure.value):
-            return {}
-        at = given.at(measure.value)
-        limits = given.mapping(measure.value)
-        return {_quantile(key, at): number(limit, f"{at}.{key[:20]}") for key, limit in limits.items()}
-
-    return LatencyObjective(
-        limits=by_quantile(Measure.RESPONSE),
-        response_mean_s=single(Measure.RESPONSE_MEAN),
-        wait_limits=by_quantile(Measure.WAIT),
-        loss_probability=single(Measure.LOSS),
-        utilization=single(Measure.UTILIZATION),
-    )
-
-
-def _quantile(key: str, where: str) -> float:
-    try:
-        value = float(key)
-    except ValueError:
-        raise InputError(f"{where} has the quantile {shown(key)}, which is no number; 0.99 is one") from None
-    if not 0.0 < value < 1.0:
-        raise InputError(f"{where} has a quantile that is not within (0, 1): {shown(key)}")
-    return value
-
-
-def read_plan_document(value: Any, where: str) -> Plan:
-    """The plan of a document, as `capacity.answer.documents.plan_document` writes it."""
-    given = Fields(value, where, _PLAN_KEYS)
-    return Plan(
-        profile=given.text("profile"),
-        replicas=given.whole("replicas"),
-        batch_size_max=given.whole("batch_size_max"),
-        batch_wait_max_s=given.number("batch_wait_max_s"),
-        routing=choice(Routing, given.raw("routing"), given.at("routing")),
-        timer=choice(BatchTimer, given.raw("timer"), given.at("timer"))
-        if given.has("timer")
-        else BatchTimer.OLDEST,
-        queue_limit=given.whole("queue_limit") if given.has("queue_limit") else None,
-    )
-
-
-def choice(choices: type[Choice], value: Any, where: str) -> Choice:
-    """One of the names of an enumeration."""
-    try:
-        return choices(text(value, where))
-    except ValueError:
-        raise InputError(f"{where} must be one of {', '.join(choices)}, got {shown(value)}") from None
 
 
 FORMAT = "capacity-plan"
 _SIGNED_KEYS = ("question", "effort", "certificate", "answer")
-_KEYS = ("schema_version", "format", "sha256", "versions", *_SIGNED_KEYS)
-_EFFORT_KEYS = ("seed", "confidence", "precision", "requests_max", "engine")
-_ENGINES = ("kernel", "simpy")
 # Room in a file for what is not known before the work is done.
 _ANSWER_BYTES_MAX = 8 * 2**20
 _ANEW = "make it anew by capacity plan ... -o"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EffortDocument:
+    """What of an effort decides over the answer."""
+
+    seed: int
+    confidence: float
+    precision: float
+    requests_max: int
+    engine: Literal["kernel", "simpy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlanDocument:
+    """A saved plan as its file holds it."""
+
+    schema_version: int
+    format: str
+    sha256: str
+    versions: dict[Line, Line]
+    question: QuestionDocument
+    effort: _EffortDocument
+    certificate: Certificate | None
+    answer: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -405,10 +337,8 @@ def plan_file_document(recommendation: Recommendation, question: Question, effor
     document: dict[str, Any] = {
         "format": FORMAT,
         "question": question_to_document(question),
-        "effort": {key: getattr(effort, key) for key in _EFFORT_KEYS},
-        "certificate": None
-        if certificate is None
-        else {"attempt": certificate.attempt, "requests_first": certificate.requests_first},
+        "effort": {field.name: getattr(effort, field.name) for field in fields(_EffortDocument)},
+        "certificate": None if certificate is None else asdict(certificate),
         "versions": versions(),
         "answer": recommendation_document(
             recommendation, question, seed=effort.seed, confidence=effort.confidence
@@ -469,34 +399,28 @@ def read_plan_file_document(
     """A saved plan from what its file holds."""
     if document.get("format") != FORMAT:
         raise InputError(f"not a saved plan (its format is not {FORMAT}); {_ANEW} plan.json")
-    given = Fields(document, "the plan", _KEYS)
-    if isinstance(document.get("schema_version"), bool) or given.raw("schema_version") != 1:
+    version = document.get("schema_version")
+    if isinstance(version, bool) or version != 1:
         raise InputError(
             "schema_version must be 1; a newer capacity may have made the plan: install that one"
         )
-    question = read_question_document(given.raw("question"), "question", trace)
-    answer = given.mapping("answer")
-    plan = None
-    if answer.get("recommendation") is not None:
-        plan = read_plan_document(answer["recommendation"], "answer.recommendation")
+    given = read_as(_PlanDocument, document)
+    question = given.question.question(trace)
+    plan = given.answer.get("recommendation")
+    if plan is not None:
+        plan = read_as(Plan, plan, "answer.recommendation")
         _check_plan(plan, question)
-    certificate = None
-    if given.has("certificate"):
-        parts = given.object("certificate", ("attempt", "requests_first"))
-        certificate = Certificate(
-            attempt=parts.whole("attempt"), requests_first=parts.whole("requests_first")
-        )
     saved = SavedPlan(
         question=question,
-        effort=_read_effort(given.object("effort", _EFFORT_KEYS)),
-        verdict=choice(Verdict, answer.get("verdict"), "answer.verdict"),
+        effort=Effort(**vars(given.effort)),
+        verdict=read_as(Verdict, given.answer.get("verdict"), "answer.verdict"),
         recommendation_plan=plan,
-        certificate=certificate,
-        answer=answer,
-        versions=_read_versions(given),
+        certificate=given.certificate,
+        answer=document["answer"],
+        versions=given.versions,
         name=name,
     )
-    if given.text("sha256") != _signature(document):
+    if given.sha256 != _signature(document):
         raise InputError(f"the plan was edited since it was saved (its sha256 does not fit); {_ANEW}")
     return saved
 
@@ -517,21 +441,3 @@ def _check_plan(plan: Plan, question: Question) -> None:
         raise InputError(
             f"answer.recommendation has a routing, timer or queue limit that was not asked for; {_ANEW}"
         )
-
-
-def _read_effort(given: Fields) -> Effort:
-    engine = given.text("engine")
-    if engine not in _ENGINES:
-        raise InputError(f"{given.at('engine')} must be one of {', '.join(_ENGINES)}")
-    return Effort(
-        seed=given.whole("seed"),
-        confidence=given.number("confidence"),
-        precision=given.number("precision"),
-        requests_max=given.whole("requests_max"),
-        engine=engine,
-    )
-
-
-def _read_versions(given: Fields) -> dict[str, str]:
-    found = Fields(given.raw("versions"), "versions", versions())
-    return {name: found.text(name) for name in versions() if found.has(name)}

@@ -1,33 +1,25 @@
 """`capacity agreement`: the simulator held against theory."""
 
-from typing import Annotated
-
 import typer
 
-from capacity.commands.options import (
-    EngineOption,
-    FormatOption,
-    JsonOption,
-    SeedOption,
-    WorkersOption,
-    option,
-)
+from capacity.commands.options import Flag, flags
 from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.question.parse import read_choice
 
 
+@flags(
+    grid=Flag(str, "short", "short (one or two queues of each law) or full."),
+    requests_max=Flag(int, 200_000_000, "Most requests to simulate for one queue."),
+)
 def agreement(
-    grid: Annotated[
-        str, option("--grid", help="short (one or two queues of each law) or full.", metavar="GRID")
-    ] = "short",
-    seed: SeedOption = 0,
-    requests_max: Annotated[
-        int, option("--requests-max", help="Most requests to simulate for one queue.", metavar="N")
-    ] = 200_000_000,
-    engine: EngineOption = "kernel",
-    workers: WorkersOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    grid: str,
+    seed: int,
+    requests_max: int,
+    engine: str,
+    workers: int | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Hold the simulator against theory, queue by queue; exit 4 where they disagree.
 

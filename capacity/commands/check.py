@@ -3,11 +3,11 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from capacity.commands.options import ClusterOption, JsonOption, WorkersOption, input_option, option
+from capacity.commands.options import REQUIRED, Flag, flags, reads
 from capacity.commands.output import Format, emit, run, write_text
 from capacity.errors import DependencyError
 
@@ -25,47 +25,27 @@ class GateFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
-TraceOption = Annotated[
-    str | None,
-    input_option(
-        "--arrivals", help="trace:FILE again, if the plan's trace was too long to save.", metavar="trace:FILE"
+TRACE_AGAIN = reads(str, None, "trace:FILE again, if the plan's trace was too long to save.")
+
+
+@flags(
+    "plan profile rate baseline arrivals requests_max workers cluster",
+    plan=reads(str, REQUIRED, "A plan saved by capacity plan -o."),
+    profile=reads(
+        list[str], None, "New measurements in place of the saved ones: FILE, or NAME=FILE of several."
     ),
-]
-
-
-def check(
-    context: typer.Context,
-    plan: Annotated[str, input_option("--plan", help="A plan saved by capacity plan -o.")],
-    profile: Annotated[
-        list[str] | None,
-        input_option(
-            "--profile",
-            help="New measurements in place of the saved ones: FILE, or NAME=FILE of several.",
-        ),
-    ] = None,
-    rate: Annotated[
-        str | None, option("--rate", help="Arrival rate in place of the saved one: 500rps.", metavar="RATE")
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        input_option(
-            "--baseline", help="A saved plan whose replicas must suffice. Default: the plan itself."
-        ),
-    ] = None,
-    arrivals: TraceOption = None,
-    requests_max: Annotated[
-        int | None,
-        option(
-            "--requests-max", help="Most requests to simulate, in place of the saved budget.", metavar="N"
-        ),
-    ] = None,
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    output: Annotated[
-        GateFormat, option("--format", help="What to print; github also writes the step summary.")
-    ] = GateFormat.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+    rate=Flag(str, None, "Arrival rate in place of the saved one: 500rps."),
+    baseline=reads(str, None, "A saved plan whose replicas must suffice. Default: the plan itself."),
+    arrivals=TRACE_AGAIN,
+    requests_max=Flag(int, None, "Most requests to simulate, in place of the saved budget."),
+    output=Flag(
+        GateFormat,
+        GateFormat.TABLE,
+        "What to print; github also writes the step summary.",
+        ("--format",),
+    ),
+)
+def check(context: typer.Context, output: GateFormat, *, as_json: bool) -> None:
     """Whether a saved plan still meets its objective, given new measurements or another rate; exit 3 if not.
 
     Examples:

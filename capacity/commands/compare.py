@@ -1,111 +1,31 @@
 """`capacity compare`: fleets side by side under the same requests."""
 
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
-from capacity.commands.help import Panel
-from capacity.commands.options import (
-    ArrivalsOption,
-    ClusterOption,
-    FormatOption,
-    JsonOption,
-    OverheadOption,
-    QuantileOption,
-    RateOption,
-    WorkersOption,
-    input_option,
-    note_input,
-    option,
-)
+from capacity.commands.options import EFFORT, Flag, argument, flags, reads
 from capacity.commands.output import Format, emit, run
 
-if TYPE_CHECKING:
-    pass
 
-_QUANTILES = (0.5, 0.99)
-
-
-def compare(
-    context: typer.Context,
-    plans: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Plans saved by capacity plan -o.", metavar="FILE", show_default=False, callback=note_input
-        ),
-    ] = None,
-    fleet: Annotated[
-        list[str] | None,
-        option(
-            "--fleet",
-            help="A fleet: replicas=4,batch=16,wait=2ms; also routing=random, profile=NAME; repeatable.",
-            metavar="FLEET",
-            panel=Panel.FLEET,
-        ),
-    ] = None,
-    profile: Annotated[
-        list[str] | None,
-        input_option(
-            "--profile",
-            help="Profile of each --fleet: a bundled name, or a .json or .csv file; repeatable.",
-            metavar="PROFILE",
-            panel=Panel.FLEET,
-        ),
-    ] = None,
-    rate: RateOption = None,
-    arrivals: ArrivalsOption = "poisson",
-    request_overhead: OverheadOption = None,
-    quantile: QuantileOption = None,
-    seed: Annotated[
-        int | None,
-        option(
-            "--seed",
-            help="Random seed. Default: that of the first plan, or 0.",
-            metavar="N",
-            panel=Panel.SIMULATION,
-        ),
-    ] = None,
-    confidence: Annotated[
-        float | None,
-        option(
-            "--confidence",
-            help="Confidence of intervals. Default: that of the first plan, or 0.95.",
-            metavar="SHARE",
-            panel=Panel.SIMULATION,
-        ),
-    ] = None,
-    precision: Annotated[
-        float | None,
-        option(
-            "--precision",
-            help="Relative half-width to reach for the highest quantile. Default: 0.02.",
-            metavar="SHARE",
-            panel=Panel.SIMULATION,
-        ),
-    ] = None,
-    requests_max: Annotated[
-        int | None,
-        option(
-            "--requests-max",
-            help="Most requests to simulate for one fleet. Default: 100000000.",
-            metavar="N",
-            panel=Panel.SIMULATION,
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        option(
-            "--engine",
-            help="kernel (default) or simpy; both give the same bytes.",
-            metavar="ENGINE",
-            panel=Panel.SIMULATION,
-        ),
-    ] = None,
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags(
+    f"plans fleet profile rate arrivals request_overhead quantile {EFFORT}",
+    plans=argument(list[str], None, "Plans saved by capacity plan -o.", show_default=False),
+    fleet=Flag(
+        list[str],
+        None,
+        "A fleet: replicas=4,batch=16,wait=2ms; also routing=random, profile=NAME; repeatable.",
+    ),
+    profile=reads(
+        list[str],
+        None,
+        "Profile of each --fleet: a bundled name, or a .json or .csv file; repeatable.",
+    ),
+    seed=Flag(int, None, "Random seed. Default: that of the first plan, or 0."),
+    confidence=Flag(float, None, "Confidence of intervals. Default: that of the first plan, or 0.95."),
+    precision=Flag(float, None, "Relative half-width to reach for the highest quantile. Default: 0.02."),
+    requests_max=Flag(int, None, "Most requests to simulate for one fleet. Default: 100000000."),
+    engine=Flag(str, None, "kernel (default) or simpy; both give the same bytes."),
+)
+def compare(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """Fleets side by side under the same requests, and how sure their differences are.
 
     Examples:

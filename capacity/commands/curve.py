@@ -1,33 +1,34 @@
 """`capacity curve`: queueing curves of M/M/c."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from capacity.commands.options import FormatOption, JsonOption, option, output_option
+from capacity.commands.options import Flag, flags, writes
 from capacity.commands.output import Format, emit_pieces, width
 from capacity.question.parse import read_choice
+from capacity.units import parse_rate_rps
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+@flags(
+    y=Flag(str, "queue-length", "queue-length, wait-probability, wait, response or p99."),
+    x=Flag(str, "utilization", "utilization or arrival-rate."),
+    service_rate=Flag(list[str], None, "Service rate of a server: 10rps; repeatable."),
+    servers=Flag(list[int], None, "Number of servers; repeatable."),
+    file=writes("Draw the curves, as .png or .svg."),
+)
 def curve(
-    y: Annotated[
-        str, option("--y", help="queue-length, wait-probability, wait, response or p99.", metavar="QUANTITY")
-    ] = "queue-length",
-    x: Annotated[str, option("--x", help="utilization or arrival-rate.", metavar="AXIS")] = "utilization",
-    service_rate: Annotated[
-        list[str] | None,
-        option("--service-rate", help="Service rate of a server: 10rps; repeatable.", metavar="RATE"),
-    ] = None,
-    servers: Annotated[
-        list[int] | None, option("--servers", help="Number of servers; repeatable.", metavar="N")
-    ] = None,
-    file: Annotated[
-        str | None, output_option("-o", "--output", help="Draw the curves, as .png or .svg.")
-    ] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    y: str,
+    x: str,
+    service_rate: list[str] | None,
+    servers: list[int] | None,
+    file: str | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Queue length, wait or P99 of M/M/c against utilization or arrival rate.
 
@@ -37,14 +38,11 @@ def curve(
     """
     from capacity.answer.documents import curves_document
     from capacity.queues.curves import Axis, Quantity, curves
-    from capacity.units import parse_rate_rps
 
     rates_rps = [parse_rate_rps(text, "--service-rate") for text in service_rate or ("10rps", "5rps", "2rps")]
     quantity, axis = read_choice(Quantity, y, "--y"), read_choice(Axis, x, "--x")
     drawn = curves(quantity, axis, rates_rps, servers or [1])
     if file is not None:
-        from pathlib import Path
-
         from capacity.render.figures import draw_curves
 
         draw_curves(drawn).save(Path(file))

@@ -1,28 +1,18 @@
 """`capacity explain`: why a saved plan is as it is."""
 
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
-from capacity.commands.check import TraceOption
-from capacity.commands.options import ClusterOption, FormatOption, JsonOption, WorkersOption, note_input
+from capacity.commands.check import TRACE_AGAIN
+from capacity.commands.options import REQUIRED, argument, flags
 from capacity.commands.output import Format, emit, run
 
-if TYPE_CHECKING:
-    pass
 
-
-def explain(
-    context: typer.Context,
-    plan: Annotated[
-        str, typer.Argument(help="A plan saved by capacity plan -o.", metavar="FILE", callback=note_input)
-    ],
-    arrivals: TraceOption = None,
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags(
+    "plan arrivals workers cluster",
+    plan=argument(str, REQUIRED, "A plan saved by capacity plan -o."),
+    arrivals=TRACE_AGAIN,
+)
+def explain(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
     The plan is simulated again with its saved random numbers; the search is not repeated.

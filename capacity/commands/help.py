@@ -1,21 +1,61 @@
 """Help: flags in groups, whole summaries, and examples as they are typed."""
 
-import re
 from collections.abc import Iterator
-from enum import StrEnum
-from typing import Any
+from typing import Any, get_args
+
+# The groups of help, in its order, and which flags stand in each; all others are the command's own.
+PANELS = {
+    "Profile and traffic": "profile rate arrivals daily users think_time",
+    "Objective": "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean slo_wait loss_max utilization_max tier",
+    "Fleet": "fleet replicas batch_size_max batch_wait timer routing queue_limit replicas_max hourly_usd "
+    "request_overhead instances_per_device",
+    "Failures and spikes": "spare survive rolling_update spike startup_time",
+    "Simulation": "seed confidence precision requests_max engine workers cluster",
+    "Output": "explain quantile file plot fresh verbose output as_json",
+}
+# What a flag takes, where that is more than a number or a text.
+_METAVARS = {
+    "PROFILE": "profile",
+    "FILE": "body daily file plot plan plans baseline trace",
+    "RATE": "rate arrival_rate service_rate",
+    "RATE,RATE": "arrival_rates switch_rates",
+    "DURATION": "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean batch_wait think_time startup_time "
+    "request_overhead request_work duration duration_max timeout patience service_time latency_mean "
+    "latency_p50 latency_p90 latency_p95 latency_p99",
+    "QUANTILE=DURATION": "slo_wait",
+    "QUANTITY=SHARE": "tolerance",
+    "SHARE": "loss_max utilization_max confidence",
+    "[NAME=]PRICE": "hourly_usd",
+    "Q": "quantile",
+    "N,N,...": "batch_sizes",
+    "URL": "url metrics counters cluster",
+    "MODULE:FUNCTION": "callable_name",
+    "NAME": "name model device runtime metric label",
+    "KEY": "rows_key",
+    "UNIT": "metric_unit",
+    **{
+        name.upper(): name
+        for name in ("arrivals", "tier", "routing", "timer", "engine", "fleet", "grid", "kind", "formula")
+    },
+}
+_PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names.split()}
+_METAVAR_OF = {name: metavar for metavar, names in _METAVARS.items() for name in names.split()}
+_KINDS = {int: "N", float: "NUMBER", str: "TEXT"}
 
 
-class Panel(StrEnum):
-    """The groups of a command's help, in its order."""
+def panel_of(name: str) -> str | None:
+    """The group of a flag; None where it is the command's own."""
+    return _PANEL_OF.get(name)
 
-    TRAFFIC = "Profile and traffic"
-    OBJECTIVE = "Objective"
-    FLEET = "Fleet"
-    FAILURES = "Failures and spikes"
-    MEASUREMENT = "Measurement"
-    SIMULATION = "Simulation"
-    OUTPUT = "Output"
+
+def metavar_of(name: str, kind: Any) -> str | None:
+    """What a flag takes, as help names it; None where Typer does that."""
+    plain = (get_args(kind) or (kind,))[0]
+    if plain not in _KINDS:  # a choice, or nothing
+        return None
+    if plain is int and name not in ("fleet",):
+        return "N"
+    return _METAVAR_OF.get(name, _KINDS[plain])
 
 
 _EXAMPLES = "\n\nExamples:\n"
@@ -87,21 +127,15 @@ def _broken(command: str, width: int) -> Iterator[str]:
     yield line
 
 
-def _named(flag: str, text: str) -> tuple[str, str]:
-    """A row of help, where Typer names a kind of value by Python's type."""
-    kinds = {"str": "TEXT", "int": "N", "float": "NUMBER"}
-    flag = re.sub(r"(?<=FILE) <list\[str\]>", "...", flag)
-    return re.sub(r"<(?:list\[)?(str|int|float)\]?>", lambda found: kinds[found[1]], flag), text
-
-
 def _panels(command: Any, ctx: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Each group of parameters with its rows: arguments, what only this command has, then by group."""
-    rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], **{one: [] for one in Panel}}
+    rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], **{one: [] for one in PANELS}}
     for one in command.get_params(ctx):
         record = one.get_help_record(ctx)
         if record is not None:
+            record = record[0].replace(" <list[str]>", "...").replace(" <str>", ""), record[1]
             is_flag = one.param_type_name == "option"
-            rows[_panel(one, "Options") if is_flag else "Arguments"].append(_named(*record))
+            rows[_panel(one, "Options") if is_flag else "Arguments"].append(record)
     *options, shows_help = rows["Options"]  # --help is last, and stands last
     rows["Options"] = options
     last = [title for title, found in rows.items() if found][-1:] or ["Options"]

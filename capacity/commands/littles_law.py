@@ -1,42 +1,37 @@
 """`capacity littles-law`: L = λW, and whether a load test can be true."""
 
-from typing import Annotated
-
 import typer
 
-from capacity.commands.options import FormatOption, JsonOption, option
-from capacity.commands.output import Format, document_tables, emit_pieces
+from capacity.commands.options import Flag, flags
+from capacity.commands.output import Format, emit_document
 from capacity.errors import InputError
+from capacity.units import format_quantile, parse_duration_s, parse_rate_rps
 
 
+@flags(
+    rate=Flag(str, None, "Throughput: 100rps."),
+    latency_mean=Flag(str, None, "Mean response time: 45ms."),
+    concurrency=Flag(float, None, "Mean number of requests in the system."),
+    users=Flag(int, None, "Users of a closed-loop load test."),
+    think_time=Flag(str, "0s", "Mean think time of a user: 300ms."),
+    latency_p50=Flag(str, None, "Reported median: 45ms."),
+    latency_p90=Flag(str, None, "Reported P90."),
+    latency_p95=Flag(str, None, "Reported P95."),
+    latency_p99=Flag(str, None, "Reported P99: 340ms."),
+)
 def littles_law(
-    rate: Annotated[str | None, option("--rate", help="Throughput: 100rps.", metavar="RATE")] = None,
-    latency_mean: Annotated[
-        str | None, option("--latency-mean", help="Mean response time: 45ms.", metavar="DURATION")
-    ] = None,
-    concurrency: Annotated[
-        float | None, option("--concurrency", help="Mean number of requests in the system.", metavar="NUMBER")
-    ] = None,
-    users: Annotated[
-        int | None, option("--users", help="Users of a closed-loop load test.", metavar="N")
-    ] = None,
-    think_time: Annotated[
-        str, option("--think-time", help="Mean think time of a user: 300ms.", metavar="DURATION")
-    ] = "0s",
-    latency_p50: Annotated[
-        str | None, option("--latency-p50", help="Reported median: 45ms.", metavar="DURATION")
-    ] = None,
-    latency_p90: Annotated[
-        str | None, option("--latency-p90", help="Reported P90.", metavar="DURATION")
-    ] = None,
-    latency_p95: Annotated[
-        str | None, option("--latency-p95", help="Reported P95.", metavar="DURATION")
-    ] = None,
-    latency_p99: Annotated[
-        str | None, option("--latency-p99", help="Reported P99: 340ms.", metavar="DURATION")
-    ] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    rate: str | None,
+    latency_mean: str | None,
+    concurrency: float | None,
+    users: int | None,
+    think_time: str,
+    latency_p50: str | None,
+    latency_p90: str | None,
+    latency_p95: str | None,
+    latency_p99: str | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """L = λW: any two give the third; with --users, whether a load test's report can be true.
 
@@ -44,9 +39,8 @@ def littles_law(
       capacity littles-law --rate 100rps --latency-mean 45ms
       capacity littles-law --users 100 --think-time 300ms --rate 100rps --latency-p50 45ms --latency-p99 340ms
     """
-    from capacity.answer.documents import little_document, load_test_document
+    from capacity.answer.documents import load_test_document, plain
     from capacity.queues.little import LittlesLaw, LoadTestReport
-    from capacity.units import format_quantile, parse_duration_s, parse_rate_rps
 
     rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
     mean_s = None if latency_mean is None else parse_duration_s(latency_mean, "--latency-mean")
@@ -57,10 +51,7 @@ def littles_law(
         if any(text is not None for text in reported.values()) or think_time != "0s":
             raise InputError("percentiles and think time belong to a load test; give --users too")
         law = LittlesLaw.solve(arrival_rate_rps=rate_rps, response_mean_s=mean_s, in_system_mean=concurrency)
-        document = little_document(law)
-        emit_pieces(
-            output, as_json=as_json, document=lambda: document, tables=lambda: document_tables(document)
-        )
+        emit_document(plain(law), output, as_json=as_json)
         return
     if rate_rps is None or concurrency is not None:
         raise InputError("a load test is checked by --users and --rate, without --concurrency")
@@ -75,6 +66,5 @@ def littles_law(
             if text is not None
         },
     )
-    document = load_test_document(report)
-    emit_pieces(output, as_json=as_json, document=lambda: document, tables=lambda: document_tables(document))
+    emit_document(load_test_document(report), output, as_json=as_json)
     raise typer.Exit(0 if report.credible else 4)

@@ -2,81 +2,19 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capacity.commands.options import (
-    ArrivalsOption,
-    BatchSizeOption,
-    BudgetOption,
-    ClusterOption,
-    ConfidenceOption,
-    EngineOption,
-    FormatOption,
-    JsonOption,
-    LossOption,
-    MeanOption,
-    OverheadOption,
-    P50Option,
-    P90Option,
-    P95Option,
-    P99Option,
-    P999Option,
-    PrecisionOption,
-    ProfileOption,
-    QueueLimitOption,
-    ReplicasOption,
-    RoutingOption,
-    SeedOption,
-    TierOption,
-    TimerOption,
-    UtilizationOption,
-    WaitLimitsOption,
-    WaitOption,
-    WorkersOption,
-    output_option,
-)
+from capacity.commands.options import EFFORT, OBJECTIVE, flags, writes
 from capacity.commands.output import Format, check_figure, emit, run
 
-if TYPE_CHECKING:
-    pass
 
-
-def max_rate(
-    context: typer.Context,
-    profile: ProfileOption,
-    replicas: ReplicasOption,
-    slo_p50: P50Option = None,
-    slo_p90: P90Option = None,
-    slo_p95: P95Option = None,
-    slo_p99: P99Option = None,
-    slo_p999: P999Option = None,
-    slo_mean: MeanOption = None,
-    slo_wait: WaitLimitsOption = None,
-    loss_max: LossOption = None,
-    utilization_max: UtilizationOption = None,
-    tier: TierOption = None,
-    batch_size_max: BatchSizeOption = None,
-    batch_wait: WaitOption = "0ms",
-    timer: TimerOption = "oldest",
-    routing: RoutingOption = "round-robin",
-    queue_limit: QueueLimitOption = None,
-    arrivals: ArrivalsOption = "poisson",
-    request_overhead: OverheadOption = None,
-    seed: SeedOption = 0,
-    confidence: ConfidenceOption = 0.95,
-    precision: PrecisionOption = 0.02,
-    requests_max: BudgetOption = 100_000_000,
-    engine: EngineOption = "kernel",
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    file: Annotated[
-        str | None, output_option("-o", "--output", help="Draw the curve, as .png or .svg.")
-    ] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags(
+    f"profile replicas {OBJECTIVE} batch_size_max batch_wait timer routing queue_limit arrivals "
+    f"request_overhead {EFFORT} file",
+    file=writes("Draw the curve, as .png or .svg."),
+)
+def max_rate(context: typer.Context, file: str | None, output: Format, *, as_json: bool) -> None:
     """What load a fleet can handle: the arrival rates that meet the objective, and P99 against the rate.
 
     A batch wait makes low rates slow, so the rates that meet it may start above 0, in several stretches.

@@ -2,23 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
-from capacity.commands.options import (
-    ConfidenceOption,
-    FormatOption,
-    JsonOption,
-    OverheadOption,
-    SeedOption,
-    input_option,
-    option,
-    output_option,
-)
+from capacity.commands.options import Flag, flags, reads, writes
 from capacity.commands.output import Format, emit_pieces
 from capacity.errors import InputError
 from capacity.files import TEXT_LENGTH_MAX, printable
+from capacity.units import SECONDS_PER_UNIT, parse_duration_s
 
 if TYPE_CHECKING:
     from capacity.measurement.findings import Measurement
@@ -34,84 +26,79 @@ _OWNERS = {
     **dict.fromkeys(("batch_sizes", "samples", "warm_up", "rests", "duration_max"), ("--callable", "--url")),
     "timeout": ("--url", "--metrics"),
 }
-_CALLABLE_NAME = option(
-    "--callable",
-    help="Time calls of a Python function that takes the batch size: module:function.",
-    metavar="MODULE:FUNCTION",
-)
-_URL = option("--url", help="Time requests, one batch each: http://127.0.0.1:8000/predict.", metavar="URL")
-_BODY = input_option("--body", help="With --url: a .json file with a request; its first row is repeated.")
-_ROWS_KEY = option("--rows-key", help="With --url: key of the rows in the request.", metavar="KEY")
-_COUNTERS = option(
-    "--counters",
-    help="With --url: the server's metrics, to separate work on requests from work on batches.",
-    metavar="URL",
-)
-_METRICS = option(
-    "--metrics",
-    help="Read a server's own histograms while it serves traffic: http://127.0.0.1:8000/metrics.",
-    metavar="URL",
-)
-_DURATION = option("--duration", help="With --metrics: how long to watch. Default: 30s.", metavar="DURATION")
-_METRIC = option("--metric", help="With --metrics: name of the histogram of batch times.", metavar="NAME")
-_LABEL = option("--label", help="With --metrics: the label that holds the batch size.", metavar="NAME")
-_METRIC_UNIT = option(
-    "--metric-unit", help="With --metric: its unit if the name does not end in _seconds: ms.", metavar="UNIT"
-)
-_WARM_UP = option("--warm-up", help="Warm-up batches of each size, not counted.", metavar="N")
-_DURATION_MAX = option(
-    "--duration-max", help="Stop after this long, with what was measured by then.", metavar="DURATION"
-)
-_DEVICE = option("--device", help="Device of the replicas: T4, c6i.xlarge.", metavar="NAME")
-_HOURLY_USD = option("--hourly-usd", help="Price of one device in USD per hour.", metavar="PRICE")
-_REQUEST_WORK = option(
-    "--request-work", help="Time a replica spends on each request outside batches: 200us.", metavar="DURATION"
-)
-_FILE = output_option("-o", "--output", help="Write the profile as .json.")
 
 
+@flags(
+    callable_name=Flag(
+        str,
+        None,
+        "Time calls of a Python function that takes the batch size: module:function.",
+        ("--callable",),
+    ),
+    url=Flag(str, None, "Time requests, one batch each: http://127.0.0.1:8000/predict."),
+    body=reads(str, None, "With --url: a .json file with a request; its first row is repeated."),
+    rows_key=Flag(str, "instances", "With --url: key of the rows in the request."),
+    counters=Flag(
+        str, None, "With --url: the server's metrics, to separate work on requests from work on batches."
+    ),
+    metrics=Flag(
+        str,
+        None,
+        "Read a server's own histograms while it serves traffic: http://127.0.0.1:8000/metrics.",
+    ),
+    duration=Flag(str, None, "With --metrics: how long to watch. Default: 30s."),
+    metric=Flag(str, "serve_batch_seconds", "With --metrics: name of the histogram of batch times."),
+    label=Flag(str, "batch_size", "With --metrics: the label that holds the batch size."),
+    metric_unit=Flag(str, None, "With --metric: its unit if the name does not end in _seconds: ms."),
+    batch_sizes=Flag(str, "1,2,4,8,16,32,64", "Batch sizes to measure."),
+    samples=Flag(int, 500, "Batches of each size."),
+    warm_up=Flag(int, 20, "Warm-up batches of each size, not counted."),
+    rests=Flag(bool, True, "Also time batches after a rest.", ("--rests/--no-rests",)),
+    duration_max=Flag(str, "10min", "Stop after this long, with what was measured by then."),
+    timeout=Flag(str, "10s", "Longest time to wait for a response."),
+    name=Flag(str, None, "Name of the profile. Default: that of the file."),
+    model=Flag(str, None, "Name of the model."),
+    device=Flag(str, None, "Device of the replicas: T4, c6i.xlarge."),
+    kind=Flag(str, None, "cpu or gpu."),
+    precision=Flag(str, None, "fp32, fp16, int8, ..."),
+    runtime=Flag(str, None, "Runtime of the model, with its version."),
+    hourly_usd=Flag(float, None, "Price of one device in USD per hour."),
+    request_work=Flag(str, None, "Time a replica spends on each request outside batches: 200us."),
+    file=writes("Write the profile as .json."),
+)
 def profile(
+    *,
     context: typer.Context,
-    callable_name: Annotated[str | None, _CALLABLE_NAME] = None,
-    url: Annotated[str | None, _URL] = None,
-    body: Annotated[str | None, _BODY] = None,
-    rows_key: Annotated[str, _ROWS_KEY] = "instances",
-    counters: Annotated[str | None, _COUNTERS] = None,
-    metrics: Annotated[str | None, _METRICS] = None,
-    duration: Annotated[str | None, _DURATION] = None,
-    metric: Annotated[str, _METRIC] = "serve_batch_seconds",
-    label: Annotated[str, _LABEL] = "batch_size",
-    metric_unit: Annotated[str | None, _METRIC_UNIT] = None,
-    batch_sizes: Annotated[
-        str, option("--batch-sizes", help="Batch sizes to measure.", metavar="N,N,...")
-    ] = "1,2,4,8,16,32,64",
-    samples: Annotated[int, option("--samples", help="Batches of each size.", metavar="N")] = 500,
-    warm_up: Annotated[int, _WARM_UP] = 20,
-    rests: Annotated[bool, option("--rests/--no-rests", help="Also time batches after a rest.")] = True,
-    seed: SeedOption = 0,
-    duration_max: Annotated[str, _DURATION_MAX] = "10min",
-    timeout: Annotated[
-        str, option("--timeout", help="Longest time to wait for a response.", metavar="DURATION")
-    ] = "10s",
-    confidence: ConfidenceOption = 0.95,
-    name: Annotated[
-        str | None, option("--name", help="Name of the profile. Default: that of the file.", metavar="NAME")
-    ] = None,
-    model: Annotated[str | None, option("--model", help="Name of the model.", metavar="NAME")] = None,
-    device: Annotated[str | None, _DEVICE] = None,
-    kind: Annotated[str | None, option("--kind", help="cpu or gpu.", metavar="KIND")] = None,
-    precision: Annotated[
-        str | None, option("--precision", help="fp32, fp16, int8, ...", metavar="NAME")
-    ] = None,
-    runtime: Annotated[
-        str | None, option("--runtime", help="Runtime of the model, with its version.", metavar="NAME")
-    ] = None,
-    hourly_usd: Annotated[float | None, _HOURLY_USD] = None,
-    request_overhead: OverheadOption = None,
-    request_work: Annotated[str | None, _REQUEST_WORK] = None,
-    file: Annotated[str | None, _FILE] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    callable_name: str | None,
+    url: str | None,
+    body: str | None,
+    rows_key: str,
+    counters: str | None,
+    metrics: str | None,
+    duration: str | None,
+    metric: str,
+    label: str,
+    metric_unit: str | None,
+    batch_sizes: str,
+    samples: int,
+    warm_up: int,
+    rests: bool,
+    seed: int,
+    duration_max: str,
+    timeout: str,
+    confidence: float,
+    name: str | None,
+    model: str | None,
+    device: str | None,
+    kind: str | None,
+    precision: str | None,
+    runtime: str | None,
+    hourly_usd: float | None,
+    request_overhead: str | None,
+    request_work: str | None,
+    file: str | None,
+    output: Format,
+    as_json: bool,
 ) -> None:
     """Measure service time by batch size, and write the profile that plan --profile takes.
 
@@ -129,7 +116,6 @@ def profile(
     from capacity.measurement.rounds import Rounds, parse_batch_sizes
     from capacity.question.budget import Effort
     from capacity.search.caveats import plausibility_caveats
-    from capacity.units import parse_duration_s
 
     Effort(confidence=confidence, seed=seed)  # refuses what is out of range
     source = _source({"--callable": callable_name, "--url": url, "--metrics": metrics}, body)
@@ -244,7 +230,6 @@ def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[st
 def _histograms(metric: str, label: str, unit: str | None) -> "Histograms":
     """`--metric`, `--label` and `--metric-unit`."""
     from capacity.measurement.metrics import Histograms
-    from capacity.units import SECONDS_PER_UNIT
 
     if unit is None and not metric.endswith("_seconds"):
         raise InputError(
@@ -262,7 +247,6 @@ def _of_metrics(
     from capacity.measurement.counted import measure_metrics
     from capacity.measurement.http import parse_address
     from capacity.measurement.rounds import DURATION_MAX_S
-    from capacity.units import parse_duration_s
 
     duration_s = parse_duration_s(duration or "30s", "--duration")
     if not 0.0 < duration_s <= DURATION_MAX_S:

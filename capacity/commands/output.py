@@ -149,8 +149,12 @@ def width() -> int:
     return min(max(columns, _WIDTH_MIN), _WIDTH_MAX)
 
 
-def document_tables(document: "Document") -> Iterator["RenderableType"]:
-    """A small document as a table."""
-    from capacity.render.tables import document_table
+def emit_document(document: "Document", output: Format, *, as_json: bool) -> None:
+    """A small document, which is a table too."""
 
-    yield document_table(document)
+    def tables() -> Iterator["RenderableType"]:
+        from capacity.render.tables import document_table
+
+        yield document_table(document)
+
+    emit_pieces(output, as_json=as_json, document=lambda: document, tables=tables)

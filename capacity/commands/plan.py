@@ -3,117 +3,65 @@
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from capacity.commands.options import EFFORT, OBJECTIVE, REQUIRED, Flag, flags, reads, writes
+from capacity.commands.output import Format, check_figure, emit, run
 
 if TYPE_CHECKING:
     from capacity.answers import PlanAnswer
 
-from capacity.commands.help import Panel
-from capacity.commands.options import (
-    ArrivalsOption,
-    BatchSizeOption,
-    BatchWaitsOption,
-    BudgetOption,
-    ClusterOption,
-    ConfidenceOption,
-    DailyOption,
-    EngineOption,
-    FormatOption,
-    InstancesOption,
-    JsonOption,
-    LossOption,
-    MeanOption,
-    OverheadOption,
-    P50Option,
-    P90Option,
-    P95Option,
-    P99Option,
-    P999Option,
-    PlanProfilesOption,
-    PrecisionOption,
-    PricesOption,
-    QueueLimitOption,
-    RateOption,
-    ReplicasMaxOption,
-    RollingOption,
-    RoutingsOption,
-    SavedPlanOption,
-    SeedOption,
-    SpareOption,
-    SpikeOption,
-    StartupOption,
-    SurviveOption,
-    ThinkTimeOption,
-    TierOption,
-    TimerOption,
-    UsersOption,
-    UtilizationOption,
-    VerboseOption,
-    WaitLimitsOption,
-    WorkersOption,
-    option,
-    output_option,
+
+@flags(
+    f"profile rate {OBJECTIVE} batch_size_max batch_wait timer routing queue_limit replicas_max hourly_usd "
+    "arrivals daily users think_time spare survive rolling_update startup_time spike request_overhead "
+    f"instances_per_device {EFFORT} explain file plot verbose",
+    profile=reads(
+        list[str],
+        REQUIRED,
+        "Measured service times: the name of a bundled profile, or a .json or .csv file. "
+        "Repeat to choose between several.",
+    ),
+    batch_size_max=Flag(int, None, "Largest batch to consider. Default: the largest in the profile."),
+    batch_wait=Flag(
+        list[str],
+        None,
+        "How long the oldest request may wait for its batch to fill: 2ms. Default: several are tried.",
+    ),
+    routing=Flag(
+        list[str],
+        None,
+        "round-robin (default), random, least-outstanding, power-of-two or shared-queue. "
+        "Repeat, or give any, to choose between several.",
+    ),
+    replicas_max=Flag(int, 1024, "Largest number of replicas to consider."),
+    hourly_usd=Flag(
+        list[str], None, "Price of a device in USD per hour; with several profiles NAME=PRICE: t4=0.526."
+    ),
+    daily=reads(str, None, "Rates over a day, a .csv of time,rate_rps, instead of --rate."),
+    spare=Flag(int, 0, "Replicas that may fail while the objective is still met."),
+    survive=Flag(
+        list[str], None, "Failures under which the objective is still met: n-1, n-2, zone:3; repeatable."
+    ),
+    rolling_update=Flag(str, None, "Meet the objective during a rolling update: max-unavailable=25%."),
+    startup_time=Flag(str, None, "Time until a new replica is ready: 120s; with --spike."),
+    spike=Flag(str, None, "Traffic that jumps to a multiple of itself: 2x; with --startup-time."),
+    explain=Flag(
+        bool, False, "Add what limits the plan, what the answer depends on, and what would save most."
+    ),
+    file=writes("Save the plan as .json, for check, compare and explain."),
+    plot=writes("Draw the objective's quantity over the replicas, as .png or .svg.", "--plot"),
 )
-from capacity.commands.output import Format, check_figure, emit, run
-
-
 def plan(
     context: typer.Context,
-    profile: PlanProfilesOption,
-    rate: RateOption = None,
-    slo_p50: P50Option = None,
-    slo_p90: P90Option = None,
-    slo_p95: P95Option = None,
-    slo_p99: P99Option = None,
-    slo_p999: P999Option = None,
-    slo_mean: MeanOption = None,
-    slo_wait: WaitLimitsOption = None,
-    loss_max: LossOption = None,
-    utilization_max: UtilizationOption = None,
-    tier: TierOption = None,
-    batch_size_max: BatchSizeOption = None,
-    batch_wait: BatchWaitsOption = None,
-    timer: TimerOption = "oldest",
-    routing: RoutingsOption = None,
-    queue_limit: QueueLimitOption = None,
-    replicas_max: ReplicasMaxOption = 1024,
-    hourly_usd: PricesOption = None,
-    arrivals: ArrivalsOption = "poisson",
-    daily: DailyOption = None,
-    users: UsersOption = None,
-    think_time: ThinkTimeOption = None,
-    spare: SpareOption = 0,
-    survive: SurviveOption = None,
-    rolling_update: RollingOption = None,
-    startup_time: StartupOption = None,
-    spike: SpikeOption = None,
-    request_overhead: OverheadOption = None,
-    instances_per_device: InstancesOption = None,
-    seed: SeedOption = 0,
-    confidence: ConfidenceOption = 0.95,
-    precision: PrecisionOption = 0.02,
-    requests_max: BudgetOption = 100_000_000,
-    engine: EngineOption = "kernel",
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
-    explain: Annotated[
-        bool,
-        option(
-            "--explain",
-            help="Add what limits the plan, what the answer depends on, and what would save most.",
-            panel=Panel.OUTPUT,
-        ),
-    ] = False,
-    file: SavedPlanOption = None,
-    plot: Annotated[
-        str | None,
-        output_option("--plot", help="Draw the objective's quantity over the replicas, as .png or .svg."),
-    ] = None,
-    verbose: VerboseOption = False,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    file: str | None,
+    plot: str | None,
+    output: Format,
+    *,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
     """The cheapest fleet that meets the objective, how sure that is, and why a smaller one would not do.
 

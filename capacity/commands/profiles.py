@@ -1,12 +1,12 @@
 """`capacity profiles`: the measured profiles that come with the package."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from capacity.commands.guard import StrictTyper
-from capacity.commands.options import FormatOption, JsonOption, note_input
+from capacity.commands.options import REQUIRED, argument, flags
 from capacity.commands.output import Format, emit_pieces, width
 
 if TYPE_CHECKING:
@@ -18,11 +18,8 @@ profiles_app = StrictTyper(
 
 
 @profiles_app.callback()
-def profiles(
-    context: typer.Context,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags("")
+def profiles(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """List the bundled profiles, with throughput by batch size and its knee."""
     if context.invoked_subcommand is not None:
         return
@@ -45,18 +42,10 @@ def profiles(
 
 
 @profiles_app.command("show")
-def show_profile(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="The name of a bundled profile, or a .json or .csv file.",
-            callback=note_input,
-            metavar="PROFILE",
-        ),
-    ],
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
+@flags(
+    name=argument(str, REQUIRED, "The name of a bundled profile, or a .json or .csv file.", metavar="PROFILE")
+)
+def show_profile(name: str, output: Format, *, as_json: bool) -> None:
     """One profile, batch size by batch size, with a chart.
 
     Examples:

@@ -1,29 +1,28 @@
 """`capacity queue`: every law by its name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
-
-import typer
+from typing import TYPE_CHECKING, Any, Protocol
 
 from capacity.commands.guard import StrictTyper
-from capacity.commands.options import (
-    ArrivalRateOption,
-    FormatOption,
-    JsonOption,
-    QuantileOption,
-    ServiceRateOption,
-    ServiceTimeOption,
-    input_option,
-    note_input,
-    option,
-)
-from capacity.commands.output import Format, emit_pieces
+from capacity.commands.options import REQUIRED, Flag, argument, flags, reads
+from capacity.commands.output import Format, emit_document, emit_pieces
 from capacity.errors import InputError
 from capacity.files import csv_rows, located, printable, read_text
 from capacity.question.parse import read_choice, read_quantiles, read_service_rate_rps
-from capacity.units import is_number, require_positive
+from capacity.units import (
+    QUANTILES,
+    SCV_MAX,
+    SCV_MIN,
+    is_number,
+    parse_duration_s,
+    parse_rate_rps,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,37 +33,8 @@ if TYPE_CHECKING:
     from capacity.queues.durations import Duration
 
 queue_app = StrictTyper(
-    no_args_is_help=True, help="Queueing laws, at once: exact, or named as what they are."
+    no_args_is_help=True, help="Queueing laws, at once: exact, or marked as bound or approximation."
 )
-
-ServersOption = Annotated[int, option("--servers", help="How many servers share the queue.")]
-RealServersOption = Annotated[
-    float, option("--servers", help="How many servers share the queue; 2.5 interpolates.")
-]
-ServiceFamilyOption = Annotated[
-    str | None,
-    option("--service", help="deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
-]
-ServiceScvOption = Annotated[
-    float | None, option("--service-scv", help="Squared coefficient of variation of the service time: 2.")
-]
-PhaseFamilyOption = Annotated[
-    str | None, option("--service", help="exponential, erlang or hyperexponential; exponential if left out.")
-]
-ArrivalFamilyOption = Annotated[
-    str | None,
-    option("--arrival", help="Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
-]
-ArrivalScvOption = Annotated[
-    float | None, option("--arrival-scv", help="Squared coefficient of variation of the gaps: 4.")
-]
-UsersOption = Annotated[int, option("--users", help="How many users take turns.")]
-ThinkTimeOption = Annotated[str, option("--think-time", help="Mean think time of a user: 300ms.")]
-
-
-NoQuantileOption = Annotated[
-    list[float] | None, option("--quantile", help="Accepted as everywhere; this law has no waits to report.")
-]
 
 
 class Law(Protocol):
@@ -77,8 +47,6 @@ class Law(Protocol):
 
 def emit_law(model: str, law: Law, quantile: list[float] | None, output: Format, *, as_json: bool) -> None:
     """A law at the quantiles that were asked for."""
-    from capacity.units import QUANTILES
-
     emit_performance(model, law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
 
 
@@ -108,9 +76,6 @@ def emit_performance(
 
 def read_service_time_s(service_rate: str | None, service_time: str | None) -> float:
     """`--service-time` as it is given, or the time of `--service-rate`. [s]"""
-    from capacity.question.parse import read_service_rate_rps
-    from capacity.units import parse_duration_s
-
     rate_rps = read_service_rate_rps(service_rate, service_time)
     return 1.0 / rate_rps if service_time is None else parse_duration_s(service_time, "--service-time")
 
@@ -118,7 +83,6 @@ def read_service_time_s(service_rate: str | None, service_time: str | None) -> f
 def read_duration(family: str | None, scv: float | None, mean_s: float, flag: str) -> "Duration":
     """`--service` or `--arrival` with its scv; without a family gamma, or exponential without both."""
     from capacity.queues.durations import Duration, Family
-    from capacity.units import SCV_MAX, SCV_MIN
 
     default = Family.EXPONENTIAL if scv is None else Family.GAMMA
     chosen = default if family is None else read_choice(Family, family, flag)
@@ -143,8 +107,6 @@ def refuse_together(flag: str, **others: object) -> None:
 
 def read_rates_rps(text: str, flag: str, *, allow_zero: bool = False) -> tuple[float, ...]:
     """Rates with their units, separated by commas. [1/s]"""
-    from capacity.units import parse_rate_rps
-
     return tuple(parse_rate_rps(part, flag, allow_zero=allow_zero) for part in _parts(text, flag))
 
 
@@ -158,8 +120,6 @@ def read_pair_rps(text: str, flag: str) -> tuple[float, float]:
 
 def read_durations_s(text: str, flag: str) -> tuple[float, ...]:
     """Durations with their units, separated by commas. [s]"""
-    from capacity.units import parse_duration_s
-
     return tuple(parse_duration_s(part, flag) for part in _parts(text, flag))
 
 
@@ -170,148 +130,168 @@ def _parts(text: str, flag: str, most: int = 100_000) -> list[str]:
     return parts
 
 
+# Flags of laws, in the order in which help tells them.
+_FLAGS = {
+    "offered_load": Flag(float, REQUIRED, "Arrival rate x service time, erlangs."),
+    "users": Flag(int, REQUIRED, "Number of users who take turns."),
+    "think_time": Flag(str, "0s", "Mean think time of a user: 300ms."),
+    "arrival_rate": Flag(str, REQUIRED, "Arrival rate: 9rps."),
+    "arrival_rates": Flag(str, REQUIRED, "Arrival rate of either phase: 1.5rps,0.3rps."),
+    "switch_rates": Flag(str, REQUIRED, "How often either phase ends: 0.01/s,0.01/s."),
+    "servers": Flag(int, REQUIRED, "Number of servers that share the queue."),
+    "capacity": Flag(int, REQUIRED, "Places in all, those in service included."),
+    "patience": Flag(str, REQUIRED, "Mean time that a request would wait: 5s."),
+    "arrival": Flag(str, None, "Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
+    "arrival_scv": Flag(float, None, "Squared coefficient of variation of the gaps: 4."),
+    "service": Flag(str, None, "deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
+    "service_scv": Flag(float, None, "Squared coefficient of variation of the service time: 2."),
+    "service_rate": Flag(str, None, "Requests per second of one busy server: 5rps."),
+    "service_time": Flag(str, None, "Mean service time instead of the rate: 200ms."),
+    "formula": Flag(str, "whitt", "whitt, allen-cunneen, kimura or tijms (the last two: M/G/c)."),
+}
+_ONE_SERVER = {"servers": _FLAGS["servers"]._replace(default=1)}
+_REAL_SERVERS = {
+    "servers": Flag(float, REQUIRED, "Number of servers that share the queue; 2.5 interpolates.")
+}
+_NO_WAITS = {"quantile": Flag(list[float], None, "Accepted as everywhere; this law has no waits to report.")}
+_PHASES = {"service": Flag(str, None, "exponential (default), erlang or hyperexponential.")}
+
+
+def _read_arrival(arrival_rate: str, arrival: str | None, arrival_scv: float | None) -> "Duration":
+    gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")
+    return read_duration(arrival, arrival_scv, gap_s, "--arrival")
+
+
+def _read_service(
+    service: str | None, service_scv: float | None, service_rate: str | None, service_time: str | None
+) -> "Duration":
+    return read_duration(service, service_scv, read_service_time_s(service_rate, service_time), "--service")
+
+
+def _read_servers(servers: float) -> float:
+    return int(servers) if abs(servers) < 1e15 and float(servers).is_integer() else servers
+
+
+def _read_formula(formula: str) -> Any:
+    from capacity.queues.general.ggc import Formula
+
+    return read_choice(Formula, formula, "--formula")
+
+
+# How each field of a law is read; the parameters are the flags that it is read from.
+_READERS: dict[str, Callable[..., Any]] = {
+    "offered_load": lambda offered_load: offered_load,
+    "users": lambda users: users,
+    "think_time_s": lambda think_time: parse_duration_s(think_time, "--think-time"),
+    "arrival_rate_rps": lambda arrival_rate: parse_rate_rps(arrival_rate, "--arrival-rate"),
+    "arrival_rates_rps": lambda arrival_rates: read_pair_rps(arrival_rates, "--arrival-rates"),
+    "switch_rates_per_s": lambda switch_rates: read_pair_rps(switch_rates, "--switch-rates"),
+    "servers": _read_servers,
+    "capacity": lambda capacity: capacity,
+    "patience_mean_s": lambda patience: parse_duration_s(patience, "--patience"),
+    "arrival": _read_arrival,
+    "service": _read_service,
+    "service_rate_rps": read_service_rate_rps,
+    "service_time_s": read_service_time_s,
+    "formula": _read_formula,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _LawCommand:
+    """A command that prints the law whose fields its flags give.
+
+    Attributes:
+        noun: the class of the law, from `capacity.queues`.
+        fields: of the law, in the order in which they are read.
+        flags: what is not as in `_FLAGS`.
+    """
+
+    name: str
+    model: str
+    noun: str
+    fields: str
+    help: str
+    flags: Mapping[str, Flag] = field(default_factory=dict)
+
+    @property
+    def readers(self) -> dict[str, Callable[..., Any]]:
+        """By field, in the order in which fields are read."""
+        return {name: _READERS[name] for name in self.fields.split()}
+
+    def law(self, given: Mapping[str, Any]) -> Law:
+        """The law of the flags as they were typed."""
+        module, _, noun = self.noun.rpartition(".")
+        parts = {
+            name: read(**{flag: given[flag] for flag in signature(read).parameters})
+            for name, read in self.readers.items()
+        }
+        found: Law = getattr(import_module(f"capacity.queues.{module}"), noun)(**parts)
+        return found
+
+    def register(self) -> None:
+        """Make it a command."""
+        taken = {flag for read in self.readers.values() for flag in signature(read).parameters}
+        names = [name for name in _FLAGS if name in taken]
+
+        @flags(" ".join([*names, "quantile"]), **_FLAGS | dict(self.flags))
+        def command(quantile: list[float] | None, output: Format, *, as_json: bool, **given: Any) -> None:
+            emit_law(self.model, self.law(given), quantile, output, as_json=as_json)
+
+        queue_app.command(self.name, help=self.help)(command)
+
+
+for _law in (
+    _LawCommand(
+        "mm1", "M/M/1", "markov.mm1.MM1", "arrival_rate_rps service_rate_rps",
+        "M/M/1: Poisson arrivals, exponential service, one server.",
+    ),
+    _LawCommand(
+        "mmc", "M/M/c", "markov.mmc.MMc", "arrival_rate_rps service_rate_rps servers",
+        "M/M/c: Poisson arrivals, exponential service, c servers at one queue.",
+        _REAL_SERVERS,
+    ),
+    _LawCommand(
+        "mmck", "M/M/c/K", "markov.mmck.MMcK", "arrival_rate_rps service_rate_rps servers capacity",
+        "M/M/c/K: M/M/c with room for K requests; waits are those of the accepted ones.",
+    ),
+    _LawCommand(
+        "mminf", "M/M/∞", "markov.mminf.MMInf", "arrival_rate_rps service_rate_rps",
+        "M/M/∞: a server for everyone, so that the number in the system is Poisson.",
+    ),
+    _LawCommand(
+        "erlang-a", "M/M/c+M", "markov.erlang_a.ErlangA",
+        "arrival_rate_rps service_rate_rps servers patience_mean_s",
+        "M/M/c+M: requests leave the queue when their exponential patience ends; the mean wait is of all.",
+    ),
+    _LawCommand(
+        "erlang-b", "M/G/c/c", "markov.erlang.MGcc", "offered_load servers",
+        "M/G/c/c: what finds no free server is lost.",
+        _REAL_SERVERS | _NO_WAITS,
+    ),
+):  # fmt: skip
+    _law.register()
+
+
 @queue_app.command()
-def mm1(
-    arrival_rate: ArrivalRateOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/1: Poisson arrivals, exponential service, one server."""
-    from capacity.queues.markov.mm1 import MM1
-    from capacity.units import parse_rate_rps
-
-    law = MM1(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-    )
-    emit_law("M/M/1", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def mmc(
-    arrival_rate: ArrivalRateOption,
-    servers: RealServersOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/c: Poisson arrivals, exponential service, c servers at one queue."""
-    from capacity.queues.markov.mmc import MMc
-    from capacity.units import parse_rate_rps
-
-    law = MMc(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=int(servers) if abs(servers) < 1e15 and servers.is_integer() else servers,
-    )
-    emit_law("M/M/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def mmck(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption,
-    capacity: Annotated[int, option("--capacity", help="Places in all, those in service included.")],
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/c/K: M/M/c with room for K requests; waits are those of the accepted ones."""
-    from capacity.queues.markov.mmck import MMcK
-    from capacity.units import parse_rate_rps
-
-    law = MMcK(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-        capacity=capacity,
-    )
-    emit_law("M/M/c/K", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def mminf(
-    arrival_rate: ArrivalRateOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/∞: a server for everyone, so that the number in the system is Poisson."""
-    from capacity.queues.markov.mminf import MMInf
-    from capacity.units import parse_rate_rps
-
-    law = MMInf(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-    )
-    emit_law("M/M/∞", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command("erlang-a")
-def erlang_a(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption,
-    patience: Annotated[str, option("--patience", help="Mean time that a request would wait: 5s.")],
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/M/c+M: requests leave the queue when their exponential patience ends; the mean wait is of all."""
-    from capacity.queues.markov.erlang_a import ErlangA
-    from capacity.units import parse_duration_s, parse_rate_rps
-
-    law = ErlangA(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-        patience_mean_s=parse_duration_s(patience, "--patience"),
-    )
-    emit_law("M/M/c+M", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command("erlang-b")
-def erlang_b(
-    offered_load: Annotated[float, option("--offered-load", help="Arrival rate x service time, erlangs.")],
-    servers: RealServersOption,
-    quantile: NoQuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/G/c/c: what finds no free server is lost."""
-    from capacity.queues.markov.erlang import MGcc
-
-    law = MGcc(offered_load=offered_load, servers=servers)
-    emit_law("M/G/c/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
+@flags(
+    **_FLAGS
+    | _ONE_SERVER
+    | {"arrival_rates": Flag(str, REQUIRED, "Arrival rates by class, the first served first: 1rps,3rps.")},
+)
 def priority(
-    arrival_rates: Annotated[
-        str, option("--arrival-rates", help="Arrival rates by class, the first served first: 1rps,3rps.")
-    ],
-    servers: ServersOption = 1,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    arrival_rates: str,
+    servers: int,
+    service_rate: str | None,
+    service_time: str | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """M/M/c with classes: the next to be served is of the highest class; nobody is interrupted."""
     from capacity.answer.documents import performance_document, queue_document
-    from capacity.question.parse import read_quantiles
     from capacity.queues.markov.priority import Priority
-    from capacity.units import QUANTILES
 
     law = Priority(
         arrival_rates_rps=read_rates_rps(arrival_rates, "--arrival-rates"),
@@ -340,25 +320,26 @@ def priority(
 
 
 @queue_app.command()
+@flags(
+    **_FLAGS,
+    profile=reads(str, None, "Service times of this profile's --batch-size instead."),
+    batch_size=Flag(int, None, "Batch size of the profile. Default: 1."),
+)
 def mg1(
-    arrival_rate: ArrivalRateOption,
-    service: ServiceFamilyOption = None,
-    service_scv: ServiceScvOption = None,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    profile: Annotated[
-        str | None, input_option("--profile", help="Service times of this profile's --batch-size instead.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, option("--batch-size", help="Batch size of the profile; 1 where it is left out.")
-    ] = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    arrival_rate: str,
+    service: str | None,
+    service_scv: float | None,
+    service_rate: str | None,
+    service_time: str | None,
+    profile: str | None,
+    batch_size: int | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """M/G/1: Poisson arrivals, one server, service of any law."""
     from capacity.queues.general.mg1 import MG1
-    from capacity.units import parse_rate_rps
 
     rate_rps = parse_rate_rps(arrival_rate, "--arrival-rate")
     if profile is not None:
@@ -384,136 +365,39 @@ def mg1(
     emit_law("M/G/1", law, quantile, output, as_json=as_json)
 
 
-@queue_app.command()
-def mdc(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/D/c: Poisson arrivals, c servers that always take equally long."""
-    from capacity.queues.general.mdc import MDc
-    from capacity.units import parse_rate_rps
-
-    law = MDc(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service_time_s=read_service_time_s(service_rate, service_time),
-        servers=servers,
-    )
-    emit_law("M/D/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def mphc(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption,
-    service: PhaseFamilyOption = None,
-    service_scv: ServiceScvOption = None,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """M/PH/c: Poisson arrivals, service in exponential phases: erlang or hyperexponential."""
-    from capacity.queues.general.mphc import MPHc
-    from capacity.units import parse_rate_rps
-
-    service_s = read_service_time_s(service_rate, service_time)
-    law = MPHc(
-        arrival_rate_rps=parse_rate_rps(arrival_rate, "--arrival-rate"),
-        service=read_duration(service, service_scv, service_s, "--service"),
-        servers=servers,
-    )
-    emit_law("M/PH/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def gimc(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption = 1,
-    arrival: ArrivalFamilyOption = None,
-    arrival_scv: ArrivalScvOption = None,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """GI/M/c: independent gaps of any law, exponential service."""
-    from capacity.queues.general.gimc import GIMc
-    from capacity.units import parse_rate_rps
-
-    gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")
-    law = GIMc(
-        arrival=read_duration(arrival, arrival_scv, gap_s, "--arrival"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-    )
-    emit_law("GI/M/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def ggc(
-    arrival_rate: ArrivalRateOption,
-    servers: ServersOption = 1,
-    arrival: ArrivalFamilyOption = None,
-    arrival_scv: ArrivalScvOption = None,
-    service: ServiceFamilyOption = None,
-    service_scv: ServiceScvOption = None,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    formula: Annotated[
-        str, option("--formula", help="whitt, allen-cunneen, kimura or tijms (the last two: M/G/c).")
-    ] = "whitt",
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """G/G/c, approximately, by the means and variabilities of gaps and service."""
-    from capacity.question.parse import read_choice
-    from capacity.queues.general.ggc import Formula, GGc
-    from capacity.units import parse_rate_rps
-
-    gap_s = 1.0 / parse_rate_rps(arrival_rate, "--arrival-rate")
-    service_s = read_service_time_s(service_rate, service_time)
-    law = GGc(
-        arrival=read_duration(arrival, arrival_scv, gap_s, "--arrival"),
-        service=read_duration(service, service_scv, service_s, "--service"),
-        servers=servers,
-        formula=read_choice(Formula, formula, "--formula"),
-    )
-    emit_law("G/G/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
-def mmpp(
-    arrival_rates: Annotated[
-        str, option("--arrival-rates", help="Arrival rate of either phase: 1.5rps,0.3rps.")
-    ],
-    switch_rates: Annotated[
-        str, option("--switch-rates", help="How often either phase ends: 0.01/s,0.01/s.")
-    ],
-    servers: ServersOption = 1,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """MMPP(2)/M/c: Poisson arrivals whose rate switches between two values."""
-    from capacity.queues.general.mmpp import MMPPMc
-
-    law = MMPPMc(
-        arrival_rates_rps=read_pair_rps(arrival_rates, "--arrival-rates"),
-        switch_rates_per_s=read_pair_rps(switch_rates, "--switch-rates"),
-        service_rate_rps=read_service_rate_rps(service_rate, service_time),
-        servers=servers,
-    )
-    emit_law("MMPP/M/c", law, quantile, output, as_json=as_json)
+for _law in (
+    _LawCommand(
+        "mdc", "M/D/c", "general.mdc.MDc", "arrival_rate_rps service_time_s servers",
+        "M/D/c: Poisson arrivals, c servers that always take equally long.",
+    ),
+    _LawCommand(
+        "mphc", "M/PH/c", "general.mphc.MPHc", "service arrival_rate_rps servers",
+        "M/PH/c: Poisson arrivals, service in exponential phases: erlang or hyperexponential.",
+        _PHASES,
+    ),
+    _LawCommand(
+        "gimc", "GI/M/c", "general.gimc.GIMc", "arrival service_rate_rps servers",
+        "GI/M/c: independent gaps of any law, exponential service.",
+        _ONE_SERVER,
+    ),
+    _LawCommand(
+        "ggc", "G/G/c", "general.ggc.GGc", "arrival service servers formula",
+        "G/G/c, approximately, by the means and variabilities of gaps and service.",
+        _ONE_SERVER,
+    ),
+    _LawCommand(
+        "mmpp", "MMPP/M/c", "general.mmpp.MMPPMc",
+        "arrival_rates_rps switch_rates_per_s service_rate_rps servers",
+        "MMPP(2)/M/c: Poisson arrivals whose rate switches between two values.",
+        _ONE_SERVER,
+    ),
+    _LawCommand(
+        "closed", "closed M/M/c", "markov.closed.Closed", "users think_time_s service_time_s servers",
+        "A number of users who think, ask, and wait for the answer: c exponential servers, one queue.",
+        _ONE_SERVER,
+    ),
+):  # fmt: skip
+    _law.register()
 
 
 _COLUMNS = ("n", "throughput_rps")
@@ -574,44 +458,23 @@ def _number(text: str, name: str, where: str) -> float:
 
 
 @queue_app.command()
-def closed(
-    users: UsersOption,
-    think_time: ThinkTimeOption = "0s",
-    servers: ServersOption = 1,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
-) -> None:
-    """A number of users who think, ask, and wait for the answer: c exponential servers, one queue."""
-    from capacity.queues.markov.closed import Closed
-    from capacity.units import parse_duration_s
-
-    law = Closed(
-        users=users,
-        think_time_s=parse_duration_s(think_time, "--think-time"),
-        service_time_s=read_service_time_s(service_rate, service_time),
-        servers=servers,
-    )
-    emit_law("closed M/M/c", law, quantile, output, as_json=as_json)
-
-
-@queue_app.command()
+@flags(
+    **_FLAGS,
+    wait_p99=Flag(str, None, "Limit on P99 of the wait: 20ms."),
+    response_p99=Flag(str, None, "Limit on P99 of the response time: 250ms."),
+    wait_probability=Flag(float, None, "Largest share of requests that wait: 0.2."),
+)
 def staffing(
-    arrival_rate: ArrivalRateOption,
-    service_rate: ServiceRateOption = None,
-    service_time: ServiceTimeOption = None,
-    wait_p99: Annotated[str | None, option("--wait-p99", help="Limit on P99 of the wait: 20ms.")] = None,
-    response_p99: Annotated[
-        str | None, option("--response-p99", help="Limit on P99 of the response time: 250ms.")
-    ] = None,
-    wait_probability: Annotated[
-        float | None, option("--wait-probability", help="Largest share of requests that wait: 0.2.")
-    ] = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    arrival_rate: str,
+    service_rate: str | None,
+    service_time: str | None,
+    wait_p99: str | None,
+    response_p99: str | None,
+    wait_probability: float | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """The fewest servers of M/M/c that keep one limit, and the queue with so many."""
     from capacity.queues.markov.mmc import MMc
@@ -620,7 +483,6 @@ def staffing(
         servers_for_wait,
         servers_for_wait_probability,
     )
-    from capacity.units import QUANTILES, parse_duration_s, parse_rate_rps
 
     rate_rps = parse_rate_rps(arrival_rate, "--arrival-rate")
     service_rps = read_service_rate_rps(service_rate, service_time)
@@ -640,24 +502,24 @@ def staffing(
 
 
 @queue_app.command()
+@flags(
+    file=argument(str, None, "A .csv of measurements, n,throughput_rps, to fit."),
+    throughput_one=Flag(str, None, "Throughput of one replica: 1000rps; instead of a file.", ("--lambda",)),
+    sigma=Flag(float, None, "Contention, 0 to 1; with --lambda, 0 by default."),
+    kappa=Flag(float, None, "Crosstalk, from 0; with --lambda, 0 by default."),
+    replicas=Flag(int, None, "Number of replicas to evaluate at."),
+    **_NO_WAITS,
+)
 def usl(
-    file: Annotated[
-        str | None,
-        typer.Argument(help="A .csv of measurements, n,throughput_rps, to fit.", callback=note_input),
-    ] = None,
-    throughput_one: Annotated[
-        str | None, option("--lambda", help="Throughput of one replica: 1000rps; instead of a file.")
-    ] = None,
-    sigma: Annotated[
-        float | None, option("--sigma", help="Contention, 0 to 1; with --lambda, 0 by default.")
-    ] = None,
-    kappa: Annotated[
-        float | None, option("--kappa", help="Crosstalk, from 0; with --lambda, 0 by default.")
-    ] = None,
-    replicas: Annotated[int | None, option("--replicas", help="Number of replicas to evaluate at.")] = None,
-    quantile: NoQuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    file: str | None,
+    throughput_one: str | None,
+    sigma: float | None,
+    kappa: float | None,
+    replicas: int | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Universal Scalability Law: what N replicas serve, and from where on more of them serve less."""
     from capacity.answer.documents import scalability_document
@@ -674,17 +536,11 @@ def usl(
         fit = _fit(file or "")
         document = scalability_document(fit.law, fit, replicas)
 
-    def tables() -> Iterator["RenderableType"]:
-        from capacity.render.tables import document_table
-
-        yield document_table(document)
-
-    emit_pieces(output, as_json=as_json, document=lambda: document, tables=tables)
+    emit_document(document, output, as_json=as_json)
 
 
 def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "UniversalScalability":
     from capacity.profile.scalability import UniversalScalability
-    from capacity.units import parse_rate_rps
 
     return UniversalScalability(
         throughput_one_rps=parse_rate_rps(throughput_one, "--lambda"), sigma=sigma, kappa=kappa
@@ -692,53 +548,50 @@ def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "Unive
 
 
 def _fit(file: str) -> "ScalabilityFit":
-    from pathlib import Path
-
     from capacity.profile.scalability import fit_scalability
 
     return fit_scalability(read_points(Path(file)))
 
 
 @queue_app.command()
+@flags(
+    arrival_rate=Flag(str, None, "Arrival rate at all replicas."),
+    batch_times=Flag(str, None, "Service time of a batch of 1, 2, ..., B: 2.5ms,3ms."),
+    profile=reads(str, None, "A profile's mean service times up to --batch-size-max instead."),
+    batch_size_max=Flag(int, None, "Largest batch B."),
+    batch_size_min=Flag(int, 1, "Smallest batch that a free replica starts."),
+    batch_wait=Flag(str, "0s", "How long a batch may wait to fill: 2ms."),
+    timer=Flag(
+        str, "oldest", "When it starts: oldest (arrival of the oldest request) or open (of the batch)."
+    ),
+    batch_service=Flag(str, "deterministic", "deterministic or exponential service of a batch."),
+    service_cv=Flag(float, 0.0, "Coefficient of variation of gamma service: 0.1."),
+    replicas=Flag(int, 1, "Number of replicas."),
+    routing=Flag(str, "round-robin", "round-robin, random or shared-queue."),
+    users=Flag(int, None, "Number of users who take turns, instead of a rate."),
+)
 def bulk(
-    arrival_rate: Annotated[
-        str | None, option("--arrival-rate", help="Arrival rate at all replicas.")
-    ] = None,
-    batch_times: Annotated[
-        str | None, option("--batch-times", help="Service time of a batch of 1, 2, ..., B: 2.5ms,3ms.")
-    ] = None,
-    profile: Annotated[
-        str | None,
-        input_option("--profile", help="A profile's mean service times up to --batch-size-max instead."),
-    ] = None,
-    batch_size_max: Annotated[int | None, option("--batch-size-max", help="Largest batch B.")] = None,
-    batch_size_min: Annotated[int, option("--batch-size-min", help="A free replica waits for so many.")] = 1,
-    batch_wait: Annotated[str, option("--batch-wait", help="How long a batch may wait to fill: 2ms.")] = "0s",
-    timer: Annotated[
-        str, option("--timer", help="Since when it counts: oldest (request's arrival) or open (batch).")
-    ] = "oldest",
-    batch_service: Annotated[
-        str, option("--batch-service", help="deterministic or exponential service of a batch.")
-    ] = "deterministic",
-    service_cv: Annotated[
-        float, option("--service-cv", help="Coefficient of variation of gamma service: 0.1.")
-    ] = 0.0,
-    replicas: Annotated[int, option("--replicas", help="How many replicas.")] = 1,
-    routing: Annotated[str, option("--routing", help="round-robin, random or shared-queue.")] = "round-robin",
-    users: Annotated[
-        int | None, option("--users", help="So many users take turns, instead of a rate.")
-    ] = None,
-    think_time: Annotated[
-        str | None, option("--think-time", help="Mean think time of a user: 300ms.")
-    ] = None,
-    quantile: QuantileOption = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    arrival_rate: str | None,
+    batch_times: str | None,
+    profile: str | None,
+    batch_size_max: int | None,
+    batch_size_min: int,
+    batch_wait: str,
+    timer: str,
+    batch_service: str,
+    service_cv: float,
+    replicas: int,
+    routing: str,
+    users: int | None,
+    think_time: str | None,
+    quantile: list[float] | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Dynamic batching: up to B requests at once, greedy, with a minimum batch or a batch wait."""
     from capacity.question.plan import BatchTimer, Routing
     from capacity.queues.batch.which_law import BatchService, BulkQuestion
-    from capacity.units import parse_duration_s, parse_rate_rps
 
     question = BulkQuestion(
         batch_times_s=_read_batch_times_s(batch_times, profile, batch_size_max, replicas),

@@ -3,26 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from capacity.commands.options import (
-    ConfidenceOption,
-    FormatOption,
-    JsonOption,
-    OverheadOption,
-    PrecisionOption,
-    QueueLimitOption,
-    SeedOption,
-    WorkersOption,
-    input_option,
-    option,
-    output_option,
-)
+from capacity.commands.options import REQUIRED, Flag, flags, reads, writes
 from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.errors import DependencyError, InputError
 from capacity.question.parse import duration_s, read_profile, read_routing
+from capacity.units import parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
     from capacity.measurement.http import Address
@@ -30,76 +19,62 @@ if TYPE_CHECKING:
     from capacity.verification.run import Arrivals
     from capacity.verification.subject import Subject
     from capacity.verification.verification import Verification
-_URL = option(
-    "--url", help="Endpoint to load: http://127.0.0.1:8000/predict; repeat for each replica.", metavar="URL"
-)
-_PLAN = input_option("--plan", help="A plan saved by capacity plan -o, with its rate and objective.")
-_PROFILE = input_option(
-    "--profile", help="Instead of --plan: a bundled name, or a .json or .csv file.", metavar="PROFILE"
-)
-_REPLICAS = option("--replicas", help="Number of replicas. Default: one per --url.", metavar="N")
-_BATCH_SIZE_MAX = option(
-    "--batch-size-max", help="Largest batch. Default: the largest in the profile.", metavar="N"
-)
-_BATCH_WAIT = option(
-    "--batch-wait",
-    help="How long the oldest request may wait for its batch to fill: 2ms. Default: 0ms.",
-    metavar="DURATION",
-)
-_ROUTING = option(
-    "--routing", help="How requests are spread over several --url. Default: round-robin.", metavar="ROUTING"
-)
-_RATE = option("--rate", help="Arrival rate: 300rps. A plan and a trace have their own.", metavar="RATE")
-_ARRIVALS = input_option(
-    "--arrivals", help="poisson (default), gamma:cv=2, trace:FILE, as in simulate.", metavar="ARRIVALS"
-)
-_RUNS = option("--runs", help="Number of load tests, each with its own random arrivals.", metavar="N")
-_REQUESTS_MAX = option("--requests-max", help="Most requests to send, warm-up included.", metavar="N")
-_METRICS = option(
-    "--metrics",
-    help="Metrics of each replica; none for none. Default: /metrics at each --url.",
-    metavar="URL",
-)
-_TOLERANCE = option(
-    "--tolerance", help="How far a prediction may be off: p99=15%; repeatable.", metavar="QUANTITY=SHARE"
-)
-_FILE = output_option("-o", "--output", help="Also write the answer as .json.")
+
+# What says a plan where no saved one does.
+_PLAN = ("profile", "replicas", "batch_size_max", "batch_wait", "routing", "queue_limit", "request_overhead")
 
 
+@flags(
+    "url body plan profile replicas batch_size_max batch_wait routing queue_limit request_overhead rate "
+    "arrivals duration warm_up runs timeout requests_max metrics tolerance seed confidence precision workers "
+    "file",
+    url=Flag(
+        list[str],
+        REQUIRED,
+        "Endpoint to load: http://127.0.0.1:8000/predict; repeat for each replica.",
+    ),
+    body=reads(str, REQUIRED, "A .json file with one request of one row."),
+    plan=reads(str, None, "A plan saved by capacity plan -o, with its rate and objective."),
+    profile=reads(str, None, "Instead of --plan: a bundled name, or a .json or .csv file."),
+    replicas=Flag(int, None, "Number of replicas. Default: one per --url."),
+    batch_wait=Flag(
+        str, None, "How long the oldest request may wait for its batch to fill: 2ms. Default: 0ms."
+    ),
+    routing=Flag(str, None, "How requests are spread over several --url. Default: round-robin."),
+    rate=Flag(str, None, "Arrival rate: 300rps. A plan and a trace have their own."),
+    arrivals=reads(str, None, "poisson (default), gamma:cv=2, trace:FILE, as in simulate."),
+    duration=Flag(str, "60s", "Measured time of each run."),
+    warm_up=Flag(str, "5s", "Warm-up before each run, not counted."),
+    runs=Flag(int, 1, "Number of load tests, each with its own random arrivals."),
+    timeout=Flag(str, "10s", "Time after which a request is given up."),
+    requests_max=Flag(int, 1_000_000, "Most requests to send, warm-up included."),
+    metrics=Flag(list[str], None, "Metrics of each replica; none for none. Default: /metrics at each --url."),
+    tolerance=Flag(list[str], None, "How far a prediction may be off: p99=15%; repeatable."),
+    file=writes("Also write the answer as .json."),
+)
 def verify(
     context: typer.Context,
-    url: Annotated[list[str], _URL],
-    body: Annotated[str, input_option("--body", help="A .json file with one request of one row.")],
-    plan: Annotated[str | None, _PLAN] = None,
-    profile: Annotated[str | None, _PROFILE] = None,
-    replicas: Annotated[int | None, _REPLICAS] = None,
-    batch_size_max: Annotated[int | None, _BATCH_SIZE_MAX] = None,
-    batch_wait: Annotated[str | None, _BATCH_WAIT] = None,
-    routing: Annotated[str | None, _ROUTING] = None,
-    queue_limit: QueueLimitOption = None,
-    request_overhead: OverheadOption = None,
-    rate: Annotated[str | None, _RATE] = None,
-    arrivals: Annotated[str | None, _ARRIVALS] = None,
-    duration: Annotated[
-        str, option("--duration", help="Measured time of each run.", metavar="DURATION")
-    ] = "60s",
-    warm_up: Annotated[
-        str, option("--warm-up", help="Warm-up before each run, not counted.", metavar="DURATION")
-    ] = "5s",
-    runs: Annotated[int, _RUNS] = 1,
-    timeout: Annotated[
-        str, option("--timeout", help="Time after which a request is given up.", metavar="DURATION")
-    ] = "10s",
-    requests_max: Annotated[int, _REQUESTS_MAX] = 1_000_000,
-    metrics: Annotated[list[str] | None, _METRICS] = None,
-    tolerance: Annotated[list[str] | None, _TOLERANCE] = None,
-    seed: SeedOption = 0,
-    confidence: ConfidenceOption = 0.95,
-    precision: PrecisionOption = 0.02,
-    workers: WorkersOption = None,
-    file: Annotated[str | None, _FILE] = None,
-    output: FormatOption = Format.TABLE,
-    as_json: JsonOption = False,
+    url: list[str],
+    body: str,
+    plan: str | None,
+    request_overhead: str | None,
+    rate: str | None,
+    arrivals: str | None,
+    duration: str,
+    warm_up: str,
+    runs: int,
+    timeout: str,
+    requests_max: int,
+    metrics: list[str] | None,
+    tolerance: list[str] | None,
+    seed: int,
+    confidence: float,
+    precision: float,
+    workers: int | None,
+    file: str | None,
+    output: Format,
+    *,
+    as_json: bool,
 ) -> None:
     """Load-test a server open-loop and set prediction beside measurement; exit 4 where they disagree.
 
@@ -110,7 +85,6 @@ def verify(
     from capacity.measurement.http import import_aiohttp, parse_address
     from capacity.question.budget import Effort
     from capacity.traffic.parse import parse_arrivals
-    from capacity.units import parse_duration_s, parse_rate_rps
     from capacity.verification.load_test import LoadTest
     from capacity.verification.quantities import read_tolerances, with_tolerances
     from capacity.verification.send import Target
@@ -128,19 +102,11 @@ def verify(
     for remark in getattr(process, "remarks", ()):
         typer.echo(f"note: {remark}", err=True)
     rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
-    flags = {
-        "profile": profile,
-        "replicas": replicas,
-        "batch_size_max": batch_size_max,
-        "batch_wait": batch_wait,
-        "routing": routing,
-        "queue_limit": queue_limit,
-        "request_overhead": request_overhead,
-    }
+    said = {name: context.params[name] for name in _PLAN}
     if plan is None:
-        subject = _flagged_subject(flags, len(url), process, rate_rps)
+        subject = _flagged_subject(said, len(url), process, rate_rps)
     else:
-        subject = _saved_subject(plan, flags, process, rate_rps)
+        subject = _saved_subject(plan, said, process, rate_rps)
     effort = Effort(seed=seed, confidence=confidence, precision=precision, workers=workers)
     load = LoadTest(
         target=Target(
@@ -171,31 +137,30 @@ def verify(
 
 
 def _saved_subject(
-    plan: str, flags: dict[str, Any], process: "ArrivalProcess | None", rate_rps: float | None
+    plan: str, said: dict[str, Any], process: "ArrivalProcess | None", rate_rps: float | None
 ) -> "Subject":
     from capacity.answer.saved_plan import read_plan_file
     from capacity.verification.subject import saved_subject
 
-    for name, value in flags.items():
+    for name, value in said.items():
         if value is not None:
             raise InputError(f"--plan says all of the plan; leave out --{name.replace('_', '-')}, or --plan")
     return saved_subject(read_plan_file(Path(plan), process), process, rate_rps)
 
 
 def _flagged_subject(
-    flags: dict[str, Any], urls: int, process: "ArrivalProcess | None", rate_rps: float | None
+    said: dict[str, Any], urls: int, process: "ArrivalProcess | None", rate_rps: float | None
 ) -> "Subject":
     from capacity.question.plan import Plan
     from capacity.traffic.parse import workload
     from capacity.traffic.workload import PoissonArrivals
-    from capacity.units import parse_duration_s
     from capacity.verification.subject import Subject
 
-    if flags["profile"] is None:
+    if said["profile"] is None:
         raise InputError("give --plan plan.json, or --profile and what else says the plan")
-    overhead_s = duration_s(flags["request_overhead"], None, "--request-overhead")
-    profile = read_profile(flags["profile"], overhead_s)
-    replicas, size = flags["replicas"], flags["batch_size_max"]
+    overhead_s = duration_s(said["request_overhead"], None, "--request-overhead")
+    profile = read_profile(said["profile"], overhead_s)
+    replicas, size = said["replicas"], said["batch_size_max"]
     return Subject(
         profile=profile,
         workload=workload(PoissonArrivals() if process is None else process, rate_rps),
@@ -203,9 +168,9 @@ def _flagged_subject(
             profile=profile.name,
             replicas=urls if replicas is None else replicas,
             batch_size_max=profile.batch_size_max if size is None else size,
-            batch_wait_max_s=parse_duration_s(flags["batch_wait"] or "0ms", "--batch-wait"),
-            routing=read_routing(flags["routing"] or "round-robin"),
-            queue_limit=flags["queue_limit"],
+            batch_wait_max_s=parse_duration_s(said["batch_wait"] or "0ms", "--batch-wait"),
+            routing=read_routing(said["routing"] or "round-robin"),
+            queue_limit=said["queue_limit"],
         ),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from capacity.answer.documents import SCHEMA_VERSION, Document, caveat_documents, interval_document
+from capacity.answer.documents import SCHEMA_VERSION, Document, plain
 from capacity.measurement.findings import Measurement, SizeFinding
 from capacity.measurement.overhead import Overhead
 from capacity.performance import Interval
@@ -30,9 +30,9 @@ def measurement_document(
         request_overhead=measurement.overhead and _known(**asdict(measurement.overhead)),
         request_work=work and {"request_s": work.request_s, **asdict(work)},
         spells=measurement.spells and asdict(measurement.spells),
-        wake_s=measurement.wake and interval_document(measurement.wake),
+        wake_s=plain(measurement.wake),
         work_beside=measurement.beside and asdict(measurement.beside),
-        caveats=caveat_documents(measurement.caveats),
+        caveats=plain(measurement.caveats),
         complete=measurement.stop is None,
         profile={"schema_version": SCHEMA_VERSION, **profile_to_document(profile)},
         seed=seed,
@@ -44,10 +44,10 @@ def _size_document(one: SizeFinding, profile: ServiceProfile) -> Document:
     return _known(
         batch_size=one.batch_size,
         batches=one.count,
-        mean_s=interval_document(one.mean) if one.mean else {"value": one.timing.law().mean_s},
+        mean_s=plain(one.mean) if one.mean else {"value": one.timing.law().mean_s},
         **{name: _percentile_s(one, q) for name, q in _PERCENTILES.items()},
         throughput_rps=profile.throughput_rps(one.batch_size),
-        drift=one.drift and interval_document(one.drift),
+        drift=plain(one.drift),
         stalls=one.stalls and _known(**asdict(one.stalls)),
         percentile_error=one.bucket_error,
     )

@@ -3,17 +3,23 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, make_dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, TEXT_LENGTH_MAX, Fields, csv_rows, located, parse_object, printable
-from capacity.files import shown as shown_value
+from capacity.files import Line, csv_rows, located, parse_object, printable, read_as
 from capacity.profile.contention import INSTANCES_MAX, Contention, from_sweep, measured
-from capacity.profile.profile import BATCH_SIZE_LIMIT, BatchTiming, ServiceProfile, Spells, check_duration
+from capacity.profile.profile import (
+    BATCH_SIZE_LIMIT,
+    BatchTiming,
+    DeviceKind,
+    ServiceProfile,
+    Spells,
+    check_duration,
+)
 from capacity.units import in_seconds
 
 UNITS = ("s", "ms", "us")
@@ -136,16 +142,42 @@ def seconds(text: str, unit: str, where: str) -> float:
     return float(in_seconds(value, unit))
 
 
-_TEXT_KEYS = ("model", "device", "kind", "precision", "runtime", "timings_column")
-_SPELL_KEYS = ("spell_share", "spell_lasting_s")
-_NUMBER_KEYS = ("batch_work_s", "request_work_s", "wake_s", "request_overhead_s", "hourly_usd")
-_COUNT_KEYS = ("instances_per_device", "memory_bytes")
-COUNT_MAX = 2**53
-_CONTENTION_KEYS = ("contention_slowdowns", "contention_throughputs_rps")
-_PROFILE_KEYS = {
-    "schema_version", "name", "timings", "source",
-    *_TEXT_KEYS, *_NUMBER_KEYS, *_COUNT_KEYS, *_CONTENTION_KEYS, *_SPELL_KEYS,
-}  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class _ProfileDocument:
+    """A profile as its JSON file holds it; null and absent are the same."""
+
+    name: Line
+    timings: tuple[dict[str, Any], ...]
+    schema_version: int = 1
+    model: Line | None = None
+    device: Line | None = None
+    kind: DeviceKind | None = None
+    precision: Line | None = None
+    runtime: Line | None = None
+    batch_work_s: float | None = None
+    request_work_s: float | None = None
+    wake_s: float | None = None
+    spell_share: float | None = None
+    spell_lasting_s: float | None = None
+    request_overhead_s: float | None = None
+    instances_per_device: int | None = None
+    contention_slowdowns: tuple[float, ...] | None = None
+    contention_throughputs_rps: tuple[tuple[int, float], ...] | None = None
+    hourly_usd: float | None = None
+    memory_bytes: int | None = None
+    source: dict[Line, Line] | None = None
+    timings_column: Line | None = None
+
+
+# A batch size with what was measured of it: raw samples, or a mean and percentiles, each in any unit.
+_TimingDocument = make_dataclass(
+    "_TimingDocument",
+    [
+        ("batch_size", int),
+        *((f"samples_{unit}", tuple[float, ...] | None, None) for unit in UNITS),
+        *((f"{name}_{unit}", float | None, None) for name in ("mean", *PERCENTILES) for unit in UNITS),
+    ],
+)
 
 
 def parse_json(text: str, file_name: str) -> ServiceProfile:
@@ -161,95 +193,74 @@ def read_document(document: dict[str, Any], shown: str) -> ServiceProfile:
     Raises:
         InputError: not a valid profile; `shown` says where.
     """
-    return located(shown, lambda: _profile(document))
+    return located(shown, lambda: _profile(read_as(_ProfileDocument, document)))
 
 
-def _profile(document: dict[str, Any]) -> ServiceProfile:
-    _check_keys(document, _PROFILE_KEYS, "profile")
-    version = document.get("schema_version", 1)
-    if isinstance(version, bool) or version != 1:
-        raise InputError(f"schema_version must be 1, got {shown_value(version)}")
-    for key in ("name", "timings"):
-        if key not in document:
-            raise InputError(f"key {key} is missing")
-    timings = document["timings"]
-    if not isinstance(timings, list) or len(timings) > ROWS_MAX:
-        raise InputError("timings must be a list of objects, one per batch size")
-    source = {} if document.get("source") is None else document["source"]
-    if not isinstance(source, dict):
-        raise InputError("source must be an object of texts")
-    readers: dict[str, Callable[[Any, str], Any]] = {
-        **dict.fromkeys(_TEXT_KEYS, _text),
-        **dict.fromkeys(_NUMBER_KEYS, _number),
-        **dict.fromkeys(_COUNT_KEYS, _count),
-    }
-    given: dict[str, Any] = {
-        key: read(document[key], key) for key, read in readers.items() if document.get(key) is not None
-    }
-    read = tuple(_timing(timing) for timing in timings)
-    given.setdefault("timings_column", _timings_column(timings))
+def _profile(document: _ProfileDocument) -> ServiceProfile:
+    if document.schema_version != 1:
+        raise InputError(f"schema_version must be 1, got {document.schema_version}")
+    known = {field.name for field in fields(ServiceProfile)}
+    given = {key: value for key, value in vars(document).items() if key in known and value is not None}
+    timings = [_given(timing, f"timings[{place}]") for place, timing in enumerate(document.timings)]
     return ServiceProfile(
-        name=_text(document["name"], "name"),
-        timings=read,
-        contention=_contention(document),
-        spells=_spells(document),
-        source={_text(key, "source"): _text(value, f"source.{key}") for key, value in source.items()},
-        **given,
+        **{"timings_column": _timings_column(timings)}
+        | given
+        | {
+            "timings": tuple(_timing(timing) for timing in timings),
+            "contention": _contention(document),
+            "spells": _spells(document),
+        }
     )
 
 
-def _spells(document: dict[str, Any]) -> Spells | None:
+def _spells(document: _ProfileDocument) -> Spells | None:
     """Both keys or neither."""
-    given = {key: _number(document[key], key) for key in _SPELL_KEYS if document.get(key) is not None}
-    if not given:
+    share, lasting_s = document.spell_share, document.spell_lasting_s
+    if share is None and lasting_s is None:
         return None
-    if len(given) == 1:
-        raise InputError(f"{' and '.join(_SPELL_KEYS)} belong together; give both, or neither")
-    share, lasting_s = (given[key] for key in _SPELL_KEYS)
+    if share is None or lasting_s is None:
+        raise InputError("spell_share and spell_lasting_s belong together; give both, or neither")
     return Spells(share=share, lasting_s=lasting_s)
 
 
-def _contention(document: dict[str, Any]) -> Contention | None:
+def _contention(document: _ProfileDocument) -> Contention | None:
     """`contention_slowdowns` by busy instances, or a sweep of pairs of busy instances and throughput."""
-    slowdowns, sweep = (document.get(key) for key in _CONTENTION_KEYS)
-    if slowdowns is None and sweep is None:
-        return None
+    slowdowns, sweep = document.contention_slowdowns, document.contention_throughputs_rps
     if slowdowns is not None and sweep is not None:
-        raise InputError(f"{' and '.join(_CONTENTION_KEYS)} say the same thing twice; keep one")
-    if slowdowns is not None:
-        return measured(_number(entry, "contention_slowdowns") for entry in _rows(slowdowns, "slowdowns"))
-    throughputs_rps: dict[int, float] = {}
-    for entry in _rows(sweep, "throughputs_rps"):
-        if not isinstance(entry, list) or len(entry) != 2:
-            raise InputError("contention_throughputs_rps must be a list of [busy instances, throughput]")
-        busy = _count(entry[0], "contention_throughputs_rps")
-        if busy in throughputs_rps:
-            raise InputError(f"contention_throughputs_rps has {busy} busy instances twice; keep one")
-        throughputs_rps[busy] = _number(entry[1], "contention_throughputs_rps")
+        raise InputError(
+            "contention_slowdowns and contention_throughputs_rps say the same thing twice; keep one"
+        )
+    for key, rows in (("slowdowns", slowdowns), ("throughputs_rps", sweep)):
+        if rows is not None and not 1 <= len(rows) <= INSTANCES_MAX:
+            raise InputError(
+                f"contention_{key} must be a list of 1 to {INSTANCES_MAX} entries, one per number"
+            )
+    if sweep is None:
+        return None if slowdowns is None else measured(slowdowns)
+    throughputs_rps = dict(sweep)
+    if len(throughputs_rps) < len(sweep):
+        counts = [busy for busy, _ in sweep]
+        twice = next(busy for busy in counts if counts.count(busy) > 1)
+        raise InputError(f"contention_throughputs_rps has {twice} busy instances twice; keep one")
     return from_sweep(throughputs_rps)
 
 
-def _rows(value: Any, what: str) -> list[Any]:
-    if not isinstance(value, list) or not 1 <= len(value) <= INSTANCES_MAX:
-        raise InputError(f"contention_{what} must be a list of 1 to {INSTANCES_MAX} entries, one per number")
-    return value
+def _given(entry: dict[str, Any], where: str) -> dict[str, Any]:
+    """What a file says of one batch size."""
+    found = vars(read_as(_TimingDocument, entry, where))
+    return {key: value for key, value in found.items() if value is not None}
 
 
-def _timing(entry: Any) -> BatchTiming:
-    if not isinstance(entry, dict) or "batch_size" not in entry:
-        raise InputError("each timing must be an object with batch_size")
-    fields: dict[str, Any] = {"batch_size": _count(entry["batch_size"], "batch_size")}
-    where = f"batch size {fields['batch_size']}"
-    for key, value in entry.items():
-        if key == "batch_size" or value is None:
-            continue
+def _timing(given: dict[str, Any]) -> BatchTiming:
+    where = f"batch size {given['batch_size']}"
+    parts: dict[str, Any] = {}
+    for key, value in given.items():
         name, _, unit = key.rpartition("_")
-        if name not in ("samples", "mean", *PERCENTILES) or unit not in UNITS:
-            raise InputError(f"{where}: unknown key {printable(key)!r}; durations end in _s, _ms or _us")
-        if f"{name}_s" in fields:
+        if f"{name}_s" in parts:
             raise InputError(f"{where}: {name} is given twice, in two units; keep one")
-        fields[f"{name}_s"] = _durations(value, name, unit, f"{where}: {key}")
-    return BatchTiming(**fields)
+        if key != "batch_size":
+            parts[f"{name}_s"] = _durations(value, unit, f"{where}: {key}")
+    return BatchTiming(batch_size=given["batch_size"], **parts)
 
 
 def _timings_column(timings: list[dict[str, Any]]) -> str | None:
@@ -257,49 +268,15 @@ def _timings_column(timings: list[dict[str, Any]]) -> str | None:
 
     None of seconds either, which is how these files are written here, by whoever measured or planned.
     """
-    given = [key for timing in timings for key, value in timing.items() if value is not None]
-    keys = {key for key in given if key.startswith(("samples_", "mean_"))}
+    keys = {key for timing in timings for key in timing if key.startswith(("samples_", "mean_"))}
     key = keys.pop() if len(keys) == 1 else ""
     return None if key in ("", "samples_s", "mean_s") else key
 
 
-def _durations(value: Any, name: str, unit: str, where: str) -> float | tuple[float, ...]:
-    if name != "samples":
-        return seconds(repr(_number(value, where)), unit, where)
-    if not isinstance(value, list) or not 1 <= len(value) <= ROWS_MAX:
-        raise InputError(f"{where} must be a list of 1 to {ROWS_MAX} numbers")
-    return tuple(seconds(repr(_number(sample, where)), unit, where) for sample in value)
-
-
-def _check_keys(document: dict[str, Any], allowed: set[str], what: str) -> None:
-    unknown = sorted(set(document) - allowed)
-    if unknown:
-        raise InputError(
-            f"unknown {what} key {printable(unknown[0])!r}; known are {', '.join(sorted(allowed))}"
-        )
-
-
-def _text(value: Any, key: str) -> str:
-    if not isinstance(value, str) or len(value) > TEXT_LENGTH_MAX or not value.isprintable():
-        raise InputError(f"{printable(key)} must be a text of one line, {TEXT_LENGTH_MAX} characters at most")
-    return value
-
-
-def _number(value: Any, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{printable(key)} must be a number, got {shown_value(value)}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise InputError(f"{printable(key)} is too large a number") from None
-
-
-def _count(value: Any, key: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{printable(key)} must be a whole number, got {shown_value(value)}")
-    if abs(value) > COUNT_MAX:
-        raise InputError(f"{printable(key)} is too large a number; {COUNT_MAX} at most")
-    return value
+def _durations(value: float | tuple[float, ...], unit: str, where: str) -> float | tuple[float, ...]:
+    if isinstance(value, tuple):
+        return tuple(seconds(repr(sample), unit, where) for sample in value)
+    return seconds(repr(value), unit, where)
 
 
 def profile_to_document(profile: ServiceProfile) -> dict[str, Any]:
@@ -322,11 +299,10 @@ def profile_to_document(profile: ServiceProfile) -> dict[str, Any]:
     return document
 
 
-def _plain(timing: Any) -> dict[str, Any]:
+def _plain(timing: BatchTiming) -> dict[str, Any]:
     """A batch size with what was measured of it."""
-    given = {field.name: getattr(timing, field.name) for field in fields(timing)}
-    kept = {name: value for name, value in given.items() if value is not None and value != ()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+    given = {key: list(x) if isinstance(x, tuple) else x for key, x in asdict(timing).items()}
+    return {key: x for key, x in given.items() if x not in (None, [])}
 
 
 def digest(document: Any) -> str:
@@ -341,18 +317,23 @@ def signed(profile: ServiceProfile) -> dict[str, Any]:
     return {"sha256": digest(document), "profile": document}
 
 
-def read_signed(value: Any, where: str) -> ServiceProfile:
-    """A profile that is what its digest says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedProfile:
+    """A profile with its digest, as a saved plan holds it."""
 
-    Raises:
-        InputError: not a valid profile, or one that was edited since.
-    """
-    given = Fields(value, where, ("sha256", "profile"))
-    document = given.mapping("profile")
-    profile = read_document(dict(document), given.at("profile"))
-    if digest(document) != given.text("sha256"):
-        raise InputError(
-            f"{where} of {profile.name} was edited after the plan was made (its sha256 is another); make the "
-            "plan anew, or check it against your profile by --profile"
-        )
-    return profile
+    sha256: str
+    profile: dict[str, Any]
+
+    def read(self, where: str) -> ServiceProfile:
+        """The profile, which is what its digest says.
+
+        Raises:
+            InputError: not a valid profile, or one that was edited since.
+        """
+        profile = read_document(self.profile, f"{where}.profile")
+        if digest(self.profile) != self.sha256:
+            raise InputError(
+                f"{where} of {profile.name} was edited after the plan was made (its sha256 is another); make "
+                "the plan anew, or check it against your profile by --profile"
+            )
+        return profile

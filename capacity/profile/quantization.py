@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from capacity.errors import DomainError, InputError
-from capacity.files import Fields, parse_object, text, whole
+from capacity.files import Line, parse_object, read_as
 from capacity.performance import Interval
 from capacity.units import require_count, require_positive
 
@@ -253,6 +253,20 @@ class MeasuredQuantization:
         return math.fsum(before) / math.fsum(after)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Study:
+    """What is told here of a study; others know more."""
+
+    layers: tuple[RoundedLayer, ...]
+    models: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Document:
+    source: dict[str, Line]
+    study: dict[str, Any]
+
+
 def load_measured_quantization() -> MeasuredQuantization:
     """The one that comes with the package."""
     content = files("capacity").joinpath("profile", "quantizations", _FILE).read_text(encoding="utf-8")
@@ -265,44 +279,11 @@ def read_measured_quantization(document: Mapping[str, Any], shown: str) -> Measu
     Raises:
         InputError: something is missing or of another type; `shown` says where.
     """
-    fields = Fields(document, shown, ("source", "study"))
-    study = _any_keys(fields.raw("study"), f"{shown}.study")
+    found = read_as(_Document, document, shown)
+    study = read_as(_Study, found.study, f"{shown}.study", ignore_extra=True)
+    forms = [{"test_rows" if key == "rows" else key: x for key, x in one.items()} for one in study.models]
     return MeasuredQuantization(
-        source={key: text(value, f"{shown}.source.{key}") for key, value in fields.mapping("source").items()},
-        layers=tuple(_layer(_any_keys(x, study.at("layers"))) for x in study.items("layers")),
-        forms=tuple(_form(_any_keys(x, study.at("models"))) for x in study.items("models")),
-    )
-
-
-def _any_keys(value: Any, where: str) -> Fields:
-    """An object of which others know more."""
-    return Fields(value, where, value if isinstance(value, dict) else ())
-
-
-def _layer(fields: Fields) -> RoundedLayer:
-    shape = fields.items("shape")
-    if len(shape) != 2:
-        raise InputError(f"{fields.at('shape')} must be inputs and outputs, got {len(shape)} numbers")
-    inputs, outputs = (whole(x, fields.at("shape")) for x in shape)
-    return RoundedLayer(
-        granularity=fields.text("granularity"),
-        shape=(inputs, outputs),
-        norm=fields.number("norm"),
-        error=fields.number("error"),
-        error_bound=fields.number("error_bound"),
-        memory_ratio=fields.number("memory_ratio"),
-    )
-
-
-def _form(fields: Fields) -> QuantizedForm:
-    lost = fields.object("accuracy_loss_points", ("value", "low", "high"))
-    return QuantizedForm(
-        name=fields.text("name"),
-        file_ratio=fields.number("file_ratio"),
-        test_rows=fields.whole("rows"),
-        newly_wrong=fields.whole("newly_wrong"),
-        newly_right=fields.whole("newly_right"),
-        accuracy_loss_points=Interval(
-            value=lost.number("value"), low=lost.number("low"), high=lost.number("high")
-        ),
+        source=found.source,
+        layers=study.layers,
+        forms=read_as(tuple[QuantizedForm, ...], forms, f"{shown}.study.models", ignore_extra=True),
     )

@@ -1,7 +1,7 @@
 """LatencyObjective: what was promised of responses, and the limits that go with it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -244,10 +244,7 @@ def format_share_interval(found: Interval) -> str:
     >>> format_share_interval(Interval(value=0.002, low=0.001, high=0.003))
     '0.2 (0.1 to 0.3) %'
     """
-    if found.low == found.high:
-        return format_share(found.value)
-    value, low, high = (format_share(x).removesuffix(" %") for x in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high}) %"
+    return format_span(format_share, found)
 
 
 def format_interval(interval: Interval) -> str:
@@ -258,13 +255,22 @@ def format_interval(interval: Interval) -> str:
     """
     if math.isinf(interval.value):
         return "infinite"
-    if interval.low == interval.high:
-        return format_duration(interval.value)
     if math.isinf(interval.high):
         return f"{format_duration(interval.value)} ({format_duration(interval.low)} or more)"
-    shown = [format_duration(x) for x in (interval.value, interval.low, interval.high)]
-    value, low, high = (text.split(" ")[0] for text in shown)
-    units = {text.split(" ")[1] for text in shown}
-    if len(units) == 1:
-        return f"{value} ({low} to {high}) {units.pop()}"
-    return f"{shown[0]} ({shown[1]} to {shown[2]})"
+    return format_span(format_duration, interval)
+
+
+def format_span(shown: Callable[[float], str], interval: Interval) -> str:
+    """A value with its ends where it has some, and the unit once where all have the same.
+
+    >>> format_span(format_duration, Interval(value=0.0009, low=0.0008, high=0.001))
+    '900 µs (800 µs to 1 ms)'
+    """
+    if interval.low == interval.high:
+        return shown(interval.value)
+    parts = [shown(x).partition(" ") for x in (interval.value, interval.low, interval.high)]
+    if len({unit for _, _, unit in parts}) > 1:
+        value, low, high = ("".join(part) for part in parts)
+        return f"{value} ({low} to {high})"
+    (value, _, unit), (low, _, _), (high, _, _) = parts
+    return f"{value} ({low} to {high}) {unit}".rstrip()

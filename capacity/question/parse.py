@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from capacity.errors import InputError
+from capacity.question.plan import Routing
+from capacity.units import format_quantile, is_number, parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from capacity.profile.load import ProfileLike
     from capacity.profile.profile import ServiceProfile
     from capacity.question.objective import LatencyObjective
-    from capacity.question.plan import Routing
     from capacity.question.resilience import Survival
     from capacity.traffic.daily import DailyCurve
     from capacity.traffic.workload import ArrivalProcess, Demand
@@ -31,8 +31,6 @@ def rate_rps(text: str | None, si: float | None, flag: str = "--rate") -> float 
     >>> rate_rps("30000/min", None), rate_rps(None, 500.0)
     (500.0, 500.0)
     """
-    from capacity.units import parse_rate_rps
-
     return _one_of(text, si, flag, "rps", parse_rate_rps)
 
 
@@ -42,8 +40,6 @@ def duration_s(text: str | None, si: float | None, flag: str) -> float | None:
     >>> duration_s("80ms", None, "--slo-p99"), duration_s(None, 0.08, "--slo-p99")
     (0.08, 0.08)
     """
-    from capacity.units import parse_duration_s
-
     return _one_of(text, si, flag, "s", parse_duration_s)
 
 
@@ -66,8 +62,6 @@ def _one_of(
 
 def limits_s(given: Mapping[float, tuple[str | None, float | None]]) -> dict[float, float]:
     """Limits by quantile, each as text or as a number, of those that are given. [s]"""
-    from capacity.units import format_quantile
-
     found = {q: duration_s(*one, f"--slo-{format_quantile(q).lower()}") for q, one in given.items()}
     return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
 
@@ -110,10 +104,8 @@ def read_demand(
     return ClosedPopulation(users=users, think_time_s=think_time_s or 0.0)
 
 
-def read_routing(name: str) -> "Routing":
+def read_routing(name: str) -> Routing:
     """`--routing`."""
-    from capacity.question.plan import Routing
-
     return read_choice(Routing, name, "--routing")
 
 
@@ -127,8 +119,6 @@ def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
 
 def read_service_rate_rps(service_rate: str | None, service_time: str | None) -> float:
     """`--service-rate` or `--service-time`. [requests/s]"""
-    from capacity.units import parse_duration_s, parse_rate_rps
-
     if (service_rate is None) == (service_time is None):
         raise InputError("give either --service-rate 5rps or --service-time 200ms")
     if service_rate is not None:
@@ -169,8 +159,6 @@ def read_share(share: str | float, flag: str) -> float:
     >>> read_share("25%", "--utilization-max"), read_share(0.25, "--utilization-max")
     (0.25, 0.25)
     """
-    from capacity.units import is_number
-
     text = share if isinstance(share, str) else repr(share)
     digits = text.strip()
     if not is_number(digits.removesuffix("%")):
@@ -217,8 +205,6 @@ def _read_waits(texts: Sequence[str]) -> dict[float, float]:
 
 def _read_wait(text: str) -> tuple[float, float]:
     """`p99=5ms`: a quantile and a duration. [s]"""
-    from capacity.units import is_number, parse_duration_s
-
     name, _, duration = text.partition("=")
     digits = name.strip().lower().removeprefix("p")
     if not duration or not is_number(digits) or not 0.0 < float(digits) < 100.0:
@@ -251,17 +237,13 @@ def read_profiles(
 
 
 def _read_price(text: str) -> float:
-    from capacity.units import is_number
-
     if not is_number(text.strip()):
         raise InputError(f"--hourly-usd {text[:40]!r} is no price in USD/h; 0.526 is one")
     return float(text)
 
 
-def read_routings(names: Sequence[str]) -> "tuple[Routing, ...]":
+def read_routings(names: Sequence[str]) -> tuple[Routing, ...]:
     """`--routing`, each once."""
-    from capacity.question.plan import Routing
-
     given = list(names or ["round-robin"])
     if given == ["any"]:
         return tuple(Routing)
@@ -270,8 +252,6 @@ def read_routings(names: Sequence[str]) -> "tuple[Routing, ...]":
 
 def read_batch_waits(texts: Sequence[str], seconds: Sequence[float] = ()) -> tuple[float, ...] | None:
     """`--batch-wait`; None where it is to be searched. [s]"""
-    from capacity.units import parse_duration_s
-
     found = {parse_duration_s(text, "--batch-wait") for text in texts} | set(map(float, seconds))
     return tuple(sorted(found)) or None
 
@@ -323,8 +303,6 @@ def _read_unavailable(text: str) -> float:
 
 
 def _read_factor(text: str) -> float:
-    from capacity.units import is_number
-
     digits = text.strip().lower().removesuffix("x")
     if not is_number(digits):
         raise InputError(f"--spike {text[:40]!r} is no multiple; 2x is one")
@@ -332,11 +310,9 @@ def _read_factor(text: str) -> float:
 
 
 def read_curve(
-    daily: "str | Path | None", arrival_rate_rps: float | None, users: int | None
+    daily: str | Path | None, arrival_rate_rps: float | None, users: int | None
 ) -> "DailyCurve | None":
     """`--daily`, which stands for a rate."""
-    from pathlib import Path
-
     from capacity.traffic.daily import read_daily_curve
 
     if daily is None:

@@ -71,6 +71,14 @@ class Question:
             raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_limit}")
         if not self.profiles or not self.routings or self.batch_waits_s == ():
             raise InputError("a question needs a profile, a routing and a batch wait at least")
+        if min(self.batch_waits_s or (0.0,)) < 0.0:
+            raise DomainError(f"batch_waits_s must not be negative, got {self.batch_waits_s}")
+        self._check_profiles()
+        self.objective.require()
+        if self.objective.loss_probability is not None and self.queue_limit is None:
+            raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
+
+    def _check_profiles(self) -> None:
         names = [profile.name for profile in self.profiles]
         for name in names:
             if names.count(name) > 1:
@@ -81,9 +89,6 @@ class Question:
                 f"profile {unpriced[0]} has no price and cannot be compared by cost with the others; give "
                 f"--hourly-usd {unpriced[0]}=0.50, or plan for one profile at a time"
             )
-        self.objective.require()
-        if self.objective.loss_probability is not None and self.queue_limit is None:
-            raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
 
     def profile(self, name: str) -> ServiceProfile:
         """The profile of that name."""

@@ -3,16 +3,8 @@
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from capacity.answer.check import Finding, GateAnswer
-from capacity.answer.documents import (
-    Document,
-    objective_document,
-    performance_document,
-    plan_document,
-    rejection_document,
-    survived_documents,
-    workload_document,
-)
+from capacity.answer.check import GateAnswer
+from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand, fleet
 from capacity.files import printable
 from capacity.question.candidate import Verdict
@@ -41,33 +33,19 @@ def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Docume
     return {
         "verdict": verdict.value,
         "exit_code": verdict.exit_code,
-        "plan": plan_document(inputs.plan),
-        "replaced": dict(inputs.replaced),
-        "objective": objective_document(inputs.question.objective),
-        "workload": workload_document(inputs.question.workload),
-        "findings": [_finding_document(finding) for finding in answer.findings],
-        "performance": None if answer.performance is None else performance_document(answer.performance),
-        "reproduced": answer.reproduced,
-        "survived": survived_documents(answer.survived),
+        **picked(inputs, "plan", "replaced"),
+        **picked(inputs.question, "objective", "workload"),
+        **picked(answer, "findings", "performance", "reproduced", "survived"),
         "needed": None
         if needed is None
         else {
             "verdict": needed.verdict.value,
-            "recommendation": None if needed.plan is None else plan_document(needed.plan),
-            "cost": None if needed.hourly_usd is None else {"hourly_usd": needed.hourly_usd},
+            "recommendation": plain(needed.plan),
+            "cost": None if needed.hourly_usd is None else picked(needed, "hourly_usd"),
         },
         "notes": list(answer.notes),
         "seed": seed,
         "confidence": confidence,
-    }
-
-
-def _finding_document(finding: Finding) -> Document:
-    return {
-        "name": finding.name,
-        "verdict": finding.verdict.value,
-        "message": finding.message,
-        "rejection": None if finding.rejection is None else rejection_document(finding.rejection),
     }
 
 

@@ -5,18 +5,11 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.documents import (
-    Document,
-    caveat_documents,
-    interval_document,
-    performance_document,
-    plan_document,
-    workload_document,
-)
+from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand
 from capacity.performance import Interval, Performance
 from capacity.question.caveat import Caveat
-from capacity.question.comparison import Comparison, Contender, Difference
+from capacity.question.comparison import Comparison, Contender
 from capacity.question.objective import format_interval
 from capacity.render.tables import batch_wait, caveat_lines, table
 from capacity.search.caveats import interval_caveats, profile_caveats, trace_caveats
@@ -36,32 +29,22 @@ def comparison_document(
     """`capacity compare`."""
     differences = (None, *comparison.differences)
     return {
-        "workload": workload_document(workload),
+        "workload": plain(workload),
         "fleets": [
             {
                 "name": contender.name,
-                "plan": plan_document(contender.plan),
-                "performance": performance_document(performance),
-                "cost": None if contender.hourly_usd is None else {"hourly_usd": contender.hourly_usd},
-                "difference": None if difference is None else _difference_document(difference),
+                "plan": plain(contender.plan),
+                "performance": plain(performance),
+                "cost": None if contender.hourly_usd is None else picked(contender, "hourly_usd"),
+                "difference": plain(difference),
             }
             for contender, performance, difference in zip(
                 contenders, comparison.performances, differences, strict=True
             )
         ],
-        "caveats": caveat_documents(caveats),
+        "caveats": plain(caveats),
         "seed": seed,
         "confidence": confidence,
-    }
-
-
-def _difference_document(difference: Difference) -> Document:
-    """What this fleet has more than the first."""
-    return {
-        "response_mean_s": interval_document(difference.response_mean_s),
-        "response_quantiles_s": {
-            repr(q): interval_document(interval) for q, interval in difference.response_quantiles_s.items()
-        },
     }
 
 

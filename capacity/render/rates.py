@@ -10,7 +10,7 @@ from rich.text import Text
 from capacity.answer.sentences import fleet, format_found, format_loss, format_refusal, promises
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
-from capacity.question.objective import format_value
+from capacity.question.objective import format_span, format_value
 from capacity.question.stability import load
 from capacity.render.tables import caveat_lines, table
 from capacity.search.rates import Point, Rates, Stretch, caveats
@@ -63,10 +63,7 @@ def format_rate_interval(end: Interval) -> str:
     """
     if end.high == math.inf:
         return f"at least {format_rate(end.value)}"
-    if end.low == end.high:
-        return format_rate(end.value)
-    shown = [format_rate(x).removesuffix(" rps") for x in (end.value, end.low, end.high)]
-    return f"{shown[0]} ({shown[1]} to {shown[2]}) rps"
+    return format_span(format_rate, end)
 
 
 def _stretch(stretch: Stretch) -> str:

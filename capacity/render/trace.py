@@ -1,20 +1,17 @@
 """Trace report: recorded traffic described for people and for programs, and what Poisson would get wrong."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.documents import caveat_documents, plan_document
+from capacity.answer.documents import Document, picked, plain
 from capacity.performance import Interval
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import PoissonError
 from capacity.render.tables import caveat_lines, table
 from capacity.traffic.description import LEVEL, PoissonTest, TraceDescription
 from capacity.units import format_duration, format_quantile, format_rate
-
-Document = dict[str, Any]
 
 
 def description_document(
@@ -27,26 +24,16 @@ def description_document(
         "arrivals": burstiness.events,
         "duration_s": about.trace.duration_s,
         "arrival_rate_rps": burstiness.rate_rps,
-        "gap_cv": burstiness.gap_cv,
-        "gap_correlation": burstiness.gap_correlation,
-        "counts": [
-            {
-                "window_s": counts.window_s,
-                "windows": counts.windows,
-                "dispersion": counts.dispersion,
-                "peak_to_mean": counts.peak_to_mean,
-            }
-            for counts in burstiness.counts
-        ],
+        **picked(burstiness, "gap_cv", "gap_correlation", "counts"),
         "is_poisson": about.is_poisson,
         "level": LEVEL,
-        "tests": [_test_document(test) for test in about.tests],
+        "tests": [plain(test) | {"rejects": test.rejects} for test in about.tests],
         "tests_left_out": list(about.left_out),
         "remarks": list(about.trace.remarks),
     }
     if error is not None:
         document["poisson_error"] = _error_document(error)
-        document |= {"caveats": caveat_documents(caveats), "seed": seed, "confidence": error.confidence}
+        document |= {"caveats": plain(caveats), "seed": seed, "confidence": error.confidence}
     return document
 
 
@@ -85,16 +72,6 @@ def description_tables(
     yield from caveat_lines(caveats)
 
 
-def _test_document(test: PoissonTest) -> Document:
-    return {
-        "name": test.name,
-        "statistic": test.statistic,
-        "p_value": test.p_value,
-        "p_value_adjusted": test.p_value_adjusted,
-        "rejects": test.rejects,
-    }
-
-
 def _test_row(test: PoissonTest) -> tuple[str, ...]:
     return (
         test.name,
@@ -111,12 +88,10 @@ def _chance(p_value: float) -> str:
 
 def _error_document(error: PoissonError) -> Document:
     return {
-        "plan": plan_document(error.plan),
-        "arrival_rate_rps": error.arrival_rate_rps,
-        "quantile": error.quantile,
-        "response_by_trace_s": _ends(error.by_trace),
-        "response_by_poisson_s": _ends(error.by_poisson),
-        "relative_error": _ends(error.relative_error),
+        **picked(error, "plan", "arrival_rate_rps", "quantile"),
+        "response_by_trace_s": plain(error.by_trace),
+        "response_by_poisson_s": plain(error.by_poisson),
+        "relative_error": plain(error.relative_error),
     }
 
 
@@ -149,7 +124,3 @@ def _seconds(interval: Interval) -> str:
 
 def _percent(share: float) -> str:
     return f"{100.0 * share:+.3g} %"
-
-
-def _ends(interval: Interval) -> Document:
-    return {"value": interval.value, "low": interval.low, "high": interval.high}

@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capacity.answer.documents import (
-    Document,
-    interval_document,
-    objective_document,
-    performance_document,
-    plan_document,
-    workload_document,
-)
+from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand, fleet
 from capacity.measurement.intervals import requests_min
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
-from capacity.question.objective import format_share
+from capacity.question.objective import format_share, format_span
 from capacity.units import format_duration
-from capacity.verification.prediction import Prediction
 from capacity.verification.quantities import Agreement, AgreementRow, Held, PromiseFinding
 from capacity.verification.run import LoadRun
 from capacity.verification.verification import Outcome, Verification, VerifiedRun
@@ -51,15 +43,13 @@ def verify_document(verification: Verification, environment: Mapping[str, Any]) 
     return {
         "verdict": verification.outcome.value,
         "exit_code": verification.exit_code,
-        "plan": plan_document(subject.plan),
-        "workload": workload_document(subject.workload),
-        "objective": subject.objective and objective_document(subject.objective),
-        "measured": performance_document(verification.measured),
+        **picked(subject, "plan", "workload", "objective"),
+        "measured": plain(verification.measured),
         "predicted": {
             "planned_s": dict(subject.planned_s) or None,
             "is_calibrated": lone is not None,
-            "stationary": _prediction_document(verification.stationary),
-            "replay": _performance(verification.replay),
+            "stationary": plain(verification.stationary),
+            "replay": plain(verification.replay.performance),
         },
         "rows": [_row_document(row) for row in verification.rows],
         "promises": [_finding_document(finding) for finding in verification.findings],
@@ -75,41 +65,26 @@ def verify_document(verification: Verification, environment: Mapping[str, Any]) 
     }
 
 
-def _performance(prediction: Prediction) -> Document | None:
-    return None if prediction.performance is None else performance_document(prediction.performance)
-
-
-def _prediction_document(prediction: Prediction) -> Document:
-    return {"performance": _performance(prediction), "reasons": list(prediction.reasons)}
-
-
 def _row_document(row: AgreementRow) -> Document:
     return {
         "quantity": row.quantity.name,
-        "field": row.quantity.field,
-        "quantile": row.quantity.quantile,
-        "tolerance": row.quantity.tolerance,
+        **picked(row.quantity, "field", "quantile", "tolerance"),
         "tolerance_is_absolute": row.quantity.is_absolute,
-        "measured": interval_document(row.measured),
+        "measured": plain(row.measured),
         "stationary": _held_document(row.stationary),
         "replay": _held_document(row.replay),
     }
 
 
 def _held_document(held: Held | None) -> Document | None:
-    if held is None:
-        return None
-    predicted = interval_document(held.predicted)
-    return {"predicted": predicted, "error": held.error, "verdict": held.agreement.value}
+    return None if held is None else picked(held, "predicted", "error") | {"verdict": held.agreement.value}
 
 
 def _finding_document(finding: PromiseFinding) -> Document:
     return {
-        "measure": finding.promise.measure.value,
-        "quantile": finding.promise.quantile,
-        "allowed": finding.promise.allowed,
-        "measured": finding.found and interval_document(finding.found),
-        "verdict": finding.verdict and finding.verdict.value,
+        **picked(finding.promise, "measure", "quantile", "allowed"),
+        "measured": plain(finding.found),
+        "verdict": plain(finding.verdict),
     }
 
 
@@ -128,8 +103,7 @@ def _run_document(verified: VerifiedRun) -> Document:
         "lag_s": {"max" if q == 1.0 else repr(q): lag_s for q, lag_s in lags_s(run).items()},
         "sent_by_url": np.bincount(run.replicas[run.replicas >= 0]).tolist(),
         "faults": list(verified.faults),
-        "measured": performance_document(verified.measured),
-        "replay": _prediction_document(verified.replay),
+        **picked(verified, "measured", "replay"),
     }
 
 
@@ -221,14 +195,9 @@ def _interval(shown: Callable[[float], str], interval: Interval) -> str:
     """
     if interval.high == math.inf:
         return f"at least {shown(interval.low)}"
-    value, low, high = (shown(x) for x in (interval.value, interval.low, interval.high))
-    if low == high:
-        return value
-    name = value.partition(" ")[2]
-    if {low.partition(" ")[2], high.partition(" ")[2]} != {name}:
-        return f"{value} ({low} to {high})"
-    bare = [x.partition(" ")[0] for x in (value, low, high)]
-    return f"{bare[0]} ({bare[1]} to {bare[2]}) {name}".rstrip()
+    if shown(interval.low) == shown(interval.high):
+        return shown(interval.value)
+    return format_span(shown, interval)
 
 
 def _finding_row(finding: PromiseFinding) -> tuple[str, str, str]:

@@ -321,7 +321,7 @@ def _mg1(law: MG1) -> System:
 
 
 def _mmck(law: MMcK) -> System:
-    service, rate_rps = _exponential(law.service_rate_rps), law.arrival_rate_rps
+    service, rate_rps = _exponential(law.service_rate_rps), law.throughput_rps
     waits = MEANS if law.capacity > law.servers else ("response_mean_s",)
     return System(
         name="",
@@ -343,7 +343,7 @@ def _mmpp(law: MMPPMc) -> System:
             f"phase 1 must be the burst and phase 2 not silent, got {burst_rps:g} and {calm_rps:g} rps"
         )
     bursts = MmppArrivals(ratio=burst_rps / calm_rps, burst_mean_s=1.0 / out, calm_mean_s=1.0 / back)
-    service, rate_rps = _exponential(law.service_rate_rps), law.arrival_rate_rps
+    service, rate_rps = _exponential(law.service_rate_rps), law.throughput_rps
     relaxation = modulated_relaxation_requests(
         bursts, rate_rps, law.utilization, 1, rate_rps * service.mean_s, 2.0, None
     )

@@ -20,19 +20,18 @@ from hypothesis import strategies as st
 from capacity.answer import saved_plan as saved_workload
 from capacity.answer.documents import dumps
 from capacity.answer.saved_plan import (
-    _PLAN_KEYS,
+    QuestionDocument,
     check_plan_target,
     plan_file_document,
     question_to_document,
     read_plan_file,
     read_plan_file_document,
-    read_question_document,
     read_workload_document,
     workload_to_document,
     write_plan_file,
 )
 from capacity.errors import DependencyError, InputError
-from capacity.files import FILE_BYTES_MAX, located, parse_object
+from capacity.files import FILE_BYTES_MAX, located, parse_object, read_as
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.contention import measured
 from capacity.profile.formats import digest, parse_csv, parse_json, profile_to_document
@@ -184,7 +183,7 @@ def test_a_question_comes_back_as_it_was(question: Question) -> None:
     text = dumps(question_to_document(question))
     document = parse_object(text, "q", "")
     del document["schema_version"]
-    again = read_question_document(document, "question", None)
+    again = read_as(QuestionDocument, document, "question").question(None)
     assert again == question
     assert dumps(question_to_document(again)) == text
 
@@ -226,7 +225,8 @@ def test_every_field_of_a_profile_is_saved() -> None:
         "spell_share",
         "spell_lasting_s",
     }
-    assert read_question_document(question_to_document(QUESTION), "q", None).profiles == (WHOLE,)
+    found = read_as(QuestionDocument, question_to_document(QUESTION), "question")
+    assert found.question(None).profiles == (WHOLE,)
 
 
 def test_every_field_of_what_was_asked_is_saved() -> None:
@@ -240,7 +240,7 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
     assert set(document["question"]["survival"]) == names(Survival)
     assert set(document["effort"]) == names(Effort) - {"workers", "cluster"}
     assert set(document["certificate"]) == names(Certificate)
-    assert set(_PLAN_KEYS) == names(Plan)
+    assert names(QuestionDocument) == names(Question)
     known = {*saved_workload._PROCESSES.values(), TraceArrivals, SurgingArrivals}
     assert set(get_args(ArrivalProcess)) == known
 
@@ -324,38 +324,50 @@ PROFILE = ("question", "profiles", 0, "profile")
         (put("format", value="capacity-sweep"), "not a saved plan (its format is not capacity-plan)"),
         (put("schema_version", value=2), "schema_version must be 1"),
         (put("schema_version", value=True), "schema_version must be 1"),
-        (put("extra", value=1), "the plan has the unknown key 'extra'; known are"),
+        (put("extra", value=1), "the file has the unknown key 'extra'; known are answer, certificate"),
         (put("question", "x\x1b[31m", value=1), "question has the unknown key 'x?[31m'"),
-        (drop("effort"), "the plan has no key effort"),
+        (drop("effort"), "the file has no key effort"),
         (drop("question", "workload"), "question has no key workload"),
         (put("question", value=[]), "question must be an object, got a list"),
         (put(*PROFILE, "hourly_usd", value=0.4), "profiles[0] of t4 was edited after the plan was made"),
         (put(*PROFILE, "timings", 1, "mean_s", value=0.41), "was edited after the plan was made"),
         (put(*PROFILE, "timings", 1, "mean_s", value="4"), "mean_s must be a number"),
         (put(*PROFILE, "name", value="../x"), "may hold letters, digits"),
-        (put("question", "profiles", 0, "sha256", value=5), "sha256 must be a text"),
+        (put("question", "profiles", 0, "sha256", value=5), "profiles[0].sha256 must be a text"),
         (put("question", "profiles", value=[]), "a question needs a profile"),
         (put("question", "workload", "arrival_rate_rps", value=-1), "arrival rate must be positive"),
-        (put("question", "workload", "arrival_rate_rps", value="1"), "must be a number, got '1'"),
+        (
+            put("question", "workload", "arrival_rate_rps", value="1"),
+            "workload.arrival_rate_rps must be a number, got '1'",
+        ),
         (put("question", "workload", "arrival_rate_rps", value=True), "must be a number, got True"),
         (put("question", "workload", "arrivals", "kind", value="mmpp9"), "arrivals.kind must be one of"),
         (put("question", "workload", "arrivals", "cv", value=2), "unknown key 'cv'"),
         (put("question", "objective", value={}), "no objective given"),
-        (put("question", "objective", "response_quantiles_s", "P99", value=1), "'P99', which is no number"),
-        (put("question", "objective", "response_quantiles_s", "nan", value=1), "not within (0, 1): 'nan'"),
-        (put("question", "routings", 0, value="rr"), "routings must be one of round-robin"),
+        (
+            put("question", "objective", "response_quantiles_s", "P99", value=1),
+            "response_quantiles_s: each key must be a number, got 'P99'",
+        ),
+        (
+            put("question", "objective", "response_quantiles_s", "nan", value=1),
+            "response_quantiles_s: each key must be a finite number, got 'nan'",
+        ),
+        (
+            put("question", "routings", 0, value="rr"),
+            "question.routings[0] must be one of round-robin, random",
+        ),
         (put("question", "batch_waits_s", value=[-1.0]), "must not be negative"),
-        (put("question", "replicas_max", value=1.5), "must be a whole number, got 1.5"),
+        (put("question", "replicas_max", value=1.5), "question.replicas_max must be a whole number, got 1.5"),
         (put("question", "survival", "zones", value=1), "zones must be 2 or more"),
         (put("effort", "seed", value=-1), "--seed must be >= 0"),
-        (put("effort", "engine", value="ns3"), "effort.engine must be one of kernel, simpy"),
+        (put("effort", "engine", value="ns3"), "effort.engine must be one of kernel, simpy, got 'ns3'"),
         (put("certificate", "attempt", value=0), "a certificate has a number from 1 to 1000000"),
         (put("certificate", "attempt", value=10**30), "a certificate has a number from 1 to 1000000"),
         (put("answer", "verdict", value="fine"), "answer.verdict must be one of met"),
         (put("answer", "recommendation", "profile", value="a100"), "'a100' is none of the question's (t4)"),
         (put("answer", "recommendation", "routing", value="random"), "that was not asked for"),
         (put("answer", "recommendation", "replicas", value=0), "replicas must be from 1"),
-        (put("versions", "numpy", value="1\n2"), "versions.numpy must be a text of one line"),
+        (put("versions", "numpy", value="1\n2"), "versions.numpy must be a text of one line, 500 characters"),
     ],
     ids=range(35),
 )

@@ -7,10 +7,10 @@ import pytest
 
 from capacity.answer.documents import (
     dumps,
-    little_document,
     load_test_document,
     objective_document,
     performance_document,
+    plain,
     recommendation_document,
     workload_document,
 )
@@ -180,7 +180,7 @@ def test_json_is_strict_and_led_by_its_version():
 
 def test_little():
     law = LittlesLaw.solve(arrival_rate_rps=40.0, in_system_mean=4.0)
-    assert little_document(law) == {
+    assert plain(law) == {
         "arrival_rate_rps": 40.0,
         "response_mean_s": 0.1,
         "in_system_mean": 4.0,

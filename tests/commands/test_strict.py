@@ -29,7 +29,7 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
 
 def options(command: Any) -> Iterator[tuple[str, set[type]]]:
     """Flags that take one value, each with the plain types of its annotation."""
-    parameters = inspect.signature(inspect.unwrap(command.callback)).parameters
+    parameters = inspect.signature(command.callback).parameters
     for one in command.params:
         if one.param_type_name == "option" and not one.is_flag and one.name in parameters:
             hint = get_args(parameters[one.name].annotation)[0]

@@ -370,8 +370,12 @@ def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
     explanation = explain_plan(question, plan, SimulationJudge(requests_max=10_000_000), silent)
     assert explanation.requests > 0
     document = json.loads(dumps(explanation_document(explanation)))
-    p99 = document["binding"]["found"]
-    assert p99["low"] < p99["value"] < p99["high"]
+    assert list(document["binding"]) == [
+        *("cause", "measure", "quantile", "allowed", "found", "share", "service_floor_s", "lone_s", "wait_s"),
+        *("without_batches", "load_one_fewer", "burstiness"),
+    ]
+    for p99 in (document["binding"]["found"], document["binding"]["wait_s"]):
+        assert p99["low"] < p99["value"] < p99["high"]
     rates = [one for one in document["sensitivities"] if one["what"] == "rate"]
     assert rates[0]["performance"]["load"] == pytest.approx(1.1 * 1200.0 * 0.008 / 12)
     assert rates[0]["shift"] > 0.0 > rates[1]["shift"]

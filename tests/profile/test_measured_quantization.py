@@ -9,14 +9,15 @@ from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.quantization import load_measured_quantization, read_measured_quantization
 
+LAYER = {"granularity": "per channel", "norm": 4.0, "error": 0.1, "error_bound": 0.2, "memory_ratio": 3.2}
+
 
 def document(**study: Any) -> dict[str, Any]:
     """A study of one layer and one form."""
-    layer = {"granularity": "per channel", "norm": 4.0, "error": 0.1, "error_bound": 0.2, "memory_ratio": 3.2}
     model = {"name": "static", "file_ratio": 3.9, "rows": 100, "newly_wrong": 2, "newly_right": 1}
     lost = {"accuracy_loss_points": {"value": 1.0, "low": -3.0, "high": 5.0}}
     made_up = {
-        "layers": [{**layer, "layer": "w", "shape": [16, 2]}],
+        "layers": [{**LAYER, "layer": "w", "shape": [16, 2]}],
         "models": [{**model, **lost, "model_bytes": 100}],
         "claims": [],
     }
@@ -38,10 +39,16 @@ def test_a_study_is_read_as_it_was_printed() -> None:
     ("changed", "message"),
     [
         ({"layers": None}, "a.json.study.layers must be a list"),
-        ({"models": [3]}, "a.json.study.models must be an object, got 3"),
-        ({"models": [{"name": "static"}]}, "a.json.study.models has no key accuracy_loss_points"),
-        ({"layers": [{"shape": [1, 2, 3]}]}, "shape must be inputs and outputs, got 3 numbers"),
-        ({"layers": [{"shape": [1, 2.5]}]}, "a.json.study.layers.shape must be a whole number, got 2.5"),
+        ({"models": [3]}, "a.json.study.models[0] must be an object, got 3"),
+        ({"models": [{"name": "static"}]}, "a.json.study.models[0] has no key file_ratio"),
+        (
+            {"layers": [{**LAYER, "shape": [1, 2, 3]}]},
+            "a.json.study.layers[0].shape must be a list of 2 at most",
+        ),
+        (
+            {"layers": [{**LAYER, "shape": [1, 2.5]}]},
+            "a.json.study.layers[0].shape[1] must be a whole number, got 2.5",
+        ),
     ],
 )
 def test_what_is_no_study_is_refused(changed: dict[str, Any], message: str) -> None:
