@@ -321,7 +321,7 @@ def _mg1(law: MG1) -> System:
 
 
 def _mmck(law: MMcK) -> System:
-    service, rate_rps = _exponential(law.service_rate_rps), law.throughput_rps
+    service, rate_rps = _exponential(law.service_rate_rps), law.arrival_rate_rps
     waits = MEANS if law.capacity > law.servers else ("response_mean_s",)
     return System(
         name="",
@@ -347,7 +347,8 @@ def _mmpp(law: MMPPMc) -> System:
     relaxation = modulated_relaxation_requests(
         bursts, rate_rps, law.utilization, 1, rate_rps * service.mean_s, 2.0, None
     )
-    return replace(_servers(law, service, law.servers, arrivals=bursts), relaxation_requests=relaxation)
+    played = _servers(law, service, law.servers, rate_rps=rate_rps, arrivals=bursts)
+    return replace(played, relaxation_requests=relaxation)
 
 
 def _closed(law: Closed) -> System:
