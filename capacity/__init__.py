@@ -23,6 +23,7 @@ _NAMES = {
         "check",
         "explain",
         "sweep",
+        "load_curve",
         "describe_workload",
         "sampling_intervals",
     ),

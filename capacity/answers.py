@@ -26,7 +26,7 @@ from capacity.answer.documents import (
 from capacity.answer.saved_plan import SavedPlan
 from capacity.answer.sweep import Row, SweepTable, outcome_document, sweep_document, sweep_exit_code
 from capacity.explanation.explanation import Explanation
-from capacity.performance import Performance
+from capacity.performance import Interval, Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Verdict
@@ -43,7 +43,7 @@ from capacity.search.rates import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.traffic.description import TraceDescription
 from capacity.traffic.workload import Demand
-from capacity.units import quantile_name
+from capacity.units import format_quantile, quantile_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -655,6 +655,37 @@ class SweepAnswer(Answer):
         from capacity.render.figures import draw_sweep
 
         return draw_sweep(self.table, self.cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadCurveAnswer(SweepAnswer):
+    """One fleet from nearly no load to nearly full load."""
+
+    plan: Plan
+
+    def points(self) -> list[tuple[float, float, Interval]]:
+        """Load, arrival rate [requests/s] and the quantile with its interval [s], rising in load."""
+        name = f"response_{quantile_name(max(self.table.quantiles))}"
+        keys = (f"{name}_s", f"{name}_low_s", f"{name}_high_s")
+        return [
+            (row["load"], row["arrival_rate_rps"], Interval(value=ends[0], low=ends[1], high=ends[2]))
+            for row in self.rows()
+            if None not in (ends := [row[key] for key in keys])
+        ]
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """Where it explodes, the table and the chart."""
+        from capacity.render.charts import load_chart
+        from capacity.render.load_curve import load_curve_texts
+        from capacity.render.tables import caveat_lines, sweep_table
+
+        name, points = format_quantile(max(self.table.quantiles)), self.points()
+        yield from map(Text, load_curve_texts(self.plan, name, points))
+        yield sweep_table(self.table, self.cells)
+        if points:
+            title = f"{name} of {self.plan.replicas} x {self.plan.profile}, up to {self.plan.batch_size_max}"
+            yield Text(load_chart([(rate, found) for _, rate, found in points], title, width=width))
+        yield from caveat_lines(self.caveats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

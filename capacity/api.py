@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ComparisonAnswer,
         ExplanationAnswer,
         LawAnswer,
+        LoadCurveAnswer,
         PlanAnswer,
         PredictionAnswer,
         RatesAnswer,
@@ -777,6 +778,56 @@ def sweep(
     return SweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
 
 
+# Shares of the sustainable rate at which a curve is simulated: the closer to the wall, the denser.
+_LOADS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95)
+
+
+def load_curve(
+    profile: ProfileLike,
+    replicas: int = 1,
+    *,
+    batch_size_max: int | None = None,
+    batch_wait: str | None = None,
+    batch_wait_s: float | None = None,
+    routing: str = "round-robin",
+    quantile: float = 0.99,
+    seed: int = 0,
+    confidence: float = 0.95,
+    precision: float = 0.05,
+    requests_max: int = 100_000_000,
+    workers: int | None = None,
+    progress: Report = silent,
+) -> "LoadCurveAnswer":
+    """Where the response time of a fleet explodes: a quantile from nearly no load to nearly full load.
+
+    Raises:
+        InputError: an argument that cannot be read.
+    """
+    from capacity.answers import LoadCurveAnswer
+    from capacity.question.stability import sustainable_rate_rps
+
+    measured = load_profile(profile)
+    (asked,) = parse.read_quantiles([quantile], ())
+    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), "oldest", routing, None)
+    most_rps = sustainable_rate_rps(measured, fleet)
+    found = sweep(
+        measured,
+        replicas,
+        rate_rps=[share * most_rps for share in _LOADS],
+        batch_size_max=[fleet.batch_size_max],
+        batch_wait_s=[fleet.batch_wait_max_s],
+        routing=routing,
+        quantile=[asked],
+        seed=seed,
+        confidence=confidence,
+        precision=precision,
+        requests_max=requests_max,
+        workers=workers,
+        progress=progress,
+    )
+    return LoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
+
+
 def describe_workload(
     trace: str | Path,
     *,
@@ -911,6 +962,7 @@ __all__ = [
     "compare",
     "describe_workload",
     "explain",
+    "load_curve",
     "load_profile",
     "max_rate",
     "plan",

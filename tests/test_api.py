@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -281,3 +282,16 @@ def test_samples_give_numbers_their_intervals() -> None:
     assert one.value == cap.load_profile("serve-mlp-cpu-fp32").throughput_rps(8)
     (summary,) = cap.sampling_intervals(["resnet50-t4-fp16"], lambda profile: [profile.throughput_rps(8)])
     assert summary.low == summary.value == summary.high  # it has no samples
+
+
+def test_a_load_curve_says_where_the_response_explodes(frame: pd.DataFrame) -> None:
+    curve = cap.load_curve(frame, 2, batch_size_max=4)
+    loads, rates_rps, found = zip(*curve.points(), strict=True)
+    most_rps = 2 * 4 / 0.010
+    assert rates_rps == pytest.approx([load * most_rps for load in loads])
+    assert (loads[0], loads[-1]) == (0.05, 0.95)
+    assert all(later.value > earlier.value for earlier, later in pairwise(found))
+    doubled = next(load for load, one in zip(loads, found, strict=True) if one.value >= 2 * found[0].value)
+    text = curve.explain()
+    assert f"It doubles between load {loads[loads.index(doubled) - 1]:.2f} and {doubled:.2f}" in text
+    assert "arrival rate [rps]" in text

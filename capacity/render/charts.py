@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from string import ascii_lowercase
 from typing import Any
 
+from capacity.performance import Interval
 from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import Verdict
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
@@ -67,6 +68,18 @@ def objective_chart(curve: ObjectiveCurve, *, width: int = 80, height: int = 18)
     marked += [("^", [(replicas, curve.top)]) for replicas in curve.beyond]
     frame = _frame(width, height, marked, (left, right, ticks), (0.0, curve.top, _ticks(0.0, curve.top)))
     return _page(width, curve.title, curve.y_title, frame, curve.x_title, [", ".join(legend)])
+
+
+def load_chart(points: Sequence[tuple[float, Interval]], title: str, *, width: int = 80) -> str:
+    """A duration with its interval against the arrival rate, in milliseconds."""
+    top = 1e3 * max(found.value for _, found in points)
+    right = max(rate_rps for rate_rps, _ in points)
+    marked: list[tuple[str, list[Spot]]] = []
+    for rate_rps, found in points:
+        marked.append((":", [(rate_rps, 1e3 * found.low), (rate_rps, min(top, 1e3 * found.high))]))
+        marked.append(("o", [(rate_rps, 1e3 * found.value)]))
+    frame = _frame(width, 18, marked, (0.0, right, _ticks(0.0, right)), (0.0, top, _ticks(0.0, top)))
+    return _page(width, title, "response [ms]", frame, "arrival rate [rps]", [])
 
 
 def _frame(

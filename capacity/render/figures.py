@@ -244,7 +244,9 @@ def draw_sweep(table: "SweepTable", rows: "Sequence[Row]") -> Plot:
     title = f"{format_quantile(quantile)} of the response"
     plot = new_plot(x_title="arrival rate (requests/s)", y_title="response (ms)", title=title)
     for number, (label, points) in enumerate(lines.items()):
-        plot.simulated([x for x, _ in points], [found for _, found in points], label, number=number)
+        x, ends = [x for x, _ in points], [one for _, one in points]
+        plot.axes.plot(x, [one.value for one in ends], color=PALETTE[number % len(PALETTE)], linewidth=1.0)
+        plot.simulated(x, ends, label, number=number)
     return plot
 
 

@@ -213,3 +213,17 @@ def test_without_a_plan_nothing_is_drawn(capacity, one):
     assert done.returncode == 3
     assert "none.svg is not drawn" in done.stderr
     assert not (one / "none.svg").exists()
+
+
+@pytest.mark.usefixtures("one")
+def test_the_curve_of_a_profile_is_that_of_its_simulation(capacity, tmp_path):
+    done = capacity("curve", "--profile", "one.csv", "--batch-size-max", "4", "-o", "curve.svg")
+    assert done.returncode == 0, done.stderr
+    assert "It doubles between load" in done.stdout
+    assert (tmp_path / "curve.svg").read_text().startswith("<?xml")
+    for wrong, message in (
+        (["--replicas", "2"], "--replicas belongs to --profile"),
+        (["--profile", "one.csv", "--servers", "2"], "--servers is for M/M/c"),
+    ):
+        refused = capacity("curve", *wrong)
+        assert (refused.returncode, message in refused.stderr) == (2, True)

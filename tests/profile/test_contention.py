@@ -181,7 +181,7 @@ def test_unmeasured_contention_is_processor_sharing_and_said_to_be() -> None:
     (caveat,) = device_caveats(PAIRS)
     assert caveat.code is CaveatCode.DEVICE_SHARED
     assert (
-        "2 replicas share a device, and are assumed to share its work by processor sharing" in caveat.message
+        "2 replicas share a device, and are assumed to do so by processor sharing" in caveat.message
     )
     assert "measure the throughput" in caveat.message
     assert caveat in list(profile_caveats(PAIRS, 1, [0.99]))
@@ -418,7 +418,7 @@ def test_simulate_slows_instances_of_one_device_and_says_what_it_assumes(tmp_pat
     assert "device_shared" in [caveat["code"] for caveat in found["caveats"]]
     assert "device_shared" not in [caveat["code"] for caveat in alone["caveats"]]
     table = capacity(tmp_path, "simulate", *ASKED, "--instances-per-device", "2").stdout
-    assert "Note: 2 replicas share a device, and are assumed to share its work" in " ".join(table.split())
+    assert "Note: 2 replicas share a device, and are assumed to do so by" in " ".join(table.split())
 
 
 def test_a_measured_profile_needs_no_note(tmp_path: Path) -> None:
