@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).with_name("capacity")
-README = Path(__file__).parents[2] / "README.md"
+PLAN_A_FLEET = Path(__file__).parents[2] / "docs" / "how-to" / "plan-a-fleet.md"
 QUICK = ["--requests-max", "2000000", "--precision", "0.1"]
 
 SMALL = {"name": "small", "hourly_usd": 0.3, "timings": {1: 10.0, 4: 16.0}}
@@ -92,7 +92,7 @@ def test_prices_decide_between_profiles(answer, prices, name, replicas, usd):
     assert considered == ({"small", "large"} if name == "large" else {"small"})  # one large device is dearer
 
 
-def test_rounded_weights_take_fewer_replicas_as_the_readme_says(plan):
+def test_rounded_weights_take_fewer_replicas_as_the_document_says(plan):
     """Of one price; a replica of the rounded model answers nearly twice as many requests a second."""
     asked = ["--rate", "8000rps", "--slo-p99", "30ms"]
     quick = ["--batch-wait", "0ms", "--requests-max", "5000000", "--precision", "0.1", "--json"]
@@ -106,11 +106,11 @@ def test_rounded_weights_take_fewer_replicas_as_the_readme_says(plan):
     both, alone = chosen(*exact, *rounded), chosen(*exact)
     assert (both["profile"], alone["profile"]) == ("serve-mlp-cpu-int8", "serve-mlp-cpu-fp32")
     assert both["replicas"] < alone["replicas"]
-    readme = " ".join(README.read_text(encoding="utf-8").split())
+    told = " ".join(PLAN_A_FLEET.read_text(encoding="utf-8").split())
     assert (
         f"`capacity plan {' '.join([*exact, *rounded, *asked])}` takes {both['replicas']} replicas of the "
         f"rounded model, and without it {alone['replicas']} of the other"
-    ) in readme
+    ) in told
 
 
 def test_any_routing_takes_the_one_that_needs_fewest_and_of_those_the_simplest(answer):
