@@ -41,7 +41,6 @@ from capacity.search.by_hour import Schedule
 from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, trace_caveats
 from capacity.search.rates import Rates
 from capacity.search.recommendation import Headroom, Recommendation
-from capacity.traffic.description import TraceDescription
 from capacity.traffic.workload import Demand
 from capacity.units import format_quantile, quantile_name
 
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
 
     from capacity.render.figures import ObjectiveCurve
     from capacity.render.plot import Plot
+    from capacity.traffic.description import TraceDescription
 
 _WIDTH = 100  # columns of a page in a notebook
 
@@ -692,7 +692,7 @@ class LoadCurveAnswer(SweepAnswer):
 class WorkloadAnswer(Answer):
     """What recorded arrivals are like, and what taking them for Poisson would cost."""
 
-    description: TraceDescription
+    description: "TraceDescription"
     effort: Effort
     error: PoissonError | None = None
     profile: ServiceProfile | None = None

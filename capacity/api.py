@@ -183,12 +183,7 @@ def plan(
     >>> answer.plan.replicas, answer.verdict.value
     (1, 'met')
     """
-    from capacity.answers import PlanAnswer
-    from capacity.explanation.explanation import explain_plan
     from capacity.question.question import Question
-    from capacity.search.by_hour import schedule
-    from capacity.search.caveats import with_implausible
-    from capacity.search.planner import recommend
 
     rates_rps = parse.rate_rps(rate, rate_rps)
     day = parse.read_curve(daily, rates_rps, users)
@@ -242,6 +237,13 @@ def plan(
     )
     if before is not None:
         before(question)
+    # Only now what takes long to import: a mistake is told at once.
+    from capacity.answers import PlanAnswer
+    from capacity.explanation.explanation import explain_plan
+    from capacity.search.by_hour import schedule
+    from capacity.search.caveats import with_implausible
+    from capacity.search.planner import recommend
+
     with at_work(effort, progress) as work:
         found = recommend(question, work.judge, work.report, confidence=effort.confidence)
         recommendation = with_implausible(found, question)
@@ -298,10 +300,8 @@ def simulate(
         UnstableError: the plan cannot sustain the arrival rate.
         InconclusiveError: the budget does not suffice for an interval.
     """
-    from capacity.answers import SimulationAnswer
     from capacity.question.stability import require_answerable
-    from capacity.search.caveats import simulation_caveats
-    from simulations.simulate import QUANTILES
+    from capacity.units import QUANTILES
 
     measured = parse.read_profile(
         profile,
@@ -326,6 +326,9 @@ def simulate(
     )
     quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
     require_answerable(measured, workload, fleet)
+    from capacity.answers import SimulationAnswer
+    from capacity.search.caveats import simulation_caveats
+
     with at_work(effort, progress) as work:
         work.report(f"simulating {_count(fleet.replicas)}, batch {fleet.batch_size_max}")
         simulated = work.simulate(quantiles).look(measured, workload, fleet)
@@ -517,8 +520,6 @@ def max_rate(
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
     """
-    from capacity.answers import RatesAnswer
-    from capacity.search.rates import find_rates
     from capacity.traffic.workload import Workload
 
     measured = parse.read_profile(
@@ -548,6 +549,9 @@ def max_rate(
         workers=workers,
         cluster=cluster,
     )
+    from capacity.answers import RatesAnswer
+    from capacity.search.rates import find_rates
+
     with at_work(effort, progress) as work:
         scenario = Scenario(profile=measured, workload=workload, plan=fleet, objective=limits)
         rates = find_rates(scenario, work.judge, work.report)
@@ -728,9 +732,8 @@ def sweep(
         InputError: an argument that cannot be read, or too many cells.
     """
     from capacity.answer.sweep import SweepTable, check_file, kept_rows
-    from capacity.answers import SweepAnswer
     from capacity.question.grid import Grid, parse_counts, workloads
-    from simulations.simulate import QUANTILES, Countdown, answers
+    from capacity.units import QUANTILES
 
     quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
     effort = Effort(
@@ -765,6 +768,9 @@ def sweep(
         check_file(path)
     how = {"confidence": confidence, "precision": precision, "requests_max": requests_max, "seed": seed}
     settings = grid.settings(**how, quantiles=quantiles)
+    from capacity.answers import SweepAnswer
+    from simulations.simulate import Countdown, answers
+
     with (
         kept_rows(path, settings, table.columns, len(cells), fresh=fresh) as rows,
         at_work(effort, progress) as work,

@@ -8,6 +8,7 @@ from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.scenario import Scenario
+from capacity.units import QUANTILES
 from simulations.case import Case, run_length
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import REQUESTS_MAX, Look, looks, requests_to_settle, spike_looks, surge
@@ -106,7 +107,6 @@ def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Int
             return pool.utilization(replicas).interval(confidence)
 
 
-QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported whatever the objective asks
 _HEADROOM_BUDGET_SHARES = (0.05, 0.1)
 _INDIFFERENCE = 0.25  # share of the asked precision
 # Of the relaxation times that a certificate sees: what is accepted by mistake, it will refuse.

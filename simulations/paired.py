@@ -14,6 +14,7 @@ from capacity.question.comparison import Comparison, Contender, Difference
 from capacity.question.scenario import Scenario
 from capacity.question.stability import require_answerable
 from capacity.traffic.workload import Demand, TraceArrivals, Workload
+from capacity.units import QUANTILES
 from simulations.case import Case, run_length, tasks
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.records import Floats
@@ -28,7 +29,6 @@ from simulations.looks import (
     why_unsettled,
 )
 from simulations.replication import Engine, replicate, replicate_in_parts
-from simulations.simulate import QUANTILES
 from simulations.statistics.pool import Pool, QuantileEstimate
 from simulations.statistics.profile_error import half_width, resampled_quantiles_s, with_widened_quantiles
 from simulations.statistics.sample import Length, Tally

@@ -13,14 +13,13 @@ from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.question.stability import require_answerable
 from capacity.traffic.workload import Demand
+from capacity.units import QUANTILES
 from simulations.case import Case, run_length
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import REQUESTS_MAX, precise_look
 from simulations.replication import Engine
 from simulations.statistics.profile_error import with_profile_error
 from simulations.workers import Mapper
-
-QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -180,9 +180,7 @@ def test_unmeasured_contention_is_processor_sharing_and_said_to_be() -> None:
     assert [PAIRS.slowdown(busy) for busy in (1, 2)] == [1.0, 2.0]
     (caveat,) = device_caveats(PAIRS)
     assert caveat.code is CaveatCode.DEVICE_SHARED
-    assert (
-        "2 replicas share a device, and are assumed to do so by processor sharing" in caveat.message
-    )
+    assert "2 replicas share a device, and are assumed to do so by processor sharing" in caveat.message
     assert "measure the throughput" in caveat.message
     assert caveat in list(profile_caveats(PAIRS, 1, [0.99]))
     assert list(device_caveats(replace(PAIRS, contention=processor_sharing(2)))) == [caveat]
