@@ -351,7 +351,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(given[2:])[-50:] for given, _ in BAD])
 def test_what_cannot_be_asked_is_one_line_with_its_mend_and_exit_2(plan, arguments, message):
-    done = plan(*arguments, timeout=20)
+    done = plan(*arguments, timeout=60)
     assert done.returncode == 2, (done.stdout, done.stderr)
     *_, error = done.stderr.splitlines()  # progress may stand before it
     assert error.startswith("error: ")

@@ -63,7 +63,7 @@ def test_no_rate_is_kept(capacity):
     assert (answer["verdict"], answer["rates"]["intervals"]) == ("missed", [])
     assert answer["rejection"]["allowed"] == 0.013
     assert answer["rejection"]["needed"] > 0.013
-    floor = capacity("max-rate", *ONE, "--slo-p99", "4ms", timeout=10)
+    floor = capacity("max-rate", *ONE, "--slo-p99", "4ms", timeout=60)
     assert floor.returncode == 3
     assert "the fastest takes 5 ms" in " ".join(floor.stdout.split())
 
@@ -176,7 +176,7 @@ def test_without_a_plan_nothing_is_explained(capacity):
     )
     assert done.returncode == 3
     assert "explanation" not in json.loads(done.stdout)
-    missing = capacity("explain", "gone.json", timeout=10)
+    missing = capacity("explain", "gone.json", timeout=60)
     assert missing.returncode == 2
     assert "gone.json" in missing.stderr
 
@@ -201,7 +201,7 @@ def test_a_plan_is_drawn(capacity, one, file, begin):
 @pytest.mark.usefixtures("one")
 def test_a_figure_that_cannot_be_written_is_refused_at_once(capacity):
     ask = ["plan", "--profile", "one.csv", "--rate", "3000rps", "--slo-p99", "30ms", "--plot"]
-    done = capacity(*ask, "plan.pdf", timeout=10)
+    done = capacity(*ask, "plan.pdf", timeout=60)
     assert done.returncode == 2
     assert "plan.pdf" in done.stderr
 

@@ -291,7 +291,7 @@ def test_other_settings_are_refused_until_fresh(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    done = capacity(tmp_path, "sweep", *GRID, "-o", "locked/x.csv", timeout=10)
+    done = capacity(tmp_path, "sweep", *GRID, "-o", "locked/x.csv", timeout=60)
     assert done.returncode == 2
     assert "Permission denied" in done.stderr
 
@@ -330,7 +330,7 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
 def test_bad_input_is_one_clear_line_and_exit_2_at_once(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = capacity(tmp_path, "sweep", *arguments, timeout=10)
+    done = capacity(tmp_path, "sweep", *arguments, timeout=60)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
