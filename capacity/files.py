@@ -174,14 +174,14 @@ def _beyond_limits(document: dict[str, Any]) -> Iterator[str]:
         elif isinstance(value, list):
             left += [(f"{place}[{number}]", part) for number, part in enumerate(value)]
         elif value in (math.inf, -math.inf) or (isinstance(value, int) and abs(value) >= _WHOLE_END):
-            yield f"{place.removeprefix('.')} is too large a number; keep it below 1e100"
+            yield f"{place.removeprefix('.')} is too large; keep it below 1e100"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     for key, value in pairs:
         if key in keys:
-            raise ValueError(f"key {key[:40]!r} stands twice in one object; keep one")
+            raise ValueError(f"key {key[:40]!r} appears twice in one object; keep one")
         keys[key] = value
     return keys
 
@@ -262,7 +262,8 @@ def _misfit(error: "ErrorDetails", kind: Any) -> str:
         return f"{_place(path[:-1])} has no key {path[-1]}"
     if what == "unexpected_keyword_argument":
         known = ", ".join(sorted(field.name for field in fields(_kind_at(kind, path[1:-1]))))
-        return f"{_place(path[:-1])} has the unknown key {printable(str(path[-1]))[:40]!r}; known are {known}"
+        unknown = printable(str(path[-1]))[:40]
+        return f"{_place(path[:-1])} has an unknown key {unknown!r}; known keys are {known}"
     place = f"{_place(path[:-2])}: each key" if path[-1] == "[key]" else _place(path)
     if what == "value_error":
         told, is_text = str(error["ctx"]["error"]), isinstance(error["input"], str)

@@ -89,7 +89,7 @@ def _checked(
     elif certified:
         how = "the plan was simulated again with random numbers that had no part in choosing it"
     else:
-        how = "the same random numbers were used at every variant; capacity plan certifies with others"
+        how = "the same random numbers were used at every variant; capacity plan confirms with others"
     yield Assumption(what="no luck in choosing", checked=certified and not trace, how=how)
 
 

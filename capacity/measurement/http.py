@@ -205,7 +205,7 @@ async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes |
     except TimeoutError:
         limit_s = client.timeout.total or math.inf
         raise DependencyError(
-            f"{name} gave no whole answer within {limit_s:g} s; raise --timeout, or mend it"
+            f"{name} gave no whole answer within {limit_s:g} s; raise --timeout, or fix the server"
         ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         number = getattr(error, "errno", None) or 0

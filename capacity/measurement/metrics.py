@@ -91,7 +91,7 @@ def read_page(page: bytes) -> Scrape:
     for name, labels, value in _samples(text):
         series = samples.setdefault(name, {})
         if labels in series:
-            raise DependencyError(f"the metric {printable(name)[:80]} stands twice with the same labels")
+            raise DependencyError(f"the metric {printable(name)[:80]} appears twice with the same labels")
         series[labels] = value
     return Scrape(samples=samples)
 

@@ -58,12 +58,12 @@ def parse_stamp(text: str, where: str) -> Stamp:
     if clock is None:
         raise InputError(
             f"{where}: {printable(text)[:40]!r} is not a finite number, nor a date and time such as "
-            "2023-11-16 18:15:46.68; mend or drop the line"
+            "2023-11-16 18:15:46.68; fix or drop the line"
         )
     try:
         whole_s = _whole_s(clock[1])
     except ValueError as error:
-        raise InputError(f"{where}: {printable(text)} is {error}; mend the line") from None
+        raise InputError(f"{where}: {printable(text)} is {error}; fix the line") from None
     value = Decimal(whole_s - _offset_s(clock, where))
     return Stamp(value=value + Decimal(clock[2]) if clock[2] else value, zone=bool(clock[3] or clock[4]))
 
@@ -75,9 +75,9 @@ def _whole_s(text: str) -> int:
     try:
         days = date(year, month, day).toordinal() - date(1970, 1, 1).toordinal()
     except ValueError:
-        raise ValueError("no day of the calendar") from None
+        raise ValueError("not a day of the calendar") from None
     if hour > 23 or minute > 59 or second > 59:
-        raise ValueError("no time of a day, 00:00:00 to 23:59:59")
+        raise ValueError("not a time of day, 00:00:00 to 23:59:59")
     return 86_400 * days + 3600 * hour + 60 * minute + second
 
 
@@ -87,7 +87,7 @@ def _offset_s(clock: re.Match[str], where: str) -> int:
         return 0
     hours, minutes = int(clock[5]), int(clock[6])
     if hours > 23 or minutes > 59:
-        raise InputError(f"{where}: {clock[4]}{clock[5]}:{clock[6]} is no offset from UTC; mend the line")
+        raise InputError(f"{where}: {clock[4]}{clock[5]}:{clock[6]} is not an offset from UTC; fix the line")
     return (60 * hours + minutes) * (60 if clock[4] == "+" else -60)
 
 
@@ -213,7 +213,7 @@ def read_trace(path: Path) -> TraceArrivals:
                 continue
         if column.place >= len(row) or (column.is_bare and len(row) > 1):
             raise InputError(
-                f"{where}: no instant in column {column.place + 1} of {len(row)}; mend or drop the line"
+                f"{where}: no instant in column {column.place + 1} of {len(row)}; fix or drop the line"
             )
         stamps.append(parse_stamp(row[column.place].strip(), where))
     return _trace(stamps, column, shown)

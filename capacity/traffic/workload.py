@@ -118,7 +118,7 @@ class TraceArrivals:
         if not all(a <= b for a, b in pairwise(self.instants_s)):  # also refuses NaN
             raise InputError(f"{self.name} is not sorted by time; sort it")
         if math.isinf(self.duration_s):
-            raise InputError(f"{self.name} lasts beyond what can be computed with; is the unit right?")
+            raise InputError(f"{self.name} lasts too long to compute with; is the unit right?")
         if not self.duration_s > 0.0:
             raise InputError(f"{self.name} has no duration: its arrivals share one instant")
 

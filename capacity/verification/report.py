@@ -34,7 +34,18 @@ _SAID = {
     Outcome.STOPPED: "a run could not be made; this is what there is",
 }
 _ROW_COLUMNS = ("<", "~measured", "~predicted", "error", "verdict", "replayed", "error", "verdict")
-_RUN_COLUMNS = ("run", "sent", "lost", "lag P50", "lag P99", "lag max", "mean", "P99", "replayed", "<lost by")
+_RUN_COLUMNS = (
+    "run",
+    "sent",
+    "failed",
+    "lag P50",
+    "lag P99",
+    "lag max",
+    "mean",
+    "P99",
+    "replayed",
+    "<failed with",
+)
 
 
 def verify_document(verification: Verification, environment: Mapping[str, Any]) -> Document:

@@ -168,7 +168,7 @@ def test_a_faster_model_passes_and_fewer_do(plan: SavedPlan) -> None:
     assert answer.needed is not None
     assert answer.needed.plan is not None
     assert answer.needed.plan.replicas <= plan.plan.replicas
-    assert any("profile t4 is replaced by another of its name" in note for note in answer.notes)
+    assert any("profile t4 is replaced by another with the same name" in note for note in answer.notes)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,10 @@ def test_more_than_the_baseline_is_refused(plan: SavedPlan) -> None:
     assert checked(plan, baseline=plan).verdict is Verdict.MET
     assert not any("is for another workload" in note for note in checked(plan, baseline=plan).notes)
     other = replace(plan, name="old.json", question=question(workload=Workload(arrival_rate_rps=299.0)))
-    assert "the baseline old.json is for another workload or objective" in checked(plan, baseline=other).notes
+    assert (
+        "the baseline old.json is for a different workload or objective"
+        in checked(plan, baseline=other).notes
+    )
     assert checked(plan, baseline=more).verdict is Verdict.MET
 
 
@@ -284,10 +287,10 @@ def test_a_profile_takes_the_role_of_its_name_or_the_only_one() -> None:
     assert [p.name for p in inputs.question.profiles] == ["new", "b"]
     assert inputs.plan.profile == "b"
     with pytest.raises(
-        InputError, match=r"--profile c is none of the profiles of plan.json \(a, b\); say which"
+        InputError, match=r"--profile c is not one of the profiles of plan.json \(a, b\); say which"
     ):
         gate_inputs(two, [NewProfile(profile=profile("c"))], None)
-    with pytest.raises(InputError, match="two profiles take the place of a; give one --profile for each"):
+    with pytest.raises(InputError, match="two profiles replace a; give one --profile for each"):
         gate_inputs(one, [NewProfile(profile=profile("x")), NewProfile(profile=profile("y"))], None)
     with pytest.raises(InputError, match="profile b is given twice"):
         gate_inputs(two, [NewProfile(profile=profile("b"), role="a")], None)

@@ -349,7 +349,7 @@ def test_the_journal_of_other_settings_is_refused_by_name_and_left_alone(tmp_pat
 )  # fmt: skip
 def test_what_is_no_journal_is_refused_and_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.csv.partial").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match="is no journal of a sweep; move it away"):
+    with pytest.raises(InputError, match="is not the journal of a sweep; move it away"):
         going_on(tmp_path)
     assert (tmp_path / "x.csv.partial").read_bytes() == text.encode("latin-1")
 
@@ -374,7 +374,7 @@ def test_a_line_that_is_no_row_is_refused(tmp_path: Path, line: str) -> None:
     journal = begin(tmp_path, [ANSWERED])
     journal.write_bytes(journal.read_bytes() + line.encode() + b"\n")
     with pytest.raises(
-        InputError, match="x.csv.partial line 3 is no row of this sweep; begin anew by --fresh"
+        InputError, match="x.csv.partial line 3 is not a row of this sweep; start over with --fresh"
     ):
         going_on(tmp_path)
 
@@ -394,17 +394,17 @@ def test_journals_that_are_too_large_are_refused(tmp_path: Path) -> None:
         going_on(tmp_path)
     with journal.open("ab") as file:
         file.truncate(FILE_BYTES_MAX + 1)  # sparse
-    with pytest.raises(InputError, match="is larger than 1073741824 bytes; begin anew by --fresh"):
+    with pytest.raises(InputError, match="is larger than 1073741824 bytes; start over with --fresh"):
         going_on(tmp_path)
 
 
 def test_a_pipe_or_a_directory_in_its_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.csv.partial")
-    with pytest.raises(InputError, match="it is no file; move it away"):
+    with pytest.raises(InputError, match="it is not a file; move it away"):
         going_on(tmp_path)
     (tmp_path / "y.csv.partial").mkdir()
     with (
-        pytest.raises(InputError, match="it is no file; move it away"),
+        pytest.raises(InputError, match="it is not a file; move it away"),
         kept_rows(tmp_path / "y.csv", SETTINGS, TABLE.columns, 1, fresh=False),
     ):
         pass

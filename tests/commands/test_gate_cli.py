@@ -165,7 +165,7 @@ def test_the_summary_is_appended_and_its_failure_is_the_disks(here: Here) -> Non
     done = here.run(*arguments, GITHUB_STEP_SUMMARY=str(here.path))
     assert done.returncode == 5
     assert done.stderr.splitlines()[-1] == (
-        "error: cannot write the step's summary: Is a directory; mend or unset GITHUB_STEP_SUMMARY"
+        "error: cannot write the step's summary: Is a directory; fix or unset GITHUB_STEP_SUMMARY"
     )
     assert done.stdout.startswith("::notice ")
     assert here.run("check", "--plan", "plan.json", GITHUB_STEP_SUMMARY=str(here.path)).returncode == 0

@@ -200,7 +200,7 @@ def test_fit_of_three_points_has_no_intervals(tmp_path):
 def test_numbers_of_any_form_are_refused_in_one_short_line():
     done = run("mmc --arrival-rate 1rps --service-rate 2rps --servers 1e300")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "--servers '1e300' is beyond what can be computed with, 1e-12 to 1e+12" in done.stderr
+    assert "--servers '1e300' is outside the supported range, 1e-12 to 1e+12" in done.stderr
 
 
 @pytest.mark.parametrize(

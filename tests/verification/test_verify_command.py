@@ -292,7 +292,7 @@ def test_mistakes_are_told_before_anything_is_sent(verify, folder, arguments, sa
 
 def test_without_a_plan_or_a_profile(verify):
     code, _, errors = verify("--body", "body.json", "--url", NOWHERE, "--rate", "1rps")
-    assert (code, errors) == (2, "error: give --plan plan.json, or --profile and what else says the plan\n")
+    assert (code, errors) == (2, "error: give --plan plan.json, or --profile and the rest of the plan\n")
 
 
 def test_without_aiohttp_the_message_says_how_to_get_it(verify, monkeypatch):
