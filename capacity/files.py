@@ -44,11 +44,11 @@ T = TypeVar("T")
 _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|(?:/dev|/proc/self)/fd/(\d{1,9})")
 _REFUSED = (
-    (stat.S_ISDIR, "a directory; give the name of a file"),
+    (stat.S_ISDIR, "a directory; give a file name"),
     (stat.S_ISFIFO, "a pipe; save it to a file first"),
     (stat.S_ISSOCK, "a socket; save what it sends to a file first"),
-    (stat.S_ISCHR, "a device; give the name of a file"),
-    (stat.S_ISBLK, "a device; give the name of a file"),
+    (stat.S_ISCHR, "a device; give a file name"),
+    (stat.S_ISBLK, "a device; give a file name"),
 )
 
 
@@ -320,12 +320,14 @@ def check_target(path: Path, what: str, suffixes: Collection[str]) -> None:
         if is_stream(path):
             return
         if path.suffix.lower() not in suffixes:
-            raise InputError(f"cannot write {shown}: {what} is a {' or a '.join(suffixes)} file; name it so")
+            raise InputError(
+                f"cannot write {shown}: {what} is a {' or a '.join(suffixes)} file; change its name"
+            )
         target = Path(os.path.realpath(path))
         if target.is_dir():
-            raise InputError(f"cannot write {shown}: it is a directory; give the name of a file")
+            raise InputError(f"cannot write {shown}: it is a directory; give a file name")
         if not target.parent.is_dir():
-            raise InputError(f"cannot write {shown}: no such directory; make it, or check the path")
+            raise InputError(f"cannot write {shown}: no such directory; create it, or check the path")
         _require_writable(target, shown)
     except (OSError, ValueError) as error:
         raise refused(error, shown) from None
@@ -335,7 +337,7 @@ def _require_writable(target: Path, shown: str) -> None:
     """Refuse a file that is protected from writing, which a new one could replace all the same."""
     if target.exists():
         if not target.is_file():
-            raise InputError(f"cannot write {shown}: it is not a file; give the name of a file")
+            raise InputError(f"cannot write {shown}: it is not a file; give a file name")
         with target.open("r+b"):
             pass
     with tempfile.TemporaryFile(dir=target.parent):
@@ -421,7 +423,7 @@ def refused(error: OSError | ValueError, shown: str) -> CapacityError:
         return InputError(f"cannot write {shown}: {error.strerror}; check the path")
     if isinstance(error, ValueError):
         return InputError(f"cannot write {shown}: not a valid path; check the path")
-    return DependencyError(f"cannot write {shown}: {error.strerror}; free or change the disk")
+    return DependencyError(f"cannot write {shown}: {error.strerror}; free space, or use another disk")
 
 
 COMPUTING = ("capacity", "numpy", "scipy", "simpy", "numba")

@@ -172,7 +172,7 @@ class Workload:
         if isinstance(self.arrivals, MmppArrivals) and self.switches_per_arrival > MMPP_SWITCHES_MAX:
             raise DomainError(
                 f"mmpp switches {self.switches_per_arrival:.3g} times between two arrivals, above "
-                f"{MMPP_SWITCHES_MAX:g}; use poisson, which it cannot be told from, or longer bursts"
+                f"{MMPP_SWITCHES_MAX:g}; use poisson, which is the same in practice, or longer bursts"
             )
 
     @property

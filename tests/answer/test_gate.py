@@ -122,7 +122,7 @@ def test_a_later_certificate_is_judged_again_to_the_last_digit(plan: SavedPlan) 
 
 def test_an_edited_answer_or_other_versions_are_told(plan: SavedPlan) -> None:
     edited = replace(plan, answer={**plan.answer, "performance": {"kind": "exact"}})
-    assert any("not the saved one to the last digit" in note for note in checked(edited).notes)
+    assert any("differs from the saved one in its last digits" in note for note in checked(edited).notes)
     older = replace(plan, versions={**plan.versions, "numpy": "1.0"})
     assert any("numpy 1.0 then and" in note for note in checked(older).notes)
     assert not any("digit" in note for note in checked(plan).notes)
@@ -223,7 +223,7 @@ def test_more_than_the_baseline_is_refused(plan: SavedPlan) -> None:
     assert size.message == f"needs {Size(role='t4', replicas=plan.plan.replicas + 3, hourly_usd=more.hourly_usd)}, " \
         f"the baseline has {Size(role='t4', replicas=plan.plan.replicas, hourly_usd=plan.hourly_usd)}"  # fmt: skip
     assert checked(plan, baseline=plan).verdict is Verdict.MET
-    assert not any("is for another workload" in note for note in checked(plan, baseline=plan).notes)
+    assert not any("is for a different workload" in note for note in checked(plan, baseline=plan).notes)
     other = replace(plan, name="old.json", question=question(workload=Workload(arrival_rate_rps=299.0)))
     assert (
         "the baseline old.json is for a different workload or objective"
@@ -314,7 +314,7 @@ def test_a_role_is_split_off_only_where_a_profile_has_that_name() -> None:
 
 def test_users_have_no_rate() -> None:
     plan = replace(without_answer(profile()), question=question(workload=ClosedPopulation(users=3)))
-    with pytest.raises(InputError, match="plan.json is for 3 users, who have no rate"):
+    with pytest.raises(InputError, match="plan.json is for 3 users, not for a rate"):
         gate_inputs(plan, [], 5.0)
 
 

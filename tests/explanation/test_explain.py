@@ -238,7 +238,7 @@ def outlived(replicas: int, without: Recommendation | None, survival: Survival) 
 
 def test_of_a_fleet_that_leaves_nothing_no_more_is_said():
     _, fewer, loss = outlived(2, None, Survival(spare=1))
-    assert fewer == "With one replica fewer, nothing would be left with 1 replica gone."
+    assert fewer == "With one replica fewer and 1 replica gone, nothing would be left."
     assert loss == "With 1 replica gone: 1 is left, and P99 is 30 (27 to 33) ms."
 
 
