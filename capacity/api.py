@@ -538,7 +538,7 @@ def max_rate(
         parse.limits_s(slos), tier, mean_s, _many(slo_wait), loss_max, utilization_max
     )
     if limits.loss_probability is not None and queue_limit is None:
-        raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
+        raise InputError("a loss limit needs a queue limit; give --queue-limit too")
     workload = Workload(arrival_rate_rps=1.0, arrivals=parse.read_arrivals(arrivals))  # stands for all rates
     effort = Effort(
         seed=seed,
@@ -578,7 +578,7 @@ def compare(
     cluster: str | None = None,
     progress: Report = silent,
 ) -> "ComparisonAnswer":
-    """Fleets side by side under the same requests, and how sure their differences are.
+    """Compare fleets side by side under the same requests, with how certain each difference is.
 
     Args:
         plans: files that `capacity plan` has saved by -o.
@@ -679,7 +679,7 @@ def explain(
 
     (saved,) = read_plans([plan], arrivals)
     if saved.certificate is None:
-        raise InputError(f"{saved.name} holds no certificate; make it anew by capacity plan ... -o")
+        raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
     with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
         trial = certify(saved.question, work.judge, saved.plan, saved.certificate, work.report)
         explanation = explain_plan(

@@ -44,11 +44,11 @@ T = TypeVar("T")
 _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|(?:/dev|/proc/self)/fd/(\d{1,9})")
 _REFUSED = (
-    (stat.S_ISDIR, "a directory; give the name of a file"),
+    (stat.S_ISDIR, "a directory; give a file name"),
     (stat.S_ISFIFO, "a pipe; save it to a file first"),
     (stat.S_ISSOCK, "a socket; save what it sends to a file first"),
-    (stat.S_ISCHR, "a device; give the name of a file"),
-    (stat.S_ISBLK, "a device; give the name of a file"),
+    (stat.S_ISCHR, "a device; give a file name"),
+    (stat.S_ISBLK, "a device; give a file name"),
 )
 
 
@@ -174,14 +174,14 @@ def _beyond_limits(document: dict[str, Any]) -> Iterator[str]:
         elif isinstance(value, list):
             left += [(f"{place}[{number}]", part) for number, part in enumerate(value)]
         elif value in (math.inf, -math.inf) or (isinstance(value, int) and abs(value) >= _WHOLE_END):
-            yield f"{place.removeprefix('.')} is too large a number; keep it below 1e100"
+            yield f"{place.removeprefix('.')} is too large; keep it below 1e100"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     for key, value in pairs:
         if key in keys:
-            raise ValueError(f"key {key[:40]!r} stands twice in one object; keep one")
+            raise ValueError(f"key {key[:40]!r} appears twice in one object; keep one")
         keys[key] = value
     return keys
 
@@ -262,7 +262,8 @@ def _misfit(error: "ErrorDetails", kind: Any) -> str:
         return f"{_place(path[:-1])} has no key {path[-1]}"
     if what == "unexpected_keyword_argument":
         known = ", ".join(sorted(field.name for field in fields(_kind_at(kind, path[1:-1]))))
-        return f"{_place(path[:-1])} has the unknown key {printable(str(path[-1]))[:40]!r}; known are {known}"
+        unknown = printable(str(path[-1]))[:40]
+        return f"{_place(path[:-1])} has an unknown key {unknown!r}; known keys are {known}"
     place = f"{_place(path[:-2])}: each key" if path[-1] == "[key]" else _place(path)
     if what == "value_error":
         told, is_text = str(error["ctx"]["error"]), isinstance(error["input"], str)
@@ -319,12 +320,14 @@ def check_target(path: Path, what: str, suffixes: Collection[str]) -> None:
         if is_stream(path):
             return
         if path.suffix.lower() not in suffixes:
-            raise InputError(f"cannot write {shown}: {what} is a {' or a '.join(suffixes)} file; name it so")
+            raise InputError(
+                f"cannot write {shown}: {what} is a {' or a '.join(suffixes)} file; change its name"
+            )
         target = Path(os.path.realpath(path))
         if target.is_dir():
-            raise InputError(f"cannot write {shown}: it is a directory; give the name of a file")
+            raise InputError(f"cannot write {shown}: it is a directory; give a file name")
         if not target.parent.is_dir():
-            raise InputError(f"cannot write {shown}: no such directory; make it, or check the path")
+            raise InputError(f"cannot write {shown}: no such directory; create it, or check the path")
         _require_writable(target, shown)
     except (OSError, ValueError) as error:
         raise refused(error, shown) from None
@@ -334,7 +337,7 @@ def _require_writable(target: Path, shown: str) -> None:
     """Refuse a file that is protected from writing, which a new one could replace all the same."""
     if target.exists():
         if not target.is_file():
-            raise InputError(f"cannot write {shown}: it is not a file; give the name of a file")
+            raise InputError(f"cannot write {shown}: it is not a file; give a file name")
         with target.open("r+b"):
             pass
     with tempfile.TemporaryFile(dir=target.parent):
@@ -420,7 +423,7 @@ def refused(error: OSError | ValueError, shown: str) -> CapacityError:
         return InputError(f"cannot write {shown}: {error.strerror}; check the path")
     if isinstance(error, ValueError):
         return InputError(f"cannot write {shown}: not a valid path; check the path")
-    return DependencyError(f"cannot write {shown}: {error.strerror}; free or change the disk")
+    return DependencyError(f"cannot write {shown}: {error.strerror}; free space, or use another disk")
 
 
 COMPUTING = ("capacity", "numpy", "scipy", "simpy", "numba")

@@ -56,7 +56,7 @@ def parse_duration_s(text: str, name: str = "duration") -> float:
     if unit == "":
         raise InputError(f"{name} {text.strip()!r} has no unit; write {text.strip()}ms or {text.strip()}s")
     if unit not in SECONDS_PER_UNIT:
-        raise InputError(f"{name} has the unknown unit {unit!r}; use one of {', '.join(SECONDS_PER_UNIT)}")
+        raise InputError(f"{name} has an unknown unit {unit!r}; use one of {', '.join(SECONDS_PER_UNIT)}")
     return _checked(in_seconds(number, unit), text, name, (DURATION_MIN_S, DURATION_MAX_S), "s")
 
 
@@ -77,7 +77,7 @@ def parse_rate_rps(text: str, name: str = "rate", *, allow_zero: bool = False) -
     match = _RATE_UNIT.fullmatch(unit)
     if match is None:
         raise InputError(
-            f"{name} has the unknown unit {unit!r}; use rps, qps, req/s, /min, /h, or thousands: krps, k/min"
+            f"{name} has an unknown unit {unit!r}; use rps, qps, req/s, /min, /h, or thousands: krps, k/min"
         )
     period = _PERIODS.get(match[2], match[2] or "s")
     rate = _WIDE.divide(_WIDE.multiply(number, _MULTIPLES[match[1]]), SECONDS_PER_UNIT[period])
@@ -126,7 +126,7 @@ def _checked(value: Decimal, text: str, name: str, limits: tuple[float, float], 
     result, (least, most) = float(value), limits
     if value != 0 and not least <= result <= most:
         raise InputError(
-            f"{name} {text.strip()!r} is beyond what can be computed with, {least:g}{unit} to {most:g}{unit};"
+            f"{name} {text.strip()!r} is outside the supported range, {least:g}{unit} to {most:g}{unit};"
             " check the number and its unit"
         )
     return abs(result)  # no -0.0

@@ -211,7 +211,7 @@ def trace_length(case: Case, trace: TraceArrivals) -> Length:
     if requests < needed:
         raise InconclusiveError(
             f"{trace.name} has {requests} arrivals; {format_quantile(case.scenario.quantile_max)} with an "
-            f"interval needs at least {needed}: record for longer, or ask for a lower percentile"
+            f"interval needs at least {needed}: record for longer, or use a lower percentile"
         )
     warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
     return Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)

@@ -80,7 +80,7 @@ def test_text_and_si_are_the_same_question(frame: pd.DataFrame, answer: PlanAnsw
     [
         ({"rate": 120}, "rate=120 has no unit; write text with one, or rate_rps=120"),
         ({"rate": "120"}, "--rate '120' has no unit"),
-        ({"rate": "120rps", "rate_rps": 120.0}, "rate and rate_rps are given both; keep one"),
+        ({"rate": "120rps", "rate_rps": 120.0}, "rate and rate_rps are both given; keep one"),
         ({"rate_rps": "120"}, "rate_rps must be a number, got '120'"),
         ({"rate_rps": float("nan")}, "rate_rps must be a number, got nan"),
         ({"rate": "120rps", "slo_p99": 80}, "slo_p99=80 has no unit"),

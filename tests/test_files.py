@@ -49,14 +49,14 @@ def test_a_document_is_the_noun() -> None:
         ({"rooms": [{"seats": True}]}, "street[2].rooms[0].seats must be a whole number, got True"),
         ({"rooms": [{"seats": "1"}]}, "street[2].rooms[0].seats must be a whole number, got '1'"),
         ({"rooms": [{"seats": 0}]}, "street[2].rooms[0]: a room has a seat at least, got 0"),
-        ({"rooms": [{"seats": 1, "doors": 1}]}, "street[2].rooms[0] has the unknown key 'doors'; known are height_m, seats"),
+        ({"rooms": [{"seats": 1, "doors": 1}]}, "street[2].rooms[0] has an unknown key 'doors'; known keys are height_m, seats"),
         ({"rooms": [{"seats": 1, "height_m": "2"}]}, "street[2].rooms[0].height_m must be a number, got '2'"),
         ({"kind": "barn"}, "street[2].kind must be one of hall, school, got 'barn'"),
         ({"name": 5}, "street[2].name must be a text, got 5"),
         ({"name": "a\nb"}, "street[2].name must be a text of one line, 500 characters at most"),
         ({"heights_m": {"tall": {"seats": 1}}}, "street[2].heights_m: each key must be a number, got 'tall'"),
         ({"heights_m": {"2": {"x\x1b": 1}}}, "street[2].heights_m.2 has no key seats"),
-        ({"extra": 1}, "street[2] has the unknown key 'extra'; known are heights_m, kind, name, rooms"),
+        ({"extra": 1}, "street[2] has an unknown key 'extra'; known keys are heights_m, kind, name, rooms"),
     ],
     ids=range(16),
 )  # fmt: skip
@@ -84,7 +84,7 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 100, "-1" + "0" * 100])
 def test_numbers_beyond_all_bounds_are_refused_wherever_they_stand(number: str) -> None:
-    with pytest.raises(InputError, match=r"^a\.json: b\[1\]\.c is too large a number; keep it below 1e100$"):
+    with pytest.raises(InputError, match=r"^a\.json: b\[1\]\.c is too large; keep it below 1e100$"):
         parse_object(f'{{"b": [0, {{"c": {number}}}]}}', "a.json", "an object")
 
 

@@ -148,7 +148,7 @@ def gate_inputs(
     for one in new:
         role = _role(one, saved)
         if role in by_role:
-            raise InputError(f"two profiles take the place of {role}; give one --profile for each")
+            raise InputError(f"two profiles replace {role}; give one --profile for each")
         old = question.profile(role)
         by_role[role] = _completed(one, old)
         notes.append(_replacement(old, by_role[role], is_bare=one.is_bare))
@@ -186,7 +186,8 @@ def _role(new: NewProfile, saved: SavedPlan) -> str:
     if len(names) == 1:
         return names[0]
     raise InputError(
-        f"--profile {new.profile.name} is none of the profiles of {saved.name} ({', '.join(names[:5])}); say "
+        f"--profile {new.profile.name} is not one of the profiles of {saved.name} "
+        f"({', '.join(names[:5])}); say "
         f"which it replaces: --profile {names[0]}=FILE"
     )
 
@@ -220,22 +221,23 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
 
 def _replacement(old: ServiceProfile, new: ServiceProfile, *, is_bare: bool) -> str:
     kept = (
-        "; its price, work beside batches, wake, spells, request overhead and instances per device are kept"
+        "; its price, work outside batches, wake time, spells, request overhead and instances per device "
+        "are kept"
         if is_bare
         else ""
     )
     same = old == new
     if same:
-        return f"profile {old.name} is the one that was saved"
-    by = "by another of its name" if old.name == new.name else f"by {new.name}"
+        return f"profile {old.name} is unchanged"
+    by = "by another with the same name" if old.name == new.name else f"by {new.name}"
     return f"profile {old.name} is replaced {by}{kept}"
 
 
 def _at_rate(workload: Demand, rate_rps: float, name: str, notes: list[str]) -> Demand:
     if isinstance(workload, ClosedPopulation):
         raise InputError(
-            f"{printable(name)} is for {workload.users} users, who have no rate; leave --rate out, or make a "
-            "plan for arrivals at a rate"
+            f"{printable(name)} is for {workload.users} users, not for a rate; leave --rate out, or make a "
+            "plan with --rate"
         )
     if not math.isclose(rate_rps, workload.arrival_rate_rps, rel_tol=1e-12):
         notes.append(
@@ -431,13 +433,13 @@ def _notes(
     if baseline is not None:
         asked = (inputs.question.workload, inputs.question.objective)
         if (baseline.question.workload, baseline.question.objective) != asked:
-            yield f"the baseline {baseline.name} is for another workload or objective"
+            yield f"the baseline {baseline.name} is for a different workload or objective"
     changed = saved.versions_changed
     if changed:
         told = ", ".join(f"{name} {there} then and {here} now" for name, (there, here) in changed.items())
-        yield f"other versions may compute other digits: {told}"
+        yield f"other versions may give different last digits: {told}"
     if reproduced is False and not changed:
-        yield "the performance is not the saved one to the last digit: another machine, or an edited answer"
+        yield "the performance differs from the saved one in its last digits: other machine, or edited answer"
     plan = inputs.plan
     quantiles = inputs.question.objective.quantiles or (0.99,)
     profile = inputs.question.profile(plan.profile)

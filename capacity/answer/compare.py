@@ -46,7 +46,7 @@ def _at_rate(plan: SavedPlan, rate_rps: float | None) -> Demand:
     if rate_rps is None:
         return workload
     if isinstance(workload, ClosedPopulation):
-        raise InputError(f"{plan.name} is for users, who have no rate; leave --rate out")
+        raise InputError(f"{plan.name} is for users, not for a rate; leave --rate out")
     return replace(workload, arrival_rate_rps=rate_rps)
 
 
@@ -106,7 +106,7 @@ def _fields(text: str) -> Mapping[str, str]:
         if not separator or key not in _KEYS or key in fields:
             known = ", ".join(_KEYS)
             raise InputError(
-                f"--fleet has {shown(part)}, which is no KEY=VALUE or stands there twice; known are {known}"
+                f"--fleet has {shown(part)}, which is not KEY=VALUE or appears twice; known keys are {known}"
             )
         fields[key] = value
     return fields
@@ -114,7 +114,7 @@ def _fields(text: str) -> Mapping[str, str]:
 
 def _count(text: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise InputError(f"{where} has {shown(text)}, which is no whole number of 9 digits at most")
+        raise InputError(f"{where} has {shown(text)}, which is not a whole number of at most 9 digits")
     return int(text)
 
 

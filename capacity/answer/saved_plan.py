@@ -77,7 +77,7 @@ class TraceDocument:
             found = TraceArrivals(instants_s=self.instants_s, name=self.name)
             if trace_digest(found) != self.sha256 or len(self.instants_s) != self.instants:
                 raise InputError(
-                    f"{where} was edited after the plan was made (its sha256 is another); make the plan anew"
+                    f"{where} was edited after the plan was made (its sha256 is another); make the plan again"
                 )
             return found
         if not isinstance(given, TraceArrivals):
@@ -89,7 +89,7 @@ class TraceDocument:
             raise InputError(
                 f"--arrivals trace:{printable(given.name)} is not the trace of the plan, which has "
                 f"{self.instants} arrivals (another sha256); give the file that the plan was made with, or "
-                "make the plan anew"
+                "make the plan again"
             )
         return TraceArrivals(instants_s=given.instants_s, name=self.name)
 
@@ -236,7 +236,7 @@ FORMAT = "capacity-plan"
 _SIGNED_KEYS = ("question", "effort", "certificate", "answer")
 # Room in a file for what is not known before the work is done.
 _ANSWER_BYTES_MAX = 8 * 2**20
-_ANEW = "make it anew by capacity plan ... -o"
+_ANEW = "make it again with capacity plan ... -o"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +297,7 @@ class SavedPlan:
         """
         if self.recommendation_plan is None:
             raise InputError(
-                f"{self.name} holds no plan: its verdict is {self.verdict}; mend what was asked and {_ANEW}"
+                f"{self.name} holds no plan: its verdict is {self.verdict}; change the question and {_ANEW}"
             )
         return self.recommendation_plan
 
@@ -308,7 +308,7 @@ class SavedPlan:
 
     @property
     def versions_changed(self) -> dict[str, tuple[str, str]]:
-        """Versions there and here, of what is not the same; other versions may compute other digits."""
+        """Versions there and here, of what is not the same; other versions may give different last digits."""
         here = versions()
         return {
             name: (there, here.get(name, "none"))
@@ -435,7 +435,7 @@ def _check_plan(plan: Plan, question: Question) -> None:
         )
     per_device = question.profile(plan.profile).instances_per_device
     if question.survival.left(plan.replicas, per_device) < 1:
-        raise InputError(f"answer.recommendation has too few replicas to outlive what was asked; {_ANEW}")
+        raise InputError(f"answer.recommendation has too few replicas to survive what was asked; {_ANEW}")
     asked = (question.timer, question.queue_limit)
     if plan.routing not in question.routings or (plan.timer, plan.queue_limit) != asked:
         raise InputError(

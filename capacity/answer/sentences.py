@@ -40,7 +40,7 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
         aside = "" if question.survival.spike is None else ", without the spike"
         yield (
             f"Headroom: {_what_holds(recommendation)} still meets the objective at "
-            f"{format_headroom(recommendation.headroom)}{aside}, by shorter simulations."
+            f"{format_headroom(recommendation.headroom)}{aside}, in shorter simulations."
         )
     if recommendation.random_routing is not None:
         yield _if_random(recommendation.random_routing, plan, recommendation.objective)
@@ -72,10 +72,10 @@ def _binds(objective: LatencyObjective, performance: Performance) -> str:
     binding = objective.binding(performance)
     found, pressure = format_found(binding, performance), binding.pressure(performance)
     if performance.loss_probability and binding.measure is not Measure.LOSS:
-        found = f"{found}, with {format_loss(performance)} of the requests lost"
+        found = f"{found}, with {format_loss(performance)} of the requests rejected"
     if len(objective.promises) == 1 or pressure is None:
         return found
-    return f"{found}, and binds, at {100.0 * pressure.value:.0f} % of its limit"
+    return f"{found}, the closest to its limit, at {100.0 * pressure.value:.0f} % of it"
 
 
 def format_loss(performance: Performance | None) -> str:
@@ -105,7 +105,7 @@ def format_found(promise: Promise, performance: Performance) -> str:
     """
     found = promise.found(performance)
     if found is not None and math.isinf(found.value):
-        return f"{promise.what} is infinite, since {format_loss(performance)} of the requests are lost"
+        return f"{promise.what} is infinite, since {format_loss(performance)} of the requests are rejected"
     return "" if found is None else f"{promise.what} is {format_value(promise, found)}"
 
 
@@ -127,7 +127,7 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
             return f"unstable: load {needed:.3f} >= {allowed:g}"
         case Limit.SERVICE_FLOOR if candidate.verdict is Verdict.INCONCLUSIVE:
             return (
-                f"the service alone may take {format_duration(needed)}, by what the profile's samples tell, "
+                f"the service alone may take {format_duration(needed)}, judging by the profile's samples, "
                 f"and {format_duration(allowed)} is allowed"
             )
         case Limit.SERVICE_FLOOR:
@@ -141,11 +141,11 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
         case Limit.REPLICAS_MAX:
             verb = "is" if allowed == 1 else "are"
             most = f"{allowed:g} {verb} allowed (--replicas-max)"
-            return f"stability takes at least {needed:g} replicas, and {most}"
+            return f"stability needs at least {needed:g} replicas, and {most}"
         case _:
             return (
                 f"undecided within the budget of {allowed:.0f} simulated requests; "
-                f"{needed:.0f} might do (--requests-max)"
+                f"{needed:.0f} might be enough (--requests-max)"
             )
 
 
@@ -153,13 +153,15 @@ def _broken(candidate: Candidate, rejection: Rejection, promise: Promise) -> str
     """What was found of a promise that is broken, or in doubt."""
     if rejection.is_loss and promise.quantile is not None:
         return (
-            f"{format_share(rejection.needed)} of the requests are lost, and {promise.what} leaves "
-            f"{format_share(rejection.allowed)} to be lost or late"
+            f"{format_share(rejection.needed)} of the requests are rejected, but {promise.what} leaves "
+            f"{format_share(rejection.allowed)} to be rejected or late"
         )
     found, limit = _found(candidate, promise, rejection.needed), promise.limit
     if candidate.verdict is Verdict.INCONCLUSIVE:
-        lost = "" if math.isfinite(rejection.needed) else f", with {format_loss(candidate.performance)} lost"
-        return f"{promise.what} of {found}{lost} may be above {limit}"
+        rejected = (
+            "" if math.isfinite(rejection.needed) else f", with {format_loss(candidate.performance)} rejected"
+        )
+        return f"{promise.what} of {found}{rejected} may be above {limit}"
     least = "" if candidate.settled else "at least "
     return f"{promise.what} of {least}{found} is above {limit}"
 
@@ -177,7 +179,7 @@ def format_verdict(candidate: Candidate) -> str:
             return f"unstable{event}: load {rejection.needed:.3f}"
         return f"missed: {format_refusal(candidate)}"
     if rejection.is_loss and rejection.promise.quantile is not None:
-        return f"missed{event}: {format_share(rejection.needed)} lost"
+        return f"missed{event}: {format_share(rejection.needed)} rejected"
     return f"missed{event}: {rejection.promise.what} above {rejection.promise.limit}"
 
 
@@ -209,11 +211,11 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
     fewer = [one for one in recommendation.considered if _is_fewer(one.plan, plan, step)]
     one = "replica" if step == 1 else "device"
     if plan.replicas <= step:
-        return f"One {one} is the fewest there can be."
+        return f"One {one} is the minimum."
     losses = question.survival.losses(plan.replicas - step, step)
     gone = [event for event, lost in losses.items() if lost >= plan.replicas - step]
     if gone:
-        return f"With one {one} fewer, nothing would be left with {gone[0]}."
+        return f"With one {one} fewer and {gone[0]}, nothing would be left."
     if not fewer:
         return f"One {one} fewer was not tried."
     nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
@@ -272,7 +274,7 @@ def _under_poisson(recommendation: Recommendation, question: Question, plan: Pla
 
 def _what_holds(recommendation: Recommendation) -> str:
     losses = [event for event in recommendation.survived if event.plan != recommendation.plan]
-    return "what is left after the hardest loss" if losses else "the same plan"
+    return "what is left after the worst failure" if losses else "the same plan"
 
 
 def fleet(plan: Plan) -> str:

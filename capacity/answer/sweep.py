@@ -312,7 +312,7 @@ def open_journal(
     header = _line({"capacity_sweep": _FORMAT, **settings})
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"cannot write {shown}: it is no file; move it away")
+            raise InputError(f"cannot write {shown}: it is not a file; move it away")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except (OSError, ValueError) as error:
         raise refused(error, shown) from None
@@ -359,7 +359,7 @@ def _read(
 ) -> tuple[list[Row], int]:
     """The rows that are whole, and where the last of them ends."""
     if os.fstat(file.fileno()).st_size > FILE_BYTES_MAX:
-        raise InputError(f"{shown} is larger than {FILE_BYTES_MAX} bytes; begin anew by --fresh")
+        raise InputError(f"{shown} is larger than {FILE_BYTES_MAX} bytes; start over with --fresh")
     file.seek(0)
     first = file.readline(LINE_BYTES_MAX)
     if not first.endswith(b"\n") and header.startswith(first):
@@ -370,11 +370,13 @@ def _read(
     while (line := file.readline(LINE_BYTES_MAX)).endswith(b"\n"):
         row = _parsed(line, columns)
         if row is None or len(rows) == cells:
-            raise InputError(f"{shown} line {len(rows) + 2} is no row of this sweep; begin anew by --fresh")
+            raise InputError(
+                f"{shown} line {len(rows) + 2} is not a row of this sweep; start over with --fresh"
+            )
         rows.append(row)
         end += len(line)
     if len(line) == LINE_BYTES_MAX:
-        raise InputError(f"{shown} line {len(rows) + 2} is no row of this sweep; begin anew by --fresh")
+        raise InputError(f"{shown} line {len(rows) + 2} is not a row of this sweep; start over with --fresh")
     return rows, end
 
 
@@ -383,11 +385,11 @@ def _require_same(first: bytes, header: bytes, shown: str) -> None:
         return
     found, wanted = _object(first), json.loads(header)
     if found is None or found.get("capacity_sweep") != _FORMAT:
-        raise InputError(f"{shown} is no journal of a sweep; move it away, or write to another file")
+        raise InputError(f"{shown} is not the journal of a sweep; move it away, or write to another file")
     other = ", ".join(key for key in wanted if found.get(key) != wanted[key])
     raise InputError(
         f"{shown} is of an unfinished sweep with other settings ({other}); finish that one, write to another "
-        "file, or begin anew by --fresh"
+        "file, or start over with --fresh"
     )
 
 

@@ -21,7 +21,7 @@ def agreement(
     *,
     as_json: bool,
 ) -> None:
-    """Hold the simulator against theory, queue by queue; exit 4 where they disagree.
+    """Compare the simulator with exact theory, queue by queue; exit 4 where they disagree.
 
     Examples:
       capacity agreement

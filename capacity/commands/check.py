@@ -32,10 +32,10 @@ TRACE_AGAIN = reads(str, None, "trace:FILE again, if the plan's trace was too lo
     "plan profile rate baseline arrivals requests_max workers cluster",
     plan=reads(str, REQUIRED, "A plan saved by capacity plan -o."),
     profile=reads(
-        list[str], None, "New measurements in place of the saved ones: FILE, or NAME=FILE of several."
+        list[str], None, "New measurements in place of the saved ones: FILE, or NAME=FILE for one of several."
     ),
     rate=Flag(str, None, "Arrival rate in place of the saved one: 500rps."),
-    baseline=reads(str, None, "A saved plan whose replicas must suffice. Default: the plan itself."),
+    baseline=reads(str, None, "A saved plan whose replicas must still be enough. Default: the plan itself."),
     arrivals=TRACE_AGAIN,
     requests_max=Flag(int, None, "Most requests to simulate, in place of the saved budget."),
     output=Flag(
@@ -46,7 +46,7 @@ TRACE_AGAIN = reads(str, None, "trace:FILE again, if the plan's trace was too lo
     ),
 )
 def check(context: typer.Context, output: GateFormat, *, as_json: bool) -> None:
-    """Whether a saved plan still meets its objective, given new measurements or another rate; exit 3 if not.
+    """Check whether a saved plan still meets its objective at new measurements or rates; exit 3 if not.
 
     Examples:
       capacity check --plan plan.json
@@ -90,5 +90,5 @@ def _write_summary(text: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a valid path"
         raise DependencyError(
-            f"cannot write the step's summary: {reason}; mend or unset GITHUB_STEP_SUMMARY"
+            f"cannot write the step's summary: {reason}; fix or unset GITHUB_STEP_SUMMARY"
         ) from None

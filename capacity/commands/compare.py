@@ -26,7 +26,7 @@ from capacity.commands.output import Format, emit, run
     engine=Flag(str, None, "kernel (default) or simpy; both give the same bytes."),
 )
 def compare(context: typer.Context, output: Format, *, as_json: bool) -> None:
-    """Fleets side by side under the same requests, and how sure their differences are.
+    """Compare fleets side by side under the same requests, with how certain each difference is.
 
     Examples:
       capacity compare --profile resnet50-t4-fp16 --rate 1000rps --fleet replicas=2 --fleet replicas=3

@@ -173,7 +173,7 @@ def _refuse_beyond(value: float, digits: str, flag: str) -> None:
     """A ratio, a share or a count that is no sensible one: with it laws would overflow, or never end."""
     if value != 0.0 and not NUMBER_MIN <= abs(value) <= NUMBER_MAX:
         raise InputError(
-            f"{flag} {digits!r} is beyond what can be computed with, {NUMBER_MIN:g} to {NUMBER_MAX:g};"
+            f"{flag} {digits!r} is outside the supported range, {NUMBER_MIN:g} to {NUMBER_MAX:g};"
             " check the number"
         )
 

@@ -47,14 +47,14 @@ def littles_law(
     reported = {0.5: latency_p50, 0.9: latency_p90, 0.95: latency_p95, 0.99: latency_p99}
     if users is None:
         if sum(value is not None for value in (rate_rps, mean_s, concurrency)) < 2:
-            raise InputError("give two of --rate, --latency-mean and --concurrency, for the third")
+            raise InputError("give two of --rate, --latency-mean and --concurrency to get the third")
         if any(text is not None for text in reported.values()) or think_time != "0s":
             raise InputError("percentiles and think time belong to a load test; give --users too")
         law = LittlesLaw.solve(arrival_rate_rps=rate_rps, response_mean_s=mean_s, in_system_mean=concurrency)
         emit_document(plain(law), output, as_json=as_json)
         return
     if rate_rps is None or concurrency is not None:
-        raise InputError("a load test is checked by --users and --rate, without --concurrency")
+        raise InputError("to check a load test, give --users and --rate without --concurrency")
     report = LoadTestReport(
         users=users,
         think_time_s=parse_duration_s(think_time, "--think-time"),

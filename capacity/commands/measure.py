@@ -53,8 +53,8 @@ _OWNERS = {
     batch_sizes=Flag(str, "1,2,4,8,16,32,64", "Batch sizes to measure."),
     samples=Flag(int, 500, "Batches of each size."),
     warm_up=Flag(int, 20, "Warm-up batches of each size, not counted."),
-    rests=Flag(bool, True, "Also time batches after a rest.", ("--rests/--no-rests",)),
-    duration_max=Flag(str, "10min", "Stop after this long, with what was measured by then."),
+    rests=Flag(bool, True, "Also time batches that start after an idle pause.", ("--rests/--no-rests",)),
+    duration_max=Flag(str, "10min", "Stop after this long and keep what was measured."),
     timeout=Flag(str, "10s", "Longest time to wait for a response."),
     name=Flag(str, None, "Name of the profile. Default: that of the file."),
     model=Flag(str, None, "Name of the model."),
@@ -184,10 +184,10 @@ def _source(sources: dict[str, str | None], body: str | None) -> str:
     if len(chosen) != 1:
         raise InputError(
             f"give one of {', '.join(sources)}, got {' and '.join(chosen) or 'none'}; "
-            "each measures the same thing in another way"
+            "each measures the same thing in a different way"
         )
     if (chosen[0] == "--url") != (body is not None):
-        raise InputError("--url and --body FILE.json belong together: where to, and what to send")
+        raise InputError("give --url and --body FILE.json together: where to send, and what")
     return chosen[0]
 
 
@@ -197,9 +197,7 @@ def _check_given(context: typer.Context, source: str) -> None:
         given = context.get_parameter_source(name)
         if given is not None and given.name == "COMMANDLINE" and source not in owners:
             flag = f"--{name.replace('_', '-')}"
-            raise InputError(
-                f"{flag} belongs to {' and '.join(owners)}, and {source} has no use for it; leave it out"
-            )
+            raise InputError(f"{flag} is only for {' and '.join(owners)}, not for {source}; leave it out")
 
 
 def _read_name(name: str | None, path: Path | None) -> str:
@@ -233,7 +231,7 @@ def _histograms(metric: str, label: str, unit: str | None) -> "Histograms":
 
     if unit is None and not metric.endswith("_seconds"):
         raise InputError(
-            f"--metric {printable(metric)[:80]!r} does not end in _seconds; say in what its times are by "
+            f"--metric {printable(metric)[:80]!r} does not end in _seconds; give its unit, such as "
             "--metric-unit ms"
         )
     if unit is not None and unit not in SECONDS_PER_UNIT:

@@ -40,7 +40,7 @@ def _note_arrivals(
 ) -> str | list[str] | None:
     """Of `trace FILE` all that would be said is that the file was not expected."""
     if value == "trace":
-        raise InputError("--arrivals trace names no file; write the two as one word: --arrivals trace:FILE")
+        raise InputError("--arrivals trace needs a file, in the same word: --arrivals trace:FILE")
     return note_input(context, parameter, value)
 
 
@@ -147,7 +147,7 @@ FLAGS: Mapping[str, Flag] = {
     "timer": Flag(
         str,
         "oldest",
-        "When --batch-wait starts: oldest (arrival of the oldest request) or open (of the batch).",
+        "What starts the --batch-wait timer: oldest (the oldest request arrives) or open (the batch opens).",
     ),
     "routing": Flag(
         str,
@@ -162,7 +162,7 @@ FLAGS: Mapping[str, Flag] = {
         "or trace:FILE.",
         callback=_note_arrivals,
     ),
-    "users": Flag(int, None, "Number of users who take turns, instead of --rate; with --think-time."),
+    "users": Flag(int, None, "Number of users in a closed loop, instead of --rate; with --think-time."),
     "think_time": Flag(str, None, "Mean think time of a user: 300ms."),
     "request_overhead": Flag(str, None, "Time spent outside the server, added to each response: 5ms."),
     "instances_per_device": Flag(int, None, "Replicas that share one device."),
@@ -174,7 +174,7 @@ FLAGS: Mapping[str, Flag] = {
     "engine": Flag(str, "kernel", "kernel (compiled) or simpy (readable, slow); both give the same bytes."),
     "workers": Flag(int, None, "Threads. Default: all cores. The answer does not depend on it."),
     "cluster": Flag(str, None, "Dask scheduler to send the work to instead: tcp://HOST:8786."),
-    "verbose": Flag(bool, False, "Add every figure, and what the search took.", ("--verbose", "-v")),
+    "verbose": Flag(bool, False, "Show every figure, and how much work the search did.", ("--verbose", "-v")),
     "output": Flag(Format, Format.TABLE, "What to print.", ("--format",)),
     "as_json": Flag(bool, False, "Same as --format json.", ("--json",)),
 }

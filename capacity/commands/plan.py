@@ -40,19 +40,19 @@ if TYPE_CHECKING:
     hourly_usd=Flag(
         list[str], None, "Price of a device in USD per hour; with several profiles NAME=PRICE: t4=0.526."
     ),
-    daily=reads(str, None, "Rates over a day, a .csv of time,rate_rps, instead of --rate."),
+    daily=reads(str, None, "Rates over a day, instead of --rate: a .csv of time,rate_rps."),
     spare=Flag(int, 0, "Replicas that may fail while the objective is still met."),
     survive=Flag(
         list[str], None, "Failures under which the objective is still met: n-1, n-2, zone:3; repeatable."
     ),
     rolling_update=Flag(str, None, "Meet the objective during a rolling update: max-unavailable=25%."),
     startup_time=Flag(str, None, "Time until a new replica is ready: 120s; with --spike."),
-    spike=Flag(str, None, "Traffic that jumps to a multiple of itself: 2x; with --startup-time."),
+    spike=Flag(str, None, "Sudden jump in traffic to handle: 2x; with --startup-time."),
     explain=Flag(
-        bool, False, "Add what limits the plan, what the answer depends on, and what would save most."
+        bool, False, "Also show what limits the plan, what the answer depends on, and what would save most."
     ),
     file=writes("Save the plan as .json, for check, compare and explain."),
-    plot=writes("Draw the objective's quantity over the replicas, as .png or .svg.", "--plot"),
+    plot=writes("Plot the objective's metric against the number of replicas, as .png or .svg.", "--plot"),
 )
 def plan(
     context: typer.Context,
@@ -63,7 +63,7 @@ def plan(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """The cheapest fleet that meets the objective, how sure that is, and why a smaller one would not do.
+    """The cheapest fleet that meets the objective, how sure that is, and why a smaller one is not enough.
 
     Examples:
       capacity plan --profile resnet50-t4-fp16 --rate 3200rps --slo-p99 40ms
@@ -89,6 +89,6 @@ def plan(
 def _draw(found: "PlanAnswer", file: str) -> None:
     """The figure of a plan; without a plan there is none, which is said."""
     if found.curve() is None:
-        typer.echo(f"no plan, so that {file} is not drawn", err=True)
+        typer.echo(f"no plan, so {file} is not drawn", err=True)
     else:
         found.plot().save(Path(file))

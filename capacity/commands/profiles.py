@@ -46,7 +46,7 @@ def profiles(context: typer.Context, output: Format, *, as_json: bool) -> None:
     name=argument(str, REQUIRED, "The name of a bundled profile, or a .json or .csv file.", metavar="PROFILE")
 )
 def show_profile(name: str, output: Format, *, as_json: bool) -> None:
-    """One profile, batch size by batch size, with a chart.
+    """Show one profile, batch size by batch size, with a chart.
 
     Examples:
       capacity profiles show resnet50-t4-fp16

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from capacity.queues.durations import Duration
 
 queue_app = StrictTyper(
-    no_args_is_help=True, help="Queueing laws, at once: exact, or marked as bound or approximation."
+    no_args_is_help=True,
+    help="Instant answers from queueing theory: exact, or marked as a bound or an approximation.",
 )
 
 
@@ -102,7 +103,7 @@ def refuse_together(flag: str, **others: object) -> None:
     """Refuse what `flag` takes the place of; keywords are the names of flags, None where not given."""
     given = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
     if given:
-        raise InputError(f"{flag} takes the place of {' and '.join(given)}; give either, not both")
+        raise InputError(f"{flag} replaces {' and '.join(given)}; give one or the other")
 
 
 def read_rates_rps(text: str, flag: str, *, allow_zero: bool = False) -> tuple[float, ...]:
@@ -133,27 +134,29 @@ def _parts(text: str, flag: str, most: int = 100_000) -> list[str]:
 # Flags of laws, in the order in which help tells them.
 _FLAGS = {
     "offered_load": Flag(float, REQUIRED, "Arrival rate x service time, erlangs."),
-    "users": Flag(int, REQUIRED, "Number of users who take turns."),
+    "users": Flag(int, REQUIRED, "Number of users in a closed loop."),
     "think_time": Flag(str, "0s", "Mean think time of a user: 300ms."),
     "arrival_rate": Flag(str, REQUIRED, "Arrival rate: 9rps."),
-    "arrival_rates": Flag(str, REQUIRED, "Arrival rate of either phase: 1.5rps,0.3rps."),
-    "switch_rates": Flag(str, REQUIRED, "How often either phase ends: 0.01/s,0.01/s."),
+    "arrival_rates": Flag(str, REQUIRED, "Arrival rate of each phase: 1.5rps,0.3rps."),
+    "switch_rates": Flag(str, REQUIRED, "How often each phase ends: 0.01/s,0.01/s."),
     "servers": Flag(int, REQUIRED, "Number of servers that share the queue."),
-    "capacity": Flag(int, REQUIRED, "Places in all, those in service included."),
-    "patience": Flag(str, REQUIRED, "Mean time that a request would wait: 5s."),
-    "arrival": Flag(str, None, "Gaps: deterministic, exponential, erlang, gamma or hyperexponential."),
-    "arrival_scv": Flag(float, None, "Squared coefficient of variation of the gaps: 4."),
+    "capacity": Flag(int, REQUIRED, "Most requests in the system, including those in service."),
+    "patience": Flag(str, REQUIRED, "Mean patience: how long a request waits before it gives up: 5s."),
+    "arrival": Flag(
+        str, None, "Interarrival times: deterministic, exponential, erlang, gamma or hyperexponential."
+    ),
+    "arrival_scv": Flag(float, None, "Squared coefficient of variation of interarrival times: 4."),
     "service": Flag(str, None, "deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
     "service_scv": Flag(float, None, "Squared coefficient of variation of the service time: 2."),
     "service_rate": Flag(str, None, "Requests per second of one busy server: 5rps."),
     "service_time": Flag(str, None, "Mean service time instead of the rate: 200ms."),
-    "formula": Flag(str, "whitt", "whitt, allen-cunneen, kimura or tijms (the last two: M/G/c)."),
+    "formula": Flag(str, "whitt", "whitt, allen-cunneen, kimura or tijms (the last two for M/G/c only)."),
 }
 _ONE_SERVER = {"servers": _FLAGS["servers"]._replace(default=1)}
 _REAL_SERVERS = {
     "servers": Flag(float, REQUIRED, "Number of servers that share the queue; 2.5 interpolates.")
 }
-_NO_WAITS = {"quantile": Flag(list[float], None, "Accepted as everywhere; this law has no waits to report.")}
+_NO_WAITS = {"quantile": Flag(list[float], None, "Accepted, but unused: no request ever waits.")}
 _PHASES = {"service": Flag(str, None, "exponential (default), erlang or hyperexponential.")}
 
 
@@ -248,25 +251,25 @@ for _law in (
     ),
     _LawCommand(
         "mmc", "M/M/c", "markov.mmc.MMc", "arrival_rate_rps service_rate_rps servers",
-        "M/M/c: Poisson arrivals, exponential service, c servers at one queue.",
+        "M/M/c: Poisson arrivals, exponential service, c servers, one queue.",
         _REAL_SERVERS,
     ),
     _LawCommand(
         "mmck", "M/M/c/K", "markov.mmck.MMcK", "arrival_rate_rps service_rate_rps servers capacity",
-        "M/M/c/K: M/M/c with room for K requests; waits are those of the accepted ones.",
+        "M/M/c/K: M/M/c with room for K requests; waits are of accepted requests.",
     ),
     _LawCommand(
         "mminf", "M/M/∞", "markov.mminf.MMInf", "arrival_rate_rps service_rate_rps",
-        "M/M/∞: a server for everyone, so that the number in the system is Poisson.",
+        "M/M/∞: a server for every request; the number in the system is Poisson.",
     ),
     _LawCommand(
         "erlang-a", "M/M/c+M", "markov.erlang_a.ErlangA",
         "arrival_rate_rps service_rate_rps servers patience_mean_s",
-        "M/M/c+M: requests leave the queue when their exponential patience ends; the mean wait is of all.",
+        "M/M/c+M: requests give up when their exponential patience ends; the mean wait is over all requests.",
     ),
     _LawCommand(
         "erlang-b", "M/G/c/c", "markov.erlang.MGcc", "offered_load servers",
-        "M/G/c/c: what finds no free server is lost.",
+        "M/G/c/c: a request that finds every server busy is rejected.",
         _REAL_SERVERS | _NO_WAITS,
     ),
 ):  # fmt: skip
@@ -277,7 +280,7 @@ for _law in (
 @flags(
     **_FLAGS
     | _ONE_SERVER
-    | {"arrival_rates": Flag(str, REQUIRED, "Arrival rates by class, the first served first: 1rps,3rps.")},
+    | {"arrival_rates": Flag(str, REQUIRED, "Arrival rates by class, highest priority first: 1rps,3rps.")},
 )
 def priority(
     arrival_rates: str,
@@ -289,7 +292,7 @@ def priority(
     *,
     as_json: bool,
 ) -> None:
-    """M/M/c with classes: the next to be served is of the highest class; nobody is interrupted."""
+    """M/M/c with priority classes, not preemptive: a free server takes from the highest class waiting."""
     from capacity.answer.documents import performance_document, queue_document
     from capacity.queues.markov.priority import Priority
 
@@ -338,7 +341,7 @@ def mg1(
     *,
     as_json: bool,
 ) -> None:
-    """M/G/1: Poisson arrivals, one server, service of any law."""
+    """M/G/1: Poisson arrivals, one server, service times of any distribution."""
     from capacity.queues.general.mg1 import MG1
 
     rate_rps = parse_rate_rps(arrival_rate, "--arrival-rate")
@@ -368,7 +371,7 @@ def mg1(
 for _law in (
     _LawCommand(
         "mdc", "M/D/c", "general.mdc.MDc", "arrival_rate_rps service_time_s servers",
-        "M/D/c: Poisson arrivals, c servers that always take equally long.",
+        "M/D/c: Poisson arrivals, constant service time, c servers.",
     ),
     _LawCommand(
         "mphc", "M/PH/c", "general.mphc.MPHc", "service arrival_rate_rps servers",
@@ -377,12 +380,12 @@ for _law in (
     ),
     _LawCommand(
         "gimc", "GI/M/c", "general.gimc.GIMc", "arrival service_rate_rps servers",
-        "GI/M/c: independent gaps of any law, exponential service.",
+        "GI/M/c: independent interarrival times of any distribution, exponential service.",
         _ONE_SERVER,
     ),
     _LawCommand(
         "ggc", "G/G/c", "general.ggc.GGc", "arrival service servers formula",
-        "G/G/c, approximately, by the means and variabilities of gaps and service.",
+        "G/G/c: an approximation from the mean and variability of interarrival and service times.",
         _ONE_SERVER,
     ),
     _LawCommand(
@@ -393,7 +396,8 @@ for _law in (
     ),
     _LawCommand(
         "closed", "closed M/M/c", "markov.closed.Closed", "users think_time_s service_time_s servers",
-        "A number of users who think, ask, and wait for the answer: c exponential servers, one queue.",
+        "Closed loop: users who think, send a request and wait for the answer; c exponential servers, one "
+        "queue.",
         _ONE_SERVER,
     ),
 ):  # fmt: skip
@@ -421,7 +425,9 @@ def read_points(path: Path) -> dict[float, float]:
         cells = _cells(row, columns, where)
         size = cells["n"]
         if size in points:
-            raise InputError(f"{where}: size {size:g} stands on line {lines[size]} already; keep one of each")
+            raise InputError(
+                f"{where}: size {size:g} stands on line {lines[size]} already; keep one for each size"
+            )
         points[size], lines[size] = cells["throughput_rps"], line
     return points
 
@@ -451,7 +457,7 @@ def _cells(row: list[str], columns: list[str], where: str) -> dict[str, float]:
 
 def _number(text: str, name: str, where: str) -> float:
     if not is_number(text):
-        raise InputError(f"{where}: {name} must be a number, got {printable(text)!r}; mend or drop the row")
+        raise InputError(f"{where}: {name} must be a number, got {printable(text)!r}; fix or drop the row")
     value = float(text)
     located(where, partial(require_positive, name, value))
     return value
@@ -476,7 +482,7 @@ def staffing(
     *,
     as_json: bool,
 ) -> None:
-    """The fewest servers of M/M/c that keep one limit, and the queue with so many."""
+    """The fewest M/M/c servers that meet one limit, and how that queue performs."""
     from capacity.queues.markov.mmc import MMc
     from capacity.queues.staffing import (
         servers_for_response,
@@ -521,7 +527,7 @@ def usl(
     *,
     as_json: bool,
 ) -> None:
-    """Universal Scalability Law: what N replicas serve, and from where on more of them serve less."""
+    """Universal Scalability Law: the throughput of N replicas, and where adding more reduces it."""
     from capacity.answer.documents import scalability_document
 
     read_quantiles(quantile, (0.5,))  # refused where they are none, though the law has no use for them
@@ -562,13 +568,15 @@ def _fit(file: str) -> "ScalabilityFit":
     batch_size_min=Flag(int, 1, "Smallest batch that a free replica starts."),
     batch_wait=Flag(str, "0s", "How long a batch may wait to fill: 2ms."),
     timer=Flag(
-        str, "oldest", "When it starts: oldest (arrival of the oldest request) or open (of the batch)."
+        str,
+        "oldest",
+        "What starts the --batch-wait timer: oldest (the oldest request arrives) or open (the batch opens).",
     ),
     batch_service=Flag(str, "deterministic", "deterministic or exponential service of a batch."),
     service_cv=Flag(float, 0.0, "Coefficient of variation of gamma service: 0.1."),
     replicas=Flag(int, 1, "Number of replicas."),
     routing=Flag(str, "round-robin", "round-robin, random or shared-queue."),
-    users=Flag(int, None, "Number of users who take turns, instead of a rate."),
+    users=Flag(int, None, "Number of users in a closed loop, instead of a rate."),
 )
 def bulk(
     arrival_rate: str | None,
@@ -616,13 +624,13 @@ def _read_batch_times_s(
     if (text is None) == (profile is None):
         raise InputError("give either --batch-times 2.5ms,3ms,… or --profile NAME")
     if size_max is not None and size_max < 1:
-        raise InputError(f"--batch-size-max must be >= 1, got {size_max}; 1 is without batching")
+        raise InputError(f"--batch-size-max must be >= 1, got {size_max}; 1 means no batching")
     if text is not None:
         times_s = read_durations_s(text, "--batch-times")
         if size_max is not None and size_max > len(times_s):
             raise InputError(
-                f"--batch-times has batches up to {len(times_s)}, --batch-size-max {size_max} wants more; "
-                "give a time for each"
+                f"--batch-times stops at batches of {len(times_s)}, but --batch-size-max is {size_max}; "
+                "give a time for each size"
             )
         return times_s if size_max is None else times_s[:size_max]
     from capacity.profile.load import load_profile
@@ -631,8 +639,8 @@ def _read_batch_times_s(
     measured = load_profile(profile)
     if replicas > 1 and measured.slowdowns(replicas)[-1] > 1.0:
         raise InputError(
-            f"profile {measured.name} has {measured.instances_per_device} instances to a device, which slow "
-            "each other down, and no law knows that; take capacity simulate, or --batch-times to ignore it"
+            f"profile {measured.name} has {measured.instances_per_device} instances per device, which slow "
+            "each other down; no exact law covers that; use capacity simulate, or --batch-times to ignore it"
         )
     size_max = measured.batch_size_max if size_max is None else size_max
     return tuple(measured.service_mean_s(size) for size in range(1, size_max + 1))

@@ -27,7 +27,7 @@ from capacity.commands.output import Format, emit, run
         "round-robin (default), random, least-outstanding, power-of-two or shared-queue; repeatable.",
     ),
     file=writes("Write the rows as .csv, .json or .parquet."),
-    fresh=Flag(bool, False, "Start over, ignoring what an interrupted run has left."),
+    fresh=Flag(bool, False, "Start over, ignoring the rows that an interrupted run left."),
 )
 def sweep(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """P99 over a grid of rates, fleets and profiles, one row each; with -o an interrupted run resumes.

@@ -46,9 +46,11 @@ _PLAN = ("profile", "replicas", "batch_size_max", "batch_wait", "routing", "queu
     duration=Flag(str, "60s", "Measured time of each run."),
     warm_up=Flag(str, "5s", "Warm-up before each run, not counted."),
     runs=Flag(int, 1, "Number of load tests, each with its own random arrivals."),
-    timeout=Flag(str, "10s", "Time after which a request is given up."),
+    timeout=Flag(str, "10s", "Timeout of each request."),
     requests_max=Flag(int, 1_000_000, "Most requests to send, warm-up included."),
-    metrics=Flag(list[str], None, "Metrics of each replica; none for none. Default: /metrics at each --url."),
+    metrics=Flag(
+        list[str], None, "Metrics address of each replica, or none. Default: /metrics at each --url."
+    ),
     tolerance=Flag(list[str], None, "How far a prediction may be off: p99=15%; repeatable."),
     file=writes("Also write the answer as .json."),
 )
@@ -76,7 +78,7 @@ def verify(
     *,
     as_json: bool,
 ) -> None:
-    """Load-test a server open-loop and set prediction beside measurement; exit 4 where they disagree.
+    """Load-test a server in an open loop and compare prediction with measurement; exit 4 where they disagree.
 
     Examples:
       capacity verify --plan plan.json --body request.json --url http://127.0.0.1:8000/predict
@@ -144,7 +146,9 @@ def _saved_subject(
 
     for name, value in said.items():
         if value is not None:
-            raise InputError(f"--plan says all of the plan; leave out --{name.replace('_', '-')}, or --plan")
+            raise InputError(
+                f"--plan already gives the whole plan; leave out --{name.replace('_', '-')}, or --plan"
+            )
     return saved_subject(read_plan_file(Path(plan), process), process, rate_rps)
 
 
@@ -157,7 +161,7 @@ def _flagged_subject(
     from capacity.verification.subject import Subject
 
     if said["profile"] is None:
-        raise InputError("give --plan plan.json, or --profile and what else says the plan")
+        raise InputError("give --plan plan.json, or --profile and the rest of the plan")
     overhead_s = duration_s(said["request_overhead"], None, "--request-overhead")
     profile = read_profile(said["profile"], overhead_s)
     replicas, size = said["replicas"], said["batch_size_max"]

@@ -60,14 +60,14 @@ def _checked(
         return
     if performance.kind is Kind.EXACT:
         yield Assumption(
-            what="the numbers", checked=True, how="an exact law gives them; no run is behind them"
+            what="the numbers", checked=True, how="they come from an exact law, not from a simulation"
         )
         return
     trace = is_trace(question.workload)
     how = (
-        "late responses come from enough busy periods of the trace to tell"
+        "enough busy periods of the trace have late responses"
         if trace
-        else "runs forget how they began, and their second half is not slower than chance allows"
+        else "runs were long enough to reach it, and their second half is not slower than chance explains"
     )
     mend = "record for longer" if trace else "raise --requests-max"
     yield Assumption(
@@ -82,14 +82,14 @@ def _checked(
         yield Assumption(
             what="the precision",
             checked=width <= precision,
-            how=f"{promise.what} is known to {100.0 * width:.2g} %, and {100.0 * precision:.2g} % was asked",
+            how=f"{promise.what} is known to {100.0 * width:.2g} %; {100.0 * precision:.2g} % was requested",
         )
     if trace:
-        how = "the trace that the plan was chosen by is the one that it is judged by"
+        how = "the plan was chosen and judged with the same trace"
     elif certified:
         how = "the plan was simulated again with random numbers that had no part in choosing it"
     else:
-        how = "the same random numbers were used at every variant; capacity plan certifies with others"
+        how = "every variant used the same random numbers; capacity plan confirms with others"
     yield Assumption(what="no luck in choosing", checked=certified and not trace, how=how)
 
 
@@ -104,7 +104,7 @@ def _against_law(question: Question, seen: Performance, law: Performance) -> Ite
         what="law and simulation",
         checked=holds,
         how=f"an exact law gives {promise.what} {format_value(promise, truth)}, and the simulation "
-        f"{format_value(promise, found)}{'' if holds else '; its interval is missed as often as it allows'}",
+        f"{format_value(promise, found)}{'' if holds else '; an interval may miss the true value'}",
     )
 
 
@@ -112,8 +112,8 @@ def _arrivals(question: Question) -> Iterator[Assumption]:
     workload = question.workload
     if isinstance(workload, ClosedPopulation):
         yield Assumption(
-            what="users who wait", checked=False,
-            how="each has one request under way at most, and thinks for exponential times",
+            what="closed loop", checked=False,
+            how="each user has at most one request in flight, and think times are exponential",
         )  # fmt: skip
         return
     if isinstance(workload.arrivals, TraceArrivals):
@@ -126,7 +126,7 @@ def _arrivals(question: Question) -> Iterator[Assumption]:
     yield Assumption(
         what="arrivals",
         checked=False,
-        how=f"taken to be {kind}, at one rate; record them, and plan with --arrivals trace:FILE",
+        how=f"assumed {kind}, at one rate; record them, and plan with --arrivals trace:FILE",
     )
 
 
@@ -144,29 +144,29 @@ def _profile(question: Question, plan: Plan) -> Iterator[Assumption]:
 def _fleet(question: Question, plan: Plan) -> Iterator[Assumption]:
     if plan.replicas > 1:
         yield Assumption(
-            what="replicas alike", checked=False, how="every replica serves as the profile was measured"
+            what="equal replicas", checked=False, how="every replica is as fast as the measured profile"
         )
     yield Assumption(
         what="order",
         checked=False,
-        how="each queue is served first come, first served; none gives up waiting",
+        how="each queue is served first come, first served; no request gives up waiting",
     )
     if plan.routing is Routing.ROUND_ROBIN and plan.replicas > 1:
         yield Assumption(
             what="routing", checked=False,
-            how="one balancer sees every request and deals them out in turn; several balancers, or a "
-            "Kubernetes Service, come to random routing: see what that takes with --routing random",
+            how="one balancer sees every request and sends them out in turn; several balancers, or a "
+            "Kubernetes Service, amount to random routing: plan that with --routing random",
         )  # fmt: skip
     if plan.routing not in (Routing.ROUND_ROBIN, Routing.RANDOM) and plan.replicas > 1:
         yield Assumption(
             what="the router's knowledge", checked=False,
-            how=f"{plan.routing.value} sees all queues as they are, at once",
+            how=f"{plan.routing.value} sees the current state of all queues, without delay",
         )  # fmt: skip
     if question.survival == Survival():
         yield Assumption(
             what="no failure",
             checked=False,
-            how="no replica is ever gone; --survive n-1 plans for one that is",
+            how="no replica ever fails; --survive n-1 plans for one that does",
         )
 
 

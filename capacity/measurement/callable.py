@@ -82,7 +82,7 @@ class CallableSubject:
                 answer.close()  # else Python would say that nobody awaited it
             raise _UnservedError(
                 f"the callable gave back a {type(answer).__name__}, which has served nothing yet; name a "
-                "function that runs it to its end, as by asyncio.run"
+                "function that runs it to completion, as asyncio.run does"
             )
         self._call = self._function
 
@@ -110,8 +110,8 @@ def load(name: str) -> Callable[[int], Any]:
     except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise InputError(
-                f"--callable: there is no module {error.name} in the current directory or installed; "
-                "check the name, or go where it is"
+                f"--callable: there is no module {error.name} in the current directory or installed; check "
+                "the name, or change to its directory"
             ) from None
         raise InputError(f"--callable: module {module} cannot be imported: {_told(error)}") from None
     return _resolved(name, module, function)

@@ -32,8 +32,8 @@ _PERCENTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
 _SECTION_MIN_S = 0.5
 _EARLY = Caveat(
     code=CaveatCode.MEASURED_EARLY_END,
-    message="an interrupt came before --duration was over; the profile is of the time until then, measure "
-    "again for all of it",
+    message="interrupted before the end of --duration; the profile covers the time until then; measure "
+    "again for the whole of it",
 )
 
 
@@ -130,8 +130,8 @@ def counted_findings(gained: Mapping[int, Histogram], confidence: float) -> tupl
     if not enough:
         seen = sum(one.count for one in gained.values())
         raise InconclusiveError(
-            f"no batch size was served {BATCHES_MIN} times while the metrics were watched ({seen} batches in "
-            "all); send the server traffic meanwhile, or raise --duration"
+            f"no batch size was served {BATCHES_MIN} times while the metrics were watched ({seen} batches "
+            "in all); send traffic to the server meanwhile, or raise --duration"
         )
     return tuple(_finding(size, one, confidence) for size, one in enough.items())
 
@@ -139,8 +139,9 @@ def counted_findings(gained: Mapping[int, Histogram], confidence: float) -> tupl
 def _finding(batch_size: int, seen: Histogram, confidence: float) -> SizeFinding:
     if not BATCH_DURATION_MIN_S <= seen.mean_s <= BATCH_DURATION_MAX_S:
         raise DependencyError(
-            f"by the server's counts batches of {batch_size} took {seen.mean_s:g} s on average, outside "
-            f"{BATCH_DURATION_MIN_S:g} s to {BATCH_DURATION_MAX_S:g} s; check --metric, and its unit"
+            f"according to the server's counts, batches of {batch_size} took {seen.mean_s:g} s on average, "
+            "outside "
+            f"{BATCH_DURATION_MIN_S:g} s to {BATCH_DURATION_MAX_S:g} s; check --metric and its unit"
         )
     percentiles = {
         name: found for name, u in _PERCENTILES.items() if (found := seen.percentile_s(u)) is not None
@@ -178,8 +179,8 @@ def counting_caveats(gained: Mapping[int, Histogram], findings: tuple[SizeFindin
         counted = "one batch size was" if len(left_out) == 1 else f"{len(left_out)} batch sizes were"
         yield Caveat(
             code=CaveatCode.MEASURED_FEW_BATCHES,
-            message=f"{counted} served fewer than {BATCHES_MIN} times and left out, "
-            f"the largest being {max(left_out)}; raise --duration or the traffic",
+            message=f"{counted} served fewer than {BATCHES_MIN} times and left out, the largest "
+            f"{max(left_out)}; raise --duration or the traffic",
         )
     missing = [
         q for name, q in _PERCENTILES.items() if any(getattr(x.timing, name) is None for x in findings)
@@ -187,13 +188,14 @@ def counting_caveats(gained: Mapping[int, Histogram], findings: tuple[SizeFindin
     if missing:
         yield Caveat(
             code=CaveatCode.MEASURED_PERCENTILES,
-            message=f"{', '.join(map(format_quantile, missing))} cannot be told of every batch size, for few "
-            "batches or wide buckets; raise --duration, or give the histogram narrower buckets",
+            message=f"{', '.join(map(format_quantile, missing))} are not known for every batch size, "
+            "because of few batches or wide buckets; raise --duration, or give the histogram narrower "
+            "buckets",
         )
     bare = [one.batch_size for one in findings if one.mean is None]
     if bare:
         yield Caveat(
             code=CaveatCode.MEASURED_NOISE,
-            message=f"means of batches of {', '.join(map(str, bare))} have no interval, which takes "
-            f"{SECTIONS_MIN} stretches of the time that had some; raise --duration or the traffic",
+            message=f"means of batches of {', '.join(map(str, bare))} have no interval: that needs "
+            f"{SECTIONS_MIN} sections of the time with such batches; raise --duration or the traffic",
         )

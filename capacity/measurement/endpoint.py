@@ -21,9 +21,9 @@ BODIES_BYTES_MAX = 256 * 2**20  # of all batch sizes, which are held at once
 _PATH_MAX = 200
 _CLIENT_SEEN = Caveat(
     code=CaveatCode.MEASURED_BY_CLIENT,
-    message="the server tells no batch time, so service times are what the client saw, HTTP and JSON "
-    "included, and a plan takes all of that for time in which the replica is busy; have the server send the "
-    "header Server-Timing: batch;dur=MILLISECONDS, or measure by --metrics",
+    message="the server reports no batch time, so service times are what the client saw, including HTTP "
+    "and JSON, and a plan counts all of that as time in which the replica is busy; have the server send "
+    "the header Server-Timing: batch;dur=MILLISECONDS, or measure with --metrics",
 )
 
 
@@ -54,8 +54,8 @@ class EndpointSubject:
             self.tells_batch = told is not None
         if self.tells_batch is not (told is not None):
             raise DependencyError(
-                f"some answers have Server-Timing with batch;dur and some, as one to a batch of {batch_size},"
-                " have not; samples of both kinds are not of one thing"
+                f"some answers have Server-Timing with batch;dur and some, as one to a batch of "
+                f"{batch_size}, do not; samples of both kinds cannot be mixed"
             )
         service_s, beside_s = told or (answer.seconds, None)
         self.batches += 1
@@ -71,7 +71,7 @@ def _check_json(body: bytes, batch_size: int) -> None:
         document = None
     if not isinstance(document, dict | list):
         raise DependencyError(
-            f"the answer to a batch of {batch_size} is not JSON; check that --url is what predicts"
+            f"the answer to a batch of {batch_size} is not JSON; check that --url is the prediction endpoint"
         )
     predictions = document.get("predictions") if isinstance(document, dict) else None
     if isinstance(predictions, list) and len(predictions) != batch_size:
@@ -86,8 +86,8 @@ def _check_size(answer: Answer, batch_size: int) -> None:
     told = answer.headers.get("X-Batch-Size", "")
     if told.isascii() and told.isdigit() and told.lstrip("0") != str(batch_size):
         raise DependencyError(
-            f"a request of {batch_size} rows was served in a batch of {told[:12]}; measure a server that "
-            "nobody else uses, and sizes up to its own largest"
+            f"a request of {batch_size} rows was served in a batch of {told[:12]}; measure a server "
+            "without other traffic, and sizes up to its own largest"
         )
 
 
@@ -107,7 +107,7 @@ class Endpoint:
         row = self.request[self.rows_key][0]
         if sum(batch_sizes) * len(json.dumps(row)) > BODIES_BYTES_MAX:
             raise InputError(
-                f"requests for batches of {max(batch_sizes)} and fewer would have more than "
+                f"requests for batches of {max(batch_sizes)} and smaller would have more than "
                 f"{BODIES_BYTES_MAX} bytes together; measure fewer or smaller --batch-sizes"
             )
         return {
@@ -128,7 +128,7 @@ def read_request(path: Path, rows_key: str) -> dict[str, Any]:
     if not isinstance(rows, list) or not rows:
         known = ", ".join(printable(key)[:40] for key, value in document.items() if isinstance(value, list))
         raise InputError(
-            f"{shown}: {printable(rows_key)[:40]!r} must be a list with a row at least; "
+            f"{shown}: {printable(rows_key)[:40]!r} must be a list with at least one row; "
             f"set --rows-key{f' to one of {known[:200]}' if known else ''}"
         )
     return document
@@ -155,9 +155,9 @@ def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, r
     path = endpoint.address.path[:_PATH_MAX]
     source = {
         "measured_by": f"{MEASURED_BY} --url, POST {path} on one connection, one request at a time",
-        "service_time": "the server's batch time, by Server-Timing"
+        "service_time": "the server's batch time, from Server-Timing"
         if subject.tells_batch
-        else "all that the client saw",
+        else "everything that the client saw",
         **server_machine(endpoint.address),
         **server,
     }

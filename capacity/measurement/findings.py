@@ -190,7 +190,7 @@ def sampled(
         unfitted.append(Caveat(code=CaveatCode.MEASURED_NOISE, message=str(error)))
     settings = (
         f"{sampling.rounds} rounds of all batch sizes in random order, seed {rounds.seed}, after "
-        f"{rounds.warm_up} to warm up at most"
+        f"{rounds.warm_up} of warm-up at most"
     )
     return Measurement(
         findings=tuple(findings),
@@ -214,10 +214,10 @@ def _early_caveats(sampling: Sampling, rounds: Rounds) -> Iterator[Caveat]:
         return
     if sampling.stop is None:
         limit = format_duration(rounds.duration_max_s)
-        why = f"--duration-max {limit} was up; the profile is of those, raise --duration-max for all"
+        why = f"--duration-max {limit} was reached; the profile covers those; raise --duration-max for all"
     else:
-        why = "an interrupt came" if isinstance(sampling.stop, KeyboardInterrupt) else "the next one failed"
-        why = f"{why}; the profile is of those, measure again for all"
+        why = "it was interrupted" if isinstance(sampling.stop, KeyboardInterrupt) else "the next one failed"
+        why = f"{why}; the profile covers those; measure again for all"
     yield Caveat(
         code=CaveatCode.MEASURED_EARLY_END,
         message=f"{sampling.rounds} of {rounds.samples} rounds were finished, as {why}",
@@ -234,7 +234,7 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
             code=CaveatCode.MEASURED_DRIFT,
             message=f"batches of {_listed(drifts)} drifted from the first half of the rounds to the second, "
             f"those of {size} by {shift.value:+.1%} ({shift.low:+.1%} to {shift.high:+.1%}), more than "
-            "chance explains; let the machine settle, and measure again",
+            "chance explains; let the machine settle and measure again",
         )
     stalled = {
         one.batch_size: one.stalls
@@ -245,10 +245,10 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
         size, worst = max(stalled.items(), key=lambda item: item[1].share)
         yield Caveat(
             code=CaveatCode.MEASURED_STALLS,
-            message=f"batches of {_listed(stalled)} stalled so often that their P99 is one of stalls: of "
-            f"{size}, {worst.share:.1%} took more than {format_duration(worst.limit_s)}, up to "
-            f"{format_duration(worst.largest_s or 0.0)}; they are kept; if the fleet has none, find what "
-            "else runs",
+            message=f"batches of {_listed(stalled)} stalled so often that stalls determine their P99: "
+            f"{worst.share:.1%} of those of {size} took more than {format_duration(worst.limit_s)}, up to "
+            f"{format_duration(worst.largest_s or 0.0)}; these samples are kept; if the fleet will not "
+            "stall, find what else runs on the machine",
         )
     widths = {one.batch_size: one.mean.relative_half_width for one in found if one.mean is not None}
     wide = {size: width for size, width in widths.items() if width > _HALF_WIDTH_OF_NOTE}
@@ -256,8 +256,8 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
         size = max(wide, key=wide.__getitem__)
         yield Caveat(
             code=CaveatCode.MEASURED_NOISE,
-            message=f"means of batches of {_listed(wide)} are not known well, that of {size} to "
-            f"{wide[size]:.0%} only; measure on a quiet machine, or raise --samples",
+            message=f"means of batches of {_listed(wide)} are imprecise, that of {size} by "
+            f"{wide[size]:.0%}; measure on a quiet machine, or raise --samples",
         )
 
 

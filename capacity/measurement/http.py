@@ -126,7 +126,7 @@ def import_aiohttp() -> Any:
         import aiohttp
     except ImportError:
         raise InputError(
-            "measuring a server takes aiohttp, which is not installed; "
+            "measuring a server needs aiohttp, which is not installed; "
             "pip install 'capacity-planner[measure]'"
         ) from None
     return aiohttp
@@ -205,13 +205,13 @@ async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes |
     except TimeoutError:
         limit_s = client.timeout.total or math.inf
         raise DependencyError(
-            f"{name} gave no whole answer within {limit_s:g} s; raise --timeout, or mend it"
+            f"{name} gave no complete answer within {limit_s:g} s; raise --timeout, or fix the server"
         ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         number = getattr(error, "errno", None) or 0
         told = os.strerror(number) if number > 0 else getattr(error, "strerror", None)
         reason = printable(told or f"{type(error).__name__} {error}")[:_EXCERPT]
-        raise DependencyError(f"{name} cannot be asked: {reason}; does it run?") from None
+        raise DependencyError(f"{name} cannot be reached: {reason}; is it running?") from None
     if 300 <= answer.status < 400:
         where = printable(answer.headers.get("Location") or "nowhere")[:_EXCERPT]
         raise DependencyError(
@@ -278,7 +278,7 @@ def check_told(beside_s: Iterable[float]) -> None:
     below_s = [one for one in known_s if one < -_ROUNDING_S]
     if len(below_s) > _CONTRADICTED_MAX * len(known_s):
         raise DependencyError(
-            f"by Server-Timing {len(below_s)} of {len(known_s)} requests were in queue and batch for longer "
+            f"by Server-Timing {len(below_s)} of {len(known_s)} requests spent longer in queue and batch "
             f"than the client waited for their answers, by up to {format_duration(-min(below_s))}; is "
             "its dur in milliseconds?"
         )

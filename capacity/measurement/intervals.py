@@ -229,8 +229,8 @@ _SHARE_MAX = 0.99
 _DISTANCE_SHARE = 0.1
 _DISTANCES = 16
 _NO_FIT = (
-    "batches near each other in time go together, but not as spells do, and the profile has none; "
-    "measure again, or for longer"
+    "service times of nearby batches are correlated, but not in the way that spells are, so the profile "
+    "has no spells; measure again, or for longer"
 )
 
 

@@ -52,7 +52,9 @@ class Scrape:
 def _count(value: float, name: str) -> float:
     """A counter's value, if it is finite, not negative, and no more than a float counts."""
     if not 0.0 <= value <= _COUNT_MAX:  # NaN too
-        raise DependencyError(f"the metric {printable(name)[:80]} is {value}, which no counter can be")
+        raise DependencyError(
+            f"the metric {printable(name)[:80]} is {value}, which is not possible for a counter"
+        )
     return value
 
 
@@ -91,7 +93,7 @@ def read_page(page: bytes) -> Scrape:
     for name, labels, value in _samples(text):
         series = samples.setdefault(name, {})
         if labels in series:
-            raise DependencyError(f"the metric {printable(name)[:80]} stands twice with the same labels")
+            raise DependencyError(f"the metric {printable(name)[:80]} appears twice with the same labels")
         series[labels] = value
     return Scrape(samples=samples)
 
@@ -101,7 +103,7 @@ def _samples(text: str) -> Iterator[tuple[str, Labels, float]]:
         from prometheus_client.parser import text_string_to_metric_families
     except ModuleNotFoundError:
         raise DependencyError(
-            "reading metrics needs prometheus-client; install it by pip install 'capacity-planner[measure]'"
+            "reading metrics needs prometheus-client; install it with pip install 'capacity-planner[measure]'"
         ) from None
     try:
         for family in text_string_to_metric_families(text):

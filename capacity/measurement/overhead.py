@@ -42,13 +42,13 @@ class Overhead:
         if self.batch_size == 1:
             return
         if self.growth_per_row_s is None:
-            message = f"the request overhead is of {self.batch_size} rows, and may be less of one"
+            message = f"the request overhead is for {self.batch_size} rows, and may be less for one"
         else:
             message = (
-                f"the request overhead is told from requests of {self.batch_size} rows and more, less "
+                f"the request overhead is estimated from requests of {self.batch_size} rows and more, less "
                 f"{format_duration(max(0.0, self.growth_per_row_s))} for each above the first"
             )
-        yield Caveat(code=CaveatCode.MEASURED_ROWS, message=f"{message}; have 1 among --batch-sizes")
+        yield Caveat(code=CaveatCode.MEASURED_ROWS, message=f"{message}; include 1 in --batch-sizes")
 
 
 def overhead(
@@ -125,16 +125,17 @@ class RequestWork:
         if abs(self.rows - self.requests) > _ROWS_OF_NOTE * max(self.rows, self.requests):
             yield Caveat(
                 code=CaveatCode.MEASURED_ROWS,
-                message=f"{self.requests} requests held {self.rows} rows; request_work_s is that of one of "
-                "the more numerous, and a plan counts rows; to tell a request's work send one row each",
+                message=f"{self.requests} requests held {self.rows} rows; request_work_s is the work of "
+                "one of the more numerous of the two, and a plan counts rows; to measure the work of a "
+                "request, send one row in each",
             )
         if self.waited_share > _WAITED_OF_NOTE:
             yield Caveat(
                 code=CaveatCode.MEASURED_CORE_SHARED,
                 message=f"batches took {format_duration(self.batch_s)} and computed for "
-                f"{format_duration(self.batch_cpu_s)}; else others had the core, requests of the same server "
-                "among them, whose work is then in the batch times and in request_work_s too; take batch "
-                "times from --url on an idle server, and give it this --request-work",
+                f"{format_duration(self.batch_cpu_s)}; the rest of the time others had the core, including "
+                "requests of the same server, whose work is then counted both in the batch times and in "
+                "request_work_s; take batch times from --url on an idle server, with this --request-work",
             )
 
 

@@ -91,7 +91,7 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
     yield "knee", f"batch size {profile.knee_batch_size}"
     work, spells, longer = measurement.work, measurement.spells, measurement.wake
     if measurement.overhead is not None:
-        yield "beside the batch", _beside_batch(measurement.overhead)
+        yield "outside the batch", _beside_batch(measurement.overhead)
     if work is not None:
         yield (
             "request work",
@@ -102,7 +102,7 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
         yield "spells", f"{spells.share:.0%} in common, lasting {format_duration(spells.lasting_s)}"
     if longer is not None:
         ends = f"{format_duration(longer.low)} to {format_duration(longer.high)}"
-        yield "after a rest", f"{format_duration(longer.value)} longer ({ends})"
+        yield "after a pause", f"{format_duration(longer.value)} longer ({ends})"
     yield "request overhead", format_duration(profile.request_overhead_s)
     yield "work per batch", format_duration(profile.batch_work_s)
     yield "work per request", format_duration(profile.request_work_s)

@@ -196,8 +196,8 @@ class _Course:
         if not BATCH_DURATION_MIN_S <= batch.service_s <= BATCH_DURATION_MAX_S:
             raise DependencyError(
                 f"a batch of {size} took {batch.service_s:g} s, outside {BATCH_DURATION_MIN_S:g} s to "
-                f"{BATCH_DURATION_MAX_S:g} s, which is not a batch served; check that what is timed does the "
-                "work"
+                f"{BATCH_DURATION_MAX_S:g} s, too short or too long for a batch; check that the timed code "
+                "does the work"
             )
         return batch
 
@@ -232,7 +232,7 @@ def take(
         stop = error
     if not course.done:
         raise InconclusiveError(
-            f"{rounds.duration_max_s:g} s did not suffice for one round of {len(rounds.batch_sizes)} batch "
+            f"{rounds.duration_max_s:g} s was not enough for one round of {len(rounds.batch_sizes)} batch "
             "sizes; raise --duration-max, or measure fewer or smaller --batch-sizes"
         )
     batches = {size: tuple(found[size] for found in course.done) for size in rounds.batch_sizes}

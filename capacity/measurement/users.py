@@ -81,7 +81,7 @@ def computed_s(page: Scrape) -> float:
     total_s = page.total(BATCH_CPU)
     if total_s is None:
         raise DependencyError(
-            f"the metrics have no {BATCH_CPU}, without which work beside batches cannot be told; {_MEND}"
+            f"the metrics have no {BATCH_CPU}, without which work outside batches is unknown; {_MEND}"
         )
     return total_s
 
@@ -98,8 +98,8 @@ def _read(answer: Answer) -> Told:
     size, told_s = answer.headers.get("X-Batch-Size", ""), told_by(answer)
     if told_s is None or told_s[0] <= 0.0 or not (size.isdecimal() and int(size[:9]) > 0):
         raise DependencyError(
-            "the server does not tell each request's batch by X-Batch-Size and Server-Timing, without "
-            f"which its work beside batches is not to be seen; {_MEND}"
+            "the server does not report each request's batch in X-Batch-Size and Server-Timing, without "
+            "which its work outside batches is unknown; {_MEND}"
         )
     return Told(int(size[:9]), *told_s)
 

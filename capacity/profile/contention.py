@@ -30,8 +30,8 @@ class Contention:
     def __post_init__(self) -> None:
         if not self.slowdowns or self.slowdowns[0] != 1.0:
             raise InputError(
-                f"the first slowdown must be 1, got {self.slowdowns[:1]}; it is of one busy instance alone, "
-                "so divide all by it"
+                f"the first slowdown must be 1, got {self.slowdowns[:1]}; it is for one busy instance "
+                "alone, so divide all by it"
             )
         for busy, (below, slowdown) in enumerate(pairwise(self.slowdowns), start=2):
             if not below <= slowdown < math.inf:
@@ -54,7 +54,7 @@ class Contention:
         if not 1 <= busy <= self.instances:
             raise DomainError(
                 f"contention is known for 1 to {self.instances} busy instances and not for {busy}; "
-                "measure it for so many too"
+                "measure it for that many too"
             )
         return self.slowdowns[busy - 1]
 
@@ -135,7 +135,8 @@ def _of_two(throughputs_rps: Mapping[int, float], most: int) -> Contention:
     """Slowdowns of 1 and 2; of others the law's parameters could not be told."""
     if most > 2:
         raise InputError(
-            f"a sweep of 1 and {most} busy instances leaves those between open; measure one of them too"
+            f"a sweep of 1 and {most} busy instances says nothing about the numbers in between; measure "
+            "one of them too"
         )
     for busy, rate_rps in throughputs_rps.items():
         if not 0.0 < rate_rps < float("inf"):

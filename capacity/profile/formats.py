@@ -136,9 +136,9 @@ def seconds(text: str, unit: str, where: str) -> float:
     try:
         value = Decimal(text if text.isascii() and "_" not in text else "not a number")
     except InvalidOperation:
-        raise InputError(f"{where} must be a number, got {printable(text)!r}; mend or drop the row") from None
+        raise InputError(f"{where} must be a number, got {printable(text)!r}; fix or drop the row") from None
     if not value.is_finite() or value <= 0:
-        raise InputError(f"{where} must be positive and finite, got {printable(text)}; mend or drop the row")
+        raise InputError(f"{where} must be positive and finite, got {printable(text)}; fix or drop the row")
     return float(in_seconds(value, unit))
 
 
@@ -333,7 +333,7 @@ class SignedProfile:
         profile = read_document(self.profile, f"{where}.profile")
         if digest(self.profile) != self.sha256:
             raise InputError(
-                f"{where} of {profile.name} was edited after the plan was made (its sha256 is another); make "
-                "the plan anew, or check it against your profile by --profile"
+                f"{where} of {profile.name} was edited after the plan was made (its sha256 is another); "
+                "make the plan again, or check it against your profile by --profile"
             )
         return profile

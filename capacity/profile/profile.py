@@ -156,8 +156,8 @@ class ServiceProfile:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InputError(
-                f"profile name {self.name[:40]!r} may hold letters, digits, '.', '_' and '-' only, "
-                "128 at most, and starts with a letter or digit"
+                f"profile name {self.name[:40]!r} may contain only letters, digits, '.', '_' and '-', "
+                "at most 128, and must start with a letter or digit"
             )
         ordered = tuple(sorted(self.timings, key=lambda timing: timing.batch_size))
         if not ordered:
@@ -180,7 +180,7 @@ class ServiceProfile:
         if self.contention is not None and self.contention.instances < self.instances_per_device:
             raise InputError(
                 f"profile {self.name} knows the contention of {self.contention.instances} busy instances and "
-                f"has {self.instances_per_device} to a device; measure it for so many too, or leave "
+                f"has {self.instances_per_device} per device; measure it for that many too, or leave "
                 "contention out, which assumes processor sharing"
             )
         if self.hourly_usd is not None and not 0.0 < self.hourly_usd < math.inf:
@@ -230,7 +230,7 @@ class ServiceProfile:
         if not self.batch_size_min <= batch_size <= self.batch_size_max:
             raise DomainError(
                 f"profile {self.name} was measured from batch size {self.batch_size_min} to "
-                f"{self.batch_size_max} and says nothing about {batch_size}; measure that size too"
+                f"{self.batch_size_max} and does not cover {batch_size}; measure that size too"
             )
         sizes = self.batch_sizes
         right = bisect_left(sizes, batch_size)

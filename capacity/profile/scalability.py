@@ -321,16 +321,18 @@ def _doubts(
         yield f"size 1 was not measured, so that X(1) is extrapolated from {sizes.min():g}; measure it"
     if most < law.knee:
         knee = (
-            f"the knee at {law.knee:.4g}" if math.isfinite(law.knee) else "a knee, of which nothing is seen"
+            f"the knee at {law.knee:.4g}"
+            if math.isfinite(law.knee)
+            else "a knee, which the measurements do not show"
         )
         yield (
-            f"the largest size {most:g} is not beyond {knee}, so that sigma and kappa "
-            f"are hardly seen; measure larger sizes"
+            f"the largest size {most:g} is not beyond {knee}, so that sigma and kappa are barely "
+            "determined; measure larger sizes"
         )
     elif kappa_low == 0.0:
-        yield "kappa cannot be told from 0, so that a peak may not exist; measure larger sizes"
+        yield "kappa cannot be told from 0, so there may be no peak; measure larger sizes"
     rates = throughputs / sizes
     if rates[sizes > 1.0].max() > rates[sizes == sizes.min()].max():
-        yield "some sizes do more than their share (superlinear), which the law cannot; check the smallest"
+        yield "some sizes scale better than linearly, which the law cannot describe; check the smallest size"
     if misfit > _MISFIT_MAX:
         yield f"a measured throughput is {misfit:.0%} off the law; repeat it, or do not use the law"

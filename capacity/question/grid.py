@@ -73,7 +73,9 @@ class Grid:
         names = [profile.name for profile in self.profiles]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise InputError(f"--profile {min(twice)} is there twice; rename one, so that rows tell which")
+            raise InputError(
+                f"--profile {min(twice)} is given twice; rename one, so that rows can be told apart"
+            )
         if not len(self):
             raise InputError("the grid is empty; give --profile, --rate and --replicas at least once each")
         if len(self) > CELLS_MAX:
@@ -184,7 +186,9 @@ def _axis(
     for text in texts:
         parts = [*text.split(":"), *([step] if step is not None and text.count(":") == 1 else [])]
         if len(parts) not in (1, 3):
-            raise InputError(f"{name} {printable(text)[:80]!r} is no range from low to high by step: {mend}")
+            raise InputError(
+                f"{name} {printable(text)[:80]!r} is not a range from low to high in steps: {mend}"
+            )
         numbers = [parse(part) for part in parts]
         values.update(dict.fromkeys(numbers if len(numbers) == 1 else _range(*numbers, name=name, text=text)))
         if len(values) > CELLS_MAX:

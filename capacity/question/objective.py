@@ -221,7 +221,7 @@ def _check_limits(limits: Mapping[float, float], what: str) -> None:
         if low_s > high_s:
             raise InputError(
                 f"the {what.format(format_quantile(low))} limit {format_duration(low_s)} is above the "
-                f"{what.format(format_quantile(high))} limit {format_duration(high_s)} and can never bind; "
+                f"{what.format(format_quantile(high))} limit {format_duration(high_s)} and has no effect; "
                 "drop or swap them"
             )
 

@@ -48,7 +48,7 @@ def _one_of(
 ) -> float | None:
     name = flag.removeprefix("--").replace("-", "_")
     if text is not None and si is not None:
-        raise InputError(f"{name} and {name}_{unit} are given both; keep one")
+        raise InputError(f"{name} and {name}_{unit} are both given; keep one")
     if si is not None:
         if isinstance(si, bool) or not isinstance(si, int | float) or not math.isfinite(si):
             raise InputError(f"{name}_{unit} must be a number, got {si!r}")
@@ -100,7 +100,7 @@ def read_demand(
     if users is None and think_time_s is None:
         return workload(read_arrivals(arrivals), arrival_rate_rps)
     if users is None or arrival_rate_rps is not None or arrivals != "poisson":
-        raise InputError("give either --rate and --arrivals or --users and --think-time, not some of both")
+        raise InputError("give either --rate and --arrivals or --users and --think-time, not a mix")
     return ClosedPopulation(users=users, think_time_s=think_time_s or 0.0)
 
 
@@ -162,7 +162,7 @@ def read_share(share: str | float, flag: str) -> float:
     text = share if isinstance(share, str) else repr(share)
     digits = text.strip()
     if not is_number(digits.removesuffix("%")):
-        raise InputError(f"{flag} {text[:40]!r} is no share; 25% or 0.25 is one")
+        raise InputError(f"{flag} {text[:40]!r} is not a share; write 25% or 0.25")
     value = float(Decimal(digits.removesuffix("%")) / 100 if digits.endswith("%") else Decimal(digits))
     if not 0.0 < value < 1.0:
         hint = f"; {digits}% is a share" if not digits.endswith("%") and 1.0 <= value < 100.0 else ""
@@ -198,7 +198,7 @@ def _read_waits(texts: Sequence[str]) -> dict[float, float]:
     for text in texts:
         quantile, limit_s = _read_wait(text)
         if quantile in limits:
-            raise InputError(f"--slo-wait {text[:40]!r} is the second limit of its quantile; keep one")
+            raise InputError(f"--slo-wait {text[:40]!r} sets a second limit for its quantile; keep one")
         limits[quantile] = limit_s
     return limits
 
@@ -208,7 +208,7 @@ def _read_wait(text: str) -> tuple[float, float]:
     name, _, duration = text.partition("=")
     digits = name.strip().lower().removeprefix("p")
     if not duration or not is_number(digits) or not 0.0 < float(digits) < 100.0:
-        raise InputError(f"--slo-wait {text[:40]!r} is no limit; p99=5ms is one")
+        raise InputError(f"--slo-wait {text[:40]!r} is not a limit; write p99=5ms")
     return float(Decimal(digits) / 100), parse_duration_s(duration, "--slo-wait")
 
 
@@ -222,7 +222,7 @@ def read_profiles(
     found = [read_profile(one, request_overhead_s, instances_per_device) for one in given]
     profiles = {profile.name: profile for profile in found}
     if len(profiles) < len(found):
-        raise InputError("two of the profiles have one name; rename or drop one")
+        raise InputError("two of the profiles have the same name; rename or drop one")
     priced: set[str] = set()
     for text in map(str, prices):
         name, _, price = text.rpartition("=")
@@ -230,7 +230,7 @@ def read_profiles(
         if name not in profiles or ("=" not in text and len(profiles) > 1):
             raise InputError(f"--hourly-usd {text[:80]!r} names no profile; {next(iter(profiles))}=0.50 does")
         if name in priced:
-            raise InputError(f"--hourly-usd {text[:80]!r} is the second price of {name}; keep one")
+            raise InputError(f"--hourly-usd {text[:80]!r} sets a second price for {name}; keep one")
         priced.add(name)
         profiles[name] = replace(profiles[name], hourly_usd=_read_price(price))
     return tuple(profiles.values())
@@ -238,7 +238,7 @@ def read_profiles(
 
 def _read_price(text: str) -> float:
     if not is_number(text.strip()):
-        raise InputError(f"--hourly-usd {text[:40]!r} is no price in USD/h; 0.526 is one")
+        raise InputError(f"--hourly-usd {text[:40]!r} is not a price in USD/h; write 0.526")
     return float(text)
 
 
@@ -284,7 +284,10 @@ def read_survival(
         else:
             spare = max(spare, int(number))
     if (startup_time_s is None) != (spike is None):
-        raise InputError("give --spike 2x and --startup-time 120s together: what jumps, and for how long")
+        raise InputError(
+            "give --spike 2x and --startup-time 120s together: how far traffic jumps, and how "
+            "long new replicas take"
+        )
     return Survival(
         spare=spare,
         zones=zones,
@@ -305,7 +308,7 @@ def _read_unavailable(text: str) -> float:
 def _read_factor(text: str) -> float:
     digits = text.strip().lower().removesuffix("x")
     if not is_number(digits):
-        raise InputError(f"--spike {text[:40]!r} is no multiple; 2x is one")
+        raise InputError(f"--spike {text[:40]!r} is not a multiple; write 2x")
     return float(digits)
 
 

@@ -58,4 +58,4 @@ class Plan:
         if not 0.0 <= self.batch_wait_max_s < math.inf:
             raise DomainError(f"batch_wait_max_s must be >= 0 and finite, got {self.batch_wait_max_s}")
         if self.queue_limit is not None and self.queue_limit < 0:
-            raise DomainError(f"the queue limit must be 0 or more waiting places, got {self.queue_limit}")
+            raise DomainError(f"the queue limit must be >= 0, got {self.queue_limit}")

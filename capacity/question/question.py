@@ -70,13 +70,13 @@ class Question:
         if self.batch_size_limit is not None and self.batch_size_limit < 1:
             raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_limit}")
         if not self.profiles or not self.routings or self.batch_waits_s == ():
-            raise InputError("a question needs a profile, a routing and a batch wait at least")
+            raise InputError("a question needs at least one profile, one routing and one batch wait")
         if min(self.batch_waits_s or (0.0,)) < 0.0:
             raise DomainError(f"batch_waits_s must not be negative, got {self.batch_waits_s}")
         self._check_profiles()
         self.objective.require()
         if self.objective.loss_probability is not None and self.queue_limit is None:
-            raise InputError("a loss limit needs a queue that can be full; give --queue-limit too")
+            raise InputError("a loss limit needs a queue limit; give --queue-limit too")
 
     def _check_profiles(self) -> None:
         names = [profile.name for profile in self.profiles]

@@ -119,11 +119,11 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
     yield "response, mean", *(format_interval(one.intervals["response_mean_s"]) for one in performances)
     has_losses = any(one.response_quantiles_with_losses_s for one in performances)
     for q in performances[0].response_quantiles_s:
-        name = f"response{' of the served' if has_losses else ''}, {format_quantile(q)}"
+        name = f"response{' of served requests' if has_losses else ''}, {format_quantile(q)}"
         yield name, *(format_interval(one.response_quantiles_s[q]) for one in performances)
     for q in performances[0].response_quantiles_s if has_losses else ():
         late = [(one.response_quantiles_with_losses_s or one.response_quantiles_s)[q] for one in performances]
-        yield f"response, lost as late, {format_quantile(q)}", *map(format_interval, late)
+        yield f"response, rejected as late, {format_quantile(q)}", *map(format_interval, late)
 
 
 def _cost(contender: Contender) -> str:

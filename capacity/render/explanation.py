@@ -53,10 +53,10 @@ def explanation_texts(explanation: Explanation) -> Iterator[Text]:
 def _binding(explanation: Explanation) -> Iterator[str]:
     binding = explanation.binding
     if binding is None:
-        yield f"The plan was not judged: {format_refusal(explanation.base)}."
+        yield f"The plan was not simulated: {format_refusal(explanation.base)}."
         return
     yield (
-        f"{binding.promise.what} of {format_value(binding.promise, binding.found)} takes up "
+        f"{binding.promise.what} of {format_value(binding.promise, binding.found)} uses up "
         f"{100.0 * binding.share:.3g} % of what is allowed; what limits it most is {_CAUSES[binding.cause]}."
     )
     if binding.load_fewer is not None:
@@ -77,8 +77,8 @@ def _times(binding: Binding) -> Iterator[str]:
         wait = "" if binding.wait is None else f"; the wait alone has {binding.promise.what} "
         wait += "" if binding.wait is None else format_value(binding.promise, binding.wait)
         yield (
-            f"Company: a request that is alone takes {format_duration(binding.lone_s)}; waiting for "
-            f"others and sharing their batch add {format_duration(more_s)}{wait}."
+            f"Queueing and batching: a lone request takes {format_duration(binding.lone_s)}; waiting for "
+            f"others and sharing a batch with them adds {format_duration(more_s)}{wait}."
         )
     if binding.unbatched is not None:
         yield f"Without batches: {_fate(binding.unbatched, binding.promise)}."
@@ -101,7 +101,7 @@ def _burst(explanation: Explanation, binding: Binding, burst: Burst) -> str:
 def _fewer(explanation: Explanation) -> Iterator[str]:
     nearest = explanation.nearest
     if nearest is None:
-        yield "There cannot be fewer."
+        yield "One is the minimum."
         return
     refused = [one for one in explanation.fewer if one.performance is None and one.rejection is not None]
     unstable = {
@@ -127,7 +127,7 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
     over = ""
     rejection = nearest.rejection
     if rejection is not None and nearest.verdict is Verdict.MISSED:
-        over = f", {100.0 * (rejection.needed / rejection.allowed - 1.0):.3g} % too much"
+        over = f", {100.0 * (rejection.needed / rejection.allowed - 1.0):.3g} % over the limit"
     yield f"Closest is {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
 
 
@@ -163,14 +163,14 @@ def _sensitivities(explanation: Explanation) -> Iterator[str]:
         moved = most.shift_per_step
         how = "makes it unstable" if moved == math.inf else f"moves it by {100.0 * moved:.3g} %"
         name = "variation of the gaps" if most.what == "cv" else most.what
-        yield f"Most depends on the {name}: 10 % of it {how}."
+        yield f"The answer depends most on the {name}: 10 % of it {how}."
 
 
 def _savings(explanation: Explanation) -> Iterator[str]:
     best = explanation.best_saving
     if best is None:
         if explanation.nearest is not None:
-            yield "No single change that was tried makes one fewer enough."
+            yield "No single change that was tried makes one replica fewer enough."
         return
     yield f"{_lever(best).capitalize()}: {fleet(best.plan)} would be enough{_price(best)}."
     for other in explanation.savings:

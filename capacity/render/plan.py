@@ -98,8 +98,8 @@ def tally_line(recommendation: Recommendation) -> str:
     """How many candidates were dealt with, by how."""
     tally = recommendation.tally
     return (
-        f"Candidates: {tally.screened} screened by theory, {tally.simulated} simulated, "
-        f"{tally.certified} certified; {tally.requests:.3g} requests."
+        f"Candidates: {tally.screened} screened by theory, {tally.simulated} simulated, {tally.certified} "
+        f"confirmed; {tally.requests:.3g} requests."
     )
 
 
@@ -134,7 +134,7 @@ def _considered_table(
         "<batch",
         "load",
         f"~{promise.what}",
-        *(["lost"] if _loses(candidates) else []),
+        *(["rejected"] if _loses(candidates) else []),
         "<verdict",
     )
     shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) else _SIZES_OF_MANY_KINDS

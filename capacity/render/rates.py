@@ -75,7 +75,7 @@ def _points_table(rates: Rates) -> Table:
     """The curve, rate by rate."""
     promise = rates.promise
     has_losses = any(format_loss(point.candidate.performance) for point in rates.points)
-    columns = ("rate", "load", promise.what, *(["lost"] if has_losses else []), "<verdict")
+    columns = ("rate", "load", promise.what, *(["rejected"] if has_losses else []), "<verdict")
     return table(columns, (_row(rates, point, has_losses=has_losses) for point in rates.points))
 
 

@@ -38,7 +38,7 @@ def sweep_table(common: "SweepTable", rows: "Sequence[Row]") -> Table:
         "load",
     )
     return table(
-        (*columns, format_quantile(quantile), *(["lost"] if lost else []), "<outcome"),
+        (*columns, format_quantile(quantile), *(["rejected"] if lost else []), "<outcome"),
         (_cells(row, quantile, waits=waits, lost=lost) for row in known),
     )
 
@@ -238,9 +238,9 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
         rows.append(("throughput", format_rate(performance.throughput_rps)))
     rows.extend((name, format_duration(x)) for name, x in durations.items() if x is not None)
     rows.extend(_quantile_rows("wait", performance.wait_quantiles_s))
-    served = " of the served" if performance.response_quantiles_with_losses_s else ""
+    served = " of served requests" if performance.response_quantiles_with_losses_s else ""
     rows.extend(_quantile_rows(f"response{served}", performance.response_quantiles_s))
-    rows.extend(_quantile_rows("response, lost as late", performance.response_quantiles_with_losses_s))
+    rows.extend(_quantile_rows("response, rejected as late", performance.response_quantiles_with_losses_s))
     rows.extend(
         (f"error of {name}, at most", f"{100.0 * error:.3g} %" if error < math.inf else "not known")
         for name, error in performance.relative_error_max.items()

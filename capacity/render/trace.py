@@ -58,10 +58,10 @@ def description_tables(
             (format_duration(x.window_s), str(x.windows), f"{x.dispersion:.3g}", f"{x.peak_to_mean:.3g}")
             for x in burstiness.counts
         ),
-        title="Counts, in which Poisson has dispersion 1",
+        title="Counts (the dispersion of Poisson is 1)",
     )
     yield table(
-        ("<test of Poisson", "statistic", "p", "p, all together", "<"),
+        ("<test of Poisson", "statistic", "p", "p, adjusted", "<"),
         (_test_row(test) for test in about.tests),
     )
     yield Text(f"{about.verdict[0].upper()}{about.verdict[1:]}.")
@@ -78,7 +78,7 @@ def _test_row(test: PoissonTest) -> tuple[str, ...]:
         f"{test.statistic:.3g}",
         _chance(test.p_value),
         _chance(test.p_value_adjusted),
-        "refuses" if test.rejects else "",
+        "rejects" if test.rejects else "",
     )
 
 
@@ -108,13 +108,15 @@ def _error_tables(error: PoissonError) -> Iterator[RenderableType]:
     yield Text(f"{quantile} of {plan.replicas} x {plan.profile}, {batch}, at {rate}:")
     yield table(("<", "<"), rows)
     if off.high < 0.0:
-        words = f"Poisson arrivals promise too much: their {quantile} is below the trace's."
+        words = f"Assuming Poisson arrivals is too optimistic: their {quantile} is below the trace's."
     elif off.low > 0.0:
-        words = f"Poisson arrivals promise too little: their {quantile} is above the trace's."
+        words = f"Assuming Poisson arrivals is too pessimistic: their {quantile} is above the trace's."
     else:
-        words = f"The intervals do not tell the {quantile} by Poisson arrivals from the trace's."
+        words = f"The intervals are too wide to tell the {quantile} of Poisson arrivals from the trace's."
     yield Text(words)
-    yield Text(f"In brackets: intervals that all hold with {100.0 * error.confidence:g} %.")
+    yield Text(
+        f"In brackets: intervals that all hold together with {100.0 * error.confidence:g} % confidence."
+    )
 
 
 def _seconds(interval: Interval) -> str:

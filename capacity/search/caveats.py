@@ -171,7 +171,7 @@ def profile_caveats(
     if "excludes" in profile.source and profile.request_overhead_s == 0.0:
         yield Caveat(
             code=CaveatCode.PROFILE_EXCLUDES,
-            message=f"the profile leaves out {profile.source['excludes']}; add it by --request-overhead",
+            message=f"the profile leaves out {profile.source['excludes']}; add it with --request-overhead",
         )
     yield from device_caveats(profile)
 
@@ -209,8 +209,8 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
     if instances > 1 and (profile.contention is None or not profile.contention.is_measured):
         yield Caveat(
             code=CaveatCode.DEVICE_SHARED,
-            message=f"{instances} replicas share a device, and are assumed to do so by processor "
-            "sharing: m busy ones take m times as long; measure the throughput of 1 to "
+            message=f"{instances} replicas share a device; processor sharing is assumed (with m busy, each "
+            "takes m times as long); measure the throughput of 1 to "
             f"{instances} busy instances, and add it to the profile's JSON as contention_throughputs_rps",
         )
 
@@ -220,7 +220,7 @@ def precision_caveat(workload: Demand) -> Caveat:
     mend = "record for longer" if is_trace(workload) else "raise --requests-max"
     return Caveat(
         code=CaveatCode.PRECISION_MISSED,
-        message=f"the interval is wider than asked, and the budget is spent; {mend}",
+        message=f"the interval is wider than requested, and the budget is used up; {mend}",
     )
 
 
@@ -265,13 +265,15 @@ def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool
         if not settled:
             yield Caveat(
                 code=CaveatCode.TRACE_FEW_BURSTS,
-                message=f"few bursts of the trace are behind its {format_quantile(max(quantiles))}: the plan "
-                "holds for it, and for other days only if their bursts are no worse; record for longer",
+                message=f"only a few bursts of the trace determine its {format_quantile(max(quantiles))}: "
+                "the plan holds for this trace, and for other days only if their bursts are no worse; "
+                "record for longer",
             )
         yield Caveat(
             code=CaveatCode.TRACE_ONE_PATH,
-            message=f"a trace happened once: the interval of {format_quantile(max(quantiles))} comes from "
-            "its consecutive sections, which were not independent; try other days too",
+            message=f"a trace is one sample of the traffic: the interval of "
+            f"{format_quantile(max(quantiles))} comes from its consecutive sections, which are not "
+            "independent; try other days too",
         )
         for remark in workload.arrivals.remarks:
             yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
@@ -313,7 +315,7 @@ def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterat
     if bare:
         yield Caveat(
             code=CaveatCode.PROFILE_NO_SPREAD,
-            message=f"{_have(bare)} a mean but no percentile, so service times are taken as constant; "
+            message=f"{_have(bare)} a mean but no percentile, so service times are assumed constant; "
             "measure percentiles, or give raw samples",
         )
     short = [t.batch_size for t in summaries if t.percentiles_s and max(t.percentiles_s) < quantile_max]
@@ -329,8 +331,8 @@ def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterat
         yield Caveat(
             code=CaveatCode.PROFILE_TAIL_STRETCHED,
             message=f"{_have(list(ratios))} a mean so large that batches beyond the last percentile must "
-            f"take {max(ratios.values()):.2f} times that percentile on average, and how they spread is a "
-            "guess; give raw samples",
+            f"take {max(ratios.values()):.2f} times that percentile on average, and their distribution is "
+            "a guess; give raw samples",
         )
 
 
@@ -375,7 +377,7 @@ _ONE_BALANCER_MAX = 100
 # What settles a doubt, by its cause.
 MENDS = {
     Doubt.REQUESTS: "raise --requests-max",
-    Doubt.MARGIN: "lower --precision to tell it from its limit",
+    Doubt.MARGIN: "lower --precision to separate it from its limit",
     Doubt.PROFILE: "measure more batches of each size for the profile",
     Doubt.TRACE: "record the trace for longer",
 }
@@ -488,14 +490,15 @@ def _untried(search: Search) -> Iterator[Caveat]:
         names = dict.fromkeys(f"{one.profile.name} behind {one.routing}" for one in search.families_untried)
         yield Caveat(
             code=CaveatCode.FLEETS_UNTRIED,
-            message=f"the budget of the search was spent before all fleets of {', '.join(names)} were tried, "
-            "which may be cheaper; plan for each by itself, with one --profile and one --routing",
+            message=f"the search budget ran out before all fleets of {', '.join(names)} were tried, and "
+            "they may be cheaper; plan for each separately, with one --profile and one --routing",
         )
     if search.fleets_untried:
         yield Caveat(
             code=CaveatCode.FLEETS_UNTRIED,
-            message=f"{search.fleets_untried} of the cheapest fleets were not tried for lack of budget; each "
-            "must be tried by itself, since its batches wait or larger ones may be faster; give one "
+            message=f"{search.fleets_untried} of the cheapest fleets were not tried because the budget ran "
+            "out; each must be tried separately, since its batches wait or larger ones may be faster; give "
+            "one "
             "--batch-wait, or a smaller --batch-size-max, to try fewer",
         )
 

@@ -38,7 +38,7 @@ def predict(
     _require_poisson(workload)
     if profile.slowdowns(plan.replicas)[-1] > 1.0:
         raise _no_law(
-            f"{profile.instances_per_device} instances to a device, which slow each other down",
+            f"{profile.instances_per_device} instances per device, which slow each other down",
             "simulate instead, or give each replica a device (instances_per_device 1)",
         )
     if profile.spells is not None:
@@ -47,7 +47,7 @@ def predict(
         )
     if profile.wake_s > 0.0:
         raise _no_law(
-            "a first service after a rest that takes longer",
+            "a slower first batch after an idle pause",
             "simulate instead, or leave wake_s out of the profile",
         )
     if plan.queue_limit is not None:
@@ -59,7 +59,7 @@ def predict(
     elif plan.batch_size_max == 1:
         one = _one_by_one(workload, plan, laws[0].mean_s, quantiles)
     elif plan.routing is Routing.SHARED_QUEUE and plan.replicas > 1:
-        raise _no_law("a shared queue with deterministic batches", "simulate instead, or take round-robin")
+        raise _no_law("a shared queue with deterministic batches", "simulate instead, or use round-robin")
     else:
         one = _in_batches(
             arrival_rate_rps=workload.arrival_rate_rps,
@@ -115,7 +115,7 @@ def _one_by_one(
         Iversen (1983), Operations Research Letters 2(1), 20-21: M/D/c decomposes into c queues E_c/D/1.
     """
     if plan.replicas > 1 and plan.routing in (Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO):
-        raise _no_law(f"routing {plan.routing} of constant service", "simulate instead, or take round-robin")
+        raise _no_law(f"routing {plan.routing} of constant service", "simulate instead, or use round-robin")
     queues = plan.replicas if plan.routing is Routing.RANDOM else 1
     law = MDc(
         arrival_rate_rps=workload.arrival_rate_rps / queues,

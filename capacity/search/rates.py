@@ -389,8 +389,8 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
         step_rps = max(high - low for low, high in pairwise(rates_rps))
         yield Caveat(
             code=CaveatCode.RATES_UNSEEN,
-            message="times may fall and rise again with the rate; what happens between two rates that were "
-            f"tried, up to {format_rate(step_rps)} apart, is not seen; capacity simulate tries one more",
+            message="response times may fall and rise again with the rate; nothing is known between two "
+            f"rates that were tried, up to {format_rate(step_rps)} apart; try others with capacity simulate",
         )
 
 

@@ -131,7 +131,7 @@ def read_daily_curve(path: Path) -> DailyCurve:
     for number, row in rows:
         where = f"{shown} line {number}"
         if len(row) <= max(time_column, rate_column):
-            raise InputError(f"{where}: {len(row)} cells, fewer than the header names; mend or drop the line")
+            raise InputError(f"{where}: {len(row)} cells, fewer than the header names; fix or drop the line")
         times_s.append(_time_s(row[time_column].strip(), where))
         rates_rps.append(_rate_rps(row[rate_column].strip(), period_s, where))
         if len(times_s) > 1 and times_s[-1] <= times_s[-2]:
@@ -172,7 +172,7 @@ def _time_s(text: str, where: str) -> float:
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (24, 0, 0)
     if hours > 23 or minutes > 59 or seconds > 59:
         raise InputError(
-            f"{where}: {printable(text)[:40]!r} is no time of a day; write 00:00 to 23:59, or 23:59:59"
+            f"{where}: {printable(text)[:40]!r} is not a time of day; write 00:00 to 23:59, or 23:59:59"
         )
     return float(HOUR_S * hours + 60 * minutes + seconds)
 
@@ -182,5 +182,5 @@ def _rate_rps(text: str, period_s: float | None, where: str) -> float:
         return parse_rate_rps(printable(text), f"{where}: rate", allow_zero=True)
     value = float(text) if len(text) <= 40 and _NUMBER.fullmatch(text) else math.nan
     if not 0.0 <= value < math.inf:
-        raise InputError(f"{where}: the rate {printable(text)[:40]!r} is no number >= 0; mend the line")
+        raise InputError(f"{where}: the rate {printable(text)[:40]!r} is not a number >= 0; fix the line")
     return value / period_s

@@ -155,12 +155,14 @@ class TraceDescription:
     def verdict(self) -> str:
         """Whether it is Poisson, in words, with the test that says so."""
         if self.is_poisson:
-            return f"nothing speaks against Poisson, in {len(self.tests)} tests at {LEVEL:g} together"
+            return (
+                f"consistent with Poisson: none of {len(self.tests)} tests rejects it, at {LEVEL:g} jointly"
+            )
         worst = min(self.tests, key=lambda test: (test.p_value_adjusted, test.p_value))
         refused = sum(test.rejects for test in self.tests)
         return (
-            f"not Poisson: {refused} of {len(self.tests)} tests refuse it at {LEVEL:g} together, most of all "
-            f"that of {worst.name}"
+            f"not Poisson: {refused} of {len(self.tests)} tests reject it at a joint level of {LEVEL:g}, "
+            f"most strongly the test of {worst.name}"
         )
 
 
@@ -176,8 +178,8 @@ def describe(trace: TraceArrivals) -> TraceDescription:
     """
     if len(trace.instants_s) < EVENTS_MIN:
         raise InputError(
-            f"{trace.name} has {len(trace.instants_s)} arrivals; to describe traffic takes {EVENTS_MIN} at "
-            "least: record for longer"
+            f"{trace.name} has {len(trace.instants_s)} arrivals; describing traffic needs at least "
+            f"{EVENTS_MIN}: record for longer"
         )
     windows_s = None
     if trace.duration_s < WINDOWS_MIN * WINDOWS_S[0]:

@@ -42,7 +42,7 @@ def parse_arrivals(text: str) -> ArrivalProcess:
         return _mmpp(text)
     gamma = _GAMMA.fullmatch(text)
     if text == "trace":
-        raise InputError("'trace' names no file; write the two as one word: trace:FILE")
+        raise InputError("'trace' needs a file, in the same word: trace:FILE")
     if gamma is None:
         raise InputError(f"unknown arrivals {printable(text)!r}; use {_EXAMPLES}")
     cv = _number(gamma[1], "cv of gamma arrivals")

@@ -58,12 +58,12 @@ def parse_stamp(text: str, where: str) -> Stamp:
     if clock is None:
         raise InputError(
             f"{where}: {printable(text)[:40]!r} is not a finite number, nor a date and time such as "
-            "2023-11-16 18:15:46.68; mend or drop the line"
+            "2023-11-16 18:15:46.68; fix or drop the line"
         )
     try:
         whole_s = _whole_s(clock[1])
     except ValueError as error:
-        raise InputError(f"{where}: {printable(text)} is {error}; mend the line") from None
+        raise InputError(f"{where}: {printable(text)} is {error}; fix the line") from None
     value = Decimal(whole_s - _offset_s(clock, where))
     return Stamp(value=value + Decimal(clock[2]) if clock[2] else value, zone=bool(clock[3] or clock[4]))
 
@@ -75,9 +75,9 @@ def _whole_s(text: str) -> int:
     try:
         days = date(year, month, day).toordinal() - date(1970, 1, 1).toordinal()
     except ValueError:
-        raise ValueError("no day of the calendar") from None
+        raise ValueError("not a day of the calendar") from None
     if hour > 23 or minute > 59 or second > 59:
-        raise ValueError("no time of a day, 00:00:00 to 23:59:59")
+        raise ValueError("not a time of day, 00:00:00 to 23:59:59")
     return 86_400 * days + 3600 * hour + 60 * minute + second
 
 
@@ -87,7 +87,7 @@ def _offset_s(clock: re.Match[str], where: str) -> int:
         return 0
     hours, minutes = int(clock[5]), int(clock[6])
     if hours > 23 or minutes > 59:
-        raise InputError(f"{where}: {clock[4]}{clock[5]}:{clock[6]} is no offset from UTC; mend the line")
+        raise InputError(f"{where}: {clock[4]}{clock[5]}:{clock[6]} is not an offset from UTC; fix the line")
     return (60 * hours + minutes) * (60 if clock[4] == "+" else -60)
 
 
@@ -120,12 +120,13 @@ def unit_of(
     (unit,) = units if len(units) == 1 else (None,)
     if unit is not None:
         named = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}[unit]
-        return unit, [f"{shown}: stamps near {float(low):.3g} are read as {named} since 1970"]
+        return unit, [f"{shown}: timestamps near {float(low):.3g} are read as {named} since 1970"]
     if guess and high < _EPOCH_MIN:
         return "s", []
     ends = f"{float(low):.6g} to {float(high):.6g}"
     raise InputError(
-        f"{shown}: no unit is clear for stamps from {ends}; name their column t_s, t_ms, t_us or t_ns"
+        f"{shown}: the unit of the timestamps from {ends} is unclear; name their column t_s, t_ms, t_us or "
+        "t_ns"
     )
 
 
@@ -142,7 +143,7 @@ def _require_plausible(low: Decimal, high: Decimal, declared: str, shown: str) -
     unit = _epoch_unit(low)
     if unit is not None and unit == _epoch_unit(high) and SECONDS_PER_UNIT[unit] < SECONDS_PER_UNIT[declared]:
         raise InputError(
-            f"{shown}: stamps near {float(low):.3g} in column t_{declared} look like {unit} since 1970; "
+            f"{shown}: timestamps near {float(low):.3g} in column t_{declared} look like {unit} since 1970; "
             f"name it t_{unit}"
         )
 
@@ -159,8 +160,8 @@ def instants(stamps: Sequence[Stamp], unit: str, shown: str) -> tuple[tuple[floa
     same = sum(a == b for a, b in pairwise(values))
     if same:
         remarks.append(
-            f"{shown}: {same} of {len(values)} arrivals bear the stamp of the one before, and are taken as "
-            "simultaneous"
+            f"{shown}: {same} of {len(values)} arrivals have the timestamp of the one before, and are "
+            "treated as simultaneous"
         )
     return tuple(float(in_seconds(value - first, unit)) for value in values), remarks
 
@@ -169,8 +170,8 @@ def _order_remarks(values: Sequence[Decimal], unit: str, shown: str) -> Iterator
     back = [a - b for a, b in pairwise(values) if b < a]
     if back:
         farthest = format_duration(float(in_seconds(max(back), unit)))
-        steps = "1 stamp goes" if len(back) == 1 else f"{len(back)} stamps go"
-        yield f"{shown}: {steps} back in time, by {farthest} at most; they were sorted"
+        steps = "1 timestamp goes" if len(back) == 1 else f"{len(back)} timestamps go"
+        yield f"{shown}: {steps} back in time, by at most {farthest}; they were sorted"
 
 
 _UNITS = {"t_s": "s", "t_ms": "ms", "t_us": "us", "t_ns": "ns", "timestamp": None}
@@ -213,7 +214,7 @@ def read_trace(path: Path) -> TraceArrivals:
                 continue
         if column.place >= len(row) or (column.is_bare and len(row) > 1):
             raise InputError(
-                f"{where}: no instant in column {column.place + 1} of {len(row)}; mend or drop the line"
+                f"{where}: no time in column {column.place + 1} of {len(row)}; fix or drop the line"
             )
         stamps.append(parse_stamp(row[column.place].strip(), where))
     return _trace(stamps, column, shown)
@@ -236,8 +237,10 @@ def _column(row: list[str], where: str) -> _Column:
     found = [place for place, name in enumerate(names) if name in _UNITS]
     if not found:
         seen = printable(", ".join(cells))[:60]
-        raise InputError(f"{where}: no column {_NAMES} among {seen!r}; name the column of instants so")
+        raise InputError(
+            f"{where}: no column {_NAMES} among {seen!r}; give the column of times one of these names"
+        )
     if len(found) > 1:
         twice = ", ".join(printable(cells[place])[:20] for place in found)
-        raise InputError(f"{where}: more than one column of instants ({twice}); keep the one that is meant")
+        raise InputError(f"{where}: more than one column of times ({twice}); keep one")
     return _Column(place=found[0], unit=_UNITS[names[found[0]]], is_bare=False)

@@ -118,7 +118,7 @@ class TraceArrivals:
         if not all(a <= b for a, b in pairwise(self.instants_s)):  # also refuses NaN
             raise InputError(f"{self.name} is not sorted by time; sort it")
         if math.isinf(self.duration_s):
-            raise InputError(f"{self.name} lasts beyond what can be computed with; is the unit right?")
+            raise InputError(f"{self.name} lasts too long to compute with; is the unit right?")
         if not self.duration_s > 0.0:
             raise InputError(f"{self.name} has no duration: its arrivals share one instant")
 
@@ -172,7 +172,7 @@ class Workload:
         if isinstance(self.arrivals, MmppArrivals) and self.switches_per_arrival > MMPP_SWITCHES_MAX:
             raise DomainError(
                 f"mmpp switches {self.switches_per_arrival:.3g} times between two arrivals, above "
-                f"{MMPP_SWITCHES_MAX:g}; use poisson, which it cannot be told from, or longer bursts"
+                f"{MMPP_SWITCHES_MAX:g}; use poisson, which is the same in practice, or longer bursts"
             )
 
     @property

@@ -57,18 +57,18 @@ class LoneRequests:
     def notes(self, profile: ServiceProfile) -> Iterator[str]:
         """What is to be said of it."""
         yield (
-            f"a request takes this client {format_duration(self.beside_s)} beside its batch, of which "
-            f"{format_duration(self.seen_by(profile).request_overhead_s)} is taken as request overhead "
+            f"a request takes this client {format_duration(self.beside_s)} outside its batch, of which "
+            f"{format_duration(self.seen_by(profile).request_overhead_s)} is used as request overhead "
             f"(the profile has {format_duration(profile.request_overhead_s)})"
         )
         if self.silent:
-            yield f"{self.silent} of the requests before the load had no answer that tells, and are left out"
+            yield f"{self.silent} of the requests before the load had no usable answer, and are left out"
         said_s = profile.service_mean_s(1) - profile.work_s(1) + profile.wake_s
         off = self.batch_s.value / said_s - 1.0
         if not self.batch_s.low <= said_s <= self.batch_s.high and abs(off) > _DRIFT_OF_NOTE:
             yield (
                 f"a lone batch takes {format_duration(self.batch_s.value)} now, {off:+.1%} from the "
-                f"profile's {format_duration(said_s)}; measure the profile again, just before"
+                f"profile's {format_duration(said_s)}; measure the profile again, just before the load test"
             )
 
 
@@ -146,7 +146,7 @@ async def _at_rate(send: Send, urls: int, gaps_s: Floats, in_flight_max: int) ->
     await send_all(run, send, balancer, WallClock(), in_flight_max)
     if run.is_overflowed:
         raise InconclusiveError(
-            f"{in_flight_max} requests were in flight before the load, and none more may be"
+            f"{in_flight_max} requests were in flight before the load, and no more are allowed"
         )
     tells = (run.outcomes == OK) & np.isfinite(run.inside_s)
     if tells.sum() < (1.0 - _SILENT_MAX) * len(gaps_s):
@@ -159,7 +159,7 @@ async def _at_rate(send: Send, urls: int, gaps_s: Floats, in_flight_max: int) ->
 def _why_silent(outcome: int) -> str:
     """What came instead of an answer that tells."""
     if outcome == OK:
-        return "answers do not tell by Server-Timing what their batches took"
+        return "answers have no Server-Timing header with the time of their batch"
     if outcome > 0:
-        return f"a request before the load was answered by {outcome}"
+        return f"a request before the load was answered with status {outcome}"
     return f"a request before the load failed: the server {UNREACHABLE[outcome]}"

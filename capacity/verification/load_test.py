@@ -86,7 +86,7 @@ class LoadTest:
         """Some requests one at a time, and at the rate, before the load; raises as `calibrate` does."""
         rate_rps = self.workload.arrival_rate_rps
         most = lone_requests_max(rate_rps)
-        self.report(f"before the load: up to {most} requests, to see what this client adds")
+        self.report(f"before the load: up to {most} requests, to measure what this client adds")
         return lone_requests(self.target, rate_rps, self.seed, confidence, in_flight_max=self.in_flight_max)
 
     def measure(self) -> tuple[list[LoadRun], Stop | None]:
@@ -125,7 +125,7 @@ class LoadTest:
                 try:  # a server that was gone by then does not cost what was measured
                     run.uses = uses(watch.looks) if self.metrics else ()
                 except DependencyError as error:
-                    run.unseen = f"mean batch and utilization were lost: {watch.failure or error}"
+                    run.unseen = f"mean batch and utilization are not known: {watch.failure or error}"
 
     async def _send(self, run: LoadRun, balancer: Balancer, watch: MetricsWatch) -> None:
         async with connected(self.target) as send:

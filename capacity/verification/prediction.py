@@ -46,8 +46,8 @@ class Predictor:
             DomainError: the profile does not cover the plan's batches.
         """
         if is_trace(workload):
-            return Prediction(reasons=("a trace has no long run, but a replay",))
-        return self._falling_back("of the long run, which capacity simulate may take further", workload)
+            return Prediction(reasons=("a trace has a replay, but no long run",))
+        return self._falling_back("of the long run; capacity simulate can simulate longer", workload)
 
     def of(self, runs: Sequence[LoadRun]) -> Prediction:
         """The requests that count, at their instants, of runs that follow each other: values only.

@@ -43,25 +43,28 @@ class PromiseFinding:
             return f"{self.promise}: what was measured has no interval", math.inf
         value, limit = self.found.value, self.promise.allowed
         if self.found.high == math.inf:
-            said = "requests that were given up or refused leave open how long they take"
+            said = "requests that timed out or were refused have an unknown response time"
             return f"{self.promise}: {said}", math.inf
         end = self.found.high if value <= limit else self.found.low
         # Widths fall as the root of the number of requests; of none among n, as n.
         ratio = math.inf if value == limit else (end - value) / (limit - value)
         times = ratio if value == 0.0 else ratio**2
         if times > _TIMES_MAX:
-            return f"{self.promise} is what was measured, but for chance", math.inf
-        return f"{self.promise} lies within the interval of what was measured", times
+            return f"{self.promise} equals what was measured, within chance", math.inf
+        return f"{self.promise} lies within the measured interval", times
 
     def _not_measured(self, answered: int) -> tuple[str, float]:
         match self.promise.measure:
             case Measure.WAIT:
-                return f"{self.promise}: waits are not seen from outside; promise responses", math.inf
+                return (
+                    f"{self.promise}: waits cannot be measured from outside; set an objective on responses",
+                    math.inf,
+                )
             case Measure.UTILIZATION:
-                return f"{self.promise}: the servers' metrics were not seen; give --metrics", math.inf
+                return f"{self.promise}: the servers' metrics were not read; give --metrics", math.inf
         quantile = self.promise.quantile
         needed = REQUESTS_MIN if quantile is None else requests_min(quantile)
-        said = f"{self.promise} was not measured, which takes {needed} answers; there were {answered}"
+        said = f"{self.promise} was not measured: that needs {needed} answers, and there were {answered}"
         return said, needed / answered if answered else math.inf
 
 
@@ -177,7 +180,7 @@ def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, _, share = (part.strip().lower() for part in text.partition("="))
         if name not in tolerances or name in given:
-            what = "names one for the second time" if name in given else "names no quantity"
+            what = "names one twice" if name in given else "names no quantity"
             raise InputError(
                 f"--tolerance {printable(text)[:40]!r} {what}; p99=15% is one, of {', '.join(tolerances)}"
             )

@@ -27,14 +27,25 @@ _P99 = 0.99
 _SAID = {
     Outcome.AGREE: "prediction and measurement agree",
     Outcome.DISAGREE: "prediction and measurement disagree",
-    Outcome.UNSURE: "it cannot be told",
-    Outcome.MISSED: "the server misses what was promised",
-    Outcome.INVALID: "the load test is invalid, and says nothing of prediction or promise",
-    Outcome.INTERRUPTED: "interrupted; this is what there is",
-    Outcome.STOPPED: "a run could not be made; this is what there is",
+    Outcome.UNSURE: "the measurement is not precise enough to tell",
+    Outcome.MISSED: "the server misses the objective",
+    Outcome.INVALID: "the load test is invalid, and says nothing about the prediction or the objective",
+    Outcome.INTERRUPTED: "interrupted; these are the results so far",
+    Outcome.STOPPED: "a run could not be made; these are the results so far",
 }
 _ROW_COLUMNS = ("<", "~measured", "~predicted", "error", "verdict", "replayed", "error", "verdict")
-_RUN_COLUMNS = ("run", "sent", "lost", "lag P50", "lag P99", "lag max", "mean", "P99", "replayed", "<lost by")
+_RUN_COLUMNS = (
+    "run",
+    "sent",
+    "failed",
+    "lag P50",
+    "lag P99",
+    "lag max",
+    "mean",
+    "P99",
+    "replayed",
+    "<failed with",
+)
 
 
 def verify_document(verification: Verification, environment: Mapping[str, Any]) -> Document:
@@ -126,8 +137,8 @@ def _too_few(verification: Verification) -> Iterator[str]:
         needed = 0 if quantity.quantile is None else requests_min(quantity.quantile)
         if answered < needed:
             yield (
-                f"no measured {quantity.title}: an interval takes {needed} answered requests, and there were "
-                f"{answered}; raise --duration or --runs"
+                f"no measured {quantity.title}: an interval needs {needed} answered requests, and there "
+                f"were {answered}; raise --duration or --runs"
             )
 
 
@@ -146,11 +157,11 @@ def verify_tables(verification: Verification) -> Iterator["RenderableType"]:
     if verification.subject.planned_s:
         yield Text(_planned(verification))
     if verification.findings:
-        yield table(("<promise", "measured", "<verdict"), map(_finding_row, verification.findings))
+        yield table(("<objective", "measured", "<verdict"), map(_finding_row, verification.findings))
     yield table(_RUN_COLUMNS, (_run_row(*run) for run in enumerate(verification.runs, start=1)))
     yield Text(
-        f"In brackets: {100.0 * verification.effort.confidence:g} % intervals; responses are those of "
-        "requests that were answered or given up, from the instant at which each was meant to be sent."
+        f"In brackets: {100.0 * verification.effort.confidence:g} % intervals; responses count requests "
+        "that were answered or timed out, from the scheduled send time."
     )
     yield from (Text(f"Note: {note}.") for note in notes(verification))
 
@@ -170,8 +181,8 @@ def _planned(verification: Verification) -> str:
     if verification.lone is None:
         return f"The plan itself predicted: {told}."
     return (
-        f"The plan itself predicted: {told}. The predictions above are calibrated: they have the request "
-        "overhead that this client found at this server just before."
+        f"The plan itself predicted: {told}. The predictions above are calibrated: they use the request "
+        "overhead that this client measured at this server just before."
     )
 
 

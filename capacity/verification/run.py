@@ -59,7 +59,7 @@ class Schedule:
             )
         is_rising = bool((np.diff(self.instants_s, prepend=0.0) >= 0.0).all())
         if not is_rising or self.instants_s[-1] > self.duration_s:
-            raise InputError("a schedule must not fall, and lies within its duration")
+            raise InputError("a schedule must not go back in time, and must end within its duration")
 
     @property
     def requests(self) -> int:
@@ -87,7 +87,7 @@ def draw_schedule(
     if len(instants_s) > most:
         raise InputError(
             f"a run of {format_duration(duration_s)} has more than the {most:.0f} requests that are left "
-            f"to it; {_FEWER}"
+            f"for it; {_FEWER}"
         )
     return Schedule(instants_s=instants_s, duration_s=duration_s)
 

@@ -30,7 +30,7 @@ UNREACHABLE = {
     TIMED_OUT: "did not answer in time",
     NOT_CONNECTED: "cannot be reached",
     TOO_LONG: f"answered more than {ANSWER_BYTES_MAX} bytes",
-    EXHAUSTED: "cannot be asked, since this machine has no descriptor or port left",
+    EXHAUSTED: "cannot be reached, since this machine has no descriptor or port left",
 }
 # What this machine lacks, and not the server.
 _OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
@@ -47,7 +47,8 @@ class Balancer:
     def __init__(self, routing: Routing, replicas: int, generator: np.random.Generator) -> None:
         if routing is Routing.SHARED_QUEUE and replicas > 1:
             raise InputError(
-                f"{replicas} urls cannot share a queue, which a balancer in front of them would hold; give "
+                f"{replicas} urls cannot share a queue, which only a balancer in front of them can hold; "
+                "give "
                 "the one --url of that balancer, or another --routing"
             )
         self.outstanding = [0] * replicas
@@ -179,11 +180,13 @@ async def check_reachable(send: Send, target: Target) -> None:
     for number, address in enumerate(target.addresses):
         outcome, shown = (await send(number)).outcome, address.shown[:80]
         if outcome < 0:
-            raise DependencyError(f"{shown} {UNREACHABLE[outcome]}; is the server up, and the address right?")
-        said = f"{shown} answered the first request by {outcome}"
+            raise DependencyError(
+                f"{shown} {UNREACHABLE[outcome]}; is the server up, and is the address right?"
+            )
+        said = f"{shown} answered the first request with status {outcome}"
         if outcome >= 500:
             raise DependencyError(f"{said}; wait until it is ready")
         if 300 <= outcome < 400:
-            raise InputError(f"{said}, a redirect, which is not followed; give the address itself")
+            raise InputError(f"{said}, a redirect, which is not followed; give the final address")
         if outcome != OK:
             raise InputError(f"{said}; check --url and --body")

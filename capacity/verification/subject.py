@@ -42,8 +42,8 @@ def saved_subject(saved: SavedPlan, arrivals: ArrivalProcess | None, rate_rps: f
     demand = question.workload
     if isinstance(demand, ClosedPopulation):
         raise InputError(
-            f"{saved.name} was planned for users who wait for their answers, and a load test here waits for "
-            "none; plan for a --rate"
+            f"{saved.name} was planned for users in a closed loop, but this load test is an open loop; "
+            "plan for a --rate"
         )
     workload = Workload(
         arrival_rate_rps=demand.arrival_rate_rps if rate_rps is None else rate_rps,
@@ -83,10 +83,12 @@ def check_urls(urls: Sequence[str], plan: Plan) -> tuple[str, ...]:
             "balancer in front of them"
         )
     if len(set(urls)) < len(urls):
-        raise InputError("one --url is given twice; each replica has its own")
+        raise InputError("one --url is given twice; each replica needs its own")
     if len(urls) == plan.replicas:
         return ()
-    return (f"what is behind the one url is taken to route by {plan.routing} to {plan.replicas} replicas",)
+    return (
+        f"the server behind the one url is assumed to route by {plan.routing} to {plan.replicas} replicas",
+    )
 
 
 def metrics_addresses(
@@ -97,7 +99,7 @@ def metrics_addresses(
     Raises InputError: another number than replicas.
     """
     if list(given) == ["none"]:
-        return (), "mean batch and utilization were not asked for (--metrics none)"
+        return (), "mean batch and utilization were not requested (--metrics none)"
     if not given and len(urls) < plan.replicas:
         return (), "mean batch and utilization are not known; give --metrics of each replica"
     if not given:
@@ -119,6 +121,6 @@ def read_request_body(path: Path) -> bytes:
     rows = document.get("instances")
     if isinstance(rows, list) and len(rows) != 1:
         raise InputError(
-            f"{shown} has {len(rows)} instances; a request that is predicted has one row: keep one"
+            f"{shown} has {len(rows)} instances; predictions are for requests of one row: keep one"
         )
     return json.dumps(document, separators=(",", ":")).encode()

@@ -29,23 +29,23 @@ def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iter
     """What makes a run invalid, each with its numbers and the mend; a steady one must not drift either."""
     scheduled = run.schedule.requests
     if not run.is_complete:
-        yield f"the run was broken off after {run.sent} of {scheduled} requests; let it end"
+        yield f"the run was stopped after {run.sent} of {scheduled} requests; let it end"
         return
     if exhausted := int((run.outcomes == EXHAUSTED).sum()):
         yield (
-            f"{exhausted} of {run.sent} requests found no descriptor or port left at this machine, where "
-            "idle connections are kept beside others; give fewer --url, lower --rate, or raise ulimit -n"
+            f"{exhausted} of {run.sent} requests found no free descriptor or port on this machine, which "
+            "also keeps idle connections; give fewer --url, lower --rate, or raise ulimit -n"
         )
     if run.is_overflowed:
         yield (
-            f"{in_flight_max} requests were in flight, and no more are allowed: {run.sent} of "
+            f"{in_flight_max} requests were in flight, the most allowed: {run.sent} of "
             f"{scheduled} were sent; the server does not keep up, so lower --rate"
         )
     if len(run.responses_s) == 0:
-        yield f"none of {run.counted} requests was answered with status 200; see to the server first"
+        yield f"none of {run.counted} requests was answered with status 200; fix the server first"
         return
     if run.cpu_share > CPU_SHARE_MAX:
-        yield f"sending took {run.cpu_share:.0%} of a core, so that answers were taken in late; {_OWN_CORE}"
+        yield f"sending took {run.cpu_share:.0%} of a core, so answers were read late; {_OWN_CORE}"
     yield from _lateness(run)
     if is_steady:
         yield from _drift(run)
@@ -77,7 +77,8 @@ def _drift(run: LoadRun) -> Iterator[str]:
     if rise is not None and abs(rise.value) > DRIFT_SHARE_MAX and not rise.low <= 0.0 <= rise.high:
         yield (
             "the run was not stationary: the mean response of its second half differs by "
-            f"{rise.value:+.0%} from that of the first; raise --warm-up, or see what else the machines do"
+            f"{rise.value:+.0%} from that of the first; raise --warm-up, or check what else the machines "
+            "are doing"
         )
 
 
@@ -92,6 +93,6 @@ def tail_faults(runs: Sequence[LoadRun], quantiles: Iterable[float]) -> Iterator
         late = lags_s[responses_s >= value_s] > max(LAG_FORGIVEN_S, LAG_SHARE_MAX * value_s)
         if late.mean() > LATE_SHARE_MAX:
             yield (
-                f"the load generator made {format_quantile(quantile)}: {late.mean():.0%} of the requests "
-                f"from it on were sent late by more than {LAG_SHARE_MAX:.0%} of it; {_OWN_CORE}"
+                f"the load generator determined {format_quantile(quantile)}: {late.mean():.0%} of the "
+                f"requests beyond it were sent late by more than {LAG_SHARE_MAX:.0%} of it; {_OWN_CORE}"
             )

@@ -132,7 +132,7 @@ class Verification:
         responses = [row for row in self.rows if row.quantity.shown is format_duration]
         agreements = {one for row in responses for one in row.agreements}
         if not agreements & {Agreement.AGREE, Agreement.DISAGREE}:
-            found.append("no response is certain enough to agree with; raise --duration or --runs")
+            found.append("no response is known precisely enough to compare; raise --duration or --runs")
         return tuple(found)
 
     def _with_mend(self, doubt: str, times: float) -> str:

@@ -102,7 +102,7 @@ def uses(looks: Sequence[Look]) -> tuple[ServerUse, ...]:
     Raises DependencyError: fewer than two looks, other metrics, or a server that started anew meanwhile.
     """
     if len(looks) < 2:
-        raise DependencyError("they were seen once at most while requests were sent; check --metrics")
+        raise DependencyError("they were read at most once while requests were sent; check --metrics")
     told = [(one.instant_s, [read_page(page) for page in one.pages]) for one in looks]
     for first, last in zip(told[0][1], told[-1][1], strict=True):
         gains(first, last, _BATCHES)  # says what is wrong, if the whole is
@@ -144,9 +144,9 @@ def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: 
             for size, wait_s in ((size_max, wait_max_s), (plan.batch_size_max, plan.batch_wait_max_s))
         )
         return (
-            f"{address.host}:{address.port} says that it makes {told}, and the plan has {planned}: start it "
-            f"as planned, or verify it as it is, by --profile, --rate, --batch-size-max {size_max:.0f}, "
-            f"--batch-wait {1e3 * wait_max_s:g}ms and what else the plan has",
+            f"{address.host}:{address.port} reports {told}, but the plan has {planned}: start it as "
+            f"planned, or verify it as it is with --profile, --rate, --batch-size-max {size_max:.0f}, "
+            f"--batch-wait {1e3 * wait_max_s:g}ms and the rest of the plan",
         )
     return ()
 

@@ -180,11 +180,11 @@ class Pool:
         return self._quantile(quantile, _waits_with_losses)
 
     def exceedance(self, limit_s: float) -> Estimate:
-        """Share of the requests lost or answered after a limit, exact where it was asked for beforehand."""
+        """Share of the requests rejected or answered after a limit, exact where asked for beforehand."""
         return self._share(lambda sample: _responses_with_losses(sample).share_above(limit_s))
 
     def wait_exceedance(self, limit_s: float) -> Estimate:
-        """Share of the requests lost or waiting beyond a limit, exact where it was asked for beforehand."""
+        """Share of the requests rejected or waiting beyond a limit, exact where asked for beforehand."""
         return self._share(lambda sample: _waits_with_losses(sample).share_above(limit_s))
 
     @property

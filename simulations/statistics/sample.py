@@ -429,7 +429,7 @@ class Reduction:
         waits, responses = self._tallies()
         first, second = int(sums["first_half"]), responses.count - int(sums["first_half"])
         if not responses.count:
-            raise InputError(f"all {asked} counted requests are lost; allow more of them to wait")
+            raise InputError(f"all {asked} counted requests are rejected; allow more of them to wait")
         first_s = float(sums["first_half_s"])
         second_s = float(sums["response_s"]) - first_s
         rise_s = second_s / second - first_s / first if first and second else 0.0

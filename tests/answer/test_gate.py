@@ -122,7 +122,7 @@ def test_a_later_certificate_is_judged_again_to_the_last_digit(plan: SavedPlan) 
 
 def test_an_edited_answer_or_other_versions_are_told(plan: SavedPlan) -> None:
     edited = replace(plan, answer={**plan.answer, "performance": {"kind": "exact"}})
-    assert any("not the saved one to the last digit" in note for note in checked(edited).notes)
+    assert any("differs from the saved one in its last digits" in note for note in checked(edited).notes)
     older = replace(plan, versions={**plan.versions, "numpy": "1.0"})
     assert any("numpy 1.0 then and" in note for note in checked(older).notes)
     assert not any("digit" in note for note in checked(plan).notes)
@@ -168,7 +168,7 @@ def test_a_faster_model_passes_and_fewer_do(plan: SavedPlan) -> None:
     assert answer.needed is not None
     assert answer.needed.plan is not None
     assert answer.needed.plan.replicas <= plan.plan.replicas
-    assert any("profile t4 is replaced by another of its name" in note for note in answer.notes)
+    assert any("profile t4 is replaced by another with the same name" in note for note in answer.notes)
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,12 @@ def test_more_than_the_baseline_is_refused(plan: SavedPlan) -> None:
     assert size.message == f"needs {Size(role='t4', replicas=plan.plan.replicas + 3, hourly_usd=more.hourly_usd)}, " \
         f"the baseline has {Size(role='t4', replicas=plan.plan.replicas, hourly_usd=plan.hourly_usd)}"  # fmt: skip
     assert checked(plan, baseline=plan).verdict is Verdict.MET
-    assert not any("is for another workload" in note for note in checked(plan, baseline=plan).notes)
+    assert not any("is for a different workload" in note for note in checked(plan, baseline=plan).notes)
     other = replace(plan, name="old.json", question=question(workload=Workload(arrival_rate_rps=299.0)))
-    assert "the baseline old.json is for another workload or objective" in checked(plan, baseline=other).notes
+    assert (
+        "the baseline old.json is for a different workload or objective"
+        in checked(plan, baseline=other).notes
+    )
     assert checked(plan, baseline=more).verdict is Verdict.MET
 
 
@@ -284,10 +287,10 @@ def test_a_profile_takes_the_role_of_its_name_or_the_only_one() -> None:
     assert [p.name for p in inputs.question.profiles] == ["new", "b"]
     assert inputs.plan.profile == "b"
     with pytest.raises(
-        InputError, match=r"--profile c is none of the profiles of plan.json \(a, b\); say which"
+        InputError, match=r"--profile c is not one of the profiles of plan.json \(a, b\); say which"
     ):
         gate_inputs(two, [NewProfile(profile=profile("c"))], None)
-    with pytest.raises(InputError, match="two profiles take the place of a; give one --profile for each"):
+    with pytest.raises(InputError, match="two profiles replace a; give one --profile for each"):
         gate_inputs(one, [NewProfile(profile=profile("x")), NewProfile(profile=profile("y"))], None)
     with pytest.raises(InputError, match="profile b is given twice"):
         gate_inputs(two, [NewProfile(profile=profile("b"), role="a")], None)
@@ -311,7 +314,7 @@ def test_a_role_is_split_off_only_where_a_profile_has_that_name() -> None:
 
 def test_users_have_no_rate() -> None:
     plan = replace(without_answer(profile()), question=question(workload=ClosedPopulation(users=3)))
-    with pytest.raises(InputError, match="plan.json is for 3 users, who have no rate"):
+    with pytest.raises(InputError, match="plan.json is for 3 users, not for a rate"):
         gate_inputs(plan, [], 5.0)
 
 

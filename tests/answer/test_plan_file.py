@@ -324,17 +324,17 @@ PROFILE = ("question", "profiles", 0, "profile")
         (put("format", value="capacity-sweep"), "not a saved plan (its format is not capacity-plan)"),
         (put("schema_version", value=2), "schema_version must be 1"),
         (put("schema_version", value=True), "schema_version must be 1"),
-        (put("extra", value=1), "the file has the unknown key 'extra'; known are answer, certificate"),
-        (put("question", "x\x1b[31m", value=1), "question has the unknown key 'x?[31m'"),
+        (put("extra", value=1), "the file has an unknown key 'extra'; known keys are answer, certificate"),
+        (put("question", "x\x1b[31m", value=1), "question has an unknown key 'x?[31m'"),
         (drop("effort"), "the file has no key effort"),
         (drop("question", "workload"), "question has no key workload"),
         (put("question", value=[]), "question must be an object, got a list"),
         (put(*PROFILE, "hourly_usd", value=0.4), "profiles[0] of t4 was edited after the plan was made"),
         (put(*PROFILE, "timings", 1, "mean_s", value=0.41), "was edited after the plan was made"),
         (put(*PROFILE, "timings", 1, "mean_s", value="4"), "mean_s must be a number"),
-        (put(*PROFILE, "name", value="../x"), "may hold letters, digits"),
+        (put(*PROFILE, "name", value="../x"), "may contain only letters, digits"),
         (put("question", "profiles", 0, "sha256", value=5), "profiles[0].sha256 must be a text"),
-        (put("question", "profiles", value=[]), "a question needs a profile"),
+        (put("question", "profiles", value=[]), "a question needs at least one profile"),
         (put("question", "workload", "arrival_rate_rps", value=-1), "arrival rate must be positive"),
         (
             put("question", "workload", "arrival_rate_rps", value="1"),
@@ -388,7 +388,7 @@ def test_what_was_edited_is_refused_with_its_place(
     [
         ("", "not valid JSON"),
         ("[]", "a saved plan is a JSON object"),
-        ('{"format": 1, "format": 2}', "key 'format' stands twice in one object; keep one"),
+        ('{"format": 1, "format": 2}', "key 'format' appears twice in one object; keep one"),
         ('{"format": NaN}', "NaN is not a number"),
         ("[" * 100_000, "not valid JSON"),
         ('{"a": ' + "9" * 5000 + "}", "a number is too long"),
@@ -406,7 +406,7 @@ def test_numbers_beyond_all_bounds_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     text = json.dumps(saved()).replace('"arrival_rate_rps": 1.0', '"arrival_rate_rps": 1e999')
     path.write_text(text, encoding="utf-8")
-    assert "arrival_rate_rps is too large a number" in refusal(lambda: read_plan_file(path))
+    assert "arrival_rate_rps is too large" in refusal(lambda: read_plan_file(path))
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
@@ -444,7 +444,9 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
-        with pytest.raises(DependencyError, match="cannot write .*plan.json: .*; free or change the disk"):
+        with pytest.raises(
+            DependencyError, match="cannot write .*plan.json: .*; free space, or use another disk"
+        ):
             write_plan_file(path, ANSWER, QUESTION, Effort())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -213,10 +213,10 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("x", "a sweep is a .csv or a .json or a .parquet file; name it so"),
-        ("x.xlsx", "name it so"),
-        ("x.csv.gz", "name it so"),
-        ("folder.csv", "it is a directory; give the name of a file"),
+        ("x", "a sweep is a .csv or a .json or a .parquet file; change its name"),
+        ("x.xlsx", "change its name"),
+        ("x.csv.gz", "change its name"),
+        ("folder.csv", "it is a directory; give a file name"),
         ("gone/x.csv", "no such directory"),
         ("x\0.csv", "cannot write"),
         ("\x1b[31m/x.csv", r"cannot write .*\?\[31m/x.csv: no such directory"),
@@ -349,7 +349,7 @@ def test_the_journal_of_other_settings_is_refused_by_name_and_left_alone(tmp_pat
 )  # fmt: skip
 def test_what_is_no_journal_is_refused_and_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.csv.partial").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match="is no journal of a sweep; move it away"):
+    with pytest.raises(InputError, match="is not the journal of a sweep; move it away"):
         going_on(tmp_path)
     assert (tmp_path / "x.csv.partial").read_bytes() == text.encode("latin-1")
 
@@ -374,7 +374,7 @@ def test_a_line_that_is_no_row_is_refused(tmp_path: Path, line: str) -> None:
     journal = begin(tmp_path, [ANSWERED])
     journal.write_bytes(journal.read_bytes() + line.encode() + b"\n")
     with pytest.raises(
-        InputError, match="x.csv.partial line 3 is no row of this sweep; begin anew by --fresh"
+        InputError, match="x.csv.partial line 3 is not a row of this sweep; start over with --fresh"
     ):
         going_on(tmp_path)
 
@@ -382,7 +382,7 @@ def test_a_line_that_is_no_row_is_refused(tmp_path: Path, line: str) -> None:
 def test_more_rows_than_cells_are_refused(tmp_path: Path) -> None:
     begin(tmp_path, ROWS)
     assert going_on(tmp_path, cells=2) == ROWS
-    with pytest.raises(InputError, match="line 3 is no row"):
+    with pytest.raises(InputError, match="line 3 is not a row"):
         going_on(tmp_path, cells=1)
 
 
@@ -390,21 +390,21 @@ def test_journals_that_are_too_large_are_refused(tmp_path: Path) -> None:
     journal = begin(tmp_path, [ANSWERED])
     with journal.open("ab") as file:
         file.write(b"1" * (LINE_BYTES_MAX + 1))
-    with pytest.raises(InputError, match="line 3 is no row"):
+    with pytest.raises(InputError, match="line 3 is not a row"):
         going_on(tmp_path)
     with journal.open("ab") as file:
         file.truncate(FILE_BYTES_MAX + 1)  # sparse
-    with pytest.raises(InputError, match="is larger than 1073741824 bytes; begin anew by --fresh"):
+    with pytest.raises(InputError, match="is larger than 1073741824 bytes; start over with --fresh"):
         going_on(tmp_path)
 
 
 def test_a_pipe_or_a_directory_in_its_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.csv.partial")
-    with pytest.raises(InputError, match="it is no file; move it away"):
+    with pytest.raises(InputError, match="it is not a file; move it away"):
         going_on(tmp_path)
     (tmp_path / "y.csv.partial").mkdir()
     with (
-        pytest.raises(InputError, match="it is no file; move it away"),
+        pytest.raises(InputError, match="it is not a file; move it away"),
         kept_rows(tmp_path / "y.csv", SETTINGS, TABLE.columns, 1, fresh=False),
     ):
         pass
@@ -456,7 +456,8 @@ def sweep_on_a_disk_of(size_bytes: int, folder: Path) -> str:
 def test_a_disk_that_fills_up_keeps_the_rows_so_far(tmp_path: Path) -> None:
     """Also those that fit in part: what was cut off is dropped, and the sweep goes on."""
     assert sweep_on_a_disk_of(1000, tmp_path) == (
-        "cannot write x.csv.partial: File too large; free or change the disk; 3 of 9 rows are kept in "
+        "cannot write x.csv.partial: File too large; free space, or use another disk; 3 of 9 rows are kept "
+        "in "
         "x.csv.partial; the same command goes on from there\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv.partial"]
@@ -468,6 +469,6 @@ def test_a_disk_that_fills_up_keeps_the_rows_so_far(tmp_path: Path) -> None:
 
 def test_a_disk_that_takes_no_first_line_is_left_as_it_was(tmp_path: Path) -> None:
     assert sweep_on_a_disk_of(10, tmp_path) == (
-        "cannot write x.csv.partial: File too large; free or change the disk\n"
+        "cannot write x.csv.partial: File too large; free space, or use another disk\n"
     )
     assert list(tmp_path.iterdir()) == []

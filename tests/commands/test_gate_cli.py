@@ -85,7 +85,7 @@ def test_a_plan_that_cannot_be_saved_says_so_before_any_work(here: Here) -> None
     done = here.run(*ASKED, "-o", "gone/plan.json")
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        done.stderr == "error: cannot write gone/plan.json: no such directory; make it, or check the path\n"
+        done.stderr == "error: cannot write gone/plan.json: no such directory; create it, or check the path\n"
     )
 
 
@@ -165,7 +165,7 @@ def test_the_summary_is_appended_and_its_failure_is_the_disks(here: Here) -> Non
     done = here.run(*arguments, GITHUB_STEP_SUMMARY=str(here.path))
     assert done.returncode == 5
     assert done.stderr.splitlines()[-1] == (
-        "error: cannot write the step's summary: Is a directory; mend or unset GITHUB_STEP_SUMMARY"
+        "error: cannot write the step's summary: Is a directory; fix or unset GITHUB_STEP_SUMMARY"
     )
     assert done.stdout.startswith("::notice ")
     assert here.run("check", "--plan", "plan.json", GITHUB_STEP_SUMMARY=str(here.path)).returncode == 0
@@ -215,9 +215,9 @@ def test_a_long_trace_is_given_again(here: Here) -> None:
         (["compare", "plan.json"], "give 2 to 8 fleets to compare"),
         (["compare", "--rate", "5rps", "--fleet", "replicas=1"], "a --fleet needs a --profile"),
         (["compare", "plan.json", "--fleet", "batch=1"], "says nothing of replicas"),
-        (["compare", "plan.json", "--fleet", "replicas=x"], "no whole number"),
-        (["compare", "plan.json", "--fleet", "replicas=1,replicas=2"], "stands there twice"),
-        (["compare", "plan.json", "--fleet", "size=1"], "known are replicas, batch"),
+        (["compare", "plan.json", "--fleet", "replicas=x"], "not a whole number"),
+        (["compare", "plan.json", "--fleet", "replicas=1,replicas=2"], "appears twice"),
+        (["compare", "plan.json", "--fleet", "size=1"], "known keys are replicas, batch"),
         (["compare", "plan.json", "--fleet", "replicas=1,routing=rr"], "use one of round-robin"),
         (["compare", "plan.json", "--fleet", "replicas=1,profile=t4"], "names none of the profiles"),
         (["compare", "plan.json", "--fleet", "replicas=1,wait=2"], "has no unit"),

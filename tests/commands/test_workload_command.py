@@ -70,7 +70,7 @@ def test_a_poisson_trace_is_poisson_for_people(capacity, tmp_path):
     write_trace(tmp_path / "poisson.csv", PoissonArrivals(), 3000)
     done = capacity("workload", "poisson.csv")
     assert done.returncode == 0, done.stderr
-    assert "Nothing speaks against Poisson, in 4 tests at 0.01 together." in done.stdout
+    assert "Consistent with Poisson: none of 4 tests rejects it, at 0.01 jointly." in done.stdout
 
 
 @pytest.mark.long
@@ -97,7 +97,7 @@ def test_what_poisson_gets_wrong_is_within_what_longer_simulations_say(capacity,
     assert {c["code"] for c in answer["caveats"]} >= {"trace_one_path"}
     assert capacity(*arguments, "--workers", "1").stdout == done.stdout
     text = capacity(*arguments[:-1]).stdout
-    assert "Poisson arrivals promise too much: their P90 is below the trace's." in text
+    assert "Assuming Poisson arrivals is too optimistic: their P90 is below the trace's." in text
     assert format_duration(error["response_by_trace_s"]["value"]) in text
 
 
@@ -106,7 +106,7 @@ def test_disorder_is_told_to_everybody(capacity, tmp_path):
     lines = write_trace(tmp_path / "t.csv", PoissonArrivals(), 12_000, header="").read_text().split()
     lines[3], lines[4] = lines[4], lines[3]
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    told = "1 stamp goes back in time"
+    told = "1 timestamp goes back in time"
     assert told in capacity("workload", "t.csv").stdout
     assert any(
         told in remark for remark in json.loads(capacity("workload", "t.csv", "--json").stdout)["remarks"]
@@ -125,7 +125,7 @@ def test_disorder_is_told_to_everybody(capacity, tmp_path):
     [
         ([], 2, "Missing argument 'FILE'"),
         (["gone.csv"], 2, "cannot read gone.csv"),
-        (["few.csv"], 2, "few.csv has 10 arrivals; to describe traffic takes 20 at least"),
+        (["few.csv"], 2, "few.csv has 10 arrivals; describing traffic needs at least 20"),
         (["bad.csv"], 2, "bad.csv line 2: 'x' is not a finite number"),
         (["t.csv", "--rate", "5rps"], 2, "--rate is for the plan that --profile and --replicas describe"),
         (["t.csv", "--replicas", "1"], 2, "give --profile and --replicas together"),

@@ -77,17 +77,17 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
         ),
         (
             candidate(Limit.REPLICAS_MAX, 1024, 2000),
-            "stability takes at least 2000 replicas, and 1024 are allowed (--replicas-max)",
-            "missed: stability takes at least 2000 replicas, and 1024 are allowed (--replicas-max)",
+            "stability needs at least 2000 replicas, and 1024 are allowed (--replicas-max)",
+            "missed: stability needs at least 2000 replicas, and 1024 are allowed (--replicas-max)",
         ),
         (
             candidate(Limit.REPLICAS_MAX, 1, 2),
-            "stability takes at least 2 replicas, and 1 is allowed (--replicas-max)",
-            "missed: stability takes at least 2 replicas, and 1 is allowed (--replicas-max)",
+            "stability needs at least 2 replicas, and 1 is allowed (--replicas-max)",
+            "missed: stability needs at least 2 replicas, and 1 is allowed (--replicas-max)",
         ),
         (
             candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE),
-            "undecided within the budget of 1000 simulated requests; 31210 might do (--requests-max)",
+            "undecided within the budget of 1000 simulated requests; 31210 might be enough (--requests-max)",
             "in doubt",
         ),
         (
@@ -102,8 +102,8 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
         ),
         (
             candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE, event="rolling update"),
-            "with rolling update, undecided within the budget of 1000 simulated requests; 31210 might do "
-            "(--requests-max)",
+            "with rolling update, undecided within the budget of 1000 simulated requests; 31210 might be "
+            "enough (--requests-max)",
             "in doubt with rolling update",
         ),
         (
@@ -185,7 +185,7 @@ def test_a_plan_with_its_neighbour():
         "P99 of 50 (45 to 55) ms is above 40 ms."
     )
     assert headroom == (
-        "Headroom: the same plan still meets the objective at 60 rps (+20 %), by shorter simulations."
+        "Headroom: the same plan still meets the objective at 60 rps (+20 %), in shorter simulations."
     )
 
 
@@ -213,12 +213,12 @@ def test_what_is_outlived_and_what_that_costs():
         "Without failures to survive, 2 replicas of p with batches up to 1 would be enough, 0.500 USD/h less."
     )
     assert headroom == (
-        "Headroom: what is left after the hardest loss still meets the objective at 60 rps (+20 %), "
-        "by shorter simulations."
+        "Headroom: what is left after the worst failure still meets the objective at 60 rps (+20 %), in "
+        "shorter simulations."
     )
     asked = replace(QUESTION, survival=Survival(spare=1, spike=Spike(factor=2.0, startup_time_s=60.0)))
     *_, headroom = explain(answer, asked)
-    assert headroom.endswith("at 60 rps (+20 %), without the spike, by shorter simulations.")
+    assert headroom.endswith("at 60 rps (+20 %), without the spike, in shorter simulations.")
 
 
 def outlived(replicas: int, without: Recommendation | None, survival: Survival) -> list[str]:
@@ -238,7 +238,7 @@ def outlived(replicas: int, without: Recommendation | None, survival: Survival) 
 
 def test_of_a_fleet_that_leaves_nothing_no_more_is_said():
     _, fewer, loss = outlived(2, None, Survival(spare=1))
-    assert fewer == "With one replica fewer, nothing would be left with 1 replica gone."
+    assert fewer == "With one replica fewer and 1 replica gone, nothing would be left."
     assert loss == "With 1 replica gone: 1 is left, and P99 is 30 (27 to 33) ms."
 
 
@@ -290,4 +290,4 @@ def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_small
     answer = replace(answer, considered=(*answer.considered, known))
     assert list(explain(answer, shared))[1].startswith("One device fewer is not enough: 2 replicas of p ")
     alone = replace(answer, plan=replace(plan, replicas=2))
-    assert list(explain(alone, shared))[1] == "One device is the fewest there can be."
+    assert list(explain(alone, shared))[1] == "One device is the minimum."

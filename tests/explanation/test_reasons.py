@@ -185,7 +185,7 @@ def test_one_fewer_is_told_for_every_batch_size() -> None:
             assert one.rejection is not None
             assert one.rejection.limit is Limit.STABILITY
     text = told(explanation)["Why one fewer is not enough"]
-    assert "% too much" in text
+    assert "% over the limit" in text
     assert "is above 26 ms" in text
 
 
@@ -307,7 +307,7 @@ def test_doubts_are_told_as_doubts_and_save_nothing() -> None:
 def test_a_single_replica_has_none_fewer() -> None:
     explanation = explained(question_of(100.0, 0.05), plan_of(1))
     assert (explanation.fewer, explanation.nearest, explanation.savings) == ((), None, ())
-    assert told(explanation)["Why one fewer is not enough"] == "There cannot be fewer."
+    assert told(explanation)["Why one fewer is not enough"] == "One is the minimum."
     assert explanation.binding is not None
     assert explanation.binding.load_fewer is None
 
@@ -320,13 +320,13 @@ def test_what_is_assumed_follows_from_what_was_asked() -> None:
     assert "a steady state" not in exact
     assert "Poisson" in exact["arrivals"].how
     assert "no failure" in exact
-    assert "replicas alike" in exact
+    assert "equal replicas" in exact
     assert "the router's knowledge" not in exact
     assert any("no percentile" in one.how for one in exact.values() if not one.checked)
     spared = replace(question, survival=Survival(spare=1))
     assert "no failure" not in {one.what for one in explained(spared, plan_of(9)).assumptions}
     one = {a.what for a in explained(question_of(100.0, 0.05), plan_of(1)).assumptions}
-    assert "replicas alike" not in one
+    assert "equal replicas" not in one
 
 
 def test_precision_and_certificate_are_said_to_be_checked_only_where_they_were() -> None:

@@ -60,7 +60,9 @@ def test_a_fit_that_fails_costs_no_samples(monkeypatch):
         raise RuntimeError("Optimal parameters not found")
 
     monkeypatch.setattr("capacity.measurement.intervals.curve_fit", fails)
-    with pytest.raises(InconclusiveError, match="not as spells do, and the profile has none; measure again"):
+    with pytest.raises(
+        InconclusiveError, match="not in the way that spells are, so the profile has no spells; measure again"
+    ):
         fit_spells(timed(0.6, 0.1))
     monkeypatch.setattr(
         "capacity.measurement.findings.fit_spells", lambda batches: fit_spells(timed(0.6, 0.1, rounds=300))
@@ -74,4 +76,4 @@ def test_a_fit_that_fails_costs_no_samples(monkeypatch):
     )
     assert found.spells is None
     assert found.findings[0].count == 20
-    assert "not as spells do" in " ".join(caveat.message for caveat in found.caveats)
+    assert "not in the way that spells are" in " ".join(caveat.message for caveat in found.caveats)

@@ -86,7 +86,7 @@ def test_samples_of_two_kinds_are_not_mixed(bodies):
     ):
         subject = EndpointSubject(exchange, bodies)
         subject.serve(1)
-        with pytest.raises(DependencyError, match="are not of one thing"):
+        with pytest.raises(DependencyError, match="cannot be mixed"):
             subject.serve(2)
 
 
@@ -98,11 +98,11 @@ def test_samples_of_two_kinds_are_not_mixed(bodies):
         ('{"instances": NaN}', "not valid JSON"),
         (
             '{"instances": []}',
-            "'instances' must be a list with a row at least; set --rows-key to one of instances",
+            "'instances' must be a list with at least one row; set --rows-key to one of instances",
         ),
         ('{"inputs": [[1]]}', "set --rows-key to one of inputs"),
         ('{"instances": 3}', "must be a list"),
-        ('{"instances": [1], "instances": [2]}', "stands twice"),
+        ('{"instances": [1], "instances": [2]}', "appears twice"),
     ],
 )
 def test_bodies_that_are_none(tmp_path, text, said):

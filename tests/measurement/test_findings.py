@@ -169,7 +169,7 @@ def test_a_callable_is_measured_in_rounds():
     assert found.source["excludes"] == "HTTP, network and queue"
     assert (
         found.source["settings"]
-        == "30 rounds of all batch sizes in random order, seed 1, after 2 to warm up at most"
+        == "30 rounds of all batch sizes in random order, seed 1, after 2 of warm-up at most"
     )
 
 
@@ -297,7 +297,7 @@ def test_caveats_say_what_was_seen_and_nothing_else():
     calm = noisy(dice, 200)
     assert caveats(sampling({1: calm}), 200) == {}
     rough = caveats(sampling({1: calm, 4: noisy(dice, 200, spread=1.0)}), 200)
-    assert "means of batches of 4 are not known well, that of 4 to " in rough[CaveatCode.MEASURED_NOISE]
+    assert "means of batches of 4 are imprecise, that of 4 by " in rough[CaveatCode.MEASURED_NOISE]
     shifted = caveats(sampling({1: calm, 8: noisy(dice, 100) + noisy(dice, 100, scale_s=0.012)}), 200)
     # Of a machine that changed there is no one mean to be known.
     assert set(shifted) == {CaveatCode.MEASURED_DRIFT, CaveatCode.MEASURED_NOISE}
@@ -311,6 +311,6 @@ def test_caveats_say_what_was_seen_and_nothing_else():
     assert "200 of 500 rounds were finished, as --duration-max 600 s was up" in early
     assert "raise --duration-max" in early
     interrupted = caveats(sampling({1: calm}, KeyboardInterrupt()), 500)[CaveatCode.MEASURED_EARLY_END]
-    assert "as an interrupt came" in interrupted
+    assert "as it was interrupted" in interrupted
     failed = caveats(sampling({1: calm}, DependencyError("gone")), 500)[CaveatCode.MEASURED_EARLY_END]
     assert "as the next one failed" in failed

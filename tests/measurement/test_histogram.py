@@ -157,19 +157,19 @@ def changed(old: str, new: str) -> bytes:
         (changed('le="0.1"', 'le="NaN"'), "bound is 'NaN'"),
         (changed('le="0.1"', 'le="-1"'), "bound is '-1'"),
         (changed('le="0.1"', 'le="x"'), "bound is 'x'"),
-        (changed('"} 2', '"} NaN'), "is nan, which no counter can be"),
-        (changed('"} 2', '"} -2'), "is -2.0, which no counter can be"),
+        (changed('"} 2', '"} NaN'), "is nan, which is not possible for a counter"),
+        (changed('"} 2', '"} -2'), "is -2.0, which is not possible for a counter"),
         (changed('"} 2', '"} 1.5'), "counts 1.5, which is not a whole number"),
         (changed('"} 2', '"} 4'), "counts must not fall from one bucket to the next"),
         (changed('_count{batch_size="1"} 3', '_count{batch_size="1"} 4'), "_count gained 4, its buckets 3"),
         (changed('"} 0.4', '"} NaN'), "is nan"),
         (changed('"} 0.4', '"} +Inf'), "is inf"),
         (changed("_sum", "_total"), "buckets, _count and _sum of different batch sizes"),
-        (changed('"} 2', '"} 1e300'), "is 1e+300, which no counter can be"),
+        (changed('"} 2', '"} 1e300'), "is 1e+300, which is not possible for a counter"),
         (changed('"} 0.4', '"} ' + "9" * 400), "not in Prometheus' text format"),
         (changed('"} 0.4', '"} 0.4 ' + "9" * 400), "not in Prometheus' text format"),
         (GOOD + b"# " + b"x" * 8191, "have a line of more than 8192 characters"),
-        (page(*BUCKETS, *BUCKETS, *REST), "stands twice with the same labels"),
+        (page(*BUCKETS, *BUCKETS, *REST), "appears twice with the same labels"),
         (b"<html>not metrics</html>", "not in Prometheus' text format"),
         (b'serve_batch_seconds_bucket{batch_size="1" 3', "not in Prometheus' text format"),
         (b"serve_batch_seconds_bucket{} many", "not in Prometheus' text format"),
@@ -188,7 +188,7 @@ def test_restarts_are_refused():
 
 
 def test_deltas_of_nothing_are_inconclusive():
-    with pytest.raises(InconclusiveError, match="send the server traffic meanwhile"):
+    with pytest.raises(InconclusiveError, match="send traffic to the server meanwhile"):
         counted_findings(between(metrics_page({1: [0.001] * 50}), metrics_page({1: [0.001] * 50})), 0.95)
     with pytest.raises(InconclusiveError, match="9 batches in all"):
         counted_findings(between(EMPTY, metrics_page({1: [0.001] * 9})), 0.95)
@@ -232,7 +232,7 @@ def test_findings_of_counts():
         CaveatCode.MEASURED_NOISE,
     }
     assert (
-        "one batch size was served fewer than 10 times and left out, the largest being 3"
+        "one batch size was served fewer than 10 times and left out, the largest 3"
         in said[CaveatCode.MEASURED_FEW_BATCHES]
     )
     assert "P95, P99 cannot be told" in said[CaveatCode.MEASURED_PERCENTILES]

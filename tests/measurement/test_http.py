@@ -36,14 +36,14 @@ def failure(reply: Reply) -> str:
         (Reply(status=404, body=b"x" * 10_000), "answered 404: xxx"),
         (Reply(status=302, headers={"Location": "http://elsewhere.example/"}), "redirects to http://elsewhere"),
         (Reply(status=307), "redirects to nowhere"),
-        (Reply(raw=b"SSH-2.0-OpenSSH\r\n"), "cannot be asked"),
-        (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}"), "cannot be asked"),
-        (Reply(raw=CHUNKED + b"-5\r\nxxxxx\r\n0\r\n\r\n"), "cannot be asked"),
-        (Reply(raw=CHUNKED + b"-" + b"f" * 40 + b"\r\nxxxxx"), "cannot be asked"),
-        (Reply(raw=CHUNKED + b"five\r\nxxxxx"), "cannot be asked"),
-        (Reply(raw=b""), "cannot be asked"),
-        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000 + b"\r\n"), "cannot be asked"),
-        (Reply(raw=b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000 + b"\r\n\r\n"), "cannot be asked"),
+        (Reply(raw=b"SSH-2.0-OpenSSH\r\n"), "cannot be reached"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}"), "cannot be reached"),
+        (Reply(raw=CHUNKED + b"-5\r\nxxxxx\r\n0\r\n\r\n"), "cannot be reached"),
+        (Reply(raw=CHUNKED + b"-" + b"f" * 40 + b"\r\nxxxxx"), "cannot be reached"),
+        (Reply(raw=CHUNKED + b"five\r\nxxxxx"), "cannot be reached"),
+        (Reply(raw=b""), "cannot be reached"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000 + b"\r\n"), "cannot be reached"),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000 + b"\r\n\r\n"), "cannot be reached"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )  # fmt: skip
@@ -86,7 +86,7 @@ def test_the_time_is_that_of_the_answer_and_what_the_server_tells_is_taken_off()
 def test_nobody_listens():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(DependencyError, match="cannot be asked: Connection refused; does it run"):
+    with pytest.raises(DependencyError, match="cannot be reached: Connection refused; is it running"):
         asked(f"http://127.0.0.1:{port}/predict")
 
 
@@ -97,7 +97,7 @@ def test_a_server_that_drips_is_left_in_time(head):
     """Each byte comes in time, all of them never would."""
     with raw_server(head, b"x", 0.02) as (url, _):
         began_s = time.monotonic()
-        with pytest.raises(DependencyError, match=r"gave no whole answer within 0\.3 s; raise --timeout"):
+        with pytest.raises(DependencyError, match=r"gave no complete answer within 0\.3 s; raise --timeout"):
             asked(url, timeout_s=0.3)
         assert time.monotonic() - began_s < 20.0
 

@@ -216,16 +216,16 @@ def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
     [
         ([], 2, "give one of --callable, --url, --metrics, got none"),
         (["--callable", "bench:predict", "--url", "http://127.0.0.1:9/"], 2, "got --callable and --url"),
-        (["--url", "http://127.0.0.1:9/"], 2, "--url and --body FILE.json belong together"),
-        (["--callable", "bench:predict", "--body", "row.json"], 2, "--url and --body FILE.json belong together"),
-        (["--callable", "bench:predict", "--duration", "3s"], 2, "--duration belongs to --metrics, and --callable has no use"),
+        (["--url", "http://127.0.0.1:9/"], 2, "give --url and --body FILE.json together"),
+        (["--callable", "bench:predict", "--body", "row.json"], 2, "give --url and --body FILE.json together"),
+        (["--callable", "bench:predict", "--duration", "3s"], 2, "--duration is only for --metrics, not for --callable"),
         (["--callable", "bench:predict", "--rows-key", "x"], 2, "--rows-key belongs to --url"),
         (["--callable", "bench:predict", "--timeout", "1s"], 2, "--timeout belongs to --url and --metrics"),
         (["--callable", "bench:predict", "--metric-unit", "ms"], 2, "--metric-unit belongs to --metrics"),
         (["--metrics", "http://127.0.0.1:9/", "--samples", "500"], 2, "--samples belongs to --callable and --url"),
         (["--metrics", "http://127.0.0.1:9/", "--batch-sizes", "1"], 2, "--batch-sizes belongs to --callable and --url"),
         (["--metrics", "http://127.0.0.1:9/", "--no-rests"], 2, "--rests belongs to --callable and --url"),
-        (["--metrics", "http://127.0.0.1:9/", "--metric", "x_latency_ms"], 2, "'x_latency_ms' does not end in _seconds; say in what"),
+        (["--metrics", "http://127.0.0.1:9/", "--metric", "x_latency_ms"], 2, "'x_latency_ms' does not end in _seconds; give its unit"),
         (["--metrics", "http://127.0.0.1:9/", "--metric-unit", "sec"], 2, "--metric-unit 'sec' is unknown; use one of ns, us"),
         (["--callable", "bench:none"], 2, "module bench has no none"),
         (["--callable", "nowhere:f"], 2, "there is no module nowhere"),
@@ -265,7 +265,7 @@ def test_what_is_refused_says_why_in_a_line(here, arguments, code, said):
         (Reply(body=b"\xff\xfe"), 5, "not UTF-8 text"),
         (Reply(status=404), 5, "answered 404"),
         (Reply(body=metrics_page({})), 5, "has no histogram serve_batch_seconds"),
-        (Reply(body=metrics_page({1: [0.001] * 100})), 4, "send the server traffic meanwhile"),
+        (Reply(body=metrics_page({1: [0.001] * 100})), 4, "send traffic to the server meanwhile"),
         (Reply(body=b"a " + b"9" * 400), 5, "not in Prometheus' text format"),
     ],
 )
@@ -301,7 +301,7 @@ def test_what_is_not_known_in_time_is_inconclusive(here):
         "--callable", "bench:sleeps", "--batch-sizes", "1,2", "--duration-max", "1ms"
     )
     assert (returned, stdout) == (4, "")
-    assert "did not suffice for one round of 2 batch sizes" in stderr
+    assert "was not enough for one round of 2 batch sizes" in stderr
 
 
 class Working:
@@ -370,7 +370,7 @@ def test_a_server_that_contradicts_the_clock_leaves_no_profile(here, bench, samp
         returned, stdout, stderr = here("--url", seen.url, "--body", "row.json", "--batch-sizes", "1,2,4", "--warm-up",
                                         "0", "--no-rests", "--samples", samples, "-o", "p.json")  # fmt: skip
     assert (returned, stdout) == (5, "")
-    assert "requests were in queue and batch for longer than the client waited" in stderr
+    assert "requests spent longer in queue and batch than the client waited" in stderr
     assert "is its dur in milliseconds?" in stderr
     assert not (bench / "p.json").exists()
 

@@ -44,9 +44,9 @@ def test_the_overhead_of_one_row_is_told_from_larger_requests_by_their_growth():
     assert (found.batch_size, found.low_s) == (8, None)
     (caveat,) = found.caveats()
     assert caveat.code is CaveatCode.MEASURED_ROWS
-    assert "requests of 8 rows and more, less 10 µs for each above the first; have 1 among" in caveat.message
+    assert "requests of 8 rows and more, less 10 µs for each above the first; include 1 in" in caveat.message
     (alone,) = overhead({8: beside([0.001] * 60)}).caveats()
-    assert "is of 8 rows, and may be less of one" in alone.message
+    assert "is for 8 rows, and may be less for one" in alone.message
     assert list(overhead({1: beside([0.001] * 60), 8: beside([0.002] * 60)}).caveats()) == []
     # Noise that makes larger requests look quicker does not make one of one row slower.
     falling = overhead({8: beside([0.002] * 60), 16: beside([0.001] * 60)})

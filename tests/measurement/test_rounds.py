@@ -103,7 +103,7 @@ def test_a_slow_subject_warms_up_for_a_fifth_of_the_time_at_most():
 
 def test_no_round_in_time_is_inconclusive():
     bench = Bench(slow_s=1.0)
-    with pytest.raises(InconclusiveError, match="1.5 s did not suffice for one round of 3 batch sizes"):
+    with pytest.raises(InconclusiveError, match="1.5 s was not enough for one round of 3 batch sizes"):
         sampled(bench, Rounds(batch_sizes=(1, 2, 4), samples=5, warm_up=1, duration_max_s=1.5))
     assert len(bench.served) < 5
 

@@ -104,7 +104,7 @@ def test_of_more_numbers_the_law_is_found_again(sigma: float, kappa: float) -> N
     [
         ({1: 5.0}, "needs 1 and at least one more"),
         ({2: 5.0, 3: 6.0}, "needs 1 and at least one more, got .2, 3."),
-        ({1: 5.0, 3: 6.0}, "a sweep of 1 and 3 busy instances leaves those between open"),
+        ({1: 5.0, 3: 6.0}, "a sweep of 1 and 3 busy instances says nothing about the numbers in between"),
         ({1: 5.0, 2: 0.0}, "throughput of 2 busy instances must be > 0 and finite, got 0.0"),
         ({1: 5.0, 2: math.inf}, "must be > 0 and finite"),
         ({1: 5.0, 2: 6.0, 3: -1.0}, "throughput at size 3"),
@@ -154,7 +154,7 @@ def test_a_profile_reads_slowdowns_or_a_sweep() -> None:
         ),
         (
             {"contention_slowdowns": [1, 2], "instances_per_device": 3},
-            "knows the contention of 2 busy instances and has 3 to a device; measure",
+            "knows the contention of 2 busy instances and has 3 per device; measure",
         ),
     ],
 )
@@ -180,7 +180,7 @@ def test_unmeasured_contention_is_processor_sharing_and_said_to_be() -> None:
     assert [PAIRS.slowdown(busy) for busy in (1, 2)] == [1.0, 2.0]
     (caveat,) = device_caveats(PAIRS)
     assert caveat.code is CaveatCode.DEVICE_SHARED
-    assert "2 replicas share a device, and are assumed to do so by processor sharing" in caveat.message
+    assert "2 replicas share a device; processor sharing is assumed" in caveat.message
     assert "measure the throughput" in caveat.message
     assert caveat in list(profile_caveats(PAIRS, 1, [0.99]))
     assert list(device_caveats(replace(PAIRS, contention=processor_sharing(2)))) == [caveat]
@@ -190,7 +190,7 @@ def test_unmeasured_contention_is_processor_sharing_and_said_to_be() -> None:
 
 def test_no_law_is_claimed_for_instances_that_slow_each_other_down() -> None:
     workload = Workload(arrival_rate_rps=0.5)
-    with pytest.raises(DomainError, match="2 instances to a device, which slow each other down has no exact"):
+    with pytest.raises(DomainError, match="2 instances per device, which slow each other down has no exact"):
         predict(PAIRS, workload, plan_of(2))
     unslowed = replace(PAIRS, contention=measured([1, 1]))
     alone = replace(PAIRS, instances_per_device=1)
@@ -416,7 +416,7 @@ def test_simulate_slows_instances_of_one_device_and_says_what_it_assumes(tmp_pat
     assert "device_shared" in [caveat["code"] for caveat in found["caveats"]]
     assert "device_shared" not in [caveat["code"] for caveat in alone["caveats"]]
     table = capacity(tmp_path, "simulate", *ASKED, "--instances-per-device", "2").stdout
-    assert "Note: 2 replicas share a device, and are assumed to do so by" in " ".join(table.split())
+    assert "Note: 2 replicas share a device; processor sharing is assumed" in " ".join(table.split())
 
 
 def test_a_measured_profile_needs_no_note(tmp_path: Path) -> None:
@@ -434,7 +434,7 @@ def test_a_measured_profile_needs_no_note(tmp_path: Path) -> None:
         tmp_path, "queue", "bulk", "--profile", "p.json", "--arrival-rate", "9rps", "--replicas", "2"
     )
     assert law.returncode == 2
-    assert "2 instances to a device, which slow each other down, and no law knows that" in law.stderr
+    assert "2 instances per device, which slow each other down; no exact law covers that" in law.stderr
     one = capacity(tmp_path, "queue", "bulk", "--profile", "p.json", "--arrival-rate", "9rps")
     assert one.returncode == 0
 

@@ -135,13 +135,13 @@ def test_a_batch_occupies_its_replica_for_its_work_and_that_of_its_requests_too(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": ""}, "profile name '' may hold letters"),
-        ({"name": "../etc/passwd"}, "profile name '../etc/passwd' may hold letters"),
+        ({"name": ""}, "profile name '' may contain only letters"),
+        ({"name": "../etc/passwd"}, "profile name '../etc/passwd' may contain only letters"),
         ({"name": "-option"}, "starts with a letter or digit"),
-        ({"name": "two words"}, "may hold letters, digits, '.', '_' and '-' only"),
+        ({"name": "two words"}, "may contain only letters, digits, '.', '_' and '-'"),
         ({"name": "a\n"}, r"profile name 'a\n' may hold"),
         ({"name": "red\x1b[31m"}, r"profile name 'red\x1b[31m' may hold"),
-        ({"name": "x" * 129}, f"profile name '{'x' * 40}' may hold letters"),
+        ({"name": "x" * 129}, f"profile name '{'x' * 40}' may contain only letters"),
         ({"timings": ()}, "profile made-up has no batch size; measure at least one"),
         ({"request_overhead_s": -0.1}, "request_overhead_s must be from 0 to 600, got -0.1"),
         ({"request_overhead_s": math.nan}, "request_overhead_s must be from 0 to 600, got nan"),
@@ -215,7 +215,7 @@ def test_outside_the_measured_sizes_there_is_no_answer(batch_size: int) -> None:
     with pytest.raises(DomainError) as caught:
         profile.law(batch_size)
     assert str(caught.value) == (
-        "profile made-up was measured from batch size 2 to 32 and says nothing about "
+        "profile made-up was measured from batch size 2 to 32 and does not cover "
         f"{batch_size}; measure that size too"
     )
 

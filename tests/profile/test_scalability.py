@@ -79,9 +79,7 @@ def test_a_ray_tracer_has_no_certain_peak() -> None:
     for name, interval in found.intervals.items():
         assert interval.low <= getattr(published, name) <= interval.high
     assert found.intervals["kappa"].low == 0.0
-    assert found.doubts == (
-        "kappa cannot be told from 0, so that a peak may not exist; measure larger sizes",
-    )
+    assert found.doubts == ("kappa cannot be told from 0, so there may be no peak; measure larger sizes",)
     assert found.law.throughput_one_rps == pytest.approx(21.848843, rel=0.02)
     assert found.law.sigma == pytest.approx(0.057771, rel=0.03)
 
@@ -339,15 +337,15 @@ def test_points_are_read(tmp_path: Path) -> None:
         ("size,throughput_rps\n", "line 1: unknown column 'size'; use n,throughput_rps"),
         ("n,n,throughput_rps\n", "line 1: a column is given twice"),
         ("n,throughput_rps\n1,1,1\n", "line 2: 3 cells for 2 columns"),
-        ("n,throughput_rps\n1,1\n\n1,2\n", "line 4: size 1 stands on line 2 already; keep one of each"),
-        ("n,throughput_rps\n1,nan\n", "line 2: throughput_rps must be a number, got 'nan'; mend or drop"),
+        ("n,throughput_rps\n1,1\n\n1,2\n", "line 4: size 1 stands on line 2 already; keep one for each size"),
+        ("n,throughput_rps\n1,nan\n", "line 2: throughput_rps must be a number, got 'nan'; fix or drop"),
         ("n,throughput_rps\n1,1_0\n", "line 2: throughput_rps must be a number, got '1_0'"),
         ("n,throughput_rps\nx,1\n", "line 2: n must be a number, got 'x'"),
         ("n,throughput_rps\n٣,1\n", "line 2: n must be a number"),
         ("n,throughput_rps\n,1\n", "line 2: n must be a number, got ''"),
         (
             "n,throughput_rps\n1,inf\n",
-            "line 2: throughput_rps must be a number, got 'inf'; mend or drop the row",
+            "line 2: throughput_rps must be a number, got 'inf'; fix or drop the row",
         ),
         ("n,throughput_rps\n1,-1\n", "line 2: throughput_rps must be > 0"),
         ("n,throughput_rps\n1,0\n", "line 2: throughput_rps must be > 0"),

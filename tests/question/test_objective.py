@@ -127,7 +127,7 @@ def test_a_limit_out_of_range_is_refused(fields: dict[str, object], message: str
 
 
 def test_a_limit_that_a_stricter_one_makes_idle_is_refused() -> None:
-    message = "the P50 limit 300 ms is above the P99 limit 200 ms and can never bind; drop or swap them"
+    message = "the P50 limit 300 ms is above the P99 limit 200 ms and has no effect; drop or swap them"
     with pytest.raises(InputError, match=message):
         LatencyObjective(limits={0.99: 0.2, 0.5: 0.3})
     with pytest.raises(InputError, match="the wait P90 limit 3 ms is above the wait P99 limit 2 ms"):

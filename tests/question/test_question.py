@@ -189,9 +189,9 @@ def test_most_devices_are_whole_ones() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"profiles": ()}, "a question needs a profile, a routing and a batch wait at least"),
-        ({"routings": ()}, "a question needs a profile, a routing and a batch wait at least"),
-        ({"batch_waits_s": ()}, "a question needs a profile, a routing and a batch wait at least"),
+        ({"profiles": ()}, "a question needs at least one profile, one routing and one batch wait"),
+        ({"routings": ()}, "a question needs at least one profile, one routing and one batch wait"),
+        ({"batch_waits_s": ()}, "a question needs at least one profile, one routing and one batch wait"),
         ({"profiles": (PROFILE, PROFILE)}, "profile p is given twice; rename or drop one"),
         (
             {"profiles": (PROFILE, profile_of("q"))},
@@ -200,7 +200,7 @@ def test_most_devices_are_whole_ones() -> None:
         ),
         (
             {"objective": LatencyObjective(loss_probability=0.01)},
-            "a loss limit needs a queue that can be full; give --queue-limit too",
+            "a loss limit needs a queue limit; give --queue-limit too",
         ),
     ],
 )

@@ -26,12 +26,10 @@ def test_what_is_no_file_is_refused_at_once_by_what_it_is(tmp_path: Path, deadli
     (tmp_path / "link").symlink_to("pipe")
     assert refusal(tmp_path / "pipe") == "cannot read pipe: it is a pipe; save it to a file first"
     assert refusal(tmp_path / "link") == "cannot read link: it is a pipe; save it to a file first"
-    assert refusal(tmp_path) == f"cannot read {tmp_path.name}: it is a directory; give the name of a file"
+    assert refusal(tmp_path) == f"cannot read {tmp_path.name}: it is a directory; give a file name"
     for name in ("zero", "null", "tty"):
         if Path("/dev", name).exists():
-            assert (
-                refusal(Path("/dev", name)) == f"cannot read {name}: it is a device; give the name of a file"
-            )
+            assert refusal(Path("/dev", name)) == f"cannot read {name}: it is a device; give a file name"
     with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{name}/s")
         assert refusal(Path(name, "s")) == "cannot read s: it is a socket; save what it sends to a file first"

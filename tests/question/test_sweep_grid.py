@@ -74,9 +74,9 @@ def test_durations_take_a_zero_and_decimal_steps() -> None:
         ("-5rps", "must not be negative"),
         ("0rps", "must be > 0"),
         ("", "not a number with a unit"),
-        (":", "no range from low to high by step: 100rps:1000rps:100rps"),
-        ("1rps:2rps", "no range from low to high by step"),
-        ("1rps:2rps:1rps:1rps", "no range from low to high by step"),
+        (":", "not a range from low to high in steps: 100rps:1000rps:100rps"),
+        ("1rps:2rps", "not a range from low to high in steps"),
+        ("1rps:2rps:1rps:1rps", "not a range from low to high in steps"),
         ("1rps:2rps:", "not a number with a unit"),
         ("1rps:nan:1rps", "must be finite"),
         ("1rps:infrps:1rps", "must be finite"),
@@ -86,7 +86,7 @@ def test_durations_take_a_zero_and_decimal_steps() -> None:
         ("1rps:2rps:1", "no unit"),
         ("1rps:1e9rps:1rps", f"more than {CELLS_MAX} values; take a larger step"),
         ("1rps:1e12rps:1e-12rps", "more than"),
-        ("\x1b[31mrps:1", "no range"),
+        ("\x1b[31mrps:1", "not a range"),
     ],
 )  # fmt: skip
 def test_rates_that_are_refused(text: str, message: str) -> None:
@@ -107,7 +107,7 @@ def test_rates_that_are_refused(text: str, message: str) -> None:
         ("1:8:0", "a step that is not above 0; it would never end"),
         ("1:8:-1", "a step that is not above 0; it would never end"),
         ("8:1", "runs from high to low"),
-        ("1:8:1:1", "no range"),
+        ("1:8:1:1", "not a range"),
         ("1:999999999", "more than"),
     ],
 )
@@ -168,7 +168,7 @@ def test_a_grid_that_is_too_large_is_refused_before_it_is_spanned() -> None:
 
 
 def test_two_profiles_of_one_name_are_refused() -> None:
-    with pytest.raises(InputError, match="--profile a is there twice; rename one"):
+    with pytest.raises(InputError, match="--profile a is given twice; rename one"):
         grid_of(profiles=(profile_of("a"), profile_of("a", mean_s=0.02)))
 
 

@@ -213,7 +213,7 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").touch()
     for name in ("none/a.png", "folder.png", "file/a.svg", "nul\0.png"):
-        mend = "give the name of a file" if name == "folder.png" else "check the path"
+        mend = "give a file name" if name == "folder.png" else "check the path"
         with pytest.raises(InputError, match=mend) as caught:
             draw_curves(CHARTS["merged"]).save(tmp_path / name)
         assert "\n" not in str(caught.value)

@@ -98,7 +98,7 @@ VARYING = profile(
         (profile(), WORKLOAD, plan(routing=Routing.LEAST_OUTSTANDING), "no exact law"),
         (profile(), WORKLOAD, plan(queue_limit=3), "queue limit"),
         (profile(), Workload(arrival_rate_rps=1.0, arrivals=DeterministicArrivals()), plan(), "not Poisson"),
-        (profile(), WORKLOAD, plan(batch_size_max=5), "says nothing about 5"),
+        (profile(), WORKLOAD, plan(batch_size_max=5), "does not cover 5"),
         (VARYING, WORKLOAD, plan(), "batches whose service time varies"),
         (VARYING, WORKLOAD, plan(batch_size_max=1, replicas=8), "random routing has one"),
         (profile(), WORKLOAD, plan(batch_wait_max_s=0.02), "take the timer 'open'"),

@@ -119,4 +119,4 @@ def test_every_message_names_its_mend():
         instances_per_device=2,
     )
     for caveat in profile_caveats(profile, 1, [0.99]):
-        assert any(word in caveat.message for word in ("measure", "add it by", "would include")), caveat
+        assert any(word in caveat.message for word in ("measure", "add it with", "would include")), caveat

@@ -368,5 +368,5 @@ def test_what_is_closed_or_limited_is_never_unstable_but_stays_within_the_profil
     require_answerable(PROFILE, closed, Plan(profile="made-up", replicas=1, batch_size_max=4))
     limited = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=0)
     require_answerable(PROFILE, Workload(arrival_rate_rps=1e6), limited)
-    with pytest.raises(Exception, match="says nothing about 8"):
+    with pytest.raises(Exception, match="does not cover 8"):
         require_answerable(PROFILE, closed, Plan(profile="made-up", replicas=1, batch_size_max=8))

@@ -50,7 +50,7 @@ def test_each_cell_is_answered_or_has_its_reason() -> None:
     ]  # fmt: skip
     assert found[0].performance == FIRST_LOOK(cells[0].profile, cells[0].workload, cells[0].plan)
     assert found[0].reason == ""
-    assert "says nothing about 5" in found[1].reason
+    assert "does not cover 5" in found[1].reason
     assert "use at least 6 replicas" in found[2].reason
     assert all(one.performance is None for one in found[1:])
 
@@ -85,7 +85,7 @@ def test_what_was_simulated_without_numbers_is_inconclusive() -> None:
     )
     (found,) = answers(list(grid.cells()), FIRST_LOOK)
     assert found.outcome is Outcome.INCONCLUSIVE
-    assert "requests are lost" in found.reason
+    assert "requests are rejected" in found.reason
 
 
 class Recorder:
@@ -316,7 +316,7 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
         ([*ONE, "--batch-size-max", "0"], "batch_size_max must be >= 1"),
         ([*ONE, "--batch-wait", "5"], "--batch-wait '5' has no unit"),
         ([*ONE, "--routing", "rr"], "use one of round-robin"),
-        ([*ONE, "--queue-limit=-1"], "the queue limit must be 0 or more waiting places, got -1"),
+        ([*ONE, "--queue-limit=-1"], "the queue limit must be >= 0, got -1"),
         ([*ONE, "--quantile", "99"], "such as 0.99"),
         ([*ONE, "--seed", "9223372036854775808"], "--seed of a sweep must be at most"),
         ([*ONE, "-o", "x.txt"], "a sweep is a .csv or a .json or a .parquet file"),

@@ -140,7 +140,7 @@ def test_a_description_is_what_burstiness_measures():
     about = describe(trace)
     assert about.burstiness == measure(trace.instants_s)
     assert about.is_poisson
-    assert about.verdict.startswith("nothing speaks against Poisson, in 5 tests at 0.01 together")
+    assert about.verdict.startswith("consistent with Poisson: none of 5 tests rejects it, at 0.01 jointly")
     bursty = describe(recorded(GammaArrivals(cv=3.0)))
     assert not bursty.is_poisson
     assert bursty.verdict.startswith("not Poisson: ")
@@ -158,7 +158,7 @@ def test_short_traffic_has_windows_of_its_own():
     [
         (
             tuple(range(19)),
-            "monday has 19 arrivals; to describe traffic takes 20 at least: record for longer",
+            "monday has 19 arrivals; describing traffic needs at least 20: record for longer",
         ),
         (tuple(1e16 + 2.0 * k for k in range(30)), "monday: instants_s[0] must be finite and within 1e+15"),
     ],
@@ -202,9 +202,9 @@ def shown(about: TraceDescription, error: PoissonError | None = None) -> str:
 @pytest.mark.parametrize(
     ("trace", "poisson", "words"),
     [
-        ((2.0, 4.0, 5.0), (0.5, 1.0, 1.5), "promise too much"),
-        ((0.5, 1.0, 1.5), (2.0, 4.0, 5.0), "promise too little"),
-        ((0.5, 1.0, 2.5), (2.0, 4.0, 5.0), "do not tell"),
+        ((2.0, 4.0, 5.0), (0.5, 1.0, 1.5), "too optimistic"),
+        ((0.5, 1.0, 1.5), (2.0, 4.0, 5.0), "too pessimistic"),
+        ((0.5, 1.0, 2.5), (2.0, 4.0, 5.0), "too wide to tell"),
     ],
 )
 def test_the_error_in_words(trace, poisson, words):

@@ -214,15 +214,15 @@ def test_equal_instants_are_kept_and_told(tmp_path):
     trace = trace_of(tmp_path, "0\n1\n1\n1\n2\n")
     assert trace.instants_s == (0.0, 1.0, 1.0, 1.0, 2.0)
     assert trace.remarks == (
-        "t.csv: 2 of 5 arrivals bear the stamp of the one before, and are taken as simultaneous",
+        "t.csv: 2 of 5 arrivals have the timestamp of the one before, and are treated as simultaneous",
     )
 
 
 @pytest.mark.parametrize(
     ("text", "remark"),
     [
-        ("0\n2\n1\n3\n", "t.csv: 1 stamp goes back in time, by 1 s at most; they were sorted"),
-        ("t_ms\n3000\n2\n1000\n0\n2500\n", "t.csv: 2 stamps go back in time, by 3 s at most; they were sorted"),
+        ("0\n2\n1\n3\n", "t.csv: 1 timestamp goes back in time, by at most 1 s; they were sorted"),
+        ("t_ms\n3000\n2\n1000\n0\n2500\n", "t.csv: 2 timestamps go back in time, by at most 3 s; they were sorted"),
     ],
 )  # fmt: skip
 def test_disorder_is_sorted_and_told(tmp_path, text, remark):
@@ -247,7 +247,7 @@ def test_remarks_do_not_make_another_trace():
         ("5\n", "t.csv has 1 arrival"),
         ("2023-11-16 18:15:46\n", "t.csv has 1 arrival"),
         ("1\n1\n", "has no duration"),
-        ("t_s\n0\n1e400\n", "lasts beyond what can be computed with; is the unit right?"),
+        ("t_s\n0\n1e400\n", "lasts too long to compute with; is the unit right?"),
         ("0\nnan\n", "t.csv line 2: 'nan' is not a finite number"),
         ("nan\n0\n", "t.csv line 1: 'nan' is not a finite number"),
         ("0\n-inf\n", "t.csv line 2: '-inf' is not a finite number"),
@@ -255,25 +255,25 @@ def test_remarks_do_not_make_another_trace():
         ("0\n1_000\n", "t.csv line 2: '1_000' is not"),
         ("0\n١\n", "t.csv line 2: '١' is not"),
         ("0\n" + 200 * "9" + "\n", "t.csv line 2: '9999"),
-        ("0\n1,5\n", "t.csv line 2: no instant in column 1 of 2"),
+        ("0\n1,5\n", "t.csv line 2: no time in column 1 of 2"),
         ("when\n0\n1\n", "t.csv line 1: no column t_s, t_ms, t_us, t_ns or timestamp among 'when'"),
         ("a,b\n0,1\n", "t.csv line 1: no column t_s"),
         ("0,1\n1,2\n", "t.csv line 1: no column t_s"),
-        ("t_s,timestamp\n0,1\n", "t.csv line 1: more than one column of instants (t_s, timestamp)"),
-        ("t_s,T_S\n0,1\n", "more than one column of instants"),
-        ("a,t_s\n0,1\n3\n", "t.csv line 3: no instant in column 2"),
+        ("t_s,timestamp\n0,1\n", "t.csv line 1: more than one column of times (t_s, timestamp)"),
+        ("t_s,T_S\n0,1\n", "more than one column of times"),
+        ("a,t_s\n0,1\n3\n", "t.csv line 3: no time in column 2"),
         ("t_s\n\n0\n  \n1\n-\n", "t.csv line 6: '-' is not"),
-        ("2023-02-29 00:00:00\n2023-03-01 00:00:00\n", "t.csv line 1: 2023-02-29 00:00:00 is no day"),
-        ("2023-02-28 24:00:00\n2023-03-01 00:00:00\n", "is no time of a day"),
-        ("2023-02-28 23:59:60\n2023-03-01 00:00:00\n", "is no time of a day"),
-        ("2023-02-28 23:59:00+25:00\n2023-03-01 00:00:00+00:00\n", "is no offset from UTC"),
+        ("2023-02-29 00:00:00\n2023-03-01 00:00:00\n", "t.csv line 1: 2023-02-29 00:00:00 is not a day"),
+        ("2023-02-28 24:00:00\n2023-03-01 00:00:00\n", "is not a time of day"),
+        ("2023-02-28 23:59:60\n2023-03-01 00:00:00\n", "is not a time of day"),
+        ("2023-02-28 23:59:00+25:00\n2023-03-01 00:00:00+00:00\n", "is not an offset from UTC"),
         ("2023-02-28 23:59:00Z\n2023-03-01 00:00:00\n", "mixes times with a zone and times without"),
         ("2023-02-28 23:59:00Z\n0\n", "mixes numbers and dates"),
         ("t_ms\n2023-02-28 23:59:00Z\n2023-02-28 23:59:01Z\n", "has dates in column t_ms; name that column timestamp"),
-        ("timestamp\n0\n27\n", "no unit is clear for stamps from 0 to 27; name their column t_s, t_ms"),
-        ("0\n1700000000\n", "no unit is clear for stamps from 0 to 1.7e+09"),
-        ("20000000000\n20000000001\n", "no unit is clear"),
-        ("1700000000\n1700000000000\n", "no unit is clear"),
+        ("timestamp\n0\n27\n", "the unit of the timestamps from 0 to 27 is unclear; name their column t_s, t_ms"),
+        ("0\n1700000000\n", "the unit of the timestamps from 0 to 1.7e+09 is unclear"),
+        ("20000000000\n20000000001\n", "is unclear"),
+        ("1700000000\n1700000000000\n", "is unclear"),
         ("t_s\n1700000000000\n1700000000001\n", "in column t_s look like ms since 1970; name it t_ms"),
         ("t_ms\n1700000000000000001\n1700000000000000002\n", "look like ns since 1970"),
         ('"0\n1\n', "t.csv line 2: not valid CSV"),

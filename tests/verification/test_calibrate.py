@@ -69,8 +69,8 @@ def test_a_stretch_that_stalled_is_not_the_usual_one(monkeypatch):
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(), "do not tell by Server-Timing"),
-        (Reply(status=503), "was answered by 503"),
+        (Reply(), "have no Server-Timing header"),
+        (Reply(status=503), "was answered with status 503"),
         (Reply(raw=b"nonsense"), "failed: the server cannot be reached"),
     ],
     ids=str,
@@ -92,7 +92,9 @@ def test_a_few_answers_that_tell_nothing_are_left_out_and_told(monkeypatch, nth,
         if is_enough:
             found = asked(server.url, 400.0)
             assert found.silent == lone_requests_max(400.0) // nth
-            assert list(found.notes(PROFILE))[1].startswith("7 of the requests before the load had no answer")
+            assert list(found.notes(PROFILE))[1].startswith(
+                "7 of the requests before the load had no usable answer"
+            )
         else:
             with pytest.raises(InconclusiveError, match="answered by 503"):
                 asked(server.url, 400.0)
@@ -143,7 +145,7 @@ def test_what_lies_outside_is_the_clients_and_what_the_batch_holds_is_not_counte
 )
 def test_a_batch_that_takes_something_else_now_is_told(found, is_of_note):
     notes = list(found.notes(PROFILE))
-    assert "a request takes this client 1 ms beside its batch, of which 700 µs" in notes[0]
+    assert "a request takes this client 1 ms outside its batch, of which 700 µs" in notes[0]
     assert (len(notes) == 2) == is_of_note
     if is_of_note:
         assert "from the profile's 4 ms; measure the profile again" in notes[1]

@@ -85,14 +85,14 @@ def test_of_a_first_run_that_was_broken_off_there_is_what_was_sent():
     (only,), _ = load_test({1: (KeyboardInterrupt(), 0.5)}, TELL_NOTHING, metrics=METRICS).measure()
     assert not only.is_complete
     assert 0 < only.sent < only.schedule.requests
-    assert only.unseen.startswith("mean batch and utilization were lost: ")
+    assert only.unseen.startswith("mean batch and utilization are not known: ")
 
 
 @pytest.mark.parametrize("looks", [[], TELL_NOTHING], ids=["none", "other"])
 def test_metrics_that_tell_nothing_cost_no_measurement(looks):
     (only,), _ = load_test(looks=looks, runs=1, metrics=METRICS).measure()
     assert (only.is_complete, only.uses) == (True, ())
-    assert only.unseen.startswith("mean batch and utilization were lost: ")
+    assert only.unseen.startswith("mean batch and utilization are not known: ")
 
 
 def test_all_requests_that_may_be_sent_are_counted():
@@ -101,9 +101,9 @@ def test_all_requests_that_may_be_sent_are_counted():
     exact = 3 * 100 + 3
     for is_calibrated, most in ((False, exact), (True, exact + lone_requests_max(100.0))):
         assert len(load_test(workload=steady, requests_max=most, is_calibrated=is_calibrated).schedules) == 3
-        with pytest.raises(InputError, match="more than the 99 requests that are left to it"):
+        with pytest.raises(InputError, match="more than the 99 requests that are left for it"):
             _ = load_test(workload=steady, requests_max=most - 1, is_calibrated=is_calibrated).schedules
-    with pytest.raises(InputError, match="more than the 0 requests that are left to it"):
+    with pytest.raises(InputError, match="more than the 0 requests that are left for it"):
         _ = load_test(workload=steady, requests_max=1).schedules
 
 

@@ -54,7 +54,7 @@ def test_more_runs_narrow_the_interval():
     widths_s = [found.intervals["response_mean_s"].half_width for found in (one, many)]
     assert widths_s[1] < 0.6 * widths_s[0]
     narrowed = many.response_quantiles_s[0.5].half_width / one.response_quantiles_s[0.5].half_width
-    assert narrowed < 0.6  # a quarter, but for chance
+    assert narrowed < 0.6  # a quarter, within chance
 
 
 def test_a_pool_is_of_answers_and_not_of_runs():

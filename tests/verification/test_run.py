@@ -82,7 +82,7 @@ def test_too_few_and_too_many_are_refused_with_numbers():
         schedule(DeterministicArrivals(), 1.0, 1.5)
     assert schedule(DeterministicArrivals(), 300.0, 60.0, most=18_000).requests == 18_000
     with pytest.raises(
-        InputError, match="a run of 60 s has more than the 17999 requests that are left to it"
+        InputError, match="a run of 60 s has more than the 17999 requests that are left for it"
     ):
         schedule(DeterministicArrivals(), 300.0, 60.0, most=17_999)
 
@@ -106,7 +106,7 @@ def test_no_more_are_drawn_than_may_be_sent(arrivals):
             return str(error)
 
     found = [drawn(seed) for seed in range(40)]
-    assert any("more than the 300 requests that are left to it" in x for x in found if isinstance(x, str))
+    assert any("more than the 300 requests that are left for it" in x for x in found if isinstance(x, str))
     assert all(x <= 300 for x in found if isinstance(x, int))
 
 

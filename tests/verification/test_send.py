@@ -99,9 +99,7 @@ def test_too_many_in_flight_end_the_run_instead_of_waiting():
     found = drive(every(0.01, 1000), late, in_flight_max=25)
     assert (found.sent, found.schedule.requests, found.is_overflowed) == (25, 1000, True)
     assert found.statuses == {"timeout": 25}
-    assert "25 requests were in flight, and no more are allowed: 25 of 1000 were sent" in "".join(
-        faults(found, 25)
-    )
+    assert "25 requests were in flight, the most allowed: 25 of 1000 were sent" in "".join(faults(found, 25))
 
 
 def test_as_many_in_flight_as_allowed_are_no_fault():
@@ -156,7 +154,7 @@ def test_a_run_that_is_broken_off_leaves_what_there_is():
     assert found.statuses["unanswered"] == found.sent - len(found.responses_s)
     assert found.window_s == (0.0, pytest.approx(np.nanmax(found.sent_s)))
     (said,) = faults(found, 900)
-    assert said.startswith(f"the run was broken off after {found.sent} of 1000")
+    assert said.startswith(f"the run was stopped after {found.sent} of 1000")
     assert UNKNOWN in found.outcomes
     settled = found.sent - found.statuses["unanswered"]  # of the others nobody knows
     assert len(found.losses) == len(found.given_up) == len(found.endured_s(with_losses=True)) == settled
@@ -319,7 +317,7 @@ def test_what_is_secret_in_an_address_is_not_told():
     target = target_of("http://127.0.0.1:9/predict?api_key=secret")
     with pytest.raises(DependencyError) as refused:
         asyncio.run(check_reachable(send, target))
-    assert "http://127.0.0.1:9/predict answered the first request by 503" in str(refused.value)
+    assert "http://127.0.0.1:9/predict answered the first request with status 503" in str(refused.value)
 
 
 def test_what_good_answers_tell_is_kept():

@@ -73,7 +73,7 @@ def test_a_quantile_is_not_to_be_made_of_what_was_sent_late(late, quantiles):
     """Stalls of 40 ms of a server that takes 10 ms are the slowest requests that there are."""
     runs = [load_run(0.04, 0.01 + 1e-5 * np.arange(1000), late=late) for _ in range(5)]
     said = [
-        text.removeprefix("the load generator made ").partition(":")[0]
+        text.removeprefix("the load generator determined ").partition(":")[0]
         for text in tail_faults(runs, (0.5, 0.95, 0.99))
     ]
     assert said == quantiles
@@ -91,7 +91,7 @@ def test_what_this_machine_lacks_is_no_loss_of_the_server():
     outcomes = np.full(1000, 200)
     outcomes[7] = EXHAUSTED
     (said,) = faults(load_run(0.0, 0.005, outcomes=outcomes), 900)
-    assert said.startswith("1 of 1000 requests found no descriptor or port left")
+    assert said.startswith("1 of 1000 requests found no free descriptor or port")
 
 
 def test_a_run_without_any_good_answer_is_invalid():

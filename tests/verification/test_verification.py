@@ -173,7 +173,7 @@ def test_throughput_and_loss_agree_of_any_server_that_is_up():
     assert {agreements["throughput"], agreements["loss"]} == {Agreement.AGREE}
     assert {agreements["mean"], agreements["p99"]} == {Agreement.UNSURE}
     assert (found.outcome, found.exit_code) == (Outcome.UNSURE, 4)
-    assert found.doubts == ("no response is certain enough to agree with; raise --duration or --runs",)
+    assert found.doubts == ("no response is known precisely enough to compare; raise --duration or --runs",)
 
 
 @pytest.mark.parametrize(
@@ -229,9 +229,9 @@ def test_a_mean_that_is_open_above_may_miss_and_disagree_and_never_agrees():
     ("promise", "said", "times"),
     [
         (Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.0201), "P99 <= 20.1 ms lies within", 4.0),
-        (Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.02), "but for chance", math.inf),
-        (Promise(measure=Measure.RESPONSE, quantile=0.999, allowed=1.0), "takes 50000 answers; there were 10", 5e3),
-        (Promise(measure=Measure.WAIT, quantile=0.99, allowed=1.0), "not seen from outside", math.inf),
+        (Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.02), "within chance", math.inf),
+        (Promise(measure=Measure.RESPONSE, quantile=0.999, allowed=1.0), "needs 50000 answers, and there were 10", 5e3),
+        (Promise(measure=Measure.WAIT, quantile=0.99, allowed=1.0), "cannot be measured from outside", math.inf),
         (Promise(measure=Measure.UTILIZATION, allowed=0.5), "give --metrics", math.inf),
     ],
 )  # fmt: skip
@@ -247,7 +247,7 @@ def test_a_doubt_says_how_long_a_load_test_would_tell():
         AT_20, AT_20, objective=DOUBT
     )  # one run of a second, and four times as much is needed
     assert found.doubts == (
-        "P99 <= 20.1 ms lies within the interval of what was measured; --duration 4s or --runs 4 may tell",
+        "P99 <= 20.1 ms lies within the measured interval; --duration 4s or --runs 4 may tell",
     )
     assert "In doubt: P99 <= 20.1 ms lies within" in shown(found)
 
@@ -321,7 +321,7 @@ def test_tolerances_that_are_none(text):
 
 
 def test_a_second_tolerance_of_one_quantity_is_refused():
-    with pytest.raises(InputError, match="for the second time"):
+    with pytest.raises(InputError, match="names one twice"):
         read_tolerances(["p99=5%", "p99=6%"])
 
 

@@ -108,9 +108,7 @@ def test_another_way_of_batching_than_the_plans_is_told_before_and_after(verify)
     with serving(QueueServer(more_metrics=batching)) as server:
         _, out, errors = verify(*FLAGS, *SHORT, "--url", server.url, "--json")
     (told,) = [note for note in json.loads(out)["notes"] if "makes batches" in note]
-    assert told.startswith(
-        f"127.0.0.1:{server.port} says that it makes batches up to 32 that wait up to 5 ms"
-    )
+    assert told.startswith(f"127.0.0.1:{server.port} reports batches up to 32 that wait up to 5 ms")
     assert errors.index(f"note: {told}") < errors.index("run 1 of 1")
 
 
@@ -122,7 +120,7 @@ def test_the_same_seed_sends_the_same_and_a_table_is_narrow(verify):
     assert f"run 1 of 1: {sent} requests at 150 rps for 1.7 s" in errors
     assert max(map(len, again.splitlines())) <= 120
     assert "1 replica of two with batches up to 1 at 150 rps: " in again
-    assert "utilization were not asked for (--metrics none)" in " ".join(again.split())
+    assert "utilization were not requested (--metrics none)" in " ".join(again.split())
     assert "mean batch  " not in again
 
 
@@ -191,18 +189,18 @@ def unused_url():
 def test_a_server_that_is_not_there(verify):
     code, out, errors = verify(*FLAGS, *SHORT, "--url", unused_url())
     assert (code, out) == (5, "")
-    assert "cannot be reached; is the server up, and the address right?" in errors.splitlines()[-1]
+    assert "cannot be reached; is the server up, and is the address right?" in errors.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [
-        (503, 5, "answered the first request by 503; wait until it is ready"),
-        (422, 2, "answered the first request by 422; check --url and --body"),
+        (503, 5, "answered the first request with status 503; wait until it is ready"),
+        (422, 2, "answered the first request with status 422; check --url and --body"),
         (
             307,
             2,
-            "answered the first request by 307, a redirect, which is not followed; give the address itself",
+            "answered the first request with status 307, a redirect, which is not followed; give the final address",
         ),
     ],
 )
@@ -251,7 +249,7 @@ def test_a_server_whose_metrics_go_away_costs_no_measurement(verify):
     answer = json.loads(out)
     assert code in (0, 4), errors
     assert {"mean", "loss"} <= {row["quantity"] for row in answer["rows"]}
-    assert any(note.startswith("mean batch and utilization were lost: ") for note in answer["notes"])
+    assert any(note.startswith("mean batch and utilization are not known: ") for note in answer["notes"])
 
 
 NOWHERE = "http://127.0.0.1:9/predict"
@@ -292,7 +290,7 @@ def test_mistakes_are_told_before_anything_is_sent(verify, folder, arguments, sa
 
 def test_without_a_plan_or_a_profile(verify):
     code, _, errors = verify("--body", "body.json", "--url", NOWHERE, "--rate", "1rps")
-    assert (code, errors) == (2, "error: give --plan plan.json, or --profile and what else says the plan\n")
+    assert (code, errors) == (2, "error: give --plan plan.json, or --profile and the rest of the plan\n")
 
 
 def test_without_aiohttp_the_message_says_how_to_get_it(verify, monkeypatch):
@@ -324,7 +322,7 @@ def test_an_interrupt_ends_with_what_there_is(folder, number, code, said):
     assert "Traceback" not in errors
     assert "exception" not in errors
     assert "simulating the requests" not in errors  # who interrupts is in a hurry
-    assert "interrupted; this is what there is" in out
+    assert "interrupted; these are the results so far" in out
     text = (folder / "part.json").read_text(encoding="utf-8")
     answer = json.loads(text)
     assert text == dumps({key: answer[key] for key in answer if key != "schema_version"}) + "\n"

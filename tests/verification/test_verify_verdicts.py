@@ -123,7 +123,7 @@ def test_a_promise_that_was_not_measured_is_not_kept(verify):
     (doubt,) = answer["doubts"]
     answered = answer["runs"][0]["answered"]
     assert doubt.startswith(
-        f"P99 <= 20 ms was not measured, which takes 5000 answers; there were {answered}; "
+        f"P99 <= 20 ms was not measured: that needs 5000 answers, and there were {answered}; "
     )
     assert "--runs 3 may tell" in doubt
     assert answer["predicted"]["planned_s"]["P99"] > SERVICE_S
@@ -172,7 +172,7 @@ def test_runs_before_a_server_failed_are_told_and_the_exit_is_that_of_the_failur
     saved = ("--runs", "3", "-o", "part.json")
     code, answer = verify(OneServer(runs_max=2), *PLAN, "--duration", "3s", *saved)
     assert (code, answer["verdict"], answer["exit_code"]) == (5, "stopped", 5)
-    assert "answered the first request by 503" in answer["stopped_by"]
+    assert "answered the first request with status 503" in answer["stopped_by"]
     assert len(answer["runs"]) == 2
     assert verdicts(answer)["p50"] == "agree"  # of what there is
     assert json.loads((tmp_path / "part.json").read_text(encoding="utf-8")) == answer
@@ -201,7 +201,7 @@ def test_of_a_tail_that_the_load_generator_made_nothing_is_said(verify):
     assert (code, answer["verdict"]) == (4, "invalid")
     assert [run["faults"] for run in answer["runs"]] == [[], [], []]
     (fault,) = answer["pool_faults"]
-    assert fault.startswith("the load generator made P99: ")
+    assert fault.startswith("the load generator determined P99: ")
 
 
 def test_a_metronome_ticks_the_same_in_every_run(verify):

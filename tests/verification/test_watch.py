@@ -120,7 +120,7 @@ def test_a_server_that_has_served_nothing_yet_was_idle():
 @pytest.mark.parametrize(
     ("looks", "said"),
     [
-        ([look(0.0, page(1, 1, 0.1))], "seen once at most"),
+        ([look(0.0, page(1, 1, 0.1))], "read at most once"),
         ([look(0.0, EMPTY), look(1.0, EMPTY)], "no histogram"),
         ([look(0.0, page(1, 9, 0.9)), look(1.0, page(1, 2, 0.2)), look(2.0, page(1, 19, 1.9))], "restart"),
         ([look(0.0, b"\xff"), look(1.0, EMPTY)], "not UTF-8"),
@@ -166,17 +166,15 @@ def test_servers_as_planned_and_servers_that_do_not_tell_need_no_note(page: str)
 )
 def test_another_size_or_wait_is_told_with_both_and_the_mend(page: str, said: str) -> None:
     (note,) = notes(page)
-    assert note.startswith(
-        f"10.0.0.0:800 says that it makes {said}, and the plan has batches up to 8 that wait up"
-    )
-    assert "start it as planned, or verify it as it is, by --profile, --rate, --batch-size-max" in note
+    assert note.startswith(f"10.0.0.0:800 reports {said}, but the plan has batches up to 8 that wait up")
+    assert "start it as planned, or verify it as it is with --profile, --rate, --batch-size-max" in note
 
 
 def test_a_wait_is_told_as_the_flag_takes_it() -> None:
     (note,) = notes("serve_batch_size_max 32.0\nserve_batch_wait_max_seconds 0.005\n")
-    assert note.endswith("--batch-size-max 32, --batch-wait 5ms and what else the plan has")
+    assert note.endswith("--batch-size-max 32, --batch-wait 5ms and the rest of the plan")
 
 
 def test_of_several_servers_the_first_that_differs_is_named() -> None:
     (note,) = notes(AS_PLANNED, AS_PLANNED + "x 1\n", AS_PLANNED.replace("8.0", "4.0"))
-    assert note.startswith("10.0.0.2:802 says that it makes batches up to 4 ")
+    assert note.startswith("10.0.0.2:802 reports batches up to 4 ")
