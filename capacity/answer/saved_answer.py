@@ -124,9 +124,7 @@ def _rejection(found: Any, where: str, objective: LatencyObjective) -> Rejection
     )
 
 
-def _promise(
-    objective: LatencyObjective, measure: Measure, quantile: float | None, given: Fields
-) -> Promise:
+def _promise(objective: LatencyObjective, measure: Measure, quantile: float | None, given: Fields) -> Promise:
     for promise in objective.promises:
         if (promise.measure, promise.quantile) == (measure, quantile):
             return promise
@@ -135,12 +133,11 @@ def _promise(
 
 def _performance(found: Any, where: str) -> Performance:
     given = _open(found, where)
-    return Performance(
-        kind=choice(Kind, given.raw("kind"), given.at("kind")),
-        **{name: given.number(name) for name in _NUMBERS if given.has(name)},
-        **{name: _quantiles(given, name) for name in QUANTILE_FIELDS if given.has(name)},
-        intervals={} if not given.has("intervals") else _intervals(given),
-    )
+    known: dict[str, Any] = {name: given.number(name) for name in _NUMBERS if given.has(name)}
+    known |= {name: _quantiles(given, name) for name in QUANTILE_FIELDS if given.has(name)}
+    if given.has("intervals"):
+        known["intervals"] = _intervals(given)
+    return Performance(kind=choice(Kind, given.raw("kind"), given.at("kind")), **known)
 
 
 def _quantiles(given: Fields, name: str) -> dict[float, Interval]:

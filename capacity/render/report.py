@@ -1,6 +1,7 @@
 """Report: a saved plan as one page for those who decide, with its numbers beside every chart."""
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from capacity.answer.documents import arrivals_name
 from capacity.answer.saved_plan import SavedPlan
 from capacity.answer.sentences import (
     demand,
@@ -24,13 +26,14 @@ from capacity.explanation.explanation import Assumption
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import Measure, Promise, format_interval, format_value
+from capacity.question.objective import Promise, format_interval, format_value
 from capacity.question.plan import Plan
 from capacity.question.window import Window
 from capacity.render import report_figures as figures
 from capacity.render.plan import shown_promise
+from capacity.render.plot import Panels
 from capacity.render.report_command import command_to_repeat, is_bundled
-from capacity.render.tables import batch_wait, plan_rows
+from capacity.render.tables import plan_rows
 from capacity.search.recommendation import Recommendation
 from capacity.traffic.workload import ClosedPopulation, Workload
 from capacity.units import format_duration, format_quantile, format_rate
@@ -134,7 +137,6 @@ def write_page(found: Findings) -> Report:
         inputs=list(_inputs(found)),
         commands=_commands(found.saved),
         confidence=f"{100.0 * found.saved.effort.confidence:g} %",
-        versions=", ".join(f"{name} {version}" for name, version in found.saved.versions.items()),
         shades=list(enumerate(figures.SHADES)),
         dark_shades=list(enumerate(figures.DARK_SHADES)),
         dark=list(figures.DARK_COLOURS.items()),
@@ -152,8 +154,14 @@ def _template() -> "Template":
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_typeset,
     )
     return environment.get_template("report.html.j2")
+
+
+def _typeset(value: object) -> object:
+    """Plain text with the signs of a printed page; what is markup already stays as it is."""
+    return value.replace("<=", "≤").replace(">=", "≥") if type(value) is str else value
 
 
 def _verdict(found: Findings) -> list[str]:
@@ -232,7 +240,7 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _chart(panels: figures.Panels, key: str, alt: str) -> Markup:
+def _chart(panels: Panels, key: str, alt: str) -> Markup:
     return Markup(figures.inline_svg(panels, key, str(escape(alt))))  # noqa: S704  (alt is escaped)
 
 
@@ -246,6 +254,10 @@ def _found(candidate: Candidate, promise: Promise) -> Interval | None:
 
 def _verdict_cell(candidate: Candidate) -> Cell:
     return Cell(text=format_verdict(candidate), look=candidate.verdict.value)
+
+
+def _word_cell(candidate: Candidate) -> Cell:
+    return Cell(text=_WORDS[candidate.verdict], look=candidate.verdict.value)
 
 
 def rate_section(found: Findings) -> Section:
@@ -271,13 +283,19 @@ def rate_section(found: Findings) -> Section:
         lead += f" It still meets the objective at {format_headroom(headroom)}, by shorter simulations."
     drawn = figures.draw_rates(spots, promise, workload.arrival_rate_rps, accepted_rps)
     rows = [
-        (Cell(text=format_rate(rate_rps)), Cell(text=_value(promise, _found(one, promise))), _verdict_cell(one))
+        (
+            Cell(text=format_rate(rate_rps)),
+            Cell(text=_value(promise, _found(one, promise))),
+            _word_cell(one),
+        )
         for rate_rps, one in found.rates
     ]
     table = Table(
         caption=f"{promise.what} by arrival rate", heads=("rate", promise.what, "verdict"), rows=rows
     )
-    return Section(key="rate", title=title, lead=lead, svg=_chart(drawn, "rate", f"{title}. {lead}"), table=table)
+    return Section(
+        key="rate", title=title, lead=lead, svg=_chart(drawn, "rate", f"{title}. {lead}"), table=table
+    )
 
 
 def map_section(found: Findings) -> Section:
@@ -288,6 +306,7 @@ def map_section(found: Findings) -> Section:
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
             place = (one.plan.replicas, one.plan.batch_size_max)
             best[place] = min((best.get(place, one), one), key=lambda seen: _rank(seen, promise))
+    best[plan.replicas, plan.batch_size_max] = found.certified
     counts = sorted({replicas for replicas, _ in best}, key=lambda n: (abs(n - plan.replicas), n))[:_MAP_MAX]
     sizes = sorted({size for _, size in best})
     rows = [
@@ -375,23 +394,30 @@ def frontier_section(found: Findings) -> Section:
     best: dict[float, Candidate] = {}
     for one in _with_certified(found):
         seen, cost = _found(one, promise), _cost(found.saved, one.plan)
-        if seen is None or cost is None or math.isinf(seen.value) or not one.settled:
+        if seen is None or cost is None or math.isinf(seen.value):
             continue
         spots.append((cost, seen, one.verdict))
         best[cost] = min((best.get(cost, one), one), key=lambda two: _rank(two, promise))
     certified = found.certified.performance
-    chosen_cost, here = _cost(found.saved, found.saved.plan), None if certified is None else promise.found(certified)
+    chosen_cost, here = (
+        _cost(found.saved, found.saved.plan),
+        None if certified is None else promise.found(certified),
+    )
     drawable = [one for one in spots if one[1].value <= figures.TOP * promise.allowed]
     if not drawable or here is None or chosen_cost is None:
         return Section(key="cost", title=title, lead="Not shown: no fleet was simulated to its end.")
     unit = "USD/h" if priced else "replicas"
-    lead = f"Each mark is a fleet that was simulated; the line joins those that nothing as cheap beats in {promise.what}."
+    lead = (
+        "Each mark is a fleet that was simulated; the line joins those that meet the objective and that no "
+        f"fleet as cheap beats in {promise.what}."
+    )
+    best[chosen_cost] = found.certified
     rows = [
         (
             Cell(text=f"{cost:.3f}" if priced else f"{cost:g}"),
-            Cell(text=_short_fleet(best[cost].plan)),
-            Cell(text=_value(promise, _found(best[cost], promise))),
-            _verdict_cell(best[cost]),
+            Cell(text=_short_fleet(best[cost].plan, found.saved)),
+            Cell(text=_least(best[cost], promise)),
+            _word_cell(best[cost]),
         )
         for cost in sorted(best)[:_FRONTIER_MAX]
     ]
@@ -399,9 +425,13 @@ def frontier_section(found: Findings) -> Section:
         spots, (chosen_cost, here.value), promise, "price [USD/h]" if priced else "replicas"
     )
     table = Table(
-        caption="The best fleet at each price", heads=(unit, "fleet", promise.what, "verdict"), rows=rows
+        caption="The chosen fleet, and the best at other prices",
+        heads=(unit, "fleet", promise.what, "verdict"),
+        rows=rows,
     )
-    return Section(key="cost", title=title, lead=lead, svg=_chart(drawn, "cost", f"{title}. {lead}"), table=table)
+    return Section(
+        key="cost", title=title, lead=lead, svg=_chart(drawn, "cost", f"{title}. {lead}"), table=table
+    )
 
 
 def _cost(saved: SavedPlan, plan: Plan) -> float | None:
@@ -412,10 +442,20 @@ def _cost(saved: SavedPlan, plan: Plan) -> float | None:
     return float(plan.replicas) if profile.hourly_usd is None else profile.hourly_cost_usd(plan.replicas)
 
 
-def _short_fleet(plan: Plan) -> str:
-    """`4 × t4, batch 16`."""
+def _least(candidate: Candidate, promise: Promise) -> str:
+    """What was found; of a run that has not settled the least that it can be."""
+    return ("" if candidate.settled else "≥ ") + _value(promise, _found(candidate, promise))
+
+
+def _short_fleet(plan: Plan, saved: SavedPlan) -> str:
+    """`4 replicas, batch 16`: profile and routing only where there are several."""
+    question = saved.question
+    name = f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''}"
+    if len(question.profiles) > 1:
+        name = f"{plan.replicas} × {plan.profile}"
+    routing = f", {plan.routing.value}" if len(question.routings) > 1 else ""
     wait = f", wait {format_duration(plan.batch_wait_max_s)}" if plan.batch_wait_max_s > 0.0 else ""
-    return f"{plan.replicas} × {plan.profile}, batch {plan.batch_size_max}{wait}"
+    return f"{name}, batch {plan.batch_size_max}{wait}{routing}"
 
 
 def window_section(found: Findings) -> Section:
@@ -426,9 +466,8 @@ def window_section(found: Findings) -> Section:
         return Section(key="fleet", title="The fleet at work", lead=lead)
     length = format_duration(window.length_s)
     title = f"{length} of the simulated fleet"
-    lead = f"Each bar is one batch, the darker the larger; below, how many requests wait in all {window.replicas}"
-    lead += " queues." if window.replicas > 1 else " queue."
-    lead = lead.replace("all 1 queue", "the queue")
+    queues = "the queue" if window.replicas == 1 else f"the queues of all {window.replicas} replicas"
+    lead = f"Each bar is one batch, the darker the larger; below, how many requests wait in {queues}."
     if window.length_s < 10.0:
         lead += " Ten seconds would have too many batches to see."
     if window.replicas_shown < window.replicas:
@@ -449,11 +488,11 @@ def _window_table(window: Window) -> Table:
         sizes = [batch.size for batch in window.batches if low < batch.size <= high]
         span = str(high) if min(sizes) == high else f"{min(sizes)} to {high}"
         look = f"shade{figures.shade_of(high, ends)}"
-        rows.append(
-            (Cell(text=span, look=look), Cell(text=str(len(sizes))), Cell(text=str(sum(sizes))))
-        )
+        rows.append((Cell(text=span, look=look), Cell(text=str(len(sizes))), Cell(text=str(sum(sizes)))))
     mean = sum(window.waiting) / len(window.waiting)
-    caption = f"Batches shown, by size; {mean:.3g} requests wait on average, and {max(window.waiting)} at most"
+    caption = (
+        f"Batches shown, by size; {mean:.3g} requests wait on average, and {max(window.waiting)} at most"
+    )
     return Table(caption=caption, heads=("batch size", "batches", "requests"), rows=rows)
 
 
@@ -472,9 +511,13 @@ def refused_section(found: Findings) -> Section:
     nearest = sorted(simulated, key=pressure)[:_REFUSED_MAX]
     rows = [
         (
-            Cell(text=_short_fleet(one.plan)),
-            Cell(text="" if one.performance is None or one.performance.load is None else f"{one.performance.load:.3f}"),
-            Cell(text=("" if one.settled else "≥ ") + _value(promise, _found(one, promise))),
+            Cell(text=_short_fleet(one.plan, found.saved)),
+            Cell(
+                text=""
+                if one.performance is None or one.performance.load is None
+                else f"{one.performance.load:.3f}"
+            ),
+            Cell(text=_least(one, promise)),
             _verdict_cell(one),
         )
         for one in nearest
@@ -495,25 +538,24 @@ def refused_section(found: Findings) -> Section:
 
 def _inputs(found: Findings) -> Iterator[tuple[str, str]]:
     saved, effort = found.saved, found.saved.effort
-    yield from (row for row in plan_rows(saved.plan) if row[0] != "batch wait")
-    yield "batch wait", batch_wait(saved.plan)
+    yield from plan_rows(saved.plan)
     yield "traffic", demand(saved.question.workload).removeprefix("at ").removeprefix("for ")
     if isinstance(saved.question.workload, Workload):
-        from capacity.answer.documents import arrivals_name
-
         yield "arrivals", arrivals_name(saved.question.workload)
     yield "objective", promises(saved.question.objective)
     profile = saved.question.profile(saved.plan.profile)
     facts = (profile.model, profile.device, profile.precision, profile.runtime)
     if any(facts):
         yield "measured", ", ".join(fact for fact in facts if fact)
-    yield from ((f"source: {key}", value) for key, value in profile.source.items())
+    if profile.source:
+        yield "source", ", ".join(f"{key}: {value}" for key, value in profile.source.items())
     yield "seed", str(effort.seed)
     yield "precision asked", f"{100.0 * effort.precision:g} %"
     yield "requests at most", f"{effort.requests_max:,}".replace(",", " ")
     yield "saved plan", saved.name
     if found.digest is not None:
         yield "its SHA-256", found.digest
+    yield "made with", ", ".join(f"{name} {version}" for name, version in saved.versions.items())
 
 
 def _commands(saved: SavedPlan) -> list[str]:
@@ -524,6 +566,4 @@ def _commands(saved: SavedPlan) -> list[str]:
 
 
 def _quoted(name: str) -> str:
-    import shlex
-
     return shlex.quote(name)

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
@@ -15,15 +15,15 @@ from capacity.units import format_rate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, HEIGHT = 5.2, 3.0  # inches, at 9 point letters
+WIDTH, HEIGHT = 4.7, 2.8  # inches, at 9 point letters
 ACCENT, LIMIT, LIMIT_TEXT = PALETTE[0], PALETTE[1], "#a84300"  # small letters need a darker one
 TOP = 2.0  # times the limit at which an axis ends
 # Batches from small to large; a page that is dark turns them round.
 SHADES = ("#b9d7ec", "#86b9dc", "#4d95c6", "#1f6fad", "#08417a")
 DARK_SHADES = ("#1f3d5c", "#2b5f8f", "#3d86c6", "#79b8f5", "#cbe4ff")
 DARK_COLOURS = DARK | dict(zip(SHADES, DARK_SHADES, strict=True)) | {LIMIT_TEXT: "#ff9d5c"}
-_LABEL = {"fontsize": 8.5}
-_MARKS = {
+_LABEL: dict[str, Any] = {"fontsize": 8.5}
+_MARKS: dict[Verdict, dict[str, Any]] = {
     Verdict.MET: {"marker": "o", "color": ACCENT},
     Verdict.MISSED: {"marker": "x", "color": LIMIT},
     Verdict.INCONCLUSIVE: {"marker": "s", "color": GREY, "markerfacecolor": "none"},
@@ -41,9 +41,7 @@ def axis_title(promise: Promise) -> str:
     return f"{promise.what} [{'ms' if promise.measure.is_duration else '%'}]"
 
 
-def draw_rates(
-    spots: Sequence[Spot], promise: Promise, today_rps: float, accepted_rps: float | None
-) -> Plot:
+def draw_rates(spots: Sequence[Spot], promise: Promise, today_rps: float, accepted_rps: float | None) -> Plot:
     """What is limited over the arrival rate, with its band, its limit, today's rate and the headroom."""
     plot = _plot("arrival rate [rps]", axis_title(promise))
     axes, scale = plot.axes, scale_of(promise)
@@ -93,7 +91,7 @@ def draw_frontier(spots: Sequence[Spot], chosen: tuple[float, float], promise: P
     plot = _plot(x_title, axis_title(promise))
     axes, scale = plot.axes, scale_of(promise)
     drawn = [(x, found.scaled(scale), v) for x, found, v in spots if found.value <= TOP * promise.allowed]
-    best = frontier(drawn)
+    best = frontier([one for one in drawn if one[2] is Verdict.MET])
     axes.step([x for x, _, _ in best], [found.value for _, found, _ in best], where="post", color=ACCENT)
     _draw_marks(axes, drawn)
     xs = [x for x, _, _ in drawn]
@@ -138,7 +136,7 @@ def draw_window(window: Window) -> Panels:
         x_title="time [s]",
         shares=(1.0 + 0.5 * shown, 2.0),
         width=WIDTH,
-        height=2.0 + 0.26 * shown,
+        height=1.9 + 0.22 * shown,
     )
     lanes, queue = (plot.axes for plot in panels.plots)
     _draw_bars(lanes, window)
@@ -199,7 +197,8 @@ def _upright(axes: "Axes", x: float, label: str, height: float) -> None:
     axes.axvline(x, color=GREY, linestyle=":", linewidth=1.2)
     axes.annotate(
         label, (x, height), xycoords=("data", "axes fraction"), xytext=(-4.0 if is_right else 4.0, 0.0),
-        textcoords="offset points", ha="right" if is_right else "left", va="top", color=GREY, **_LABEL,
+        textcoords="offset points", ha="right" if is_right else "left", va="top", color=GREY,
+        bbox={"facecolor": "#ffffff", "edgecolor": "none", "pad": 1.0}, **_LABEL,
     )  # fmt: skip
 
 
@@ -225,7 +224,8 @@ def inline_svg(figure: Panels, key: str, title: str) -> str:
     text = re.sub(r' id="', f' id="{key}-', text)
     text = re.sub(r'(url\(|href=")#', rf"\1#{key}-", text)
     head, rest = text.split(">", 1)
-    return f'{_SIZE.sub("", head)} role="img" aria-label="{title}">{_without_blanks(rest)}'
+    named = f'preserveAspectRatio="xMinYMid" role="img" aria-label="{title}"'
+    return f"{_SIZE.sub('', head)} {named}>{_without_blanks(rest)}"
 
 
 def _without_blanks(text: str) -> str:

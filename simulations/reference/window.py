@@ -24,7 +24,9 @@ _STEPS = (1.0, 0.5, 0.2)
 def watch(
     scenario: Scenario, throughput_rps: float | None, batch_size_mean: float, seed: int
 ) -> Window | None:
-    """None where nothing is served; else the fleet from the first replicas on, for ten seconds or as long as some 160 batches take.
+    """The first replicas of a fleet for ten seconds, or as long as some 160 batches take.
+
+    None where nothing is served.
 
     Args:
         throughput_rps, batch_size_mean: of the plan, as they were found. [requests/s], [requests]
@@ -60,7 +62,12 @@ def readable_length_s(most_s: float) -> float:
 def _run(scenario: Scenario, requests: int, seed: int) -> Records:
     profile, plan = scenario.profile, scenario.plan
     slowdowns = profile.slowdowns(plan.replicas)
-    draws = draw(_shortened(scenario.workload, requests), requests, Seed(value=seed, stage=Stage.COMPARE), profile.spells)
+    draws = draw(
+        _shortened(scenario.workload, requests),
+        requests,
+        Seed(value=seed, stage=Stage.COMPARE),
+        profile.spells,
+    )
     return run(plan, ProfileTimes(profile), draws, slowdowns if slowdowns[-1] > 1.0 else ALONE)
 
 
