@@ -753,7 +753,7 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
             )
         ),
         rates=performance_at_rates(question, trial.whole, work.judge, work.report),
-        one_lost=one_lost(question, plan, work.judge, work.report),
+        one_lost=one_lost(question, trial, work.judge, work.report),
         distribution=distribution,
         window=None if seen is None else _window(question.scenario(plan), seen, saved.effort.seed, work),
         digest=digest,

@@ -23,7 +23,7 @@ from capacity.answer.sentences import (
     promises,
 )
 from capacity.explanation.explanation import Assumption
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Promise, format_interval, format_value
@@ -124,7 +124,7 @@ def write_page(found: Findings) -> Report:
         sentence=sentence,
         promises=list(_promise_rows(found)),
         price=_price(found),
-        what_ifs=[*_one_fewer(reasons), ("If a replica dies", _one_lost(found)), *_others(reasons)],
+        what_ifs=[*_one_fewer(reasons), ("If a replica dies", _one_lost(found)), *_others(found, reasons)],
         assumptions=list(assumptions(found)),
         sections=[
             rate_section(found),
@@ -136,7 +136,7 @@ def write_page(found: Findings) -> Report:
         ],
         inputs=list(_inputs(found)),
         commands=_commands(found.saved),
-        confidence=f"{100.0 * found.saved.effort.confidence:g} %",
+        confidence=_confidence(found),
         shades=list(enumerate(figures.SHADES)),
         dark_shades=list(enumerate(figures.DARK_SHADES)),
         dark=list(figures.DARK_COLOURS.items()),
@@ -189,6 +189,24 @@ def _promise_rows(found: Findings) -> Iterator[tuple[str, str, str, float]]:
             yield str(promise), predicted, f"{100.0 * pressure.value:.0f} %", min(1.0, pressure.value)
 
 
+def _confidence(found: Findings) -> str:
+    """What the numbers in brackets are."""
+    performance = found.recommendation.performance
+    if performance is not None and performance.kind is Kind.EXACT:
+        return "By an exact law; no simulation is behind it."
+    return f"In brackets: {100.0 * found.saved.effort.confidence:g} % intervals."
+
+
+def shown(found: Findings) -> Promise:
+    """The limit that charts and tables are about: the one that comes closest to being broken."""
+    performance, objective = found.recommendation.performance, found.saved.question.objective
+    return shown_promise(objective) if performance is None else objective.binding(performance)
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def _price(found: Findings) -> str:
     hourly_usd = found.recommendation.hourly_usd
     if hourly_usd is None:
@@ -200,13 +218,31 @@ def _one_fewer(reasons: Sequence[str]) -> list[tuple[str, str]]:
     return [("With one fewer", reasons[0])] if reasons else []
 
 
-def _others(reasons: Sequence[str]) -> list[tuple[str, str]]:
-    """What the plan outlives, how far the rate may rise, and other routing."""
-    heads = {"Headroom:": "If traffic grows", "Under random": "If routing is random"}
-    return [
-        (next((head for begins, head in heads.items() if text.startswith(begins)), "Also"), text)
-        for text in reasons[1:]
-    ]
+_HEADS = {
+    "Headroom: ": "If traffic grows",
+    "Under random": "If routing is random",
+    "With one replica": "If routing is random",
+    "Under Poisson": "With Poisson arrivals",
+    "Without failures": "Without failures",
+}
+
+
+def _others(found: Findings, reasons: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What the plan outlives, how far the rate may rise, and other routing; nothing twice."""
+    told = {f"With {one.event}:" for one in found.recommendation.survived if _is_one_gone(found, one.plan)}
+    for text in reasons[1:]:
+        event, colon, rest = text.partition(":")
+        if f"{event}{colon}" in told:
+            continue
+        head = next((head for begins, head in _HEADS.items() if text.startswith(begins)), None)
+        if head is None and colon:
+            yield event, _capital(rest.strip())
+        else:
+            yield head or "Also", _capital(text.removeprefix("Headroom: "))
+
+
+def _is_one_gone(found: Findings, plan: Plan) -> bool:
+    return found.one_lost is not None and found.one_lost.plan == plan
 
 
 def _one_lost(found: Findings) -> str:
@@ -237,7 +273,7 @@ def assumptions(found: Findings) -> Iterator[tuple[str, str]]:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{_capital(text)}."
 
 
 def _chart(panels: Panels, key: str, alt: str) -> Markup:
@@ -262,8 +298,8 @@ def _word_cell(candidate: Candidate) -> Cell:
 
 def rate_section(found: Findings) -> Section:
     """What is limited, over the arrival rate."""
-    promise = shown_promise(found.saved.question.objective)
-    title = f"{promise.what} over the arrival rate"
+    promise = shown(found)
+    title = f"{_capital(promise.what)} over the arrival rate"
     workload = found.saved.question.workload
     if isinstance(workload, ClosedPopulation):
         lead = "Not shown: users who wait for their answers have no arrival rate of their own."
@@ -281,6 +317,7 @@ def rate_section(found: Findings) -> Section:
     lead = f"The objective is {promise}, and the plan is made for {format_rate(workload.arrival_rate_rps)}."
     if headroom is not None:
         lead += f" It still meets the objective at {format_headroom(headroom)}, by shorter simulations."
+    lead += " The verdicts at other rates come from shorter simulations too."
     drawn = figures.draw_rates(spots, promise, workload.arrival_rate_rps, accepted_rps)
     rows = [
         (
@@ -291,7 +328,9 @@ def rate_section(found: Findings) -> Section:
         for rate_rps, one in found.rates
     ]
     table = Table(
-        caption=f"{promise.what} by arrival rate", heads=("rate", promise.what, "verdict"), rows=rows
+        caption=f"{_capital(promise.what)} by arrival rate",
+        heads=("rate", promise.what, "verdict"),
+        rows=rows,
     )
     return Section(
         key="rate", title=title, lead=lead, svg=_chart(drawn, "rate", f"{title}. {lead}"), table=table
@@ -300,7 +339,7 @@ def rate_section(found: Findings) -> Section:
 
 def map_section(found: Findings) -> Section:
     """Replicas and batches of the plan's profile and routing: the best batch wait of each."""
-    plan, promise = found.saved.plan, shown_promise(found.saved.question.objective)
+    plan, promise = found.saved.plan, shown(found)
     best: dict[tuple[int, int], Candidate] = {}
     for one in _with_certified(found):
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
@@ -314,13 +353,13 @@ def map_section(found: Findings) -> Section:
         for n in sorted(counts, reverse=True)
     ]
     table = Table(
-        caption=f"{promise.what} of each fleet that was tried",
+        caption=f"{_capital(promise.what)} of each fleet that was tried",
         heads=("replicas", *(f"batch {size}" for size in sizes)),
         rows=rows,
     )
     lead = (
-        f"{promise.what} with the best batch wait that was tried. ✓ meets the objective, ✕ does not, ? is in "
-        "doubt; “unstable” is refused by theory, and an empty cell was not tried. The chosen plan is framed."
+        f"{_capital(promise.what)} with the best batch wait that was tried. ✓ meets the objective, ✕ does "
+        "not, ? is in doubt; “unstable” is refused by theory, and an empty cell was not tried. The chosen plan is framed."
     )
     return Section(key="map", title="Replicas and batches", lead=lead, table=table)
 
@@ -388,7 +427,7 @@ def distribution_section(found: Findings) -> Section:
 
 def frontier_section(found: Findings) -> Section:
     """What a lower percentile costs."""
-    promise = shown_promise(found.saved.question.objective)
+    promise = shown(found)
     title, priced = f"Cost and {promise.what}", found.recommendation.hourly_usd is not None
     spots: list[tuple[float, Interval, Verdict]] = []
     best: dict[float, Candidate] = {}
@@ -415,7 +454,7 @@ def frontier_section(found: Findings) -> Section:
     rows = [
         (
             Cell(text=f"{cost:.3f}" if priced else f"{cost:g}"),
-            Cell(text=_short_fleet(best[cost].plan, found.saved)),
+            Cell(text=_short_fleet(best[cost].plan, found.saved), look="words"),
             Cell(text=_least(best[cost], promise)),
             _word_cell(best[cost]),
         )
@@ -498,7 +537,7 @@ def _window_table(window: Window) -> Table:
 
 def refused_section(found: Findings) -> Section:
     """The refused fleets that came nearest to the objective, and how many theory refused."""
-    promise = shown_promise(found.saved.question.objective)
+    promise = shown(found)
     refused = [one for one in found.recommendation.considered if not one.accepted]
     simulated = [one for one in refused if _found(one, promise) is not None]
     objective = found.saved.question.objective

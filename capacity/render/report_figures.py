@@ -99,9 +99,10 @@ def draw_frontier(spots: Sequence[Spot], chosen: tuple[float, float], promise: P
     _level(axes, scale * promise.allowed, f"objective {promise.limit}")
     x, y = chosen[0], scale * chosen[1]
     axes.plot([x], [y], "o", markersize=11.0, color=ACCENT, fillstyle="none")
+    is_low = y < 0.2 * axes.get_ylim()[1]
     axes.annotate(
-        "chosen", (x, y), xytext=(-9.0, -9.0), textcoords="offset points", ha="right", va="top", color=ACCENT,
-        **_LABEL,
+        "chosen", (x, y), xytext=(-9.0, 9.0 if is_low else -9.0), textcoords="offset points", ha="right",
+        va="bottom" if is_low else "top", color=ACCENT, **_LABEL,
     )  # fmt: skip
     return plot
 
@@ -130,10 +131,12 @@ def shade_of(size: int, ends: Sequence[int]) -> int:
 
 def draw_window(window: Window) -> Panels:
     """A lane for each replica, a bar for each batch, dark where large; below, how many requests wait."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     shown = window.replicas_shown
     panels = new_stack(
         ["replica", "waiting"],
-        x_title="time [s]",
+        x_title="time [s]" if window.length_s >= 1.0 else "time [ms]",
         shares=(1.0 + 0.5 * shown, 2.0),
         width=WIDTH,
         height=1.9 + 0.22 * shown,
@@ -149,6 +152,9 @@ def draw_window(window: Window) -> Panels:
     )
     queue.step(window.instants_s, window.waiting, where="post", color=ACCENT, linewidth=1.0)
     queue.set_ylim(0.0, 1.1 * max(1, *window.waiting))
+    queue.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    scale = 1.0 if window.length_s >= 1.0 else 1e3
+    queue.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{scale * x:.6g}"))
     return panels
 
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from capacity.question.candidate import Candidate, Judge, Verdict
-from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.stability import sustainable_rate_rps
 from capacity.search.candidates import Progress
+from capacity.search.certificate import Trial
 from capacity.search.what_if import Asker
 from capacity.traffic.workload import Workload
 
@@ -42,9 +42,18 @@ def performance_at_rates(
     return tuple(sorted(found, key=lambda one: one[0]))
 
 
-def one_lost(question: Question, plan: Plan, judge: Judge, progress: Progress) -> Candidate | None:
-    """What becomes of the rest while one replica is gone; None where there is no rest."""
+def one_lost(question: Question, trial: Trial, judge: Judge, progress: Progress) -> Candidate | None:
+    """What becomes of the rest while one replica is gone; None where there is no rest.
+
+    Args:
+        trial: the certificate of the plan, which may have been asked about that very event.
+    """
+    plan = trial.whole.plan
     if plan.replicas == 1:
         return None
-    left = question.scenario(replace(plan, replicas=plan.replicas - 1))
-    return Asker(judge, progress).judge_one(left, "simulating one replica fewer", careful=True)
+    left = replace(plan, replicas=plan.replicas - 1)
+    for event in trial.survived:
+        if event.plan == left:
+            return Candidate(plan=left, verdict=Verdict.MET, performance=event.performance)
+    scenario = question.scenario(left)
+    return Asker(judge, progress).judge_one(scenario, "simulating one replica fewer", careful=True)
