@@ -359,7 +359,8 @@ def map_section(found: Findings) -> Section:
     )
     lead = (
         f"{_capital(promise.what)} with the best batch wait that was tried. ✓ meets the objective, ✕ does "
-        "not, ? is in doubt; “unstable” is refused by theory, and an empty cell was not tried. The chosen plan is framed."
+        "not, ? is in doubt; “unstable” is refused by theory, and an empty cell was not tried. The chosen "
+        "plan is framed."
     )
     return Section(key="map", title="Replicas and batches", lead=lead, table=table)
 
