@@ -6,13 +6,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from saved_reports import save
 from typer.testing import CliRunner
 
 import capacity as cap
 from capacity import api
-from capacity.answer.saved_plan import question_to_document, read_plan_file
+from capacity.answer.saved_plan import SavedPlan, question_to_document, read_plan_file
 from capacity.question.question import Question
 from capacity.render.report_command import command_to_repeat
 from cli import app
@@ -48,20 +49,24 @@ class AskedError(Exception):
         self.question = question
 
 
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> SavedPlan:
+    """Any answer will do; the command is about the question."""
+    frame = pd.DataFrame({"batch_size": [1], "mean_ms": [5.0]})
+    answer = cap.plan(frame, rate="10rps", slo_p99="1s", batch_wait="0ms")
+    return read_plan_file(save(answer, tmp_path_factory.mktemp("old") / "a plan.json"))
+
+
 def stop(question: Question) -> None:
     raise AskedError(question)
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda one: " ".join(one))
 def test_it_asks_the_same_question(
-    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: dict[str, Any], old: SavedPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(AskedError) as first:
         api.plan("resnet50-t4-fp16", **asked, before=stop)
-    # Any answer will do; the command is about the question.
-    answer = cap.plan("resnet50-t4-fp16", rate="10rps", slo_p99="1s", batch_wait="0ms", batch_size_max=1)
-    path = save(answer, tmp_path / "a plan.json")
-    old = read_plan_file(path)
     effort = {name: asked[name] for name in ("seed", "confidence", "precision") if name in asked}
     saved = replace(old, question=first.value.question, effort=replace(old.effort, **effort))
 
