@@ -252,8 +252,14 @@ def _one_lost(found: Findings) -> str:
         return "Nothing is left: no request is answered until the replica is back."
     left = f"{one.plan.replicas} {'is' if one.plan.replicas == 1 else 'are'} left"
     promise = found.saved.question.objective
+    refused = one.rejection
+    if refused is not None and refused.limit is Limit.STABILITY:
+        return (
+            f"{left}, at load {refused.needed:.3f} with the same batches: more requests arrive than they can "
+            "serve, and the queues grow until it is back."
+        )
     if one.performance is None:
-        return f"{left}, with the same batches: {format_refusal(one)}; the queues grow until it is back."
+        return f"{left}: {format_refusal(one)}."
     told = format_found(promise.binding(one.performance), one.performance)
     told = told if one.settled else told.replace(" is ", " is at least ", 1)
     return f"{left}, and {told}: the objective is {_WORDS[one.verdict]}."

@@ -1,5 +1,6 @@
 """The report page: whole, small, still, named for every reader, and with the numbers of the plan."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -122,13 +123,11 @@ def test_the_first_screen_is_the_answer_of_the_plan(page: Page, saved: Path, doc
     assert limit == p99
     told = dict(zip((one.text for one in page.all("dt")), (one.text for one in page.all("dd")), strict=True))
     assert told["With one fewer"].startswith("One fewer is not enough: 3 replicas")
-    assert told["If a replica dies"].startswith("3 are left")
+    assert told["If a replica dies"].startswith("3 are left, at load 1.008 with the same batches")
     assert f"{document['headroom']['arrival_rate_max_rps']:.0f} rps" in told["If traffic grows"]
     assert interval(document["random_routing"]["response_p99"]) in told["If routing is random"]
     assert f"{document['cost']['hourly_usd']:.3f} USD/h" in page.root.text
     assert told["seed"] == str(document["seed"])
-    import hashlib
-
     assert told["its SHA-256"] == hashlib.sha256(saved.read_bytes()).hexdigest()
 
 
