@@ -26,6 +26,7 @@ _NAMES = {
         "load_curve",
         "describe_workload",
         "sampling_intervals",
+        "write_report",
     ),
     "capacity.profile.load": (
         "load_profile",
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from capacity.api import simulate as simulate
     from capacity.api import simulate_law as simulate_law
     from capacity.api import sweep as sweep
+    from capacity.api import write_report as write_report
     from capacity.errors import CapacityError as CapacityError
     from capacity.errors import DomainError as DomainError
     from capacity.errors import InconclusiveError as InconclusiveError

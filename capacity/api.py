@@ -34,9 +34,12 @@ if TYPE_CHECKING:
         SweepAnswer,
         WorkloadAnswer,
     )
-    from capacity.performance import Interval
+    from capacity.performance import Interval, Performance
     from capacity.question.objective import LatencyObjective
     from capacity.question.question import Question
+    from capacity.question.window import Window
+    from capacity.render.report import Findings
+    from capacity.render.report import Report as PlanReport
     from capacity.traffic.workload import ArrivalProcess
     from simulations.judge import SimulationJudge
     from simulations.paired import PairedSimulation
@@ -693,6 +696,112 @@ def explain(
     return ExplanationAnswer(saved=saved, verdict=trial.candidate.verdict, explanation=explanation)
 
 
+def write_report(
+    plan: "str | Path | SavedPlan",
+    output: str | Path,
+    *,
+    arrivals: str | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Report = silent,
+) -> "PlanReport":
+    """Write a saved plan as one page of HTML, with charts and tables, to pass on or to print.
+
+    The plan is certified again by the random numbers that it was saved with; nothing is searched anew.
+
+    Args:
+        output: the .html file to write.
+
+    Raises:
+        InputError: a file that holds no plan, or one without a certificate; or a path that cannot be written.
+    """
+    from capacity.answer.saved_plan import read_plans
+    from capacity.files import check_target, write_whole
+    from capacity.render.report import write_page
+
+    path = Path(output)
+    check_target(path, "a report", (".html",))
+    (saved,) = read_plans([plan], arrivals)
+    if saved.certificate is None:
+        raise InputError(f"{saved.name} holds no certificate; make it anew by capacity plan ... -o")
+    with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
+        report = write_page(_report_findings(saved, work, _digest(plan)))
+    write_whole(path, report.page.encode())
+    return report
+
+
+def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Findings":
+    """All that a report tells of a plan, most of it simulated anew."""
+    from capacity.answer.saved_answer import read_recommendation
+    from capacity.explanation.explanation import find_assumptions
+    from capacity.render.report import Findings
+    from capacity.search.certificate import certify
+    from capacity.search.nearby import one_lost, performance_at_rates
+
+    assert saved.certificate is not None  # noqa: S101  (who asks has looked)
+    question, plan = saved.question, saved.plan
+    trial = certify(question, work.judge, plan, saved.certificate, work.report)
+    recommendation = read_recommendation(saved, trial)
+    distribution = _distribution(question.scenario(plan), work)
+    seen = distribution or trial.whole.performance
+    return Findings(
+        saved=saved,
+        recommendation=recommendation,
+        certified=trial.candidate,
+        assumptions=tuple(
+            find_assumptions(
+                question,
+                plan,
+                trial.whole,
+                certified=trial.candidate.accepted,
+                precision=saved.effort.precision,
+            )
+        ),
+        rates=performance_at_rates(question, trial.whole, work.judge, work.report),
+        one_lost=one_lost(question, trial, work.judge, work.report),
+        distribution=distribution,
+        window=None if seen is None else _window(question.scenario(plan), seen, saved.effort.seed, work),
+        digest=digest,
+    )
+
+
+def _distribution(scenario: Scenario, work: Work) -> "Performance | None":
+    """Quantiles of the response enough for a curve; None where the budget does not suffice for them."""
+    from capacity.errors import InconclusiveError
+    from capacity.search.exact import judge_exactly
+
+    shares = [0.02, 0.05, *(number / 10 for number in range(1, 10)), 0.95, 0.97, 0.98, 0.985, 0.99]
+    tail = [0.993, 0.995, 0.997, 0.998, 0.999] if max(scenario.objective.limits, default=0.0) > 0.99 else []
+    quantiles = tuple(sorted({*shares, *tail, *scenario.objective.limits}))
+    work.report("simulating the response times")
+    exact = judge_exactly(scenario, quantiles)
+    if exact is not None:
+        return exact.performance
+    try:
+        return work.simulate(quantiles)(scenario.profile, scenario.workload, scenario.plan)
+    except InconclusiveError:
+        return None
+
+
+def _window(scenario: Scenario, found: "Performance", seed: int, work: Work) -> "Window | None":
+    """A short stretch of a run, to look at."""
+    from simulations.reference.window import watch
+
+    work.report("simulating a few seconds, batch by batch")
+    return watch(scenario, found.throughput_rps, found.batch_size_mean or 1.0, seed)
+
+
+def _digest(plan: "str | Path | SavedPlan") -> str | None:
+    """SHA-256 of the file that holds a plan; None of a plan or a stream, which cannot be read again."""
+    import hashlib
+
+    from capacity.answer.saved_plan import SavedPlan
+
+    if isinstance(plan, SavedPlan) or not Path(plan).is_file():
+        return None
+    return hashlib.sha256(Path(plan).read_bytes()).hexdigest()
+
+
 def sweep(
     profile: ProfileLike | Sequence[ProfileLike],
     replicas: int | str | Iterable[int | str],
@@ -977,4 +1086,5 @@ __all__ = [
     "simulate",
     "simulate_law",
     "sweep",
+    "write_report",
 ]

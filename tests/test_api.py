@@ -26,6 +26,7 @@ VERBS = {
     "compare": api.compare,
     "check": api.check,
     "explain": api.explain,
+    "report": api.write_report,
     "sweep": api.sweep,
     "workload": api.describe_workload,
 }

@@ -44,7 +44,8 @@ def _note_arrivals(
     return note_input(context, parameter, value)
 
 
-def _note_output(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+def note_output(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """What looks at the value of a flag that names a file to write."""
     if value is not None:
         for name in (value, value + JOURNAL_SUFFIX):
             _note(context, parameter, name, is_output=True)
@@ -117,7 +118,7 @@ def reads(kind: Any, default: Any, help: str) -> Flag:  # noqa: A002
 
 def writes(help: str, *names: str) -> Flag:  # noqa: A002
     """A flag that names a file to write; -o where it is the command's only one."""
-    return Flag(str, None, help, names or ("-o", "--output"), _note_output)
+    return Flag(str, None, help, names or ("-o", "--output"), note_output)
 
 
 def argument(kind: Any, default: Any, help: str, **settings: Any) -> Flag:  # noqa: A002

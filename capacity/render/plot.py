@@ -125,6 +125,35 @@ def new_panels(
     return Panels(figure, plots)
 
 
+def new_stack(
+    y_titles: Sequence[str],
+    *,
+    x_title: str,
+    shares: Sequence[float],
+    width: float = 7.5,
+    height: float = 4.3,
+) -> "Panels":
+    """Empty plots one above the other, which share their x axis and have no titles.
+
+    Args:
+        shares: of the height, one for each plot.
+    """
+    with _style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height))
+        grid = figure.subplots(
+            len(y_titles), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(shares)}
+        )[:, 0]
+        for axes, name in zip(grid, y_titles, strict=True):
+            axes.set(ylabel=name, xlabel=x_title)
+            axes.margins(x=0.0, y=0.06)
+            axes.label_outer()
+    plots: list[Plot] = []
+    plots += [Plot(figure, plots, axes) for axes in grid]
+    return Panels(figure, plots)
+
+
 class Panels:
     """Plots side by side in one figure, each filled as any plot is; one legend where all need the same."""
 
@@ -148,6 +177,10 @@ class Panels:
         return self._drawn(".png")
 
     _repr_png_ = png
+
+    def svg(self) -> bytes:
+        """The figure as the bytes of an SVG, as `save` writes it."""
+        return self._drawn(".svg")
 
     def _drawn(self, suffix: str) -> bytes:
         from matplotlib.layout_engine import ConstrainedLayoutEngine

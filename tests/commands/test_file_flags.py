@@ -31,6 +31,7 @@ OVERWRITES = [
     (["verify", *URL, "--body", "in.json", "--profile", "resnet50-t4-fp16", "-o", "OUT"], "-o/--output", "--body"),
     (["verify", *URL, "--body", "body.json", "--plan", "in.json", "-o", "OUT"], "-o/--output", "--plan"),
     (["verify", *URL, "--body", "body.json", "--profile", "in.json", "-o", "OUT"], "-o/--output", "--profile"),
+    (["report", "in.json", "-o", "OUT"], "-o/--output", "plan"),
 ]  # fmt: skip
 
 

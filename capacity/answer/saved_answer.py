@@ -1,0 +1,195 @@
+"""Saved answer: what a saved plan says of its search, as the nouns that the search had."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from capacity.answer.saved_plan import SavedPlan
+from capacity.errors import InputError
+from capacity.files import located, read_as
+from capacity.performance import QUANTILE_FIELDS, Interval, Kind, Performance
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.caveat import Caveat
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Plan
+from capacity.search.certificate import Trial
+from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
+from capacity.traffic.workload import Workload
+
+_NUMBERS = [
+    field.name
+    for field in fields(Performance)
+    if field.name not in (*QUANTILE_FIELDS, "kind", "intervals", "relative_error_max")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    """An interval; None above where there is no end."""
+
+    value: float
+    low: float
+    high: float | None
+
+    def interval(self) -> Interval:
+        return Interval(value=self.value, low=self.low, high=math.inf if self.high is None else self.high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RejectionDocument:
+    limit: Limit
+    allowed: float
+    needed: float | None = None
+    measure: Measure | None = None
+    quantile: float | None = None
+    event: str | None = None
+
+    def rejection(self, where: str, objective: LatencyObjective) -> Rejection:
+        """Its promise is the one of the objective that it names."""
+        return Rejection(
+            limit=self.limit,
+            allowed=self.allowed,
+            needed=math.inf if self.needed is None else self.needed,
+            promise=None if self.measure is None else self._promise(where, objective),
+            event=self.event,
+            is_loss=self.limit is Limit.LOSS,
+        )
+
+    def _promise(self, where: str, objective: LatencyObjective) -> Promise:
+        for promise in objective.promises:
+            if (promise.measure, promise.quantile) == (self.measure, self.quantile):
+                return promise
+        raise InputError(f"{where} names a limit that the objective does not have")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CandidateDocument:
+    plan: Plan
+    verdict: Verdict
+    rejection: _RejectionDocument | None = None
+    performance: dict[str, Any] | None = None
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HeadroomDocument:
+    arrival_rate_max_rps: float
+    arrival_rate_refused_rps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RandomDocument:
+    replicas: int | None = None
+    response_p99: _Ends | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CostDocument:
+    hourly_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EasierDocument:
+    recommendation: Plan
+    cost: _CostDocument | None = None
+
+    def recommendation_of(self, objective: LatencyObjective) -> Recommendation:
+        """What would do under easier conditions."""
+        return Recommendation(
+            verdict=Verdict.MET,
+            objective=objective,
+            plan=self.recommendation,
+            hourly_usd=None if self.cost is None else self.cost.hourly_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AnswerDocument:
+    """What is read of an answer; a newer version may have more."""
+
+    considered: tuple[_CandidateDocument, ...]
+    caveats: tuple[Caveat, ...]
+    headroom: _HeadroomDocument | None = None
+    random_routing: _RandomDocument | None = None
+    without_survival: _EasierDocument | None = None
+    under_poisson: _EasierDocument | None = None
+
+
+def read_recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
+    """The recommendation of a saved plan, its numbers those of a certificate that was given again.
+
+    Raises:
+        InputError: an answer that another version has written in another form.
+    """
+    return located(saved.name, lambda: _recommendation(saved, trial))
+
+
+def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
+    answer = read_as(_AnswerDocument, saved.answer, "answer", ignore_extra=True)
+    objective, easier = saved.question.objective, answer.without_survival
+    calm, routing = answer.under_poisson, answer.random_routing
+    return Recommendation(
+        verdict=trial.candidate.verdict,
+        objective=objective,
+        plan=saved.plan,
+        performance=trial.whole.performance,
+        headroom=_headroom(saved, answer.headroom),
+        random_routing=None if routing is None else _random_routing(routing),
+        hourly_usd=saved.hourly_usd,
+        considered=tuple(
+            _candidate(one, f"answer.considered[{place}]", objective)
+            for place, one in enumerate(answer.considered)
+        ),
+        caveats=answer.caveats,
+        survived=trial.survived,
+        without_survival=None if easier is None else easier.recommendation_of(objective),
+        under_poisson=None if calm is None else calm.recommendation_of(objective),
+        certificate=saved.certificate,
+    )
+
+
+def _headroom(saved: SavedPlan, found: _HeadroomDocument | None) -> Headroom | None:
+    workload = saved.question.workload
+    if found is None or not isinstance(workload, Workload):
+        return None
+    return Headroom(
+        today_rps=workload.arrival_rate_rps,
+        accepted_rps=found.arrival_rate_max_rps,
+        refused_rps=found.arrival_rate_refused_rps,
+    )
+
+
+def _random_routing(found: _RandomDocument) -> RandomRouting:
+    p99 = found.response_p99
+    return RandomRouting(replicas=found.replicas, response_p99=None if p99 is None else p99.interval())
+
+
+def _candidate(found: _CandidateDocument, where: str, objective: LatencyObjective) -> Candidate:
+    rejection, performance = found.rejection, found.performance
+    return Candidate(
+        plan=found.plan,
+        verdict=found.verdict,
+        rejection=None if rejection is None else rejection.rejection(f"{where}.rejection", objective),
+        performance=None if performance is None else _performance(performance, f"{where}.performance"),
+        settled=found.settled,
+    )
+
+
+def _performance(found: dict[str, Any], where: str) -> Performance:
+    known: dict[str, Any] = {
+        name: read_as(float, found[name], f"{where}.{name}")
+        for name in _NUMBERS
+        if found.get(name) is not None
+    }
+    kinds: dict[str, Any] = {name: dict[float, _Ends | None] for name in QUANTILE_FIELDS}
+    kinds["intervals"] = dict[str, _Ends | None]
+    for name, wanted in kinds.items():
+        if found.get(name) is not None:
+            held: dict[Any, _Ends | None] = read_as(wanted, found[name], f"{where}.{name}")
+            known[name] = {key: _interval(ends) for key, ends in held.items()}
+    return Performance(kind=read_as(Kind, found.get("kind"), f"{where}.kind"), **known)
+
+
+def _interval(ends: _Ends | None) -> Interval:
+    """What lies wholly beyond what is served is null, and infinite."""
+    return Interval.exact(math.inf) if ends is None else ends.interval()

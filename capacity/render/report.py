@@ -1,0 +1,615 @@
+"""Report: a saved plan as one page for those who decide, with its numbers beside every chart."""
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from capacity.answer.documents import arrivals_name
+from capacity.answer.saved_plan import SavedPlan
+from capacity.answer.sentences import (
+    demand,
+    explain,
+    fleet,
+    format_found,
+    format_headroom,
+    format_loss,
+    format_refusal,
+    format_verdict,
+    promises,
+)
+from capacity.explanation.explanation import Assumption
+from capacity.performance import Interval, Kind, Performance
+from capacity.question.candidate import Candidate, Limit, Verdict
+from capacity.question.caveat import CaveatCode
+from capacity.question.objective import Promise, format_interval, format_value
+from capacity.question.plan import Plan
+from capacity.question.window import Window
+from capacity.render import report_figures as figures
+from capacity.render.plan import shown_promise
+from capacity.render.plot import Panels
+from capacity.render.report_command import command_to_repeat, is_bundled
+from capacity.render.tables import plan_rows
+from capacity.search.recommendation import Recommendation
+from capacity.traffic.workload import ClosedPopulation, Workload
+from capacity.units import format_duration, format_quantile, format_rate
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_HOURS_OF_MONTH = 730.0  # a twelfth of a year
+_REFUSED_MAX, _FRONTIER_MAX, _MAP_MAX = 8, 8, 6  # rows; the saved plan has all
+_SHOWN_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+_WORDS = {Verdict.MET: "met", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "in doubt"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """All that a page tells.
+
+    Attributes:
+        recommendation: of the saved plan, certified again.
+        certified: what became of the plan under its saved random numbers.
+        rates: what becomes of it at other rates, rising. [requests/s]
+        one_lost: what is left when one replica is gone; None where nothing is.
+        distribution: quantiles of the response time; None where the budget did not suffice.
+        window: a short stretch of a run; None where nothing was served.
+        digest: SHA-256 of the file that holds the plan; None where it came from none.
+    """
+
+    saved: SavedPlan
+    recommendation: Recommendation
+    certified: Candidate
+    assumptions: tuple[Assumption, ...]
+    rates: tuple[tuple[float, Candidate], ...]
+    one_lost: Candidate | None
+    distribution: Performance | None
+    window: Window | None
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A page of HTML and what it says first."""
+
+    page: str
+    sentence: str
+    verdict: Verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 met, 3 missed, 4 inconclusive."""
+        return self.verdict.exit_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """Text in a table, and a class that says how it looks."""
+
+    text: str
+    look: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table: its caption, the heads of its columns, and rows whose first cell names the row."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of the page: what it says, a chart and a table; or why there is none."""
+
+    key: str
+    title: str
+    lead: str
+    svg: Markup | None = None
+    table: Table | None = None
+
+
+def write_page(found: Findings) -> Report:
+    """The page; the same findings give the same bytes."""
+    sentence, *reasons = _verdict(found)
+    verdict = found.recommendation.verdict
+    page = _template().render(
+        title=f"{found.saved.plan.profile}: capacity report",
+        verdict=verdict.value,
+        sentence=sentence,
+        promises=list(_promise_rows(found)),
+        price=_price(found),
+        what_ifs=[*_one_fewer(reasons), ("If a replica dies", _one_lost(found)), *_others(found, reasons)],
+        assumptions=list(assumptions(found)),
+        sections=[
+            rate_section(found),
+            map_section(found),
+            distribution_section(found),
+            frontier_section(found),
+            window_section(found),
+            refused_section(found),
+        ],
+        inputs=list(_inputs(found)),
+        commands=_commands(found.saved),
+        confidence=_confidence(found),
+        shades=list(enumerate(figures.SHADES)),
+        dark_shades=list(enumerate(figures.DARK_SHADES)),
+        dark=list(figures.DARK_COLOURS.items()),
+    )
+    return Report(page=page, sentence=sentence, verdict=verdict)
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("capacity.render", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_typeset,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _typeset(value: object) -> object:
+    """Plain text with the signs of a printed page; what is markup already stays as it is."""
+    return value.replace("<=", "≤").replace(">=", "≥") if type(value) is str else value
+
+
+def _verdict(found: Findings) -> list[str]:
+    """The sentences of `capacity plan`; of a plan that is no longer certified, why it is not."""
+    if found.recommendation.verdict is Verdict.MET:
+        return list(explain(found.recommendation, found.saved.question))
+    saved, is_missed = found.saved, found.recommendation.verdict is Verdict.MISSED
+    fate = "does not meet" if is_missed else "is not known to meet"
+    return [
+        f"{fleet(saved.plan)} {fate} {promises(saved.question.objective)} "
+        f"{demand(saved.question.workload)} any more: {format_refusal(found.certified)}."
+    ]
+
+
+def _promise_rows(found: Findings) -> Iterator[tuple[str, str, str, float]]:
+    """Each limit beside what is predicted, and the share of the limit that it takes up, at most 1."""
+    performance = found.recommendation.performance
+    for promise in found.saved.question.objective.promises:
+        seen = None if performance is None else promise.found(performance)
+        pressure = None if performance is None else promise.pressure(performance)
+        predicted = "not known" if seen is None else format_value(promise, seen)
+        if pressure is None or math.isinf(pressure.value):
+            yield str(promise), predicted, "", 1.0
+        else:
+            yield str(promise), predicted, f"{100.0 * pressure.value:.0f} %", min(1.0, pressure.value)
+
+
+def _confidence(found: Findings) -> str:
+    """What the numbers in brackets are."""
+    performance = found.recommendation.performance
+    if performance is not None and performance.kind is Kind.EXACT:
+        return "By an exact law; no simulation is behind it."
+    return f"In brackets: {100.0 * found.saved.effort.confidence:g} % intervals."
+
+
+def shown(found: Findings) -> Promise:
+    """The limit that charts and tables are about: the one that comes closest to being broken."""
+    performance, objective = found.recommendation.performance, found.saved.question.objective
+    return shown_promise(objective) if performance is None else objective.binding(performance)
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _price(found: Findings) -> str:
+    hourly_usd = found.recommendation.hourly_usd
+    if hourly_usd is None:
+        return "Not known: the profile has no price. Plan with --hourly-usd to have one."
+    return f"{hourly_usd:.3f} USD/h, about {_HOURS_OF_MONTH * hourly_usd:.0f} USD in a month of 730 hours"
+
+
+def _one_fewer(reasons: Sequence[str]) -> list[tuple[str, str]]:
+    return [("With one fewer", reasons[0])] if reasons else []
+
+
+_HEADS = {
+    "Headroom: ": "If traffic grows",
+    "Under random": "If routing is random",
+    "With one replica": "If routing is random",
+    "Under Poisson": "With Poisson arrivals",
+    "Without failures": "Without failures",
+}
+
+
+def _others(found: Findings, reasons: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What the plan outlives, how far the rate may rise, and other routing; nothing twice."""
+    told = {f"With {one.event}:" for one in found.recommendation.survived if _is_one_gone(found, one.plan)}
+    for text in reasons[1:]:
+        event, colon, rest = text.partition(":")
+        if f"{event}{colon}" in told:
+            continue
+        head = next((head for begins, head in _HEADS.items() if text.startswith(begins)), None)
+        if head is None and colon:
+            yield event, _capital(rest.strip())
+        else:
+            yield head or "Also", _capital(text.removeprefix("Headroom: "))
+
+
+def _is_one_gone(found: Findings, plan: Plan) -> bool:
+    return found.one_lost is not None and found.one_lost.plan == plan
+
+
+def _one_lost(found: Findings) -> str:
+    """What becomes of the fleet while one replica is gone."""
+    one = found.one_lost
+    if one is None:
+        return "Nothing is left: no request is answered until the replica is back."
+    left = f"{one.plan.replicas} {'is' if one.plan.replicas == 1 else 'are'} left"
+    promise = found.saved.question.objective
+    refused = one.rejection
+    if refused is not None and refused.limit is Limit.STABILITY:
+        return (
+            f"{left}, at load {refused.needed:.3f} with the same batches: more requests arrive than they can "
+            "serve, and the queues grow until it is back."
+        )
+    if one.performance is None:
+        return f"{left}: {format_refusal(one)}."
+    told = format_found(promise.binding(one.performance), one.performance)
+    told = told if one.settled else told.replace(" is ", " is at least ", 1)
+    return f"{left}, and {told}: the objective is {_WORDS[one.verdict]}."
+
+
+def assumptions(found: Findings) -> Iterator[tuple[str, str]]:
+    """What may turn the verdict first; then what was taken for granted, and last what was checked."""
+    weights = list(CaveatCode)
+    told = set()
+    for caveat in sorted(found.recommendation.caveats, key=lambda one: weights.index(one.code)):
+        told.add(caveat.message)
+        yield "Note", f"{_sentence(caveat.message)}"
+    for checked in (False, True):
+        for one in found.assumptions:
+            if one.checked is checked and one.how not in told:
+                yield "Checked" if checked else "Assumed", f"{_sentence(one.what)[:-1]}: {one.how}."
+
+
+def _sentence(text: str) -> str:
+    return f"{_capital(text)}."
+
+
+def _chart(panels: Panels, key: str, alt: str) -> Markup:
+    return Markup(figures.inline_svg(panels, key, str(escape(alt))))  # noqa: S704  (alt is escaped)
+
+
+def _value(promise: Promise, found: Interval | None) -> str:
+    return "" if found is None else format_value(promise, found)
+
+
+def _found(candidate: Candidate, promise: Promise) -> Interval | None:
+    return None if candidate.performance is None else promise.found(candidate.performance)
+
+
+def _verdict_cell(candidate: Candidate) -> Cell:
+    return Cell(text=format_verdict(candidate), look=candidate.verdict.value)
+
+
+def _word_cell(candidate: Candidate) -> Cell:
+    return Cell(text=_WORDS[candidate.verdict], look=candidate.verdict.value)
+
+
+def rate_section(found: Findings) -> Section:
+    """What is limited, over the arrival rate."""
+    promise = shown(found)
+    title = f"{_capital(promise.what)} over the arrival rate"
+    workload = found.saved.question.workload
+    if isinstance(workload, ClosedPopulation):
+        lead = "Not shown: users who wait for their answers have no arrival rate of their own."
+        return Section(key="rate", title=title, lead=lead)
+    spots = [
+        (rate_rps, seen, one.verdict)
+        for rate_rps, one in found.rates
+        if (seen := _found(one, promise)) is not None
+    ]
+    if not any(math.isfinite(seen.value) for _, seen, _ in spots):
+        lead = f"Not shown: nothing is known of {promise.what} at other rates."
+        return Section(key="rate", title=title, lead=lead)
+    headroom = found.recommendation.headroom
+    accepted_rps = None if headroom is None else headroom.accepted_rps
+    lead = f"The objective is {promise}, and the plan is made for {format_rate(workload.arrival_rate_rps)}."
+    if headroom is not None:
+        lead += f" It still meets the objective at {format_headroom(headroom)}, by shorter simulations."
+    lead += " The verdicts at other rates come from shorter simulations too."
+    drawn = figures.draw_rates(spots, promise, workload.arrival_rate_rps, accepted_rps)
+    rows = [
+        (
+            Cell(text=format_rate(rate_rps)),
+            Cell(text=_value(promise, _found(one, promise))),
+            _word_cell(one),
+        )
+        for rate_rps, one in found.rates
+    ]
+    table = Table(
+        caption=f"{_capital(promise.what)} by arrival rate",
+        heads=("rate", promise.what, "verdict"),
+        rows=rows,
+    )
+    return Section(
+        key="rate", title=title, lead=lead, svg=_chart(drawn, "rate", f"{title}. {lead}"), table=table
+    )
+
+
+def map_section(found: Findings) -> Section:
+    """Replicas and batches of the plan's profile and routing: the best batch wait of each."""
+    plan, promise = found.saved.plan, shown(found)
+    best: dict[tuple[int, int], Candidate] = {}
+    for one in _with_certified(found):
+        if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
+            place = (one.plan.replicas, one.plan.batch_size_max)
+            best[place] = min((best.get(place, one), one), key=lambda seen: _rank(seen, promise))
+    best[plan.replicas, plan.batch_size_max] = found.certified
+    counts = sorted({replicas for replicas, _ in best}, key=lambda n: (abs(n - plan.replicas), n))[:_MAP_MAX]
+    sizes = sorted({size for _, size in best})
+    rows = [
+        (Cell(text=str(n)), *(_map_cell(best.get((n, size)), promise, plan) for size in sizes))
+        for n in sorted(counts, reverse=True)
+    ]
+    table = Table(
+        caption=f"{_capital(promise.what)} of each fleet that was tried",
+        heads=("replicas", *(f"batch {size}" for size in sizes)),
+        rows=rows,
+    )
+    lead = (
+        f"{_capital(promise.what)} with the best batch wait that was tried. ✓ meets the objective, ✕ does "
+        "not, ? is in doubt; “unstable” is refused by theory, and an empty cell was not tried. The chosen "
+        "plan is framed."
+    )
+    return Section(key="map", title="Replicas and batches", lead=lead, table=table)
+
+
+def _with_certified(found: Findings) -> Iterator[Candidate]:
+    """All that was considered, the plan itself as it was certified."""
+    yield from (one for one in found.recommendation.considered if one.plan != found.saved.plan)
+    yield found.certified
+
+
+def _rank(candidate: Candidate, promise: Promise) -> tuple[bool, bool, float]:
+    seen = _found(candidate, promise)
+    return not candidate.accepted, seen is None, 0.0 if seen is None else seen.value
+
+
+def _map_cell(candidate: Candidate | None, promise: Promise, plan: Plan) -> Cell:
+    if candidate is None:
+        return Cell(text="", look="untried")
+    seen, rejection = _found(candidate, promise), candidate.rejection
+    sign = {Verdict.MET: "✓", Verdict.MISSED: "✕", Verdict.INCONCLUSIVE: "?"}[candidate.verdict]
+    look = candidate.verdict.value
+    if (candidate.plan.replicas, candidate.plan.batch_size_max) == (plan.replicas, plan.batch_size_max):
+        look += " chosen"
+    if seen is None:
+        is_load = rejection is not None and rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
+        return Cell(text="unstable" if is_load else f"{sign} refused", look=f"{look} theory")
+    short = "lost" if math.isinf(seen.value) else _value(promise, Interval.exact(seen.value))
+    return Cell(text=f"{sign} {'' if candidate.settled else '≥ '}{short}", look=look)
+
+
+def distribution_section(found: Findings) -> Section:
+    """How long requests take: the share that takes longer."""
+    title, seen = "Response times", found.distribution
+    if seen is None:
+        lead = "Not shown: the budget of requests does not suffice for the whole distribution."
+        return Section(key="times", title=title, lead=lead)
+    certified = found.recommendation.performance
+    quantiles_s = dict(seen.response_quantiles_s)
+    quantiles_s |= {} if certified is None else dict(certified.response_quantiles_s)
+    quantiles_s = dict(sorted(quantiles_s.items()))
+    limits_s = dict(found.saved.question.objective.limits)
+    middle, late = quantiles_s[0.5], quantiles_s[max(limits_s, default=0.99)]
+    lead = (
+        f"Half of the requests are answered within {format_duration(middle.value)}, and "
+        f"{100.0 * max(limits_s, default=0.99):.4g} % within {format_duration(late.value)}."
+    )
+    if seen.loss_probability:
+        lead += f" These are the served ones: {format_loss(seen)} of the requests are lost."
+    if not limits_s:
+        lead += " The objective has no limit on a percentile of the response time."
+    shown = sorted({*_SHOWN_QUANTILES, *limits_s} & set(quantiles_s))
+    rows = [
+        (
+            Cell(text=format_quantile(q)),
+            Cell(text=format_interval(quantiles_s[q])),
+            Cell(text=format_duration(limits_s[q]) if q in limits_s else ""),
+        )
+        for q in shown
+    ]
+    table = Table(caption="Percentiles", heads=("percentile", "response time", "objective"), rows=rows)
+    drawn = figures.draw_distribution(quantiles_s, limits_s)
+    alt = f"Share of requests that take longer than a given time. {lead}"
+    return Section(key="times", title=title, lead=lead, svg=_chart(drawn, "times", alt), table=table)
+
+
+def frontier_section(found: Findings) -> Section:
+    """What a lower percentile costs."""
+    promise = shown(found)
+    title, priced = f"Cost and {promise.what}", found.recommendation.hourly_usd is not None
+    spots: list[tuple[float, Interval, Verdict]] = []
+    best: dict[float, Candidate] = {}
+    for one in _with_certified(found):
+        seen, cost = _found(one, promise), _cost(found.saved, one.plan)
+        if seen is None or cost is None or math.isinf(seen.value):
+            continue
+        spots.append((cost, seen, one.verdict))
+        best[cost] = min((best.get(cost, one), one), key=lambda two: _rank(two, promise))
+    certified = found.certified.performance
+    chosen_cost, here = (
+        _cost(found.saved, found.saved.plan),
+        None if certified is None else promise.found(certified),
+    )
+    drawable = [one for one in spots if one[1].value <= figures.TOP * promise.allowed]
+    if not drawable or here is None or chosen_cost is None:
+        return Section(key="cost", title=title, lead="Not shown: no fleet was simulated to its end.")
+    unit = "USD/h" if priced else "replicas"
+    lead = (
+        "Each mark is a fleet that was simulated; the line joins those that meet the objective and that no "
+        f"fleet as cheap beats in {promise.what}."
+    )
+    best[chosen_cost] = found.certified
+    rows = [
+        (
+            Cell(text=f"{cost:.3f}" if priced else f"{cost:g}"),
+            Cell(text=_short_fleet(best[cost].plan, found.saved), look="words"),
+            Cell(text=_least(best[cost], promise)),
+            _word_cell(best[cost]),
+        )
+        for cost in sorted(best)[:_FRONTIER_MAX]
+    ]
+    drawn = figures.draw_frontier(
+        spots, (chosen_cost, here.value), promise, "price [USD/h]" if priced else "replicas"
+    )
+    table = Table(
+        caption="The chosen fleet, and the best at other prices",
+        heads=(unit, "fleet", promise.what, "verdict"),
+        rows=rows,
+    )
+    return Section(
+        key="cost", title=title, lead=lead, svg=_chart(drawn, "cost", f"{title}. {lead}"), table=table
+    )
+
+
+def _cost(saved: SavedPlan, plan: Plan) -> float | None:
+    """Price, or replicas where there is only one profile, which has no price."""
+    profile = next((one for one in saved.question.profiles if one.name == plan.profile), None)
+    if profile is None:
+        return None
+    return float(plan.replicas) if profile.hourly_usd is None else profile.hourly_cost_usd(plan.replicas)
+
+
+def _least(candidate: Candidate, promise: Promise) -> str:
+    """What was found; of a run that has not settled the least that it can be."""
+    return ("" if candidate.settled else "≥ ") + _value(promise, _found(candidate, promise))
+
+
+def _short_fleet(plan: Plan, saved: SavedPlan) -> str:
+    """`4 replicas, batch 16`: profile and routing only where there are several."""
+    question = saved.question
+    name = f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''}"
+    if len(question.profiles) > 1:
+        name = f"{plan.replicas} × {plan.profile}"
+    routing = f", {plan.routing.value}" if len(question.routings) > 1 else ""
+    wait = f", wait {format_duration(plan.batch_wait_max_s)}" if plan.batch_wait_max_s > 0.0 else ""
+    return f"{name}, batch {plan.batch_size_max}{wait}{routing}"
+
+
+def window_section(found: Findings) -> Section:
+    """What batching does: batches and queues of a short stretch of a run."""
+    window = found.window
+    if window is None or not window.batches:
+        lead = "Not shown: too few requests were served."
+        return Section(key="fleet", title="The fleet at work", lead=lead)
+    length = format_duration(window.length_s)
+    title = f"{length} of the simulated fleet"
+    queues = "the queue" if window.replicas == 1 else f"the queues of all {window.replicas} replicas"
+    lead = f"Each bar is one batch, the darker the larger; below, how many requests wait in {queues}."
+    if window.length_s < 10.0:
+        lead += " Ten seconds would have too many batches to see."
+    if window.replicas_shown < window.replicas:
+        lead += f" The first {window.replicas_shown} of {window.replicas} replicas are shown."
+    return Section(
+        key="fleet",
+        title=title,
+        lead=lead,
+        svg=_chart(figures.draw_window(window), "fleet", f"{title}. {lead}"),
+        table=_window_table(window),
+    )
+
+
+def _window_table(window: Window) -> Table:
+    ends = figures.shade_ends(window)
+    rows = []
+    for low, high in zip([0, *ends], ends, strict=False):
+        sizes = [batch.size for batch in window.batches if low < batch.size <= high]
+        span = str(high) if min(sizes) == high else f"{min(sizes)} to {high}"
+        look = f"shade{figures.shade_of(high, ends)}"
+        rows.append((Cell(text=span, look=look), Cell(text=str(len(sizes))), Cell(text=str(sum(sizes)))))
+    mean = sum(window.waiting) / len(window.waiting)
+    caption = (
+        f"Batches shown, by size; {mean:.3g} requests wait on average, and {max(window.waiting)} at most"
+    )
+    return Table(caption=caption, heads=("batch size", "batches", "requests"), rows=rows)
+
+
+def refused_section(found: Findings) -> Section:
+    """The refused fleets that came nearest to the objective, and how many theory refused."""
+    promise = shown(found)
+    refused = [one for one in found.recommendation.considered if not one.accepted]
+    simulated = [one for one in refused if _found(one, promise) is not None]
+    objective = found.saved.question.objective
+
+    def pressure(one: Candidate) -> float:
+        assert one.performance is not None  # noqa: S101  (it was simulated)
+        share = objective.binding(one.performance).pressure(one.performance)
+        return math.inf if share is None else share.value
+
+    nearest = sorted(simulated, key=pressure)[:_REFUSED_MAX]
+    rows = [
+        (
+            Cell(text=_short_fleet(one.plan, found.saved)),
+            Cell(
+                text=""
+                if one.performance is None or one.performance.load is None
+                else f"{one.performance.load:.3f}"
+            ),
+            Cell(text=_least(one, promise)),
+            _verdict_cell(one),
+        )
+        for one in nearest
+    ]
+    lead = (
+        f"{len(refused)} of {len(found.recommendation.considered)} fleets that were considered were refused, "
+        f"{len(refused) - len(simulated)} of them by theory alone."
+    )
+    title = "Refused neighbours"
+    if not rows:
+        return Section(key="refused", title=title, lead=lead)
+    if len(simulated) > len(nearest):
+        lead += f" The {len(nearest)} that came nearest:"
+    heads = ("fleet", "load", promise.what, "verdict")
+    table = Table(caption="Refused after a simulation, the nearest first", heads=heads, rows=rows)
+    return Section(key="refused", title=title, lead=lead, table=table)
+
+
+def _inputs(found: Findings) -> Iterator[tuple[str, str]]:
+    saved, effort = found.saved, found.saved.effort
+    yield from plan_rows(saved.plan)
+    yield "traffic", demand(saved.question.workload).removeprefix("at ").removeprefix("for ")
+    if isinstance(saved.question.workload, Workload):
+        yield "arrivals", arrivals_name(saved.question.workload)
+    yield "objective", promises(saved.question.objective)
+    profile = saved.question.profile(saved.plan.profile)
+    facts = (profile.model, profile.device, profile.precision, profile.runtime)
+    if any(facts):
+        yield "measured", ", ".join(fact for fact in facts if fact)
+    if profile.source:
+        yield "source", ", ".join(f"{key}: {value}" for key, value in profile.source.items())
+    yield "seed", str(effort.seed)
+    yield "precision asked", f"{100.0 * effort.precision:g} %"
+    yield "requests at most", f"{effort.requests_max:,}".replace(",", " ")
+    yield "saved plan", saved.name
+    if found.digest is not None:
+        yield "its SHA-256", found.digest
+    yield "made with", ", ".join(f"{name} {version}" for name, version in saved.versions.items())
+
+
+def _commands(saved: SavedPlan) -> list[str]:
+    """What makes the plan and this page again; the profile may be one that only the plan's file has."""
+    unknown = [one.name for one in saved.question.profiles if not is_bundled(one)]
+    note = [f"# {', '.join(unknown)}: the measurements are kept in {saved.name}"] if unknown else []
+    return [*note, command_to_repeat(saved), f"capacity report {_quoted(saved.name)} -o report.html"]
+
+
+def _quoted(name: str) -> str:
+    return shlex.quote(name)

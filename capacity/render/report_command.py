@@ -1,0 +1,110 @@
+"""Report command: the command that asks for a saved plan again, flag by flag."""
+
+import shlex
+from collections.abc import Iterator
+
+from capacity.answer.documents import arrivals_name
+from capacity.answer.saved_plan import SavedPlan
+from capacity.errors import CapacityError
+from capacity.profile.load import bundled_names, load_profile
+from capacity.profile.profile import ServiceProfile
+from capacity.question.budget import Effort
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.traffic.workload import ClosedPopulation
+from capacity.units import parse_duration_s
+
+_SLO_QUANTILES = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99", 0.999: "p999"}
+_USUAL = Effort()
+
+
+def is_bundled(profile: ServiceProfile) -> bool:
+    """Whether it is the bundled profile of its name, as it is."""
+    try:
+        return profile.name in bundled_names() and load_profile(profile.name) == profile
+    except CapacityError:
+        return False
+
+
+def command_to_repeat(saved: SavedPlan) -> str:
+    """`capacity plan` with every flag that is not as usual."""
+    question = saved.question
+    words = ["capacity", "plan"]
+    for profile in question.profiles:
+        words += ["--profile", profile.name]
+    words += [*_traffic(question), *_objective(question.objective), *_fleet(question)]
+    words += [*_survival(question.survival), *_effort(saved.effort), "-o", saved.name]
+    return shlex.join(words)
+
+
+def _traffic(question: Question) -> Iterator[str]:
+    workload = question.workload
+    if isinstance(workload, ClosedPopulation):
+        yield from ("--users", str(workload.users), "--think-time", _seconds(workload.think_time_s))
+        return
+    yield from ("--rate", f"{_plain(workload.arrival_rate_rps)}rps")
+    arrivals = arrivals_name(workload)
+    if arrivals != "poisson":
+        yield from ("--arrivals", arrivals)
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+def _seconds(value_s: float) -> str:
+    """In milliseconds where these are read back to the same number."""
+    shown = f"{1e3 * value_s:.10g}"
+    return f"{shown}ms" if parse_duration_s(f"{shown}ms") == value_s else f"{value_s!r}s"
+
+
+def _objective(objective: LatencyObjective) -> Iterator[str]:
+    for quantile, limit_s in objective.limits.items():
+        if quantile in _SLO_QUANTILES:
+            yield from (f"--slo-{_SLO_QUANTILES[quantile]}", _seconds(limit_s))
+    if objective.response_mean_s is not None:
+        yield from ("--slo-mean", _seconds(objective.response_mean_s))
+    for quantile, limit_s in objective.wait_limits.items():
+        yield from ("--slo-wait", f"p{100.0 * quantile:g}={_seconds(limit_s)}")
+    if objective.loss_probability is not None:
+        yield from ("--loss-max", f"{100.0 * objective.loss_probability:.12g}%")
+    if objective.utilization is not None:
+        yield from ("--utilization-max", f"{100.0 * objective.utilization:.12g}%")
+
+
+def _fleet(question: Question) -> Iterator[str]:
+    if question.batch_size_limit is not None:
+        yield from ("--batch-size-max", str(question.batch_size_limit))
+    for wait_s in question.batch_waits_s or ():
+        yield from ("--batch-wait", _seconds(wait_s))
+    if question.timer is not BatchTimer.OLDEST:
+        yield from ("--timer", question.timer.value)
+    if question.routings != (Routing.ROUND_ROBIN,):
+        for routing in question.routings:
+            yield from ("--routing", routing.value)
+    if question.queue_limit is not None:
+        yield from ("--queue-limit", str(question.queue_limit))
+    if question.replicas_max != 1024:
+        yield from ("--replicas-max", str(question.replicas_max))
+
+
+def _survival(survival: Survival) -> Iterator[str]:
+    if survival.spare:
+        yield from ("--spare", str(survival.spare))
+    if survival.zones is not None:
+        yield from ("--survive", f"zone:{survival.zones}")
+    if survival.unavailable_share is not None:
+        yield from ("--rolling-update", f"max-unavailable={100.0 * survival.unavailable_share:.12g}%")
+    if survival.spike is not None:
+        yield from ("--spike", f"{survival.spike.factor:g}x")
+        yield from ("--startup-time", _seconds(survival.spike.startup_time_s))
+
+
+def _effort(effort: Effort) -> Iterator[str]:
+    yield from ("--seed", str(effort.seed))
+    for name in ("confidence", "precision", "requests_max", "engine"):
+        value = getattr(effort, name)
+        if value != getattr(_USUAL, name):
+            yield from (f"--{name.replace('_', '-')}", str(value))

@@ -1,0 +1,59 @@
+"""Nearby: the same plan at other rates and with a replica gone, by laws or short trials, to be shown."""
+
+from dataclasses import replace
+
+from capacity.question.candidate import Candidate, Judge, Verdict
+from capacity.question.question import Question
+from capacity.question.stability import sustainable_rate_rps
+from capacity.search.candidates import Progress
+from capacity.search.certificate import Trial
+from capacity.search.what_if import Asker
+from capacity.traffic.workload import Workload
+
+# Of the sustainable rate; close to it a trial takes longest, and says least.
+_LOADS = (0.02, 0.2, 0.35, 0.5, 0.6, 0.7, 0.78, 0.85, 0.9, 0.94, 0.97)
+_BESIDE = 0.03  # share of today's rate within which no other is tried
+
+
+def performance_at_rates(
+    question: Question, today: Candidate, judge: Judge, progress: Progress
+) -> tuple[tuple[float, Candidate], ...]:
+    """What becomes of a plan at about ten rates and at today's, rising; no further than two refusals.
+
+    None for a closed population, which has no rate of its own.
+
+    Args:
+        today: the plan as it was certified.
+    """
+    if not isinstance(question.workload, Workload):
+        return ()
+    today_rps, scenario = question.workload.arrival_rate_rps, question.scenario(today.plan)
+    wall_rps = sustainable_rate_rps(scenario.profile, today.plan)
+    asker = Asker(judge, progress)
+    found, refused = [(today_rps, today)], 0
+    for rate_rps in (load * wall_rps for load in _LOADS):
+        if abs(rate_rps - today_rps) < _BESIDE * today_rps:
+            continue
+        one = asker.judge_one(scenario.at_rate(rate_rps), f"simulating {rate_rps:.4g} rps")
+        found.append((rate_rps, one))
+        refused += one.verdict is Verdict.MISSED
+        if refused == 2 and rate_rps > today_rps:
+            break
+    return tuple(sorted(found, key=lambda one: one[0]))
+
+
+def one_lost(question: Question, trial: Trial, judge: Judge, progress: Progress) -> Candidate | None:
+    """What becomes of the rest while one replica is gone; None where there is no rest.
+
+    Args:
+        trial: the certificate of the plan, which may have been asked about that very event.
+    """
+    plan = trial.whole.plan
+    if plan.replicas == 1:
+        return None
+    left = replace(plan, replicas=plan.replicas - 1)
+    for event in trial.survived:
+        if event.plan == left:
+            return Candidate(plan=left, verdict=Verdict.MET, performance=event.performance)
+    scenario = question.scenario(left)
+    return Asker(judge, progress).judge_one(scenario, "simulating one replica fewer", careful=True)

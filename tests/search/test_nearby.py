@@ -1,0 +1,92 @@
+"""The same plan at other rates, and without one of its replicas."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.question.stability import sustainable_rate_rps
+from capacity.search.certificate import Trial, certify
+from capacity.search.nearby import one_lost, performance_at_rates
+from capacity.search.recommendation import Certificate
+from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, Workload
+
+PROFILE = ServiceProfile(
+    name="p",
+    timings=tuple(BatchTiming(batch_size=n, mean_s=t) for n, t in ((1, 0.005), (2, 0.007), (4, 0.01))),
+)
+PLAN = Plan(profile="p", replicas=2, batch_size_max=4)
+
+
+def question(rate_rps: float = 500.0, limit_s: float = 0.03) -> Question:
+    workload = Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals())
+    return Question(
+        profiles=(PROFILE,), workload=workload, objective=LatencyObjective(limits={0.99: limit_s})
+    )
+
+
+def certified(asked: Question, plan: Plan = PLAN) -> Trial:
+    """By its exact law, so that no judge is asked."""
+    judge: Any = None
+    return certify(asked, judge, plan, Certificate(), lambda _: None)
+
+
+def rates(asked: Question) -> tuple[tuple[float, Candidate], ...]:
+    judge: Any = None
+    return performance_at_rates(asked, certified(asked).whole, judge, lambda _: None)
+
+
+def p99_s(one: Candidate) -> float:
+    assert one.performance is not None
+    return one.performance.response_quantiles_s[0.99].value
+
+
+def test_rates_rise_to_the_second_refusal_and_hold_todays_own() -> None:
+    asked = question()
+    found = rates(asked)
+    rates_rps = [rate_rps for rate_rps, _ in found]
+    assert rates_rps == sorted(rates_rps)
+    assert dict(found)[500.0] == certified(asked).whole
+    verdicts = [one.verdict for _, one in found]
+    assert verdicts == sorted(verdicts, key=[Verdict.MET, Verdict.MISSED].index)
+    assert verdicts.count(Verdict.MISSED) == 2
+    values = [p99_s(one) for _, one in found]
+    assert values == sorted(values)
+
+
+def test_a_rate_beside_todays_is_not_tried_twice() -> None:
+    wall_rps = sustainable_rate_rps(PROFILE, PLAN)
+    asked = question(0.5 * wall_rps * 1.01, limit_s=1.0)
+    near = [rate_rps for rate_rps, _ in rates(asked) if abs(rate_rps / wall_rps - 0.5) < 0.03]
+    assert near == [0.5 * wall_rps * 1.01]
+
+
+def test_users_have_no_rate() -> None:
+    asked = replace(question(), workload=ClosedPopulation(users=3, think_time_s=1.0))
+    judge: Any = None
+    whole = Candidate(plan=PLAN, verdict=Verdict.MET)
+    assert performance_at_rates(asked, whole, judge, lambda _: None) == ()
+
+
+def test_one_replica_lost_is_the_plan_without_it() -> None:
+    judge: Any = None
+    asked = question(300.0)
+    left = one_lost(asked, certified(asked), judge, lambda _: None)
+    assert left is not None
+    assert left.plan == replace(PLAN, replicas=1)
+    assert p99_s(left) == p99_s(certified(asked, left.plan).whole) > p99_s(certified(asked).whole)
+    assert one_lost(asked, certified(asked, left.plan), judge, lambda _: None) is None
+
+
+@pytest.mark.parametrize("rate_rps", [500.0, 790.0])
+def test_what_is_left_may_be_unstable(rate_rps: float) -> None:
+    judge: Any = None
+    asked = question(rate_rps, limit_s=1.0)
+    left = one_lost(asked, certified(asked), judge, lambda _: None)
+    assert left is not None
+    assert (left.verdict, left.performance) == (Verdict.MISSED, None)
