@@ -181,7 +181,7 @@ def _performance(found: dict[str, Any], where: str) -> Performance:
         for name in _NUMBERS
         if found.get(name) is not None
     }
-    kinds: dict[str, Any] = {name: dict[float, _Ends | None] for name in QUANTILE_FIELDS}
+    kinds: dict[str, Any] = dict.fromkeys(QUANTILE_FIELDS, dict[float, _Ends | None])
     kinds["intervals"] = dict[str, _Ends | None]
     for name, wanted in kinds.items():
         if found.get(name) is not None:

@@ -252,7 +252,7 @@ def test_what_is_no_report_is_refused(saved: Path, tmp_path: Path) -> None:
     old: SavedPlan = read_plan_file(saved)
     with pytest.raises(cap.InputError, match="holds no certificate; make it anew"):
         cap.write_report(replace(old, certificate=None), tmp_path / "report.html")
-    with pytest.raises(cap.InputError, match="a report is a .html file; name it so"):
+    with pytest.raises(cap.InputError, match="a report is a .html file; change its name"):
         cap.write_report(saved, tmp_path / "report.pdf")
     none = save(cap.plan(TIMES, rate="120rps", slo_p99="1ms"), tmp_path / "none.json")
     with pytest.raises(cap.InputError, match="none.json holds no plan: its verdict is missed"):
