@@ -23,7 +23,7 @@ from capacity.units import format_duration, format_rate
 
 
 def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
-    """What is recommended and how sure that is; why less would not do; what it outlives."""
+    """What is recommended and how certain that is; why less is not enough; what it survives."""
     if recommendation.plan is None or recommendation.performance is None:
         yield from _explain_refusal(recommendation, question)
         return

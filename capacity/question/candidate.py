@@ -88,7 +88,7 @@ class Doubt(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Whether the objective is met; what straddles it at the end of the budget is inconclusive."""
+    """Whether the objective is met; inconclusive if the interval spans the limit when the budget ends."""
 
     MET = "met"
     MISSED = "missed"
@@ -129,7 +129,7 @@ class Candidate:
 
     @property
     def accepted(self) -> bool:
-        """Whether the plan keeps every objective, ends of intervals included."""
+        """Whether the plan meets the objective, ends of intervals included."""
         return self.verdict is Verdict.MET
 
 

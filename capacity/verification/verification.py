@@ -146,7 +146,7 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """What the command ends with."""
+        """The exit code of the command."""
         if isinstance(self.stop, KeyboardInterrupt):
             return 128 + signal.SIGINT
         if isinstance(self.stop, CapacityError):
