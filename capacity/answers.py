@@ -336,7 +336,7 @@ class LawAnswer(Answer):
     effort: Effort
 
     def document(self) -> Document:
-        """Both, by road."""
+        """Theory and simulation, by method."""
         return {
             "model": self.model,
             "theory": performance_document(self.theory),

@@ -127,7 +127,7 @@ class Performance:
             object.__setattr__(self, name, ordered)
 
     def times(self, replicas: int) -> Self:
-        """That of so many independent queues like this one: what is counted, counts for each."""
+        """The performance of several independent queues like this one; counts add up."""
         counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
         held = {name: getattr(self, name) for name in counted}
         scaled = {name: replicas * value for name, value in held.items() if value is not None}

@@ -46,7 +46,7 @@ class Contention:
         return len(self.slowdowns)
 
     def slowdown(self, busy: int) -> float:
-        """How many times longer service takes while so many instances are busy, itself included.
+        """How many times longer service takes while this many instances are busy, itself included.
 
         Raises:
             DomainError: more than it knows of, or none.
@@ -59,7 +59,7 @@ class Contention:
         return self.slowdowns[busy - 1]
 
     def up_to(self, instances: int) -> "Contention":
-        """The same of a device with no more than so many instances."""
+        """The contention of a device with at most this many instances."""
         self.slowdown(instances)
         return Contention(slowdowns=self.slowdowns[:instances], is_measured=self.is_measured)
 

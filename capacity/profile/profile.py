@@ -88,7 +88,7 @@ class BatchTiming:
         return {probability: value for probability, value in given.items() if value is not None}
 
     def law(self) -> ServiceLaw:
-        """The quantile function behind the figures."""
+        """The quantile function that fits the figures."""
         if self.samples_s:
             return from_samples(self.samples_s)
         assert self.mean_s is not None  # noqa: S101  (settled at birth)
@@ -218,7 +218,7 @@ class ServiceProfile:
         return replace(self, timings=tuple(timings), spells=None, wake_s=0.0)
 
     def work_s(self, batch_size: int) -> float:
-        """Work beside what was timed of a batch. [s]"""
+        """Work outside what was timed of a batch. [s]"""
         return self.batch_work_s + batch_size * self.request_work_s
 
     def place(self, batch_size: int) -> tuple[int, float]:
@@ -291,7 +291,7 @@ class ServiceProfile:
         )
 
     def slowdown(self, busy: int) -> float:
-        """How many times as long a batch takes while so many instances of its device are busy.
+        """How many times longer a batch takes while this many instances of its device are busy.
 
         As measured, else m for m of them: processor sharing, which is assumed.
 
@@ -320,7 +320,7 @@ class ServiceProfile:
         return (1.0,) if contention is None else contention.slowdowns
 
     def devices(self, replicas: int) -> int:
-        """Devices that so many replicas take."""
+        """Number of devices that this many replicas need."""
         return -(-replicas // self.instances_per_device)
 
     def hourly_cost_usd(self, replicas: int) -> float | None:

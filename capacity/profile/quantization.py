@@ -206,7 +206,7 @@ class RoundedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedForm:
-    """The network in eight bits by one method of its runtime, beside what it was.
+    """The network in eight bits, by one method of its runtime, compared with the original.
 
     Attributes:
         name: of the method: `static` or `dynamic`.

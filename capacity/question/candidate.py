@@ -64,7 +64,7 @@ class Rejection:
 
     @classmethod
     def of_losses(cls, promise: Promise, lost: float) -> Self:
-        """Of a promise that more requests are lost than it leaves to be late, or allows to be lost.
+        """For a limit that is missed because too many requests are rejected.
 
         Args:
             lost: share of the requests.

@@ -23,7 +23,7 @@ class Measure(StrEnum):
 
     @property
     def is_duration(self) -> bool:
-        """Whether it is told in seconds; else it is a share."""
+        """Whether it is in seconds; otherwise it is a share."""
         return self in (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
 
     @property
@@ -33,7 +33,7 @@ class Measure(StrEnum):
 
     @property
     def with_losses(self) -> str:
-        """The field of `Performance` in which a lost request counts as infinitely late, of a quantile."""
+        """The field of `Performance` in which a rejected request counts as infinitely late."""
         return f"{self.value.removesuffix('_s')}_with_losses_s"
 
 

@@ -1,4 +1,4 @@
-"""Rates as text: sentences, a table and the caveats for the rates that a plan keeps."""
+"""Rates as text: sentences, a table and the caveats for the rates at which a plan meets its objective."""
 
 import math
 from collections.abc import Iterator

@@ -100,7 +100,7 @@ def with_service(question: Question, factor: float) -> Question:
 
 
 def with_demand(question: Question, factor: float) -> Question:
-    """The question at so many times the rate, or the users."""
+    """The question with the rate or the users times a factor."""
     return replace(question, workload=scaled_demand(question.workload, factor))
 
 
@@ -110,7 +110,7 @@ def with_limits(question: Question, factor: float) -> Question:
 
 
 def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...]) -> Performance:
-    """What becomes of a request that meets nobody: the limit of low rates, whatever the router.
+    """The performance of a lone request: the limit of low rates, whatever the router.
 
     A batch of one that is not full waits its whole batch wait, by either timer, and is served alone; where
     one request fills the batch, it starts at once. Its replica was at rest, and must wake.
