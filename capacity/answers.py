@@ -1,4 +1,4 @@
-"""Answers: what the verbs return; nouns to read, and each as a dict, a DataFrame, a picture and words."""
+"""Answers: what the verbs return; each can be read as attributes, a dict, a DataFrame, a figure and text."""
 
 import io
 from abc import ABC, abstractmethod
@@ -63,7 +63,7 @@ class Answer(ABC):
 
     @abstractmethod
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What the command prints on a terminal of so many columns; `verbose` where it has more to say."""
+        """What the command prints on a terminal of that width; `verbose` adds details."""
 
     @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ class Answer(ABC):
 
     @property
     def exit_code(self) -> int:
-        """What the command ends with."""
+        """The exit code of the command."""
         return 0
 
     def __str__(self) -> str:
@@ -128,7 +128,7 @@ class Considered(Sequence[Candidate]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanAnswer(Answer):
-    """A recommendation, and what was asked beside it; None where it was not, or there is no plan."""
+    """A recommendation and its optional parts; parts not asked for, or without a plan, are None."""
 
     question: Question
     effort: Effort
@@ -196,7 +196,7 @@ class PlanAnswer(Answer):
         return document
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
         from capacity.render.plan import recommendation_tables, schedule_tables
@@ -220,13 +220,13 @@ class PlanAnswer(Answer):
         return [_candidate_row(chosen) | {"hourly_usd": self.hourly_usd}]
 
     def curve(self) -> "ObjectiveCurve | None":
-        """What binds, against the number of replicas; None where there is no plan."""
+        """The metric closest to its limit, against the number of replicas; None without a plan."""
         from capacity.render.figures import plan_curve
 
         return plan_curve(self.recommendation)
 
     def plot(self) -> "Plot":
-        """What binds, against the number of replicas.
+        """The metric closest to its limit, against the number of replicas.
 
         Raises:
             InputError: there is no plan to draw.
@@ -241,7 +241,7 @@ class PlanAnswer(Answer):
 
 
 class OnePlan(Answer):
-    """What one plan does, by whatever road."""
+    """The performance of one plan, by any method."""
 
     __slots__ = ()
     scenario: Scenario
@@ -259,7 +259,7 @@ class OnePlan(Answer):
         return sustainable_rate_rps(self.scenario.profile, self.plan)
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.tables import caveat_lines, simulation_table
 
         yield simulation_table(self.plan, self.performance, verbose=verbose)
@@ -283,7 +283,7 @@ class PredictionAnswer(OnePlan):
     caveats: tuple[Caveat, ...] = ()
 
     def document(self) -> Document:
-        """The plan and what the law says of it."""
+        """The plan and what the law says about it."""
         return {
             "plan": plan_document(self.plan),
             "workload": workload_document(self.scenario.workload),
@@ -301,7 +301,7 @@ class SimulationAnswer(OnePlan):
     effort: Effort
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.tables import caveat_lines, simulation_table
 
         yield simulation_table(self.plan, self.performance, verbose=verbose)
@@ -322,7 +322,7 @@ class SimulationAnswer(OnePlan):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawAnswer(Answer):
-    """A law, beside a simulation of the queue that it describes.
+    """A law compared with a simulation of the queue that it describes.
 
     Attributes:
         model: name of the law.
@@ -336,7 +336,7 @@ class LawAnswer(Answer):
     effort: Effort
 
     def document(self) -> Document:
-        """Both, by road."""
+        """Theory and simulation, by method."""
         return {
             "model": self.model,
             "theory": performance_document(self.theory),
@@ -346,7 +346,7 @@ class LawAnswer(Answer):
         }
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """Theory beside simulation, quantity by quantity."""
+        """Theory compared with simulation, quantity by quantity."""
         from capacity.render.tables import table
 
         shown = (
@@ -416,7 +416,7 @@ class RatesAnswer(Answer):
         return rates_document(self.rates, seed=self.effort.seed, confidence=self.effort.confidence)
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.figures import rate_curve
         from capacity.render.rates import rates_tables
@@ -432,7 +432,7 @@ class RatesAnswer(Answer):
         ]
 
     def plot(self) -> "Plot":
-        """What binds, against the arrival rate."""
+        """The metric closest to its limit, against the arrival rate."""
         from capacity.render.figures import rate_curve
 
         return _drawn(rate_curve(self.rates))
@@ -475,7 +475,7 @@ class ComparisonAnswer(Answer):
         )
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.compare import comparison_tables
 
         yield from comparison_tables(
@@ -519,7 +519,7 @@ class CheckAnswer(Answer):
         return gate_document(self.answer, seed=self.effort.seed, confidence=self.effort.confidence)
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.check import summary
         from capacity.render.tables import table
 
@@ -573,7 +573,7 @@ class ExplanationAnswer(Answer):
         }
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
 
@@ -587,7 +587,7 @@ class ExplanationAnswer(Answer):
         return [_candidate_row(one) for one in self.explanation.fewer]
 
     def curve(self) -> "ObjectiveCurve | None":
-        """What binds, against the number of replicas."""
+        """The metric closest to its limit, against the number of replicas."""
         from capacity.render.figures import replicas_curve
 
         base, binding = self.explanation.base, self.explanation.binding
@@ -596,7 +596,7 @@ class ExplanationAnswer(Answer):
         return replicas_curve(base, binding.promise, self.explanation.fewer)
 
     def plot(self) -> "Plot":
-        """What binds, against the number of replicas.
+        """The metric closest to its limit, against the number of replicas.
 
         Raises:
             InputError: the plan no longer meets its objective.
@@ -639,7 +639,7 @@ class SweepAnswer(Answer):
         return outcome_document(self.cells, self.path.name)
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.tables import caveat_lines, document_table, sweep_table
 
         yield sweep_table(self.table, self.cells) if self.path is None else document_table(self._outcome())
@@ -690,7 +690,7 @@ class LoadCurveAnswer(SweepAnswer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadAnswer(Answer):
-    """What recorded arrivals are like, and what taking them for Poisson would cost."""
+    """What recorded arrivals are like, and what assuming Poisson would cost."""
 
     description: "TraceDescription"
     effort: Effort
@@ -720,7 +720,7 @@ class WorkloadAnswer(Answer):
         return description_document(self.description, self.error, self.caveats, seed=self.effort.seed)
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What people see."""
+        """The tables that people see."""
         from capacity.render.trace import description_tables
 
         yield from description_tables(self.description, self.error, self.caveats)

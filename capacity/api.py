@@ -1,4 +1,4 @@
-"""The verbs: what `import capacity as cap` offers, and where search meets simulation.
+"""The verbs that `import capacity as cap` offers, and where search meets simulation.
 
 Each flag of a command is a keyword of the verb of the same name, with the same default. Durations and
 rates are text with a unit, `slo_p99="80ms"`, or SI numbers by the keyword with the unit in its name,
@@ -168,15 +168,15 @@ def plan(
     before: "Callable[[Question], None] | None" = None,
     progress: Report = silent,
 ) -> "PlanAnswer":
-    """The cheapest fleet that meets the objective, how sure that is, and why fewer would not do.
+    """The cheapest fleet that meets the objective, how certain that is, and why fewer are not enough.
 
     Args:
         profile: a bundled profile's name, a .json or .csv file, a DataFrame or a `ServiceProfile`; several
             to choose between by price.
         objective: instead of `slo_...`, `tier`, `loss_max` and `utilization_max`.
-        explain: also find what binds, what the answer hangs on, and what would save most.
-        before: is shown the question before any work, and may raise to refuse it.
-        progress: is told what the search is at.
+        explain: also find what limits the plan, what the answer depends on, and what would save most.
+        before: called with the question before any work; may raise to refuse it.
+        progress: called with each step of the search.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
@@ -301,7 +301,7 @@ def simulate(
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
         UnstableError: the plan cannot sustain the arrival rate.
-        InconclusiveError: the budget does not suffice for an interval.
+        InconclusiveError: the budget is too small for an interval.
     """
     from capacity.question.stability import require_answerable
     from capacity.units import QUANTILES
@@ -362,14 +362,14 @@ def predict(
     instances_per_device: int | None = None,
     quantile: Many[float] = None,
 ) -> "PredictionAnswer":
-    """The performance of one plan by the law that describes it exactly, without a simulation.
+    """The performance of one plan from the exact law that describes it, without a simulation.
 
-    There is a law for Poisson arrivals and constant batch times (`profile.of_means()` has these) behind
+    There is a law for Poisson arrivals and constant batch times (`profile.of_means()` has these) under
     round-robin and random routing, and for measured times without batching at one replica.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
-        DomainError: no exact law; the message says why. `simulate` answers then.
+        DomainError: no exact law; the message says why. Use `simulate` then.
         UnstableError: the plan cannot sustain the arrival rate.
 
     >>> from capacity.profile.load import load_profile
@@ -412,15 +412,15 @@ def simulate_law(
     cluster: str | None = None,
     progress: Report = silent,
 ) -> "LawAnswer":
-    """A law of `cap.queues` beside a simulation of the queue that it describes.
+    """A law of `cap.queues` compared with a simulation of the queue that it describes.
 
     Args:
         law: such as `cap.queues.MMc(...)`.
-        requests: that count, in twenty independent runs.
+        requests: number that count, in twenty independent runs.
 
     Raises:
         DomainError: a law that cannot be simulated by itself; the message says which can.
-        InconclusiveError: so few requests that no interval would deserve its name.
+        InconclusiveError: too few requests for a valid interval.
 
     >>> from capacity.queues import MMc
     >>> answer = simulate_law(MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2), quantile=0.9)
@@ -458,13 +458,13 @@ def sampling_intervals(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> "list[Interval]":
-    """Numbers that are computed from profiles, with the intervals that the profiles' own samples give them.
+    """Numbers computed from profiles, with intervals that come from the profiles' own samples.
 
-    The samples are drawn anew, 400 times. The intervals say how far the samples of these very runs may be
+    The samples are resampled 400 times. The intervals say how far the samples of these very runs may be
     off, not what another machine would do; of profiles without samples they have no width.
 
     Args:
-        statistics: takes as many profiles as are given, and answers with numbers, as many each time.
+        statistics: takes the given profiles and returns numbers, the same count each time.
 
     >>> (faster,) = sampling_intervals(
     ...     ["serve-mlp-cpu-fp32", "serve-mlp-cpu-int8"],
@@ -638,14 +638,14 @@ def check(
     cluster: str | None = None,
     progress: Report = silent,
 ) -> "CheckAnswer":
-    """Whether a saved plan still meets its objective, with new measurements or at another rate.
+    """Check whether a saved plan still meets its objective, with new measurements or at another rate.
 
     Args:
-        profile: measured anew, in place of the saved one: a file; of several `NAME=FILE`.
-        baseline: a saved plan; no more than it has may be needed.
+        profile: new measurements that replace the saved ones: a file; `NAME=FILE` if there are several.
+        baseline: a saved plan whose fleet must still be enough.
 
     Raises:
-        InputError: an argument that cannot be read, or a file that holds no plan.
+        InputError: an argument that cannot be read, or a file without a plan.
     """
     from capacity.answer.check import gate, gate_inputs, new_profiles
     from capacity.answer.saved_plan import read_plans
@@ -668,12 +668,12 @@ def explain(
     cluster: str | None = None,
     progress: Report = silent,
 ) -> "ExplanationAnswer":
-    """Why a saved plan is as it is: what binds, what the answer hangs on, and what would save most.
+    """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
-    The plan is certified again by the random numbers that it was saved with; nothing is searched anew.
+    The plan is confirmed again with the random numbers that it was saved with; nothing is searched again.
 
     Raises:
-        InputError: a file that holds no plan, or one without a certificate.
+        InputError: a file without a plan, or one without a confirmation.
     """
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ExplanationAnswer
@@ -723,7 +723,7 @@ def write_report(
     check_target(path, "a report", (".html",))
     (saved,) = read_plans([plan], arrivals)
     if saved.certificate is None:
-        raise InputError(f"{saved.name} holds no certificate; make it anew by capacity plan ... -o")
+        raise InputError(f"{saved.name} holds no certificate; make it again with capacity plan ... -o")
     with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
         report = write_page(_report_findings(saved, work, _digest(plan)))
     write_whole(path, report.page.encode())
@@ -834,8 +834,8 @@ def sweep(
 
     Args:
         rate: a rate with its unit, or a range `100rps:1000rps:100rps`.
-        output: a .csv, .json or .parquet file to write the rows into; an interrupted run goes on there.
-        fresh: begin anew, whatever an interrupted run has left.
+        output: a .csv, .json or .parquet file to write the rows into; an interrupted run resumes there.
+        fresh: start over, ignoring the rows that an interrupted run left.
 
     Raises:
         InputError: an argument that cannot be read, or too many cells.
@@ -966,11 +966,11 @@ def describe_workload(
     cluster: str | None = None,
     progress: Report = silent,
 ) -> "WorkloadAnswer":
-    """How much and how bursty recorded traffic is, whether it is Poisson, and what it costs if it is not.
+    """How heavy and bursty recorded traffic is, whether it is Poisson, and what assuming Poisson would cost.
 
     Args:
         trace: the recorded arrivals; `capacity workload` documents the columns.
-        profile: with `replicas`, the plan whose percentile under Poisson arrivals is laid beside it.
+        profile: with `replicas`, the plan whose percentile is compared with that under Poisson arrivals.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.

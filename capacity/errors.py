@@ -1,4 +1,4 @@
-"""The one family of errors: each names the thing, the rule, the value and the mend.
+"""The one family of errors: each names the thing, the rule, the value and the fix.
 
 An exception is for what the caller can mend. A plan that is refused is not an error but a value
 (`capacity.plan.Rejection`).
@@ -12,20 +12,20 @@ class CapacityError(Exception):
 
 
 class InputError(CapacityError):
-    """Usage, configuration or a file is wrong; the message says where and how to mend it."""
+    """Usage, configuration or a file is wrong; the message says where and how to fix it."""
 
     exit_code = 2
 
 
 class DomainError(InputError, ValueError):
-    """A number lies outside the range in which a formula or a noun has a meaning."""
+    """A number is outside the range in which a formula or a type is defined."""
 
 
 class UnstableError(InputError, ValueError):
-    """Work arrives at least as fast as it can be served, so that no steady state exists.
+    """Work arrives at least as fast as it can be served, so no steady state exists.
 
     Attributes:
-        servers_min: smallest number of servers that would be stable; None where none would.
+        servers_min: smallest number of servers that would be stable; None if no number would.
     """
 
     def __init__(self, message: str, servers_min: int | None = None) -> None:
@@ -34,7 +34,7 @@ class UnstableError(InputError, ValueError):
 
 
 class InconclusiveError(CapacityError):
-    """The data or the budget do not suffice for an answer that would deserve its interval."""
+    """The data or the budget are not enough for an answer with a valid interval."""
 
     exit_code = 4
 

@@ -1,4 +1,4 @@
-"""Share interval: how large a share may be, of which few or none were seen; and Student's t."""
+"""Intervals of a share with few or no events; and Student's t."""
 
 import math
 
@@ -28,7 +28,7 @@ def share_high(happened: int, count: int, confidence: float) -> float:
 
 
 def student_t(confidence: float, degrees: float) -> float:
-    """How many standard errors an interval reaches to either side, by so many degrees of freedom.
+    """Half-width of an interval in standard errors, for the given degrees of freedom.
 
     >>> round(student_t(0.95, 9), 3)
     2.262

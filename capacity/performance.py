@@ -10,7 +10,7 @@ from capacity.errors import DomainError
 
 
 class Kind(StrEnum):
-    """How a number was come by, which decides what may be concluded from it."""
+    """How a number was obtained, which decides what may be concluded from it."""
 
     EXACT = "exact"
     BOUND = "bound"
@@ -39,7 +39,7 @@ class Interval:
         return cls(value=value, low=value, high=value)
 
     def scaled(self, factor: float) -> Self:
-        """Value and ends times a positive factor, as in another unit.
+        """Value and ends times a positive factor, for example in another unit.
 
         >>> Interval(value=0.002, low=0.001, high=0.004).scaled(1e3).high
         4.0
@@ -87,10 +87,10 @@ QUANTILE_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performance:
-    """Steady state of one plan or queue. What a source does not have is None or an empty mapping.
+    """Steady-state performance of one plan or queue. What a source does not provide is None or empty.
 
-    Waits and responses are those of served requests; those `_with_losses` count a lost request as
-    infinitely late, and are empty where nothing was lost. `load` is the arrival rate over the largest
+    Waits and responses are those of served requests; those `_with_losses` count a rejected request as
+    infinitely late, and are empty if none was rejected. `load` is the arrival rate over the largest
     sustainable rate; `utilization` is the share of time busy: a greedy batching server is busier
     than its load says. Durations are in seconds, rates in requests per second.
 
@@ -127,7 +127,7 @@ class Performance:
             object.__setattr__(self, name, ordered)
 
     def times(self, replicas: int) -> Self:
-        """That of so many independent queues like this one: what is counted, counts for each."""
+        """The performance of several independent queues like this one; counts add up."""
         counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
         held = {name: getattr(self, name) for name in counted}
         scaled = {name: replicas * value for name, value in held.items() if value is not None}

@@ -1,1 +1,1 @@
-"""What happens, one request at a time: the simulator that the theory is held against."""
+"""What happens, one request at a time: the simulator that theory is compared with."""

@@ -1,4 +1,4 @@
-"""Compiled: numba's decorators with types for the checker; machine code is kept beside the sources.
+"""Compiled: numba's decorators with types for the checker; machine code is kept next to the sources.
 
 Compiled functions take numbers and arrays only, are called with checked input alone (they check no
 index), and release the interpreter's lock, so that threads run them side by side.

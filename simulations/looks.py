@@ -150,7 +150,7 @@ def precise_look(
 
 
 def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
-    """What is missing for an interval, with numbers and the mend."""
+    """What is missing for an interval, with numbers and the fix."""
     quantile = format_quantile(case.scenario.quantile_max)
     busy = "" if case.scenario.load is None else f" at load {case.scenario.load:.3f}"
     if last is None or (not last.pool.is_path and last.requests < requests_to_settle(case)):

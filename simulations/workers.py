@@ -37,7 +37,7 @@ class Abandoned(BaseException):
 
 
 def leave_if_abandoned() -> None:
-    """For long loops, once a block of some milliseconds: raises `Abandoned` when nobody waits any more.
+    """For long loops, once a block of some milliseconds: raises `Abandoned` when nothing waits for it.
 
     Outside a worker thread somebody always does: the main thread is interrupted by its exception.
     """
@@ -97,7 +97,7 @@ class ExecutorMapper:
                 future.cancel()
 
     def abandon(self) -> None:
-        """Tell every task that still runs in a thread that nobody waits for it."""
+        """Tell every task that still runs in a thread that nothing waits for it."""
         for stop in tuple(self._stops):
             stop.set()
 

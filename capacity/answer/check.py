@@ -52,7 +52,7 @@ class Judged:
 
     Attributes:
         performance: of the whole fleet; None where theory refused it.
-        survived: the events that it outlived, up to the first that it did not.
+        survived: the events that it survived, up to the first that it did not.
     """
 
     candidate: Candidate
@@ -61,7 +61,7 @@ class Judged:
 
 
 def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
-    """What became of each promise, and of each event up to the first that was not outlived."""
+    """The result for each limit, and for each event up to the first that was not survived."""
     candidate, performance = judged.candidate, judged.performance
     rejection = candidate.rejection
     in_event = rejection is not None and rejection.event is not None
@@ -168,7 +168,7 @@ def gate_inputs(
 
 
 def new_profiles(given: Sequence[ProfileLike], saved: SavedPlan) -> Iterator[NewProfile]:
-    """What was measured anew: a file, `NAME=FILE` where a plan has several profiles, or a profile."""
+    """New measurements: a file, `NAME=FILE` where a plan has several profiles, or a profile."""
     for one in given:
         role, profile = split_role(one, saved) if isinstance(one, str) else (None, one)
         is_bare = not isinstance(profile, str | Path) or Path(profile).suffix.lower() == ".csv"
@@ -309,7 +309,7 @@ class GateAnswer:
 def gate(
     saved: SavedPlan, inputs: GateInputs, baseline: SavedPlan | None, judge: Judge, progress: Progress
 ) -> GateAnswer:
-    """Judge a saved plan again, by the certificate that it had; where inputs changed, size a fleet anew.
+    """Judge a saved plan again, with the confirmation that it had; if inputs changed, size a new fleet.
 
     With the inputs, the seed and the versions of then, its performance comes out to the last digit.
 

@@ -164,7 +164,7 @@ def plan_document(plan: Plan) -> Document:
 
 
 def performance_document(performance: Performance) -> Document:
-    """A performance; what it does not have is absent, and so is an error that nobody knows."""
+    """A performance; what it does not have is absent, and so is an unknown error."""
     document: Document = {}
     for field in fields(performance):
         value = getattr(performance, field.name)
@@ -357,7 +357,7 @@ def _point_document(point: "Point") -> Document:
 
 
 def explanation_document(explanation: "Explanation") -> Document:
-    """Everything that the sentences tell, as numbers; what is not known is null."""
+    """Everything in the sentences, as numbers; what is not known is null."""
     most = explanation.most_sensitive
     return {
         "binding": None if explanation.binding is None else _binding(explanation.binding),

@@ -60,7 +60,7 @@ _PROCESSES: dict[str, type[Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceDocument:
-    """A trace as a document holds it, or names it where it is too long to be held."""
+    """A trace in a document: in full, or by name and digest if it is too long."""
 
     name: Line
     instants: int

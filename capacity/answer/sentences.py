@@ -23,7 +23,7 @@ from capacity.units import format_duration, format_rate
 
 
 def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
-    """What is recommended and how sure that is; why less would not do; what it outlives."""
+    """What is recommended and how certain that is; why less is not enough; what it survives."""
     if recommendation.plan is None or recommendation.performance is None:
         yield from _explain_refusal(recommendation, question)
         return
@@ -47,7 +47,7 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
 
 
 def format_headroom(headroom: Headroom) -> str:
-    """The highest rate that was accepted, beside today's."""
+    """The highest rate that was accepted, compared with today's."""
     more = headroom.accepted_rps / headroom.today_rps - 1.0
     return f"{format_rate(headroom.accepted_rps)} ({100.0 * more:+.0f} %)"
 
@@ -79,7 +79,7 @@ def _binds(objective: LatencyObjective, performance: Performance) -> str:
 
 
 def format_loss(performance: Performance | None) -> str:
-    """Share of lost requests, with its interval where there is one; empty where nothing was lost."""
+    """Share of rejected requests, with its interval if there is one; empty if none was rejected."""
     if performance is None or not performance.loss_probability:
         return ""
     known = performance.intervals.get(Measure.LOSS.value)

@@ -1,4 +1,4 @@
-"""`capacity agreement`: the simulator held against theory."""
+"""`capacity agreement`: the simulator compared with theory."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""`capacity max-rate`: the arrival rates at which one plan keeps what was promised."""
+"""`capacity max-rate`: the arrival rates at which one plan meets the objective."""
 
 from contextlib import ExitStack
 from pathlib import Path

@@ -186,7 +186,7 @@ Command = Callable[..., None]
 
 
 def flags(names: str | None = None, /, **own: Flag) -> Callable[[Command], Command]:
-    """Give a command its flags in this order, of which `output` and `as_json` are always the last.
+    """Give a command its flags in this order; `output` and `as_json` are always the last.
 
     The command takes those that it looks at by itself; all are in its context.
 

@@ -71,7 +71,7 @@ def _few_lines(began_s: float) -> Callable[[str], None]:
 
 
 def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Found:
-    """A verb of `capacity.api` with the flags of its command, which tells stderr what it is at."""
+    """A verb of `capacity.api` with the flags of its command, which reports progress on stderr."""
     keywords = signature(verb).parameters
     given = {name: value for name, value in context.params.items() if name in keywords}
     if "file" in context.params and "output" in keywords:
@@ -84,7 +84,7 @@ def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Fo
 
 @contextmanager
 def workbench(effort: "Effort") -> Iterator["Work"]:
-    """Workers for one piece of work, which tell stderr what they are at."""
+    """Workers for one piece of work, which report progress on stderr."""
     from capacity.api import at_work
 
     with progress() as report, at_work(effort, report) as work:
@@ -137,7 +137,7 @@ def write_text(text: str) -> None:
 
 
 def in_colour() -> bool:
-    """Whether stdout is a terminal that shows colours, and nobody has said that it should not."""
+    """Whether stdout is a terminal that shows colours, and colours are not turned off."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

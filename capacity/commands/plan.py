@@ -1,4 +1,4 @@
-"""`capacity plan`: the cheapest fleet that keeps what was promised."""
+"""`capacity plan`: the cheapest fleet that meets the objective."""
 
 from contextlib import ExitStack
 from functools import partial
@@ -63,7 +63,7 @@ def plan(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """The cheapest fleet that meets the objective, how sure that is, and why a smaller one is not enough.
+    """The cheapest fleet that meets the objective, how certain that is, and why a smaller one is not enough.
 
     Examples:
       capacity plan --profile resnet50-t4-fp16 --rate 3200rps --slo-p99 40ms

@@ -1,4 +1,4 @@
-"""`capacity verify`: what was predicted of a plan, beside what a load test of a real server finds."""
+"""`capacity verify`: what a plan predicts, compared with a load test of a real server."""
 
 from collections.abc import Sequence
 from dataclasses import replace

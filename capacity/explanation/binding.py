@@ -1,4 +1,4 @@
-"""Binding: what keeps a plan from being smaller, with the numbers that say so."""
+"""Binding: what limits a plan, with the numbers that say so."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,7 +18,7 @@ _MOST = 0.5
 
 
 class Cause(StrEnum):
-    """What binds most."""
+    """What limits a plan most."""
 
     STABILITY = "stability"
     BURSTINESS = "burstiness"
@@ -47,7 +47,7 @@ class Burst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """What binds.
+    """What limits a plan.
 
     Attributes:
         promise: the one closest to its limit.
@@ -77,7 +77,7 @@ class Binding:
 
 
 def find_binding(asker: Asker, question: Question, plan: Plan, base: Candidate) -> Binding:
-    """What binds a plan that was judged as `base`, which has a performance."""
+    """What limits a plan that was judged as `base`, which has a performance."""
     assert base.performance is not None  # noqa: S101  (the caller's part)
     profile = question.profile(plan.profile)
     promise = question.objective.binding(base.performance)

@@ -1,4 +1,4 @@
-"""Reasons: why a plan is as it is, as data: what binds, what else would do, what the answer hangs on."""
+"""Reasons: why a plan is as it is, as data: what limits it, what it depends on, and what would be enough."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceAr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumption:
-    """One thing taken for granted: how it was checked, or that it was not and what would mend that."""
+    """One thing taken for granted: how it was checked, or that it was not and what would check it."""
 
     what: str
     checked: bool
@@ -197,7 +197,7 @@ class Explanation:
 
     @property
     def most_sensitive(self) -> Change | None:
-        """Which input moves what binds by most."""
+        """The input that moves the limiting figure most."""
         return most_sensitive(self.sensitivities)
 
     @property

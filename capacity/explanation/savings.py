@@ -1,4 +1,4 @@
-"""Savings: the least that would have to change for one device fewer to keep the objective."""
+"""Savings: the smallest change with which one device fewer meets the objective."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

@@ -33,7 +33,7 @@ class Change:
 
     @property
     def shift_per_step(self) -> float:
-        """Size of the relative change of what binds for each 10 % of what was changed."""
+        """Relative change of the limiting figure for each 10 % of the input."""
         if self.shift is None or not self.step:
             return 0.0
         return abs(self.shift) * _STEP / abs(self.step)
@@ -70,7 +70,7 @@ def sensitivities(asker: Asker, question: Question, plan: Plan, base: Candidate)
 
 
 def most_sensitive(changes: tuple[Change, ...]) -> Change | None:
-    """What moves what binds by most, for each 10 % of it; None where nothing moves it."""
+    """The input that moves the limiting figure most, for each 10 % of it; None if none does."""
     most = max(changes, key=lambda change: change.shift_per_step, default=None)
     return most if most is not None and most.shift_per_step > 0.0 else None
 

@@ -104,7 +104,7 @@ class SizeFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """All batch sizes, rising, and what lies beside the batches."""
+    """All batch sizes, rising, and what was measured outside the batches."""
 
     findings: tuple[SizeFinding, ...]
     source: Mapping[str, str]  # how and on what it was made, by aspect, for the profile
@@ -168,7 +168,7 @@ def sampled(
     source: Mapping[str, str],
     caveats: tuple[Caveat, ...] = (),
 ) -> Measurement:
-    """What batches that were timed one by one tell; each drift at a confidence that all hold together by."""
+    """Findings from batches timed one by one; drifts have intervals that hold jointly."""
     each = 1.0 - (1.0 - confidence) / len(sampling.batches)  # Bonferroni's inequality
     findings = []
     for size, batches in sampling.batches.items():

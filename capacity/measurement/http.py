@@ -134,7 +134,7 @@ def import_aiohttp() -> Any:
 
 @asynccontextmanager
 async def session(timeout_s: float) -> "AsyncIterator[aiohttp.ClientSession]":
-    """A client that keeps its connections; a request may take so long in all. [s]"""
+    """A client that keeps its connections; `timeout_s` is for a whole request. [s]"""
     aiohttp = import_aiohttp()
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(

@@ -1,4 +1,4 @@
-"""Overhead: what a request takes beside its batch, by the client's clock and by the server's CPU time."""
+"""Overhead: what a request takes outside its batch, by the client's clock and by the server's CPU time."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ _ROWS_OF_NOTE, _WAITED_OF_NOTE = 0.02, 0.10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
-    """Time outside the batch, as the client saw it: the way, HTTP, JSON, the server's work beside the model.
+    """Time outside the batch, as the client saw it: network, HTTP, JSON, the server's work outside the model.
 
     Attributes:
         median_s: of a request of one row: median over those of `batch_size` rows, after a rest where there

@@ -1,4 +1,4 @@
-"""Users: they ask, think and ask again, each by itself, and so tell a server's work beside its batches.
+"""Users in a closed loop, which show a server's work outside its batches.
 
 With a request at a time, a batch has the core to itself. With many users, requests come and answers go while
 a batch is served on the same core, and it takes longer by the work on these. Of a batch's time only what the
@@ -53,7 +53,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkBeside:
-    """Work beside what was timed, of each batch and of each of its requests; and what tells it. [s]"""
+    """Work outside what was timed, for each batch and each request, and what shows it. [s]"""
 
     batch_s: float
     request_s: float
@@ -87,7 +87,7 @@ def computed_s(page: Scrape) -> float:
 
 
 class Told(NamedTuple):
-    """What the server told of the batch that a request was in, and what the client saw beside it. [s]"""
+    """What the server reported about a request's batch, and what the client saw outside it. [s]"""
 
     size: int
     batch_s: float

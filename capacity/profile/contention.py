@@ -11,14 +11,14 @@ from capacity.profile.scalability import fit_scalability
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contention:
-    """How many times as long a service takes while 1, 2, ..., k instances of one device are busy.
+    """How many times longer service takes while 1, 2, ..., k instances of one device are busy.
 
     1 for all is no contention, m for m is processor sharing (the device does its work at one rate, divided
     among those who are busy), above m is worse than one after the other.
 
     Attributes:
         slowdowns: by busy instances less 1; the first is 1, none is below the one before. [dimensionless]
-        is_measured: whether somebody measured them; processor sharing is assumed.
+        is_measured: whether they were measured; processor sharing is an assumption.
 
     Raises:
         InputError: no slowdown, a first one other than 1, one that falls or is not finite.
@@ -46,7 +46,7 @@ class Contention:
         return len(self.slowdowns)
 
     def slowdown(self, busy: int) -> float:
-        """How many times as long a service takes while so many instances are busy, itself included.
+        """How many times longer service takes while this many instances are busy, itself included.
 
         Raises:
             DomainError: more than it knows of, or none.
@@ -59,7 +59,7 @@ class Contention:
         return self.slowdowns[busy - 1]
 
     def up_to(self, instances: int) -> "Contention":
-        """The same of a device with no more than so many instances."""
+        """The contention of a device with at most this many instances."""
         self.slowdown(instances)
         return Contention(slowdowns=self.slowdowns[:instances], is_measured=self.is_measured)
 

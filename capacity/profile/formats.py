@@ -1,4 +1,4 @@
-"""Profiles as CSV and as JSON: raw samples or a summary, and what a saved plan keeps of them."""
+"""Profiles as CSV and as JSON: raw samples or a summary, and what a saved plan stores of them."""
 
 import hashlib
 import json

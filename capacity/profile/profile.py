@@ -15,7 +15,7 @@ from capacity.profile.distribution import ServiceLaw, between, from_samples, fro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spells:
-    """A machine that is quicker or slower for a while, as its neighbours, its memory and its clock have it.
+    """A machine that is faster or slower for a while, because of neighbours, memory and clock.
 
     Such spells make queues longer: several slow batches come in a row. The law of a single batch stays.
 
@@ -88,7 +88,7 @@ class BatchTiming:
         return {probability: value for probability, value in given.items() if value is not None}
 
     def law(self) -> ServiceLaw:
-        """The quantile function behind the figures."""
+        """The quantile function that fits the figures."""
         if self.samples_s:
             return from_samples(self.samples_s)
         assert self.mean_s is not None  # noqa: S101  (settled at birth)
@@ -111,23 +111,23 @@ def check_duration(duration_s: float, batch_size: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceProfile:
-    """What was measured of one model on one device, and what it costs.
+    """Measured service times of one model on one device, and its price.
 
-    Batch sizes between two measured ones interpolate quantile by quantile; beyond the largest
+    Batch sizes between two measured ones are interpolated quantile by quantile; beyond the largest
     (and below the smallest) the answer is an error, never an extrapolation.
 
     Attributes:
         timings: one per batch size, in any order; kept in rising order.
-        batch_work_s, request_work_s: work of a replica for each batch and for each request beside what was
+        batch_work_s, request_work_s: work of a replica for each batch and for each request outside what was
             timed, such as reading, checking and answering, where the same processor does both: a batch of b
-            occupies its replica for the former and b times the latter longer than its timing says, and so
-            say all laws of this profile. [s]
-        wake_s: a batch that starts at a rested replica, one whose queue no batch ended at that very instant,
-            takes that much longer; laws and means of this profile are of batches right after another. [s]
-        spells: how far batches that begin near each other in time go together; None where each is by itself.
+            occupies its replica longer than its timing by the former plus b times the latter; all laws of
+            this profile include that. [s]
+        wake_s: extra time of a batch that starts at an idle replica, one whose queue ended no batch at that
+            very instant; laws and means of this profile are for back-to-back batches. [s]
+        spells: how batches that begin near each other in time are correlated; None if they are independent.
         request_overhead_s: added to every response; takes no server capacity. [s]
         instances_per_device: replicas that share one device, and its price.
-        contention: how they slow each other down, for so many at least; None where it was not measured.
+        contention: how they slow each other down, for at least that many; None if it was not measured.
         hourly_usd: price of one device; None where unknown. [USD/h]
         source: where the figures come from, by aspect (repository, file, line, licence, price, ...).
         timings_column: the column or key of a file that the times were read from, with its unit: latency_ms.
@@ -218,7 +218,7 @@ class ServiceProfile:
         return replace(self, timings=tuple(timings), spells=None, wake_s=0.0)
 
     def work_s(self, batch_size: int) -> float:
-        """Work beside what was timed of a batch. [s]"""
+        """Work outside what was timed of a batch. [s]"""
         return self.batch_work_s + batch_size * self.request_work_s
 
     def place(self, batch_size: int) -> tuple[int, float]:
@@ -291,7 +291,7 @@ class ServiceProfile:
         )
 
     def slowdown(self, busy: int) -> float:
-        """How many times as long a batch takes while so many instances of its device are busy.
+        """How many times longer a batch takes while this many instances of its device are busy.
 
         As measured, else m for m of them: processor sharing, which is assumed.
 
@@ -320,7 +320,7 @@ class ServiceProfile:
         return (1.0,) if contention is None else contention.slowdowns
 
     def devices(self, replicas: int) -> int:
-        """Devices that so many replicas take."""
+        """Number of devices that this many replicas need."""
         return -(-replicas // self.instances_per_device)
 
     def hourly_cost_usd(self, replicas: int) -> float | None:

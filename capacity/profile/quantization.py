@@ -104,7 +104,7 @@ def error_bound(scale: float, elements: int) -> float:
 
 
 def quantize(weights: ArrayLike, *, axis: int | None = None, scale: float | None = None) -> Quantized:
-    """Weights as eight-bit codes, code = clip(round(w / scale)), with the error made.
+    """Weights as eight-bit codes, code = clip(round(w / scale)), with the resulting error.
 
     Rounding is to the nearest, halves to even. Without a scale the weights just fit: 127 is the largest
     magnitude. A channel of zeros has scale 1.
@@ -206,7 +206,7 @@ class RoundedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedForm:
-    """The network in eight bits by one method of its runtime, beside what it was.
+    """The network in eight bits, by one method of its runtime, compared with the original.
 
     Attributes:
         name: of the method: `static` or `dynamic`.
@@ -268,7 +268,7 @@ class _Document:
 
 
 def load_measured_quantization() -> MeasuredQuantization:
-    """The one that comes with the package."""
+    """The measurement that comes with the package."""
     content = files("capacity").joinpath("profile", "quantizations", _FILE).read_text(encoding="utf-8")
     return read_measured_quantization(parse_object(content, _FILE, "must hold source and study"), _FILE)
 

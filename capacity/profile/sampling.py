@@ -65,7 +65,7 @@ def _resampled_samples(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloorDoubt:
-    """A service floor that the profile's samples cannot tell from a limit, and what would.
+    """A service floor that the profile's samples cannot separate from a limit, and what would.
 
     Attributes:
         batch_size: the size whose batches make the floor.
@@ -81,7 +81,7 @@ class FloorDoubt:
 
     @property
     def batches_missing(self) -> float:
-        """Batches to measure beside those there are; infinite where the floor is the limit itself.
+        """Further batches to measure; infinite if the floor equals the limit.
 
         The half-width falls with the root of the samples, and must fall to half of the distance of the
         limit: the other half is for those who wait.

@@ -181,7 +181,7 @@ class ScalabilityFit:
 
 
 def fit_scalability(points: Points) -> ScalabilityFit:
-    """The law whose logarithm is nearest to that of the measured throughputs, by least squares.
+    """The scalability law that fits measured throughputs best: least squares on their logarithms.
 
     All points count by their relative error. Start: N/X is linear in 1/X(1), sigma/X(1) and
     kappa/X(1), thus non-negative linear least squares; then bounded least squares in sigma and
@@ -333,6 +333,6 @@ def _doubts(
         yield "kappa cannot be told from 0, so there may be no peak; measure larger sizes"
     rates = throughputs / sizes
     if rates[sizes > 1.0].max() > rates[sizes == sizes.min()].max():
-        yield "some sizes scale better than linearly, which the law cannot describe; check the smallest size"
+        yield "some sizes scale superlinearly, which the law cannot describe; check the smallest size"
     if misfit > _MISFIT_MAX:
         yield f"a measured throughput is {misfit:.0%} off the law; repeat it, or do not use the law"

@@ -1,4 +1,4 @@
-"""Budget: how hard to try, and what commands ask of whatever simulates."""
+"""Budget: how hard to try, and the interface to whatever simulates."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -62,7 +62,7 @@ class Work(Protocol):
         """Fleets under the same requests, each to the asked precision of the highest of these quantiles."""
 
     def report(self, message: str) -> None:
-        """Tell whoever waits what the work is at."""
+        """Report progress."""
 
 
 class Workbench(Protocol):

@@ -64,7 +64,7 @@ class Rejection:
 
     @classmethod
     def of_losses(cls, promise: Promise, lost: float) -> Self:
-        """Of a promise that more requests are lost than it leaves to be late, or allows to be lost.
+        """For a limit that is missed because too many requests are rejected.
 
         Args:
             lost: share of the requests.
@@ -88,7 +88,7 @@ class Doubt(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Whether the objective is met; what straddles it at the end of the budget is inconclusive."""
+    """Whether the objective is met; inconclusive if the interval spans the limit when the budget ends."""
 
     MET = "met"
     MISSED = "missed"
@@ -129,7 +129,7 @@ class Candidate:
 
     @property
     def accepted(self) -> bool:
-        """Whether the plan keeps every objective, ends of intervals included."""
+        """Whether the plan meets the objective, ends of intervals included."""
         return self.verdict is Verdict.MET
 
 

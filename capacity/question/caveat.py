@@ -1,4 +1,4 @@
-"""Caveat: what an answer does not say by itself, each kind with its mend."""
+"""Caveat: what an answer does not say by itself, and how to fix it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -46,7 +46,7 @@ class CaveatCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caveat:
-    """Something to know before betting on the number beside it, and what would mend it."""
+    """Something to know before relying on an answer, and what would fix it."""
 
     code: CaveatCode
     message: str

@@ -1,4 +1,4 @@
-"""LatencyObjective: what was promised of responses, and the limits that go with it."""
+"""LatencyObjective: limits on responses, waits, losses and utilization."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ class Measure(StrEnum):
 
     @property
     def is_duration(self) -> bool:
-        """Whether it is told in seconds; else it is a share."""
+        """Whether it is in seconds; otherwise it is a share."""
         return self in (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
 
     @property
@@ -33,7 +33,7 @@ class Measure(StrEnum):
 
     @property
     def with_losses(self) -> str:
-        """The field of `Performance` in which a lost request counts as infinitely late, of a quantile."""
+        """The field of `Performance` in which a rejected request counts as infinitely late."""
         return f"{self.value.removesuffix('_s')}_with_losses_s"
 
 
@@ -60,7 +60,7 @@ class Promise:
 
     @property
     def what(self) -> str:
-        """What is limited, in a word or two: `P99`, `wait P99`, `mean`, `loss`, `utilization`."""
+        """What is limited, in one or two words: `P99`, `wait P99`, `mean`, `loss`, `utilization`."""
         match self.measure:
             case Measure.RESPONSE if self.quantile is not None:
                 return format_quantile(self.quantile)
@@ -74,7 +74,7 @@ class Promise:
                 return "utilization"
 
     def found(self, performance: Performance) -> Interval | None:
-        """What a performance has of it, with the ends of its interval; None where it has nothing.
+        """Its value in a performance, with interval; None if the performance does not have it.
 
         Of a quantile that in which lost requests count as late, wherever any were lost.
         """
@@ -98,20 +98,20 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyObjective:
-    """What is promised: `{0.99: 0.2}` promises P99 of the response <= 200 ms; all limits hold together.
+    """Limits that must all be met: `{0.99: 0.2}` limits P99 of the response to 200 ms.
 
-    A lost request is late: with 0.8 % lost, P99 leaves 0.2 % to be served too late. The mean is that of
+    A rejected request is late: with 0.8 % rejected, P99 allows 0.2 % to be served late. The mean is over
     served requests.
 
     Attributes:
         limits: of response quantiles, as floats or text with a unit. [s]
         response_mean_s: of the mean response. [s]
         wait_limits: of quantiles of the wait before service. [s]
-        loss_probability: share of requests that may find no place in the queue.
+        loss_probability: share of requests that may be rejected by a full queue.
         utilization: share of time that a replica may be busy.
 
     Raises:
-        InputError: a limit that a stricter one at a higher quantile makes idle.
+        InputError: a limit that has no effect, because a higher quantile has a stricter one.
         DomainError: a quantile or a share outside (0, 1), or a limit that is not positive.
     """
 
@@ -146,7 +146,7 @@ class LatencyObjective:
 
     @property
     def promises(self) -> tuple[Promise, ...]:
-        """Every limit, in the order in which people name them."""
+        """Every limit, in the usual order."""
         single = {
             Measure.RESPONSE_MEAN: self.response_mean_s,
             Measure.LOSS: self.loss_probability,
@@ -165,12 +165,12 @@ class LatencyObjective:
 
     @property
     def loss_allowed(self) -> float | None:
-        """Largest share of lost requests that no promise forbids, a lost one being late; None for any."""
+        """Largest share of rejected requests that all limits allow, counted as late; None if unlimited."""
         return min((share for share, _ in self._losses_allowed), default=None)
 
     @property
     def strictest_of_losses(self) -> Promise:
-        """The promise that leaves the fewest requests to be lost, where any bounds them."""
+        """The limit that allows the fewest rejected requests, if any does."""
         return min(self._losses_allowed, key=lambda one: one[0])[1]
 
     @property
@@ -183,7 +183,7 @@ class LatencyObjective:
         ]
 
     def binding(self, performance: Performance) -> Promise:
-        """The promise that comes closest to its limit, or exceeds it by most."""
+        """The limit that is closest to being missed, or is exceeded by most."""
 
         def pressure(promise: Promise) -> float:
             found = promise.pressure(performance)

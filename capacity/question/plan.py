@@ -1,4 +1,4 @@
-"""Plan: one configuration of a fleet, and the values with which it is accepted or refused."""
+"""Plan: one configuration of a fleet."""
 
 import math
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Routing(StrEnum):
 
 
 class BatchTimer(StrEnum):
-    """Since when the batch wait counts.
+    """What starts the batch wait.
 
-    OLDEST: since the arrival of the oldest waiting request (Triton, TensorFlow Serving).
-    OPEN: since an idle replica sees that somebody waits (TorchServe, Ray Serve).
+    OLDEST: the arrival of the oldest waiting request (Triton, TensorFlow Serving).
+    OPEN: an idle replica sees a waiting request (TorchServe, Ray Serve).
     """
 
     OLDEST = "oldest"
@@ -37,9 +37,9 @@ class Plan:
     """How many replicas, how large a batch, and how long a batch may wait to fill.
 
     Attributes:
-        timer: since when `batch_wait_max_s` counts.
-        queue_limit: waiting places of each queue, beside the room for a batch at each free replica; a
-            request that finds neither is lost. None is no limit.
+        timer: what starts `batch_wait_max_s`.
+        queue_limit: capacity of each queue, in addition to one batch at each free replica; a request that
+            finds it full is rejected. None: no limit.
     """
 
     profile: str

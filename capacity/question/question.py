@@ -19,17 +19,17 @@ _NOTHING = Survival()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Fleets of one profile behind one routing, of any size and batch; larger ones cost more."""
+    """Fleets of one profile under one routing, of any size and batch; larger ones cost more."""
 
     profile: ServiceProfile
     routing: Routing
 
     def replicas(self, devices: int) -> int:
-        """Replicas of so many full devices."""
+        """Replicas on this many full devices."""
         return devices * self.profile.instances_per_device
 
     def cost(self, devices: int) -> float:
-        """Price of so many devices; their number where no price is known. [USD/h]
+        """Price of this many devices; their number if no price is known. [USD/h]
 
         To twelve digits, so that three devices at 0.1 cost what one at 0.3 does.
         """
@@ -134,7 +134,7 @@ class Question:
         return Scenario(profile=profile, workload=self.workload, plan=plan, objective=self.objective)
 
     def events(self, plan: Plan) -> Iterator[tuple[str, Scenario]]:
-        """What the plan must outlive, the hardest loss first; each with what is left."""
+        """What the plan must survive, the worst failure first; each with what is left."""
         whole = self.scenario(plan)
         per_device = self.profile(plan.profile).instances_per_device
         losses = self.survival.losses(plan.replicas, per_device)
@@ -160,7 +160,7 @@ class Question:
         return (devices - 1) * family.profile.instances_per_device + 1
 
     def leaves_some(self, family: Family, devices: int) -> bool:
-        """Whether the hardest loss leaves anything of so many full devices."""
+        """Whether the worst failure leaves anything of this many full devices."""
         return self.survival.left(family.replicas(devices), family.profile.instances_per_device) >= 1
 
     def devices_max(self, family: Family) -> int:

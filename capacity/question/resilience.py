@@ -1,4 +1,4 @@
-"""Survival: what a fleet must outlive, and how many of its replicas are then gone."""
+"""Survival: what a fleet must survive, and how many of its replicas are then gone."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _STARTUP_MAX_S = 1e9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spike:
-    """Traffic that jumps to a multiple of itself and stays there; new replicas need a while to be ready."""
+    """A jump in traffic that lasts; new replicas need a while to be ready."""
 
     factor: float
     startup_time_s: float
@@ -30,7 +30,7 @@ class Spike:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survival:
-    """With which replicas gone the objective must still hold; with none of these, nothing is asked.
+    """The failures under which the objective must still be met; none by default.
 
     Attributes:
         spare: replicas that may be gone at once.
@@ -57,7 +57,7 @@ class Survival:
             raise DomainError(f"unavailable_share must be within (0, 1), got {self.unavailable_share}")
 
     def losses(self, replicas: int, per_device: int = 1) -> dict[str, int]:
-        """Replicas that are gone, by what took them; only what was asked for.
+        """Number of replicas gone in each event that was asked for.
 
         Args:
             per_device: replicas that share a device, and so a zone.
@@ -77,5 +77,5 @@ class Survival:
         return lost
 
     def left(self, replicas: int, per_device: int = 1) -> int:
-        """Replicas that are left in the worst of the cases; 0 or less where none is."""
+        """Replicas left in the worst case; 0 or less if none is."""
         return replicas - max(self.losses(replicas, per_device).values(), default=0)

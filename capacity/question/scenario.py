@@ -1,4 +1,4 @@
-"""Scenario: a plan for a profile under a workload, and the objective that it is held to."""
+"""Scenario: a plan for a profile under a workload, and the objective that it must meet."""
 
 from dataclasses import dataclass, replace
 from typing import Self

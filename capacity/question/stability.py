@@ -53,7 +53,7 @@ def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) 
 
 
 def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> float:
-    """More than a device ever serves, whatever its batches and whoever is busy. [requests/s]
+    """Upper bound on what a device serves, for any batches and busy instances. [requests/s]
 
     The best of all batch sizes up to the largest, with as many busy instances as serve it best. Times
     between two measured sizes are straight lines, so that the best is a measured size or the largest.

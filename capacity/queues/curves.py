@@ -12,7 +12,7 @@ from capacity.units import require_positive
 
 
 def knee(x: Sequence[float], y: Sequence[float], limit: float) -> float:
-    """Largest x up to which y keeps the limit; nan where not even the first y does, the last x where all do.
+    """Largest x up to which y is within the limit; nan if not even the first y is, the last x if all are.
 
     Between two points 1/y is taken to be straight, as that of any quantile of M/M/1's response is against the
     utilization: with points as close as those of `utilization_grid` little is left to err.

@@ -1,4 +1,4 @@
-"""Law: what every queue in steady state tells of itself, from its tails in its own unit of time."""
+"""Law: what every queue in steady state reports, from its tails in its own unit of time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping

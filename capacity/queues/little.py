@@ -88,7 +88,7 @@ class LittlesLaw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTestReport:
-    """What a closed load test reports, held against the interactive law N = X (R + Z).
+    """What a closed load test reports, checked against the interactive law N = X (R + Z).
 
     Each of N users thinks for Z, sends, and waits for R. That is Little's law for the whole loop, a
     law of means without distributions, so N, X and Z fix the mean R that every complete record of

@@ -1,4 +1,4 @@
-"""Staffing: the fewest servers of M/M/c, or replicas of any law, that keep wait or response in a limit."""
+"""Staffing: the fewest M/M/c servers, or replicas of any law, that keep wait or response within a limit."""
 
 import math
 from collections.abc import Callable

@@ -50,7 +50,7 @@ def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Docume
 
 
 def github_lines(answer: GateAnswer) -> Iterator[str]:
-    """Workflow commands, which GitHub shows beside the change.
+    """Workflow commands, which GitHub shows next to the change.
 
     Source:
         GitHub Docs, Workflow commands for GitHub Actions; the escapes are those of actions/toolkit,

@@ -89,7 +89,7 @@ class ObjectiveCurve:
 
 
 def rate_curve(rates: "Rates") -> ObjectiveCurve:
-    """What binds at the upper end, against the arrival rate; rates far too high are left out."""
+    """The metric that limits the upper end, against the arrival rate; rates far too high are left out."""
     promise, plan = rates.promise, rates.scenario.plan
     points = [_point(point.arrival_rate_rps, point.candidate, promise) for point in rates.points]
     title = f"{promise.what} of {plan.replicas} x {plan.profile}, batches up to {plan.batch_size_max}"

@@ -99,7 +99,7 @@ def new_panels(
     """Empty plots side by side in one figure, one for each title.
 
     Args:
-        y_title: one where all share a y axis, whose numbers stand at the first; else one for each.
+        y_title: one if all share a y axis, with its numbers at the first panel; else one for each.
 
     Raises:
         InputError: no title, or more or fewer y_titles than panels.

@@ -1,4 +1,4 @@
-"""Rates as text: sentences, a table and the caveats for the rates that a plan keeps."""
+"""Rates as text: sentences, a table and the caveats for the rates at which a plan meets its objective."""
 
 import math
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[Render
 
 
 def sentences(rates: Rates) -> Iterator[str]:
-    """Which rates are kept, what binds at the ends, and what low rates come to."""
+    """Which rates meet the objective, what limits them at the ends, and what low rates give."""
     plan, objective = rates.scenario.plan, rates.scenario.objective
     if rates.stretches:
         verb = "meet" if plan.replicas > 1 else "meets"

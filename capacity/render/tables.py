@@ -146,7 +146,7 @@ def simulation_table(plan: Plan, performance: Performance, *, verbose: bool = Fa
 
 
 def short_rows(performance: Performance, quantiles: Collection[float] | None = None) -> list[tuple[str, str]]:
-    """Load, losses and the response time, lost requests counted as late; of some quantiles or of all."""
+    """Load, losses and the response time, rejected requests counted as late; for some quantiles or all."""
     late = performance.response_quantiles_with_losses_s
     found = (late or performance.response_quantiles_s).items()
     shown = {q: value for q, value in found if quantiles is None or q in quantiles}

@@ -57,7 +57,7 @@ class Schedule:
 def schedule(
     question: Question, plan: Plan, rates_rps: Sequence[float], judge: Judge, progress: Progress
 ) -> Schedule:
-    """The fewest replicas of the recommended kind for each hour; an hour without requests keeps one device.
+    """The fewest replicas of the recommended kind for each hour; an hour without requests has one device.
 
     They are judged as in a search, each by itself and not certified.
 

@@ -250,7 +250,7 @@ def interval_caveats(
 
 
 def mean_caveats(performance: Performance) -> Iterator[Caveat]:
-    """Where requests are lost, what the means are means of."""
+    """Which requests the means cover, if any are rejected."""
     if performance.loss_probability and performance.response_mean_s is not None:
         yield Caveat(
             code=CaveatCode.MEANS_OF_SERVED,
@@ -422,7 +422,7 @@ def format_count(number: float) -> str:
 
 
 def batches_missing(candidate: Candidate, profile: ServiceProfile) -> float | None:
-    """Batches of each size to measure beside those there are, for a profile's doubt to be settled.
+    """Further batches of each size to measure to settle a profile's doubt.
 
     The half-width falls with the root of the samples, and must fall to the distance of the limit.
     """

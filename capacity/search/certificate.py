@@ -31,7 +31,7 @@ SIMPLICITY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certified:
-    """A candidate that kept its promise under fresh random numbers, and what it outlived."""
+    """A candidate that met the objective under fresh random numbers, and what it survived."""
 
     candidate: Candidate
     whole: Candidate
@@ -40,7 +40,7 @@ class Certified:
 
 
 class Certifier:
-    """Gives certificates, each stricter than the one before."""
+    """Confirms candidates, each more strictly than the one before."""
 
     def __init__(self, search: Search) -> None:
         self.search = search
@@ -49,7 +49,7 @@ class Certifier:
         self._certified: set[Plan] = set()
 
     def first(self, level: Level) -> Certified | None:
-        """The preferred fleet of the cheapest level whose certificate is given; else the next dearer one.
+        """The preferred fleet of the cheapest level that is confirmed; else of the next more expensive one.
 
         Fresh random numbers, and the profile's own error, may ask for more than the search did.
         """
@@ -181,12 +181,12 @@ class Certifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A plan before the judge for its certificate.
+    """A plan being confirmed.
 
     Attributes:
         candidate: what became of it, in the end.
         whole: of the whole fleet, before any event.
-        survived: the events that it outlived, up to the first that it did not.
+        survived: the events that it survived, up to the first that it did not.
         judged: how many scenarios the judge has seen.
         requests: simulated in all.
     """
@@ -201,7 +201,7 @@ class Trial:
 def certify(
     question: Question, judge: Judge, plan: Plan, certificate: Certificate, progress: Progress
 ) -> Trial:
-    """The plan and every event that it must outlive, each by an exact law or by fresh random numbers."""
+    """Confirm the plan in every event that it must survive, by an exact law or with fresh random numbers."""
     attempt, first = certificate.attempt, certificate.requests_first
     progress(f"certifying {describe(plan)}")
     candidate = whole = _settled(judge, question.scenario(plan), attempt, first)
@@ -229,7 +229,7 @@ def _settled(judge: Judge, scenario: Scenario, attempt: int, requests_first: int
 
 
 def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candidate]) -> list[Candidate]:
-    """Farthest from its limit first; of those that intervals cannot tell from it, the simplest.
+    """Farthest from its limit first; among those that intervals cannot tell apart, the simplest.
 
     Simplest is: no batch wait, a router that knows less, more headroom at the same price (a lower load), a
     smaller batch.

@@ -1,4 +1,4 @@
-"""Headroom: how far the arrival rate may rise before a plan no longer keeps its objective."""
+"""Headroom: how far the arrival rate may rise before a plan misses its objective."""
 
 from collections.abc import Callable
 

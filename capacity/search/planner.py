@@ -1,4 +1,4 @@
-"""Planner: screen, search, certificate, headroom -> the cheapest plan that keeps the objective, and why."""
+"""Planner: screen, search, confirmation, headroom -> the cheapest plan that meets the objective, and why."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +29,7 @@ from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonAr
 
 
 def if_random(search: Search, plan: Plan, performance: Performance | None) -> RandomRouting | None:
-    """What random routing makes of a plan, and how many replicas of its profile would do.
+    """What random routing makes of a plan, and how many replicas of its profile would be enough.
 
     None where the plan's routing is random already, or a queue that all replicas share.
 
@@ -110,7 +110,7 @@ def recommend(
     plan_alone: bool = False,
     confidence: float = 0.95,
 ) -> Recommendation:
-    """The cheapest plan that keeps the objective, with every candidate that was considered.
+    """The cheapest plan that meets the objective, with every candidate that was considered.
 
     Of plans of one price the one farthest from its limit wins, and of those that the intervals cannot
     tell apart the simplest. The winner is certified by random numbers that had no part in choosing it.

@@ -1,4 +1,4 @@
-"""Rates: the arrival rates at which one plan keeps its objective; there may be several stretches."""
+"""Rates: the arrival rates at which one plan meets its objective; there may be several stretches."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -157,7 +157,7 @@ _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
 def find_rates(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Rates:
-    """All rates at which the plan keeps its objective, each end to one per cent.
+    """All rates at which the plan meets its objective, each end to one per cent.
 
     Up to the sustainable rate; with a queue limit up to twice that. Where batches start at once, arrivals
     are Poisson or gamma and only times are promised, P99 was never seen to fall as the rate rises (an

@@ -15,7 +15,7 @@ _ATTEMPT_MAX = 1_000_000  # no search certifies as often
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survived:
-    """A certified plan in one of the events that it must outlive.
+    """A confirmed plan in one of the events that it must survive.
 
     Attributes:
         event: what happened.
@@ -30,7 +30,7 @@ class Survived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What a certificate's bytes depend on beside the question and the effort.
+    """What a confirmation depends on in addition to the question and the effort.
 
     Attributes:
         attempt: which one of its command it was, from 1; its events have the numbers that follow.
@@ -50,7 +50,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How many candidates a search has dealt with, by how.
+    """How many candidates a search has handled, by method.
 
     Attributes:
         screened: refused or judged by theory alone.
@@ -98,7 +98,7 @@ class Headroom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomRouting:
-    """What a plan comes to where requests go to replicas at random.
+    """What becomes of a plan under random routing.
 
     Attributes:
         replicas: that would keep the objective; None where none within the limits is known to.

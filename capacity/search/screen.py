@@ -11,7 +11,7 @@ from capacity.traffic.workload import ClosedPopulation, Workload
 def refuse_batch_size(
     profile: ServiceProfile, objective: LatencyObjective, batch_size_max: int
 ) -> Rejection | None:
-    """Why no number of replicas could keep the objective with batches up to this size."""
+    """Why no number of replicas could meet the objective with batches up to this size."""
     if batch_size_max > profile.batch_size_max:
         return Rejection(limit=Limit.PROFILE_RANGE, allowed=profile.batch_size_max, needed=batch_size_max)
     promises = [p for p in objective.promises if p.measure in (Measure.RESPONSE, Measure.RESPONSE_MEAN)]

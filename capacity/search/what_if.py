@@ -60,7 +60,7 @@ def scaled_profile(profile: ServiceProfile, factor: float) -> ServiceProfile:
 
 
 def scaled_demand(demand: Demand, factor: float) -> Demand:
-    """So many times the rate, or the users; users come whole, and one more or less at least."""
+    """The rate or the users times a factor; users are whole, and change by at least one."""
     if isinstance(demand, Workload):
         return replace(demand, arrival_rate_rps=factor * demand.arrival_rate_rps)
     users = round(factor * demand.users)
@@ -100,7 +100,7 @@ def with_service(question: Question, factor: float) -> Question:
 
 
 def with_demand(question: Question, factor: float) -> Question:
-    """The question at so many times the rate, or the users."""
+    """The question with the rate or the users times a factor."""
     return replace(question, workload=scaled_demand(question.workload, factor))
 
 
@@ -110,7 +110,7 @@ def with_limits(question: Question, factor: float) -> Question:
 
 
 def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...]) -> Performance:
-    """What becomes of a request that meets nobody: the limit of low rates, whatever the router.
+    """The performance of a lone request: the limit of low rates, whatever the router.
 
     A batch of one that is not full waits its whole batch wait, by either timer, and is served alone; where
     one request fills the batch, it starts at once. Its replica was at rest, and must wake.
@@ -193,7 +193,7 @@ class Asker:
 
 
 def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candidate) -> int | None:
-    """Fewest replicas, in full devices, with which the same batch and routing keep the objective.
+    """Fewest replicas, in full devices, with which the same batch and routing meet the objective.
 
     From the plan's number by growing steps, and halved in; up to twice that and four more. What is in
     doubt does not do.

@@ -15,12 +15,12 @@ MMPP_SWITCHES_MAX = 1000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoissonArrivals:
-    """Independent users: exponential gaps."""
+    """Poisson arrivals: exponential gaps, as from many independent users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeterministicArrivals:
-    """A metronome: equal gaps."""
+    """Equal gaps between arrivals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,10 @@ class GammaArrivals:
 class MmppArrivals:
     """Poisson arrivals whose rate switches at random times: bursts between calm stretches, MMPP(2).
 
-    Both last exponential times by the wall clock, whatever the rate.
+    Both last exponential times, independent of the rate.
 
     Attributes:
-        ratio: how many times as fast arrivals come in a burst as in a calm stretch.
+        ratio: arrival rate in a burst over that in a calm stretch.
         burst_mean_s, calm_mean_s: how long each lasts on average. [s]
 
     Source:
@@ -161,7 +161,7 @@ ArrivalProcess = RenewalArrivals | MmppArrivals | TraceArrivals | SurgingArrival
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """An arrival rate and the process that the arrivals follow; a trace is sped up or slowed to the rate."""
+    """An arrival rate and the process that arrivals follow; a trace is sped up or slowed down to the rate."""
 
     arrival_rate_rps: float
     arrivals: ArrivalProcess = field(default_factory=PoissonArrivals)
@@ -186,7 +186,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedPopulation:
-    """A closed load test: users who each wait for the answer, think, and ask again.
+    """A closed loop of users: each waits for the answer, thinks, and sends the next request.
 
     Attributes:
         users: how many; each has at most one request in the system.

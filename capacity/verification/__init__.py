@@ -1,1 +1,1 @@
-"""Verification: a plan held against a server under load."""
+"""Verification: a plan compared with a server under load."""

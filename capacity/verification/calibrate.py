@@ -1,4 +1,4 @@
-"""Calibrate: what a request takes beside its batch as this client sees it, and a lone batch, before the load.
+"""Calibrate: the time of a request outside its batch, as this client sees it, and of a lone batch.
 
 The profile was measured by another client, maybe from elsewhere and at another hour. What lies outside the
 server is this client's own, and is what a prediction of its responses must add; and if a lone batch no longer

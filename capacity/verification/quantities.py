@@ -27,7 +27,7 @@ class PromiseFinding:
     has_interval: bool = True  # whether it is known how far what was found may be off
 
     def doubt(self, answered: int) -> tuple[str, float] | None:
-        """Why it is not known whether the promise is kept, and how many times as many requests would tell.
+        """Why it is unclear whether the limit is met, and how many times as many requests would tell.
 
         Args:
             answered: requests that the finding is from.
@@ -231,7 +231,7 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A prediction held against a measurement."""
+    """A prediction compared with a measurement."""
 
     predicted: Interval
     # of the predicted value, as a share of the measured one; a difference where the quantity's tolerance is

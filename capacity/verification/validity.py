@@ -26,7 +26,7 @@ _OWN_CORE = "give the load generator a core or a machine of its own, or lower --
 
 
 def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iterator[str]:
-    """What makes a run invalid, each with its numbers and the mend; a steady one must not drift either."""
+    """What makes a run invalid, each with its numbers and the fix; a steady run must not drift either."""
     scheduled = run.schedule.requests
     if not run.is_complete:
         yield f"the run was stopped after {run.sent} of {scheduled} requests; let it end"

@@ -1,4 +1,4 @@
-"""Verification: what was predicted of a plan beside what load tests of a real server found."""
+"""Verification: what a plan predicted, compared with load tests of a real server."""
 
 import math
 import signal
@@ -125,7 +125,7 @@ class Verification:
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
-        """Why nothing can be said for certain, each with what would tell; none where it can."""
+        """Why the result is unclear, each with what would settle it; none if it is clear."""
         doubts = (finding.doubt(self.answered) for finding in self.findings)
         found = [self._with_mend(*doubt) for doubt in doubts if doubt is not None]
         # Throughput and loss agree of any server that is up.
@@ -146,7 +146,7 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """What the command ends with."""
+        """The exit code of the command."""
         if isinstance(self.stop, KeyboardInterrupt):
             return 128 + signal.SIGINT
         if isinstance(self.stop, CapacityError):

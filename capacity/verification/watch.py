@@ -129,7 +129,7 @@ def look(addresses: Iterable[Address]) -> list[Scrape]:
 
 
 def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: Plan) -> tuple[str, ...]:
-    """What to say where a server tells of other batches or waits than the plan's: nothing if none does.
+    """A note if a server reports other batches or waits than the plan's.
 
     A prediction is then one of another server. Servers that tell nothing are taken to be as planned.
     """

@@ -139,7 +139,7 @@ class Purpose(IntEnum):
 
 
 class Stage(IntEnum):
-    """What a simulation is for; candidates of one search share their streams, a certificate does not."""
+    """What a simulation is for; candidates of one search share their streams, a confirmation does not."""
 
     SEARCH = 0
     CERTIFY = 1

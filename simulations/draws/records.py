@@ -43,7 +43,7 @@ class Records:
 
     @classmethod
     def of(cls, arrived_s: Floats, batches: Sequence[Batch]) -> "Records":
-        """Records of a run; who is in no batch was lost."""
+        """Records of a run; a request in no batch was rejected."""
         requests = np.array([request for batch in batches for request in batch.requests], dtype=np.int64)
         sizes = np.array([len(batch.requests) for batch in batches], dtype=np.int64)
 

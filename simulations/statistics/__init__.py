@@ -1,1 +1,1 @@
-"""What samples tell."""
+"""Statistics of samples."""

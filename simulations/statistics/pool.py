@@ -198,7 +198,7 @@ class Pool:
         return self.ratio(lambda sample: sample.lost, lambda sample: sample.lost + sample.counted)
 
     def utilization(self, replicas: int) -> Estimate:
-        """Share of time that each of so many replicas is busy."""
+        """Share of time that each of this many replicas is busy."""
         return self.ratio(lambda sample: sample.busy_s, lambda sample: replicas * sample.window_s)
 
     def independent_exceedances(self, quantile: float) -> float:
@@ -270,7 +270,7 @@ class Pool:
     def performance(
         self, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float
     ) -> Performance:
-        """All quantities of a steady state of so many replicas, with intervals for the quantiles.
+        """All quantities of a steady state of this many replicas, with intervals for the quantiles.
 
         Numbers in queue and in system are those of Little's law, from the requests that count.
         """

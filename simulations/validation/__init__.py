@@ -1,1 +1,1 @@
-"""Theory beside simulation."""
+"""Theory compared with simulation."""

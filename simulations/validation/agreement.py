@@ -1,4 +1,4 @@
-"""Agreement: theory beside simulation, quantity by quantity, on the product's own simulator."""
+"""Agreement: theory compared with simulation, quantity by quantity, on the product's own simulator."""
 
 import math
 from collections.abc import Iterator, Sequence

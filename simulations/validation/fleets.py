@@ -1,4 +1,4 @@
-"""Agreement fleets: exponential servers with a queue each, behind every router that has a law."""
+"""Agreement fleets: exponential servers with a queue each, under every routing that has a law."""
 
 import math
 from collections.abc import Sequence
@@ -149,7 +149,7 @@ def _birth_death(rate_rps: float, rates_rps: Sequence[float], load: float) -> Pe
 
 
 def random_split(replicas: int, load: float, quantiles: Quantiles) -> System:
-    """M/M/1 behind a router that chooses at random."""
+    """M/M/1 under random routing."""
     law = RandomSplit(arrival_rate_rps=load * replicas, service_rate_rps=1.0, replicas=replicas)
     return system_of(law, quantiles, f"M/M/1 x {replicas} {Routing.RANDOM} load {load:g}")
 

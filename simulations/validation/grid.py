@@ -1,4 +1,4 @@
-"""Agreement grid: the systems by which every law of a queue is held against the simulator."""
+"""Agreement grid: the systems that compare every law with the simulator."""
 
 from collections.abc import Callable, Iterator
 from enum import StrEnum

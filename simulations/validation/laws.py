@@ -1,4 +1,4 @@
-"""Agreement laws: queues of single requests that are held against theory, with a mean service of 1 s."""
+"""Agreement laws: queues of single requests that are compared with theory, with a mean service of 1 s."""
 
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general.gimc import GIMc

@@ -38,7 +38,7 @@ class LawSimulation:
 
         Raises:
             DomainError: a law that cannot be simulated by itself.
-            InconclusiveError: so few requests that no interval would deserve its name.
+            InconclusiveError: too few requests for a valid interval.
         """
         system = system_of(law, self.quantiles)
         tasks = [self._task(system, number) for number in range(SECTIONS)]

@@ -1,4 +1,4 @@
-"""Systems: each law that the simulator can play, beside the plan, the arrivals and the service for it."""
+"""Systems: each law that the simulator can play, with the plan, the arrivals and the service for it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

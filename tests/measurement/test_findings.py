@@ -305,7 +305,7 @@ def test_caveats_say_what_was_seen_and_nothing_else():
     stalled = caveats(sampling({1: calm, 2: [*calm[:-3], 0.05, 0.06, 0.07]}), 200)
     assert set(stalled) == {CaveatCode.MEASURED_STALLS, CaveatCode.MEASURED_NOISE}
     assert "batches of 2 stalled" in stalled[CaveatCode.MEASURED_STALLS]
-    assert "1.5% took more than 2" in stalled[CaveatCode.MEASURED_STALLS]
+    assert "1.5% of those of 2 took more than 2" in stalled[CaveatCode.MEASURED_STALLS]
     assert "up to 70 ms" in stalled[CaveatCode.MEASURED_STALLS]
     early = caveats(sampling({1: calm}), 500)[CaveatCode.MEASURED_EARLY_END]
     assert "200 of 500 rounds were finished, as --duration-max 600 s was up" in early

@@ -235,7 +235,7 @@ def test_findings_of_counts():
         "one batch size was served fewer than 10 times and left out, the largest 3"
         in said[CaveatCode.MEASURED_FEW_BATCHES]
     )
-    assert "P95, P99 cannot be told" in said[CaveatCode.MEASURED_PERCENTILES]
+    assert "P95, P99 are not known" in said[CaveatCode.MEASURED_PERCENTILES]
     assert "means of batches of 5 have no interval" in said[CaveatCode.MEASURED_NOISE]
 
 

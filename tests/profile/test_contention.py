@@ -429,7 +429,7 @@ def test_a_measured_profile_needs_no_note(tmp_path: Path) -> None:
     assert "device_shared" not in [caveat["code"] for caveat in found["caveats"]]
     more = capacity(tmp_path, "simulate", *asked, "--instances-per-device", "3")
     assert more.returncode == 2
-    assert "profile p knows the contention of 2 busy instances and has 3 to a device" in more.stderr
+    assert "profile p knows the contention of 2 busy instances and has 3 per device" in more.stderr
     law = capacity(
         tmp_path, "queue", "bulk", "--profile", "p.json", "--arrival-rate", "9rps", "--replicas", "2"
     )

@@ -137,10 +137,10 @@ def test_a_batch_occupies_its_replica_for_its_work_and_that_of_its_requests_too(
     [
         ({"name": ""}, "profile name '' may contain only letters"),
         ({"name": "../etc/passwd"}, "profile name '../etc/passwd' may contain only letters"),
-        ({"name": "-option"}, "starts with a letter or digit"),
+        ({"name": "-option"}, "start with a letter or digit"),
         ({"name": "two words"}, "may contain only letters, digits, '.', '_' and '-'"),
-        ({"name": "a\n"}, r"profile name 'a\n' may hold"),
-        ({"name": "red\x1b[31m"}, r"profile name 'red\x1b[31m' may hold"),
+        ({"name": "a\n"}, r"profile name 'a\n' may contain only"),
+        ({"name": "red\x1b[31m"}, r"profile name 'red\x1b[31m' may contain only"),
         ({"name": "x" * 129}, f"profile name '{'x' * 40}' may contain only letters"),
         ({"timings": ()}, "profile made-up has no batch size; measure at least one"),
         ({"request_overhead_s": -0.1}, "request_overhead_s must be from 0 to 600, got -0.1"),

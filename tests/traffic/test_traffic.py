@@ -177,7 +177,7 @@ def test_a_clock_since_1970_tells_its_unit_by_its_size(tmp_path, unit, named, pe
     stamps = [first, first + 2 * 10**per_s, first + 3 * 10**per_s]
     trace = trace_of(tmp_path, header + "\n".join(map(str, stamps)))
     assert trace.instants_s == (0.0, 2.0, 3.0)
-    assert trace.remarks == (f"t.csv: stamps near {float(first):.3g} are read as {named} since 1970",)
+    assert trace.remarks == (f"t.csv: timestamps near {float(first):.3g} are read as {named} since 1970",)
 
 
 def test_nanoseconds_since_1970_are_not_lost(tmp_path):

@@ -96,7 +96,7 @@ def test_a_few_answers_that_tell_nothing_are_left_out_and_told(monkeypatch, nth,
                 "7 of the requests before the load had no usable answer"
             )
         else:
-            with pytest.raises(InconclusiveError, match="answered by 503"):
+            with pytest.raises(InconclusiveError, match="answered with status 503"):
                 asked(server.url, 400.0)
 
 

@@ -223,7 +223,7 @@ _SERVERS_MAX = 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GGc(LawInServices):
-    """G/G/c in steady state, approximately; what cannot reach one is refused with the smallest mend.
+    """G/G/c in steady state, approximately; an unstable queue is refused, with the smallest fix.
 
     All formulas are exact for M/M/c, and `whitt` has the exact mean of M/G/1. They are a first guess and
     a sanity band: `performance().relative_error_max` says how far off they were, and an exact queue or

@@ -107,7 +107,7 @@ SERVERS_MAX = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GIMc(ExponentialWait, LawAtRate):
-    """GI/M/c in steady state; what cannot reach one is refused with the smallest mend.
+    """GI/M/c in steady state; an unstable queue is refused, with the smallest fix.
 
     Raises:
         DomainError: a rate that is not positive and finite; servers not in 1..100000; a law of gaps

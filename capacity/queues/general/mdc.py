@@ -216,7 +216,7 @@ SERVERS_MAX = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDc(Law):
-    """M/D/c in steady state; what cannot reach one is refused with the smallest mend.
+    """M/D/c in steady state; an unstable queue is refused, with the smallest fix.
 
     Those who are in service now are gone one service time later, and nobody who comes meanwhile is:
     the number in the system is a waiting line looked at once a service time (`Backlog`). Everything is

@@ -15,7 +15,7 @@ from capacity.units import require_positive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MG1(LawInServices):
-    """M/G/1 in steady state; what cannot reach one is refused with the smallest mend.
+    """M/G/1 in steady state; an unstable queue is refused, with the smallest fix.
 
     The means are Pollaczek and Khinchine's. The law of the wait is a closed mixture of exponentials
     for exponential and hyper-exponential service, Franx's sum of positive terms for deterministic

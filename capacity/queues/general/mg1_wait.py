@@ -1,4 +1,4 @@
-"""The wait of M/G/1: bounds and transforms of its tail, by the road that its service law allows."""
+"""The wait of M/G/1: bounds and transforms of its tail, by the method that its service law allows."""
 
 import math
 from dataclasses import dataclass, field
@@ -635,7 +635,7 @@ Road = Constant | Mixture | Rough | Smooth  # times in mean services; `atoms` ar
 
 
 def road_for(service: Duration | Empirical, rho: float, spare: float) -> Road:
-    """The road of a service law; `spare` is 1 - rho with digits that a rounded rho has lost."""
+    """The method for a service law; `spare` is 1 - rho with digits that a rounded rho has lost."""
     if isinstance(service, Empirical):
         if not service.law.is_deterministic:
             return Rough(service=service, rho=rho, spare=spare)

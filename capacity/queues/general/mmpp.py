@@ -19,7 +19,7 @@ from capacity.units import require_not_negative, require_positive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMPPMc(PhaseQueue):
-    """MMPP(2)/M/c in steady state; what cannot reach one is refused with the smallest mend.
+    """MMPP(2)/M/c in steady state; an unstable queue is refused, with the smallest fix.
 
     Attributes:
         arrival_rates_rps: in phase 1 and in phase 2; one may be 0 (an interrupted Poisson process).

@@ -19,7 +19,7 @@ from capacity.units import require_positive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MPHc(PhaseQueue):
-    """M/PH/c in steady state; what cannot reach one is refused with the smallest mend.
+    """M/PH/c in steady state; an unstable queue is refused, with the smallest fix.
 
     Attributes:
         service: exponential, Erlang, or hyper-exponential with balanced means.

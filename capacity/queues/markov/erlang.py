@@ -71,7 +71,7 @@ def _shown(busy: Fraction) -> str:
 
 
 def erlang_b(offered_load: float, servers: float) -> float:
-    """Share of requests lost when there is no room to wait (M/G/c/c). [dimensionless]
+    """Share of requests rejected when there is no room to wait (M/G/c/c). [dimensionless]
 
     Below the load the falling products 1/B = 1 + c/a + c(c-1)/a^2 + ..., above it B = pmf /
     P(Poisson(a) <= c), both summed for few servers and by one integral each for many: as exact and
@@ -240,7 +240,7 @@ class MGcc:
 
     @property
     def loss_probability(self) -> float:
-        """Share of requests lost: Erlang B."""
+        """Share of requests rejected: Erlang B."""
         return erlang_b(self.offered_load, self.servers)
 
     @property

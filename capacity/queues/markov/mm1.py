@@ -11,7 +11,7 @@ from capacity.units import require_quantile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MM1(Law):
-    """M/M/1 in steady state; what cannot reach one is refused with the smallest mend.
+    """M/M/1 in steady state; an unstable queue is refused, with the smallest fix.
 
     All is written in the spare rate mu - lambda, which is rounded once, never in 1 - rho.
 

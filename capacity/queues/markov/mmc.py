@@ -64,7 +64,7 @@ class ExponentialWait(LawInServices):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMc(ExponentialWait, LawAtRate):
-    """M/M/c in steady state; what cannot reach one is refused with the smallest mend.
+    """M/M/c in steady state; an unstable queue is refused, with the smallest fix.
 
     Everything is computed from the spare servers c - a, rounded once from exact rationals:
     1 - rho from rounded numbers would be wrong in the tenth digit at utilization 0.999999.

@@ -1,4 +1,4 @@
-"""M/M/c/K: c exponential servers and K places in all; who finds every place taken is lost."""
+"""M/M/c/K: c exponential servers and room for K requests; others are rejected."""
 
 import math
 from dataclasses import dataclass, field

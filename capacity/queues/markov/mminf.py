@@ -1,4 +1,4 @@
-"""M/M/infinity: a server for every request, so that nobody waits."""
+"""M/M/infinity: a server for every request, so no request waits."""
 
 import math
 from dataclasses import dataclass, field
