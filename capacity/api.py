@@ -723,7 +723,7 @@ def write_report(
     check_target(path, "a report", (".html",))
     (saved,) = read_plans([plan], arrivals)
     if saved.certificate is None:
-        raise InputError(f"{saved.name} holds no certificate; make it again with capacity plan ... -o")
+        raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
     with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
         report = write_page(_report_findings(saved, work, _digest(plan)))
     write_whole(path, report.page.encode())

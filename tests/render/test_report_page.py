@@ -250,7 +250,7 @@ def test_a_plan_that_is_no_longer_certified_says_so(saved: Path, tmp_path: Path)
 
 def test_what_is_no_report_is_refused(saved: Path, tmp_path: Path) -> None:
     old: SavedPlan = read_plan_file(saved)
-    with pytest.raises(cap.InputError, match="holds no certificate; make it again"):
+    with pytest.raises(cap.InputError, match="has no confirmation; make it again"):
         cap.write_report(replace(old, certificate=None), tmp_path / "report.html")
     with pytest.raises(cap.InputError, match="a report is a .html file; change its name"):
         cap.write_report(saved, tmp_path / "report.pdf")
