@@ -101,7 +101,7 @@ def test_a_write_that_fails_leaves_nothing(store, monkeypatch):
 def test_files_that_are_not_those_of_the_metadata_are_not_published(store):
     known = store.load("v1.0.0")
     other = known.metadata.model_copy(update={"version": "v2.0.0"})
-    with pytest.raises(InputError, match="not those that its metadata name"):
+    with pytest.raises(InputError, match="not those that its metadata describe"):
         store.publish(other, {MODEL_FILE: b"other"})
 
 
@@ -275,5 +275,5 @@ def test_metadata_that_are_refused(key, value):
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff", b'{"schema_version": 1}'])
 def test_what_is_no_metadata_is_refused(text):
-    with pytest.raises(InputError, match="train the model anew"):
+    with pytest.raises(InputError, match="train the model again"):
         load_metadata(text)
