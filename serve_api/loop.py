@@ -179,8 +179,8 @@ def placed(replicas: int) -> list[int]:
     usable = _cores()
     if replicas > len(usable):
         raise InconclusiveError(
-            f"the plan asks for {replicas} replicas and this machine has {len(usable)} cores, of which each "
-            "takes one; lower the rate or loosen the objective"
+            f"the plan asks for {replicas} replicas and this machine has {len(usable)} cores, one for each "
+            "replica; lower the rate or loosen the objective"
         )
     return usable[:replicas]
 

@@ -168,7 +168,7 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
     seen = last.pool.independent_exceedances(case.scenario.quantile_max)
     return (
         f"{last.requests} requests{busy} are worth {seen:.0f} independent responses beyond {quantile}, from "
-        f"few busy periods, and an interval takes {needed}; {mend}"
+        f"few busy periods, and an interval needs {needed}; {mend}"
     )
 
 

@@ -99,7 +99,7 @@ def _read(answer: Answer) -> Told:
     if told_s is None or told_s[0] <= 0.0 or not (size.isdecimal() and int(size[:9]) > 0):
         raise DependencyError(
             "the server does not report each request's batch in X-Batch-Size and Server-Timing, without "
-            "which its work outside batches is unknown; {_MEND}"
+            f"which its work outside batches is unknown; {_MEND}"
         )
     return Told(int(size[:9]), *told_s)
 

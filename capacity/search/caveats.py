@@ -487,7 +487,7 @@ def _fleets(
 
 def _untried(search: Search) -> Iterator[Caveat]:
     if search.families_untried:
-        names = dict.fromkeys(f"{one.profile.name} behind {one.routing}" for one in search.families_untried)
+        names = dict.fromkeys(f"{one.profile.name} under {one.routing}" for one in search.families_untried)
         yield Caveat(
             code=CaveatCode.FLEETS_UNTRIED,
             message=f"the search budget ran out before all fleets of {', '.join(names)} were tried, and "

@@ -203,11 +203,11 @@ def certify(
 ) -> Trial:
     """Confirm the plan in every event that it must survive, by an exact law or with fresh random numbers."""
     attempt, first = certificate.attempt, certificate.requests_first
-    progress(f"certifying {describe(plan)}")
+    progress(f"confirming {describe(plan)}")
     candidate = whole = _settled(judge, question.scenario(plan), attempt, first)
     survived, judged, requests = [], 1, whole.requests
     for event, scenario in question.events(plan) if candidate.accepted else ():
-        progress(f"certifying {describe(plan)}: {event}")
+        progress(f"confirming {describe(plan)}: {event}")
         outcome = _settled(judge, scenario, attempt + judged, first)
         judged, requests = judged + 1, requests + outcome.requests
         if outcome.verdict is not Verdict.MET or outcome.performance is None:

@@ -136,7 +136,9 @@ def load_metadata(text: bytes) -> Metadata:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
-        raise InputError(f"metadata: {printable(where)[:80]}: {first['msg']}; train the model anew") from None
+        raise InputError(
+            f"metadata: {printable(where)[:80]}: {first['msg']}; train the model again"
+        ) from None
 
 
 def library_versions(*names: str) -> dict[str, str]:

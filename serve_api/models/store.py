@@ -74,11 +74,13 @@ class ArtifactStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise InputError(f"{self._shown}/{CURRENT} is no link ({error.strerror}); set it anew") from None
+            raise InputError(
+                f"{self._shown}/{CURRENT} is not a link ({error.strerror}); set it again"
+            ) from None
         if not is_version(target):  # a path could lead out of the store
             raise InputError(
-                f"{self._shown}/{CURRENT} points to {printable(target)[:80]!r}, not to a version beside it "
-                "such as v1.0.0; set it anew"
+                f"{self._shown}/{CURRENT} points to {printable(target)[:80]!r}, not to a version next to "
+                "it such as v1.0.0; set it again"
             )
         return target
 
@@ -100,7 +102,7 @@ class ArtifactStore:
     def publish(self, metadata: Metadata, files: Mapping[str, bytes]) -> Artifact:
         """Write a new version, whole or not at all, and read it back."""
         if {name: digest(data) for name, data in files.items()} != metadata.files:
-            raise InputError(f"the files of {metadata.version} are not those that its metadata name")
+            raise InputError(f"the files of {metadata.version} are not those that its metadata describe")
         self.check_free(metadata.version)
         final = self.root / metadata.version
         beside = self.root / f".{metadata.version}.{secrets.token_hex(8)}"
@@ -124,7 +126,8 @@ class ArtifactStore:
             return self.publish(artifact.metadata, {MODEL_FILE: artifact.model, SCALER_FILE: artifact.scaler})
         if (own := self.load(artifact.version)).metadata != artifact.metadata:
             raise InputError(
-                f"{self._shown} has another {artifact.version}, and none is ever overwritten; "
+                f"{self._shown} already has a different {artifact.version}, and versions are never "
+                "overwritten; "
                 "train the new one under the next version"
             )
         return own
@@ -135,7 +138,8 @@ class ArtifactStore:
         if os.path.lexists(self.root / version):
             free = next_free(version, [*self.versions(), version])
             raise InputError(
-                f"{self._shown} has {version} already, and none is ever overwritten; use --version {free}"
+                f"{self._shown} already has {version}, and versions are never overwritten; use --version "
+                f"{free}"
             )
 
     def set_current(self, version: str) -> Artifact:
@@ -147,7 +151,7 @@ class ArtifactStore:
         before = self.previous()
         if before is None:
             raise InputError(
-                f"{self._shown} knows of no version that was current before {self.current() or 'now'}; "
+                f"{self._shown} has no version that was current before {self.current() or 'now'}; "
                 "promote one by its name"
             )
         return self._switch(before, f"{_BACK}{before}")
@@ -196,7 +200,7 @@ def _read(folder: Path) -> Artifact:
             f"no whole version {shown} ({error.strerror}: {missing}); train or name another"
         ) from None
     except OSError as error:
-        raise DependencyError(f"cannot read {shown}: {error.strerror}; look after the disk") from None
+        raise DependencyError(f"cannot read {shown}: {error.strerror}; check the disk") from None
     metadata = located(f"{shown}/{METADATA_FILE}", lambda: load_metadata(files[METADATA_FILE]))
     if metadata.version != folder.name:
         raise InputError(
@@ -205,8 +209,9 @@ def _read(folder: Path) -> Artifact:
     for name, known in metadata.files.items():
         if digest(files[name]) != known:
             raise InputError(
-                f"{shown}/{name} is not the file that its metadata name (another size or SHA-256); it was "
-                "damaged or exchanged: copy the version anew"
+                f"{shown}/{name} is not the file that its metadata describe (another size or SHA-256); it "
+                "was "
+                "damaged or replaced: copy the version again"
             )
     return Artifact(path=folder, model=files[MODEL_FILE], scaler=files[SCALER_FILE], metadata=metadata)
 

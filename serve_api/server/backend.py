@@ -47,7 +47,7 @@ class Backend:
         except Exception as error:  # the runtime's own family has no public root
             raise InputError(
                 f"version {self.version}: not a model that can be served ({type(error).__name__}: "
-                f"{str(error)[:80]}); export it anew"
+                f"{str(error)[:80]}); export it again"
             ) from None
         self.features = tuple(feature.name for feature in artifact.metadata.features)
         means = [feature.mean for feature in artifact.metadata.features]
@@ -90,5 +90,5 @@ def warm_up(backend: Backend, batch_size_max: int) -> None:
         if failure:
             raise InputError(
                 f"version {backend.version}: fails at a batch of {size} rows of the features' means "
-                f"({failure}); train it anew"
+                f"({failure}); train it again"
             )

@@ -197,7 +197,7 @@ class Batcher:
             queue_s = taken_s - member.arrived_s
             self._metrics.queue_wait_seconds.observe(queue_s)
             if not all(answers.finite[its]):
-                message = "the model has no finite answer; send numbers nearer to what it was trained on"
+                message = "the model has no finite answer; send numbers closer to the training data"
                 member.refuse(Refused(Reason.NO_ANSWER, message))
             elif not member.answer.done():
                 labels, probabilities = answers.labels[its], answers.probabilities[its]
@@ -246,7 +246,7 @@ def _compute(backend: Backend, rows: FloatRows) -> tuple[Answers, float]:
     began_s = time.thread_time()
     answers = backend.predict(rows)
     if len(answers.labels) != len(rows):
-        raise ValueError("not one answer for each row")
+        raise ValueError("not exactly one answer for each row")
     return answers, time.thread_time() - began_s
 
 

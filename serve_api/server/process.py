@@ -97,5 +97,5 @@ def _port(settings: Settings) -> socket.socket:
     except OSError as error:
         raise InputError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "choose another with --host and --port"
+            "choose others with --host and --port"
         ) from None

@@ -268,7 +268,7 @@ def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     assert "counts in" in told(explanation)["What limits the plan"]
     chosen = {one.what: one for one in explanation.assumptions}["no luck in choosing"]
     assert not chosen.checked  # there is one path only
-    assert "the trace" in chosen.how
+    assert "the same trace" in chosen.how
 
 
 # ---- Savings and doubts ---------------------------------------------------------------------

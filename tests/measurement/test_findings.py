@@ -308,7 +308,7 @@ def test_caveats_say_what_was_seen_and_nothing_else():
     assert "1.5% of those of 2 took more than 2" in stalled[CaveatCode.MEASURED_STALLS]
     assert "up to 70 ms" in stalled[CaveatCode.MEASURED_STALLS]
     early = caveats(sampling({1: calm}), 500)[CaveatCode.MEASURED_EARLY_END]
-    assert "200 of 500 rounds were finished, as --duration-max 600 s was up" in early
+    assert "200 of 500 rounds were finished, as --duration-max 600 s was reached" in early
     assert "raise --duration-max" in early
     interrupted = caveats(sampling({1: calm}, KeyboardInterrupt()), 500)[CaveatCode.MEASURED_EARLY_END]
     assert "as it was interrupted" in interrupted

@@ -219,12 +219,12 @@ def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
         (["--url", "http://127.0.0.1:9/"], 2, "give --url and --body FILE.json together"),
         (["--callable", "bench:predict", "--body", "row.json"], 2, "give --url and --body FILE.json together"),
         (["--callable", "bench:predict", "--duration", "3s"], 2, "--duration is only for --metrics, not for --callable"),
-        (["--callable", "bench:predict", "--rows-key", "x"], 2, "--rows-key belongs to --url"),
-        (["--callable", "bench:predict", "--timeout", "1s"], 2, "--timeout belongs to --url and --metrics"),
-        (["--callable", "bench:predict", "--metric-unit", "ms"], 2, "--metric-unit belongs to --metrics"),
-        (["--metrics", "http://127.0.0.1:9/", "--samples", "500"], 2, "--samples belongs to --callable and --url"),
-        (["--metrics", "http://127.0.0.1:9/", "--batch-sizes", "1"], 2, "--batch-sizes belongs to --callable and --url"),
-        (["--metrics", "http://127.0.0.1:9/", "--no-rests"], 2, "--rests belongs to --callable and --url"),
+        (["--callable", "bench:predict", "--rows-key", "x"], 2, "--rows-key is only for --url"),
+        (["--callable", "bench:predict", "--timeout", "1s"], 2, "--timeout is only for --url and --metrics"),
+        (["--callable", "bench:predict", "--metric-unit", "ms"], 2, "--metric-unit is only for --metrics"),
+        (["--metrics", "http://127.0.0.1:9/", "--samples", "500"], 2, "--samples is only for --callable and --url"),
+        (["--metrics", "http://127.0.0.1:9/", "--batch-sizes", "1"], 2, "--batch-sizes is only for --callable and --url"),
+        (["--metrics", "http://127.0.0.1:9/", "--no-rests"], 2, "--rests is only for --callable and --url"),
         (["--metrics", "http://127.0.0.1:9/", "--metric", "x_latency_ms"], 2, "'x_latency_ms' does not end in _seconds; give its unit"),
         (["--metrics", "http://127.0.0.1:9/", "--metric-unit", "sec"], 2, "--metric-unit 'sec' is unknown; use one of ns, us"),
         (["--callable", "bench:none"], 2, "module bench has no none"),
@@ -351,7 +351,7 @@ def test_counters_belong_to_an_endpoint(here):
     code, _, error = here(
         "--metrics", "http://127.0.0.1:1/metrics", "--counters", "http://127.0.0.1:1/metrics"
     )
-    assert (code, "--counters belongs to --url" in error) == (2, True)
+    assert (code, "--counters is only for --url" in error) == (2, True)
 
 
 @pytest.mark.parametrize(("samples", "wrong_from"), [("3", 0), ("20", 30)])

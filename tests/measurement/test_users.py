@@ -113,10 +113,10 @@ def test_it_is_over_with_the_last_answer_and_not_with_the_last_thought(crowd):
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (Reply(), "does not tell each request's batch"),
-        (batch("0"), "does not tell each request's batch"),
-        (batch("1e3"), "does not tell each request's batch"),
-        (batch("1", ""), "does not tell each request's batch"),
+        (Reply(), "does not report each request's batch"),
+        (batch("0"), "does not report each request's batch"),
+        (batch("1e3"), "does not report each request's batch"),
+        (batch("1", ""), "does not report each request's batch"),
         (batch("1", "batch;dur=3000"), r"by Server-Timing .*; is its dur in milliseconds\?"),
         (Reply(status=503, body=b"busy"), "answered 503: busy"),
     ],

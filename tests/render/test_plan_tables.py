@@ -121,5 +121,5 @@ def test_the_candidates_are_counted_by_how_they_were_dealt_with() -> None:
         tally=Tally(screened=7, simulated=5, certified=2, requests=12_345_678),
     )
     assert tally_line(answer) == (
-        "Candidates: 7 screened by theory, 5 simulated, 2 certified; 1.23e+07 requests."
+        "Candidates: 7 screened by theory, 5 simulated, 2 confirmed; 1.23e+07 requests."
     )

@@ -127,7 +127,7 @@ def test_an_hour_in_which_not_even_the_peaks_fleet_does_is_told() -> None:
     assert (day.unkept_rps, day.replicas) == ((100.0,), (1,) * 24)
     assert schedule_document(day)["unkept_rates_rps"] == [100.0]
     text = " ".join(str(part) for part in schedule_tables(day))
-    assert "Not even the fleet for the peak is known to keep the objective at 100 rps" in text
+    assert "Not even the fleet for the peak is known to meet the objective at 100 rps" in text
 
 
 def test_a_day_that_is_all_alike_saves_nothing() -> None:

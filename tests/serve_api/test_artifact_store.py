@@ -101,7 +101,7 @@ def test_a_write_that_fails_leaves_nothing(store, monkeypatch):
 def test_files_that_are_not_those_of_the_metadata_are_not_published(store):
     known = store.load("v1.0.0")
     other = known.metadata.model_copy(update={"version": "v2.0.0"})
-    with pytest.raises(InputError, match="not those that its metadata name"):
+    with pytest.raises(InputError, match="not those that its metadata describe"):
         store.publish(other, {MODEL_FILE: b"other"})
 
 
@@ -119,7 +119,7 @@ def test_a_version_is_copied_whole_and_the_first_becomes_current(store, tmp_path
 def test_another_version_of_that_name_is_refused(store, tmp_path):
     other = ArtifactStore(tmp_path / "other")
     publish(other, "v1.0.0", onnx_model(bias=9.0))
-    with pytest.raises(InputError, match=r"has another v1\.0\.0"):
+    with pytest.raises(InputError, match=r"already has a different v1\.0\.0"):
         other.take(store.load("v1.0.0"))
 
 
@@ -132,7 +132,7 @@ def test_one_changed_byte_is_seen(store):
         data = bytearray(onnx_model(bias=1.0))
         data[place] ^= 1
         path.write_bytes(data)
-        with pytest.raises(InputError, match="damaged or exchanged"):
+        with pytest.raises(InputError, match="damaged or replaced"):
             store.load("v1.1.0")
 
 
@@ -177,7 +177,7 @@ def test_a_version_that_cannot_be_loaded_never_becomes_current(store):
 def test_a_current_that_leads_elsewhere_is_refused(store, target):
     (store.root / "current").unlink()
     (store.root / "current").symlink_to(target)
-    with pytest.raises(InputError, match="not to a version beside it"):
+    with pytest.raises(InputError, match="not to a version next to it"):
         store.load()
     store.set_current("v1.0.0")
     assert store.current() == "v1.0.0"
@@ -275,5 +275,5 @@ def test_metadata_that_are_refused(key, value):
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff", b'{"schema_version": 1}'])
 def test_what_is_no_metadata_is_refused(text):
-    with pytest.raises(InputError, match="train the model anew"):
+    with pytest.raises(InputError, match="train the model again"):
         load_metadata(text)

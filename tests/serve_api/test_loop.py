@@ -65,7 +65,7 @@ def test_the_report_is_complete(out):
 def test_a_replica_for_each_core_and_no_more():
     cores = sorted(os.sched_getaffinity(0))
     assert placed(len(cores)) == cores
-    with pytest.raises(InconclusiveError, match="each takes one; lower the rate"):
+    with pytest.raises(InconclusiveError, match="one for each replica; lower the rate"):
         placed(len(cores) + 1)
 
 

@@ -564,7 +564,7 @@ def test_runs_that_rise_to_the_end_of_the_budget_say_so() -> None:
 
 def test_too_few_bursts_say_how_much_they_are_worth() -> None:
     message = inconclusive(case_of(0.5), 450_000, bursty)
-    assert "independent responses beyond P99, from few busy periods, and an interval takes 50" in message
+    assert "independent responses beyond P99, from few busy periods, and an interval needs 50" in message
 
 
 def test_a_later_look_that_is_not_settled_is_no_answer() -> None:

@@ -89,7 +89,7 @@ def test_predicted_beside_measured(verify, folder):
     assert first["scheduled"] != second["scheduled"]
     assert first["statuses"] == {"200": first["counted"]}
     assert set(first["lag_s"]) == {"0.5", "0.99", "max"}
-    assert any("no measured P99: an interval takes 5000 answered" in note for note in answer["notes"])
+    assert any("no measured P99: an interval needs 5000 answered" in note for note in answer["notes"])
     assert answer["environment"]["urls"] == [server.url]
 
 
@@ -107,7 +107,7 @@ def test_another_way_of_batching_than_the_plans_is_told_before_and_after(verify)
     batching = "serve_batch_size_max 32.0\nserve_batch_wait_max_seconds 0.005\n"
     with serving(QueueServer(more_metrics=batching)) as server:
         _, out, errors = verify(*FLAGS, *SHORT, "--url", server.url, "--json")
-    (told,) = [note for note in json.loads(out)["notes"] if "makes batches" in note]
+    (told,) = [note for note in json.loads(out)["notes"] if "reports batches" in note]
     assert told.startswith(f"127.0.0.1:{server.port} reports batches up to 32 that wait up to 5 ms")
     assert errors.index(f"note: {told}") < errors.index("run 1 of 1")
 
