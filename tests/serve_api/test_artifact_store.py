@@ -83,7 +83,7 @@ def test_what_was_published_is_what_is_loaded(store):
 
 def test_no_version_is_overwritten_and_the_next_free_one_is_named(store):
     before = store.load("v1.0.0").model
-    with pytest.raises(InputError, match=r"has v1\.0\.0 already.*use --version v1\.0\.1"):
+    with pytest.raises(InputError, match=r"already has v1\.0\.0.*use --version v1\.0\.1"):
         publish(store, "v1.0.0", onnx_model(bias=2.0))
     assert store.load("v1.0.0").model == before
 

@@ -312,7 +312,7 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
         ([*T4, "--rate", "nan", "--replicas", "1"], "--rate must be finite, got 'nan'"),
         ([*T4, "--rate", "1rps:1e12rps:1rps", "--replicas", "1"], "more than 100000 values"),
         ([*T4, "--rate", "1rps:1000rps:1rps", "--replicas", "1:1000"], "the grid has 1000000 cells"),
-        ([*ONE, *T4], "--profile resnet50-t4-fp16 is there twice"),
+        ([*ONE, *T4], "--profile resnet50-t4-fp16 is given twice"),
         ([*ONE, "--batch-size-max", "0"], "batch_size_max must be >= 1"),
         ([*ONE, "--batch-wait", "5"], "--batch-wait '5' has no unit"),
         ([*ONE, "--routing", "rr"], "use one of round-robin"),
