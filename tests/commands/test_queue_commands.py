@@ -220,7 +220,7 @@ def test_numbers_of_any_form_are_refused_in_one_short_line():
         ("mg1 --arrival-rate 0.5rps --service-time 1s --service erlang --service-scv 0.7", "1/k for a whole k"),
         ("mdc --arrival-rate 2rps --service-time 1s --servers 2", ">= 1"),
         ("mdc --arrival-rate 2rps --service-time 0s --servers 2", "--service-time must be > 0, got '0s'"),
-        ("mg1 --arrival-rate 1rps --profile resnet50-t4-fp16 --service-time 1s", "--profile takes the place of --service-time"),
+        ("mg1 --arrival-rate 1rps --profile resnet50-t4-fp16 --service-time 1s", "--profile replaces --service-time"),
         ("mg1 --arrival-rate 1rps --profile resnet50-t4-fp16 --service gamma --service-scv 2", "--service and --service-scv"),
         ("mg1 --arrival-rate 1rps --service-time 100ms --batch-size 4", "--batch-size belongs to --profile"),
         ("mphc --arrival-rate 0.5rps --service-time 1s --service gamma --service-scv 2 --servers 1", "use erlang or hyperexponential"),
