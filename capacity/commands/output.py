@@ -61,10 +61,10 @@ def _few_lines(began_s: float) -> Callable[[str], None]:
     times_s = list(_SAID_AFTER_S)
 
     def report(message: str) -> None:
-        is_due = bool(times_s) and time.monotonic() - began_s >= times_s[0]
-        if is_due:
+        if message.startswith(_ALWAYS_SAID):
+            typer.echo(message, err=True)
+        elif times_s and time.monotonic() - began_s >= times_s[0]:
             times_s.pop(0)
-        if is_due or message.startswith(_ALWAYS_SAID):
             typer.echo(message, err=True)
 
     return report

@@ -292,7 +292,7 @@ def test_a_budget_that_cannot_decide_is_inconclusive(capacity):
         (["plan", "--profile", "gone.csv", "--rate", "5rps", "--slo-p99", "1s"], "cannot read gone.csv"),
         (["plan", "--profile", "../\x1b[31m.csv", "--rate", "5rps", "--slo-p99", "1s"], "cannot read ?[31m.csv"),
         (["simulate", *T4, "--rate", "9000rps", "--replicas", "2"], "use at least 8 replicas"),
-        (["simulate", *T4, "--rate", "9rps", "--replicas", "2", "--batch-size-max", "300"], "nothing about 300"),
+        (["simulate", *T4, "--rate", "9rps", "--replicas", "2", "--batch-size-max", "300"], "does not cover 300"),
         (["simulate", *T4, "--rate", "9rps", "--replicas", "0"], "replicas must be from 1 to 1000000, got 0"),
         (["simulate", *T4, "--rate", "9rps", "--replicas", "1000001"], "must be from 1 to 1000000, got 1000001"),
         (["queue", "mmc", "--arrival-rate", "12rps", "--service-rate", "3rps", "--servers", "4"],

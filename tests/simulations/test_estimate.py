@@ -432,7 +432,7 @@ def test_a_trace_of_few_busy_periods_says_to_record_for_longer() -> None:
     trace = TraceArrivals(instants_s=tuple(np.cumsum(gaps_s).tolist()))
     message = inconclusive(case_of(0.95, replicas=1, arrivals=trace), 10**9)
     assert "12000 requests at load 0.950 are worth" in message
-    assert "an interval takes 20; record for longer" in message
+    assert "an interval needs 20; record for longer" in message
 
 
 # ---- One replica for all --------------------------------------------------------------------
