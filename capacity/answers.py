@@ -96,7 +96,7 @@ class Answer(ABC):
         return self.explain()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        # What IPython shows; a repr with every sample of the profile is for nobody.
+        # What IPython shows; a repr with every sample of the profile helps no reader.
         return {"text/plain": self.explain(), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:

@@ -240,7 +240,7 @@ def plan(
     )
     if before is not None:
         before(question)
-    # Only now what takes long to import: a mistake is told at once.
+    # Slow imports come only now, so that a mistake is reported at once.
     from capacity.answers import PlanAnswer
     from capacity.explanation.explanation import explain_plan
     from capacity.search.by_hour import schedule
@@ -707,7 +707,7 @@ def write_report(
 ) -> "PlanReport":
     """Write a saved plan as one page of HTML, with charts and tables, to pass on or to print.
 
-    The plan is certified again by the random numbers that it was saved with; nothing is searched anew.
+    The plan is simulated again with its saved random numbers; the search is not repeated.
 
     Args:
         output: the .html file to write.
@@ -731,7 +731,7 @@ def write_report(
 
 
 def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Findings":
-    """All that a report tells of a plan, most of it simulated anew."""
+    """Everything that a report shows of a plan, most of it simulated again."""
     from capacity.answer.saved_answer import read_recommendation
     from capacity.explanation.explanation import find_assumptions
     from capacity.render.report import Findings

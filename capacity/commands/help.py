@@ -116,7 +116,7 @@ def _panel(one: Any, default: str) -> str:
 
 
 def _broken(command: str, width: int) -> Iterator[str]:
-    """A command over lines no longer than so many columns, broken before its flags."""
+    """A command on lines of at most `width` columns, broken before its flags."""
     line, *flags = command.replace(" --", "\0--").split("\0")
     for flag in flags:
         if len(line) + len(flag) > width - 3:
