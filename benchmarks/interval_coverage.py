@@ -138,7 +138,11 @@ def _single(name: str, load: float, servers: int, kind: type[Case]) -> System:
     )
     plan = Plan(profile=SECOND.name, replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     profile = SECOND if kind is Case else VARIABLE
-    case = kind(profile=profile, workload=Workload(arrival_rate_rps=rate), plan=plan)
+    case = kind(
+        scenario=Scenario(
+            profile=profile, workload=Workload(arrival_rate_rps=rate), plan=plan, quantiles=(0.99,)
+        )
+    )
     return System(name=name, case=case, exact=lambda: law.response_quantile_s(QUANTILE))
 
 

@@ -26,21 +26,29 @@ _damaged: set[Path] = set()  # folders, each of which is told of once
 _log = logging.getLogger(__name__)  # its warnings go to stderr, where nobody has set it up otherwise
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function, **options: bool) -> Function:
     """Machine code, made at the first call and found again by later processes if it can be kept."""
     folder = _folder()
     if folder is None:
-        return cast("Function", njit(nogil=True)(function))
+        return cast("Function", njit(nogil=True, **options)(function))
     settings = cast("Any", config)  # they come from the environment, unknown to the checker
     given, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
     try:
-        dispatcher = njit(cache=True, nogil=True)(function)
+        dispatcher = njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # numba finds the folder not to its liking
-        return cast("Function", njit(nogil=True)(function))
+        return cast("Function", njit(nogil=True, **options)(function))
     finally:
         settings.CACHE_DIR = given
     _trust_no_disk(dispatcher)
     return cast("Function", dispatcher)
+
+
+def borrowing(function: Function) -> Function:
+    """The same for functions that make no arrays: they do not count who else holds those of their caller.
+
+    Functions that call each other a hundred times a request with a dozen arrays would mostly count.
+    """
+    return compiled(function, _nrt=False)
 
 
 def inlined(function: Function) -> Function:

@@ -1,0 +1,246 @@
+"""LlmProfile: measured passes of a language model's engine on one device or several, its cache and its rules."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from capacity.errors import DomainError, InputError
+from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+TOKENS_LIMIT = 1_000_000_000
+# A saturated run whose throughput the profile misses by more than this share disproves the profile.
+CHECK_SHARE = 0.03
+
+
+class Scheduler(StrEnum):
+    """How an engine composes its passes."""
+
+    VLLM_V1 = "vllm-v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The engine that was measured, and how it is set.
+
+    Attributes:
+        chunked_prefill: whether a prompt may be computed in parts, as many tokens as a pass has room for.
+        async_scheduling: whether a pass is composed while the one before it is computed.
+        prefix_caching: whether blocks of tokens stay cached after their request has gone.
+    """
+
+    name: str | None = None
+    version: str | None = None
+    scheduler: Scheduler = Scheduler.VLLM_V1
+    chunked_prefill: bool = True
+    async_scheduling: bool = False
+    prefix_caching: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvCache:
+    """Room for the keys and values of tokens, in blocks.
+
+    Attributes:
+        tokens: as the engine's log or its metrics tell; what is computed from memory sizes is a third too large.
+        reserve_full_prompt: whether a request starts only if all its known tokens would fit.
+    """
+
+    tokens: int
+    block_tokens: int = 16
+    reserve_full_prompt: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.block_tokens <= 4096:
+            raise InputError(f"block_tokens must be from 1 to 4096, got {self.block_tokens}")
+        if not 2 * self.block_tokens <= self.tokens <= TOKENS_LIMIT:
+            raise InputError(
+                f"the KV cache must hold from two blocks of {self.block_tokens} tokens to {TOKENS_LIMIT} "
+                f"tokens, got {self.tokens}"
+            )
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that requests can use; the engine keeps one for itself."""
+        return self.tokens // self.block_tokens - 1
+
+    @property
+    def usable_tokens(self) -> int:
+        """Tokens that they hold."""
+        return self.blocks * self.block_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsMeasured:
+    """The largest sizes that the measurements cover; beyond them there is no answer."""
+
+    sequences_max: int
+    batched_tokens_max: int
+    context_tokens_max: int
+
+    def __post_init__(self) -> None:
+        for name in ("sequences_max", "batched_tokens_max", "context_tokens_max"):
+            if not 1 <= getattr(self, name) <= TOKENS_LIMIT:
+                raise InputError(f"{name} must be from 1 to {TOKENS_LIMIT}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overhead:
+    """Time of a request outside the engine, which takes none of the engine's. [s]"""
+
+    request_s: float = 0.0
+    per_input_token_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("request_s", "per_input_token_s"):
+            if not 0.0 <= getattr(self, name) <= 60.0:
+                raise InputError(f"{name} must be from 0 to 60 s, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaturationCheck:
+    """Throughput of a run that always has requests waiting, of equal lengths."""
+
+    saturated_throughput_rps: float
+    input_tokens: int
+    output_tokens: int
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.saturated_throughput_rps < math.inf:
+            raise InputError(f"a throughput must be positive, got {self.saturated_throughput_rps}")
+        if min(self.input_tokens, self.output_tokens) < 1:
+            raise InputError("a saturated run has at least one input and one output token a request")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coefficients:
+    """A pass as a straight line, where no table was measured. [s]"""
+
+    base_s: float
+    per_prefill_token_s: float
+    per_decode_request_s: float
+    per_kv_token_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        given = (self.base_s, self.per_prefill_token_s, self.per_decode_request_s, self.per_kv_token_s)
+        if not all(0.0 <= one <= 60.0 for one in given):
+            raise InputError(f"coefficients must be from 0 to 60 s, got {given}")
+        if self.base_s + self.per_decode_request_s <= 0.0 or self.base_s + self.per_prefill_token_s <= 0.0:
+            raise InputError("a pass takes time: base_s, or both of per_prefill_token_s and per_decode_request_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmProfile:
+    """Measured passes of one language model on one replica, which may span several devices.
+
+    Attributes:
+        devices: that one replica takes; its price is as many times `hourly_usd`.
+        all_reduce: that the passes of a replica on several devices include the communication between them.
+        steps, coefficients: measured passes, or a straight line; one of them.
+        hourly_usd: price of one device; None where unknown. [USD/h]
+        source: where the figures come from, by aspect.
+    """
+
+    name: str
+    kv: KvCache
+    limits_measured: LimitsMeasured
+    steps: tuple[StepTiming, ...] = field(default=(), repr=False)
+    coefficients: Coefficients | None = None
+    model: str | None = None
+    device: str | None = None
+    devices: int = 1
+    tensor_parallel: int = 1
+    all_reduce: bool = False
+    precision: str | None = None
+    hourly_usd: float | None = None
+    engine: Engine = field(default_factory=Engine)
+    overhead: Overhead = field(default_factory=Overhead)
+    check: SaturationCheck | None = None
+    source: Mapping[str, str] = field(default_factory=dict, hash=False)
+    _table: StepTable = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"profile name {self.name[:40]!r} may contain only letters, digits, '.', '_' and '-', "
+                "at most 128, and must start with a letter or digit"
+            )
+        if bool(self.steps) == (self.coefficients is not None):
+            raise InputError(f"profile {self.name} needs either steps or coefficients")
+        if not 1 <= self.tensor_parallel <= self.devices:
+            raise InputError(
+                f"tensor_parallel must be from 1 to the {self.devices} devices, got {self.tensor_parallel}"
+            )
+        if self.devices > 1 and not self.all_reduce:
+            raise InputError(
+                f"profile {self.name} spans {self.devices} devices and does not say that its steps include the "
+                'communication between them; without it latencies come out up to 45 % too low. Write "all_reduce": '
+                "true where the steps were measured on all devices together"
+            )
+        if self.hourly_usd is not None and not 0.0 < self.hourly_usd < math.inf:
+            raise InputError(f"hourly_usd must be positive and finite, got {self.hourly_usd}")
+        object.__setattr__(self, "_table", self._measured())
+        self._check_range()
+
+    def _measured(self) -> StepTable:
+        if self.coefficients is None:
+            return table_of(self.steps)
+        line, limits = self.coefficients, self.limits_measured
+        return linear_table(
+            line.base_s,
+            line.per_prefill_token_s,
+            line.per_decode_request_s,
+            line.per_kv_token_s,
+            (limits.sequences_max, limits.batched_tokens_max, limits.context_tokens_max),
+        )
+
+    def _check_range(self) -> None:
+        """The measured passes must reach as far as the profile claims."""
+        table, limits = self.table, self.limits_measured
+        reached = (
+            ("sequences_max", limits.sequences_max, table.decode_requests[-1], "decoding requests"),
+            ("batched_tokens_max", limits.batched_tokens_max, table.prefill_tokens[-1], "prompt tokens"),
+        )
+        for name, claimed, most, what in reached:
+            if claimed > most:
+                raise InputError(
+                    f"profile {self.name}: {name} is {claimed}, and no step was measured with more than {most:g} "
+                    f"{what}; measure up to there, or lower {name}"
+                )
+
+    @property
+    def table(self) -> StepTable:
+        """How long a pass takes."""
+        return self._table
+
+    @property
+    def replica_hourly_usd(self) -> float | None:
+        """Price of one replica. [USD/h]"""
+        return None if self.hourly_usd is None else self.devices * self.hourly_usd
+
+    def require(self, sequences_max: int, batched_tokens_max: int) -> None:
+        """Refuse engine settings beyond what was measured.
+
+        Raises:
+            DomainError: with the numbers.
+        """
+        limits = self.limits_measured
+        pairs = (
+            ("sequences_max", sequences_max, limits.sequences_max),
+            ("batched_tokens_max", batched_tokens_max, limits.batched_tokens_max),
+        )
+        for name, asked, measured in pairs:
+            flag = name.replace("_", "-")
+            if asked < 1:
+                raise DomainError(f"--{flag} must be >= 1, got {asked}")
+            if asked > measured:
+                raise DomainError(
+                    f"profile {self.name} was measured up to {flag} {measured} and does not cover {asked}; "
+                    "measure up to there, or ask for less"
+                )
+        if not self.engine.chunked_prefill and batched_tokens_max < sequences_max:
+            raise DomainError(
+                f"--batched-tokens-max {batched_tokens_max} is below --sequences-max {sequences_max}; raise it"
+            )

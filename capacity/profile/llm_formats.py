@@ -1,0 +1,185 @@
+"""Profiles of language models as JSON, and as CSV of measured passes, one a row."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from capacity.errors import InputError
+from capacity.files import Line, csv_rows, located, printable, read_as
+from capacity.profile.llm import (
+    Coefficients,
+    Engine,
+    KvCache,
+    LimitsMeasured,
+    LlmProfile,
+    Overhead,
+    SaturationCheck,
+)
+from capacity.profile.steps import StepTiming
+
+# Columns of a CSV, named as the engines' own records of their forward passes are.
+CSV_COLUMNS = {
+    "num_prefill_requests": "prefill_requests",
+    "sum_prefill_tokens": "prefill_tokens",
+    "sum_prefill_kv_tokens": "prefill_kv_tokens",
+    "num_decode_requests": "decode_requests",
+    "sum_decode_kv_tokens": "decode_kv_tokens",
+}
+_DURATION = "wall_time_s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LlmDocument:
+    """A language model's profile as its JSON file holds it."""
+
+    kind: Literal["llm"]
+    name: Line
+    kv: KvCache
+    limits_measured: LimitsMeasured
+    schema_version: int = 1
+    steps: tuple[StepTiming, ...] | None = None
+    coefficients: Coefficients | None = None
+    model: Line | None = None
+    device: Line | None = None
+    devices: int = 1
+    tensor_parallel: int = 1
+    all_reduce: bool = False
+    precision: Line | None = None
+    hourly_usd: float | None = None
+    engine: Engine | None = None
+    overhead: Overhead | None = None
+    check: SaturationCheck | None = None
+    source: dict[Line, Line] | Line | None = None
+
+
+def is_llm_csv(text: str) -> bool:
+    """Whether a CSV is one of measured passes."""
+    return _DURATION in text.lstrip("\ufeff").partition("\n")[0]
+
+
+def read_llm_document(document: Mapping[str, Any], shown: str) -> LlmProfile:
+    """A profile from what a JSON file holds.
+
+    Raises:
+        InputError: not a valid profile; `shown` says where.
+    """
+    return located(shown, lambda: _profile(read_as(_LlmDocument, dict(document))))
+
+
+def _profile(document: _LlmDocument) -> LlmProfile:
+    if document.schema_version != 1:
+        raise InputError(f"schema_version must be 1, got {document.schema_version}")
+    known = {one.name for one in fields(LlmProfile) if one.init}
+    given = {key: value for key, value in vars(document).items() if key in known and value is not None}
+    if isinstance(document.source, str):
+        given["source"] = {"source": document.source}
+    return LlmProfile(**given)
+
+
+def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
+    """A profile from passes, one a row; what a CSV cannot say is set to what the rows reach, or left to flags.
+
+    The KV cache holds no more than one context of the longest row until `--kv-tokens` says more.
+    """
+    rows = csv_rows(text, file_name, "keep fewer steps")
+    line, header = next(rows, (1, []))
+    columns = [name.strip() for name in header]
+    _check_header(columns, f"{file_name} line {line}")
+    steps = [
+        located(f"{file_name} line {at}", lambda cells=cells, at=at: _step(columns, cells, f"{file_name} line {at}"))
+        for at, cells in rows
+    ]
+    if not steps:
+        raise InputError(f"{file_name} has no steps; give a row for each measured pass")
+    limits = LimitsMeasured(
+        sequences_max=max(1, *(step.decode_requests for step in steps)),
+        batched_tokens_max=max(1, *(step.prefill_tokens for step in steps)),
+        context_tokens_max=max(1, *(int(max(step.context, step.past)) for step in steps)),
+    )
+    tokens = max(32, *(step.decode_kv_tokens + step.prefill_kv_tokens + step.prefill_tokens for step in steps))
+    return located(
+        file_name,
+        lambda: LlmProfile(
+            name=profile_name, kv=KvCache(tokens=tokens), limits_measured=limits, steps=tuple(steps)
+        ),
+    )
+
+
+def _check_header(columns: list[str], where: str) -> None:
+    wanted = {_DURATION, *CSV_COLUMNS}
+    unknown = sorted(set(columns) - wanted)
+    missing = sorted(wanted - set(columns))
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{where}: a column is given twice; keep one of each")
+    if unknown:
+        raise InputError(
+            f"{where}: unknown column {printable(unknown[0])!r}; a step has {', '.join([_DURATION, *CSV_COLUMNS])}"
+        )
+    if missing:
+        raise InputError(f"{where}: no column {missing[0]}; a step has all of {_DURATION}, {', '.join(CSV_COLUMNS)}")
+
+
+def _step(columns: list[str], cells: list[str], where: str) -> StepTiming:
+    if len(cells) != len(columns):
+        raise InputError(f"{where}: {len(cells)} cells for {len(columns)} columns; complete or drop the row")
+    given: dict[str, Any] = {}
+    for name, cell in zip(columns, cells, strict=True):
+        text = cell.strip()
+        if name == _DURATION:
+            given["mean_s"] = _number(text, name)
+        elif not re.fullmatch(r"[0-9]{1,12}", text):
+            raise InputError(f"{name} must be a whole number, got {printable(text)[:40]!r}")
+        else:
+            given[CSV_COLUMNS[name]] = int(text)
+    return StepTiming(**given, count=1)
+
+
+def _number(text: str, name: str) -> float:
+    if not re.fullmatch(r"[0-9]{0,12}\.?[0-9]{0,18}(?:[eE][+-]?[0-9]{1,3})?", text) or not text.strip("."):
+        raise InputError(f"{name} must be a positive number, got {printable(text)[:40]!r}")
+    return float(text)
+
+
+def llm_profile_to_document(profile: LlmProfile) -> dict[str, Any]:
+    """A profile as its JSON file holds it; what is not known is absent."""
+    document: dict[str, Any] = {"schema_version": 1, "kind": "llm"}
+    for one in fields(profile):
+        value = getattr(profile, one.name)
+        if not one.init or value is None or value == ():
+            continue
+        if one.name == "steps":
+            document["steps"] = [
+                {key: x for key, x in asdict(step).items() if x is not None} for step in profile.steps
+            ]
+        elif isinstance(value, Mapping):
+            document["source"] = dict(value)
+        elif hasattr(value, "__dataclass_fields__"):
+            document[one.name] = {key: x for key, x in asdict(value).items() if x is not None}
+        else:
+            document[one.name] = value
+    return document
+
+
+def with_settings(
+    profile: LlmProfile,
+    *,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    prefix_caching: bool | None = None,
+    async_scheduling: bool | None = None,
+    chunked_prefill: bool | None = None,
+) -> LlmProfile:
+    """The same with what flags say of the cache and the engine in place of what the file says."""
+    kv = replace(
+        profile.kv,
+        tokens=profile.kv.tokens if kv_tokens is None else kv_tokens,
+        block_tokens=profile.kv.block_tokens if block_tokens is None else block_tokens,
+    )
+    switches = {
+        "prefix_caching": prefix_caching,
+        "async_scheduling": async_scheduling,
+        "chunked_prefill": chunked_prefill,
+    }
+    engine = replace(profile.engine, **{key: value for key, value in switches.items() if value is not None})
+    return replace(profile, kv=kv, engine=engine)

@@ -1,0 +1,152 @@
+"""Requests of a language model, the engine that serves them, and what became of each."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.profile.llm import LlmProfile
+from capacity.profile.steps import StepTable
+from simulations.draws.records import Floats, Integers
+
+
+class EngineRules(NamedTuple):
+    """What an engine composes its passes by.
+
+    Attributes:
+        sequences_max: most requests that run at once.
+        tokens_max: most tokens of one pass.
+        blocks, block_tokens: of the KV cache, the usable ones.
+        chunked: whether a prompt may be computed in parts.
+        ahead: whether a pass is composed while the one before it is computed.
+        caching: whether freed blocks keep their tokens until they are used again.
+        reserve: whether a request starts only if all its known tokens would fit.
+    """
+
+    sequences_max: int
+    tokens_max: int
+    blocks: int
+    block_tokens: int = 16
+    chunked: bool = True
+    ahead: bool = False
+    caching: bool = True
+    reserve: bool = True
+
+    @classmethod
+    def of(cls, profile: LlmProfile, sequences_max: int, batched_tokens_max: int) -> "EngineRules":
+        """The rules of a profile's engine at these settings."""
+        return cls(
+            sequences_max=sequences_max,
+            tokens_max=batched_tokens_max,
+            blocks=profile.kv.blocks,
+            block_tokens=profile.kv.block_tokens,
+            chunked=profile.engine.chunked_prefill,
+            ahead=profile.engine.async_scheduling,
+            caching=profile.engine.prefix_caching,
+            reserve=profile.kv.reserve_full_prompt,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenDraws:
+    """The requests of one run; every array has the shape `(requests,)`.
+
+    Attributes:
+        arrived_s: instants from 0 on, not falling. [s]
+        input_tokens, output_tokens: at least one of each.
+        cached_tokens: of the input, those that are assumed to be cached before the request comes.
+        routing: uniforms in [0, 1), shape `(2 * requests,)`; two for each request.
+    """
+
+    arrived_s: Floats
+    input_tokens: Integers
+    output_tokens: Integers
+    cached_tokens: Integers
+    routing: Floats
+
+    def __post_init__(self) -> None:
+        count = len(self.arrived_s)
+        if not (np.isfinite(self.arrived_s).all() and (np.diff(self.arrived_s, prepend=0.0) >= 0.0).all()):
+            raise DomainError("instants of arrival must be finite, not negative, and must not fall")
+        lengths = (self.input_tokens, self.output_tokens, self.cached_tokens)
+        if any(len(one) != count for one in lengths) or len(self.routing) != 2 * count:
+            raise DomainError("there must be lengths and two routing draws for each request")
+        if count and min(int(self.input_tokens.min()), int(self.output_tokens.min())) < 1:
+            raise DomainError("a request has at least one input token and one output token")
+
+    def require_served(self, rules: EngineRules) -> None:
+        """Refuse requests that these rules could never serve.
+
+        Raises:
+            DomainError: a request larger than the cache, or a prompt larger than a pass that takes no parts.
+        """
+        most = int((self.input_tokens + self.output_tokens).max(initial=2)) - 1
+        room = rules.blocks * rules.block_tokens
+        if most > room:
+            raise DomainError(
+                f"a request computes {most} tokens, and the KV cache has room for {room}; raise --kv-tokens or drop it"
+            )
+        longest = int(self.input_tokens.max(initial=1))
+        resumed = most if not rules.chunked else 0
+        if not rules.chunked and longest > rules.tokens_max:
+            raise DomainError(
+                f"a prompt of {longest} tokens never fits a pass of {rules.tokens_max} without chunked prefill; "
+                "raise --batched-tokens-max or turn chunked prefill on"
+            )
+        if resumed > rules.tokens_max and rules.blocks * rules.block_tokens < rules.sequences_max * most:
+            raise DomainError(
+                f"a preempted request may have to compute {resumed} tokens again, which never fit a pass of "
+                f"{rules.tokens_max} without chunked prefill; raise --batched-tokens-max"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenRecords:
+    """What became of the requests; every array of requests has the shape `(requests,)`.
+
+    Attributes:
+        first_s, finished_s: instants of the first and of the last output token. [s]
+        preemptions: how often each was thrown out of the cache.
+        replica: that served it.
+        gaps_s, gap_counts: times between output tokens of one request, by cell of `sample.CELLS`: their sum and
+            how many. [s]
+        steps, busy_s: passes, and the time that they took, over all replicas. [s]
+        running_s, block_s: integrals over time of running requests, and of blocks in use. [s]
+        computed, thrown_out, cached: tokens computed in all, those that were computed and lost when their request
+            was thrown out of the cache, and those that a request found there when it started, or again.
+        allocated, freed: blocks.
+        largest: number of decoding requests, of prompt tokens, of tokens that a decoding request reads and of a
+            prompt's past, the largest of any pass.
+    """
+
+    first_s: Floats
+    finished_s: Floats
+    preemptions: Integers
+    replica: Integers
+    gap_counts: Integers
+    steps: int
+    busy_s: float
+    running_s: float
+    block_s: float
+    computed: int
+    thrown_out: int
+    cached: int
+    allocated: int
+    freed: int
+    largest: tuple[float, float, float, float]
+
+    def require_measured(self, table: StepTable, name: str) -> None:
+        """Refuse a run in which a pass was larger than any that was measured.
+
+        Raises:
+            DomainError: with the size and how far the measurements reach.
+        """
+        reached = (table.decode_requests[-1], table.prefill_tokens[-1], table.context[-1], table.past[-1])
+        what = ("decoding requests", "prompt tokens", "tokens read by a decoding request", "tokens before a prompt's part")
+        for found, most, size in zip(self.largest, reached, what, strict=True):
+            if found > most:
+                raise DomainError(
+                    f"profile {name} was measured up to {most:g} {size} in a step, and {found:g} came up; "
+                    "measure up to there, or allow shorter requests only"
+                )

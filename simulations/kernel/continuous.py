@@ -1,0 +1,700 @@
+"""Kernel of engines that batch continuously: what `reference/engine.py` does, compiled.
+
+While all running requests decode and nobody can join, passes differ only in how many tokens they read: such a
+run of passes is gone through without looking at the requests, until one of them is done, a request arrives that
+may join, or blocks run short.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from capacity.profile.steps import StepTable
+from capacity.question.plan import Routing
+from simulations.compiled import borrowing, inlined
+from simulations.draws.records import Floats, Integers
+from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.kernel.state import Structs
+from simulations.statistics.sample import CELLS, cell_of
+
+NOBODY = -1
+_ROUTES = (Routing.ROUND_ROBIN, Routing.RANDOM, Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO)
+ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO = range(4)
+STEPS, COMPUTED, THROWN_OUT, CACHED, ALLOCATED, FREED = range(6)
+
+
+def _whole(*names: str) -> list[tuple[str, type]]:
+    return [(name, np.int64) for name in names]
+
+
+def _seconds(*names: str) -> list[tuple[str, type]]:
+    return [(name, np.float64) for name in names]
+
+
+# A request, as in `reference.scheduler.Request`; `held` are its blocks, and `behind` is who comes next in the line.
+_REQUEST = np.dtype(
+    _whole("input", "output", "assumed", "computed", "generated", "due", "held")
+    + _whole("preemptions", "behind", "replica")
+    + _seconds("token_s", "first_s", "finished_s")
+)
+# A replica. `count` requests run; `head` and `tail` are the ends of the line, whose first came to an idle engine
+# at `since_s`; `which` of its two passes is computed, from `started_s` to `ends_s`, infinite while idle. Of its
+# `free` blocks `loose` were freed after all of its `tags`. In a run of passes `stretch` of them have ended of
+# which requests have not been told (-1 outside of one), `left` output tokens were missing to the first to be done
+# when it began, `read` tokens are read by the pass that is computed, and `knock` says that somebody may
+# join: who came since, or who waits since somebody was `thrown_out` by the pass composed last.
+_ENGINE = np.dtype(
+    _whole("count", "head", "tail", "which", "free", "loose", "tags", "stretch", "left", "read", "knock", "thrown_out")
+    + _whole("outstanding")
+    + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s")
+)
+# A request's part of a pass, as in `reference.scheduler.Part`.
+_PART = np.dtype(_whole("request", "tokens", "before", "brings"))
+# Blocks that still hold tokens of a request that was thrown out: `ahead` blocks without an owner are used before
+# them, and `kept` of them are left.
+_TAG = np.dtype(_whole("owner", "ahead", "kept"))
+
+
+class World(NamedTuple):
+    """All that the kernel reads and writes.
+
+    Attributes:
+        rules: as `EngineRules`, in whole numbers.
+        table: as `StepTable.arrays`.
+        rows, engines: by request, and by replica.
+        running: numbers of running requests in the order of admission, shape `(replicas, sequences_max)`.
+        parts, sizes: the pass that is computed and the one composed ahead, shape `(replicas, 2, sequences_max)`,
+            and how many parts they have.
+        tags: shape `(replicas, sequences_max)`, in the order in which the blocks will be used.
+        phase: running requests by computed tokens modulo the size of a block, at the beginning of a run.
+        gaps: between output tokens, by cell.
+        totals: `STEPS` to `FREED`.
+        largest: as in `TokenRecords`.
+    """
+
+    rules: tuple[int, ...]
+    table: tuple[Floats, ...]
+    rows: Structs
+    engines: Structs
+    running: Integers
+    parts: Structs
+    sizes: Integers
+    tags: Structs
+    phase: Integers
+    gaps: Integers
+    totals: Integers
+    largest: Floats
+
+
+def serve_engines(
+    table: StepTable, rules: EngineRules, replicas: int, routing: Routing, draws: TokenDraws
+) -> TokenRecords:
+    """Serve all requests of `draws`; the same records as `run_engines`, bit for bit."""
+    draws.require_served(rules)
+    world = _world(table, rules, replicas, draws)
+    _serve(world, draws.arrived_s, draws.routing, _ROUTES.index(routing))
+    rows, engines = world.rows, world.engines
+    if len(rows) and not rows["finished_s"].min() > 0.0:
+        raise RuntimeError("requests were left in the line")
+    totals = [int(one) for one in world.totals]
+    largest = world.largest.tolist()
+    return TokenRecords(
+        first_s=rows["first_s"].copy(),
+        finished_s=rows["finished_s"].copy(),
+        preemptions=rows["preemptions"].copy(),
+        replica=rows["replica"].copy(),
+        gap_counts=world.gaps,
+        steps=totals[STEPS],
+        busy_s=math.fsum(engines["busy_s"]),
+        running_s=math.fsum(engines["running_s"]),
+        block_s=math.fsum(engines["block_s"]),
+        computed=totals[COMPUTED],
+        thrown_out=totals[THROWN_OUT],
+        cached=totals[CACHED],
+        allocated=totals[ALLOCATED],
+        freed=totals[FREED],
+        largest=(largest[0], largest[1], largest[2], largest[3]),
+    )
+
+
+def _world(table: StepTable, rules: EngineRules, replicas: int, draws: TokenDraws) -> World:
+    rows = np.zeros(len(draws.arrived_s), dtype=_REQUEST)
+    rows["input"], rows["output"] = draws.input_tokens, draws.output_tokens
+    rows["assumed"], rows["behind"] = draws.cached_tokens, NOBODY
+    engines = np.zeros(replicas, dtype=_ENGINE)
+    engines["head"] = engines["tail"] = NOBODY
+    engines["stretch"], engines["ends_s"] = -1, np.inf
+    engines["free"] = engines["loose"] = rules.blocks
+    sequences = min(rules.sequences_max, max(1, len(rows)))
+    return World(
+        rules=tuple(int(one) for one in rules),
+        table=table.arrays,
+        rows=rows,
+        engines=engines,
+        running=np.zeros((replicas, sequences), dtype=np.int64),
+        parts=np.zeros((replicas, 2, sequences), dtype=_PART),
+        sizes=np.zeros((replicas, 2), dtype=np.int64),
+        tags=np.zeros((replicas, sequences), dtype=_TAG),
+        phase=np.zeros((replicas, rules.block_tokens), dtype=np.int64),
+        gaps=np.zeros(CELLS, dtype=np.int64),
+        totals=np.zeros(6, dtype=np.int64),
+        largest=np.zeros(4),
+    )
+
+
+@inlined
+def _place(axis: Floats, place: float) -> tuple[int, int, float]:
+    """The nodes around a place, and how far it is on the way from the one to the other."""
+    low = np.searchsorted(axis, place, side="right") - 1
+    low = min(max(low, 0), max(0, len(axis) - 2))
+    high = min(low + 1, len(axis) - 1)
+    span = axis[high] - axis[low]
+    weight = 0.0
+    if span != 0.0:
+        weight = min(max((place - axis[low]) / span, 0.0), 1.0)
+    return low, high, weight
+
+
+@inlined
+def _nodes_around(axis: Floats, place: float) -> tuple[int, int]:
+    """The nodes around a place; the outermost two where it lies beyond."""
+    low = min(max(np.searchsorted(axis, place, side="right") - 1, 0), max(0, len(axis) - 2))
+    return low, min(low + 1, len(axis) - 1)
+
+
+@borrowing
+def decode_s(table: tuple[Floats, ...], requests: float, read: float) -> float:
+    """A pass without prompts, as `StepTable.mean_s`. [s]"""
+    low, high, weight = _place(table[2], requests)
+    left, right, between = _place(table[3], read / max(1.0, requests))
+    values = table[4]
+    first = (1.0 - weight) * values[low, left] + weight * values[high, left]
+    second = (1.0 - weight) * values[low, right] + weight * values[high, right]
+    return (1.0 - between) * first + between * second
+
+
+@borrowing
+def pass_s(table: tuple[Floats, ...], tokens: float, past: float, requests: float, read: float) -> float:
+    """Any pass, as `StepTable.mean_s`. [s]"""
+    if tokens == 0.0:
+        return decode_s(table, requests, read)
+    a, b, along = _place(table[0], tokens)
+    c, d, back = _place(table[1], past)
+    if requests == 0.0:
+        values = table[5]
+        first = (1.0 - along) * values[a, c] + along * values[b, c]
+        second = (1.0 - along) * values[a, d] + along * values[b, d]
+        return (1.0 - back) * first + back * second
+    e, f, wide = _place(table[2], requests)
+    g, h, deep = _place(table[3], read / max(1.0, requests))
+    mixed = table[6]
+    low_s = high_s = 0.0
+    for last in range(2):
+        m = h if last else g
+        near_s = far_s = 0.0
+        for third in range(2):
+            k = f if third else e
+            first = (1.0 - along) * mixed[a, c, k, m] + along * mixed[b, c, k, m]
+            second = (1.0 - along) * mixed[a, d, k, m] + along * mixed[b, d, k, m]
+            near_s, far_s = far_s, (1.0 - back) * first + back * second
+        low_s, high_s = high_s, (1.0 - wide) * near_s + wide * far_s
+    return (1.0 - deep) * low_s + deep * high_s
+
+
+@borrowing
+def _use(world: World, r: int, blocks: int) -> None:
+    """Take free blocks, in the order in which they are used; some may still hold tokens of who has gone."""
+    engines, tags, totals = world.engines, world.tags, world.totals
+    engines[r].free -= blocks
+    totals[ALLOCATED] += blocks
+    while blocks > 0 and engines[r].tags > 0:
+        took = min(blocks, tags[r, 0].ahead)
+        tags[r, 0].ahead -= took
+        blocks -= took
+        took = min(blocks, tags[r, 0].kept)
+        tags[r, 0].kept -= took
+        blocks -= took
+        if tags[r, 0].kept > 0:
+            return
+        _drop_tag(world, r, 0)
+    engines[r].loose -= blocks
+
+
+@borrowing
+def _drop_tag(world: World, r: int, place: int) -> None:
+    """Forget whose some blocks are; they and those before them are used before what comes next."""
+    engines, tags = world.engines, world.tags
+    blocks = tags[r, place].ahead + tags[r, place].kept
+    last = engines[r].tags - 1
+    for at in range(place, last):
+        tags[r, at].owner = tags[r, at + 1].owner
+        tags[r, at].ahead = tags[r, at + 1].ahead
+        tags[r, at].kept = tags[r, at + 1].kept
+    engines[r].tags = last
+    if place < last:
+        tags[r, place].ahead += blocks
+    else:
+        engines[r].loose += blocks
+
+
+@borrowing
+def _found(world: World, r: int, request: int) -> int:
+    """Where the blocks are that a request that was thrown out finds again."""
+    engines, tags = world.engines, world.tags
+    for at in range(engines[r].tags):
+        if tags[r, at].owner == request:
+            return at
+    return NOBODY
+
+
+@borrowing
+def _release(world: World, r: int, request: int, full: int) -> None:
+    """Free all blocks of a request, `full` of which can be found again."""
+    rows, engines, tags, totals = world.rows, world.engines, world.tags, world.totals
+    held = rows[request].held
+    totals[FREED] += held
+    engines[r].free += held
+    if full > 0:
+        at = engines[r].tags
+        tags[r, at].owner, tags[r, at].kept = request, full
+        tags[r, at].ahead = engines[r].loose + held - full
+        engines[r].loose = 0
+        engines[r].tags = at + 1
+    else:
+        engines[r].loose += held
+    rows[request].held = 0
+
+
+@borrowing
+def _grow(world: World, block: int, r: int, request: int, tokens: int) -> bool:
+    """Hold enough blocks for so many tokens; False, and nothing done, where too few are free."""
+    rows, engines = world.rows, world.engines
+    missing = -(-tokens // block) - rows[request].held
+    if missing > engines[r].free:
+        return False
+    if missing > 0:
+        _use(world, r, missing)
+        rows[request].held += missing
+    return True
+
+
+@borrowing
+def _add_part(world: World, r: int, buffer: int, request: int, tokens: int) -> None:
+    rows, parts, sizes = world.rows, world.parts, world.sizes
+    at, before = sizes[r, buffer], rows[request].computed
+    brings = before + tokens == rows[request].input + rows[request].generated + rows[request].due
+    parts[r, buffer, at].request = request
+    parts[r, buffer, at].tokens = tokens
+    parts[r, buffer, at].before = before
+    parts[r, buffer, at].brings = brings
+    sizes[r, buffer] = at + 1
+    after = before + tokens
+    rows[request].computed = after
+    rows[request].due += brings
+
+
+@borrowing
+def _compose(world: World, r: int, buffer: int) -> None:
+    """The next pass of a replica, into one of its two buffers."""
+    rules, rows, engines, running = world.rules, world.rows, world.engines, world.running
+    parts, sizes, totals = world.parts, world.sizes, world.totals
+    sequences_max, budget, _, block, chunked, _, caching, reserve = rules
+    members = 0
+    preempted, place = False, 0
+    while place < engines[r].count and budget > 0:
+        request = running[r, place]
+        row = rows[request]
+        before, known = row.computed, row.input + row.generated + row.due
+        tokens = min(known - before, budget)
+        if tokens == 0 or row.generated + row.due == row.output:
+            place += 1
+            continue
+        after = before + tokens
+        missing = -(-after // block) - row.held
+        own = False
+        while missing > engines[r].free and not own:
+            preempted = True
+            own = _throw_out(world, r, block, caching) == request
+        if own:
+            break
+        if missing > 0:
+            _use(world, r, missing)
+            row.held += missing
+        part = parts[r, buffer, members]  # from here on as `_add_part`, which a call would make slow
+        part.request, part.tokens, part.before, part.brings = request, tokens, before, after == known
+        members += 1
+        row.computed = after
+        row.due += after == known
+        budget -= tokens
+        place += 1
+    sizes[r, buffer] = members
+    engines[r].thrown_out = preempted
+    if not preempted:
+        _admit(world, sequences_max, budget, block, chunked, reserve, r, buffer)
+
+
+@borrowing
+def _throw_out(world: World, r: int, block: int, caching: int) -> int:
+    """The last admitted request leaves the cache, and goes to the head of the line; its number."""
+    rows, engines, running, totals = world.rows, world.engines, world.running, world.totals
+    engines[r].count -= 1
+    out = running[r, engines[r].count]
+    _release(world, r, out, rows[out].computed // block if caching else 0)
+    totals[THROWN_OUT] += rows[out].computed
+    rows[out].computed = 0
+    rows[out].preemptions += 1
+    rows[out].behind = engines[r].head
+    if engines[r].head == NOBODY:
+        engines[r].tail = out
+    engines[r].head = out
+    return out
+
+
+@borrowing
+def _admit(
+    world: World, sequences_max: int, budget: int, block: int, chunked: int, reserve: int, r: int, buffer: int
+) -> None:
+    """Waiting requests, the first in the line first, while they fit."""
+    rows, engines, running, tags, totals = world.rows, world.engines, world.running, world.tags, world.totals
+    while engines[r].head != NOBODY and budget > 0 and engines[r].count < sequences_max:
+        request = engines[r].head
+        known = rows[request].input + rows[request].generated + rows[request].due
+        at = _found(world, r, request) if rows[request].preemptions > 0 else NOBODY
+        hits = 0 if at == NOBODY else min(tags[r, at].kept, (known - 1) // block)
+        before = max(hits, min(rows[request].assumed, known - 1) // block) * block
+        tokens = known - before
+        if not chunked and tokens > budget:
+            return
+        tokens = min(tokens, budget)
+        reserved = known if reserve else before + tokens
+        if -(-reserved // block) > engines[r].free:
+            return
+        engines[r].head = rows[request].behind
+        if engines[r].head == NOBODY:
+            engines[r].tail = NOBODY
+        if hits > 0:
+            tags[r, at].kept -= hits
+            _drop_tag(world, r, at)
+            engines[r].free -= hits
+            totals[ALLOCATED] += hits
+            rows[request].held = hits
+        _grow(world, block, r, request, before + tokens)
+        running[r, engines[r].count] = request
+        engines[r].count += 1
+        totals[CACHED] += before
+        rows[request].computed = before
+        _add_part(world, r, buffer, request, tokens)
+        budget -= tokens
+
+
+@borrowing
+def _sizes(world: World, r: int, buffer: int) -> tuple[int, float, int, int]:
+    """Prompt tokens of a pass, their past, decoding requests, and the tokens that these read."""
+    rows, parts, sizes = world.rows, world.parts, world.sizes
+    tokens, weighted, requests, read = 0, 0, 0, 0
+    for at in range(sizes[r, buffer]):
+        count, before = parts[r, buffer, at].tokens, parts[r, buffer, at].before
+        if count == 1 and before >= rows[parts[r, buffer, at].request].input:
+            requests += 1
+            read += before + 1
+        else:
+            tokens += count
+            weighted += count * before
+    return tokens, weighted / max(1, tokens), requests, read
+
+
+@borrowing
+def _note_largest(world: World, requests: float, tokens: float, read: float, past: float) -> None:
+    largest = world.largest
+    largest[0] = max(largest[0], requests)
+    largest[1] = max(largest[1], tokens)
+    largest[2] = max(largest[2], read / max(1.0, requests))
+    largest[3] = max(largest[3], past)
+
+
+@borrowing
+def _is_all_decode(world: World, r: int, buffer: int) -> bool:
+    """Whether every running request is in the pass, with one token after its prompt."""
+    rows, engines, parts, sizes = world.rows, world.engines, world.parts, world.sizes
+    if sizes[r, buffer] != engines[r].count:
+        return False
+    for at in range(engines[r].count):
+        request = parts[r, buffer, at].request
+        if parts[r, buffer, at].tokens != 1 or parts[r, buffer, at].before < rows[request].input:
+            return False
+    return True
+
+
+@borrowing
+def _start(world: World, r: int, now_s: float) -> None:
+    """Compute the pass that is composed; compose the one after it where that is done ahead."""
+    rules, table, rows, engines, running, parts, sizes, phase, totals = (
+        world.rules,
+        world.table,
+        world.rows,
+        world.engines,
+        world.running,
+        world.parts,
+        world.sizes,
+        world.phase,
+        world.totals,
+    )
+    block, ahead = rules[3], rules[5]
+    buffer = engines[r].which
+    tokens, past, requests, read = _sizes(world, r, buffer)
+    _note_largest(world, requests, tokens, read, past)
+    for at in range(sizes[r, buffer]):
+        totals[COMPUTED] += parts[r, buffer, at].tokens
+    engines[r].started_s = now_s
+    engines[r].ends_s = now_s + pass_s(table, tokens, past, requests, read)
+    other = 1 - buffer
+    sizes[r, other] = 0
+    if ahead:
+        _compose(world, r, other)
+    if not _is_all_decode(world, r, buffer) or (ahead and not _is_all_decode(world, r, other)):
+        return
+    engines[r].stretch, engines[r].read = 0, read
+    engines[r].knock = engines[r].thrown_out  # nobody may join in that pass, but in the next
+    phase[r, :] = 0
+    left = np.iinfo(np.int64).max
+    for at in range(engines[r].count):
+        request = running[r, at]
+        left = min(left, rows[request].output - rows[request].generated)
+        phase[r, rows[request].computed % block] += 1
+    engines[r].left = left
+
+
+@borrowing
+def _finish(world: World, r: int, request: int, now_s: float) -> None:
+    """All tokens of a request have come: out of the running ones, or of the line where it was thrown out."""
+    rows, engines, running, totals = world.rows, world.engines, world.running, world.totals
+    rows[request].finished_s = now_s
+    engines[r].outstanding -= 1
+    for at in range(engines[r].count):
+        if running[r, at] == request:
+            for after in range(at, engines[r].count - 1):
+                running[r, after] = running[r, after + 1]
+            engines[r].count -= 1
+            _release(world, r, request, 0)
+            return
+    totals[THROWN_OUT] -= rows[request].input + rows[request].output - 1  # which nobody needs again
+    before = NOBODY
+    here = engines[r].head
+    while here != request:
+        before, here = here, rows[here].behind
+    if before == NOBODY:
+        engines[r].head = rows[request].behind
+    else:
+        rows[before].behind = rows[request].behind
+    if engines[r].tail == request:
+        engines[r].tail = before
+
+
+@borrowing
+def _run_on(world: World, r: int, until_s: float) -> bool:
+    """Go through a run of passes as far as an instant; True where it has come to its end before.
+
+    Each pass reads one token more a request than the one before. The last one that ended is not counted yet where
+    the run has come to its end.
+    """
+    rules, table, rows, engines = world.rules, world.table, world.rows, world.engines
+    running, phase, gaps, totals, largest = (
+        world.running, world.phase, world.gaps, world.totals, world.largest,
+    )  # fmt: skip
+    engine = engines[r]
+    blocks, block, ahead = rules[2], rules[3], rules[5]
+    members, read, done = engine.count, engine.read, engine.stretch
+    started_s, ends_s, busy_s = engine.started_s, engine.ends_s, engine.busy_s
+    running_s, block_s = engine.running_s, engine.block_s
+    wide, narrow = _nodes_around(table[2], members)
+    span = table[2][narrow] - table[2][wide]
+    share = 0.0 if span == 0.0 else min(max((members - table[2][wide]) / span, 0.0), 1.0)
+    contexts, values = table[3], table[4]
+    last = max(0, len(contexts) - 2)
+    left, right, first, second = -1, 0, 0.0, 0.0
+    is_over, steps, begun = False, 0, done
+    while ends_s <= until_s:
+        span_s = ends_s - started_s
+        steps += 1
+        busy_s += span_s
+        running_s += span_s * members
+        block_s += span_s * (blocks - engine.free)
+        done += 1
+        if done == 1:
+            for at in range(members):
+                gaps[cell_of(ends_s - rows[running[r, at]].token_s)] += 1
+        else:
+            gaps[cell_of(span_s)] += members
+        if engine.left - done < 1 + ahead or engine.knock:
+            is_over = True
+            break
+        needed = phase[r, (block - (done - 1) % block) % block]
+        if needed > engine.free:
+            is_over = True
+            break
+        if needed > 0:
+            _use(world, r, needed)
+        read += members
+        context = read / max(1.0, members)
+        if left < 0 or (left < last and contexts[left + 1] <= context):
+            left = max(left, 0)
+            while left < last and contexts[left + 1] <= context:
+                left += 1
+            right = min(left + 1, len(contexts) - 1)
+            first = (1.0 - share) * values[wide, left] + share * values[narrow, left]
+            second = (1.0 - share) * values[wide, right] + share * values[narrow, right]
+        gap = contexts[right] - contexts[left]
+        between = 0.0 if gap == 0.0 else min(max((context - contexts[left]) / gap, 0.0), 1.0)
+        started_s = ends_s
+        ends_s = started_s + ((1.0 - between) * first + between * second)
+    totals[STEPS] += steps
+    totals[COMPUTED] += members * (done - begun - is_over)
+    if members > 0:
+        largest[2] = max(largest[2], read / members)
+    engine.read, engine.stretch, engine.started_s, engine.ends_s = read, done, started_s, ends_s
+    engine.busy_s, engine.running_s, engine.block_s = busy_s, running_s, block_s
+    return is_over
+
+
+@borrowing
+def _settle(world: World, r: int, now_s: float) -> None:
+    """Tell the requests of a run what has become of them."""
+    rules, rows, engines, running, parts, sizes = (
+        world.rules,
+        world.rows,
+        world.engines,
+        world.running,
+        world.parts,
+        world.sizes,
+    )
+    block, ahead = rules[3], rules[5]
+    done, members = engines[r].stretch, engines[r].count
+    engines[r].stretch = -1
+    for at in range(members):
+        request = running[r, at]
+        rows[request].generated += done
+        rows[request].computed += done - 1
+        rows[request].held = -(-rows[request].computed // block)
+        rows[request].due = ahead
+        rows[request].token_s = now_s
+    if ahead:
+        buffer = engines[r].which
+        for at in range(members):
+            request = running[r, at]
+            parts[r, 1 - buffer, at].request = request
+            parts[r, 1 - buffer, at].tokens = 1
+            parts[r, 1 - buffer, at].before = rows[request].computed - 1
+            parts[r, 1 - buffer, at].brings = 1
+        sizes[r, 1 - buffer] = members
+        return
+    at = 0
+    while at < engines[r].count:
+        request = running[r, at]
+        if rows[request].generated == rows[request].output:
+            _finish(world, r, request, now_s)
+        else:
+            at += 1
+
+
+@borrowing
+def _hand_out(world: World, r: int, now_s: float) -> None:
+    """The tokens of a pass that has ended."""
+    rows, engines, parts, sizes, gaps = world.rows, world.engines, world.parts, world.sizes, world.gaps
+    buffer, done = engines[r].which, 0
+    for at in range(sizes[r, buffer]):
+        if not parts[r, buffer, at].brings:
+            continue
+        row = rows[parts[r, buffer, at].request]
+        row.due -= 1
+        row.generated += 1
+        if row.generated == 1:
+            row.first_s = now_s
+        else:
+            gaps[cell_of(now_s - row.token_s)] += 1
+        row.token_s = now_s
+        done += row.generated == row.output
+    for at in range(sizes[r, buffer] if done else 0):
+        request = parts[r, buffer, at].request
+        if parts[r, buffer, at].brings and rows[request].generated == rows[request].output:
+            _finish(world, r, request, now_s)
+
+
+@borrowing
+def _advance(world: World, r: int, until_s: float) -> None:
+    """Let a replica compute all passes that end by an instant, and start those that follow them."""
+    rules, engines, sizes, totals = world.rules, world.engines, world.sizes, world.totals
+    blocks, ahead = rules[2], rules[5]
+    while True:
+        if engines[r].ends_s == np.inf:
+            if engines[r].head == NOBODY or engines[r].since_s >= until_s:
+                return
+            now_s = engines[r].since_s
+            _compose(world, r, engines[r].which)
+            _start(world, r, now_s)
+            continue
+        if engines[r].stretch >= 0:
+            if not _run_on(world, r, until_s):
+                return
+            now_s = engines[r].ends_s
+            _settle(world, r, now_s)
+        else:
+            now_s = engines[r].ends_s
+            if now_s > until_s:
+                return
+            span_s = now_s - engines[r].started_s
+            totals[STEPS] += 1
+            engines[r].busy_s += span_s
+            engines[r].running_s += span_s * engines[r].count
+            engines[r].block_s += span_s * (blocks - engines[r].free)
+            _hand_out(world, r, now_s)
+        if ahead:
+            engines[r].which = 1 - engines[r].which
+        if not ahead or sizes[r, engines[r].which] == 0:
+            _compose(world, r, engines[r].which)
+        if sizes[r, engines[r].which] == 0:
+            engines[r].ends_s = np.inf
+            engines[r].since_s = np.inf
+            continue
+        _start(world, r, now_s)
+
+
+@borrowing
+def _serve(world: World, arrived_s: Floats, uniforms: Floats, routing: int) -> None:
+    """Let requests arrive, one after the other, each at the replica that the router picks."""
+    rules, rows, engines = world.rules, world.rows, world.engines
+    replicas = len(engines)
+    for request in range(len(arrived_s)):
+        now_s = arrived_s[request]
+        r = request % replicas
+        if routing == RANDOM:
+            r = int(uniforms[2 * request] * replicas)
+        if routing == LEAST_OUTSTANDING:
+            for other in range(replicas):
+                _advance(world, other, now_s)
+            r = 0
+            for other in range(1, replicas):
+                if engines[other].outstanding < engines[r].outstanding:
+                    r = other
+        if routing == POWER_OF_TWO:
+            first = int(uniforms[2 * request] * replicas)
+            second = (first + 1 + int(uniforms[2 * request + 1] * (replicas - 1))) % replicas
+            _advance(world, first, now_s)
+            _advance(world, second, now_s)
+            one, two = min(first, second), max(first, second)
+            r = two if engines[two].outstanding < engines[one].outstanding else one
+        _advance(world, r, now_s)
+        rows[request].replica = r
+        rows[request].behind = NOBODY
+        engines[r].outstanding += 1
+        if engines[r].head == NOBODY:
+            engines[r].head = request
+            if engines[r].ends_s == np.inf:
+                engines[r].since_s = now_s
+            elif engines[r].count < rules[0]:
+                engines[r].knock = 1
+        else:
+            rows[engines[r].tail].behind = request
+        engines[r].tail = request
+    for r in range(replicas):
+        _advance(world, r, np.inf)

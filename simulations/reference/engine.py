@@ -1,0 +1,143 @@
+"""Engine: replicas of a language model that batch continuously, in SimPy; the reference for the kernel."""
+
+import math
+from collections.abc import Generator
+
+import numpy as np
+
+from capacity.profile.steps import StepTable
+from capacity.question.plan import Routing
+from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.reference.blocks import BlockPool
+from simulations.reference.replica import Clock, Moment, Phase, routing_policy
+from simulations.reference.scheduler import Part, Request, VllmV1
+from simulations.statistics.sample import CELLS, cell_of
+
+
+class Tally:
+    """What all replicas add to."""
+
+    def __init__(self, requests: int) -> None:
+        self.first_s = np.zeros(requests)
+        self.finished_s = np.zeros(requests)
+        self.replica = np.zeros(requests, dtype=np.int64)
+        self.preemptions = np.zeros(requests, dtype=np.int64)
+        self.gap_counts = np.zeros(CELLS, dtype=np.int64)
+        self.steps = self.computed = 0
+        self.largest = [0.0, 0.0, 0.0, 0.0]
+
+    def token(self, request: Request, now_s: float) -> None:
+        """A request gets its next token."""
+        if request.generated == 1:
+            self.first_s[request.number] = now_s
+        else:
+            self.gap_counts[cell_of(now_s - request.token_s)] += 1
+        request.token_s = now_s
+
+
+class EngineReplica:
+    """One engine: composes a pass, computes it, hands out its tokens, and so on while there is anything to do."""
+
+    def __init__(
+        self, index: int, clock: Clock, rules: EngineRules, table: StepTable, tally: Tally, outstanding: list[int]
+    ) -> None:
+        self.index = index
+        self.outstanding = outstanding
+        self._clock, self._rules, self._table, self._tally = clock, rules, table, tally
+        self.scheduler = VllmV1(rules, BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching))
+        self._call: Moment | None = None  # what an idle engine waits for
+        self.busy_s = self.running_s = self.block_s = 0.0
+
+    def accept(self, request: Request) -> None:
+        """A request arrives here."""
+        self.scheduler.join(request)
+        self.outstanding[self.index] += 1
+        self._tally.replica[request.number] = self.index
+        if self._call is not None:
+            self._call.at(self._clock.now, Phase.DISPATCH, self.index)
+            self._call = None
+
+    def serve(self) -> Generator[Moment, None, None]:
+        """Compute passes for ever; composed after the pass before, or while that is computed."""
+        following: list[Part] = []
+        while True:
+            parts = following or self.scheduler.compose()
+            if not parts:
+                self._call = Moment(self._clock)
+                yield self._call
+                continue
+            started_s, blocks = self._clock.now, self.scheduler.blocks
+            ends_s = started_s + self._duration_s(parts)
+            following = self.scheduler.compose() if self._rules.ahead else []
+            running, used = len(self.scheduler.running), self._rules.blocks - blocks.free
+            yield Moment(self._clock).at(ends_s, Phase.COMPLETION, self.index)
+            span_s = ends_s - started_s
+            self._tally.steps += 1
+            self.busy_s += span_s
+            self.running_s += span_s * running
+            self.block_s += span_s * used
+            self._hand_out(parts)
+
+    def _duration_s(self, parts: list[Part]) -> float:
+        """How long the pass takes."""
+        prefill = [part for part in parts if not part.is_decode]
+        decode = [part for part in parts if part.is_decode]
+        tokens = sum(part.tokens for part in prefill)
+        past = sum(part.tokens * part.before for part in prefill) / max(1, tokens)
+        read = sum(part.before + 1 for part in decode)
+        sizes = (float(len(decode)), float(tokens), read / max(1, len(decode)), past)
+        self._tally.largest = [max(pair) for pair in zip(self._tally.largest, sizes, strict=True)]
+        self._tally.computed += sum(part.tokens for part in parts)
+        return self._table.mean_s(tokens, past, len(decode), read)
+
+    def _hand_out(self, parts: list[Part]) -> None:
+        """The tokens of a pass that has ended; who has all of them leaves."""
+        for request in [part.request for part in parts if part.brings_token]:
+            request.due -= 1
+            request.generated += 1
+            self._tally.token(request, self._clock.now)
+            if request.is_done:
+                self.scheduler.finish(request)
+                self._tally.finished_s[request.number] = self._clock.now
+                self._tally.preemptions[request.number] = request.preemptions
+                self.outstanding[self.index] -= 1
+
+
+def run_engines(
+    table: StepTable, rules: EngineRules, replicas: int, routing: Routing, draws: TokenDraws
+) -> TokenRecords:
+    """Serve all requests of `draws`, each at the replica that the router picks on its arrival, to the last one."""
+    draws.require_served(rules)
+    clock, tally, outstanding = Clock(), Tally(len(draws.arrived_s)), [0] * replicas
+    engines = [EngineReplica(i, clock, rules, table, tally, outstanding) for i in range(replicas)]
+    policy = routing_policy(routing, engines, draws.routing.tolist())
+    columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, draws.cached_tokens)
+    requests = [Request(i, *one) for i, one in enumerate(zip(*(x.tolist() for x in columns), strict=True))]
+
+    def arrive() -> Generator[Moment, None, None]:
+        for request in requests:
+            yield Moment(clock).at(request.arrived_s, Phase.ARRIVAL)
+            policy(request.number).accept(request)
+
+    clock.process(arrive())
+    for engine in engines:
+        clock.process(engine.serve())
+    clock.run()
+    pools = [engine.scheduler.blocks for engine in engines]
+    return TokenRecords(
+        first_s=tally.first_s,
+        finished_s=tally.finished_s,
+        preemptions=tally.preemptions,
+        replica=tally.replica,
+        gap_counts=tally.gap_counts,
+        steps=tally.steps,
+        busy_s=math.fsum(engine.busy_s for engine in engines),
+        running_s=math.fsum(engine.running_s for engine in engines),
+        block_s=math.fsum(engine.block_s for engine in engines),
+        computed=tally.computed,
+        thrown_out=sum(engine.scheduler.thrown_out for engine in engines),
+        cached=sum(engine.scheduler.cached for engine in engines),
+        allocated=sum(pool.allocated for pool in pools),
+        freed=sum(pool.freed for pool in pools),
+        largest=(tally.largest[0], tally.largest[1], tally.largest[2], tally.largest[3]),
+    )

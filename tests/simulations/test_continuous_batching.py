@@ -1,0 +1,89 @@
+"""Continuous batching: the compiled engine against the readable one, and both against what must always hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.errors import DomainError
+from capacity.profile.steps import StepTable, linear_table
+from capacity.question.plan import Routing
+from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.kernel.continuous import serve_engines
+from simulations.reference.engine import run_engines
+
+ROUTINGS = [one for one in Routing if one is not Routing.SHARED_QUEUE]
+LINE = linear_table(0.01, 1e-4, 5e-4, 1e-6, (64, 4096, 4096))
+
+
+def draws_of(
+    arrived_s: list[float], lengths: list[tuple[int, int, int]], seed: int = 0
+) -> TokenDraws:
+    inputs, outputs, cached = (np.array(column, dtype=np.int64) for column in zip(*lengths, strict=True))
+    return TokenDraws(
+        arrived_s=np.cumsum(arrived_s),
+        input_tokens=inputs,
+        output_tokens=outputs,
+        cached_tokens=np.minimum(cached, inputs),
+        routing=np.random.default_rng(seed).random(2 * len(inputs)),
+    )
+
+
+def differing(one: TokenRecords, other: TokenRecords) -> list[str]:
+    return [
+        name for name in TokenRecords.__slots__ if not np.array_equal(getattr(one, name), getattr(other, name))
+    ]
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDraws]:
+    count = draw(st.integers(1, 30))
+    gaps_s = draw(st.lists(st.sampled_from([0.0, 0.01, 0.0105, 0.5]), min_size=count, max_size=count))
+    length = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([0, 0, 10, 40]))
+    lengths = draw(st.lists(length, min_size=count, max_size=count))
+    block = draw(st.sampled_from([1, 4, 16]))
+    chunked = draw(st.booleans())
+    rules = EngineRules(
+        sequences_max=draw(st.integers(1, 8)),
+        tokens_max=draw(st.integers(1, 30)) if chunked else draw(st.integers(90, 200)),
+        blocks=-(-80 // block) + draw(st.integers(0, 200 // block)),
+        block_tokens=block,
+        chunked=chunked,
+        ahead=draw(st.booleans()),
+        caching=draw(st.booleans()),
+        reserve=draw(st.booleans()),
+    )
+    return LINE, rules, draw(st.integers(1, 3)), draw(st.sampled_from(ROUTINGS)), draws_of(gaps_s, lengths)
+
+
+@settings(max_examples=300, deadline=None)
+@given(runs())
+def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(
+    run: tuple[StepTable, EngineRules, int, Routing, TokenDraws],
+) -> None:
+    assert differing(run_engines(*run), serve_engines(*run)) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(runs())
+def test_tokens_and_blocks_are_conserved(run: tuple[StepTable, EngineRules, int, Routing, TokenDraws]) -> None:
+    _, _, _, _, draws = run
+    records = serve_engines(*run)
+    known = int((draws.input_tokens + draws.output_tokens - 1).sum())
+    assert records.computed == known + records.thrown_out - records.cached
+    assert records.allocated == records.freed
+    assert records.gap_counts.sum() == int((draws.output_tokens - 1).sum())
+    assert (records.first_s > draws.arrived_s).all()
+    assert (records.finished_s >= records.first_s).all()
+
+
+def test_a_request_larger_than_the_cache_is_refused() -> None:
+    rules = EngineRules(sequences_max=4, tokens_max=64, blocks=4)
+    with pytest.raises(DomainError, match="has room for 64"):
+        serve_engines(LINE, rules, 1, Routing.ROUND_ROBIN, draws_of([0.0], [(60, 10, 0)]))
+
+
+def test_a_prompt_that_no_pass_holds_is_refused_without_chunks() -> None:
+    rules = EngineRules(sequences_max=4, tokens_max=64, blocks=40, chunked=False)
+    with pytest.raises(DomainError, match="never fits a pass of 64"):
+        serve_engines(LINE, rules, 1, Routing.ROUND_ROBIN, draws_of([0.0], [(65, 10, 0)]))
