@@ -1,6 +1,6 @@
 """Coverage: how often the 95 % interval of a P99 holds the exact value, over many independent experiments.
 
-    python benchmarks/interval_coverage.py [--experiments 400] [--precision 0.02] [--system NAME]
+    python benchmarks/interval_coverage.py [--experiments 400] [--first 0] [--precision 0.02] [--system NAME]
 
 Each experiment is what `capacity simulate` does with a seed of its own and a budget that always suffices:
 replications are added until the interval is as narrow as asked. Of 400 experiments at 95 %, chance alone
@@ -157,6 +157,7 @@ def experiment(case: Case, exact_s: float, number: int, precision: float) -> tup
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--experiments", type=int, default=400)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first experiment")
     parser.add_argument("--precision", type=float, default=0.02)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--system", default="", help="one whose name begins so")
@@ -172,7 +173,7 @@ def main() -> None:
                     lambda number, of=system.case, at_s=exact_s: experiment(
                         of, at_s, number, options.precision
                     ),
-                    range(options.experiments),
+                    range(options.first, options.first + options.experiments),
                 )
             )
             holds, widths, deviations, requests = (np.array(column) for column in zip(*results, strict=True))
