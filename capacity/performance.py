@@ -16,6 +16,7 @@ class Kind(StrEnum):
     BOUND = "bound"
     APPROXIMATION = "approximation"
     SIMULATION = "simulation"
+    REPLAY = "replay"
     MEASUREMENT = "measurement"
 
 
@@ -133,3 +134,48 @@ class Performance:
         scaled = {name: replicas * value for name, value in held.items() if value is not None}
         alone = self if replicas == 1 else replace(self, empty_probability=None)  # all at once is another
         return replace(alone, **scaled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPerformance:
+    """Performance of a fleet that serves a language model. What a source does not provide is None or empty.
+
+    TTFT is the time from a request's arrival to its first output token, TPOT the rest of its response over its
+    other output tokens, and ITL the time between two of them, pooled over all requests. Durations are in
+    seconds; numbers of requests are those of the whole fleet.
+
+    Attributes:
+        load: arrival rate over the saturation rate.
+        utilization: share of time in which an engine computes.
+        goodput: share of requests that keep all limits at once; None where there are none.
+        preemption_rate: preemptions per request.
+        kv_utilization: share of the KV cache in use, averaged over the time in which an engine computes.
+        running_mean: requests that run.
+        intervals: by field name, the ends of what has no quantile.
+    """
+
+    kind: Kind
+    load: float | None = None
+    utilization: float | None = None
+    throughput_rps: float | None = None
+    output_tokens_per_s: float | None = None
+    ttft_mean_s: float | None = None
+    tpot_mean_s: float | None = None
+    itl_mean_s: float | None = None
+    response_mean_s: float | None = None
+    goodput: float | None = None
+    preemption_rate: float | None = None
+    kv_utilization: float | None = None
+    running_mean: float | None = None
+    queue_length_mean: float | None = None
+    in_system_mean: float | None = None
+    ttft_quantiles_s: Quantiles = field(default_factory=dict)
+    tpot_quantiles_s: Quantiles = field(default_factory=dict)
+    itl_quantiles_s: Quantiles = field(default_factory=dict)
+    response_quantiles_s: Quantiles = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    @property
+    def missed_share(self) -> float | None:
+        """Share of requests beyond a limit."""
+        return None if self.goodput is None else 1.0 - self.goodput

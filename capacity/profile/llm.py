@@ -128,7 +128,9 @@ class Coefficients:
         if not all(0.0 <= one <= 60.0 for one in given):
             raise InputError(f"coefficients must be from 0 to 60 s, got {given}")
         if self.base_s + self.per_decode_request_s <= 0.0 or self.base_s + self.per_prefill_token_s <= 0.0:
-            raise InputError("a pass takes time: base_s, or both of per_prefill_token_s and per_decode_request_s")
+            raise InputError(
+                "a pass takes time: base_s, or both of per_prefill_token_s and per_decode_request_s"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

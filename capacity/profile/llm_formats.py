@@ -87,7 +87,10 @@ def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
     columns = [name.strip() for name in header]
     _check_header(columns, f"{file_name} line {line}")
     steps = [
-        located(f"{file_name} line {at}", lambda cells=cells, at=at: _step(columns, cells, f"{file_name} line {at}"))
+        located(
+            f"{file_name} line {at}",
+            lambda cells=cells, at=at: _step(columns, cells, f"{file_name} line {at}"),
+        )
         for at, cells in rows
     ]
     if not steps:
@@ -97,7 +100,9 @@ def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
         batched_tokens_max=max(1, *(step.prefill_tokens for step in steps)),
         context_tokens_max=max(1, *(int(max(step.context, step.past)) for step in steps)),
     )
-    tokens = max(32, *(step.decode_kv_tokens + step.prefill_kv_tokens + step.prefill_tokens for step in steps))
+    tokens = max(
+        32, *(step.decode_kv_tokens + step.prefill_kv_tokens + step.prefill_tokens for step in steps)
+    )
     return located(
         file_name,
         lambda: LlmProfile(
@@ -117,7 +122,9 @@ def _check_header(columns: list[str], where: str) -> None:
             f"{where}: unknown column {printable(unknown[0])!r}; a step has {', '.join([_DURATION, *CSV_COLUMNS])}"
         )
     if missing:
-        raise InputError(f"{where}: no column {missing[0]}; a step has all of {_DURATION}, {', '.join(CSV_COLUMNS)}")
+        raise InputError(
+            f"{where}: no column {missing[0]}; a step has all of {_DURATION}, {', '.join(CSV_COLUMNS)}"
+        )
 
 
 def _step(columns: list[str], cells: list[str], where: str) -> StepTiming:

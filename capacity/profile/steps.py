@@ -225,9 +225,7 @@ def _table(
     return _fitted(places, steps)
 
 
-def _fitted(
-    places: list[tuple[float, float]], steps: Sequence[StepTiming]
-) -> tuple[Floats, Floats, Floats]:
+def _fitted(places: list[tuple[float, float]], steps: Sequence[StepTiming]) -> tuple[Floats, Floats, Floats]:
     """Least squares of a piecewise linear function of the first coordinate plus a slope in the product."""
     from scipy.optimize import nnls
 
@@ -265,7 +263,9 @@ def _chained(tokens: Floats, alone_s: Floats, base_s: float) -> tuple[Floats, Fl
     for (i, count), (j, before) in product(enumerate(tokens), enumerate(past)):
         end = min(count + before, longest)
         begin = end - count
-        begun_s = 0.0 if begin <= 0.0 else float(np.interp(begin, tokens, added_s)) * min(1.0, begin / tokens[0])
+        begun_s = (
+            0.0 if begin <= 0.0 else float(np.interp(begin, tokens, added_s)) * min(1.0, begin / tokens[0])
+        )
         durations_s[i, j] = base_s + max(added_s[i], float(np.interp(end, tokens, added_s)) - begun_s)
     return past, durations_s
 

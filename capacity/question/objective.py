@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Self
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import Interval, Performance, Quantiles
+from capacity.performance import Interval, Performance, Quantiles, TokenPerformance
 from capacity.units import format_duration, format_quantile, parse_duration_s
 
 
@@ -20,16 +20,29 @@ class Measure(StrEnum):
     WAIT = "wait_quantiles_s"
     LOSS = "loss_probability"
     UTILIZATION = "utilization"
+    TTFT = "ttft_quantiles_s"
+    TPOT = "tpot_quantiles_s"
+    ITL = "itl_quantiles_s"
+    TTFT_MEAN = "ttft_mean_s"
+    TPOT_MEAN = "tpot_mean_s"
+    ITL_MEAN = "itl_mean_s"
+    MISSED = "missed_share"  # of requests that do not keep all limits at once
 
     @property
     def is_duration(self) -> bool:
         """Whether it is in seconds; otherwise it is a share."""
-        return self in (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
+        return self not in (Measure.LOSS, Measure.UTILIZATION, Measure.MISSED)
 
     @property
     def has_quantile(self) -> bool:
         """Whether it needs a quantile to say which."""
-        return self in (Measure.RESPONSE, Measure.WAIT)
+        return self.value.endswith("_quantiles_s")
+
+    @property
+    def short(self) -> str:
+        """As people call it: `TTFT`, `wait`; empty for the response, which needs no name."""
+        name = self.value.partition("_")[0]
+        return {"response": "", "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}.get(name, name)
 
     @property
     def with_losses(self) -> str:
@@ -61,32 +74,27 @@ class Promise:
     @property
     def what(self) -> str:
         """What is limited, in one or two words: `P99`, `wait P99`, `mean`, `loss`, `utilization`."""
-        match self.measure:
-            case Measure.RESPONSE if self.quantile is not None:
-                return format_quantile(self.quantile)
-            case Measure.WAIT if self.quantile is not None:
-                return f"wait {format_quantile(self.quantile)}"
-            case Measure.RESPONSE_MEAN:
-                return "mean"
-            case Measure.LOSS:
-                return "loss"
-            case _:
-                return "utilization"
+        if self.measure is Measure.MISSED:
+            return "requests beyond a limit"
+        shown = format_quantile(self.quantile) if self.quantile is not None else "mean"
+        if not self.measure.is_duration:
+            return self.measure.short
+        return f"{self.measure.short} {shown}".lstrip()
 
-    def found(self, performance: Performance) -> Interval | None:
+    def found(self, performance: Performance | TokenPerformance) -> Interval | None:
         """Its value in a performance, with interval; None if the performance does not have it.
 
         Of a quantile that in which lost requests count as late, wherever any were lost.
         """
         if self.quantile is None:
-            value = getattr(performance, self.measure)
             known = performance.intervals.get(self.measure.value)
+            value = getattr(performance, self.measure, None)
             return known or (None if value is None else Interval.exact(value))
-        late: Quantiles = getattr(performance, self.measure.with_losses)
+        late: Quantiles = getattr(performance, self.measure.with_losses, {})
         served: Quantiles = getattr(performance, self.measure)
         return (late or served).get(self.quantile)
 
-    def pressure(self, performance: Performance) -> Interval | None:
+    def pressure(self, performance: Performance | TokenPerformance) -> Interval | None:
         """Value and ends over what is allowed: above 1 it is missed."""
         found = self.found(performance)
         if found is None:
@@ -182,7 +190,7 @@ class LatencyObjective:
             if promise.quantile is not None or promise.measure is Measure.LOSS
         ]
 
-    def binding(self, performance: Performance) -> Promise:
+    def binding(self, performance: Performance | TokenPerformance) -> Promise:
         """The limit that is closest to being missed, or is exceeded by most."""
 
         def pressure(promise: Promise) -> float:
@@ -224,6 +232,89 @@ def _check_limits(limits: Mapping[float, float], what: str) -> None:
                 f"{what.format(format_quantile(high))} limit {format_duration(high_s)} and has no effect; "
                 "drop or swap them"
             )
+
+
+_TOKEN_LIMITS = (
+    ("ttft_limits", Measure.TTFT),
+    ("tpot_limits", Measure.TPOT),
+    ("itl_limits", Measure.ITL),
+)
+_TOKEN_MEANS = (
+    ("ttft_mean_s", Measure.TTFT_MEAN),
+    ("tpot_mean_s", Measure.TPOT_MEAN),
+    ("itl_mean_s", Measure.ITL_MEAN),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenObjective(LatencyObjective):
+    """Limits of a language model's service; those inherited are of the whole response.
+
+    Attributes:
+        ttft_limits, tpot_limits, itl_limits: of quantiles. [s]
+        ttft_mean_s, tpot_mean_s, itl_mean_s: of means. [s]
+        goodput_min: share of requests that must keep all limits at once: of each measure that of the highest
+            quantile, and of gaps between tokens their mean over the request.
+    """
+
+    ttft_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
+    tpot_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
+    itl_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
+    ttft_mean_s: float | None = None
+    tpot_mean_s: float | None = None
+    itl_mean_s: float | None = None
+    goodput_min: float | None = None
+
+    def __post_init__(self) -> None:
+        LatencyObjective.__post_init__(self)
+        for name, measure in _TOKEN_LIMITS:
+            what = measure.short + " {}"
+            ordered = {q: _seconds(x, what, q) for q, x in sorted(getattr(self, name).items())}
+            object.__setattr__(self, name, ordered)
+            _check_limits(ordered, what)
+        for name, measure in _TOKEN_MEANS:
+            limit = getattr(self, name)
+            if limit is not None and not 0.0 < limit < math.inf:
+                raise DomainError(f"the limit of the mean {measure.short} must be positive, got {limit}")
+        if self.goodput_min is not None and not 0.0 < self.goodput_min < 1.0:
+            raise DomainError(f"goodput must be within (0, 1), got {self.goodput_min}")
+        if self.goodput_min is not None and not self.together:
+            raise InputError(
+                "goodput counts requests that keep all limits at once; give some, such as --slo-ttft-p99 2s"
+            )
+
+    @property
+    def promises(self) -> tuple[Promise, ...]:
+        """Every limit, in the usual order: first token, other tokens, response, all at once."""
+        means = [(measure, getattr(self, name)) for name, measure in _TOKEN_MEANS]
+        return (
+            *(
+                Promise(measure=measure, quantile=q, allowed=limit_s)
+                for name, measure in _TOKEN_LIMITS
+                for q, limit_s in getattr(self, name).items()
+            ),
+            *(Promise(measure=measure, allowed=x) for measure, x in means if x is not None),
+            *LatencyObjective.promises.fget(self),  # type: ignore[attr-defined]  (a property is its getter)
+            *(
+                ()
+                if self.goodput_min is None
+                else (Promise(measure=Measure.MISSED, allowed=1.0 - self.goodput_min),)
+            ),
+        )
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """All quantiles that are asked for, rising."""
+        given = (self.limits, *(getattr(self, name) for name, _ in _TOKEN_LIMITS))
+        return tuple(sorted({q for limits in given for q in limits}))
+
+    @property
+    def together(self) -> dict[Measure, float]:
+        """What a request must keep for it to count as good: the limit of the highest quantile of each. [s]"""
+        limits = {Measure.RESPONSE: self.limits} | {
+            measure: getattr(self, name) for name, measure in _TOKEN_LIMITS
+        }
+        return {measure: given[max(given)] for measure, given in limits.items() if given}
 
 
 TIERS: dict[str, LatencyObjective] = {

@@ -166,6 +166,20 @@ def instants(stamps: Sequence[Stamp], unit: str, shown: str) -> tuple[tuple[floa
     return tuple(float(in_seconds(value - first, unit)) for value in values), remarks
 
 
+def unit_and_instants(
+    stamps: Sequence[Stamp], declared: str | None, shown: str
+) -> tuple[list[int], tuple[float, ...], tuple[str, ...]]:
+    """The order of rows by time, their instants in it since the first, and what was decided.
+
+    Raises:
+        InputError: as `unit_of` does.
+    """
+    unit, remarks = unit_of(stamps, declared, shown, guess=False)
+    order = sorted(range(len(stamps)), key=lambda row: stamps[row].value)
+    instants_s, more = instants(stamps, unit, shown)
+    return order, instants_s, (*remarks, *more)
+
+
 def _order_remarks(values: Sequence[Decimal], unit: str, shown: str) -> Iterator[str]:
     back = [a - b for a, b in pairwise(values) if b < a]
     if back:

@@ -136,6 +136,7 @@ class Purpose(IntEnum):
     THINK = 4
     PHASES = 5
     SPELLS = 6
+    LENGTHS = 7
 
 
 class Stage(IntEnum):

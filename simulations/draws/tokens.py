@@ -1,5 +1,6 @@
 """Requests of a language model, the engine that serves them, and what became of each."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,6 +10,9 @@ from capacity.errors import DomainError
 from capacity.profile.llm import LlmProfile
 from capacity.profile.steps import StepTable
 from simulations.draws.records import Floats, Integers
+
+
+ALWAYS = (-math.inf, math.inf)  # a window of time in which all counts
 
 
 class EngineRules(NamedTuple):
@@ -109,8 +113,7 @@ class TokenRecords:
         first_s, finished_s: instants of the first and of the last output token. [s]
         preemptions: how often each was thrown out of the cache.
         replica: that served it.
-        gaps_s, gap_counts: times between output tokens of one request, by cell of `sample.CELLS`: their sum and
-            how many. [s]
+        gap_counts: times between output tokens of one request, by cell of `sample.CELLS`.
         steps, busy_s: passes, and the time that they took, over all replicas. [s]
         running_s, block_s: integrals over time of running requests, and of blocks in use. [s]
         computed, thrown_out, cached: tokens computed in all, those that were computed and lost when their request
@@ -143,7 +146,12 @@ class TokenRecords:
             DomainError: with the size and how far the measurements reach.
         """
         reached = (table.decode_requests[-1], table.prefill_tokens[-1], table.context[-1], table.past[-1])
-        what = ("decoding requests", "prompt tokens", "tokens read by a decoding request", "tokens before a prompt's part")
+        what = (
+            "decoding requests",
+            "prompt tokens",
+            "tokens read by a decoding request",
+            "tokens before a prompt's part",
+        )
         for found, most, size in zip(self.largest, reached, what, strict=True):
             if found > most:
                 raise DomainError(

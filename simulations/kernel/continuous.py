@@ -14,7 +14,7 @@ from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from simulations.compiled import borrowing, inlined
 from simulations.draws.records import Floats, Integers
-from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.state import Structs
 from simulations.statistics.sample import CELLS, cell_of
 
@@ -45,7 +45,20 @@ _REQUEST = np.dtype(
 # when it began, `read` tokens are read by the pass that is computed, and `knock` says that somebody may
 # join: who came since, or who waits since somebody was `thrown_out` by the pass composed last.
 _ENGINE = np.dtype(
-    _whole("count", "head", "tail", "which", "free", "loose", "tags", "stretch", "left", "read", "knock", "thrown_out")
+    _whole(
+        "count",
+        "head",
+        "tail",
+        "which",
+        "free",
+        "loose",
+        "tags",
+        "stretch",
+        "left",
+        "read",
+        "knock",
+        "thrown_out",
+    )
     + _whole("outstanding")
     + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s")
 )
@@ -71,6 +84,7 @@ class World(NamedTuple):
         gaps: between output tokens, by cell.
         totals: `STEPS` to `FREED`.
         largest: as in `TokenRecords`.
+        window_s: what counts of gaps and integrals: passes that end from the one instant on, before the other.
     """
 
     rules: tuple[int, ...]
@@ -85,14 +99,20 @@ class World(NamedTuple):
     gaps: Integers
     totals: Integers
     largest: Floats
+    window_s: tuple[float, float]
 
 
 def serve_engines(
-    table: StepTable, rules: EngineRules, replicas: int, routing: Routing, draws: TokenDraws
+    table: StepTable,
+    rules: EngineRules,
+    replicas: int,
+    routing: Routing,
+    draws: TokenDraws,
+    window_s: tuple[float, float] = ALWAYS,
 ) -> TokenRecords:
     """Serve all requests of `draws`; the same records as `run_engines`, bit for bit."""
     draws.require_served(rules)
-    world = _world(table, rules, replicas, draws)
+    world = _world(table, rules, replicas, draws, window_s)
     _serve(world, draws.arrived_s, draws.routing, _ROUTES.index(routing))
     rows, engines = world.rows, world.engines
     if len(rows) and not rows["finished_s"].min() > 0.0:
@@ -118,7 +138,9 @@ def serve_engines(
     )
 
 
-def _world(table: StepTable, rules: EngineRules, replicas: int, draws: TokenDraws) -> World:
+def _world(
+    table: StepTable, rules: EngineRules, replicas: int, draws: TokenDraws, window_s: tuple[float, float]
+) -> World:
     rows = np.zeros(len(draws.arrived_s), dtype=_REQUEST)
     rows["input"], rows["output"] = draws.input_tokens, draws.output_tokens
     rows["assumed"], rows["behind"] = draws.cached_tokens, NOBODY
@@ -140,6 +162,7 @@ def _world(table: StepTable, rules: EngineRules, replicas: int, draws: TokenDraw
         gaps=np.zeros(CELLS, dtype=np.int64),
         totals=np.zeros(6, dtype=np.int64),
         largest=np.zeros(4),
+        window_s=window_s,
     )
 
 
@@ -507,6 +530,7 @@ def _run_on(world: World, r: int, until_s: float) -> bool:
     members, read, done = engine.count, engine.read, engine.stretch
     started_s, ends_s, busy_s = engine.started_s, engine.ends_s, engine.busy_s
     running_s, block_s = engine.running_s, engine.block_s
+    from_s, to_s = world.window_s
     wide, narrow = _nodes_around(table[2], members)
     span = table[2][narrow] - table[2][wide]
     share = 0.0 if span == 0.0 else min(max((members - table[2][wide]) / span, 0.0), 1.0)
@@ -517,15 +541,16 @@ def _run_on(world: World, r: int, until_s: float) -> bool:
     while ends_s <= until_s:
         span_s = ends_s - started_s
         steps += 1
-        busy_s += span_s
-        running_s += span_s * members
-        block_s += span_s * (blocks - engine.free)
         done += 1
-        if done == 1:
-            for at in range(members):
-                gaps[cell_of(ends_s - rows[running[r, at]].token_s)] += 1
-        else:
-            gaps[cell_of(span_s)] += members
+        if from_s <= ends_s < to_s:
+            busy_s += span_s
+            running_s += span_s * members
+            block_s += span_s * (blocks - engine.free)
+            if done == 1:
+                for at in range(members):
+                    gaps[cell_of(ends_s - rows[running[r, at]].token_s)] += 1
+            else:
+                gaps[cell_of(span_s)] += members
         if engine.left - done < 1 + ahead or engine.knock:
             is_over = True
             break
@@ -602,6 +627,7 @@ def _hand_out(world: World, r: int, now_s: float) -> None:
     """The tokens of a pass that has ended."""
     rows, engines, parts, sizes, gaps = world.rows, world.engines, world.parts, world.sizes, world.gaps
     buffer, done = engines[r].which, 0
+    counts = world.window_s[0] <= now_s < world.window_s[1]
     for at in range(sizes[r, buffer]):
         if not parts[r, buffer, at].brings:
             continue
@@ -610,7 +636,7 @@ def _hand_out(world: World, r: int, now_s: float) -> None:
         row.generated += 1
         if row.generated == 1:
             row.first_s = now_s
-        else:
+        elif counts:
             gaps[cell_of(now_s - row.token_s)] += 1
         row.token_s = now_s
         done += row.generated == row.output
@@ -625,6 +651,7 @@ def _advance(world: World, r: int, until_s: float) -> None:
     """Let a replica compute all passes that end by an instant, and start those that follow them."""
     rules, engines, sizes, totals = world.rules, world.engines, world.sizes, world.totals
     blocks, ahead = rules[2], rules[5]
+    from_s, to_s = world.window_s
     while True:
         if engines[r].ends_s == np.inf:
             if engines[r].head == NOBODY or engines[r].since_s >= until_s:
@@ -644,9 +671,10 @@ def _advance(world: World, r: int, until_s: float) -> None:
                 return
             span_s = now_s - engines[r].started_s
             totals[STEPS] += 1
-            engines[r].busy_s += span_s
-            engines[r].running_s += span_s * engines[r].count
-            engines[r].block_s += span_s * (blocks - engines[r].free)
+            if from_s <= now_s < to_s:
+                engines[r].busy_s += span_s
+                engines[r].running_s += span_s * engines[r].count
+                engines[r].block_s += span_s * (blocks - engines[r].free)
             _hand_out(world, r, now_s)
         if ahead:
             engines[r].which = 1 - engines[r].which

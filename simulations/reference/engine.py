@@ -7,7 +7,7 @@ import numpy as np
 
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
-from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 from simulations.reference.blocks import BlockPool
 from simulations.reference.replica import Clock, Moment, Phase, routing_policy
 from simulations.reference.scheduler import Part, Request, VllmV1
@@ -17,7 +17,8 @@ from simulations.statistics.sample import CELLS, cell_of
 class Tally:
     """What all replicas add to."""
 
-    def __init__(self, requests: int) -> None:
+    def __init__(self, requests: int, window_s: tuple[float, float]) -> None:
+        self._window_s = window_s
         self.first_s = np.zeros(requests)
         self.finished_s = np.zeros(requests)
         self.replica = np.zeros(requests, dtype=np.int64)
@@ -26,11 +27,15 @@ class Tally:
         self.steps = self.computed = 0
         self.largest = [0.0, 0.0, 0.0, 0.0]
 
+    def counts(self, now_s: float) -> bool:
+        """Whether a pass that ends now is in the window."""
+        return self._window_s[0] <= now_s < self._window_s[1]
+
     def token(self, request: Request, now_s: float) -> None:
         """A request gets its next token."""
         if request.generated == 1:
             self.first_s[request.number] = now_s
-        else:
+        elif self.counts(now_s):
             self.gap_counts[cell_of(now_s - request.token_s)] += 1
         request.token_s = now_s
 
@@ -39,7 +44,13 @@ class EngineReplica:
     """One engine: composes a pass, computes it, hands out its tokens, and so on while there is anything to do."""
 
     def __init__(
-        self, index: int, clock: Clock, rules: EngineRules, table: StepTable, tally: Tally, outstanding: list[int]
+        self,
+        index: int,
+        clock: Clock,
+        rules: EngineRules,
+        table: StepTable,
+        tally: Tally,
+        outstanding: list[int],
     ) -> None:
         self.index = index
         self.outstanding = outstanding
@@ -73,9 +84,10 @@ class EngineReplica:
             yield Moment(self._clock).at(ends_s, Phase.COMPLETION, self.index)
             span_s = ends_s - started_s
             self._tally.steps += 1
-            self.busy_s += span_s
-            self.running_s += span_s * running
-            self.block_s += span_s * used
+            if self._tally.counts(ends_s):
+                self.busy_s += span_s
+                self.running_s += span_s * running
+                self.block_s += span_s * used
             self._hand_out(parts)
 
     def _duration_s(self, parts: list[Part]) -> float:
@@ -104,11 +116,20 @@ class EngineReplica:
 
 
 def run_engines(
-    table: StepTable, rules: EngineRules, replicas: int, routing: Routing, draws: TokenDraws
+    table: StepTable,
+    rules: EngineRules,
+    replicas: int,
+    routing: Routing,
+    draws: TokenDraws,
+    window_s: tuple[float, float] = ALWAYS,
 ) -> TokenRecords:
-    """Serve all requests of `draws`, each at the replica that the router picks on its arrival, to the last one."""
+    """Serve all requests of `draws`, each at the replica that the router picks on its arrival, to the last one.
+
+    Args:
+        window_s: passes that end in it count for gaps and integrals. [s]
+    """
     draws.require_served(rules)
-    clock, tally, outstanding = Clock(), Tally(len(draws.arrived_s)), [0] * replicas
+    clock, tally, outstanding = Clock(), Tally(len(draws.arrived_s), window_s), [0] * replicas
     engines = [EngineReplica(i, clock, rules, table, tally, outstanding) for i in range(replicas)]
     policy = routing_policy(routing, engines, draws.routing.tolist())
     columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, draws.cached_tokens)

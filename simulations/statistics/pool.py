@@ -128,9 +128,9 @@ class Pool:
             group = groups[replications % SECTIONS]
             group.append(sample)
             if len(group) == _FOLD:  # so that memory does not grow with the replications
-                group[:] = [Sample.merged(group)]
+                group[:] = [type(sample).merged(group)]
             replications += 1
-        sections = tuple(Sample.merged(group) for group in groups)
+        sections = tuple(type(group[0]).merged(group) for group in groups)
         if sum(section.counted for section in sections) > EXACT_MAX:
             sections = tuple(section.in_cells() for section in sections)  # as the whole will be
         return replace(self, sections=sections, replications=replications)
@@ -138,7 +138,7 @@ class Pool:
     @cached_property
     def whole(self) -> Sample:
         """All replications as one sample."""
-        return Sample.merged(self.sections)
+        return type(self.sections[0]).merged(self.sections)
 
     @property
     def counted(self) -> int:

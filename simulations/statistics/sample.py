@@ -167,22 +167,22 @@ def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
 def middles(values_s: Floats, marks_s: Floats) -> Floats:
     """For each value the middle of its cell, or of the part of it between marks; marks and 0 stay. [s]"""
     cells = np.clip((values_s.view(np.int64) >> _BITS) - _LOWEST_CELL, -1, CELLS - 2)
-    low_s, high_s = _edges(cells)
+    low_s, high_s = edges(cells)
     right = np.searchsorted(marks_s, values_s)
     padded = np.concatenate([[-np.inf], marks_s, [np.inf]])
     low_s, high_s = np.maximum(low_s, padded[right]), np.minimum(high_s, padded[right + 1])
     kept = (values_s == padded[right + 1]) | (values_s == 0.0)
-    return np.where(kept, values_s, _middle(low_s, high_s))
+    return np.where(kept, values_s, middle(low_s, high_s))
 
 
-def _edges(cells: Integers) -> tuple[Floats, Floats]:
+def edges(cells: Integers) -> tuple[Floats, Floats]:
     """Lower and upper end of cells; cell -1 is all below the lowest, the last has no end. [s]"""
     low_s = ((cells + _LOWEST_CELL) << _BITS).view(np.float64)
     high_s = ((cells + 1 + _LOWEST_CELL) << _BITS).view(np.float64)
     return np.where(cells < 0, 0.0, low_s), np.where(cells == CELLS - 2, np.inf, high_s)
 
 
-def _middle(low_s: Floats, high_s: Floats) -> Floats:
+def middle(low_s: Floats, high_s: Floats) -> Floats:
     """The middle between two ends; of what has no end one as far above its beginning as of a cell. [s]"""
     high_s = np.where(np.isinf(high_s), low_s * (1.0 + 1.0 / PER_OCTAVE), high_s)
     return low_s + (high_s - low_s) / 2.0
@@ -213,11 +213,11 @@ class Counters:
         """What was counted, so many of it 0."""
         self.cells[0] -= zeros
         used = _used(self.cells)
-        low_s, high_s = _edges(used - 1)
+        low_s, high_s = edges(used - 1)
         right = np.searchsorted(self.marks_s, high_s)  # what is above all marks of a cell is left in it
         padded = np.concatenate([[-np.inf], self.marks_s])
         low_s = np.maximum(low_s, padded[right])
-        rest_s = _middle(low_s, high_s)
+        rest_s = middle(low_s, high_s)
         below_s = middles(np.nextafter(self.marks_s, 0.0), self.marks_s)
         values_s = np.concatenate([[0.0], rest_s, self.marks_s, below_s])
         counts = np.concatenate([[zeros], self.cells[used], self.at_marks[::2], self.at_marks[1::2]])

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Interval, Kind, Performance, TokenPerformance
 from capacity.question.objective import TIERS, LatencyObjective, Measure, Promise
 
 EVERYTHING = LatencyObjective(
@@ -45,14 +45,17 @@ def test_promises_stand_in_the_order_in_which_people_name_them() -> None:
 
 def test_durations_and_quantiles_are_those_of_their_measures() -> None:
     assert [one for one in Measure if one.is_duration] == [
-        Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT
+        Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT,
+        Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.TTFT_MEAN, Measure.TPOT_MEAN, Measure.ITL_MEAN,
     ]  # fmt: skip
-    assert [one for one in Measure if one.has_quantile] == [Measure.RESPONSE, Measure.WAIT]
+    assert [one for one in Measure if one.has_quantile] == [
+        Measure.RESPONSE, Measure.WAIT, Measure.TTFT, Measure.TPOT, Measure.ITL
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("measure", Measure)
 def test_every_measure_is_a_field_of_a_performance(measure: Measure) -> None:
-    assert hasattr(FOUND, measure)
+    assert hasattr(FOUND, measure) or hasattr(TokenPerformance(kind=Kind.SIMULATION), measure)
 
 
 @pytest.mark.parametrize(

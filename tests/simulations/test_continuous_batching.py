@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from capacity.errors import DomainError
 from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
-from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
 from simulations.reference.engine import run_engines
 
@@ -16,9 +16,7 @@ ROUTINGS = [one for one in Routing if one is not Routing.SHARED_QUEUE]
 LINE = linear_table(0.01, 1e-4, 5e-4, 1e-6, (64, 4096, 4096))
 
 
-def draws_of(
-    arrived_s: list[float], lengths: list[tuple[int, int, int]], seed: int = 0
-) -> TokenDraws:
+def draws_of(arrived_s: list[float], lengths: list[tuple[int, int, int]], seed: int = 0) -> TokenDraws:
     inputs, outputs, cached = (np.array(column, dtype=np.int64) for column in zip(*lengths, strict=True))
     return TokenDraws(
         arrived_s=np.cumsum(arrived_s),
@@ -31,7 +29,9 @@ def draws_of(
 
 def differing(one: TokenRecords, other: TokenRecords) -> list[str]:
     return [
-        name for name in TokenRecords.__slots__ if not np.array_equal(getattr(one, name), getattr(other, name))
+        name
+        for name in TokenRecords.__slots__
+        if not np.array_equal(getattr(one, name), getattr(other, name))
     ]
 
 
@@ -61,12 +61,15 @@ def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDr
 def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(
     run: tuple[StepTable, EngineRules, int, Routing, TokenDraws],
 ) -> None:
-    assert differing(run_engines(*run), serve_engines(*run)) == []
+    for window_s in (ALWAYS, (0.3, 0.9)):
+        assert differing(run_engines(*run, window_s), serve_engines(*run, window_s)) == []
 
 
 @settings(max_examples=200, deadline=None)
 @given(runs())
-def test_tokens_and_blocks_are_conserved(run: tuple[StepTable, EngineRules, int, Routing, TokenDraws]) -> None:
+def test_tokens_and_blocks_are_conserved(
+    run: tuple[StepTable, EngineRules, int, Routing, TokenDraws],
+) -> None:
     _, _, _, _, draws = run
     records = serve_engines(*run)
     known = int((draws.input_tokens + draws.output_tokens - 1).sum())

@@ -1,0 +1,263 @@
+"""Questions about language models: a fleet of engines, its scenario, and what is to be sized."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+from capacity.errors import DomainError, InputError
+from capacity.performance import TokenPerformance
+from capacity.profile.llm import LlmProfile
+from capacity.question.candidate import Doubt, Rejection, Verdict
+from capacity.question.objective import TokenObjective
+from capacity.question.plan import REPLICAS_LIMIT, Routing
+from capacity.traffic.lengths import AnyLengths, LengthLaws, require_context
+from capacity.traffic.workload import Workload
+
+_NO_OBJECTIVE = TokenObjective()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPlan:
+    """How many engines, and how much each takes at a time.
+
+    Attributes:
+        sequences_max: most requests that run at once in an engine.
+        batched_tokens_max: most tokens that one of its steps computes.
+    """
+
+    profile: str
+    replicas: int
+    sequences_max: int
+    batched_tokens_max: int
+    routing: Routing = Routing.ROUND_ROBIN
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.replicas <= REPLICAS_LIMIT:
+            raise DomainError(f"replicas must be from 1 to {REPLICAS_LIMIT}, got {self.replicas}")
+        if self.routing is Routing.SHARED_QUEUE:
+            raise InputError(
+                "engines have a queue each, so that shared-queue does not apply; use least-outstanding"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenScenario:
+    """A plan for a language model under a workload, and the objective that it must meet.
+
+    Attributes:
+        lengths: input and output tokens of the requests.
+        cached_share: of each prompt, that is assumed to be in the cache when the request comes.
+        quantiles: to report beside those of the objective.
+        in_order: whether the k-th arrival of a trace has the k-th lengths, and not random ones.
+    """
+
+    profile: LlmProfile
+    workload: Workload
+    lengths: AnyLengths
+    plan: TokenPlan
+    objective: TokenObjective = _NO_OBJECTIVE
+    cached_share: float = 0.0
+    quantiles: tuple[float, ...] = ()
+    in_order: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.cached_share < 1.0:
+            raise DomainError(f"--cached-share must be from 0 to below 1, got {self.cached_share}")
+
+    @property
+    def quantile_max(self) -> float:
+        """The highest quantile that is asked for."""
+        return max((*self.objective.quantiles, *self.quantiles), default=0.9)
+
+    def at_rate(self, arrival_rate_rps: float) -> Self:
+        """The same at another arrival rate."""
+        return replace(self, workload=replace(self.workload, arrival_rate_rps=arrival_rate_rps))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenQuestion:
+    """What is to be sized for a language model, and within which limits.
+
+    Attributes:
+        sequences_max, batched_tokens_max: settings of the engine to choose from; None for what each profile
+            was measured up to.
+    """
+
+    profiles: tuple[LlmProfile, ...]
+    workload: Workload
+    lengths: AnyLengths
+    objective: TokenObjective
+    sequences_max: tuple[int, ...] | None = None
+    batched_tokens_max: tuple[int, ...] | None = None
+    routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
+    replicas_max: int = 1024
+    cached_share: float = 0.0
+    in_order: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.replicas_max <= REPLICAS_LIMIT:
+            raise DomainError(f"replicas_max must be from 1 to {REPLICAS_LIMIT}, got {self.replicas_max}")
+        self.objective.require()
+        unpriced = [profile.name for profile in self.profiles if profile.hourly_usd is None]
+        if unpriced and len(self.profiles) > 1:
+            raise InputError(
+                f"profile {unpriced[0]} has no price and cannot be compared by cost with the others; give "
+                f"--hourly-usd {unpriced[0]}=6.88, or plan for one profile at a time"
+            )
+        for profile in self.profiles:
+            require_lengths(profile, self.lengths)
+            for plan in self.plans(profile):
+                profile.require(plan.sequences_max, plan.batched_tokens_max)
+
+    def plans(self, profile: LlmProfile) -> list[TokenPlan]:
+        """One replica of a profile under each routing and setting."""
+        limits = profile.limits_measured
+        return [
+            TokenPlan(
+                profile=profile.name,
+                replicas=1,
+                sequences_max=sequences,
+                batched_tokens_max=tokens,
+                routing=routing,
+            )
+            for routing in self.routings
+            for sequences in self.sequences_max or (limits.sequences_max,)
+            for tokens in self.batched_tokens_max or (limits.batched_tokens_max,)
+        ]
+
+    def profile(self, name: str) -> LlmProfile:
+        """The profile of that name."""
+        return next(profile for profile in self.profiles if profile.name == name)
+
+    def cost(self, plan: TokenPlan) -> float:
+        """Price of a plan; its replicas where there is none. [USD/h]"""
+        price = self.profile(plan.profile).replica_hourly_usd
+        return float(f"{plan.replicas * (price or 1.0):.12g}")
+
+    def scenario(self, plan: TokenPlan) -> TokenScenario:
+        """A plan before the judge."""
+        return TokenScenario(
+            profile=self.profile(plan.profile),
+            workload=self.workload,
+            lengths=self.lengths,
+            plan=plan,
+            objective=self.objective,
+            cached_share=self.cached_share,
+            in_order=self.in_order,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCandidate:
+    """A plan that was considered, and what became of it.
+
+    Attributes:
+        rejection, performance, doubt, requests, is_precise: as of `capacity.question.candidate.Candidate`.
+    """
+
+    plan: TokenPlan
+    verdict: Verdict
+    rejection: Rejection | None = None
+    performance: TokenPerformance | None = None
+    doubt: Doubt | None = None
+    requests: int = 0
+    is_precise: bool = True
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the plan meets the objective, ends of intervals included."""
+        return self.verdict is Verdict.MET
+
+
+class TokenJudge(Protocol):
+    """Three degrees of care, and what theory needs."""
+
+    def saturated(self, scenario: TokenScenario) -> "Saturation":
+        """What one engine does while requests always wait."""
+
+    def search(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+        """Enough to choose between candidates; `attempt` counts them from 1."""
+
+    def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+        """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision."""
+
+    def accepts(self, scenario: TokenScenario) -> TokenCandidate:
+        """Enough for a point of the headroom."""
+
+
+def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max: int | None) -> AnyLengths:
+    """Lengths within the engine's context where that is set; laws without an end are cut at what was measured.
+
+    Raises:
+        DomainError: longer requests, or a context beyond the measured one.
+    """
+    measured = min(profile.limits_measured.context_tokens_max, profile.kv.usable_tokens)
+    if context_tokens_max is not None:
+        if context_tokens_max > profile.limits_measured.context_tokens_max:
+            raise DomainError(
+                f"profile {profile.name} was measured up to {profile.limits_measured.context_tokens_max} tokens of "
+                f"context and does not cover {context_tokens_max}; measure up to there, or allow less"
+            )
+        return lengths.within(context_tokens_max)
+    unbounded = ("geometric", "lognormal", "gamma")
+    if isinstance(lengths, LengthLaws) and {lengths.input.kind, lengths.output.kind} & set(unbounded):
+        return lengths.within(measured)
+    return lengths
+
+
+def require_lengths(profile: LlmProfile, lengths: AnyLengths) -> None:
+    """Refuse requests beyond the measured context, or larger than the cache.
+
+    Raises:
+        DomainError: with the numbers.
+    """
+    limit = profile.limits_measured.context_tokens_max
+    require_context(lengths, limit, f"profile {profile.name} was measured with")
+    room = profile.kv.usable_tokens
+    require_context(lengths, room + 1, f"the KV cache of {profile.name} has room for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saturation:
+    """What one engine does while requests always wait.
+
+    Attributes:
+        rate_rps: requests that it finishes.
+        running_mean: requests that run at once.
+        kv_utilization: share of the KV cache in use.
+        preemption_rate: preemptions per request.
+        step_mean_s: of a step. [s]
+        prefill_share: share of the tokens computed that are of prompts.
+    """
+
+    rate_rps: float
+    running_mean: float
+    kv_utilization: float
+    preemption_rate: float
+    step_mean_s: float
+    prefill_share: float
+
+
+def replicas_stable_min(arrival_rate_rps: float, saturation: Saturation) -> int:
+    """Fewest engines whose load is below 1."""
+    return math.floor(arrival_rate_rps / saturation.rate_rps) + 1
+
+
+def linear_saturation_rps(
+    scenario: TokenScenario, *, base_s: float, per_token_s: float, per_request_s: float, per_read_s: float
+) -> float:
+    """The rate at which an engine saturates whose steps are a straight line. [requests/s]
+
+    From λm(a + gK + dKc)/(K(1 - λbp)) = 1 with K = min(slots, cache/c) requests at once, g times (1 - 1/m)
+    since the first token comes from the prompt's own step.
+
+    Args:
+        base_s, per_token_s, per_request_s, per_read_s: a, b, g, d: of a step, a prompt token in it, a decoding
+            request in it, and a cached token read. [s]
+    """
+    moments, plan = scenario.lengths.moments, scenario.plan
+    context = moments.context
+    slots = min(float(plan.sequences_max), scenario.profile.kv.usable_tokens / max(1.0, context))
+    decodes = moments.output - 1.0
+    decode_s = decodes * (base_s / slots + per_request_s + per_read_s * context)
+    return 1.0 / (decode_s + per_token_s * moments.input + (base_s / slots))

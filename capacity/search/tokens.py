@@ -1,0 +1,366 @@
+"""Token search: the cheapest fleet of engines that meets the objective of a language model, and why."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from capacity.performance import TokenPerformance
+from capacity.profile.llm import LlmProfile
+from capacity.profile.llm_sampling import has_spread
+from capacity.question.candidate import Limit, Rejection, Verdict
+from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.objective import TokenObjective
+from capacity.question.tokens import (
+    Saturation,
+    TokenCandidate,
+    TokenJudge,
+    TokenPlan,
+    TokenQuestion,
+    TokenScenario,
+    replicas_stable_min,
+)
+from capacity.search.recommendation import Headroom, Tally
+from capacity.traffic.lengths import LengthLaws, LengthRows
+from capacity.units import format_rate
+
+Progress = Callable[[str], None]
+
+# Simulated requests after which a search gives up; a count, so that the answer does not depend on speed.
+SEARCH_REQUESTS_MAX = 60_000_000
+_FIRST_STEP, _RESOLUTION = 0.05, 0.02  # of the headroom, shares of the rate
+_LOAD_HIGH, _KV_HIGH = 0.85, 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecommendation:
+    """The answer: the cheapest accepted fleet, or why there is none, with everything considered.
+
+    Attributes:
+        saturation: of one engine of the plan.
+        fewer: one replica fewer, as it was judged; None where theory refuses it, or nothing is left.
+        others as of `capacity.search.recommendation.Recommendation`.
+    """
+
+    verdict: Verdict
+    objective: TokenObjective
+    plan: TokenPlan | None = None
+    performance: TokenPerformance | None = None
+    saturation: Saturation | None = None
+    headroom: Headroom | None = None
+    hourly_usd: float | None = None
+    considered: tuple[TokenCandidate, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+    tally: Tally = Tally()
+
+
+class TokenSearch:
+    """Candidates that were looked at, in the order of their judgement."""
+
+    def __init__(self, question: TokenQuestion, judge: TokenJudge, progress: Progress) -> None:
+        self.question, self.judge, self.progress = question, judge, progress
+        self.judged: dict[TokenPlan, TokenCandidate] = {}
+        self.counts: Counter[str] = Counter()
+        self.requests = 0
+        self.untried = False
+
+    def stable_min(self, plan: TokenPlan) -> int:
+        """Fewest replicas of a setting whose load is below 1."""
+        saturation = self.judge.saturated(self.question.scenario(plan))
+        return replicas_stable_min(self.question.workload.arrival_rate_rps, saturation)
+
+    def candidate(self, plan: TokenPlan) -> TokenCandidate:
+        """A plan, judged once."""
+        if plan not in self.judged:
+            self.progress(f"judging {describe(plan)}")
+            found = self.judge.search(self.question.scenario(plan), len(self.judged) + 1)
+            self.judged[plan] = found
+            self.counts["simulated" if found.requests else "screened"] += 1
+            self.requests += found.requests
+        return self.judged[plan]
+
+    @property
+    def out_of_budget(self) -> bool:
+        """Whether the search has simulated as much as it may."""
+        return self.requests >= SEARCH_REQUESTS_MAX
+
+    def fewest(self, setting: TokenPlan, most: int) -> int | None:
+        """Fewest replicas of a setting that are accepted, of `most` at most; None where none are.
+
+        From the fewest that are stable on by growing steps, then halving in on the refused side.
+        """
+        refused = self.stable_min(setting) - 1
+        if refused >= most:
+            return None
+        replicas, step = refused + 1, 1
+        while not self.candidate(replace(setting, replicas=replicas)).accepted:
+            if replicas >= most or self.out_of_budget:
+                self.untried = self.untried or self.out_of_budget
+                return None
+            refused, replicas, step = replicas, min(replicas + step, most), 2 * step
+        while replicas - refused > 1:
+            middle = (refused + replicas) // 2
+            if self.candidate(replace(setting, replicas=middle)).accepted:
+                replicas = middle
+            else:
+                refused = middle
+        return replicas
+
+    @property
+    def tally(self) -> Tally:
+        """How many candidates were dealt with, by how."""
+        return Tally(
+            screened=self.counts["screened"],
+            simulated=self.counts["simulated"],
+            certified=self.counts["certified"],
+            requests=self.requests,
+        )
+
+
+def describe(plan: TokenPlan) -> str:
+    """A plan in a few words, for progress."""
+    replicas = f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''}"
+    return f"{replicas} of {plan.profile}, {plan.sequences_max} sequences, {plan.batched_tokens_max} tokens a step"
+
+
+def recommend_tokens(question: TokenQuestion, judge: TokenJudge, progress: Progress) -> TokenRecommendation:
+    """The cheapest fleet that meets the objective, confirmed by random numbers that had no part in choosing it."""
+    search = TokenSearch(question, judge, progress)
+    accepted = _cheapest(search)
+    for attempt, plan in enumerate(accepted, start=1):
+        progress(f"confirming {describe(plan)}")
+        confirmed = judge.certify(question.scenario(plan), attempt)
+        search.counts["certified"] += 1
+        search.requests += confirmed.requests
+        search.judged[plan] = confirmed
+        if confirmed.accepted:
+            return _answer(search, confirmed)
+    considered = _considered(search)
+    is_open = any(one.verdict is Verdict.INCONCLUSIVE for one in considered) or search.untried
+    return TokenRecommendation(
+        verdict=Verdict.INCONCLUSIVE if is_open else Verdict.MISSED,
+        objective=question.objective,
+        considered=considered,
+        tally=search.tally,
+    )
+
+
+def _cheapest(search: TokenSearch) -> Iterator[TokenPlan]:
+    """Accepted plans, the cheapest first; then the same with a replica more, as long as confirmations fail."""
+    question = search.question
+    settings = [plan for profile in question.profiles for plan in question.plans(profile)]
+    least = {plan: search.stable_min(plan) for plan in settings}
+    best: TokenPlan | None = None
+    for setting in sorted(settings, key=lambda one: question.cost(_sized(one, least[one]))):
+        most = question.replicas_max
+        if best is not None:
+            price = question.cost(setting)
+            most = min(most, math.ceil(question.cost(best) / price * (1.0 - 1e-12)) - 1)
+        if least[setting] > question.replicas_max:
+            _note_too_many(search, setting, least[setting])
+            continue
+        replicas = search.fewest(setting, most)
+        if replicas is not None:
+            best = replace(setting, replicas=replicas)
+    if best is None:
+        return
+    for replicas in range(best.replicas, min(best.replicas + 4, question.replicas_max + 1)):
+        yield replace(best, replicas=replicas)
+
+
+def _sized(plan: TokenPlan, replicas: int) -> TokenPlan:
+    return replace(plan, replicas=min(replicas, 1_000_000))
+
+
+def _note_too_many(search: TokenSearch, setting: TokenPlan, needed: int) -> None:
+    rejection = Rejection(limit=Limit.REPLICAS_MAX, allowed=search.question.replicas_max, needed=needed)
+    plan = _sized(setting, needed)
+    search.judged[plan] = TokenCandidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
+    search.counts["screened"] += 1
+
+
+def _considered(search: TokenSearch) -> tuple[TokenCandidate, ...]:
+    """By profile, settings and replicas."""
+    return tuple(
+        sorted(
+            search.judged.values(),
+            key=lambda one: (
+                one.plan.profile,
+                one.plan.routing,
+                one.plan.sequences_max,
+                one.plan.batched_tokens_max,
+                one.plan.replicas,
+            ),
+        )
+    )
+
+
+def _answer(search: TokenSearch, confirmed: TokenCandidate) -> TokenRecommendation:
+    question, plan = search.question, confirmed.plan
+    if plan.replicas > 1:  # what tells why fewer are not enough
+        fewer = replace(plan, replicas=plan.replicas - 1)
+        if fewer not in search.judged:
+            search.candidate(fewer)
+    saturation = search.judge.saturated(question.scenario(plan))
+    headroom = token_headroom(question.scenario(plan), saturation, search.judge, search.progress)
+    assert confirmed.performance is not None  # noqa: S101  (what is accepted was simulated)
+    price = question.profile(plan.profile).replica_hourly_usd
+    return TokenRecommendation(
+        verdict=Verdict.MET,
+        objective=question.objective,
+        plan=plan,
+        performance=confirmed.performance,
+        saturation=saturation,
+        headroom=headroom,
+        hourly_usd=None if price is None else question.cost(plan),
+        considered=_considered(search),
+        caveats=(
+            *_search_caveats(search, confirmed),
+            *token_caveats(question.scenario(plan), confirmed.performance),
+        ),
+        tally=search.tally,
+    )
+
+
+def _search_caveats(search: TokenSearch, confirmed: TokenCandidate) -> Iterator[Caveat]:
+    question, plan = search.question, confirmed.plan
+    cheaper = [
+        one
+        for one in search.judged.values()
+        if one.verdict is Verdict.INCONCLUSIVE and question.cost(one.plan) < question.cost(plan)
+    ]
+    if cheaper:
+        count = max(one.plan.replicas for one in cheaper)
+        yield Caveat(
+            code=CaveatCode.CHEAPER_INCONCLUSIVE,
+            message=f"{count} replica{'s' if count > 1 else ''} may be enough: the interval contains the limit, or the "
+            "load is within 5 % of saturation, where an error of the profile decides; give --requests-max more, or "
+            "measure the profile's steps more often",
+        )
+    if search.untried:
+        yield Caveat(
+            code=CaveatCode.FLEETS_UNTRIED,
+            message="the search stopped at its budget before all settings were tried; give fewer of them",
+        )
+    if not confirmed.is_precise:
+        yield Caveat(
+            code=CaveatCode.PRECISION_MISSED,
+            message="the interval is wider than --precision asks for; give --requests-max more",
+        )
+    if question.profile(plan.profile).hourly_usd is None:
+        yield Caveat(
+            code=CaveatCode.PRICE_UNKNOWN,
+            message="the profile has no price: the plan has the fewest replicas and no cost; give --hourly-usd "
+            f"{plan.profile}=6.88",
+        )
+
+
+def token_caveats(scenario: TokenScenario, performance: TokenPerformance) -> Iterator[Caveat]:
+    """What an answer about a language model does not say by itself."""
+    if performance.load is not None and performance.load > _LOAD_HIGH:
+        yield Caveat(
+            code=CaveatCode.LOAD_HIGH,
+            message=f"the load is {performance.load:.2f}: an error of 1 % in the profile changes the latency by "
+            f"{1.0 / (1.0 - performance.load):.0f} % or more; leave room, or check with a load test",
+        )
+    if performance.preemption_rate:
+        yield Caveat(
+            code=CaveatCode.PREEMPTIONS,
+            message=f"{100.0 * performance.preemption_rate:.3g} preemptions per 100 requests: the KV cache runs full "
+            "and work is done twice; lower --sequences-max, or add a replica",
+        )
+    if (performance.kv_utilization or 0.0) > _KV_HIGH:
+        yield Caveat(
+            code=CaveatCode.KV_NEARLY_FULL,
+            message=f"the KV cache is {100.0 * (performance.kv_utilization or 0.0):.0f} % full on average; longer "
+            "requests than these would be preempted",
+        )
+    yield from _length_caveats(scenario)
+    yield from llm_profile_caveats(scenario.profile)
+    if scenario.cached_share > 0.0:
+        yield Caveat(
+            code=CaveatCode.CACHE_HITS_ASSUMED,
+            message=f"{100.0 * scenario.cached_share:g} % of each prompt is assumed to be in the cache; without these "
+            "hits prompts take as much longer",
+        )
+
+
+def _length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
+    lengths = scenario.lengths
+    if isinstance(lengths, LengthRows) and lengths.dropped:
+        total = lengths.dropped + len(lengths.input_tokens)
+        yield Caveat(
+            code=CaveatCode.LENGTHS_CUT,
+            message=f"{lengths.dropped} of {total} requests of {lengths.name} are longer than the context and were left "
+            "out; an engine refuses them",
+        )
+    if isinstance(lengths, LengthLaws):
+        yield Caveat(
+            code=CaveatCode.LENGTHS_OF_A_LAW,
+            message="input and output lengths are drawn independently from laws, cut at the context; real ones are "
+            "correlated and have longer tails, which P99 depends on: give --lengths a file of your own requests",
+        )
+
+
+def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
+    """What the measurements leave open."""
+    if profile.coefficients is not None:
+        yield Caveat(
+            code=CaveatCode.STEPS_FROM_COEFFICIENTS,
+            message=f"profile {profile.name} is a straight line, and real steps are staircases in the batch; measure a "
+            "table of steps",
+        )
+    else:
+        if not profile.table.is_mixed_measured:
+            yield Caveat(
+                code=CaveatCode.STEPS_MIXED_UNMEASURED,
+                message="no step with prompts and decoding together was measured, and their times are added; measure "
+                "some to be surer of ITL",
+            )
+        if not profile.table.is_past_measured:
+            yield Caveat(
+                code=CaveatCode.STEPS_PAST_UNMEASURED,
+                message="no part of a prompt after its first was measured; its time is taken from longer prompts",
+            )
+        if not has_spread(profile):
+            yield Caveat(
+                code=CaveatCode.STEPS_ERROR_UNKNOWN,
+                message="the profile does not say how far its steps vary, so that intervals hold the error of the "
+                "simulation alone; give single steps, or counts with P50 and P99",
+            )
+    if profile.check is None:
+        yield Caveat(
+            code=CaveatCode.STEPS_UNCHECKED,
+            message="the profile has no saturated run to be checked against; measure one, and give it as check",
+        )
+
+
+def token_headroom(
+    scenario: TokenScenario, saturation: Saturation, judge: TokenJudge, progress: Progress
+) -> Headroom:
+    """How far the arrival rate may rise before the plan is no longer accepted."""
+    today_rps = scenario.workload.arrival_rate_rps
+    refused_rps = scenario.plan.replicas * saturation.rate_rps
+    low_rps, step, doubt = today_rps, _FIRST_STEP, None
+
+    def holds(rate_rps: float) -> bool:
+        nonlocal refused_rps, doubt
+        progress(f"headroom: trying {format_rate(rate_rps)}")
+        found = judge.accepts(scenario.at_rate(rate_rps))
+        if found.verdict is Verdict.MISSED:
+            refused_rps = min(refused_rps, rate_rps)
+        elif found.verdict is Verdict.INCONCLUSIVE:
+            doubt = found.doubt
+        return found.accepted
+
+    high_rps = min(low_rps * (1.0 + step), refused_rps)
+    while high_rps < refused_rps and holds(high_rps):
+        low_rps, step = high_rps, 2.0 * step
+        high_rps = min(today_rps * (1.0 + step), refused_rps)
+    while high_rps > low_rps * (1.0 + _RESOLUTION):
+        middle_rps = (low_rps + high_rps) / 2.0
+        if holds(middle_rps):
+            low_rps = middle_rps
+        else:
+            high_rps = middle_rps
+    return Headroom(today_rps=today_rps, accepted_rps=low_rps, refused_rps=refused_rps, doubt=doubt)

@@ -1,0 +1,387 @@
+"""Lengths: how many tokens requests bring and get, drawn together so that their correlation is kept."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from capacity.errors import DomainError, InputError
+from capacity.files import csv_rows, printable, read_text
+from capacity.traffic.trace import parse_stamp, unit_and_instants
+from capacity.traffic.workload import TraceArrivals
+from capacity.units import is_number
+
+Integers = npt.NDArray[np.int64]
+Pairs = tuple[Integers, Integers]
+
+TOKENS_MAX = 10_000_000
+_LEVELS = 20_001  # of a named law, over which its moments are summed
+# Names of the two columns, ours and those of traces and tools.
+INPUT_NAMES = ("input_tokens", "contexttokens", "prompt_tokens", "num_prefill_tokens")
+OUTPUT_NAMES = ("output_tokens", "generatedtokens", "completion_tokens", "num_decode_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """What the stability of an engine depends on.
+
+    Attributes:
+        product: mean of input times output.
+        square: mean of the output's square.
+    """
+
+    input: float
+    output: float
+    product: float
+    square: float
+
+    @property
+    def output_scv(self) -> float:
+        """Squared coefficient of variation of the output."""
+        return max(0.0, self.square / self.output**2 - 1.0)
+
+    @property
+    def context(self) -> float:
+        """Tokens that a decoding request reads, averaged over its output tokens."""
+        return self.product / self.output + self.square / (2.0 * self.output)
+
+
+class Lengths(Protocol):
+    """Input and output tokens of requests."""
+
+    def draw(self, uniforms: npt.NDArray[np.float64]) -> Pairs:
+        """Lengths of as many requests as there are rows of two uniform numbers, shape `(requests, 2)`."""
+
+    @property
+    def moments(self) -> Moments:
+        """Moments of what is drawn."""
+
+    @property
+    def context_max(self) -> int:
+        """Most tokens of a request, input and output together."""
+
+
+@dataclass(frozen=True)
+class LengthRows:
+    """Lengths as they were recorded, a pair a request; drawn with replacement.
+
+    Attributes:
+        input_tokens, output_tokens: shape `(requests,)` each.
+        name: of the file.
+        dropped: requests left out because they were too long.
+    """
+
+    input_tokens: tuple[int, ...] = field(repr=False)
+    output_tokens: tuple[int, ...] = field(repr=False)
+    name: str = "lengths"
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.input_tokens or len(self.input_tokens) != len(self.output_tokens):
+            raise InputError(
+                f"{self.name} has no lengths; give input_tokens and output_tokens for each request"
+            )
+        for what, column in (("input", self.input_tokens), ("output", self.output_tokens)):
+            if min(column) < 1:
+                raise InputError(
+                    f"{self.name} has a request of {min(column)} {what} tokens; each has at least one"
+                )
+
+    @cached_property
+    def _columns(self) -> Pairs:
+        return np.array(self.input_tokens, dtype=np.int64), np.array(self.output_tokens, dtype=np.int64)
+
+    def draw(self, uniforms: npt.NDArray[np.float64]) -> Pairs:
+        """Rows, each as likely as the others."""
+        rows = (uniforms[:, 0] * len(self.input_tokens)).astype(np.int64)
+        given, got = self._columns
+        return given[rows], got[rows]
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Of the rows."""
+        return _moments(*self._columns)
+
+    @cached_property
+    def context_max(self) -> int:
+        """The longest row."""
+        given, got = self._columns
+        return int((given + got).max())
+
+    def within(self, context_tokens_max: int) -> "LengthRows":
+        """Without the requests that are longer in all."""
+        pairs = zip(self.input_tokens, self.output_tokens, strict=True)
+        kept = [pair for pair in pairs if sum(pair) <= context_tokens_max]
+        if not kept:
+            raise InputError(f"{self.name} has no request of {context_tokens_max} tokens or fewer")
+        given, got = zip(*kept, strict=True)
+        return LengthRows(given, got, self.name, self.dropped + len(self.input_tokens) - len(kept))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LengthLaw:
+    """A named law of token counts, rounded to whole numbers from one on.
+
+    Attributes:
+        kind: constant, uniform, geometric, lognormal or gamma.
+        mean: of the law; of uniform, of its ends.
+        cv: coefficient of variation, of lognormal and gamma.
+        low, high: ends of uniform.
+    """
+
+    kind: str
+    mean: float
+    cv: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+    def at(self, uniforms: npt.NDArray[np.float64]) -> Integers:
+        """Quantiles at uniform numbers."""
+        values = np.asarray(self._quantiles(np.asarray(uniforms)), dtype=float)
+        return np.clip(np.rint(values), 1, TOKENS_MAX).astype(np.int64)
+
+    def _quantiles(self, u: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        from scipy import special
+
+        if self.kind == "constant":
+            return np.full(u.shape, self.mean)
+        if self.kind == "uniform":
+            return np.floor(self.low + u * (self.high - self.low + 1.0))
+        if self.kind == "geometric":
+            rate = -math.log1p(-1.0 / self.mean) if self.mean > 1.0 else math.inf
+            return np.floor(-np.log1p(-u) / rate) + 1.0
+        if self.kind == "gamma":
+            shape = 1.0 / self.cv**2
+            scaled: npt.NDArray[np.float64] = special.gammaincinv(shape, u) * (self.mean / shape)
+            return scaled
+        spread = math.log1p(self.cv**2)
+        normal = special.ndtri(np.clip(u, 1e-15, 1.0 - 1e-15))
+        return self.mean * np.exp(math.sqrt(spread) * normal - spread / 2.0)
+
+
+@dataclass(frozen=True)
+class LengthLaws:
+    """Input and output from a law each, independent of each other; cut where a request would be too long.
+
+    Attributes:
+        limit: most tokens of input and output together; longer ones get fewer output tokens, and then
+            bring fewer.
+    """
+
+    input: LengthLaw
+    output: LengthLaw
+    limit: int = TOKENS_MAX
+
+    def draw(self, uniforms: npt.NDArray[np.float64]) -> Pairs:
+        """Quantiles at both numbers."""
+        return self._cut(self.input.at(uniforms[:, 0]), self.output.at(uniforms[:, 1]))
+
+    def _cut(self, given: Integers, got: Integers) -> Pairs:
+        given = np.minimum(given, self.limit - 1)
+        return given, np.minimum(got, self.limit - given)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Of the laws, as if nothing were cut; the product of independent lengths is that of their means."""
+        levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
+        given, got = self._cut(self.input.at(levels), np.minimum(self.output.at(levels), self.limit - 1))
+        _, alone = self._cut(np.ones_like(got), self.output.at(levels))
+        one = _moments(given, alone)
+        return Moments(input=one.input, output=one.output, product=one.input * one.output, square=one.square)
+
+    @property
+    def context_max(self) -> int:
+        """Largest total that a law without an end is cut at, or that those with one reach."""
+        ends = [law.mean if law.kind == "constant" else law.high for law in (self.input, self.output)]
+        if all(law.kind in ("constant", "uniform") for law in (self.input, self.output)):
+            return min(self.limit, int(sum(ends)))
+        return self.limit
+
+    def within(self, context_tokens_max: int) -> "LengthLaws":
+        """Cut at that many tokens in all."""
+        return LengthLaws(self.input, self.output, min(self.limit, context_tokens_max))
+
+
+def _moments(given: Integers, got: Integers) -> Moments:
+    a, b = given.astype(float), got.astype(float)
+    return Moments(
+        input=float(a.mean()),
+        output=float(b.mean()),
+        product=float((a * b).mean()),
+        square=float((b * b).mean()),
+    )
+
+
+AnyLengths = LengthRows | LengthLaws
+
+
+def parse_lengths(text: str) -> AnyLengths:
+    """`--lengths`: a file of rows, or `input=lognormal:mean=512,cv=1;output=geometric:mean=200`.
+
+    Raises:
+        InputError: neither.
+    """
+    if re.match(r"\s*(input|output)\s*=", text):
+        parts = [part.partition("=") for part in text.split(";")]
+        given = {name.strip(): law.strip() for name, _, law in parts}
+        if set(given) != {"input", "output"} or len(parts) != 2:
+            raise InputError(
+                f"--lengths {printable(text)[:60]!r} must say input and output once each: "
+                "input=lognormal:mean=512,cv=1;output=geometric:mean=200"
+            )
+        return LengthLaws(*(_parse_law(given[name], name) for name in ("input", "output")))
+    return read_lengths(Path(text))
+
+
+_LAWS = {
+    "uniform": ("low", "high"),
+    "geometric": ("mean",),
+    "lognormal": ("mean", "cv"),
+    "gamma": ("mean", "cv"),
+}
+
+
+def _parse_law(text: str, name: str) -> LengthLaw:
+    """`constant:200`, `geometric:mean=200` and their like."""
+    kind, _, rest = text.partition(":")
+    if kind == "constant":
+        mean = _tokens(rest, f"{name}=constant")
+        return LengthLaw(kind=kind, mean=mean)
+    if kind not in _LAWS:
+        raise InputError(
+            f"{name}={printable(text)[:40]!r} is no law of lengths; use constant:200, geometric:mean=200, "
+            "lognormal:mean=512,cv=1, gamma:mean=512,cv=1 or uniform:low=10,high=500"
+        )
+    pairs = [part.partition("=") for part in rest.split(",")]
+    given = {key.strip(): value.strip() for key, _, value in pairs}
+    if set(given) != set(_LAWS[kind]) or len(pairs) != len(_LAWS[kind]):
+        raise InputError(f"{name}={kind} takes {' and '.join(_LAWS[kind])}, got {printable(rest)[:40]!r}")
+    values = {key: _tokens(value, f"{key} of {name}", is_count=key != "cv") for key, value in given.items()}
+    if kind == "uniform":
+        if values["low"] > values["high"]:
+            raise InputError(
+                f"{name}=uniform: low {values['low']:g} is above high {values['high']:g}; swap them"
+            )
+        return LengthLaw(kind=kind, mean=sum(values.values()) / 2.0, **values)
+    if not 0.0 < values.get("cv", 1.0) <= 20.0:
+        raise InputError(f"cv of {name} must be above 0 and at most 20, got {values['cv']:g}")
+    return LengthLaw(kind=kind, **values)
+
+
+def _tokens(text: str, where: str, *, is_count: bool = True) -> float:
+    if not is_number(text):
+        raise InputError(f"{where} must be a number, got {printable(text)[:40]!r}")
+    value = float(text)
+    if is_count and not 1.0 <= value <= TOKENS_MAX:
+        raise InputError(f"{where} must be from 1 to {TOKENS_MAX} tokens, got {text}")
+    return value
+
+
+def read_lengths(path: Path) -> LengthRows:
+    """Rows of a CSV with columns `input_tokens` and `output_tokens`; others are ignored.
+
+    Raises:
+        InputError: with file and line, where a row has no lengths.
+    """
+    shown = printable(path.name)
+    _, given, got = _columns(path, shown)
+    return LengthRows(given, got, shown)
+
+
+def read_token_trace(path: Path) -> tuple[TraceArrivals, LengthRows]:
+    """Instants and lengths of a CSV with a column of times too, in the order of the times.
+
+    Raises:
+        InputError: with file and line, where a row lacks any.
+    """
+    shown = printable(path.name)
+    stamps, given, got = _columns(path, shown)
+    if not stamps:
+        raise InputError(f"{shown} has no column of times; name it t_s, t_ms, t_us, t_ns or timestamp")
+    order, instants_s, remarks = unit_and_instants(*stamps[0], shown)
+    arrivals = TraceArrivals(instants_s=instants_s, name=shown, remarks=remarks)
+    return arrivals, LengthRows(tuple(given[i] for i in order), tuple(got[i] for i in order), shown)
+
+
+def has_lengths(path: Path) -> bool:
+    """Whether a trace says how long its requests are."""
+    rows = csv_rows(read_text(path), printable(path.name), "keep fewer rows")
+    _, header = next(rows, (1, []))
+    names = [cell.strip().lower() for cell in header]
+    return any(name in names for name in INPUT_NAMES) and any(name in names for name in OUTPUT_NAMES)
+
+
+def _columns(
+    path: Path, shown: str
+) -> tuple[list[tuple[list[object], str | None]], tuple[int, ...], tuple[int, ...]]:
+    """Stamps with their unit where there are any, input and output."""
+    rows = csv_rows(read_text(path), shown, "keep fewer rows")
+    line, header = next(rows, (1, []))
+    names = [cell.strip().lower() for cell in header]
+    where = f"{shown} line {line}"
+    given = _place(names, INPUT_NAMES, where)
+    got = _place(names, OUTPUT_NAMES, where)
+    units = {"t_s": "s", "t_ms": "ms", "t_us": "us", "t_ns": "ns", "timestamp": None}
+    times = [at for at, name in enumerate(names) if name in units]
+    stamps: list[object] = []
+    inputs: list[int] = []
+    outputs: list[int] = []
+    for line, row in rows:
+        where = f"{shown} line {line}"
+        if len(row) != len(names):
+            raise InputError(f"{where}: {len(row)} cells for {len(names)} columns; complete or drop the row")
+        inputs.append(_count(row[given], f"{where}: {names[given]}"))
+        outputs.append(_count(row[got], f"{where}: {names[got]}"))
+        if times:
+            stamps.append(parse_stamp(row[times[0]].strip(), where))
+    if not inputs:
+        raise InputError(f"{shown} has no rows; give one a request")
+    found = [(stamps, units[names[times[0]]])] if times else []
+    return found, tuple(inputs), tuple(outputs)
+
+
+def _place(names: Sequence[str], wanted: Sequence[str], where: str) -> int:
+    found = [at for at, name in enumerate(names) if name in wanted]
+    if len(found) != 1:
+        fault = "no column" if not found else "more than one column"
+        raise InputError(
+            f"{where}: {fault} {wanted[0]}; a request of a language model has input_tokens and output_tokens"
+        )
+    return found[0]
+
+
+def _count(cell: str, where: str) -> int:
+    text = cell.strip()
+    if not re.fullmatch(r"[0-9]{1,9}(?:\.0{1,6})?", text):
+        raise InputError(f"{where} must be a whole number of tokens, got {printable(text)[:40]!r}")
+    count = int(float(text))
+    if not 1 <= count <= TOKENS_MAX:
+        raise InputError(f"{where} must be from 1 to {TOKENS_MAX} tokens, got {text}; drop the row")
+    return count
+
+
+def require_context(lengths: AnyLengths, context_tokens_max: int, what: str) -> None:
+    """Refuse requests longer than what was measured, or than the engine allows.
+
+    Raises:
+        DomainError: with how many there are.
+    """
+    if lengths.context_max <= context_tokens_max:
+        return
+    if isinstance(lengths, LengthLaws):
+        raise DomainError(
+            f"--lengths has requests beyond the {context_tokens_max} tokens of context that {what}; "
+            f"cut them with --context-tokens-max {context_tokens_max}"
+        )
+    total = np.array(lengths.input_tokens) + np.array(lengths.output_tokens)
+    long = int((total > context_tokens_max).sum())
+    raise DomainError(
+        f"{long} of {len(total)} requests of {lengths.name} are longer than the {context_tokens_max} tokens of context "
+        f"that {what}, up to {lengths.context_max}; leave them out with --context-tokens-max {context_tokens_max}"
+    )

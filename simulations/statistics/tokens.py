@@ -1,0 +1,258 @@
+"""Token samples: runs of a language model's fleet, reduced to what statistics need, and pools of them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import numpy as np
+
+from capacity.intervals import share_high
+from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.question.objective import Measure, TokenObjective
+from simulations.draws.records import Floats, Integers
+from simulations.draws.tokens import TokenDraws, TokenRecords
+from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
+from simulations.statistics.sample import Sample, Tally, edges, middle
+
+_NO_MARKS = np.zeros(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenSample(Sample):
+    """What one run saw of the requests that count, or several did; `waits` are times to the first token.
+
+    Attributes:
+        tpot: of requests of two output tokens and more.
+        itl: between output tokens, of the time in which the counted requests arrived.
+        missed: requests that did not keep all limits at once.
+        output_tokens, preemptions: of the counted requests.
+        engine_s: time that the counted requests spent at their engine, in all. [s]
+        running_s, block_s: integrals over that time of running requests and of the share of the cache in use.
+    """
+
+    tpot: Tally = field(repr=False)
+    itl: Tally = field(repr=False)
+    missed: int
+    output_tokens: int
+    preemptions: int
+    engine_s: float
+    running_s: float
+    block_s: float
+
+    def in_cells(self) -> "TokenSample":
+        """The same with its durations in cells."""
+        return replace(
+            self, waits=self.waits.in_cells(), responses=self.responses.in_cells(), tpot=self.tpot.in_cells()
+        )
+
+    @classmethod
+    def merged(cls, samples: Sequence[Sample]) -> "TokenSample":
+        """Several runs as one."""
+        ours = cast("Sequence[TokenSample]", samples)
+        if len(ours) == 1:
+            return ours[0]
+        whole = Sample.merged(ours)
+        return cls(
+            **{name: getattr(whole, name) for name in Sample.__slots__},
+            tpot=Tally.merged([one.tpot for one in ours]),
+            itl=Tally.merged([one.itl for one in ours]),
+            missed=sum(one.missed for one in ours),
+            output_tokens=sum(one.output_tokens for one in ours),
+            preemptions=sum(one.preemptions for one in ours),
+            engine_s=math.fsum(one.engine_s for one in ours),
+            running_s=math.fsum(one.running_s for one in ours),
+            block_s=math.fsum(one.block_s for one in ours),
+        )
+
+
+def token_sample(
+    draws: TokenDraws,
+    records: TokenRecords,
+    objective: TokenObjective,
+    *,
+    overhead_s: Floats,
+    part: slice,
+    window_s: float,
+    blocks: int,
+) -> TokenSample:
+    """The sample of some requests of a run, by their numbers.
+
+    Args:
+        overhead_s: outside the engine, of each request, added to its first token and all that follow. [s]
+        window_s: time that the counted requests stand for. [s]
+        blocks: of one cache.
+    """
+    arrived_s, output = draws.arrived_s[part], draws.output_tokens[part]
+    ttft_s = records.first_s[part] - arrived_s + overhead_s[part]
+    response_s = records.finished_s[part] - arrived_s + overhead_s[part]
+    has_more = output > 1
+    tpot_s = (records.finished_s[part] - records.first_s[part])[has_more] / (output[has_more] - 1)
+    gaps_s = float((records.finished_s[part] - records.first_s[part]).sum())
+    middle = len(response_s) // 2
+    return TokenSample(
+        waits=Tally.of(ttft_s, _marks(objective.ttft_limits)),
+        responses=Tally.of(response_s, _marks(objective.limits)),
+        tpot=Tally.of(tpot_s, _marks(objective.tpot_limits)),
+        itl=_gaps(records.gap_counts, gaps_s),
+        missed=_missed(objective, ttft_s, response_s, tpot_s, has_more),
+        window_s=window_s,
+        busy_s=records.busy_s,
+        batches=float(records.steps),
+        batch_size_largest=int(records.largest[0]),
+        lost=0,
+        rises_s=(float(response_s[middle:].mean() - response_s[:middle].mean()) if middle else 0.0,),
+        output_tokens=int(output.sum()),
+        preemptions=int(records.preemptions[part].sum()),
+        engine_s=float((records.finished_s[part] - arrived_s).sum()),
+        running_s=records.running_s,
+        block_s=records.block_s / blocks,
+    )
+
+
+def _marks(limits: object) -> Floats:
+    return np.unique(np.array(sorted(cast("dict[float, float]", limits).values()), dtype=float))
+
+
+def _missed(
+    objective: TokenObjective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Integers
+) -> int:
+    """Requests beyond any limit; a request's own gaps are as long as their mean."""
+    limits = objective.together
+    late = np.zeros(len(ttft_s), dtype=bool)
+    late |= ttft_s > limits.get(Measure.TTFT, math.inf)
+    late |= response_s > limits.get(Measure.RESPONSE, math.inf)
+    late[has_more] |= tpot_s > min(limits.get(Measure.TPOT, math.inf), limits.get(Measure.ITL, math.inf))
+    return int(late.sum())
+
+
+def _gaps(counts: Integers, total_s: float) -> Tally:
+    """The tally of gaps that were counted in cells."""
+    used = np.flatnonzero(counts)
+    low_s, high_s = edges(used - 1)
+    return Tally(
+        values_s=middle(low_s, high_s),
+        counts=counts[used],
+        total_s=total_s,
+        marks_s=_NO_MARKS,
+        is_exact=False,
+    )
+
+
+_TALLIES: dict[Measure, Callable[[Sample], Tally]] = {
+    Measure.TTFT: lambda sample: sample.waits,
+    Measure.RESPONSE: lambda sample: sample.responses,
+    Measure.TPOT: lambda sample: cast("TokenSample", sample).tpot,
+    Measure.ITL: lambda sample: cast("TokenSample", sample).itl,
+}
+_MEANS = {
+    Measure.TTFT_MEAN: Measure.TTFT,
+    Measure.TPOT_MEAN: Measure.TPOT,
+    Measure.ITL_MEAN: Measure.ITL,
+    Measure.RESPONSE_MEAN: Measure.RESPONSE,
+}
+_QUANTILES = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE)
+
+
+class TokenPool(Pool):
+    """Replications of a language model's fleet together."""
+
+    def of_measure(self, measure: Measure, quantile: float) -> QuantileEstimate:
+        """A quantile of one of the four durations. [s]"""
+        return self._quantile(quantile, _TALLIES[measure])
+
+    def beyond(self, measure: Measure, limit_s: float) -> Estimate:
+        """The share of one of the four durations beyond a limit."""
+        return self._share(lambda sample: _TALLIES[measure](sample).share_above(limit_s))
+
+    def mean(self, measure: Measure) -> Estimate:
+        """A mean duration. [s]"""
+        of = _TALLIES[_MEANS[measure]]
+        if (
+            measure is Measure.ITL_MEAN
+        ):  # by the counted requests, whose gaps add up to the rest of their responses
+            return self.ratio(
+                lambda sample: of(sample).total_s,
+                lambda sample: max(1, cast("TokenSample", sample).output_tokens - sample.counted),
+            )
+        return self.ratio(lambda sample: of(sample).total_s, lambda sample: max(1, of(sample).count))
+
+    @property
+    def missed(self) -> Estimate:
+        """Share of requests beyond any limit."""
+        return self.ratio(lambda sample: cast("TokenSample", sample).missed, lambda sample: sample.counted)
+
+    def tokens_performance(
+        self,
+        *,
+        load: float | None,
+        replicas: int,
+        simulated: int,
+        quantiles: Sequence[float],
+        confidence: float,
+        has_limits: bool,
+        kind: Kind = Kind.SIMULATION,
+    ) -> TokenPerformance:
+        """All quantities of the fleet, with intervals for its quantiles and means.
+
+        Args:
+            replicas, simulated: of the fleet, and how many of them were simulated for it.
+        """
+        whole = cast("TokenSample", self.whole)
+        times = replicas / simulated
+        has_intervals = len(self.sections) > 1
+
+        def found(measure: Measure, q: float) -> Interval:
+            if has_intervals:
+                return self.of_measure(measure, q).interval(confidence)
+            return Interval.exact(_TALLIES[measure](whole).quantile_s(q))
+
+        def by_quantile(measure: Measure) -> dict[float, Interval]:
+            return {q: found(measure, q) for q in quantiles} if _TALLIES[measure](whole).count else {}
+
+        durations = {measure.value: by_quantile(measure) for measure in _QUANTILES}
+        means = {m: self.mean(m) if has_intervals else None for m in _MEANS}
+        gaps = whole.output_tokens - whole.counted
+        return TokenPerformance(
+            kind=kind,
+            load=load,
+            utilization=min(1.0, whole.busy_s / (simulated * whole.window_s)),
+            throughput_rps=times * whole.counted / whole.window_s,
+            output_tokens_per_s=times * whole.output_tokens / whole.window_s,
+            ttft_mean_s=whole.waits.total_s / whole.counted,
+            tpot_mean_s=whole.tpot.total_s / whole.tpot.count if whole.tpot.count else None,
+            itl_mean_s=whole.itl.total_s / gaps if gaps else None,
+            response_mean_s=whole.responses.total_s / whole.counted,
+            goodput=1.0 - whole.missed / whole.counted if has_limits else None,
+            preemption_rate=whole.preemptions / whole.counted,
+            kv_utilization=whole.block_s / whole.busy_s if whole.busy_s else 0.0,
+            running_mean=times * whole.running_s / whole.window_s,
+            queue_length_mean=times * max(0.0, (whole.engine_s - whole.running_s) / whole.window_s),
+            in_system_mean=times * whole.responses.total_s / whole.window_s,
+            **durations,  # type: ignore[arg-type]  (each by the name of its field)
+            intervals=self._token_intervals(means, confidence, has_limits=has_limits)
+            if has_intervals
+            else {},
+        )
+
+    def _token_intervals(
+        self, means: "dict[Measure, Estimate | None]", confidence: float, *, has_limits: bool
+    ) -> dict[str, Interval]:
+        """Of means, by field name, and of the share of requests beyond a limit."""
+        found = {
+            measure.value: estimate.interval(confidence)
+            for measure, estimate in means.items()
+            if estimate is not None and estimate.value > 0.0
+        }
+        if has_limits:
+            found["missed_share"] = self.missed_interval(confidence)
+        return found
+
+    def missed_interval(self, confidence: float) -> Interval:
+        """Of the share of requests beyond any limit: by sections, and by their number."""
+        whole = cast("TokenSample", self.whole)
+        exact = share_high(whole.missed, whole.counted, confidence)
+        if not whole.missed:
+            return Interval(value=0.0, low=0.0, high=exact)
+        found = self.missed.interval(confidence)
+        return Interval(value=found.value, low=found.low, high=min(1.0, max(found.high, exact)))

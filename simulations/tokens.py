@@ -1,0 +1,663 @@
+"""Tokens: fleets of engines of language models, simulated to the asked precision, and their plans judged."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+
+from capacity.errors import InconclusiveError, InputError, UnstableError
+from capacity.intervals import student_t
+from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.profile.llm import CHECK_SHARE, LlmProfile
+from capacity.profile.llm_sampling import has_spread, resampled_steps
+from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
+from capacity.question.objective import Measure, Promise, TokenObjective
+from capacity.question.plan import Routing
+from capacity.question.stability import relaxation_requests
+from capacity.question.tokens import (
+    Saturation,
+    TokenCandidate,
+    TokenPlan,
+    TokenScenario,
+    replicas_stable_min,
+    require_lengths,
+)
+from capacity.traffic.lengths import AnyLengths, LengthRows
+from capacity.traffic.workload import TraceArrivals
+from capacity.units import QUANTILES, format_quantile, format_rate
+from simulations.case import arrivals_scv, one_for_all
+from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
+from simulations.draws.records import Floats
+from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
+from simulations.judge import Errors, share_of_error
+from simulations.kernel.continuous import serve_engines
+from simulations.reference.engine import run_engines
+from simulations.replication import Engine
+from simulations.statistics.pool import SECTIONS
+from simulations.statistics.profile_error import widened
+from simulations.statistics.sample import Length
+from simulations.statistics.tokens import TokenPool, TokenSample, token_sample
+from simulations.workers import Mapper, leave_if_abandoned
+
+# Requests of the run that finds out at which rate an engine saturates, and its share that is not counted at
+# either end.
+_SATURATED_REQUESTS, _SATURATED_ENDS = 12_000, 0.15
+# Relaxation times after which a run counts, and that a pool must have seen: see `tests/simulations/test_tokens.py`.
+_RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 1_500
+# Of these, how many a search must have seen.
+_SEARCH_CARE = 0.2
+_MEASURED_PER_WARM_UP = 4
+_MEASURED_MIN = 2_000
+_COOL_DOWN_MIN = 200
+# Nearer to saturation than this no P99 is told: an error of the profile as large would make it any other.
+KNEE = 0.95
+# Independent requests beyond the highest quantile without which there is no interval.
+_EXCEEDANCES_MIN = 50
+_RESAMPLES = 12
+_INDIFFERENCE = 0.25
+_HEADROOM_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTask:
+    """All that a worker needs for one run."""
+
+    scenario: TokenScenario
+    length: Length
+    seed: Seed
+    engine: Engine = Engine.KERNEL
+
+
+def rules_of(scenario: TokenScenario) -> EngineRules:
+    """What the engines of a scenario go by."""
+    plan = scenario.plan
+    return EngineRules.of(scenario.profile, plan.sequences_max, plan.batched_tokens_max)
+
+
+def serve(
+    scenario: TokenScenario, draws: TokenDraws, engine: Engine, window_s: tuple[float, float] = ALWAYS
+) -> TokenRecords:
+    """Serve requests under a plan; a step beyond what was measured is refused."""
+    run = serve_engines if engine is Engine.KERNEL else run_engines
+    plan, profile = scenario.plan, scenario.profile
+    records = run(profile.table, rules_of(scenario), plan.replicas, plan.routing, draws, window_s)
+    records.require_measured(profile.table, profile.name)
+    return records
+
+
+def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraws:
+    """The requests of one run; the same users at every rate and under every plan."""
+    stream = Stream(scenario.workload, requests, seed)
+    count = stream.requests
+    if scenario.in_order:
+        assert isinstance(scenario.lengths, LengthRows)  # noqa: S101  (who else has an order)
+        given, got = (
+            np.array(column, dtype=np.int64)
+            for column in (scenario.lengths.input_tokens, scenario.lengths.output_tokens)
+        )
+    else:
+        given, got = scenario.lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
+    return TokenDraws(
+        arrived_s=stream.arrived_s(count),
+        input_tokens=given,
+        output_tokens=got,
+        cached_tokens=np.floor(scenario.cached_share * given).astype(np.int64),
+        routing=stream.routing(count),
+    )
+
+
+def overheads_s(scenario: TokenScenario, draws: TokenDraws) -> Floats:
+    """Time of each request outside its engine. [s]"""
+    overhead = scenario.profile.overhead
+    return overhead.request_s + overhead.per_input_token_s * draws.input_tokens
+
+
+def replicate_tokens(task: TokenTask) -> TokenSample:
+    """Run one replication, and reduce it to a sample."""
+    leave_if_abandoned()
+    draws = draw_tokens(task.scenario, task.length.requests, task.seed)
+    part = slice(task.length.warm_up, len(draws.arrived_s) - task.length.cool_down)
+    return _reduced(task, draws, part)
+
+
+def _reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
+    """The sample of some requests; what is counted by time counts while these arrive."""
+    arrived_s = draws.arrived_s[part]
+    gap_s = (arrived_s[-1] - arrived_s[0]) / (len(arrived_s) - 1)
+    window_s = (float(arrived_s[0]), float(arrived_s[-1] + gap_s))
+    records = serve(task.scenario, draws, task.engine, window_s)
+    return token_sample(
+        draws,
+        records,
+        task.scenario.objective,
+        overhead_s=overheads_s(task.scenario, draws),
+        part=part,
+        window_s=window_s[1] - window_s[0],
+        blocks=task.scenario.profile.kv.blocks,
+    )
+
+
+@cache
+def saturation(
+    profile: LlmProfile, plan: TokenPlan, lengths: AnyLengths, cached_share: float = 0.0
+) -> Saturation:
+    """What one engine does while requests always wait, by a run of requests that all come at once.
+
+    Rates below are sustained, and above them the line grows for ever. Lengths are spread evenly over their law.
+
+    Source:
+        Baccelli & Foss (1995), On the saturation rule for the stability of queues, J. Appl. Prob. 32(2).
+    """
+    count = _SATURATED_REQUESTS
+    order = np.random.default_rng(0).permuted(np.tile(np.arange(count), (2, 1)), axis=1)
+    given, got = lengths.draw((order.T + 0.5) / count)
+    draws = TokenDraws(
+        arrived_s=np.zeros(count),
+        input_tokens=given,
+        output_tokens=got,
+        cached_tokens=np.floor(cached_share * given).astype(np.int64),
+        routing=np.zeros(2 * count),
+    )
+    one = replace(plan, replicas=1, routing=Routing.ROUND_ROBIN)
+    rules = EngineRules.of(profile, one.sequences_max, one.batched_tokens_max)
+    everything = serve_engines(profile.table, rules, 1, one.routing, draws)
+    everything.require_measured(profile.table, profile.name)
+    ended_s = np.sort(everything.finished_s)
+    first, last = int(_SATURATED_ENDS * count), int((1.0 - _SATURATED_ENDS) * count)
+    window_s = (float(ended_s[first]), float(ended_s[last]))
+    records = serve_engines(profile.table, rules, 1, one.routing, draws, window_s)
+    span_s = window_s[1] - window_s[0]
+    done = (records.finished_s >= window_s[0]) & (records.finished_s < window_s[1])
+    # What is finished in the window, corrected for its lengths not being those of all: by tokens.
+    weight = float((given + got).mean() / (given[done] + got[done]).mean())
+    return Saturation(
+        rate_rps=float(done.sum()) / weight / span_s,
+        running_mean=records.running_s / span_s,
+        kv_utilization=records.block_s / span_s / rules.blocks,
+        preemption_rate=float(records.preemptions.mean()),
+        step_mean_s=everything.busy_s / everything.steps,
+        prefill_share=1.0 - float((got - 1).sum()) / max(1, everything.computed),
+    )
+
+
+def saturated(scenario: TokenScenario) -> Saturation:
+    """What one engine of a scenario does while requests always wait."""
+    plan = replace(scenario.plan, replicas=1, routing=Routing.ROUND_ROBIN)
+    return saturation(scenario.profile, plan, scenario.lengths, scenario.cached_share)
+
+
+def token_load(scenario: TokenScenario) -> float:
+    """Arrival rate over the rate at which the fleet saturates."""
+    return scenario.workload.arrival_rate_rps / (scenario.plan.replicas * saturated(scenario).rate_rps)
+
+
+def require_check(profile: LlmProfile) -> None:
+    """Refuse a profile that misses the throughput of its own saturated run.
+
+    Raises:
+        InputError: with both numbers.
+    """
+    if profile.check is None:
+        return
+    check, limits = profile.check, profile.limits_measured
+    plan = TokenPlan(
+        profile=profile.name,
+        replicas=1,
+        sequences_max=limits.sequences_max,
+        batched_tokens_max=limits.batched_tokens_max,
+    )
+    lengths = LengthRows((check.input_tokens,), (check.output_tokens,), "the saturated run")
+    require_lengths(profile, lengths)
+    found_rps = saturation(profile, plan, lengths).rate_rps
+    off = found_rps / check.saturated_throughput_rps - 1.0
+    if abs(off) > CHECK_SHARE:
+        raise InputError(
+            f"profile {profile.name} fails its check: its steps give {format_rate(found_rps)} where a saturated run "
+            f"measured {format_rate(check.saturated_throughput_rps)} ({100.0 * off:+.1f} %, and "
+            f"{100.0 * CHECK_SHARE:g} % are allowed); measure the steps again, with all that a request costs"
+        )
+
+
+def require_tokens_answerable(scenario: TokenScenario) -> float:
+    """Refuse at once what has no steady state or lies beyond the profile; the load.
+
+    Raises:
+        UnstableError: names the fewest replicas that would be stable.
+        DomainError: settings or lengths beyond what was measured.
+    """
+    plan = scenario.plan
+    scenario.profile.require(plan.sequences_max, plan.batched_tokens_max)
+    require_lengths(scenario.profile, scenario.lengths)
+    load = token_load(scenario)
+    if load >= 1.0:
+        one = saturated(scenario)
+        least = replicas_stable_min(scenario.workload.arrival_rate_rps, one)
+        count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
+        raise UnstableError(
+            f"unstable plan: load {load:.3f} >= 1 ({format_rate(scenario.workload.arrival_rate_rps)} on "
+            f"{format_rate(plan.replicas * one.rate_rps)} of {count}); use at least {least} replicas",
+            servers_min=least,
+        )
+    return load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCase:
+    """A scenario, what is simulated for it, and how long its runs are."""
+
+    scenario: TokenScenario
+    engine: Engine = Engine.KERNEL
+
+    @property
+    def simulated(self) -> TokenScenario:
+        """One engine where it stands for all, else the whole fleet."""
+        scenario = self.scenario
+        if isinstance(scenario.workload.arrivals, TraceArrivals):
+            return scenario
+        workload, plan = one_for_all(scenario.workload, scenario.plan)  # type: ignore[type-var]
+        return replace(scenario, workload=workload, plan=plan)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the arrivals happened once."""
+        return isinstance(self.scenario.workload.arrivals, TraceArrivals)
+
+    @property
+    def relaxation_requests(self) -> float:
+        """Requests that arrive while what is simulated forgets its start."""
+        simulated, one = self.simulated, saturated(self.scenario)
+        load = min(token_load(simulated), 0.999)
+        moments = simulated.lengths.moments
+        variability = arrivals_scv(simulated.workload) + moments.output_scv
+        # A request takes its output tokens' steps, of engines that run fewer at once than when they saturate.
+        in_service = load * one.running_mean * simulated.plan.replicas
+        return relaxation_requests(load, simulated.plan.replicas, in_service, variability)
+
+    @property
+    def length(self) -> Length:
+        """Of one run."""
+        forgotten = self.relaxation_requests
+        warm_up = math.ceil(_RELAXATIONS * forgotten)
+        measured = max(_MEASURED_PER_WARM_UP * warm_up, _MEASURED_MIN)
+        return Length(
+            warm_up=warm_up, measured=measured, cool_down=max(_COOL_DOWN_MIN, math.ceil(2 * forgotten))
+        )
+
+    def counted_min(self, care: float) -> float:
+        """Requests that have seen enough relaxation times."""
+        beyond = _EXCEEDANCES_MIN / (1.0 - self.scenario.quantile_max)
+        return max(
+            care * _RELAXATIONS_SEEN_MIN * self.relaxation_requests / self.simulated.plan.replicas, beyond
+        )
+
+    def performance(self, pool: TokenPool, quantiles: Sequence[float], confidence: float) -> TokenPerformance:
+        """Of the whole fleet."""
+        return pool.tokens_performance(
+            load=token_load(self.scenario),
+            replicas=self.scenario.plan.replicas,
+            simulated=self.simulated.plan.replicas,
+            quantiles=quantiles,
+            confidence=confidence,
+            has_limits=bool(self.scenario.objective.together),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLook:
+    """What is known after some runs, and after how many requests; whether its intervals may be believed."""
+
+    pool: TokenPool
+    settled: bool
+    requests: int
+
+
+def token_looks(
+    case: TokenCase, seed: Seed, requests_max: int, mapper: Mapper = map, care: float = 1.0, first: int = 0
+) -> Iterator[TokenLook]:
+    """Look after look, each with twice the runs of the one before; a trace is one look at its one path."""
+    if case.is_path:
+        yield _look_at_path(case, seed)
+        return
+    length = case.length
+    affordable = requests_max // length.requests
+    wanted = max(SECTIONS, min(first // length.requests, affordable))
+    pool = TokenPool.of(())
+    while wanted <= affordable:
+        tasks = [
+            TokenTask(
+                scenario=case.simulated,
+                length=length,
+                seed=replace(seed, replication=number),
+                engine=case.engine,
+            )
+            for number in range(pool.replications, wanted)
+        ]
+        pool = pool.extended(mapper(replicate_tokens, tasks))
+        enough = pool.independent_exceedances(case.scenario.quantile_max) >= _EXCEEDANCES_MIN
+        settled = enough and pool.is_level and pool.counted >= case.counted_min(care)
+        yield TokenLook(pool=pool, settled=settled, requests=wanted * length.requests)
+        wanted *= 2
+
+
+def _look_at_path(case: TokenCase, seed: Seed) -> TokenLook:
+    """A recorded path cut into sections, each of consecutive requests."""
+    scenario = case.scenario
+    draws = draw_tokens(scenario, 0, seed)
+    count = len(draws.arrived_s)
+    needed = math.ceil(10 * 5 / (1.0 - scenario.quantile_max))
+    if count < needed:
+        raise InconclusiveError(
+            f"the trace has {count} arrivals; {format_quantile(scenario.quantile_max)} with an interval needs at "
+            f"least {needed}: record for longer, use a lower percentile, or give --replay for these requests alone"
+        )
+    start = min(case.length.warm_up, count // 10)
+    sections = min(SECTIONS, int((1.0 - scenario.quantile_max) * (count - start) / 5))
+    edges = [start + (count - start) * at // sections for at in range(sections + 1)]
+    task = TokenTask(
+        scenario=scenario,
+        length=Length(warm_up=start, measured=count - start, cool_down=0),
+        seed=seed,
+        engine=case.engine,
+    )
+    parts = [_reduced(task, draws, slice(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    pool = TokenPool.of_path(parts)
+    settled = pool.independent_exceedances(scenario.quantile_max) >= 20
+    return TokenLook(pool=pool, settled=settled, requests=count)
+
+
+def precise_token_look(
+    case: TokenCase, seed: Seed, requests_max: int, precision: float, confidence: float, mapper: Mapper = map
+) -> TokenLook:
+    """The first settled look whose intervals of the response and of the first token are narrow enough, else the last.
+
+    Raises:
+        InconclusiveError: no look within the budget has settled.
+    """
+    settled, last, q = None, None, case.scenario.quantile_max
+    for last in token_looks(case, seed, requests_max, mapper):
+        if not last.settled:
+            continue
+        settled = last
+        pool = last.pool
+        widths = [
+            pool.of_measure(measure, q).interval(confidence).relative_half_width
+            for measure in (Measure.TTFT, Measure.RESPONSE)
+        ]
+        if max(widths) <= precision:
+            break
+    if settled is None:
+        load = token_load(case.scenario)
+        seen = "no run fits the budget" if last is None else f"{last.requests} requests do not settle"
+        raise InconclusiveError(
+            f"{seen} at load {load:.3f}, and {requests_max} are allowed; raise --requests-max, or ask for a lower "
+            "quantile or a lower rate"
+        )
+    return settled
+
+
+def found_tokens(pool: TokenPool, promise: Promise, confidence: float) -> Interval:
+    """What a pool says of a limit."""
+    if promise.quantile is not None:
+        return pool.of_measure(promise.measure, promise.quantile).interval(confidence)
+    if promise.measure is Measure.MISSED:
+        return pool.missed_interval(confidence)
+    return pool.mean(promise.measure).interval(confidence)
+
+
+def _held(pool: TokenPool, promise: Promise, errors: Errors) -> tuple[Interval, bool, bool]:
+    """What was found of a limit, whether it is surely missed, and whether it is surely met."""
+    interval = found_tokens(pool, promise, 1.0 - errors.accept)
+    if promise.quantile is None:
+        low = found_tokens(pool, promise, 1.0 - errors.refuse).low
+        return interval, low > promise.allowed, interval.high <= promise.allowed
+    beyond, allowed = pool.beyond(promise.measure, promise.allowed), 1.0 - promise.quantile
+    is_missed = beyond.interval(1.0 - errors.refuse).low > allowed
+    is_met = beyond.interval(1.0 - errors.accept).high <= allowed and interval.high <= promise.allowed
+    return interval, is_missed, is_met
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenJudge:
+    """Judges plans for language models by simulation; attributes as of `simulations.judge.SimulationJudge`."""
+
+    seed: int = 0
+    confidence: float = 0.95
+    precision: float = 0.02
+    requests_max: int = 100_000_000
+    engine: Engine = Engine.KERNEL
+    mapper: Mapper = field(default=map, repr=False)
+
+    def saturated(self, scenario: TokenScenario) -> Saturation:
+        """What one engine does while requests always wait."""
+        return saturated(scenario)
+
+    def search(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+        """Look until the verdict is clear; refusals are corrected for the number of candidates and looks."""
+        return self._judge(scenario, Stage.SEARCH, attempt, math.inf, self.requests_max)
+
+    def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+        """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
+        found = self._judge(scenario, Stage.CERTIFY, attempt, self.precision, self.requests_max)
+        return self._with_profile_error(scenario, found)
+
+    def accepts(self, scenario: TokenScenario) -> TokenCandidate:
+        """Look for a while; the same users at every rate."""
+        budget = max(int(_HEADROOM_SHARE * self.requests_max), 1)
+        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, budget)
+
+    def _judge(
+        self, scenario: TokenScenario, stage: Stage, attempt: int, precision: float, requests_max: int
+    ) -> TokenCandidate:
+        load = token_load(scenario)
+        if load >= 1.0:
+            rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
+            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=rejection)
+        case = TokenCase(scenario=scenario, engine=self.engine)
+        verdict, rejection, look, is_precise = Verdict.INCONCLUSIVE, None, None, False
+        care = _SEARCH_CARE if stage is Stage.SEARCH else 1.0
+        seed = Seed(value=self.seed, stage=stage)
+        number = 0
+        for look in token_looks(case, seed, requests_max, self.mapper, care):
+            number += 1
+            verdict, rejection = self._decide(
+                scenario.objective, look, self._errors(scenario, stage, attempt, number)
+            )
+            is_precise = self._width(look.pool, scenario.objective) <= precision
+            if verdict is Verdict.MISSED or (verdict is Verdict.MET and is_precise):
+                break
+            if stage is Stage.SEARCH and look.settled and self._is_marginal(look.pool, scenario.objective):
+                break
+        if load > KNEE and verdict is Verdict.MET:
+            verdict = Verdict.INCONCLUSIVE
+        doubt = None
+        if verdict is Verdict.INCONCLUSIVE:
+            doubt, rejection = self._left_open(case, look, load, requests_max)
+        return TokenCandidate(
+            plan=scenario.plan,
+            verdict=verdict,
+            rejection=rejection,
+            performance=None if look is None else self._performance(case, look.pool),
+            doubt=doubt,
+            requests=0 if look is None else look.requests,
+            is_precise=is_precise or math.isinf(precision),
+        )
+
+    def _errors(self, scenario: TokenScenario, stage: Stage, attempt: int, look: int) -> Errors:
+        """As in `simulations.judge`: any one limit refuses, and a search accepts nothing for good."""
+        error = 1.0 - self.confidence
+        corrected = error * share_of_error(attempt) * share_of_error(look)
+        accept = error if stage is Stage.SEARCH else corrected
+        return Errors(accept=accept, refuse=corrected / len(scenario.objective.promises))
+
+    def _decide(
+        self, objective: TokenObjective, look: TokenLook, errors: Errors
+    ) -> tuple[Verdict, Rejection | None]:
+        missed, met = [], look.settled or look.pool.is_path
+        for promise in objective.promises:
+            interval, is_missed, is_met = _held(look.pool, promise, errors)
+            if is_missed:
+                missed.append(Rejection.of(promise, interval.value))
+            met = met and is_met
+        if missed:
+            return Verdict.MISSED, max(missed, key=lambda one: one.needed / one.allowed)
+        return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
+
+    def _width(self, pool: TokenPool, objective: TokenObjective) -> float:
+        """Relative half-width of what is nearest to its limit."""
+        found = [(found_tokens(pool, p, self.confidence), p) for p in objective.promises]
+        interval, promise = max(found, key=lambda one: one[0].value / one[1].allowed)
+        if promise.measure is Measure.MISSED:
+            return interval.half_width / promise.allowed
+        return interval.relative_half_width
+
+    def _is_marginal(self, pool: TokenPool, objective: TokenObjective) -> bool:
+        """Whether what is open is so near its limit that a search does not want to know on which side."""
+        return self._width(pool, objective) <= _INDIFFERENCE * self.precision
+
+    def _left_open(
+        self, case: TokenCase, look: TokenLook | None, load: float, requests_max: int
+    ) -> tuple[Doubt, Rejection]:
+        """Why a trial ended without a verdict."""
+        if load > KNEE:
+            return Doubt.PROFILE, Rejection(limit=Limit.STABILITY, allowed=KNEE, needed=load)
+        if look is not None and (look.settled or look.pool.is_path):
+            found = [
+                (found_tokens(look.pool, p, self.confidence), p) for p in case.scenario.objective.promises
+            ]
+            interval, promise = max(found, key=lambda one: one[0].high / one[1].allowed)
+            doubt = Doubt.TRACE if look.pool.is_path else Doubt.REQUESTS
+            return doubt, Rejection.of(promise, interval.high)
+        needed = 2 * look.requests if look is not None else SECTIONS * case.length.requests
+        return Doubt.REQUESTS, Rejection(limit=Limit.BUDGET, allowed=requests_max, needed=needed)
+
+    def _performance(self, case: TokenCase, pool: TokenPool) -> TokenPerformance:
+        quantiles = sorted({*QUANTILES, *case.scenario.objective.quantiles})
+        return case.performance(pool, quantiles, self.confidence)
+
+    def _with_profile_error(self, scenario: TokenScenario, found: TokenCandidate) -> TokenCandidate:
+        """The candidate with the error of the profile's own measurements in its intervals."""
+        if found.performance is None:
+            return found
+        performance = with_step_error(scenario, found.performance, self.confidence, self.seed, self.mapper)
+        in_doubt = [
+            Rejection.of(promise, interval.high)
+            for promise in scenario.objective.promises
+            if (interval := promise.found(performance)) is not None and interval.high > promise.allowed
+        ]
+        if found.accepted and in_doubt:
+            return replace(
+                found,
+                verdict=Verdict.INCONCLUSIVE,
+                rejection=in_doubt[0],
+                performance=performance,
+                doubt=Doubt.PROFILE,
+            )
+        return replace(found, performance=performance)
+
+
+def with_step_error(
+    scenario: TokenScenario, performance: TokenPerformance, confidence: float, seed: int, mapper: Mapper = map
+) -> TokenPerformance:
+    """Intervals widened by what the same requests do under profiles resampled from the measured steps.
+
+    Source:
+        Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
+    """
+    if not has_spread(scenario.profile):
+        return performance
+    generator = Seed(value=seed).generator(Purpose.PROFILE)
+    case = TokenCase(scenario=scenario)
+    length = case.length
+    tasks = [
+        TokenTask(
+            scenario=replace(case.simulated, profile=resampled_steps(scenario.profile, generator)),
+            length=length,
+            seed=Seed(value=seed, replication=0),
+        )
+        for _ in range(_RESAMPLES)
+    ]
+    pools = [TokenPool.of([sample]) for sample in mapper(replicate_tokens, tasks)]
+    spread = student_t(confidence, _RESAMPLES - 1)
+
+    def extra(value: Callable[[TokenPool], float]) -> float:
+        values = np.array([value(pool) for pool in pools])
+        return spread * float(np.std(np.log(np.maximum(values, 1e-12)), ddof=1))
+
+    fields: dict[str, dict[float, Interval]] = {}
+    for measure in (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE):
+        known = getattr(performance, measure.value)
+        fields[measure.value] = {
+            q: widened(interval, extra(lambda pool, m=measure, q=q: pool.of_measure(m, q).value))  # type: ignore[misc]
+            for q, interval in known.items()
+        }
+    return replace(performance, **fields)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSimulation:
+    """How one plan for a language model is simulated; attributes as of `simulations.simulate.Simulation`."""
+
+    seed: int = 0
+    confidence: float = 0.95
+    precision: float = 0.02
+    requests_max: int = 100_000_000
+    engine: Engine = Engine.KERNEL
+    quantiles: Sequence[float] = QUANTILES
+    mapper: Mapper = field(default=map, repr=False)
+
+    def __call__(self, scenario: TokenScenario) -> TokenPerformance:
+        """Performance of a plan, with the profile's own error in its intervals.
+
+        Raises:
+            UnstableError: the plan cannot sustain the arrival rate.
+            InconclusiveError: so near to saturation that the profile's error decides, or no run settles.
+        """
+        load = require_tokens_answerable(scenario)
+        asked = replace(scenario, quantiles=tuple(self.quantiles))
+        if load > KNEE:
+            raise InconclusiveError(
+                f"at load {load:.3f}, within 5 % of saturation, an error of 1 % in the profile changes the latency "
+                f"several times over; add a replica, or ask for a rate below {format_rate(KNEE / load * scenario.workload.arrival_rate_rps)}"
+            )
+        case = TokenCase(scenario=asked, engine=self.engine)
+        look = precise_token_look(
+            case,
+            Seed(value=self.seed, stage=Stage.CERTIFY),
+            self.requests_max,
+            self.precision,
+            self.confidence,
+            self.mapper,
+        )
+        performance = case.performance(look.pool, self.quantiles, self.confidence)
+        return with_step_error(asked, performance, self.confidence, self.seed, self.mapper)
+
+
+def replay(
+    scenario: TokenScenario, quantiles: Sequence[float]
+) -> tuple[TokenDraws, TokenRecords, TokenPerformance]:
+    """Exactly the requests of a trace, served from an empty fleet; every one counts, and quantiles are points."""
+    draws = draw_tokens(scenario, 0, Seed(value=0))
+    records = serve(scenario, draws, Engine.KERNEL)
+    span_s = float(records.finished_s.max() - draws.arrived_s[0])
+    sample = token_sample(
+        draws,
+        records,
+        scenario.objective,
+        overhead_s=overheads_s(scenario, draws),
+        part=slice(0, len(draws.arrived_s)),
+        window_s=span_s,
+        blocks=scenario.profile.kv.blocks,
+    )
+    pool = TokenPool.of([sample])
+    performance = pool.tokens_performance(
+        load=None,
+        replicas=scenario.plan.replicas,
+        simulated=scenario.plan.replicas,
+        quantiles=quantiles,
+        confidence=0.95,
+        has_limits=bool(scenario.objective.together),
+        kind=Kind.REPLAY,
+    )
+    return draws, records, performance
