@@ -310,7 +310,7 @@ ASSUMED = {
 
 
 def mean_ms(profile, users):
-    """Mean response of so many users who do not think."""
+    """Mean response of this many users who do not think."""
     answer = cap.simulate(
         profile, 2, users=users, think_time_s=0.0, routing="shared-queue", quantile=0.5, precision=0.05
     )

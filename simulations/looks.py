@@ -37,7 +37,7 @@ _TRACE_WARM_UP_SHARE = 0.1
 # Independent responses beyond the quantile without which one path has seen too few of its bursts: of M/D/1
 # paths that are worth fewer, intervals hold the exact P99 in 30 to 90 % instead of 95 %.
 _TRACE_INDEPENDENT_MIN = 20
-# Sections of a trace, fewer where it is short, each with so many requests beyond the quantile.
+# Sections of a trace, fewer if it is short, each with this many requests beyond the quantile.
 _TRACE_SECTIONS_MIN, _TRACE_EXCEEDANCES_PER_SECTION = 10, 5
 
 

@@ -1,4 +1,4 @@
-"""Gate: a saved plan judged again, and whether what is needed now has grown."""
+"""Check: a saved plan judged again, and whether more is needed now than it has."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

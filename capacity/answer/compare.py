@@ -1,4 +1,4 @@
-"""Contenders: the fleets that are compared, from saved plans and as they are typed, and their workload."""
+"""Compare: the fleets to compare, from saved plans and as they are typed, and their common workload."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

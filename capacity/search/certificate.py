@@ -53,7 +53,7 @@ class Certifier:
 
         With fresh random numbers, and the profile's own error, more may be needed than in the search.
         """
-        best = self._preferred(level.candidates) or self._dearer_unskippable(level) or self._dearer(level)
+        best = self._preferred(level.candidates) or self._costlier_unskippable(level) or self._costlier(level)
         return self._cheaper(best)
 
     def _cheaper(self, best: Certified | None) -> Certified | None:
@@ -85,12 +85,12 @@ class Certifier:
         if devices > 1:
             self.search.at(Family(profile=profile, routing=plan.routing), devices - 1)
 
-    def _dearer_unskippable(self, level: Level) -> Certified | None:
+    def _costlier_unskippable(self, level: Level) -> Certified | None:
         """The next more expensive fleets, tried one by one, up to the first that bisection found."""
         starts = (family.cost(devices) for family, devices in level.starts.items())
         fleets = unskippable(self.search, min(starts, default=math.inf))
-        dearer = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
-        for _, family, devices, waits in dearer[:_ROUNDS_MAX]:
+        costlier = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
+        for _, family, devices, waits in costlier[:_ROUNDS_MAX]:
             if self.search.out_of_budget:
                 return None
             fleet = self.search.at(family, devices, waits=waits)
@@ -99,7 +99,7 @@ class Certifier:
                 return certified
         return None
 
-    def _dearer(self, level: Level) -> Certified | None:
+    def _costlier(self, level: Level) -> Certified | None:
         """The cheapest fleet of any family whose batches start at once."""
         search, best, bound = self.search, None, math.inf
         known = {family: family.cost(devices) for family, devices in level.starts.items()}

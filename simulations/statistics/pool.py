@@ -83,7 +83,7 @@ class QuantileEstimate:
         return self._within(student_t(confidence, self.above.degrees))
 
     def _within(self, errors: float) -> Interval:
-        """Between the quantiles that lie so many standard errors of the share lower and higher."""
+        """Between the quantiles that many standard errors of the share lower and higher."""
         low_s = self.tally.quantile_s(max(0.0, self.quantile - errors * self.from_value.standard_error))
         high_s = self.tally.quantile_s(min(1.0, self.quantile + errors * self.above.standard_error))
         # Outwards to the edges of their cells, anywhere in which the true end may lie.
