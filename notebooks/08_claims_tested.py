@@ -34,7 +34,7 @@ def verdict(claim, cases):
     """What the cases say together; None is one that nothing here can tell."""
     by_answer = {
         said: "; ".join(name for name, holds in cases.items() if holds is answer)
-        for said, answer in (("yes for", True), ("no for", False), ("cannot be told for", None))
+        for said, answer in (("yes for", True), ("no for", False), ("undecided for", None))
     }
     holds = {bool(holds) for holds in cases.values()}
     word = "holds in part" if len(holds) > 1 else "holds" if holds == {True} else "does not hold"
