@@ -1,4 +1,4 @@
-"""Intervals of a share with few or no events; and Student's t."""
+"""Intervals of a share with few or no events, and Student's t; P99: `simulations/statistics/pool.py`."""
 
 import math
 

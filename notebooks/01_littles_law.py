@@ -37,13 +37,13 @@ print(f"in flight: {law.in_system_mean:g}")
 assert law.in_system_mean == 4.0
 
 # %% [markdown]
-# If the dashboard says 12 instead, one of its three numbers was measured at another place, over another time,
-# or of other requests than the other two.
+# If the dashboard says 12 instead, one of its three numbers was measured in a different place, over a different
+# time, or on different requests from the other two.
 #
 # ## Does it need a distribution?
 #
 # One server, first come, first served, under three kinds of traffic that have little in common. The number in
-# flight is found by *counting heads* at 200,000 instants, and λ and W from the requests.
+# flight is *counted* at 200,000 instants; λ and W come from the requests.
 
 
 # %%
@@ -64,7 +64,7 @@ runs = {
     "Poisson arrivals, exponential service": served(
         rng.exponential(1 / 8, REQUESTS), rng.exponential(0.1, REQUESTS)
     ),
-    "a metronome, service with a heavy tail": served(
+    "equal gaps, heavy-tailed service": served(
         np.full(REQUESTS, 1 / 8), 0.1 * rng.lognormal(-1.15, np.sqrt(2.3), REQUESTS)
     ),
     "irregular arrivals, constant service": served(rng.gamma(1 / 9, 9 / 8, REQUESTS), np.full(REQUESTS, 0.1)),
@@ -80,15 +80,15 @@ assert np.allclose(table["L counted"], table["λW"], rtol=0.01)
 table.round(3)
 
 # %% [markdown]
-# The two agree within 1 % in each row, and would do so to the last digit if one looked at every instant: each
-# request adds the time it stays to the area under the head count, in whatever order and after whatever wait.
+# The two agree within 1 % in each row, and would agree to the last digit if every instant were counted: each
+# request adds the time it stays to the area under the count, in whatever order and after whatever wait.
 # **L = λW needs no distribution.** It does need both sides to be about the same requests over the same time.
 #
 # ## What breaks it, 1: a short window, and an empty start
 #
-# Whoever is inside when a measurement begins is counted, but did not arrive in it. On the left, one server at
-# load 0.8 seen through 100 windows of each length; bars hold the middle 90 % of the windows. On the right,
-# 400 servers that start empty, at load 0.9, and what L is on average from the start until then.
+# A request that is already inside when a measurement begins is counted, but did not arrive during it. On the left,
+# one server at load 0.8 in 100 windows of each length; bars hold the middle 90 % of the windows. On the right,
+# 400 servers that start empty, at load 0.9, and their average L from the start until then.
 
 # %%
 run = runs["Poisson arrivals, exponential service"]
@@ -145,14 +145,14 @@ assert filling[-1] < steady
 
 # %% [markdown]
 # In a window of one second L can be little more than half of λW, or about twice as much; over 200 seconds nine
-# windows in ten agree within 3 %. And a service that starts empty needs long to fill: after ten seconds, a
+# windows in ten agree within 3 %. And a service that starts empty takes long to fill: after ten seconds, a
 # hundred service times, L is not yet 60 % of the steady state. A benchmark that averages from its first request
-# reports a better system than the one that will be run. That is why `capacity` cuts the beginning off every
-# simulation.
+# reports a better system than the one that will run in production. That is why `capacity` cuts off the beginning
+# of every simulation.
 #
 # ## What breaks it, 2: more arrives than can be served
 #
-# 12 requests a second at a server that manages 10. Theory refuses to answer, and a measurement does not:
+# 12 requests a second at a server that manages 10. Theory refuses to answer; a measurement does not:
 
 # %%
 try:
@@ -173,14 +173,15 @@ assert overload["answers × response / L"].max() < 0.9
 overload.round(2)
 
 # %% [markdown]
-# L has no value: it grows for as long as one looks. And answers per second times their mean response is too
-# small by more than a tenth however long the window is, because those who still wait are the slow ones and are
-# not among the answers. **A mean response time of an overloaded service tells how long somebody measured.**
+# L has no value: it grows for as long as you look. And answers per second times their mean response is too
+# small by more than a tenth however long the window is, because the requests that still wait are the slow ones
+# and are not among the answers. **A mean response time of an overloaded service tells you how long the
+# measurement was.**
 #
 # ## What breaks it, 3: lost requests
 #
-# Two servers with room for four more requests, and more traffic than they can serve: whoever finds no room is
-# turned away.
+# Two servers with room for four more requests, and more traffic than they can serve: a request that finds no room
+# is turned away.
 
 # %%
 full = cap.queues.MMcK(arrival_rate_rps=24.0, service_rate_rps=10.0, servers=2, capacity=6)
@@ -196,13 +197,13 @@ assert L["λ offered × W (simulated)"] > 1.2 * full.in_system_mean
 pd.Series(L, name="L").to_frame().round(2)
 
 # %% [markdown]
-# With the offered rate the product is too large by more than a fifth. The λ of the law is the rate of those
+# With the offered rate the product is too large by more than a fifth. The λ of the law is the rate of the requests
 # whose W was measured. A dashboard that shows the load balancer's request rate beside the server's latency
 # breaks it.
 #
 # ## Sixteen published load tests
 #
-# A model under a fixed number of concurrent requests, each sent anew as soon as it is answered: L is known
+# A model under a fixed number of concurrent requests, each sent again as soon as it is answered: L is known
 # beforehand. (NVIDIA DeepLearningExamples, Apache-2.0, Temporal Fusion Transformer,
 # `PyTorch/Forecasting/TFT/triton/README.md` at commit 729963dd, lines 1588 and 1935; each request carries 16
 # inferences, and throughput was published in inferences.)
@@ -251,21 +252,21 @@ assert list(tests[~tests["credible"]]["L"]) == [168, 200, 232]
 tests.assign(share=share).round({"rps": 0, "λW": 1, "share": 2})
 
 # %% [markdown]
-# Every A100 test keeps the law within the 10 % that `LoadTestReport` allows; the slower T4 misses it at the three
-# highest concurrencies. All sixteen products are at or below L, and none above. That is the mark of time spent
+# Every A100 test obeys the law within the 10 % that `LoadTestReport` allows; the slower T4 misses it at the three
+# highest concurrencies. All sixteen products are at or below L. That is the sign of time spent
 # *outside the measured latency*, between an answer and the next request of the same slot: fewer requests were in
-# flight than was set.
+# flight than the test was set to.
 #
 # ## What a load generator can show
 #
-# Users who think between requests are in two places: in the system, or thinking. Little's law of the whole loop
-# is N = X (R + Z): users are throughput times response and think time together. Users who think 1 s on
-# average, two servers of 10 rps each:
+# Users who think between requests are in one of two places: in the system, or thinking. Little's law for the whole
+# loop is N = X (R + Z): the number of users is throughput times the sum of response and think time. Here users think
+# 1 s on average, at two servers of 10 rps each:
 
 
 # %%
 def closed(users):
-    """The exact law of so many users."""
+    """The exact law for this many users."""
     return cap.queues.Closed(users=users, think_time_s=1.0, service_time_s=0.1, servers=2)
 
 
@@ -305,14 +306,14 @@ assert round(closed(50).response_mean_s - closed(40).response_mean_s, 2) == 0.5
 assert open_s > 10.0 * closed_s
 
 # %% [markdown]
-# The knee of a closed test is where the asymptotes meet, at 22 users here. Beyond it more users add nothing but
-# waiting: from 40 to 50 users throughput stays the same, and the response grows by half a second. **A closed
-# test cannot overload the service**, since it slows down exactly when the service does. An open stream of the
-# same rate does not stop to think when the queue is long, and its P99 is more than ten times as high.
+# The knee of a closed test is where the asymptotes meet, at 22 users here. Beyond it, more users only add waiting:
+# from 40 to 50 users throughput stays the same, and the response grows by half a second. **A closed
+# test cannot overload the service**, since it slows down exactly when the service does. An open stream at the
+# same rate does not slow down when the queue is long, and its P99 is more than ten times as high.
 #
 # ## A report to check
 #
-# "100 users, 100 rps, P50 45 ms, P99 340 ms." Nothing is said of think times. Can it be true without any?
+# "100 users, 100 rps, P50 45 ms, P99 340 ms." Think times are not mentioned. Can it be true without any?
 
 # %%
 reports = {
@@ -336,14 +337,14 @@ pd.DataFrame(
 
 # %% [markdown]
 # 100 users at 100 rps take one second per loop. Without think time the mean response must be a second, which a
-# P50 of 45 ms and a P99 of 340 ms cannot give; with 0.95 s of thought it fits. The report is not wrong but
+# P50 of 45 ms and a P99 of 340 ms cannot give; with a think time of 0.95 s it fits. The report is not wrong but
 # incomplete, and what it leaves out decides.
 #
 # ## What to do
 #
 # * **Check every dashboard and every load test with L = λW before you use it**: `LittlesLaw.solve(...)`,
 #   `LoadTestReport(...)`, or `capacity littles-law`.
-# * **Take λ, W and L at the same place, of the same requests, over the same time**; of accepted requests only.
-# * **Cut the warm-up off**, and measure for many times the time that a request stays.
+# * **Measure λ, W and L in the same place, on the same requests, over the same time**, and only on accepted requests.
+# * **Cut off the warm-up**, and measure for many times as long as a request stays.
 # * **If L grows as long as you look, report no latency**: the service is overloaded.
-# * **Ask a load test for its think time.** For the P99 of open traffic, generate open traffic.
+# * **Ask what a load test's think time was.** For the P99 of open traffic, generate open traffic.

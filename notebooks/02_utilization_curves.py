@@ -14,13 +14,13 @@
 # %% [markdown]
 # # How busy may a server be?
 #
-# "Keep utilization below 70 %." Everybody has heard the rule, and everybody has seen the curve behind it: flat
-# for a long time, then steep. Where does it turn, and is it there for *your* number of servers, *your*
-# variability and *your* objective?
+# "Keep utilization below 70 %." Everyone has heard the rule and seen the curve behind it: flat for a long time, then
+# steep. Where does it turn, and does it turn there for *your* number of servers, *your* variability and *your*
+# objective?
 #
 # Utilization ρ is the share of time that a server is busy; μ is what one busy server answers per second; c is
 # the number of servers at one queue; cv, the coefficient of variation, is standard deviation over mean: 0 for a
-# constant, 1 for an exponential time. At the end are sliders to set what is yours.
+# constant, 1 for an exponential time. At the end there are sliders for your own values.
 
 # %%
 import ipywidgets as widgets
@@ -31,7 +31,7 @@ import capacity as cap
 # %% [markdown]
 # ## Three speeds, one queue
 #
-# One server that answers 10, 5 or 2 requests a second, exponential in everything (M/M/1).
+# One server that answers 10, 5 or 2 requests a second, with exponential gaps and service times (M/M/1).
 
 # %%
 Quantity, Axis = cap.queues.Quantity, cap.queues.Axis
@@ -58,8 +58,8 @@ drawn_against(Axis.UTILIZATION)
 
 # %% [markdown]
 # **The three curves of Lq are one curve.** The number of requests waiting has no unit of time: play everything at
-# double speed and the same requests wait in the same order. W and P99 do have one, and shrink with the service.
-# Against the arrival rate each has its own wall, λ = μ, which is the view for "how many requests can I take?":
+# double speed, and the same requests wait in the same order. W and P99 do have one, and shrink with the service time.
+# Against the arrival rate each curve has its own wall, λ = μ; that is the view for "how many requests can I take?":
 
 # %%
 assert len(cap.curves(Quantity.QUEUE_LENGTH, Axis.UTILIZATION, RATES_RPS)) == 1
@@ -68,7 +68,7 @@ drawn_against(Axis.ARRIVAL_RATE)
 # %% [markdown]
 # ## Is there a knee?
 #
-# The mean response of one server, in services:
+# The mean response of one server, in mean service times:
 
 # %%
 response = pd.Series(
@@ -83,13 +83,13 @@ for before, after in ((0.5, 0.75), (0.75, 0.875), (0.8, 0.9), (0.9, 0.95)):
 response.rename_axis("ρ").to_frame().round(2)
 
 # %% [markdown]
-# From 50 to 75 % it doubles, from 75 to 87.5 %, from 80 to 90 %, and from 90 to 95 %: each time the *idle* share is
+# It doubles from 50 to 75 %, from 75 to 87.5 %, from 80 to 90 %, and from 90 to 95 %: whenever the *idle* share is
 # halved. Nothing happens at 70 % that does not happen elsewhere. **The curve has no knee of its own. An objective
 # gives it one**: the knee is where P99 crosses it.
 #
 # ## Many servers at one queue
 #
-# The same utilization, 1 to 64 servers (M/M/c, mean service 100 ms). Lines are theory, points are simulated.
+# The same utilization with 1 to 64 servers (M/M/c, mean service 100 ms). Lines are theory, points are simulated.
 
 # %%
 SERVICE_S = 0.1
@@ -137,8 +137,8 @@ assert at_80["P99 [s]"][64] < 1.01 * alone_s
 at_80.round(2)
 
 # %% [markdown]
-# 80 % busy is a disaster for one server and nothing at all for 64: with eight servers P99 is less than a quarter of
-# what one gives, and with 64 it is within 1 % of service alone. A limit on utilization that does not mention c is
+# 80 % busy is a disaster for one server and harmless for 64: with eight servers P99 is less than a quarter of
+# that of one, and with 64 it is within 1 % of service alone. A limit on utilization that does not mention c is
 # either reckless for small services or wasteful for large ones.
 #
 # ## Variability of service and of arrivals
@@ -194,14 +194,14 @@ at_70.round(2)
 # %% [markdown]
 # (P99 in seconds at 70 %.) With a cv of 4 it is more than five times that with a cv of 1, on either side. And
 # service that varies with a cv of 4 has a worse P99 at 10 % utilization than exponential service at 70 %: hardly
-# anybody waits, but the slow services themselves are the tail. Making the slow requests faster then does more than
-# any server could.
+# any request waits, but the slow services themselves are the tail. Making the slow requests faster then does more
+# than any extra server could.
 #
 # ## Where the knee is
 #
-# So put an objective on it: P99 within a second, ten mean services. Up to which utilization is it met? The law is
-# exact where there is one (M/G/1, M/D/c, M/M/c), else Whitt's approximation of G/G/c, up to 18 % off where it was
-# checked. (98 stands for 98 or more.)
+# So set an objective: P99 within a second, ten mean service times. Up to which utilization is it met? The law is
+# exact where there is one (M/G/1, M/D/c, M/M/c), else it is Whitt's approximation of G/G/c, up to 18 % off where it
+# was checked. (98 stands for 98 or more.)
 
 # %%
 GRID = (0.02, *cap.queues.utilization_grid(0.98, 20))
@@ -265,11 +265,11 @@ assert alone["gamma"] < 10.0 < alone["hyperexponential"]
 assert abs(found.value - 1.0) < 0.05
 
 # %% [markdown]
-# The same objective is met up to less than 30 % or up to more than 90 %, and the textbook's single exponential
-# server meets it to little more than half. With a cv of 4 no utilization meets it, however many servers there are.
-# **"70 %" is the answer to one question that somebody once had. Ask your own.** And ask it with your own law of
-# service: at a cv of 2 a server with hardly any load meets the objective if its service is gamma, and misses it if
-# it is hyper-exponential. A profile of measured times, as `capacity plan` takes it, is the law itself.
+# Depending on c and cv the same objective is met up to less than 30 % or up to more than 90 %, and the textbook's
+# single exponential server meets it up to little more than half. With a cv of 4 no utilization meets it, however many servers there are.
+# **"70 %" is the answer to one question that someone once had. Ask your own.** And ask it with your own distribution
+# of service times: at a cv of 2 a server with hardly any load meets the objective if its service is gamma, and misses
+# it if it is hyper-exponential. A profile of measured times, as `capacity plan` takes it, is the distribution itself.
 #
 # ## Sliders
 #
@@ -353,7 +353,7 @@ widgets.VBox([servers, cv, rate_rps, objective_s, text, image])
 #   cv and with the objective.
 # * **Know your c and your cv.** Servers at one queue pool their idle moments; the cv of your service is in your
 #   profile (`capacity profiles`, or `capacity profile` to measure it).
-# * **With few servers, plan for room.** With many, do not pay for room that nobody waits for.
-# * **If the cv is large, mend the tail first**: no utilization is low enough for an objective that service alone
+# * **With few servers, plan for slack.** With many, do not pay for slack that no request needs.
+# * **If the cv is large, fix the tail first**: no utilization is low enough for an objective that service alone
 #   misses.
-# * **Batching servers are another matter**: they are nearly always busy. Plan those by load (`04_batching`).
+# * **Batching servers are different**: they are nearly always busy. Plan those by load (`04_batching`).

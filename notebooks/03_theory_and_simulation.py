@@ -30,9 +30,9 @@ import capacity as cap
 # %% [markdown]
 # ## Does the simulator obey the theory?
 #
-# A simulator is a program, and programs have bugs. So it is held against queues whose law is known exactly: one
+# A simulator is a program, and programs have bugs. So it is compared with queues whose law is known exactly: one
 # exponential server (M/M/1), eight of them at one queue (M/M/8), and one that serves batches of up to 16, whose
-# times were measured of ResNet-50 on a T4.
+# times were measured for ResNet-50 on a T4.
 
 # %%
 LOADS, FINE = (0.3, 0.5, 0.7, 0.9), np.linspace(0.1, 0.93, 28)
@@ -90,10 +90,10 @@ agreement.round(3)
 #
 # ## How many requests does a P99 need?
 #
-# A busy queue remembers: whoever comes just after a slow request waits behind the same crowd, so that late responses
-# come in bursts. The *design effect* counts how many requests tell as much about the share beyond P99 as one
-# independent response would. For M/M/1 it is known exactly. To know P99 to ± 2 %, independent exponential
-# responses would do with fewer than fifty thousand:
+# A busy queue has a memory: a request that comes just after a slow one waits behind the same others, so late responses
+# come in bursts. The *design effect* is how many requests tell as much about the share beyond P99 as one
+# independent response would. For M/M/1 it is known exactly. If responses were independent and exponential, fewer than
+# fifty thousand would be enough to know P99 to ± 2 %:
 
 # %%
 # The error of a share p from n responses is sqrt(p (1 - p) / n), and P99 moves by error / p mean responses.
@@ -120,7 +120,7 @@ needs.round({"design effect": 1, "requests for ± 2 %": -3, "at 100 rps [h]": 1}
 #
 # ## Two things that a careless test gets wrong
 #
-# Many short runs, the P99 of each, then the mean of these: it sounds harmless. So does counting from the first
+# Take many short runs, the P99 of each, then the mean of these: it sounds harmless. So does counting from the first
 # request on. Here are both for one server at load 0.9: 1,000,000 requests, cut into runs that each start empty.
 
 # %%
@@ -168,14 +168,14 @@ careless.round(1)
 
 # %% [markdown]
 # With runs of a thousand requests the mean of the P99s is more than 25 % too low, and with runs of 300 an empty start
-# costs more than 20 % even where the responses are pooled. Most runs see no burst; the few that do hold nearly all late responses, and a mean over *runs* counts each burst once instead of by its many requests.
-# And an empty start meets a queue that is not there yet. **Cut the warm-up, pool the responses, then take the
+# makes it more than 20 % too low even where the responses are pooled. Most runs see no burst; the few that do hold nearly all late responses, and a mean over *runs* counts each burst once instead of by its many requests.
+# And after an empty start the queue has not built up yet. **Cut the warm-up, pool the responses, then take the
 # quantile.**
 #
-# ### The interval of the textbook
+# ### The textbook interval
 #
 # For independent responses the interval of a quantile needs only the binomial law, and most tools print that. Repeat a
-# load test of 100,000 requests at load 0.7 three hundred times: how often does its interval hold the exact P99?
+# load test of 100,000 requests at load 0.7 three hundred times: how often does its interval contain the exact P99?
 
 # %%
 EXPERIMENTS, SIZE = 300, 100_000
@@ -190,7 +190,7 @@ print(f"{held} of {EXPERIMENTS} intervals that promise 95 % hold the exact P99: 
 assert held / EXPERIMENTS < 0.5
 
 # %% [markdown]
-# Fewer than half. `capacity` takes its intervals from how much whole groups of runs differ, which sees the bursts.
+# Fewer than half. `capacity` takes its intervals from how much whole groups of runs differ, which includes the bursts.
 #
 # ## Where there is no theory
 #
@@ -210,13 +210,14 @@ assert p99.relative_half_width <= 0.02
 
 # %% [markdown]
 # `cap.simulate` does for you what was done by hand above: it cuts the start, pools, takes its interval from sections,
-# adds runs until it is as narrow as asked, and says "inconclusive" rather than print a number it cannot stand for.
+# adds runs until the interval is as narrow as asked, and says "inconclusive" rather than print a number that it cannot
+# support.
 #
 # ## What to do
 #
-# - **A law holds exactly?** Take it: it is free of chance and done at once (`cap.predict`, `capacity queue ...`).
-# - **No law?** Simulate, with a simulator that was held against laws, and look at the interval before the value.
+# - **A law holds exactly?** Use it: it has no noise and takes no time (`cap.predict`, `capacity queue ...`).
+# - **No law?** Simulate, with a simulator that was compared with laws, and look at the interval before the value.
 # - **Never average P99s** – neither of runs nor of replicas nor of minutes on a dashboard.
-# - **Cut the start**, ten relaxation times of it; the busier the queue, the longer these are.
+# - **Cut the start**: ten relaxation times. The busier the queue, the longer these are.
 # - **Count requests before you trust a load test.** If you cannot have that many, ask for a lower percentile, or
 #   measure the *service*, which needs few, and let `capacity plan` compute the P99.

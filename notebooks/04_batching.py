@@ -15,9 +15,9 @@
 # # How large a batch should a server allow, and should it wait to fill one?
 #
 # A model server can run several requests through the model at once, as one *batch*. That is cheaper per request, but
-# everybody in a batch gets the answer only when the whole batch is done. Two settings decide the trade, and every
-# serving system has them under some name: the **largest batch** `B`, and the **batch wait**, how long a request may
-# wait for company.
+# every request in a batch gets its answer only when the whole batch is done. Two settings decide the trade-off, and
+# every serving system has them under some name: the **largest batch** `B`, and the **batch wait**, how long a request
+# may wait for others to join its batch.
 
 # %%
 import pandas as pd
@@ -87,11 +87,11 @@ assert bert.throughput_rps(128) < bert.throughput_rps(8)
 knees.round(2)
 
 # %% [markdown]
-# "Times B" ends early: at 4 at the latest, within 10 %, and **none** of these has even half of it at its knee. The knee
-# depends on model and device: BERT-large on an L40S has it at 8, and 128 gives no more; Llama-2 70B still gains at 64,
-# the largest that was measured. So "B = 32" is no rule. **Measure the profile, and read the knee from it.**
+# "Times B" ends early: within 10 %, it holds up to 4 at most, and **none** of these has even half of it at its knee. The
+# knee depends on model and device: BERT-large on an L40S has it at 8, and 128 gives no more; Llama-2 70B still gains at
+# 64, the largest that was measured. So "B = 32" is no rule. **Measure the profile, and read the knee from it.**
 #
-# ## In front of the server is a queue
+# ## There is a queue in front of the server
 #
 # Throughput says nothing about how long requests take. Take ResNet-50 on a T4, one server that starts whatever waits
 # as soon as it is free, `B` at most (a *greedy* server). The queue in front of it has an exact law. **Load** is the
@@ -157,14 +157,14 @@ p99s.rename_axis("P99 [ms] at rps").round(1)
 
 # %% [markdown]
 # At the same load a small `B` looks good: at load 0.5, 4 has the lowest P99. But the same load is not the same work.
-# Against the arrival rate, which is what you are given, the picture turns round: at 250 rps batches up to 4 bring P99
+# Against the arrival rate, which is what you are given, the picture is reversed: at 250 rps batches up to 4 bring P99
 # to less than half of what one at a time gives, at 600 rps 16 has less than 0.6 times the P99 of 4, and even at 100 rps,
-# where one at a time is stable with ease, batching is faster. At 10 rps a large `B` costs less than 1 %, since a greedy
-# server never waits for a batch to fill; at 900 rps 32 costs less than 5 % beside 16.
+# where one at a time is easily stable, batching is faster. At 10 rps a large `B` costs less than 1 %, since a greedy
+# server never waits for a batch to fill; at 900 rps 32 costs less than 5 % more than 16.
 #
 # ## The trap: "99 % busy" is not "full"
 #
-# A greedy batching server starts whatever waits, so that it is hardly ever idle: as traffic grows it makes larger
+# A greedy batching server starts whatever waits, so it is hardly ever idle: as traffic grows it makes larger
 # batches instead of more of them.
 
 # %%
@@ -188,14 +188,14 @@ print(f"mean batch {found.batch_size_mean:.1f} of 16")
 assert 0.99 < found.utilization < 1.0
 
 # %% [markdown]
-# A V100 at 57 % of what it can do shows more than 99 % busy. Who scales out at "80 % busy" buys servers that nobody
-# needs. **Plan by load, not by the busy share**, and watch the mean batch size: it tells how full the server is.
+# A V100 at 57 % of what it can do shows more than 99 % busy. If you scale out at "80 % busy", you buy servers that you
+# do not need. **Plan by load, not by utilization**, and watch the mean batch size: it tells how full the server is.
 #
 # ## Should a batch wait to fill?
 #
-# With a batch wait a free server starts when `B` requests are there or when the timer has run out. Since when does it
-# count? Servers differ: **oldest**, since the oldest waiting request arrived (Triton, TensorFlow Serving), or **open**,
-# since a free server first sees that somebody waits (TorchServe, Ray Serve). Lines are exact; points are simulated.
+# With a batch wait a free server starts when `B` requests are there or when the timer has run out. When does the timer
+# start? Servers differ: **oldest**, when the oldest waiting request arrives (Triton, TensorFlow Serving), or **open**,
+# when a free server first sees a waiting request (TorchServe, Ray Serve). Lines are exact; points are simulated.
 
 # %%
 FULL_RPS = t4.throughput_rps(16)
@@ -213,7 +213,7 @@ panels = cap.new_panels(
     ["P50", "P99"],
     x_title="load",
     y_title="response time [ms]",
-    title="Batches up to 16 that wait for company: everybody waits longer, until the queue fills them anyway",
+    title="Batches up to 16 that wait to fill: every request waits longer, until the queue fills them anyway",
     y_log=True,
 )
 for number, (name, wait) in enumerate(SETTINGS.items()):
@@ -257,15 +257,15 @@ at_wait.round(2)
 
 # %% [markdown]
 # On this server **no wait is best at every load shown**: the queue fills batches by itself as soon as that is needed.
-# At the lowest load a lone request pays the whole timer. The `open` timer is the dearer one: at load 0.5 its P99 is 2.5
-# times that of no wait, because it starts anew after each batch. Near the wall a timer hardly matters: at load 0.98
+# At the lowest load a lone request waits for the whole timer. The `open` timer costs more: at load 0.5 its P99 is 2.5
+# times that of no wait, because it starts again after each batch. Near the wall a timer hardly matters: at load 0.98
 # even the open one adds less than 5 %.
 #
 # ## When a wait does pay
 #
-# It makes larger batches and fewer starts: at load 0.5 the server above is busy 30 % less of the time or better, worth
-# something if somebody else can use the device. And it may lower P99 where *small batches have the heavier tail*, as
-# those of `resnet50-mxnet-t4-fp16` do. Is the tail the reason? The same fleet with each batch at its mean time tells.
+# It makes larger batches and fewer of them: at load 0.5 the server above is busy at least 30 % less of the time, which
+# helps if something else can use the device. And it may lower P99 where *small batches have the heavier tail*, as
+# those of `resnet50-mxnet-t4-fp16` do. Is the tail the reason? The same fleet with each batch at its mean time shows it.
 
 # %%
 mxnet = cap.load_profile("resnet50-mxnet-t4-fp16")
@@ -297,16 +297,16 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# As measured, the wait lowers P99, intervals apart, and raises P50: a median is given for a tail. With each batch at its
-# mean the same wait raises P99, so that it is the tail of small batches that makes the wait pay.
+# As measured, the wait lowers P99, with intervals that do not overlap, and raises P50: it trades the median for the tail.
+# With each batch at its mean the same wait raises P99, so it is the tail of small batches that makes the wait pay.
 #
 # ## What to do
 #
 # 1. **Measure** how long batches of each size take (`capacity profile`), and read the knee. No rule has your batch size.
 # 2. **Let the server be greedy** (batch wait 0) and allow a largest batch near the knee. At low traffic it costs next to
 #    nothing; at high traffic it is what keeps the server stable.
-# 3. **Add a batch wait only if a plan shows that it pays** (`capacity plan` searches it by default), and know which timer
+# 3. **Add a batch wait only if a plan shows that it pays** (`capacity plan` tries waits by default), and know which timer
 #    your server has.
-# 4. **Plan by load.** A busy share of 99 % is no alarm, and 80 % is no comfort.
+# 4. **Plan by load.** A utilization of 99 % is no reason for alarm, and 80 % none for comfort.
 #
 # How many servers to buy is the next notebook, `05_sizing_a_service`.

@@ -15,8 +15,8 @@
 # # I timed my model. How many servers do I need, and how sure is that?
 #
 # You have timed batches of your model, you expect 5000 requests a second, and you promised that 99 of 100 answers come
-# within 25 ms. This notebook goes from those timings to a plan: how many replicas, what largest batch, how much room is
-# left, and what goes wrong with one replica less.
+# within 25 ms. This notebook goes from those timings to a plan: how many replicas, what largest batch, how much headroom,
+# and what goes wrong with one replica fewer.
 
 # %%
 import pandas as pd
@@ -28,8 +28,8 @@ RATE_RPS, LIMIT_S = 5000.0, 0.025
 # %% [markdown]
 # ## The timings
 #
-# One line for each batch that was timed: its size and how long it took, with the unit in the name of the column. Put
-# your own in place of these, `pd.read_csv("mine.csv")` or the file's name itself. Here they are real timings of a small
+# One line for each batch that was timed: its size and how long it took, with the unit in the name of the column. Use
+# your own instead, `pd.read_csv("mine.csv")` or just the file's name. These are real timings of a small
 # neural network on one CPU core.
 
 # %%
@@ -62,14 +62,14 @@ print(f"{RATE_RPS:.0f} rps over {profile.throughput_rps(64):.0f} rps is {servers
 assert 1.0 < servers < 2.0
 
 # %% [markdown]
-# So two servers? They can indeed do the work. Whether they do it *in time* is another question, since random arrivals
+# So two servers? They can do the work. Whether they do it *in time* is another question, since random arrivals
 # bunch up.
 #
 # ## The plan
 #
-# The planner asks theory first, which throws out what cannot keep up, and simulates the rest until it knows on which
-# side of the objective each lies. The winner is simulated once more with fresh random numbers. (Without `batch_wait` it
-# would search for a batch wait too; `04_batching` says when one pays.)
+# The planner first uses theory to rule out what cannot keep up, then simulates the rest until it knows whether each
+# meets the objective. The winner is simulated once more with fresh random numbers. (Without `batch_wait` it
+# would try batch waits too; `04_batching` says when one pays.)
 
 # %%
 answer = cap.plan(profile, rate_rps=RATE_RPS, slo_p99_s=LIMIT_S, batch_wait="0ms", seed=5)
@@ -85,15 +85,15 @@ assert 0.6 < answer.performance.load < 0.75
 # %% [markdown]
 # Three replicas, not two, with batches up to 32.
 #
-# - **In brackets are 95 % intervals.** A plan is accepted only if the upper end is within the limit. The interval also
-#   holds the error of your own timings: 600 of each batch size say something about its P99, not everything.
-# - **Load** is the rate over the largest rate that this plan can sustain. The busy share is another thing, and nearly
+# - **The 95 % intervals are in brackets.** A plan is accepted only if the upper end is within the limit. The interval
+#   also includes the error of your own timings: 600 of each batch size say something about its P99, not everything.
+# - **Load** is the rate over the largest rate that this plan can sustain. Utilization is something else, and nearly
 #   always higher: see `04_batching`.
 #
 # ## Replicas and batches: where the plan lies
 #
-# A sweep takes every combination, here to 5 %. A cell holds P99; outlined cells meet the objective with the upper end of
-# their interval.
+# A sweep runs every combination, here with P99 to ± 5 %. A cell shows P99; outlined cells meet the objective with the
+# upper end of their interval.
 
 # %%
 SIZES = [4, 8, 16, 32, 64]
@@ -133,11 +133,11 @@ assert (fewest[8], fewest[16], fewest[32], fewest[64]) == (4, 3, 3, 3)
 assert open_cells == [(6, 4)]
 
 # %% [markdown]
-# Up a column, more replicas help much at first and then hardly, since even a request that meets nobody takes its service
-# time. Along a row, once the batch is large enough, more of it changes little. A batch that is too small costs replicas:
-# with 8 it takes 4. And 6 replicas with batches up to 4 look fine but are not accepted: their load is so close to 1 that
-# the small error of the timings makes a large one of P99. More timings would help, or a larger batch, which leaves more
-# to spare.
+# Up a column, more replicas help a lot at first and then hardly at all, since even a request that meets no other takes
+# its service time. Along a row, once the batch is large enough, a larger one changes little. A batch that is too small
+# costs replicas: with 8 it takes 4. And 6 replicas with batches up to 4 look fine but are not accepted: their load is so
+# close to 1 that a small error in the timings makes a large one in P99. More timings would help, or a larger batch, which
+# leaves more slack.
 #
 # ## One replica fewer
 
@@ -150,9 +150,9 @@ print(step.round(1))
 answer.plot()
 
 # %% [markdown]
-# Two replicas keep up only with batches up to 64, and then P99 is more than 2.5 times that of three. The loss of one
-# server, for a deployment or by a fault, is not "a third slower": it misses the objective by far. If that may happen,
-# plan for it: `spare=1` asks for a fleet that meets its objective with one replica gone.
+# Two replicas keep up only with batches up to 64, and then P99 is more than 2.5 times that of three. Losing one
+# server, in a deployment or by a fault, does not make the service "a third slower": it misses the objective by far. If
+# that may happen, plan for it: `spare=1` asks for a fleet that meets its objective with one replica gone.
 #
 # ## Headroom
 #
@@ -193,14 +193,14 @@ assert late[0.5].high < 0.7 * LIMIT_S < LIMIT_S < late[0.99].low
 
 # %% [markdown]
 # There is room for a quarter more traffic. The objective is missed well before the wall, and replicas are busy nearly all
-# of the time long before that. So neither the wall nor a busy share is the alarm; the load is. The median stays far below
-# the limit all the way: an alarm on the median would be silent.
+# of the time long before that. So set the alarm on the load, not on the wall or on utilization. The median stays far below
+# the limit all the way: an alarm on the median would stay silent.
 #
 # ## What the timings left out
 #
 # They say how long the *model* takes. The server that was measured has more to do on the same core: it reads, checks and
 # answers each request, and its slow moments come in spells. `capacity profile` measures that too, and the bundled
-# profile holds it. The same rate, and one replica more:
+# profile includes it. At the same rate that takes one more replica:
 
 # %%
 whole = cap.simulate(server, 4, rate_rps=RATE_RPS, batch_size_max=32, quantile=0.99, precision=0.05, seed=5)
@@ -214,15 +214,16 @@ assert 3 * server.throughput_rps(32) < RATE_RPS
 assert server.service_mean_s(32) > 1.4 * profile.service_mean_s(32)
 
 # %% [markdown]
-# It takes four replicas, not three: with the server's own work a batch of 32 takes over 1.4 times as long, and the plan from the
-# timings alone could not even keep up. Nothing was wrong with the planner; the timings answered another question.
+# It takes four replicas, not three: with the server's own work a batch of 32 takes over 1.4 times as long, and the plan
+# from the timings alone could not even keep up. Nothing was wrong with the planner; the timings answered a different
+# question.
 #
 # ## What to do
 #
 # 1. **Time the whole server**, not the model alone: `capacity profile --url http://127.0.0.1:8000/predict --body row.json
-#    -o mine.json`, with some hundred batches of each size. Raw samples are better than a summary.
+#    -o mine.json`, with a thousand batches of each size if you can. Raw samples are better than a summary.
 # 2. **Ask for a plan**: `capacity plan --profile mine.json --rate 5000rps --slo-p99 25ms`. Do not divide rate by throughput.
 # 3. **If it is inconclusive**, time more batches, or allow a larger one.
-# 4. **Set your alarm at the load that the headroom stands for**, not at a busy share or the median.
-# 5. **Ask what one less does.** If a lost replica must not break the promise, add `--spare 1`.
-# 6. **Check afterwards** with `capacity verify`, which drives the real server and holds prediction beside measurement.
+# 4. **Set your alarm at the load where the headroom ends**, not at a utilization or the median.
+# 5. **Ask what one replica fewer does.** If a lost replica must not break the objective, add `--spare 1`.
+# 6. **Check afterwards** with `capacity verify`, which load-tests the real server and compares prediction with measurement.

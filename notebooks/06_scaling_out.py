@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Scaling out: what do N replicas do to P50 and P99?
 #
-# One replica is not enough, so you start N of them behind a load balancer. Traffic grows by N, too. Does latency stay as
-# it was, or does it get better? Does it matter which load balancer it is? And are two model instances on one GPU two
-# replicas?
+# One replica is not enough, so you start N of them behind a load balancer, and traffic is N times as high too. Does
+# latency stay as it was, or does it get better? Does the choice of load balancer matter? And are two model instances on
+# one GPU two replicas?
 #
 # *Load* is the arrival rate over the largest rate that the fleet can sustain.
 
@@ -31,13 +31,13 @@ import capacity as cap
 # Each replica takes 10 ms for a request on average (exponential, which is rather variable) and gets 80 requests a
 # second, load 0.8, whatever N is. The balancers:
 #
-# - **random**: any replica, by chance; **round-robin**: one after the other;
-# - **power-of-two**: looks at two replicas taken by chance, and takes the one with fewer requests;
+# - **random**: any replica, at random; **round-robin**: one after the other;
+# - **power-of-two**: looks at two replicas picked at random, and takes the one with fewer requests;
 # - **least-outstanding**: looks at all of them;
-# - **shared-queue**: no replica has a queue of its own; whoever is free takes the oldest request.
+# - **shared-queue**: no replica has its own queue; a free replica takes the oldest request.
 #
-# Random, round-robin and the shared queue have exact laws (lines); the others are simulated, by a profile with the same
-# percentiles.
+# Random, round-robin and the shared queue have exact laws (lines); the others are simulated, with a profile that has
+# the same percentiles.
 
 # %%
 SERVICE_RPS, EACH_RPS, SIZES, SEEN_AT = 100.0, 80.0, (1, 2, 4, 8, 16, 32, 64), (2, 8, 64)
@@ -118,15 +118,15 @@ for routing in ("least-outstanding", "shared-queue"):
 at_64.rename_axis("64 replicas [ms]").round(1)
 
 # %% [markdown]
-# "Throughput times N, P50 unchanged, P99 better", says the usual lesson. Which of it is true depends on the balancer:
+# "Throughput times N, P50 unchanged, P99 better", says the usual lesson. How much of it is true depends on the balancer:
 #
 # - **Random changes nothing at all.** P50 and P99 are the same with 64 replicas as with one.
 # - **Round-robin** makes arrivals more regular and takes more than 40 % off P99 at 64.
 # - **Looking at just two replicas** brings P99 to about a third, however many replicas there are.
-# - **Looking at all, or one queue for all,** brings both P50 and P99 within 5 % of what a service takes: less than a
-#   quarter of one replica's, and P50 is *not* unchanged.
+# - **Looking at all, or one queue for all,** brings both P50 and P99 within 5 % of those of the service alone: less than
+#   a quarter of one replica's, so P50 is *not* unchanged.
 #
-# ## What does it cost that each replica has a queue of its own?
+# ## What does a separate queue for each replica cost?
 #
 # The same service with P99 within 80 ms. How many replicas does each rate take, by the exact laws?
 
@@ -160,8 +160,8 @@ needed.rename_axis("rate [rps]")
 
 # %% [markdown]
 # At 1000 requests a second random routing takes 24 replicas, round-robin 16 and one shared queue 11, the fewest that are
-# stable at all; at 4000 the shared queue still needs no more than the 41 that are merely stable. For a small service of
-# 50 a second it makes no difference: two each.
+# stable at all; at 4000 the shared queue still needs only the 41 that are merely stable. For a small service of
+# 50 requests a second it makes no difference: each takes two.
 #
 # ## And with batches?
 #
@@ -215,17 +215,17 @@ pd.DataFrame(
 
 # %% [markdown]
 # With batches the order changes: round-robin has the lowest P99 of all five at both rates. A balancer that looks counts
-# *requests*, but what a request waits for is the end of a *batch*. Still, each of these takes more than a fifth off the P99 of random. The shared queue has the lowest P50 and not the
-# lowest P99. Only random is bad everywhere, its P99 more than 30 % above that of round-robin. That is one profile with
-# constant batch times: simulate your own.
+# *requests*, but what a request waits for is the end of a *batch*. Still, each of these takes more than a fifth off the
+# P99 of random. The shared queue has the lowest P50 but not the lowest P99. Only random is bad everywhere, with a P99 more
+# than 30 % above that of round-robin. That is one profile with constant batch times: simulate your own.
 #
 # ## When N processors do less than N times the work
 #
 # Replicas that share something (a lock, a database, a memory bus) do less. The *universal scalability law* has two
 # numbers for it: **σ**, the share of the work that is done one at a time, and **κ**, what it costs to keep each pair in
-# agreement. With κ > 0 throughput has a peak. Two measured sets, published with the R package `usl` (Gunther and Möding)
-# from Gunther (2007), Guerrilla Capacity Planning: a ray tracer on 1 to 64 *processors* (intersections per second), and
-# SPEC SDM91 on a machine of 16 processors by simulated *users* (scripts per hour).
+# agreement. With κ > 0 throughput has a peak. There are two measured sets, published with the R package `usl` (Gunther
+# and Möding) from Gunther (2007), Guerrilla Capacity Planning: a ray tracer on 1 to 64 *processors* (intersections per
+# second), and SPEC SDM91 on a machine of 16 processors with simulated *users* (scripts per hour).
 
 # %%
 RAYTRACER = {1: 20, 4: 78, 8: 130, 12: 170, 16: 190, 20: 200, 24: 210, 28: 230, 32: 260, 48: 280, 64: 310}
@@ -276,8 +276,8 @@ pd.DataFrame(
 # %% [markdown]
 # Some 6 % of the ray tracer's work is done one at a time. That is enough to make 64 processors worth less than a quarter
 # of 64, and no number of them worth 20. For SDM91 the law puts the peak at 93 users, and beyond it throughput falls.
-# Fitted only below the bend, the law is more than 20 % too good at the next point, and the fit says itself why.
-# **Measure past the bend.** And note what the law does not say: nothing about latency.
+# Fitted only below the bend, the law is more than 20 % too high at the next point, and the fit itself says why.
+# **Measure past the bend.** And note that the law says nothing about latency.
 #
 # ## Two instances on one device
 #
@@ -310,7 +310,7 @@ ASSUMED = {
 
 
 def mean_ms(profile, users):
-    """Mean response of so many users who do not think."""
+    """Mean response of this many users who do not think."""
     answer = cap.simulate(
         profile, 2, users=users, think_time_s=0.0, routing="shared-queue", quantile=0.5, precision=0.05
     )
@@ -345,7 +345,7 @@ assert tested["processor sharing"].min() > 0.25
 off.rename_axis("users: off the measured mean by").round(2)
 
 # %% [markdown]
-# Taking the instances for two replicas promises responses at least 20 % too short; processor sharing (two take twice as
+# Treating the instances as two replicas predicts responses at least 20 % too short; processor sharing (two take twice as
 # long each) is at least 25 % too slow. The slowdown of 1.46, taken from two numbers, is within 10 % of all the others.
 #
 # What does the second instance do for the P99 of open traffic?
@@ -387,15 +387,15 @@ assert 0.70 < max(worse) / LIMIT_RPS < min(better) / LIMIT_RPS < 0.80
 assert all(apart.value < together.low for apart, together in zip(two_devices, one_device, strict=True))
 
 # %% [markdown]
-# Up to 600 requests a second the second instance makes P99 *worse*: it slows the batches of the first, which has room to
-# spare. From 650 on, about three quarters of what one instance can sustain, it pays. A second *device* is better at
+# Up to 600 requests a second the second instance makes P99 *worse*: it slows the batches of the first, which has capacity
+# to spare. From 650 on, about three quarters of what one instance can sustain, it pays. A second *device* is better at
 # every rate, and costs twice as much.
 #
 # ## What to do
 #
-# - **One request at a time, many replicas:** do not route at random. One shared queue if you can, least-outstanding if
-#   not, power-of-two where asking all is too much.
-# - **Batches:** round-robin is a good start; simulate your own before anything cleverer, `capacity simulate --routing ...`.
+# - **One request at a time, many replicas:** do not route at random. Use one shared queue if you can, least-outstanding if
+#   not, power-of-two if asking all replicas is too much.
+# - **Batches:** round-robin is a good start; simulate your own before you use a cleverer one, `capacity simulate --routing ...`.
 # - **Do not multiply by N** if replicas share something: measure throughput past the bend, fit with `capacity queue usl`,
 #   and read its doubts.
 # - **Instances on one device are not replicas.** Measure one and two busy instances, put the two numbers into the profile

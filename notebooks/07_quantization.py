@@ -14,11 +14,11 @@
 # %% [markdown]
 # # What do eight-bit weights cost, and how many replicas do they save?
 #
-# My model runs in single precision. I could round its weights to eight bits ("INT8 quantization"). How wrong do the
+# Your model runs in single precision. You could round its weights to eight bits ("INT8 quantization"). How wrong do the
 # weights become, how much faster is a batch, and does that save a replica or only look good in a benchmark?
 #
-# Quantization replaces each weight by a whole number from −127 to 127, its *code*; a *scale* says how much one step of
-# the code is worth. One byte then stands where four stood. The error has a bound that needs no data: each weight is wrong
+# Quantization replaces each weight with a whole number from −127 to 127, its *code*; a *scale* says how much one step of
+# the code is worth. One byte then replaces four. The error has a bound that needs no data: each weight is wrong
 # by half a step at most.
 
 # %%
@@ -60,13 +60,13 @@ layers.round(3)
 
 # %% [markdown]
 # The bound holds in each row, and the error is 0.56 to 0.59 of it and below 2 % of the norm of the weights. What scales per
-# channel gain depends on the layer, and they take memory too: in the first layer only 30 weights share one, and it
-# shrinks 3.53 times and not four.
+# channel gain depends on the layer, and they take memory too: in the first layer only 30 weights share one, so the layer
+# shrinks 3.53 times, not four.
 #
 # ## One weight too large
 #
-# A scale must reach the largest weight, so that one outlier makes all steps of its scale longer. A matrix with one weight
-# so many times the largest other:
+# A scale must reach the largest weight, so one outlier makes all steps of its scale longer. Here is a matrix in which one
+# weight is a multiple of the largest other:
 
 # %%
 small, FACTORS = rng.normal(scale=1 / 16, size=(256, 256)), [1, 2, 4, 8, 16, 32]
@@ -109,15 +109,15 @@ assert tight.error > fitting.error
 outliers.rename_axis("outlier").round(4)
 
 # %% [markdown]
-# With an outlier of 32 times the error of one scale is more than 20 times as large as without; with a scale for each output
-# it is less than a tenth of that. Nor can one simply choose a small scale: large weights then lie beyond the outermost
+# With an outlier of 32 times, the error of one scale is more than 20 times as large as without; with a scale for each output
+# it is less than a tenth of that. Nor can you simply choose a small scale: large weights then lie beyond the outermost
 # code and are cut off, which is worse, and `rounding_bound_holds` says so.
 #
 # ## A trained network
 #
-# Its weights are no random numbers. Here is what rounding did to its answers, on test rows that it was not trained with.
-# Its runtime has two methods: *dynamic* finds the range of a layer's inputs anew in every batch, *static* found it once
-# beforehand.
+# The weights of a trained network are not random. Here is what rounding did to its answers, on test rows that it was not
+# trained on. Its runtime has two methods: *dynamic* finds the range of a layer's inputs in every batch, *static* found it
+# once beforehand.
 
 # %%
 measured = cap.load_measured_quantization()
@@ -146,13 +146,13 @@ pd.DataFrame(
 
 # %% [markdown]
 # The bound holds for trained weights as well, and less than 2 % of the answers changed. Whether accuracy fell by less than
-# half a point, as is commonly said, **so few rows cannot tell**: one of them is more than that, and each interval lies on
-# both sides of it.
+# half a point, as is commonly said, **so few rows cannot tell**: one row is more than that, and each interval includes
+# half a point.
 #
 # ## Profile beside profile
 #
 # Both forms were served on one core of one machine, and batches of each size were timed in random order. Bars are the 95 %
-# intervals that the timings' own scatter gives; they do not say what another machine would do.
+# intervals from the scatter of the timings; they do not say what another machine would do.
 
 # %%
 before, after = cap.load_profile("serve-mlp-cpu-fp32"), cap.load_profile("serve-mlp-cpu-int8")
@@ -196,8 +196,8 @@ pd.DataFrame(
 
 # %% [markdown]
 # Eight bits are faster at every batch size, but *how much* faster is not one number: it depends on the batch size, which in
-# service is whatever the load makes it. And part of a request's work, such as reading and checking it, gains nothing, so
-# that the service gains less than the network alone.
+# production is whatever the load makes it. And part of a request's work, such as reading and checking it, gets no faster,
+# so the service gains less than the network alone.
 #
 # ## Replicas saved
 #
@@ -229,15 +229,15 @@ print(f"{4 * before.hourly_usd:.2f} and {2 * after.hourly_usd:.2f} USD an hour")
 fewest
 
 # %% [markdown]
-# The large service takes two replicas in eight bits instead of four; the small one takes one either way. What is saved is
-# not the speed-up times anything: replicas are whole, random arrivals need slack, and a small fleet may have nothing to
-# save.
+# The large service takes two replicas in eight bits instead of four; the small one takes one either way. You cannot
+# compute the saving from the speed-up: replicas are whole, random arrivals need slack, and a small fleet may have nothing
+# to save.
 #
 # ## What to do
 #
 # 1. Round with a scale for each output. `rounding_bound_holds` false means that a scale is too small for its weights.
-# 2. Measure accuracy on *your* test rows, and enough of them. No bound on weights says what becomes of answers.
+# 2. Measure accuracy on *your* test rows, and enough of them. No bound on weights says what happens to the answers.
 # 3. Measure a profile of each form on the device that will serve it (`capacity profile`), and compare at the batch sizes
 #    that your load makes.
 # 4. Plan with each profile (`capacity plan --profile a.json --profile b.json`) and count whole replicas. If none is saved,
-#    eight bits buy only latency and memory.
+#    eight bits improve only latency and memory.

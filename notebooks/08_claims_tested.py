@@ -12,15 +12,15 @@
 # ---
 
 # %% [markdown]
-# # Which of the usual claims about serving may I plan by?
+# # Which of the usual claims about serving can you plan by?
 #
 # Talks and tutorials about serving models repeat a handful of numbers: plan for 80 %, batch by 32 to 128, eight bits are
-# twice as fast. Each claim below is held against a law of queues, which is exact, a simulation, or a measurement (the
-# profiles that come with the package). No verdict is typed: each is computed by the test that the text above it states.
+# twice as fast. Each claim below is tested against an exact law of queues, a simulation, or a measurement (the
+# profiles that come with the package). No verdict is typed in: each is computed by the test that the text above it states.
 # That L = λW needs no distribution is tested in `01_littles_law`.
 #
-# The *load* is the arrival rate over the highest rate that can be served; the *response* of a request is its wait and its
-# service together.
+# The *load* is the arrival rate over the highest rate that can be served; the *response* of a request is its wait plus its
+# service.
 
 # %%
 import pandas as pd
@@ -34,7 +34,7 @@ def verdict(claim, cases):
     """What the cases say together; None is one that nothing here can tell."""
     by_answer = {
         said: "; ".join(name for name, holds in cases.items() if holds is answer)
-        for said, answer in (("yes for", True), ("no for", False), ("cannot be told for", None))
+        for said, answer in (("yes for", True), ("no for", False), ("undecided for", None))
     }
     holds = {bool(holds) for holds in cases.values()}
     word = "holds in part" if len(holds) > 1 else "holds" if holds == {True} else "does not hold"
@@ -57,9 +57,9 @@ def mm(servers, load):
 # %% [markdown]
 # ## "Latency doubles, so the queue doubles"
 #
-# Said of Little's law at a fixed arrival rate. *Test:* one exponential server; the number afterwards over that before is 2
-# within 5 %, if the **response** doubles (loads 0.6 and 0.75 at the same rate) and if the **service** time does (loads 0.4
-# and 0.8).
+# A claim about Little's law at a fixed arrival rate. *Test:* for one exponential server, the number afterwards is twice
+# that before, within 5 %, if the **response** doubles (loads 0.6 and 0.75 at the same rate) and if the **service** time
+# does (loads 0.4 and 0.8).
 
 # %%
 grown = pd.DataFrame(
@@ -84,8 +84,8 @@ grown.round(2)
 # %% [markdown]
 # ## "Manageable at 80 %, explodes at 95 %"
 #
-# *Test:* manageable, if the mean response at 80 % is at most two service times; it explodes, if it more than doubles from
-# 80 to 95 %.
+# *Test:* it is manageable if the mean response at 80 % is at most two service times; it explodes if the mean response more
+# than doubles from 80 to 95 %.
 
 # %%
 QUEUES = {
@@ -112,13 +112,13 @@ assert busy["95%"]["64 servers"] < 1.2
 busy.rename_axis("mean response [services]").round(2)
 
 # %% [markdown]
-# At 80 % one server already takes five service times, while 64 at 95 % take less than 1.2: a load is no target without the
-# number of servers.
+# At 80 % one server already takes five service times, while 64 at 95 % take less than 1.2: a load means nothing as a target
+# without the number of servers.
 #
 # ## "Faster servers stay stable at the same arrival rate"
 #
 # *Test:* 8 requests a second at servers that manage 10, 5 and 2 a second; theory refuses what has no steady state. The
-# claim holds if those that are faster than the arrivals, and only those, have one.
+# claim holds if the servers that are faster than the arrivals, and only those, have one.
 
 
 # %%
@@ -139,8 +139,8 @@ verdict(
 # %% [markdown]
 # ## "Throughput grows by B"
 #
-# *Test:* of each bundled profile, the largest measured batch whose throughput is at least 90 % of B times that at 1; and
-# whether the knee is one (beyond the knee a doubling gives less than 10 %).
+# *Test:* for each bundled profile, the largest measured batch whose throughput is at least 90 % of B times that at 1, and
+# whether this holds at the knee (beyond the knee a doubling gives less than 10 %).
 
 # %%
 profiles = [cap.load_profile(name) for name in cap.bundled_names()]
@@ -181,8 +181,8 @@ batches.round(2)
 # %% [markdown]
 # ## "B = 32 to 128 is optimal"
 #
-# *Test:* of throughput, the knee of each profile lies from 32 to 128. Of a plan, ResNet-50 on a T4 at 3200 rps with P99
-# within 40 ms (mean batch times, exact law): some B from 32 to 128 needs fewer replicas than every smaller one.
+# *Test:* for throughput, the knee of each profile lies between 32 and 128. For a plan, ResNet-50 on a T4 at 3200 rps with
+# P99 within 40 ms (mean batch times, exact law): some B from 32 to 128 needs fewer replicas than every smaller one.
 
 # %%
 t4 = cap.load_profile("resnet50-t4-fp16").of_means()
@@ -215,14 +215,14 @@ verdict(
 assert needed[8] == needed[128] == min(needed.values())
 
 # %% [markdown]
-# Once the batch is large enough, more of it saves no replica and costs none, since a server that starts at once seldom has
-# so many waiting.
+# Once the batch is large enough, a larger one saves no replica and costs none, since a server that starts at once seldom
+# has so many requests waiting.
 #
 # ## "Latency grows with (B − 1) × wait"
 #
-# Said of a server that waits for its batch to fill. But the timer runs once for a batch, and under load batches fill before
-# it ends. *Test:* ResNet-50 on a T4, batches up to 8, a timer as long as a batch of one takes: what it adds to the mean and
-# to P99 is within 10 % of 7 waits.
+# A claim about a server that waits for its batch to fill. But the timer runs once for a batch, and under load batches fill
+# before it ends. *Test:* ResNet-50 on a T4, batches up to 8, a timer as long as a batch of one takes: what it adds to the
+# mean and to P99 is within 10 % of 7 waits.
 
 # %%
 WAIT_S, TIMER_LOADS = t4.service_mean_s(1), (0.05, 0.3, 0.6, 0.9)
@@ -253,13 +253,13 @@ assert added.to_numpy().max() < 3.5
 added.rename_axis("added, in waits, by load", axis=1).round(2)
 
 # %% [markdown]
-# At none of these loads does the timer of the oldest add one whole wait to the mean, and no timer adds half of what is
-# claimed to anything.
+# At none of these loads does the `oldest` timer add more than one wait to the mean, and no timer adds half of what is
+# claimed to the mean or to P99.
 #
 # ## "INT8: 4x memory, 2x speed, < 0.5 % accuracy"
 #
-# *Test:* of one network, measured as a service: bytes of its weights to one decimal, times as fast by batch size, and points
-# of accuracy lost on the test rows, with their intervals.
+# *Test:* for one network, measured as a service: bytes of its weights to one decimal, times as fast by batch size, and
+# points of accuracy lost on the test rows, with their intervals.
 
 # %%
 measured = cap.load_measured_quantization()
@@ -297,9 +297,9 @@ pd.DataFrame(
 # %% [markdown]
 # ## "N replicas: throughput × N, P50 unchanged, P99 better"
 #
-# *Test:* throughput, if N replicas sustain N times the rate, beside fleets with a device each also of *two instances on one
-# device* (FastPitch on an A100, see `06_scaling_out`). P50 and P99 of exponential servers at load 0.8 beside one such
-# server: P50 must be the same within 5 %, P99 at least 5 % lower.
+# *Test:* throughput: N replicas sustain N times the rate, on a device each and as *two instances on one
+# device* (FastPitch on an A100, see `06_scaling_out`). P50 and P99 of exponential servers at load 0.8, compared with one
+# such server: P50 must be the same within 5 %, P99 at least 5 % lower.
 
 # %%
 FLEET = {"service_rate_rps": 1.0}
@@ -337,11 +337,11 @@ assert not ((over_one["P50"] >= 0.95) & (over_one["P99"] <= 0.95)).any()
 fleets.rename_axis("[services]").round(2)
 
 # %% [markdown]
-# Under none of these routers do both hold at once: what betters P99 betters P50 too.
+# Under none of these routers do both hold at once: what improves P99 improves P50 too.
 #
 # ## "100 users, 100 rps, P50 45 ms, P99 340 ms"
 #
-# A report of a load test. Users, throughput and think time fix the mean response. *Test:* whether the percentiles can belong
+# A load-test report. Users, throughput and think time fix the mean response. *Test:* whether the percentiles can belong
 # to that mean.
 
 # %%
@@ -363,17 +363,17 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# So the first thing to ask of such a report is the think time; without one it cannot be true.
+# So the first thing to ask about such a report is the think time; without one it cannot be true.
 #
 # ## "P50 120 ms with P99 2 400 ms: what service mix does that?"
 #
 # P99 is twenty times P50. Behind one exponential server it is 6.6 times P50 at any load. *Test:* one server at half load, 3 %
-# of the requests long; a search over the exact law finds how long, and it must give both percentiles within 5 %.
+# of the requests are long; a search over the exact law finds how long, and the mix must give both percentiles within 5 %.
 
 
 # %%
 def mixed(short_s, times, long=3):
-    """A hundred requests, some of them so many times as long."""
+    """A hundred requests, some of them longer by a factor."""
     samples_s = (short_s,) * (100 - long) + (short_s * times,) * long
     return cap.ServiceProfile(name="mix", timings=(cap.BatchTiming(batch_size=1, samples_s=samples_s),))
 
@@ -426,15 +426,15 @@ assert list(table.index[table["verdict"] == "holds"]) == [
 table
 
 # %% [markdown]
-# One of them holds as it stands, and most of the others hold for somebody.
+# One of them holds as it stands, and most of the others hold in some cases.
 #
 # ## What to do
 #
-# * Do not plan by a share of busy time. Ask what P99 your number of servers gives at your variability: `capacity queue mmc`,
+# * Do not plan by utilization. Ask what P99 your number of servers gives at your variability: `capacity queue mmc`,
 #   or `02_utilization_curves`.
 # * Take batch size, gain and knee from a profile of *your* model on *your* device (`capacity profile`), never from a rule.
-# * Set a batch timer by what it adds at your load to what you promise, and know which timer your server has: `04_batching`.
-# * Measure eight bits before you count on them: size, speed at your batch size, and accuracy each for itself:
+# * Set a batch timer by what it adds to your P99 at your load, and know which timer your server has: `04_batching`.
+# * Measure eight bits before you count on them: size, speed at your batch size, and accuracy, each separately:
 #   `07_quantization`.
 # * Choose the router before the number of replicas, and do not count instances of one device as replicas:
 #   `06_scaling_out`.

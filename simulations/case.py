@@ -1,4 +1,4 @@
-"""Case: how a scenario is run: what stands for the fleet, how long its runs are, and their tasks."""
+"""Case: how a scenario is run: what represents the fleet, how long the runs are, and their tasks."""
 
 import math
 from collections.abc import Sequence
@@ -42,20 +42,20 @@ from simulations.statistics.sample import Length
 
 
 def one_for_all(workload: Demand, plan: Plan, instances_per_device: int = 1) -> tuple[Demand, Plan]:
-    """The arrivals that one replica sees, and that replica alone; unchanged where there is no such law.
+    """The arrivals that one replica sees, and that replica alone; both unchanged where there is no such law.
 
     Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again. A random
     split of Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same
     phases (all replicas share them and are not independent, yet each by itself has that law). Other routing
     policies look at the other replicas, a closed population waits for all of them, a trace is one path,
-    every c-th arrival of an MMPP is no MMPP, and a surge is made of what one replica sees
+    every c-th arrival of an MMPP is not an MMPP, and a surge is made from what one replica sees
     (`simulations.looks`).
 
-    Replicas that share a device influence each other: one device with all its instances stands for the
-    fleet behind a random split, if all are full. By round-robin what it sees has no gaps of one law.
+    Replicas that share a device influence each other: one device with all its instances represents the
+    fleet behind a random split, if all are full. Under round-robin the gaps that it sees do not have one law.
 
     Args:
-        instances_per_device: replicas that slow each other down, 1 where none does.
+        instances_per_device: replicas that slow each other down, 1 if none do.
 
     Source:
         Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);
@@ -80,7 +80,7 @@ def one_for_all(workload: Demand, plan: Plan, instances_per_device: int = 1) -> 
 
 
 def _splits(workload: Workload, count: int) -> bool:
-    """Whether a random split is of the same kind; one whose phases switch all the time is not worth it."""
+    """Whether a random split has a law of the same kind; if phases switch very often, it is not worth it."""
     if isinstance(workload.arrivals, MmppArrivals):
         return count * workload.switches_per_arrival <= MMPP_SWITCHES_MAX
     return isinstance(workload.arrivals, PoissonArrivals)
@@ -97,7 +97,7 @@ def _every(arrivals: RenewalArrivals, count: int) -> RenewalArrivals:
             return GammaArrivals(cv=cv / math.sqrt(count))
 
 
-# Relaxation times after which the start, an empty fleet, is forgotten: exp(-10) is left of it.
+# Relaxation times after which the start, an empty fleet, is forgotten: only exp(-10) of it is left.
 RELAXATIONS = 10
 # Requests beyond the quantile in question that each section has in the first look.
 EXCEEDANCES_PER_SECTION = 200
@@ -107,26 +107,26 @@ RELAXATIONS_SEEN_MIN = 50_000
 # And where bursts of the arrivals make the relaxation time: of three MMPP/M/c, ratio 2 to 10, intervals from
 # 20,000 hold the exact P99 in 93.5 to 96.5 % of 200 experiments; from 8,000, one of them in 87 to 90 %.
 BURST_RELAXATIONS_SEEN_MIN = 20_000
-# Fewer where the fleet has room to spare in a burst too, so that nothing of it is left when it ends.
+# Fewer where the fleet has capacity to spare even in a burst, so that nothing of it is left when it ends.
 ROOMY_BURSTS_SEEN_MIN, _ROOMY_LOAD = 2_000, 0.7
 # Spells that a pool must have seen: of one replica at load 0.75 whose times vary by a cv of 0.1, 0.6 of it in
 # spells of 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
 # Users' turns that a pool must have seen, each run with turns of its own.
 TURNS_SEEN_MIN = 2_000
-_TURNS_WAITED_FOR = 10  # requests of each user in which turns change
+_TURNS_WAITED_FOR = 10  # requests of each user within which turns change
 # Requests of each user while a run settles into turns, as many as that where they are not too many in all: of
 # 8 users of one replica, whose batches take 28 to 30 ms, P99 is then right to 0.1 %, and the mean to 1 % even
-# where a think time is a 30th of a batch's, so that nobody changes turns within a year.
+# where a think time is a 30th of a batch's, so that no user changes turns within a year.
 _SETTLING_MIN, _SETTLING, _SETTLING_REQUESTS = 200, 1000, 50_000
 _CALM_MIN = 1.0 / 16.0
-# Long enough that little is wasted on warm-ups, short enough that many replications can be had.
+# Long enough that little is wasted on warm-up, short enough for many replications.
 _MEASURED_PER_WARM_UP = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A scenario, and how it is run: `is_whole` with all replicas, even where one could stand for them."""
+    """A scenario, and how it is run: `is_whole` with all replicas, even where one could represent them."""
 
     scenario: Scenario
     engine: Engine = Engine.KERNEL
@@ -142,7 +142,7 @@ class Case:
 
     @property
     def requests_in_spell(self) -> float:
-        """Requests that arrive while a spell lasts; none where there are no spells, or users have none."""
+        """Requests that arrive while a spell lasts; 0 if there are no spells, as for users."""
         spells = self.scenario.profile.spells
         if spells is None or isinstance(self.scenario.workload, ClosedPopulation):
             return 0.0
@@ -161,12 +161,12 @@ class Case:
 
     @property
     def slowdown(self) -> float:
-        """Of a full batch on a device whose instances are all busy."""
+        """Service time of a full batch on a device whose instances are all busy."""
         return self.slowdowns[-1]
 
     @property
     def simulated(self) -> Self:
-        """What is run in its stead: one replica, or the replicas of one device, where they stand for all."""
+        """What is run instead: one replica, or the replicas of one device, where they represent all."""
         if self.is_whole:
             return self
         workload, plan = one_for_all(self.scenario.workload, self.scenario.plan, len(self.slowdowns))
@@ -196,9 +196,9 @@ def run_length(case: Case) -> Length:
 
 
 def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, by_turns: bool) -> Length:
-    """A replication of a closed population; each user is a witness, so that one run need not be long.
+    """A replication of a closed population; each user is an observation, so one run need not be long.
 
-    Runs that keep their turns are the shorter the more of them there will be.
+    The more runs that keep their turns there will be, the shorter they are.
     """
     settling = 0
     if by_turns:
@@ -209,7 +209,7 @@ def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, 
 
 
 def _turns_requests(case: Case) -> float:
-    """Requests within which users change the turns in which they are served; 0 where all batches are full."""
+    """Requests within which users change the turns in which they are served; 0 if all batches are full."""
     users, plan = case.scenario.workload, case.scenario.plan
     assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else takes turns)
     if users.think_time_s == 0.0 or users.users >= 2 * plan.replicas * plan.batch_size_max:
@@ -218,14 +218,14 @@ def _turns_requests(case: Case) -> float:
 
 
 def _service_by_turns(case: Case) -> ServiceLaw:
-    """Of the batches of users who are served by turns: half of those of a replica each."""
+    """Service of the batches of users who are served in turns: half of those of a replica each."""
     assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101
     size = case.scenario.workload.users // (2 * case.scenario.plan.replicas)
     return case.scenario.profile.law(min(max(1, size), case.scenario.plan.batch_size_max))
 
 
 def _is_by_turns(case: Case) -> bool:
-    """Whether users keep the turns of their start for longer than could be waited for."""
+    """Whether users keep the turns they started with for longer than a simulation can wait."""
     assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101  (who else takes turns)
     return _turns_requests(case) > max(_TURNS_WAITED_FOR * case.scenario.workload.users, _walk_requests(case))
 
@@ -260,7 +260,7 @@ def _relaxation_requests(case: Case) -> float:
 def arrivals_scv(workload: Workload) -> float:
     """Squared coefficient of variation of the gaps between arrivals.
 
-    Of MMPP, whose gaps depend on each other, the dispersion of long counts, which is what a queue feels.
+    For MMPP, whose gaps depend on each other, the dispersion of long counts, which is what a queue feels.
     """
     arrivals = workload.arrivals
     match arrivals.base if isinstance(arrivals, SurgingArrivals) else arrivals:
@@ -309,8 +309,8 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
 def counted_min(case: Case) -> float:
     """Requests that have seen enough relaxation times, each queue or user by itself.
 
-    Queues of one device are busy together, and count once. Bursts are the shorter and the milder the less
-    arrivals and service vary, below what the relaxation time already takes into account.
+    Queues of one device are busy together, and count once. The less arrivals and service vary, the shorter
+    and milder bursts are, beyond what the relaxation time already takes into account.
     """
     simulated = case.simulated
     relaxation = _relaxation_requests(simulated)
@@ -329,7 +329,7 @@ def counted_min(case: Case) -> float:
 
 
 def _bursts_seen_min(case: Case) -> int:
-    """Relaxation times that a pool must have seen of arrivals in bursts."""
+    """Relaxation times of arrivals in bursts that a pool must have seen."""
     assert isinstance(case.scenario.workload, Workload)  # noqa: S101  (users have no bursts)
     assert isinstance(case.scenario.workload.arrivals, MmppArrivals)  # noqa: S101  (asked of these alone)
     burst_rps, _ = case.scenario.workload.arrivals.rates_rps(case.scenario.workload.arrival_rate_rps)

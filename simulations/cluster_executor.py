@@ -1,7 +1,7 @@
 """Cluster executor: the mapper over the workers of a running Dask cluster.
 
 Dask restarts workers and gives the tasks of a lost one to another. A worker must have the same versions as
-this process, for others may give other bytes; one that rounds differently, as another CPU may, is named.
+this process, since others may give other bytes; one that rounds differently, as another CPU may, is named.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def cluster(address: str, warn: Callable[[str], None] = warnings.warn) -> Iterat
 
     Args:
         address: `tcp://HOST:PORT` or `tls://HOST:PORT`; certificates are Dask's own settings.
-        warn: is told what may change the last digits of an answer.
+        warn: called with what may change the last digits of an answer.
 
     Raises:
         InputError: the address is not one.
@@ -68,7 +68,7 @@ def cluster(address: str, warn: Callable[[str], None] = warnings.warn) -> Iterat
             "(out of memory?); look at its logs and run again, or leave --cluster out"
         ) from None
     finally:
-        with suppress(Exception):  # a farewell that fails must not hide why we leave
+        with suppress(Exception):  # closing that fails must not hide why we leave
             client.close(timeout=2.0)
 
 
@@ -86,7 +86,7 @@ def _environments(client: "Client", address: str) -> Mapping[str, dict[str, str]
 
 
 def _require_workers(client: "Client", address: str) -> None:
-    """Wait for a worker, and raise where none comes."""
+    """Wait for a worker, and raise if none comes."""
     try:
         client.wait_for_workers(1, timeout=PATIENCE_S)
     except Exception:
@@ -106,7 +106,7 @@ def environment() -> dict[str, str]:
 
 
 def _require_same(theirs: Mapping[str, dict[str, str]], address: str, warn: Callable[[str], None]) -> None:
-    """Every worker has our versions, and the last digits of our arithmetic or a warning."""
+    """Refuse a worker with other versions, and warn of one whose arithmetic differs in the last digits."""
     ours = environment()
     for worker, found in sorted(theirs.items()):
         for name, own in ours.items():

@@ -1,7 +1,7 @@
 """Compiled: numba's decorators with types for the checker; machine code is kept next to the sources.
 
-Compiled functions take numbers and arrays only, are called with checked input alone (they check no
-index), and release the interpreter's lock, so that threads run them side by side.
+Compiled functions take only numbers and arrays, must be called with checked input (they check no
+index), and release the interpreter's lock, so that threads run them in parallel.
 """
 
 import glob
@@ -22,12 +22,12 @@ from numba.core import config, event
 Function = TypeVar("Function", bound=Callable[..., object])
 _HERE = Path(__file__).parent
 _SEAL_BYTES = hashlib.sha256().digest_size
-_damaged: set[Path] = set()  # folders, each of which is told of once
-_log = logging.getLogger(__name__)  # its warnings go to stderr, where nobody has set it up otherwise
+_damaged: set[Path] = set()  # folders, each of which is reported once
+_log = logging.getLogger(__name__)  # its warnings go to stderr, unless logging is set up otherwise
 
 
 def compiled(function: Function, **options: bool) -> Function:
-    """Machine code, made at the first call and found again by later processes if it can be kept."""
+    """Machine code, compiled at the first call and reused by later processes if it can be kept."""
     folder = _folder()
     if folder is None:
         return cast("Function", njit(nogil=True, **options)(function))
@@ -35,7 +35,7 @@ def compiled(function: Function, **options: bool) -> Function:
     given, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
     try:
         dispatcher = njit(cache=True, nogil=True, **options)(function)
-    except RuntimeError:  # numba finds the folder not to its liking
+    except RuntimeError:  # numba does not accept the folder
         return cast("Function", njit(nogil=True, **options)(function))
     finally:
         settings.CACHE_DIR = given
@@ -52,7 +52,7 @@ def borrowing(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """A part of compiled functions, copied to where it is called: a call would cost more than it does."""
+    """A part of compiled functions, inlined where it is called: a call would cost more than the work."""
     return cast("Function", njit(inline="always")(function))
 
 
@@ -84,7 +84,7 @@ def _fingerprint() -> str:
 
 
 def _trust_no_disk(dispatcher: Any) -> None:
-    """What cannot be saved, or is not as it was saved, is compiled again; numba would raise, or run it."""
+    """Code that cannot be saved, or was changed since, is compiled again; numba would raise, or run it."""
     kept: Any = getattr(dispatcher, "_cache", None)
     file: Any = getattr(kept, "_cache_file", None)
     parts = ("_dump", "_data_path", "_open_for_write", "_save_data", "_load_data", "_index_path")
@@ -108,7 +108,7 @@ def _trust_no_disk(dispatcher: Any) -> None:
 
 
 def _throw_away(index: Path) -> None:
-    """All that is kept of a function, and say so once."""
+    """Everything that is kept of a function; say so once."""
     if index.parent not in _damaged:
         _log.warning("the compiled simulator in %s is damaged; it is compiled again", index.parent)
     _damaged.add(index.parent)
@@ -135,13 +135,13 @@ def _load_sealed(file: Any, name: str) -> Any:
 
 @contextmanager
 def announced(report: Callable[[str], None]) -> Iterator[None]:
-    """Report what the first call of all waits for; later ones find the machine code on disk."""
+    """Report what the very first call waits for; later ones find the machine code on disk."""
     with event.install_listener("numba:compile", _Announcement(report)):
         yield
 
 
 class _Announcement(event.Listener):
-    """Speaks once."""
+    """Reports once."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
@@ -154,4 +154,4 @@ class _Announcement(event.Listener):
             self._report("compiling the simulator for this machine, which takes some seconds, once")
 
     def on_end(self, _: Any) -> None:
-        """Compiled: whose turn it is now will report itself."""
+        """Compiled: the caller whose turn it is now will report itself."""

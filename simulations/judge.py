@@ -17,15 +17,16 @@ from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.profile_error import with_profile_error
 from simulations.workers import Mapper
 
-# So many losses must have been possible within what is allowed: of few, in bursts, no interval tells much.
+# At least this many losses must have been possible within what is allowed: of few, in bursts, intervals say
+# little.
 _LOSSES_MIN = 300
 
 
 def share_of_error(number: int) -> float:
-    """Share of the allowed error that the `number`-th of endlessly many tests may spend.
+    """Share of the allowed error that the `number`-th of infinitely many tests may spend.
 
-    6/(π²k²) sums to 1 over k = 1, 2, ..., so that all tests together err as rarely as one was
-    allowed to (union bound).
+    6/(π²k²) sums to 1 over k = 1, 2, ..., so all tests together err as rarely as one test
+    may (union bound).
     """
     return 6.0 / (math.pi * number) ** 2
 
@@ -44,8 +45,8 @@ def decide(
     """Whether a look settles the matter; a quantile by its value and by its share of late requests.
 
     Met only when the upper ends of all stay within what the objective allows; missed when a lower end is
-    above it, of a quantile that of the late share. Runs that have not settled understate a busy fleet and
-    may only refuse. A path that happened once cannot be made longer: what is said is said of it.
+    above it (for a quantile, that of the late share). Runs that have not settled understate a busy fleet and
+    may only refuse. A path that happened once cannot be made longer: the verdict is about that path.
     """
     missed: list[Rejection] = []
     met = look.settled or look.pool.is_path
@@ -62,7 +63,7 @@ def decide(
 def open_promises(
     pool: Pool, objective: LatencyObjective, errors: Errors, replicas: int = 1
 ) -> list[Promise]:
-    """Those that are neither surely kept nor surely broken."""
+    """Promises that are neither surely kept nor surely broken."""
     held = {promise: _held(pool, promise, errors, replicas) for promise in objective.promises}
     return [promise for promise, (_, broken, kept) in held.items() if not broken and not kept]
 
@@ -86,7 +87,7 @@ def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[
 
 
 def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
-    """The refusal of a broken promise; of a quantile beyond which all are lost, by the share of these."""
+    """The refusal of a broken promise; if all beyond the quantile are lost, by the share of these."""
     if math.isfinite(value):
         return Rejection.of(promise, value)
     return Rejection.of_losses(promise, pool.loss.value)
@@ -109,7 +110,7 @@ def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Int
 
 _HEADROOM_BUDGET_SHARES = (0.05, 0.1)
 _INDIFFERENCE = 0.25  # share of the asked precision
-# Of the relaxation times that a certificate sees: what is accepted by mistake, it will refuse.
+# Of the relaxation times that a confirmation sees: it will refuse what is accepted by mistake.
 _SEARCH_CARE = 0.1
 
 
@@ -119,7 +120,7 @@ class SimulationJudge:
 
     Attributes:
         confidence: of the intervals and, over all candidates and looks together, of the verdicts.
-        precision: relative half-width wanted of what binds when certifying.
+        precision: relative half-width asked of what binds in a confirmation.
         requests_max: budget of simulated requests for one plan; not a time, so that results do not
             depend on the machine's speed.
         mapper: how replications are spread over workers.
@@ -135,7 +136,7 @@ class SimulationJudge:
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
         """Look until the verdict is clear.
 
-        A candidate refused by mistake is lost, one accepted by mistake still meets the certificate: only
+        A candidate refused by mistake is lost, one accepted by mistake still faces the confirmation: only
         refusals are corrected for the number of candidates and looks.
         """
         return self._judge(self._trial(scenario, Stage.SEARCH, attempt))
@@ -197,10 +198,10 @@ class SimulationJudge:
         )
 
     def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors, replicas: int) -> bool:
-        """Whether all that is open is so near its limit that a search does not want to know on which side.
+        """Whether all that is open is so near its limit that a search need not know on which side.
 
         An indifference zone, as in the selection of the best (Kim & Nelson 2001, ACM TOMACS 11(3)). A
-        promise that is open for want of requests, as a loss of which too few were possible, is not near.
+        promise that is open for lack of requests, like a loss limit with too few losses, is not near.
         """
         open_ones = open_promises(pool, trial.case.scenario.objective, errors, replicas)
         return trial.seed.stage is Stage.SEARCH and all(
@@ -218,7 +219,7 @@ class SimulationJudge:
         return Doubt.REQUESTS
 
     def _left_open(self, trial: "_Trial", look: Look | None, doubt: Doubt, replicas: int) -> Rejection:
-        """What a trial left open: a promise in doubt, or a budget that did not suffice."""
+        """What a trial left open: a promise in doubt, or a budget that was too small."""
         if look is not None and doubt is not Doubt.REQUESTS:
             return self._doubt(look.pool, trial.case.scenario.objective, replicas)
         least = trial.requests_least
@@ -227,7 +228,7 @@ class SimulationJudge:
         return Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
 
     def _doubt(self, pool: Pool, objective: LatencyObjective, replicas: int) -> Rejection:
-        """What no budget would settle: the promise whose upper end is worst."""
+        """The promise whose upper end is worst, which no budget would settle."""
         highs = {p: found(pool, p, self.confidence, replicas).high for p in objective.promises}
         worst = max(highs, key=lambda promise: highs[promise] / promise.allowed)
         return Rejection.of(worst, highs[worst])
@@ -238,7 +239,7 @@ class SimulationJudge:
         return self._width_of(pool, max(values, key=lambda promise: values[promise]), replicas)
 
     def _width_of(self, pool: Pool, promise: Promise, replicas: int) -> float:
-        """Relative half-width of what was found of a promise; of what may be as good as 0, by its limit."""
+        """Relative half-width of what was found of a promise; of what may be about 0, over its limit."""
         interval = found(pool, promise, self.confidence, replicas)
         if promise.measure in (Measure.LOSS, Measure.WAIT):
             return interval.half_width / promise.allowed
@@ -249,7 +250,7 @@ class SimulationJudge:
         return trial.case.performance(pool, quantiles, self.confidence)
 
     def _with_profile_error(self, trial: "_Trial", candidate: Candidate) -> Candidate:
-        """The candidate with the profile's own sampling error in its intervals, but in those of waits."""
+        """The candidate with the profile's own sampling error in its intervals, except those of waits."""
         if candidate.performance is None:
             return candidate
         if not candidate.settled and candidate.verdict is not Verdict.MET:
@@ -304,9 +305,9 @@ class _Trial:
         return SECTIONS * length.requests
 
     def errors(self, look: int) -> Errors:
-        """What the `look`-th look may err by; in a search nothing is accepted for good.
+        """The error allowed to the `look`-th look; in a search no acceptance is final.
 
-        Any one limit refuses, so that they share what a refusal may err by.
+        Any one limit refuses, so the limits share the error allowed to a refusal.
         """
         corrected = self.error * share_of_error(self.attempt) * share_of_error(look)
         accept = self.error if self.seed.stage is Stage.SEARCH else corrected

@@ -32,12 +32,12 @@ _PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
 # Replications, and so sections, of a first look.
 REPLICATIONS_FIRST = SECTIONS
-# A trace happened once, from its own beginning: no more than this share of it is warm-up.
+# A trace happened once, from its own start: at most this share of it is warm-up.
 _TRACE_WARM_UP_SHARE = 0.1
 # Independent responses beyond the quantile without which one path has seen too few of its bursts: of M/D/1
 # paths that are worth fewer, intervals hold the exact P99 in 30 to 90 % instead of 95 %.
 _TRACE_INDEPENDENT_MIN = 20
-# Sections of a trace, fewer where it is short, each with so many requests beyond the quantile.
+# Sections of a trace, fewer if it is short, each with this many requests beyond the quantile.
 _TRACE_SECTIONS_MIN, _TRACE_EXCEEDANCES_PER_SECTION = 10, 5
 
 
@@ -46,7 +46,7 @@ class Look:
     """What is known after some replications.
 
     Attributes:
-        settled: the runs were long enough to forget their start, look level after it, and hold
+        settled: the runs were long enough to forget their start, are level after it, and contain
             enough independent responses beyond the highest quantile.
         requests: simulated so far, for this look and those before it.
     """
@@ -66,14 +66,14 @@ def looks(
 ) -> Iterator[Look]:
     """Look after look, each with twice the replications of the one before; ends with the budget.
 
-    A trace is one look at the one path that there is, however long.
+    A trace is one look at its one path, however long.
 
     Args:
         requests_max: requests to simulate at most.
         requests_first: requests that the first look should have, where some are known to be needed;
             it has twenty replications at least, and no short runs come before it.
         mapper: how replications are mapped to their samples; the result does not depend on it.
-        care: share of the relaxation times for intervals to be believed that a pool must have seen.
+        care: share of the relaxation times needed for valid intervals that a pool must have seen.
     """
     _require_resolvable(case, requests_max // REPLICATIONS_FIRST)
     if isinstance(case.scenario.workload, Workload) and isinstance(
@@ -120,10 +120,10 @@ def _require_resolvable(case: Case, requests_max: int) -> None:
 
 
 def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
-    """Whether intervals of a pool may be believed: no trace of the start, and not a matter of few bursts.
+    """Whether intervals of a pool are valid: no trace of the start, and enough bursts.
 
-    How long is long enough is mostly settled beforehand, by the relaxation time: a rule that looks at the
-    responses alone is met soonest by the runs that happened to be calm.
+    The relaxation time mostly decides in advance how long is long enough: a rule that looks only at the
+    responses is met soonest by the runs that happened to be calm.
     """
     enough = pool.independent_exceedances(case.scenario.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
     return enough and pool.is_level and pool.counted >= care * counted_min(case)
@@ -184,8 +184,8 @@ def requests_to_settle(case: Case) -> int:
 def _probes(case: Case, length: Length) -> Iterator[Length]:
     """Short runs that may refuse before the first of full length: each four times as long as the one before.
 
-    They cost no more than a third of what follows, and are few: near saturation nothing would follow.
-    A closed population has one, once each of its users, who all come at the start, has come back often.
+    They cost at most a third of what follows, and are few: near saturation nothing would follow.
+    A closed population has one, after each of its users, who all come at the start, has come back often.
     """
     if isinstance(case.scenario.workload, ClosedPopulation):
         users = case.scenario.workload.users
@@ -204,7 +204,7 @@ def _probes(case: Case, length: Length) -> Iterator[Length]:
 
 
 def trace_length(case: Case, trace: TraceArrivals) -> Length:
-    """What of a trace counts; one that is too short for the quantile is refused."""
+    """The part of a trace that counts; a trace too short for the quantile is refused."""
     requests = len(trace.instants_s)
     beyond = (1.0 - case.scenario.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE)
     needed = math.ceil(_TRACE_SECTIONS_MIN * _TRACE_EXCEEDANCES_PER_SECTION / beyond)
@@ -229,7 +229,7 @@ def is_settled_path(pool: Pool, case: Case) -> bool:
 
 
 def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
-    """The one path that there is, cut into consecutive sections."""
+    """The one path, cut into consecutive sections."""
     length = trace_length(case, trace)
     (task,) = tasks(case, length, seed, range(1))
     pool = Pool.of_path(replicate_in_parts(task, trace_sections(case, trace)))
@@ -248,10 +248,10 @@ def spike_looks(
 
     Each replication is one spike: ten relaxation times at today's rate, then the multiple of it from the
     arrival of a request on, for as long as new replicas take to be ready. As many requests count as arrive
-    within that time on average, and are served by the standing fleet to the end.
+    within that time on average, and are served by the existing fleet to the end.
 
     Raises:
-        InputError: arrivals that have no rate to be multiplied.
+        InputError: arrivals that have no rate to multiply.
     """
     surging, length = surge(case, spike)
     affordable = requests_max // length.requests
@@ -267,7 +267,7 @@ def spike_looks(
 
 
 def surge(case: Case, spike: Spike) -> tuple[Case, Length]:
-    """The case with the jump in its arrivals, by one replica where it stands for all, and its runs."""
+    """The case with the jump in its arrivals, with one replica where it represents all, and its runs."""
     workload = case.scenario.workload
     if isinstance(workload, ClosedPopulation) or not isinstance(workload.arrivals, RenewalArrivals):
         raise InputError(

@@ -42,11 +42,11 @@ _Errors = dict[tuple[str, float], Floats]
 class PairedSimulation:
     """How fleets are compared.
 
-    Each is run as it stands, without one replica for all, on the same arrivals and the same random numbers,
-    request by request (common random numbers), in as many and as long runs as the most demanding takes.
+    Each fleet is run whole, not by one replica for all, on the same arrivals and the same random numbers,
+    request by request (common random numbers), in as many and as long runs as the most demanding fleet takes.
 
     Attributes:
-        precision: relative half-width wanted of the highest quantile of each fleet.
+        precision: relative half-width asked of the highest quantile of each fleet.
         requests_max: budget of simulated requests for one fleet.
         mapper: how replications are spread over workers.
 
@@ -69,7 +69,7 @@ class PairedSimulation:
         Raises:
             UnstableError: a fleet cannot sustain the arrival rate.
             DomainError: a profile does not cover its plan's batches.
-            InconclusiveError: the budget does not suffice for runs that settle.
+            InconclusiveError: the budget is too small for runs that settle.
         """
         for one in contenders:
             require_answerable(one.profile, workload, one.plan)
@@ -114,7 +114,7 @@ class PairedSimulation:
         return [look.pool for look in settled]
 
     def _looks(self, cases: Sequence[Case]) -> Iterator[list[Look]]:
-        """Looks at all fleets after the same replications, each time twice as many."""
+        """Looks at all fleets after the same replications, twice as many each time."""
         workload = cases[0].scenario.workload
         if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
             yield self._looks_at_trace(cases, workload.arrivals)
@@ -133,7 +133,7 @@ class PairedSimulation:
             wanted *= 2
 
     def _looks_at_trace(self, cases: Sequence[Case], trace: TraceArrivals) -> list[Look]:
-        """The one path that there is, cut at the same requests for all fleets."""
+        """The one path, cut at the same requests for all fleets."""
         length = longest([trace_length(case, trace) for case in cases])
         length = replace(length, measured=len(trace.instants_s) - length.warm_up)
         looks = []
@@ -151,7 +151,7 @@ class PairedSimulation:
         return interval.relative_half_width
 
     def _profile_errors(self, case: Case, number: int) -> _Errors:
-        """Quantiles under resampled profiles; nothing where the profile's own error is not known.
+        """Quantiles under resampled profiles; nothing if the profile's own error is not known.
 
         Fleets of one profile, by its `number`, see the same resamples, others independent ones.
         """
@@ -166,7 +166,7 @@ class PairedSimulation:
         return with_widened_quantiles(performance, widths)
 
     def _difference(self, pool: Pool, first: Pool, errors: _Errors, first_errors: _Errors) -> Difference:
-        """By quantile and of the mean; the error of a profile that both share cancels where it is shared."""
+        """By quantile and of the mean; the error of a profile that both share cancels."""
         quantiles = {}
         for q in self.quantiles:
             interval = quantile_difference(pool, first, q, self.confidence)
@@ -199,11 +199,11 @@ def longest(lengths: Sequence[Length]) -> Length:
 
 
 def quantile_difference(pool: Pool, first: Pool, quantile: float, confidence: float) -> Interval:
-    """A quantile of the pooled responses less that of another pool of the same requests. [s]
+    """A quantile of the pooled responses minus that of another pool of the same requests. [s]
 
-    The ends of the two intervals are brought together with the correlation of their errors, which is that
+    The ends of the two intervals are combined with the correlation of their errors, which is that
     of the shares beyond the pooled quantiles, section by section of the same requests. Where both are
-    symmetric this is the paired Student t. A cell of a tally is known to its width only, which is added.
+    symmetric this is the paired Student t. A cell of a tally is known only to its width, which is added.
 
     Source:
         Zou & Donner (2008), Construction of confidence limits about effect measures: a general approach,
@@ -219,7 +219,7 @@ def quantile_difference(pool: Pool, first: Pool, quantile: float, confidence: fl
 
 
 def mean_difference(pool: Pool, first: Pool, confidence: float) -> Interval:
-    """Mean response less that of another pool of the same requests: the paired Student t. [s]"""
+    """Mean response minus that of another pool of the same requests: the paired Student t. [s]"""
     deviations = []
     for each in (pool, first):
         means = np.array([one.responses.total_s / one.counted for one in each.sections])
@@ -243,13 +243,13 @@ def together(one: Interval, other: Interval, correlation: float) -> Interval:
 
 
 def correlation(one: Floats, other: Floats) -> float:
-    """Of deviations from known middles; 0 where one does not scatter."""
+    """Correlation of deviations from known middles; 0 if one does not scatter."""
     scale = math.sqrt(float(one @ one) * float(other @ other))
     return float(one @ other) / scale if scale > 0.0 else 0.0
 
 
 def _shares(pool: Pool, estimate: QuantileEstimate) -> Floats:
-    """Deviation of each section's share beyond the pooled quantile, half of an atom at it counted."""
+    """Deviation of each section's share beyond the pooled quantile, counting half of an atom at it."""
     value, pooled = estimate.value, (estimate.above.value + estimate.from_value.value) / 2.0
     shares = [
         (one.responses.share_above(value) + one.responses.share_from(value)) / 2.0 for one in pool.sections

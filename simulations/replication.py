@@ -17,7 +17,7 @@ from simulations.reference.cluster import run
 from simulations.statistics.sample import Length, Reduction, Sample
 from simulations.workers import leave_if_abandoned
 
-# Beyond so many atoms of a law each is so light that a cell tells it well enough.
+# Beyond this many atoms of a law each is so light that a cell describes it well enough.
 _ATOMS_MAX = 4096
 
 
@@ -34,7 +34,7 @@ class Task:
 
     Attributes:
         limits_s: limits of response times whose exceedance is asked for. [s]
-        wait_limits_s: likewise of waits. [s]
+        wait_limits_s: the same for waits. [s]
         slowdowns: of the instances that share a device, as `cluster.run` takes them.
         spells: that service times come in; all replicas share them.
     """

@@ -27,7 +27,7 @@ class Simulated:
     """A performance, and how wide its interval would be if the profile were known without error.
 
     Attributes:
-        simulated_width: relative half-width of the highest quantile of the response, of the simulation alone.
+        simulated_width: relative half-width of the highest response quantile from the simulation alone.
     """
 
     performance: Performance
@@ -39,7 +39,7 @@ class Simulation:
     """How one plan is simulated.
 
     Attributes:
-        precision: relative half-width wanted of the highest quantile.
+        precision: relative half-width asked of the highest quantile.
         requests_max: budget of simulated requests.
         mapper: how replications are spread over workers.
     """
@@ -62,7 +62,7 @@ class Simulation:
         Raises:
             UnstableError: the plan cannot sustain the arrival rate.
             DomainError: the profile does not cover the plan's batches.
-            InconclusiveError: the budget does not suffice for one run that settles.
+            InconclusiveError: the budget is too small for one run that settles.
         """
         require_answerable(profile, workload, plan)
         scenario = Scenario(profile=profile, workload=workload, plan=plan, quantiles=tuple(self.quantiles))
@@ -79,13 +79,13 @@ class Simulation:
         )
 
 
-# From so many cells on, they are spread over the workers, and not the replications of each.
+# From this many cells on, the cells are spread over the workers, not the replications of each.
 CELLS_TO_SPREAD = 64
 _REPORT_EVERY_S = 1.0
 
 
 def answers(cells: Sequence[Scenario], simulation: Simulation) -> Iterator[Answer]:
-    """What becomes of each cell, in their order; what has no steady state or no profile takes no time."""
+    """What becomes of each cell, in order; one without a steady state or a profile takes no time."""
     refused = [refusal(cell) for cell in cells]
     asked = [cell for cell, no in zip(cells, refused, strict=True) if no is None]
     answered = iter(_simulated(asked, simulation))
@@ -99,7 +99,7 @@ def _simulated(cells: Sequence[Scenario], simulation: Simulation) -> Iterable[An
 
 
 def refusal(cell: Scenario) -> Answer | None:
-    """Why a cell can have no numbers, however long it were simulated; None where it can."""
+    """Why a cell can have no numbers, however long it is simulated; None if it can."""
     try:
         require_answerable(cell.profile, cell.workload, cell.plan)
     except UnstableError as error:
@@ -119,11 +119,11 @@ def answer(simulation: Simulation, cell: Scenario) -> Answer:
 
 
 class Countdown:
-    """Says which cell of how many is done, and how long the rest will take at the pace so far.
+    """Reports which cell of how many is done, and how long the rest will take at the pace so far.
 
     Args:
-        done: cells that were done before, and say nothing of the pace.
-        report: gets a line, about once a second.
+        done: cells that were done before, and say nothing about the pace.
+        report: receives a line, about once a second.
     """
 
     def __init__(

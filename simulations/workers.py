@@ -3,8 +3,8 @@
 The order of the results is that of the tasks, so that an answer has the same bytes for any number of workers.
 A window of tasks is submitted at a time: a hundred thousand of them are never held at once.
 
-A thread cannot be killed. Long loops that run in one call `leave_if_abandoned` now and then, block by block,
-so that they end soon after an interrupt instead of holding up the end of the program.
+A thread cannot be killed. Long loops in a thread call `leave_if_abandoned` block by block, so that they end
+soon after an interrupt instead of delaying the end of the program.
 """
 
 import threading
@@ -18,9 +18,9 @@ from typing import Protocol, TypeVar
 Input = TypeVar("Input")
 Output = TypeVar("Output")
 
-# Tasks submitted and not yet taken, for each worker: enough that a slow one at the head holds up no other.
+# Tasks submitted and not yet taken, for each worker: enough that a slow one at the head delays no other.
 _WINDOW_PER_WORKER = 4
-# How often a silent executor is asked whether it still lives.
+# How often to check whether a silent executor is still alive.
 _POLL_S = 1.0
 _here = threading.local()
 
@@ -33,13 +33,13 @@ class Mapper(Protocol):
 
 
 class Abandoned(BaseException):
-    """Nobody waits for this task any more; no error, so that no handler of errors holds it up."""
+    """Nothing waits for this task any more; not an `Exception`, so that no error handler catches it."""
 
 
 def leave_if_abandoned() -> None:
     """For long loops, once a block of some milliseconds: raises `Abandoned` when nothing waits for it.
 
-    Outside a worker thread somebody always does: the main thread is interrupted by its exception.
+    Outside a worker thread something always does: the main thread is interrupted by its own exception.
     """
     stop: threading.Event | None = getattr(_here, "stop", None)
     if stop is not None and stop.is_set():
@@ -112,7 +112,7 @@ class ExecutorMapper:
 
 
 def _until(stop: threading.Event, function: Callable[[Input], Output], task: Input) -> Output:
-    """The function, in a thread that knows by `stop` whether somebody still waits."""
+    """The function, in a thread that knows by `stop` whether its result is still wanted."""
     _here.stop = stop
     try:
         leave_if_abandoned()

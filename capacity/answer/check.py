@@ -1,8 +1,8 @@
-"""Gate: a saved plan judged again, and whether what is needed now has grown."""
+"""Check: a saved plan judged again, and whether more is needed now than it has."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from capacity.answer.documents import plain
@@ -103,8 +103,8 @@ class NewProfile:
     """A profile that takes the place of a saved one.
 
     Attributes:
-        role: name of the one that it replaces; None where that is to be seen from its own name.
-        is_bare: whether it has batch times alone, as a CSV, so that price, overhead and instances stay.
+        role: name of the one that it replaces; None if its own name says so.
+        is_bare: whether it has only batch times, like a CSV, so that price, overhead and instances stay.
     """
 
     profile: ServiceProfile
@@ -130,7 +130,7 @@ class GateInputs:
     notes: tuple[str, ...]
 
     def role(self, profile: str) -> str:
-        """The saved profile in whose place a profile stands."""
+        """The saved profile that a profile replaces."""
         return next((old for old, new in self.replaced.items() if new == profile), profile)
 
 
@@ -219,18 +219,32 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
     )
 
 
+# What a CSV cannot say, by its field in a profile; and what messages call it.
+_KEPT = {
+    "hourly_usd": "price",
+    "batch_work_s": "work for each batch",
+    "request_work_s": "work for each request",
+    "wake_s": "wake time",
+    "spells": "spells",
+    "request_overhead_s": "request overhead",
+    "instances_per_device": "number of instances per device",
+}
+
+
 def _replacement(old: ServiceProfile, new: ServiceProfile, *, is_bare: bool) -> str:
-    kept = (
-        "; its price, work outside batches, wake time, spells, request overhead and instances per device "
-        "are kept"
-        if is_bare
-        else ""
-    )
-    same = old == new
-    if same:
+    if old == new:
         return f"profile {old.name} is unchanged"
     by = "by another with the same name" if old.name == new.name else f"by {new.name}"
-    return f"profile {old.name} is replaced {by}{kept}"
+    return f"profile {old.name} is replaced {by}{_kept(old) if is_bare else ''}"
+
+
+def _kept(old: ServiceProfile) -> str:
+    """What the old profile says that a CSV cannot, in words."""
+    defaults = {one.name: one.default for one in fields(old)}
+    *names, last = [word for name, word in _KEPT.items() if getattr(old, name) != defaults[name]] or [""]
+    if not last:
+        return ""
+    return f"; its {', '.join(names)} and {last} are kept" if names else f"; its {last} is kept"
 
 
 def _at_rate(workload: Demand, rate_rps: float, name: str, notes: list[str]) -> Demand:
@@ -248,7 +262,7 @@ def _at_rate(workload: Demand, rate_rps: float, name: str, notes: list[str]) -> 
 
 _SAME_COST = 1e-9  # share of a cost within which two are the same
 
-# How the finding begins that a fleet sized anew needs no more than there was.
+# How the finding begins that a fleet sized again needs no more than there was.
 _NO_MORE = "no more than"
 
 

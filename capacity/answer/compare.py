@@ -1,4 +1,4 @@
-"""Contenders: the fleets that are compared, from saved plans and as they are typed, and their workload."""
+"""Compare: the fleets to compare, saved or typed, and their workload; `simulations/paired.py` runs them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

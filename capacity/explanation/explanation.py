@@ -1,4 +1,4 @@
-"""Reasons: why a plan is as it is, as data: what limits it, what it depends on, and what would be enough."""
+"""Explanation: why a plan is as it is, as data: what limits it, what it depends on, what would be enough."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from capacity.question.comparison import Comparison, Contender
 from capacity.question.plan import Plan
 from capacity.traffic.workload import Demand
 
-_REQUESTS_END = 10**30  # beyond, budgets could not be reckoned with as floats
+_REQUESTS_END = 10**30  # beyond, floats could not represent budgets exactly
 
 Compare = Callable[[Sequence[Contender], Demand], Comparison]
 Simulate = Callable[[ServiceProfile, Demand, Plan], Performance]

@@ -13,7 +13,7 @@ from capacity.question.scenario import Scenario
 
 
 class Limit(StrEnum):
-    """What refused a plan."""
+    """The limit that refused a plan."""
 
     STABILITY = "stability"
     SERVICE_FLOOR = "service_floor"
@@ -38,14 +38,14 @@ class Rejection:
     """A refusal with its numbers, in the unit of its limit.
 
     `stability` counts load (1 allowed); `service_floor`, `latency` and `wait` seconds at `quantile`, or
-    of the mean where there is none; `loss` and `utilization` shares; `profile_range` requests in a batch;
+    of the mean if there is no quantile; `loss` and `utilization` shares; `profile_range` requests in a batch;
     `replicas_max` replicas; `budget` simulated requests. `survival` counts in the unit of the promise that
     is broken when replicas are gone.
 
     Attributes:
-        promise: what was broken, where a promise was.
+        promise: the promise that was broken, if one was.
         event: what happened to the fleet when it broke the promise; None for the whole fleet.
-        is_loss: whether it counts in shares of lost requests, though the promise may be of a duration.
+        is_loss: whether it counts shares of lost requests, though the promise may be about a duration.
     """
 
     limit: Limit
@@ -57,7 +57,7 @@ class Rejection:
 
     @classmethod
     def of(cls, promise: Promise, needed: float, limit: Limit | None = None) -> Self:
-        """Of a broken promise."""
+        """The refusal for a broken promise."""
         limit = limit or Limit.of(promise.measure)
         is_loss = promise.measure is Measure.LOSS
         return cls(limit=limit, allowed=promise.allowed, needed=needed, promise=promise, is_loss=is_loss)
@@ -82,9 +82,9 @@ class Doubt(StrEnum):
     """Why a verdict is open, and so what would settle it."""
 
     REQUESTS = "requests"  # too few were simulated
-    MARGIN = "margin"  # nearer to its limit than was asked to be told apart
-    PROFILE = "profile"  # too few samples are behind the profile
-    TRACE = "trace"  # one recording is all there is
+    MARGIN = "margin"  # nearer to its limit than the precision asked for can tell
+    PROFILE = "profile"  # the profile has too few samples
+    TRACE = "trace"  # there is only one recording
 
 
 class Verdict(StrEnum):
@@ -96,7 +96,7 @@ class Verdict(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """What the command line ends with."""
+        """The exit code of the command line."""
         return {Verdict.MET: 0, Verdict.MISSED: 3, Verdict.INCONCLUSIVE: 4}[self]
 
 
@@ -108,13 +108,13 @@ class Candidate:
         rejection: why it was refused; None where accepted.
         performance: None where theory refused it before a simulation.
         settled: whether the simulation ran past ten relaxation times before it counted. One that did
-            not understates a busy fleet: good enough to refuse on, never to accept on. Of a trace:
-            whether it holds bursts enough for its interval to be believed of other days.
-        doubt: why it is inconclusive; None where it is not.
-        batch_size_largest: the largest batch that ever formed; None where unknown. A plan that only
+            not understates a busy fleet: good enough to refuse on, never to accept on. For a trace:
+            whether it has enough bursts for its interval to hold on other days.
+        doubt: why it is inconclusive; None if it is not.
+        batch_size_largest: the largest batch that ever formed; None if unknown. A plan that only
             differs by a larger limit, which was never reached, serves the same batches.
-        requests: how many requests were simulated for it; 0 where a law knew.
-        is_precise: whether the interval of what binds is as narrow as was asked.
+        requests: how many requests were simulated for it; 0 if a law answered.
+        is_precise: whether the interval of what binds is as narrow as was asked for.
     """
 
     plan: Plan
@@ -149,7 +149,7 @@ def closest(candidates: Sequence[Candidate], objective: LatencyObjective) -> Can
 
 
 class Judge(Protocol):
-    """Three degrees of care."""
+    """Judges a plan in three degrees of care."""
 
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
         """Enough to choose between candidates; `attempt` counts them from 1, refusing ever more carefully."""
@@ -158,7 +158,7 @@ class Judge(Protocol):
         """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision.
 
         Args:
-            attempt: which certificate of a command this is, from 1; later ones are stricter.
+            attempt: which confirmation of a command this is, from 1; later ones are stricter.
             requests_first: what it took to choose the plan, and so where to begin.
         """
 

@@ -1,11 +1,11 @@
-"""Caveat: what an answer does not say by itself, and how to fix it."""
+"""Caveat: what to know before relying on an answer, and how to fix it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class CaveatCode(StrEnum):
-    """What a caveat is about, from what may turn the verdict to what only rounds it off."""
+    """What a caveat is about, from what may change the verdict down to mere details."""
 
     PROFILE_UNIT = "profile_unit"
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"

@@ -13,7 +13,7 @@ class Contender:
     """A fleet that is compared.
 
     Attributes:
-        name: what it is called beside the others.
+        name: its name in the comparison.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What a fleet has more than the first one, with ends; negative where it has less. [s]"""
+    """How much more a fleet has than the first one, with ends; negative if it has less. [s]"""
 
     response_mean_s: Interval
     response_quantiles_s: Mapping[float, Interval]
@@ -36,10 +36,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The performance of each fleet, and its difference from the first, which has none from itself.
+    """The performance of each fleet, and its difference from the first; the first has no difference.
 
     Attributes:
-        simulated_widths: of each fleet the relative half-width of its highest quantile, as if its profile
+        simulated_widths: for each fleet the relative half-width of its highest quantile, as if its profile
             were known without error.
     """
 
@@ -66,7 +66,7 @@ class PoissonError:
 
     @property
     def relative_error(self) -> Interval:
-        """Poisson over trace, less 1: below 0 where Poisson promises too much."""
+        """Poisson over trace, minus 1: below 0 where Poisson is too optimistic."""
         return Interval(
             value=self.by_poisson.value / self.by_trace.value - 1.0,
             low=self.by_poisson.low / self.by_trace.high - 1.0,

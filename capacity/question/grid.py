@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     ANSWERED: it has numbers.
     UNSTABLE: it has no steady state, so no numbers.
     PROFILE_RANGE: the profile does not cover its batches.
-    INCONCLUSIVE: the budget, or the trace, did not suffice for numbers with intervals.
+    INCONCLUSIVE: the budget, or the trace, was too small for numbers with intervals.
     """
 
     ANSWERED = "answered"
@@ -113,7 +113,7 @@ class Grid:
             yield Scenario(profile=profile, workload=demand, plan=plan)
 
     def settings(self, **effort: Any) -> dict[str, Any]:
-        """All that the answers depend on, in short: long axes, profiles and traces by their digests.
+        """All that the answers depend on, in brief: long axes, profiles and traces by their digests.
 
         Args:
             effort: seed, budget and the like, as they are.
@@ -166,7 +166,7 @@ def parse_counts(texts: Sequence[str], name: str) -> tuple[int, ...]:
 def workloads(
     arrivals: ArrivalProcess, rates: Sequence[str], rates_rps: Sequence[float] = ()
 ) -> tuple[Workload, ...]:
-    """A workload for each rate; a trace has a rate of its own, where none is given."""
+    """A workload for each rate; if none is given, a trace has its own."""
     asked = (*(parse_rates_rps(rates) if rates else ()), *rates_rps)
     if not asked:
         return (workload(arrivals, None),)

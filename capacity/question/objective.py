@@ -84,7 +84,7 @@ class Promise:
     def found(self, performance: Performance | TokenPerformance) -> Interval | None:
         """Its value in a performance, with interval; None if the performance does not have it.
 
-        Of a quantile that in which lost requests count as late, wherever any were lost.
+        For a quantile, the one in which lost requests count as late, if any were lost.
         """
         if self.quantile is None:
             known = performance.intervals.get(self.measure.value)
@@ -168,7 +168,7 @@ class LatencyObjective:
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """All quantiles that are asked for, rising."""
+        """All quantiles asked for, rising."""
         return tuple(sorted({*self.limits, *self.wait_limits}))
 
     @property
@@ -183,7 +183,7 @@ class LatencyObjective:
 
     @property
     def _losses_allowed(self) -> list[tuple[float, Promise]]:
-        """Share that may be lost by each promise that says how many."""
+        """Share that may be lost, for each promise that limits it."""
         return [
             (promise.allowed if promise.quantile is None else 1.0 - promise.quantile, promise)
             for promise in self.promises
@@ -210,7 +210,7 @@ def format_share(share: float) -> str:
 
 
 def _seconds(limit: float | str, what: str, quantile: float) -> float:
-    """A limit of a quantile; a whole number is likely to be of another unit. [s]"""
+    """A limit of a quantile; a whole number is likely to be in another unit. [s]"""
     if isinstance(limit, str):
         return parse_duration_s(limit, what.format(f"the limit of {format_quantile(quantile)}"))
     if isinstance(limit, int):

@@ -35,7 +35,7 @@ def rate_rps(text: str | None, si: float | None, flag: str = "--rate") -> float 
 
 
 def duration_s(text: str | None, si: float | None, flag: str) -> float | None:
-    """A duration likewise. [s]
+    """A duration in the same way. [s]
 
     >>> duration_s("80ms", None, "--slo-p99"), duration_s(None, 0.08, "--slo-p99")
     (0.08, 0.08)
@@ -140,7 +140,7 @@ def read_quantiles(given: list[float] | None, default: Sequence[float]) -> tuple
 
 
 def both_confidence(confidence: float) -> float:
-    """Confidence of each of two intervals that shall hold together, by Bonferroni's inequality."""
+    """Confidence of each of two intervals that must hold together, by Bonferroni's inequality."""
     return (1.0 + confidence) / 2.0
 
 
@@ -178,7 +178,7 @@ def read_full_objective(
     loss: str | float | None,
     utilization: str | float | None,
 ) -> "LatencyObjective":
-    """`--slo-...`, `--tier`, `--loss-max`, `--utilization-max`; one's own limit replaces the tier's."""
+    """`--slo-...`, `--tier`, `--loss-max`, `--utilization-max`; a given limit replaces the tier's."""
     from capacity.question.objective import TIERS, LatencyObjective
 
     if tier is not None and tier not in TIERS:
@@ -193,7 +193,7 @@ def read_full_objective(
 
 
 def _read_waits(texts: Sequence[str]) -> dict[float, float]:
-    """`--slo-wait`, of each quantile one. [s]"""
+    """`--slo-wait`, one for each quantile. [s]"""
     limits: dict[float, float] = {}
     for text in texts:
         quantile, limit_s = _read_wait(text)
@@ -315,7 +315,7 @@ def _read_factor(text: str) -> float:
 def read_curve(
     daily: str | Path | None, arrival_rate_rps: float | None, users: int | None
 ) -> "DailyCurve | None":
-    """`--daily`, which stands for a rate."""
+    """`--daily`, which replaces a rate."""
     from capacity.traffic.daily import read_daily_curve
 
     if daily is None:

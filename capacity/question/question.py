@@ -46,7 +46,7 @@ class Question:
         batch_waits_s: batch waits to consider; None for 0 and some as long as each profile's batches. [s]
         routings: what the load balancer can do.
         replicas_max: most replicas to consider.
-        survival: what the fleet must outlive.
+        survival: what the fleet must survive.
 
     Raises:
         DomainError: a limit out of range, or a profile that does not begin with a batch of one request.
@@ -96,7 +96,7 @@ class Question:
 
     @property
     def families(self) -> list[Family]:
-        """All that differ in more than size and batch."""
+        """All families: fleets that differ in more than size and batch."""
         return [Family(profile=p, routing=r) for p, r in product(self.profiles, self.routings)]
 
     def batch_sizes(self, profile: ServiceProfile) -> tuple[int, ...]:
@@ -147,7 +147,7 @@ class Question:
             yield f"{spike.factor:g} times the traffic", replace(whole, spike=spike)
 
     def _replicas_min(self, family: Family, batch_size_max: int) -> int:
-        """Fewest replicas that are stable, or need not lose more than the objective leaves to be late."""
+        """Fewest replicas that are stable, or need not lose more than the objective allows to be late."""
         if isinstance(self.workload, ClosedPopulation):
             return 1
         rate_rps = self.workload.arrival_rate_rps
@@ -160,7 +160,7 @@ class Question:
         return (devices - 1) * family.profile.instances_per_device + 1
 
     def leaves_some(self, family: Family, devices: int) -> bool:
-        """Whether the worst failure leaves anything of this many full devices."""
+        """Whether the worst failure leaves any of this many full devices."""
         return self.survival.left(family.replicas(devices), family.profile.instances_per_device) >= 1
 
     def devices_max(self, family: Family) -> int:

@@ -1,4 +1,4 @@
-"""Survival: what a fleet must survive, and how many of its replicas are then gone."""
+"""Survival: what a fleet must survive, and how many of its replicas are gone then."""
 
 import math
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ class Survival:
 
     Attributes:
         spare: replicas that may be gone at once.
-        zones: zones over which devices are spread as evenly as they go, one of which may be gone, with all
+        zones: zones over which devices are spread as evenly as possible, one of which may be gone, with all
             replicas on its devices.
         unavailable_share: share of the replicas that a rolling update may take away, rounded down as
-            orchestrators do, and at least one, without which no update would ever begin.
-        spike: traffic to be ridden out until new replicas are ready.
+            orchestrators do, and at least one, since otherwise no update could begin.
+        spike: traffic to survive until new replicas are ready.
     """
 
     spare: int = 0

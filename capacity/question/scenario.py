@@ -11,7 +11,7 @@ from capacity.question.stability import load
 from capacity.traffic.workload import ClosedPopulation, Demand, Workload
 
 _NO_OBJECTIVE = LatencyObjective()
-_QUANTILE_OF_MEANS = 0.9  # that runs are made long enough for where only means are asked for
+_QUANTILE_OF_MEANS = 0.9  # the quantile that sets the length of runs if only means are asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

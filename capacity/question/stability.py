@@ -13,10 +13,10 @@ _ROUNDING = 1e-12
 
 
 def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
-    """Largest arrival rate below which the queues do not grow for ever. [requests/s]
+    """Largest arrival rate below which the queues do not grow forever. [requests/s]
 
-    A long queue always fills the batch, so that full batches decide: c·B/s_B, and not the best
-    throughput of any batch size. It keeps its replica busy too, so that on a shared device all instances
+    A long queue always fills the batch, so full batches decide: c·B/s_B, and not the best
+    throughput of any batch size. It keeps its replica busy too, so on a shared device all instances
     are taken to be busy, each at the rate of 1/slowdown.
     """
     working = _replicas_working(profile, plan.replicas, plan.routing)
@@ -24,19 +24,19 @@ def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
 
 
 def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) -> float:
-    """Replicas with a device each that could do the work of so many that share theirs.
+    """Replicas with a device each that could do the work of this many that share devices.
 
-    - `shared-queue`, `least-outstanding`: work goes to whoever gets on with it, and all devices count by what
-      they do: the sum of instances/slowdown(instances).
-    - `round-robin`, `random`: each replica must keep up with its equal share, so that the slowest device
-      decides, which is a full one; a last device with fewer instances is quicker, which helps nobody.
+    - `shared-queue`, `least-outstanding`: work goes to the replicas that finish it, and every device counts
+      by what it does: the sum of instances/slowdown(instances).
+    - `round-robin`, `random`: each replica must keep up with its equal share, so the slowest device
+      decides, which is a full one; a last device with fewer instances is faster, which does not help.
     - `power-of-two`: a set of j replicas gets at least the requests whose two choices both lie in it,
-      a share of j(j-1)/(c(c-1)), and must keep up with these. Of the sets all, or all those on full
-      devices decide: between them the work done over the share first rises and then falls with j.
+      a share of j(j-1)/(c(c-1)), and must keep up with these. The set of all replicas decides, or that of
+      all on full devices: between them the work done over the share first rises and then falls with j.
 
     Source:
         Foss & Chernova (1998), Queueing Systems 29, 55-73, for routers that choose among some queues only:
-        every set of queues keeps up with what can go nowhere else.
+        every set of queues must keep up with the requests that can go nowhere else.
     """
     if profile.instances_per_device == 1:
         return float(replicas)
@@ -55,8 +55,8 @@ def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) 
 def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> float:
     """Upper bound on what a device serves, for any batches and busy instances. [requests/s]
 
-    The best of all batch sizes up to the largest, with as many busy instances as serve it best. Times
-    between two measured sizes are straight lines, so that the best is a measured size or the largest.
+    The best of all batch sizes up to the largest, with the number of busy instances that serves it best.
+    Times between two measured sizes are straight lines, so the best is a measured size or the largest.
     """
     sizes = [*(size for size in profile.batch_sizes if size < batch_size_max), batch_size_max]
     instances = range(1, profile.instances_per_device + 1)
@@ -110,7 +110,7 @@ def _first_stable(
     replicas_min: int,
     routing: Routing,
 ) -> int:
-    """Fewest replicas that do more work than asked, which is never less than without a shared device.
+    """Fewest replicas that do more work than asked, which are never fewer than without a shared device.
 
     Whatever the last device does, the full ones must do the rest.
     """
@@ -129,7 +129,7 @@ def relaxation_requests(load: float, queues: int, requests_in_service: float, va
     """Requests that arrive within one relaxation time of the queues.
 
     A queue forgets at the rate of exp(-t/τ) with τ = (ca² + cs²)/(2.8·μ(1-√ρ)²). Here (ca² + B·cs²)/2
-    stands for the first factor: longer by 1.4, and per request, since one draw of a batch's service
+    replaces the first factor: longer by 1.4, and per request, since one draw of a batch's service
     time moves B requests at once. During τ each queue receives ρ/(1-√ρ)² requests times that factor; none
     forgets sooner than a batch in service ends, nor is the factor taken below that of M/M/1.
 
@@ -148,7 +148,7 @@ def relaxation_requests(load: float, queues: int, requests_in_service: float, va
 
 
 def require_batch_of_one(profile: ServiceProfile) -> None:
-    """A request may find an idle replica and be served alone, so the profile must know that batch.
+    """A request may find an idle replica and be served alone, so the profile must include that batch.
 
     Raises:
         DomainError: the smallest measured batch is larger.
@@ -161,9 +161,9 @@ def require_batch_of_one(profile: ServiceProfile) -> None:
 
 
 def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) -> None:
-    """Refuse at once what has no steady state, or lies beyond the profile.
+    """Refuse at once a plan without a steady state, or beyond the profile.
 
-    Queues with a limit and closed populations have one at any load.
+    Queues with a limit and closed populations have a steady state at any load.
 
     Raises:
         UnstableError: names the fewest replicas that would be stable.

@@ -1,4 +1,4 @@
-"""Window: a short stretch of a simulated run, batch by batch; to look at, not to measure by."""
+"""Window: a short stretch of a simulated run, batch by batch; to look at, not to measure with."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What is exact: every law by its name, `capacity.queues.MMc(...)`; imported when it is asked for."""
+"""The laws, each by its name, `capacity.queues.MMc(...)`; imported on first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

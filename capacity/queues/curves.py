@@ -1,4 +1,4 @@
-"""Curves: a quantity of M/M/c drawn against utilization or arrival rate, as data from theory alone."""
+"""Curves: a quantity of M/M/c against utilization or arrival rate, as data, from theory alone."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ from capacity.units import require_positive
 def knee(x: Sequence[float], y: Sequence[float], limit: float) -> float:
     """Largest x up to which y is within the limit; nan if not even the first y is, the last x if all are.
 
-    Between two points 1/y is taken to be straight, as that of any quantile of M/M/1's response is against the
-    utilization: with points as close as those of `utilization_grid` little is left to err.
+    Between two points 1/y is taken to be straight, as it is for any quantile of M/M/1's response against the
+    utilization: with points as close as those of `utilization_grid` the error is small.
 
     Args:
         x: rising, shape `(points,)`: utilizations, say.
         y: positive, shape `(points,)`: P99 at each x. If it also falls, its first crossing counts.
-        limit: what y may be, in the unit of y.
+        limit: the largest y allowed, in the unit of y.
 
     Raises:
         InputError: fewer than two points, or lengths that differ.
@@ -45,7 +45,7 @@ def knee(x: Sequence[float], y: Sequence[float], limit: float) -> float:
     return float(x[-1])
 
 
-CURVES_MAX = 24  # more lines in one chart cannot be told apart
+CURVES_MAX = 24  # more lines in one chart cannot be distinguished
 POINTS_MAX = 10_000
 UTILIZATION_MAX = 0.95
 # Values that lie further apart than this cannot be read off one linear axis.
@@ -55,7 +55,7 @@ LOG_RATIO, LOG_RATIO_MAX = 1e4, 1e12
 
 
 class Quantity(StrEnum):
-    """What is drawn upwards."""
+    """What the y axis shows."""
 
     QUEUE_LENGTH = "queue-length"
     WAIT_PROBABILITY = "wait-probability"
@@ -65,7 +65,7 @@ class Quantity(StrEnum):
 
     @property
     def symbol(self) -> str:
-        """What a formula calls it."""
+        """Its symbol in formulas."""
         return _QUANTITIES[self][0]
 
     @property
@@ -80,14 +80,14 @@ class Quantity(StrEnum):
 
 
 class Axis(StrEnum):
-    """What is drawn to the right."""
+    """What the x axis shows."""
 
     UTILIZATION = "utilization"
     ARRIVAL_RATE = "arrival-rate"
 
     @property
     def symbol(self) -> str:
-        """What a formula calls it."""
+        """Its symbol in formulas."""
         return "ρ" if self is Axis.UTILIZATION else "λ"
 
     @property
@@ -107,7 +107,7 @@ _QUANTITIES: dict[Quantity, tuple[str, str, Callable[[MMc], float]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One line of a chart; several service rates where they give the same line.
+    """One line of a chart, for several service rates if they give the same line.
 
     Attributes:
         service_rates_rps: the service rates that this line holds for. [requests/s]
@@ -194,7 +194,7 @@ def utilization_grid(utilization_max: float, points: int) -> tuple[float, ...]:
 
 
 def chart_title(lines: Sequence[Curve]) -> str:
-    """Law and what is drawn against what, with what all lines share.
+    """The law, what is drawn against what, and what all lines share.
 
     >>> chart_title(curves(Quantity.P99, Axis.UTILIZATION, [10.0], [1, 2]))
     'M/M/c, μ = 10 rps: P99 against ρ'
@@ -209,7 +209,7 @@ def chart_title(lines: Sequence[Curve]) -> str:
 
 
 def require_one_chart(lines: Sequence[Curve]) -> Curve:
-    """First of the lines; refuses none, too many, and lines whose axes differ."""
+    """First of the lines; refuses no lines, too many, and lines whose axes differ."""
     if not 1 <= len(lines) <= CURVES_MAX:
         raise InputError(f"a chart shows 1 to {CURVES_MAX} curves, got {len(lines)}")
     if len({(line.quantity, line.axis) for line in lines}) > 1:
@@ -220,8 +220,8 @@ def require_one_chart(lines: Sequence[Curve]) -> Curve:
 def y_range(lines: Sequence[Curve]) -> tuple[float, float]:
     """Ends of the y axis; a lower end above 0 asks for a logarithmic one.
 
-    Logarithmic where a tail hides what another line does halfway to it. Halfway and not at the
-    first point: what rises from zero would always need it. The lower end leaves each line a decade
+    Logarithmic if a tail hides what another line does halfway to it. Halfway, not at the
+    first point: a line that rises from zero would always need it. The lower end leaves each line a decade
     to be seen in, within `LOG_RATIO_MAX`.
     """
     top = max(max(line.y) for line in lines)
@@ -262,7 +262,7 @@ def _curve(
 def _labels(
     quantity: Quantity, groups: Sequence[tuple[float, ...]], counts: Sequence[int]
 ) -> dict[tuple[tuple[float, ...], int], str]:
-    """What tells each line from the others, and no more; both for a line on its own."""
+    """What distinguishes each line from the others, and no more; both for a single line."""
     rates = [rate for group in groups for rate in group]
     shown = dict(zip(rates, _shown(rates), strict=True))
     reason = f" (one curve: {quantity.symbol} depends on ρ and c alone)"
@@ -280,6 +280,6 @@ def _labels(
 
 
 def _shown(values: Sequence[float]) -> list[str]:
-    """Numbers with as few digits as still tell them apart."""
+    """Numbers with as few digits as still distinguish them."""
     short = [f"{value:.6g}" for value in values]
     return short if len(set(short)) == len(values) else [repr(float(value)) for value in values]

@@ -25,7 +25,7 @@ _FIGURES = (
 
 
 def settle(noun: object, **values: object) -> None:
-    """Give a frozen noun what follows from its arguments."""
+    """Set on a frozen instance what follows from its arguments."""
     for name, value in values.items():
         object.__setattr__(noun, name, value)
 
@@ -39,7 +39,7 @@ class Law(ABC):
     __slots__ = ()
     _kind: ClassVar[Kind] = Kind.EXACT
 
-    arrival_rate_rps: float  # a law without one tells its throughput itself
+    arrival_rate_rps: float  # a law without one reports its throughput itself
 
     @property
     def throughput_rps(self) -> float:
@@ -86,7 +86,7 @@ class Law(ABC):
         return self._seconds(self._response_quantile(quantile))
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too."""
+        """All of this queue, as the same answer type that simulation and measurement give."""
         return self._performance(
             {q: self.wait_quantile_s(q) for q in quantiles},
             {q: self.response_quantile_s(q) for q in quantiles},
@@ -192,7 +192,7 @@ class LawInServices(Law):
 
 
 class LawAtRate(LawInServices):
-    """The same where a rate of service is given, not its mean, which would be rounded once more."""
+    """The same where the service rate is given, not the mean, which would be rounded once more."""
 
     __slots__ = ()
 

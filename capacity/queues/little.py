@@ -101,7 +101,7 @@ class LoadTestReport:
     - the requests beyond the last quantile would need a mean above 10 times that quantile
       (an exponential tail beyond P99 has a mean of 1.2 times P99);
     - a reported mean more than 10 % away from R.
-    R is a difference: where Z is nearly all of N/X, throughput must be given with many digits.
+    R is a difference: if Z is nearly all of N/X, throughput must be given with many digits.
 
     Raises:
         DomainError: a number is out of range, or the quantiles fall.
@@ -172,7 +172,7 @@ class LoadTestReport:
 
     @property
     def credible(self) -> bool:
-        """Whether no doubt holds; the rules stand in the class's text."""
+        """Whether no doubt holds; the rules are in the docstring of the class."""
         return not self._doubts
 
     @property

@@ -17,7 +17,7 @@ _CHOICES_MEASURED_MAX = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerOfChoices(JoiningLaw):
-    """The limit for ever more replicas, in which their queues become independent: P(queue >= k) =
+    """The limit of ever more replicas, in which their queues become independent: P(queue >= k) =
     rho^((d^k - 1) / (d - 1)).
 
     With finitely many replicas requests are slower than this. The measured share of the truth by which

@@ -1,4 +1,4 @@
-"""Routing: what it costs that each replica has its own queue, for routers that look at no queue.
+"""Routing: the cost of a separate queue for each replica, for routers that look at no queue.
 
 Routers that do look: `PowerOfChoices` and `ShortestQueue`, which are named here, too.
 """

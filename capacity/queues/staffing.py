@@ -10,7 +10,7 @@ from capacity.queues.markov.erlang import SERVERS_MAX, halfin_whitt, servers_sta
 from capacity.queues.markov.mmc import MMc, log_response_tail
 from capacity.units import format_quantile, require_not_negative, require_positive, require_quantile
 
-_ROUNDED_UP = 1.0 + 1e-13  # so that a share hit exactly is kept: 0.3 rps of 0.1 s each, at 0.03
+_ROUNDED_UP = 1.0 + 1e-13  # so that a share hit exactly counts as met: 0.3 rps of 0.1 s each, at 0.03
 
 
 def servers_for_wait(
@@ -22,14 +22,14 @@ def servers_for_wait(
         arrival_rate_rps: requests per second.
         service_rate_rps: requests per second of one busy server.
         quantile: fraction in (0, 1); 0.99 is P99.
-        limit_s: longest wait allowed; 0.0 asks that so many requests do not wait at all.
+        limit_s: longest wait allowed; 0.0 asks that a fraction `quantile` does not wait at all.
 
     Raises:
         DomainError: an argument out of range, or more than 5e9 servers are needed.
 
     Source:
         Halfin & Whitt (1981), Operations Research 29(3), for the first guess; then the exact law,
-        which falls in c, so that the answer is always the smallest.
+        which falls in c, so the answer is always the smallest.
 
     >>> servers_for_wait(100.0, 1.0, 0.99, 0.1)
     118
@@ -55,7 +55,7 @@ def servers_for_response(
     Args: as `servers_for_wait`, the limit on wait and service together.
 
     Raises:
-        DomainError: an argument out of range, a limit that service alone does not keep (found
+        DomainError: an argument out of range, a limit that service alone does not meet (found
             before any search), or more than 5e9 servers are needed.
 
     Source:
@@ -90,7 +90,7 @@ def servers_for_wait_probability(arrival_rate_rps: float, service_rate_rps: floa
     Args:
         arrival_rate_rps: requests per second.
         service_rate_rps: requests per second of one busy server.
-        limit: of P(W > 0), in (0, 1); one that is hit exactly is kept, whatever its last digits.
+        limit: of P(W > 0), in (0, 1); one that is hit exactly is met, whatever its last digits.
 
     Raises:
         DomainError: an argument out of range, or more than 5e9 servers are needed.
@@ -118,15 +118,15 @@ def replicas_for_response(law: Callable[[int], Law], quantile: float, limit_s: f
     """Smallest number of replicas, by whatever law, whose response time's quantile is within the limit.
 
     Args:
-        law: of the same traffic at so many replicas; an `UnstableError` says that they cannot keep up.
+        law: of the same traffic at this many replicas; an `UnstableError` says that they cannot keep up.
         quantile: fraction in (0, 1); 0.99 is P99.
         limit_s: longest response allowed.
 
     Raises:
-        DomainError: an argument out of range, or a limit that no fleet of up to 1,000,000 replicas keeps.
+        DomainError: an argument out of range, or a limit that no fleet of up to 1,000,000 replicas meets.
 
     Assumes:
-        More replicas never lengthen the quantile, so that growing steps and then bisection find it.
+        More replicas never lengthen the quantile, so growing steps and then bisection find it.
 
     >>> from capacity.queues.routing import RandomSplit
     >>> def at_random(replicas):
@@ -163,7 +163,7 @@ def _smallest(
     roughly: Callable[[float, float], bool],
     meets: Callable[[MMc], bool],
 ) -> int:
-    """Smallest count that meets, by growing steps away from a guess, then bisection."""
+    """Smallest count that meets a limit, by growing steps away from a guess, then bisection."""
 
     def good(servers: int) -> bool:
         return meets(

@@ -21,6 +21,7 @@ _CAUSES = {
     Cause.BATCHING: "batching: waiting for a batch to fill and sharing it takes most of the time",
     Cause.QUEUEING: "queueing: requests wait for those before them",
 }
+_GAPS = "variation of the gaps between arrivals"
 _LEVERS = {
     Lever.LIMIT: "a limit {:.3g} % higher",
     Lever.SERVICE: "service times {:.3g} % shorter",
@@ -152,7 +153,7 @@ def _sensitivities(explanation: Explanation) -> Iterator[str]:
     promise = None if explanation.binding is None else explanation.binding.promise
     for change in explanation.sensitivities:
         assert change.step is not None  # noqa: S101  (what was given has a step)
-        name = "variation of the gaps" if change.what == "cv" else change.what
+        name = _GAPS if change.what == "cv" else change.what
         needs = "" if change.replicas is None else f"; {change.replicas} replicas are enough with this batch"
         yield (
             f"{name.capitalize()} {100.0 * change.step:+.3g} %: "
@@ -161,9 +162,13 @@ def _sensitivities(explanation: Explanation) -> Iterator[str]:
     most = explanation.most_sensitive
     if most is not None:
         moved = most.shift_per_step
-        how = "makes it unstable" if moved == math.inf else f"moves it by {100.0 * moved:.3g} %"
-        name = "variation of the gaps" if most.what == "cv" else most.what
-        yield f"The answer depends most on the {name}: 10 % of it {how}."
+        how = (
+            "makes the plan unstable"
+            if moved == math.inf
+            else f"moves the figure closest to its limit by {100.0 * moved:.3g} %"
+        )
+        name = _GAPS if most.what == "cv" else most.what
+        yield f"The answer depends most on the {name}: a change of 10 % {how}."
 
 
 def _savings(explanation: Explanation) -> Iterator[str]:

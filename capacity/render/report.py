@@ -606,8 +606,10 @@ def _inputs(found: Findings) -> Iterator[tuple[str, str]]:
 
 def _commands(saved: SavedPlan) -> list[str]:
     """What makes the plan and this page again; the profile may be one that only the plan's file has."""
-    unknown = [one.name for one in saved.question.profiles if not is_bundled(one)]
-    note = [f"# {', '.join(unknown)}: the measurements are kept in {saved.name}"] if unknown else []
+    names = ", ".join(one.name for one in saved.question.profiles if not is_bundled(one))
+    note = (
+        [f"# {names}: give its file instead of the name; {saved.name} has its measurements"] if names else []
+    )
     return [*note, command_to_repeat(saved), f"capacity report {_quoted(saved.name)} -o report.html"]
 
 

@@ -113,7 +113,7 @@ def _style(verdict: str) -> str:
 
 
 def caveat_lines(caveats: Iterable["Caveat"]) -> Iterator[Text]:
-    """One line each, the weightiest first."""
+    """One line each, the most important first."""
     weights = list(CaveatCode)
     for caveat in sorted(caveats, key=lambda one: weights.index(one.code)):
         yield Text(f"Note: {caveat.message}.")

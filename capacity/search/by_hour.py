@@ -1,4 +1,4 @@
-"""Schedule: how many replicas each hour of a day would take, and what a fleet for the peak wastes."""
+"""Schedule: how many replicas each hour of a day needs, and what a fleet for the peak wastes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ HOURS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Replicas by hour, from midnight on, of plans that differ in nothing else.
+    """Replicas by hour, from midnight on, of plans that are otherwise the same.
 
     Attributes:
         rates_rps: highest rate within each hour, shape `(24,)`. [requests/s]
-        replicas: fewest found that keep the objective at that rate, shape `(24,)`.
+        replicas: fewest found that meet the objective at that rate, shape `(24,)`.
         peak: replicas of the plan for the peak hour.
-        hourly_usd: price of each hour's fleet, shape `(24,)`; None where no price is known. [USD/h]
-        unkept_rps: rates of hours at which not even the fleet for the peak is accepted, rising: batches that
-            wait keep a request the longer the fewer arrive. Their hours have the fleet for the peak.
+        hourly_usd: price of each hour's fleet, shape `(24,)`; None if no price is known. [USD/h]
+        unkept_rps: rates of hours at which not even the fleet for the peak is accepted, rising: the fewer
+            requests arrive, the longer a batch waits. Those hours have the fleet for the peak.
     """
 
     rates_rps: tuple[float, ...]
@@ -33,22 +33,22 @@ class Schedule:
 
     @property
     def replica_hours_flat(self) -> int:
-        """Of a day with the fleet for the peak throughout."""
+        """Replica-hours of a day with the fleet for the peak throughout."""
         return HOURS * self.peak
 
     @property
     def replica_hours_ideal(self) -> int:
-        """Of a day with each hour's own, which a real autoscaler can only approach."""
+        """Replica-hours of a day with each hour's own fleet, which a real autoscaler can only approach."""
         return sum(self.replicas)
 
     @property
     def share_saved(self) -> float:
-        """Of the replica-hours, by an ideal schedule."""
+        """Share of the replica-hours that an ideal schedule saves."""
         return 1.0 - self.replica_hours_ideal / self.replica_hours_flat
 
     @property
     def daily_usd_saved(self) -> float | None:
-        """By an ideal schedule; None where no price is known. [USD/day]"""
+        """Money that an ideal schedule saves; None if no price is known. [USD/day]"""
         if self.hourly_usd is None:
             return None
         return HOURS * max(self.hourly_usd) - sum(self.hourly_usd)
@@ -59,7 +59,7 @@ def schedule(
 ) -> Schedule:
     """The fewest replicas of the recommended kind for each hour; an hour without requests has one device.
 
-    They are judged as in a search, each by itself and not certified.
+    They are judged as in a search, each by itself, and not confirmed.
 
     Args:
         plan: for the highest of the rates.
@@ -86,10 +86,10 @@ def schedule(
 
 
 def _fewest(search: Search, family: Family, plan: Plan, most: int) -> int | None:
-    """Fewest devices that keep the objective, up to those of the peak; None where not even these do.
+    """Fewest devices that meet the objective, up to those of the peak; None if not even these do.
 
-    Halved in for plans that start at once, as in `capacity.search.cheapest`, where the peak's are taken to
-    do at a lower rate; one by one where batches wait.
+    Bisected for plans that start at once, as in `capacity.search.cheapest`, assuming that the peak's are
+    enough at a lower rate; one by one where batches wait.
     """
     least = search.question.devices_min(family, plan.batch_size_max)
 

@@ -21,11 +21,11 @@ SEARCH_REQUESTS_MAX = 400_000_000
 
 
 class Search:
-    """Candidates that were looked at, in the order of their judgement.
+    """Candidates that were judged, in that order.
 
     Attributes:
-        families_untried: families of which the budget left out numbers of devices.
-        fleets_untried: how many fleets it left out of which no neighbour's fate says anything.
+        families_untried: families with numbers of devices that the budget left out.
+        fleets_untried: how many fleets it left out about which no neighbour's verdict says anything.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Search:
             self._refuse_sizes(profile)
 
     def _refuse_sizes(self, profile: ServiceProfile) -> None:
-        """Batch sizes that no number of replicas helps, and those of which the samples cannot tell."""
+        """Batch sizes that no number of replicas helps, and those for which the samples cannot tell."""
         question = self.question
         doubts: dict[int, FloorDoubt] = {}
         sizes = question.batch_sizes(profile)
@@ -69,20 +69,20 @@ class Search:
         return self.requests >= SEARCH_REQUESTS_MAX
 
     def beside(self, question: Question) -> "Search":
-        """A search for the answer to another question, from what is left of the same budget."""
+        """A search that answers another question with what is left of the same budget."""
         other = Search(question, self.judge, self.progress, self.confidence)
         other.requests = self.requests
         return other
 
     def count_in(self, other: "Search") -> None:
-        """Count what a search beside this one has taken."""
+        """Count what another search has used."""
         self.counts += other.counts
         self.counts["screened"] += len(other.floor_rejections) + len(other.floor_doubts)
         self.requests = other.requests
 
     @property
     def tally(self) -> Tally:
-        """How many candidates were dealt with, by how."""
+        """How many candidates were handled, by method."""
         screened = self.counts["screened"] + len(self.floor_rejections) + len(self.floor_doubts)
         return Tally(
             screened=screened,
@@ -119,7 +119,7 @@ class Search:
         return list(self._judge_sizes(family, devices, waits=waits))
 
     def accepted_at(self, family: Family, devices: int, *, waits: bool = False) -> bool:
-        """Whether any batch size is accepted at this number of devices; the first that is ends the look."""
+        """Whether any batch size is accepted at this number of devices; stops at the first that is."""
         return any(candidate.accepted for candidate in self._judge_sizes(family, devices, waits=waits))
 
     def candidate(self, plan: Plan) -> Candidate:
@@ -137,13 +137,13 @@ class Search:
         ]
 
     def update(self, candidate: Candidate) -> None:
-        """Replace what was found of a candidate by a better judgement."""
+        """Replace a candidate's judgement with a better one."""
         self._judged[candidate.plan] = candidate
 
     def _judge_sizes(self, family: Family, devices: int, *, waits: bool) -> Iterator[Candidate]:
         """Sizes in rising order; once a limit was never reached, larger ones would change nothing.
 
-        None where a loss would leave nothing of the fleet.
+        None if a loss would leave nothing of the fleet.
         """
         if not self.question.leaves_some(family, devices):
             return
@@ -161,7 +161,7 @@ class Search:
                 yield candidate
 
     def _candidate(self, plan: Plan) -> tuple[Candidate, int | None]:
-        """A plan judged once; and the largest batch that formed, where it was simulated just now."""
+        """A plan judged once; and the largest batch that formed, if it was just simulated."""
         if plan in self._judged:
             return self._judged[plan], None
         rejection = self._refuse_load(plan)
@@ -203,7 +203,7 @@ class Search:
 
 
 def refuse_loads(question: Question, plan: Plan) -> Rejection | None:
-    """Why the queues of the plan, or of what a failure leaves of it, would grow for ever or lose too much."""
+    """Why the queues of the plan, or of what a failure leaves of it, would grow forever or lose too much."""
     for event, scenario in [("", question.scenario(plan)), *question.events(plan)]:
         rejection = refuse_load(scenario)
         if rejection is not None:
@@ -212,7 +212,7 @@ def refuse_loads(question: Question, plan: Plan) -> Rejection | None:
 
 
 def survival_candidate(plan: Plan, event: str, left: Candidate) -> Candidate:
-    """A plan that what is left of it in an event condemns, or leaves in doubt."""
+    """A plan that is refused, or left in doubt, for what is left of it in an event."""
     rejection = left.rejection
     if rejection is not None and rejection.limit is not Limit.BUDGET:
         rejection = replace(rejection, limit=Limit.SURVIVAL)

@@ -20,27 +20,27 @@ from capacity.search.recommendation import Headroom, Recommendation
 from capacity.traffic.workload import Demand, TraceArrivals, Workload, is_trace
 from capacity.units import SECONDS_PER_UNIT, format_duration, format_quantile, format_rate
 
-# A batch is seldom faster than the one, and hardly waited for if slower than the other.
+# A batch is seldom faster than the first; one slower than the second is hardly worth waiting for.
 _FAST_S, _SLOW_S = 50e-6, 60.0
-# The unit that makes such a figure usual again: the next larger one of a fast batch, the smaller of a slow.
+# The unit that would make such a figure usual: the next larger for a fast batch, the smaller for a slow one.
 _LARGER_UNIT, _SMALLER_UNIT = {"ms": "s"}, {"s": "ms", "ms": "us"}
-# A larger batch is faster if its mean is lower by so many standard errors, and by at least such a share: of
-# samples the usual precision of an answer, of summaries, whose errors are unknown, a few per cent.
+# A larger batch is faster if its mean is lower by this many standard errors, and by at least this share: for
+# samples the usual precision of an answer, for summaries, whose errors are unknown, a few per cent.
 _ERRORS, _SHARE, _SUMMARY_SHARE = 4.0, 0.02, 0.05
-_SAMPLES_MIN = 20  # fewer do not tell their own scatter
+_SAMPLES_MIN = 20  # fewer do not show their own scatter
 _ALIKE_MAX = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitDoubt:
-    """A column whose times are out of the usual, and would be usual in another unit.
+    """A column whose times are unusual, and would be usual in another unit.
 
     Attributes:
-        column: as it stands in the file; `renamed` as it would be in the other unit.
-        batch_size: whose mean is out of the usual.
-        value: that mean as it stands in the file, in the unit of `column`.
+        column: as it is in the file; `renamed` as it would be in the other unit.
+        batch_size: the size whose mean is unusual.
+        value: that mean as it is in the file, in the unit of `column`.
         read_s, meant_s: that mean as it was read, and in the other unit. [s]
-        limit_s: what it lies beyond. [s]
+        limit_s: the limit that it exceeds. [s]
     """
 
     column: str
@@ -68,12 +68,12 @@ class Dip:
 
     @property
     def share(self) -> float:
-        """By which the larger was faster."""
+        """How much faster the larger batch was."""
         return 1.0 - self.larger_mean_s / self.smaller_mean_s
 
 
 def unit_doubt(profile: ServiceProfile) -> UnitDoubt | None:
-    """Whether the times of a file look as if they were in another unit than their column says."""
+    """Whether the times of a file look as if they were in a different unit from what their column says."""
     if profile.timings_column is None:
         return None
     fastest, slowest = (pick(profile.timings, key=_mean_s) for pick in (min, max))
@@ -102,8 +102,8 @@ def _doubt(column: str, timing: BatchTiming, limit_s: float, other: str) -> Unit
 def dips(profile: ServiceProfile) -> Iterator[Dip]:
     """Batches that were faster than the next smaller ones, by more than chance explains.
 
-    Means of samples are compared by their standard errors (Welch 1947, Biometrika 34); few samples tell no
-    error and are passed over.
+    Means of samples are compared by their standard errors (Welch 1947, Biometrika 34); if there are too few
+    samples to know the error, they are skipped.
     """
     for smaller, larger in pairwise(profile.timings):
         dip = Dip(
@@ -131,7 +131,7 @@ def _mean_s(timing: BatchTiming) -> float:
 
 
 def _standard_error_s(samples_s: Sequence[float]) -> float:
-    """Of a mean of samples in their order, wider where neighbours are alike, as in slow spells. [s]
+    """Standard error of a mean of ordered samples, wider where neighbours are alike, as in slow spells. [s]
 
     By sqrt((1 + r)/(1 - r)) for a correlation r > 0 of neighbours (Box, Jenkins & Reinsel 1994, Time Series
     Analysis, sec. 2.1.6); the sample's r is low by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
@@ -148,7 +148,7 @@ def _standard_error_s(samples_s: Sequence[float]) -> float:
 
 # Samples beyond a quantile below which its place in a profile is mostly chance.
 SAMPLES_BEYOND_MIN = 10
-# What a summary can have, rising.
+# The percentiles that a summary can have, rising.
 _PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 
 
@@ -177,7 +177,7 @@ def profile_caveats(
 
 
 def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
-    """What of the whole profile is more likely a slip than a measurement, whatever it is used for."""
+    """What in the whole profile is more likely a mistake than a measurement, whatever it is used for."""
     doubt = unit_doubt(profile)
     if doubt is not None:
         yield Caveat(code=CaveatCode.PROFILE_UNIT, message=_unit_message(profile, doubt))
@@ -204,7 +204,7 @@ def samples_needed(quantile: float) -> int:
 
 
 def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
-    """What is assumed of instances that share a device."""
+    """What is assumed about instances that share a device."""
     instances = profile.instances_per_device
     if instances > 1 and (profile.contention is None or not profile.contention.is_measured):
         yield Caveat(
@@ -216,7 +216,7 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
 
 
 def precision_caveat(workload: Demand) -> Caveat:
-    """The interval is wider than was asked for, for want of simulated requests or recorded ones."""
+    """The interval is wider than was asked for, for lack of simulated or recorded requests."""
     mend = "record for longer" if is_trace(workload) else "raise --requests-max"
     return Caveat(
         code=CaveatCode.PRECISION_MISSED,
@@ -260,7 +260,7 @@ def mean_caveats(performance: Performance) -> Iterator[Caveat]:
 
 
 def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool = True) -> Iterator[Caveat]:
-    """What one recorded path leaves open, and whether it holds bursts enough to speak of other days."""
+    """What one recorded path leaves open, and whether it has enough bursts to speak for other days."""
     if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
         if not settled:
             yield Caveat(
@@ -337,7 +337,7 @@ def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterat
 
 
 def _percentile_column(quantile: float) -> str:
-    """The lowest percentile of a summary that reaches a quantile, as one of two mends; of none nothing."""
+    """The lowest percentile of a summary that reaches a quantile, as one of two fixes; else nothing."""
     enough = [u for u in _PERCENTILES if u >= quantile]
     return f"p{100.0 * enough[0]:.0f}_ms or " if enough else ""
 
@@ -370,9 +370,9 @@ def _listed(sizes: list[int]) -> str:
 
 # Cheaper fleets in doubt that are named one by one.
 _FLEETS_NAMED = 3
-# Batches beyond which it is not more measuring that helps, but another limit.
+# Batches beyond which a different limit helps, not more measurements.
 _BATCHES_MAX = 1e6
-# Replicas from which on one balancer that sees every request is an assumption to be questioned.
+# Replicas from which on one balancer that sees every request is a doubtful assumption.
 _ONE_BALANCER_MAX = 100
 # What settles a doubt, by its cause.
 MENDS = {
@@ -424,7 +424,7 @@ def format_count(number: float) -> str:
 def batches_missing(candidate: Candidate, profile: ServiceProfile) -> float | None:
     """Further batches of each size to measure to settle a profile's doubt.
 
-    The half-width falls with the root of the samples, and must fall to the distance of the limit.
+    The half-width falls with the root of the samples, and must fall to the distance from the limit.
     """
     rejection, performance = candidate.rejection, candidate.performance
     found = None
@@ -456,7 +456,7 @@ def _mend_of(search: Search, candidate: Candidate) -> str:
 
 
 def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
-    """One caveat for each cheaper fleet size that could be neither accepted nor refused; or one for many."""
+    """One caveat for each cheaper fleet size that could be neither accepted nor refused; one if many."""
     price = cost(search, chosen)
     open_ones: dict[tuple[str, int], list[Candidate]] = {}
     for one in search.considered:
@@ -473,7 +473,7 @@ def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
 def _fleets(
     open_ones: dict[tuple[str, int], list[Candidate]], *, is_one: bool
 ) -> Iterator[tuple[str, Sequence[Candidate]]]:
-    """Fleets in words, each with its candidates; many as one."""
+    """Fleets in words, each with its candidates; if there are many, as one."""
     if len(open_ones) > _FLEETS_NAMED:
         counts = [replicas for _, replicas in open_ones]
         every = [one for alike in open_ones.values() for one in alike]
@@ -504,7 +504,7 @@ def _untried(search: Search) -> Iterator[Caveat]:
 
 
 def headroom_caveats(headroom: Headroom | None) -> Iterator[Caveat]:
-    """Rates that are open, and a plan with next to no room for more traffic."""
+    """Rates that are open, and a plan with next to no headroom."""
     if headroom is None:
         return
     accepted, refused = format_rate(headroom.accepted_rps), format_rate(headroom.refused_rps)
@@ -524,7 +524,7 @@ def headroom_caveats(headroom: Headroom | None) -> Iterator[Caveat]:
 
 
 def routing_caveats(plan: Plan) -> Iterator[Caveat]:
-    """A fleet so large that one balancer in front of all of it is not likely."""
+    """A fleet so large that one balancer in front of all of it is unlikely."""
     if plan.replicas >= _ONE_BALANCER_MAX and plan.routing is not Routing.RANDOM:
         yield Caveat(
             code=CaveatCode.ONE_BALANCER,
@@ -534,7 +534,7 @@ def routing_caveats(plan: Plan) -> Iterator[Caveat]:
 
 
 def with_implausible(recommendation: Recommendation, question: Question) -> Recommendation:
-    """With what is implausible of every profile: one that was not chosen may owe it to a slip in its file."""
+    """With what is implausible in every profile: a mistake in its file may be why one was not chosen."""
     quantile_max = max(question.objective.quantiles or (0.99,))
     implausible = (
         caveat for profile in question.profiles for caveat in plausibility_caveats(profile, quantile_max)

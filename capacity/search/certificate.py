@@ -1,4 +1,4 @@
-"""Certificate: the accepted fleet that is recommended, by an exact law or simulated with seeds of its own."""
+"""Confirmation: the accepted fleet to recommend, judged again by an exact law or with seeds of its own."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from capacity.search.exact import judge_exactly
 from capacity.search.recommendation import Certificate, Survived
 from capacity.units import QUANTILES
 
-# Numbers of devices that are certified in turn before the planner gives up.
+# Numbers of devices that are confirmed in turn before the planner gives up.
 _ROUNDS_MAX = 10
-# Simulated requests after which no larger fleet is certified: what needs so many, larger fleets need too.
+# Simulated requests after which no larger fleet is confirmed: it would need as many.
 _CERTIFY_REQUESTS_MAX = 800_000_000
-# Share by which a larger fleet must lower an upper end that the profile's own error keeps above its limit.
+# Share by which a larger fleet must lower an upper end that the profile's own error holds above its limit.
 _WORTH_IT = 0.01
-# From what is simplest to run to what is least.
+# From the simplest to run to the least simple.
 SIMPLICITY = (
     Routing.ROUND_ROBIN,
     Routing.RANDOM,
@@ -51,15 +51,15 @@ class Certifier:
     def first(self, level: Level) -> Certified | None:
         """The preferred fleet of the cheapest level that is confirmed; else of the next more expensive one.
 
-        Fresh random numbers, and the profile's own error, may ask for more than the search did.
+        With fresh random numbers, and the profile's own error, more may be needed than in the search.
         """
-        best = self._preferred(level.candidates) or self._dearer_unskippable(level) or self._dearer(level)
+        best = self._preferred(level.candidates) or self._costlier_unskippable(level) or self._costlier(level)
         return self._cheaper(best)
 
     def _cheaper(self, best: Certified | None) -> Certified | None:
-        """The best so far, or what the search accepts that is cheaper and keeps its promise too.
+        """The best so far, or a cheaper plan that the search accepts and that meets its objective too.
 
-        One device fewer is looked at in any case; a fleet that was accepted on the way, and passed over, too.
+        One device fewer is always judged; so is a fleet that was accepted on the way and passed over.
         """
         for _ in range(_ROUNDS_MAX):
             bound = math.inf if best is None else cost(self.search, best.candidate)
@@ -78,19 +78,19 @@ class Certifier:
         return best
 
     def _one_fewer(self, best: Certified) -> None:
-        """Judge one device less than what was certified: refused beside it, or certified too."""
+        """Judge one device fewer than what was confirmed: refused, or confirmed too."""
         plan = best.candidate.plan
         profile = self.search.question.profile(plan.profile)
         devices = profile.devices(plan.replicas)
         if devices > 1:
             self.search.at(Family(profile=profile, routing=plan.routing), devices - 1)
 
-    def _dearer_unskippable(self, level: Level) -> Certified | None:
-        """The next dearer fleets that are tried one by one, up to the first that was found by halving in."""
+    def _costlier_unskippable(self, level: Level) -> Certified | None:
+        """The next more expensive fleets, tried one by one, up to the first that bisection found."""
         starts = (family.cost(devices) for family, devices in level.starts.items())
         fleets = unskippable(self.search, min(starts, default=math.inf))
-        dearer = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
-        for _, family, devices, waits in dearer[:_ROUNDS_MAX]:
+        costlier = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
+        for _, family, devices, waits in costlier[:_ROUNDS_MAX]:
             if self.search.out_of_budget:
                 return None
             fleet = self.search.at(family, devices, waits=waits)
@@ -99,8 +99,8 @@ class Certifier:
                 return certified
         return None
 
-    def _dearer(self, level: Level) -> Certified | None:
-        """The cheapest of what each family needs whose batches start at once."""
+    def _costlier(self, level: Level) -> Certified | None:
+        """The cheapest fleet of any family whose batches start at once."""
         search, best, bound = self.search, None, math.inf
         known = {family: family.cost(devices) for family, devices in level.starts.items()}
         for family in sorted(search.question.families, key=lambda one: known.get(one, math.inf)):
@@ -114,7 +114,7 @@ class Certifier:
         return best
 
     def _grow(self, family: Family, start: int, most: int) -> Certified | None:
-        """The fewest devices from `start` on, by growing steps and halving in."""
+        """The fewest devices from `start` on, by growing steps and bisection."""
         refused, step, end = start - 1, 1, None
         for _ in range(_ROUNDS_MAX):
             devices = min(refused + step, most)
@@ -125,7 +125,7 @@ class Certifier:
                 return self._halve_in(family, refused, devices, certified)
             before, end = end, self._profile_doubt(family, devices)
             if before is not None and end is not None and end > (1.0 - _WORTH_IT) * before:
-                return None  # no fleet mends the profile
+                return None  # no fleet fixes the profile
             refused, step = devices, 2 * step if refused >= start else 1
         return None
 
@@ -140,7 +140,7 @@ class Certifier:
         return certified
 
     def _profile_doubt(self, family: Family, devices: int) -> float | None:
-        """Least upper end, over what is allowed, that the profile's own error left; None where it did not."""
+        """Smallest upper end, over what is allowed, that the profile's own error left; else None."""
         ends = [
             one.rejection.needed / one.rejection.allowed
             for one in self.search.known(family, devices, waits=False)
@@ -159,7 +159,7 @@ class Certifier:
         return None
 
     def _certify(self, plan: Plan) -> Certified | None:
-        """The plan and every event that it must outlive."""
+        """The plan and every event that it must survive."""
         search = self.search
         search.counts["certified"] += 1
         self._certified.add(plan)
@@ -224,7 +224,7 @@ def certify(
 
 
 def _settled(judge: Judge, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
-    """What a law says exactly needs no interval, which might straddle a limit that the law keeps."""
+    """What a law says exactly needs no interval, which might span a limit that the law meets."""
     return judge_exactly(scenario, QUANTILES) or judge.certify(scenario, attempt, requests_first)
 
 
@@ -237,7 +237,7 @@ def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candida
     objective = search.question.objective
 
     def ends(candidate: Candidate) -> tuple[float, float, float]:
-        """Share of its limit that the binding promise takes up: value, low and high end."""
+        """Share of its limit that the binding promise uses: value, low and high end."""
         assert candidate.performance is not None  # noqa: S101  (an accepted candidate was judged by numbers)
         interval = objective.binding(candidate.performance).pressure(candidate.performance)
         assert interval is not None  # noqa: S101  (what binds was found)

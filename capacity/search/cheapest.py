@@ -8,9 +8,9 @@ from capacity.question.candidate import Candidate
 from capacity.question.question import Family
 from capacity.search.candidates import Search
 
-# Simulated requests that fleets may take of which none can be skipped by a neighbour's fate.
+# Simulated requests for fleets that no neighbour's verdict lets the search skip.
 UNSKIPPED_REQUESTS_MAX = 200_000_000
-_UNSKIPPED_MAX = 250  # and so many numbers of devices, however short their runs
+_UNSKIPPED_MAX = 250  # and numbers of devices, however short their runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +18,8 @@ class Level:
     """The lowest cost at which anything is accepted, and all that is accepted there.
 
     Attributes:
-        cost: [USD/h], or devices where there is no price.
-        starts: fewest devices accepted, of families whose batches start at once.
+        cost: [USD/h], or devices if there is no price.
+        starts: fewest devices accepted, for families whose batches start at once.
     """
 
     cost: float
@@ -28,11 +28,11 @@ class Level:
 
 
 def find_cheapest(search: Search) -> Level | None:
-    """The cheapest accepted fleets; None where none is. What was not tried is noted in the search.
+    """The cheapest accepted fleets; None if none is accepted. What was not tried is noted in the search.
 
-    First those whose batches start at once, family by family, each only as far as it may be cheaper than
-    the best so far. Then, at every number of devices that would be cheaper still, those of which no
-    neighbour's fate says anything: batches that wait, and profiles in which a larger batch may be faster.
+    First those whose batches start at once, family by family, each only as long as it may be cheaper than
+    the best so far. Then, at every number of devices that would be cheaper still, those about which no
+    neighbour's verdict says anything: batches that wait, and profiles in which a larger batch may be faster.
     """
     bound, starts = math.inf, {}
     for family in _cheapest_first(search):
@@ -58,14 +58,14 @@ def find_cheapest(search: Search) -> Level | None:
 
 
 def _note_untried(search: Search, family: Family, bound: float) -> None:
-    """A family for which nothing of the budget is left, unless it cannot be cheaper."""
+    """Note a family for which no budget is left, unless it cannot be cheaper."""
     least = search.devices_min(family)
     if least is not None and least <= devices_within(search, family, bound):
         search.families_untried.append(family)
 
 
 def _look_around(search: Search, family: Family, devices: int, *, waits: bool) -> None:
-    """All batches of a family at the lowest cost, so that ties can be broken; on demand those that wait."""
+    """All batches of a family at the lowest cost, so that ties can be broken; if asked, those that wait."""
     least = search.devices_min(family)
     if least is None or devices < least:
         return
@@ -76,7 +76,7 @@ def _look_around(search: Search, family: Family, devices: int, *, waits: bool) -
 
 
 def _show_outpriced(search: Search, family: Family, bound: float) -> None:
-    """What the same money buys of a family that takes more to be stable: refused, beside the answer."""
+    """What the same money buys of a family that needs more to be stable: refused, shown with the answer."""
     devices = max(1, devices_within(search, family, bound))
     least = search.devices_min(family)
     if least is not None and least > devices:
@@ -84,14 +84,14 @@ def _show_outpriced(search: Search, family: Family, bound: float) -> None:
 
 
 def cost(search: Search, candidate: Candidate) -> float:
-    """Price of a candidate; devices where there is no price. [USD/h]"""
+    """Price of a candidate; devices if there is no price. [USD/h]"""
     profile = search.question.profile(candidate.plan.profile)
     family = Family(profile=profile, routing=candidate.plan.routing)
     return family.cost(profile.devices(candidate.plan.replicas))
 
 
 def devices_within(search: Search, family: Family, bound: float) -> int:
-    """Most devices that cost no more than so much, within the limit of replicas."""
+    """Most devices that cost no more than this, within the limit of replicas."""
     most = search.question.devices_max(family)
     if bound == math.inf:
         return most
@@ -102,13 +102,13 @@ def devices_within(search: Search, family: Family, bound: float) -> int:
 
 
 def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool) -> int | None:
-    """Fewest devices at which some batch size that starts at once is accepted; None where none is.
+    """Fewest devices at which some batch size that starts at once is accepted; None if none is.
 
-    More replicas are taken never to hurt: an observation on all cases tried, not a theorem, and only where
-    larger batches take longer. The number is doubled until accepted, then halved in.
+    More replicas are assumed never to hurt: an observation on all cases tried, not a theorem, and only where
+    larger batches take longer. The number is doubled until accepted, then bisected.
 
     Args:
-        is_bounded: the most is what another family costs, so that it is worth a look before the fewest.
+        is_bounded: the most is what another family costs, so it is worth trying before the fewest.
     """
     least = search.devices_min(family)
     if least is None or least > devices_max:
@@ -119,7 +119,7 @@ def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool
 
 
 def _doubling(search: Search, family: Family, least: int, most: int) -> int | None:
-    """Fewest devices accepted by growing steps and halving in; None where none is, or the budget is spent."""
+    """Fewest devices accepted by growing steps and bisection; None if none is, or the budget is spent."""
     refused, step = least - 1, 1
     while refused < most:
         if search.out_of_budget:
@@ -134,7 +134,7 @@ def _doubling(search: Search, family: Family, least: int, most: int) -> int | No
 
 def halve_in(search: Search, family: Family, refused: int, accepted: int) -> int:
     """Fewest devices accepted, between a number that is refused and one that is accepted."""
-    while accepted - refused > 1:  # a few trials more, whatever is left of the budget
+    while accepted - refused > 1:  # a few more trials, whatever is left of the budget
         middle = (refused + accepted) // 2
         if search.accepted_at(family, middle):
             accepted = middle
@@ -144,10 +144,10 @@ def halve_in(search: Search, family: Family, refused: int, accepted: int) -> int
 
 
 def _without_skipping(search: Search, bound: float) -> int:
-    """Try the fleets that must be tried one by one; how many were left untried for want of budget.
+    """Try the fleets that must be tried one by one; return how many were not tried for lack of budget.
 
-    Below a known cost the dearest first, which are the likeliest to do; without one the cheapest first,
-    up to the first that does.
+    Below a known cost the most expensive first, which are the most likely to be enough; without one the
+    cheapest first, up to the first that is enough.
     """
     is_open = bound == math.inf
     fleets = sorted(unskippable(search, bound), key=lambda one: one[0], reverse=not is_open)

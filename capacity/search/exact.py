@@ -72,7 +72,7 @@ def predict(
     return _later(one, profile.request_overhead_s, workload.arrival_rate_rps)
 
 
-# A plan that is chosen is certified by the law that it was chosen by, whose chain takes long.
+# The chosen plan is confirmed by the law that chose it, whose chain takes long.
 _in_batches = lru_cache(maxsize=8)(Bulk)
 
 
@@ -109,7 +109,7 @@ def _one_by_one(
 ) -> Performance:
     """M/D/c of the whole fleet, or M/D/1 of each replica under random routing.
 
-    Under round-robin too: where all services take equally long the servers of M/D/c take turns.
+    Under round-robin too: if all services take equally long, the servers of M/D/c take turns.
 
     Source:
         Iversen (1983), Operations Research Letters 2(1), 20-21: M/D/c decomposes into c queues E_c/D/1.
@@ -127,7 +127,7 @@ def _one_by_one(
 
 
 def _later(performance: Performance, overhead_s: float, arrival_rate_rps: float) -> Performance:
-    """Responses, and by Little's law those under way, with the overhead that takes no capacity."""
+    """Responses, and by Little's law those in flight, with the overhead that takes no capacity."""
     if overhead_s == 0.0 or performance.response_mean_s is None or performance.in_system_mean is None:
         return performance
     return replace(
@@ -149,19 +149,19 @@ def _no_law(what: str, mend: str) -> DomainError:
     return DomainError(f"{what} has no exact law; {mend}")
 
 
-# Chains of so many places are solved in a few seconds at most; of more a simulation is quicker.
+# Chains of this many places are solved in a few seconds at most; beyond, a simulation is faster.
 _PLACES_MAX = 2048
 _PLACES_MAX_WITH_TIMER = {BatchTimer.OLDEST: 512, BatchTimer.OPEN: 192}
 
 
 def judge_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) -> Candidate | None:
-    """What the law says; None where no law is exact, or it would take longer than a simulation.
+    """What the law says; None if no law is exact, or it would take longer than a simulation.
 
-    Laws of batches are exact where each batch takes one time by its size, arrivals are Poisson, and the
-    router does not look at queues: a profile of means alone, or one whose samples are all alike.
+    Laws of batches are exact where each batch size takes one time, arrivals are Poisson, and the
+    router does not look at queues: a profile of means only, or one whose samples are all alike.
 
     Args:
-        quantiles: those to report beside the objective's.
+        quantiles: those to report besides the objective's.
     """
     plan, profile = scenario.plan, scenario.profile
     if scenario.spike is not None or not _has_law(scenario):
@@ -184,7 +184,7 @@ def judge_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) ->
 
 
 def _has_law(scenario: Scenario) -> bool:
-    """Whether it is worth asking."""
+    """Whether the law is worth asking."""
     plan, workload = scenario.plan, scenario.workload
     return (
         isinstance(workload, Workload)

@@ -11,13 +11,13 @@ from capacity.search.screen import refuse_load
 from capacity.traffic.workload import Workload
 
 _FIRST_STEP = 0.02  # share of today's rate; doubled until not accepted
-_RESOLUTION = 0.01  # share of the rate to which either end is found
+_RESOLUTION = 0.01  # share of the rate to within which either end is found
 
 
 def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Headroom:
     """Upper end of the rates, from today's on, at which the plan is still accepted.
 
-    Rises by doubled steps to a rate that is not accepted, then halves in on the accepted side, and where
+    Rises by doubled steps to a rate that is not accepted, then bisects on the accepted side and, if
     that rate was in doubt, on the refused side too. With a batch wait a plan may be refused, accepted and
     refused again as the rate rises; a refused stretch narrower than the step over it is not seen.
     """
@@ -44,7 +44,7 @@ def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], No
 
 
 class _Trials:
-    """Rates judged one after the other; and the lowest that is refused."""
+    """Rates judged one after another, and the lowest that is refused."""
 
     def __init__(self, scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> None:
         workload = scenario.workload
@@ -64,11 +64,11 @@ class _Trials:
         if candidate.verdict is Verdict.MISSED:
             self.refused_rps = min(self.refused_rps, rate_rps)
         elif candidate.verdict is Verdict.INCONCLUSIVE and self.doubt is not Doubt.PROFILE:
-            self.doubt = candidate.doubt or Doubt.REQUESTS  # what no budget settles is said, if any is
+            self.doubt = candidate.doubt or Doubt.REQUESTS  # report what no budget settles, if any
         return candidate.verdict
 
     def close_in(self, open_rps: float) -> None:
-        """Halve in on the lowest refused rate, from one that is not accepted."""
+        """Bisect to the lowest refused rate, from one that is not accepted."""
         while self.refused_rps > open_rps * (1.0 + _RESOLUTION):
             middle_rps = (open_rps + self.refused_rps) / 2.0
             if self.verdict(middle_rps) is not Verdict.MISSED:
@@ -76,7 +76,7 @@ class _Trials:
 
 
 def _served_max_rps(scenario: Scenario) -> float:
-    """The rate from which on the plan is refused by theory. [requests/s]"""
+    """The rate from which on theory refuses the plan. [requests/s]"""
     plan, allowed = scenario.plan, scenario.objective.loss_allowed
     if plan.queue_limit is None or allowed is None:
         return sustainable_rate_rps(scenario.profile, plan)

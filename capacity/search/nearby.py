@@ -1,4 +1,4 @@
-"""Nearby: the same plan at other rates and with a replica gone, by laws or short trials, to be shown."""
+"""Nearby: the same plan at other rates and with a replica gone, by laws or short trials, for display."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from capacity.search.certificate import Trial
 from capacity.search.what_if import Asker
 from capacity.traffic.workload import Workload
 
-# Of the sustainable rate; close to it a trial takes longest, and says least.
+# Of the sustainable rate; close to it a trial takes longest and says least.
 _LOADS = (0.02, 0.2, 0.35, 0.5, 0.6, 0.7, 0.78, 0.85, 0.9, 0.94, 0.97)
 _BESIDE = 0.03  # share of today's rate within which no other is tried
 
@@ -18,12 +18,12 @@ _BESIDE = 0.03  # share of today's rate within which no other is tried
 def performance_at_rates(
     question: Question, today: Candidate, judge: Judge, progress: Progress
 ) -> tuple[tuple[float, Candidate], ...]:
-    """What becomes of a plan at about ten rates and at today's, rising; no further than two refusals.
+    """What becomes of a plan at about ten rates and at today's, rising; stops after two refusals.
 
     None for a closed population, which has no rate of its own.
 
     Args:
-        today: the plan as it was certified.
+        today: the plan as it was confirmed.
     """
     if not isinstance(question.workload, Workload):
         return ()
@@ -43,10 +43,10 @@ def performance_at_rates(
 
 
 def one_lost(question: Question, trial: Trial, judge: Judge, progress: Progress) -> Candidate | None:
-    """What becomes of the rest while one replica is gone; None where there is no rest.
+    """What becomes of the rest while one replica is gone; None if there is no rest.
 
     Args:
-        trial: the certificate of the plan, which may have been asked about that very event.
+        trial: the confirmation of the plan, which may have covered that event.
     """
     plan = trial.whole.plan
     if plan.replicas == 1:

@@ -31,11 +31,11 @@ from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonAr
 def if_random(search: Search, plan: Plan, performance: Performance | None) -> RandomRouting | None:
     """What random routing makes of a plan, and how many replicas of its profile would be enough.
 
-    None where the plan's routing is random already, or a queue that all replicas share.
+    None if the plan's routing is already random, or a queue that all replicas share.
 
-    Random is what many balancers that do not know of each other come to, and what a Kubernetes Service does.
-    From the plan's number on, since a router that looks at nothing never does with fewer; judged as in a
-    search, not certified. One replica is routed to in any case.
+    Many balancers that do not know of each other amount to random routing, and a Kubernetes Service does it.
+    The search starts at the plan's number, since a router that looks at nothing never needs fewer; plans are
+    judged as in a search, not confirmed. One replica is routed to in any case.
 
     Args:
         performance: of the plan.
@@ -63,7 +63,7 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
 
 
 def _p99(performance: Performance | None) -> Interval | None:
-    """P99 of the response, lost requests counted as late. [s]"""
+    """P99 of the response, counting lost requests as late. [s]"""
     if performance is None:
         return None
     late = performance.response_quantiles_with_losses_s or performance.response_quantiles_s
@@ -71,7 +71,7 @@ def _p99(performance: Performance | None) -> Interval | None:
 
 
 def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
-    """Fewest devices: with the plan's own batches by growing steps, then with any batches that take fewer."""
+    """Fewest devices: with the plan's own batches by growing steps, then with any batches that need fewer."""
     today, most = family.profile.devices(plan.replicas), search.question.devices_max(family)
     refused, devices, step = today - 1, today, 1
     while not _does(search, family, plan, devices):
@@ -90,7 +90,7 @@ def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
 
 
 def _does(search: Search, family: Family, plan: Plan, devices: int) -> bool:
-    """Whether so many devices keep the objective with the plan's own batches."""
+    """Whether this many devices meet the objective with the plan's own batches."""
     other = replace(plan, replicas=family.replicas(devices), routing=family.routing)
     return search.candidate(other).accepted
 
@@ -99,7 +99,7 @@ _POISSON = (PoissonArrivals(), GammaArrivals(cv=1.0))
 
 
 def silent(message: str) -> None:
-    """Progress for those who do not want any."""
+    """Progress that is not reported."""
 
 
 def recommend(
@@ -112,12 +112,12 @@ def recommend(
 ) -> Recommendation:
     """The cheapest plan that meets the objective, with every candidate that was considered.
 
-    Of plans of one price the one farthest from its limit wins, and of those that the intervals cannot
-    tell apart the simplest. The winner is certified by random numbers that had no part in choosing it.
+    Among plans of one price the one farthest from its limit wins, and among those that the intervals cannot
+    tell apart the simplest. The winner is confirmed with random numbers that had no part in choosing it.
 
     Args:
-        plan_alone: leave out what only stands beside the plan: how far the rate may rise, and what would do
-            under random routing, under Poisson arrivals, or if nothing had to be outlived.
+        plan_alone: leave out what only accompanies the plan: how far the rate may rise, and what would be
+            enough under random routing, under Poisson arrivals, or if there were nothing to survive.
         confidence: of the interval of a service time whose samples may not tell it from its limit.
 
     Raises:
@@ -143,7 +143,7 @@ def _recommend(search: Search, *, plan_alone: bool) -> Recommendation:
 
 
 def _with_asides(search: Search, certified: Certified, answer: Recommendation) -> Recommendation:
-    """The answer, with what stands beside its plan; the tally counts that too."""
+    """The answer, with what accompanies its plan; the tally counts that too."""
     headroom = _headroom(search, certified)
     asides = replace(
         answer,
@@ -157,13 +157,13 @@ def _with_asides(search: Search, certified: Certified, answer: Recommendation) -
 
 
 def _open_or_missed(considered: list[Candidate]) -> Verdict:
-    """Of candidates of which none was accepted."""
+    """The answer for candidates of which none was accepted."""
     is_open = any(candidate.verdict is Verdict.INCONCLUSIVE for candidate in considered)
     return Verdict.INCONCLUSIVE if is_open else Verdict.MISSED
 
 
 def _refused_at_once(search: Search) -> list[Candidate]:
-    """Why no plan within the limits can do, where theory knows; empty otherwise."""
+    """Why no plan within the limits is enough, if theory knows; empty otherwise."""
     question = search.question
     least = {family: search.devices_min(family) for family in question.families}
     if any(n is not None and n <= question.devices_max(family) for family, n in least.items()):
@@ -173,7 +173,7 @@ def _refused_at_once(search: Search) -> list[Candidate]:
 
 
 def _too_many(search: Search, family: Family, devices: int) -> Candidate:
-    """A family that takes more replicas than are allowed to be stable at all."""
+    """A family that needs more replicas than are allowed to be stable at all."""
     question, needed = search.question, family.replicas(devices)
     losses = question.survival.losses(needed, family.profile.instances_per_device)
     rejection = Rejection(
@@ -190,7 +190,7 @@ def _too_many(search: Search, family: Family, devices: int) -> Candidate:
 
 
 def _with_floors(search: Search) -> list[Candidate]:
-    """What was considered, led by the batch sizes that no replica count could help."""
+    """What was considered, starting with the batch sizes that no number of replicas could help."""
     refused = [
         Candidate(plan=_any_plan(search, name, size), verdict=Verdict.MISSED, rejection=rejection)
         for (name, size), rejection in search.floor_rejections.items()
@@ -208,7 +208,7 @@ def _with_floors(search: Search) -> list[Candidate]:
 
 
 def _any_plan(search: Search, name: str, batch_size_max: int) -> Plan:
-    """One replica with batches up to a size, for what no number of replicas changes."""
+    """One replica with batches up to a size, to represent what no number of replicas changes."""
     question = search.question
     family = Family(profile=question.profile(name), routing=question.routings[0])
     return question.plan(family, 1, batch_size_max, 0.0)
@@ -231,7 +231,7 @@ def _answer(search: Search, certified: Certified) -> Recommendation:
 
 
 def _if_nothing_happened(search: Search) -> Recommendation | None:
-    """What would do if nothing had to be outlived; None where nothing has to be."""
+    """The plan that would be enough if there were nothing to survive; None if there is nothing."""
     if search.question.survival == Survival():
         return None
     easier = replace(search.question, survival=Survival())
@@ -239,7 +239,7 @@ def _if_nothing_happened(search: Search) -> Recommendation | None:
 
 
 def _if_poisson(search: Search) -> Recommendation | None:
-    """What would do if as many requests arrived as a Poisson stream; None where they do, or users ask."""
+    """The plan for Poisson arrivals at the same rate; None if they are Poisson, or users send."""
     workload = search.question.workload
     if isinstance(workload, ClosedPopulation) or workload.arrivals in _POISSON:
         return None
@@ -248,7 +248,7 @@ def _if_poisson(search: Search) -> Recommendation | None:
 
 
 def _easier(search: Search, question: Question) -> Recommendation:
-    """The answer to an easier question, to be held beside the one that was asked; from the same budget."""
+    """The answer to an easier question, to compare with the one that was asked; from the same budget."""
     other = search.beside(question)
     answer = _recommend(other, plan_alone=True)
     search.count_in(other)
@@ -256,7 +256,7 @@ def _easier(search: Search, question: Question) -> Recommendation:
 
 
 def _headroom(search: Search, certified: Certified) -> Headroom | None:
-    """How far the rate may rise while the plan, or what the hardest loss leaves of it, holds."""
+    """How far the rate may rise while the plan, or what the worst loss leaves of it, meets the objective."""
     question, plan = search.question, certified.candidate.plan
     if isinstance(question.workload, ClosedPopulation):
         return None

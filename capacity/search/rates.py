@@ -27,26 +27,26 @@ from capacity.units import format_rate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The verdict at one rate; 0 is the limit of low rates, and the sustainable rate is never kept."""
+    """The verdict at one rate; 0 is the limit of low rates, and the sustainable rate never meets it."""
 
     arrival_rate_rps: float
     candidate: Candidate
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the objective is kept there."""
+        """Whether the objective is met there."""
         return self.candidate.verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Neighbouring rates that are all kept, as far as any was tried.
+    """Neighbouring rates that all meet the objective, as far as they were tried.
 
     Attributes:
-        low: the lowest rate found kept, and below it the highest that was not; 0 where all low rates are.
-            [requests/s]
-        high: the highest rate found kept, and above it the lowest that was not; infinite where none was.
-            [requests/s]
+        low: the lowest rate found to meet it, and below that the highest that does not; 0 if all low rates
+            meet it. [requests/s]
+        high: the highest rate found to meet it, and above that the lowest that does not; infinite if there
+            is none. [requests/s]
     """
 
     low: Interval
@@ -58,12 +58,12 @@ class Rates:
     """What was found.
 
     Attributes:
-        points: every rate that was judged, rising, the limit of low rates and the wall apart.
-        lone: at the limit of low rates; None where the arrivals have none that is known.
-        stretches: of rates that are kept, rising.
+        points: every rate that was judged, rising, without the limit of low rates and the wall.
+        lone: at the limit of low rates; None if the arrivals have no known limit.
+        stretches: of rates that meet the objective, rising.
         doubts: lowest and highest rate of each stretch that the budget could not settle. [requests/s]
-        only_rises: whether what is promised was taken to rise with the rate: a coarse grid does.
-        refusal: what no rate can help; None where the rates decide.
+        only_rises: whether the limited quantity is assumed to rise with the rate, so a coarse grid is enough.
+        refusal: what no rate can help; None if the rates decide.
     """
 
     scenario: Scenario
@@ -76,19 +76,19 @@ class Rates:
 
     @property
     def verdict(self) -> Verdict:
-        """Met if any rate is kept."""
+        """Met if any rate meets the objective."""
         if self.stretches:
             return Verdict.MET
         return Verdict.INCONCLUSIVE if self.doubts else Verdict.MISSED
 
     @property
     def arrival_rate_max_rps(self) -> float | None:
-        """The highest rate found kept. [requests/s]"""
+        """The highest rate found to meet the objective. [requests/s]"""
         return self.stretches[-1].high.value if self.stretches else None
 
     @property
     def closest(self) -> Candidate | None:
-        """Where nothing is kept, the refusal that comes nearest to its limit."""
+        """If no rate meets the objective, the refusal that is nearest to its limit."""
         if self.refusal is not None:
             return Candidate(plan=self.scenario.plan, verdict=Verdict.MISSED, rejection=self.refusal)
         candidates = [point.candidate for point in self.points] + ([self.lone] if self.lone else [])
@@ -101,7 +101,7 @@ class Rates:
 
     @property
     def promise(self) -> Promise:
-        """What ends the highest stretch; else what is closest to its limit over all."""
+        """The promise that ends the highest stretch; else the one closest to its limit overall."""
         end_rps = self.arrival_rate_max_rps or 0.0
         above = [p.candidate.rejection for p in self.points if p.arrival_rate_rps > end_rps]
         broken = [one.promise for one in above if one is not None and one.promise is not None]
@@ -112,10 +112,10 @@ class Rates:
 
 
 def stretches_of(points: Sequence[Point]) -> list[Stretch]:
-    """Runs of kept rates, each end with the nearest rate beyond it that is not in doubt."""
+    """Runs of rates that meet the objective, each end with the nearest settled rate beyond it."""
     found = []
     for first, last in _runs(points, Verdict.MET):
-        if points[last].arrival_rate_rps == 0.0:  # a limit is no rate
+        if points[last].arrival_rate_rps == 0.0:  # a limit is not a rate
             continue
         below = [p for p in points[:first] if p.verdict is not Verdict.INCONCLUSIVE]
         above = [p for p in points[last + 1 :] if p.verdict is not Verdict.INCONCLUSIVE]
@@ -145,13 +145,13 @@ def _runs(points: Sequence[Point], verdict: Verdict) -> list[tuple[int, int]]:
     return list(zip(firsts, lasts, strict=True))
 
 
-# Share of a rate within which an end is found, and of the sustainable one, near 0.
+# Share of a rate within which an end is found; near 0, share of the sustainable rate.
 RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-4
 _TO_THE_WALL = (0.99, 0.995)
-# Batches that wait, or a limit that is not on time, may be kept, missed and kept again.
+# With batches that wait, or a limit that is not on time, the objective may be met, missed and met again.
 _FINE = tuple(0.02 + 0.06 * step for step in range(17))
 _COARSE = (0.02, 0.2, 0.4, 0.6, 0.7, 0.8, 0.86, 0.92, 0.96, 0.98)
-# Simulated requests after which no more doubts are settled by certificates; a count, not a time.
+# Simulated requests after which confirmations settle no more doubts; a count, not a time.
 _CAREFUL_REQUESTS_MAX = 60_000_000
 _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
@@ -159,12 +159,12 @@ _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 def find_rates(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Rates:
     """All rates at which the plan meets its objective, each end to one per cent.
 
-    Up to the sustainable rate; with a queue limit up to twice that. Where batches start at once, arrivals
-    are Poisson or gamma and only times are promised, P99 was never seen to fall as the rate rises (an
-    observation, not a theorem), and a coarse grid does. Stretches narrower than the grid's step are not seen.
+    Up to the sustainable rate; with a queue limit up to twice that. If batches start at once, arrivals
+    are Poisson or gamma and only times are limited, P99 was never seen to fall as the rate rises (an
+    observation, not a theorem), and a coarse grid is enough. Stretches narrower than its step are not seen.
 
     Args:
-        scenario: its rate is of no account.
+        scenario: its rate does not matter.
 
     Raises:
         DomainError: the profile does not cover a batch of one request.
@@ -224,7 +224,7 @@ class _Trials:
         return self.points[rate_rps]
 
     def forget_doubts(self) -> None:
-        """Drop doubts below a kept rate or above a missed one, where the quantity only rises."""
+        """Drop doubts below a rate that meets the objective or above one that misses it, if it only rises."""
         rates = {seen: [r for r, p in self.points.items() if p.verdict is seen] for seen in Verdict}
         kept_rps = max(rates[Verdict.MET], default=0.0)
         missed_rps = min(rates[Verdict.MISSED], default=self.wall_rps)
@@ -237,7 +237,7 @@ class _Trials:
 
 
 def _judge_grid(trials: _Trials, *, only_rises: bool, overload: bool) -> None:
-    """The grid; where the quantity only rises, no further than two refusals in a row."""
+    """The grid; if the quantity only rises, no further than two refusals in a row."""
     loads = (*(_COARSE if only_rises else _FINE), *_TO_THE_WALL, *(_OVERLOADS if overload else ()))
     refused = 0
     for load in loads:
@@ -248,7 +248,7 @@ def _judge_grid(trials: _Trials, *, only_rises: bool, overload: bool) -> None:
 
 
 def _halve_in(trials: _Trials, ends: Sequence[Point]) -> None:
-    """Between neighbours of different verdict, until they are as close as asked."""
+    """Bisect between neighbours with different verdicts, until they are as close as asked."""
     while True:
         wide = [
             (low.arrival_rate_rps + high.arrival_rate_rps) / 2.0
@@ -262,10 +262,10 @@ def _halve_in(trials: _Trials, ends: Sequence[Point]) -> None:
 
 
 def _settle(trials: _Trials, ends: Sequence[Point], *, only_rises: bool) -> None:
-    """Certificates where short trials left a doubt, until the ends are close or the budget is spent.
+    """Confirmations where short trials left a doubt, until the ends are close or the budget is spent.
 
-    Where the quantity only rises, halving between what is kept and what is missed does, and a doubt that
-    does not lie between the two is gone. Elsewhere every rate in doubt is settled for itself.
+    If the quantity only rises, bisection between met and missed is enough, and a doubt that
+    does not lie between the two is gone. Otherwise every rate in doubt is settled by itself.
     """
     hopeless: set[float] = set()
     while trials.careful_requests < _CAREFUL_REQUESTS_MAX:
@@ -284,7 +284,7 @@ def _settle(trials: _Trials, ends: Sequence[Point], *, only_rises: bool) -> None
 
 
 def _unsettled(trials: _Trials, points: Sequence[Point], *, only_rises: bool) -> float | None:
-    """The rate that a certificate would tell most about; None where all is settled. [requests/s]"""
+    """The rate that a confirmation would tell most about; None if all is settled. [requests/s]"""
     doubted = [one for place, one in enumerate(points) if _is_worth_it(points, place)]
     kept = [point for point in points if point.verdict is Verdict.MET]
     missed = [point for point in points if point.verdict is Verdict.MISSED]
@@ -313,7 +313,7 @@ def _is_worth_it(points: Sequence[Point], place: int) -> bool:
 
 
 def _distance(objective: LatencyObjective, point: Point) -> float:
-    """How far what binds is from its limit, as a share of it: the farther, the cheaper to settle."""
+    """How far the binding promise is from its limit, as a share of it: the farther, the cheaper to settle."""
     if point.candidate.performance is None:
         return 0.0
     pressure = objective.binding(point.candidate.performance).pressure(point.candidate.performance)
@@ -326,7 +326,7 @@ def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
 
 
 def _only_rises(scenario: Scenario) -> bool:
-    """Whether what is promised was never seen to fall as the rate rises."""
+    """Whether the limited quantity was never seen to fall as the rate rises."""
     plan, profile = scenario.plan, scenario.profile
     measures = {promise.measure for promise in scenario.objective.promises}
     is_smooth = isinstance(scenario.workload, Workload) and isinstance(

@@ -10,7 +10,7 @@ from capacity.question.caveat import Caveat
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
 
-_ATTEMPT_MAX = 1_000_000  # no search certifies as often
+_ATTEMPT_MAX = 1_000_000  # no search confirms as often
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +19,8 @@ class Survived:
 
     Attributes:
         event: what happened.
-        plan: what was left of it.
-        performance: of what was left, while the event lasted.
+        plan: what is left of the plan.
+        performance: of what is left, while the event lasts.
     """
 
     event: str
@@ -55,7 +55,7 @@ class Tally:
     Attributes:
         screened: refused or judged by theory alone.
         simulated: judged by simulation, in the whole fleet or in an event.
-        certified: judged again, by a law or simulated with seeds of their own, accepted or not.
+        certified: judged again, by a law or simulated with their own seeds, accepted or not.
         requests: simulated in all.
     """
 
@@ -65,9 +65,9 @@ class Tally:
     requests: int = 0
 
 
-# Share of a rate from which on what lies between the two ends of its headroom is worth a word.
+# Share of a rate from which on the distance between the two ends of its headroom is worth reporting.
 _WIDE = 0.02
-# Share of a rate below which there is next to no headroom.
+# Share of a rate below which there is hardly any headroom.
 _THIN = 0.05
 
 
@@ -77,7 +77,7 @@ class Headroom:
 
     Attributes:
         today_rps: the rate that was asked about.
-        doubt: why rates between the two are open; None where none was tried that is.
+        doubt: why rates between the two are open; None if no open one was tried.
     """
 
     today_rps: float
@@ -92,7 +92,7 @@ class Headroom:
 
     @property
     def is_thin(self) -> bool:
-        """Whether little more traffic than today's is accepted."""
+        """Whether hardly more traffic than today's is accepted."""
         return self.accepted_rps < self.today_rps * (1.0 + _THIN)
 
 
@@ -101,8 +101,8 @@ class RandomRouting:
     """What becomes of a plan under random routing.
 
     Attributes:
-        replicas: that would keep the objective; None where none within the limits is known to.
-        response_p99: of the recommended plan's replicas, lost requests counted as late; None where it has
+        replicas: that would meet the objective; None if no number within the limits is known to.
+        response_p99: of the recommended plan's replicas, counting lost requests as late; None if it has
             none. [s]
     """
 
@@ -116,15 +116,15 @@ class Recommendation:
 
     Attributes:
         plan: None where no plan was accepted.
-        performance: of the plan, from runs with seeds of their own.
-        headroom: how far the rate may rise; None where that was not asked, or there is no rate.
-        random_routing: what random routing would take; None where that is no news.
-        hourly_usd: price of the fleet; None where unknown.
-        survived: the events that the plan must outlive, each with what becomes of it.
-        without_survival: what would do if nothing had to be outlived; None where nothing has to be.
-        under_poisson: what would do if as many requests arrived by chance alone; None where they do.
-        tally: how many candidates were dealt with.
-        certificate: how the plan can be certified again, to the byte; None where there is none.
+        performance: of the plan, from runs with their own seeds.
+        headroom: how far the rate may rise; None if that was not asked, or there is no rate.
+        random_routing: what random routing would need; None if the plan says so already.
+        hourly_usd: price of the fleet; None if unknown.
+        survived: the events that the plan must survive, each with what becomes of it.
+        without_survival: the plan that would be enough without failures to survive; None if there are none.
+        under_poisson: the plan that would be enough under Poisson arrivals; None if they are Poisson.
+        tally: how many candidates were handled.
+        certificate: how the plan can be confirmed again, to the byte; None if there is none.
     """
 
     verdict: Verdict

@@ -24,16 +24,16 @@ def refuse_batch_size(
 
 
 def _floor_s(profile: ServiceProfile, promise: Promise, batch_size_max: int) -> float:
-    """What no plan with batches up to this size can beat. [s]"""
+    """The time that no plan with batches up to this size can beat. [s]"""
     if promise.quantile is not None:
         return profile.service_floor_s(promise.quantile, batch_size_max)
     return profile.service_floor_mean_s(batch_size_max)
 
 
 def refuse_load(scenario: Scenario) -> Rejection | None:
-    """Why the queues of this plan would grow for ever, or lose more than any promise leaves to be late.
+    """Why the queues of this plan would grow forever, or lose more than any promise allows to be late.
 
-    Users who wait for their answers never make a queue that grows, and lose nothing.
+    Users who wait for their answers never make a queue grow, and lose nothing.
     """
     workload, plan = scenario.workload, scenario.plan
     if isinstance(workload, ClosedPopulation):
@@ -45,7 +45,7 @@ def refuse_load(scenario: Scenario) -> Rejection | None:
 
 
 def _refuse_losses(scenario: Scenario, workload: Workload) -> Rejection | None:
-    """Why a fleet that cannot serve what arrives must lose too much: what is lost is late."""
+    """Why a fleet that cannot serve what arrives must lose too much: a lost request is late."""
     allowed = scenario.objective.loss_allowed
     lost = loss_min(scenario.profile, workload.arrival_rate_rps, scenario.plan)
     if allowed is None or lost <= allowed:

@@ -1,4 +1,4 @@
-"""What if: variants of a question, and the fate of a plan under them, by law or by short trials."""
+"""What if: variants of a question, and a plan's verdict under them, by law or by short trials."""
 
 import math
 from dataclasses import replace
@@ -18,7 +18,7 @@ from capacity.traffic.workload import Demand, GammaArrivals, PoissonArrivals, Wo
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
 REQUESTS_MAX = 300_000_000
-# Of these, what may be spent on looking longer where a short trial leaves a doubt.
+# The part of these that may be spent on longer trials where a short one leaves a doubt.
 _CAREFUL_REQUESTS_MAX = 60_000_000
 
 
@@ -26,7 +26,7 @@ def scaled_timing(timing: BatchTiming, factor: float) -> BatchTiming:
     """The timing of a device on which every batch takes `factor` times as long.
 
     Every sample, the mean and each given percentile are multiplied; what was absent stays absent. So the
-    law is multiplied as a whole, and its coefficient of variation stays.
+    law is multiplied as a whole, and its coefficient of variation stays the same.
 
     >>> scaled_timing(BatchTiming(batch_size=1, mean_s=0.01, p99_s=0.02), 0.5).p99_s
     0.01
@@ -49,7 +49,7 @@ def scaled_timing(timing: BatchTiming, factor: float) -> BatchTiming:
 def scaled_profile(profile: ServiceProfile, factor: float) -> ServiceProfile:
     """The profile of a device on which every batch takes `factor` times as long.
 
-    The request overhead lies outside the server and stays.
+    The request overhead lies outside the server and stays the same.
 
     Raises:
         DomainError: a factor that is not positive and finite.
@@ -70,7 +70,7 @@ def scaled_demand(demand: Demand, factor: float) -> Demand:
 
 
 def relaxed_objective(objective: LatencyObjective, factor: float) -> LatencyObjective:
-    """Every duration that is promised, times a factor; shares stay."""
+    """Every limit that is a duration, times a factor; shares stay the same."""
     mean_s = objective.response_mean_s
     return replace(
         objective,
@@ -81,7 +81,7 @@ def relaxed_objective(objective: LatencyObjective, factor: float) -> LatencyObje
 
 
 def burstier(demand: Demand, factor: float) -> Demand | None:
-    """Arrivals whose gaps vary by a factor more; None where the gaps have no such number to change."""
+    """Arrivals whose gaps vary more by a factor; None if the gaps have no such number to change."""
     if not isinstance(demand, Workload):
         return None
     match demand.arrivals:
@@ -105,15 +105,15 @@ def with_demand(question: Question, factor: float) -> Question:
 
 
 def with_limits(question: Question, factor: float) -> Question:
-    """The question with every duration that is promised times a factor."""
+    """The question with every limit that is a duration times a factor."""
     return replace(question, objective=relaxed_objective(question.objective, factor))
 
 
 def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...]) -> Performance:
     """The performance of a lone request: the limit of low rates, whatever the router.
 
-    A batch of one that is not full waits its whole batch wait, by either timer, and is served alone; where
-    one request fills the batch, it starts at once. Its replica was at rest, and must wake.
+    A batch of one that is not full waits for its whole batch wait, with either timer, and is served alone; if
+    one request fills the batch, it starts at once. Its replica was idle, and must wake.
     """
     wait_s = plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0
     law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
@@ -144,8 +144,8 @@ def judged(scenario: Scenario, performance: Performance) -> Candidate:
 class Asker:
     """Judges scenarios one by one, by a law where one is exact and else by short trials.
 
-    All trials draw the same random numbers, so that what differs between two answers is the scenarios'
-    difference. What stays in doubt is told as doubt; so is all that comes after the budget is spent.
+    All trials draw the same random numbers, so two answers differ only by their scenarios.
+    What stays in doubt is reported as doubt; so is all that comes after the budget is spent.
     """
 
     def __init__(self, judge: Judge, progress: Progress, requests_max: int = REQUESTS_MAX) -> None:
@@ -153,7 +153,7 @@ class Asker:
         self.requests = self.careful_requests = 0
 
     def judge_one(self, scenario: Scenario, what: str, *, careful: bool = False) -> Candidate:
-        """What theory refuses, what a law knows, what a trial finds; a longer one where that is in doubt."""
+        """What theory refuses, what a law knows, what a trial finds; a longer trial if that is in doubt."""
         refused = refuse_batch_size(scenario.profile, scenario.objective, scenario.plan.batch_size_max)
         refused = refused or refuse_load(scenario)
         if refused is not None:
@@ -178,10 +178,10 @@ class Asker:
         return longer
 
     def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate:
-        """The fate of a plan, and of what each event leaves of it, that question being asked.
+        """The verdict on a plan, and on what each event leaves of it, for a question.
 
         Args:
-            careful: whether to look longer where a short trial leaves a doubt.
+            careful: whether to run longer where a short trial leaves a doubt.
         """
         whole = self.judge_one(question.scenario(plan), what, careful=careful)
         if whole.verdict is Verdict.MET:
@@ -195,11 +195,11 @@ class Asker:
 def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candidate) -> int | None:
     """Fewest replicas, in full devices, with which the same batch and routing meet the objective.
 
-    From the plan's number by growing steps, and halved in; up to twice that and four more. What is in
-    doubt does not do.
+    From the plan's number by growing steps, then bisected; up to twice that and four more. A plan in
+    doubt is not enough.
 
     Args:
-        known: the fate of the plan itself, that question being asked.
+        known: the verdict on the plan itself, for that question.
     """
     step = question.profile(plan.profile).instances_per_device
     today, most = -(-plan.replicas // step), 2 * -(-plan.replicas // step) + 4

@@ -25,15 +25,15 @@ from simulations.compiled import compiled
 from simulations.draws.records import Floats, Integers
 
 _BLOCK = 1024  # an even number of phases, so that a block begins in the phase in which the first one did
-# Where a phase begins and ends, counted in arrivals that are due on average and in time.
+# Where a phase begins and ends, in the mean number of arrivals that are due by then, and in time.
 _DUE_FROM, _FROM, _DUE_TO, _TO = range(4)
 
 
 class PhaseClock:
     """Bursts and calm stretches in a row, drawn as far as arrivals reach; begins in its steady state.
 
-    Arrivals of a unit Poisson process, as instants of the due number, are put to where as many are due:
-    the same users come at every rate, and the same bursts by the wall clock.
+    The arrivals of a unit Poisson process are moved to the instants at which as many are due: the same users
+    come at every rate, and the same bursts by the wall clock.
 
     Source:
         Cinlar (1975), Introduction to Stochastic Processes, sec. 4.7 (Poisson processes by change of time).
@@ -86,7 +86,7 @@ _BELOW_1 = 1.0 - 2.0**-53
 
 
 class SpellDraws:
-    """Uniform numbers for requests at their instants, as many at a time as are asked for, in order."""
+    """Uniform numbers for requests at their instants, in order, as many at a time as are asked for."""
 
     def __init__(self, spells: Spells, shared: np.random.Generator, own: np.random.Generator) -> None:
         self._spells = spells
@@ -119,10 +119,10 @@ def wander(scores: Floats, instants_s: Floats, lasting_s: float, last: Floats) -
     last[0], last[1] = before_s, score
 
 
-# Gamma gaps of so many exponential phases at most are drawn phase by phase; a shape that is nearly whole is.
+# Gamma gaps of at most this many exponential phases are drawn phase by phase; a nearly whole shape is whole.
 _PHASES_MAX, _WHOLE = 6, 1e-12
-# Of a batch's time a think time so much shorter changes no turns; and the share of the settling after which
-# users think as long as they do.
+# A think time this much shorter than a batch's time changes no turns; and the share of the settling after
+# which users have their own think times.
 _FROZEN, _HURRIED_SHARE = 20.0, 0.75
 
 
@@ -190,7 +190,7 @@ class Draws:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClosedDraws:
-    """The input of one run of a closed population, whose requests arrive when their users have thought.
+    """The input of one run of a closed population, whose requests arrive after their users' think times.
 
     Attributes:
         think_s: time that a user thinks after a request, by request in order of arrival, shape
@@ -212,7 +212,7 @@ class ClosedDraws:
 
 
 def _require_uniforms(service: Floats, routing: Floats, requests: int) -> None:
-    """What compiled code must be able to rely on: it checks nothing itself."""
+    """Check what compiled code relies on: it checks nothing itself."""
     for uniforms, count in ((service, requests), (routing, 2 * requests)):
         if len(uniforms) != count or not ((uniforms >= 0.0) & (uniforms < 1.0)).all():
             raise DomainError(f"{requests} requests need {count} uniform numbers from 0 to below 1")
@@ -220,13 +220,13 @@ def _require_uniforms(service: Floats, routing: Floats, requests: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingUsers(ClosedPopulation):
-    """Users who think long at first, and then ever shorter, until they think as long as they do.
+    """Users whose think times are long at first and shrink step by step to their own.
 
-    Who thinks for less than a batch takes is served with the same others again and again: with which ones,
-    the start decides. Those who are hurried by degrees end in turns as likely as in the long run.
+    A user who thinks for less time than a batch takes is served with the same others again and again; the
+    start decides which ones. If think times shrink gradually, any turns are as likely as in the long run.
 
     Attributes:
-        settling: requests over which they are hurried.
+        settling: requests over which think times shrink.
         slow_s: mean think time that they begin with. [s]
 
     Source:
@@ -239,7 +239,7 @@ class SettlingUsers(ClosedPopulation):
     def think_means_s(self, number: Integers) -> Floats:
         """Mean think time after each request, by its number from 0. [s]
 
-        The rate of coming back rises evenly, to what is needed or to where nobody changes turns any more.
+        The rate of coming back rises evenly, to what is needed or to where no user changes turns any more.
         """
         fast_s = max(self.think_time_s, self.slow_s / _FROZEN)
         part = np.minimum(1.0, number / (_HURRIED_SHARE * self.settling))
@@ -248,13 +248,13 @@ class SettlingUsers(ClosedPopulation):
 
 
 class Stream:
-    """The input of one run, drawn as it is asked for, with the same numbers however that is.
+    """The input of one run, drawn on demand, with the same numbers in blocks of any size.
 
-    Each purpose has its own stream, and one that nobody asks costs nothing.
+    Each purpose has its own stream, and a stream that is not used costs nothing.
 
     Attributes:
         requests: how many there are in all.
-        users: of a closed population, whose requests arrive when their users have thought; else None.
+        users: of a closed population, whose requests arrive after their users' think times; else None.
     """
 
     def __init__(self, demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> None:
@@ -305,8 +305,8 @@ class Stream:
     def service(self, count: int) -> Floats:
         """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request.
 
-        In spells they go with the instants of arrival, which must have been asked for; users have none
-        before they are served, so that the times of their batches are each by itself.
+        In spells they depend on the instants of arrival, which must have been asked for; users have none
+        before they are served, so their batches' times are independent.
         """
         own = self._generator(Purpose.SERVICE)
         if self._spells is None or self.users is not None:
@@ -353,7 +353,7 @@ class Stream:
                 return self._surged(self._unit_rate_instants(base, count), surging)
 
     def _surged(self, instants: Floats, surging: SurgingArrivals) -> Floats:
-        """Instants whose gaps are the shorter from the arrival on that begins the surge."""
+        """Instants whose gaps are shorter from the arrival on that begins the surge."""
         last = surging.before - 1 - self._arrived  # place of the arrival that begins it
         if 0 <= last < len(instants):
             self._surge_from = float(instants[last])
@@ -369,14 +369,14 @@ class Stream:
         return self._phases
 
     def _add_up(self, gaps: Floats) -> Floats:
-        """Instants from gaps, one after the other, as if all had been added up in one go."""
+        """Instants from gaps, block by block, as if all had been added up at once."""
         self._unit_instant = add_up(gaps, self._unit_instant)
         return gaps
 
 
 @compiled
 def grouped(exponentials: Floats, phases: int) -> Floats:
-    """Erlang gaps of mean 1, each the mean of so many exponentials, in half of a gamma draw's time."""
+    """Erlang gaps of mean 1, each the mean of several exponentials, in half the time of gamma draws."""
     gaps = np.empty(len(exponentials) // phases)
     for place in range(len(gaps)):
         total = 0.0
@@ -388,7 +388,7 @@ def grouped(exponentials: Floats, phases: int) -> Floats:
 
 @compiled
 def add_up(gaps: Floats, start: float) -> float:
-    """Replace gaps by their sums, from a start; the last sum. As `numpy.cumsum`, in a third of its time."""
+    """Replace gaps with their sums from a start; return the last. In a third of `numpy.cumsum`'s time."""
     for place in range(len(gaps)):
         start += gaps[place]
         gaps[place] = start
@@ -412,7 +412,7 @@ def draw(demand: Demand, requests: int, seed: Seed, spells: Spells | None = None
 
 
 class Replay:
-    """Draws that are there already, as a stream; a stand-in for `Stream`."""
+    """Draws that exist already, as a stream, in place of `Stream`."""
 
     def __init__(self, draws: Draws | ClosedDraws) -> None:
         self.requests = len(draws.service)

@@ -68,7 +68,7 @@ class Records:
 
     @property
     def is_lost(self) -> npt.NDArray[np.bool_]:
-        """Whether a request found no place, shape `(requests,)`."""
+        """Whether a request was rejected, shape `(requests,)`."""
         return np.asarray(self.batch_size == 0)
 
     @property

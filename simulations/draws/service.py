@@ -18,7 +18,7 @@ _NO_PLACES = np.zeros(0, dtype=np.int64)
 
 
 class ServiceTable(NamedTuple):
-    """Service times by batch size and uniform number, in the one of three forms that `kind` names.
+    """Service times by batch size and uniform number, in one of three forms, which `kind` names.
 
     FIXED has a duration by batch size. SCALED has a mean by batch size, and a function from the uniform
     number to a duration of mean 1, applied to whole blocks of requests beforehand. KNOTS has quantile
@@ -31,7 +31,7 @@ class ServiceTable(NamedTuple):
         weight: by batch size less 1, how far it lies on the way to the next measured size.
         first: place of the first knot of each measured size, and the end.
         probabilities, durations_s: knots of all measured sizes, one after the other's. [s]
-        wake_s: how much longer a batch takes that starts at a rested replica. [s]
+        wake_s: how much longer a batch takes that starts at an idle replica. [s]
     """
 
     kind: int
@@ -66,7 +66,7 @@ class ServiceTable(NamedTuple):
 
     @property
     def atoms_s(self) -> Floats:
-        """Durations that come up with a probability of their own, after a rest too, rising. [s]"""
+        """Durations that have a probability of their own, also after a rest, rising. [s]"""
         atoms_s = self._atoms_s
         return atoms_s if self.wake_s == 0.0 else np.unique([*atoms_s, *(atoms_s + self.wake_s)])
 
@@ -115,7 +115,7 @@ def unit_exponential(uniforms: Floats) -> Floats:
 
 
 def mixed(low: float, high: float, weight: float) -> float:
-    """A value that far on the way from one to the other."""
+    """A value between two others, by weight."""
     return low if weight == 0.0 else (1.0 - weight) * low + weight * high
 
 
@@ -170,7 +170,7 @@ def service_time_s(laws: Laws, size: int, uniform: float) -> float:
 # A service time by batch size and uniform number. [s]
 Draw = Callable[[int, float], float]
 
-# Slowdowns of replicas that share nothing: each is alone on its device.
+# Slowdowns of replicas that share nothing: each has its own device.
 ALONE = (1.0,)
 
 
@@ -211,7 +211,7 @@ class ProfileTimes:
         return mixed(low.quantile_s(uniform), high.quantile_s(uniform), weight)
 
     def table(self, batch_size_max: int) -> ServiceTable:
-        """Knots of the measured sizes, and how each size up to the largest lies between two of them."""
+        """Knots of the measured sizes, and where each size up to the largest lies between two of them."""
         if batch_size_max not in self._tables:
             places, weights = zip(*map(self._profile.place, range(1, batch_size_max + 1)), strict=True)
             self._tables[batch_size_max] = knots(self._profile.laws, places, weights, self.wake_s)

@@ -1,6 +1,6 @@
-"""Kernel of own queues: each replica has its queue, and requests stay where they were routed to.
+"""Kernel of own queues: each replica has its own queue, and requests stay where they were routed to.
 
-Replicas meet only where the router looks at them, so that each is brought up to date when it is looked
+Replicas interact only through the router that looks at them, so each is brought up to date when it is looked
 at: batches that ended by an instant, and batches that were due before it. What happens at one instant
 happens in the order of the batching semantics: completions, arrivals, then the batches these make due.
 One flat loop, since compiled code is fastest where the state of a replica stays in registers.
@@ -54,16 +54,16 @@ def serve_own(  # noqa: C901  (one loop: see above)
     arrivals: tuple[Floats, Floats, Floats],
     is_end: bool,  # noqa: FBT001  (compiled code takes positions)
 ) -> None:
-    """Let requests from number `first` on arrive, one after the other; at the end serve all that are left.
+    """Let requests from number `first` on arrive, one after another; at the end serve all that are left.
 
     Args:
         plan: shape `(1,)`.
-        laws: of the service times, as `service_table.duration_s` takes them.
+        laws: of the service times, as `service.duration_s` takes them.
         queues: shape `(replicas,)`.
         ranks: tournament of the requests routed to each replica and not yet finished, times the number
             of leaves, plus the replica's index; no two are equal, and the smallest names its replica.
         events: tournament of the instants at which each replica's state may change.
-        returns: heap of the instants at which users ask again; empty for arrivals from outside. [s]
+        returns: heap of the instants at which users send again; empty for arrivals from outside. [s]
         window: requests in memory, that of number `base` first.
         arrivals: instants, or think times of users; service draws; two routing draws a request.
     """

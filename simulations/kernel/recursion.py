@@ -1,7 +1,7 @@
 """Kernel recursions: one queue without a limit, served in the order of arrival, needs no events.
 
-Requests start in the order of their arrival, batch by batch, each at the replica that is free first. What
-is known of the replicas is the sorted vector of the instants at which they become free, and not which of
+Requests start in the order of their arrival, batch by batch, each at the replica that is free first. All that
+is known of the replicas is the sorted vector of the instants at which they become free, not which of
 them is which: replicas are alike, and a recursion does not name them.
 
 Source:
@@ -46,12 +46,12 @@ def serve_singly(
     """Requests one by one, shape `(requests,)` each; the start and the finish of each are filled in. [s]
 
     Args:
-        laws: as `service_table.duration_s` takes them.
+        laws: as `service.duration_s` takes them.
         free_s: rising, shape `(replicas + 1,)`; the last is infinite. [s]
         service: uniforms, or durations of mean 1.
     """
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
-    for request in range(len(arrived_s)):  # apart, so that nothing stands in the way of the next loop
+    for request in range(len(arrived_s)):  # separate, so that the compiler can optimize the next loop
         finished_s[request] = duration_s(
             kind, times_s, below, weight, first_knot, probabilities, durations_s, 1, service[request]
         )
@@ -79,11 +79,11 @@ def serve_batches(
     sizes: Integers,
     is_end: bool,  # noqa: FBT001
 ) -> int:
-    """Batches, as long as it is known who would fill them; returns how many requests have started.
+    """Batches, as long as the requests that fill them are known; returns how many requests have started.
 
     Args:
         laws, free_s, arrived_s, service, started_s, finished_s: as in `serve_singly`.
-        is_end: nobody comes after those in `arrived_s`.
+        is_end: no request comes after those in `arrived_s`.
     """
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     known, oldest = len(arrived_s), 0

@@ -1,6 +1,6 @@
-"""Kernel: the model of `cluster` as compiled code; the same draws, the same trajectory, bit for bit.
+"""Kernel: the model of `cluster` as compiled code; the same draws give the same trajectory, bit for bit.
 
-Requests come in blocks. Those that are not served at the end of one are carried over to the next, so that
+Requests come in blocks. Those that are not served at the end of one are carried over to the next, so
 memory does not grow with the run.
 """
 
@@ -32,7 +32,7 @@ from simulations.kernel.state import (
 )
 
 BLOCK = 32_000  # requests; of a size that the processor's cache holds
-# Up to so many replicas a sorted vector is quicker than a tournament.
+# Up to this many replicas a sorted vector is faster than a tournament.
 _SORTED_MAX = 64
 
 
@@ -85,10 +85,10 @@ def serve(
     by_events: bool = False,
     slowdowns: Sequence[float] = ALONE,
 ) -> Iterator[Served]:
-    """Serve a stream to its end, in the order of arrival; the arrays of a part are written over by the next.
+    """Serve a stream to its end, in the order of arrival; each part overwrites the arrays of the last.
 
     Args:
-        by_events: even where a recursion does it; the outcome is the same.
+        by_events: even where a recursion could serve it; the outcome is the same.
         block, slowdowns: as in `run`.
 
     Raises:
@@ -109,7 +109,7 @@ Recursion = Callable[[Plan, ServiceTable, Stream | Replay, int], Iterator[Served
 def recursion_for(
     plan: Plan, stream: Stream | Replay, slowdowns: Sequence[float] = ALONE
 ) -> Recursion | None:
-    """The recursion that serves a plan; None where only events do."""
+    """The recursion that serves a plan; None where only events can."""
     has_one_queue = plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE
     if not has_one_queue or plan.queue_limit is not None or stream.users is not None:
         return None
@@ -211,14 +211,14 @@ def _table(plan: Plan, service_times: ServiceTimes, stream: Stream | Replay) -> 
 def _arrivals(
     plan: Plan, table: ServiceTable, stream: Stream | Replay, count: int
 ) -> tuple[Floats, Floats, Floats]:
-    """Draws of the next requests: instants or think times, service, routing where a router throws dice."""
+    """Draws of the next requests: instants or think times, service, and routing where it is random."""
     instants_s = stream.arrived_s(count) if stream.users is None else stream.think_s(count)
     throws = plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO)
     return instants_s, _service(table, stream, count), stream.routing(count) if throws else np.zeros(0)
 
 
 def _service(table: ServiceTable, stream: Stream | Replay, count: int) -> Floats:
-    """Uniforms, or durations of mean 1 made of them, or nothing where no draw is needed."""
+    """Uniforms, or durations of mean 1 made from them, or nothing where no draw is needed."""
     if table.kind == FIXED:
         return np.zeros(count)
     uniforms = stream.service(count)
@@ -228,7 +228,7 @@ def _service(table: ServiceTable, stream: Stream | Replay, count: int) -> Floats
 def _known(size: Integers, queues: Structs, base: int, slowdowns: Sequence[float]) -> int:
     """How many requests, from the first, have an outcome: in one queue, those before the first that waits.
 
-    What shares its device has none before it ends.
+    A batch that shares its device has none before it ends.
     """
     if len(queues) == 1 and len(slowdowns) == 1:
         return int(queues["head"][0]) - base if queues["waiting"][0] else len(size)
@@ -237,7 +237,7 @@ def _known(size: Integers, queues: Structs, base: int, slowdowns: Sequence[float
 
 
 def _all_free(plan: Plan) -> Floats:
-    """When each replica becomes free, as a recursion keeps it: all have always been. [s]"""
+    """When each replica becomes free, as a recursion keeps it: at first all are. [s]"""
     return np.append(np.full(plan.replicas, -np.inf), np.inf)
 
 

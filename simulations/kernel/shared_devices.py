@@ -1,9 +1,9 @@
-"""Kernel of shared devices: while more instances of a device are busy, each of them is slower.
+"""Kernel of shared devices: the more instances of a device are busy, the slower each of them is.
 
-The end of a batch is no longer known when it starts, so that this loop goes from event to event: the end
-of a batch, an arrival, or the start of one that is due, at one instant in this order, as the batching
-semantics have it. It serves queues of the replicas' own and a shared one; what it computes, and in which
-order, is that of `device`.
+The end of a batch is not known when it starts, so this loop goes from event to event: the end
+of a batch, an arrival, or the start of a batch that is due, at one instant in this order, as the batching
+semantics have it. It serves replicas with their own queues and with a shared one; it computes what `Device`
+in `reference/replica.py` does, in the same order.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ from simulations.kernel.state import (
 def _change_rate(
     jobs: Structs, ends: Floats, slowdowns: Floats, replica: int, before: int, after: int, now_s: float
 ) -> None:
-    """Others of the device that end later go on at the rate for so many; none ends at the instant itself."""
+    """Other batches of the device that end later go on at the new rate; none ends at the instant itself."""
     if before > 0 and after > 0 and slowdowns[before - 1] != slowdowns[after - 1]:
         instances = len(slowdowns)
         first = replica // instances * instances
@@ -48,7 +48,7 @@ def _change_rate(
 
 
 @compiled
-def serve_devices(  # noqa: C901  (one loop: see `kernel_own`)
+def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
     plan: Structs,
     laws: Laws,
     slowdowns: Floats,
@@ -62,15 +62,15 @@ def serve_devices(  # noqa: C901  (one loop: see `kernel_own`)
     arrivals: tuple[Floats, Floats, Floats],
     is_end: bool,  # noqa: FBT001  (compiled code takes positions)
 ) -> None:
-    """Let requests from number `first` on arrive, one after the other; at the end serve all that are left.
+    """Let requests from number `first` on arrive, one after another; at the end serve all that are left.
 
     Args:
-        plan, laws, returns, window, base, arrivals: as in `kernel_own.serve_own`.
+        plan, laws, returns, window, base, arrivals: as in `own_queues.serve_own`.
         slowdowns: by busy instances of a device less 1, shape `(instances,)`.
         queues: shape `(replicas,)`, or `(1,)` of a shared one.
         jobs: what each replica serves, shape `(replicas,)`; size 0 is nothing.
-        trees: tournaments: of outstanding requests as in `kernel_own`, of free replicas as in
-            `kernel_shared`, of the ends of batches by replica, of the starts that are due by queue. [s]
+        trees: tournaments: of outstanding requests as in `own_queues`, of free replicas as in
+            `shared_queue`, of the ends of batches by replica, of the starts that are due by queue. [s]
     """
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s

@@ -1,6 +1,6 @@
-"""Kernel of a shared queue: all replicas stand at one queue, and the free one of the lowest index serves.
+"""Kernel of a shared queue: all replicas take from one queue, and the free one of the lowest index serves.
 
-The next thing to happen is the end of a batch, an arrival or the start of a batch that is due; at one
+The next event is the end of a batch, an arrival or the start of a batch that is due; at one
 instant in this order, as the batching semantics have it.
 """
 
@@ -23,7 +23,7 @@ from simulations.kernel.state import (
 
 
 @compiled
-def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
+def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
     plan: Structs,
     laws: Laws,
     queues: Structs,
@@ -36,11 +36,11 @@ def serve_shared(  # noqa: C901  (one loop: see `kernel_own`)
     arrivals: tuple[Floats, Floats, Floats],
     is_end: bool,  # noqa: FBT001  (compiled code takes positions)
 ) -> None:
-    """Let requests from number `first` on arrive, one after the other; at the end serve all that are left.
+    """Let requests from number `first` on arrive, one after another; at the end serve all that are left.
 
     Args:
         plan, queues: shape `(1,)`.
-        laws, returns, window, base, arrivals: as in `kernel_own.serve_own`.
+        laws, returns, window, base, arrivals: as in `own_queues.serve_own`.
         free: tournament of the indices of free replicas.
         ends: tournament of the instants at which each replica's batch ends. [s]
     """

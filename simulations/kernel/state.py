@@ -1,7 +1,7 @@
-"""Returns: the instants at which the users of a closed population will ask again, as a binary heap.
+"""State of the kernels: tournaments, queues and replicas, and the heap of users who will send again.
 
-Users are alike, so that an instant is all there is to know of one. In compiled code; place 0 of the heap
-is its size, so that the array is all there is to hand on (Williams 1964, Algorithm 232, CACM 7(6)).
+Users are alike, so an instant is all there is to know about one. In compiled code place 0 of the heap
+is its size, so the array is all that is passed on (Williams 1964, Algorithm 232, CACM 7(6)).
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from simulations.draws.records import Floats
 
 
 def tournament(values: Floats) -> Floats:
-    """The tree over some values; what is missing to a power of two is infinite."""
+    """The tree over some values, filled up to a power of two with infinity."""
     leaves = 1 << max(0, len(values) - 1).bit_length()
     tree = np.full(2 * leaves, np.inf)
     tree[leaves : leaves + len(values)] = values
@@ -38,7 +38,7 @@ def at(tree: Floats, index: int) -> float:
 
 @inlined
 def change(tree: Floats, index: int, value: float) -> None:
-    """Give one leaf another value."""
+    """Change the value of one leaf."""
     node = (len(tree) >> 1) + index
     tree[node] = value
     while node > 1:
@@ -49,7 +49,7 @@ def change(tree: Floats, index: int, value: float) -> None:
 
 @inlined
 def leftmost(tree: Floats) -> int:
-    """Index of the smallest value; of equals the first."""
+    """Index of the smallest value; the first of equal ones."""
     leaves = len(tree) >> 1
     node = 1
     while node < leaves:
@@ -98,7 +98,7 @@ REQUEST = np.dtype(
         ("replica", np.int32),
     ]
 )
-# A queue: who is first and last in line, how many wait, when a batch will be due if nobody else comes.
+# A queue: its first and last request, how many wait, when a batch will be due if no other request comes.
 # Of one replica: the size of its batch, 0 where it is free, and when that ends or the last one ended.
 # Of all: when the last one ended, and how many are free.
 QUEUE = np.dtype(
@@ -136,7 +136,7 @@ def rules_of(plan: Plan) -> Structs:
 
 
 def empty_queues(count: int, replicas: int) -> Structs:
-    """Queues without anybody, each with so many free replicas, shape `(count,)`."""
+    """Empty queues, each with this many free replicas, shape `(count,)`."""
     queues = np.zeros(count, dtype=QUEUE)
     queues["free"] = replicas
     queues["finish_s"] = -np.inf
@@ -154,14 +154,14 @@ def no_jobs(replicas: int) -> Structs:
 
 
 def at_rest(replicas: int) -> Floats:
-    """A tournament of replicas none of which has an event to come."""
+    """A tournament of replicas without any events to come."""
     return tournament(np.full(replicas, np.inf))
 
 
 def returns_of(users: int, requests: int, spread_s: float) -> Floats:
-    """First requests of users, evenly spread, shape `(users + 1,)`; nobody where there are no users.
+    """First requests of users, evenly spread, shape `(users + 1,)`; none if there are no users.
 
-    Of more users than there are requests, only so many come to ask.
+    If there are more users than requests, only as many users as requests send one.
     """
     instants_s = np.arange(min(users, requests)) / max(users, 1) * spread_s
     return np.concatenate([[float(len(instants_s))], instants_s])
@@ -169,13 +169,13 @@ def returns_of(users: int, requests: int, spread_s: float) -> Floats:
 
 @inlined
 def next_return_s(heap: Floats) -> float:
-    """The earliest instant; infinite where nobody is thinking. [s]"""
+    """The earliest instant; infinite if no user is thinking. [s]"""
     return float(heap[1]) if heap[0] > 0.0 else np.inf
 
 
 @inlined
 def come_back(heap: Floats, instant_s: float) -> None:
-    """A user will ask again then."""
+    """A user will send again then."""
     heap[0] += 1.0
     place = int(heap[0])
     while place > 1 and heap[place >> 1] > instant_s:
@@ -186,7 +186,7 @@ def come_back(heap: Floats, instant_s: float) -> None:
 
 @inlined
 def take_earliest(heap: Floats) -> None:
-    """The earliest asks now."""
+    """The earliest sends now."""
     count = int(heap[0])
     instant_s = heap[count]
     heap[0] -= 1.0

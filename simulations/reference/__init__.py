@@ -1,1 +1,1 @@
-"""The models in SimPy, to be read."""
+"""The models in SimPy, for reading."""

@@ -28,14 +28,14 @@ def run(
     draws: Draws | ClosedDraws,
     slowdowns: Sequence[float] = ALONE,
 ) -> Records:
-    """Serve all requests of `draws` under `plan`, to the last one that finds a place.
+    """Serve all requests of `draws` under `plan`, to the last one that is not rejected.
 
     The same plan, service times and draws give the same records, bit for bit. The users of a closed
     population start evenly spread over the time in which the first request is served alone.
 
     Args:
         slowdowns: how many times as long a batch takes while 1, 2, ... instances of its device are busy;
-            as many replicas share a device.
+            that many replicas share a device.
 
     Raises:
         DomainError: a closed population in front of limited queues.
@@ -62,7 +62,7 @@ def run(
 
 
 def _fleet(plan: Plan, clock: Clock, arrived_s: list[float], slowdowns: Sequence[float]) -> list[Replica]:
-    """Replicas with a queue each, or all at one; so many of them to a device, in order of their index."""
+    """Replicas with a queue each, or all at one; devices take them in order of their index."""
     shared = plan.routing is Routing.SHARED_QUEUE
     count, fed = (1, plan.replicas) if shared else (plan.replicas, 1)
     queues = [queue_for(clock, plan, arrived_s, fed) for _ in range(count)]
@@ -76,7 +76,7 @@ def _fleet(plan: Plan, clock: Clock, arrived_s: list[float], slowdowns: Sequence
 
 
 def _arrive(clock: Clock, arrived_s: list[float], policy: Policy) -> Generator[Moment, None, None]:
-    """Requests arrive, one after the other, each at the replica that the router picks."""
+    """Requests arrive, one after another, each at the replica that the router picks."""
     for request, instant_s in enumerate(arrived_s):
         yield Moment(clock).at(instant_s, Phase.ARRIVAL)
         policy(request).join(request)

@@ -1,4 +1,4 @@
-"""Population: users who each wait for the answer, think, and ask again, in place of an arrival process."""
+"""Population: users who each wait for the answer, think, and send again, in place of an arrival process."""
 
 from simulations.draws.arrivals import ClosedDraws
 from simulations.draws.records import Batch
@@ -6,10 +6,10 @@ from simulations.reference.replica import Clock, Moment, Phase, Policy
 
 
 class Population:
-    """A closed population at the fleet's door.
+    """A closed population in front of the fleet.
 
     A request is its number in order of arrival, and so are its draws: after request i, its user
-    thinks for the i-th think time. Users are alike, so that nobody need know which of them asks.
+    thinks for the i-th think time. Users are alike, so it does not matter which of them sends.
     No request comes once all that have draws have come.
     """
 
@@ -24,8 +24,8 @@ class Population:
         self._policy = policy
 
     def begin(self, spread_s: float) -> None:
-        """All users ask for the first time, evenly spread."""
-        for user in range(min(self._users, len(self._think_s))):  # of more users, only so many come to ask
+        """All users send their first request, evenly spread."""
+        for user in range(min(self._users, len(self._think_s))):  # no more users than requests
             self._ask_at(user / self._users * spread_s)
 
     def answer(self, batch: Batch) -> None:

@@ -19,9 +19,9 @@ from simulations.draws.service import ServiceTimes
 class Phase(IntEnum):
     """Order at one instant: completions, dispatch, arrivals, dispatch, timers.
 
-    One DISPATCH is enough: a replica that completes dispatches within its own completion, so that
+    One DISPATCH is enough: a replica that completes a batch dispatches within its own completion, so
     completions and their dispatches come first, lowest replica first; what arrivals or a timer
-    set off comes after all arrivals of the instant.
+    cause comes after all arrivals of the instant.
     """
 
     COMPLETION = 0
@@ -42,19 +42,19 @@ class Clock(Environment):
 
 
 class Moment(Event):
-    """An event that is told when to happen: at an instant, in a phase, lowest rank first."""
+    """An event that is set to happen at an instant, in a phase, lowest rank first."""
 
     env: Clock
 
     def at(self, instant_s: float, phase: Phase, rank: int = 0) -> Self:
-        """Happen then; SimPy's own Timeout sets its outcome in advance likewise."""
+        """Happen then; SimPy's own Timeout also sets its outcome in advance."""
         self._ok = True
         self._value = None
         self.env.enter(instant_s, EventPriority(phase * _RANKS + rank), self)
         return self
 
     def moved(self, instant_s: float, phase: Phase, rank: int = 0) -> "Moment":
-        """Another moment that happens then in its stead: what waited for this one waits for that."""
+        """Another moment that happens then instead: what waited for this one waits for that."""
         other = Moment(self.env).at(instant_s, phase, rank)
         other.callbacks, self.callbacks = self.callbacks, []
         return other
@@ -85,7 +85,7 @@ class Device:
     def serve(self, replica: int, work_s: float) -> Moment:
         """A replica starts a batch, from rest or right after another; the moment at which that ends."""
         now_s, busy = self._clock.now, len(self._jobs)
-        if len(self._slowdowns) == 1:  # nobody to look after
+        if len(self._slowdowns) == 1:  # no other instance to slow down
             return self._ends(now_s + work_s, replica)
         if replica not in self._jobs:
             busy += 1
@@ -122,7 +122,7 @@ class RequestQueue:
 
     A batch is due as soon as `batch_size_max` requests wait or the oldest has waited
     `batch_wait_max_s`, counted from its arrival. A request is its number in order of arrival. Each
-    free replica has room for a batch; who finds no room there and the limit reached is lost.
+    free replica has room for a batch; a request that finds no room there and the limit reached is rejected.
     """
 
     def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
@@ -137,7 +137,7 @@ class RequestQueue:
         self._timed: int | None = None  # the request whose deadline the latest timer was set for
 
     def join(self, request: int) -> bool:
-        """A request arrives at the end of the queue; False where it finds no place and is lost."""
+        """A request arrives at the end of the queue; False if it finds no room and is rejected."""
         if self._limit is not None and len(self._waiting) >= self._limit + self._room():
             return False
         self._waiting.append(request)
@@ -151,7 +151,7 @@ class RequestQueue:
         return len(self._waiting) >= self._plan.batch_size_max or self._deadline_s() <= self._clock.now
 
     def take(self) -> list[int]:
-        """The oldest requests, as many as a batch may hold; what stays has called a replica already."""
+        """The oldest requests, as many as fit into a batch; those that stay have called a replica already."""
         self._free -= 1
         size = min(len(self._waiting), self._plan.batch_size_max)
         return [self._waiting.popleft() for _ in range(size)]
@@ -173,7 +173,7 @@ class RequestQueue:
         return call
 
     def _room(self) -> int:
-        """Places in the next batches of the free replicas."""
+        """Room in the next batches of the free replicas."""
         return self._free * self._plan.batch_size_max
 
     def _call_replica(self) -> None:
@@ -193,10 +193,10 @@ class RequestQueue:
 
 
 class OpenQueue(RequestQueue):
-    """A queue whose timer starts when an idle replica sees that somebody waits.
+    """A queue whose timer starts when an idle replica sees a waiting request.
 
-    The idle replicas of a shared queue collect one batch together: one timer runs, and starts anew
-    when a batch has been taken and others wait.
+    The idle replicas of a shared queue collect one batch together: one timer runs, and starts again
+    when a batch has been taken and other requests wait.
     """
 
     def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
@@ -204,7 +204,7 @@ class OpenQueue(RequestQueue):
         self._opened_s: float | None = None  # since when a replica was idle and a request waited
 
     def take(self) -> list[int]:
-        """The oldest requests; for what stays the timer has not begun."""
+        """The oldest requests; for those that stay the timer has not started."""
         self._opened_s = None
         return super().take()
 
@@ -219,7 +219,7 @@ class OpenQueue(RequestQueue):
 
 
 def queue_for(clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> RequestQueue:
-    """The queue that a plan's timer asks for, in front of so many replicas."""
+    """The queue that a plan's timer asks for, in front of this many replicas."""
     kind = OpenQueue if plan.timer is BatchTimer.OPEN else RequestQueue
     return kind(clock, plan, arrived_s, replicas)
 
@@ -234,7 +234,7 @@ class Replica:
         self.outstanding = outstanding  # by replica: requests routed there and not yet finished
 
     def join(self, request: int) -> None:
-        """A request arrives here; one that finds no place is lost."""
+        """A request arrives here; one that finds no room is rejected."""
         if self.queue.join(request):
             self.outstanding[self.index] += 1
 
@@ -245,7 +245,7 @@ class Replica:
         uniforms: Sequence[float],
         finish: Callable[[Batch], None],
     ) -> Generator[Moment, None, None]:
-        """Serve for ever. A batch's work is drawn by the uniform number of its oldest request."""
+        """Serve forever. A batch's work is drawn with the uniform number of its oldest request."""
         while True:
             while not self.queue.is_due():
                 self.device.rest(self.index)
@@ -290,7 +290,7 @@ def routing_policy(routing: Routing, replicas: Sequence[Replica], uniforms: Sequ
         return replicas[min((outstanding[first], first), (outstanding[second], second))[1]]
 
     def shared_queue(request: int) -> Replica:
-        return replicas[0]  # all stand at one queue, so any of them leads to it
+        return replicas[0]  # all share one queue, so any of them leads to it
 
     return {
         Routing.ROUND_ROBIN: round_robin,

@@ -14,9 +14,9 @@ from simulations.draws.service import ALONE, ProfileTimes
 from simulations.reference.cluster import run
 
 LENGTH_MAX_S = 10.0
-BATCHES_MAX, REPLICAS_MAX = 160, 8  # more would be a grey wall
+BATCHES_MAX, REPLICAS_MAX = 160, 8  # more could not be told apart
 _REQUESTS_MAX = 60_000  # the readable model takes a few seconds for these
-_FORGOTTEN_BATCHES = 100  # times that the largest batch takes, before the window begins
+_FORGOTTEN_BATCHES = 100  # in times of the largest batch, before the window begins
 _INSTANTS = 240
 _STEPS = (1.0, 0.5, 0.2)
 
@@ -48,7 +48,7 @@ def watch(
 
 
 def readable_length_s(most_s: float) -> float:
-    """The longest of 10, 5, 2, 1, 0.5, ... seconds that is not above `most_s`.
+    """The longest of 10, 5, 2, 1, 0.5, ... seconds that is at most `most_s`.
 
     >>> readable_length_s(0.7), readable_length_s(99.0)
     (0.5, 10.0)
@@ -72,7 +72,7 @@ def _run(scenario: Scenario, requests: int, seed: int) -> Records:
 
 
 def _shortened(workload: Demand, requests: int) -> Demand:
-    """A trace is drawn whole; of a long one the beginning, at the pace that it has."""
+    """A trace is drawn whole; of a long one only the beginning, at its own pace."""
     if not isinstance(workload, Workload) or not isinstance(workload.arrivals, TraceArrivals):
         return workload
     whole = workload.arrivals

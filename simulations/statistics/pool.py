@@ -1,4 +1,4 @@
-"""Pool: the samples of many replications together, and the intervals that they deserve."""
+"""Pool: the samples of many replications together, with the intervals of their means and quantiles (P99)."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ from capacity.performance import Interval, Kind, Performance
 from simulations.statistics.sample import EXACT_MAX, Sample, Tally
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
-_START_LEVEL = 1e-3  # how often a run without a trace of its start is taken for one with
+_START_LEVEL = 1e-3  # how often a run without a trace of its start is taken to have one
 _FOLD = 32  # samples of a section that are kept apart at most
 _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
@@ -51,11 +51,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantileEstimate:
-    """A quantile of durations with the share of them that lies beyond it, which bears the error.
+    """A quantile of durations with the share of them that lies beyond it, which carries the error.
 
-    The share beyond is a mean, whose scatter between sections is that of the pool. The quantile of a section
-    hardly feels a burst, since it grows with the logarithm of the share only, and would claim too much. So
-    the interval of the share is carried over to durations by the pooled law.
+    The share beyond is a mean, whose scatter between sections is that of the pool. A burst hardly moves the
+    quantile of a section, which grows only with the logarithm of the share, and would claim too much. So
+    the interval of the share is converted to durations with the pooled law.
 
     Attributes:
         above, from_value: shares of the durations above the pooled quantile, and from it on; they differ
@@ -74,7 +74,7 @@ class QuantileEstimate:
 
     @property
     def standard_error(self) -> float:
-        """Half of the way between the quantiles one standard error of the share apart. [s]"""
+        """Half the distance between the quantiles one standard error of the share below and above. [s]"""
         interval = self._within(1.0)
         return (interval.high - interval.low) / 2.0
 
@@ -83,7 +83,7 @@ class QuantileEstimate:
         return self._within(student_t(confidence, self.above.degrees))
 
     def _within(self, errors: float) -> Interval:
-        """Between the quantiles that lie so many standard errors of the share lower and higher."""
+        """Between the quantiles that many standard errors of the share lower and higher."""
         low_s = self.tally.quantile_s(max(0.0, self.quantile - errors * self.from_value.standard_error))
         high_s = self.tally.quantile_s(min(1.0, self.quantile + errors * self.above.standard_error))
         # Outwards to the edges of their cells, anywhere in which the true end may lie.
@@ -152,7 +152,7 @@ class Pool:
 
     @property
     def is_level(self) -> bool:
-        """Whether nothing is left of the start: the first half of each run against its second.
+        """Whether no trace of the start is left: the first half of each run against its second.
 
         A one-sided t-test over replications of the difference of their means, in the spirit of
         Schruben, Singh & Tierney (1983), Operations Research 31(6), for a start that is too calm.
@@ -160,7 +160,7 @@ class Pool:
         rises_s = np.array([rise_s for section in self.sections for rise_s in section.rises_s])
         error_s = float(rises_s.std(ddof=1)) / math.sqrt(len(rises_s))
         if error_s <= _SAME * float(self.sections[0].responses.values_s[-1]):
-            return True  # nothing is left to chance: all runs are one run, in its cycle by now
+            return True  # nothing is random: all runs are the same run, which is in its cycle by now
         return float(rises_s.mean()) <= student_t(1.0 - 2.0 * _START_LEVEL, len(rises_s) - 1) * error_s
 
     def response_quantile(self, quantile: float) -> QuantileEstimate:
@@ -172,19 +172,19 @@ class Pool:
         return self._quantile(quantile, _waits)
 
     def response_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
-        """Quantile of the responses, a lost request being infinitely late. [s]"""
+        """Quantile of the responses, counting a lost request as infinitely late. [s]"""
         return self._quantile(quantile, _responses_with_losses)
 
     def wait_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
-        """Quantile of the waits, a lost request waiting for ever. [s]"""
+        """Quantile of the waits, counting a lost request as waiting forever. [s]"""
         return self._quantile(quantile, _waits_with_losses)
 
     def exceedance(self, limit_s: float) -> Estimate:
-        """Share of the requests rejected or answered after a limit, exact where asked for beforehand."""
+        """Share of the requests rejected or answered after a limit, exact if the limit was set beforehand."""
         return self._share(lambda sample: _responses_with_losses(sample).share_above(limit_s))
 
     def wait_exceedance(self, limit_s: float) -> Estimate:
-        """Share of the requests rejected or waiting beyond a limit, exact where asked for beforehand."""
+        """Share of the requests rejected or waiting beyond a limit, exact if the limit was set beforehand."""
         return self._share(lambda sample: _waits_with_losses(sample).share_above(limit_s))
 
     @property
@@ -194,7 +194,7 @@ class Pool:
 
     @property
     def loss(self) -> Estimate:
-        """Share of the requests that found no place."""
+        """Share of the requests that were rejected."""
         return self.ratio(lambda sample: sample.lost, lambda sample: sample.lost + sample.counted)
 
     def utilization(self, replicas: int) -> Estimate:
@@ -202,12 +202,12 @@ class Pool:
         return self.ratio(lambda sample: sample.busy_s, lambda sample: replicas * sample.window_s)
 
     def independent_exceedances(self, quantile: float) -> float:
-        """How many independent responses beyond a quantile would tell as much about it as these do.
+        """How many independent responses beyond a quantile would say as much about it as these do.
 
         Lost requests are beyond it.
 
         Responses come in bursts: what lies beyond a quantile comes from few busy periods. From the scatter
-        of the sections, p(1 - p)/SE² independent responses tell as much of the share p beyond (Kish 1965,
+        of the sections, p(1 - p)/SE² independent responses say as much about the share p beyond (Kish 1965,
         Survey Sampling, sec. 8.2, the design effect).
         """
         found = self.response_quantile_with_losses(quantile)
@@ -249,7 +249,7 @@ class Pool:
         return self._around(share(self.whole), [share(section) for section in self.sections])
 
     def _around(self, pooled: float, sections: Sequence[float]) -> Estimate:
-        """The pooled value with the error that the scatter of the sections around it tells.
+        """The pooled value with the error from the scatter of the sections around it.
 
         Sections of one path that resemble their neighbours are worth fewer independent ones: their error
         grows by √((1 + r)/(1 - r)) for a correlation r > 0 of neighbours, as of a process that forgets
@@ -301,7 +301,7 @@ class Pool:
         )
 
     def _intervals(self, replicas: int, confidence: float) -> dict[str, Interval]:
-        """Of what has no quantile, by field name."""
+        """Intervals of what has no quantile, by field name."""
         return {
             "utilization": _within_one(self.utilization(replicas).interval(confidence)),
             "response_mean_s": self.response_mean.interval(confidence),
@@ -309,7 +309,7 @@ class Pool:
         }
 
     def loss_interval(self, confidence: float) -> Interval:
-        """Of the share of lost requests: by sections, since they come in clusters, and by their number."""
+        """Interval of the share of lost requests: by sections, since they come in clusters, and by number."""
         whole = self.whole
         exact = share_high(whole.lost, whole.lost + whole.counted, confidence)
         if not whole.lost:

@@ -1,4 +1,4 @@
-"""Profile error: how far the profile's own few samples may have moved what is predicted."""
+"""Profile error: how far the sampling error of the profile may have moved a prediction."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -34,11 +34,11 @@ def sampling_intervals(
 ) -> list[Interval]:
     """Statistics of some profiles with the intervals that their own samples give them.
 
-    They say how far the samples of these very runs may be off, not what another machine would do. Where
-    no profile has samples the intervals have no width.
+    They say how far the samples of these runs may be off, not what another machine would do. If
+    no profile has samples, the intervals have no width.
 
     Args:
-        statistics: takes as many profiles and answers with numbers, as many each time.
+        statistics: takes as many profiles and returns the same number of values each time.
 
     Source:
         Efron and Tibshirani (1993), An Introduction to the Bootstrap, ch. 13 (percentile intervals).
@@ -62,7 +62,7 @@ def with_profile_error(
     seed: Seed,
     mapper: Mapper,
 ) -> Performance:
-    """The performance with the profile's own sampling error in its intervals, but in those of waits and loss.
+    """The performance with the profile's own sampling error in its intervals, except those of waits and loss.
 
     Args:
         case: what was simulated, in runs of this length.
@@ -106,8 +106,8 @@ def half_widths(
 ) -> dict[Key, float]:
     """Half-width of the logarithm of each positive statistic from the profile's sampling error alone.
 
-    The same requests are simulated under resampled profiles; what their statistics scatter by is the
-    profile's share (and a rest of simulation noise, which errs on the wide side). Logarithms, since
+    The same requests are simulated under resampled profiles; the scatter of their statistics is the
+    profile's share of the error (and some simulation noise, which errs on the wide side). Logarithms, since
     near saturation an error upwards costs far more than one downwards saves.
 
     Source:
@@ -168,7 +168,7 @@ def response_quantile_s(quantile: float, sample: Sample) -> float:
 
 
 def response_quantile_with_losses_s(quantile: float, sample: Sample) -> float:
-    """The same where a lost request is infinitely late. [s]"""
+    """The same, counting a lost request as infinitely late. [s]"""
     return sample.responses.with_lost(sample.lost).quantile_s(quantile)
 
 
@@ -190,7 +190,7 @@ def widened(interval: Interval, extra: float) -> Interval:
         return interval
     if math.isinf(extra):
         return Interval(value=value, low=0.0, high=math.inf)
-    if math.isinf(value):  # of what lies among the lost in every resample the lower end has no middle
+    if math.isinf(value):  # if it lies among the lost in every resample, its lower end has no middle
         return Interval(value=value, low=low * math.exp(-extra), high=high)
     up = math.hypot(math.log(high / value), extra)
     down = math.inf if low == 0.0 else math.hypot(math.log(value / low), extra)

@@ -1,4 +1,4 @@
-"""Relaxation: how soon queues with a limit, and closed populations, forget how they began."""
+"""Relaxation: how soon queues with a limit, closed populations and bursts forget how they began."""
 
 import cmath
 import math
@@ -15,8 +15,8 @@ from capacity.traffic.workload import ClosedPopulation, MmppArrivals
 _VARIABILITY_MIN = 0.2
 _WALK = 1.5
 _CHANCE = 3.0  # standard deviations of users who come together by chance
-_LEVELS = 200  # of a service time, over which the chance to change turns is averaged
-# By which walls hasten bursts less than smooth arrivals.
+_LEVELS = 200  # of a service time, over which the probability of changing turns is averaged
+# How much less walls hasten bursts than smooth arrivals.
 _SLACK = 2.0
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
@@ -24,7 +24,7 @@ _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 def limited_relaxation_requests(
     load: float, queues: int, requests_in_service: float, variability: float, places: int
 ) -> float:
-    """Requests that arrive within one relaxation time of queues with so many places each.
+    """Requests that arrive within one relaxation time of queues with a limited number of places each.
 
     Without a limit and away from load 1 it is `relaxation_requests`, below the load and above it. Two
     walls hasten it: of M/M/1/K the rate is λ + μ - 2√(λμ) cos(π/(K + 1)), whose part from the walls
@@ -46,7 +46,7 @@ def limited_relaxation_requests(
 
 
 def is_pooled(plan: Plan) -> bool:
-    """Whether replicas fill and empty as one, since work goes to whoever is free.
+    """Whether replicas fill and empty as one, since work goes to a free replica.
 
     With batches the least outstanding replica need not be the one that is free first: replicas that
     started together stay together, and forget the start as slowly as queues of their own (an observation
@@ -59,15 +59,15 @@ def is_pooled(plan: Plan) -> bool:
 def closed_relaxation_requests(
     population: ClosedPopulation, plan: Plan, sustainable_rps: float | None = None
 ) -> float:
-    """Requests of one relaxation time of a closed population: one from each user or so.
+    """Requests of one relaxation time of a closed population: about one from each user.
 
-    Users come back at the rate 1/Z each, whatever the queue, and no cycle is shorter than a thought:
+    Users come back at the rate 1/Z each, whatever the queue, and no cycle is shorter than a think time:
     one request of each. Behind a router that does not look, N users who do not think walk among c
     queues; their chain forgets within 1.5 N (1 + N/c) requests, computed for up to 6 queues. Of users
-    who think, only those walk who find no room in their thoughts.
+    who think, only those walk who exceed what is served within a think time.
 
     Args:
-        sustainable_rps: of all replicas; None is as if nobody thought.
+        sustainable_rps: of all replicas; None is as if no user thought.
     """
     users = float(population.users)
     if is_pooled(plan):
@@ -77,9 +77,9 @@ def closed_relaxation_requests(
 
 
 def _walking(population: ClosedPopulation, plan: Plan, sustainable_rps: float) -> float:
-    """Users who are at the queues, on a busy day: those who exceed what the replicas serve in a thought.
+    """Users at the queues at busy times: those who exceed what the replicas serve within a think time.
 
-    And where that is none or few, as many as wait at that load, or as chance brings at load 1.
+    If that is none or few, as many as wait at that load, or as chance brings at load 1.
     """
     users, fed = population.users, sustainable_rps * population.think_time_s
     spare = 1.0 - users / fed if fed > users else 0.0
@@ -90,8 +90,8 @@ def _walking(population: ClosedPopulation, plan: Plan, sustainable_rps: float) -
 def turns_requests(population: ClosedPopulation, service: ServiceLaw) -> float:
     """Requests within which users change the turns in which they are served; infinite if they never do.
 
-    Served in two batches by turns, a user joins the other batch by thinking for longer than that one takes,
-    P(think > S) = E[exp(-S/Z)], once in so many turns of all users. Who joins which is forgotten at twice
+    When users are served in two batches in turn, a user joins the other batch by thinking for longer than it
+    takes, in each turn with probability P(think > S) = E[exp(-S/Z)]. Who joins which is forgotten at twice
     that rate.
 
     Args:
@@ -128,8 +128,8 @@ def modulated_relaxation_requests(
     Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly:
     MMPP/M/1 at the rate -min χ(x) of the larger eigenvalue χ of Q + Λ(exp(x) - 1) + μI(exp(-x) - 1), which
     without bursts is (√μ - √λ)². The walls of a limit hasten it: χ is taken at x + iπ/(K + 1), as without
-    bursts, and slack is given (chains of up to 200 places needed up to 1.9). More variable service
-    stretches it as `relaxation_requests` does: as if so many requests moved as one.
+    bursts, with a safety factor (chains of up to 200 places needed up to 1.9). More variable service
+    stretches it as in `relaxation_requests`: as if several requests moved as one.
 
     Args:
         load: ρ, of all queues on average.

@@ -1,4 +1,4 @@
-"""Sample: one run, its beginning and its end cut off, reduced to what statistics need as it goes by."""
+"""Sample: one run without its start and its end, reduced as it runs to what statistics need."""
 
 import math
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from simulations.kernel.state import Structs
 
 PER_OCTAVE = 1024
 RELATIVE_ERROR_MAX = 0.5 / PER_OCTAVE
-# What is shorter than 1 ps lies in the first cell, what is longer than half a year in the last.
+# Durations below 1 ps lie in the first cell, those above half a year in the last.
 _LOWEST_S, _OCTAVES = 2.0**-40, 64
 CELLS = _OCTAVES * PER_OCTAVE + 1
 _BITS = 52 - 10  # of the mantissa, which 1024 cells an octave leave out
 _LOWEST_CELL = int(np.float64(_LOWEST_S).view(np.int64)) >> _BITS
-# Above so many distinct values a tally goes over to cells.
+# Above this many distinct values a tally switches to cells.
 EXACT_MAX = 65_536
 # Share of the clock by which the difference of two instants may be off: two roundings, and two more.
 ROUNDING = 4.0 * 2.0**-52
-_NEAR = 1e-6  # share of a mark within which rounding can never carry a value over
+_NEAR = 1e-6  # share of a mark within which rounding can never move a value across it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +32,7 @@ class Tally:
     """Durations with their counts.
 
     Attributes:
-        values_s: distinct and rising, shape `(values,)`; exact, or the middle of a cell. [s]
+        values_s: distinct and rising, shape `(values,)`; exact, or middles of cells. [s]
         counts: shape `(values,)`.
         total_s: sum of all durations as they were. [s]
         marks_s: rising; values that are exact in any case, shape `(marks,)`. [s]
@@ -47,7 +47,7 @@ class Tally:
 
     @classmethod
     def of(cls, durations_s: Floats, marks_s: Floats, rounding_s: float = 0.0) -> "Tally":
-        """Durations one by one, in any order; what is a mark but for the clock's rounding becomes it."""
+        """Durations one by one, in any order; one within the clock's rounding of a mark becomes it."""
         values_s, counts = np.unique(snapped(durations_s, marks_s, rounding_s), return_counts=True)
         total_s = float(np.cumsum(durations_s)[-1]) if len(durations_s) else 0.0
         return cls(values_s=values_s, counts=counts, total_s=total_s, marks_s=marks_s)._bounded()
@@ -57,7 +57,7 @@ class Tally:
         """All durations of some tallies with the same marks."""
         is_exact = all(tally.is_exact for tally in tallies)
         left = [tally if is_exact else tally.in_cells() for tally in tallies]
-        while len(left) > 1:  # two by two, so that each value moves but a few times
+        while len(left) > 1:  # two by two, so that each value moves only a few times
             pairs = zip(left[::2], left[1::2], strict=False)
             left = [_both(one, other) for one, other in pairs] + left[len(left) // 2 * 2 :]
         total_s = math.fsum(tally.total_s for tally in tallies)
@@ -75,7 +75,7 @@ class Tally:
 
     @property
     def positive(self) -> int:
-        """How many are not 0."""
+        """How many durations are not 0."""
         return int(self.counts[self.values_s > 0.0].sum())
 
     def quantile_s(self, quantile: float) -> float:
@@ -101,14 +101,14 @@ class Tally:
         return (self.count - below) / self.count
 
     def with_lost(self, lost: int) -> "Tally":
-        """The same with so many more that never ended, and so are infinitely long."""
+        """The same with this many more that never ended, and so are infinitely long."""
         if not lost:
             return self
         values_s, counts = np.append(self.values_s, np.inf), np.append(self.counts, lost)
         return replace(self, values_s=values_s, counts=counts)
 
     def in_cells(self) -> "Tally":
-        """The same in cells, where it is not already."""
+        """The same in cells, if it is not already."""
         if not self.is_exact:
             return self
         return _gathered(middles(self.values_s, self.marks_s), self.counts, self.total_s, self.marks_s)
@@ -183,7 +183,7 @@ def edges(cells: Integers) -> tuple[Floats, Floats]:
 
 
 def middle(low_s: Floats, high_s: Floats) -> Floats:
-    """The middle between two ends; of what has no end one as far above its beginning as of a cell. [s]"""
+    """The middle between two ends; without an upper end, as far above the lower as in a cell. [s]"""
     high_s = np.where(np.isinf(high_s), low_s * (1.0 + 1.0 / PER_OCTAVE), high_s)
     return low_s + (high_s - low_s) / 2.0
 
@@ -210,7 +210,7 @@ class Counters:
         return (self.cells, self.at_marks, self.marks_s, self.first_mark)
 
     def tally(self, total_s: float, zeros: int) -> Tally:
-        """What was counted, so many of it 0."""
+        """What was counted, with the number of zeros."""
         self.cells[0] -= zeros
         used = _used(self.cells)
         low_s, high_s = edges(used - 1)
@@ -275,7 +275,7 @@ def cell_or_mark(marks_s: Floats, first_mark: Places, duration_s: float, roundin
     return cell
 
 
-# Of up to so many requests a run keeps each; of more it counts in cells, which is quicker than sorting them.
+# Up to this many requests a run keeps each duration; beyond, it counts in cells, faster than sorting.
 EXACT_REQUESTS_MAX = 8192
 
 
@@ -284,7 +284,7 @@ class Length:
     """How many requests a run serves.
 
     Attributes:
-        warm_up: first requests, at least so many not counted; the fleet starts empty.
+        warm_up: first requests, at least this many, not counted; the fleet starts empty.
         measured: requests counted.
         cool_down: last requests, not counted; none come after them to share a batch with.
     """
@@ -309,8 +309,8 @@ class Sample:
         busy_s: time of one replica that the counted requests took, each its share of its batch. [s]
         batches: batches that the counted requests make up, a batch cut in two counted in part.
         batch_size_largest: of all batches of the run.
-        lost: requests that arrived within the window and found no place.
-        rises_s: of each run, mean response of the second half less that of the first. [s]
+        lost: requests that arrived within the window and were rejected.
+        rises_s: for each run, mean response of the second half minus that of the first. [s]
     """
 
     waits: Tally = field(repr=False)
@@ -373,9 +373,9 @@ _PROGRESS = np.dtype(
 
 
 class Reduction:
-    """A sample in the making: requests go by in the order of their arrival, however many at a time.
+    """A sample being made: requests are added in the order of their arrival, any number at a time.
 
-    The sums are those of one request after the other, so that they do not depend on the size of the parts.
+    The sums are added one request after another, so they do not depend on the size of the parts.
     """
 
     def __init__(
@@ -386,7 +386,7 @@ class Reduction:
         wait_marks_s: Floats,
         response_marks_s: Floats,
     ) -> None:
-        """Reduce a run of so many requests, of which `length` says what counts; a trace may be shorter."""
+        """Reduce a run of this many requests, of which `length` says what counts; a trace may be shorter."""
         end = requests - length.cool_down
         start = length.warm_up
         if requests < length.requests:  # as long as it is, half of it counts
@@ -411,13 +411,13 @@ class Reduction:
         )  # fmt: skip
 
     def sample(self, window_s: float | None = None) -> Sample:
-        """What was seen, once all requests have gone by.
+        """What was seen, once all requests have been added.
 
         Args:
             window_s: time that the counted requests stand for, if it is known otherwise. [s]
 
         Raises:
-            InputError: nothing can be said of the counted requests.
+            InputError: nothing can be said about the counted requests.
         """
         sums = self._progress[0]
         asked = int(sums["end"] - sums["start"])

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 REPLICATIONS = 20
 DEVIATION_MAX_SE = 4.0  # standard errors; wrong alarms about 8e-4 a row at 20 replications
 RELATIVE_ERROR_MAX = 0.005  # a row less certain than this proves nothing
-# Aimed at with a margin, so that chance does not leave a row just short of it.
+# The target has a margin, so that chance does not leave a row just short of it.
 _RELATIVE_ERROR_AIM = 0.0045
-_DEFECT = 0.05  # the error of the model whose detection the power states
+_DEFECT = 0.05  # the model error for which the power is given
 # Share of a value that the clock's rounding may move it by, where no chance does: an atom of a law.
 _ROUNDING = 1e-9
 
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def standard_error(self) -> float:
-        """Of the simulation, and never below the rounding of its clock."""
+        """Standard error of the simulation, and never below the rounding of its clock."""
         return max(self.simulation.standard_error, _ROUNDING * self.theory)
 
     @property
@@ -67,14 +67,14 @@ class Row:
 
     @property
     def deviation_se(self) -> float:
-        """Simulation less theory, in standard errors, the allowance of an approximation taken off."""
+        """Simulation minus theory, in standard errors, after the allowance of an approximation."""
         deviation = self.simulation.value - self.theory
         allowed = self.allowance * self.simulation.value
         return math.copysign(max(0.0, abs(deviation) - allowed), deviation) / self.standard_error
 
     @property
     def power(self) -> float:
-        """Probability that a model wrong by 5 % in this quantity would be found out."""
+        """Probability that a model wrong by 5 % in this quantity would be detected."""
         distance = (_DEFECT - self.allowance) / self.relative_error - DEVIATION_MAX_SE
         return 0.5 * math.erfc(-distance / math.sqrt(2.0))
 
@@ -90,7 +90,7 @@ class Row:
 def compare(
     system: System, seed: int, requests_max: int, mapper: Mapper = map, engine: Engine = Engine.KERNEL
 ) -> list[Row]:
-    """Rows of one system; replications are added until each row is certain enough or the budget ends."""
+    """Rows of one system; replications are added until each row is precise enough or the budget ends."""
     length = _length(system)
     pool, wanted = Pool.of(()), REPLICATIONS
     while True:

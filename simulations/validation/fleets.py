@@ -74,7 +74,7 @@ def bulk_markov(batch_size_max: int, servers: int, load: float, quantiles: Quant
 
 
 def bulk_ctmc(batch_times_s: tuple[float, ...], servers: int, load: float, quantiles: Quantiles) -> System:
-    """M/M_b^[1,B]/c: exponential batches whose mean goes by their size."""
+    """M/M_b^[1,B]/c: exponential batches whose mean depends on their size."""
     batch_size_max = len(batch_times_s)
     rate = load * batch_size_max * servers / batch_times_s[-1]
     law = BulkCTMC(arrival_rate_rps=rate, batch_times_s=batch_times_s, servers=servers)
@@ -95,7 +95,7 @@ def bulk_ctmc(batch_times_s: tuple[float, ...], servers: int, load: float, quant
 
 
 def bulk_closed(profile: str, batch_size_max: int, users: int, think: float, quantiles: Quantiles) -> System:
-    """Users at one batching replica of a bundled profile's mean times; they think so many batches of one."""
+    """Users at one batching replica of a bundled profile's mean times; think time in batches of one."""
     times_s = batch_times_s(profile, batch_size_max)
     law = BulkClosed(users=users, think_time_s=think * times_s[0], batch_times_s=times_s)
     return system_of(law, quantiles, f"{profile} 1..{batch_size_max} users {users} think {think:g}")
@@ -108,7 +108,7 @@ _REST = 1e-15
 def shared_device(slowdowns: Sequence[float], load: float) -> System:
     """Instances of rate 1 at one queue: m busy ones end at the rate of m/slowdown(m), a birth-death chain.
 
-    Means only: of the response time itself no law is known, since who comes later slows who came before.
+    Means only: no law of the response time itself is known, since later requests slow down earlier ones.
 
     Source:
         Kleinrock (1975), Queueing Systems 1, sec. 3.1, for birth-death chains; Cohen (1979), Acta
@@ -155,13 +155,13 @@ def random_split(replicas: int, load: float, quantiles: Quantiles) -> System:
 
 
 def round_robin(replicas: int, load: float, quantiles: Quantiles) -> System:
-    """Servers with a queue each that take turns."""
+    """Servers with a queue each, under round-robin."""
     law = RoundRobin(arrival_rate_rps=load * replicas, service_rate_rps=1.0, replicas=replicas)
     return system_of(law, quantiles, f"M/M/1 x {replicas} {Routing.ROUND_ROBIN} load {load:g}")
 
 
 def shortest_queue(load: float, quantiles: Quantiles) -> System:
-    """Join the shorter queue of two; that ties go to the first of them changes no law by symmetry."""
+    """Join the shorter queue of two; by symmetry, ties that go to the first change no law."""
     law = ShortestQueue(arrival_rate_rps=2.0 * load, service_rate_rps=1.0)
     return system_of(law, quantiles, f"M/M/1 x 2 {Routing.LEAST_OUTSTANDING} load {load:g}")
 

@@ -1,4 +1,4 @@
-"""Simulation of a law by itself: no profile, no search, just the queue that the law describes."""
+"""Simulation of a law by itself: no profile and no search, just the queue that the law describes."""
 
 import math
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class LawSimulation:
     """How a law is simulated: in twenty independent runs, each of which forgets its start.
 
     Attributes:
-        requests: that count, of all runs together; those that each run begins with come on top.
+        requests: those that count, in all runs together; the warm-up of each run is extra.
         mapper: how runs are spread over workers.
     """
 

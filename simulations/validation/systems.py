@@ -1,4 +1,4 @@
-"""Systems: each law that the simulator can play, with the plan, the arrivals and the service for it."""
+"""Systems: each law that the simulator can simulate, with the plan, the arrivals and the service for it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -68,9 +68,9 @@ class TableTimes:
 
 
 class DurationTimes:
-    """Service of a given law whatever the batch size.
+    """Service with a given law, whatever the batch size.
 
-    By inversion; of the hyper-exponential law the uniform number first chooses the branch, and what
+    By inversion; for the hyper-exponential law the uniform number first chooses the branch, and what
     is left of it is uniform again (Devroye 1986, Non-Uniform Random Variate Generation, sec. II.4).
     """
 
@@ -131,11 +131,11 @@ class Quantity(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """A queue that theory knows, and how the simulator plays it.
+    """A queue that theory knows, and how to simulate it.
 
     Attributes:
         relaxation_requests: requests that arrive within one relaxation time.
-        compared: fields of the performance, beside the quantiles.
+        compared: fields of the performance, besides the quantiles.
         quantiles: of the response time, to compare.
         slowdowns: of instances that share a device, as `cluster.run` takes them.
         cool_down_requests: last requests of a run, which do not count since none come after them.
@@ -213,10 +213,10 @@ def one_queue(servers: int, batch_size_max: int = 1, queue_limit: int | None = N
 
 
 def system_of(law: Any, quantiles: Quantiles = P99, name: str = "") -> System:
-    """How the simulator plays a law of `capacity.queues`.
+    """How to simulate a law of `capacity.queues`.
 
     Raises:
-        DomainError: a law that it cannot play; the message says which it can.
+        DomainError: a law that cannot be simulated; the message says which can.
 
     >>> system_of(MMc(arrival_rate_rps=9.0, service_rate_rps=5.0, servers=2)).plan.replicas
     2
@@ -236,7 +236,7 @@ def system_of(law: Any, quantiles: Quantiles = P99, name: str = "") -> System:
 
 
 def telling(names: Sequence[str], theory: Performance) -> tuple[str, ...]:
-    """Those worth comparing: a share so near to 1 that its rest is hardly ever seen is not."""
+    """Those worth comparing: not a share so near 1 that its complement is hardly ever seen."""
     shares = ("wait_probability", "utilization")
     return tuple(x for x in names if x not in shares or getattr(theory, x) < _SHARE_TELLING_MAX)
 

@@ -301,6 +301,12 @@ def test_a_csv_keeps_what_it_cannot_say() -> None:
     bare = ServiceProfile(name="csv", timings=profile().timings)
     kept = gate_inputs(without_answer(old), [NewProfile(profile=bare, is_bare=True)], None)
     assert kept.question.profiles == (replace(old, name="csv"),)
+    told = "its price, wake time, request overhead and number of instances per device are kept"
+    assert kept.notes == (f"profile a is replaced by csv; {told}",)
+    plain = replace(profile("a", hourly_usd=None), request_overhead_s=0.0)
+    assert gate_inputs(without_answer(plain), [NewProfile(profile=bare, is_bare=True)], None).notes == (
+        "profile a is replaced by csv",
+    )
     full = gate_inputs(without_answer(old), [NewProfile(profile=bare)], None)
     assert full.question.profiles == (replace(bare, hourly_usd=old.hourly_usd),)
 

@@ -1,1 +1,1 @@
-"""Queues whose servers take batches."""
+"""Queues whose servers serve batches."""

@@ -23,12 +23,12 @@ class Bulk(Law):
 
     A free replica takes min(waiting, B) requests, oldest first, once `batch_size_min` wait or, with
     a batch wait, once B wait or the timer ends. A batch of b takes `batch_times_s[b - 1]`, whatever
-    the shape of that table; nobody joins a running batch. Under random routing each replica is this
+    the shape of that table; no request joins a running batch. Under random routing each replica is this
     queue at a c-th of the rate. Under round-robin it receives every c-th arrival: the chain counts
     arrivals of the fleet.
 
     Stable when the arrival rate is below c B / s_B, since a long queue fills every batch; `load` is the
-    share of that. `utilization`, the share of time busy, says little: 99 % at a load of 57 % is usual.
+    share of that. `utilization`, the share of time busy, says little: 99 % at a load of 57 % is common.
 
     Attributes:
         batch_times_s: service time of a batch of 1, 2, ..., B. [s]
@@ -98,7 +98,7 @@ class Bulk(Law):
 
     @property
     def empty_probability(self) -> float | None:
-        """Share of time that the replica has no request, waiting or in service; None for several."""
+        """Share of time that the replica has no request, waiting or in service; None for several replicas."""
         return None if self.replicas > 1 else self._law.starts.idle_phases / self._cycle_phases
 
     @property
@@ -141,7 +141,7 @@ class Bulk(Law):
         return self._quantile(self._wait_tail, quantile, [self.batch_wait_max_s])
 
     def _response_quantile(self, quantile: float) -> float:
-        """It may be the time of a batch that started at once, or that and the batch wait."""
+        """A response may be the time of a batch that started at once, or that plus the batch wait."""
         waits_s = (0.0, self.batch_wait_max_s)
         return self._quantile(
             self._response_tail,
@@ -160,7 +160,7 @@ class Bulk(Law):
 
     @property
     def _stride(self) -> int:
-        """Phases (arrivals at the fleet) that make a request of one replica."""
+        """Phases (arrivals at the fleet) that make one request at a replica."""
         return self.replicas if self.routing is Routing.ROUND_ROBIN else 1
 
     @property
@@ -169,7 +169,7 @@ class Bulk(Law):
 
     @property
     def _cycle_phases(self) -> float:
-        """Mean phases from one batch to the next: as many as make the requests of a batch."""
+        """Mean phases from one batch to the next: as many as make up the requests of a batch."""
         return self._stride * self.batch_size_mean
 
     def _share(self, waits: Floats, beside: float = 0.0) -> float:
@@ -180,7 +180,7 @@ class Bulk(Law):
     def _waits(self, time_s: float) -> Floats:
         """By batch size the wait beyond which a response is later than a time, negative for none. [phases]
 
-        A wait that ends with the timer is told from a longer one by the times as they are given:
+        A wait that ends with the timer is distinguished from a longer one by the times as given:
         their difference would be off by its rounding.
         """
         served_s, timer = np.array(self.batch_times_s), self.batch_wait_max_s * self._phase_rate_rps

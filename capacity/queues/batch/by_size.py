@@ -114,7 +114,7 @@ class BulkStates:
         return self._matrix((self._places()[who, batch:], after, np.repeat(rate[:, None], left, axis=1)))
 
     def restarting(self) -> csr_array:
-        """Rates of completions that find less than B waiting, and leave nobody."""
+        """Rates of completions that find fewer than B waiting, and leave none."""
         started, first = self.started(), len(self.idle)
         who, without, rate = self.completions(self.full)
         behind = first + who * self.places
@@ -151,7 +151,7 @@ def stationary(states: BulkStates) -> Floats:
     """Stationary probabilities; shape `(count,)`.
 
     A regular splitting: what restarts is taken from the last round, what leads onward is solved for, block
-    after block. A round is a step of the chain that looks only where the queue has just become empty, which
+    by block. A round is a step of the chain observed only when the queue has just become empty, which
     forgets its start quickly at any load.
 
     Source:
@@ -195,17 +195,17 @@ def _block_solver(onward: csr_array, leaving: Floats, blocks: list[slice]) -> Ca
     return solve
 
 
-_FORGOTTEN = 1e-25  # what is left of the request, beneath which it is taken to be gone
+_FORGOTTEN = 1e-25  # probability left of the request, below which it is taken to be gone
 _STEP_COST = 5_000  # in states
 _WORK_MAX = 1e10  # states times steps: about a minute
-_PRUNED_BELOW, _PRUNED_EVERY = 1e-45, 64  # before products get slow on numbers too small to be normal
+_PRUNED_BELOW, _PRUNED_EVERY = 1e-45, 64  # before products get slow on denormal numbers
 
 
 class Tagged:
     """The request after n = 0, 1, ... events of a uniform Poisson stream, as far as was asked for.
 
-    Only a completion moves it on, and only an arrival makes its batch larger, up to B: behind m full
-    batches as one of k in its own it has the place of the last of its batch, mB + k - 1.
+    Only a completion moves it forward, and only an arrival makes its batch larger, up to B: behind m full
+    batches, as one of k in its own, it has the place of the last of its batch, mB + k - 1.
 
     Args:
         waiting: what an arrival finds, by full configuration and queue; shape `(configurations, places)`.
@@ -237,14 +237,14 @@ class Tagged:
         """Sum over n of Poisson(n; events) after[n]."""
         last = events + 10.0 * math.sqrt(events) + 40.0
         self._follow(last)
-        if events > 400.0 + 4.0 * len(after):  # Poisson(n) beneath e^-160 wherever anything is left
+        if events > 400.0 + 4.0 * len(after):  # Poisson(n) below e^-160 wherever anything is left
             return 0.0
         weights = pmf_between(0, math.ceil(last), events)
         known = min(len(after), len(weights))
         return float(weights[:known] @ after[:known])
 
     def _follow(self, last: float) -> None:
-        """Up to `last` events, or to where the request is gone."""
+        """Extend to `last` events, or to where the request is gone."""
         while len(self._stays) <= last and not (self._stays and self._stays[-1] < _FORGOTTEN):
             if len(self._stays) * (len(self._waiting) + _STEP_COST) > _WORK_MAX:
                 raise DomainError(
@@ -274,7 +274,7 @@ def _steps(states: BulkStates, rate: float) -> tuple[csr_array, csr_array]:
 
 
 STATES_MAX = 500_000
-_NEGLIGIBLE = 1e-22  # probability of the longer queues that are left out
+_NEGLIGIBLE = 1e-22  # probability of the longer queues, which are left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,7 +388,7 @@ def _states(arrival_rate_rps: float, batch_times_s: tuple[float, ...], servers: 
 
 
 def _decays(rates: Floats, arrivals: float, servers: int) -> list[float]:
-    """By number k < c of full batches beside the slowest others: the queue's law falls as e^-xq meanwhile.
+    """By number k < c of full batches besides the slowest others: the queue's law falls as e^-xq meanwhile.
 
     x is the root of lambda (e^x - 1) = k mu_B (1 - e^-Bx) + (c - k) min mu_b.
     """

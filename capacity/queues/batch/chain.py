@@ -20,8 +20,8 @@ from capacity.queues.numerics.mills import second_remainder
 from capacity.queues.numerics.tail import first_true
 from capacity.units import require_positive
 
-BATCH_SIZE_LIMIT = 512  # of the laws that eliminate a chain of all sizes: larger ones take long
-_SERIES_TO = 2.0  # the arguments of `_shortfall` go no further
+BATCH_SIZE_LIMIT = 512  # for the laws that eliminate a chain of all sizes: larger ones take long
+_SERIES_TO = 2.0  # the largest argument of `_shortfall`
 _FALL_MAX = 1000.0  # how much longer a smaller batch may take: each full one in its time is a term of a sum
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # as for single servers: what the roundings of the rates amount to
 
@@ -74,7 +74,7 @@ def _as_float(value: Fraction) -> float:
 def log_inverse_ratio(share: Fraction, batch: int) -> float:
     """x = -ln r > 0 with (r + ... + r^B)/B = share < 1, by bisection to adjacent doubles.
 
-    Near saturation both sides are taken off 1, elsewhere in logarithms, so that neither loses digits.
+    Near saturation both sides are subtracted from 1, elsewhere taken in logarithms, so neither loses digits.
     """
     filled, spare = float(share * batch), float(1 - share)
     target = math.log(filled)
@@ -99,7 +99,7 @@ def _shortfall(x: float, batch: int) -> float:
     return u + (1.0 - u) * second_remainder(x, _SERIES_TO) / math.expm1(x)
 
 
-_DECAY_MAX = 700.0  # beyond it nothing is left that a double could hold
+_DECAY_MAX = 700.0  # beyond it a double underflows
 _NEGLIGIBLE = 1e-32  # probability of the states that are left out
 UNHEARD_OF = 1e-30  # of the batches; their requests' share of the mean wait is as small
 _BAND_ENTRIES_MAX = 60_000_000  # half a gigabyte
@@ -131,13 +131,13 @@ class Service:
 
     @property
     def up(self) -> int:
-        """Phases that do not arrive during a service but with negligible probability, at least."""
+        """A number of phases that arrive during a service only with negligible probability."""
         most = float(self.phases.max())
         return math.ceil(most + 12.0 * math.sqrt(most)) + 30
 
     @property
     def states(self) -> int:
-        """Phases at a completion that are not exceeded but with negligible probability."""
+        """Phases at a completion that are exceeded only with negligible probability."""
         return self.full + self.up + self.stride + math.ceil(-math.log(_NEGLIGIBLE) / self.decay)
 
 
@@ -146,10 +146,10 @@ class Starts:
     """Per cycle (from one batch to the next) the probabilities of what is started and left behind.
 
     Attributes:
-        partial: batch of b with less than a request left, by phases left; shape `(B, stride)`.
-        backlog: full batch with y phases left, from a request; shape `(states,)`, 0 below `stride`.
-        idle_phases: mean number of phases that pass while no request is there.
-        shares: batches of b that leave less than a request; shape `(B,)`.
+        partial: batch of b with less than one request left behind, by phases left; shape `(B, stride)`.
+        backlog: full batch with y phases left, at least a request; shape `(states,)`, 0 below `stride`.
+        idle_phases: mean number of phases that pass while there is no request.
+        shares: batches of b that leave less than one request; shape `(B,)`.
         backlog_share: full batches that leave more.
         by_size: batches of b; shape `(B,)`.
     """
@@ -185,7 +185,7 @@ class Starts:
         return float((sizes * self.service.phases) @ self.by_size) / self.batch_size_mean
 
     def waiting_in_service(self) -> float:
-        """Integral over a cycle's service of the mean number of requests that wait meanwhile."""
+        """Integral of the mean number of waiting requests over the service of a cycle."""
         stride, shares = self.service.stride, self.shares
         total = math.fsum(
             float(self.partial[b] @ _waiting_integrals(float(self.service.phases[b]), stride, stride))
@@ -210,7 +210,7 @@ def _waiting_integrals(service: float, stride: int, count: int) -> Floats:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
-    """When a replica that falls idle starts: at `level` requests, or `wait` phases after it saw one.
+    """When a replica that becomes idle starts: at `level` requests, or `wait` phases after it saw one.
 
     Greedy is level 1; a minimum batch has an infinite wait; an open timer has the largest batch as level.
     """
@@ -228,7 +228,7 @@ def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
     """
     stride, full, at_level = service.stride, service.full, service.stride * window.level
     outcomes, after_start = _window_outcomes(service, at_level, window.wait), _after_start(service)
-    opened = len(outcomes)  # so many numbers of phases open a window, from c on
+    opened = len(outcomes)  # this many numbers of phases open a window, from c on
     after_completion = np.vstack([outcomes @ after_start, after_start[opened : full - stride + 1]])
     after_full = pmf(np.arange(service.up + 1), service.phases[-1])
 

@@ -16,16 +16,16 @@ from capacity.queues.numerics.tail import quantile_of
 from capacity.units import require_count, require_not_negative
 
 Floats = NDArray[np.float64]
-_NEGLIGIBLE = 1e-26  # probability of a backlog that is not looked at further
-_ALL_STAY_MIN = 1e-100  # probability that nobody comes, kept so large that the elimination does not overflow
+_NEGLIGIBLE = 1e-26  # probability of a backlog below which it is left out
+_ALL_STAY_MIN = 1e-100  # probability that no user comes, kept large enough that elimination does not overflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BulkUsers:
-    """N users, exponential think times, deterministic batches: the chain of who waits, x, as batches end.
+    """N users, exponential think times, deterministic batches: the chain of how many wait, x, as batches end.
 
-    The next batch takes b = min(max(x, 1), B), and each of the N - max(x, 1) who think meanwhile arrives
-    during it with probability 1 - e^-(s_b/Z).
+    The next batch takes b = min(max(x, 1), B), and each of the N - max(x, 1) users who think meanwhile
+    arrives during it with probability 1 - e^-(s_b/Z).
 
     Attributes:
         services: time of a batch of 1, ..., B in any unit, B <= users; shape `(B,)`.
@@ -80,7 +80,7 @@ class BulkUsers:
         return arrive
 
     def arrivals(self, count: NDArray[np.int64], thinking: NDArray[np.int64] | int, during: float) -> Floats:
-        """P(of so many who think, `count` arrive within a time); 0 where count is no such number."""
+        """P(of this many thinking users, `count` arrive within a time); 0 if that is impossible."""
         n, share = np.asarray(thinking), during / self.think
         held = np.clip(count, 0, n)
         logs = self._log_factorial
@@ -88,7 +88,7 @@ class BulkUsers:
         return np.asarray(np.where(held == count, np.exp(log), 0.0))
 
     def waiting_longer(self, time: float) -> float:
-        """Requests per batch whose wait exceeds a time >= 0: who was there so long before its start."""
+        """Requests per batch whose wait exceeds a time >= 0: those present this long before its start."""
         batch = self.batch_size_max
         return sum(
             float(old @ np.minimum(np.arange(1, len(old) + 1), batch))
@@ -104,15 +104,15 @@ class BulkUsers:
         return total
 
     def wait_atoms(self) -> set[float]:
-        """No wait but 0 has a probability of its own."""
+        """Only a wait of 0 has a probability of its own."""
         return set()
 
     def response_atoms(self) -> set[float]:
-        """That of a request which finds the replica idle."""
+        """The response of a request that finds the replica idle."""
         return {float(self.services[0])}
 
     def _old_in(self, size: int, wait: float) -> float:
-        """Requests per batch that waited longer than that for a batch of just this size."""
+        """Requests per batch that waited longer than that for a batch of exactly this size."""
         batch, total = self.batch_size_max, 0.0
         for full, served, old in self._old(wait, self.users if size == batch else size):
             few = np.arange(1, min(len(old), size) + 1)
@@ -121,10 +121,10 @@ class BulkUsers:
         return total
 
     def _old(self, time: float, most: int) -> Iterator[tuple[int, int, Floats]]:
-        """What is seen a time before a batch starts: m full batches and the rest of one of b lie between.
+        """The state a given time before a batch starts: m full batches and the rest of one of b lie between.
 
-        Yields m, b and the probabilities per batch that 1, 2, ... of those who wait, `most` at most, are not
-        among the m B first.
+        Yields m, b and the probabilities per batch that 1, 2, ... waiting users, `most` at most, are not
+        among the first m B.
         """
         batch, last, longest = self.batch_size_max, float(self.services[-1]), float(self.services.max())
         rest = math.fmod(time, last)  # without rounding: near a whole number of batches none counts twice
@@ -148,7 +148,7 @@ class BulkUsers:
         return np.asarray(law)
 
     def _newer(self, size: int, old: NDArray[np.int64], full: int, served: int, time: float) -> Floats:
-        """P(newer requests fill the batch to just `size`; for B to B or more), by the number of old ones."""
+        """P(newer requests fill the batch to exactly `size`; B: to B or more), by the number of old ones."""
         missing = size - old
         thinking = self.users - served - full * self.batch_size_max - old
         if size < self.batch_size_max and full == 0:
@@ -160,7 +160,7 @@ class BulkUsers:
         return np.asarray(1.0 - _matched(law, np.cumsum(again), missing - 1))
 
     def _served_again(self, full: int, served: int) -> Floats:
-        """Law, below B, of how many of those served meanwhile are back before the batch starts."""
+        """Law, below B, of how many users served meanwhile are back before the batch starts."""
         if (full, served) not in self._again:
             batch, step = self.batch_size_max, float(self.services[-1])
             law = np.eye(1, batch)[0]
@@ -206,7 +206,7 @@ class BulkTurns:
         users, turns, last = self.users, self._turns, float(self.services[-1])
         if users == 1:
             return [(0.0, last, 1)]
-        if len(turns) == 2:  # whoever is back when a batch of a starts, is served in the batch of b after it
+        if len(turns) == 2:  # users back when a batch of a starts are served in the batch of b after it
             times = [float(self.services[size - 1]) for size in turns]
             return [(times[1 - i], times[0] + times[1], turns[i]) for i in (0, 1)]
         batch = turns[0]
@@ -236,12 +236,12 @@ class BulkTurns:
 
 USERS_MAX = 2_000
 _WIDTH = 1e-12  # of a quantile's bracket: with 2000 users each step takes a third of a second
-_THINKS_PER_BATCH_MAX = 150.0  # beyond, e^-(s/Z), how rarely turns change, nears what is left out
+_THINKS_PER_BATCH_MAX = 150.0  # beyond, the probability that turns change, e^-(s/Z), nears what is left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkClosed(Law):
-    """N users of one greedily batching replica, in steady state: what a closed load test of it measures.
+    """N users of one greedy batching replica, in steady state: what a closed load test of it measures.
 
     Each user thinks for an exponential time of mean Z, sends a request and waits for its answer. No
     load makes that unstable, and its P99 is lower than what an open stream of the same mean
@@ -250,7 +250,7 @@ class BulkClosed(Law):
     With Z = 0 the users of a batch are back at the same instant, but after the replica has taken its
     next batch from those who waited; nothing is random then. From one user in service at the start it
     serves 1 and N - 1 in turn while N <= B + 1, N - B and B in turn while N < 2B, and B from then on.
-    That is not the limit Z -> 0: with N < 2B there are other turns, and a short time of thought leads
+    That is not the limit Z -> 0: with N < 2B there are other turns, and a short think time leads
     from one to another, very rarely.
 
     Args:
@@ -317,7 +317,7 @@ class BulkClosed(Law):
         return self._law.waiting_longer(time) / self.batch_size_mean if time < math.inf else 0.0
 
     def _response_tail(self, time: float) -> float:
-        """Of a batch of b those stay longer than t who had waited t - s_b by its start: a finite sum."""
+        """In a batch of b, requests that had waited t - s_b by its start stay longer than t: a finite sum."""
         if time < min(self.batch_times_s[: self.users]):
             return 1.0
         if time == math.inf:
@@ -334,7 +334,7 @@ class BulkClosed(Law):
 
 
 def _means(law: BulkUsers | BulkTurns, think_s: float) -> dict[str, float]:
-    """Means by name, from sums over a cycle: the pause until somebody comes, and a batch."""
+    """Means by name, from sums over a cycle: the pause until a user comes, and a batch."""
     present = np.maximum(np.arange(law.users), 1)
     size = np.minimum(present, len(law.services))
     service, thinking = law.services[size - 1], law.users - present
@@ -355,7 +355,7 @@ def _means(law: BulkUsers | BulkTurns, think_s: float) -> dict[str, float]:
 
 
 def _arrived_share(thinks: Floats) -> Floats:
-    """1 - (1 - e^-y)/y: share of a batch, y mean think times long, that a thinker is back for, on average."""
+    """1 - (1 - e^-y)/y: mean share of a batch, y mean think times long, that a thinking user is back for."""
     small = np.minimum(thinks, 0.5)
     total, term = small / 2.0, small / 2.0
     for k in range(3, 18):  # y/2! - y^2/3! + ...

@@ -1,4 +1,4 @@
-"""M/M^[1,B]/c: Poisson arrivals in one line, c servers that take up to B at once, in exponential time."""
+"""M/M^[1,B]/c: Poisson arrivals in one queue, c servers that take up to B at once, in exponential time."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ _COUNT_MAX = int(SERVERS_MAX)
 class BulkMarkov(ExponentialWait):
     """Greedy batches whose exponential time does not depend on their size, in steady state.
 
-    A free server takes what waits, B at most; a batch that runs takes no one in. While fewer than c
-    servers are busy nobody waits and p_k = p_0 a^k/k!, a = lambda s, as without batches: each cut
+    A free server takes the waiting requests, B at most; no request joins a running batch. While fewer than c
+    servers are busy, no request waits and p_k = p_0 a^k/k!, a = lambda s, as without batches: each cut
     between k and k + 1 is passed by one arrival and by one of k + 1 completions. Behind c busy servers
-    the cut between q and q + 1 waiting is passed downwards from q + 1, ..., q + B, so that the queue is
+    the cut between q and q + 1 waiting is passed downwards from q + 1, ..., q + B, so the queue is
     geometric with the root r of c mu (r + ... + r^B) = lambda. A wait that finds q waiting ends with
     completion number floor(q/B) + 1, again geometric: it is exponential with rate c mu (1 - r^B).
 

@@ -21,7 +21,7 @@ _RELATIVE_WIDTH = 1e-13
 class BulkJitter(Law):
     """Greedy dynamic batching with jitter, in steady state, exactly: means, laws of wait and response.
 
-    A free replica takes min(waiting, B) requests at once, oldest first; nobody joins a running batch. A
+    A free replica takes min(waiting, B) requests at once, oldest first; no request joins a running batch. A
     batch of b takes a gamma-distributed time of mean `batch_times_s[b - 1]`, whatever the shape of that
     table, and of coefficient of variation `service_cv`, the same for all b; at 1 it is exponential.
 
@@ -73,7 +73,7 @@ class BulkJitter(Law):
             shape=1.0 / self.service_cv**2,
             spare=float(1 - load),
         )
-        wait_meshes(chain, GammaShape(shape=chain.shape))  # refuses here what no law could be made of
+        wait_meshes(chain, GammaShape(shape=chain.shape))  # refuses here what has no law
         settle(self, load=float(load), _chain=chain)
 
     @property
@@ -141,5 +141,5 @@ class BulkJitter(Law):
 
 @lru_cache(maxsize=16)
 def _law(queue: BulkJitter) -> JitterLaw:
-    """Made when first asked for: means do without."""
+    """Made when first asked for: means do not need it."""
     return JitterLaw(chain=queue._chain)

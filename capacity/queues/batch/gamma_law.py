@@ -43,7 +43,7 @@ class GammaShape:
         settle(self, edges=_edges(self.shape), _log_peak=peak)
 
     def density(self, time: Floats, mean: Floats | float) -> Floats:
-        """Of a law with `mean`, for times > 0; around the mean, lest e^-kx (kx)^k overflow and cancel."""
+        """Density of a law of this mean, for times > 0; around it, where e^-kx (kx)^k does not overflow."""
         x = time / mean
         log_x = np.log(x)
         return np.asarray(np.exp(self.shape * (log_x - (x - 1.0)) - log_x + self._log_peak) / mean)
@@ -87,8 +87,8 @@ _ARRIVALS_NEGLIGIBLE = 1e-21
 class JitterChain:
     """Stationary law of X' = (X - B)^+ + A_b, b = min(max(X, 1), B), where A_b arrive in a service of b.
 
-    Arrivals during a gamma service are negative binomial. Far up the law is geometric with ratio e^-decay;
-    the last state stands for all from there on, so that a load near 1 needs no more states than another.
+    Arrivals during a gamma service are negative binomial. Far up, the law is geometric with ratio e^-decay;
+    the last state represents all from there on, so a load near 1 needs no more states than another.
     Time is in means of a full batch's service.
 
     Attributes:
@@ -168,7 +168,7 @@ class JitterChain:
 
     @property
     def wait_total(self) -> float:
-        """Mean of all waits per batch: those behind it wait all its service, those who arrive half of it."""
+        """Mean of all waits per batch: those behind it wait all its service, those that arrive half of it."""
         size, last = self.size_max, len(self.law) - 1
         behind = float(np.arange(last - size) @ self.law[size:-1])
         behind += float(self.law[-1]) * (last - size + 1.0 / math.expm1(self.decay))
@@ -185,7 +185,7 @@ def _decay_rate(arrivals: float, size_max: int, shape: float, spare: float) -> f
     """eta = k (1 - e^-y), where y > 0 solves B log(1 + eta/lambda) = k y, by bisection.
 
     With L = log(1 + eta/lambda), and eta taken off both sides, that is (1 - rho)/rho eta/k =
-    B/k (e^L - 1 - L) + (e^-y - 1 + y): only positive terms, so that nothing is lost at a load near 1.
+    B/k (e^L - 1 - L) + (e^-y - 1 + y): only positive terms, so nothing is lost at a load near 1.
     """
     ratio = shape / arrivals
     spare_share = spare / (arrivals / size_max)
@@ -193,7 +193,7 @@ def _decay_rate(arrivals: float, size_max: int, shape: float, spare: float) -> f
     def beyond(y: float) -> bool:
         share = -math.expm1(-y)
         log_growth = math.log1p(ratio * share)
-        if spare > 0.5:  # eta/lambda is large, and not to be subtracted
+        if spare > 0.5:  # eta/lambda is large and must not be subtracted
             return size_max / shape * log_growth <= y
         return spare_share * share <= size_max / shape * second_remainder(log_growth) + second_remainder(-y)
 
@@ -225,7 +225,7 @@ def _require_room(chain: JitterChain, last: int, up: int) -> None:
 
 
 def _last_state(chain: JitterChain) -> int:
-    """From where on the law is negligible, or geometric: its next singularities are then forgotten.
+    """The state from which on the law is negligible, or geometric: its next singularities no longer matter.
 
     Those are the arrivals' own, 1 + k/(lambda max s), and, near a load of 1, roots about
     sqrt(2 pi / (B (1 + B cv^2))) further from 0 than e^decay.
@@ -251,7 +251,7 @@ def _arrivals(shape: float, mean: float, count: int) -> Floats:
 
 
 def _lumped(step: Floats, decay: float, size: int) -> Floats:
-    """Steps from all states from the last one on, geometric among themselves: B down to none at all."""
+    """Steps from all states from the last one on, geometric among themselves: B down to none."""
     row = np.zeros(size + 1)
     for above in range(size):
         reached = step[: size - above]
@@ -281,7 +281,7 @@ def lines(chain: JitterChain, ages: Floats, levels: int) -> tuple[Floats, Floats
 
 
 def significant(values: Floats) -> Floats:
-    """Without the denormals, which are slow, and all else that no sum would show."""
+    """Without denormals, which are slow, and whatever is too small to matter in a sum."""
     values[values < 1e-40 * values.max(initial=0.0)] = 0.0
     return values
 
@@ -468,7 +468,7 @@ def _cut(own: Floats, other: Floats, low: Floats, high: Floats) -> tuple[Ints, F
 
 CELLS_MAX = 3e7  # of a matrix of densities: 0.25 GB
 _DIGITS = 46.0  # the table of the wait ends where e^-46 is left of it,
-_SERVICES = 18.0  # or after so many services (times cv, if above 1), when its tail is exponential
+_SERVICES = 18.0  # or after this many services (times cv, if above 1), when its tail is exponential
 _DEVIATIONS_OF_LAW = 3.6  # width of a panel, in standard deviations of the narrowest law that ends there
 _COUNT_DEVIATIONS = 3.0  # or of the Poisson count of arrivals up to there
 _ROWS = 200  # of the convolution's matrix made at once
@@ -480,16 +480,16 @@ _NEGLIGIBLE = 1e-17
 class JitterLaw:
     """G_c(w): requests per batch started, in batches of c, that waited longer than w.
 
-    Look from a start at time 0 back to -w. There were q in line, and the service under way, begun u
+    Look from a start at time 0 back to -w. There were q in line, and the service in progress, begun u
     earlier with r in line behind it, ended at -w + v; then m full batches followed without a pause, so
-    that k = q - mB > 0 of the q are left, min(k, B) of them taken now, and those who came since fill up
+    that k = q - mB > 0 of the q are left, min(k, B) of them taken now, and those that came since fill
     the batch. So, with the gamma law of m full services and v integrated over,
 
         H_q(v) = sum over (b, r) of P(b, r) times the integral of f_b(v + u) P(r + Poisson(lambda u) = q) du
         a_k(w) = sum over m of (f_m * H_(mB + k))(w)
         G_c(w) = sum over k of k a_k(w) P(min(B, k + Poisson(lambda w)) = c),
 
-    k = B standing for all k >= B. By Horner's rule a_(m) = H_m + f_1 * a_(m+1), the convolution being a
+    k = B representing all k >= B. By Horner's rule a_(m) = H_m + f_1 * a_(m+1), the convolution being a
     matrix on a coarse mesh, since a_k is as smooth as the services are; G_c on a fine one follows the
     counts. Beyond the mesh it falls as e^-rate w.
 
@@ -519,7 +519,7 @@ class JitterLaw:
         return max(0.0, float(older[0, 0])) * beyond / self.chain.size_mean
 
     def response_tail(self, time: float) -> float:
-        """P(T > t), t > 0: the service alone is longer, or what the wait left of it."""
+        """P(T > t), t > 0: the service alone is longer, or longer than what the wait left of t."""
         means = self.chain.means
         sizes = np.arange(1, len(means) + 1)
         requests = float(sizes * self.chain.sizes @ self.gamma.tail(time, means))
@@ -533,7 +533,7 @@ class JitterLaw:
 
 
 def wait_meshes(chain: JitterChain, gamma: GammaShape) -> tuple[Mesh, Mesh]:
-    """Panels that resolve all laws of services that end in them; and the counts of arrivals as well."""
+    """Panels that resolve all laws of services that end in them, and the counts of arrivals."""
     cv, arrivals, size = 1.0 / math.sqrt(chain.shape), chain.arrivals, chain.size_max
     shortest, longest = float(chain.means.min()), float(gamma.edges[-1] * chain.means.max())
     counting = max((size + 8.0 * math.sqrt(size) + 30.0) / arrivals, longest)
@@ -585,13 +585,13 @@ def _at_start(chain: JitterChain, gamma: GammaShape, coarse: Mesh, fine: Mesh) -
 
 
 def _product(kernel: Floats, lines: Floats) -> Floats:
-    """kernel @ lines without the ages at which lines so long do not occur."""
+    """kernel @ lines without the ages at which lines this long do not occur."""
     ages = np.flatnonzero(lines.max(axis=1) > 0.0)
     return np.asarray(kernel[:, ages] @ lines[ages])
 
 
 def _levels(chain: JitterChain, end: float) -> int:
-    """How many full batches, and one, can lie in between, or have a line long enough."""
+    """One more than the number of full batches that can lie in between, or have a line long enough."""
     slowest = chain.size_max * math.log1p(chain.rate_slowest / chain.arrivals)
     levels = 1
     while levels * slowest < _DIGITS and gammainc(levels * chain.shape, chain.shape * end) > _NEGLIGIBLE:
@@ -625,7 +625,7 @@ def _convolution(mesh: Mesh, gamma: GammaShape) -> csr_array:
 
 
 def _by_size(chain: JitterChain, nodes: Floats, at_start: Floats) -> Floats:
-    """G_c from a_k: those who came since fill the batch up. `(nodes, B)`"""
+    """G_c from a_k: those that came since fill the batch. `(nodes, B)`"""
     size = chain.size_max
     came = chain.arrivals * nodes
     taken = at_start * np.arange(1, size + 1)

@@ -19,7 +19,7 @@ from capacity.units import require_count, require_not_negative
 
 Sizes = NDArray[np.signedinteger[Any]]
 _NEGLIGIBLE = 1e-17  # of the requests that have been found
-_ANY = 0  # the size of a batch, whatever it is
+_ANY = 0  # a batch of any size
 
 
 def in_batch(service: Service, size: int, wait: float, count: int) -> Floats:
@@ -73,8 +73,8 @@ def _is_linear(service: Service) -> bool:
 def _lines(batch_size_max: int, phases: Floats, span: float) -> tuple[Floats, Floats]:
     """By batch size below B the requests there at first, and those that have come per phase of time.
 
-    Of those that join by the end each was there an instant with the share of the span before it: the
-    numbers by an instant are binomial, and their means make straight lines.
+    Each of those that join by the end was there by an instant with the probability of the share of the span
+    before it: the numbers by an instant are binomial, and their means make straight lines.
     """
     first, counts = phases[:batch_size_max], np.arange(batch_size_max)
     kernel = pmf(counts, span)
@@ -88,7 +88,7 @@ class Ages:
 
     Attributes:
         after: from the completion to the start of the batch. [phases]
-        partial_from: services that left no request behind count only if so many full ones followed.
+        partial_from: services that left no request behind count only if this many full ones followed.
     """
 
     starts: Starts
@@ -104,7 +104,7 @@ class Ages:
         held = np.arange(1, service.batch_size_max + 1) * starts.by_size
         spans, counts = service.phases + self.after, np.arange(1, service.batch_size_max)
         growth = None
-        if _is_linear(service):  # of those who came by the end of the span, by time that has passed
+        if _is_linear(service):  # of those that came by the end of the span, by the time that has passed
             growth = starts.shares[:, None] * counts * pmf(counts, spans[:, None]) / spans[:, None]
         joined = Joined(service, starts.backlog, float(spans[-1]), self._most)
         order = np.argsort(-held, kind="stable") + 1
@@ -119,8 +119,8 @@ class Ages:
         """Requests in batches of some sizes that had been there `ages` [phases] at the completion.
 
         Args:
-            ages: by batch size, those of other sizes not looked at; not negative.
-            found: requests beside which what is next to nothing is left out.
+            ages: by batch size, those of other sizes are ignored; not negative.
+            found: requests found so far; terms negligible against these are left out.
         """
         if len(sizes) == len(ages) and self.after == 0.0 and (ages == ages[0]).all():
             return self._of(_ANY, float(ages[0]), _NEGLIGIBLE * found)
@@ -140,7 +140,7 @@ class Ages:
 
     @property
     def _follow_from(self) -> int:
-        """Full services that have followed where a sum is left to do, for batches below B."""
+        """Full services that have followed where a sum remains to be done, for batches below B."""
         return 0 if self._growth is None else 1
 
     def _at_once(self, sizes: Sizes, ages: Floats) -> float:
@@ -157,7 +157,7 @@ class Ages:
         return total + self._backlog.requests(below, ages + self.after)
 
     def _of(self, size: int, age: float, negligible: float) -> float:
-        """Those in batches of one size, but for what is in closed form."""
+        """Those in batches of one size, except what is in closed form."""
         is_open, total = size in (self.starts.service.batch_size_max, _ANY), 0.0
         for follow, residual in self._under_way(age):
             if follow < self._follow_from and not is_open:
@@ -172,7 +172,7 @@ class Ages:
     def _after_partial(
         self, size: int, follow: int, elapsed: Floats, wait: float, negligible: float
     ) -> float:
-        """Those who came during a service that had left less than a request, before `follow` full ones."""
+        """Those that came during a service that had left less than a request, before `follow` full ones."""
         service, starts = self.starts.service, self.starts
         reached = _reached(service, size, follow, np.maximum(0.0, elapsed) + wait)
         likely = (elapsed > 0.0) * (size or service.batch_size_max) * starts.shares * reached
@@ -186,7 +186,7 @@ class Ages:
         return float(np.vdot(starts.partial[rows], kernels @ by_phase.T))
 
     def _after_backlog(self, size: int, follow: int, elapsed: float, wait: float) -> float:
-        """Those of a backlog, or who came during the full service that left it, before `follow` more."""
+        """Those of a backlog, or that came during the full service that left it, before `follow` more."""
         weights = self._weights(size, wait)
         kernel = pmf(np.arange(self.starts.service.up + 1), elapsed)
         return float(weights @ self._backlog_after(kernel, follow * self.starts.service.full, len(weights)))
@@ -216,7 +216,7 @@ class Ages:
         return result
 
     def _under_way(self, age: float) -> Iterator[tuple[int, float]]:
-        """How many full services may have followed the one under way, and what was left of that."""
+        """How many full services may have followed the one in progress, and what was left of that one."""
         full = float(self.starts.service.phases[-1])
         longest = float(self.starts.service.phases.max())
         rest = math.fmod(age, full)  # exact: else an age of some full services may belong to two of them
@@ -237,7 +237,7 @@ class Ages:
 
 
 def _reached(service: Service, size: int, follow: int, phases: Floats) -> Floats:
-    """At least P(a batch of `size` comes, after `follow` full ones, so many phases after nobody was left)."""
+    """At least P(a batch of `size` comes, after `follow` full ones, this many phases after none was left)."""
     at_size, spread = service.stride * size + follow * service.full, service.stride - 1
     if size in (service.batch_size_max, _ANY):
         return at_least(at_size - spread, phases)
@@ -265,8 +265,8 @@ class WindowLaw:
         """Requests per cycle that waited longer than `waits`, by the size of their batch.
 
         Args:
-            waits: not negative; where they are, all requests in such batches count. [phases]
-            beside: requests beside which next to nothing may be left out, for speed.
+            waits: if negative, all requests in such batches count. [phases]
+            beside: requests found elsewhere; terms negligible against these may be left out, for speed.
         """
         sizes, level = np.arange(1, len(waits) + 1), self.window.level
         total = float((sizes * self.starts.by_size)[waits < 0.0].sum())
@@ -287,7 +287,7 @@ class WindowLaw:
         return self.starts.waiting_in_service() + self._waiting_in_window()
 
     def _waiting_in_window(self) -> float:
-        """Integral over a cycle's window of the mean number of requests that wait meanwhile."""
+        """Integral of the mean number of waiting requests over the window of a cycle."""
         y = np.arange(len(self._openings) - 1)
         return math.fsum(
             self._openings[opened]
@@ -296,7 +296,7 @@ class WindowLaw:
         )
 
     def _passes(self, phases: Counts, wait: float) -> Floats:
-        """P(the window lasts long enough for more than so many phases, and `wait` on top)."""
+        """P(the window lasts long enough for more than this many phases, plus `wait`)."""
         if math.isinf(self.window.wait):
             return np.ones(len(phases))
         return at_least(phases + 1, max(0.0, self.window.wait - wait))
@@ -318,7 +318,7 @@ class OldestLaw:
     Embedded at starts. What a full batch leaves behind is older than T when it ends, so that the next
     starts at once. After any other batch it depends on the first request: if it came more than T
     before the end, the next batch starts at the end; if not, a *window* of T opens with it. By then
-    nothing of the past counts but how many phases there were T before the end.
+    nothing of the past matters except how many phases there were T before the end.
     """
 
     def __init__(self, service: Service, timer: float) -> None:
@@ -368,7 +368,7 @@ class OldestLaw:
         return self.starts.waiting_in_service() + self._waiting_in_window()
 
     def _waiting_in_window(self) -> float:
-        """Integral over a cycle's window, after the last batch, of the mean number that wait meanwhile."""
+        """Integral of the mean number waiting over a cycle's window, after the last batch."""
         stride = self.service.stride
         k = np.arange(self.service.full - stride)
         lasts = self._windows * at_least(k + 1, self.timer)
@@ -441,7 +441,7 @@ class OldestLaw:
         return row[stride:]
 
     def _fills(self, missing: int, span: float) -> float:
-        """P(N(T) >= cB - c, but not N(span) > missing): a window that ends full, and leaves nothing."""
+        """P(N(T) >= cB - c, but not N(span) > missing): a window that ends full and leaves nothing."""
         stride, full = self.service.stride, self.service.full
         filled = float(pmf(np.arange(full - stride, missing + 1), self.timer).sum())
         if span < self.timer:
@@ -473,7 +473,7 @@ class StartRule:
     timer: BatchTimer
 
     def require_law(self, batch_times_s: tuple[float, ...]) -> None:
-        """Refuse what has no exact law with these batch times, before anything is computed."""
+        """Refuse a rule that has no exact law with these batch times, before anything is computed."""
         size_max, full_s = len(batch_times_s), batch_times_s[-1]
         require_count("batch_size_min", self.batch_size_min, most=size_max)
         require_not_negative("batch_wait_max_s", self.batch_wait_max_s)

@@ -1,4 +1,4 @@
-"""BulkQuestion: what is asked about dynamic batching, and which law answers it."""
+"""BulkQuestion: a question about dynamic batching, and the law that answers it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,7 +36,7 @@ class RandomSplit:
     replicas: int
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """The fleet's: what is counted, counts for every replica."""
+        """Performance of the fleet: what is counted is summed over the replicas."""
         return self.one.performance(quantiles).times(self.replicas)
 
 

@@ -24,7 +24,7 @@ _SQUEEZE_MAX = 0.24
 def wait_ratio(rho: float, servers: int, arrival_scv: float, service_scv: float) -> float:
     """Mean wait over (ca^2 + cs^2)/2 times that of M/M/c.
 
-    The interpolation (eq. 2.25) misses two cases whose ratios are known, so they are set apart: one
+    The interpolation (eq. 2.25) misses two cases whose ratios are known, so they are handled separately: one
     server with Poisson arrivals, exactly 1 (Pollaczek-Khinchine), and D/M/c (eq. 2.20).
 
     Source:
@@ -108,7 +108,7 @@ class Approximation:
     """A wait, in mean services.
 
     Attributes:
-        mean: of all, those who do not wait included.
+        mean: of all requests, including those that do not wait.
         delay: law of a wait that is not 0; None where the formula has none.
     """
 
@@ -190,7 +190,7 @@ _MEASURED: dict[tuple[Formula, bool, bool], tuple[float | None, ...]] = {
 def errors_measured(
     formula: Formula, arrival: Duration, service: Duration, servers: int, utilization: float
 ) -> Mapping[str, float]:
-    """By field of a `Performance`, the largest relative error met; infinite where nobody looked.
+    """By field of a `Performance`, the largest relative error found; infinite where none was measured.
 
     Against MAP/PH/c (M/G/1 and M/D/c beside it) at utilization 0.7 and 0.9 with 1 to 5 and 20
     servers. Poisson gaps with deterministic, Erlang-2, hyper-exponential and gamma services of scv 0,
@@ -226,7 +226,7 @@ class GGc(LawInServices):
     """G/G/c in steady state, approximately; an unstable queue is refused, with the smallest fix.
 
     All formulas are exact for M/M/c, and `whitt` has the exact mean of M/G/1. They are a first guess and
-    a sanity band: `performance().relative_error_max` says how far off they were, and an exact queue or
+    a sanity check: `performance().relative_error_max` says how far off they were, and an exact queue or
     a simulation decides.
 
     Attributes:
@@ -327,7 +327,7 @@ class GGc(LawInServices):
         return self._interpolated_s(self._fixed, quantile)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All that the formula has, as the answer that simulation and measurement give too."""
+        """All that the formula has, as the same answer type that simulation and measurement give."""
         waits = quantiles if self.formula is not Formula.KIMURA else ()
         responses = quantiles if self._wait.delay is not None else ()
         waits_s = {q: self.wait_quantile_s(q) for q in waits}
@@ -362,7 +362,7 @@ class GGc(LawInServices):
         return self._wait.delay
 
     def _interpolated_s(self, fixed: MDc, quantile: float) -> float:
-        """Tijms' quantile: the same share of those who wait in M/D/c and in M/M/c."""
+        """Tijms' quantile: the same share of the requests that wait in M/D/c and in M/M/c."""
         if in_atom(self.wait_probability, quantile):
             return 0.0
         left = (1.0 - quantile) / self.wait_probability

@@ -1,4 +1,4 @@
-"""GI/M/c: independent gaps of any law between arrivals, one line in front of c exponential servers."""
+"""GI/M/c: independent gaps of any law between arrivals, one queue in front of c exponential servers."""
 
 import math
 from dataclasses import dataclass, field

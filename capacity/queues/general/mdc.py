@@ -1,4 +1,4 @@
-"""M/D/c: Poisson arrivals share one line in front of c servers that all take the same time."""
+"""M/D/c: Poisson arrivals share one queue in front of c servers that all take the same time."""
 
 import math
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Backlog:
 
     Attributes:
         load: a, in erlangs.
-        spare: c - a, which has digits that c less a rounded load has lost.
+        spare: c - a, which keeps digits that c minus a rounded load has lost.
 
     Source:
         Spitzer (1956), Transactions of the AMS 82(2), theorem 4.1; the recursion is that of Panjer
@@ -124,7 +124,7 @@ def _last(rho: float, servers: int, log_root: float) -> int:
 
 
 def _terms(load: float, drift: float, last: int) -> int:
-    """After so many steps the walk of load a z, drift a z - c is above `last` but for nine deviations."""
+    """Steps after which the walk of load a z, drift a z - c, is above `last` by nine deviations."""
     spread = 9.0 * math.sqrt(load)
     root = (spread + math.sqrt(spread * spread + 4.0 * drift * last)) / (2.0 * drift)
     return math.ceil(root * root) + 1
@@ -218,8 +218,8 @@ SERVERS_MAX = 20_000
 class MDc(Law):
     """M/D/c in steady state; an unstable queue is refused, with the smallest fix.
 
-    Those who are in service now are gone one service time later, and nobody who comes meanwhile is:
-    the number in the system is a waiting line looked at once a service time (`Backlog`). Everything is
+    Requests in service now are gone one service time later, and none that comes meanwhile is:
+    the number in the system is a waiting line observed once per service time (`Backlog`). Everything is
     a sum of positive terms, right to the last digits however rare a wait is.
 
     Raises:
@@ -270,7 +270,7 @@ class MDc(Law):
 
     @property
     def empty_probability(self) -> float:
-        """P(N = 0): nobody was waiting a service time ago, and nobody came since."""
+        """P(N = 0): no request was waiting a service time ago, and none has come since."""
         return self._backlog.none_probability * math.exp(-self.offered_load)
 
     @property
@@ -307,6 +307,6 @@ class MDc(Law):
         return self.service_time_s + self._wait_quantile(quantile)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue as the answer that simulation and measurement give too."""
+        """All of this queue, as the same answer type that simulation and measurement give."""
         waits_s = {q: self.wait_quantile_s(q) for q in quantiles}
         return self._performance(waits_s, {q: self.service_time_s + wait_s for q, wait_s in waits_s.items()})

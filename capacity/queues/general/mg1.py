@@ -23,7 +23,7 @@ class MG1(LawInServices):
     about ten digits or more down to tails of 1e-6.
 
     Raises:
-        DomainError: a rate that is not positive and finite, a service that is no law.
+        DomainError: a rate that is not positive and finite, a service that is not a law.
         UnstableError: utilization >= 1, up to the rounding of rate and mean.
 
     Source:

@@ -196,7 +196,7 @@ def _by_exponent(variance: float, s: Complexes) -> tuple[Complexes, Complexes]:
 _GAUSS_ORDER = 16  # right to rounding for e^(-s x) where |s| x changes by up to 12
 _PHASE_MAX = 12.0
 _CHUNK = 4096
-_LOW_COLUMNS = 32  # frequencies at which 1 - s + ... must not be left to cancel
+_LOW_COLUMNS = 32  # frequencies at which 1 - s + ... would cancel
 _PAIR = np.array([-1.0, 1.0]) / 3.0**0.5  # Gauss-Legendre nodes of order 2: exact for cubics
 
 
@@ -298,7 +298,7 @@ def _gauss(starts: Floats, ends: Floats, falls: Floats, frequency: float) -> tup
 def transform_at(pieces: Pieces, octave: Octave) -> Complexes:
     """Q(s) = (s - 1 + B(s)) / s^2 at the octave's nodes; at the lowest as E S^2 q(s S).
 
-    A piece that is long against the highest frequency enters by its ends, a short one as points.
+    A piece that is long against the highest frequency is taken by its ends, a short one as points.
     """
     rows, columns = octave.rows, octave.columns
     highest = float(abs(rows[-1]) + abs(columns[-1]))
@@ -395,12 +395,12 @@ def _shown(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values[:4]) + (", ..." if len(values) > 4 else "")
 
 
-AT_ONCE = 1e-17  # till then less than rounding has happened: the density of W is below lambda
+AT_ONCE = 1e-17  # until then less than rounding has happened: the density of W is below lambda
 NEVER = 1e290
 TILT_SHARE = 0.99  # of the decay rate
 TILT_LEAST = 1e-18
 _SIDE_MIN, _SIDE_MAX = 32, 512
-_STEEP_SCV = 0.1  # below it the flank of the service law needs more than the fewest frequencies,
+_STEEP_SCV = 0.1  # below it the flank of the service law needs more than `_SIDE_MIN` squared frequencies,
 _STEEP_LAST = 32.0  # up to this many services, whose sum has no flank left
 
 
@@ -480,7 +480,7 @@ def _gamma_decay(c: float, rho: float) -> float:
 
 
 _EXPONENT_MAX_ROUGH = 600.0
-_SIDES = ((500, 256), (5000, 128), (math.inf, 64))  # up to so many knots; of many each matters little
+_SIDES = ((500, 256), (5000, 128), (math.inf, 64))  # up to this many knots; the more, the less each matters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -514,7 +514,7 @@ class Rough:
 
     @property
     def atoms(self) -> Floats:
-        """Durations with a probability of their own: a response without a wait takes just as long."""
+        """Durations with a probability of their own: a response without a wait takes exactly as long."""
         return self.pieces.masses()[0]
 
     def wait_tail(self, time: float) -> float:
@@ -525,7 +525,7 @@ class Rough:
         return self._known(time)[0] + max(0.0, octave.value(wait, time))
 
     def response_tail(self, time: float) -> float:
-        """P(T > t) for t >= 0: besides the wait's tail its density over lambda."""
+        """P(T > t) for t >= 0: the wait's tail plus its density over lambda."""
         if time > NEVER:
             return 0.0
         if time < AT_ONCE:
@@ -534,7 +534,7 @@ class Rough:
         return sum(self._known(time)) + max(0.0, octave.value(response, time))
 
     def _known(self, time: float) -> tuple[float, float]:
-        """What no, one and two residuals give to P(W > t), and to the density of W over lambda."""
+        """What zero, one and two residuals add to P(W > t), and to the density of W over lambda."""
         tail, density = self.pieces.twice(time)
         wait = self.spare * self.rho * (float(self.pieces.residual_tail(np.array(time))) + self.rho * tail)
         return wait, self.spare * (float(self.pieces.survival(np.array(time))) + self.rho * density)
@@ -635,7 +635,7 @@ Road = Constant | Mixture | Rough | Smooth  # times in mean services; `atoms` ar
 
 
 def road_for(service: Duration | Empirical, rho: float, spare: float) -> Road:
-    """The method for a service law; `spare` is 1 - rho with digits that a rounded rho has lost."""
+    """The method for a service law; `spare` is 1 - rho, with digits that a rounded rho has lost."""
     if isinstance(service, Empirical):
         if not service.law.is_deterministic:
             return Rough(service=service, rho=rho, spare=spare)

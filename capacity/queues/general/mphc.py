@@ -1,4 +1,4 @@
-"""M/PH/c: Poisson arrivals share one line in front of c servers whose service has phases."""
+"""M/PH/c: Poisson arrivals share one queue in front of c servers whose service has phases."""
 
 from dataclasses import dataclass
 from fractions import Fraction

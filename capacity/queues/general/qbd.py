@@ -135,7 +135,7 @@ class Occupancies:
         return Steps(shape=(len(self), len(other)), batches=tuple(batches))
 
     def stationary(self) -> Floats:
-        """Law while no server ever rests: multinomial, server by server the shares of a service."""
+        """Law while no server is ever idle: multinomial, with the shares of a service for each server."""
         shares = [float(share) for share in self.service.shares]
         return np.array([_multinomial(state, shares) for state in self.states])
 
@@ -159,9 +159,9 @@ def _multinomial(state: Counts, shares: list[float]) -> float:
     return law
 
 
-STATES_MAX = 1000  # of a full system: some seconds, and twice as many take eight times as long
-_DOUBLINGS_MAX = 1100  # until even the least spare capacity that a double can hold shows
-_UNSEEN = 1e-200  # share of arrivals at an occupancy that is left out of waits, lest it underflow
+STATES_MAX = 1000  # of a full system: takes some seconds, and twice as many take eight times as long
+_DOUBLINGS_MAX = 1100  # until even the smallest spare capacity that a double can hold shows
+_UNSEEN = 1e-200  # share of arrivals at an occupancy left out of waits, so that nothing underflows
 _LEFT_OUT = 1e-18  # probability of the passages that further doublings would add
 
 
@@ -186,10 +186,10 @@ class Waits:
     """What arrivals meet, in mean services.
 
     Attributes:
-        ready_probability: P(W = 0), from the states in which a server rests.
-        wait_probability: P(W > 0), from those in which none does: not one less the other.
-        wait_mean: of all arrivals, those that do not wait included.
-        empty_probability: share of time with nobody in the system.
+        ready_probability: P(W = 0), from the states in which a server is idle.
+        wait_probability: P(W > 0), from those in which none is: not 1 minus the other.
+        wait_mean: of all arrivals, including those that do not wait.
+        empty_probability: share of time with no request in the system.
         response: phases of the wait, then of the service, then its end.
         wait_phases: how many of these are phases of the wait.
     """
@@ -229,7 +229,7 @@ def solve(arrivals: MarkovArrivals, service: PhaseService, servers: int, spare: 
         arrivals: in arrivals per mean service.
         service: of mean 1.
         servers: c.
-        spare: c less the mean rate of arrivals, > 0; given, because the difference would lose digits.
+        spare: c minus the mean rate of arrivals, > 0; given, because the difference would lose digits.
 
     Source:
         Neuts (1981), Matrix-Geometric Solutions in Stochastic Models, ch. 3.
@@ -240,7 +240,7 @@ def solve(arrivals: MarkovArrivals, service: PhaseService, servers: int, spare: 
     met, ages, times = _ages(full, spare)
     leaving = full.down.sum(axis=1)[met]
     lasting = times @ leaving  # by which the law of the age becomes a chain that loses no probability
-    # the mean number of resting servers, a sum over the levels below c, is known: the spare capacity
+    # the mean number of idle servers, a sum over the levels below c, is known: the spare capacity
     first = (law @ full.up)[met] * math.ldexp(spare / resting, -exponent) / rate
     chain = _wait_then_service(ages * lasting / lasting[:, None], leaving / lasting, service)
     ready_probability = ready / resting * spare / rate
@@ -294,7 +294,7 @@ def _full(arrivals: MarkovArrivals, service: PhaseService, servers: int) -> _Ful
 
 
 def _boundary(full: _Full, service: PhaseService) -> tuple[Floats, tuple[float, float, float], int]:
-    """Level c's law, and resting servers, arrivals and emptiness below it, per 2^exponent of level c.
+    """Level c's law, and idle servers, arrivals and emptiness below it, per 2^exponent of level c.
 
     Levels are left out from the lowest up; only sums over them are kept, with an exponent of their
     own: at low load level 0 has more than 1e308 times the probability of level c.
@@ -325,7 +325,7 @@ def _boundary(full: _Full, service: PhaseService) -> tuple[Floats, tuple[float, 
 
 
 def _scaled(sums: Floats, exponent: int) -> tuple[Floats, int]:
-    """The same numbers, the largest within 1/2 and 1."""
+    """The same numbers, scaled so that the largest is between 1/2 and 1."""
     shift = math.frexp(float(sums.max()))[1]
     return np.ldexp(sums, -shift), exponent + shift
 
@@ -375,7 +375,7 @@ SERVERS_MAX = 10_000  # some seconds for one phase of service; the states limit 
 
 
 def require_servers(servers: int) -> None:
-    """Refuse numbers of servers whose levels are too many to go through."""
+    """Refuse numbers of servers with too many levels to go through."""
     require_count("servers", servers, most=SERVERS_MAX)
 
 
@@ -410,8 +410,8 @@ def per_service(rate: float, service_rate: Fraction) -> float:
 class PhaseQueue(LawInServices):
     """Steady state of a queue that its subclass has put into phases.
 
-    Probabilities of a wait are as arrivals meet the queue, `empty_probability` and the mean numbers are over
-    time; the two differ where arrivals are not Poisson. The wait is of phase type: the age of the oldest
+    Probabilities of a wait are as arrivals meet the queue; `empty_probability` and the mean numbers are over
+    time. The two differ if arrivals are not Poisson. The wait is of phase type: the age of the oldest
     request that waits, seen at its start of service; the phases of its own service follow.
 
     Source:

@@ -19,7 +19,7 @@ _LOG_OF_NOTHING = 746.0  # e^-746 is 0 in doubles
 def states(users: int, think: float, servers: int) -> Floats:
     """P(n at the station), n = 0 ... N, from the most probable state outwards: nothing overflows.
 
-    p(n-1) / p(n) = Z min(n, c) / (S (N - n + 1)) rises with n, so that 1 is passed at the mode.
+    p(n-1) / p(n) = Z min(n, c) / (S (N - n + 1)) rises with n, so it passes 1 at the mode.
     """
     n = np.arange(1, users + 1)
     with np.errstate(over="ignore", under="ignore"):
@@ -79,7 +79,7 @@ def response_tail(unserved: Floats, servers: int, services: float) -> float:
 def _poisson(mean: float) -> tuple[int, Floats]:
     """First index and weights of a Poisson law; less than e^-800 lies below, 1e-21 of it above.
 
-    What is summed with these weights falls, so that the upper end may be cut by its share.
+    What is summed with these weights falls, so the upper end may be cut by its share.
     """
     deviation = math.sqrt(mean)
     first = max(0, int(mean - 40.0 * deviation))
@@ -100,7 +100,7 @@ class Closed(Law):
     its P99 is lower than what an open stream of the same mean rate would meet (coordinated
     omission): compare measurements of closed tests with this law, never with M/M/c.
 
-    What a request meets is the state of the system with one user less (arrival theorem), so that
+    What a request meets is the state of the system with one user fewer (arrival theorem), so
     response times are sums over that state, and never the difference N/X - Z. There is no load: users
     send no faster than they are answered.
 
@@ -200,7 +200,7 @@ class Closed(Law):
 
     @property
     def saturation_users(self) -> float:
-        """N* = c (Z + S) / S, where the two bounds on throughput meet: beyond, users queue for certain."""
+        """N* = c (Z + S) / S, where the two bounds on throughput meet: beyond it, users certainly queue."""
         return self.servers * (1.0 + self.think_time_s / self.service_time_s)
 
     def _units(self, time_s: float) -> float:

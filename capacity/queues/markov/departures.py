@@ -18,8 +18,8 @@ from capacity.queues.numerics.tail import quantile_of
 class Joined:
     """P(at least m found) for m = 0, 1, ...; time is counted in mean exponential services, FIFO.
 
-    Who finds m waits for m services, Erlang(m), and P(Erlang(m) > t) = P(Poisson(t) < m): the tail of
-    the wait is the sum over k of P(at least k + 1 found) P(Poisson(t) = k), terms above 0 only.
+    A request that finds m waits for m services, Erlang(m), and P(Erlang(m) > t) = P(Poisson(t) < m): the tail
+    of the wait is the sum over k of P(at least k + 1 found) P(Poisson(t) = k), positive terms only.
 
     Attributes:
         levels: from m = 0, where it is 1, on.
@@ -44,7 +44,7 @@ class Joined:
         return _mixed(self.levels[1:], self.fall, time)
 
     def response_tail(self, time: float) -> float:
-        """P(T > t): the service of the arrival itself comes on top of the wait."""
+        """P(T > t): the arrival's own service is added to the wait."""
         return _mixed(self.levels, self.fall, time)
 
     def wait_quantile(self, quantile: float) -> float:
@@ -183,7 +183,7 @@ class DepartureWeights:
 class Line:
     """What a request meets in a line with room for m behind c exponential servers; time in mean services.
 
-    Who finds c + j others, with a probability that goes as rho^j for j < m, waits for j + 1
+    A request that finds c + j others, with a probability proportional to rho^j for j < m, waits for j + 1
     departures, which come c per mean service.
 
     Attributes:
@@ -222,10 +222,10 @@ class Line:
     def in_service_tail(self, time: float) -> float:
         """P(W <= t < W + S) of those who wait.
 
-        Once one is in service each departure is one's own with probability 1/c. So l of them leave
-        who found c + j others, j < l, in service with probability s^(l-1-j), s = 1 - 1/c; the sum
+        Once a request is in service, each departure is its own with probability 1/c. So after l of them a
+        request that found c + j others, j < l, is in service with probability s^(l-1-j), s = 1 - 1/c; the sum
         of rho^j s^(l-1-j) over j is b^(l-1) (1 + q + ... + q^(l-1)) with the larger of rho and s
-        as b, their ratio as q. Beyond the m-th departure comes a factor of s for each.
+        as b, their ratio as q. Each departure beyond the m-th adds a factor of s.
         """
         if time == 0.0 or time == math.inf or self.end_share == 0.0 or self.places == 0:
             return 0.0

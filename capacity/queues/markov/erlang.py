@@ -13,7 +13,7 @@ from capacity.queues.numerics.mills import Number, above, density, integral, up_
 from capacity.queues.numerics.tail import first_true
 from capacity.units import QUANTILES, require_positive
 
-SERVERS_MAX = 5e9  # enough to size 1e9 erlangs; the formulas below are proved no further
+SERVERS_MAX = 5e9  # enough to size 1e9 erlangs; the formulas below are not proved beyond
 LOAD_MAX = 1e300  # [erlang]
 _SPARE_SHARE_MIN = Fraction(1, 2**51)  # two roundings of a rate: 0.3 rps on 3 x 0.1 rps is full
 
@@ -51,7 +51,7 @@ def servers_stable_min(arrival_rate_rps: float, service_rate_rps: float) -> int:
 
 
 def require_stable(arrival_rate_rps: float, service_rate_rps: float, servers: float) -> None:
-    """Refuse a queue that work enters at least as fast as it can leave."""
+    """Refuse a queue where work arrives at least as fast as it can leave."""
     load = exact_load(arrival_rate_rps, service_rate_rps)
     if load < Fraction(servers) * (1 - _SPARE_SHARE_MIN):
         return
@@ -167,7 +167,7 @@ def erlang_c(offered_load: float, servers: float) -> float:
         Erlang (1917); Cooper (1981), Introduction to Queueing Theory, ch. 3.
 
     Assumes:
-        Poisson arrivals, exponential service, nobody leaves the queue.
+        Poisson arrivals, exponential service, no request leaves the queue.
 
     >>> round(erlang_c(1.0, 2), 6)
     0.333333

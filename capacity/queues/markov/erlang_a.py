@@ -19,7 +19,7 @@ class OfferedWait:
     """The part of the law above 0; all times are in mean patiences.
 
     Its density is x P(N = c) e^(y(1 - e^-t) - xt), that of a Poisson law of mean y e^-t at the real
-    count x, so that its tail is P(N = c) times that law's tail. Who is served has outlasted it.
+    count x, so its tail is P(N = c) times that law's tail. A request that is served has outlasted it.
 
     Attributes:
         servers: c.
@@ -166,7 +166,7 @@ class ErlangA(LawAtRate):
     """M/M/c+M in steady state, which it reaches at any load.
 
     `wait_mean_s` and `wait_probability` are over all requests, served or not; the laws and quantiles
-    of wait and response, and `response_mean_s`, are those of served requests. Who is served at once
+    of wait and response, and `response_mean_s`, are those of served requests. A request served at once
     has waited 0.
 
     Attributes:
@@ -181,7 +181,7 @@ class ErlangA(LawAtRate):
         Management 4(3), sec. 2; Zeltyn & Mandelbaum (2005), Queueing Systems 51, sec. 4.
 
     Assumes:
-        Poisson arrivals, exponential service and patience, FIFO, nobody leaves once in service.
+        Poisson arrivals, exponential service and patience, FIFO, no request leaves once in service.
 
     >>> queue = ErlangA(arrival_rate_rps=12.0, service_rate_rps=5.0, servers=2, patience_mean_s=0.5)
     >>> round(queue.abandon_probability, 4), round(queue.wait_mean_s, 4)
@@ -279,7 +279,7 @@ class ErlangA(LawAtRate):
         return self._offered.served_mean() / self._in_patiences(1.0) / self.served_share
 
     def _wait_tail(self, time: float) -> float:
-        """Below `wait_probability` even at t = 0: who waits may leave."""
+        """Below `wait_probability` even at t = 0: a waiting request may leave."""
         if time == math.inf:
             return 0.0
         return self._offered.served_tail(self._in_patiences(time)) / self.served_share

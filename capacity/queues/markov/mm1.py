@@ -13,7 +13,7 @@ from capacity.units import require_quantile
 class MM1(Law):
     """M/M/1 in steady state; an unstable queue is refused, with the smallest fix.
 
-    All is written in the spare rate mu - lambda, which is rounded once, never in 1 - rho.
+    Everything is written in the spare rate mu - lambda, which is rounded once, never in 1 - rho.
 
     Raises:
         DomainError: a rate that is not positive and finite.
@@ -39,7 +39,7 @@ class MM1(Law):
 
     @property
     def spare_rate_rps(self) -> float:
-        """Service rate less arrival rate: the rate at which a response time's tail falls."""
+        """Service rate minus arrival rate: the rate at which a response time's tail falls."""
         return self.service_rate_rps - self.arrival_rate_rps
 
     @property
@@ -102,7 +102,7 @@ class MM1(Law):
         return -math.log1p(-quantile) / self.spare_rate_rps
 
     def design_effect(self, quantile: float) -> float:
-        """Requests in a row that tell as much of the share beyond a quantile as one independent response.
+        """Requests in a row that say as much about the share beyond a quantile as one independent response.
 
         1 + 4 rho / (1 - rho)^2 (1 + p ln p / (1 - p)) with p = 1 - quantile: in a long run of n responses
         the share beyond the quantile has the variance p (1 - p) / n times this. [dimensionless]

@@ -1,4 +1,4 @@
-"""M/M/c: Poisson arrivals share one line in front of c exponential servers."""
+"""M/M/c: Poisson arrivals share one queue in front of c exponential servers."""
 
 import math
 from abc import abstractmethod

@@ -64,7 +64,7 @@ class MMcK(LawAtRate):
             offered_load=float(exact),
             load=load,
             _log_load=log_load,
-            # P(N < c), and P(N = c) or P(N = K), whichever is larger, but for one factor
+            # P(N < c), and P(N = c) or P(N = K), whichever is larger, up to one factor
             _ready=math.exp(-max(0.0, log_load) * (self.capacity - self.servers)),
             _at_end=load * before,
         )
@@ -161,7 +161,7 @@ class MMcK(LawAtRate):
 
     @property
     def _line(self) -> Line:
-        """What accepted requests find before them."""
+        """What accepted requests find ahead of them."""
         c, a = self.servers, bounded_load(self.arrival_rate_rps, self.service_rate_rps)
         return Line(
             servers=c,

@@ -14,7 +14,7 @@ from capacity.queues.numerics.tail import quantile_of
 from capacity.units import QUANTILES, require_count, require_positive
 
 _STEP = 0.125  # of the trapezoidal rule: its error is e^-(pi^2 / 2 step), 1e-17
-_END = 12.5  # beyond, the integrand falls as e^-3u
+_END = 12.5  # beyond it, the integrand falls as e^-3u
 _EXPONENT_MAX = 700.0  # the tail is right down to its e-th power
 _NEGLIGIBLE_LOAD = 1e-290
 
@@ -23,8 +23,8 @@ _NEGLIGIBLE_LOAD = 1e-290
 class PriorityWait:
     """Rates, in departures of the busy servers, and their probabilities; all positive.
 
-    Who arrives finds a geometric number of requests of its class and above before it, and whoever
-    of a higher class comes later goes first: the wait is as many busy periods of the higher classes
+    A request finds a geometric number of requests of its class and above ahead of it, and later ones
+    of a higher class go first: the wait is as many busy periods of the higher classes
     alone. Their transform e has a cut, on which its inverse is elementary: with b = `load`, s =
     `higher`, w = b / sqrt(s), the wait (1 - b) e / (1 - b e) has the tail
 
@@ -177,8 +177,8 @@ class PriorityClass(LawAtRate):
 class Priority:
     """Non-preemptive priorities in M/M/c with one service rate, in steady state.
 
-    A free server takes the oldest request of the highest class that waits; nobody is interrupted.
-    That changes who waits, not how many do: all together wait as long in the mean as in M/M/c.
+    A free server takes the oldest request of the highest waiting class; no service is interrupted.
+    That changes which requests wait, not how many: all together wait as long in the mean as in M/M/c.
 
     Attributes:
         arrival_rates_rps: of each class, the highest first.
@@ -223,11 +223,11 @@ class Priority:
         settle(self, classes=tuple(classes), together=together)
 
     def performances(self, quantiles: tuple[float, ...] = QUANTILES) -> tuple[Performance, ...]:
-        """Each class as the answer that simulation and measurement give too."""
+        """Each class, as the same answer type that simulation and measurement give."""
         return tuple(law.performance(quantiles) for law in self.classes)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All requests together as that answer; the quantiles are of the mixture of the classes."""
+        """All requests together, in the same form; the quantiles are of the mixture of the classes."""
         return self.together.performance(quantiles)
 
 

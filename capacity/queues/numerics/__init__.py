@@ -1,1 +1,1 @@
-"""What the laws compute with, and what knows no law."""
+"""Numerical methods that the laws use, and that know no law."""

@@ -34,7 +34,7 @@ def pmf(counts: ArrayLike, mean: ArrayLike) -> Floats:
 
 
 def _log_factorials(counts: NDArray[np.int64]) -> Floats:
-    """ln k!, read from a table where it is not too long."""
+    """ln k!, read from a table if that is not too long."""
     most = int(counts.max(initial=0))
     if most > _TABLE_MAX:
         return np.asarray(gammaln(counts + 1.0))
@@ -50,7 +50,7 @@ def _table(length: int) -> Floats:
 def pmf_between(first: int, last: int, mean: float) -> Floats:
     """P(N = k) for k = first ... last, by ratios from the mode between them and divided by their sum.
 
-    No power, no factorial, no exponential: for ends beyond which next to nothing lies.
+    No power, no factorial, no exponential: for ends beyond which almost nothing lies.
     """
     mode = int(mean)
     with np.errstate(under="ignore"):
@@ -139,7 +139,7 @@ def stationary(rates: Floats) -> Floats:
 
 
 def _inverse_of_two(over: float, back: float, first_exit: float, last_exit: float) -> Floats:
-    """As by halves, only faster; no product of two small rates, which could underflow."""
+    """As by halves, but faster; no product of two small rates, which could underflow."""
     first = 1.0 / (first_exit + over)
     returning = back * first
     last = 1.0 / (last_exit + returning * first_exit)
@@ -155,8 +155,8 @@ _BLOCK_MIN, _BLOCK_MAX = 32, 128
 def banded_stationary(row: Callable[[int], Floats], last: int, down: int, up: int) -> Floats:
     """Stationary probabilities of a chain from whose state i steps lead to i - down ... i + up.
 
-    Elimination of the states from the last to the first: no subtraction, so that every entry has full
-    relative accuracy, however small. The order is O(last * down * up).
+    Elimination of the states from the last to the first: no subtraction, so every entry has full
+    relative accuracy, however small. The cost is O(last * down * up).
 
     Args:
         row: for a state i the probabilities of the steps to max(0, i - down), max(0, i - down) + 1,
@@ -189,7 +189,7 @@ def banded_stationary(row: Callable[[int], Floats], last: int, down: int, up: in
 
 
 def _eliminate_blocks(matrix: Floats, last: int, down: int, up: int) -> tuple[list[Floats], int]:
-    """Blocks of states from the last one on, each at once, down to where one is left that takes care.
+    """Blocks of states from the last one on, each at once, down to where states must be taken one by one.
 
     How often a block's states are visited meanwhile is a product of positive matrices, many times faster than
     row by row.
@@ -259,15 +259,15 @@ def _band(row: Callable[[int], Floats], last: int, down: int, up: int) -> Floats
 
 
 _NEGLIGIBLE = 1e-20  # the first term of the power series that is left out, of 1
-_FLUSHED = 1e-280  # below, numbers on their way to underflow only cost time
+_FLUSHED = 1e-280  # below it, numbers about to underflow only cost time
 
 
 class Absorption:
     """Occupation probabilities of a chain whose last state is absorbing.
 
-    e^(Qh) of one short step h is squared again and again, once for all times. Each power is kept
-    stochastic, row by row: a rounding of a power's mass would be doubled by every later squaring,
-    one that is spread over the row is not. Everything is positive, and small probabilities keep their digits.
+    e^(Qh) of one short step h is squared repeatedly, once for all times. Each power is kept
+    stochastic, row by row: a rounding error in a power's mass would be doubled by every later squaring,
+    one spread over the row is not. Everything is positive, and small probabilities keep their digits.
 
     Args:
         rates: non-negative, `(n, n)`; the diagonal is not read, the last row is 0.
@@ -304,7 +304,7 @@ class Absorption:
         return _series(law, self._steps, rest) * math.exp(-rest) if rest > 0.0 else law
 
     def _over_before(self, bits: int) -> bool:
-        """Whether nothing is left by the time of so many bits; makes the powers for it."""
+        """Whether nothing is left by the time of this many bits; makes the powers for it."""
         while len(self._powers) < bits:
             if not self._powers[-1][:-1, :-1].any():
                 return True

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import cache
 
 Number = float | Fraction
-SUMMED_MAX = 400.0  # to here the sums have a few hundred terms at most; above, the integrals take over
+SUMMED_MAX = 400.0  # up to here the sums have a few hundred terms at most; above, the integrals take over
 _FORTY_DIGITS = Context(prec=40, traps=[])
 _NEGLIGIBLE = 1e-20  # of the sum so far; the whole rest is then below 1e-16 of it
 _LOG_NEGLIGIBLE = 42.0
@@ -33,8 +33,8 @@ def log_density(load: Number, count: float) -> float:
 def _exponent(load: Number, count: float) -> Decimal:
     """n log(a/n) + n - a, a small difference of large numbers: 1e-9 off in doubles at n = 1e6.
 
-    Loader (2000), "Fast and accurate computation of binomial probabilities", mends that by a series,
-    but for the exponent's own rounding, 1e-13 at e^-700; decimals mend that too, in microseconds.
+    Loader (2000), "Fast and accurate computation of binomial probabilities", fixes that by a series,
+    except the exponent's own rounding, 1e-13 at e^-700; decimals fix that too, in microseconds.
     """
     n = Decimal(count)
     a = Decimal(load.numerator) / Decimal(load.denominator) if isinstance(load, Fraction) else Decimal(load)
@@ -140,7 +140,7 @@ def integral(
 
     P(N > n) / P(N = n) = a x integral of e^(az) (1-z)^n over 0 < z < 1, and P(N <= n) / P(N = n) =
     a x integral of e^(-at) (1+t)^n over t > 0, take this form once 1 - z is written e^-s and 1 + t
-    is written e^s: nothing in the exponent cancels, and 64 nodes do at any load.
+    is written e^s: nothing in the exponent cancels, and 64 nodes are enough at any load.
 
     Args:
         slope: at least -1.

@@ -25,12 +25,12 @@ def first_true(test: Callable[[float], bool], low: float, high: float) -> float:
 
 
 def in_atom(probability: float, quantile: float) -> bool:
-    """Whether P(X > 0) <= 1 - q but for rounding, so that the quantile is 0: 0.1 is 1 - 0.9."""
+    """Whether P(X > 0) <= 1 - q up to rounding, so that the quantile is 0: 0.1 is 1 - 0.9."""
     return probability <= (1.0 - quantile) * (1.0 + _rounding(quantile))
 
 
 def _rounding(quantile: float) -> float:
-    """Of a probability that is held against 1 - q, as a share of it."""
+    """Rounding error of a probability that is compared with 1 - q, as a share of it."""
     return _ROUNDING + _LAST_BIT / (1.0 - quantile)
 
 
@@ -40,7 +40,7 @@ def quantile_of(
     """inf{t >= 0: P(X > t) <= 1 - q}, to a bracket of `relative_width` of itself.
 
     Chandrupatla's method on log P, which an exponential tail makes nearly straight: inverse parabolas,
-    and bisection where they are not to be trusted, usually 8 to 12 calls. The returned end always has
+    and bisection where they cannot be trusted, usually 8 to 12 calls. The returned end always has
     P(X > t) <= 1 - q.
 
     Args:
