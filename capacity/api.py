@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from capacity.errors import InputError
-from capacity.profile.load import ProfileLike, load_profile
+from capacity.profile.load import ProfileLike, load_any, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.budget import Effort
@@ -34,12 +34,15 @@ if TYPE_CHECKING:
         SweepAnswer,
         WorkloadAnswer,
     )
+    from capacity.llm_answers import LlmPlanAnswer, LlmSimulationAnswer
     from capacity.performance import Interval, Performance
+    from capacity.profile.llm import LlmProfile
     from capacity.question.objective import LatencyObjective
     from capacity.question.question import Question
     from capacity.question.window import Window
     from capacity.render.report import Findings
     from capacity.render.report import Report as PlanReport
+    from capacity.traffic.lengths import AnyLengths
     from capacity.traffic.workload import ArrivalProcess
     from simulations.judge import SimulationJudge
     from simulations.paired import PairedSimulation
@@ -114,7 +117,7 @@ def at_work(effort: Effort, report: Report = silent) -> Iterator[Work]:
 
 
 def plan(
-    profile: ProfileLike | Sequence[ProfileLike],
+    profile: "ProfileLike | LlmProfile | Sequence[ProfileLike | LlmProfile]",
     *,
     rate: str | None = None,
     rate_rps: float | None = None,
@@ -130,6 +133,43 @@ def plan(
     slo_p99_s: float | None = None,
     slo_p999_s: float | None = None,
     slo_mean_s: float | None = None,
+    slo_ttft_p50: str | None = None,
+    slo_ttft_p90: str | None = None,
+    slo_ttft_p95: str | None = None,
+    slo_ttft_p99: str | None = None,
+    slo_ttft_p999: str | None = None,
+    slo_ttft_mean: str | None = None,
+    slo_tpot_p50: str | None = None,
+    slo_tpot_p90: str | None = None,
+    slo_tpot_p95: str | None = None,
+    slo_tpot_p99: str | None = None,
+    slo_tpot_p999: str | None = None,
+    slo_tpot_mean: str | None = None,
+    slo_itl_p50: str | None = None,
+    slo_itl_p90: str | None = None,
+    slo_itl_p95: str | None = None,
+    slo_itl_p99: str | None = None,
+    slo_itl_p999: str | None = None,
+    slo_itl_mean: str | None = None,
+    slo_ttft_p50_s: float | None = None,
+    slo_ttft_p90_s: float | None = None,
+    slo_ttft_p95_s: float | None = None,
+    slo_ttft_p99_s: float | None = None,
+    slo_ttft_p999_s: float | None = None,
+    slo_ttft_mean_s: float | None = None,
+    slo_tpot_p50_s: float | None = None,
+    slo_tpot_p90_s: float | None = None,
+    slo_tpot_p95_s: float | None = None,
+    slo_tpot_p99_s: float | None = None,
+    slo_tpot_p999_s: float | None = None,
+    slo_tpot_mean_s: float | None = None,
+    slo_itl_p50_s: float | None = None,
+    slo_itl_p90_s: float | None = None,
+    slo_itl_p95_s: float | None = None,
+    slo_itl_p99_s: float | None = None,
+    slo_itl_p999_s: float | None = None,
+    slo_itl_mean_s: float | None = None,
+    goodput_min: str | float | None = None,
     slo_wait: Many[str] = None,
     loss_max: str | float | None = None,
     utilization_max: str | float | None = None,
@@ -157,6 +197,17 @@ def plan(
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
     instances_per_device: int | None = None,
+    lengths: "str | Path | AnyLengths | None" = None,
+    cached_share: str | float | None = None,
+    context_tokens_max: int | None = None,
+    sequences_max: Many[int] = None,
+    batched_tokens_max: Many[int] = None,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None,
     seed: int = 0,
     confidence: float = 0.95,
     precision: float = 0.02,
@@ -167,12 +218,13 @@ def plan(
     explain: bool = False,
     before: "Callable[[Question], None] | None" = None,
     progress: Report = silent,
-) -> "PlanAnswer":
+) -> "PlanAnswer | LlmPlanAnswer":
     """The cheapest fleet that meets the objective, how certain that is, and why fewer are not enough.
 
     Args:
         profile: a bundled profile's name, a .json or .csv file, a DataFrame or a `ServiceProfile`; several
-            to choose between by price.
+            to choose between by price. For one of a language model, give `lengths`, and limits on the first
+            token and the others.
         objective: instead of `slo_...`, `tier`, `loss_max` and `utilization_max`.
         explain: also find what limits the plan, what the answer depends on, and what would save most.
         before: called with the question before any work; may raise to refuse it.
@@ -186,6 +238,13 @@ def plan(
     >>> answer.plan.replicas, answer.verdict.value
     (1, 'met')
     """
+    given = locals()
+    profiles = [load_any(one) for one in _profiles(profile)]
+    if any(not isinstance(one, ServiceProfile) for one in profiles):
+        from capacity import api_llm
+
+        return api_llm.plan(_llm(profiles), given)
+    _refuse_for_batches(given)
     from capacity.question.question import Question
 
     rates_rps = parse.rate_rps(rate, rate_rps)
@@ -200,7 +259,7 @@ def plan(
     mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
     question = Question(
         profiles=parse.read_profiles(
-            _profiles(profile),
+            profiles,  # type: ignore[arg-type]  (none of a language model)
             parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
             _many(hourly_usd),
             instances_per_device,
@@ -268,7 +327,7 @@ def plan(
 
 
 def simulate(
-    profile: ProfileLike,
+    profile: "ProfileLike | LlmProfile",
     replicas: int,
     *,
     rate: str | None = None,
@@ -287,6 +346,18 @@ def simulate(
     request_overhead_s: float | None = None,
     instances_per_device: int | None = None,
     quantile: Many[float] = None,
+    lengths: "str | Path | AnyLengths | None" = None,
+    cached_share: str | float | None = None,
+    context_tokens_max: int | None = None,
+    sequences_max: int | None = None,
+    batched_tokens_max: int | None = None,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None,
+    replay: bool = False,
     seed: int = 0,
     confidence: float = 0.95,
     precision: float = 0.02,
@@ -295,7 +366,7 @@ def simulate(
     workers: int | None = None,
     cluster: str | None = None,
     progress: Report = silent,
-) -> "SimulationAnswer":
+) -> "SimulationAnswer | LlmSimulationAnswer":
     """The performance of one plan, with intervals.
 
     Raises:
@@ -303,11 +374,18 @@ def simulate(
         UnstableError: the plan cannot sustain the arrival rate.
         InconclusiveError: the budget is too small for an interval.
     """
+    given = locals()
+    found = load_any(profile)
+    if not isinstance(found, ServiceProfile):
+        from capacity import api_llm
+
+        return api_llm.simulate(found, replicas, given)
+    _refuse_for_batches(given)
     from capacity.question.stability import require_answerable
     from capacity.units import QUANTILES
 
     measured = parse.read_profile(
-        profile,
+        found,
         parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
         instances_per_device,
     )
@@ -1045,6 +1123,34 @@ def _plan(
         timer=parse.read_choice(BatchTimer, timer, "--timer"),
         queue_limit=queue_limit,
     )
+
+
+def _llm(profiles: "Sequence[ServiceProfile | LlmProfile]") -> "list[LlmProfile]":
+    """Profiles that are all of language models.
+
+    Raises:
+        InputError: one is not.
+    """
+    batches = [one.name for one in profiles if isinstance(one, ServiceProfile)]
+    if batches:
+        raise InputError(
+            f"{batches[0]} has batch times, and others are of language models; plan for one kind"
+        )
+    return [one for one in profiles if not isinstance(one, ServiceProfile)]
+
+
+def _refuse_for_batches(given: Mapping[str, Any]) -> None:
+    """Refuse keywords that only language models have."""
+    if any(given[name] not in (None, False) for name in given if name.startswith(_OF_TOKENS)):
+        from capacity.api_llm import refuse_for_batches
+
+        refuse_for_batches(given)
+
+
+_OF_TOKENS = (
+    "slo_ttft", "slo_tpot", "slo_itl", "goodput", "lengths", "cached", "context", "sequences", "batched", "kv_",
+    "block_tokens", "engine_policy", "prefix", "async", "chunked", "replay",
+)  # fmt: skip
 
 
 def _many(value: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,11 +45,15 @@ from simulations.workers import Mapper, leave_if_abandoned
 # Requests of the run that finds out at which rate an engine saturates, and its share that is not counted at
 # either end.
 _SATURATED_REQUESTS, _SATURATED_ENDS = 12_000, 0.15
+# Share of the sequences that run, and of the cache that is used, from which on they bind.
+_NEARLY, _FULL = 0.97, 0.8
 # Relaxation times after which a run counts, and that a pool must have seen: see `tests/simulations/test_tokens.py`.
 _RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 1_500
 # Of these, how many a search must have seen.
 _SEARCH_CARE = 0.2
 _MEASURED_PER_WARM_UP = 4
+# Beyond the knee, where nothing is accepted, runs are no longer than it takes to refuse what is clear.
+_FORGOTTEN_MAX, _KNEE_REQUESTS = 200.0, 400_000
 _MEASURED_MIN = 2_000
 _COOL_DOWN_MIN = 200
 # Nearer to saturation than this no P99 is told: an error of the profile as large would make it any other.
@@ -172,13 +177,19 @@ def saturation(
     done = (records.finished_s >= window_s[0]) & (records.finished_s < window_s[1])
     # What is finished in the window, corrected for its lengths not being those of all: by tokens.
     weight = float((given + got).mean() / (given[done] + got[done]).mean())
+    running, full = records.running_s / span_s, records.block_s / span_s / rules.blocks
+    step_s = everything.busy_s / everything.steps
+    alone_s = profile.table.mean_s(decode_requests=running, kv_tokens=running * lengths.moments.context)
+    preempted = float(records.preemptions.mean())
+    is_slots = running > _NEARLY * one.sequences_max
     return Saturation(
         rate_rps=float(done.sum()) / weight / span_s,
-        running_mean=records.running_s / span_s,
-        kv_utilization=records.block_s / span_s / rules.blocks,
-        preemption_rate=float(records.preemptions.mean()),
-        step_mean_s=everything.busy_s / everything.steps,
-        prefill_share=1.0 - float((got - 1).sum()) / max(1, everything.computed),
+        running_mean=running,
+        kv_utilization=full,
+        preemption_rate=preempted,
+        step_mean_s=step_s,
+        prefill_time_share=max(0.0, 1.0 - alone_s / step_s),
+        binding="slots" if is_slots else "kv_cache" if preempted > 0.0 or full > _FULL else "tokens",
     )
 
 
@@ -214,7 +225,8 @@ def require_check(profile: LlmProfile) -> None:
     off = found_rps / check.saturated_throughput_rps - 1.0
     if abs(off) > CHECK_SHARE:
         raise InputError(
-            f"profile {profile.name} fails its check: its steps give {format_rate(found_rps)} where a saturated run "
+            f"profile {profile.name} fails its check: its steps give {format_rate(found_rps)} where a "
+            "saturated run "
             f"measured {format_rate(check.saturated_throughput_rps)} ({100.0 * off:+.1f} %, and "
             f"{100.0 * CHECK_SHARE:g} % are allowed); measure the steps again, with all that a request costs"
         )
@@ -279,6 +291,8 @@ class TokenCase:
     def length(self) -> Length:
         """Of one run."""
         forgotten = self.relaxation_requests
+        if token_load(self.simulated) > KNEE:  # such a run may refuse, and never accepts
+            forgotten = min(forgotten, _FORGOTTEN_MAX)
         warm_up = math.ceil(_RELAXATIONS * forgotten)
         measured = max(_MEASURED_PER_WARM_UP * warm_up, _MEASURED_MIN)
         return Length(
@@ -291,6 +305,14 @@ class TokenCase:
         return max(
             care * _RELAXATIONS_SEEN_MIN * self.relaxation_requests / self.simulated.plan.replicas, beyond
         )
+
+    @property
+    def requests_to_settle(self) -> int:
+        """Requests of the first look that may settle."""
+        length, runs = self.length, SECTIONS
+        while runs * length.measured < self.counted_min(1.0):
+            runs *= 2
+        return runs * length.requests
 
     def performance(self, pool: TokenPool, quantiles: Sequence[float], confidence: float) -> TokenPerformance:
         """Of the whole fleet."""
@@ -349,8 +371,10 @@ def _look_at_path(case: TokenCase, seed: Seed) -> TokenLook:
     needed = math.ceil(10 * 5 / (1.0 - scenario.quantile_max))
     if count < needed:
         raise InconclusiveError(
-            f"the trace has {count} arrivals; {format_quantile(scenario.quantile_max)} with an interval needs at "
-            f"least {needed}: record for longer, use a lower percentile, or give --replay for these requests alone"
+            f"the trace has {count} arrivals; {format_quantile(scenario.quantile_max)} with an "
+            "interval needs at "
+            f"least {needed}: record for longer, use a lower percentile, or give --replay for these "
+            "requests alone"
         )
     start = min(case.length.warm_up, count // 10)
     sections = min(SECTIONS, int((1.0 - scenario.quantile_max) * (count - start) / 5))
@@ -361,7 +385,7 @@ def _look_at_path(case: TokenCase, seed: Seed) -> TokenLook:
         seed=seed,
         engine=case.engine,
     )
-    parts = [_reduced(task, draws, slice(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [_reduced(task, draws, slice(a, b)) for a, b in pairwise(edges)]
     pool = TokenPool.of_path(parts)
     settled = pool.independent_exceedances(scenario.quantile_max) >= 20
     return TokenLook(pool=pool, settled=settled, requests=count)
@@ -391,7 +415,8 @@ def precise_token_look(
         load = token_load(case.scenario)
         seen = "no run fits the budget" if last is None else f"{last.requests} requests do not settle"
         raise InconclusiveError(
-            f"{seen} at load {load:.3f}, and {requests_max} are allowed; raise --requests-max, or ask for a lower "
+            f"{seen} at load {load:.3f}, and {requests_max} are allowed; raise --requests-max, or ask "
+            "for a lower "
             "quantile or a lower rate"
         )
     return settled
@@ -444,8 +469,10 @@ class TokenJudge:
 
     def accepts(self, scenario: TokenScenario) -> TokenCandidate:
         """Look for a while; the same users at every rate."""
-        budget = max(int(_HEADROOM_SHARE * self.requests_max), 1)
-        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, budget)
+        budget = int(_HEADROOM_SHARE * self.requests_max)
+        if token_load(scenario) < 1.0:  # twice what settles it, within reason
+            budget = min(budget, 2 * TokenCase(scenario=scenario).requests_to_settle)
+        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, max(budget, 1))
 
     def _judge(
         self, scenario: TokenScenario, stage: Stage, attempt: int, precision: float, requests_max: int
@@ -454,13 +481,13 @@ class TokenJudge:
         if load >= 1.0:
             rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
             return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=rejection)
+        if load > KNEE:
+            requests_max = min(requests_max, _KNEE_REQUESTS)
         case = TokenCase(scenario=scenario, engine=self.engine)
         verdict, rejection, look, is_precise = Verdict.INCONCLUSIVE, None, None, False
         care = _SEARCH_CARE if stage is Stage.SEARCH else 1.0
         seed = Seed(value=self.seed, stage=stage)
-        number = 0
-        for look in token_looks(case, seed, requests_max, self.mapper, care):
-            number += 1
+        for number, look in enumerate(token_looks(case, seed, requests_max, self.mapper, care), start=1):
             verdict, rejection = self._decide(
                 scenario.objective, look, self._errors(scenario, stage, attempt, number)
             )
@@ -618,8 +645,10 @@ class TokenSimulation:
         asked = replace(scenario, quantiles=tuple(self.quantiles))
         if load > KNEE:
             raise InconclusiveError(
-                f"at load {load:.3f}, within 5 % of saturation, an error of 1 % in the profile changes the latency "
-                f"several times over; add a replica, or ask for a rate below {format_rate(KNEE / load * scenario.workload.arrival_rate_rps)}"
+                f"at load {load:.3f}, within 5 % of saturation, an error of 1 % in the profile "
+                "changes the latency "
+                "several times over; add a replica, or ask for a rate below "
+                f"{format_rate(KNEE / load * scenario.workload.arrival_rate_rps)}"
             )
         case = TokenCase(scenario=asked, engine=self.engine)
         look = precise_token_look(
@@ -635,11 +664,11 @@ class TokenSimulation:
 
 
 def replay(
-    scenario: TokenScenario, quantiles: Sequence[float]
+    scenario: TokenScenario, quantiles: Sequence[float], engine: Engine = Engine.KERNEL
 ) -> tuple[TokenDraws, TokenRecords, TokenPerformance]:
     """Exactly the requests of a trace, served from an empty fleet; every one counts, and quantiles are points."""
     draws = draw_tokens(scenario, 0, Seed(value=0))
-    records = serve(scenario, draws, Engine.KERNEL)
+    records = serve(scenario, draws, engine)
     span_s = float(records.finished_s.max() - draws.arrived_s[0])
     sample = token_sample(
         draws,

@@ -19,7 +19,7 @@ CAPACITY = [
     ("answer",),
     ("render",),
     ("measurement", "verification"),
-    ("api", "answers"),
+    ("api", "api_llm", "answers", "llm_answers"),
     ("commands",),
 ]
 SIMULATIONS = [
@@ -27,7 +27,7 @@ SIMULATIONS = [
     ("draws",),
     ("kernel", "reference"),
     ("replication", "case", "statistics"),
-    ("looks", "judge", "simulate", "paired"),
+    ("looks", "judge", "simulate", "paired", "tokens"),
     ("validation",),
 ]
 MODULES_MAX = 17  # of a folder, but for those with a file for each command

@@ -7,8 +7,16 @@ from typing import Any, get_args
 PANELS = {
     "Profile and traffic": "profile rate arrivals daily users think_time",
     "Objective": "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean slo_wait loss_max utilization_max tier",
+    "Objective of a language model": " ".join(
+        f"slo_{one}_{q}"
+        for one in ("ttft", "tpot", "itl")
+        for q in ("p50", "p90", "p95", "p99", "p999", "mean")
+    )
+    + " goodput_min",
     "Fleet": "fleet replicas batch_size_max batch_wait timer routing queue_limit replicas_max hourly_usd "
     "request_overhead instances_per_device",
+    "Language models": "lengths cached_share context_tokens_max sequences_max batched_tokens_max kv_tokens "
+    "block_tokens engine_policy prefix_caching async_scheduling chunked_prefill replay",
     "Failures and spikes": "spare survive rolling_update spike startup_time",
     "Simulation": "seed confidence precision requests_max engine workers cluster",
     "Output": "explain quantile file plot fresh verbose output as_json",
@@ -19,12 +27,21 @@ _METAVARS = {
     "FILE": "body daily file plot plan plans baseline trace",
     "RATE": "rate arrival_rate service_rate",
     "RATE,RATE": "arrival_rates switch_rates",
-    "DURATION": "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean batch_wait think_time startup_time "
+    "DURATION": "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean "
+    + " ".join(
+        f"slo_{one}_{q}"
+        for one in ("ttft", "tpot", "itl")
+        for q in ("p50", "p90", "p95", "p99", "p999", "mean")
+    )
+    + " batch_wait think_time startup_time "
     "request_overhead request_work duration duration_max timeout patience service_time latency_mean "
     "latency_p50 latency_p90 latency_p95 latency_p99",
     "QUANTILE=DURATION": "slo_wait",
+    "ON|OFF": "prefix_caching async_scheduling chunked_prefill",
+    "LENGTHS": "lengths",
+    "POLICY": "engine_policy",
     "QUANTITY=SHARE": "tolerance",
-    "SHARE": "loss_max utilization_max confidence",
+    "SHARE": "loss_max utilization_max confidence cached_share goodput_min",
     "[NAME=]PRICE": "hourly_usd",
     "Q": "quantile",
     "N,N,...": "batch_sizes",

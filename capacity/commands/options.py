@@ -139,6 +139,44 @@ FLAGS: Mapping[str, Flag] = {
     "slo_p99": Flag(str, None, "Limit on the P99 response time: 200ms."),
     "slo_p999": Flag(str, None, "Limit on the P99.9 response time."),
     "slo_mean": Flag(str, None, "Limit on the mean response time."),
+    "slo_ttft_p50": Flag(str, None, "Limit on the median of the time to the first token."),
+    "slo_ttft_p90": Flag(str, None, "Limit on the P90 of the time to the first token."),
+    "slo_ttft_p95": Flag(str, None, "Limit on the P95 of the time to the first token."),
+    "slo_ttft_p99": Flag(str, None, "Limit on the P99 of the time to the first token."),
+    "slo_ttft_p999": Flag(str, None, "Limit on the P99.9 of the time to the first token."),
+    "slo_ttft_mean": Flag(str, None, "Limit on the mean of the time to the first token."),
+    "slo_tpot_p50": Flag(str, None, "Limit on the median of the time per output token."),
+    "slo_tpot_p90": Flag(str, None, "Limit on the P90 of the time per output token."),
+    "slo_tpot_p95": Flag(str, None, "Limit on the P95 of the time per output token."),
+    "slo_tpot_p99": Flag(str, None, "Limit on the P99 of the time per output token."),
+    "slo_tpot_p999": Flag(str, None, "Limit on the P99.9 of the time per output token."),
+    "slo_tpot_mean": Flag(str, None, "Limit on the mean of the time per output token."),
+    "slo_itl_p50": Flag(str, None, "Limit on the median of the time between two output tokens."),
+    "slo_itl_p90": Flag(str, None, "Limit on the P90 of the time between two output tokens."),
+    "slo_itl_p95": Flag(str, None, "Limit on the P95 of the time between two output tokens."),
+    "slo_itl_p99": Flag(str, None, "Limit on the P99 of the time between two output tokens."),
+    "slo_itl_p999": Flag(str, None, "Limit on the P99.9 of the time between two output tokens."),
+    "slo_itl_mean": Flag(str, None, "Limit on the mean of the time between two output tokens."),
+    "goodput_min": Flag(str, None, "Share of requests that must meet all token limits at once: 99%."),
+    "lengths": reads(
+        str,
+        None,
+        "Input and output tokens of requests: a .csv of input_tokens,output_tokens, or "
+        "input=lognormal:mean=512,cv=1;output=geometric:mean=200.",
+    ),
+    "cached_share": Flag(str, None, "Share of each prompt that is assumed to be in the prefix cache: 30%."),
+    "context_tokens_max": Flag(int, None, "Longest request the engine takes; longer ones are left out."),
+    "sequences_max": Flag(int, None, "Most requests that run at once in an engine. Default: as measured."),
+    "batched_tokens_max": Flag(int, None, "Most tokens of a step of the engine. Default: as measured."),
+    "kv_tokens": Flag(int, None, "Tokens that the engine's KV cache holds, as its log says."),
+    "block_tokens": Flag(int, None, "Tokens of a block of the KV cache."),
+    "engine_policy": Flag(str, None, "How the engine composes its steps: vllm-v1."),
+    "prefix_caching": Flag(
+        str, None, "Whether the engine keeps blocks of requests that are gone: on or off."
+    ),
+    "async_scheduling": Flag(str, None, "Whether it composes a step while it computes the last: on or off."),
+    "chunked_prefill": Flag(str, None, "Whether it computes prompts in parts: on or off."),
+    "replay": Flag(bool, False, "Serve exactly the requests of --arrivals trace:FILE, from an empty fleet."),
     "slo_wait": Flag(list[str], None, "Limit on a quantile of the time in queue: p99=5ms; repeatable."),
     "loss_max": Flag(str, None, "Largest share of requests that may be rejected, with --queue-limit: 0.1%."),
     "utilization_max": Flag(str, None, "Largest share of time that a replica may be busy: 80%."),
@@ -180,6 +218,16 @@ FLAGS: Mapping[str, Flag] = {
     "as_json": Flag(bool, False, "Same as --format json.", ("--json",)),
 }
 OBJECTIVE = "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean slo_wait loss_max utilization_max tier"
+TOKEN_OBJECTIVE = " ".join(
+    f"slo_{measure}_{one}"
+    for measure in ("ttft", "tpot", "itl")
+    for one in ("p50", "p90", "p95", "p99", "p999", "mean")
+)
+LLM = (
+    "lengths cached_share context_tokens_max sequences_max batched_tokens_max kv_tokens block_tokens "
+    "engine_policy "
+    "prefix_caching async_scheduling chunked_prefill"
+)
 EFFORT = "seed confidence precision requests_max engine workers cluster"
 
 Command = Callable[..., None]

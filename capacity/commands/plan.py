@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from capacity.commands.options import EFFORT, OBJECTIVE, REQUIRED, Flag, flags, reads, writes
+from capacity.commands.options import (
+    EFFORT,
+    LLM,
+    OBJECTIVE,
+    REQUIRED,
+    TOKEN_OBJECTIVE,
+    Flag,
+    flags,
+    reads,
+    writes,
+)
 from capacity.commands.output import Format, check_figure, emit, run
 
 if TYPE_CHECKING:
@@ -15,9 +25,10 @@ if TYPE_CHECKING:
 
 
 @flags(
-    f"profile rate {OBJECTIVE} batch_size_max batch_wait timer routing queue_limit replicas_max hourly_usd "
+    f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait timer routing "
+    "queue_limit replicas_max hourly_usd "
     "arrivals daily users think_time spare survive rolling_update startup_time spike request_overhead "
-    f"instances_per_device {EFFORT} explain file plot verbose",
+    f"instances_per_device {LLM} {EFFORT} explain file plot verbose",
     profile=reads(
         list[str],
         REQUIRED,
@@ -35,6 +46,14 @@ if TYPE_CHECKING:
         None,
         "round-robin (default), random, least-outstanding, power-of-two or shared-queue. "
         "Repeat, or give any, to choose between several.",
+    ),
+    sequences_max=Flag(
+        list[int],
+        None,
+        "Most requests that run at once in an engine; repeat to choose. Default: as measured.",
+    ),
+    batched_tokens_max=Flag(
+        list[int], None, "Most tokens of a step of the engine; repeat to choose. Default: as measured."
     ),
     replicas_max=Flag(int, 1024, "Largest number of replicas to consider."),
     hourly_usd=Flag(
@@ -68,6 +87,7 @@ def plan(
     Examples:
       capacity plan --profile resnet50-t4-fp16 --rate 3200rps --slo-p99 40ms
       capacity plan --profile mine.csv --rate 120rps --slo-p99 80ms --survive n-1 -o plan.json
+      capacity plan --profile llama-3.1-8b-rtx-pro-6000 --rate 20rps --lengths lengths.csv --slo-ttft-p99 2s --slo-tpot-p99 60ms
       capacity plan --profile resnet50-t4-fp16 --profile resnet50-v100-fp16 --rate 5000rps --slo-p99 50ms
     """
     from capacity import api

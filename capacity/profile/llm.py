@@ -177,7 +177,8 @@ class LlmProfile:
             )
         if self.devices > 1 and not self.all_reduce:
             raise InputError(
-                f"profile {self.name} spans {self.devices} devices and does not say that its steps include the "
+                f"profile {self.name} spans {self.devices} devices and does not say that its steps "
+                "include the "
                 'communication between them; without it latencies come out up to 45 % too low. Write "all_reduce": '
                 "true where the steps were measured on all devices together"
             )
@@ -208,7 +209,8 @@ class LlmProfile:
         for name, claimed, most, what in reached:
             if claimed > most:
                 raise InputError(
-                    f"profile {self.name}: {name} is {claimed}, and no step was measured with more than {most:g} "
+                    f"profile {self.name}: {name} is {claimed}, and no step was measured with more "
+                    f"than {most:g} "
                     f"{what}; measure up to there, or lower {name}"
                 )
 
@@ -244,5 +246,6 @@ class LlmProfile:
                 )
         if not self.engine.chunked_prefill and batched_tokens_max < sequences_max:
             raise DomainError(
-                f"--batched-tokens-max {batched_tokens_max} is below --sequences-max {sequences_max}; raise it"
+                f"--batched-tokens-max {batched_tokens_max} is below --sequences-max {sequences_max}; "
+                "raise it"
             )

@@ -53,11 +53,6 @@ class _LlmDocument:
     source: dict[Line, Line] | Line | None = None
 
 
-def is_llm_csv(text: str) -> bool:
-    """Whether a CSV is one of measured passes."""
-    return _DURATION in text.lstrip("\ufeff").partition("\n")[0]
-
-
 def read_llm_document(document: Mapping[str, Any], shown: str) -> LlmProfile:
     """A profile from what a JSON file holds.
 
@@ -119,7 +114,8 @@ def _check_header(columns: list[str], where: str) -> None:
         raise InputError(f"{where}: a column is given twice; keep one of each")
     if unknown:
         raise InputError(
-            f"{where}: unknown column {printable(unknown[0])!r}; a step has {', '.join([_DURATION, *CSV_COLUMNS])}"
+            f"{where}: unknown column {printable(unknown[0])!r}; a step has "
+            f"{', '.join([_DURATION, *CSV_COLUMNS])}"
         )
     if missing:
         raise InputError(

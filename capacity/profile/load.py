@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from capacity.errors import InputError
-from capacity.files import printable, read_text
-from capacity.profile.formats import parse_csv, parse_json
+from capacity.files import parse_object, printable, read_text
+from capacity.profile.formats import parse_csv, read_document
 from capacity.profile.profile import ServiceProfile
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from capacity.profile.llm import LlmProfile
 
 ProfileLike: TypeAlias = Union[str, Path, ServiceProfile, "pd.DataFrame"]
 
@@ -19,6 +21,12 @@ ProfileLike: TypeAlias = Union[str, Path, ServiceProfile, "pd.DataFrame"]
 def bundled_names() -> list[str]:
     """Names of the profiles that come with the package, sorted."""
     entries = files("capacity").joinpath("profile", "bundled").iterdir()
+    return sorted(entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json"))
+
+
+def bundled_llm_names() -> list[str]:
+    """Names of the profiles of language models that come with the package, sorted."""
+    entries = files("capacity").joinpath("profile", "bundled_llm").iterdir()
     return sorted(entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json"))
 
 
@@ -30,36 +38,79 @@ def load_profile(profile: ProfileLike) -> ServiceProfile:
             .csv profile, or a profile, which is returned as it is.
 
     Raises:
-        InputError: neither exists, or what is there is not a valid profile.
+        InputError: neither exists, what is there is not a valid profile, or it is one of a language model.
 
     >>> load_profile("resnet50-t4-fp16").batch_size_max
     128
     """
-    if isinstance(profile, ServiceProfile):
+    return _of_batches(load_any(profile))
+
+
+def _of_batches(found: "ServiceProfile | LlmProfile") -> ServiceProfile:
+    if not isinstance(found, ServiceProfile):
+        raise InputError(
+            f"{found.name} is the profile of a language model, which batches continuously; plan and simulate "
+            "know these, and this needs one of batch times"
+        )
+    return found
+
+
+def load_any(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfile":
+    """The same, of batch times or of a language model.
+
+    Raises:
+        InputError: neither exists, or what is there is not a valid profile.
+    """
+    if isinstance(profile, ServiceProfile) or hasattr(profile, "kv"):
         return profile
     if hasattr(profile, "to_csv"):
-        return parse_csv(profile.to_csv(index=False), "the DataFrame", "profile")
+        return _read_csv(profile.to_csv(index=False), "the DataFrame", "profile")
     names, text = bundled_names(), str(profile)
-    if text in names:
-        bundled = files("capacity").joinpath("profile", "bundled", f"{text}.json")
-        return parse_json(bundled.read_text(encoding="utf-8"), f"{text}.json")
+    for folder, known in (("bundled", names), ("bundled_llm", bundled_llm_names())):
+        if text in known:
+            bundled = files("capacity").joinpath("profile", folder, f"{text}.json")
+            return _read_json(bundled.read_text(encoding="utf-8"), f"{text}.json")
     if text == "-":
         given = read_text(Path("/dev/stdin"))
         is_json = given.lstrip().startswith("{")
-        return parse_json(given, "stdin") if is_json else parse_csv(given, "stdin", "stdin")
+        return _read_json(given, "stdin") if is_json else _read_csv(given, "stdin", "stdin")
     path = Path(profile)
     if path.suffix.lower() in (".json", ".csv"):
-        return read_profile(path)
+        return _read_file(path)
     raise InputError(
-        f"unknown profile {printable(text)!r}; use one of {', '.join(names)}, a .json or .csv file, "
-        "or - for stdin"
+        f"unknown profile {printable(text)!r}; use one of "
+        f"{', '.join([*names, *bundled_llm_names()])}, a .json or "
+        ".csv file, or - for stdin"
     )
 
 
-def read_profile(path: Path) -> ServiceProfile:
+def _read_file(path: Path) -> "ServiceProfile | LlmProfile":
     """The profile in a `.json` or `.csv` file, UTF-8 with or without a byte-order mark."""
     text = read_text(path)
     if path.suffix.lower() == ".json":
-        return parse_json(text, path.name)
+        return _read_json(text, path.name)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:128] or "profile"
-    return parse_csv(text, printable(path.name), name)
+    return _read_csv(text, printable(path.name), name)
+
+
+def _read_json(text: str, file_name: str) -> "ServiceProfile | LlmProfile":
+    shown = printable(file_name)
+    document = parse_object(text, shown, "a profile is a JSON object, with name and timings")
+    if document.get("kind") == "llm":
+        from capacity.profile.llm_formats import read_llm_document
+
+        return read_llm_document(document, shown)
+    return read_document(document, shown)
+
+
+def _read_csv(text: str, file_name: str, profile_name: str) -> "ServiceProfile | LlmProfile":
+    if "wall_time_s" in text.partition("\n")[0]:  # as the engines' records of their steps have it
+        from capacity.profile.llm_formats import parse_llm_csv
+
+        return parse_llm_csv(text, file_name, profile_name)
+    return parse_csv(text, file_name, profile_name)
+
+
+def read_profile(path: Path) -> ServiceProfile:
+    """The profile of batch times in a `.json` or `.csv` file."""
+    return _of_batches(_read_file(path))

@@ -54,7 +54,8 @@ class StepTiming:
             raise InputError("a step computes something: give prefill_tokens or decode_requests")
         if self.decode_requests and self.decode_kv_tokens < self.decode_requests:
             raise InputError(
-                f"{self.decode_requests} decoding requests read at least a token each, and decode_kv_tokens is "
+                f"{self.decode_requests} decoding requests read at least a token each, and "
+                "decode_kv_tokens is "
                 f"{self.decode_kv_tokens}; it is the sum over these requests"
             )
         if not 1e-7 <= self.mean_s <= 600.0:

@@ -25,6 +25,7 @@ class CaveatCode(StrEnum):
     STEPS_PAST_UNMEASURED = "steps_past_unmeasured"
     STEPS_ERROR_UNKNOWN = "steps_error_unknown"
     STEPS_UNCHECKED = "steps_unchecked"
+    KV_NOT_MEASURED = "kv_not_measured"
     CACHE_HITS_ASSUMED = "cache_hits_assumed"
     ENGINE_VERSION = "engine_version"
     ONE_BALANCER = "one_balancer"

@@ -232,11 +232,12 @@ def read_profiles(
         if name in priced:
             raise InputError(f"--hourly-usd {text[:80]!r} sets a second price for {name}; keep one")
         priced.add(name)
-        profiles[name] = replace(profiles[name], hourly_usd=_read_price(price))
+        profiles[name] = replace(profiles[name], hourly_usd=read_price(price))
     return tuple(profiles.values())
 
 
-def _read_price(text: str) -> float:
+def read_price(text: str) -> float:
+    """A price. [USD/h]"""
     if not is_number(text.strip()):
         raise InputError(f"--hourly-usd {text[:40]!r} is not a price in USD/h; write 0.526")
     return float(text)

@@ -195,7 +195,8 @@ def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max:
     if context_tokens_max is not None:
         if context_tokens_max > profile.limits_measured.context_tokens_max:
             raise DomainError(
-                f"profile {profile.name} was measured up to {profile.limits_measured.context_tokens_max} tokens of "
+                f"profile {profile.name} was measured up to "
+                f"{profile.limits_measured.context_tokens_max} tokens of "
                 f"context and does not cover {context_tokens_max}; measure up to there, or allow less"
             )
         return lengths.within(context_tokens_max)
@@ -227,7 +228,8 @@ class Saturation:
         kv_utilization: share of the KV cache in use.
         preemption_rate: preemptions per request.
         step_mean_s: of a step. [s]
-        prefill_share: share of the tokens computed that are of prompts.
+        prefill_time_share: share of the time that goes to prompts, and not to steps that decode alone.
+        binding: what it runs out of first: slots, kv_cache or tokens.
     """
 
     rate_rps: float
@@ -235,7 +237,8 @@ class Saturation:
     kv_utilization: float
     preemption_rate: float
     step_mean_s: float
-    prefill_share: float
+    prefill_time_share: float
+    binding: str
 
 
 def replicas_stable_min(arrival_rate_rps: float, saturation: Saturation) -> int:

@@ -33,13 +33,28 @@ _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenChange:
+    """The same fleet with another setting of its engines.
+
+    Attributes:
+        performance: None where the load is 1 or more.
+    """
+
+    what: str
+    plan: TokenPlan
+    saturation: Saturation
+    verdict: Verdict
+    performance: TokenPerformance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRecommendation:
     """The answer: the cheapest accepted fleet, or why there is none, with everything considered.
 
     Attributes:
         saturation: of one engine of the plan.
-        fewer: one replica fewer, as it was judged; None where theory refuses it, or nothing is left.
-        others as of `capacity.search.recommendation.Recommendation`.
+        changes: what other settings would do; empty unless that was asked.
+        headroom, hourly_usd, tally: as of `capacity.search.recommendation.Recommendation`.
     """
 
     verdict: Verdict
@@ -51,6 +66,7 @@ class TokenRecommendation:
     hourly_usd: float | None = None
     considered: tuple[TokenCandidate, ...] = ()
     caveats: tuple[Caveat, ...] = ()
+    changes: tuple[TokenChange, ...] = ()
     tally: Tally = Tally()
 
 
@@ -234,7 +250,8 @@ def _search_caveats(search: TokenSearch, confirmed: TokenCandidate) -> Iterator[
         yield Caveat(
             code=CaveatCode.CHEAPER_INCONCLUSIVE,
             message=f"{count} replica{'s' if count > 1 else ''} may be enough: the interval contains the limit, or the "
-            "load is within 5 % of saturation, where an error of the profile decides; give --requests-max more, or "
+            "load is within 5 % of saturation, where an error of the profile decides; give "
+            "--requests-max more, or "
             "measure the profile's steps more often",
         )
     if search.untried:
@@ -298,7 +315,8 @@ def _length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
         yield Caveat(
             code=CaveatCode.LENGTHS_OF_A_LAW,
             message="input and output lengths are drawn independently from laws, cut at the context; real ones are "
-            "correlated and have longer tails, which P99 depends on: give --lengths a file of your own requests",
+            "correlated and have longer tails, which P99 depends on: give --lengths a file of your "
+            "own requests",
         )
 
 
@@ -328,6 +346,12 @@ def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
                 message="the profile does not say how far its steps vary, so that intervals hold the error of the "
                 "simulation alone; give single steps, or counts with P50 and P99",
             )
+    if "kv" in profile.source:
+        yield Caveat(
+            code=CaveatCode.KV_NOT_MEASURED,
+            message=f"the engine's own KV cache was not published, and the profile has {profile.kv.tokens} tokens: "
+            f"{profile.source['kv']}; give --kv-tokens as your engine's log says",
+        )
     if profile.check is None:
         yield Caveat(
             code=CaveatCode.STEPS_UNCHECKED,
@@ -364,3 +388,31 @@ def token_headroom(
         else:
             high_rps = middle_rps
     return Headroom(today_rps=today_rps, accepted_rps=low_rps, refused_rps=refused_rps, doubt=doubt)
+
+
+def token_changes(
+    question: TokenQuestion, plan: TokenPlan, judge: TokenJudge, progress: Progress
+) -> tuple[TokenChange, ...]:
+    """The same fleet with half and twice the sequences, and half and twice the tokens a step, where measured."""
+    limits = question.profile(plan.profile).limits_measured
+    found: list[TokenChange] = []
+    for name, most, flag in (
+        ("sequences_max", limits.sequences_max, "--sequences-max"),
+        ("batched_tokens_max", limits.batched_tokens_max, "--batched-tokens-max"),
+    ):
+        today = getattr(plan, name)
+        for value in sorted({max(1, today // 2), min(2 * today, most)} - {today}):
+            other = replace(plan, **{name: value})
+            progress(f"trying {flag} {value}")
+            scenario = question.scenario(other)
+            judged = judge.accepts(scenario)
+            found.append(
+                TokenChange(
+                    what=f"{flag} {value}",
+                    plan=other,
+                    saturation=judge.saturated(scenario),
+                    verdict=judged.verdict,
+                    performance=judged.performance,
+                )
+            )
+    return tuple(found)

@@ -89,13 +89,15 @@ class TokenDraws:
         room = rules.blocks * rules.block_tokens
         if most > room:
             raise DomainError(
-                f"a request computes {most} tokens, and the KV cache has room for {room}; raise --kv-tokens or drop it"
+                f"a request computes {most} tokens, and the KV cache has room for {room}; raise "
+                "--kv-tokens or drop it"
             )
         longest = int(self.input_tokens.max(initial=1))
         resumed = most if not rules.chunked else 0
         if not rules.chunked and longest > rules.tokens_max:
             raise DomainError(
-                f"a prompt of {longest} tokens never fits a pass of {rules.tokens_max} without chunked prefill; "
+                f"a prompt of {longest} tokens never fits a pass of {rules.tokens_max} without "
+                "chunked prefill; "
                 "raise --batched-tokens-max or turn chunked prefill on"
             )
         if resumed > rules.tokens_max and rules.blocks * rules.block_tokens < rules.sequences_max * most:

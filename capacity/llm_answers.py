@@ -1,0 +1,260 @@
+"""Answers about language models: what `plan` and `simulate` return for a profile of kind llm."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+
+from capacity.answer.documents import (
+    Document,
+    caveat_documents,
+    performance_document,
+    picked,
+    plain,
+    workload_document,
+)
+from capacity.answers import Answer
+from capacity.errors import InputError
+from capacity.files import check_target, write_whole
+from capacity.performance import Interval, TokenPerformance
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
+from capacity.question.caveat import Caveat
+from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
+from capacity.search.recommendation import Headroom
+from capacity.search.tokens import TokenRecommendation
+from capacity.traffic.lengths import AnyLengths, LengthRows
+from capacity.units import quantile_name
+
+if TYPE_CHECKING:
+    from capacity.render.plot import Plot
+    from simulations.draws.tokens import TokenDraws, TokenRecords
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmPlanAnswer(Answer):
+    """A recommendation for a language model."""
+
+    question: TokenQuestion
+    effort: Effort
+    recommendation: TokenRecommendation
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether a plan meets the objective."""
+        return self.recommendation.verdict
+
+    @property
+    def plan(self) -> TokenPlan | None:
+        """The cheapest plan that meets the objective; None where none does."""
+        return self.recommendation.plan
+
+    @property
+    def performance(self) -> TokenPerformance | None:
+        """Of the plan."""
+        return self.recommendation.performance
+
+    @property
+    def headroom(self) -> Headroom | None:
+        """How far the rate may rise."""
+        return self.recommendation.headroom
+
+    @property
+    def hourly_usd(self) -> float | None:
+        """Price of the fleet; None where the profile has none. [USD/h]"""
+        return self.recommendation.hourly_usd
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """What the answer does not say by itself."""
+        return self.recommendation.caveats
+
+    @property
+    def exit_code(self) -> int:
+        """0 met, 3 missed, 4 inconclusive."""
+        return self.verdict.exit_code
+
+    def document(self) -> Document:
+        """`capacity plan --json`."""
+        found, headroom = self.recommendation, self.headroom
+        return {
+            "verdict": found.verdict.value,
+            "exit_code": found.verdict.exit_code,
+            "recommendation": plain(found.plan),
+            "performance": plain(found.performance),
+            "objective": plain(found.objective),
+            "workload": workload_document(self.question.workload) | _lengths_document(self.question.lengths),
+            "saturation": plain(found.saturation),
+            "headroom": None
+            if headroom is None
+            else {
+                "arrival_rate_max_rps": headroom.accepted_rps,
+                "arrival_rate_refused_rps": headroom.refused_rps,
+            },
+            "cost": None if found.hourly_usd is None else {"hourly_usd": found.hourly_usd},
+            "changes": plain(found.changes),
+            "candidates": plain(found.tally),
+            "considered": [
+                picked(one, "plan", "accepted", "verdict", "performance", "rejection")
+                for one in found.considered
+            ],
+            "caveats": caveat_documents(found.caveats),
+            "seed": self.effort.seed,
+            "confidence": self.effort.confidence,
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.tokens import token_tables
+
+        yield from token_tables(self.recommendation, self.question, self.effort.confidence, verbose=verbose)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a candidate."""
+        return [
+            _plan_row(one.plan) | {"verdict": one.verdict.value} | _performance_row(one.performance)
+            for one in self.recommendation.considered
+        ]
+
+    def plot(self) -> "Plot":
+        """There is no figure of these yet.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("a plan for a language model has no figure yet; use to_frame()")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmSimulationAnswer(Answer):
+    """The performance of one plan for a language model.
+
+    Attributes:
+        served: of a replay, the requests and what became of each; else None.
+    """
+
+    scenario: TokenScenario
+    performance: TokenPerformance
+    caveats: tuple[Caveat, ...]
+    effort: Effort
+    served: "tuple[TokenDraws, TokenRecords] | None" = None
+
+    @property
+    def plan(self) -> TokenPlan:
+        """What was asked about."""
+        return self.scenario.plan
+
+    def document(self) -> Document:
+        """`capacity simulate --json`."""
+        return {
+            "plan": plain(self.plan),
+            "workload": workload_document(self.scenario.workload) | _lengths_document(self.scenario.lengths),
+            "performance": plain(self.performance),
+            "caveats": caveat_documents(self.caveats),
+            "seed": self.effort.seed,
+            "confidence": self.effort.confidence,
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.tables import caveat_lines
+        from capacity.render.tokens import simulation_tables
+
+        yield from simulation_tables(self.plan, self.performance, self.effort.confidence, verbose=verbose)
+        yield from caveat_lines(self.caveats)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row; of a replay, one a request."""
+        if self.served is None:
+            return [_plan_row(self.plan) | _performance_row(self.performance)]
+        return list(_request_rows(self))
+
+    def write_requests(self, path: Path) -> None:
+        """The requests of a replay as CSV, a row each.
+
+        Raises:
+            InputError: this is not a replay, or the file cannot be written.
+        """
+        if self.served is None:
+            raise InputError("only a replay knows each request; give --replay with --arrivals trace:FILE")
+        check_target(path, "requests", (".csv",))
+        lines = [",".join(_COLUMNS)]
+        lines += [",".join(_cell(row[name]) for name in _COLUMNS) for row in _request_rows(self)]
+        write_whole(path, ("\n".join(lines) + "\n").encode())
+
+    def plot(self) -> "Plot":
+        """There is no figure of these yet.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("a simulation of a language model has no figure yet; use to_frame()")
+
+
+_COLUMNS = (
+    "t_s",
+    "input_tokens",
+    "output_tokens",
+    "ttft_s",
+    "tpot_s",
+    "response_s",
+    "preemptions",
+    "replica",
+)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else repr(value)
+
+
+def _request_rows(answer: LlmSimulationAnswer) -> Iterator[dict[str, Any]]:
+    assert answer.served is not None  # noqa: S101  (the caller looked)
+    draws, records = answer.served
+    overhead = answer.scenario.profile.overhead
+    columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, records.first_s, records.finished_s)
+    others = (records.preemptions, records.replica)
+    for row in zip(*(column.tolist() for column in (*columns, *others)), strict=True):
+        arrived_s, given, got, first_s, finished_s, preemptions, replica = row
+        outside_s = overhead.request_s + overhead.per_input_token_s * given
+        yield {
+            "t_s": arrived_s,
+            "input_tokens": given,
+            "output_tokens": got,
+            "ttft_s": first_s - arrived_s + outside_s,
+            "tpot_s": (finished_s - first_s) / (got - 1) if got > 1 else None,
+            "response_s": finished_s - arrived_s + outside_s,
+            "preemptions": preemptions,
+            "replica": replica,
+        }
+
+
+def _lengths_document(lengths: AnyLengths) -> Document:
+    moments = lengths.moments
+    name = {"lengths": lengths.name} if isinstance(lengths, LengthRows) else {}
+    return {**name, "input_tokens_mean": moments.input, "output_tokens_mean": moments.output}
+
+
+def _plan_row(plan: TokenPlan) -> dict[str, Any]:
+    return {one.name: getattr(plan, one.name) for one in fields(plan)}
+
+
+def _performance_row(found: TokenPerformance | None) -> dict[str, Any]:
+    """Scalars by name, and quantiles with their ends."""
+    if found is None:
+        return {}
+    row: dict[str, Any] = {}
+    for name, value in performance_document(found).items():
+        if not isinstance(value, dict):
+            row[name] = value
+    for name in ("ttft", "tpot", "itl", "response"):
+        known: dict[float, Interval] = getattr(found, f"{name}_quantiles_s")
+        for q, interval in known.items():
+            short = f"{name}_{quantile_name(q)}"
+            row |= {
+                f"{short}_s": interval.value,
+                f"{short}_low_s": interval.low,
+                f"{short}_high_s": interval.high,
+            }
+    return row

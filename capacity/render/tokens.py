@@ -1,0 +1,258 @@
+"""Token tables: what `plan` and `simulate` show of fleets that serve language models."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.question.candidate import Limit, Verdict
+from capacity.question.objective import Promise, TokenObjective, format_interval, format_value
+from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
+from capacity.render.tables import caveat_lines, table
+from capacity.search.tokens import TokenChange, TokenRecommendation
+from capacity.units import format_duration, format_quantile, format_rate
+
+_SHOWN = (0.5, 0.95, 0.99)
+_DURATIONS = (
+    ("TTFT", "ttft_quantiles_s", "ttft_mean_s"),
+    ("TPOT", "tpot_quantiles_s", "tpot_mean_s"),
+    ("ITL", "itl_quantiles_s", "itl_mean_s"),
+    ("response", "response_quantiles_s", "response_mean_s"),
+)
+
+
+def token_tables(
+    found: TokenRecommendation, question: TokenQuestion, confidence: float, *, verbose: bool = False
+) -> Iterator[RenderableType]:
+    """All that `capacity plan` shows about a language model."""
+    yield Text(verdict_sentence(found, question), style="bold")
+    if found.plan is not None:
+        yield Text(why_not_fewer(found, question))
+        yield Text(binding_sentence(found))
+    yield Text()
+    if found.plan is not None and found.performance is not None:
+        rows = [*plan_rows(found.plan), *performance_rows(found.performance, verbose=verbose)]
+        if found.headroom is not None:
+            rows.append(("headroom", f"up to {format_rate(found.headroom.accepted_rps)}"))
+        if found.hourly_usd is not None:
+            rows.append(("cost", f"{found.hourly_usd:.3f} USD/h"))
+        yield table(("<", "<"), rows)
+        yield Text()
+    yield considered_table(found.considered, found.objective)
+    if found.changes:
+        yield changes_table(found.changes)
+    if verbose:
+        tally = found.tally
+        yield Text(
+            f"Candidates: {tally.screened} screened by theory, {tally.simulated} simulated, "
+            f"{tally.certified} "
+            f"confirmed; {tally.requests:.3g} requests."
+        )
+    if found.performance is not None:
+        yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+    yield from caveat_lines(found.caveats)
+
+
+def _fleet(plan: TokenPlan) -> str:
+    return f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''} of {plan.profile}"
+
+
+def _promises(objective: TokenObjective) -> str:
+    parts = [str(one) for one in objective.promises]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def verdict_sentence(found: TokenRecommendation, question: TokenQuestion) -> str:
+    """The answer in one sentence."""
+    rate, limits = format_rate(question.workload.arrival_rate_rps), _promises(found.objective)
+    if found.plan is None or found.performance is None:
+        if found.verdict is Verdict.INCONCLUSIVE:
+            return f"Inconclusive: no fleet is known to meet {limits} at {rate}, and some may."
+        return f"No fleet of up to {question.replicas_max} replicas meets {limits} at {rate}."
+    kept = "; ".join(
+        f"{one.what} is {format_value(one, value)}"
+        for one in found.objective.promises
+        if (value := one.found(found.performance)) is not None
+    )
+    price = "" if found.hourly_usd is None else f", for {found.hourly_usd:.3f} USD/h"
+    verb = "meets" if found.plan.replicas == 1 else "meet"
+    return f"{_fleet(found.plan)} {verb} {limits} at {rate}{price}: {kept}."
+
+
+def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
+    """What one replica fewer would do."""
+    plan = found.plan
+    assert plan is not None  # noqa: S101  (the caller has one)
+    if plan.replicas == 1:
+        return "There is no smaller fleet."
+    fewer = next(
+        (
+            one
+            for one in found.considered
+            if one.plan.replicas == plan.replicas - 1 and _alike(one.plan, plan)
+        ),
+        None,
+    )
+    count = f"{plan.replicas - 1} replica{'s' if plan.replicas > 2 else ''}"
+    if fewer is None or fewer.rejection is None:
+        return f"{count}: not judged."
+    return f"{count} would not be enough: {refusal(fewer)}."
+
+
+def _alike(one: TokenPlan, other: TokenPlan) -> bool:
+    """Whether two plans differ in their replicas alone."""
+    return (one.profile, one.sequences_max, one.batched_tokens_max, one.routing) == (
+        other.profile, other.sequences_max, other.batched_tokens_max, other.routing,
+    )  # fmt: skip
+
+
+def refusal(candidate: TokenCandidate) -> str:
+    """Why a plan was not accepted."""
+    rejection = candidate.rejection
+    if rejection is None:
+        return "accepted"
+    if rejection.limit is Limit.STABILITY and rejection.needed >= 1.0:
+        return f"load {rejection.needed:.3g}, more requests arrive than they can serve"
+    if rejection.limit is Limit.STABILITY:
+        return f"load {rejection.needed:.3f}, too near saturation for the profile's accuracy"
+    if rejection.limit is Limit.REPLICAS_MAX:
+        return f"{rejection.needed:g} replicas would be needed to be stable"
+    if rejection.limit is Limit.BUDGET:
+        return f"it would take {rejection.needed:.2g} simulated requests to tell"
+    promise = rejection.promise
+    assert promise is not None  # noqa: S101  (all other limits are of a promise)
+    value = (
+        format_duration(rejection.needed)
+        if promise.measure.is_duration
+        else f"{100.0 * rejection.needed:.3g} %"
+    )
+    if candidate.verdict is Verdict.INCONCLUSIVE:
+        return f"{promise.what} may be as high as {value}, and {promise.limit} are allowed"
+    return f"{promise.what} is {value}, and {promise.limit} are allowed"
+
+
+def binding_sentence(found: TokenRecommendation) -> str:
+    """What an engine of the plan runs out of first."""
+    plan, one = found.plan, found.saturation
+    assert plan is not None and one is not None  # noqa: S101, PT018  (the caller has both)
+    what = {
+        "kv_cache": f"its KV cache, {100.0 * one.kv_utilization:.0f} % full with {one.running_mean:.0f} requests",
+        "slots": f"its {plan.sequences_max} sequences",
+        "tokens": f"its {plan.batched_tokens_max} tokens a step, with {one.running_mean:.0f} requests running",
+    }[one.binding]
+    return (
+        f"An engine saturates at {format_rate(one.rate_rps)}, bound by {what}; "
+        f"{100.0 * one.prefill_time_share:.0f} % of its time then goes to prompts."
+    )
+
+
+def plan_rows(plan: TokenPlan) -> list[tuple[str, str]]:
+    """The plan, a line each."""
+    return [
+        ("replicas", str(plan.replicas)),
+        ("sequences, most", str(plan.sequences_max)),
+        ("tokens a step, most", str(plan.batched_tokens_max)),
+        *([("routing", plan.routing.value)] if plan.routing.value != "round-robin" else []),
+    ]
+
+
+def performance_rows(found: TokenPerformance, *, verbose: bool = False) -> list[tuple[str, str]]:
+    """What a fleet does, a line each."""
+    rows: list[tuple[str, str]] = []
+    if found.load is not None:
+        rows.append(("load", f"{found.load:.3f}"))
+    for name, quantiles, mean in _DURATIONS:
+        known = getattr(found, quantiles)
+        value = getattr(found, mean)
+        if verbose and value is not None:
+            rows.append((f"{name} mean", format_interval(found.intervals.get(mean) or Interval.exact(value))))
+        rows.extend(
+            (f"{name} {format_quantile(q)}", format_interval(known[q]))
+            for q in known
+            if verbose or q in _SHOWN
+        )
+    if found.goodput is not None:
+        rows.append(("goodput", f"{100.0 * found.goodput:.4g} %"))
+    rows.append(("output tokens", f"{found.output_tokens_per_s or 0.0:.0f} a second"))
+    rows.append(
+        (
+            "running, KV cache",
+            f"{found.running_mean or 0.0:.1f}, {100.0 * (found.kv_utilization or 0.0):.0f} % full",
+        )
+    )
+    if verbose or found.preemption_rate:
+        rows.append(("preemptions", f"{found.preemption_rate or 0.0:.3g} a request"))
+    return rows
+
+
+def considered_table(candidates: Sequence[TokenCandidate], objective: TokenObjective) -> RenderableType:
+    """Every candidate, with what was found of the limits and what refused it; what all share has no column."""
+    promises = objective.promises
+    settings = {
+        "<profile": [one.plan.profile for one in candidates],
+        "<routing": [one.plan.routing.value for one in candidates],
+        "sequences": [str(one.plan.sequences_max) for one in candidates],
+        "tokens": [str(one.plan.batched_tokens_max) for one in candidates],
+    }
+    shown = {name: values for name, values in settings.items() if len(set(values)) > 1}
+    rows = [
+        (
+            *(values[place] for values in shown.values()),
+            str(one.plan.replicas),
+            _load(one),
+            *(_value(one, promise) for promise in promises),
+            one.verdict.value if one.rejection is None else f"{one.verdict.value}: {refusal(one)}",
+        )
+        for place, one in enumerate(candidates)
+    ]
+    columns = (*shown, "replicas", "load", *(f"~{one.what}" for one in promises), "<verdict")
+    return table(columns, rows, title="Considered")
+
+
+def _value(candidate: TokenCandidate, promise: Promise) -> str:
+    """What was found of a limit."""
+    value = None if candidate.performance is None else promise.found(candidate.performance)
+    return "" if value is None or math.isinf(value.value) else format_value(promise, value)
+
+
+def _load(candidate: TokenCandidate) -> str:
+    found = candidate.performance
+    load = candidate.rejection.needed if candidate.rejection and _is_load(candidate) else found and found.load
+    return "" if load is None else f"{load:.3f}"
+
+
+def _is_load(candidate: TokenCandidate) -> bool:
+    return candidate.rejection is not None and candidate.rejection.limit is Limit.STABILITY
+
+
+def changes_table(changes: Sequence[TokenChange]) -> RenderableType:
+    """What other settings of the engine would do to the same fleet."""
+
+    def p99(found: TokenPerformance | None, name: str) -> str:
+        known = {} if found is None else getattr(found, name)
+        return format_interval(known[0.99]) if 0.99 in known else ""
+
+    rows = [
+        (
+            one.what,
+            format_rate(one.saturation.rate_rps * one.plan.replicas),
+            p99(one.performance, "ttft_quantiles_s"),
+            p99(one.performance, "itl_quantiles_s"),
+            p99(one.performance, "response_quantiles_s"),
+        )
+        for one in changes
+    ]
+    return table(("<setting", "saturates at", "TTFT P99", "ITL P99", "P99"), rows, title="Other settings")
+
+
+def simulation_tables(
+    plan: TokenPlan, found: TokenPerformance, confidence: float, *, verbose: bool = False
+) -> Iterator[RenderableType]:
+    """What `capacity simulate` shows about a language model."""
+    yield table(("<", "<"), [*plan_rows(plan), *performance_rows(found, verbose=verbose)])
+    if found.kind is Kind.REPLAY:
+        yield Text("These requests alone, served from an empty fleet; no intervals, since nothing is drawn.")
+    else:
+        yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
