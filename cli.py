@@ -17,6 +17,7 @@ from capacity.commands.measure import profile
 from capacity.commands.plan import plan
 from capacity.commands.profiles import profiles_app
 from capacity.commands.queue import queue_app
+from capacity.commands.render import render
 from capacity.commands.report import report
 from capacity.commands.simulate import simulate
 from capacity.commands.sweep import sweep
@@ -32,7 +33,7 @@ app = StrictTyper(
     help="How many replicas, and which batching, meet your latency objective, and how sure that is.",
 )
 for panel, commands in (
-    ("Plan", (plan, max_rate, simulate, sweep, compare, check, explain, report)),
+    ("Plan", (plan, max_rate, simulate, sweep, compare, check, explain, report, render)),
     ("Measure and verify", (profile, workload, verify)),
     ("Theory", (curve, littles_law, agreement)),
 ):

@@ -126,8 +126,8 @@ def splitwise(folder: Path, name: str, hardware: str, device: str) -> dict[str, 
             "revision": "8f99e7d",
             "file": "data/perf_model.csv",
             "licence": "MIT",
-            "measures": "median time of the prompts of a batch, and of one token of each of its requests; steps with both "
-            "were not measured",
+            "measures": "median time of the prompts of a batch, and of one token of each of its requests; steps with "
+            "both were not measured",
             "kv": "the most that a measured batch held",
             "price": _PRICE_SOURCE,
         },

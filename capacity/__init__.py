@@ -27,6 +27,7 @@ _NAMES = {
         "describe_workload",
         "sampling_intervals",
         "write_report",
+        "render_plan",
     ),
     "capacity.profile.load": (
         "load_profile",

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from capacity.errors import InputError
+from capacity.files import holds
 from capacity.profile.load import ProfileLike, load_any, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
@@ -20,6 +21,7 @@ from capacity.question.plan import BatchTimer, Plan
 from capacity.question.scenario import Scenario
 
 if TYPE_CHECKING:
+    from capacity.answer.saved_llm_plan import SavedLlmPlan
     from capacity.answer.saved_plan import SavedPlan
     from capacity.answers import (
         CheckAnswer,
@@ -34,11 +36,16 @@ if TYPE_CHECKING:
         SweepAnswer,
         WorkloadAnswer,
     )
-    from capacity.llm_answers import LlmPlanAnswer, LlmSimulationAnswer
+    from capacity.llm_answers import (
+        LlmCheckAnswer,
+        LlmExplanationAnswer,
+        LlmPlanAnswer,
+        LlmRatesAnswer,
+        LlmSimulationAnswer,
+    )
     from capacity.performance import Interval, Performance
     from capacity.profile.llm import LlmProfile
     from capacity.question.objective import LatencyObjective
-    from capacity.question.question import Question
     from capacity.question.window import Window
     from capacity.render.report import Findings
     from capacity.render.report import Report as PlanReport
@@ -216,7 +223,7 @@ def plan(
     workers: int | None = None,
     cluster: str | None = None,
     explain: bool = False,
-    before: "Callable[[Question], None] | None" = None,
+    before: "Callable[[Any], None] | None" = None,
     progress: Report = silent,
 ) -> "PlanAnswer | LlmPlanAnswer":
     """The cheapest fleet that meets the objective, how certain that is, and why fewer are not enough.
@@ -259,7 +266,7 @@ def plan(
     mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
     question = Question(
         profiles=parse.read_profiles(
-            profiles,  # type: ignore[arg-type]  (none of a language model)
+            [one for one in profiles if isinstance(one, ServiceProfile)],
             parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
             _many(hourly_usd),
             instances_per_device,
@@ -558,7 +565,7 @@ def sampling_intervals(
 
 
 def max_rate(
-    profile: ProfileLike,
+    profile: "ProfileLike | LlmProfile",
     replicas: int,
     *,
     slo_p50: str | None = None,
@@ -573,6 +580,43 @@ def max_rate(
     slo_p99_s: float | None = None,
     slo_p999_s: float | None = None,
     slo_mean_s: float | None = None,
+    slo_ttft_p50: str | None = None,
+    slo_ttft_p90: str | None = None,
+    slo_ttft_p95: str | None = None,
+    slo_ttft_p99: str | None = None,
+    slo_ttft_p999: str | None = None,
+    slo_ttft_mean: str | None = None,
+    slo_tpot_p50: str | None = None,
+    slo_tpot_p90: str | None = None,
+    slo_tpot_p95: str | None = None,
+    slo_tpot_p99: str | None = None,
+    slo_tpot_p999: str | None = None,
+    slo_tpot_mean: str | None = None,
+    slo_itl_p50: str | None = None,
+    slo_itl_p90: str | None = None,
+    slo_itl_p95: str | None = None,
+    slo_itl_p99: str | None = None,
+    slo_itl_p999: str | None = None,
+    slo_itl_mean: str | None = None,
+    slo_ttft_p50_s: float | None = None,
+    slo_ttft_p90_s: float | None = None,
+    slo_ttft_p95_s: float | None = None,
+    slo_ttft_p99_s: float | None = None,
+    slo_ttft_p999_s: float | None = None,
+    slo_ttft_mean_s: float | None = None,
+    slo_tpot_p50_s: float | None = None,
+    slo_tpot_p90_s: float | None = None,
+    slo_tpot_p95_s: float | None = None,
+    slo_tpot_p99_s: float | None = None,
+    slo_tpot_p999_s: float | None = None,
+    slo_tpot_mean_s: float | None = None,
+    slo_itl_p50_s: float | None = None,
+    slo_itl_p90_s: float | None = None,
+    slo_itl_p95_s: float | None = None,
+    slo_itl_p99_s: float | None = None,
+    slo_itl_p999_s: float | None = None,
+    slo_itl_mean_s: float | None = None,
+    goodput_min: str | float | None = None,
     slo_wait: Many[str] = None,
     loss_max: str | float | None = None,
     utilization_max: str | float | None = None,
@@ -587,6 +631,17 @@ def max_rate(
     arrivals: "str | ArrivalProcess" = "poisson",
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
+    lengths: "str | Path | AnyLengths | None" = None,
+    cached_share: str | float | None = None,
+    context_tokens_max: int | None = None,
+    sequences_max: int | None = None,
+    batched_tokens_max: int | None = None,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None,
     seed: int = 0,
     confidence: float = 0.95,
     precision: float = 0.02,
@@ -595,16 +650,23 @@ def max_rate(
     workers: int | None = None,
     cluster: str | None = None,
     progress: Report = silent,
-) -> "RatesAnswer":
+) -> "RatesAnswer | LlmRatesAnswer":
     """The arrival rates at which a plan meets the objective, and P99 against the rate.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
     """
+    given = locals()
+    found = load_any(profile)
+    if not isinstance(found, ServiceProfile):
+        from capacity import api_llm
+
+        return api_llm.max_rate(found, replicas, given)
+    _refuse_for_batches(given)
     from capacity.traffic.workload import Workload
 
     measured = parse.read_profile(
-        profile, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
+        found, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
     )
     fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), timer, routing, queue_limit)
     slos = {
@@ -678,10 +740,9 @@ def compare(
     overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
     measured = [parse.read_profile(one, overhead_s) for one in _profiles(profile)]
     rates_rps = parse.rate_rps(rate, rate_rps)
-    if saved:
-        workload = common_workload(saved, rates_rps)
-    else:
-        workload = workload_of(parse.read_arrivals(arrivals), rates_rps)
+    workload = (
+        common_workload(saved, rates_rps) if saved else workload_of(parse.read_arrivals(arrivals), rates_rps)
+    )
     fleets = contenders(saved, paths, _many(fleet), measured)
     require_all_answerable(fleets, workload)
     asked: dict[str, Any] = {
@@ -704,7 +765,7 @@ def compare(
 
 
 def check(
-    plan: "str | Path | SavedPlan",
+    plan: "str | Path | SavedPlan | SavedLlmPlan",
     *,
     profile: ProfileLike | Sequence[ProfileLike] | None = None,
     rate: str | None = None,
@@ -715,7 +776,7 @@ def check(
     workers: int | None = None,
     cluster: str | None = None,
     progress: Report = silent,
-) -> "CheckAnswer":
+) -> "CheckAnswer | LlmCheckAnswer":
     """Check whether a saved plan still meets its objective, with new measurements or at another rate.
 
     Args:
@@ -725,11 +786,17 @@ def check(
     Raises:
         InputError: an argument that cannot be read, or a file without a plan.
     """
+    given = locals()
+    if _is_llm_plan(plan):
+        from capacity import api_llm
+
+        return api_llm.check(_llm_plan(plan), given)
+    asked = cast("str | Path | SavedPlan", plan)
     from capacity.answer.check import gate, gate_inputs, new_profiles
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import CheckAnswer
 
-    saved, *others = read_plans([plan, *([] if baseline is None else [baseline])], arrivals)
+    saved, *others = read_plans([asked, *([] if baseline is None else [baseline])], arrivals)
     anew = list(new_profiles(_profiles(profile), saved))
     inputs = gate_inputs(saved, anew, parse.rate_rps(rate, rate_rps), requests_max)
     effort = replace(inputs.effort, workers=workers, cluster=cluster)
@@ -739,13 +806,13 @@ def check(
 
 
 def explain(
-    plan: "str | Path | SavedPlan",
+    plan: "str | Path | SavedPlan | SavedLlmPlan",
     *,
     arrivals: str | None = None,
     workers: int | None = None,
     cluster: str | None = None,
     progress: Report = silent,
-) -> "ExplanationAnswer":
+) -> "ExplanationAnswer | LlmExplanationAnswer":
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
     The plan is confirmed again with the random numbers that it was saved with; nothing is searched again.
@@ -753,12 +820,18 @@ def explain(
     Raises:
         InputError: a file without a plan, or one without a confirmation.
     """
+    given = locals()
+    if _is_llm_plan(plan):
+        from capacity import api_llm
+
+        return api_llm.explain(_llm_plan(plan), given)
+    asked = cast("str | Path | SavedPlan", plan)
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ExplanationAnswer
     from capacity.explanation.explanation import explain_plan
     from capacity.search.certificate import certify
 
-    (saved,) = read_plans([plan], arrivals)
+    (saved,) = read_plans([asked], arrivals)
     if saved.certificate is None:
         raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
     with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
@@ -1125,6 +1198,31 @@ def _plan(
     )
 
 
+def render_plan(plan: "str | Path | SavedLlmPlan", target: str) -> str:
+    """A saved plan as the settings of the server that is to run it; `vllm` for one of a language model.
+
+    Raises:
+        InputError: a file without such a plan, or an unknown target.
+    """
+    from capacity.render.deployment import render
+
+    return render(_llm_plan(plan), target)
+
+
+def _is_llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> bool:
+    """Whether a saved plan is one for a language model; what cannot be read others refuse."""
+    if isinstance(plan, str | Path):
+        return holds(Path(plan), '"format": "capacity-llm-plan"')
+    return hasattr(plan.plan, "sequences_max")
+
+
+def _llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> "SavedLlmPlan":
+    """A saved plan for a language model, or the one in a file."""
+    from capacity.answer.saved_llm_plan import SavedLlmPlan, read_llm_plan
+
+    return plan if isinstance(plan, SavedLlmPlan) else read_llm_plan(Path(cast("str", plan)))
+
+
 def _llm(profiles: "Sequence[ServiceProfile | LlmProfile]") -> "list[LlmProfile]":
     """Profiles that are all of language models.
 
@@ -1188,6 +1286,7 @@ __all__ = [
     "max_rate",
     "plan",
     "predict",
+    "render_plan",
     "sampling_intervals",
     "simulate",
     "simulate_law",

@@ -1,25 +1,35 @@
 """The verbs for language models: `capacity.api` hands over to these where a profile is of kind llm."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_formats import with_settings
+from capacity.profile.load import load_any
 from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario, fitted_lengths
+from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario, fitted_lengths, require_lengths
 from capacity.traffic.lengths import AnyLengths, has_lengths, parse_lengths, read_token_trace
 from capacity.traffic.parse import workload as workload_of
-from capacity.traffic.workload import ArrivalProcess, Workload
+from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
 from capacity.units import format_quantile
 
 if TYPE_CHECKING:
-    from capacity.llm_answers import LlmPlanAnswer, LlmSimulationAnswer
+    from capacity.llm_answers import (
+        LlmCheckAnswer,
+        LlmExplanationAnswer,
+        LlmPlanAnswer,
+        LlmRatesAnswer,
+        LlmSimulationAnswer,
+    )
+    from simulations.tokens import TokenJudge
 
 Report = Callable[[str], None]
 Given = Mapping[str, Any]
@@ -86,7 +96,7 @@ def _flag(name: str) -> str:
     return "--" + name.removesuffix("_s").replace("_", "-")
 
 
-def _switch(value: str | bool | None, flag: str) -> bool | None:
+def _switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001  (what a keyword takes)
     """`on` or `off`."""
     if value is None or isinstance(value, bool):
         return value
@@ -166,8 +176,12 @@ def _objective(given: Given) -> TokenObjective:
     objective = TokenObjective(
         limits=limits(""),
         response_mean_s=mean(""),
-        **{f"{one}_limits": limits(f"{one}_") for one in TOKEN_MEASURES},
-        **{f"{one}_mean_s": mean(f"{one}_") for one in TOKEN_MEASURES},
+        ttft_limits=limits("ttft_"),
+        tpot_limits=limits("tpot_"),
+        itl_limits=limits("itl_"),
+        ttft_mean_s=mean("ttft_"),
+        tpot_mean_s=mean("tpot_"),
+        itl_mean_s=mean("itl_"),
         goodput_min=None if goodput is None else parse.read_share(goodput, "--goodput-min"),
     )
     if not objective.promises:
@@ -232,32 +246,17 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     )
     effort = _effort(given)
     if given.get("before") is not None:
-        raise InputError(
-            "a plan for a language model is saved by --json, and not by -o yet; use --json > plan.json"
-        )
+        given["before"](question)
     # Slow imports come only now, so that a mistake is reported at once.
     from capacity.llm_answers import LlmPlanAnswer
     from capacity.search.tokens import recommend_tokens, token_changes
-    from simulations.compiled import announced
-    from simulations.replication import Engine
-    from simulations.tokens import TokenJudge, require_check
-    from simulations.workers import workers
+    from simulations.tokens import require_check
 
-    engine = parse.read_choice(Engine, effort.engine, "--engine")
-    count = parse.worker_count(effort.workers, None)
     report: Report = given["progress"]
-    with workers(count if engine is Engine.KERNEL else 1) as mapper, announced(report):
+    with _at_work(effort, report) as judge:
         report("finding where an engine saturates")
         for one in ready:
             require_check(one)
-        judge = TokenJudge(
-            seed=effort.seed,
-            confidence=effort.confidence,
-            precision=effort.precision,
-            requests_max=effort.requests_max,
-            engine=engine,
-            mapper=mapper,
-        )
         found = recommend_tokens(question, judge, report)
         if found.plan is not None and given.get("explain"):
             found = replace(found, changes=token_changes(question, found.plan, judge, report))
@@ -269,16 +268,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
     _refuse_of_batches(given)
     workload, lengths, in_order = _workload(given)
     ready, effort = _set(profile, given), _effort(given)
-    limits = ready.limits_measured
-    fleet = TokenPlan(
-        profile=ready.name,
-        replicas=replicas,
-        sequences_max=_single(given.get("sequences_max"), limits.sequences_max, "--sequences-max"),
-        batched_tokens_max=_single(
-            given.get("batched_tokens_max"), limits.batched_tokens_max, "--batched-tokens-max"
-        ),
-        routing=parse.read_routing(given["routing"]),
-    )
+    fleet = _fleet(ready, replicas, given)
     is_replay = bool(given.get("replay"))
     if is_replay and not in_order:
         raise InputError(
@@ -302,9 +292,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
         quantiles=quantiles,
         in_order=in_order,
     )
-    ready.require(fleet.sequences_max, fleet.batched_tokens_max)
     from capacity.llm_answers import LlmSimulationAnswer
-    from capacity.question.tokens import require_lengths
     from capacity.search.tokens import token_caveats
     from simulations.compiled import announced
     from simulations.replication import Engine
@@ -340,6 +328,133 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
         effort=effort,
         served=served,
     )
+
+
+@contextmanager
+def _at_work(effort: Effort, report: Report) -> "Iterator[TokenJudge]":
+    """A judge with threads of its own."""
+    from simulations.compiled import announced
+    from simulations.replication import Engine
+    from simulations.tokens import TokenJudge
+    from simulations.workers import workers
+
+    engine = parse.read_choice(Engine, effort.engine, "--engine")
+    count = parse.worker_count(effort.workers, None)
+    with workers(count if engine is Engine.KERNEL else 1) as mapper, announced(report):
+        yield TokenJudge(
+            seed=effort.seed,
+            confidence=effort.confidence,
+            precision=effort.precision,
+            requests_max=effort.requests_max,
+            engine=engine,
+            mapper=mapper,
+        )
+
+
+def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswer":
+    """The rates at which a fleet meets its objective; `given` are the keywords of `capacity.api.max_rate`."""
+    _refuse_of_batches(given)
+    workload, lengths, in_order = _workload({**given, "rate": None, "rate_rps": 1.0})
+    if in_order or isinstance(workload.arrivals, TraceArrivals):
+        raise InputError(
+            "a trace has a rate of its own; give its lengths by --lengths, and a named --arrivals"
+        )
+    ready, effort = _set(profile, given), _effort(given)
+    scenario = TokenScenario(
+        profile=ready,
+        workload=workload,
+        lengths=fitted_lengths(ready, lengths, given.get("context_tokens_max")),
+        plan=_fleet(ready, replicas, given),
+        objective=_objective(given),
+        cached_share=_share(given),
+    )
+    require_lengths(ready, scenario.lengths)
+    from capacity.llm_answers import LlmRatesAnswer
+    from capacity.search.tokens import token_rates
+    from simulations.tokens import require_check
+
+    report: Report = given["progress"]
+    with _at_work(effort, report) as judge:
+        require_check(ready)
+        rates = token_rates(scenario, judge, report)
+    return LlmRatesAnswer(rates=rates, effort=effort)
+
+
+def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
+    """A saved plan judged again, with new steps or at another rate; `given` are those of `capacity.api.check`."""
+    for name in ("baseline", "arrivals", "cluster"):
+        if given.get(name) is not None:
+            raise InputError(f"{_flag(name)} does not apply to plans for language models; leave it out")
+    question, profile = saved.question, saved.profile
+    news = _many(given.get("profile"))
+    if len(news) > 1:
+        raise InputError("a plan for a language model runs one profile; give --profile once")
+    if news:
+        found = load_any(news[0])
+        if not isinstance(found, LlmProfile):
+            raise InputError(f"{found.name} has batch times; give one of kind llm")
+        profile = replace(found, name=profile.name)
+    rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
+    workload = question.workload
+    if rate_rps is not None:
+        workload = replace(workload, arrival_rate_rps=rate_rps)
+    scenario = replace(question.scenario(saved.plan), profile=profile, workload=workload)
+    profile.require(saved.plan.sequences_max, saved.plan.batched_tokens_max)
+    require_lengths(profile, scenario.lengths)
+    requests_max = given.get("requests_max") or saved.effort.requests_max
+    effort = replace(saved.effort, requests_max=requests_max, workers=given.get("workers"))
+    from capacity.llm_answers import LlmCheckAnswer
+    from simulations.tokens import require_check
+
+    report: Report = given["progress"]
+    with _at_work(effort, report) as judge:
+        require_check(profile)
+        report("confirming the plan")
+        judged = judge.certify(scenario, 1)
+    return LlmCheckAnswer(scenario=scenario, found=judged, effort=effort)
+
+
+def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
+    """What binds a saved plan, what one replica fewer does, and what other settings would do."""
+    for name in ("arrivals", "cluster"):
+        if given.get(name) is not None:
+            raise InputError(f"{_flag(name)} does not apply to plans for language models; leave it out")
+    question, plan = saved.question, saved.plan
+    effort = replace(saved.effort, workers=given.get("workers"))
+    from capacity.llm_answers import LlmExplanationAnswer
+    from capacity.search.tokens import TokenRecommendation, token_changes
+
+    report: Report = given["progress"]
+    with _at_work(effort, report) as judge:
+        considered: tuple[TokenCandidate, ...] = ()
+        if plan.replicas > 1:
+            report("trying one replica fewer")
+            considered = (judge.search(question.scenario(replace(plan, replicas=plan.replicas - 1)), 1),)
+        found = TokenRecommendation(
+            verdict=saved.verdict,
+            objective=question.objective,
+            plan=plan,
+            saturation=judge.saturated(question.scenario(plan)),
+            considered=considered,
+            changes=token_changes(question, plan, judge, report),
+        )
+    return LlmExplanationAnswer(recommendation=found, question=question, effort=effort)
+
+
+def _fleet(profile: LlmProfile, replicas: int, given: Given) -> TokenPlan:
+    """One fleet, with engines as they were measured unless flags say otherwise."""
+    limits = profile.limits_measured
+    plan = TokenPlan(
+        profile=profile.name,
+        replicas=replicas,
+        sequences_max=_single(given.get("sequences_max"), limits.sequences_max, "--sequences-max"),
+        batched_tokens_max=_single(
+            given.get("batched_tokens_max"), limits.batched_tokens_max, "--batched-tokens-max"
+        ),
+        routing=parse.read_routing(given["routing"]),
+    )
+    profile.require(plan.sequences_max, plan.batched_tokens_max)
+    return plan
 
 
 def _share(given: Given) -> float:

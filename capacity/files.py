@@ -69,6 +69,15 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
         raise InputError(f"{shown} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
+def holds(path: Path, text: str) -> bool:
+    """Whether a file that can be read begins with some text, among its first 1000 characters."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return text in file.read(1000)
+    except (OSError, ValueError):
+        return False
+
+
 def _open(path: Path, shown: str) -> int:
     """A descriptor to read from; what would be waited for, or never end, is refused.
 

@@ -1,6 +1,6 @@
 """Answers about language models: what `plan` and `simulate` return for a profile of kind llm."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,9 @@ from capacity.performance import Interval, TokenPerformance
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.recommendation import Headroom
-from capacity.search.tokens import TokenRecommendation
+from capacity.search.tokens import TokenRates, TokenRecommendation
 from capacity.traffic.lengths import AnyLengths, LengthRows
 from capacity.units import quantile_name
 
@@ -96,10 +96,7 @@ class LlmPlanAnswer(Answer):
             "cost": None if found.hourly_usd is None else {"hourly_usd": found.hourly_usd},
             "changes": plain(found.changes),
             "candidates": plain(found.tally),
-            "considered": [
-                picked(one, "plan", "accepted", "verdict", "performance", "rejection")
-                for one in found.considered
-            ],
+            "considered": _considered(found.considered),
             "caveats": caveat_documents(found.caveats),
             "seed": self.effort.seed,
             "confidence": self.effort.confidence,
@@ -193,6 +190,10 @@ class LlmSimulationAnswer(Answer):
         raise InputError("a simulation of a language model has no figure yet; use to_frame()")
 
 
+def _considered(candidates: Iterable[TokenCandidate]) -> list[Document]:
+    return [picked(one, "plan", "accepted", "verdict", "performance", "rejection") for one in candidates]
+
+
 _COLUMNS = (
     "t_s",
     "input_tokens",
@@ -244,10 +245,7 @@ def _performance_row(found: TokenPerformance | None) -> dict[str, Any]:
     """Scalars by name, and quantiles with their ends."""
     if found is None:
         return {}
-    row: dict[str, Any] = {}
-    for name, value in performance_document(found).items():
-        if not isinstance(value, dict):
-            row[name] = value
+    row = {name: value for name, value in performance_document(found).items() if not isinstance(value, dict)}
     for name in ("ttft", "tpot", "itl", "response"):
         known: dict[float, Interval] = getattr(found, f"{name}_quantiles_s")
         for q, interval in known.items():
@@ -258,3 +256,167 @@ def _performance_row(found: TokenPerformance | None) -> dict[str, Any]:
                 f"{short}_high_s": interval.high,
             }
     return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmRatesAnswer(Answer):
+    """Up to which rate a fleet of a language model meets its objective."""
+
+    rates: TokenRates
+    effort: Effort
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether any rate is accepted."""
+        return self.rates.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 met, 3 missed, 4 inconclusive."""
+        return self.verdict.exit_code
+
+    def document(self) -> Document:
+        """`capacity max-rate --json`."""
+        rates, scenario = self.rates, self.rates.scenario
+        return {
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "plan": plain(scenario.plan),
+            "objective": plain(scenario.objective),
+            "workload": {"arrivals": workload_document(scenario.workload)["arrivals"]}
+            | _lengths_document(scenario.lengths),
+            "saturation": plain(rates.saturation),
+            "rates": {
+                "arrival_rate_max_rps": rates.accepted_rps,
+                "arrival_rate_refused_rps": rates.refused_rps,
+            },
+            "curve": [
+                {"arrival_rate_rps": rate_rps, **picked(one, "verdict", "performance", "rejection")}
+                for rate_rps, one in rates.points
+            ],
+            "seed": self.effort.seed,
+            "confidence": self.effort.confidence,
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.tokens import rates_tables
+
+        yield from rates_tables(self.rates, self.effort.confidence)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a rate."""
+        return [
+            {"arrival_rate_rps": rate_rps, "verdict": one.verdict.value} | _performance_row(one.performance)
+            for rate_rps, one in self.rates.points
+        ]
+
+    def plot(self) -> "Plot":
+        """There is no figure of these yet.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("the rates of a language model have no figure yet; use to_frame()")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmCheckAnswer(Answer):
+    """A saved plan for a language model, judged again.
+
+    Attributes:
+        scenario: what it was judged under.
+    """
+
+    scenario: TokenScenario
+    found: TokenCandidate
+    effort: Effort
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the plan meets its objective."""
+        return self.found.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 met, 3 missed, 4 inconclusive."""
+        return self.verdict.exit_code
+
+    def document(self) -> Document:
+        """`capacity check --json`."""
+        return {
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "plan": plain(self.scenario.plan),
+            "objective": plain(self.scenario.objective),
+            "workload": workload_document(self.scenario.workload) | _lengths_document(self.scenario.lengths),
+            **picked(self.found, "performance", "rejection"),
+            "seed": self.effort.seed,
+            "confidence": self.effort.confidence,
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.tokens import check_tables
+
+        scenario = self.scenario
+        yield from check_tables(
+            scenario.plan, self.found, scenario.objective, scenario.workload.arrival_rate_rps
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row."""
+        return [
+            _plan_row(self.scenario.plan)
+            | {"verdict": self.verdict.value}
+            | _performance_row(self.found.performance)
+        ]
+
+    def plot(self) -> "Plot":
+        """There is no figure of these yet.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("the check of a plan for a language model has no figure; use to_frame()")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmExplanationAnswer(Answer):
+    """Why a saved plan for a language model is as it is."""
+
+    recommendation: TokenRecommendation
+    question: TokenQuestion
+    effort: Effort
+
+    def document(self) -> Document:
+        """`capacity explain --json`."""
+        found = self.recommendation
+        return {
+            "plan": plain(found.plan),
+            "saturation": plain(found.saturation),
+            "considered": _considered(found.considered),
+            "changes": plain(found.changes),
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.tokens import explanation_tables
+
+        yield from explanation_tables(self.recommendation, self.question)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a setting that was tried."""
+        return [
+            {"what": one.what, "saturation_rps": one.saturation.rate_rps, "verdict": one.verdict.value}
+            | _performance_row(one.performance)
+            for one in self.recommendation.changes
+        ]
+
+    def plot(self) -> "Plot":
+        """There is no figure of these yet.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("the explanation of a plan for a language model has no figure; use to_frame()")

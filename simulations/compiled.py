@@ -26,17 +26,17 @@ _damaged: set[Path] = set()  # folders, each of which is reported once
 _log = logging.getLogger(__name__)  # its warnings go to stderr, unless logging is set up otherwise
 
 
-def compiled(function: Function, **options: bool) -> Function:
+def compiled(function: Function, **options: Any) -> Function:
     """Machine code, compiled at the first call and reused by later processes if it can be kept."""
-    folder = _folder()
+    folder, make = _folder(), cast("Any", njit)
     if folder is None:
-        return cast("Function", njit(nogil=True, **options)(function))
+        return cast("Function", make(nogil=True, **options)(function))
     settings = cast("Any", config)  # they come from the environment, unknown to the checker
     given, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
     try:
-        dispatcher = njit(cache=True, nogil=True, **options)(function)
+        dispatcher = make(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # numba does not accept the folder
-        return cast("Function", njit(nogil=True, **options)(function))
+        return cast("Function", make(nogil=True, **options)(function))
     finally:
         settings.CACHE_DIR = given
     _trust_no_disk(dispatcher)

@@ -15,7 +15,7 @@ from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Promise, TokenObjective
-from capacity.question.plan import Routing
+from capacity.question.plan import Plan, Routing
 from capacity.question.stability import relaxation_requests
 from capacity.question.tokens import (
     Saturation,
@@ -26,7 +26,7 @@ from capacity.question.tokens import (
     require_lengths,
 )
 from capacity.traffic.lengths import AnyLengths, LengthRows
-from capacity.traffic.workload import TraceArrivals
+from capacity.traffic.workload import TraceArrivals, Workload
 from capacity.units import QUANTILES, format_quantile, format_rate
 from simulations.case import arrivals_scv, one_for_all
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
@@ -116,7 +116,7 @@ def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraw
 def overheads_s(scenario: TokenScenario, draws: TokenDraws) -> Floats:
     """Time of each request outside its engine. [s]"""
     overhead = scenario.profile.overhead
-    return overhead.request_s + overhead.per_input_token_s * draws.input_tokens
+    return np.asarray(overhead.request_s + overhead.per_input_token_s * draws.input_tokens, dtype=np.float64)
 
 
 def replicate_tokens(task: TokenTask) -> TokenSample:
@@ -268,8 +268,11 @@ class TokenCase:
         scenario = self.scenario
         if isinstance(scenario.workload.arrivals, TraceArrivals):
             return scenario
-        workload, plan = one_for_all(scenario.workload, scenario.plan)  # type: ignore[type-var]
-        return replace(scenario, workload=workload, plan=plan)
+        plan = scenario.plan
+        alike = Plan(profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing)
+        workload, one = one_for_all(scenario.workload, alike)
+        assert isinstance(workload, Workload)  # noqa: S101  (a rate stays a rate)
+        return replace(scenario, workload=workload, plan=replace(plan, replicas=one.replicas))
 
     @property
     def is_path(self) -> bool:
@@ -479,14 +482,17 @@ class TokenJudge:
     ) -> TokenCandidate:
         load = token_load(scenario)
         if load >= 1.0:
-            rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
-            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=rejection)
+            unstable = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
+            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=unstable)
         if load > KNEE:
             requests_max = min(requests_max, _KNEE_REQUESTS)
         case = TokenCase(scenario=scenario, engine=self.engine)
-        verdict, rejection, look, is_precise = Verdict.INCONCLUSIVE, None, None, False
+        verdict, is_precise = Verdict.INCONCLUSIVE, False
+        rejection: Rejection | None = None
+        look: TokenLook | None = None
         care = _SEARCH_CARE if stage is Stage.SEARCH else 1.0
         seed = Seed(value=self.seed, stage=stage)
+        number = 0
         for number, look in enumerate(token_looks(case, seed, requests_max, self.mapper, care), start=1):
             verdict, rejection = self._decide(
                 scenario.objective, look, self._errors(scenario, stage, attempt, number)
@@ -500,7 +506,8 @@ class TokenJudge:
             verdict = Verdict.INCONCLUSIVE
         doubt = None
         if verdict is Verdict.INCONCLUSIVE:
-            doubt, rejection = self._left_open(case, look, load, requests_max)
+            confidence = 1.0 - self._errors(scenario, stage, attempt, max(1, number)).accept
+            doubt, rejection = self._left_open(case, look, load, requests_max, confidence)
         return TokenCandidate(
             plan=scenario.plan,
             verdict=verdict,
@@ -544,15 +551,13 @@ class TokenJudge:
         return self._width(pool, objective) <= _INDIFFERENCE * self.precision
 
     def _left_open(
-        self, case: TokenCase, look: TokenLook | None, load: float, requests_max: int
+        self, case: TokenCase, look: TokenLook | None, load: float, requests_max: int, confidence: float
     ) -> tuple[Doubt, Rejection]:
         """Why a trial ended without a verdict."""
         if load > KNEE:
             return Doubt.PROFILE, Rejection(limit=Limit.STABILITY, allowed=KNEE, needed=load)
         if look is not None and (look.settled or look.pool.is_path):
-            found = [
-                (found_tokens(look.pool, p, self.confidence), p) for p in case.scenario.objective.promises
-            ]
+            found = [(found_tokens(look.pool, p, confidence), p) for p in case.scenario.objective.promises]
             interval, promise = max(found, key=lambda one: one[0].high / one[1].allowed)
             doubt = Doubt.TRACE if look.pool.is_path else Doubt.REQUESTS
             return doubt, Rejection.of(promise, interval.high)

@@ -9,10 +9,11 @@ import typer
 
 from capacity.commands.options import REQUIRED, Flag, flags, reads
 from capacity.commands.output import Format, emit, run, write_text
-from capacity.errors import DependencyError
+from capacity.errors import DependencyError, InputError
 
 if TYPE_CHECKING:
     from capacity.answers import CheckAnswer
+    from capacity.llm_answers import LlmCheckAnswer
 
 
 class GateFormat(StrEnum):
@@ -59,7 +60,14 @@ def check(context: typer.Context, output: GateFormat, *, as_json: bool) -> None:
     raise typer.Exit(found.exit_code)
 
 
-def _print(output: GateFormat, found: "CheckAnswer") -> None:
+def _print(output: GateFormat, found: "CheckAnswer | LlmCheckAnswer") -> None:
+    from capacity.answers import CheckAnswer
+
+    if not isinstance(found, CheckAnswer):
+        if output not in (GateFormat.TABLE, GateFormat.JSON):
+            raise InputError(f"--format {output} is not written for language models; use table or json")
+        emit(found, Format(output.value), as_json=False)
+        return
     from capacity.render.check import github_lines, junit, markdown
 
     answer = found.answer

@@ -22,6 +22,9 @@ from capacity.commands.output import Format, check_figure, emit, run
 
 if TYPE_CHECKING:
     from capacity.answers import PlanAnswer
+    from capacity.llm_answers import LlmPlanAnswer
+    from capacity.question.question import Question
+    from capacity.question.tokens import TokenQuestion
 
 
 @flags(
@@ -87,23 +90,46 @@ def plan(
     Examples:
       capacity plan --profile resnet50-t4-fp16 --rate 3200rps --slo-p99 40ms
       capacity plan --profile mine.csv --rate 120rps --slo-p99 80ms --survive n-1 -o plan.json
-      capacity plan --profile llama-3.1-8b-rtx-pro-6000 --rate 20rps --lengths lengths.csv --slo-ttft-p99 2s --slo-tpot-p99 60ms
+      capacity plan --profile engine.json --rate 20rps --lengths lengths.csv --slo-ttft-p99 2s --slo-tpot-p99 60ms
       capacity plan --profile resnet50-t4-fp16 --profile resnet50-v100-fp16 --rate 5000rps --slo-p99 50ms
     """
     from capacity import api
-    from capacity.answer.saved_plan import check_plan_target, write_plan_file
+    from capacity.answers import PlanAnswer
 
     path = None if file is None else Path(file)
     if plot is not None:
         check_figure(plot)
-    found = run(api.plan, context, before=None if path is None else partial(check_plan_target, path))
+    found = run(api.plan, context, before=None if path is None else partial(_check_target, path))
     with ExitStack() as after:  # neither a closed stdout nor a full disk costs more than one of them
-        if plot is not None:
+        if plot is not None and isinstance(found, PlanAnswer):
             after.callback(_draw, found, plot)
         if path is not None:
-            after.callback(write_plan_file, path, found.recommendation, found.question, found.effort)
+            after.callback(_save, found, path)
         emit(found, output, as_json=as_json, verbose=verbose)
     raise typer.Exit(found.exit_code)
+
+
+def _check_target(path: Path, question: "Question | TokenQuestion") -> None:
+    """Refuse early a plan that could not be written."""
+    from capacity.answer.saved_llm_plan import check_llm_plan_target
+    from capacity.answer.saved_plan import check_plan_target
+    from capacity.question.question import Question
+
+    if isinstance(question, Question):
+        check_plan_target(path, question)
+    else:
+        check_llm_plan_target(path, question)
+
+
+def _save(found: "PlanAnswer | LlmPlanAnswer", path: Path) -> None:
+    from capacity.answer.saved_llm_plan import write_llm_plan
+    from capacity.answer.saved_plan import write_plan_file
+    from capacity.answers import PlanAnswer
+
+    if isinstance(found, PlanAnswer):
+        write_plan_file(path, found.recommendation, found.question, found.effort)
+    else:
+        write_llm_plan(path, found.question, found.effort, found.document())
 
 
 def _draw(found: "PlanAnswer", file: str) -> None:

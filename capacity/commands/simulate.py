@@ -26,6 +26,7 @@ def simulate(
       capacity simulate --profile resnet50-t4-fp16 --users 64 --think-time 100ms --replicas 1
     """
     from capacity import api
+    from capacity.answers import SimulationAnswer
 
     if file is not None:
         check_target(Path(file), "requests", (".csv",))
@@ -33,5 +34,5 @@ def simulate(
             raise InputError("-o saves the requests of a replay; give --replay with --arrivals trace:FILE")
     found = run(api.simulate, context)
     emit(found, output, as_json=as_json, verbose=verbose)
-    if file is not None:
+    if file is not None and not isinstance(found, SimulationAnswer):
         found.write_requests(Path(file))

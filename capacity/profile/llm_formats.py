@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 from capacity.errors import InputError
@@ -81,13 +82,10 @@ def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
     line, header = next(rows, (1, []))
     columns = [name.strip() for name in header]
     _check_header(columns, f"{file_name} line {line}")
-    steps = [
-        located(
-            f"{file_name} line {at}",
-            lambda cells=cells, at=at: _step(columns, cells, f"{file_name} line {at}"),
-        )
-        for at, cells in rows
-    ]
+    steps = []
+    for at, cells in rows:
+        where = f"{file_name} line {at}"
+        steps.append(located(where, partial(_step, columns, cells, where)))
     if not steps:
         raise InputError(f"{file_name} has no steps; give a row for each measured pass")
     limits = LimitsMeasured(
@@ -179,10 +177,11 @@ def with_settings(
         tokens=profile.kv.tokens if kv_tokens is None else kv_tokens,
         block_tokens=profile.kv.block_tokens if block_tokens is None else block_tokens,
     )
-    switches = {
-        "prefix_caching": prefix_caching,
-        "async_scheduling": async_scheduling,
-        "chunked_prefill": chunked_prefill,
-    }
-    engine = replace(profile.engine, **{key: value for key, value in switches.items() if value is not None})
+    today = profile.engine
+    engine = replace(
+        today,
+        prefix_caching=today.prefix_caching if prefix_caching is None else prefix_caching,
+        async_scheduling=today.async_scheduling if async_scheduling is None else async_scheduling,
+        chunked_prefill=today.chunked_prefill if chunked_prefill is None else chunked_prefill,
+    )
     return replace(profile, kv=kv, engine=engine)

@@ -3,7 +3,7 @@
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias, Union, cast
 
 from capacity.errors import InputError
 from capacity.files import parse_object, printable, read_text
@@ -61,8 +61,10 @@ def load_any(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfil
     Raises:
         InputError: neither exists, or what is there is not a valid profile.
     """
-    if isinstance(profile, ServiceProfile) or hasattr(profile, "kv"):
+    if isinstance(profile, ServiceProfile):
         return profile
+    if hasattr(profile, "kv"):  # told apart without importing what it takes
+        return cast("LlmProfile", profile)
     if hasattr(profile, "to_csv"):
         return _read_csv(profile.to_csv(index=False), "the DataFrame", "profile")
     names, text = bundled_names(), str(profile)

@@ -118,8 +118,7 @@ class StepTable:
         """
         context = kv_tokens / max(1.0, decode_requests)
         if not prefill_tokens:
-            axes, places = (self.decode_requests, self.context), (decode_requests, context)
-            return _between(axes, self.decode_s, places)
+            return _between((self.decode_requests, self.context), self.decode_s, (decode_requests, context))
         if not decode_requests:
             return _between((self.prefill_tokens, self.past), self.prefill_s, (prefill_tokens, past))
         axes = (self.prefill_tokens, self.past, self.decode_requests, self.context)

@@ -155,6 +155,11 @@ class LatencyObjective:
     @property
     def promises(self) -> tuple[Promise, ...]:
         """Every limit, in the usual order."""
+        return self.of_responses
+
+    @property
+    def of_responses(self) -> tuple[Promise, ...]:
+        """The limits of responses, waits, losses and utilization, in the usual order."""
         single = {
             Measure.RESPONSE_MEAN: self.response_mean_s,
             Measure.LOSS: self.loss_probability,
@@ -294,7 +299,7 @@ class TokenObjective(LatencyObjective):
                 for q, limit_s in getattr(self, name).items()
             ),
             *(Promise(measure=measure, allowed=x) for measure, x in means if x is not None),
-            *LatencyObjective.promises.fget(self),  # type: ignore[attr-defined]  (a property is its getter)
+            *self.of_responses,
             *(
                 ()
                 if self.goodput_min is None

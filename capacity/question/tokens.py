@@ -191,12 +191,12 @@ def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max:
     Raises:
         DomainError: longer requests, or a context beyond the measured one.
     """
-    measured = min(profile.limits_measured.context_tokens_max, profile.kv.usable_tokens)
+    measured = profile.limits_measured.context_tokens_max
     if context_tokens_max is not None:
-        if context_tokens_max > profile.limits_measured.context_tokens_max:
+        if context_tokens_max > measured:
             raise DomainError(
                 f"profile {profile.name} was measured up to "
-                f"{profile.limits_measured.context_tokens_max} tokens of "
+                f"{measured} tokens of "
                 f"context and does not cover {context_tokens_max}; measure up to there, or allow less"
             )
         return lengths.within(context_tokens_max)

@@ -11,7 +11,7 @@ from capacity.question.candidate import Limit, Verdict
 from capacity.question.objective import Promise, TokenObjective, format_interval, format_value
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
 from capacity.render.tables import caveat_lines, table
-from capacity.search.tokens import TokenChange, TokenRecommendation
+from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation
 from capacity.units import format_duration, format_quantile, format_rate
 
 _SHOWN = (0.5, 0.95, 0.99)
@@ -256,3 +256,54 @@ def simulation_tables(
         yield Text("These requests alone, served from an empty fleet; no intervals, since nothing is drawn.")
     else:
         yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+
+
+def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableType]:
+    """What `capacity max-rate` shows about a language model."""
+    scenario, most_rps = rates.scenario, rates.scenario.plan.replicas * rates.saturation.rate_rps
+    verb = "meets" if scenario.plan.replicas == 1 else "meet"
+    limits, fleet = _promises(scenario.objective), _fleet(scenario.plan)
+    if rates.accepted_rps is None:
+        yield Text(f"{fleet} {verb} {limits} at no rate that was tried.", style="bold")
+    else:
+        yield Text(
+            f"{fleet} {verb} {limits} up to {format_rate(rates.accepted_rps)}, and saturate"
+            f"{'s' if scenario.plan.replicas == 1 else ''} at {format_rate(most_rps)}.",
+            style="bold",
+        )
+    promises = scenario.objective.promises
+    columns = ("rate", "load", *(f"~{one.what}" for one in promises), "<verdict")
+    rows = [
+        (
+            format_rate(rate_rps),
+            f"{rate_rps / most_rps:.3f}",
+            *(_value(one, promise) for promise in promises),
+            one.verdict.value if one.rejection is None else f"{one.verdict.value}: {refusal(one)}",
+        )
+        for rate_rps, one in rates.points
+    ]
+    yield table(columns, rows)
+    yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+
+
+def check_tables(
+    was: TokenPlan, found: TokenCandidate, objective: TokenObjective, rate_rps: float
+) -> Iterator[RenderableType]:
+    """What `capacity check` shows about a language model."""
+    limits, fleet, rate = _promises(objective), _fleet(was), format_rate(rate_rps)
+    if found.accepted:
+        sentence = f"{fleet} still {'meets' if was.replicas == 1 else 'meet'} {limits} at {rate}."
+    elif found.verdict is Verdict.INCONCLUSIVE:
+        sentence = f"Inconclusive whether {fleet} meets {limits} at {rate}: {refusal(found)}."
+    else:
+        sentence = f"{fleet} no longer {'meets' if was.replicas == 1 else 'meet'} {limits} at {rate}: {refusal(found)}."
+    yield Text(sentence, style="bold")
+    if found.performance is not None:
+        yield table(("<", "<"), performance_rows(found.performance))
+
+
+def explanation_tables(found: TokenRecommendation, question: TokenQuestion) -> Iterator[RenderableType]:
+    """What `capacity explain` shows about a language model."""
+    yield Text(why_not_fewer(found, question), style="bold")
+    yield Text(binding_sentence(found))
+    yield changes_table(found.changes)

@@ -25,6 +25,7 @@ from capacity.traffic.lengths import LengthLaws, LengthRows
 from capacity.units import format_rate
 
 Progress = Callable[[str], None]
+_NOTHING = Tally()
 
 # Simulated requests after which a search gives up; a count, so that the answer does not depend on speed.
 SEARCH_REQUESTS_MAX = 60_000_000
@@ -67,7 +68,7 @@ class TokenRecommendation:
     considered: tuple[TokenCandidate, ...] = ()
     caveats: tuple[Caveat, ...] = ()
     changes: tuple[TokenChange, ...] = ()
-    tally: Tally = Tally()
+    tally: Tally = _NOTHING
 
 
 class TokenSearch:
@@ -308,8 +309,8 @@ def _length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
         total = lengths.dropped + len(lengths.input_tokens)
         yield Caveat(
             code=CaveatCode.LENGTHS_CUT,
-            message=f"{lengths.dropped} of {total} requests of {lengths.name} are longer than the context and were left "
-            "out; an engine refuses them",
+            message=f"{lengths.dropped} of {total} requests of {lengths.name} are longer than the context and were "
+            "left out; an engine refuses them",
         )
     if isinstance(lengths, LengthLaws):
         yield Caveat(
@@ -416,3 +417,65 @@ def token_changes(
                 )
             )
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRates:
+    """Up to which rate a fleet meets its objective.
+
+    Attributes:
+        points: rates that were tried, rising, each with what became of it.
+        accepted_rps: the largest that was accepted; None where none was.
+        refused_rps: the smallest that was not, above it.
+    """
+
+    scenario: TokenScenario
+    saturation: Saturation
+    points: tuple[tuple[float, TokenCandidate], ...]
+    accepted_rps: float | None
+    refused_rps: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether any rate is accepted."""
+        if self.accepted_rps is not None:
+            return Verdict.MET
+        is_open = any(one.verdict is Verdict.INCONCLUSIVE for _, one in self.points)
+        return Verdict.INCONCLUSIVE if is_open else Verdict.MISSED
+
+
+# Shares of the saturation rate that are tried first, and to which share an end is found.
+_LOADS, _END = (0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95), 0.01
+
+
+def token_rates(scenario: TokenScenario, judge: TokenJudge, progress: Progress) -> TokenRates:
+    """Where the latency of a fleet explodes, and the largest rate at which it meets its objective."""
+    saturation = judge.saturated(scenario)
+    most_rps = scenario.plan.replicas * saturation.rate_rps
+    found: dict[float, TokenCandidate] = {}
+
+    def at(rate_rps: float) -> bool:
+        progress(f"trying {format_rate(rate_rps)}")
+        found[rate_rps] = judge.accepts(scenario.at_rate(rate_rps))
+        return found[rate_rps].accepted
+
+    low_rps, high_rps = 0.0, most_rps
+    for share in _LOADS:
+        if at(share * most_rps):
+            low_rps = share * most_rps
+        else:
+            high_rps = share * most_rps
+            break
+    while high_rps - low_rps > _END * most_rps:
+        middle_rps = (low_rps + high_rps) / 2.0
+        if at(middle_rps):
+            low_rps = middle_rps
+        else:
+            high_rps = middle_rps
+    return TokenRates(
+        scenario=scenario,
+        saturation=saturation,
+        points=tuple(sorted(found.items())),
+        accepted_rps=low_rps or None,
+        refused_rps=high_rps,
+    )

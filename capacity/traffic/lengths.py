@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from capacity.errors import DomainError, InputError
 from capacity.files import csv_rows, printable, read_text
-from capacity.traffic.trace import parse_stamp, unit_and_instants
+from capacity.traffic.trace import Stamp, parse_stamp, unit_and_instants
 from capacity.traffic.workload import TraceArrivals
 from capacity.units import is_number
 
@@ -144,7 +144,8 @@ class LengthLaw:
     def at(self, uniforms: npt.NDArray[np.float64]) -> Integers:
         """Quantiles at uniform numbers."""
         values = np.asarray(self._quantiles(np.asarray(uniforms)), dtype=float)
-        return np.clip(np.rint(values), 1, TOKENS_MAX).astype(np.int64)
+        whole: Integers = np.clip(np.rint(values), 1, TOKENS_MAX).astype(np.int64)
+        return whole
 
     def _quantiles(self, u: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         from scipy import special
@@ -158,8 +159,7 @@ class LengthLaw:
             return np.floor(-np.log1p(-u) / rate) + 1.0
         if self.kind == "gamma":
             shape = 1.0 / self.cv**2
-            scaled: npt.NDArray[np.float64] = special.gammaincinv(shape, u) * (self.mean / shape)
-            return scaled
+            return np.asarray(special.gammaincinv(shape, u) * (self.mean / shape), dtype=np.float64)
         spread = math.log1p(self.cv**2)
         normal = special.ndtri(np.clip(u, 1e-15, 1.0 - 1e-15))
         return self.mean * np.exp(math.sqrt(spread) * normal - spread / 2.0)
@@ -235,7 +235,7 @@ def parse_lengths(text: str) -> AnyLengths:
                 f"--lengths {printable(text)[:60]!r} must say input and output once each: "
                 "input=lognormal:mean=512,cv=1;output=geometric:mean=200"
             )
-        return LengthLaws(*(_parse_law(given[name], name) for name in ("input", "output")))
+        return LengthLaws(_parse_law(given["input"], "input"), _parse_law(given["output"], "output"))
     return read_lengths(Path(text))
 
 
@@ -319,7 +319,7 @@ def has_lengths(path: Path) -> bool:
 
 def _columns(
     path: Path, shown: str
-) -> tuple[list[tuple[list[object], str | None]], tuple[int, ...], tuple[int, ...]]:
+) -> tuple[list[tuple[list[Stamp], str | None]], tuple[int, ...], tuple[int, ...]]:
     """Stamps with their unit where there are any, input and output."""
     rows = csv_rows(read_text(path), shown, "keep fewer rows")
     line, header = next(rows, (1, []))
@@ -329,7 +329,7 @@ def _columns(
     got = _place(names, OUTPUT_NAMES, where)
     units = {"t_s": "s", "t_ms": "ms", "t_us": "us", "t_ns": "ns", "timestamp": None}
     times = [at for at, name in enumerate(names) if name in units]
-    stamps: list[object] = []
+    stamps: list[Stamp] = []
     inputs: list[int] = []
     outputs: list[int] = []
     for line, row in rows:

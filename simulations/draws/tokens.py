@@ -11,7 +11,6 @@ from capacity.profile.llm import LlmProfile
 from capacity.profile.steps import StepTable
 from simulations.draws.records import Floats, Integers
 
-
 ALWAYS = (-math.inf, math.inf)  # a window of time in which all counts
 
 

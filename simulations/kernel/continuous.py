@@ -167,23 +167,22 @@ def _world(
 
 
 @inlined
+def _nodes_around(axis: Floats, place: float) -> tuple[int, int]:
+    """The nodes around a place; the outermost two where it lies beyond."""
+    low = int(np.searchsorted(axis, place, side="right")) - 1
+    low = min(max(low, 0), max(0, len(axis) - 2))
+    return low, min(low + 1, len(axis) - 1)
+
+
+@inlined
 def _place(axis: Floats, place: float) -> tuple[int, int, float]:
     """The nodes around a place, and how far it is on the way from the one to the other."""
-    low = np.searchsorted(axis, place, side="right") - 1
-    low = min(max(low, 0), max(0, len(axis) - 2))
-    high = min(low + 1, len(axis) - 1)
+    low, high = _nodes_around(axis, place)
     span = axis[high] - axis[low]
     weight = 0.0
     if span != 0.0:
         weight = min(max((place - axis[low]) / span, 0.0), 1.0)
     return low, high, weight
-
-
-@inlined
-def _nodes_around(axis: Floats, place: float) -> tuple[int, int]:
-    """The nodes around a place; the outermost two where it lies beyond."""
-    low = min(max(np.searchsorted(axis, place, side="right") - 1, 0), max(0, len(axis) - 2))
-    return low, min(low + 1, len(axis) - 1)
 
 
 @borrowing
@@ -194,7 +193,7 @@ def decode_s(table: tuple[Floats, ...], requests: float, read: float) -> float:
     values = table[4]
     first = (1.0 - weight) * values[low, left] + weight * values[high, left]
     second = (1.0 - weight) * values[low, right] + weight * values[high, right]
-    return (1.0 - between) * first + between * second
+    return float((1.0 - between) * first + between * second)
 
 
 @borrowing
@@ -208,7 +207,7 @@ def pass_s(table: tuple[Floats, ...], tokens: float, past: float, requests: floa
         values = table[5]
         first = (1.0 - along) * values[a, c] + along * values[b, c]
         second = (1.0 - along) * values[a, d] + along * values[b, d]
-        return (1.0 - back) * first + back * second
+        return float((1.0 - back) * first + back * second)
     e, f, wide = _place(table[2], requests)
     g, h, deep = _place(table[3], read / max(1.0, requests))
     mixed = table[6]
@@ -222,7 +221,7 @@ def pass_s(table: tuple[Floats, ...], tokens: float, past: float, requests: floa
             second = (1.0 - along) * mixed[a, d, k, m] + along * mixed[b, d, k, m]
             near_s, far_s = far_s, (1.0 - back) * first + back * second
         low_s, high_s = high_s, (1.0 - wide) * near_s + wide * far_s
-    return (1.0 - deep) * low_s + deep * high_s
+    return float((1.0 - deep) * low_s + deep * high_s)
 
 
 @borrowing
@@ -321,7 +320,7 @@ def _add_part(world: World, r: int, buffer: int, request: int, tokens: int) -> N
 def _compose(world: World, r: int, buffer: int) -> None:
     """The next pass of a replica, into one of its two buffers."""
     rules, rows, engines, running = world.rules, world.rows, world.engines, world.running
-    parts, sizes, totals = world.parts, world.sizes, world.totals
+    parts, sizes = world.parts, world.sizes
     sequences_max, budget, _, block, chunked, _, caching, reserve = rules
     members = 0
     preempted, place = False, 0
@@ -371,7 +370,7 @@ def _throw_out(world: World, r: int, block: int, caching: int) -> int:
     if engines[r].head == NOBODY:
         engines[r].tail = out
     engines[r].head = out
-    return out
+    return int(out)
 
 
 @borrowing
@@ -515,7 +514,7 @@ def _finish(world: World, r: int, request: int, now_s: float) -> None:
 
 
 @borrowing
-def _run_on(world: World, r: int, until_s: float) -> bool:
+def _run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one loop: its sums stay in registers)
     """Go through a run of passes as far as an instant; True where it has come to its end before.
 
     Each pass reads one token more a request than the one before. The last one that ended is not counted yet where
@@ -647,7 +646,7 @@ def _hand_out(world: World, r: int, now_s: float) -> None:
 
 
 @borrowing
-def _advance(world: World, r: int, until_s: float) -> None:
+def _advance(world: World, r: int, until_s: float) -> None:  # noqa: C901  (likewise)
     """Let a replica compute all passes that end by an instant, and start those that follow them."""
     rules, engines, sizes, totals = world.rules, world.engines, world.sizes, world.totals
     blocks, ahead = rules[2], rules[5]
@@ -688,7 +687,9 @@ def _advance(world: World, r: int, until_s: float) -> None:
 
 
 @borrowing
-def _serve(world: World, arrived_s: Floats, uniforms: Floats, routing: int) -> None:
+def _serve(  # noqa: C901  (one loop: a call for each request would cost more than its body)
+    world: World, arrived_s: Floats, uniforms: Floats, routing: int
+) -> None:
     """Let requests arrive, one after the other, each at the replica that the router picks."""
     rules, rows, engines = world.rules, world.rows, world.engines
     replicas = len(engines)

@@ -75,7 +75,7 @@ def _fleet(plan: Plan, clock: Clock, arrived_s: list[float], slowdowns: Sequence
     ]
 
 
-def _arrive(clock: Clock, arrived_s: list[float], policy: Policy) -> Generator[Moment, None, None]:
+def _arrive(clock: Clock, arrived_s: list[float], policy: Policy[Replica]) -> Generator[Moment, None, None]:
     """Requests arrive, one after another, each at the replica that the router picks."""
     for request, instant_s in enumerate(arrived_s):
         yield Moment(clock).at(instant_s, Phase.ARRIVAL)

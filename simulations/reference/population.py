@@ -2,7 +2,7 @@
 
 from simulations.draws.arrivals import ClosedDraws
 from simulations.draws.records import Batch
-from simulations.reference.replica import Clock, Moment, Phase, Policy
+from simulations.reference.replica import Clock, Moment, Phase, Policy, Replica
 
 
 class Population:
@@ -14,7 +14,12 @@ class Population:
     """
 
     def __init__(
-        self, clock: Clock, draws: ClosedDraws, arrived_s: list[float], batches: list[Batch], policy: Policy
+        self,
+        clock: Clock,
+        draws: ClosedDraws,
+        arrived_s: list[float],
+        batches: list[Batch],
+        policy: Policy[Replica],
     ) -> None:
         self._clock = clock
         self._users = draws.users

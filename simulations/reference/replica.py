@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heappop, heappush
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from simpy import Environment, Event
 from simpy.events import EventPriority
@@ -261,11 +261,18 @@ class Replica:
             finish(Batch(self.index, started_s, clock.now, requests))
 
 
+class Counted(Protocol):
+    """A replica of any kind, with the requests outstanding at each of its fleet."""
+
+    outstanding: list[int]
+
+
+Chosen = TypeVar("Chosen", bound=Counted)
 # Which replica a request goes to, given its number in order of arrival.
-Policy = Callable[[int], Replica]
+Policy = Callable[[int], Chosen]
 
 
-def routing_policy(routing: Routing, replicas: Sequence[Replica], uniforms: Sequence[float]) -> Policy:
+def routing_policy(routing: Routing, replicas: Sequence[Chosen], uniforms: Sequence[float]) -> Policy[Chosen]:
     """The rule behind a routing name.
 
     Args:
@@ -275,21 +282,21 @@ def routing_policy(routing: Routing, replicas: Sequence[Replica], uniforms: Sequ
     count = len(replicas)
     outstanding = replicas[0].outstanding
 
-    def round_robin(request: int) -> Replica:
+    def round_robin(request: int) -> Chosen:
         return replicas[request % count]
 
-    def random(request: int) -> Replica:
+    def random(request: int) -> Chosen:
         return replicas[int(uniforms[2 * request] * count)]
 
-    def least_outstanding(request: int) -> Replica:
+    def least_outstanding(request: int) -> Chosen:
         return replicas[outstanding.index(min(outstanding))]
 
-    def power_of_two(request: int) -> Replica:
+    def power_of_two(request: int) -> Chosen:
         first = int(uniforms[2 * request] * count)
         second = (first + 1 + int(uniforms[2 * request + 1] * (count - 1))) % count
         return replicas[min((outstanding[first], first), (outstanding[second], second))[1]]
 
-    def shared_queue(request: int) -> Replica:
+    def shared_queue(request: int) -> Chosen:
         return replicas[0]  # all share one queue, so any of them leads to it
 
     return {

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from capacity.intervals import share_high
 from capacity.performance import Interval, Kind, TokenPerformance
@@ -15,6 +16,7 @@ from simulations.draws.tokens import TokenDraws, TokenRecords
 from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
 from simulations.statistics.sample import Sample, Tally, edges, middle
 
+Flags = npt.NDArray[np.bool_]
 _NO_MARKS = np.zeros(0)
 
 
@@ -115,7 +117,7 @@ def _marks(limits: object) -> Floats:
 
 
 def _missed(
-    objective: TokenObjective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Integers
+    objective: TokenObjective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Flags
 ) -> int:
     """Requests beyond any limit; a request's own gaps are as long as their mean."""
     limits = objective.together
@@ -151,7 +153,6 @@ _MEANS = {
     Measure.ITL_MEAN: Measure.ITL,
     Measure.RESPONSE_MEAN: Measure.RESPONSE,
 }
-_QUANTILES = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE)
 
 
 class TokenPool(Pool):
@@ -210,7 +211,6 @@ class TokenPool(Pool):
         def by_quantile(measure: Measure) -> dict[float, Interval]:
             return {q: found(measure, q) for q in quantiles} if _TALLIES[measure](whole).count else {}
 
-        durations = {measure.value: by_quantile(measure) for measure in _QUANTILES}
         means = {m: self.mean(m) if has_intervals else None for m in _MEANS}
         gaps = whole.output_tokens - whole.counted
         return TokenPerformance(
@@ -229,7 +229,10 @@ class TokenPool(Pool):
             running_mean=times * whole.running_s / whole.window_s,
             queue_length_mean=times * max(0.0, (whole.engine_s - whole.running_s) / whole.window_s),
             in_system_mean=times * whole.responses.total_s / whole.window_s,
-            **durations,  # type: ignore[arg-type]  (each by the name of its field)
+            ttft_quantiles_s=by_quantile(Measure.TTFT),
+            tpot_quantiles_s=by_quantile(Measure.TPOT),
+            itl_quantiles_s=by_quantile(Measure.ITL),
+            response_quantiles_s=by_quantile(Measure.RESPONSE),
             intervals=self._token_intervals(means, confidence, has_limits=has_limits)
             if has_intervals
             else {},

@@ -1,0 +1,263 @@
+"""A saved plan for a language model: an answer with all that was asked, so that it can be judged again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from capacity.answer.documents import Document, dumps, objective_document
+from capacity.answer.saved_plan import read_workload_document, workload_to_document
+from capacity.errors import InputError
+from capacity.files import (
+    Line,
+    check_target,
+    located,
+    parse_object,
+    printable,
+    read_as,
+    read_text,
+    versions,
+    write_whole,
+)
+from capacity.profile.formats import digest
+from capacity.profile.llm import LlmProfile
+from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
+from capacity.question.objective import TokenObjective
+from capacity.question.plan import Routing
+from capacity.question.tokens import TokenPlan, TokenQuestion
+from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
+from capacity.traffic.workload import Workload
+
+FORMAT = "capacity-llm-plan"
+LENGTHS_MAX = 200_000  # rows that a file holds
+_ANEW = "make it again with capacity plan ... -o"
+_SIGNED_KEYS = ("question", "effort", "answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedLlmPlan:
+    """A plan for a language model with what it was made from."""
+
+    question: TokenQuestion
+    effort: Effort
+    verdict: Verdict
+    recommendation_plan: TokenPlan | None
+    answer: Mapping[str, Any]
+    name: str
+
+    @property
+    def plan(self) -> TokenPlan:
+        """The plan that was recommended.
+
+        Raises:
+            InputError: none was.
+        """
+        if self.recommendation_plan is None:
+            raise InputError(f"{self.name} holds no plan: its verdict is {self.verdict}; {_ANEW}")
+        return self.recommendation_plan
+
+    @property
+    def profile(self) -> LlmProfile:
+        """Of the plan."""
+        return self.question.profile(self.plan.profile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SignedLlm:
+    sha256: str
+    profile: dict[str, Any]
+
+    def read(self, where: str) -> LlmProfile:
+        if digest(self.profile) != self.sha256:
+            raise InputError(f"{where} was edited after the plan was made (its sha256 is another); {_ANEW}")
+        return read_llm_document(self.profile, f"{where}.profile")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RowsDocument:
+    input_tokens: tuple[int, ...]
+    output_tokens: tuple[int, ...]
+    name: Line
+    dropped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LawsDocument:
+    input: LengthLaw
+    output: LengthLaw
+    limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TokenObjectiveDocument:
+    """As `objective_document` writes it."""
+
+    response_quantiles_s: dict[float, float] | None = None
+    response_mean_s: float | None = None
+    ttft_quantiles_s: dict[float, float] | None = None
+    tpot_quantiles_s: dict[float, float] | None = None
+    itl_quantiles_s: dict[float, float] | None = None
+    ttft_mean_s: float | None = None
+    tpot_mean_s: float | None = None
+    itl_mean_s: float | None = None
+    missed_share: float | None = None
+
+    def objective(self) -> TokenObjective:
+        return TokenObjective(
+            limits=self.response_quantiles_s or {},
+            response_mean_s=self.response_mean_s,
+            ttft_limits=self.ttft_quantiles_s or {},
+            tpot_limits=self.tpot_quantiles_s or {},
+            itl_limits=self.itl_quantiles_s or {},
+            ttft_mean_s=self.ttft_mean_s,
+            tpot_mean_s=self.tpot_mean_s,
+            itl_mean_s=self.itl_mean_s,
+            goodput_min=None if self.missed_share is None else round(1.0 - self.missed_share, 12),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _QuestionDocument:
+    profiles: tuple[_SignedLlm, ...]
+    workload: dict[str, Any]
+    lengths: dict[str, Any]
+    objective: _TokenObjectiveDocument
+    sequences_max: tuple[int, ...] | None
+    batched_tokens_max: tuple[int, ...] | None
+    routings: tuple[Routing, ...]
+    replicas_max: int
+    cached_share: float
+    in_order: bool
+
+    def question(self) -> TokenQuestion:
+        workload = read_workload_document(self.workload, "question.workload", None)
+        if not isinstance(workload, Workload):
+            raise InputError("question.workload must have an arrival rate")
+        profiles = (one.read(f"question.profiles[{at}]") for at, one in enumerate(self.profiles))
+        return TokenQuestion(
+            **vars(self)
+            | {
+                "profiles": tuple(profiles),
+                "workload": workload,
+                "lengths": _read_lengths(self.lengths),
+                "objective": self.objective.objective(),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EffortDocument:
+    seed: int
+    confidence: float
+    precision: float
+    requests_max: int
+    engine: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlanDocument:
+    schema_version: int
+    format: str
+    sha256: str
+    versions: dict[Line, Line]
+    question: _QuestionDocument
+    effort: _EffortDocument
+    answer: dict[str, Any]
+
+
+def check_llm_plan_target(path: Path, question: TokenQuestion) -> None:
+    """Refuse early a plan that could not be written.
+
+    Raises:
+        InputError: the path, or more lengths than a file holds.
+    """
+    check_target(path, "a saved plan", (".json",))
+    if isinstance(question.lengths, LengthRows) and len(question.lengths.input_tokens) > LENGTHS_MAX:
+        raise InputError(
+            f"{question.lengths.name} has more than {LENGTHS_MAX} rows, too many for a saved plan; give a sample"
+        )
+
+
+def write_llm_plan(path: Path, question: TokenQuestion, effort: Effort, answer: Document) -> None:
+    """Save a plan; the file is whole, or what was there before."""
+    profiles = [llm_profile_to_document(one) for one in question.profiles]
+    document: Document = {
+        "format": FORMAT,
+        "question": {one.name: getattr(question, one.name) for one in fields(question)}
+        | {
+            "profiles": [{"sha256": digest(one), "profile": one} for one in profiles],
+            "workload": workload_to_document(question.workload),
+            "lengths": _lengths_document(question.lengths),
+            "objective": objective_document(question.objective),
+            "routings": [one.value for one in question.routings],
+        },
+        "effort": {one.name: getattr(effort, one.name) for one in fields(_EffortDocument)},
+        "versions": versions(),
+        "answer": answer,
+    }
+    signed = document | {"sha256": _signature(document)}
+    write_whole(path, (dumps(signed) + "\n").encode())
+
+
+def _signature(document: Mapping[str, Any]) -> str:
+    return digest({key: document.get(key) for key in _SIGNED_KEYS})
+
+
+def _lengths_document(lengths: AnyLengths) -> Document:
+    if isinstance(lengths, LengthRows):
+        return {
+            "input_tokens": list(lengths.input_tokens),
+            "output_tokens": list(lengths.output_tokens),
+            "name": lengths.name,
+            "dropped": lengths.dropped,
+        }
+    return {"input": asdict(lengths.input), "output": asdict(lengths.output), "limit": lengths.limit}
+
+
+def _read_lengths(value: dict[str, Any]) -> AnyLengths:
+    if "input_tokens" in value:
+        rows = read_as(_RowsDocument, value, "question.lengths")
+        return LengthRows(rows.input_tokens, rows.output_tokens, rows.name, rows.dropped)
+    laws = read_as(_LawsDocument, value, "question.lengths")
+    return LengthLaws(laws.input, laws.output, laws.limit)
+
+
+def is_llm_plan(document: Mapping[str, Any]) -> bool:
+    """Whether a saved plan is one for a language model."""
+    return document.get("format") == FORMAT
+
+
+def read_llm_plan(path: Path) -> SavedLlmPlan:
+    """A plan that was saved.
+
+    Raises:
+        InputError: no such file, or one that is no plan as it was saved.
+    """
+    shown = printable(path.name)
+    document = parse_object(read_text(path), shown, "a saved plan is a JSON object")
+    return located(shown, lambda: _read(document, shown))
+
+
+def _read(document: dict[str, Any], name: str) -> SavedLlmPlan:
+    if not is_llm_plan(document):
+        raise InputError(
+            f"not a saved plan for a language model (its format is not {FORMAT}); {_ANEW} plan.json"
+        )
+    given = read_as(_PlanDocument, document)
+    if given.schema_version != 1:
+        raise InputError(
+            "schema_version must be 1; a newer capacity may have made the plan: install that one"
+        )
+    if given.sha256 != _signature(document):
+        raise InputError(f"the plan was edited since it was saved (its sha256 does not fit); {_ANEW}")
+    plan = given.answer.get("recommendation")
+    return SavedLlmPlan(
+        question=given.question.question(),
+        effort=Effort(**vars(given.effort)),
+        verdict=read_as(Verdict, given.answer.get("verdict"), "answer.verdict"),
+        recommendation_plan=None if plan is None else read_as(TokenPlan, plan, "answer.recommendation"),
+        answer=document["answer"],
+        name=name,
+    )

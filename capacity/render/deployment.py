@@ -1,0 +1,62 @@
+"""Deployment: what other tools run of a plan, as they write it."""
+
+from collections.abc import Callable, Iterator
+
+from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.errors import InputError
+from capacity.question.objective import TokenObjective
+from capacity.units import format_rate
+
+
+def vllm_command(saved: SavedLlmPlan) -> str:
+    """`vllm serve` with the settings that the plan was evaluated with, one replica a command."""
+    plan, profile = saved.plan, saved.profile
+    model = profile.model or "MODEL"
+    flags = list(_vllm_flags(saved))
+    lines = [
+        f"# {plan.replicas} replica{'s' if plan.replicas > 1 else ''} of this command behind {plan.routing.value},",
+        f"# evaluated at {format_rate(saved.question.workload.arrival_rate_rps)}:",
+        f"# {_limits(saved.question.objective)}.",
+        f"# Steps were measured on {profile.device or 'a device that the profile does not name'}"
+        f"{f' with {profile.engine.name} {profile.engine.version}' if profile.engine.version else ''};",
+        "# another version or device needs a profile of its own. Replace the model by the name you serve it under.",
+        f"vllm serve {_quoted(model)} \\",
+    ]
+    return "\n".join([*lines, *(f"  {flag} \\" for flag in flags[:-1]), f"  {flags[-1]}"]) + "\n"
+
+
+def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
+    plan, profile = saved.plan, saved.profile
+    engine = profile.engine
+    yield f"--max-num-seqs {plan.sequences_max}"
+    yield f"--max-num-batched-tokens {plan.batched_tokens_max}"
+    yield f"--max-model-len {saved.question.lengths.context_max}"
+    yield f"--block-size {profile.kv.block_tokens}"
+    yield f"--num-gpu-blocks-override {profile.kv.tokens // profile.kv.block_tokens}"
+    if profile.tensor_parallel > 1:
+        yield f"--tensor-parallel-size {profile.tensor_parallel}"
+    yield "--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"
+    yield "--enable-chunked-prefill" if engine.chunked_prefill else "--no-enable-chunked-prefill"
+    yield "--async-scheduling" if engine.async_scheduling else "--no-async-scheduling"
+
+
+def _limits(objective: TokenObjective) -> str:
+    return ", ".join(str(one) for one in objective.promises)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+TARGETS: dict[str, Callable[[SavedLlmPlan], str]] = {"vllm": vllm_command}
+
+
+def render(saved: SavedLlmPlan, target: str) -> str:
+    """A plan as a target runs it.
+
+    Raises:
+        InputError: an unknown target.
+    """
+    if target not in TARGETS:
+        raise InputError(f"--target {target[:40]!r} is unknown; use one of {', '.join(TARGETS)}")
+    return TARGETS[target](saved)
