@@ -15,7 +15,14 @@ from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario, fitted_lengths, require_lengths
+from capacity.question.tokens import (
+    TokenCandidate,
+    TokenPlan,
+    TokenQuestion,
+    TokenScenario,
+    fitted_lengths,
+    require_lengths,
+)
 from capacity.traffic.lengths import AnyLengths, has_lengths, parse_lengths, read_token_trace
 from capacity.traffic.parse import workload as workload_of
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload

@@ -1,0 +1,227 @@
+"""Language models as a user asks about them: plan, simulate, replay, max-rate, check, explain, render."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import capacity as cap
+from cli import app
+
+LENGTHS = "input=uniform:low=20,high=60;output=geometric:mean=20"
+LINE = {"base_s": 0.005, "per_prefill_token_s": 2e-5, "per_decode_request_s": 2e-4, "per_kv_token_s": 1e-8}
+
+
+def profile(**others: Any) -> dict[str, Any]:
+    usual = {
+        "schema_version": 1,
+        "kind": "llm",
+        "name": "line",
+        "model": "a model",
+        "hourly_usd": 2.0,
+        "kv": {"tokens": 16_384},
+        "limits_measured": {"sequences_max": 16, "batched_tokens_max": 512, "context_tokens_max": 1024},
+        "coefficients": LINE,
+    }
+    return {**usual, **others}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("llm")
+    (made / "line.json").write_text(json.dumps(profile()))
+    rows = ["t_s,input_tokens,output_tokens"]
+    rows += [f"{5.0 + 0.01 * number},{10 + number % 7},{1 + number % 5}" for number in range(40)]
+    (made / "trace.csv").write_text("\n".join(rows) + "\n")
+    return made
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+def answer(*arguments: object, code: int = 0) -> dict[str, Any]:
+    done = run(*arguments, "--json")
+    assert done.exit_code == code, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def asked(folder: Path) -> list[object]:
+    limits = ["--slo-ttft-p99", "60ms", "--slo-tpot-p99", "12ms"]
+    return ["--profile", folder / "line.json", "--lengths", LENGTHS, *limits, "--precision", "0.05"]
+
+
+@pytest.fixture(scope="module")
+def saved(folder: Path, asked: list[object]) -> Path:
+    path = folder / "plan.json"
+    done = run("plan", *asked, "--rate", "150rps", "-o", path)
+    assert done.exit_code == 0, done.output
+    assert "Considered" in done.stdout
+    return path
+
+
+def test_a_plan_meets_its_limits_and_one_fewer_does_not(asked: list[object]) -> None:
+    found = answer("plan", *asked, "--rate", "150rps")
+    count, performance = found["recommendation"]["replicas"], found["performance"]
+    assert found["verdict"] == "met"
+    assert performance["ttft_quantiles_s"]["0.99"]["high"] <= 0.06
+    assert performance["tpot_quantiles_s"]["0.99"]["high"] <= 0.012
+    assert performance["throughput_rps"] == pytest.approx(150.0, rel=0.02)
+    assert performance["output_tokens_per_s"] == pytest.approx(3000.0, rel=0.02)
+    fewer = [one for one in found["considered"] if one["plan"]["replicas"] == count - 1]
+    assert [one["accepted"] for one in fewer] == [False]
+    assert found["cost"] == {"hourly_usd": 2.0 * count}
+    assert found["headroom"]["arrival_rate_max_rps"] >= 150.0
+    assert found["objective"] == {"ttft_quantiles_s": {"0.99": 0.06}, "tpot_quantiles_s": {"0.99": 0.012}}
+
+
+def test_the_same_seed_gives_the_same_bytes(asked: list[object]) -> None:
+    one, other = (run("plan", *asked, "--rate", "60rps", "--workers", n, "--json").stdout for n in (1, 2))
+    assert one == other
+
+
+def test_a_simulation_obeys_littles_law(folder: Path) -> None:
+    asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--rate", "60rps", "--replicas", 1]
+    found = answer("simulate", *asked, "--precision", "0.05")["performance"]
+    inside = found["running_mean"] + found["queue_length_mean"]
+    assert inside == pytest.approx(found["throughput_rps"] * found["response_mean_s"], rel=1e-9)
+    assert found["tpot_mean_s"] >= 0.005
+    assert found["kind"] == "simulation"
+    assert found["load"] < 1.0
+
+
+def test_a_replay_serves_each_request_once(folder: Path) -> None:
+    served = folder / "served.csv"
+    trace = f"trace:{folder / 'trace.csv'}"
+    asked = ["--profile", folder / "line.json", "--arrivals", trace, "--replay", "--replicas", 2]
+    found = answer("simulate", *asked, "-o", served)["performance"]
+    with served.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["t_s"]) for row in rows[:2]] == pytest.approx([0.0, 0.01])
+    assert len(rows) == 40
+    assert {row["replica"] for row in rows} == {"0", "1"}
+    assert found["kind"] == "replay"
+    ttft_s = [float(row["ttft_s"]) for row in rows]
+    assert found["ttft_mean_s"] == pytest.approx(sum(ttft_s) / 40, rel=1e-12)
+    assert found["ttft_quantiles_s"]["0.99"]["value"] == max(ttft_s)
+    for row in rows:
+        rest_s = float(row["response_s"]) - float(row["ttft_s"])
+        alone = int(row["output_tokens"]) == 1
+        assert row["tpot_s"] == "" if alone else rest_s / (int(row["output_tokens"]) - 1) > 0.005
+
+
+def test_both_engines_give_the_same_bytes(folder: Path) -> None:
+    trace = f"trace:{folder / 'trace.csv'}"
+    asked = ["--profile", folder / "line.json", "--arrivals", trace, "--replay", "--replicas", 1]
+    assert answer("simulate", *asked) == answer("simulate", *asked, "--engine", "simpy")
+
+
+def test_the_largest_rate_is_where_the_plan_ends(asked: list[object]) -> None:
+    found = answer("max-rate", *asked, "--replicas", 2)
+    rates = found["rates"]
+    assert 0.0 < rates["arrival_rate_max_rps"] < rates["arrival_rate_refused_rps"]
+    assert rates["arrival_rate_refused_rps"] <= 2 * found["saturation"]["rate_rps"]
+    verdicts = [point["verdict"] for point in found["curve"]]
+    assert verdicts == sorted(verdicts, key=["met", "inconclusive", "missed"].index)
+
+
+def test_a_saved_plan_is_checked_explained_and_rendered(saved: Path, folder: Path) -> None:
+    assert answer("check", "--plan", saved)["verdict"] == "met"
+    assert answer("check", "--plan", saved, "--rate", "900rps", code=3)["rejection"]["limit"] == "stability"
+    slow = profile(coefficients={**LINE, "base_s": 0.02})
+    (folder / "slow.json").write_text(json.dumps(slow))
+    assert answer("check", "--plan", saved, "--profile", folder / "slow.json", code=3)["verdict"] == "missed"
+    explained = answer("explain", saved)
+    assert {one["what"] for one in explained["changes"]} == {"--sequences-max 8", "--batched-tokens-max 256"}
+    assert explained["saturation"]["binding"] == "slots"
+    text = run("render", saved, "--target", "vllm").stdout
+    for flag in (
+        "vllm serve 'a model'",
+        "--max-num-seqs 16",
+        "--max-num-batched-tokens 512",
+        "--block-size 16",
+    ):
+        assert flag in text
+
+
+def test_an_edited_plan_is_refused(saved: Path, folder: Path) -> None:
+    edited = folder / "edited.json"
+    edited.write_text(saved.read_text().replace('"replicas_max": 1024', '"replicas_max": 1023'))
+    done = run("check", "--plan", edited)
+    assert done.exit_code == 2
+    assert "was edited" in str(done.exception) or "was edited" in done.output
+
+
+def test_near_saturation_there_is_no_narrow_p99(folder: Path) -> None:
+    asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--replicas", 1]
+    most = answer("max-rate", *asked, "--slo-ttft-p99", "1s")["saturation"]["rate_rps"]
+    done = run("simulate", *asked, "--rate", f"{0.97 * most:.3f}rps")
+    assert done.exit_code == 4
+    assert "within 5 % of saturation" in str(done.exception) or "within 5 %" in done.output
+
+
+def test_a_profile_that_misses_its_own_check_is_refused(folder: Path) -> None:
+    wrong = profile(check={"saturated_throughput_rps": 1.0, "input_tokens": 40, "output_tokens": 20})
+    (folder / "wrong.json").write_text(json.dumps(wrong))
+    asked = ["--lengths", LENGTHS, "--rate", "10rps", "--replicas", 1]
+    done = run("simulate", "--profile", folder / "wrong.json", *asked)
+    assert done.exit_code == 2
+    assert "fails its check" in str(done.exception) or "fails its check" in done.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--rate", "10rps"], "needs the lengths"),
+        (
+            ["--rate", "10rps", "--lengths", "input=constant:900;output=constant:200"],
+            "beyond the 1024 tokens",
+        ),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--kv-tokens", "320"], "KV cache"),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--sequences-max", "17"], "does not cover 17"),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--batched-tokens-max", "513"], "does not cover 513"),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--batch-size-max", "4"], "does not apply"),
+        (
+            ["--rate", "10rps", "--lengths", LENGTHS, "--routing", "shared-queue"],
+            "shared-queue does not apply",
+        ),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--replay"], "serves the requests of a trace"),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--prefix-caching", "yes"], "neither on nor off"),
+        (["--rate", "9000rps", "--lengths", LENGTHS], "unstable plan"),
+        (["--lengths", LENGTHS], "no arrival rate"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(folder: Path, flags: list[str], said: str) -> None:
+    done = run("simulate", "--profile", folder / "line.json", "--replicas", 1, *flags)
+    message = f"{done.exception} {done.output}"
+    assert done.exit_code == 2, message
+    assert said in message
+
+
+def test_flags_of_language_models_are_refused_beside_batch_times() -> None:
+    done = run(
+        "plan", "--profile", "resnet50-t4-fp16", "--rate", "9rps", "--slo-p99", "1s", "--lengths", LENGTHS
+    )
+    assert done.exit_code == 2
+    assert "for language models" in f"{done.exception} {done.output}"
+
+
+def test_python_has_the_same_answer(folder: Path) -> None:
+    plan = cap.plan(
+        folder / "line.json",
+        rate_rps=150.0,
+        lengths=LENGTHS,
+        slo_ttft_p99_s=0.06,
+        slo_tpot_p99="12ms",
+        precision=0.05,
+    )
+    assert plan.plan is not None
+    assert plan.verdict.value == "met"
+    frame = plan.to_frame()
+    assert {"replicas", "ttft_p99_s", "tpot_p99_high_s"} <= set(frame.columns)
+    assert "TTFT P99" in plan.explain()

@@ -1,0 +1,203 @@
+"""Profiles of language models: step times to the letter, what is refused, files that come back as they were."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.interpolate import RegularGridInterpolator
+
+from capacity.errors import CapacityError, DomainError, InputError
+from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile
+from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
+from capacity.profile.llm_sampling import has_spread, resampled_steps
+from capacity.profile.load import bundled_llm_names, load_any, load_profile
+from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of
+
+LIMITS = LimitsMeasured(sequences_max=64, batched_tokens_max=512, context_tokens_max=2048)
+KV = KvCache(tokens=16_384)
+HEADER = (
+    "wall_time_s,num_prefill_requests,sum_prefill_tokens,sum_prefill_kv_tokens,"
+    "num_decode_requests,sum_decode_kv_tokens"
+)
+
+
+def decode(requests: int, context: int, mean_s: float) -> StepTiming:
+    return StepTiming(decode_requests=requests, decode_kv_tokens=requests * context, mean_s=mean_s)
+
+
+def prefill(tokens: int, past: int, mean_s: float) -> StepTiming:
+    return StepTiming(prefill_requests=1, prefill_tokens=tokens, prefill_kv_tokens=past, mean_s=mean_s)
+
+
+def mixed(tokens: int, past: int, requests: int, context: int, mean_s: float) -> StepTiming:
+    return replace(
+        prefill(tokens, past, mean_s), decode_requests=requests, decode_kv_tokens=requests * context
+    )
+
+
+GRID = [decode(d, k, 0.01 + 1e-4 * d + 1e-7 * d * k) for d in (1, 8, 64) for k in (128, 2048)]
+PROMPTS = [prefill(p, past, 0.01 + 5e-5 * p + 1e-8 * p * past) for p in (16, 128, 512) for past in (0, 1024)]
+
+
+@pytest.fixture(scope="module")
+def table() -> StepTable:
+    return table_of([*GRID, *PROMPTS])
+
+
+def test_measured_steps_come_back(table: StepTable) -> None:
+    for step in GRID:
+        found = table.mean_s(decode_requests=step.decode_requests, kv_tokens=step.decode_kv_tokens)
+        assert found == pytest.approx(step.mean_s, rel=1e-12)
+    for step in PROMPTS:
+        assert table.mean_s(step.prefill_tokens, step.past) == pytest.approx(step.mean_s, rel=1e-12)
+
+
+def test_between_steps_it_is_as_scipy_interpolates(table: StepTable) -> None:
+    generator = np.random.default_rng(1)
+    axes = (table.prefill_tokens, table.past, table.decode_requests, table.context)
+    places = np.column_stack([generator.uniform(axis[0], axis[-1], 200) for axis in axes])
+    expected = RegularGridInterpolator(axes, table.mixed_s)(places)
+    found = [table.mean_s(p, past, d, d * context) for p, past, d, context in places]
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_each_step_takes_counts_once_in_a_mixed_one(table: StepTable) -> None:
+    smallest_s = table.mean_s(decode_requests=1, kv_tokens=128)
+    alone_s, others_s = table.mean_s(128, 0), table.mean_s(decode_requests=8, kv_tokens=8 * 2048)
+    assert table.mean_s(128, 0, 8, 8 * 2048) == pytest.approx(alone_s + others_s - smallest_s, rel=1e-12)
+
+
+def test_a_mixed_step_that_is_missing_adds_what_the_next_smaller_prompt_added() -> None:
+    table = table_of([*GRID, *PROMPTS, mixed(128, 0, 64, 2048, 0.2)])
+    added_s = 0.2 - table.mean_s(128, 0)
+    assert table.mean_s(512, 0, 64, 64 * 2048) == pytest.approx(table.mean_s(512, 0) + added_s, rel=1e-12)
+    without = table_of([*GRID, *PROMPTS])
+    assert table.mean_s(16, 0, 64, 64 * 2048) == without.mean_s(16, 0, 64, 64 * 2048)
+
+
+def test_no_step_is_shorter_than_a_smaller_one() -> None:
+    noisy = [decode(1, 128, 0.02), decode(8, 128, 0.015), decode(64, 128, 0.03)]
+    table = table_of([*noisy, *PROMPTS])
+    assert table.mean_s(decode_requests=8, kv_tokens=8 * 128) == 0.02
+
+
+def test_scattered_steps_are_fitted_by_least_squares() -> None:
+    generator = np.random.default_rng(2)
+    requests, context = generator.integers(1, 65, 400), generator.integers(100, 2000, 400)
+    steps = [
+        decode(int(d), int(k), 0.01 + 1e-4 * d + 1e-7 * d * k) for d, k in zip(requests, context, strict=True)
+    ]
+    table = table_of([*steps, *PROMPTS])
+    for d, k in ((2, 1500), (30, 300), (60, 1900)):
+        found = table.mean_s(decode_requests=d, kv_tokens=d * k)
+        assert found == pytest.approx(0.01 + 1e-4 * d + 1e-7 * d * k, rel=1e-6)
+
+
+def test_later_parts_of_a_prompt_come_from_longer_prompts_where_none_was_measured() -> None:
+    square = [prefill(p, 0, 0.01 + 1e-5 * p + 1e-8 * p * p) for p in (128, 256, 512)]
+    table = table_of([*GRID, *square])
+    base_s = table.mean_s(decode_requests=1, kv_tokens=128)
+    assert not table.is_past_measured
+    assert table.mean_s(256, 256) == pytest.approx(base_s + table.mean_s(512, 0) - table.mean_s(256, 0))
+
+
+def test_a_straight_line_is_exact_at_any_size() -> None:
+    table = linear_table(0.01, 1e-4, 2e-4, 3e-7, (64, 512, 2048))
+    assert table.mean_s(100, 300, 7, 7 * 900) == pytest.approx(0.01 + 0.01 + 14e-4 + 3e-7 * 6300, rel=1e-12)
+    assert table.mean_s(decode_requests=1, kv_tokens=1) == pytest.approx(0.01 + 2e-4 + 3e-7, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", bundled_llm_names())
+def test_a_bundled_profile_says_where_it_comes_from_and_comes_back(name: str) -> None:
+    profile = load_any(name)
+    assert isinstance(profile, LlmProfile)
+    assert {"repository", "revision", "licence", "measures", "kv"} <= set(profile.source)
+    document = json.loads(json.dumps(llm_profile_to_document(profile)))
+    assert read_llm_document(document, "there") == profile
+
+
+def given(**others: object) -> LlmProfile:
+    usual = {"name": "mine", "kv": KV, "limits_measured": LIMITS, "steps": (*GRID, *PROMPTS)}
+    return LlmProfile(**{**usual, **others})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"devices": 8, "tensor_parallel": 8}, "communication"),
+        ({"steps": ()}, "either steps or coefficients"),
+        (
+            {"coefficients": Coefficients(base_s=0.01, per_prefill_token_s=0.0, per_decode_request_s=0.0)},
+            "either",
+        ),
+        ({"steps": tuple(GRID)}, "prompts alone"),
+        ({"limits_measured": replace(LIMITS, sequences_max=65)}, "more than 64"),
+        ({"limits_measured": replace(LIMITS, batched_tokens_max=513)}, "more than 512"),
+        ({"hourly_usd": -1.0}, "hourly_usd"),
+        ({"name": "a b"}, "profile name"),
+    ],
+)
+def test_a_profile_that_could_mislead_is_refused(others: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        given(**others)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: decode(2, 0, 0.01), "decode_kv_tokens"),
+        (lambda: StepTiming(mean_s=0.01), "computes something"),
+        (lambda: decode(1, 1, 601.0), "unit"),
+        (lambda: KvCache(tokens=16), "two blocks"),
+        (lambda: given().require(65, 512), "does not cover 65"),
+        (lambda: given().require(64, 1024), "does not cover 1024"),
+    ],
+)
+def test_nonsense_is_refused(build: object, said: str) -> None:
+    with pytest.raises(CapacityError, match=said):
+        build()  # type: ignore[operator]
+
+
+def test_a_csv_of_steps_is_a_profile_with_an_error(tmp_path: Path) -> None:
+    rows = [HEADER]
+    for step in (*GRID, *PROMPTS):
+        cells = (step.mean_s, step.prefill_requests, step.prefill_tokens, step.prefill_kv_tokens)
+        rows.append(",".join(map(str, (*cells, step.decode_requests, step.decode_kv_tokens))))
+    path = tmp_path / "steps.csv"
+    path.write_text("\n".join(rows))
+    profile = load_any(path)
+    assert isinstance(profile, LlmProfile)
+    assert profile.limits_measured == LimitsMeasured(
+        sequences_max=64, batched_tokens_max=512, context_tokens_max=2048
+    )
+    assert profile.table.mean_s(128, 0) == pytest.approx(given().table.mean_s(128, 0), rel=1e-9)
+    assert has_spread(profile)
+    again = resampled_steps(profile, np.random.default_rng(0))
+    assert again.limits_measured == profile.limits_measured
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{HEADER}\n0.01,0,0,0,1\n", "line 2: 5 cells for 6 columns"),
+        (f"{HEADER}\n0.01,0,0,0,1,1.5\n", "line 2: sum_decode_kv_tokens must be a whole number"),
+        (f"{HEADER}\nfast,0,0,0,1,10\n", "line 2: wall_time_s must be a positive number"),
+        (f"{HEADER},more\n", "unknown column 'more'"),
+        ("wall_time_s,num_decode_requests\n", "no column num_prefill_requests"),
+        (f"{HEADER}\n", "no steps"),
+    ],
+)
+def test_a_csv_that_is_no_list_of_steps_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        load_any(path)
+
+
+def test_a_language_model_is_no_profile_of_batch_times() -> None:
+    with pytest.raises(InputError, match="batches continuously"):
+        load_profile("llama-3.1-8b-rtx-pro-6000-bf16")
+    with pytest.raises(DomainError, match="does not cover 512"):
+        load_any("llama-3.1-8b-rtx-pro-6000-bf16").require(512, 2048)  # type: ignore[union-attr]
