@@ -1239,7 +1239,7 @@ def _llm(profiles: "Sequence[ServiceProfile | LlmProfile]") -> "list[LlmProfile]
 
 def _refuse_for_batches(given: Mapping[str, Any]) -> None:
     """Refuse keywords that only language models have."""
-    if any(given[name] not in (None, False) for name in given if name.startswith(_OF_TOKENS)):
+    if any(given[name] for name in given if name.startswith(_OF_TOKENS)):
         from capacity.api_llm import refuse_for_batches
 
         refuse_for_batches(given)

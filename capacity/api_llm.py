@@ -83,7 +83,7 @@ def refuse_for_batches(given: Given) -> None:
         InputError: names the first.
     """
     for name in (*ONLY_HERE, "replay"):
-        if given.get(name) not in (None, False, 0.0):
+        if given.get(name):
             raise InputError(
                 f"{_flag(name)} is for language models, and this profile has batch times; give one of "
                 "kind llm"

@@ -13,10 +13,10 @@ import numpy as np
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from simulations.compiled import borrowing, inlined
+from simulations.draws.cells import CELLS, cell_of
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.state import Structs
-from simulations.statistics.sample import CELLS, cell_of
 
 NOBODY = -1
 _ROUTES = (Routing.ROUND_ROBIN, Routing.RANDOM, Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO)

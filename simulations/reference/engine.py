@@ -7,11 +7,11 @@ import numpy as np
 
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
+from simulations.draws.cells import CELLS, cell_of
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 from simulations.reference.blocks import BlockPool
 from simulations.reference.replica import Clock, Moment, Phase, routing_policy
 from simulations.reference.scheduler import Part, Request, VllmV1
-from simulations.statistics.sample import CELLS, cell_of
 
 
 class Tally:

@@ -10,16 +10,11 @@ import numpy.typing as npt
 
 from capacity.errors import InputError
 from simulations.compiled import compiled, inlined
+from simulations.draws.cells import BITS, CELLS, LOWEST_CELL, PER_OCTAVE, cell_of, edges, middle
 from simulations.draws.records import Floats, Integers
 from simulations.kernel.state import Structs
 
-PER_OCTAVE = 1024
 RELATIVE_ERROR_MAX = 0.5 / PER_OCTAVE
-# Durations below 1 ps lie in the first cell, those above half a year in the last.
-_LOWEST_S, _OCTAVES = 2.0**-40, 64
-CELLS = _OCTAVES * PER_OCTAVE + 1
-_BITS = 52 - 10  # of the mantissa, which 1024 cells an octave leave out
-_LOWEST_CELL = int(np.float64(_LOWEST_S).view(np.int64)) >> _BITS
 # Above this many distinct values a tally switches to cells.
 EXACT_MAX = 65_536
 # Share of the clock by which the difference of two instants may be off: two roundings, and two more.
@@ -166,26 +161,13 @@ def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
 
 def middles(values_s: Floats, marks_s: Floats) -> Floats:
     """For each value the middle of its cell, or of the part of it between marks; marks and 0 stay. [s]"""
-    cells = np.clip((values_s.view(np.int64) >> _BITS) - _LOWEST_CELL, -1, CELLS - 2)
+    cells = np.clip((values_s.view(np.int64) >> BITS) - LOWEST_CELL, -1, CELLS - 2)
     low_s, high_s = edges(cells)
     right = np.searchsorted(marks_s, values_s)
     padded = np.concatenate([[-np.inf], marks_s, [np.inf]])
     low_s, high_s = np.maximum(low_s, padded[right]), np.minimum(high_s, padded[right + 1])
     kept = (values_s == padded[right + 1]) | (values_s == 0.0)
     return np.where(kept, values_s, middle(low_s, high_s))
-
-
-def edges(cells: Integers) -> tuple[Floats, Floats]:
-    """Lower and upper end of cells; cell -1 is all below the lowest, the last has no end. [s]"""
-    low_s = ((cells + _LOWEST_CELL) << _BITS).view(np.float64)
-    high_s = ((cells + 1 + _LOWEST_CELL) << _BITS).view(np.float64)
-    return np.where(cells < 0, 0.0, low_s), np.where(cells == CELLS - 2, np.inf, high_s)
-
-
-def middle(low_s: Floats, high_s: Floats) -> Floats:
-    """The middle between two ends; without an upper end, as far above the lower as in a cell. [s]"""
-    high_s = np.where(np.isinf(high_s), low_s * (1.0 + 1.0 / PER_OCTAVE), high_s)
-    return low_s + (high_s - low_s) / 2.0
 
 
 class Counters:
@@ -233,8 +215,8 @@ def _first_marks(marks: bytes) -> "Places":
     first = np.full(CELLS, -1, dtype=np.int32)
     places = np.arange(len(marks_s), dtype=np.int32)[::-1]  # of several the first is written last
     for near in (1.0 - _NEAR, 1.0 + _NEAR):
-        cells = (marks_s[::-1] * near).view(np.int64) >> _BITS
-        first[np.clip(cells - _LOWEST_CELL + 1, 0, CELLS - 1)] = places
+        cells = (marks_s[::-1] * near).view(np.int64) >> BITS
+        first[np.clip(cells - LOWEST_CELL + 1, 0, CELLS - 1)] = places
     return first
 
 
@@ -252,13 +234,6 @@ def _used(cells: Integers) -> Integers:
 
 Places = npt.NDArray[np.int32]
 Cells = tuple[Integers, Integers, Floats, Places]
-
-
-@inlined
-def cell_of(duration_s: float) -> int:
-    """The cell of a positive duration, from the bits of its exponent and the first of its mantissa."""
-    cell = (np.float64(duration_s).view(np.int64) >> _BITS) - _LOWEST_CELL + 1
-    return int(np.minimum(np.maximum(cell, 0), CELLS - 1))
 
 
 @inlined

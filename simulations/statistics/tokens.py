@@ -11,10 +11,11 @@ import numpy.typing as npt
 from capacity.intervals import share_high
 from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.question.objective import Measure, TokenObjective
+from simulations.draws.cells import edges, middle
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import TokenDraws, TokenRecords
 from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
-from simulations.statistics.sample import Sample, Tally, edges, middle
+from simulations.statistics.sample import Sample, Tally
 
 Flags = npt.NDArray[np.bool_]
 _NO_MARKS = np.zeros(0)

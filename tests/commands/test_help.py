@@ -47,7 +47,8 @@ def test_flags_stand_in_groups_and_help_last() -> None:
     lines = help_of(("plan",)).splitlines()
     titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert titles == [
-        "Profile and traffic:", "Objective:", "Fleet:", "Failures and spikes:", "Simulation:", "Output:", "Examples:",
+        "Profile and traffic:", "Objective:", "Objective of a language model:", "Fleet:", "Language models:",
+        "Failures and spikes:", "Simulation:", "Output:", "Examples:",
     ]  # fmt: skip
     assert lines[lines.index("Examples:") - 2].split()[:2] == ["-h,", "--help"]
 

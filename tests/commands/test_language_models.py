@@ -80,14 +80,16 @@ def test_a_plan_meets_its_limits_and_one_fewer_does_not(asked: list[object]) -> 
     assert found["objective"] == {"ttft_quantiles_s": {"0.99": 0.06}, "tpot_quantiles_s": {"0.99": 0.012}}
 
 
-def test_the_same_seed_gives_the_same_bytes(asked: list[object]) -> None:
-    one, other = (run("plan", *asked, "--rate", "60rps", "--workers", n, "--json").stdout for n in (1, 2))
+def test_the_same_seed_gives_the_same_bytes(folder: Path) -> None:
+    asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--rate", "20rps", "--replicas", 1]
+    one, other = (run("simulate", *asked, "--workers", n, "--precision", "0.3", "--json").stdout for n in (1, 2))
     assert one == other
+    assert '"ttft_mean_s"' in one
 
 
 def test_a_simulation_obeys_littles_law(folder: Path) -> None:
-    asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--rate", "60rps", "--replicas", 1]
-    found = answer("simulate", *asked, "--precision", "0.05")["performance"]
+    asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--rate", "40rps", "--replicas", 1]
+    found = answer("simulate", *asked, "--precision", "0.1")["performance"]
     inside = found["running_mean"] + found["queue_length_mean"]
     assert inside == pytest.approx(found["throughput_rps"] * found["response_mean_s"], rel=1e-9)
     assert found["tpot_mean_s"] >= 0.005
@@ -157,9 +159,9 @@ def test_an_edited_plan_is_refused(saved: Path, folder: Path) -> None:
     assert "was edited" in str(done.exception) or "was edited" in done.output
 
 
-def test_near_saturation_there_is_no_narrow_p99(folder: Path) -> None:
+def test_near_saturation_there_is_no_narrow_p99(folder: Path, saved: Path) -> None:
     asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--replicas", 1]
-    most = answer("max-rate", *asked, "--slo-ttft-p99", "1s")["saturation"]["rate_rps"]
+    most = json.loads(saved.read_text())["answer"]["saturation"]["rate_rps"]
     done = run("simulate", *asked, "--rate", f"{0.97 * most:.3f}rps")
     assert done.exit_code == 4
     assert "within 5 % of saturation" in str(done.exception) or "within 5 %" in done.output
