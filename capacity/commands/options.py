@@ -161,7 +161,7 @@ FLAGS: Mapping[str, Flag] = {
     "lengths": reads(
         str,
         None,
-        "Input and output tokens of requests: a .csv of input_tokens,output_tokens, or "
+        "Input and output tokens of requests: azure-conversation-2023, a .csv of input_tokens,output_tokens, or "
         "input=lognormal:mean=512,cv=1;output=geometric:mean=200.",
     ),
     "cached_share": Flag(str, None, "Share of each prompt that is assumed to be in the prefix cache: 30%."),

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
@@ -222,7 +223,7 @@ AnyLengths = LengthRows | LengthLaws
 
 
 def parse_lengths(text: str) -> AnyLengths:
-    """`--lengths`: a file of rows, or `input=lognormal:mean=512,cv=1;output=geometric:mean=200`.
+    """`--lengths`: a bundled name, a file of rows, or `input=lognormal:mean=512,cv=1;output=geometric:mean=200`.
 
     Raises:
         InputError: neither.
@@ -236,7 +237,15 @@ def parse_lengths(text: str) -> AnyLengths:
                 "input=lognormal:mean=512,cv=1;output=geometric:mean=200"
             )
         return LengthLaws(_parse_law(given["input"], "input"), _parse_law(given["output"], "output"))
+    if text in bundled_lengths():
+        return _read_rows(files("capacity").joinpath("traffic", "bundled", f"{text}.csv").read_text(), text)
     return read_lengths(Path(text))
+
+
+def bundled_lengths() -> list[str]:
+    """Names of the lengths that come with the package, sorted."""
+    entries = files("capacity").joinpath("traffic", "bundled").iterdir()
+    return sorted(entry.name.removesuffix(".csv") for entry in entries if entry.name.endswith(".csv"))
 
 
 _LAWS = {
@@ -289,8 +298,11 @@ def read_lengths(path: Path) -> LengthRows:
     Raises:
         InputError: with file and line, where a row has no lengths.
     """
-    shown = printable(path.name)
-    _, given, got = _columns(path, shown)
+    return _read_rows(read_text(path), printable(path.name))
+
+
+def _read_rows(text: str, shown: str) -> LengthRows:
+    _, given, got = _columns(text, shown)
     return LengthRows(given, got, shown)
 
 
@@ -301,7 +313,7 @@ def read_token_trace(path: Path) -> tuple[TraceArrivals, LengthRows]:
         InputError: with file and line, where a row lacks any.
     """
     shown = printable(path.name)
-    stamps, given, got = _columns(path, shown)
+    stamps, given, got = _columns(read_text(path), shown)
     if not stamps:
         raise InputError(f"{shown} has no column of times; name it t_s, t_ms, t_us, t_ns or timestamp")
     order, instants_s, remarks = unit_and_instants(*stamps[0], shown)
@@ -318,10 +330,10 @@ def has_lengths(path: Path) -> bool:
 
 
 def _columns(
-    path: Path, shown: str
+    text: str, shown: str
 ) -> tuple[list[tuple[list[Stamp], str | None]], tuple[int, ...], tuple[int, ...]]:
     """Stamps with their unit where there are any, input and output."""
-    rows = csv_rows(read_text(path), shown, "keep fewer rows")
+    rows = csv_rows(text, shown, "keep fewer rows")
     line, header = next(rows, (1, []))
     names = [cell.strip().lower() for cell in header]
     where = f"{shown} line {line}"
