@@ -2,8 +2,13 @@
 
 import signal
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+import typer.testing
+
+# Its runner makes all commands anew at each call, which takes longer than most of them.
+typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 
 def pytest_configure() -> None:
