@@ -46,12 +46,19 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=ASKED, ids=str)
-def pair(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[PlanAnswer, SavedPlan]:
-    answer = cap.plan(TIMES, **ASKED[request.param])
-    return answer, read_plan_file(save(answer, tmp_path_factory.mktemp("saved") / "plan.json"))
+def pair_of(name: str, folder: Path) -> tuple[PlanAnswer, SavedPlan]:
+    answer = cap.plan(TIMES, **ASKED[name])
+    return answer, read_plan_file(save(answer, folder / "plan.json"))
+
+
+@pytest.fixture(params=ASKED, ids=str)
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[PlanAnswer, SavedPlan]:
+    return pair_of(request.param, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def percentile(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlanAnswer, SavedPlan]:
+    return pair_of("percentile", tmp_path_factory.mktemp("saved"))
 
 
 def trial_of(found: Recommendation) -> Trial:
@@ -96,9 +103,10 @@ def test_it_comes_back(pair: tuple[PlanAnswer, SavedPlan]) -> None:
     ],
     ids=lambda one: ".".join(map(str, one)) if isinstance(one, tuple) else "",
 )
-def test_what_is_no_answer_is_refused_by_its_place(place: tuple, value: Any, tmp_path: Path) -> None:
-    answer = cap.plan(TIMES, **ASKED["percentile"])
-    saved = read_plan_file(save(answer, tmp_path / "plan.json"))
+def test_what_is_no_answer_is_refused_by_its_place(
+    place: tuple, value: Any, percentile: tuple[PlanAnswer, SavedPlan]
+) -> None:
+    answer, saved = percentile
     document = json.loads(json.dumps(copy.deepcopy(dict(saved.answer))))
     inner: Any = document
     for key in place[:-1]:

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from scipy.optimize import brentq
-from test_rates import NoJudge, profile_of, silent
+from test_rates import NoJudge, laws_are_asked_once, profile_of, silent
 from test_what_if import law_s, plan_of, question_of
 
 from capacity.answer.documents import dumps, explanation_document
@@ -26,6 +27,8 @@ from capacity.search.what_if import burstier, with_demand, with_limits, with_ser
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, TraceArrivals, Workload
 from capacity.units import format_duration
 from simulations.judge import SimulationJudge
+
+__all__ = ["laws_are_asked_once"]
 
 
 class Routed(NoJudge):
@@ -66,6 +69,7 @@ class Routed(NoJudge):
 NONE_BETTER = Routed()
 
 
+@cache
 def explained(question: Question, plan: Plan, judge: NoJudge = NONE_BETTER) -> Explanation:
     return explain_plan(question, plan, judge, silent)
 
@@ -74,6 +78,7 @@ def told(explanation: Explanation) -> dict[str, str]:
     return {title: " ".join(sentences) for title, sentences in sections(explanation)}
 
 
+@cache
 def fewest(question: Question, batch_size_max: int = 8) -> int:
     (limit_s,) = question.objective.limits.values()
     return next(n for n in range(1, 60) if law_s(question, plan_of(n, batch_size_max)) <= limit_s)

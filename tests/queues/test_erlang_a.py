@@ -100,7 +100,7 @@ def agrees(value: float, truth: mp.mpf, claim: float = CLAIM) -> bool:
     return bool(abs(mp.mpf(value) - truth) <= claim * truth) or bool(truth < mp.mpf("1e-290"))
 
 
-@laws
+@settings(laws, max_examples=25)
 @given(utilizations, counts, patiences, st.floats(-9, 12))
 def test_means_and_probabilities_at_many_digits(
     utilization: float, servers: int, patience: float, power: float

@@ -409,7 +409,7 @@ def test_far_tails_of_less_than_one_server(load: float, servers: float, services
     queue = MMc(arrival_rate_rps=load, service_rate_rps=1.0, servers=servers)
     with mp.workdps(400):
         a, c, t = mp.mpf(load), mp.mpf(servers), mp.mpf(services)
-        lost = 1 / (a * mp.hyperu(1, c + 2, a))  # Erlang's integral
+        lost = a**c * mp.exp(-a) / mp.gammainc(c + 1, a)  # Erlang's integral
         waiting, spare = c * lost / (c - a + a * lost), c - a
         direct, delayed = mp.exp(-t), mp.exp(-spare * t)
         tail = direct + waiting * (delayed - direct) / (1 - spare)

@@ -350,7 +350,7 @@ def lawful_questions(draw: st.DrawFn) -> Question:
     )
 
 
-@laws_hold
+@settings(laws_hold, max_examples=100)
 @given(lawful_questions())
 def test_the_answer_is_the_best_of_all_by_their_laws(question: Question) -> None:
     """Every fleet's law is known: P99, median, mean, wait and utilization, whole and after a loss."""

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from rich.console import Console
@@ -23,6 +24,7 @@ from capacity.queues.batch.bulk import Bulk
 from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
 from capacity.render.rates import format_rate_interval, rates_tables, sentences
+from capacity.search.exact import predict
 from capacity.search.rates import RESOLUTION, Rates, caveats, find_rates
 from capacity.search.what_if import judged
 from capacity.traffic.workload import ArrivalProcess, PoissonArrivals, TraceArrivals, Workload
@@ -54,7 +56,11 @@ def proposal_of(
 
 def p99_s(scenario: Scenario, rate_rps: float) -> float:
     """The exact law, asked apart from the planner's own road to it."""
-    plan, profile = scenario.plan, scenario.profile
+    return p99_of(scenario.profile, scenario.plan, rate_rps)
+
+
+@cache
+def p99_of(profile: ServiceProfile, plan: Plan, rate_rps: float) -> float:
     queue = Bulk(
         arrival_rate_rps=rate_rps,
         batch_times_s=tuple(profile.service_mean_s(size) for size in range(1, plan.batch_size_max + 1)),
@@ -64,6 +70,14 @@ def p99_s(scenario: Scenario, rate_rps: float) -> float:
         routing=plan.routing,
     )
     return queue.performance((0.99,)).response_quantiles_s[0.99].value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def laws_are_asked_once() -> Iterator[None]:
+    """They take most of the time here, and tests ask for the same rates of the same plans."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("capacity.search.exact.predict", cache(predict))
+        yield
 
 
 class NoJudge:
