@@ -19,6 +19,7 @@ from capacity.search.certificate import Trial
 from capacity.search.recommendation import Recommendation
 
 TIMES = pd.DataFrame({"batch_size": [1, 2, 4], "mean_ms": [5.0, 7.0, 10.0]})
+QUICK = {"precision": 0.2, "requests_max": 3_000_000}
 ASKED: dict[str, dict[str, Any]] = {
     "percentile": {"rate": "700rps", "slo_p99": "30ms", "batch_wait": "0ms", "hourly_usd": 1.0},
     "losses": {
@@ -26,7 +27,8 @@ ASKED: dict[str, dict[str, Any]] = {
         "slo_wait": "p95=10ms",
         "loss_max": "1%",
         "queue_limit": 9,
-        "precision": 0.2,
+        "batch_wait": "0ms",
+        **QUICK,
     },
     "survival": {
         "rate": "700rps",
@@ -40,9 +42,9 @@ ASKED: dict[str, dict[str, Any]] = {
         "slo_p95": "60ms",
         "arrivals": "gamma:cv=2",
         "batch_wait": "0ms",
-        "precision": 0.2,
+        **QUICK,
     },
-    "users": {"users": 20, "think_time": "100ms", "slo_mean": "20ms", "batch_wait": "0ms", "precision": 0.2},
+    "users": {"users": 20, "think_time": "100ms", "slo_mean": "20ms", "batch_wait": "0ms", **QUICK},
 }
 
 

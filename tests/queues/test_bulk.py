@@ -164,7 +164,7 @@ def test_area_under_the_tails_is_littles_mean(queue):
     edges = np.unique(np.array([*cuts, *np.arange(0.0, 16.0, 0.25) * times[-1]]))
     edges = edges[np.concatenate([[True], np.diff(edges) > 1e-9 * times[-1]])]
     edges = edges[edges <= (12 if queue.batch_size_min > 1 else 4) * times[-1] + 2 * max(times) + wait_s]
-    x, w = leggauss(6)
+    x, w = leggauss(4)
     for tail, mean_s in (
         (queue.response_tail, queue.response_mean_s),
         (queue.wait_tail, queue.wait_mean_s),

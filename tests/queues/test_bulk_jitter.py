@@ -336,7 +336,7 @@ def decay_per_s(model: BulkJitter) -> float:
 
 
 def area(tail, ends: list[float], panels: int) -> float:
-    nodes, weights = leggauss(12)
+    nodes, weights = leggauss(8)
     total = 0.0
     for start, end in pairwise(ends):
         half = 0.5 * (end - start) / panels

@@ -52,7 +52,7 @@ class Exact:
         patience = mp.mpf(model.patience_mean_s)
         self.load = mp.mpf(model.arrival_rate_rps) / self.mu
         self.x, self.y = self.servers * self.mu * patience, self.load * self.mu * patience
-        with mp.workdps(1000 if self.y > self.x else 80):
+        with mp.workdps(min(1000, 80 + int(1.3 * self.y)) if self.y > self.x else 80):
             weights = [mp.mpf(1)]
             for n in range(1, self.servers + 1):
                 weights.append(weights[-1] * self.load / n)

@@ -44,7 +44,7 @@ def planned(arrivals: ArrivalProcess, rate_rps: float, limit_s: float) -> tuple[
         objective=LatencyObjective(limits={0.99: limit_s}),
         batch_size_limit=4,
     )
-    answer = recommend(question, SimulationJudge())
+    answer = recommend(question, SimulationJudge(precision=0.2, requests_max=20_000_000))
     return answer, list(explain(answer, question))
 
 

@@ -341,11 +341,11 @@ def lawful_questions(draw: st.DrawFn) -> Question:
     )
     return Question(
         profiles=tuple(replace(p, hourly_usd=draw(st.sampled_from([0.1, 0.2, 0.3, 0.45]))) for p in profiles),
-        workload=Workload(arrival_rate_rps=draw(st.sampled_from([70.0, 230.0]))),
+        workload=Workload(arrival_rate_rps=170.0),
         objective=draw(OBJECTIVES),
         batch_waits_s=draw(st.sampled_from([LAW_WAITS_S, (0.0,), (0.005,)])),
         routings=draw(st.sampled_from([(Routing.ROUND_ROBIN,), (Routing.RANDOM, Routing.ROUND_ROBIN)])),
-        replicas_max=draw(st.integers(1, 6)),
+        replicas_max=draw(st.integers(1, 5)),
         survival=draw(st.sampled_from([Survival(), Survival(), Survival(spare=1), Survival(zones=3)])),
     )
 
