@@ -1,5 +1,6 @@
 """Fixtures that several test files use."""
 
+import gc
 import signal
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +16,12 @@ def pytest_configure() -> None:
     """What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays; to look through all of it for garbage, again and again, takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
