@@ -52,10 +52,9 @@ def python_blocks() -> list[str]:
 
 
 def is_long(example: str) -> bool:
-    """Whether only a how-to looks for this fleet, which takes up to half a minute."""
-    others = [path for path in DOCUMENTS if path.parent.name != "how-to"]
-    is_search = example.startswith("capacity plan ") or "cap.plan(" in example
-    return is_search and not any(example in path.read_text(encoding="utf-8") for path in others)
+    """Whether it looks at many fleets or rates, which takes up to half a minute, and is not in the README."""
+    looks = re.search(r"capacity (plan|check|max-rate|sweep|compare) |cap\.(plan|sweep)\(", example)
+    return looks is not None and example not in README.read_text(encoding="utf-8")
 
 
 def output_of(command: str) -> str:

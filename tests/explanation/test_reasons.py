@@ -372,7 +372,7 @@ def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
     profile = ServiceProfile(name="made-up", timings=timings, hourly_usd=2.0)
     question = replace(question_of(1200.0, 0.025), profiles=(profile,))
     plan = plan_of(3, 4)
-    explanation = explain_plan(question, plan, SimulationJudge(requests_max=10_000_000), silent)
+    explanation = explain_plan(question, plan, SimulationJudge(requests_max=3_000_000), silent)
     assert explanation.requests > 0
     document = json.loads(dumps(explanation_document(explanation)))
     assert list(document["binding"]) == [
@@ -389,7 +389,7 @@ def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
 
 def test_users_who_take_turns_are_explained_without_a_rate() -> None:
     question = replace(question_of(), workload=ClosedPopulation(users=40, think_time_s=0.05))
-    explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=20_000_000), silent)
+    explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=5_000_000), silent)
     assert [one.what for one in explanation.sensitivities] == [
         "users",
         "users",
