@@ -68,19 +68,19 @@ def assert_all_agree(case: Case, slowdowns: tuple[float, ...], block: int) -> Re
     return records
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=600)
 @given(coinciding(), SLOWDOWNS, BLOCKS)
 def test_engines_agree_where_instants_coincide(case: Case, slowdowns: tuple[float, ...], block: int) -> None:
     assert_all_agree(case, slowdowns, block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=300)
 @given(continuous(), SLOWDOWNS, BLOCKS)
 def test_engines_agree_on_continuous_time(case: Case, slowdowns: tuple[float, ...], block: int) -> None:
     assert_all_agree(case, slowdowns, block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=600)
 @given(closed(), SLOWDOWNS, BLOCKS)
 def test_engines_agree_on_a_closed_population(case: Case, slowdowns: tuple[float, ...], block: int) -> None:
     assert_all_agree(case, slowdowns, block)
@@ -107,7 +107,7 @@ def test_engines_agree_on_a_large_fleet(routing: Routing) -> None:
     assert_all_agree((plan, ExponentialTimes(1.0), draws), tuple(1.0 + 0.3 * m for m in range(7)), 100)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=300)
 @given(coinciding() | continuous() | closed(), st.integers(1, 6))
 def test_without_slowdown_sharing_changes_no_bit(case: Case, instances: int) -> None:
     """In SimPy, which goes by devices always, and in the kernel."""

@@ -57,7 +57,7 @@ def assert_as_simpy(case: Case, block: int) -> None:
     assert_kernel_gives(run(*case), *case, block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(derandomize=True, deadline=None, max_examples=1000)
 @given(coinciding(), BLOCKS)
 def test_agrees_with_simpy_where_instants_coincide(case: Case, block: int) -> None:
     assert_as_simpy(case, block)
@@ -69,7 +69,7 @@ def test_agrees_with_simpy_on_continuous_time(case: Case, block: int) -> None:
     assert_as_simpy(case, block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(derandomize=True, deadline=None, max_examples=1000)
 @given(closed(), BLOCKS)
 def test_agrees_with_simpy_on_a_closed_population(case: Case, block: int) -> None:
     assert_as_simpy(case, block)
