@@ -1,15 +1,27 @@
 """Fixtures that several test files use."""
 
+import gc
 import signal
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+import typer.testing
+
+# Its runner makes all commands anew at each call, which takes longer than most of them.
+typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 
 def pytest_configure() -> None:
     """What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays; to look through all of it for garbage, again and again, takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

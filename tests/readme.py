@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import in_process
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -50,24 +51,18 @@ def python_blocks() -> list[str]:
     return [block for block in found if block.startswith("import capacity as cap\n")]
 
 
+def is_long(example: str) -> bool:
+    """Whether it looks at many fleets or rates, which takes up to half a minute, and is not in the README."""
+    looks = re.search(r"capacity (plan|check|max-rate|sweep|compare) |cap\.(plan|sweep)\(", example)
+    return looks is not None and example not in README.read_text(encoding="utf-8")
+
+
 def output_of(command: str) -> str:
     """What a command prints, without blanks at the ends of lines; the pipes of the examples are done here."""
     match = _PIPES.fullmatch(command)
     assert match is not None
     command, head, tail, pattern, with_code = match.groups()
-    program, *arguments = shlex.split(command)
-    if "--plan" in arguments and not (_workplace() / arguments[arguments.index("--plan") + 1]).exists():
-        saved = f"-o {arguments[arguments.index('--plan') + 1]}"
-        output_of(next(other for other, _ in examples() if saved in other))
-    done = subprocess.run(
-        [sys.executable if program == "python" else Path(sys.executable).with_name(program), *arguments],
-        capture_output=True,
-        text=True,
-        cwd=_workplace(),
-        env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
-        timeout=300,
-        check=False,
-    )
+    done = _done(command)
     assert with_code or done.returncode in (0, 4), done.stderr
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     lines = lines[: int(head)] if head else lines[-int(tail) :] if tail else lines
@@ -77,6 +72,27 @@ def output_of(command: str) -> str:
         errors = [line for line in done.stderr.splitlines() if line.lower().startswith("error")]
         lines += [*errors, f"exit code {done.returncode}"]
     return "".join(f"{line}\n" for line in lines)
+
+
+@cache
+def _done(command: str) -> "subprocess.CompletedProcess[str]":
+    """What became of a command, which several pages may show."""
+    program, *arguments = shlex.split(command)
+    environment = {"COLUMNS": "120", "NO_COLOR": "1"}
+    if "--plan" in arguments and not (_workplace() / arguments[arguments.index("--plan") + 1]).exists():
+        saved = f"-o {arguments[arguments.index('--plan') + 1]}"
+        output_of(next(other for other, _ in examples() if saved in other))
+    if program == "capacity":
+        return in_process.capacity(_workplace(), *arguments, environment=environment)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=_workplace(),
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+        timeout=300,
+        check=False,
+    )
 
 
 @cache

@@ -19,7 +19,9 @@ def save(answer: Any, path: Path) -> Path:
 
 def resnet_plan(path: Path) -> Path:
     """Simulated, with a price, refused neighbours and four replicas."""
-    return save(cap.plan("resnet50-t4-fp16", rate="3200rps", slo_p99="40ms", **QUICK), path)
+    return save(
+        cap.plan("resnet50-t4-fp16", rate="3200rps", slo_p99="40ms", requests_max=10_000_000, **QUICK), path
+    )
 
 
 @dataclass

@@ -6,10 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from readme import README, ROOT, examples, output_of, python_blocks, references, shell_commands
+from readme import README, ROOT, examples, is_long, output_of, python_blocks, references, shell_commands
 
 
-@pytest.mark.parametrize(("command", "printed"), examples(), ids=lambda value: value[:40].strip())
+def each(found):
+    """Each example, those that take long with the mark that says so."""
+    every = [one if isinstance(one, tuple) else (one,) for one in found]
+    return [pytest.param(*one, marks=[pytest.mark.long] if is_long(one[0]) else []) for one in every]
+
+
+@pytest.mark.parametrize(("command", "printed"), each(examples()), ids=lambda value: value[:40].strip())
 def test_console_example_prints_what_the_document_shows(command, printed):
     assert output_of(command) == printed
 
@@ -25,7 +31,7 @@ def test_first_command_is_the_example_that_is_explained():
     assert testing.endswith("python -m pytest")
 
 
-@pytest.mark.parametrize("block", python_blocks(), ids=lambda block: block.splitlines()[2][:40])
+@pytest.mark.parametrize("block", each(python_blocks()), ids=lambda block: block.splitlines()[2][:40])
 def test_python_example_runs(block, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False

@@ -19,6 +19,7 @@ from capacity.search.certificate import Trial
 from capacity.search.recommendation import Recommendation
 
 TIMES = pd.DataFrame({"batch_size": [1, 2, 4], "mean_ms": [5.0, 7.0, 10.0]})
+QUICK = {"precision": 0.2, "requests_max": 3_000_000}
 ASKED: dict[str, dict[str, Any]] = {
     "percentile": {"rate": "700rps", "slo_p99": "30ms", "batch_wait": "0ms", "hourly_usd": 1.0},
     "losses": {
@@ -26,7 +27,8 @@ ASKED: dict[str, dict[str, Any]] = {
         "slo_wait": "p95=10ms",
         "loss_max": "1%",
         "queue_limit": 9,
-        "precision": 0.2,
+        "batch_wait": "0ms",
+        **QUICK,
     },
     "survival": {
         "rate": "700rps",
@@ -40,18 +42,25 @@ ASKED: dict[str, dict[str, Any]] = {
         "slo_p95": "60ms",
         "arrivals": "gamma:cv=2",
         "batch_wait": "0ms",
-        "precision": 0.2,
+        **QUICK,
     },
-    "users": {"users": 20, "think_time": "100ms", "slo_mean": "20ms", "batch_wait": "0ms", "precision": 0.2},
+    "users": {"users": 20, "think_time": "100ms", "slo_mean": "20ms", "batch_wait": "0ms", **QUICK},
 }
 
 
-@pytest.fixture(scope="module", params=ASKED, ids=str)
-def pair(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[PlanAnswer, SavedPlan]:
-    answer = cap.plan(TIMES, **ASKED[request.param])
-    return answer, read_plan_file(save(answer, tmp_path_factory.mktemp("saved") / "plan.json"))
+def pair_of(name: str, folder: Path) -> tuple[PlanAnswer, SavedPlan]:
+    answer = cap.plan(TIMES, **ASKED[name])
+    return answer, read_plan_file(save(answer, folder / "plan.json"))
+
+
+@pytest.fixture(params=ASKED, ids=str)
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[PlanAnswer, SavedPlan]:
+    return pair_of(request.param, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def percentile(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlanAnswer, SavedPlan]:
+    return pair_of("percentile", tmp_path_factory.mktemp("saved"))
 
 
 def trial_of(found: Recommendation) -> Trial:
@@ -96,9 +105,10 @@ def test_it_comes_back(pair: tuple[PlanAnswer, SavedPlan]) -> None:
     ],
     ids=lambda one: ".".join(map(str, one)) if isinstance(one, tuple) else "",
 )
-def test_what_is_no_answer_is_refused_by_its_place(place: tuple, value: Any, tmp_path: Path) -> None:
-    answer = cap.plan(TIMES, **ASKED["percentile"])
-    saved = read_plan_file(save(answer, tmp_path / "plan.json"))
+def test_what_is_no_answer_is_refused_by_its_place(
+    place: tuple, value: Any, percentile: tuple[PlanAnswer, SavedPlan]
+) -> None:
+    answer, saved = percentile
     document = json.loads(json.dumps(copy.deepcopy(dict(saved.answer))))
     inner: Any = document
     for key in place[:-1]:

@@ -1,8 +1,7 @@
-"""`plan -o`, `check` and `compare`, run as a user runs them, and the worked workflow of the documentation."""
+"""`plan -o`, `check` and `compare`, and the worked workflow of the documentation."""
 
 import http.server
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 import typer.main
+from in_process import capacity
 
 from cli import app
 
@@ -39,16 +39,7 @@ class Here:
         self.path = path
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "GITHUB_STEP_SUMMARY")}
-        return subprocess.run(
-            [COMMAND, *arguments],
-            capture_output=True,
-            text=True,
-            cwd=self.path,
-            env={**inherited, **environment},
-            timeout=120,
-            check=False,
-        )
+        return capacity(self.path, *arguments, environment={"GITHUB_STEP_SUMMARY": None, **environment})
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,12 @@
-"""`capacity plan` as it is installed: profiles, routings, waits, promises, users and what must be outlived."""
+"""`capacity plan`: profiles, routings, waits, promises, users and what must be outlived."""
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
+import in_process
 import pytest
 
-COMMAND = Path(sys.executable).with_name("capacity")
 PLAN_A_FLEET = Path(__file__).parents[2] / "docs" / "how-to" / "plan-a-fleet.md"
 QUICK = ["--requests-max", "2000000", "--precision", "0.1"]
 
@@ -36,20 +34,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def plan(folder):
     """Runs `capacity plan` in the folder and returns what happened."""
-
-    def run(*arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        return subprocess.run(
-            [COMMAND, "plan", *arguments],
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=environment,
-            timeout=timeout,
-            check=False,
-        )
-
-    return run
+    return partial(in_process.capacity, folder, "plan")
 
 
 @pytest.fixture
@@ -351,7 +336,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(given[2:])[-50:] for given, _ in BAD])
 def test_what_cannot_be_asked_is_one_line_with_its_mend_and_exit_2(plan, arguments, message):
-    done = plan(*arguments, timeout=60)
+    done = plan(*arguments)
     assert done.returncode == 2, (done.stdout, done.stderr)
     *_, error = done.stderr.splitlines()  # progress may stand before it
     assert error.startswith("error: ")

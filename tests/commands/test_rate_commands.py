@@ -63,7 +63,7 @@ def test_no_rate_is_kept(capacity):
     assert (answer["verdict"], answer["rates"]["intervals"]) == ("missed", [])
     assert answer["rejection"]["allowed"] == 0.013
     assert answer["rejection"]["needed"] > 0.013
-    floor = capacity("max-rate", *ONE, "--slo-p99", "4ms", timeout=60)
+    floor = capacity("max-rate", *ONE, "--slo-p99", "4ms")
     assert floor.returncode == 3
     assert "the fastest takes 5 ms" in " ".join(floor.stdout.split())
 
@@ -134,7 +134,7 @@ def test_a_budget_that_cannot_decide_leaves_all_rates_in_doubt(capacity):
 )
 @pytest.mark.usefixtures("one")
 def test_wrong_input_is_told_and_mended(capacity, arguments, message):
-    done = capacity("max-rate", *arguments, timeout=30)
+    done = capacity("max-rate", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -176,7 +176,7 @@ def test_without_a_plan_nothing_is_explained(capacity):
     )
     assert done.returncode == 3
     assert "explanation" not in json.loads(done.stdout)
-    missing = capacity("explain", "gone.json", timeout=60)
+    missing = capacity("explain", "gone.json")
     assert missing.returncode == 2
     assert "gone.json" in missing.stderr
 
@@ -201,7 +201,7 @@ def test_a_plan_is_drawn(capacity, one, file, begin):
 @pytest.mark.usefixtures("one")
 def test_a_figure_that_cannot_be_written_is_refused_at_once(capacity):
     ask = ["plan", "--profile", "one.csv", "--rate", "3000rps", "--slo-p99", "30ms", "--plot"]
-    done = capacity(*ask, "plan.pdf", timeout=60)
+    done = capacity(*ask, "plan.pdf")
     assert done.returncode == 2
     assert "plan.pdf" in done.stderr
 

@@ -22,7 +22,7 @@ def ends(command: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("arguments", ["--help", "plan --help", "--version", "curve"])
+@pytest.mark.parametrize("arguments", ["--help", "--version", "curve"])
 @pytest.mark.parametrize(
     ("redirect", "code", "said"),
     [

@@ -1,11 +1,10 @@
-"""`capacity workload`, and bursts and traces in the other commands, run as a user runs them."""
+"""`capacity workload`, and bursts and traces in the other commands."""
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 
@@ -17,7 +16,6 @@ from capacity.units import format_duration
 from simulations.draws.arrivals import Seed, draw
 from simulations.simulate import Simulation
 
-COMMAND = Path(sys.executable).with_name("capacity")
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "bursts.csv"
 JASPER = ["--profile", "jasper-7s-t4-fp16", "--replicas", "1", "--batch-size-max", "8"]
 BURSTY = MmppArrivals(ratio=6.0, burst_mean_s=0.05, calm_mean_s=0.45)
@@ -26,15 +24,7 @@ BURSTY = MmppArrivals(ratio=6.0, burst_mean_s=0.05, calm_mean_s=0.45)
 @pytest.fixture
 def capacity(tmp_path):
     """Runs the command in an empty directory and returns what happened."""
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        return subprocess.run(
-            [COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, env=environment,
-            timeout=120.0, check=False,
-        )  # fmt: skip
-
-    return run
+    return partial(in_process.capacity, tmp_path)
 
 
 def write_trace(path: Path, arrivals, requests: int, rate_rps: float = 40.0, header: str = "t_s\n") -> Path:

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from scipy.optimize import brentq
-from test_rates import NoJudge, profile_of, silent
+from test_rates import NoJudge, laws_are_asked_once, profile_of, silent
 from test_what_if import law_s, plan_of, question_of
 
 from capacity.answer.documents import dumps, explanation_document
@@ -26,6 +27,8 @@ from capacity.search.what_if import burstier, with_demand, with_limits, with_ser
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, TraceArrivals, Workload
 from capacity.units import format_duration
 from simulations.judge import SimulationJudge
+
+__all__ = ["laws_are_asked_once"]
 
 
 class Routed(NoJudge):
@@ -66,6 +69,7 @@ class Routed(NoJudge):
 NONE_BETTER = Routed()
 
 
+@cache
 def explained(question: Question, plan: Plan, judge: NoJudge = NONE_BETTER) -> Explanation:
     return explain_plan(question, plan, judge, silent)
 
@@ -74,6 +78,7 @@ def told(explanation: Explanation) -> dict[str, str]:
     return {title: " ".join(sentences) for title, sentences in sections(explanation)}
 
 
+@cache
 def fewest(question: Question, batch_size_max: int = 8) -> int:
     (limit_s,) = question.objective.limits.values()
     return next(n for n in range(1, 60) if law_s(question, plan_of(n, batch_size_max)) <= limit_s)
@@ -367,7 +372,7 @@ def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
     profile = ServiceProfile(name="made-up", timings=timings, hourly_usd=2.0)
     question = replace(question_of(1200.0, 0.025), profiles=(profile,))
     plan = plan_of(3, 4)
-    explanation = explain_plan(question, plan, SimulationJudge(requests_max=10_000_000), silent)
+    explanation = explain_plan(question, plan, SimulationJudge(requests_max=3_000_000), silent)
     assert explanation.requests > 0
     document = json.loads(dumps(explanation_document(explanation)))
     assert list(document["binding"]) == [
@@ -384,7 +389,7 @@ def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
 
 def test_users_who_take_turns_are_explained_without_a_rate() -> None:
     question = replace(question_of(), workload=ClosedPopulation(users=40, think_time_s=0.05))
-    explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=20_000_000), silent)
+    explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=5_000_000), silent)
     assert [one.what for one in explanation.sensitivities] == [
         "users",
         "users",

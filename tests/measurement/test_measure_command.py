@@ -10,13 +10,13 @@ import time
 
 import pytest
 from fake_server import Reply, metrics_page, predicting, serving
-from test_cli import capacity, document
+from test_cli import document, installed
 
 import cli
 from capacity.errors import DependencyError
 from capacity.profile.load import load_profile
 
-__all__ = ["capacity"]
+__all__ = ["installed"]
 BENCH = """
 import os, signal, time
 calls = 0
@@ -63,8 +63,8 @@ def here(bench, monkeypatch, capsys):
     return run
 
 
-def test_of_a_callable(capacity, bench):
-    done = capacity("profile", "--callable", "bench:predict", *SHORT, "-o", "sum.json", "--json", "--seed", "3",
+def test_of_a_callable(installed, bench):
+    done = installed("profile", "--callable", "bench:predict", *SHORT, "-o", "sum.json", "--json", "--seed", "3",
                     "--model", "sum", "--device", "here", "--kind", "cpu", "--precision", "int", "--runtime", "CPython",
                     "--hourly-usd", "0.5", "--request-overhead", "2ms", "--request-work", "50us")  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -90,14 +90,14 @@ def test_of_a_callable(capacity, bench):
     assert "50 rounds of all batch sizes in random order, seed 3" in written.source["settings"]
     assert not any(path in value for value in written.source.values() for path in PATHS)
 
-    planned = capacity("plan", "--profile", "sum.json", "--rate", "100rps", "--slo-p99", "1s", "--json",
+    planned = installed("plan", "--profile", "sum.json", "--rate", "100rps", "--slo-p99", "1s", "--json",
                        "--batch-wait", "0ms", "--precision", "0.2", "--requests-max", "5000000")  # fmt: skip
     assert planned.returncode == 0, planned.stderr
     assert document(planned)["recommendation"]["profile"] == "sum"
 
 
-def test_table_has_a_row_for_each_size(capacity, bench):
-    done = capacity("profile", "--callable", "bench:predict", *SHORT)
+def test_table_has_a_row_for_each_size(installed, bench):
+    done = installed("profile", "--callable", "bench:predict", *SHORT)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["batch", "mean", "P50", "P99", "rps", "samples", "stalls", "drift"] in rows
@@ -106,11 +106,11 @@ def test_table_has_a_row_for_each_size(capacity, bench):
     assert sorted(entry.name for entry in bench.iterdir() if entry.is_file()) == ["bench.py", "row.json"]
 
 
-def test_of_an_endpoint_that_tells_its_batch_times(capacity, bench):
+def test_of_an_endpoint_that_tells_its_batch_times(installed, bench):
     dice = random.Random(1)
     with serving(predicting(lambda rows: 5e-4 * (1 + rows) * math.exp(dice.gauss(0, 0.05)))) as seen:
         url = f"{seen.url}/predict?api_key=secret"
-        done = capacity("profile", "--url", url, "--body", "row.json", *SHORT, "--json",
+        done = installed("profile", "--url", url, "--body", "row.json", *SHORT, "--json",
                         "-o", "told.json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert seen.connections == 1
@@ -130,9 +130,9 @@ def test_of_an_endpoint_that_tells_its_batch_times(capacity, bench):
     assert not any(path in value for value in written.source.values() for path in PATHS)
 
 
-def test_of_an_endpoint_that_tells_nothing(capacity, bench):
+def test_of_an_endpoint_that_tells_nothing(installed, bench):
     with serving(lambda target, body: Reply()) as seen:
-        done = capacity("profile", "--url", seen.url, "--body", "row.json", *SHORT, "--json")
+        done = installed("profile", "--url", seen.url, "--body", "row.json", *SHORT, "--json")
     assert done.returncode == 0, done.stderr
     answer = document(done)
     assert "request_overhead" not in answer
@@ -140,7 +140,7 @@ def test_of_an_endpoint_that_tells_nothing(capacity, bench):
     assert "measured_by_client" in [caveat["code"] for caveat in answer["caveats"]]
 
 
-def test_of_a_server_s_metrics(capacity, bench):
+def test_of_a_server_s_metrics(installed, bench):
     """The first scrape shows an hour of the past, which leaves no trace."""
     dice = random.Random(2)
     times = {size: [1e-3 * size * math.exp(dice.gauss(0, 0.1)) for _ in range(3000)] for size in (1, 2, 4)}
@@ -151,7 +151,7 @@ def test_of_a_server_s_metrics(capacity, bench):
                      requests=900 + 21000, process_s=100.0 + 26.2, batch_s=50.0 + 22.0),
     ])  # fmt: skip
     with serving(lambda target, body: Reply(body=next(pages))) as seen:
-        done = capacity("profile", "--metrics", f"{seen.url}/metrics", "--duration", "200ms", "--json",
+        done = installed("profile", "--metrics", f"{seen.url}/metrics", "--duration", "200ms", "--json",
                         "-o", "counted.json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [(method, target) for method, target, _ in seen.asked] == [("GET", "/metrics")] * 2
@@ -168,7 +168,7 @@ def test_of_a_server_s_metrics(capacity, bench):
     assert "percentiles are within" in written.source["service_time"]
 
 
-def test_other_names_of_metrics(capacity):
+def test_other_names_of_metrics(installed):
     old = metrics_page({}).decode()
     new = metrics_page({8: [1.05] * 100}, bounds_s=(1.0, 1.1, 1.2)).decode()
     renamed = [
@@ -177,7 +177,7 @@ def test_other_names_of_metrics(capacity):
     ]
     pages = iter(renamed)
     with serving(lambda target, body: Reply(body=next(pages))) as seen:
-        done = capacity(
+        done = installed(
             "profile",
             "--metrics",
             seen.url,
@@ -194,8 +194,8 @@ def test_other_names_of_metrics(capacity):
     assert "1.05 ms" in done.stdout
 
 
-def test_an_interrupt_keeps_what_was_finished(capacity, bench):
-    done = capacity("profile", "--callable", "bench:interrupted", *SHORT, "-o", "cut.json", "--json")
+def test_an_interrupt_keeps_what_was_finished(installed, bench):
+    done = installed("profile", "--callable", "bench:interrupted", *SHORT, "-o", "cut.json", "--json")
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "interrupted"
     answer = document(done)

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from cases import fixed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_process import capacity
 
 from capacity.errors import DomainError, InputError, UnstableError
 from capacity.profile.contention import Contention, from_sweep, measured, processor_sharing
@@ -392,13 +391,6 @@ def test_contention_is_one_noun_with_value_equality() -> None:
 
 
 # ---- The commands ---------------------------------------------------------------------------
-
-
-def capacity(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = Path(sys.executable).with_name("capacity")
-    return subprocess.run(
-        [command, *arguments], capture_output=True, text=True, cwd=folder, timeout=120.0, check=False
-    )
 
 
 QUICK = ("--quantile", "0.5", "--precision", "0.5", "--batch-size-max", "4")

@@ -87,7 +87,7 @@ def test_whitts_table_of_delay_probabilities(
 
 
 @pytest.mark.parametrize(("family", "scv"), SHAPES)
-@pytest.mark.parametrize("utilization", [1e-6, 0.03, 0.1, 0.49, 0.51, 0.75, 0.9, 0.999])
+@pytest.mark.parametrize("utilization", [1e-6, 0.1, 0.49, 0.51, 0.999])
 def test_seventy_digits(family: Family, scv: float | None, utilization: float) -> None:
     for servers in (1, 2, 7, 40):
         model = queue(family, scv, utilization, servers)

@@ -261,7 +261,7 @@ RENEWING = [name for name in SERVICES if name not in ("deterministic", "exponent
 def test_waits_solve_the_renewal_equation(name: str, rho: float) -> None:
     """Feller (1971), sec. XI.6: P(W > t) = rho P(R > t) + rho integral of P(W > t - x) f_R(x) dx."""
     model = queue(rho, SERVICES[name])
-    for time in (0.02, 0.7, 2.6):
+    for time in (0.02, 2.6):
         expected = renewal_side(model, time)
         assert model.wait_tail(time * model.service.mean_s) == pytest.approx(expected, rel=3e-10)
 
@@ -279,7 +279,7 @@ def test_responses_are_waits_and_services_added_up(name: str, rho: float) -> Non
         served = stats.lognorm(s=math.sqrt(math.log1p(c)), scale=1 / math.sqrt(1 + c))
     else:
         served = stats.gamma(a=1 / c, scale=c)
-    for time in (0.05, 0.9, 2.5, 12.0):
+    for time in (0.05, 2.5):
         ends = [math.log(time) - 800.0 * min(1.0, c), *(math.log(time) - 2.0**k / 64 for k in range(16))]
         ends += [math.log(x) for x in knots_of(service) if x < time]
         y, w = panels([e for e in ends if e > -700] + [math.log(time)])
@@ -375,8 +375,7 @@ def compound_tail(masses: np.ndarray, tails: np.ndarray, rho: float) -> float:
 
 
 @by_service
-@pytest.mark.parametrize("rho", [0.01, 0.6, 0.99])
-@pytest.mark.parametrize("time", [0.05, 1.0, 2.3, 17.0])
+@pytest.mark.parametrize(("rho", "time"), [(0.01, 1.0), (0.6, 0.05), (0.6, 2.3), (0.99, 17.0)])
 def test_the_truth_lies_between_the_bounds(service: Duration | Empirical, rho: float, time: float) -> None:
     model = queue(rho, service)
     truth = model.wait_tail(time * service.mean_s)
@@ -461,12 +460,9 @@ def test_units_do_not_matter(service: Duration | Empirical, rho: float, rate_rps
         scaled = Empirical(law=ServiceLaw(probabilities=service.law.probabilities, durations_s=durations))
     other = MG1(arrival_rate_rps=rho / scaled.mean_s, service=scaled)
     assert other.response_mean_s == pytest.approx(plain.response_mean_s * scale, rel=1e-11)
-    for quantile in (0.9, 0.9999):
-        assert other.wait_quantile_s(quantile) == pytest.approx(
-            plain.wait_quantile_s(quantile) * scale, rel=1e-9
-        )
-        expected = plain.response_quantile_s(quantile) * scale
-        assert other.response_quantile_s(quantile) == pytest.approx(expected, rel=1e-9)
+    wait_s, response_s = plain.wait_quantile_s(0.999), plain.response_quantile_s(0.999)
+    assert other.wait_quantile_s(0.999) == pytest.approx(wait_s * scale, rel=1e-9)
+    assert other.response_quantile_s(0.999) == pytest.approx(response_s * scale, rel=1e-9)
 
 
 @laws

@@ -226,7 +226,13 @@ def test_users_have_no_curve_over_the_rate(tmp_path: Path) -> None:
 
 
 def test_a_wait_and_a_loss_that_are_limited(tmp_path: Path) -> None:
-    limits = {"slo_wait": "p95=10ms", "loss_max": "1%", "queue_limit": 20, "survive": "n-1"}
+    limits = {
+        "slo_wait": "p95=10ms",
+        "loss_max": "1%",
+        "queue_limit": 20,
+        "survive": "n-1",
+        "requests_max": 3_000_000,
+    }
     page = written(TIMES, tmp_path, rate="700rps", **limits)
     told = [one.text for one in page.all("dt")]
     assert told.count("If a replica dies") == 1

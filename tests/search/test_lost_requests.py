@@ -249,7 +249,7 @@ def test_a_loss_limit_that_nothing_breaks_is_met() -> None:
     """Before: exit 4, though 2 replicas lose none in 3.2 million."""
     code, answer = run(
         "plan", *T4, "--rate", "200rps", "--slo-p95", "6ms", "--queue-limit", "50",
-        "--loss-max", "0.05%", "--batch-size-max", "4", "--batch-wait", "0ms",
+        "--loss-max", "0.05%", "--batch-size-max", "4", "--batch-wait", "0ms", "--requests-max", "10000000",
     )  # fmt: skip
     assert (code, answer["recommendation"]["replicas"]) == (0, 2)
     for candidate in answer["considered"]:

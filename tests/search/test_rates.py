@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from rich.console import Console
@@ -23,6 +24,7 @@ from capacity.queues.batch.bulk import Bulk
 from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
 from capacity.render.rates import format_rate_interval, rates_tables, sentences
+from capacity.search.exact import predict
 from capacity.search.rates import RESOLUTION, Rates, caveats, find_rates
 from capacity.search.what_if import judged
 from capacity.traffic.workload import ArrivalProcess, PoissonArrivals, TraceArrivals, Workload
@@ -54,7 +56,11 @@ def proposal_of(
 
 def p99_s(scenario: Scenario, rate_rps: float) -> float:
     """The exact law, asked apart from the planner's own road to it."""
-    plan, profile = scenario.plan, scenario.profile
+    return p99_of(scenario.profile, scenario.plan, rate_rps)
+
+
+@cache
+def p99_of(profile: ServiceProfile, plan: Plan, rate_rps: float) -> float:
     queue = Bulk(
         arrival_rate_rps=rate_rps,
         batch_times_s=tuple(profile.service_mean_s(size) for size in range(1, plan.batch_size_max + 1)),
@@ -64,6 +70,14 @@ def p99_s(scenario: Scenario, rate_rps: float) -> float:
         routing=plan.routing,
     )
     return queue.performance((0.99,)).response_quantiles_s[0.99].value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def laws_are_asked_once() -> Iterator[None]:
+    """They take most of the time here, and tests ask for the same rates of the same plans."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("capacity.search.exact.predict", cache(predict))
+        yield
 
 
 class NoJudge:
@@ -140,9 +154,10 @@ def text_of(rates: Rates) -> str:
 # ---- Ends against the roots of exact laws ---------------------------------------------------
 
 
-@pytest.mark.parametrize("replicas", [1, 3])
-@pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.ROUND_ROBIN])
-@pytest.mark.parametrize("limit_s", [0.011, 0.03])
+@pytest.mark.parametrize(
+    ("limit_s", "routing", "replicas"),
+    [(0.011, Routing.RANDOM, 1), (0.03, Routing.RANDOM, 3), (0.011, Routing.ROUND_ROBIN, 3)],
+)
 def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limit_s) -> None:
     scenario = proposal_of(limit_s, replicas=replicas, routing=routing)
     rates = find_rates(scenario, NoJudge(), silent)

@@ -2,12 +2,12 @@
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
+from in_process import capacity
 
 from capacity.answer.documents import schedule_document
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -56,6 +56,7 @@ def question(rate_rps: float) -> Question:
     )
 
 
+@cache
 def fewest(rate_rps: float, plan: Plan) -> int:
     """By trying every count."""
     asked = question(rate_rps)
@@ -75,6 +76,7 @@ def fewest(rate_rps: float, plan: Plan) -> int:
     raise AssertionError
 
 
+@cache
 def day_of(rates_rps: Sequence[float], wait_s: float = 0.0) -> tuple[Schedule, Plan]:
     peak = max(rates_rps)
     shape = Plan(
@@ -136,14 +138,10 @@ def test_a_day_that_is_all_alike_saves_nothing() -> None:
     assert set(day.replicas) == {day.peak}
 
 
-def capacity(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("capacity")), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120, check=False)
-
-
 def test_the_command_sizes_for_the_peak_and_tells_the_hours(tmp_path: Path) -> None:
     (tmp_path / "day.csv").write_text("time,rate_rps\n00:00,300\n09:00,2500\n12:00,3200\n15:00,1200\n")
-    asked = ("plan", "--profile", "resnet50-t4-fp16", "--slo-p99", "40ms", "--batch-wait", "0ms")
+    asked = ("plan", "--profile", "resnet50-t4-fp16", "--slo-p99", "40ms", "--batch-wait", "0ms",
+             "--requests-max", "2000000", "--precision", "0.1")  # fmt: skip
     daily = capacity(tmp_path, *asked, "--daily", "day.csv", "--json")
     assert daily.returncode == 0, daily.stderr
     answer = json.loads(daily.stdout)

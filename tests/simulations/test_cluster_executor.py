@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from in_process import capacity
 
 from capacity.errors import DependencyError, InputError
 from simulations import cluster_executor
 from simulations.cluster_executor import cluster, environment
 
 HERE = Path(__file__).parents[1]
-COMMAND = Path(sys.executable).with_name("capacity")
 SIMULATE = [
     "simulate", "--profile", "resnet50-t4-fp16", "--rate", "1300rps", "--replicas", "2",
     "--batch-size-max", "16", "--routing", "shared-queue",
@@ -56,12 +56,6 @@ def local_cluster(workers: int, tmp_path: Path) -> Iterator[Local]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     with local_cluster(2, tmp_path_factory.mktemp("cluster")) as running:
         yield running
-
-
-def capacity(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
-    )
 
 
 # ---- Alive ----------------------------------------------------------------------------------

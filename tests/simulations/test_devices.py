@@ -321,7 +321,7 @@ def test_by_processor_sharing_the_number_in_system_is_that_of_one_server() -> No
     assert found.standard_error < 0.03
 
 
-def two_queues_response_mean_s(rate_rps: float, slowdown: float, places: int = 60) -> float:
+def two_queues_response_mean_s(rate_rps: float, slowdown: float, places: int = 40) -> float:
     """Two queues on one device behind a random split: the chain of both numbers, solved as it is."""
     size = places * places
     generator = np.zeros((size, size))

@@ -390,7 +390,7 @@ def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
     assert candidate.performance.load == pytest.approx(0.6)
 
 
-def certificates(limit_s: float, attempt: int = 1, trials: int = 120) -> list[Candidate]:
+def certificates(limit_s: float, attempt: int = 1, trials: int = 60) -> list[Candidate]:
     return [
         fake_judge(seed, requests_max=450_000)[0].certify(asked(p99(limit_s)), attempt, 0)
         for seed in range(trials)
@@ -398,11 +398,11 @@ def certificates(limit_s: float, attempt: int = 1, trials: int = 120) -> list[Ca
 
 
 def test_a_plan_on_its_limit_is_accepted_or_refused_by_mistake_in_5_of_100_at_most() -> None:
-    """Each side may err 2.5 %, over all looks; of 120 more than 9 come once in 1500 seeds."""
+    """Each side may err 2.5 %, over all looks; of 60 more than 6 come once in 1350 seeds."""
     verdicts = [candidate.verdict for candidate in certificates(P99_S)]
-    assert verdicts.count(Verdict.MET) <= 9
-    assert verdicts.count(Verdict.MISSED) <= 9
-    assert verdicts.count(Verdict.INCONCLUSIVE) > 90
+    assert verdicts.count(Verdict.MET) <= 6
+    assert verdicts.count(Verdict.MISSED) <= 6
+    assert verdicts.count(Verdict.INCONCLUSIVE) > 45
 
 
 def test_later_certificates_and_candidates_are_judged_more_strictly() -> None:

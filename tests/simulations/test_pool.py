@@ -161,8 +161,9 @@ def test_waits_and_responses_are_not_mixed_up() -> None:
     assert pool.counted == 4
 
 
-@pytest.mark.parametrize("replications", [10, 40])
-@pytest.mark.parametrize(("quantile", "in_section"), [(0.5, 300), (0.99, 2000)])
+@pytest.mark.parametrize(
+    ("replications", "quantile", "in_section"), [(10, 0.99, 2000), (40, 0.5, 300)], ids=str
+)
 def test_95_percent_intervals_cover_the_truth_in_95_of_100(
     replications: int, quantile: float, in_section: int
 ) -> None:

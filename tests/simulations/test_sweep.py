@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import capacity
 from test_sweep_grid import grid_of, profile_of
 
 from capacity.question.grid import Outcome, workloads
@@ -26,12 +27,6 @@ T4 = ["--profile", "resnet50-t4-fp16"]
 QUICK = ["--precision", "0.5", "--quantile", "0.5", "--quantile", "0.9"]
 GRID = [*T4, "--rate", "300rps:1800rps:300rps", "--replicas", "1:2", "--batch-size-max", "8", *QUICK]
 FIRST_LOOK = Simulation(precision=0.5, quantiles=(0.5, 0.9))
-
-
-def capacity(tmp_path: Path, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=timeout, check=False
-    )
 
 
 # ---- Cells ----------------------------------------------------------------------------------
@@ -291,7 +286,7 @@ def test_other_settings_are_refused_until_fresh(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    done = capacity(tmp_path, "sweep", *GRID, "-o", "locked/x.csv", timeout=60)
+    done = capacity(tmp_path, "sweep", *GRID, "-o", "locked/x.csv")
     assert done.returncode == 2
     assert "Permission denied" in done.stderr
 
@@ -327,10 +322,11 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
     ],
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else "",
 )  # fmt: skip
+@pytest.mark.timeout(60)
 def test_bad_input_is_one_clear_line_and_exit_2_at_once(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = capacity(tmp_path, "sweep", *arguments, timeout=60)
+    done = capacity(tmp_path, "sweep", *arguments)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
