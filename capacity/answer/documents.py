@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from capacity.explanation.explanation import Explanation
     from capacity.explanation.savings import Saving
     from capacity.explanation.sensitivity import Change
+    from capacity.profile.llm import LlmProfile
     from capacity.profile.profile import ServiceProfile
     from capacity.profile.scalability import ScalabilityFit, UniversalScalability
     from capacity.question.candidate import Candidate, Rejection
@@ -231,6 +232,36 @@ def profile_document(profile: "ServiceProfile") -> Document:
         **picked(profile, "request_overhead_s", "hourly_usd", "source"),
         "caveats": plain(plausibility_caveats(profile, 0.99)),
     }
+
+
+def llm_profile_document(profile: "LlmProfile") -> Document:
+    """A profile of a language model as `capacity profiles` lists it."""
+    from capacity.search.tokens import llm_profile_caveats
+
+    names = ("name", "model", "device", "devices", "tensor_parallel", "precision", "engine", "kv")
+    return {
+        **picked(profile, *names),
+        **picked(profile, "limits_measured", "hourly_usd"),
+        "steps": len(profile.steps),
+        "decode": _decode_documents(profile),
+        **picked(profile, "source"),
+        "caveats": plain(tuple(llm_profile_caveats(profile))),
+    }
+
+
+def _decode_documents(profile: "LlmProfile") -> list[Document]:
+    """Steps that decode alone, at the middle of the measured contexts."""
+    table = profile.table
+    context = float(table.context[len(table.context) // 2])
+    return [
+        {
+            "requests": int(requests),
+            "context_tokens": int(context),
+            "mean_s": table.mean_s(decode_requests=float(requests), kv_tokens=float(requests) * context),
+        }
+        for requests in table.decode_requests
+        if requests >= 1
+    ]
 
 
 def caveat_documents(caveats: Iterable["Caveat"]) -> list[Document]:

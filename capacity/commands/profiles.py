@@ -23,20 +23,26 @@ def profiles(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """List the bundled profiles, with throughput by batch size and its knee."""
     if context.invoked_subcommand is not None:
         return
-    from capacity.answer.documents import profile_document
-    from capacity.profile.load import bundled_names, load_profile
+    from capacity.answer.documents import llm_profile_document, profile_document
+    from capacity.profile.load import bundled_llm_names, bundled_names, load_llm, load_profile
 
     bundled = [load_profile(name) for name in bundled_names()]
+    engines = [load_llm(name) for name in bundled_llm_names()]
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.render.tables import profiles_table
+        from capacity.render.tokens import llm_profiles_table
 
         yield profiles_table(bundled)
+        yield llm_profiles_table(engines)
 
     emit_pieces(
         output,
         as_json=as_json,
-        document=lambda: {"profiles": [profile_document(profile) for profile in bundled]},
+        document=lambda: {
+            "profiles": [profile_document(profile) for profile in bundled],
+            "language_models": [llm_profile_document(engine) for engine in engines],
+        },
         tables=tables,
     )
 
@@ -51,11 +57,22 @@ def show_profile(name: str, output: Format, *, as_json: bool) -> None:
     Examples:
       capacity profiles show resnet50-t4-fp16
     """
-    from capacity.answer.documents import profile_document
-    from capacity.profile.load import load_profile
+    from capacity.answer.documents import llm_profile_document, profile_document
+    from capacity.profile.load import load_any
+    from capacity.profile.profile import ServiceProfile
     from capacity.search.caveats import plausibility_caveats
 
-    profile = load_profile(name)
+    profile = load_any(name)
+    if not isinstance(profile, ServiceProfile):
+        from capacity.render.tokens import llm_profile_tables
+
+        emit_pieces(
+            output,
+            as_json=as_json,
+            document=lambda: llm_profile_document(profile),
+            tables=lambda: llm_profile_tables(profile),
+        )
+        return
 
     def tables() -> Iterator["RenderableType"]:
         from rich.text import Text

@@ -184,4 +184,5 @@ def with_settings(
         async_scheduling=today.async_scheduling if async_scheduling is None else async_scheduling,
         chunked_prefill=today.chunked_prefill if chunked_prefill is None else chunked_prefill,
     )
-    return replace(profile, kv=kv, engine=engine)
+    source = {key: text for key, text in profile.source.items() if key != "kv" or kv_tokens is None}
+    return replace(profile, kv=kv, engine=engine, source=source)

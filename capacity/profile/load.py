@@ -86,6 +86,18 @@ def load_any(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfil
     )
 
 
+def load_llm(profile: "ProfileLike | LlmProfile") -> "LlmProfile":
+    """The same, of a language model.
+
+    Raises:
+        InputError: it has batch times, or is none at all.
+    """
+    found = load_any(profile)
+    if isinstance(found, ServiceProfile):
+        raise InputError(f"{found.name} has batch times, and this needs the profile of a language model")
+    return found
+
+
 def _read_file(path: Path) -> "ServiceProfile | LlmProfile":
     """The profile in a `.json` or `.csv` file, UTF-8 with or without a byte-order mark."""
     text = read_text(path)

@@ -7,11 +7,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.profile.llm import LlmProfile
 from capacity.question.candidate import Limit, Verdict
 from capacity.question.objective import Promise, TokenObjective, format_interval, format_value
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
 from capacity.render.tables import caveat_lines, table
-from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation
+from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation, llm_profile_caveats
 from capacity.units import format_duration, format_quantile, format_rate
 
 _SHOWN = (0.5, 0.95, 0.99)
@@ -307,3 +308,54 @@ def explanation_tables(found: TokenRecommendation, question: TokenQuestion) -> I
     yield Text(why_not_fewer(found, question), style="bold")
     yield Text(binding_sentence(found))
     yield changes_table(found.changes)
+
+
+def llm_profiles_table(profiles: Sequence[LlmProfile]) -> RenderableType:
+    """The bundled profiles of language models, a line each."""
+    columns = ("<profile", "<model", "<device", "devices", "sequences", "tokens", "context", "steps")
+    return table(
+        columns,
+        (
+            (
+                one.name,
+                one.model or "",
+                one.device or "",
+                str(one.devices),
+                str(one.limits_measured.sequences_max),
+                str(one.limits_measured.batched_tokens_max),
+                str(one.limits_measured.context_tokens_max),
+                str(len(one.steps)),
+            )
+            for one in profiles
+        ),
+        title="Language models",
+    )
+
+
+def llm_profile_tables(profile: LlmProfile) -> Iterator[RenderableType]:
+    """One profile of a language model: its engine, and its steps by decoding requests and by prompt tokens."""
+    limits, steps = profile.limits_measured, profile.table
+    engine = " ".join(part for part in (profile.engine.name, profile.engine.version) if part)
+    rows = [
+        ("model", profile.model or "unknown"),
+        ("device", f"{profile.devices} x {profile.device or 'unknown'}"),
+        ("engine", f"{engine or 'unknown'}, {profile.engine.scheduler.value}"),
+        ("KV cache", f"{profile.kv.tokens} tokens in blocks of {profile.kv.block_tokens}"),
+        ("measured up to", f"{limits.sequences_max} sequences, {limits.batched_tokens_max} tokens a step, "
+         f"{limits.context_tokens_max} tokens of context"),
+    ]  # fmt: skip
+    yield table(("<", "<"), rows)
+    contexts = sorted({float(steps.context[0]), float(steps.context[-1])})
+    yield table(
+        ("decoding requests", *(f"reading {context:g} tokens each" for context in contexts)),
+        (
+            (f"{n:g}", *(format_duration(steps.mean_s(decode_requests=n, kv_tokens=n * k)) for k in contexts))
+            for n in steps.decode_requests.tolist()
+            if n >= 1
+        ),
+    )
+    yield table(
+        ("prompt tokens", "step"),
+        ((f"{n:g}", format_duration(steps.mean_s(n))) for n in steps.prefill_tokens.tolist() if n >= 1),
+    )
+    yield from caveat_lines(llm_profile_caveats(profile))

@@ -350,8 +350,8 @@ def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
     if "kv" in profile.source:
         yield Caveat(
             code=CaveatCode.KV_NOT_MEASURED,
-            message=f"the engine's own KV cache was not published, and the profile has {profile.kv.tokens} tokens: "
-            f"{profile.source['kv']}; give --kv-tokens as your engine's log says",
+            message="the size of the engine's KV cache was not published; the profile's "
+            f"{profile.kv.tokens} tokens are {profile.source['kv']}; give --kv-tokens as your engine's log says",
         )
     if profile.check is None:
         yield Caveat(
