@@ -176,7 +176,7 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "async_scheduling": Flag(str, None, "Whether it composes a step while it computes the last: on or off."),
     "chunked_prefill": Flag(str, None, "Whether it computes prompts in parts: on or off."),
-    "replay": Flag(bool, False, "Serve exactly the requests of --arrivals trace:FILE, from an empty fleet."),
+    "replay": Flag(bool, False, "Serve exactly the requests of the --arrivals trace, from an empty fleet."),
     "slo_wait": Flag(list[str], None, "Limit on a quantile of the time in queue: p99=5ms; repeatable."),
     "loss_max": Flag(str, None, "Largest share of requests that may be rejected, with --queue-limit: 0.1%."),
     "utilization_max": Flag(str, None, "Largest share of time that a replica may be busy: 80%."),

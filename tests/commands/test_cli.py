@@ -363,7 +363,7 @@ def test_usage_errors_exit_2_without_a_traceback(installed, arguments):
 def test_a_bug_of_ours_shows_one_line_and_exit_1(tmp_path):
     program = (
         "import cli, sys, capacity.profile.load as files\n"
-        "files.load_profile = lambda name: 1 / 0\n"
+        "files.load_any = lambda name: 1 / 0\n"
         "sys.argv = ['capacity', 'plan', '--profile', 'x', '--rate', '1rps', '--slo-p99', '1s']\n"
         "cli.app()\n"
     )
