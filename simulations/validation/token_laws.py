@@ -12,6 +12,7 @@ from simulations.draws.records import Floats
 
 _STATES_MAX = 4_000
 _NEGLIGIBLE = 1e-13  # of a law that is cut
+_CUT = 1e-10  # of a chain that is, more than solving it is off by
 _GAUSS = 12  # points between two jumps
 
 
@@ -104,7 +105,7 @@ class GeometricSlots:
         size = 64
         while True:
             found = self._solved(size)
-            if found[3][-4:].max() < _NEGLIGIBLE or size >= _STATES_MAX:
+            if found[3][-4:].max() < _CUT or size >= _STATES_MAX:
                 return found
             size *= 2
 
