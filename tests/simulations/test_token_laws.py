@@ -6,13 +6,11 @@ besides. Where it is a limit, the test says of what, and allows what that leaves
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-import simulations.reference.engine as reference
 from capacity.performance import Interval
 from capacity.profile.distribution import from_samples
 from capacity.profile.llm import Coefficients, KvCache
@@ -26,7 +24,6 @@ from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
-from simulations.reference.scheduler import Part, Request, VllmV1
 from simulations.statistics.pool import Estimate
 from simulations.statistics.sample import cell_of
 from simulations.tokens import saturated
@@ -51,6 +48,9 @@ def line(base_s: float, prompt_token_s: float, request_s: float, read_s: float =
 
 def always(tokens: int) -> Draw:
     return lambda _, count: np.full(count, tokens, dtype=np.int64)
+
+
+ONE_TOKEN = always(1)
 
 
 def geometric(mean: float) -> Draw:
@@ -83,7 +83,7 @@ def served(
     rules: EngineRules,
     rate: float,
     output: Draw,
-    prompt: Draw = always(1),
+    prompt: Draw = ONE_TOKEN,
     *,
     requests: int = 20_000,
     cached: int = 0,
