@@ -358,13 +358,18 @@ def test_slots_that_share_a_processor_lose_no_time(slots: int) -> None:
 
 
 def test_near_saturation_slots_that_share_are_first_come_first_served() -> None:
-    """E[T](1 - load) goes to E[S²]/2E[S], and not to E[S] as where all share: a limit, 6 % off at 0.95."""
-    load, limit = 0.95, SQUARE_S2 / (2.0 * WORK_S)
-    roughly = limited_sharing_mean_s(load, WORK_S, SQUARE_S2, 4) * (1.0 - load)
-    assert roughly == pytest.approx(limit, rel=0.07)
-    scaled = [(1.0 - load) * x for x in shared(4, load, 100_000)[0]]
-    holds(scaled, roughly, allowed=0.01 * roughly)
-    assert between_runs(scaled).low > 1.1 * WORK_S
+    """E[T](1 - load) goes to E[S²]/2E[S], and not to E[S] as where all share: a limit, 6 % off at 0.95.
+
+    Near saturation means of runs scatter widely; what slots change is seen beside one slot with the same requests.
+    """
+    load = 0.95
+    first_come = limited_sharing_mean_s(load, WORK_S, SQUARE_S2, 1)
+    roughly = limited_sharing_mean_s(load, WORK_S, SQUARE_S2, 4)
+    assert roughly * (1.0 - load) == pytest.approx(SQUARE_S2 / (2.0 * WORK_S), rel=0.07)
+    pairs = zip(shared(4, load, 40_000)[0], shared(1, load, 40_000)[0], strict=True)
+    ratios = [several / one for several, one in pairs]
+    holds(ratios, roughly / first_come, allowed=0.01)
+    assert between_runs(ratios).low > 0.9
 
 
 # ---- Prompts alone --------------------------------------------------------------------------
