@@ -44,7 +44,10 @@ from simulations.workers import Mapper, leave_if_abandoned
 # Requests of the run that finds out at which rate an engine saturates, and its share that is not counted at
 # either end.
 _SATURATED_REQUESTS, _SATURATED_ENDS = 12_000, 0.15
-# Relaxation times after which a run counts, and that a pool must have seen: see `tests/simulations/test_tokens.py`.
+# Relaxation times after which a run counts, and that a pool must have seen. By benchmarks/token_coverage.py at
+# the first settled look, 95 % intervals of the response's P99 held the true value in 93 to 98 % of experiments.
+# Those of TTFT did not yet where slots fill rarely: lognormal lengths at load 0.7, 86 % of 150, the mean 3 % low;
+# with 15,000 seen 94 % of 32, at 800,000 requests and 4 s a pool.
 _RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 1_500
 # Of these, how many a search must have seen.
 _SEARCH_CARE = 0.2
