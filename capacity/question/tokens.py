@@ -251,8 +251,11 @@ def linear_saturation_rps(
 ) -> float:
     """The rate at which an engine saturates whose steps are a straight line. [requests/s]
 
-    From λm(a + gK + dKc)/(K(1 - λbp)) = 1 with K = min(slots, cache/c) requests at once, g times (1 - 1/m)
-    since the first token comes from the prompt's own step.
+    A pass costs a, and a request takes part in as many as it gets output tokens, one of K at a time; or the
+    tokens of a pass limit, B of the p + m - 1 that each computes. So 1/λ = a·max(m/K, (p + m - 1)/B) + bp +
+    g(m - 1) + d·(tokens read), with K = min(slots, cache/c) requests at once, and m - 1 since the first token
+    comes from the prompt's own pass. Right where slots or B limit; where the cache does, above the truth by
+    what is lost to half filled blocks and to computing again who was thrown out.
 
     Args:
         base_s, per_token_s, per_request_s, per_read_s: a, b, g, d: of a step, a prompt token in it, a decoding
@@ -261,6 +264,7 @@ def linear_saturation_rps(
     moments, plan = scenario.lengths.moments, scenario.plan
     context = moments.context
     slots = min(float(plan.sequences_max), scenario.profile.kv.usable_tokens / max(1.0, context))
-    decodes = moments.output - 1.0
-    decode_s = decodes * (base_s / slots + per_request_s + per_read_s * context)
-    return 1.0 / (decode_s + per_token_s * moments.input + (base_s / slots))
+    read = moments.product - moments.input + (moments.square - moments.output) / 2.0
+    passes = max(moments.output / slots, (moments.input + moments.output - 1.0) / plan.batched_tokens_max)
+    decode_s = per_request_s * (moments.output - 1.0) + per_read_s * read
+    return 1.0 / (base_s * passes + per_token_s * moments.input + decode_s)

@@ -73,6 +73,14 @@ class QuantileEstimate:
     from_value: Estimate
 
     @property
+    def independent_exceedances(self) -> float:
+        """Independent durations beyond it that would say as much, as of `Pool.independent_exceedances`."""
+        late = self.above if math.isfinite(self.value) else self.from_value
+        if late.standard_error == 0.0:
+            return math.inf
+        return (1.0 - self.quantile) * late.value * (1.0 - late.value) / late.standard_error**2
+
+    @property
     def standard_error(self) -> float:
         """Half the distance between the quantiles one standard error of the share below and above. [s]"""
         interval = self._within(1.0)
@@ -210,11 +218,7 @@ class Pool:
         of the sections, p(1 - p)/SE² independent responses say as much about the share p beyond (Kish 1965,
         Survey Sampling, sec. 8.2, the design effect).
         """
-        found = self.response_quantile_with_losses(quantile)
-        late = found.above if math.isfinite(found.value) else found.from_value
-        if late.standard_error == 0.0:
-            return math.inf
-        return (1.0 - quantile) * late.value * (1.0 - late.value) / late.standard_error**2
+        return self.response_quantile_with_losses(quantile).independent_exceedances
 
     def ratio(self, above: Callable[[Sample], float], below: Callable[[Sample], float]) -> Estimate:
         """Ratio of two sums over the samples, its standard error by sectioning, each by its weight.

@@ -1,7 +1,7 @@
 """Token samples: runs of a language model's fleet, reduced to what statistics need, and pools of them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -162,6 +162,10 @@ class TokenPool(Pool):
     def of_measure(self, measure: Measure, quantile: float) -> QuantileEstimate:
         """A quantile of one of the four durations. [s]"""
         return self._quantile(quantile, _TALLIES[measure])
+
+    def independent_exceedances_of(self, measures: Iterable[Measure], quantile: float) -> float:
+        """Of the measure that is known the least."""
+        return min(self.of_measure(measure, quantile).independent_exceedances for measure in measures)
 
     def beyond(self, measure: Measure, limit_s: float) -> Estimate:
         """The share of one of the four durations beyond a limit."""

@@ -1,7 +1,7 @@
 """Agreement: theory compared with simulation, quantity by quantity, on the product's own simulator."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from simulations.case import RELAXATIONS
 from simulations.draws.arrivals import Seed, Stage
-from simulations.replication import Engine, Task, replicate
+from simulations.replication import Engine
 from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
 from simulations.statistics.sample import Length
 from simulations.validation.systems import System
+from simulations.validation.token_systems import TokenSystem
 from simulations.workers import Mapper
 
 if TYPE_CHECKING:
@@ -87,15 +88,23 @@ class Row:
         return Agreement.AGREES if agrees else Agreement.DISAGREES
 
 
+AnySystem = System | TokenSystem
+
+
 def compare(
-    system: System, seed: int, requests_max: int, mapper: Mapper = map, engine: Engine = Engine.KERNEL
+    system: AnySystem, seed: int, requests_max: int, mapper: Mapper = map, engine: Engine = Engine.KERNEL
 ) -> list[Row]:
     """Rows of one system; replications are added until each row is precise enough or the budget ends."""
     length = _length(system)
-    pool, wanted = Pool.of(()), REPLICATIONS
+    replicate: Callable[[Any], Any] = system.replicate
+    pool, wanted = system.pool.of(()), REPLICATIONS
     while True:
-        more = _tasks(system, length, seed, range(pool.replications, wanted), engine)
-        pool = pool.extended(mapper(replicate, more))
+        seeds = (
+            Seed(value=seed, stage=Stage.AGREEMENT, replication=number)
+            for number in range(pool.replications, wanted)
+        )
+        tasks: list[Any] = [system.task(length, one, engine) for one in seeds]
+        pool = pool.extended(mapper(replicate, tasks))
         rows = _rows(system, pool)
         excess = max(row.relative_error for row in rows) / _RELATIVE_ERROR_AIM
         wanted = REPLICATIONS * math.ceil(pool.replications / REPLICATIONS * excess**2)
@@ -103,7 +112,7 @@ def compare(
             return rows
 
 
-def _rows(system: System, pool: Pool) -> list[Row]:
+def _rows(system: AnySystem, pool: Pool) -> list[Row]:
     return [
         Row(
             system=system.name,
@@ -116,23 +125,9 @@ def _rows(system: System, pool: Pool) -> list[Row]:
     ]
 
 
-def _length(system: System) -> Length:
+def _length(system: AnySystem) -> Length:
     warm_up = math.ceil(RELAXATIONS * system.relaxation_requests)
     return Length(warm_up=warm_up, measured=max(10 * warm_up, 10_000), cool_down=system.cool_down_requests)
-
-
-def _tasks(system: System, length: Length, seed: int, replications: range, engine: Engine) -> Iterator[Task]:
-    for number in replications:
-        yield Task(
-            plan=system.plan,
-            workload=system.workload,
-            service_times=system.service_times,
-            request_overhead_s=0.0,
-            length=length,
-            seed=Seed(value=seed, stage=Stage.AGREEMENT, replication=number),
-            slowdowns=system.slowdowns,
-            engine=engine,
-        )
 
 
 def rows_document(rows: Sequence[Row], seed: int) -> dict[str, Any]:

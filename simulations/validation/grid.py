@@ -8,14 +8,16 @@ import simulations.validation.fleets as bulk
 import simulations.validation.fleets as devices
 import simulations.validation.fleets as fleets
 import simulations.validation.laws as laws
+import simulations.validation.token_systems as tokens
 from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.durations import Family
-from simulations.validation.systems import P50, P99, System
+from simulations.validation.agreement import AnySystem
+from simulations.validation.systems import P50, P99
 
 OLDEST, OPEN = BatchTimer
 RESNET, BERT, JASPER = "resnet50-t4-fp16", "bert-large-384-l40s-fp16", "jasper-7s-t4-fp16"
 
-_SHORT: tuple[Callable[[], System], ...] = (
+_SHORT: tuple[Callable[[], AnySystem], ...] = (
     partial(laws.mm1, 0.6, P99),
     partial(laws.mmc, 2, 0.7, P99),
     partial(laws.mmc, 8, 0.8, P99),
@@ -39,9 +41,14 @@ _SHORT: tuple[Callable[[], System], ...] = (
     partial(fleets.shortest_queue, 0.7, P99),
     partial(fleets.power_of_two, 100, 0.5, P50),
     partial(devices.shared_device, (1.0, 1.5), 0.7),
+    partial(tokens.alone, (10, 300, 40), (3, 6, 5), 0.4, P50),
+    partial(tokens.equal_passes, 10, 2.0),
+    partial(tokens.shared_engine, "constant", 50, 0.5),
+    partial(tokens.geometric_slots, 4, 6, 0.6),
+    partial(tokens.prompts_alone, 100, 64, 850, 0.7),
 )
 
-_MORE: tuple[Callable[[], System], ...] = (
+_MORE: tuple[Callable[[], AnySystem], ...] = (
     partial(laws.mm1, 0.3, P99),
     partial(laws.mm1, 0.9, P99),
     partial(laws.mmc, 32, 0.8, P99),
@@ -94,6 +101,14 @@ _MORE: tuple[Callable[[], System], ...] = (
     partial(fleets.power_of_two, 100, 0.7, P50),
     partial(devices.shared_device, (1.0, 2.0, 3.0, 4.0), 0.7),
     partial(devices.shared_device, (1.0, 2.4), 0.6),
+    partial(tokens.alone, (10, 300, 40), (3, 20, 8), 0.6, P99),
+    partial(tokens.equal_passes, 3, 0.5),
+    partial(tokens.equal_passes, 10, 12.0),
+    *(partial(tokens.shared_engine, "geometric", 50, load) for load in (0.3, 0.7)),
+    partial(tokens.geometric_slots, 4, 6, 0.7, quantiles=P99[1:]),
+    partial(tokens.geometric_slots, 4, 6, 0.6, base_s=0.0),
+    partial(tokens.geometric_slots, 8, 20, 0.8),
+    partial(tokens.prompts_alone, 100, 6, 8000, 0.8),
 )
 
 
@@ -104,7 +119,7 @@ class Grid(StrEnum):
     FULL = "full"
 
 
-def systems(grid: Grid) -> Iterator[System]:
+def systems(grid: Grid) -> Iterator[AnySystem]:
     """The systems of a grid, each built when its turn comes."""
     for build in (*_SHORT, *(_MORE if grid is Grid.FULL else ())):
         yield build()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy.special import gammaincinv, ndtri
@@ -39,15 +39,17 @@ from capacity.traffic.workload import (
     PoissonArrivals,
     Workload,
 )
+from simulations.draws.arrivals import Seed
 from simulations.draws.records import Floats
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, unit_exponential
+from simulations.replication import Engine, Task, replicate
 from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
 from simulations.statistics.relaxation import (
     closed_relaxation_requests,
     limited_relaxation_requests,
     modulated_relaxation_requests,
 )
-from simulations.statistics.sample import Sample
+from simulations.statistics.sample import Length, Sample
 
 
 class TableTimes:
@@ -151,6 +153,25 @@ class System:
     quantiles: Quantiles = P50
     slowdowns: tuple[float, ...] = ALONE
     cool_down_requests: int = 0
+    pool: ClassVar[type[Pool]] = Pool
+
+    @property
+    def replicate(self) -> Callable[[Task], Sample]:
+        """Runs one replication."""
+        return replicate
+
+    def task(self, length: Length, seed: Seed, engine: Engine) -> Task:
+        """One replication."""
+        return Task(
+            plan=self.plan,
+            workload=self.workload,
+            service_times=self.service_times,
+            request_overhead_s=0.0,
+            length=length,
+            seed=seed,
+            slowdowns=self.slowdowns,
+            engine=engine,
+        )
 
     def quantities(self) -> dict[str, Quantity]:
         """What is compared, by name."""

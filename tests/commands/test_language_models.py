@@ -82,7 +82,9 @@ def test_a_plan_meets_its_limits_and_one_fewer_does_not(asked: list[object]) -> 
 
 def test_the_same_seed_gives_the_same_bytes(folder: Path) -> None:
     asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--rate", "20rps", "--replicas", 1]
-    one, other = (run("simulate", *asked, "--workers", n, "--precision", "0.3", "--json").stdout for n in (1, 2))
+    one, other = (
+        run("simulate", *asked, "--workers", n, "--precision", "0.3", "--json").stdout for n in (1, 2)
+    )
     assert one == other
     assert '"ttft_mean_s"' in one
 

@@ -222,6 +222,11 @@ def test_the_short_grid_has_every_law():
         "M/M/1 x 2 least-outstanding load 0.7",
         "M/M/1 x 100 power-of-two load 0.5",
         "M/M/2 on one device, slowdown 1.5, load 0.7",
+        "one slot, lengths of 3 kinds, load 0.4",
+        "equal passes, outputs of 10, 2 at once",
+        "room for all, constant outputs of 50, load 0.5",
+        "4 slots, geometric outputs of 6, a = 0.01 s, load 0.6",
+        "prompts of 100, 64 slots, 850 tokens a pass, load 0.7",
     ]
 
 
