@@ -48,9 +48,9 @@ _SATURATED_REQUESTS, _SATURATED_ENDS = 12_000, 0.15
 # Share of the sequences that run, and of the cache that is used, from which on they bind.
 _NEARLY, _FULL = 0.97, 0.8
 # Relaxation times after which a run counts, and that a pool must have seen. By benchmarks/token_coverage.py at
-# the first settled look, 95 % intervals of the response's P99 held the true value in 93 to 98 % of experiments.
-# Those of TTFT did not yet where slots fill rarely: lognormal lengths at load 0.7, 86 % of 150, the mean 3 % low;
-# with 15,000 seen 94 % of 32, at 800,000 requests and 4 s a pool.
+# the first settled look, of lognormal lengths at load 0.7, where slots fill rarely, 95 % intervals of TTFT's P99
+# held the true value in 86 % of 150 experiments from 1,500, and in 95 % of 100 from 6,000, at a second a pool;
+# those of the response's P99 in 97 %.
 _RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 6_000
 # Of these, how many a search must have seen.
 _SEARCH_CARE = 0.05
