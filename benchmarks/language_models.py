@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,10 @@ Row = dict[str, str]
 
 SECTIONS = ("runs", "rates", "cells", "stages", "coverage", "speed")
 RUNS = 12  # of which the middle is the prediction
+STARTS = 3  # of the calibration, the best of a grid
 RESAMPLES = 24  # of profile and users together, for the interval
-# Two runs at saturation differ by as much, so that no calibration is believed to be better.
-NOISE = 0.02
+# By so much what calibrates may be off: what takes hundreds of passes, and the first token, which takes few.
+NOISE = {"e2e": 0.02, "tpot": 0.02, "ttft": 0.05}
 # The server sends each token as two lines, and closes with as many; its client counts lines as tokens.
 LINES_A_TOKEN, LINES_MORE = 2, 1.5
 
@@ -121,12 +123,17 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """Durations of the requests of a run. [s]"""
+    """Durations of the requests of a run. [s]
+
+    Attributes:
+        read_max: most decoding requests of a pass, times the most tokens that each reads.
+    """
 
     ttft_s: Floats
     response_s: Floats
     output_tokens: Integers
     finished_s: Floats = field(repr=False)
+    read_max: float = 0.0
 
     @property
     def tpot_s(self) -> Floats:
@@ -160,6 +167,7 @@ def served(table: StepTable, rules: EngineRules, load: Load, request_s: float = 
         response_s=records.finished_s - sent_s + request_s,
         output_tokens=load.output_tokens,
         finished_s=finished_s,
+        read_max=records.largest[0] * records.largest[2],
     )
 
 
@@ -169,33 +177,62 @@ class Fit:
 
     Attributes:
         values: positive, as many as were asked for.
-        residual: root mean square of the logarithms left over, over as many as are free.
-        sway: of the logarithms of the values, for each logarithm of what was measured.
+        off: logarithms of predicted over measured, of what calibrates.
+        root: of the covariance of the logarithms of the values, whose own scatter is taken as 1 beforehand.
     """
 
     values: Floats
-    residual: float
-    sway: Floats
+    off: Floats
+    root: Floats
+
+    @property
+    def residual(self) -> float:
+        """Root mean square of what is left over, over as many as are free."""
+        return float(np.sqrt((self.off**2).sum() / max(1, len(self.off) - len(self.values))))
 
     def resampled(self, generator: np.random.Generator) -> Floats:
         """Values as another calibration of the same kind might find them."""
-        noise = max(self.residual, NOISE) * generator.standard_normal(self.sway.shape[1])
-        return np.asarray(self.values * np.exp(np.clip(self.sway @ noise, -1.0, 1.0)))
+        moved = self.root @ generator.standard_normal(len(self.values))
+        return np.asarray(self.values * np.exp(np.clip(moved, -2.0, 2.0)))
 
 
-def fit(start: Sequence[float], predict: Callable[[Floats], Floats], measured: Sequence[float]) -> Fit:
-    """Least squares of logarithms, of positive values; a value that does nothing goes to nearly 0."""
-    goal, begin = np.log(measured), np.log(start)
+def fit(
+    starts: Sequence[Sequence[float]],
+    predict: Callable[[Floats], Floats],
+    measured: Sequence[float],
+    noise: Sequence[float],
+) -> Fit:
+    """Least squares of logarithms, of positive values, from the best of some starts.
+
+    A value that does nothing goes to nearly 0. Times to the first token move in steps, so that slopes are taken
+    over a tenth.
+
+    Args:
+        noise: share by which each of the measured may be off.
+    """
+    goal, scale = np.log(measured), np.array(noise)
 
     def off(logs: Floats) -> Floats:
-        return np.log(predict(np.exp(logs))) - goal
+        return (np.log(predict(np.exp(logs))) - goal) / scale
 
-    found = least_squares(off, begin, bounds=(begin - 9.0, begin + 4.0), diff_step=2e-3, xtol=1e-5, ftol=1e-6)
-    free = max(1, len(goal) - len(begin))
-    sway = np.linalg.pinv(found.jac, rcond=1e-2)
-    return Fit(
-        values=np.exp(found.x), residual=float(np.sqrt((found.fun**2).sum() / free)), sway=np.asarray(sway)
-    )
+    def slopes(logs: Floats) -> Floats:
+        here, units = off(logs), 0.1 * np.eye(len(logs))
+        return np.array([(off(logs + unit) - here) / 0.1 for unit in units]).T
+
+    def found(start: Sequence[float]) -> tuple[float, Floats]:
+        begin = np.log(start)
+        one = least_squares(
+            off, begin, jac=slopes, bounds=(begin - 9.0, begin + 9.0), max_nfev=20, xtol=1e-4, ftol=1e-4
+        )
+        return float(one.cost), one.x
+
+    promising = sorted(starts, key=lambda start: float((off(np.log(start)) ** 2).sum()))[:STARTS]
+    logs = min((found(start) for start in promising), key=lambda one: one[0])[1]
+    left = off(logs)
+    spare = max(1, len(left) - len(logs))
+    jacobian = slopes(logs) / max(1.0, float(np.sqrt((left**2).sum() / spare)))
+    covariance = np.linalg.inv(jacobian.T @ jacobian + np.eye(len(logs)))
+    return Fit(values=np.exp(logs), off=left * scale, root=np.linalg.cholesky(covariance))
 
 
 def interval(values: Sequence[float], middle: float) -> tuple[float, float]:
@@ -247,6 +284,10 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     for line in (head, ["---"] * len(head), *body):
         print("| " + " | ".join(line) + " |")
     print()
+
+
+def noise_of(name: str) -> float:
+    return NOISE[name.partition("_")[0]]
 
 
 def ask(section: str, text: str, *, kept: bool) -> bool:
@@ -373,7 +414,12 @@ def runs(folder: Path) -> bool:
 RATE_STATISTICS = ("e2e_mean_s", "e2e_p99_s", "ttft_mean_s", "ttft_p99_s", "tpot_mean_s")
 RATE_BARS = {"e2e_mean_s": 0.07, "e2e_p99_s": 0.07, "ttft_p99_s": 0.20}
 RATE_SECONDS, RATE_SLOTS, RATE_IN_FLIGHT, RATE_BUDGET = 60.0, 128, 440, 8192
-RATE_CALIBRATES = (0, 2, 5)  # the lowest, one halfway to saturation, one beyond it
+# The lowest rate, whose first tokens have the server's warm-up in them, one halfway to saturation, one beyond it.
+RATE_CALIBRATES = {
+    0: ("tpot_mean_s",),
+    2: ("e2e_p50_s", "e2e_p90_s", "ttft_p50_s", "ttft_p90_s"),
+    5: ("e2e_mean_s", "ttft_mean_s", "tpot_mean_s"),
+}
 RATE_RULES = EngineRules(
     sequences_max=RATE_SLOTS, tokens_max=RATE_BUDGET, blocks=25_000, chunked=False, caching=False
 )
@@ -412,10 +458,12 @@ def rate_load(row: Row, seed: int) -> Load:
 
 
 def rate_cost(values: Floats) -> Cost:
-    base_s, per_request_s, per_prompt_s, request_s = (float(value) for value in values)
+    """A table over the batch, of two straight lines."""
+    base_s, near_s, far_s, per_prompt_s, request_s = (float(value) for value in values)
+    half = RATE_SLOTS // 2
     return Cost(
-        at=(1, RATE_SLOTS),
-        decode_s=(base_s + per_request_s, base_s + RATE_SLOTS * per_request_s),
+        at=(1, half, RATE_SLOTS),
+        decode_s=(base_s, base_s + half * near_s, base_s + half * (near_s + far_s)),
         per_prompt_s=per_prompt_s,
         request_s=request_s,
     )
@@ -426,21 +474,17 @@ def rate_served(row: Row, cost: Cost, seed: int) -> Seen:
 
 
 def rate_fit(stages: Sequence[Row]) -> Fit:
-    wanted = [
-        (stages[at], name)
-        for at in RATE_CALIBRATES
-        for name in (("tpot_mean_s", "e2e_mean_s") if at == RATE_CALIBRATES[-1] else ("tpot_mean_s", "ttft_mean_s"))
-    ]
+    wanted = [(stages[at], name) for at, names in RATE_CALIBRATES.items() for name in names]
 
     def predict(values: Floats) -> Floats:
         cost = rate_cost(values)
-        seen = {at: [rate_served(stages[at], cost, seed) for seed in (900, 901)] for at in RATE_CALIBRATES}
-        return np.array(
-            [np.mean([one.value(name) for one in seen[int(row["stage"])]]) for row, name in wanted]
-        )
+        seen = {at: rate_served(stages[at], cost, 900) for at in RATE_CALIBRATES}
+        return np.array([seen[int(row["stage"])].value(name) for row, name in wanted])
 
     measured = [measured_of(row, output_tokens(row))(name) for row, name in wanted]
-    return fit((7e-3, 2e-5, 2e-5, 1.5e-2), predict, measured)
+    some = (5e-6, 2e-5, 5e-5)
+    starts = list(product((6.5e-3,), some, some, some, (1.5e-2,)))
+    return fit(starts, predict, measured, [noise_of(name) for _, name in wanted])
 
 
 def saturated_rps(cost: Cost, given: int, got: int, rules: EngineRules, prompt_max: int) -> float:
@@ -520,11 +564,11 @@ def rates(folder: Path) -> tuple[bool, list[JudgedRow]]:
     kept, everything = True, []
     for config in ("vllm", "vllm+quantization"):
         found, answers = judged_rates(rate_rows(folder, config))
-        base_s, per_request_s, per_prompt_s, request_s = found.values
+        cost = rate_cost(found.values)
         print(
-            f"{config}: {ms(base_s)} ms a pass, {1e6 * per_request_s:.3g} µs a decoding request, "
-            f"{1e6 * per_prompt_s:.3g} µs a prompt token, {ms(request_s)} ms a request outside; "
-            f"residual {100 * found.residual:.2f} %\n"
+            f"{config}: passes of {', '.join(ms(one) for one in cost.decode_s)} ms at "
+            f"{', '.join(map(str, cost.at))} decoding requests, {1e6 * cost.per_prompt_s:.3g} µs a prompt token, "
+            f"{ms(cost.request_s)} ms a request outside; residual {100 * found.residual:.1f} %\n"
         )
         print_judged(f"#### {config}", answers, RATE_STATISTICS)
         everything += answers
@@ -641,8 +685,11 @@ def cell_fit(cells: Sequence[Cell], users_max: int) -> tuple[Fit, Callable[[Floa
         return np.array([cell.predicted_s(one) for cell in cells])
 
     least_s = min(cell.tpot_s for cell in cells)
-    start = (0.7 * least_s, 0.1 * least_s, 0.1 * least_s, least_s * 1e-6, least_s * 1e-3)
-    return fit(start, predict, [cell.tpot_s for cell in cells]), cost
+    starts = [
+        (0.7 * least_s, rise * least_s, rise * least_s, read * least_s, prompt * least_s)
+        for rise, read, prompt in product((0.01, 0.1), (1e-7, 1e-6), (1e-3, 3e-3))
+    ]
+    return fit(starts, predict, [cell.tpot_s for cell in cells], [NOISE["tpot"]] * len(cells)), cost
 
 
 def cells(folder: Path) -> bool:
@@ -724,14 +771,17 @@ def stage_fit(calibrates: Sequence[Row]) -> Fit:
         cost = stage_cost(values)
         found = []
         for row in calibrates:
-            seen = [stage_served(row, cost, seed) for seed in (900, 901)]
-            found += [float(np.mean([one.value(name) for one in seen])) for name in STAGE_TARGETS]
+            seen = stage_served(row, cost, 900)
+            found += [seen.value(name) for name in STAGE_TARGETS]
         return np.array(found)
 
     first = calibrates[0]
     tpot_s = measured_of(first, int(float(first["output_tokens_max"])))("tpot_mean_s")
-    start = (0.8 * tpot_s, 1e-8 * tpot_s / 7e-3, 1e-5, 0.5 * float(first["ttft_p50_s"]))
-    return fit(start, predict, [float(row[name]) for row in calibrates for name in STAGE_TARGETS])
+    starts = list(
+        product((0.8 * tpot_s,), (2e-8, 7e-8, 2e-7), (3e-6, 1e-5, 3e-5), (0.5 * float(first["ttft_p50_s"]),))
+    )
+    wanted = [(float(row[name]), noise_of(name)) for row in calibrates for name in STAGE_TARGETS]
+    return fit(starts, predict, *zip(*wanted, strict=True))
 
 
 def judged_stage(row: Row, found: Fit) -> JudgedRow:
