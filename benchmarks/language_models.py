@@ -42,6 +42,7 @@ Row = dict[str, str]
 
 SECTIONS = ("runs", "rates", "cells", "stages", "coverage", "speed")
 RUNS = 12  # of which the middle is the prediction
+REACH_MAX = 1.25
 STARTS = 3  # of the calibration, the best of a grid
 RESAMPLES = 24  # of profile and users together, for the interval
 # By so much what calibrates may be off: what takes hundreds of passes, and the first token, which takes few.
@@ -158,7 +159,7 @@ def served(table: StepTable, rules: EngineRules, load: Load, request_s: float = 
         held_s = np.maximum.accumulate(
             np.concatenate([load.sent_s[:most], np.maximum(load.sent_s[most:], gone_s)])
         )
-        if np.abs(held_s - sent_s).max() < 1e-3:
+        if np.abs(held_s - sent_s).max() < 1e-9:
             break
         sent_s = held_s
     records.require_measured(table, "calibrated")
@@ -292,13 +293,18 @@ def noise_of(name: str) -> float:
 
 def ask(section: str, text: str, *, kept: bool) -> bool:
     """Print a bar and whether it is kept."""
-    print(f"**{'kept' if kept else 'MISSED'}** ({section}): {text}\n")
+    print(f"- {'kept' if kept else '**MISSED**'} ({section}): {text}")
     return kept
 
 
 # Runs: a step profile of kernel times, and requests one by one.
 
-RUN_KV_TOKENS, RUN_CALIBRATES = 535_040, 60
+RUN_KV_TOKENS = 535_040
+# Requests that calibrate the host time, and those that are judged by it.
+RUN_SPLITS = {
+    "the first 60 of 300": (slice(0, 60), slice(60, None)),
+    "every fifth": (slice(0, None, 5), [at for at in range(300) if at % 5]),
+}
 RUN_BARS = (9.0, 4.0, 5.0)
 RUN_BEST = (4.0, 1.0, 1.8)
 
@@ -330,9 +336,7 @@ def published_run(folder: Path) -> Run:
     sent_s = column("queued_s")
     given, got = (column(name).astype(np.int64) for name in ("input_tokens", "output_tokens"))
     load = Load(sent_s=sent_s, input_tokens=given, output_tokens=got, cached_tokens=np.zeros_like(given))
-    return Run(
-        load=load, ttft_s=column("first_token_s") - sent_s, response_s=column("last_token_s") - sent_s
-    )
+    return Run(load=load, ttft_s=column("first_token_s") - sent_s, response_s=column("last_token_s") - sent_s)
 
 
 def slower(steps: StepTable, host_s: float) -> StepTable:
@@ -345,7 +349,10 @@ def slower(steps: StepTable, host_s: float) -> StepTable:
     )
 
 
-def part_of(seen: Seen, part: slice) -> Seen:
+Part = slice | list[int]
+
+
+def part_of(seen: Seen, part: Part) -> Seen:
     return Seen(
         ttft_s=seen.ttft_s[part],
         response_s=seen.response_s[part],
@@ -354,10 +361,27 @@ def part_of(seen: Seen, part: slice) -> Seen:
     )
 
 
-def run_errors(run: Run, seen: Seen, part: slice) -> dict[str, float]:
+def run_errors(run: Run, seen: Seen, part: Part) -> dict[str, float]:
     ours, theirs = part_of(seen, part), part_of(run.seen, part)
     names = [f"{what}_{which}_s" for which in ("mean", "p99") for what in ("ttft", "tpot", "e2e")]
     return {name: ours.value(name) / theirs.value(name) - 1.0 for name in names}
+
+
+def host_s(run: Run, replayed: Callable[[float], Seen], part: Part) -> float:
+    """Time to add to each pass, so that the mean TPOT of some requests is as measured."""
+
+    def too_fast(added_s: float) -> float:
+        return run_errors(run, replayed(added_s), part)["tpot_mean_s"]
+
+    return float(brentq(too_fast, 0.0, 0.01, xtol=1e-6))
+
+
+def within(errors: dict[str, float], bars: Sequence[float]) -> bool:
+    """Whether the three means are within so many per cent."""
+    return all(
+        100.0 * abs(errors[f"{what}_mean_s"]) <= bar
+        for what, bar in zip(("ttft", "tpot", "e2e"), bars, strict=True)
+    )
 
 
 def runs(folder: Path) -> bool:
@@ -365,48 +389,29 @@ def runs(folder: Path) -> bool:
     profile = load_any("llama-3.1-8b-rtx-pro-6000-bf16")
     assert isinstance(profile, LlmProfile)
     rules = EngineRules(sequences_max=128, tokens_max=2048, blocks=RUN_KV_TOKENS // 16 - 1)
-    everyone, calibrates = slice(None), slice(0, RUN_CALIBRATES)
-    others = slice(RUN_CALIBRATES, None)
-    body, plain = [], {}
+    body, bars = [], []
     for name, ahead in (("synchronous", False), ("asynchronous", True)):
         ours = rules._replace(ahead=ahead)
 
-        def replayed(host_s: float, ours: EngineRules = ours) -> Seen:
-            return served(slower(profile.table, host_s), ours, run.load)
+        def replayed(added_s: float, ours: EngineRules = ours) -> Seen:
+            return served(slower(profile.table, added_s), ours, run.load)
 
-        def too_fast(host_s: float) -> float:
-            return run_errors(run, replayed(host_s), calibrates)["tpot_mean_s"]
-
-        plain[name] = run_errors(run, replayed(0.0), everyone)
-        host_s = float(brentq(too_fast, 0.0, 0.01, xtol=1e-6))
-        with_host = run_errors(run, replayed(host_s), others)
-        body += [
-            [name, "none", "all 300", *(per_cent(e) for e in plain[name].values())],
-            [name, "none", "last 240", *(per_cent(e) for e in run_errors(run, replayed(0.0), others).values())],
-            [name, f"{ms(host_s)} ms", "last 240", *(per_cent(e) for e in with_host.values())],
-        ]
-        plain[f"{name} with host time"] = with_host
-    body.append(["best published", "", "all 300", "-4.0 %", "-1.0 %", "-1.8 %", "-2.0 %", "+0.6 %", "-1.6 %"])
+        errors = run_errors(run, replayed(0.0), slice(None))
+        body.append([name, "none", "nothing", "all 300", *map(per_cent, errors.values())])
+        bars.append((f"{name}, without host time: TTFT, TPOT, E2E within {RUN_BARS} %", errors, RUN_BARS))
+        for split, (calibrates, others) in RUN_SPLITS.items():
+            added_s = host_s(run, replayed, calibrates)
+            errors = run_errors(run, replayed(added_s), others)
+            body.append([name, f"{ms(added_s)} ms", split, "the others", *map(per_cent, errors.values())])
+            bars.append((f"{name}, host time from {split}: within {RUN_BEST} %", errors, RUN_BEST))
+    body.append(
+        ["best published", "", "", "all 300", "-4.0 %", "-1.0 %", "-1.8 %", "-2.0 %", "+0.6 %", "-1.6 %"]
+    )
     print("### One published run on an RTX PRO 6000\n")
     kinds = [f"{what} {which}" for which in ("mean", "P99") for what in ("TTFT", "TPOT", "E2E")]
-    table(["scheduling", "host time a pass", "judged", *kinds], body)
-    kept = True
-    for name in ("synchronous", "asynchronous"):
-        errors = [100.0 * abs(plain[name][f"{what}_mean_s"]) for what in ("ttft", "tpot", "e2e")]
-        kept &= ask(
-            "runs",
-            f"{name}, without host time: TTFT, TPOT, E2E within {RUN_BARS} %",
-            kept=all(e <= bar for e, bar in zip(errors, RUN_BARS, strict=True)),
-        )
-        errors = [
-            100.0 * abs(plain[f"{name} with host time"][f"{what}_mean_s"]) for what in ("ttft", "tpot", "e2e")
-        ]
-        kept &= ask(
-            "runs",
-            f"{name}, with host time from the first {RUN_CALIBRATES} requests: within {RUN_BEST} %",
-            kept=all(e <= bar for e, bar in zip(errors, RUN_BEST, strict=True)),
-        )
-    return kept
+    table(["scheduling", "host time a pass", "calibrated on", "judged", *kinds], body)
+    kept = [ask("runs", text, kept=within(errors, bar)) for text, errors, bar in bars]
+    return all(kept)
 
 
 # Rates: stages of rising rate on one H100, some of which calibrate.
@@ -504,11 +509,23 @@ def saturated_rps(cost: Cost, given: int, got: int, rules: EngineRules, prompt_m
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedRow:
-    """A row that had no part in the calibration."""
+    """A row that had no part in the calibration.
+
+    Attributes:
+        reach: tokens that a pass reads at most, over the most that it read while calibrating.
+        has_warm_up: whether the server's first requests are among those measured.
+    """
 
     name: str
     load: float
     found: dict[str, Judged]
+    reach: float = 1.0
+    has_warm_up: bool = False
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether passes are of sizes that were calibrated, or nearly."""
+        return self.reach <= REACH_MAX
 
 
 def judged_rates(stages: Sequence[Row]) -> tuple[Fit, list[JudgedRow]]:
@@ -551,12 +568,26 @@ def print_judged(head: str, answers: Sequence[JudgedRow], names: Sequence[str]) 
             per_cent(one.error),
             f"{ms(one.low)} to {ms(one.high)}",
             "yes" if one.is_inside else "no",
+            f"{row.reach:.1f}",
         ]
         for row in answers
         for name, one in ((name, row.found[name]) for name in names)
     ]
     print(head + "\n")
-    table(["judged", "load", "statistic", "measured [ms]", "predicted [ms]", "error", "95 %", "inside"], body)
+    table(
+        [
+            "judged",
+            "load",
+            "statistic",
+            "measured [ms]",
+            "predicted [ms]",
+            "error",
+            "95 %",
+            "inside",
+            "reach",
+        ],
+        body,
+    )
 
 
 def rates(folder: Path) -> tuple[bool, list[JudgedRow]]:
@@ -600,6 +631,12 @@ class Cell:
     given: int
     got: int
     tpot_s: float
+    ttft_s: float
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request spent a fifth of its time or more before its first token."""
+        return self.ttft_s >= 0.2 * (self.ttft_s + (self.got - 1) * self.tpot_s)
 
     @property
     def mix(self) -> tuple[int, int]:
@@ -640,6 +677,7 @@ def systems(folder: Path) -> dict[str, list[Cell]]:
                 given=int(row["isl"]),
                 got=int(row["osl"]),
                 tpot_s=float(row["silicon_tpot_ms"]) / 1e3,
+                ttft_s=float(row["silicon_ttft_ms"]) / 1e3,
             )
         )
     return dict(sorted(found.items()))
@@ -692,41 +730,79 @@ def cell_fit(cells: Sequence[Cell], users_max: int) -> tuple[Fit, Callable[[Floa
     return fit(starts, predict, [cell.tpot_s for cell in cells], [NOISE["tpot"]] * len(cells)), cost
 
 
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """The judged cells of a system, and how far they are off."""
+
+    name: str
+    residual: float
+    cells: list[Cell]
+    off: Floats
+
+    @property
+    def mape(self) -> float:
+        return float(np.abs(self.off).mean())
+
+    @property
+    def row(self) -> list[str]:
+        worst = int(np.abs(self.off).argmax())
+        where = self.cells[worst]
+        return [
+            self.name,
+            str(len(self.cells)),
+            f"{100 * self.residual:.1f} %",
+            f"{100 * self.mape:.1f} %",
+            per_cent(float(self.off.mean())),
+            f"{per_cent(self.off[worst])} at {where.users} x {where.given}/{where.got}",
+        ]
+
+
+def judged_system(name: str, found: Sequence[Cell]) -> System:
+    chosen = calibrating(found)
+    fitted, cost = cell_fit(chosen, max(cell.users for cell in found))
+    one = cost(fitted.values)
+    rest = [cell for cell in found if cell not in chosen]
+    off = np.array([cell.predicted_s(one) / cell.tpot_s - 1.0 for cell in rest])
+    return System(name=name, residual=fitted.residual, cells=rest, off=off)
+
+
 def cells(folder: Path) -> bool:
+    everyone = systems(folder)
+    enough = {name: found for name, found in everyone.items() if len(found) >= CELLS_MIN}
+    answers = [judged_system(name, found) for name, found in enough.items()]
     print("### Closed loops of equal lengths\n")
-    body, errors = [], []
-    too_few = []
-    for name, found in systems(folder).items():
-        if len(found) < CELLS_MIN:
-            too_few.append(f"{name} ({len(found)})")
-            continue
-        chosen = calibrating(found)
-        fitted, cost = cell_fit(chosen, max(cell.users for cell in found))
-        one = cost(fitted.values)
-        rest = [cell for cell in found if cell not in chosen]
-        off = np.array([cell.predicted_s(one) / cell.tpot_s - 1.0 for cell in rest])
-        worst = int(np.abs(off).argmax())
-        where = rest[worst]
-        errors += [off]
-        body.append(
+    table(
+        ["system", "judged cells", "residual of the 6", "MAPE", "mean error", "worst cell"],
+        [one.row for one in answers],
+    )
+    left_out = [f"{name} ({len(found)})" for name, found in everyone.items() if name not in enough]
+    print(f"Fewer than {CELLS_MIN} cells: {'; '.join(left_out)}.\n")
+    off = np.abs(np.concatenate([one.off for one in answers]))
+    waits = np.array([cell.waits for one in answers for cell in one.cells])
+    fits = np.concatenate([np.full(len(one.off), one.residual <= CELL_BAR) for one in answers])
+    parts = {
+        "all": np.full(len(off), fill_value=True),
+        f"systems whose six leave at most {100 * CELL_BAR:g} %": fits,
+        f"systems whose six leave more than {100 * CELL_BAR:g} %": ~fits,
+        "requests spend less than a fifth of their time before the first token": ~waits,
+        "requests spend more": waits,
+    }
+    table(
+        ["judged cells", "number", "MAPE", "median", "within 5 %"],
+        [
             [
                 name,
-                str(len(rest)),
-                f"{100 * fitted.residual:.1f} %",
-                f"{100 * np.abs(off).mean():.1f} %",
-                per_cent(off.mean()),
-                f"{per_cent(off[worst])} at {where.users} x {where.given}/{where.got}",
+                str(part.sum()),
+                f"{100 * off[part].mean():.1f} %",
+                f"{100 * np.median(off[part]):.1f} %",
+                f"{100 * (off[part] <= CELL_BAR).mean():.0f} %",
             ]
-        )
-    table(["system", "judged cells", "residual of the 6", "MAPE", "mean error", "worst cell"], body)
-    print(f"Too few cells: {'; '.join(too_few)}.\n")
-    everything = np.abs(np.concatenate(errors))
-    within = sum(np.abs(one).mean() <= CELL_BAR for one in errors)
-    print(
-        f"{len(everything)} cells: MAPE {100 * everything.mean():.1f} %, median {100 * np.median(everything):.1f} %; "
-        f"{within} of {len(errors)} systems within {100 * CELL_BAR:g} %\n"
+            for name, part in parts.items()
+        ],
     )
-    return ask("cells", f"MAPE at most {100 * CELL_BAR:g} %", kept=bool(everything.mean() <= CELL_BAR))
+    kept = sum(one.mape <= CELL_BAR for one in answers)
+    print(f"{kept} of {len(answers)} systems have a MAPE of at most {100 * CELL_BAR:g} %.\n")
+    return ask("cells", f"MAPE of all at most {100 * CELL_BAR:g} %", kept=bool(off.mean() <= CELL_BAR))
 
 
 # Stages: two rates of an experiment, of which one calibrates; or two of a model, for its other experiments.
@@ -784,21 +860,24 @@ def stage_fit(calibrates: Sequence[Row]) -> Fit:
     return fit(starts, predict, *zip(*wanted, strict=True))
 
 
-def judged_stage(row: Row, found: Fit) -> JudgedRow:
+def judged_stage(row: Row, calibrates: Sequence[Row], found: Fit) -> JudgedRow:
     generator, cost = np.random.default_rng(11), stage_cost(found.values)
     others = [stage_cost(found.resampled(generator)) for _ in range(RESAMPLES)]
-    most_rps = saturated_rps(
-        cost, round(float(row["prompt_len_mean"])), int(float(row["output_tokens_max"])), STAGE_RULES, 2048
-    )
+    output = int(float(row["output_tokens_max"]))
+    most_rps = saturated_rps(cost, round(float(row["prompt_len_mean"])), output, STAGE_RULES, 2048)
+    ours = [stage_served(row, cost, seed) for seed in range(RUNS)]
+    known = max(stage_served(one, cost, 900).read_max for one in calibrates)
     return JudgedRow(
         name=f"{row['experiment'][16:]}, {float(row['rate_rps']):g} rps",
         load=float(row["rate_rps"]) / most_rps,
         found=judged(
             tuple(STAGE_BARS),
-            measured_of(row, int(float(row["output_tokens_max"]))),
-            [stage_served(row, cost, seed) for seed in range(RUNS)],
+            measured_of(row, output),
+            ours,
             [stage_served(row, other, 100 + seed) for seed, other in enumerate(others)],
         ),
+        reach=float(np.median([one.read_max for one in ours])) / known,
+        has_warm_up=row["stage"] == "0",
     )
 
 
@@ -812,19 +891,22 @@ def by_experiment(folder: Path) -> dict[str, list[Row]]:
 def within_experiments(folder: Path, calibrates: int) -> list[JudgedRow]:
     """One stage of each experiment that has two calibrates, and the other is judged."""
     pairs = [group for group in by_experiment(folder).values() if len(group) == 2]
-    return [judged_stage(pair[1 - calibrates], stage_fit([pair[calibrates]])) for pair in pairs]
+    return [
+        judged_stage(pair[1 - calibrates], [pair[calibrates]], stage_fit([pair[calibrates]]))
+        for pair in pairs
+    ]
 
 
 def across_experiments(folder: Path) -> list[JudgedRow]:
     """Both stages of a model's `general` calibrate, and its other experiments are judged if few requests failed."""
     groups = by_experiment(folder)
     fits = {
-        group[0]["model"]: stage_fit(group)
+        group[0]["model"]: (group, stage_fit(group))
         for name, group in groups.items()
         if name.endswith("general") and len(group) == 2
     }
     return [
-        judged_stage(row, fits[row["model"]])
+        judged_stage(row, *fits[row["model"]])
         for name, group in groups.items()
         if not name.endswith("general")
         for row in group
@@ -832,56 +914,89 @@ def across_experiments(folder: Path) -> list[JudgedRow]:
     ]
 
 
-def print_medians(answers: Sequence[JudgedRow]) -> dict[str, float]:
+def medians(answers: Sequence[JudgedRow], text: str) -> bool:
+    """Print median errors of the rows whose passes are of sizes that were calibrated, if any is, else of all."""
+    answered = [row for row in answers if row.is_answered] or list(answers)
     found = {
-        name: float(np.median([100.0 * abs(row.found[name].error) for row in answers])) for name in STAGE_BARS
+        name: float(np.median([100.0 * abs(row.found[name].error) for row in answered]))
+        for name in STAGE_BARS
     }
     table(
         ["median error", *(name.removesuffix("_s").replace("_", " ") for name in STAGE_BARS)],
         [
-            ["ours, calibrated", *(f"{error:.1f} %" for error in found.values())],
+            [f"ours, calibrated, {len(answered)} stages", *(f"{error:.1f} %" for error in found.values())],
             ["asked", *(f"{bar:g} %" for bar in STAGE_BARS.values())],
             ["best published, unseen systems", *(f"{best:g} %" for best in STAGE_BEST.values())],
         ],
     )
-    return found
+    kept = [
+        ask("stages", f"{text}: median error of {name} within {bar:g} %", kept=found[name] <= bar)
+        for name, bar in STAGE_BARS.items()
+    ]
+    return all(kept)
 
 
 def stages(folder: Path) -> tuple[bool, list[JudgedRow]]:
     print("### Stages of two rates on H100s\n")
-    names = tuple(STAGE_BARS)
-    forward = within_experiments(folder, 0)
-    print_judged("#### Stage 0 calibrates, stage 1 is judged", forward, names)
-    medians = print_medians(forward)
+    sets = {
+        "stage 0 calibrates stage 1": within_experiments(folder, 0),
+        "stage 1 calibrates stage 0": within_experiments(folder, 1),
+        "general calibrates the model's other workloads": across_experiments(folder),
+    }
     kept = True
-    for name, bar in STAGE_BARS.items():
-        kept &= ask("stages", f"median error of {name} within {bar:g} %", kept=medians[name] <= bar)
-    back = within_experiments(folder, 1)
-    print_judged("#### Stage 1 calibrates, stage 0 (with its warm-up) is judged", back, names)
-    print_medians(back)
-    across = across_experiments(folder)
-    print_judged("#### `general` calibrates, the model's other workloads are judged", across, names)
-    print_medians(across)
-    return kept, [*forward, *back, *across]
+    for text, answers in sets.items():
+        print_judged(f"#### {text[0].upper()}{text[1:]}", answers, tuple(STAGE_BARS))
+        kept &= medians(answers, text)
+        print()
+    return kept, [row for answers in sets.values() for row in answers]
 
 
 # Coverage: of the intervals of the sets above.
 
 
 def coverage(answers: dict[str, list[JudgedRow]]) -> bool:
+    """How many intervals hold, of rows whose passes are of sizes that were calibrated."""
+    stages = [row for row in answers["stages"] if row.is_answered]
+    parts = {
+        "one H100 at seven rates": answers["rates"],
+        "stages without warm-up": [row for row in stages if not row.has_warm_up],
+        "stages with warm-up": [row for row in stages if row.has_warm_up],
+    }
+    statistics = ("e2e_p99_s", "ttft_p99_s")
+    inside = {
+        name: [sum(row.found[one].is_inside for row in found) for one in statistics]
+        for name, found in parts.items()
+    }
     print("### Coverage\n")
-    body, inside, cases = [], 0, 0
-    for section, found in answers.items():
-        for name in ("e2e_p99_s", "ttft_p99_s"):
-            values = [row.found[name].is_inside for row in found]
-            body.append([section, name, f"{sum(values)} of {len(values)}"])
-            inside, cases = inside + sum(values), cases + len(values)
-    table(["set", "statistic", "inside 95 %"], body)
-    share = inside / max(1, cases)
-    return ask("coverage", f"P99 inside in 90 % of cells: {inside} of {cases}", kept=share >= 0.9)
+    table(
+        ["set", "rows", "E2E P99 inside 95 %", "TTFT P99 inside 95 %"],
+        [[name, str(len(found)), *map(str, inside[name])] for name, found in parts.items()],
+    )
+    kept = True
+    for text, names in (("without the stages with warm-up", list(parts)[:2]), ("all", list(parts))):
+        cases, held = 2 * sum(len(parts[name]) for name in names), sum(sum(inside[name]) for name in names)
+        share = f"{held} of {cases} P99 inside, {100 * held / max(1, cases):.0f} % where 90 % are asked"
+        kept &= ask("coverage", f"{text}: {share}", kept=held >= 0.9 * cases)
+    print()
+    return kept
 
 
 # Speed: a million requests on one core.
+
+
+def machine() -> str:
+    """The processor's name, as Linux has it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "an unnamed machine"
+
+
+def timed(profile: LlmProfile, draws: TokenDraws) -> tuple[float, TokenRecords]:
+    """CPU time of a run, and what it did."""
+    begun_s = time.process_time()
+    records = serve_engines(profile.table, EngineRules.of(profile, 128, 2048), 1, Routing.ROUND_ROBIN, draws)
+    return time.process_time() - begun_s, records
 
 
 def speed() -> bool:
@@ -894,8 +1009,9 @@ def speed() -> bool:
         ),
     )
     plan = TokenPlan(profile="linear", replicas=1, sequences_max=128, batched_tokens_max=2048)
-    body, kept = [], True
-    print("### Speed\n")
+    body: list[list[str]] = []
+    bars: list[tuple[str, bool]] = []
+    print(f"### Speed\n\nOne core of {machine()}.\n")
     for name, got in (
         ("250 each", np.full(1_000_000, 250, dtype=np.int64)),
         ("geometric, mean 250", np.random.default_rng(3).geometric(1 / 250, 1_000_000)),
@@ -911,15 +1027,12 @@ def speed() -> bool:
             cached_tokens=np.zeros_like(given),
             routing=np.zeros(2 * len(got)),
         )
-        begun_s = time.process_time()
-        records: TokenRecords = serve_engines(
-            profile.table, EngineRules.of(profile, 128, 2048), 1, Routing.ROUND_ROBIN, draws
-        )
-        took_s = time.process_time() - begun_s
+        took_s, records = min((timed(profile, draws) for _ in range(3)), key=lambda one: one[0])
         body.append([name, f"{rate_rps:.3g}", f"{records.steps:,}", f"{took_s:.2f}"])
-        kept &= ask("speed", f"{name}: a million requests in 5 s of one core", kept=took_s <= 5.0)
-    table(["output tokens", "rps at load 0.8", "passes", "CPU [s]"], body)
-    return kept
+        bars.append((f"{name}: a million requests in 5 s of one core", took_s <= 5.0))
+    table(["output tokens", "rps at load 0.8", "passes", "CPU [s], best of 3"], body)
+    kept = [ask("speed", text, kept=is_kept) for text, is_kept in bars]
+    return all(kept)
 
 
 def sections(folder: Path, only: Sequence[str]) -> Iterator[bool]:
