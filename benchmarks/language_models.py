@@ -407,7 +407,7 @@ def runs(folder: Path) -> bool:
     body.append(
         ["best published", "", "", "all 300", "-4.0 %", "-1.0 %", "-1.8 %", "-2.0 %", "+0.6 %", "-1.6 %"]
     )
-    print("### One published run on an RTX PRO 6000\n")
+    print("\n### One published run on an RTX PRO 6000\n")
     kinds = [f"{what} {which}" for which in ("mean", "P99") for what in ("TTFT", "TPOT", "E2E")]
     table(["scheduling", "host time a pass", "calibrated on", "judged", *kinds], body)
     kept = [ask("runs", text, kept=within(errors, bar)) for text, errors, bar in bars]
@@ -573,7 +573,7 @@ def print_judged(head: str, answers: Sequence[JudgedRow], names: Sequence[str]) 
         for row in answers
         for name, one in ((name, row.found[name]) for name in names)
     ]
-    print(head + "\n")
+    print("\n" + head + "\n")
     table(
         [
             "judged",
@@ -591,13 +591,13 @@ def print_judged(head: str, answers: Sequence[JudgedRow], names: Sequence[str]) 
 
 
 def rates(folder: Path) -> tuple[bool, list[JudgedRow]]:
-    print("### One H100 at seven rates\n")
+    print("\n### One H100 at seven rates\n")
     kept, everything = True, []
     for config in ("vllm", "vllm+quantization"):
         found, answers = judged_rates(rate_rows(folder, config))
         cost = rate_cost(found.values)
         print(
-            f"{config}: passes of {', '.join(ms(one) for one in cost.decode_s)} ms at "
+            f"\n{config}: passes of {', '.join(ms(one) for one in cost.decode_s)} ms at "
             f"{', '.join(map(str, cost.at))} decoding requests, {1e6 * cost.per_prompt_s:.3g} µs a prompt token, "
             f"{ms(cost.request_s)} ms a request outside; residual {100 * found.residual:.1f} %\n"
         )
@@ -609,7 +609,7 @@ def rates(folder: Path) -> tuple[bool, list[JudgedRow]]:
                 one = row.found[name]
                 if is_knee:
                     ok = one.is_inside or row.load > KNEE
-                    text = f"{row.name}: {name} at the knee: inside its interval, or load above {KNEE}"
+                    text = f"{row.name}: {name} at the knee: inside its interval, or inconclusive above load {KNEE}"
                 else:
                     ok, text = abs(one.error) <= bar, f"{row.name}: {name} within {100 * bar:g} %"
                 kept &= ask("rates", text, kept=ok)
@@ -770,7 +770,7 @@ def cells(folder: Path) -> bool:
     everyone = systems(folder)
     enough = {name: found for name, found in everyone.items() if len(found) >= CELLS_MIN}
     answers = [judged_system(name, found) for name, found in enough.items()]
-    print("### Closed loops of equal lengths\n")
+    print("\n### Closed loops of equal lengths\n")
     table(
         ["system", "judged cells", "residual of the 6", "MAPE", "mean error", "worst cell"],
         [one.row for one in answers],
@@ -937,7 +937,7 @@ def medians(answers: Sequence[JudgedRow], text: str) -> bool:
 
 
 def stages(folder: Path) -> tuple[bool, list[JudgedRow]]:
-    print("### Stages of two rates on H100s\n")
+    print("\n### Stages of two rates on H100s\n")
     sets = {
         "stage 0 calibrates stage 1": within_experiments(folder, 0),
         "stage 1 calibrates stage 0": within_experiments(folder, 1),
@@ -967,7 +967,7 @@ def coverage(answers: dict[str, list[JudgedRow]]) -> bool:
         name: [sum(row.found[one].is_inside for row in found) for one in statistics]
         for name, found in parts.items()
     }
-    print("### Coverage\n")
+    print("\n### Coverage\n")
     table(
         ["set", "rows", "E2E P99 inside 95 %", "TTFT P99 inside 95 %"],
         [[name, str(len(found)), *map(str, inside[name])] for name, found in parts.items()],
@@ -1011,7 +1011,7 @@ def speed() -> bool:
     plan = TokenPlan(profile="linear", replicas=1, sequences_max=128, batched_tokens_max=2048)
     body: list[list[str]] = []
     bars: list[tuple[str, bool]] = []
-    print(f"### Speed\n\nOne core of {machine()}.\n")
+    print(f"\n### Speed\n\nOne core of {machine()}.\n")
     for name, got in (
         ("250 each", np.full(1_000_000, 250, dtype=np.int64)),
         ("geometric, mean 250", np.random.default_rng(3).geometric(1 / 250, 1_000_000)),
