@@ -474,7 +474,9 @@ def _start(world: World, r: int, now_s: float) -> None:
     sizes[r, other] = 0
     if ahead:
         _compose(world, r, other)
-    if not _is_all_decode(world, r, buffer) or (ahead and not _is_all_decode(world, r, other)):
+    if tokens > 0 or sizes[r, buffer] != engines[r].count:  # as `_is_all_decode`
+        return
+    if ahead and not _is_all_decode(world, r, other):
         return
     engines[r].stretch, engines[r].read = 0, read
     engines[r].knock = engines[r].thrown_out  # nobody may join in that pass, but in the next
