@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from capacity.render.figures import ObjectiveCurve
     from capacity.render.plot import Plot
     from capacity.traffic.description import TraceDescription
+    from capacity.traffic.lengths import LengthRows
 
 _WIDTH = 100  # columns of a page in a notebook
 
@@ -690,12 +691,17 @@ class LoadCurveAnswer(SweepAnswer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadAnswer(Answer):
-    """What recorded arrivals are like, and what assuming Poisson would cost."""
+    """What recorded arrivals are like, and what assuming Poisson would cost.
+
+    Attributes:
+        lengths: of the requests of a language model, where the trace has them.
+    """
 
     description: "TraceDescription"
     effort: Effort
     error: PoissonError | None = None
     profile: ServiceProfile | None = None
+    lengths: "LengthRows | None" = None
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -715,14 +721,17 @@ class WorkloadAnswer(Answer):
 
     def document(self) -> Document:
         """`capacity workload --json`."""
-        from capacity.render.trace import description_document
+        from capacity.render.trace import description_document, lengths_document
 
-        return description_document(self.description, self.error, self.caveats, seed=self.effort.seed)
+        document = description_document(self.description, self.error, self.caveats, seed=self.effort.seed)
+        return document if self.lengths is None else document | {"lengths": lengths_document(self.lengths)}
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
-        from capacity.render.trace import description_tables
+        from capacity.render.trace import description_tables, lengths_table
 
+        if self.lengths is not None:
+            yield lengths_table(self.lengths)
         yield from description_tables(self.description, self.error, self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:

@@ -1130,6 +1130,7 @@ def describe_workload(
     from capacity.question.comparison import PoissonError
     from capacity.question.stability import require_answerable
     from capacity.traffic.description import describe
+    from capacity.traffic.lengths import has_lengths, read_token_trace
     from capacity.traffic.parse import workload as workload_of
     from capacity.traffic.trace import read_trace
     from capacity.traffic.workload import PoissonArrivals
@@ -1150,8 +1151,9 @@ def describe_workload(
     )
     (asked,) = parse.read_quantiles([quantile], ())
     about = describe(read_trace(Path(trace)))
+    lengths = read_token_trace(Path(trace))[1] if has_lengths(Path(trace)) else None
     if profile is None or replicas is None:
-        return WorkloadAnswer(description=about, effort=effort)
+        return WorkloadAnswer(description=about, effort=effort, lengths=lengths)
     measured = parse.read_profile(
         profile, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
     )
@@ -1174,7 +1176,7 @@ def describe_workload(
         by_poisson=by_poisson,
         confidence=confidence,
     )
-    return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured)
+    return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured, lengths=lengths)
 
 
 def _plan(

@@ -11,6 +11,7 @@ from capacity.question.caveat import Caveat
 from capacity.question.comparison import PoissonError
 from capacity.render.tables import caveat_lines, table
 from capacity.traffic.description import LEVEL, PoissonTest, TraceDescription
+from capacity.traffic.lengths import LengthRows
 from capacity.units import format_duration, format_quantile, format_rate
 
 
@@ -35,6 +36,22 @@ def description_document(
         document["poisson_error"] = _error_document(error)
         document |= {"caveats": plain(caveats), "seed": seed, "confidence": error.confidence}
     return document
+
+
+def lengths_document(lengths: LengthRows) -> Document:
+    """Tokens of the requests of a language model."""
+    given, got = lengths.counts
+    return {"input_tokens": plain(given), "output_tokens": plain(got), "correlation": lengths.correlation}
+
+
+def lengths_table(lengths: LengthRows) -> RenderableType:
+    """The same for people."""
+    together = "" if lengths.correlation is None else f", correlated by {lengths.correlation:.2g}"
+    rows = [
+        (name, f"{one.mean:.4g}", f"{one.cv:.3g}", str(one.p50), str(one.p90), str(one.p99), str(one.largest))
+        for name, one in zip(("input", "output"), lengths.counts, strict=True)
+    ]
+    return table(("<tokens", "mean", "cv", "P50", "P90", "P99", "largest"), rows, title=f"Lengths{together}")
 
 
 def description_tables(

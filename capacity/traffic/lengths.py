@@ -68,6 +68,28 @@ class Lengths(Protocol):
         """Most tokens of a request, input and output together."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """How long the prompts of some requests are, or their answers. [tokens]"""
+
+    mean: float
+    cv: float
+    p50: int
+    p90: int
+    p99: int
+    largest: int
+
+    @classmethod
+    def of(cls, counts: Integers) -> "TokenCounts":
+        """Of some requests; a quantile is the smallest count that so many do not exceed."""
+        ordered = np.sort(counts)
+        p50, p90, p99 = (int(ordered[max(0, math.ceil(q * len(ordered)) - 1)]) for q in (0.5, 0.9, 0.99))
+        mean = float(ordered.mean())
+        return cls(
+            mean=mean, cv=float(ordered.std()) / mean, p50=p50, p90=p90, p99=p99, largest=int(ordered[-1])
+        )
+
+
 @dataclass(frozen=True)
 class LengthRows:
     """Lengths as they were recorded, a pair a request; drawn with replacement.
@@ -108,6 +130,20 @@ class LengthRows:
     def moments(self) -> Moments:
         """Of the rows."""
         return _moments(*self._columns)
+
+    @cached_property
+    def counts(self) -> tuple[TokenCounts, TokenCounts]:
+        """Of prompts, and of answers."""
+        given, got = self._columns
+        return TokenCounts.of(given), TokenCounts.of(got)
+
+    @cached_property
+    def correlation(self) -> float | None:
+        """Of a prompt's length with its answer's; None where either is always the same."""
+        given, got = (column.astype(float) for column in self._columns)
+        if given.std() == 0.0 or got.std() == 0.0:
+            return None
+        return float(np.corrcoef(given, got)[0, 1])
 
     @cached_property
     def context_max(self) -> int:

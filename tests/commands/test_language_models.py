@@ -207,6 +207,13 @@ def test_wrong_input_is_told_in_one_line(folder: Path, flags: list[str], said: s
     assert said in message
 
 
+def test_a_trace_is_described_with_its_lengths(folder: Path) -> None:
+    found = answer("workload", folder / "trace.csv")["lengths"]
+    assert found["input_tokens"]["largest"] == 16
+    assert found["output_tokens"]["mean"] == 3.0
+    assert "Lengths" in run("workload", folder / "trace.csv").stdout
+
+
 def test_flags_of_language_models_are_refused_beside_batch_times() -> None:
     done = run(
         "plan", "--profile", "resnet50-t4-fp16", "--rate", "9rps", "--slo-p99", "1s", "--lengths", LENGTHS

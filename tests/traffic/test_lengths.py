@@ -101,6 +101,15 @@ def test_a_law_that_is_none_is_refused(text: str, said: str) -> None:
         parse_lengths(text)
 
 
+def test_what_lengths_are_like() -> None:
+    rows = LengthRows((10, 20, 30, 40), (4, 3, 2, 1))
+    given, got = rows.counts
+    assert (given.mean, given.p50, given.p90, given.largest) == (25.0, 20, 40, 40)
+    assert got.cv == pytest.approx(np.std([1, 2, 3, 4]) / 2.5)
+    assert rows.correlation == pytest.approx(-1.0)
+    assert LengthRows((10, 10), (1, 2)).correlation is None
+
+
 def test_longer_requests_than_allowed_are_counted() -> None:
     rows = LengthRows((10, 1000), (1, 500), "mine.csv")
     with pytest.raises(CapacityError, match=r"1 of 2 requests of mine\.csv are longer than the 1000"):
