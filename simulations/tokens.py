@@ -330,7 +330,11 @@ class TokenCase:
         return runs * length.requests
 
     def performance(self, pool: TokenPool, quantiles: Sequence[float], confidence: float) -> TokenPerformance:
-        """Of the whole fleet."""
+        """Of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
+        if self.is_path:
+            asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
+            beyond = _EXCEEDANCES_MIN / pool.counted
+            quantiles = [q for q in quantiles if q in asked or 1.0 - q >= beyond]
         return pool.tokens_performance(
             load=token_load(self.scenario),
             replicas=self.scenario.plan.replicas,

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from capacity.performance import TokenPerformance
+from capacity.performance import Kind, TokenPerformance
 from capacity.profile.llm import LlmProfile
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Limit, Rejection, Verdict
@@ -20,6 +20,7 @@ from capacity.question.tokens import (
     TokenScenario,
     replicas_stable_min,
 )
+from capacity.search.caveats import trace_caveats
 from capacity.search.recommendation import Headroom, Tally
 from capacity.traffic.lengths import LengthLaws, LengthRows
 from capacity.units import format_rate
@@ -294,6 +295,10 @@ def token_caveats(scenario: TokenScenario, performance: TokenPerformance) -> Ite
             "requests than these would be preempted",
         )
     yield from _length_caveats(scenario)
+    if performance.kind is not Kind.REPLAY:
+        yield from trace_caveats(
+            scenario.workload, scenario.objective.quantiles or scenario.quantiles or (0.9,)
+        )
     yield from llm_profile_caveats(scenario.profile)
     if scenario.cached_share > 0.0:
         yield Caveat(

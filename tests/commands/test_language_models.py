@@ -214,6 +214,22 @@ def test_a_trace_is_described_with_its_lengths(folder: Path) -> None:
     assert "Lengths" in run("workload", folder / "trace.csv").stdout
 
 
+def test_a_recording_gives_no_quantile_that_it_is_too_short_for(folder: Path) -> None:
+    rows = ["t_s,input_tokens,output_tokens"]
+    rows += [
+        f"{0.05 * number + 0.013 * (number % 5):.3f},{10 + number % 7},{1 + number % 5}"
+        for number in range(400)
+    ]
+    (folder / "long.csv").write_text("\n".join(rows) + "\n")
+    trace = ["--profile", folder / "line.json", "--arrivals", f"trace:{folder / 'long.csv'}"]
+    found = answer("plan", *trace, "--slo-ttft-p50", "1s")
+    assert list(found["performance"]["ttft_quantiles_s"]) == ["0.5"]
+    assert "trace_one_path" in {one["code"] for one in found["caveats"]}
+    done = run("plan", *trace, "--slo-ttft-p99", "1s")
+    assert done.exit_code == 4
+    assert "needs at least 5000" in f"{done.exception} {done.output}"
+
+
 def test_flags_of_language_models_are_refused_beside_batch_times() -> None:
     done = run(
         "plan", "--profile", "resnet50-t4-fp16", "--rate", "9rps", "--slo-p99", "1s", "--lengths", LENGTHS
