@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from systems import Contestant, Floats, System
 
-from simulations.statistics.pool import SECTIONS, Estimate
+from simulations.statistics.intervals import Estimate
+from simulations.statistics.pool import SECTIONS
 
 APART_MAX = 4.0  # standard errors between two estimates of one number
 COUNTED_MIN = 1_000  # requests of one section

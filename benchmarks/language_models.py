@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq, least_squares
 
-from capacity.intervals import student_t
+from capacity.confidence import student_t
 from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile
 from capacity.profile.load import load_any
 from capacity.profile.steps import StepTable, StepTiming, table_of

@@ -168,7 +168,7 @@ BUGS = (
         "test_pool.py::test_student_t"),
     Bug("sections like their neighbours count in full", "intervals._widened",
         "(1.0 + alike) / (1.0 - alike)", "1.0",
-        "test_intervals.py::test_sections_that_are_like_their_neighbours_are_worth_fewer"),
+        "test_sections.py::test_sections_that_are_like_their_neighbours_are_worth_fewer"),
     # the verdict
     Bug("an objective is met by the value and not by the upper end", "judge._held",
         "and interval.high <= promise.allowed", "and interval.value <= promise.allowed",

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from capacity.render.report import Report as PlanReport
     from capacity.traffic.lengths import AnyLengths
     from capacity.traffic.workload import ArrivalProcess
+    from simulations.compare import PairedSimulation
     from simulations.judge import SimulationJudge
-    from simulations.paired import PairedSimulation
     from simulations.simulate import Simulation
     from simulations.workers import Mapper
 
@@ -86,7 +86,7 @@ class Work:
 
     def compare(self, quantiles: Sequence[float]) -> "PairedSimulation":
         """Simulates fleets under the same requests."""
-        from simulations.paired import PairedSimulation
+        from simulations.compare import PairedSimulation
 
         return PairedSimulation(**self._settings(), quantiles=quantiles)
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from capacity.confidence import student_t
 from capacity.errors import InconclusiveError, InputError, UnstableError
-from capacity.intervals import student_t
 from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.profile.llm_sampling import has_spread, resampled_steps

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # A file imports from its own folder or from one further up in its list.
 CAPACITY = [
-    ("errors", "units", "performance", "files", "intervals"),
+    ("errors", "units", "performance", "files", "confidence"),
     ("profile", "traffic"),
     ("question",),
     ("queues",),
@@ -27,7 +27,7 @@ SIMULATIONS = [
     ("draws",),
     ("kernel", "reference"),
     ("replication", "case", "statistics"),
-    ("looks", "judge", "simulate", "paired", "tokens"),
+    ("looks", "judge", "simulate", "compare", "tokens"),
     ("validation",),
 ]
 MODULES_MAX = 17  # of a folder, but for those with a file for each command

@@ -1,4 +1,4 @@
-"""Compare: the fleets to compare, saved or typed, and their workload; `simulations/paired.py` runs them."""
+"""Compare: the fleets to compare, saved or typed, and their workload; `simulations/compare.py` runs them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

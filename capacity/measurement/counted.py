@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.measurement.findings import MEASURED_BY, Measurement, SizeFinding, server_machine
 from capacity.measurement.http import Address, Exchange
-from capacity.measurement.intervals import SECTIONS_MAX, SECTIONS_MIN, ratio_interval
 from capacity.measurement.metrics import (
     Histogram,
     Histograms,
@@ -20,6 +19,7 @@ from capacity.measurement.metrics import (
 )
 from capacity.measurement.overhead import request_work
 from capacity.measurement.rounds import Clock, Report, Sleep
+from capacity.measurement.sections import SECTIONS_MAX, SECTIONS_MIN, ratio_interval
 from capacity.performance import Interval
 from capacity.profile.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BatchTiming
 from capacity.question.caveat import Caveat, CaveatCode

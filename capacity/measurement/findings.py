@@ -13,9 +13,9 @@ from capacity import __version__
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.files import printable
 from capacity.measurement.http import Address
-from capacity.measurement.intervals import Stalls, drift, fit_spells, mean_interval, stalls
 from capacity.measurement.overhead import Overhead, RequestWork, overhead, wake
 from capacity.measurement.rounds import Rounds, Sampling
+from capacity.measurement.sections import Stalls, drift, fit_spells, mean_interval, stalls
 from capacity.measurement.users import WorkBeside
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells

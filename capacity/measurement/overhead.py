@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import linear_regression, median
 
-from capacity.measurement.intervals import SECTIONS_MAX, SECTIONS_MIN, half_width, sections
 from capacity.measurement.metrics import Histogram, Scrape, gain
 from capacity.measurement.rounds import Nap, TimedBatch
+from capacity.measurement.sections import SECTIONS_MAX, SECTIONS_MIN, half_width, sections
 from capacity.performance import Interval
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.units import format_duration

@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from capacity.confidence import student_t
 from capacity.errors import DomainError
-from capacity.intervals import student_t
 from capacity.performance import Interval, Kind, Performance
 from capacity.units import require_not_negative, require_positive
 

@@ -17,7 +17,7 @@ from statistics import fmean, median
 import numpy as np
 
 from capacity.errors import InconclusiveError
-from capacity.measurement.intervals import Floats, mean_interval, sections
+from capacity.measurement.sections import Floats, mean_interval, sections
 from capacity.performance import Interval
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Routing

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from capacity.measurement.intervals import (
+from capacity.measurement.sections import (
     REQUESTS_MIN,
     Floats,
     mean_interval,

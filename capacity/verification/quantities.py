@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from capacity.errors import InputError
 from capacity.files import printable
-from capacity.measurement.intervals import REQUESTS_MIN, requests_min
+from capacity.measurement.sections import REQUESTS_MIN, requests_min
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Measure, Promise, format_share

@@ -10,7 +10,7 @@ import numpy as np
 
 from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand, fleet
-from capacity.measurement.intervals import requests_min
+from capacity.measurement.sections import requests_min
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
 from capacity.question.objective import format_share, format_span

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity.errors import InputError
-from capacity.measurement.intervals import Floats
+from capacity.measurement.sections import Floats
 from capacity.traffic.workload import Workload, is_trace
 from capacity.units import format_duration
 from capacity.verification.watch import ServerUse

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
-from capacity.measurement.intervals import drift, requests_min, smallest_reaching
+from capacity.measurement.sections import drift, requests_min, smallest_reaching
 from capacity.units import format_duration, format_quantile
 from capacity.verification.run import EXHAUSTED, LoadRun
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from capacity.errors import DependencyError
 from capacity.measurement.http import Address, Exchange, fetch, session
-from capacity.measurement.intervals import SECTIONS_MAX, Floats
 from capacity.measurement.metrics import Histogram, Histograms, Scrape, gains, read_page, scrape
+from capacity.measurement.sections import SECTIONS_MAX, Floats
 from capacity.question.plan import Plan
 from capacity.units import format_duration
 from capacity.verification.clock import WallClock

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from capacity.intervals import student_t
+from capacity.confidence import student_t
 from capacity.performance import Interval, Performance, Quantiles
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import has_samples, resampled

@@ -8,13 +8,14 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from capacity.intervals import share_high
+from capacity.confidence import share_high
 from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.question.objective import Measure, TokenObjective
 from simulations.draws.cells import edges, middle
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import TokenDraws, TokenRecords
-from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
+from simulations.statistics.intervals import Estimate, QuantileEstimate
+from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Sample, Tally
 
 Flags = npt.NDArray[np.bool_]

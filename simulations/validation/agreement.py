@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from simulations.case import RELAXATIONS
 from simulations.draws.arrivals import Seed, Stage
 from simulations.replication import Engine
-from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
+from simulations.statistics.intervals import Estimate, QuantileEstimate
+from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
 from simulations.validation.systems import System
 from simulations.validation.token_systems import TokenSystem

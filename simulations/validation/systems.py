@@ -43,7 +43,8 @@ from simulations.draws.arrivals import Seed
 from simulations.draws.records import Floats
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, unit_exponential
 from simulations.replication import Engine, Task, replicate
-from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
+from simulations.statistics.intervals import Estimate, QuantileEstimate
+from simulations.statistics.pool import Pool
 from simulations.statistics.relaxation import (
     closed_relaxation_requests,
     limited_relaxation_requests,

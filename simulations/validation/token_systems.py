@@ -18,7 +18,8 @@ from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRo
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Seed
 from simulations.replication import Engine as Player
-from simulations.statistics.pool import Estimate, Pool, QuantileEstimate
+from simulations.statistics.intervals import Estimate, QuantileEstimate
+from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.tokens import TokenPool, TokenSample
 from simulations.tokens import TokenTask, replicate_tokens

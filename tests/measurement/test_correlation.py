@@ -7,8 +7,8 @@ import pytest
 
 from capacity.errors import InconclusiveError
 from capacity.measurement.callable import measure_callable
-from capacity.measurement.intervals import fit_spells, normal_scores
 from capacity.measurement.rounds import Rounds, TimedBatch
+from capacity.measurement.sections import fit_spells, normal_scores
 
 
 def timed(share: float, lasting_s: float, *, rounds: int = 2000, seed: int = 1, sizes=(1, 4, 16)):
@@ -59,7 +59,7 @@ def test_a_fit_that_fails_costs_no_samples(monkeypatch):
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("Optimal parameters not found")
 
-    monkeypatch.setattr("capacity.measurement.intervals.curve_fit", fails)
+    monkeypatch.setattr("capacity.measurement.sections.curve_fit", fails)
     with pytest.raises(
         InconclusiveError, match="not in the way that spells are, so the profile has no spells; measure again"
     ):

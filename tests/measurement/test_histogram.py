@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.measurement.counted import counted_findings, counting_caveats
-from capacity.measurement.intervals import ratio_interval
 from capacity.measurement.metrics import Histogram, Histograms, gains, read_page, relative_error, sectioned
+from capacity.measurement.sections import ratio_interval
 from capacity.question.caveat import CaveatCode
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)

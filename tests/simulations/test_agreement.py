@@ -15,7 +15,8 @@ from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.durations import Duration, Family
 from capacity.queues.markov.mm1 import MM1
 from simulations.draws.service import ExponentialTimes
-from simulations.statistics.pool import Estimate, Pool
+from simulations.statistics.intervals import Estimate
+from simulations.statistics.pool import Pool
 from simulations.validation.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
 from simulations.validation.grid import Grid, systems
 from simulations.validation.systems import DurationTimes, System, TableTimes

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from cases import sample_of
 
+from capacity.confidence import student_t
 from capacity.errors import InconclusiveError
-from capacity.intervals import student_t
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, resampled

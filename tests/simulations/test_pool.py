@@ -8,9 +8,10 @@ import pytest
 from cases import sample_of, values_of
 from scipy import stats
 
+from capacity.confidence import student_t
 from capacity.errors import DomainError
-from capacity.intervals import student_t
-from simulations.statistics.pool import SECTIONS, Estimate, Pool, QuantileEstimate
+from simulations.statistics.intervals import Estimate, QuantileEstimate
+from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.sample import EXACT_MAX, RELATIVE_ERROR_MAX, Sample, Tally
 
 

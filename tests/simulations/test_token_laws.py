@@ -24,7 +24,7 @@ from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
-from simulations.statistics.pool import Estimate
+from simulations.statistics.intervals import Estimate
 from simulations.statistics.sample import cell_of
 from simulations.tokens import saturated
 from simulations.validation.token_laws import (

@@ -6,8 +6,8 @@ from fake_server import Reply, metrics_page, serving
 
 from capacity.errors import DependencyError
 from capacity.measurement.http import parse_address
-from capacity.measurement.intervals import SECTIONS_MAX
 from capacity.measurement.metrics import Histogram, read_page
+from capacity.measurement.sections import SECTIONS_MAX
 from capacity.question.plan import Plan
 from capacity.verification.clock import WallClock, precise_runner
 from capacity.verification.watch import (

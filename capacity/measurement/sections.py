@@ -21,8 +21,8 @@ import numpy.typing as npt
 from scipy.optimize import curve_fit
 from scipy.special import ndtri
 
+from capacity.confidence import share_high, student_t
 from capacity.errors import InconclusiveError
-from capacity.intervals import share_high, student_t
 from capacity.measurement.rounds import TimedBatch
 from capacity.performance import Interval
 from capacity.profile.profile import Spells

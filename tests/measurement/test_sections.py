@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 from scipy.stats import norm, ttest_ind
 
-from capacity.intervals import student_t
-from capacity.measurement.intervals import (
+from capacity.confidence import student_t
+from capacity.measurement.sections import (
     drift,
     mean_interval,
     quantile_interval,

@@ -1,4 +1,4 @@
-"""Intervals of a share with few or no events, and Student's t; P99: `simulations/statistics/pool.py`."""
+"""Intervals of a share with few or no events, and Student's t; P99: `simulations/statistics/intervals.py`."""
 
 import math
 

@@ -17,7 +17,7 @@ from capacity.question.comparison import Comparison, Contender
 from capacity.question.plan import Plan, Routing
 from capacity.search.exact import predict
 from capacity.traffic.workload import ClosedPopulation, TraceArrivals, Workload
-from simulations.paired import PairedSimulation, correlation, longest, together
+from simulations.compare import PairedSimulation, correlation, longest, together
 from simulations.replication import Engine
 from simulations.statistics.sample import Length
 

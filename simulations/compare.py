@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from capacity.confidence import student_t
 from capacity.errors import InconclusiveError
-from capacity.intervals import student_t
 from capacity.performance import Interval, Performance
 from capacity.profile.sampling import has_samples
 from capacity.question.comparison import Comparison, Contender, Difference
@@ -29,7 +29,8 @@ from simulations.looks import (
     why_unsettled,
 )
 from simulations.replication import Engine, replicate, replicate_in_parts
-from simulations.statistics.pool import Pool, QuantileEstimate
+from simulations.statistics.intervals import QuantileEstimate
+from simulations.statistics.pool import Pool
 from simulations.statistics.profile_error import half_width, resampled_quantiles_s, with_widened_quantiles
 from simulations.statistics.sample import Length, Tally
 from simulations.workers import Mapper
