@@ -166,7 +166,7 @@ BUGS = (
         "test_pool.py::test_few_losses_leave_as_much_possible_as_they_do"),
     Bug("Student's t is one-sided", "student_t", "0.5 + confidence / 2.0", "confidence",
         "test_pool.py::test_student_t"),
-    Bug("sections like their neighbours count in full", "intervals._widened",
+    Bug("sections like their neighbours count in full", "sections._widened",
         "(1.0 + alike) / (1.0 - alike)", "1.0",
         "test_sections.py::test_sections_that_are_like_their_neighbours_are_worth_fewer"),
     # the verdict
