@@ -113,6 +113,7 @@ def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraw
         output_tokens=got,
         cached_tokens=np.floor(scenario.cached_share * given).astype(np.int64),
         routing=stream.routing(count),
+        noise_seed=int(seed.generator(Purpose.STEPS).integers(2**62)),
     )
 
 

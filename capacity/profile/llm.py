@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from capacity.errors import DomainError, InputError
-from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of
+from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of, with_noise
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 TOKENS_LIMIT = 1_000_000_000
@@ -189,7 +189,7 @@ class LlmProfile:
 
     def _measured(self) -> StepTable:
         if self.coefficients is None:
-            return table_of(self.steps)
+            return with_noise(table_of(self.steps), self.steps)
         line, limits = self.coefficients, self.limits_measured
         return linear_table(
             line.base_s,

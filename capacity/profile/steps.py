@@ -4,8 +4,9 @@ An engine that batches continuously computes one pass (step) at a time. A pass c
 (prefill) and one token for each of so many running requests (decode), which reads what these have cached.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import product
 
@@ -18,6 +19,9 @@ Floats = npt.NDArray[np.float64]
 
 # Of scattered measurements so many different sizes are kept apart; more are gathered into as many groups.
 NODES_MAX = 32
+# Quantiles of the noise that are kept; rows of single passes that tell it; and a spread that is none.
+_NOISE_POINTS, _ROWS_MIN, _NO_NOISE = 257, 50, 1e-6
+_P99 = 2.326  # standard normal quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,8 @@ class StepTable:
         mixed_s: of both, shape `(prefill_tokens, past, decode_requests, context)`. [s]
         is_mixed_measured: whether any pass with both was measured; else they add up.
         is_past_measured: whether any prompt with a past was measured.
+        noise: what a pass is multiplied by, as quantiles at even steps from 0 to 1, of mean 1; empty where it is
+            not known how passes alike differ.
     """
 
     prefill_tokens: Floats
@@ -97,13 +103,14 @@ class StepTable:
     mixed_s: Floats
     is_mixed_measured: bool
     is_past_measured: bool
+    noise: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def arrays(self) -> tuple[Floats, ...]:
         """Nodes and durations, as compiled code takes them."""
         tables = (
             self.prefill_tokens, self.past, self.decode_requests, self.context,
-            self.decode_s, self.prefill_s, self.mixed_s,
+            self.decode_s, self.prefill_s, self.mixed_s, self.noise,
         )  # fmt: skip
         return tuple(np.ascontiguousarray(one) for one in tables)
 
@@ -173,6 +180,27 @@ def table_of(steps: Sequence[StepTiming]) -> StepTable:
         is_mixed_measured=bool(mixed),
         is_past_measured=is_past_measured,
     )
+
+
+def with_noise(table: StepTable, steps: Sequence[StepTiming]) -> StepTable:
+    """The table with what passes alike differ by: rows of single passes beside it, or percentiles of each kind."""
+    if len(steps) >= _ROWS_MIN and all(step.count == 1 for step in steps):
+        sizes = ((one.prefill_tokens, one.past, one.decode_requests, one.decode_kv_tokens) for one in steps)
+        ratios = np.array([one.mean_s / table.mean_s(*size) for one, size in zip(steps, sizes, strict=True)])
+        factors = np.quantile(ratios, np.linspace(0.0, 1.0, _NOISE_POINTS))
+    else:
+        from scipy.special import ndtri
+
+        known = [one for one in steps if one.p50_s and one.p99_s and one.p99_s > one.p50_s]
+        if not known:
+            return table
+        weights = [one.count or 1 for one in known]
+        spreads = [math.log(one.p99_s / one.p50_s) / _P99 for one in known if one.p50_s and one.p99_s]
+        factors = np.exp(
+            np.average(spreads, weights=weights) * ndtri((np.arange(_NOISE_POINTS) + 0.5) / _NOISE_POINTS)
+        )
+    factors = factors / ((factors[1:] + factors[:-1]) / 2.0).mean()
+    return replace(table, noise=factors) if factors[-1] - factors[0] > _NO_NOISE else table
 
 
 def linear_table(

@@ -137,6 +137,7 @@ class Purpose(IntEnum):
     PHASES = 5
     SPELLS = 6
     LENGTHS = 7
+    STEPS = 8
 
 
 class Stage(IntEnum):

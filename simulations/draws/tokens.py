@@ -60,6 +60,7 @@ class TokenDraws:
         input_tokens, output_tokens: at least one of each.
         cached_tokens: of the input, those that are assumed to be cached before the request comes.
         routing: uniforms in [0, 1), shape `(2 * requests,)`; two for each request.
+        noise_seed: what the noise of passes is drawn from.
     """
 
     arrived_s: Floats
@@ -67,6 +68,7 @@ class TokenDraws:
     output_tokens: Integers
     cached_tokens: Integers
     routing: Floats
+    noise_seed: int = 0
 
     def __post_init__(self) -> None:
         count = len(self.arrived_s)
@@ -104,6 +106,28 @@ class TokenDraws:
                 f"a preempted request may have to compute {resumed} tokens again, which never fit a pass of "
                 f"{rules.tokens_max} without chunked prefill; raise --batched-tokens-max"
             )
+
+
+_WORD = 2**64 - 1
+# Odd numbers that spread the passes of replicas over 64 bits.
+REPLICA_STEP, PASS_STEP = 0xD1B54A32D192ED03, 0x9E3779B97F4A7C15
+MIX_ONE, MIX_TWO = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def pass_noise(noise: Floats, seed: int, replica: int, number: int) -> float:
+    """What the pass of a number at a replica is multiplied by: a quantile at a hash of these.
+
+    Source:
+        Steele, Lea & Flood (2014), Fast splittable pseudorandom number generators, OOPSLA, fig. 16 (SplitMix64).
+    """
+    if not len(noise):
+        return 1.0
+    word = (seed + replica * REPLICA_STEP + (number + 1) * PASS_STEP) & _WORD
+    word = ((word ^ (word >> 30)) * MIX_ONE) & _WORD
+    word = ((word ^ (word >> 27)) * MIX_TWO) & _WORD
+    place = ((word ^ (word >> 31)) >> 11) * 2.0**-53 * (len(noise) - 1)
+    low = int(place)
+    return float(noise[low] + (place - low) * (noise[low + 1] - noise[low]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -15,7 +15,16 @@ from capacity.question.plan import Routing
 from simulations.compiled import borrowing, inlined
 from simulations.draws.cells import CELLS, cell_of
 from simulations.draws.records import Floats, Integers
-from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
+from simulations.draws.tokens import (
+    ALWAYS,
+    MIX_ONE,
+    MIX_TWO,
+    PASS_STEP,
+    REPLICA_STEP,
+    EngineRules,
+    TokenDraws,
+    TokenRecords,
+)
 from simulations.kernel.state import Structs
 
 NOBODY = -1
@@ -58,6 +67,7 @@ _ENGINE = np.dtype(
         "read",
         "knock",
         "thrown_out",
+        "passes",
     )
     + _whole("outstanding")
     + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s")
@@ -84,6 +94,7 @@ class World(NamedTuple):
         gaps: between output tokens, by cell.
         totals: `STEPS` to `FREED`.
         largest: as in `TokenRecords`.
+        noise_seed: as of `TokenDraws`.
         window_s: what counts of gaps and integrals: passes that end from the one instant on, before the other.
     """
 
@@ -100,6 +111,7 @@ class World(NamedTuple):
     totals: Integers
     largest: Floats
     window_s: tuple[float, float]
+    noise_seed: int
 
 
 def serve_engines(
@@ -163,6 +175,7 @@ def _world(
         totals=np.zeros(6, dtype=np.int64),
         largest=np.zeros(4),
         window_s=window_s,
+        noise_seed=draws.noise_seed,
     )
 
 
@@ -222,6 +235,21 @@ def pass_s(table: tuple[Floats, ...], tokens: float, past: float, requests: floa
             near_s, far_s = far_s, (1.0 - back) * first + back * second
         low_s, high_s = high_s, (1.0 - wide) * near_s + wide * far_s
     return float((1.0 - deep) * low_s + deep * high_s)
+
+
+@inlined
+def _noise(noise: Floats, seed: int, replica: int, number: int) -> float:
+    """As `pass_noise`."""
+    factor = 1.0
+    if len(noise) > 0:
+        word = np.uint64(seed) + np.uint64(replica) * np.uint64(REPLICA_STEP)
+        word = word + np.uint64(number + 1) * np.uint64(PASS_STEP)
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(MIX_ONE)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(MIX_TWO)
+        place = float((word ^ (word >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53 * (len(noise) - 1)
+        low = int(place)
+        factor = noise[low] + (place - low) * (noise[low + 1] - noise[low])
+    return factor
 
 
 @borrowing
@@ -469,7 +497,9 @@ def _start(world: World, r: int, now_s: float) -> None:
     for at in range(sizes[r, buffer]):
         totals[COMPUTED] += parts[r, buffer, at].tokens
     engines[r].started_s = now_s
-    engines[r].ends_s = now_s + pass_s(table, tokens, past, requests, read)
+    noise = _noise(table[7], world.noise_seed, r, engines[r].passes)
+    engines[r].ends_s = now_s + pass_s(table, tokens, past, requests, read) * noise
+    engines[r].passes += 1
     other = 1 - buffer
     sizes[r, other] = 0
     if ahead:
@@ -573,7 +603,9 @@ def _run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one l
         gap = contexts[right] - contexts[left]
         between = 0.0 if gap == 0.0 else min(max((context - contexts[left]) / gap, 0.0), 1.0)
         started_s = ends_s
-        ends_s = started_s + ((1.0 - between) * first + between * second)
+        noise = _noise(table[7], world.noise_seed, r, engine.passes)
+        ends_s = started_s + ((1.0 - between) * first + between * second) * noise
+        engine.passes += 1
     totals[STEPS] += steps
     totals[COMPUTED] += members * (done - begun - is_over)
     if members > 0:

@@ -8,7 +8,7 @@ import numpy as np
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from simulations.draws.cells import CELLS, cell_of
-from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
+from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords, pass_noise
 from simulations.reference.blocks import BlockPool
 from simulations.reference.replica import Clock, Moment, Phase, routing_policy
 from simulations.reference.scheduler import Part, Request, VllmV1
@@ -51,10 +51,12 @@ class EngineReplica:
         table: StepTable,
         tally: Tally,
         outstanding: list[int],
+        noise_seed: int,
     ) -> None:
         self.index = index
         self.outstanding = outstanding
         self._clock, self._rules, self._table, self._tally = clock, rules, table, tally
+        self._noise_seed, self._passes = noise_seed, 0
         self.scheduler = VllmV1(rules, BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching))
         self._call: Moment | None = None  # what an idle engine waits for
         self.busy_s = self.running_s = self.block_s = 0.0
@@ -78,7 +80,9 @@ class EngineReplica:
                 yield self._call
                 continue
             started_s, blocks = self._clock.now, self.scheduler.blocks
-            ends_s = started_s + self._duration_s(parts)
+            noise = pass_noise(self._table.noise, self._noise_seed, self.index, self._passes)
+            ends_s = started_s + self._duration_s(parts) * noise
+            self._passes += 1
             following = self.scheduler.compose() if self._rules.ahead else []
             running, used = len(self.scheduler.running), self._rules.blocks - blocks.free
             yield Moment(self._clock).at(ends_s, Phase.COMPLETION, self.index)
@@ -130,7 +134,9 @@ def run_engines(
     """
     draws.require_served(rules)
     clock, tally, outstanding = Clock(), Tally(len(draws.arrived_s), window_s), [0] * replicas
-    engines = [EngineReplica(i, clock, rules, table, tally, outstanding) for i in range(replicas)]
+    engines = [
+        EngineReplica(i, clock, rules, table, tally, outstanding, draws.noise_seed) for i in range(replicas)
+    ]
     policy = routing_policy(routing, engines, draws.routing.tolist())
     columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, draws.cached_tokens)
     requests = [Request(i, *one) for i, one in enumerate(zip(*(x.tolist() for x in columns), strict=True))]

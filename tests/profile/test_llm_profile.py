@@ -13,7 +13,7 @@ from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfi
 from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.profile.load import bundled_llm_names, load_any, load_profile
-from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of
+from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of, with_noise
 
 LIMITS = LimitsMeasured(sequences_max=64, batched_tokens_max=512, context_tokens_max=2048)
 KV = KvCache(tokens=16_384)
@@ -194,6 +194,22 @@ def test_a_csv_that_is_no_list_of_steps_is_refused(tmp_path: Path, text: str, sa
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         load_any(path)
+
+
+def test_noise_comes_from_single_steps_or_from_percentiles() -> None:
+    generator = np.random.default_rng(3)
+    factors = generator.gamma(50.0, 1 / 50.0, 3000)
+    sizes = generator.integers(1, 65, 3000)
+    rows = [replace(decode(int(d), 500, 0.01 * f), count=1) for d, f in zip(sizes, factors, strict=True)]
+    table = with_noise(table_of([*rows, *PROMPTS]), rows)
+    assert np.interp(0.9, np.linspace(0, 1, 257), table.noise) == pytest.approx(
+        np.quantile(factors, 0.9), rel=0.02
+    )
+    told = [replace(step, p50_s=step.mean_s, p99_s=1.2 * step.mean_s, count=100) for step in GRID]
+    noise = with_noise(table_of([*told, *PROMPTS]), told).noise
+    assert noise[254] / noise[128] == pytest.approx(1.2, rel=0.01)
+    assert ((noise[1:] + noise[:-1]) / 2).mean() == pytest.approx(1.0)
+    assert not len(with_noise(table_of([*GRID, *PROMPTS]), GRID).noise)
 
 
 def test_a_language_model_is_no_profile_of_batch_times() -> None:

@@ -1,5 +1,7 @@
 """Continuous batching: the compiled engine against the readable one, and both against what must always hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,12 +10,13 @@ from hypothesis import strategies as st
 from capacity.errors import DomainError
 from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
-from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
+from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords, pass_noise
 from simulations.kernel.continuous import serve_engines
 from simulations.reference.engine import run_engines
 
 ROUTINGS = [one for one in Routing if one is not Routing.SHARED_QUEUE]
 LINE = linear_table(0.01, 1e-4, 5e-4, 1e-6, (64, 4096, 4096))
+NOISY = replace(LINE, noise=np.linspace(0.5, 1.5, 257))
 
 
 def draws_of(arrived_s: list[float], lengths: list[tuple[int, int, int]], seed: int = 0) -> TokenDraws:
@@ -24,6 +27,7 @@ def draws_of(arrived_s: list[float], lengths: list[tuple[int, int, int]], seed: 
         output_tokens=outputs,
         cached_tokens=np.minimum(cached, inputs),
         routing=np.random.default_rng(seed).random(2 * len(inputs)),
+        noise_seed=2**61 + seed,
     )
 
 
@@ -53,7 +57,8 @@ def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDr
         caching=draw(st.booleans()),
         reserve=draw(st.booleans()),
     )
-    return LINE, rules, draw(st.integers(1, 3)), draw(st.sampled_from(ROUTINGS)), draws_of(gaps_s, lengths)
+    table = draw(st.sampled_from([LINE, NOISY]))
+    return table, rules, draw(st.integers(1, 3)), draw(st.sampled_from(ROUTINGS)), draws_of(gaps_s, lengths)
 
 
 @settings(max_examples=300, deadline=None)
@@ -78,6 +83,16 @@ def test_tokens_and_blocks_are_conserved(
     assert records.gap_counts.sum() == int((draws.output_tokens - 1).sum())
     assert (records.first_s > draws.arrived_s).all()
     assert (records.finished_s >= records.first_s).all()
+
+
+def test_noise_is_drawn_evenly_and_keeps_the_mean() -> None:
+    factors = np.array(
+        [pass_noise(NOISY.noise, 7, replica, n) for replica in range(2) for n in range(20_000)]
+    )
+    assert factors.mean() == pytest.approx(1.0, abs=5 * 0.289 / 200)
+    assert np.quantile(factors, [0.1, 0.5, 0.9]) == pytest.approx([0.6, 1.0, 1.4], abs=0.01)
+    assert abs(np.corrcoef(factors[:-1], factors[1:])[0, 1]) < 5 / 200
+    assert pass_noise(np.zeros(0), 7, 0, 0) == 1.0
 
 
 def test_a_request_larger_than_the_cache_is_refused() -> None:
