@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -59,7 +59,7 @@ _MEASURED_PER_WARM_UP = 4
 _FORGOTTEN_MAX, _KNEE_REQUESTS = 200.0, 400_000
 _MEASURED_MIN = 2_000
 _COOL_DOWN_MIN = 200
-# Nearer to saturation than this no P99 is told: an error of the profile as large would make it any other.
+# Nearer to saturation than this no P99 is given: an error of the profile as large could make it anything.
 KNEE = 0.95
 # Independent requests beyond the highest quantile without which there is no interval.
 _EXCEEDANCES_MIN = 50
@@ -620,6 +620,9 @@ def with_step_error(
     generator = Seed(value=seed).generator(Purpose.PROFILE)
     case = TokenCase(scenario=scenario)
     length = case.length
+    if isinstance(scenario.workload.arrivals, TraceArrivals):  # all that there is, but for its beginning
+        count = len(scenario.workload.arrivals.instants_s)
+        length = Length(warm_up=min(length.warm_up, count // 10), measured=count, cool_down=0)
     tasks = [
         TokenTask(
             scenario=replace(case.simulated, profile=resampled_steps(scenario.profile, generator)),
@@ -635,14 +638,35 @@ def with_step_error(
         values = np.array([value(pool) for pool in pools])
         return spread * float(np.std(np.log(np.maximum(values, 1e-12)), ddof=1))
 
-    fields: dict[str, dict[float, Interval]] = {}
-    for measure in (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE):
-        known = getattr(performance, measure.value)
-        fields[measure.value] = {
-            q: widened(interval, extra(lambda pool, m=measure, q=q: pool.of_measure(m, q).value))  # type: ignore[misc]
-            for q, interval in known.items()
-        }
-    return replace(performance, **fields)  # type: ignore[arg-type]
+    def wider(measure: Measure) -> dict[float, Interval]:
+        known: dict[float, Interval] = getattr(performance, measure.value)
+        moved = {q: partial(_quantile_of, measure, q) for q in known}
+        return {q: widened(interval, extra(moved[q])) for q, interval in known.items()}
+
+    means = {
+        name: widened(interval, extra(partial(_mean_of, Measure(name))))
+        if Measure(name).is_duration
+        else interval
+        for name, interval in performance.intervals.items()
+    }
+    return replace(
+        performance,
+        ttft_quantiles_s=wider(Measure.TTFT),
+        tpot_quantiles_s=wider(Measure.TPOT),
+        itl_quantiles_s=wider(Measure.ITL),
+        response_quantiles_s=wider(Measure.RESPONSE),
+        intervals=means,
+    )
+
+
+def _quantile_of(measure: Measure, quantile: float, pool: TokenPool) -> float:
+    """What is resampled: a quantile. [s]"""
+    return pool.quantile_s(measure, quantile)
+
+
+def _mean_of(measure: Measure, pool: TokenPool) -> float:
+    """A mean likewise. [s]"""
+    return pool.mean_s(measure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,13 @@ from tempfile import mkdtemp
 from typing import Any
 
 import in_process
+from pydantic import TypeAdapter
 from typer.main import get_command
 from typer.testing import CliRunner
 
 import capacity
+from capacity.answer import saved_llm_plan, saved_plan
+from capacity.profile import formats, llm_formats
 from cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -106,9 +109,58 @@ def _workplace() -> Path:
 
 
 def references() -> dict[Path, str]:
-    """The pages that are written from help and from docstrings."""
+    """The pages that are written from help, from docstrings and from schemas."""
     folder = ROOT / "docs" / "reference"
-    return {folder / "commands.md": _commands_page(), folder / "python.md": _python_page()}
+    pages = {"commands.md": _commands_page, "python.md": _python_page, "files.md": _files_page}
+    return {folder / name: page() for name, page in pages.items()}
+
+
+# What files hold, as the types that read them say.
+_FILES = {
+    "A profile of batch times": formats._ProfileDocument,
+    "One of its timings": formats._TimingDocument,
+    "A profile of a language model": llm_formats._LlmDocument,
+    "A saved plan": saved_plan._PlanDocument,
+    "A saved plan for a language model": saved_llm_plan._PlanDocument,
+}
+
+
+def _files_page() -> str:
+    text = "# Files\n\nThe keys of the JSON files that `capacity` reads, from the types that read them. No other key is allowed.\n"
+    for title, kind in _FILES.items():
+        schema = TypeAdapter(kind).json_schema()
+        text += f"\n## {title}\n\n{_keys(schema)}"
+        for name, part in sorted(schema.get("$defs", {}).items()):
+            if "properties" in part:
+                text += f"\n### {title}: {name.lstrip('_')}\n\n{_keys(part)}"
+    return text
+
+
+def _keys(schema: dict[str, Any]) -> str:
+    """A table of an object's keys."""
+    required = schema.get("required", [])
+    rows = [
+        f"| `{key}` | {_kind(part)} | {'yes' if key in required else 'no'} |\n"
+        for key, part in schema["properties"].items()
+    ]
+    return "| key | value | required |\n|---|---|---|\n" + "".join(rows)
+
+
+def _kind(part: dict[str, Any]) -> str:
+    """What a key takes, in a few words."""
+    if "anyOf" in part:
+        return ", or ".join(_kind(one) for one in part["anyOf"])
+    if "$ref" in part:
+        name = part["$ref"].rpartition("/")[2].lstrip("_")
+        return f"{name}"
+    if "const" in part or "enum" in part:
+        return ", ".join(f"`{one}`" for one in part.get("enum", [part.get("const")]))
+    if part.get("type") == "array":
+        items = part.get("items") or {}
+        return f"list of {_kind(items)}" if items else "list"
+    return {"integer": "whole number", "string": "text", "object": "object"}.get(
+        part.get("type", ""), part.get("type", "anything")
+    )
 
 
 def _commands_page() -> str:

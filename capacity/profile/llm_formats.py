@@ -18,6 +18,7 @@ from capacity.profile.llm import (
     SaturationCheck,
 )
 from capacity.profile.steps import StepTiming
+from capacity.units import is_number
 
 # Columns of a CSV, named as the engines' own records of their forward passes are.
 CSV_COLUMNS = {
@@ -137,7 +138,7 @@ def _step(columns: list[str], cells: list[str], where: str) -> StepTiming:
 
 
 def _number(text: str, name: str) -> float:
-    if not re.fullmatch(r"[0-9]{0,12}\.?[0-9]{0,18}(?:[eE][+-]?[0-9]{1,3})?", text) or not text.strip("."):
+    if not is_number(text):
         raise InputError(f"{name} must be a positive number, got {printable(text)[:40]!r}")
     return float(text)
 

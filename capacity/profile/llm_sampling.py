@@ -1,4 +1,4 @@
-"""Sampling error of a language model's profile: steps measured anew in thought."""
+"""Sampling error of a language model's profile: what measuring its steps again might have given."""
 
 import math
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """Step times of a language model's engine: measured passes -> how long any mix of prefill and decode takes.
 
-An engine that batches continuously computes one pass (step) at a time. A pass computes so many prompt tokens
-(prefill) and one token for each of so many running requests (decode), which reads what these have cached.
+An engine that batches continuously computes one pass (step) at a time. A pass computes a number of prompt tokens
+(prefill) and one token for each running request (decode), which reads what these have cached.
 """
 
 import math
@@ -17,7 +17,7 @@ from capacity.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 
-# Of scattered measurements so many different sizes are kept apart; more are gathered into as many groups.
+# Of scattered measurements this many different sizes are kept apart; more are gathered into as many groups.
 NODES_MAX = 32
 # Quantiles of the noise that are kept; rows of single passes that tell it; and a spread that is none.
 _NOISE_POINTS, _ROWS_MIN, _NO_NOISE = 257, 50, 1e-6
@@ -272,7 +272,7 @@ def _fitted(places: list[tuple[float, float]], steps: Sequence[StepTiming]) -> t
 
 
 def _nodes(sizes: Floats) -> Floats:
-    """The different sizes, or so many of them that there are measurements at and between each two."""
+    """The different sizes, or a selection of them that has measurements at and between each two."""
     distinct = np.unique(sizes)
     if len(distinct) <= NODES_MAX:
         return distinct

@@ -81,7 +81,7 @@ class TokenCounts:
 
     @classmethod
     def of(cls, counts: Integers) -> "TokenCounts":
-        """Of some requests; a quantile is the smallest count that so many do not exceed."""
+        """Of some requests; a quantile is the smallest count that this share does not exceed."""
         ordered = np.sort(counts)
         p50, p90, p99 = (int(ordered[max(0, math.ceil(q * len(ordered)) - 1)]) for q in (0.5, 0.9, 0.99))
         mean = float(ordered.mean())

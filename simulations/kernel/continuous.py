@@ -318,7 +318,7 @@ def _release(world: World, r: int, request: int, full: int) -> None:
 
 @borrowing
 def _grow(world: World, block: int, r: int, request: int, tokens: int) -> bool:
-    """Hold enough blocks for so many tokens; False, and nothing done, where too few are free."""
+    """Hold enough blocks for this many tokens; False, and nothing done, where too few are free."""
     rows, engines = world.rows, world.engines
     missing = -(-tokens // block) - rows[request].held
     if missing > engines[r].free:

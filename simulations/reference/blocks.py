@@ -29,7 +29,7 @@ class BlockPool:
         return len(self._held.get(request, ()))
 
     def blocks_for(self, tokens: int) -> int:
-        """Blocks that so many tokens take."""
+        """Blocks that this many tokens take."""
         return -(-tokens // self.block_tokens)
 
     def hits(self, request: int, blocks_max: int) -> int:
@@ -48,7 +48,7 @@ class BlockPool:
         self.allocated += hits
 
     def grow(self, request: int, tokens: int) -> bool:
-        """Hold enough blocks for so many tokens; False, and nothing done, where too few are free."""
+        """Hold enough blocks for this many tokens; False, and nothing done, where too few are free."""
         held = self._held.setdefault(request, [])
         missing = self.blocks_for(tokens) - len(held)
         if missing > len(self._free):

@@ -1,4 +1,4 @@
-"""Schedulers: how an engine of a language model composes its next pass. Here vLLM V1; others fit beside it."""
+"""Schedulers: how an engine of a language model composes its next pass. Here vLLM V1; others can be added."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Request:
 
 
 class Part(NamedTuple):
-    """The share of a request in a pass: so many tokens after those computed before.
+    """The share of a request in a pass: a number of tokens after those computed before.
 
     Attributes:
         brings_token: whether it ends with all that was known computed, and so with a new token.

@@ -168,6 +168,17 @@ class TokenPool(Pool):
         """Of the measure that is known the least."""
         return min(self.of_measure(measure, quantile).independent_exceedances for measure in measures)
 
+    def quantile_s(self, measure: Measure, quantile: float) -> float:
+        """The same without an interval, such as of a single run."""
+        return _TALLIES[measure](self.whole).quantile_s(quantile)
+
+    def mean_s(self, measure: Measure) -> float:
+        """A mean duration without an interval."""
+        whole = cast("TokenSample", self.whole)
+        tally = _TALLIES[_MEANS[measure]](whole)
+        gaps = whole.output_tokens - whole.counted
+        return tally.total_s / max(1, gaps if measure is Measure.ITL_MEAN else tally.count)
+
     def beyond(self, measure: Measure, limit_s: float) -> Estimate:
         """The share of one of the four durations beyond a limit."""
         return self._share(lambda sample: _TALLIES[measure](sample).share_above(limit_s))

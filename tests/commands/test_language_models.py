@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,54 @@ def test_a_recording_gives_no_quantile_that_it_is_too_short_for(folder: Path) ->
     done = run("plan", *trace, "--slo-ttft-p99", "1s")
     assert done.exit_code == 4
     assert "needs at least 5000" in f"{done.exception} {done.output}"
+
+
+@pytest.fixture(scope="module")
+def noisy(folder: Path) -> Path:
+    """Single steps of the same engine, each off by some per cent."""
+    generator = random.Random(5)
+    columns = "wall_time_s,num_prefill_requests,sum_prefill_tokens,sum_prefill_kv_tokens"
+    rows = [f"{columns},num_decode_requests,sum_decode_kv_tokens"]
+    for number in range(400):
+        tokens, requests, off = (1, 64, 256, 512)[number % 4], 1 + number % 16, generator.gauss(1.0, 0.05)
+        rows.append(f"{off * (0.005 + 2e-5 * tokens)},1,{tokens},0,0,0")
+        rows.append(
+            f"{off * (0.005 + 2e-4 * requests + 1e-8 * 400 * requests)},0,0,0,{requests},{400 * requests}"
+        )
+    path = folder / "noisy.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_single_steps_widen_the_intervals_by_their_own_error(noisy: Path, folder: Path) -> None:
+    lengths = [
+        "--lengths",
+        LENGTHS,
+        "--rate",
+        "40rps",
+        "--replicas",
+        1,
+        "--precision",
+        "0.1",
+        "--context-tokens-max",
+        400,
+    ]
+    exact = answer("simulate", "--profile", folder / "line.json", *lengths)["performance"]
+    found = answer("simulate", "--profile", noisy, "--kv-tokens", 16_384, *lengths)["performance"]
+    one, other = exact["tpot_quantiles_s"]["0.5"], found["tpot_quantiles_s"]["0.5"]
+    assert other["value"] == pytest.approx(one["value"], rel=0.03)
+    assert (other["high"] - other["low"]) / other["value"] > 1.2 * (one["high"] - one["low"]) / one["value"]
+    assert found["intervals"]["response_mean_s"]["high"] > found["response_mean_s"]
+
+
+def test_single_steps_plan_for_a_recording(noisy: Path, folder: Path) -> None:
+    rows = [
+        "t_s,input_tokens,output_tokens",
+        *(f"{0.05 * number:.3f},20,{1 + number % 5}" for number in range(400)),
+    ]
+    (folder / "even.csv").write_text("\n".join(rows) + "\n")
+    trace = ["--arrivals", f"trace:{folder / 'even.csv'}", "--kv-tokens", 16_384]
+    assert answer("plan", "--profile", noisy, *trace, "--slo-ttft-p50", "1s")["verdict"] == "met"
 
 
 def test_flags_of_language_models_are_refused_beside_batch_times() -> None:

@@ -183,6 +183,8 @@ def test_a_csv_of_steps_is_a_profile_with_an_error(tmp_path: Path) -> None:
     [
         (f"{HEADER}\n0.01,0,0,0,1\n", "line 2: 5 cells for 6 columns"),
         (f"{HEADER}\n0.01,0,0,0,1,1.5\n", "line 2: sum_decode_kv_tokens must be a whole number"),
+        (f"{HEADER}\ne5,0,0,0,1,10\n", "line 2: wall_time_s must be a positive number"),
+        (f"{HEADER}\n-1,0,0,0,1,10\n", "line 2: a step of -1 s"),
         (f"{HEADER}\nfast,0,0,0,1,10\n", "line 2: wall_time_s must be a positive number"),
         (f"{HEADER},more\n", "unknown column 'more'"),
         ("wall_time_s,num_decode_requests\n", "no column num_prefill_requests"),
