@@ -25,9 +25,8 @@ from simulations.draws.tokens import (
     TokenDraws,
     TokenRecords,
 )
-from simulations.kernel.state import Structs
+from simulations.kernel.state import NO_REQUEST, Structs
 
-NOBODY = -1
 _ROUTES = (Routing.ROUND_ROBIN, Routing.RANDOM, Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO)
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO = range(4)
 STEPS, COMPUTED, THROWN_OUT, CACHED, ALLOCATED, FREED = range(6)
@@ -155,9 +154,9 @@ def _world(
 ) -> World:
     rows = np.zeros(len(draws.arrived_s), dtype=_REQUEST)
     rows["input"], rows["output"] = draws.input_tokens, draws.output_tokens
-    rows["assumed"], rows["behind"] = draws.cached_tokens, NOBODY
+    rows["assumed"], rows["behind"] = draws.cached_tokens, NO_REQUEST
     engines = np.zeros(replicas, dtype=_ENGINE)
-    engines["head"] = engines["tail"] = NOBODY
+    engines["head"] = engines["tail"] = NO_REQUEST
     engines["stretch"], engines["ends_s"] = -1, np.inf
     engines["free"] = engines["loose"] = rules.blocks
     sequences = min(rules.sequences_max, max(1, len(rows)))
@@ -295,7 +294,7 @@ def _found(world: World, r: int, request: int) -> int:
     for at in range(engines[r].tags):
         if tags[r, at].owner == request:
             return at
-    return NOBODY
+    return NO_REQUEST
 
 
 @borrowing
@@ -395,7 +394,7 @@ def _throw_out(world: World, r: int, block: int, caching: int) -> int:
     rows[out].computed = 0
     rows[out].preemptions += 1
     rows[out].behind = engines[r].head
-    if engines[r].head == NOBODY:
+    if engines[r].head == NO_REQUEST:
         engines[r].tail = out
     engines[r].head = out
     return int(out)
@@ -407,11 +406,11 @@ def _admit(
 ) -> None:
     """Waiting requests, the first in the line first, while they fit."""
     rows, engines, running, tags, totals = world.rows, world.engines, world.running, world.tags, world.totals
-    while engines[r].head != NOBODY and budget > 0 and engines[r].count < sequences_max:
+    while engines[r].head != NO_REQUEST and budget > 0 and engines[r].count < sequences_max:
         request = engines[r].head
         known = rows[request].input + rows[request].generated + rows[request].due
-        at = _found(world, r, request) if rows[request].preemptions > 0 else NOBODY
-        hits = 0 if at == NOBODY else min(tags[r, at].kept, (known - 1) // block)
+        at = _found(world, r, request) if rows[request].preemptions > 0 else NO_REQUEST
+        hits = 0 if at == NO_REQUEST else min(tags[r, at].kept, (known - 1) // block)
         before = max(hits, min(rows[request].assumed, known - 1) // block) * block
         tokens = known - before
         if not chunked and tokens > budget:
@@ -421,8 +420,8 @@ def _admit(
         if -(-reserved // block) > engines[r].free:
             return
         engines[r].head = rows[request].behind
-        if engines[r].head == NOBODY:
-            engines[r].tail = NOBODY
+        if engines[r].head == NO_REQUEST:
+            engines[r].tail = NO_REQUEST
         if hits > 0:
             tags[r, at].kept -= hits
             _drop_tag(world, r, at)
@@ -533,11 +532,11 @@ def _finish(world: World, r: int, request: int, now_s: float) -> None:
             _release(world, r, request, 0)
             return
     totals[THROWN_OUT] -= rows[request].input + rows[request].output - 1  # which nobody needs again
-    before = NOBODY
+    before = NO_REQUEST
     here = engines[r].head
     while here != request:
         before, here = here, rows[here].behind
-    if before == NOBODY:
+    if before == NO_REQUEST:
         engines[r].head = rows[request].behind
     else:
         rows[before].behind = rows[request].behind
@@ -687,7 +686,7 @@ def _advance(world: World, r: int, until_s: float) -> None:  # noqa: C901  (like
     from_s, to_s = world.window_s
     while True:
         if engines[r].ends_s == np.inf:
-            if engines[r].head == NOBODY or engines[r].since_s >= until_s:
+            if engines[r].head == NO_REQUEST or engines[r].since_s >= until_s:
                 return
             now_s = engines[r].since_s
             _compose(world, r, engines[r].which)
@@ -748,9 +747,9 @@ def _serve(  # noqa: C901  (one loop: a call for each request would cost more th
             r = two if engines[two].outstanding < engines[one].outstanding else one
         _advance(world, r, now_s)
         rows[request].replica = r
-        rows[request].behind = NOBODY
+        rows[request].behind = NO_REQUEST
         engines[r].outstanding += 1
-        if engines[r].head == NOBODY:
+        if engines[r].head == NO_REQUEST:
             engines[r].head = request
             if engines[r].ends_s == np.inf:
                 engines[r].since_s = now_s
