@@ -24,7 +24,7 @@ from capacity.answer.documents import (
     workload_document,
 )
 from capacity.answer.saved_plan import SavedPlan
-from capacity.answer.sweep import Row, SweepTable, outcome_document, sweep_document, sweep_exit_code
+from capacity.answer.sweep import AnyTable, Row, outcome_document, sweep_document, sweep_exit_code
 from capacity.explanation.explanation import Explanation
 from capacity.performance import Interval, Performance
 from capacity.profile.profile import ServiceProfile
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from capacity.render.figures import ObjectiveCurve
-    from capacity.render.plot import Plot
+    from capacity.render.plot import Panels, Plot
     from capacity.traffic.description import TraceDescription
     from capacity.traffic.lengths import LengthRows
 
@@ -71,7 +71,7 @@ class Answer(ABC):
         """The rows of `to_frame`; SI, with the unit in the name."""
 
     @abstractmethod
-    def plot(self) -> "Plot":
+    def plot(self) -> "Plot | Panels":
         """A figure; `save` writes it as .png or .svg."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class PlanAnswer(Answer):
         Raises:
             InputError: there is no plan to draw.
         """
-        return _drawn(self.curve())
+        return drawn(self.curve())
 
     def explain(self) -> str:
         """Why: the reasons where `explain=True` was asked, else the answer as the command prints it."""
@@ -436,7 +436,7 @@ class RatesAnswer(Answer):
         """The metric closest to its limit, against the arrival rate."""
         from capacity.render.figures import rate_curve
 
-        return _drawn(rate_curve(self.rates))
+        return drawn(rate_curve(self.rates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -602,30 +602,34 @@ class ExplanationAnswer(Answer):
         Raises:
             InputError: the plan no longer meets its objective.
         """
-        return _drawn(self.curve())
+        return drawn(self.curve())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepAnswer(Answer):
-    """A grid of cells, one row each."""
+class RowsAnswer(Answer):
+    """A grid of cells of either kind, one row each.
 
-    grid: Grid
-    table: SweepTable
+    Attributes:
+        path: file that holds the rows; None where the answer does.
+    """
+
+    table: AnyTable
     cells: tuple[Row, ...]
     path: Path | None = None
 
     @property
-    def caveats(self) -> list[Caveat]:
-        """What is implausible of a profile, and what sharing devices was taken to cost."""
-        quantile_max = max(self.table.quantiles)
-        implausible = [note for one in self.grid.profiles for note in plausibility_caveats(one, quantile_max)]
-        shared = [note for one in self.grid.profiles for note in device_caveats(one)]
-        return list(dict.fromkeys((*implausible, *shared)))
+    def caveats(self) -> Sequence[Caveat]:
+        """What the rows do not say by themselves."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def row_table(self) -> RenderableType:
+        """The rows as people see them."""
 
     @property
     def exit_code(self) -> int:
         """4 where any cell is inconclusive."""
-        return sweep_exit_code(self.cells)
+        return sweep_exit_code(self.table.columns, self.cells)
 
     def document(self) -> Document:
         """`capacity sweep --json`."""
@@ -637,19 +641,40 @@ class SweepAnswer(Answer):
     def _outcome(self) -> Document:
         if self.path is None:
             return sweep_document(self.table.columns, self.cells)
-        return outcome_document(self.cells, self.path.name)
+        return outcome_document(self.table.columns, self.cells, self.path.name)
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
-        from capacity.render.tables import caveat_lines, document_table, sweep_table
+        from capacity.render.tables import caveat_lines, document_table
 
-        yield sweep_table(self.table, self.cells) if self.path is None else document_table(self._outcome())
+        yield self.row_table() if self.path is None else document_table(self._outcome())
         yield from caveat_lines(self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a cell."""
         names = [column.name for column in self.table.columns]
         return [dict(zip(names, row, strict=True)) for row in self.cells]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepAnswer(RowsAnswer):
+    """A grid of fleets that batch, one row each."""
+
+    grid: Grid
+
+    @property
+    def caveats(self) -> list[Caveat]:
+        """What is implausible of a profile, and what sharing devices was taken to cost."""
+        quantile_max = max(self.table.quantiles)
+        implausible = [note for one in self.grid.profiles for note in plausibility_caveats(one, quantile_max)]
+        shared = [note for one in self.grid.profiles for note in device_caveats(one)]
+        return list(dict.fromkeys((*implausible, *shared)))
+
+    def row_table(self) -> RenderableType:
+        """What was asked, the load, the highest quantile and the outcome."""
+        from capacity.render.tables import sweep_table
+
+        return sweep_table(self.table, self.cells)
 
     def plot(self) -> "Plot":
         """The highest quantile against the arrival rate, one line for each fleet."""
@@ -666,23 +691,18 @@ class LoadCurveAnswer(SweepAnswer):
 
     def points(self) -> list[tuple[float, float, Interval]]:
         """Load, arrival rate [requests/s] and the quantile with its interval [s], rising in load."""
-        name = f"response_{quantile_name(max(self.table.quantiles))}"
-        keys = (f"{name}_s", f"{name}_low_s", f"{name}_high_s")
-        return [
-            (row["load"], row["arrival_rate_rps"], Interval(value=ends[0], low=ends[1], high=ends[2]))
-            for row in self.rows()
-            if None not in (ends := [row[key] for key in keys])
-        ]
+        return quantile_points(self.rows(), f"response_{quantile_name(max(self.table.quantiles))}")
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Where it explodes, the table and the chart."""
+        from capacity.answer.sentences import fleet
         from capacity.render.charts import load_chart
         from capacity.render.load_curve import load_curve_texts
-        from capacity.render.tables import caveat_lines, sweep_table
+        from capacity.render.tables import caveat_lines
 
         name, points = format_quantile(max(self.table.quantiles)), self.points()
-        yield from map(Text, load_curve_texts(self.plan, name, points))
-        yield sweep_table(self.table, self.cells)
+        yield from map(Text, load_curve_texts(fleet(self.plan), name, points))
+        yield self.row_table()
         if points:
             title = f"{name} of {self.plan.replicas} x {self.plan.profile}, up to {self.plan.batch_size_max}"
             yield Text(load_chart([(rate, found) for _, rate, found in points], title, width=width))
@@ -765,7 +785,22 @@ def _text(pieces: Iterable[RenderableType]) -> str:
     return text.get()
 
 
-def _drawn(curve: "ObjectiveCurve | None") -> "Plot":
+def quantile_points(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[float, float, Interval]]:
+    """Load, arrival rate [requests/s] and a quantile with its interval [s] of the rows that have it."""
+    keys = (f"{name}_s", f"{name}_low_s", f"{name}_high_s")
+    return [
+        (row["load"], row["arrival_rate_rps"], Interval(value=ends[0], low=ends[1], high=ends[2]))
+        for row in rows
+        if None not in (ends := [row[key] for key in keys])
+    ]
+
+
+def drawn(curve: "ObjectiveCurve | None") -> "Plot":
+    """The figure of a limit.
+
+    Raises:
+        InputError: there is none.
+    """
     from capacity.errors import InputError
     from capacity.render.figures import draw_objective
 

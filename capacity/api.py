@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     )
     from capacity.llm_answers import (
         LlmCheckAnswer,
+        LlmComparisonAnswer,
         LlmExplanationAnswer,
+        LlmLoadCurveAnswer,
         LlmPlanAnswer,
         LlmRatesAnswer,
         LlmSimulationAnswer,
+        LlmSweepAnswer,
     )
     from capacity.performance import Interval, Performance
     from capacity.profile.llm import LlmProfile
@@ -702,16 +705,25 @@ def max_rate(
 
 
 def compare(
-    plans: "Many[str | Path | SavedPlan]" = None,
+    plans: "Many[str | Path | SavedPlan | SavedLlmPlan]" = None,
     *,
     fleet: Many[str] = None,
-    profile: ProfileLike | Sequence[ProfileLike] | None = None,
+    profile: "ProfileLike | LlmProfile | Sequence[ProfileLike | LlmProfile] | None" = None,
     rate: str | None = None,
     rate_rps: float | None = None,
     arrivals: str = "poisson",
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
     quantile: Many[float] = None,
+    lengths: "str | Path | AnyLengths | None" = None,
+    cached_share: str | float | None = None,
+    context_tokens_max: int | None = None,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None,
     seed: int | None = None,
     confidence: float | None = None,
     precision: float | None = None,
@@ -720,25 +732,33 @@ def compare(
     workers: int | None = None,
     cluster: str | None = None,
     progress: Report = silent,
-) -> "ComparisonAnswer":
+) -> "ComparisonAnswer | LlmComparisonAnswer":
     """Compare fleets side by side under the same requests, with how certain each difference is.
 
     Args:
         plans: files that `capacity plan` has saved by -o.
-        fleet: `replicas=4,batch=16,wait=2ms,routing=random,profile=NAME`.
+        fleet: `replicas=4,batch=16,wait=2ms,routing=random,profile=NAME`; of a language model
+            `replicas=4,sequences=128,tokens=2048`.
 
     Raises:
         InputError: fewer than two fleets or too many, or an argument that cannot be read.
     """
+    given = locals()
+    paths = _many(plans)
+    known = [load_any(one) for one in _profiles(profile)]
+    if any(map(_is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
+        from capacity import api_llm
+
+        return api_llm.compare([_llm_plan(one) for one in paths], _llm(known), given)
+    _refuse_for_batches(given)
     from capacity.answer.compare import common_workload, contenders, require_all_answerable
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ComparisonAnswer
     from capacity.traffic.parse import workload as workload_of
 
-    paths = _many(plans)
     saved = read_plans(paths, None if arrivals == "poisson" else arrivals)
     overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
-    measured = [parse.read_profile(one, overhead_s) for one in _profiles(profile)]
+    measured = [parse.read_profile(cast("ServiceProfile", one), overhead_s) for one in known]
     rates_rps = parse.rate_rps(rate, rate_rps)
     workload = (
         common_workload(saved, rates_rps) if saved else workload_of(parse.read_arrivals(arrivals), rates_rps)
@@ -954,7 +974,7 @@ def _digest(plan: "str | Path | SavedPlan") -> str | None:
 
 
 def sweep(
-    profile: ProfileLike | Sequence[ProfileLike],
+    profile: "ProfileLike | LlmProfile | Sequence[ProfileLike | LlmProfile]",
     replicas: int | str | Iterable[int | str],
     *,
     rate: Many[str] = None,
@@ -970,6 +990,17 @@ def sweep(
     request_overhead_s: float | None = None,
     instances_per_device: int | None = None,
     quantile: Many[float] = None,
+    lengths: "str | Path | AnyLengths | None" = None,
+    cached_share: str | float | None = None,
+    context_tokens_max: int | None = None,
+    sequences_max: Many[int | str] = None,
+    batched_tokens_max: Many[int | str] = None,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None,
     seed: int = 0,
     confidence: float = 0.95,
     precision: float = 0.02,
@@ -980,7 +1011,7 @@ def sweep(
     output: str | Path | None = None,
     fresh: bool = False,
     progress: Report = silent,
-) -> "SweepAnswer":
+) -> "SweepAnswer | LlmSweepAnswer":
     """A grid of rates, plans and profiles, one row each.
 
     Args:
@@ -991,6 +1022,13 @@ def sweep(
     Raises:
         InputError: an argument that cannot be read, or too many cells.
     """
+    given = locals()
+    known = [load_any(one) for one in _profiles(profile)]
+    if any(not isinstance(one, ServiceProfile) for one in known):
+        from capacity import api_llm
+
+        return api_llm.sweep(_llm(known), given)
+    _refuse_for_batches(given)
     from capacity.answer.sweep import SweepTable, check_file, kept_rows
     from capacity.question.grid import Grid, parse_counts, workloads
     from capacity.units import QUANTILES
@@ -1009,7 +1047,7 @@ def sweep(
     sizes = _many(batch_size_max)
     grid = Grid(
         profiles=tuple(
-            parse.read_profile(one, overhead_s, instances_per_device) for one in _profiles(profile)
+            parse.read_profile(cast("ServiceProfile", one), overhead_s, instances_per_device) for one in known
         ),
         workloads=workloads(parse.read_arrivals(arrivals), _many(rate), _numbers(rate_rps)),
         replicas=parse_counts([str(one) for one in _many(replicas)], "--replicas"),
@@ -1049,7 +1087,7 @@ _LOADS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0
 
 
 def load_curve(
-    profile: ProfileLike,
+    profile: "ProfileLike | LlmProfile",
     replicas: int = 1,
     *,
     batch_size_max: int | None = None,
@@ -1057,22 +1095,42 @@ def load_curve(
     batch_wait_s: float | None = None,
     routing: str = "round-robin",
     quantile: float = 0.99,
+    lengths: "str | Path | AnyLengths | None" = None,
+    cached_share: str | float | None = None,
+    context_tokens_max: int | None = None,
+    sequences_max: int | None = None,
+    batched_tokens_max: int | None = None,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None,
     seed: int = 0,
     confidence: float = 0.95,
     precision: float = 0.05,
     requests_max: int = 100_000_000,
     workers: int | None = None,
     progress: Report = silent,
-) -> "LoadCurveAnswer":
+) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
     """Where the response time of a fleet explodes: a quantile from nearly no load to nearly full load.
+
+    Of a language model it is the time to the first token that explodes.
 
     Raises:
         InputError: an argument that cannot be read.
     """
-    from capacity.answers import LoadCurveAnswer
+    given = locals()
+    known = load_any(profile)
+    if not isinstance(known, ServiceProfile):
+        from capacity import api_llm
+
+        return api_llm.load_curve(known, replicas, given)
+    _refuse_for_batches(given)
+    from capacity.answers import LoadCurveAnswer, SweepAnswer
     from capacity.question.stability import sustainable_rate_rps
 
-    measured = load_profile(profile)
+    measured = known
     (asked,) = parse.read_quantiles([quantile], ())
     fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), "oldest", routing, None)
     most_rps = sustainable_rate_rps(measured, fleet)
@@ -1091,6 +1149,7 @@ def load_curve(
         workers=workers,
         progress=progress,
     )
+    assert isinstance(found, SweepAnswer)  # noqa: S101  (of what batches)
     return LoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
 
 

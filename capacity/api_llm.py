@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import DomainError, InputError
+from capacity.files import located
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_formats import with_settings
 from capacity.profile.load import load_any
 from capacity.question import parse
 from capacity.question.budget import Effort
+from capacity.question.grid import Outcome
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
 from capacity.question.tokens import (
@@ -31,10 +34,13 @@ from capacity.units import format_quantile
 if TYPE_CHECKING:
     from capacity.llm_answers import (
         LlmCheckAnswer,
+        LlmComparisonAnswer,
         LlmExplanationAnswer,
+        LlmLoadCurveAnswer,
         LlmPlanAnswer,
         LlmRatesAnswer,
         LlmSimulationAnswer,
+        LlmSweepAnswer,
     )
     from simulations.tokens import TokenJudge
 
@@ -385,6 +391,155 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
         require_check(ready)
         rates = token_rates(scenario, judge, report)
     return LlmRatesAnswer(rates=rates, effort=effort)
+
+
+def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
+    """A grid of fleets; `given` are the keywords of `capacity.api.sweep`."""
+    _refuse_of_batches({**given, "batch_size_max": given["batch_size_max"] or None})
+    from capacity.answer.sweep import check_file, kept_rows
+    from capacity.answer.token_sweep import TokenSweepTable
+    from capacity.question.grid import parse_counts, workloads
+    from capacity.question.token_grid import TokenGrid
+    from capacity.units import QUANTILES as USUAL
+
+    quantiles, effort = parse.read_quantiles(_many(given.get("quantile")), USUAL), _effort(given)
+    rates, rates_rps = _many(given["rate"]), [float(one) for one in _many(given["rate_rps"])]
+    is_trace = str(given["arrivals"]).startswith("trace:")
+    one_rate = {"rate": None, "rate_rps": None if is_trace else 1.0}
+    workload, lengths, in_order = _workload({**given, **one_rate})
+
+    def counts(name: str) -> tuple[int | None, ...]:
+        texts = [str(one) for one in _many(given.get(name))]
+        return parse_counts(texts, _flag(name)) if texts else (None,)
+
+    ready = tuple(_set(one, given) for one in profiles)
+    grid = TokenGrid(
+        profiles=ready,
+        workloads=workloads(workload.arrivals, rates, rates_rps),
+        replicas=parse_counts([str(one) for one in _many(given["replicas"])], "--replicas"),
+        sequences_max=counts("sequences_max"),
+        batched_tokens_max=counts("batched_tokens_max"),
+        routings=tuple(dict.fromkeys(map(parse.read_routing, _many(given["routing"]) or ["round-robin"]))),
+        lengths=fitted_lengths(ready[0], lengths, given.get("context_tokens_max")),
+        cached_share=_share(given),
+        in_order=in_order,
+    )
+    cells = list(grid.cells())
+    table = TokenSweepTable(quantiles=quantiles, seed=effort.seed, confidence=effort.confidence)
+    path = None if given["output"] is None else Path(given["output"])
+    if path is not None:
+        check_file(path)
+    how = {name: given[name] for name in ("confidence", "precision", "requests_max", "seed")}
+    settings = grid.settings(**how, quantiles=quantiles)
+    from capacity.llm_answers import LlmSweepAnswer
+    from simulations.simulate import Countdown
+    from simulations.tokens import TokenSimulation, require_check, token_answer, token_load
+
+    report: Report = given["progress"]
+    with (
+        kept_rows(path, settings, table.columns, len(cells), fresh=given["fresh"]) as rows,
+        _at_work(effort, report) as judge,
+    ):
+        for one in ready:
+            require_check(one)
+        simulation = TokenSimulation(
+            **{name: getattr(judge, name) for name in _OF_A_JUDGE}, quantiles=quantiles
+        )
+        countdown = Countdown(len(cells), len(rows), report)
+        for cell in cells[len(rows) :]:
+            found = token_answer(simulation, cell)
+            load = None if found.outcome is Outcome.PROFILE_RANGE else token_load(cell)
+            rows.append(table.row(cell, load, found))
+            countdown.tick()
+    return LlmSweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
+
+
+# Shares of the saturation rate at which a curve is simulated; what takes long explodes before the last of them.
+_LOADS = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+
+
+def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurveAnswer":
+    """One fleet at several loads; `given` are the keywords of `capacity.api.load_curve`."""
+    _refuse_of_batches(given)
+    from capacity.llm_answers import LlmLoadCurveAnswer
+    from simulations.tokens import saturated
+
+    poisson = {**given, "arrivals": "poisson", "rate": None, "rate_rps": 1.0}
+    workload, lengths, _ = _workload(poisson)
+    ready = _set(profile, given)
+    fleet = _fleet(ready, replicas, given)
+    scenario = TokenScenario(
+        profile=ready,
+        workload=workload,
+        lengths=fitted_lengths(ready, lengths, given.get("context_tokens_max")),
+        plan=fleet,
+        cached_share=_share(given),
+    )
+    require_lengths(ready, scenario.lengths)
+    most_rps = replicas * saturated(scenario).rate_rps
+    asked = {
+        "engine": "kernel",
+        "output": None,
+        "fresh": False,
+        **poisson,
+        "rate_rps": [share * most_rps for share in _LOADS],
+    }
+    found = sweep([profile], asked)
+    return LlmLoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
+
+
+_OF_A_JUDGE = ("seed", "confidence", "precision", "requests_max", "engine", "mapper")
+
+
+def compare(
+    saved: Sequence[SavedLlmPlan], profiles: Sequence[LlmProfile], given: Given
+) -> "LlmComparisonAnswer":
+    """Fleets under the same requests; `given` are the keywords of `capacity.api.compare`."""
+    _refuse_of_batches(given)
+    from capacity.answer.compare_tokens import common_scenario, token_contenders
+
+    rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
+    ready = [_set(one, given) for one in profiles]
+    if saved:
+        for name in ("lengths", "cached_share", "context_tokens_max"):
+            if given.get(name) is not None:
+                raise InputError(f"a saved plan has its own lengths; leave {_flag(name)} out")
+        if given["arrivals"] != "poisson":
+            raise InputError("a saved plan has its own arrivals; leave --arrivals out")
+    contenders = token_contenders(saved, _many(given.get("plans")), _many(given.get("fleet")), ready)
+    first = contenders[0]
+    if saved:
+        scenario = common_scenario(saved, rate_rps)
+    else:
+        workload, lengths, in_order = _workload(given)
+        scenario = TokenScenario(
+            profile=first.profile,
+            workload=workload,
+            lengths=fitted_lengths(first.profile, lengths, given.get("context_tokens_max")),
+            plan=first.plan,
+            cached_share=_share(given),
+            in_order=in_order,
+        )
+    usual = saved[0].effort if saved else Effort()
+    names = ("seed", "confidence", "precision", "requests_max", "engine", "workers")
+    effort = replace(usual, **{name: given[name] for name in names if given[name] is not None})
+    quantiles = parse.read_quantiles(
+        _many(given.get("quantile")), sorted({0.5, 0.99, *scenario.objective.quantiles})
+    )
+    scenarios = [replace(scenario, profile=one.profile, plan=one.plan) for one in contenders]
+    from capacity.llm_answers import LlmComparisonAnswer
+    from simulations.compare_tokens import PairedTokens
+    from simulations.tokens import require_check, require_tokens_answerable
+
+    report: Report = given["progress"]
+    with _at_work(effort, report) as judge:
+        for one, asked in zip(contenders, scenarios, strict=True):
+            require_check(one.profile)
+            located(one.name, partial(require_tokens_answerable, asked))
+        report(f"simulating {len(contenders)} fleets under the same requests")
+        paired = PairedTokens(**{name: getattr(judge, name) for name in _OF_A_JUDGE}, quantiles=quantiles)
+        comparison = paired(scenarios)
+    return LlmComparisonAnswer(contenders=contenders, scenario=scenario, comparison=comparison, effort=effort)
 
 
 def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":

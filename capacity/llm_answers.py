@@ -1,11 +1,12 @@
 """Answers about language models: what `plan` and `simulate` return for a profile of kind llm."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from capacity.answer.documents import (
     Document,
@@ -15,21 +16,30 @@ from capacity.answer.documents import (
     plain,
     workload_document,
 )
-from capacity.answers import Answer
+from capacity.answers import Answer, RowsAnswer, drawn, quantile_points
 from capacity.errors import InputError
 from capacity.files import check_target, write_whole
 from capacity.performance import Interval, TokenPerformance
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import Caveat
+from capacity.question.comparison import TokenComparison, TokenContender
+from capacity.question.token_grid import TokenGrid
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.recommendation import Headroom
-from capacity.search.tokens import TokenRates, TokenRecommendation
+from capacity.search.tokens import (
+    TokenRates,
+    TokenRecommendation,
+    length_caveats,
+    llm_profile_caveats,
+    token_caveats,
+)
 from capacity.traffic.lengths import AnyLengths, LengthRows
-from capacity.units import quantile_name
+from capacity.units import format_quantile, quantile_name
 
 if TYPE_CHECKING:
-    from capacity.render.plot import Plot
+    from capacity.render.figures import ObjectiveCurve
+    from capacity.render.plot import Panels, Plot
     from simulations.draws.tokens import TokenDraws, TokenRecords
 
 
@@ -115,13 +125,19 @@ class LlmPlanAnswer(Answer):
             for one in self.recommendation.considered
         ]
 
+    def curve(self) -> "ObjectiveCurve | None":
+        """The limit closest to being missed, against the number of replicas; None without a plan."""
+        from capacity.render.figures import token_plan_curve
+
+        return token_plan_curve(self.recommendation)
+
     def plot(self) -> "Plot":
-        """There is no figure of these yet.
+        """That curve.
 
         Raises:
-            InputError: always.
+            InputError: there is no plan to draw.
         """
-        raise InputError("a plan for a language model has no figure yet; use to_frame()")
+        return drawn(self.curve())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,13 +197,11 @@ class LlmSimulationAnswer(Answer):
         lines += [",".join(_cell(row[name]) for name in _COLUMNS) for row in _request_rows(self)]
         write_whole(path, ("\n".join(lines) + "\n").encode())
 
-    def plot(self) -> "Plot":
-        """There is no figure of these yet.
+    def plot(self) -> "Panels":
+        """Quantiles of TTFT, ITL and the response, with their intervals."""
+        from capacity.render.figures import draw_token_quantiles
 
-        Raises:
-            InputError: always.
-        """
-        raise InputError("a simulation of a language model has no figure yet; use to_frame()")
+        return draw_token_quantiles([self.performance], [f"{self.plan.replicas} x {self.plan.profile}"])
 
 
 def _considered(candidates: Iterable[TokenCandidate]) -> list[Document]:
@@ -312,12 +326,142 @@ class LlmRatesAnswer(Answer):
         ]
 
     def plot(self) -> "Plot":
-        """There is no figure of these yet.
+        """The limit that ends what the fleet can serve, against the arrival rate."""
+        from capacity.render.figures import token_rate_curve
+
+        return drawn(token_rate_curve(self.rates))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmSweepAnswer(RowsAnswer):
+    """A grid of fleets that serve language models, one row each."""
+
+    grid: TokenGrid
+
+    @property
+    def caveats(self) -> list[Caveat]:
+        """What profiles and lengths leave open."""
+        scenario = next(self.grid.cells())
+        found = [note for one in self.grid.profiles for note in llm_profile_caveats(one)]
+        return list(dict.fromkeys((*length_caveats(scenario), *found)))
+
+    def row_table(self) -> RenderableType:
+        """What was asked, the load, the highest quantile of TTFT and of TPOT, and the outcome."""
+        from capacity.render.tokens import token_sweep_table
+
+        return token_sweep_table(self.table.quantiles, self.rows())
+
+    def plot(self, what: str = "ttft") -> "Plot":
+        """The highest quantile against the arrival rate, one line for each fleet.
+
+        Args:
+            what: ttft, tpot, itl or response.
 
         Raises:
-            InputError: always.
+            InputError: something else.
         """
-        raise InputError("the rates of a language model have no figure yet; use to_frame()")
+        from capacity.render.figures import TOKEN_TITLES, draw_sweep
+
+        if what not in TOKEN_TITLES:
+            raise InputError(f"there is no figure of {what!r}; use one of {', '.join(TOKEN_TITLES)}")
+        return draw_sweep(self.table, self.cells, what)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmLoadCurveAnswer(LlmSweepAnswer):
+    """One fleet of a language model from nearly no load to nearly full load."""
+
+    plan: TokenPlan
+
+    def points(self) -> list[tuple[float, float, Interval]]:
+        """Load, arrival rate [requests/s] and the quantile of TTFT with its interval [s], rising in load."""
+        return quantile_points(self.rows(), f"ttft_{quantile_name(max(self.table.quantiles))}")
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """Where it explodes, the table and the chart."""
+        from capacity.render.charts import load_chart
+        from capacity.render.load_curve import load_curve_texts
+        from capacity.render.tables import caveat_lines
+
+        name, plan = f"TTFT {format_quantile(max(self.table.quantiles))}", self.plan
+        fleet = f"{plan.replicas} x {plan.profile}, up to {plan.sequences_max} sequences"
+        points = self.points()
+        yield from map(Text, load_curve_texts(fleet, name, points))
+        yield self.row_table()
+        if points:
+            title = f"{name} of {fleet}"
+            yield Text(
+                load_chart([(rate, found) for _, rate, found in points], title, what="TTFT", width=width)
+            )
+        yield from caveat_lines(self.caveats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmComparisonAnswer(Answer):
+    """Fleets that serve a language model, side by side under the same requests."""
+
+    contenders: tuple[TokenContender, ...]
+    scenario: TokenScenario
+    comparison: TokenComparison
+    effort: Effort
+
+    @property
+    def performances(self) -> tuple[TokenPerformance, ...]:
+        """Of each fleet, in the order in which they were given."""
+        return self.comparison.performances
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """What profiles, lengths and loads leave open, each once."""
+        found = (
+            note
+            for one, performance in zip(self.contenders, self.performances, strict=True)
+            for note in token_caveats(replace(self.scenario, profile=one.profile, plan=one.plan), performance)
+        )
+        return tuple(dict.fromkeys(found))
+
+    def document(self) -> Document:
+        """`capacity compare --json`."""
+        differences = (None, *self.comparison.differences)
+        rows = zip(self.contenders, self.performances, differences, strict=True)
+        return {
+            "workload": workload_document(self.scenario.workload) | _lengths_document(self.scenario.lengths),
+            "fleets": [
+                {
+                    "name": one.name,
+                    "plan": plain(one.plan),
+                    "performance": plain(performance),
+                    "cost": None if one.hourly_usd is None else {"hourly_usd": one.hourly_usd},
+                    "difference": plain(difference),
+                }
+                for one, performance, difference in rows
+            ],
+            "caveats": caveat_documents(self.caveats),
+            "seed": self.effort.seed,
+            "confidence": self.effort.confidence,
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.compare import token_comparison_tables
+        from capacity.render.tables import caveat_lines
+
+        rate_rps = self.scenario.workload.arrival_rate_rps
+        yield from token_comparison_tables(self.contenders, self.comparison, rate_rps, self.effort.confidence)
+        yield from caveat_lines(self.caveats)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a fleet."""
+        return [
+            {"fleet": one.name, **_plan_row(one.plan), **_performance_row(found)}
+            for one, found in zip(self.contenders, self.performances, strict=True)
+        ]
+
+    def plot(self) -> "Panels":
+        """Quantiles of TTFT, ITL and the response of each fleet, with their intervals."""
+        from capacity.render.figures import draw_token_quantiles
+
+        return draw_token_quantiles(self.performances, [one.name for one in self.contenders])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,13 +516,18 @@ class LlmCheckAnswer(Answer):
             | _performance_row(self.found.performance)
         ]
 
-    def plot(self) -> "Plot":
-        """There is no figure of these yet.
+    def plot(self) -> "Panels":
+        """Quantiles of TTFT, ITL and the response, with their intervals.
 
         Raises:
-            InputError: always.
+            InputError: the plan is unstable, and has none.
         """
-        raise InputError("the check of a plan for a language model has no figure; use to_frame()")
+        from capacity.render.figures import draw_token_quantiles
+
+        if self.found.performance is None:
+            raise InputError("the plan has no steady state: there is nothing to draw")
+        plan = self.scenario.plan
+        return draw_token_quantiles([self.found.performance], [f"{plan.replicas} x {plan.profile}"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -413,10 +562,15 @@ class LlmExplanationAnswer(Answer):
             for one in self.recommendation.changes
         ]
 
-    def plot(self) -> "Plot":
-        """There is no figure of these yet.
+    def plot(self) -> "Panels":
+        """Quantiles of TTFT, ITL and the response under each setting that was tried.
 
         Raises:
-            InputError: always.
+            InputError: none of them has a steady state.
         """
-        raise InputError("the explanation of a plan for a language model has no figure; use to_frame()")
+        from capacity.render.figures import draw_token_quantiles
+
+        known = [(one.what, one.performance) for one in self.recommendation.changes if one.performance]
+        if not known:
+            raise InputError("no other setting was simulated: there is nothing to draw")
+        return draw_token_quantiles([found for _, found in known], [what for what, _ in known])

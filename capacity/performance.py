@@ -136,6 +136,9 @@ class Performance:
         return replace(alone, **scaled)
 
 
+TOKEN_QUANTILE_FIELDS = ("ttft_quantiles_s", "tpot_quantiles_s", "itl_quantiles_s", "response_quantiles_s")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPerformance:
     """Performance of a fleet that serves a language model. What a source does not provide is None or empty.

@@ -1,7 +1,7 @@
 """Paired: fleets under the same requests, so that what they have in common cancels from their differences."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,9 +30,9 @@ from simulations.looks import (
 )
 from simulations.replication import Engine, replicate, replicate_in_parts
 from simulations.statistics.intervals import QuantileEstimate
-from simulations.statistics.pool import Pool
+from simulations.statistics.pool import Pool, responses
 from simulations.statistics.profile_error import half_width, resampled_quantiles_s, with_widened_quantiles
-from simulations.statistics.sample import Length, Tally
+from simulations.statistics.sample import Length, Sample, Tally
 from simulations.workers import Mapper
 
 # Quantiles under resampled profiles, by the field of a performance and the quantile. [s]
@@ -173,14 +173,16 @@ class PairedSimulation:
             interval = quantile_difference(pool, first, q, self.confidence)
             key = ("response_quantiles_s", q)
             moved = errors.get(key, 0.0) - first_errors.get(key, 0.0)
-            extra = self._scatter(moved) if isinstance(moved, np.ndarray) else 0.0
-            quantiles[q] = _apart(interval, extra)
+            extra = scatter(moved, self.confidence) if isinstance(moved, np.ndarray) else 0.0
+            quantiles[q] = apart(interval, extra)
         return Difference(
             response_mean_s=mean_difference(pool, first, self.confidence), response_quantiles_s=quantiles
         )
 
-    def _scatter(self, values: Floats) -> float:
-        return student_t(self.confidence, len(values) - 1) * float(np.std(values, ddof=1))
+
+def scatter(values: Floats, confidence: float) -> float:
+    """Half-width of what values under resampled profiles differ by."""
+    return student_t(confidence, len(values) - 1) * float(np.std(values, ddof=1))
 
 
 def _place(case: Case, cases: Sequence[Case]) -> int:
@@ -199,8 +201,14 @@ def longest(lengths: Sequence[Length]) -> Length:
     )
 
 
-def quantile_difference(pool: Pool, first: Pool, quantile: float, confidence: float) -> Interval:
-    """A quantile of the pooled responses minus that of another pool of the same requests. [s]
+def quantile_difference(
+    pool: Pool,
+    first: Pool,
+    quantile: float,
+    confidence: float,
+    tally: Callable[[Sample], Tally] = responses,
+) -> Interval:
+    """A quantile of pooled durations, the responses, minus that of another pool of the same requests. [s]
 
     The ends of the two intervals are combined with the correlation of their errors, which is that
     of the shares beyond the pooled quantiles, section by section of the same requests. Where both are
@@ -210,10 +218,10 @@ def quantile_difference(pool: Pool, first: Pool, quantile: float, confidence: fl
         Zou & Donner (2008), Construction of confidence limits about effect measures: a general approach,
         Statistics in Medicine 27(10), 1693-1702, with the correlation by sectioning.
     """
-    one, other = pool.response_quantile(quantile), first.response_quantile(quantile)
+    one, other = pool.quantile(quantile, tally), first.quantile(quantile, tally)
     if _same(one.tally, other.tally):  # fleets that served the same requests alike
         return Interval.exact(0.0)
-    alike = correlation(_shares(pool, one), _shares(first, other))
+    alike = correlation(_shares(pool, one, tally), _shares(first, other, tally))
     difference = together(one.interval(confidence), other.interval(confidence), alike)
     cells_s = sum(each.tally.relative_error_of(each.value) * each.value for each in (one, other))
     return _plus(difference, cells_s)
@@ -249,12 +257,11 @@ def correlation(one: Floats, other: Floats) -> float:
     return float(one @ other) / scale if scale > 0.0 else 0.0
 
 
-def _shares(pool: Pool, estimate: QuantileEstimate) -> Floats:
+def _shares(pool: Pool, estimate: QuantileEstimate, tally: Callable[[Sample], Tally]) -> Floats:
     """Deviation of each section's share beyond the pooled quantile, counting half of an atom at it."""
     value, pooled = estimate.value, (estimate.above.value + estimate.from_value.value) / 2.0
-    shares = [
-        (one.responses.share_above(value) + one.responses.share_from(value)) / 2.0 for one in pool.sections
-    ]
+    found = [tally(one) for one in pool.sections]
+    shares = [(one.share_above(value) + one.share_from(value)) / 2.0 for one in found]
     return np.array(shares) - pooled
 
 
@@ -267,7 +274,7 @@ def _plus(interval: Interval, extra: float) -> Interval:
     return Interval(value=interval.value, low=interval.low - extra, high=interval.high + extra)
 
 
-def _apart(interval: Interval, extra: float) -> Interval:
+def apart(interval: Interval, extra: float) -> Interval:
     """With an independent error added in quadrature."""
     down = math.hypot(interval.value - interval.low, extra)
     return Interval(

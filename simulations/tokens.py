@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 
 from capacity.confidence import student_t
-from capacity.errors import InconclusiveError, InputError, UnstableError
+from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
 from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
+from capacity.question.grid import Answer, Outcome
 from capacity.question.objective import Measure, Promise, TokenObjective
 from capacity.question.plan import Plan, Routing
 from capacity.question.stability import relaxation_requests
@@ -259,18 +260,39 @@ def require_tokens_answerable(scenario: TokenScenario) -> float:
     return load
 
 
+def require_below_knee(scenario: TokenScenario) -> None:
+    """Refuse what has no answer, and what is so near saturation that the profile's error decides.
+
+    Raises:
+        UnstableError, DomainError: as of `require_tokens_answerable`.
+        InconclusiveError: names a rate below which there is an answer.
+    """
+    load = require_tokens_answerable(scenario)
+    if load > KNEE:
+        raise InconclusiveError(
+            f"at load {load:.3f}, within 5 % of saturation, an error of 1 % in the profile changes the latency "
+            "several times over; add a replica, or ask for a rate below "
+            f"{format_rate(KNEE / load * scenario.workload.arrival_rate_rps)}"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCase:
-    """A scenario, what is simulated for it, and how long its runs are."""
+    """A scenario, what is simulated for it, and how long its runs are.
+
+    Attributes:
+        is_whole: whether the whole fleet is simulated even where one engine stands for all.
+    """
 
     scenario: TokenScenario
     engine: Engine = Engine.KERNEL
+    is_whole: bool = False
 
     @property
     def simulated(self) -> TokenScenario:
-        """One engine where it stands for all, else the whole fleet."""
+        """One engine where it stands for all and may, else the whole fleet."""
         scenario = self.scenario
-        if isinstance(scenario.workload.arrivals, TraceArrivals):
+        if self.is_whole or isinstance(scenario.workload.arrivals, TraceArrivals):
             return scenario
         plan = scenario.plan
         alike = Plan(profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing)
@@ -360,7 +382,7 @@ def token_looks(
 ) -> Iterator[TokenLook]:
     """Look after look, each with twice the runs of the one before; a trace is one look at its one path."""
     if case.is_path:
-        yield _look_at_path(case, seed)
+        yield look_at_path(case, seed)
         return
     length = case.length
     affordable = requests_max // length.requests
@@ -377,14 +399,18 @@ def token_looks(
             for number in range(pool.replications, wanted)
         ]
         pool = pool.extended(mapper(replicate_tokens, tasks))
-        found = pool.independent_exceedances_of(case.measures, case.scenario.quantile_max)
-        enough = found >= _EXCEEDANCES_MIN
-        settled = enough and pool.is_level and pool.counted >= case.counted_min(care)
-        yield TokenLook(pool=pool, settled=settled, requests=wanted * length.requests)
+        yield look_at_runs(case, pool, wanted * length.requests, care)
         wanted *= 2
 
 
-def _look_at_path(case: TokenCase, seed: Seed) -> TokenLook:
+def look_at_runs(case: TokenCase, pool: TokenPool, requests: int, care: float = 1.0) -> TokenLook:
+    """Whether what some runs say may be believed."""
+    found = pool.independent_exceedances_of(case.measures, case.scenario.quantile_max)
+    settled = found >= _EXCEEDANCES_MIN and pool.is_level and pool.counted >= case.counted_min(care)
+    return TokenLook(pool=pool, settled=settled, requests=requests)
+
+
+def look_at_path(case: TokenCase, seed: Seed, warm_up: int | None = None) -> TokenLook:
     """A recorded path cut into sections, each of consecutive requests."""
     scenario = case.scenario
     draws = draw_tokens(scenario, 0, seed)
@@ -397,7 +423,7 @@ def _look_at_path(case: TokenCase, seed: Seed) -> TokenLook:
             f"least {needed}: record for longer, use a lower percentile, or give --replay for these "
             "requests alone"
         )
-    start = min(case.length.warm_up, count // 10)
+    start = min(case.length.warm_up if warm_up is None else warm_up, count // 10)
     sections = min(SECTIONS, int((1.0 - scenario.quantile_max) * (count - start) / 5))
     edges = [start + (count - start) * at // sections for at in range(sections + 1)]
     task = TokenTask(
@@ -607,6 +633,28 @@ class TokenJudge:
         return replace(found, performance=performance)
 
 
+def resampled_pools(case: TokenCase, seed: Seed, mapper: Mapper = map) -> list[TokenPool]:
+    """The same requests under profiles resampled from the measured steps, a run each.
+
+    Args:
+        seed: of the profiles by its replication; the requests are those of replication 0.
+    """
+    generator, scenario = seed.generator(Purpose.PROFILE), case.scenario
+    length = case.length
+    if isinstance(scenario.workload.arrivals, TraceArrivals):  # all that there is, but for its beginning
+        count = len(scenario.workload.arrivals.instants_s)
+        length = Length(warm_up=min(length.warm_up, count // 10), measured=count, cool_down=0)
+    tasks = [
+        TokenTask(
+            scenario=replace(case.simulated, profile=resampled_steps(scenario.profile, generator)),
+            length=length,
+            seed=Seed(value=seed.value, replication=0),
+        )
+        for _ in range(_RESAMPLES)
+    ]
+    return [TokenPool.of([sample]) for sample in mapper(replicate_tokens, tasks)]
+
+
 def with_step_error(
     scenario: TokenScenario, performance: TokenPerformance, confidence: float, seed: int, mapper: Mapper = map
 ) -> TokenPerformance:
@@ -617,22 +665,17 @@ def with_step_error(
     """
     if not has_spread(scenario.profile):
         return performance
-    generator = Seed(value=seed).generator(Purpose.PROFILE)
-    case = TokenCase(scenario=scenario)
-    length = case.length
-    if isinstance(scenario.workload.arrivals, TraceArrivals):  # all that there is, but for its beginning
-        count = len(scenario.workload.arrivals.instants_s)
-        length = Length(warm_up=min(length.warm_up, count // 10), measured=count, cool_down=0)
-    tasks = [
-        TokenTask(
-            scenario=replace(case.simulated, profile=resampled_steps(scenario.profile, generator)),
-            length=length,
-            seed=Seed(value=seed, replication=0),
-        )
-        for _ in range(_RESAMPLES)
-    ]
-    pools = [TokenPool.of([sample]) for sample in mapper(replicate_tokens, tasks)]
-    spread = student_t(confidence, _RESAMPLES - 1)
+    pools = resampled_pools(TokenCase(scenario=scenario), Seed(value=seed), mapper)
+    return widened_by(pools, performance, confidence)
+
+
+def widened_by(
+    pools: Sequence[TokenPool], performance: TokenPerformance, confidence: float
+) -> TokenPerformance:
+    """Intervals widened by what pools under resampled profiles differ by; no pools, no change."""
+    if not pools:
+        return performance
+    spread = student_t(confidence, len(pools) - 1)
 
     def extra(value: Callable[[TokenPool], float]) -> float:
         values = np.array([value(pool) for pool in pools])
@@ -688,15 +731,8 @@ class TokenSimulation:
             UnstableError: the plan cannot sustain the arrival rate.
             InconclusiveError: so near to saturation that the profile's error decides, or no run settles.
         """
-        load = require_tokens_answerable(scenario)
+        require_below_knee(scenario)
         asked = replace(scenario, quantiles=tuple(self.quantiles))
-        if load > KNEE:
-            raise InconclusiveError(
-                f"at load {load:.3f}, within 5 % of saturation, an error of 1 % in the profile "
-                "changes the latency "
-                "several times over; add a replica, or ask for a rate below "
-                f"{format_rate(KNEE / load * scenario.workload.arrival_rate_rps)}"
-            )
         case = TokenCase(scenario=asked, engine=self.engine)
         look = precise_token_look(
             case,
@@ -708,6 +744,19 @@ class TokenSimulation:
         )
         performance = case.performance(look.pool, self.quantiles, self.confidence)
         return with_step_error(asked, performance, self.confidence, self.seed, self.mapper)
+
+
+def token_answer(simulation: TokenSimulation, cell: TokenScenario) -> Answer[TokenPerformance]:
+    """The performance of one cell of a sweep, or why it has none."""
+    try:
+        performance = simulation(cell)
+    except UnstableError as error:
+        return Answer(outcome=Outcome.UNSTABLE, reason=str(error))
+    except DomainError as error:
+        return Answer(outcome=Outcome.PROFILE_RANGE, reason=str(error))
+    except (InconclusiveError, InputError) as error:
+        return Answer(outcome=Outcome.INCONCLUSIVE, reason=str(error))
+    return Answer(outcome=Outcome.ANSWERED, performance=performance)
 
 
 def replay(

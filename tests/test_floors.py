@@ -27,7 +27,7 @@ SIMULATIONS = [
     ("draws",),
     ("kernel", "reference"),
     ("replication", "case", "statistics"),
-    ("looks", "judge", "simulate", "compare", "tokens"),
+    ("looks", "judge", "simulate", "compare", "compare_tokens", "tokens"),
     ("validation",),
 ]
 MODULES_MAX = 17  # of a folder, but for those with a file for each command

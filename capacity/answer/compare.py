@@ -68,7 +68,7 @@ def parse_fleet(text: str, profiles: Sequence[ServiceProfile]) -> Contender:
     Raises:
         InputError: an unknown key, a key twice, no replicas, or a value that is none.
     """
-    fields = _fields(text)
+    fields = fields_of(text, _KEYS)
     where = f"--fleet {printable(text)[:80]!r}"
     profile = profiles[0]
     if "profile" in fields:
@@ -89,22 +89,27 @@ def parse_fleet(text: str, profiles: Sequence[ServiceProfile]) -> Contender:
         raise InputError(f"{where} has an unknown routing or timer; use one of {names}") from None
     plan = Plan(
         profile=profile.name,
-        replicas=_count(fields["replicas"], where),
-        batch_size_max=_count(fields["batch"], where) if "batch" in fields else profile.batch_size_max,
+        replicas=count_of(fields["replicas"], where),
+        batch_size_max=count_of(fields["batch"], where) if "batch" in fields else profile.batch_size_max,
         batch_wait_max_s=parse_duration_s(fields.get("wait", "0s"), f"{where}: wait"),
         routing=routing,
         timer=timer,
-        queue_limit=None if queue_limit is None else _count(queue_limit, where),
+        queue_limit=None if queue_limit is None else count_of(queue_limit, where),
     )
     return Contender(name=printable(text)[:80], profile=profile, plan=plan)
 
 
-def _fields(text: str) -> Mapping[str, str]:
+def fields_of(text: str, keys: Sequence[str]) -> Mapping[str, str]:
+    """The parts of a `--fleet`, by key.
+
+    Raises:
+        InputError: a part that is not KEY=VALUE, an unknown key, or one that appears twice.
+    """
     fields: dict[str, str] = {}
     for part in text.split(","):
         key, separator, value = (side.strip() for side in part.partition("="))
-        if not separator or key not in _KEYS or key in fields:
-            known = ", ".join(_KEYS)
+        if not separator or key not in keys or key in fields:
+            known = ", ".join(keys)
             raise InputError(
                 f"--fleet has {shown(part)}, which is not KEY=VALUE or appears twice; known keys are {known}"
             )
@@ -112,7 +117,12 @@ def _fields(text: str) -> Mapping[str, str]:
     return fields
 
 
-def _count(text: str, where: str) -> int:
+def count_of(text: str, where: str) -> int:
+    """A whole number of a `--fleet`.
+
+    Raises:
+        InputError: it is none.
+    """
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise InputError(f"{where} has {shown(text)}, which is not a whole number of at most 9 digits")
     return int(text)

@@ -63,7 +63,6 @@ _ASKED = (
     Column("reason", "text"),
     Column("load", "number"),
 )
-_OUTCOME = [column.name for column in _ASKED].index("outcome")
 _SCALARS = tuple(
     field.name
     for field in fields(Performance)
@@ -72,14 +71,8 @@ _SCALARS = tuple(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepTable:
-    """What the rows of one sweep have in common.
-
-    Attributes:
-        quantiles: of waits and responses, in rising order: P99 of the response is in the columns
-            `response_p99_s`, `response_p99_low_s` and `response_p99_high_s`; with lost requests as
-            infinitely late in `response_p99_with_losses_s` and its ends, empty where it is infinite.
-    """
+class AnyTable:
+    """What the rows of one sweep have in common, of whatever it is."""
 
     quantiles: Sequence[float]
     seed: int
@@ -94,12 +87,36 @@ class SweepTable:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Name and kind of every value of a row."""
+        raise NotImplementedError
+
+    def values(self, known: Quantiles) -> Iterator[Value]:
+        """Each quantile with its ends; nothing where it is not known."""
+        for quantile in self.quantiles:
+            interval = known.get(quantile)
+            if interval is None:
+                yield from (None, None, None)
+            else:
+                yield from (finite(end) for end in (interval.value, interval.low, interval.high))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepTable(AnyTable):
+    """What the rows of one sweep over fleets that batch have in common.
+
+    `quantiles` are of waits and responses, in rising order: P99 of the response is in the columns
+    `response_p99_s`, `response_p99_low_s` and `response_p99_high_s`; with lost requests as infinitely late
+    in `response_p99_with_losses_s` and its ends, empty where it is infinite.
+    """
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Name and kind of every value of a row."""
         names = [f"{what}_{quantile_name(q)}" for what in ("wait", "response") for q in self.quantiles]
         names += [f"response_{quantile_name(q)}_with_losses" for q in self.quantiles]
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
         return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
-    def row(self, cell: Scenario, answer: Answer) -> Row:
+    def row(self, cell: Scenario, answer: Answer[Performance]) -> Row:
         """One cell: no number of a performance where there is none, and none that is not finite."""
         plan, performance = cell.plan, answer.performance
         assert isinstance(cell.workload, Workload)  # noqa: S101  (a grid has rates)
@@ -120,26 +137,21 @@ class SweepTable:
             float(self.confidence),
             answer.outcome.value,
             answer.reason or None,
-            _finite(cell.load),
+            finite(cell.load),
         )
         if performance is None:
             return (*asked, *[None] * (len(self.columns) - len(asked)))
-        scalars = (_finite(getattr(performance, name)) for name in _SCALARS)
-        waits = self._values(performance.wait_quantiles_s)
+        scalars = (finite(getattr(performance, name)) for name in _SCALARS)
+        waits = self.values(performance.wait_quantiles_s)
         served = performance.response_quantiles_s
         late = performance.response_quantiles_with_losses_s or served
-        return (*asked, *scalars, *waits, *self._values(served), *self._values(late))
-
-    def _values(self, known: Quantiles) -> Iterator[Value]:
-        for quantile in self.quantiles:
-            interval = known[quantile]
-            yield from (_finite(end) for end in (interval.value, interval.low, interval.high))
+        return (*asked, *scalars, *waits, *self.values(served), *self.values(late))
 
 
 def performance_columns(performance: Performance) -> dict[str, Value]:
     """The numbers of one performance by column, as in a sweep; what a source does not have is absent."""
-    found: dict[str, Value] = {"load": _finite(performance.load)}
-    found |= {name: _finite(getattr(performance, name)) for name in _SCALARS}
+    found: dict[str, Value] = {"load": finite(performance.load)}
+    found |= {name: finite(getattr(performance, name)) for name in _SCALARS}
     quantiles = {
         "wait_{}": performance.wait_quantiles_s,
         "response_{}": performance.response_quantiles_s,
@@ -149,7 +161,7 @@ def performance_columns(performance: Performance) -> dict[str, Value]:
         for quantile, interval in known.items():
             column = name.format(quantile_name(quantile))
             ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
-            found |= {f"{column}{end}_s": _finite(value) for end, value in ends.items()}
+            found |= {f"{column}{end}_s": finite(value) for end, value in ends.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -161,9 +173,10 @@ def _contention(cell: Scenario) -> str:
     return "measured" if contention.is_measured else "assumed"
 
 
-def sweep_exit_code(rows: Iterable[Row]) -> int:
-    """4 where any row is inconclusive; a refusal that is certain is an answer."""
-    return 4 if any(row[_OUTCOME] == Outcome.INCONCLUSIVE for row in rows) else 0
+def outcomes(columns: Sequence[Column], rows: Iterable[Row]) -> Counter[Value]:
+    """How many rows had each outcome."""
+    at = [column.name for column in columns].index("outcome")
+    return Counter(row[at] for row in rows)
 
 
 def sweep_document(names: Sequence[Column], rows: Iterable[Row]) -> Document:
@@ -172,14 +185,19 @@ def sweep_document(names: Sequence[Column], rows: Iterable[Row]) -> Document:
     return {"rows": [dict(zip(known, one, strict=True)) for one in rows]}
 
 
-def outcome_document(rows: Sequence[Row], file: str) -> Document:
+def sweep_exit_code(columns: Sequence[Column], rows: Iterable[Row]) -> int:
+    """4 where any row is inconclusive; a refusal that is certain is an answer."""
+    return 4 if outcomes(columns, rows)[Outcome.INCONCLUSIVE] else 0
+
+
+def outcome_document(columns: Sequence[Column], rows: Sequence[Row], file: str) -> Document:
     """What a file has been given: its rows, and how many of each outcome."""
-    count = Counter(row[_OUTCOME] for row in rows)
-    outcomes = {outcome.value: count[outcome.value] for outcome in Outcome}
-    return {"file": file, "rows": len(rows), **outcomes}
+    count = outcomes(columns, rows)
+    return {"file": file, "rows": len(rows), **{one.value: count[one.value] for one in Outcome}}
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """A number that a file can hold."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 

@@ -2,17 +2,18 @@
 
 import typer
 
-from capacity.commands.options import EFFORT, Flag, argument, flags, reads
+from capacity.commands.options import EFFORT, LLM_WORKLOAD, Flag, argument, flags, reads
 from capacity.commands.output import Format, emit, run
 
 
 @flags(
-    f"plans fleet profile rate arrivals request_overhead quantile {EFFORT}",
+    f"plans fleet profile rate arrivals request_overhead quantile {LLM_WORKLOAD} {EFFORT}",
     plans=argument(list[str], None, "Plans saved by capacity plan -o.", show_default=False),
     fleet=Flag(
         list[str],
         None,
-        "A fleet: replicas=4,batch=16,wait=2ms; also routing=random, profile=NAME; repeatable.",
+        "A fleet: replicas=4,batch=16,wait=2ms, of a language model replicas=4,sequences=128,tokens=2048; also "
+        "routing=random, profile=NAME; repeatable.",
     ),
     profile=reads(
         list[str],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from capacity.commands.options import Flag, flags, reads, writes
+from capacity.commands.options import LLM, Flag, flags, reads, writes
 from capacity.commands.output import Format, check_figure, emit, emit_pieces, run, width
 from capacity.errors import InputError
 from capacity.question.parse import read_choice
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @flags(
-    "y x service_rate servers profile replicas batch_size_max batch_wait routing quantile file",
+    f"y x service_rate servers profile replicas batch_size_max batch_wait routing quantile {LLM} file",
     y=Flag(str, "queue-length", "queue-length, wait-probability, wait, response or p99."),
     x=Flag(str, "utilization", "utilization or arrival-rate."),
     service_rate=Flag(list[str], None, "Service rate of a server: 10rps; repeatable."),
@@ -63,7 +63,7 @@ def curve(
     _of_theory(y, x, service_rate, servers, file, output, as_json=as_json)
 
 
-_OF_PROFILES = ("replicas", "batch_size_max", "batch_wait", "routing", "quantile")
+_OF_PROFILES = ("replicas", "batch_size_max", "batch_wait", "routing", "quantile", *LLM.split())
 _OF_THEORY = ("y", "x", "service_rate", "servers")
 
 

@@ -223,11 +223,11 @@ TOKEN_OBJECTIVE = " ".join(
     for measure in ("ttft", "tpot", "itl")
     for one in ("p50", "p90", "p95", "p99", "p999", "mean")
 )
-LLM = (
-    "lengths cached_share context_tokens_max sequences_max batched_tokens_max kv_tokens block_tokens "
-    "engine_policy "
-    "prefix_caching async_scheduling chunked_prefill"
+LLM_WORKLOAD = (
+    "lengths cached_share context_tokens_max kv_tokens block_tokens engine_policy prefix_caching async_scheduling "
+    "chunked_prefill"
 )
+LLM = f"{LLM_WORKLOAD} sequences_max batched_tokens_max"
 EFFORT = "seed confidence precision requests_max engine workers cluster"
 
 Command = Callable[..., None]

@@ -94,14 +94,13 @@ def plan(
       capacity plan --profile resnet50-t4-fp16 --profile resnet50-v100-fp16 --rate 5000rps --slo-p99 50ms
     """
     from capacity import api
-    from capacity.answers import PlanAnswer
 
     path = None if file is None else Path(file)
     if plot is not None:
         check_figure(plot)
     found = run(api.plan, context, before=None if path is None else partial(_check_target, path))
     with ExitStack() as after:  # neither a closed stdout nor a full disk costs more than one of them
-        if plot is not None and isinstance(found, PlanAnswer):
+        if plot is not None:
             after.callback(_draw, found, plot)
         if path is not None:
             after.callback(_save, found, path)
@@ -132,7 +131,7 @@ def _save(found: "PlanAnswer | LlmPlanAnswer", path: Path) -> None:
         write_llm_plan(path, found.question, found.effort, found.document())
 
 
-def _draw(found: "PlanAnswer", file: str) -> None:
+def _draw(found: "PlanAnswer | LlmPlanAnswer", file: str) -> None:
     """The figure of a plan; without a plan there is none, which is said."""
     if found.curve() is None:
         typer.echo(f"no plan, so {file} is not drawn", err=True)

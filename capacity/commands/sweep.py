@@ -2,18 +2,26 @@
 
 import typer
 
-from capacity.commands.options import EFFORT, REQUIRED, Flag, flags, reads, writes
+from capacity.commands.options import EFFORT, LLM, REQUIRED, Flag, flags, reads, writes
 from capacity.commands.output import Format, emit, run
 
 
 @flags(
     "profile replicas rate batch_size_max batch_wait routing timer queue_limit arrivals request_overhead "
-    f"instances_per_device quantile {EFFORT} file fresh",
+    f"instances_per_device quantile {LLM} {EFFORT} file fresh",
     profile=reads(list[str], REQUIRED, "The name of a bundled profile, or a .json or .csv file; repeatable."),
     replicas=Flag(list[str], REQUIRED, "Number of replicas: 4, 1:8 or 2:16:2; repeatable."),
     rate=Flag(list[str], None, "Arrival rate, or a range 100rps:1000rps:100rps; repeatable."),
     batch_size_max=Flag(
         list[str], None, "Largest batch: 16 or 8:32:8; repeatable. Default: the largest in each profile."
+    ),
+    sequences_max=Flag(
+        list[str],
+        None,
+        "Language models: most requests that run at once in an engine: 64 or 64:256:64; repeatable.",
+    ),
+    batched_tokens_max=Flag(
+        list[str], None, "Language models: most tokens a step: 2048 or 512:2048:512; repeatable."
     ),
     batch_wait=Flag(
         list[str],

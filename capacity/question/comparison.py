@@ -1,11 +1,16 @@
 """Comparison: several fleets under the same requests, and by how much each differs from the first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, TokenPerformance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan
+
+if TYPE_CHECKING:
+    from capacity.profile.llm import LlmProfile
+    from capacity.question.tokens import TokenPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,46 @@ class Comparison:
     performances: tuple[Performance, ...]
     differences: tuple[Difference, ...]
     simulated_widths: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenContender:
+    """A fleet that serves a language model and is compared, by its name in the comparison."""
+
+    name: str
+    profile: "LlmProfile"
+    plan: "TokenPlan"
+
+    @property
+    def hourly_usd(self) -> float | None:
+        """Price of the fleet; None where it is not known. [USD/h]"""
+        price = self.profile.replica_hourly_usd
+        return None if price is None else self.plan.replicas * price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenDifference:
+    """How much more a fleet has than the first one, with ends; negative if it has less. [s]
+
+    TPOT and ITL have none where all requests have one output token.
+    """
+
+    ttft_mean_s: Interval
+    response_mean_s: Interval
+    tpot_mean_s: Interval | None = None
+    itl_mean_s: Interval | None = None
+    ttft_quantiles_s: Mapping[float, Interval]
+    response_quantiles_s: Mapping[float, Interval]
+    tpot_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
+    itl_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenComparison:
+    """The performance of each fleet, and its difference from the first; the first has no difference."""
+
+    performances: tuple[TokenPerformance, ...]
+    differences: tuple[TokenDifference, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,16 @@
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import product
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from capacity.errors import InputError
 from capacity.files import printable, versions
-from capacity.performance import Performance
+from capacity.performance import Performance, TokenPerformance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import BatchTimer, Plan, Routing
 from capacity.question.scenario import Scenario
@@ -36,38 +36,45 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+Found = TypeVar("Found", Performance, TokenPerformance)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Generic[Found]):
     """The performance of a cell, or the reason why it has none."""
 
     outcome: Outcome
     reason: str = ""
-    performance: Performance | None = None
+    performance: Found | None = None
 
 
 CELLS_MAX = 100_000
 _COUNT = re.compile(r"[+-]?[0-9]{1,9}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
-    """The axes, each value once, and what all cells share.
+class Named(Protocol):
+    """A profile of any kind."""
 
-    Attributes:
-        batch_sizes_max: None stands for each profile's own largest.
+    @property
+    def name(self) -> str:
+        """By which rows tell it."""
+
+
+Profile = TypeVar("Profile", bound=Named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axes(Generic[Profile]):
+    """What grids of both kinds have in common: each value of an axis once.
 
     Raises:
         InputError: an empty axis, two profiles of one name, or more than `CELLS_MAX` cells.
     """
 
-    profiles: tuple[ServiceProfile, ...]
+    profiles: tuple[Profile, ...]
     workloads: tuple[Workload, ...]
     replicas: tuple[int, ...]
-    batch_sizes_max: tuple[int | None, ...] = (None,)
-    batch_waits_max_s: tuple[float, ...] = (0.0,)
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
-    timer: BatchTimer = BatchTimer.OLDEST
-    queue_limit: int | None = None
 
     def __post_init__(self) -> None:
         names = [profile.name for profile in self.profiles]
@@ -86,6 +93,42 @@ class Grid:
 
     @property
     def _axes(self) -> tuple[Sequence[Any], ...]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return math.prod(len(axis) for axis in self._axes)
+
+    def all_settings(self, others: Mapping[str, Any], effort: Mapping[str, Any]) -> dict[str, Any]:
+        """What the answers depend on: the common axes, the others, and the effort."""
+        arrivals = self.workloads[0].arrivals
+        trace = arrivals.instants_s if isinstance(arrivals, TraceArrivals) else ()
+        return {
+            "versions": {name: found for name, found in versions().items() if name != "python"},
+            "profiles": {profile.name: digest(repr(profile)) for profile in self.profiles},
+            "arrival_rates_rps": short([demand.arrival_rate_rps for demand in self.workloads]),
+            "arrivals": f"{arrivals!r} {digest(repr(trace))}",
+            "replicas": short(self.replicas),
+            "routings": [routing.value for routing in self.routings],
+            **others,
+            **effort,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid(Axes[ServiceProfile]):
+    """The axes of fleets that batch, and what all cells share.
+
+    Attributes:
+        batch_sizes_max: None stands for each profile's own largest.
+    """
+
+    batch_sizes_max: tuple[int | None, ...] = (None,)
+    batch_waits_max_s: tuple[float, ...] = (0.0,)
+    timer: BatchTimer = BatchTimer.OLDEST
+    queue_limit: int | None = None
+
+    @property
+    def _axes(self) -> tuple[Sequence[Any], ...]:
         return (
             self.profiles,
             self.workloads,
@@ -94,9 +137,6 @@ class Grid:
             self.batch_waits_max_s,
             self.routings,
         )
-
-    def __len__(self) -> int:
-        return math.prod(len(axis) for axis in self._axes)
 
     def cells(self) -> Iterator[Scenario]:
         """Every combination; the last axis, the routing, changes fastest."""
@@ -118,21 +158,13 @@ class Grid:
         Args:
             effort: seed, budget and the like, as they are.
         """
-        arrivals = self.workloads[0].arrivals
-        trace = arrivals.instants_s if isinstance(arrivals, TraceArrivals) else ()
-        return {
-            "versions": {name: found for name, found in versions().items() if name != "python"},
-            "profiles": {profile.name: _digest(repr(profile)) for profile in self.profiles},
-            "arrival_rates_rps": _short([demand.arrival_rate_rps for demand in self.workloads]),
-            "arrivals": f"{arrivals!r} {_digest(repr(trace))}",
-            "replicas": _short(self.replicas),
-            "batch_sizes_max": _short(self.batch_sizes_max),
-            "batch_waits_max_s": _short(self.batch_waits_max_s),
-            "routings": [routing.value for routing in self.routings],
+        others = {
+            "batch_sizes_max": short(self.batch_sizes_max),
+            "batch_waits_max_s": short(self.batch_waits_max_s),
             "timer": self.timer.value,
             "queue_limit": self.queue_limit,
-            **effort,
         }
+        return self.all_settings(others, effort)
 
 
 def parse_rates_rps(texts: Sequence[str], name: str = "--rate") -> tuple[float, ...]:
@@ -210,9 +242,11 @@ def _range(low: float, high: float, step: float, *, name: str, text: str) -> lis
     return [float(first + number * by) for number in range(int(steps) + 1)]
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Tells texts apart, in brief."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _short(values: Sequence[Any]) -> Any:
-    return list(values) if len(values) <= 20 else f"{len(values)} values, {_digest(repr(tuple(values)))}"
+def short(values: Sequence[Any]) -> Any:
+    """An axis, or its digest where it is long."""
+    return list(values) if len(values) <= 20 else f"{len(values)} values, {digest(repr(tuple(values)))}"

@@ -57,7 +57,7 @@ def objective_chart(curve: ObjectiveCurve, *, width: int = 80, height: int = 18)
     ]
     if curve.chosen is not None:
         whole = range(math.ceil(left), math.ceil(right), 1 + int(right - left) // (2 * TICKS))
-        sizes = curve.batch_sizes if len(curve.batch_sizes) <= TICKS else {}
+        sizes = curve.sizes if len(curve.sizes) <= TICKS else {}
         ticks = {float(n): f"{n} (B {sizes[n]})" if n in sizes else str(n) for n in whole}
         legend = ["# chosen", *legend, "^ unstable, refused or beyond the chart"]
     marked = [("-", [(left, curve.limit), (right, curve.limit)])]
@@ -70,7 +70,9 @@ def objective_chart(curve: ObjectiveCurve, *, width: int = 80, height: int = 18)
     return _page(width, curve.title, curve.y_title, frame, curve.x_title, [", ".join(legend)])
 
 
-def load_chart(points: Sequence[tuple[float, Interval]], title: str, *, width: int = 80) -> str:
+def load_chart(
+    points: Sequence[tuple[float, Interval]], title: str, *, what: str = "response", width: int = 80
+) -> str:
     """A duration with its interval against the arrival rate, in milliseconds."""
     top = 1e3 * max(found.value for _, found in points)
     right = max(rate_rps for rate_rps, _ in points)
@@ -79,7 +81,7 @@ def load_chart(points: Sequence[tuple[float, Interval]], title: str, *, width: i
         marked.append((":", [(rate_rps, 1e3 * found.low), (rate_rps, min(top, 1e3 * found.high))]))
         marked.append(("o", [(rate_rps, 1e3 * found.value)]))
     frame = _frame(width, 18, marked, (0.0, right, _ticks(0.0, right)), (0.0, top, _ticks(0.0, top)))
-    return _page(width, title, "response [ms]", frame, "arrival rate [rps]", [])
+    return _page(width, title, f"{what} [ms]", frame, "arrival rate [rps]", [])
 
 
 def _frame(

@@ -7,14 +7,14 @@ from rich.text import Text
 
 from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, TokenPerformance
 from capacity.question.caveat import Caveat
-from capacity.question.comparison import Comparison, Contender
+from capacity.question.comparison import Comparison, Contender, TokenComparison, TokenContender
 from capacity.question.objective import format_interval
 from capacity.render.tables import batch_wait, caveat_lines, table
 from capacity.search.caveats import interval_caveats, profile_caveats, trace_caveats
 from capacity.traffic.workload import Demand
-from capacity.units import format_duration, format_quantile
+from capacity.units import format_duration, format_quantile, format_rate
 
 
 def comparison_document(
@@ -136,6 +136,56 @@ def _difference_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     for q in comparison.performances[0].response_quantiles_s:
         name = f"{format_quantile(q)}, less A's"
         yield name, "", *(format_difference(one.response_quantiles_s[q]) for one in differences)
+
+
+def token_comparison_tables(
+    contenders: Sequence[TokenContender], comparison: TokenComparison, rate_rps: float, confidence: float
+) -> Iterator[RenderableType]:
+    """The same for fleets that serve language models: the first token, the gaps, the response."""
+    letters = [chr(ord("A") + number) for number in range(len(contenders))]
+    yield Text(f"The same requests at {format_rate(rate_rps)}, for each fleet.")
+    yield table(
+        ("<", *(f"<{letter}" for letter in letters)),
+        [
+            *_token_fleet_rows(contenders),
+            *_token_performance_rows(comparison.performances),
+            *_token_difference_rows(comparison),
+        ],
+    )
+    yield Text(
+        f"In brackets: {100.0 * confidence:g} % intervals; differences are those of the same requests."
+    )
+
+
+def _token_fleet_rows(contenders: Sequence[TokenContender]) -> Iterator[tuple[str, ...]]:
+    plans = [one.plan for one in contenders]
+    yield "fleet", *(one.name.replace(",", ", ") for one in contenders)
+    yield "profile", *(plan.profile for plan in plans)
+    yield "replicas", *(str(plan.replicas) for plan in plans)
+    yield "sequences, most", *(str(plan.sequences_max) for plan in plans)
+    yield "tokens a step, most", *(str(plan.batched_tokens_max) for plan in plans)
+    yield "routing", *(plan.routing.value for plan in plans)
+    if any(one.hourly_usd is not None for one in contenders):
+        yield "cost", *("" if x is None else f"{x:.3f} USD/h" for x in (one.hourly_usd for one in contenders))
+
+
+_TOKEN_FIELDS = {"TTFT": "ttft_quantiles_s", "ITL": "itl_quantiles_s", "response": "response_quantiles_s"}
+
+
+def _token_performance_rows(performances: Sequence[TokenPerformance]) -> Iterator[tuple[str, ...]]:
+    yield "load", *("" if one.load is None else f"{one.load:.3f}" for one in performances)
+    yield "output tokens a second", *(f"{one.output_tokens_per_s or 0.0:.0f}" for one in performances)
+    for name, field in _TOKEN_FIELDS.items():
+        for q in getattr(performances[0], field):
+            found = (getattr(one, field)[q] for one in performances)
+            yield f"{name}, {format_quantile(q)}", *map(format_interval, found)
+
+
+def _token_difference_rows(comparison: TokenComparison) -> Iterator[tuple[str, ...]]:
+    for name, field in _TOKEN_FIELDS.items():
+        for q in getattr(comparison.differences[0], field):
+            found = (getattr(one, field)[q] for one in comparison.differences)
+            yield f"{name} {format_quantile(q)}, less A's", "", *map(format_difference, found)
 
 
 def format_difference(interval: Interval) -> str:

@@ -3,19 +3,22 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, TokenPerformance
 from capacity.question.candidate import Candidate, Verdict
+from capacity.question.plan import Plan
+from capacity.question.tokens import TokenCandidate
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
-from capacity.render.plot import PALETTE, Plot, draw_points, new_plot
+from capacity.render.plot import PALETTE, Panels, Plot, draw_points, new_panels, new_plot
 from capacity.units import format_quantile, quantile_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from capacity.answer.sweep import Row, SweepTable
+    from capacity.answer.sweep import AnyTable, Row, Value
     from capacity.question.objective import Promise
     from capacity.search.rates import Rates
     from capacity.search.recommendation import Recommendation
+    from capacity.search.tokens import TokenRates, TokenRecommendation
 
 # Times the limit beyond which a point says only that it is far too high.
 TOP = 2.0
@@ -29,13 +32,13 @@ class Point:
     Attributes:
         x: arrival rate in requests per second, or replicas.
         found: the value that is limited, with its interval; durations in milliseconds.
-        batch_size_max: the plan's largest batch. [requests]
+        size: the plan's largest batch; of a language model, its most sequences. [requests]
     """
 
     x: float
     found: Interval
     verdict: Verdict
-    batch_size_max: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class ObjectiveCurve:
         promise: what is limited.
         chosen: replicas of the plan; None where the axis is the arrival rate.
         beyond: replicas that are unstable or refused, or whose value lies above twice the limit.
+        size_name: what the sizes at the ticks are, by its first letter.
     """
 
     title: str
@@ -53,11 +57,12 @@ class ObjectiveCurve:
     points: tuple[Point, ...]
     chosen: int | None = None
     beyond: tuple[int, ...] = ()
+    size_name: str = "B: largest batch"
 
     @property
     def x_title(self) -> str:
         """Title of the x axis, with its unit."""
-        return "arrival rate [rps]" if self.chosen is None else "replicas (B: largest batch)"
+        return "arrival rate [rps]" if self.chosen is None else f"replicas ({self.size_name})"
 
     @property
     def y_title(self) -> str:
@@ -75,16 +80,16 @@ class ObjectiveCurve:
         return TOP * self.limit
 
     @property
-    def batch_sizes(self) -> dict[int, int]:
-        """Largest batch by replicas. [requests]"""
-        return {round(point.x): point.batch_size_max for point in self.points}
+    def sizes(self) -> dict[int, int]:
+        """Largest batch, or most sequences, by replicas. [requests]"""
+        return {round(point.x): point.size for point in self.points}
 
     @property
     def x_range(self) -> tuple[float, float]:
         """Ends of the x axis: from no load at all, or around the fleets."""
         if self.chosen is None:
             return 0.0, max((point.x for point in self.points), default=1.0)
-        fleets = [*self.batch_sizes, *self.beyond]
+        fleets = [*self.sizes, *self.beyond]
         return min(fleets) - 0.5, max(fleets) + 0.5
 
 
@@ -98,6 +103,29 @@ def rate_curve(rates: "Rates") -> ObjectiveCurve:
     )
 
 
+def token_rate_curve(rates: "TokenRates") -> ObjectiveCurve:
+    """The limit that ends what a fleet of a language model can serve, against the arrival rate."""
+    scenario, promise = rates.scenario, rates.promise
+    plan = scenario.plan
+    points = [_point(rate_rps, candidate, promise) for rate_rps, candidate in rates.points]
+    title = f"{promise.what} of {plan.replicas} x {plan.profile}, up to {plan.sequences_max} sequences"
+    return ObjectiveCurve(
+        title=title, promise=promise, points=tuple(point for point in points if point is not None)
+    )
+
+
+def token_plan_curve(found: "TokenRecommendation") -> ObjectiveCurve | None:
+    """The limit that a smaller fleet breaks, over the fleets that the search judged; None without a plan."""
+    plan, performance = found.plan, found.performance
+    if plan is None or performance is None:
+        return None
+    chosen = TokenCandidate(plan=plan, verdict=Verdict.MET, performance=performance)
+    smaller = [one for one in found.considered if one.plan.replicas < plan.replicas and one.performance]
+    broken = [one.rejection.promise for one in smaller if one.rejection and one.rejection.promise]
+    promise = broken[-1] if broken else found.objective.binding(performance)
+    return replicas_curve(chosen, promise, found.considered)
+
+
 def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
     """The limit that comes closest to being broken, over all that the search judged; None without a plan."""
     plan, performance = recommendation.plan, recommendation.performance
@@ -109,19 +137,24 @@ def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
 
 
 def replicas_curve(
-    chosen: Candidate, promise: "Promise", candidates: "Iterable[Candidate]"
+    chosen: "Candidate | TokenCandidate",
+    promise: "Promise",
+    candidates: "Iterable[Candidate | TokenCandidate]",
 ) -> ObjectiveCurve:
-    """What is limited, over fleets of one profile and routing, each at the best batch that was tried."""
+    """What is limited, over fleets of one profile and routing, each at the best size that was tried."""
     plan = chosen.plan
-    fleets: dict[int, list[Candidate]] = {}
+    is_batch = isinstance(chosen, Candidate)
+    fleets: dict[int, list[Candidate | TokenCandidate]] = {}
     for one in candidates:
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
             fleets.setdefault(one.plan.replicas, []).append(one)
     fleets[plan.replicas] = [chosen]
     best = {n: _point(n, _best(alike, promise), promise) for n, alike in sorted(fleets.items())}
     return ObjectiveCurve(
-        title=f"{promise.what} of {plan.profile} by replicas, the best batch that was tried",
+        title=f"{promise.what} of {plan.profile} by replicas, the best "
+        f"{'batch' if is_batch else 'settings'} that {'was' if is_batch else 'were'} tried",
         promise=promise,
+        size_name="B: largest batch" if is_batch else "S: sequences at most",
         chosen=plan.replicas,
         points=tuple(point for point in best.values() if point is not None),
         beyond=tuple(replicas for replicas, point in best.items() if point is None),
@@ -132,29 +165,30 @@ def _scale(promise: "Promise") -> float:
     return 1e3 if promise.measure.is_duration else 1.0
 
 
-def _found(candidate: Candidate, promise: "Promise") -> Interval | None:
+def _found(candidate: "Candidate | TokenCandidate", promise: "Promise") -> Interval | None:
     return None if candidate.performance is None else promise.found(candidate.performance)
 
 
-def _best(candidates: list[Candidate], promise: "Promise") -> Candidate:
+def _best(candidates: "list[Candidate | TokenCandidate]", promise: "Promise") -> "Candidate | TokenCandidate":
     """The one with the lowest value, of accepted ones where there are any."""
 
-    def rank(one: Candidate) -> tuple[bool, bool, float]:
+    def rank(one: "Candidate | TokenCandidate") -> tuple[bool, bool, float]:
         found = _found(one, promise)
         return found is None, not one.accepted, 0.0 if found is None else found.value
 
     return min(candidates, key=rank)
 
 
-def _point(x: float, candidate: Candidate, promise: "Promise") -> Point | None:
+def _point(x: float, candidate: "Candidate | TokenCandidate", promise: "Promise") -> Point | None:
     """The candidate where it is drawn, its interval cut at the axis; None where it has no place there."""
     found, top, scale = _found(candidate, promise), TOP * promise.allowed, _scale(promise)
     if found is None or found.value > top:
         return None
     high = max(found.value, min(top, found.high))
     drawn = Interval(value=scale * found.value, low=scale * found.low, high=scale * high)
-    size = candidate.plan.batch_size_max
-    return Point(x=x, found=drawn, verdict=candidate.verdict, batch_size_max=size)
+    plan = candidate.plan
+    size = plan.batch_size_max if isinstance(plan, Plan) else plan.sequences_max
+    return Point(x=x, found=drawn, verdict=candidate.verdict, size=size)
 
 
 FORMS = {
@@ -214,7 +248,7 @@ def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
 
     plot.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     names = {n: f"{n}" for n in curve.beyond}
-    names |= {n: f"{n}\nB {size}" for n, size in curve.batch_sizes.items()}
+    names |= {n: f"{n}\n{curve.size_name[0]} {size}" for n, size in curve.sizes.items()}
     if len(names) <= FLEETS_MAX:
         plot.axes.set_xticks(list(names), list(names.values()))
 
@@ -229,25 +263,64 @@ def draw_quantiles(performances: "Sequence[Performance]", names: "Sequence[str]"
     return plot
 
 
-def draw_sweep(table: "SweepTable", rows: "Sequence[Row]") -> Plot:
-    """The highest quantile of the response against the arrival rate, one line for each fleet. [ms]"""
+TOKEN_TITLES = {
+    "ttft": "first token",
+    "tpot": "per output token",
+    "itl": "between tokens",
+    "response": "response",
+}
+
+
+def draw_token_quantiles(performances: "Sequence[TokenPerformance]", names: "Sequence[str]") -> "Panels":
+    """Quantiles of TTFT, of the time between tokens and of the response, a panel each. [ms]"""
+    whats = ("ttft", "itl", "response")
+    panels = new_panels(
+        [TOKEN_TITLES[what] for what in whats],
+        x_title="quantile (%)",
+        y_title=[f"{what.upper() if what != 'response' else what} (ms)" for what in whats],
+        title="Latency",
+    )
+    for what, plot in zip(whats, panels.plots, strict=True):
+        for number, (performance, name) in enumerate(zip(performances, names, strict=True)):
+            known = getattr(performance, f"{what}_quantiles_s")
+            found = [_in_ms(one) for one in known.values()]
+            plot.simulated([100.0 * q for q in known], found, name, number=number)
+    return panels
+
+
+def draw_sweep(table: "AnyTable", rows: "Sequence[Row]", what: str = "response") -> Plot:
+    """The highest quantile of one duration against the arrival rate, one line for each fleet. [ms]
+
+    Args:
+        what: response, ttft, tpot or itl.
+    """
     quantile = max(table.quantiles)
     names = [column.name for column in table.columns]
-    key = f"response_{quantile_name(quantile)}"
+    key = f"{what}_{quantile_name(quantile)}"
     lines: dict[str, list[tuple[float, Interval]]] = {}
     for row in (dict(zip(names, one, strict=True)) for one in rows):
         if isinstance(value := row[f"{key}_s"], float):
             low, high = (float(row[f"{key}_{end}_s"] or value) for end in ("low", "high"))
-            label = f"{row['replicas']} x {row['profile']}, batch {row['batch_size_max']}, {row['routing']}"
             found = Interval(value=1e3 * value, low=1e3 * low, high=1e3 * high)
-            lines.setdefault(label, []).append((float(row["arrival_rate_rps"] or 0.0), found))
-    title = f"{format_quantile(quantile)} of the response"
-    plot = new_plot(x_title="arrival rate (requests/s)", y_title="response (ms)", title=title)
+            lines.setdefault(_line_label(row), []).append((float(row["arrival_rate_rps"] or 0.0), found))
+    shown = what if what == "response" else what.upper()
+    title = f"{format_quantile(quantile)} of the {shown}"
+    plot = new_plot(x_title="arrival rate (requests/s)", y_title=f"{shown} (ms)", title=title)
     for number, (label, points) in enumerate(lines.items()):
         x, ends = [x for x, _ in points], [one for _, one in points]
         plot.axes.plot(x, [one.value for one in ends], color=PALETTE[number % len(PALETTE)], linewidth=1.0)
         plot.simulated(x, ends, label, number=number)
     return plot
+
+
+def _line_label(row: "Mapping[str, Value]") -> str:
+    """A fleet of a sweep in a few words."""
+    size = (
+        f"batch {row['batch_size_max']}"
+        if "batch_size_max" in row
+        else f"{row['sequences_max']} sequences, {row['batched_tokens_max']} tokens"
+    )
+    return f"{row['replicas']} x {row['profile']}, {size}, {row['routing']}"
 
 
 def _in_ms(interval: Interval) -> Interval:

@@ -2,27 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 
-from capacity.answer.sentences import fleet
 from capacity.performance import Interval
 from capacity.question.objective import format_interval
-from capacity.question.plan import Plan
 from capacity.units import format_rate
 
 _FACTORS = {2.0: "doubles", 5.0: "reaches 5 times that", 10.0: "reaches 10 times that"}
 Point = tuple[float, float, Interval]
 
 
-def load_curve_texts(plan: Plan, name: str, points: Sequence[Point]) -> Iterator[str]:
+def load_curve_texts(fleet: str, name: str, points: Sequence[Point]) -> Iterator[str]:
     """The quantile at the lowest load, and the loads at which it is a multiple of that.
 
     Args:
+        fleet: in words.
         points: load, arrival rate [requests/s] and the quantile [s], rising in load.
     """
     if not points:
-        yield f"{fleet(plan)}: no load could be simulated to the asked precision."
+        yield f"{fleet}: no load could be simulated to the asked precision."
         return
     load, rate_rps, alone = points[0]
-    yield f"{fleet(plan)}: {name} is {format_interval(alone)} at load {load:.2f} ({format_rate(rate_rps)})."
+    yield f"{fleet}: {name} is {format_interval(alone)} at load {load:.2f} ({format_rate(rate_rps)})."
     for factor, words in _FACTORS.items():
         above = [n for n, (_, _, found) in enumerate(points) if found.value >= factor * alone.value]
         if not above:

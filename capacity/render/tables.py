@@ -15,12 +15,12 @@ from capacity.question.plan import BatchTimer, Plan
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
 
 if TYPE_CHECKING:
-    from capacity.answer.sweep import Row, SweepTable, Value
+    from capacity.answer.sweep import AnyTable, Row, Value
     from capacity.profile.profile import ServiceProfile
     from capacity.question.caveat import Caveat
 
 
-def sweep_table(common: "SweepTable", rows: "Sequence[Row]") -> Table:
+def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:
     """A line for each row: what was asked, the load, the highest quantile and the outcome."""
 
     names = [column.name for column in common.columns]

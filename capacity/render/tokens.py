@@ -1,7 +1,8 @@
 """Token tables: what `plan` and `simulate` show of fleets that serve language models."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -13,7 +14,7 @@ from capacity.question.objective import Promise, TokenObjective, format_interval
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
 from capacity.render.tables import caveat_lines, table
 from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation, llm_profile_caveats
-from capacity.units import format_duration, format_quantile, format_rate
+from capacity.units import format_duration, format_quantile, format_rate, quantile_name
 
 _SHOWN = (0.5, 0.95, 0.99)
 _DURATIONS = (
@@ -285,6 +286,40 @@ def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableTyp
     ]
     yield table(columns, rows)
     yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+
+
+def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A line for each row of a sweep: settings that differ, rate, load, the highest quantile of TTFT and TPOT, and the outcome."""
+    q = max(quantiles)
+    settings = {
+        "<profile": "profile",
+        "<routing": "routing",
+        "sequences": "sequences_max",
+        "tokens": "batched_tokens_max",
+    }
+    shown = {head: key for head, key in settings.items() if len({row[key] for row in rows}) > 1}
+    measures = {"TTFT": "ttft", "TPOT": "tpot"}
+
+    def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+        found = (
+            [row[f"{name}_{quantile_name(q)}{end}_s"] for end in ("", "_low", "_high")]
+            for name in measures.values()
+        )
+        return (
+            *(str(row[key]) for key in shown.values()),
+            str(row["replicas"]),
+            format_rate(row["arrival_rate_rps"]),
+            "" if row["load"] is None else f"{row['load']:.3f}",
+            *("" if ends[0] is None else format_interval(_interval(*ends)) for ends in found),
+            row["outcome"],
+        )
+
+    heads = (f"~{name} {format_quantile(q)}" for name in measures)
+    return table((*shown, "replicas", "rate", "load", *heads, "<outcome"), map(cells, rows))
+
+
+def _interval(value: float, low: float, high: float | None) -> Interval:
+    return Interval(value=value, low=low, high=math.inf if high is None else high)
 
 
 def check_tables(

@@ -10,7 +10,7 @@ from capacity.profile.llm import LlmProfile
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Promise, TokenObjective
 from capacity.question.tokens import (
     Saturation,
     TokenCandidate,
@@ -294,7 +294,7 @@ def token_caveats(scenario: TokenScenario, performance: TokenPerformance) -> Ite
             message=f"the KV cache is {100.0 * (performance.kv_utilization or 0.0):.0f} % full on average; longer "
             "requests than these would be preempted",
         )
-    yield from _length_caveats(scenario)
+    yield from length_caveats(scenario)
     if performance.kind is not Kind.REPLAY:
         yield from trace_caveats(
             scenario.workload, scenario.objective.quantiles or scenario.quantiles or (0.9,)
@@ -308,7 +308,8 @@ def token_caveats(scenario: TokenScenario, performance: TokenPerformance) -> Ite
         )
 
 
-def _length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
+def length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
+    """What the lengths leave open."""
     lengths = scenario.lengths
     if isinstance(lengths, LengthRows) and lengths.dropped:
         total = lengths.dropped + len(lengths.input_tokens)
@@ -447,6 +448,14 @@ class TokenRates:
             return Verdict.MET
         is_open = any(one.verdict is Verdict.INCONCLUSIVE for _, one in self.points)
         return Verdict.INCONCLUSIVE if is_open else Verdict.MISSED
+
+    @property
+    def promise(self) -> Promise:
+        """The limit nearest to being missed at the largest rate that was accepted, or at the smallest tried."""
+        known = [one.performance for _, one in self.points if one.accepted or self.accepted_rps is None]
+        performance = next((one for one in reversed(known) if one is not None), None)
+        objective = self.scenario.objective
+        return objective.promises[0] if performance is None else objective.binding(performance)
 
 
 # Shares of the saturation rate that are tried first, and to which share an end is found.

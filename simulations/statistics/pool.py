@@ -92,19 +92,19 @@ class Pool:
 
     def response_quantile(self, quantile: float) -> QuantileEstimate:
         """Quantile of the pooled responses. [s]"""
-        return self._quantile(quantile, _responses)
+        return self.quantile(quantile, responses)
 
     def wait_quantile(self, quantile: float) -> QuantileEstimate:
         """Quantile of the pooled waits. [s]"""
-        return self._quantile(quantile, _waits)
+        return self.quantile(quantile, _waits)
 
     def response_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
         """Quantile of the responses, counting a lost request as infinitely late. [s]"""
-        return self._quantile(quantile, _responses_with_losses)
+        return self.quantile(quantile, _responses_with_losses)
 
     def wait_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
         """Quantile of the waits, counting a lost request as waiting forever. [s]"""
-        return self._quantile(quantile, _waits_with_losses)
+        return self.quantile(quantile, _waits_with_losses)
 
     def exceedance(self, limit_s: float) -> Estimate:
         """Share of the requests rejected or answered after a limit, exact if the limit was set beforehand."""
@@ -152,7 +152,8 @@ class Pool:
         residuals = (above(section) - pooled * x for section, x in zip(self.sections, over, strict=True))
         return self._around(pooled, [pooled + residual / mean for residual in residuals])
 
-    def _quantile(self, quantile: float, tally: Callable[[Sample], Tally]) -> QuantileEstimate:
+    def quantile(self, quantile: float, tally: Callable[[Sample], Tally]) -> QuantileEstimate:
+        """Quantile of the pooled durations that `tally` picks. [s]"""
         whole = tally(self.whole)
         value = whole.quantile_s(quantile)
         return QuantileEstimate(
@@ -247,7 +248,8 @@ def _within_one(interval: Interval) -> Interval:
     return Interval(value=value, low=low, high=high)
 
 
-def _responses(sample: Sample) -> Tally:
+def responses(sample: Sample) -> Tally:
+    """Of served requests."""
     return sample.responses
 
 

@@ -143,13 +143,13 @@ def _gaps(counts: Integers, total_s: float) -> Tally:
     )
 
 
-_TALLIES: dict[Measure, Callable[[Sample], Tally]] = {
+TALLIES: dict[Measure, Callable[[Sample], Tally]] = {
     Measure.TTFT: lambda sample: sample.waits,
     Measure.RESPONSE: lambda sample: sample.responses,
     Measure.TPOT: lambda sample: cast("TokenSample", sample).tpot,
     Measure.ITL: lambda sample: cast("TokenSample", sample).itl,
 }
-_MEANS = {
+MEANS = {
     Measure.TTFT_MEAN: Measure.TTFT,
     Measure.TPOT_MEAN: Measure.TPOT,
     Measure.ITL_MEAN: Measure.ITL,
@@ -157,43 +157,51 @@ _MEANS = {
 }
 
 
+def _total(measure: Measure, sample: Sample) -> tuple[float, int]:
+    """Durations added up [s], and how many they are: gaps by the requests that count, whose responses they fill."""
+    tally = TALLIES[MEANS[measure]](sample)
+    gaps = cast("TokenSample", sample).output_tokens - sample.counted
+    return tally.total_s, max(1, gaps if measure is Measure.ITL_MEAN else tally.count)
+
+
 class TokenPool(Pool):
     """Replications of a language model's fleet together."""
 
     def of_measure(self, measure: Measure, quantile: float) -> QuantileEstimate:
         """A quantile of one of the four durations. [s]"""
-        return self._quantile(quantile, _TALLIES[measure])
+        return self.quantile(quantile, TALLIES[measure])
 
     def independent_exceedances_of(self, measures: Iterable[Measure], quantile: float) -> float:
         """Of the measure that is known the least."""
         return min(self.of_measure(measure, quantile).independent_exceedances for measure in measures)
 
+    def counts(self, measure: Measure) -> int:
+        """Of how many durations the measure is known."""
+        return TALLIES[measure](self.whole).count
+
     def quantile_s(self, measure: Measure, quantile: float) -> float:
         """The same without an interval, such as of a single run."""
-        return _TALLIES[measure](self.whole).quantile_s(quantile)
+        return TALLIES[measure](self.whole).quantile_s(quantile)
 
     def mean_s(self, measure: Measure) -> float:
         """A mean duration without an interval."""
-        whole = cast("TokenSample", self.whole)
-        tally = _TALLIES[_MEANS[measure]](whole)
-        gaps = whole.output_tokens - whole.counted
-        return tally.total_s / max(1, gaps if measure is Measure.ITL_MEAN else tally.count)
+        total_s, count = _total(measure, self.whole)
+        return total_s / count
 
     def beyond(self, measure: Measure, limit_s: float) -> Estimate:
         """The share of one of the four durations beyond a limit."""
-        return self._share(lambda sample: _TALLIES[measure](sample).share_above(limit_s))
+        return self._share(lambda sample: TALLIES[measure](sample).share_above(limit_s))
 
     def mean(self, measure: Measure) -> Estimate:
         """A mean duration. [s]"""
-        of = _TALLIES[_MEANS[measure]]
-        if (
-            measure is Measure.ITL_MEAN
-        ):  # by the counted requests, whose gaps add up to the rest of their responses
-            return self.ratio(
-                lambda sample: of(sample).total_s,
-                lambda sample: max(1, cast("TokenSample", sample).output_tokens - sample.counted),
-            )
-        return self.ratio(lambda sample: of(sample).total_s, lambda sample: max(1, of(sample).count))
+        return self.ratio(
+            lambda sample: _total(measure, sample)[0], lambda sample: _total(measure, sample)[1]
+        )
+
+    def mean_deviations_s(self, measure: Measure) -> Floats:
+        """How far the mean of each section lies from that of all. [s]"""
+        pairs = [_total(measure, section) for section in self.sections]
+        return np.array([total_s / count for total_s, count in pairs]) - self.mean_s(measure)
 
     @property
     def missed(self) -> Estimate:
@@ -223,12 +231,12 @@ class TokenPool(Pool):
         def found(measure: Measure, q: float) -> Interval:
             if has_intervals:
                 return self.of_measure(measure, q).interval(confidence)
-            return Interval.exact(_TALLIES[measure](whole).quantile_s(q))
+            return Interval.exact(TALLIES[measure](whole).quantile_s(q))
 
         def by_quantile(measure: Measure) -> dict[float, Interval]:
-            return {q: found(measure, q) for q in quantiles} if _TALLIES[measure](whole).count else {}
+            return {q: found(measure, q) for q in quantiles} if TALLIES[measure](whole).count else {}
 
-        means = {m: self.mean(m) if has_intervals else None for m in _MEANS}
+        means = {m: self.mean(m) if has_intervals else None for m in MEANS}
         gaps = whole.output_tokens - whole.counted
         return TokenPerformance(
             kind=kind,

@@ -100,9 +100,9 @@ def test_what_a_column_cannot_hold_is_refused_before_the_sweep() -> None:
 def test_exit_code_is_4_where_any_row_is_inconclusive() -> None:
     inconclusive = TABLE.row(CELL, Answer(outcome=Outcome.INCONCLUSIVE, reason="budget"))
     beyond = TABLE.row(CELL, Answer(outcome=Outcome.PROFILE_RANGE, reason="range"))
-    assert sweep_exit_code([]) == sweep_exit_code([*ROWS, beyond]) == 0
-    assert sweep_exit_code([*ROWS, inconclusive, beyond]) == 4
-    assert outcome_document([*ROWS, beyond, beyond], "x.csv") == {
+    assert sweep_exit_code(TABLE.columns, []) == sweep_exit_code(TABLE.columns, [*ROWS, beyond]) == 0
+    assert sweep_exit_code(TABLE.columns, [*ROWS, inconclusive, beyond]) == 4
+    assert outcome_document(TABLE.columns, [*ROWS, beyond, beyond], "x.csv") == {
         "file": "x.csv", "rows": 4, "answered": 1, "unstable": 1, "profile_range": 2, "inconclusive": 0,
     }  # fmt: skip
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 import capacity as cap
 from cli import app
+from simulations.tokens import token_answer
 
 LENGTHS = "input=uniform:low=20,high=60;output=geometric:mean=20"
 LINE = {"base_s": 0.005, "per_prefill_token_s": 2e-5, "per_decode_request_s": 2e-4, "per_kv_token_s": 1e-8}
@@ -301,3 +302,129 @@ def test_python_has_the_same_answer(folder: Path) -> None:
     frame = plan.to_frame()
     assert {"replicas", "ttft_p99_s", "tpot_p99_high_s"} <= set(frame.columns)
     assert "TTFT P99" in plan.explain()
+
+
+# ---- Sweep, curve, compare and figures ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def swept(folder: Path) -> list[object]:
+    grid = ["--rate", "40rps:160rps:120rps", "--replicas", "1:2", "--sequences-max", 16, "--precision", "0.3"]
+    return ["sweep", "--profile", folder / "line.json", "--lengths", LENGTHS, *grid, "--quantile", "0.9"]
+
+
+def test_a_sweep_has_a_row_for_each_fleet_and_no_number_for_an_unstable_one(swept: list[object]) -> None:
+    rows = answer(*swept)["rows"]
+    assert [(row["arrival_rate_rps"], row["replicas"], row["outcome"]) for row in rows] == [
+        (40.0, 1, "answered"), (40.0, 2, "answered"), (160.0, 1, "unstable"), (160.0, 2, "answered"),
+    ]  # fmt: skip
+    one, _, unstable, _ = rows
+    assert one["ttft_p90_low_s"] <= one["ttft_p90_s"] <= one["ttft_p90_high_s"]
+    assert one["tpot_p90_s"] > LINE["base_s"]
+    assert one["input_tokens_mean"] == 40.0
+    assert unstable["ttft_p90_s"] is None
+    assert unstable["load"] > 1.0
+    assert "use at least" in unstable["reason"]
+
+
+def test_a_row_of_a_sweep_is_what_a_simulation_says(swept: list[object], folder: Path) -> None:
+    (row, *_) = answer(*swept)["rows"]
+    asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--rate", "40rps", "--replicas", 1]
+    found = answer("simulate", *asked, "--precision", "0.3", "--quantile", "0.9")["performance"]
+    assert row["ttft_p90_s"] == found["ttft_quantiles_s"]["0.9"]["value"]
+    assert row["kv_utilization"] == found["kv_utilization"]
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stopped(swept: list[object], tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.csv", tmp_path / "cut.csv"
+    assert run(*swept, "-o", whole).exit_code == 0
+    journal = tmp_path / "cut.csv.partial"
+    with pytest.MonkeyPatch.context() as patch:
+        calls = iter(range(100))
+
+        def stops(*arguments: Any) -> Any:
+            if next(calls) == 2:
+                raise KeyboardInterrupt
+            return token_answer(*arguments)
+
+        patch.setattr("simulations.tokens.token_answer", stops)
+        assert run(*swept, "-o", cut).exit_code == 130
+    assert len(journal.read_text().splitlines()) == 3
+    again = run(*swept, "-o", cut)
+    assert "going on after 2 of 4 cells" in again.stderr
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_a_sweep_that_cannot_tell_fleets_apart_is_refused(swept: list[object], folder: Path) -> None:
+    done = run(*swept, "--profile", folder / "line.json")
+    assert (done.exit_code, "given twice" in done.stderr) == (2, True)
+    assert run(*swept, "--batch-wait", "2ms").exit_code == 2
+    assert run("sweep", "--profile", "resnet50-t4-fp16", "--replicas", 1, "--lengths", LENGTHS).exit_code == 2
+
+
+def test_a_curve_says_where_the_first_token_explodes(folder: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "curve.svg"
+    asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--quantile", "0.9", "-o", figure]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("capacity.api_llm._LOADS", (0.1, 0.5, 0.8))
+        done = run("curve", *asked)
+        assert done.exit_code == 0, done.output
+    assert "TTFT P90 is" in done.stdout
+    assert "It doubles between load 0.50 and 0.80" in done.stdout
+    assert "TTFT (ms)" in figure.read_text()
+
+
+@pytest.fixture(scope="module")
+def compared(folder: Path) -> list[object]:
+    asked = ["compare", "--profile", folder / "line.json", "--lengths", LENGTHS, "--rate", "60rps"]
+    return [*asked, "--precision", "0.2", "--quantile", "0.9"]
+
+
+def test_the_same_fleet_twice_differs_by_nothing(compared: list[object]) -> None:
+    fleets = ["--fleet", "replicas=1", "--fleet", "replicas=1,sequences=16,tokens=512"]
+    first, second = answer(*compared, *fleets)["fleets"]
+    assert first["difference"] is None
+    for name, found in second["difference"].items():
+        for one in [found] if name.endswith("_mean_s") else found.values():
+            assert (one["low"], one["value"], one["high"]) == (0.0, 0.0, 0.0), name
+    assert first["performance"] == second["performance"]
+
+
+def test_differences_are_narrower_than_those_of_separate_simulations(compared: list[object]) -> None:
+    """The same requests: what both fleets have in common cancels."""
+    first, second = answer(*compared, "--fleet", "replicas=1", "--fleet", "replicas=1,tokens=256")["fleets"]
+    one, other = (each["performance"]["response_quantiles_s"]["0.9"] for each in (first, second))
+    difference = second["difference"]["response_quantiles_s"]["0.9"]
+    assert difference["value"] == pytest.approx(other["value"] - one["value"])
+    apart = sum((each["high"] - each["low"]) ** 2 for each in (one, other)) ** 0.5
+    assert difference["high"] - difference["low"] < 0.8 * apart
+
+
+def test_saved_plans_are_compared_under_their_own_requests(saved: Path, compared: list[object]) -> None:
+    found = answer("compare", saved, "--fleet", "replicas=5", "--precision", "0.3")
+    assert [one["plan"]["replicas"] for one in found["fleets"]][1] == 5
+    assert found["fleets"][1]["difference"]["ttft_quantiles_s"]["0.99"]["value"] < 0.0
+    assert found["workload"]["arrival_rate_rps"] == 150.0
+    for wrong in (["--lengths", LENGTHS], ["--arrivals", "gamma:cv=2"], ["--cached-share", "0.1"]):
+        assert run("compare", saved, saved, *wrong).exit_code == 2
+    done = run(*compared, "--fleet", "replicas=1,batch=4", "--fleet", "replicas=2")
+    assert (done.exit_code, "known keys are replicas, sequences, tokens" in done.stderr) == (2, True)
+    unstable = run(*compared, "--fleet", "replicas=1,sequences=2", "--fleet", "replicas=2")
+    assert (unstable.exit_code, "sequences=2" in unstable.stderr) == (2, True)
+
+
+def test_figures_show_what_the_tables_say(folder: Path, tmp_path: Path, asked: list[object]) -> None:
+    plan, rates = tmp_path / "plan.svg", tmp_path / "rates.svg"
+    assert run("plan", *asked, "--rate", "150rps", "--plot", plan).exit_code == 0
+    assert run("max-rate", *asked, "--replicas", 1, "-o", rates).exit_code == 0
+    assert "S 16" in plan.read_text()
+    assert "limit: 60 ms" in plan.read_text()  # which one replica fewer breaks
+    assert "limit: " in rates.read_text()
+    small = {"lengths": LENGTHS, "precision": 0.3, "quantile": 0.9}
+    alone = cap.simulate(folder / "line.json", 1, rate="40rps", **small)
+    titles = [one.axes.get_title("left") for one in alone.plot().plots]
+    assert titles == ["first token", "between tokens", "response"]
+    grid = cap.sweep(folder / "line.json", 1, rate=["20rps", "40rps"], **small)
+    assert grid.plot("tpot").axes.get_ylabel() == "TPOT (ms)"
+    with pytest.raises(cap.InputError, match="use one of ttft, tpot, itl, response"):
+        grid.plot("wait")

@@ -1,0 +1,84 @@
+"""Token sweep: the rows of a sweep over fleets that serve language models."""
+
+from dataclasses import dataclass, fields
+
+from capacity.answer.documents import arrivals_name
+from capacity.answer.sweep import AnyTable, Column, Row, finite
+from capacity.performance import TOKEN_QUANTILE_FIELDS, TokenPerformance
+from capacity.question.grid import Answer
+from capacity.question.tokens import TokenScenario
+from capacity.traffic.lengths import LengthRows
+from capacity.units import quantile_name
+
+_ASKED = (
+    Column("profile", "text"),
+    Column("arrival_rate_rps", "number"),
+    Column("arrivals", "text"),
+    Column("lengths", "text"),
+    Column("input_tokens_mean", "number"),
+    Column("output_tokens_mean", "number"),
+    Column("cached_share", "number"),
+    Column("replicas", "count"),
+    Column("sequences_max", "count"),
+    Column("batched_tokens_max", "count"),
+    Column("routing", "text"),
+    Column("kv_tokens", "count"),
+    Column("request_overhead_s", "number"),
+    Column("seed", "count"),
+    Column("confidence", "number"),
+    Column("outcome", "text"),
+    Column("reason", "text"),
+    Column("load", "number"),
+)
+_SCALARS = tuple(
+    field.name
+    for field in fields(TokenPerformance)
+    if field.name not in ("kind", "load", "goodput", *TOKEN_QUANTILE_FIELDS, "intervals")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSweepTable(AnyTable):
+    """What the rows of one sweep over fleets that serve language models have in common.
+
+    `quantiles` are of TTFT, TPOT, ITL and the response, in rising order: P99 of the first is in the columns
+    `ttft_p99_s`, `ttft_p99_low_s` and `ttft_p99_high_s`.
+    """
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Name and kind of every value of a row."""
+        whats = [name.removesuffix("_quantiles_s") for name in TOKEN_QUANTILE_FIELDS]
+        names = [f"{what}_{quantile_name(q)}" for what in whats for q in self.quantiles]
+        ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
+        return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
+
+    def row(self, cell: TokenScenario, load: float | None, answer: Answer[TokenPerformance]) -> Row:
+        """One cell: no number of a performance where there is none, and none that is not finite."""
+        plan, lengths = cell.plan, cell.lengths
+        asked = (
+            plan.profile,
+            float(cell.workload.arrival_rate_rps),
+            arrivals_name(cell.workload),
+            lengths.name if isinstance(lengths, LengthRows) else None,
+            float(lengths.moments.input),
+            float(lengths.moments.output),
+            float(cell.cached_share),
+            plan.replicas,
+            plan.sequences_max,
+            plan.batched_tokens_max,
+            plan.routing.value,
+            cell.profile.kv.tokens,
+            float(cell.profile.overhead.request_s),
+            self.seed,
+            float(self.confidence),
+            answer.outcome.value,
+            answer.reason or None,
+            finite(load),
+        )
+        performance = answer.performance
+        if performance is None:
+            return (*asked, *[None] * (len(self.columns) - len(asked)))
+        scalars = (finite(getattr(performance, name)) for name in _SCALARS)
+        known = (getattr(performance, name) for name in TOKEN_QUANTILE_FIELDS)
+        return (*asked, *scalars, *(value for one in known for value in self.values(one)))
