@@ -521,13 +521,9 @@ class CheckAnswer(Answer):
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
-        from capacity.render.check import summary
-        from capacity.render.tables import table
+        from capacity.render.tables import gate_tables
 
-        yield Text(f"{summary(self.answer)}.")
-        found = ((one.verdict.value, one.name, one.message) for one in self.answer.findings)
-        yield table(("<verdict", "<what", "<found"), found)
-        yield from (Text(f"Note: {note}.") for note in self.answer.notes)
+        yield from gate_tables(self.answer)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a finding."""

@@ -29,7 +29,7 @@ from capacity.question.tokens import (
 from capacity.traffic.lengths import AnyLengths, has_lengths, parse_lengths, read_token_trace
 from capacity.traffic.parse import workload as workload_of
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
-from capacity.units import format_quantile
+from capacity.units import format_quantile, format_rate
 
 if TYPE_CHECKING:
     from capacity.llm_answers import (
@@ -547,25 +547,17 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     for name in ("baseline", "arrivals", "cluster"):
         if given.get(name) is not None:
             raise InputError(f"{_flag(name)} does not apply to plans for language models; leave it out")
-    question, profile = saved.question, saved.profile
-    news = _many(given.get("profile"))
-    if len(news) > 1:
-        raise InputError("a plan for a language model runs one profile; give --profile once")
-    if news:
-        found = load_any(news[0])
-        if not isinstance(found, LlmProfile):
-            raise InputError(f"{found.name} has batch times; give one of kind llm")
-        profile = replace(found, name=profile.name)
-    rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
-    workload = question.workload
-    if rate_rps is not None:
-        workload = replace(workload, arrival_rate_rps=rate_rps)
-    scenario = replace(question.scenario(saved.plan), profile=profile, workload=workload)
+    question = saved.question
+    notes: list[str] = []
+    asked = _with_profile(_at_rate(question, given, notes), _many(given.get("profile")), saved, notes)
+    scenario = asked.scenario(saved.plan)
+    profile = scenario.profile
     profile.require(saved.plan.sequences_max, saved.plan.batched_tokens_max)
     require_lengths(profile, scenario.lengths)
     requests_max = given.get("requests_max") or saved.effort.requests_max
     effort = replace(saved.effort, requests_max=requests_max, workers=given.get("workers"))
     from capacity.llm_answers import LlmCheckAnswer
+    from capacity.search.tokens import recommend_tokens
     from simulations.tokens import require_check
 
     report: Report = given["progress"]
@@ -573,7 +565,40 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
         require_check(profile)
         report("confirming the plan")
         judged = judge.certify(scenario, 1)
-    return LlmCheckAnswer(scenario=scenario, found=judged, effort=effort)
+        needed = None if asked == question else recommend_tokens(asked, judge, report)
+    return LlmCheckAnswer(
+        saved=saved, scenario=scenario, found=judged, needed=needed, notes=notes, effort=effort
+    )
+
+
+def _at_rate(question: TokenQuestion, given: Given, notes: list[str]) -> TokenQuestion:
+    """The same question at the rate that is given."""
+    rate_rps, was_rps = (
+        parse.rate_rps(given.get("rate"), given.get("rate_rps")),
+        question.workload.arrival_rate_rps,
+    )
+    if rate_rps is None or rate_rps == was_rps:
+        return question
+    notes.append(f"the arrival rate is {format_rate(rate_rps)} instead of {format_rate(was_rps)}")
+    return replace(question, workload=replace(question.workload, arrival_rate_rps=rate_rps))
+
+
+def _with_profile(
+    question: TokenQuestion, news: Sequence[Any], saved: SavedLlmPlan, notes: list[str]
+) -> TokenQuestion:
+    """The same question with new measurements of the plan's profile."""
+    if not news:
+        return question
+    if len(news) > 1:
+        raise InputError("a plan for a language model runs one profile; give --profile once")
+    found, old = load_any(news[0]), saved.profile
+    if not isinstance(found, LlmProfile):
+        raise InputError(f"{found.name} has batch times; give one of kind llm")
+    by = "by another with the same name" if found.name == old.name else f"by {found.name}"
+    same = replace(found, name=old.name, hourly_usd=found.hourly_usd or old.hourly_usd)
+    notes.append(f"profile {old.name} is " + ("unchanged" if same == old else f"replaced {by}"))
+    profiles = tuple(same if one.name == old.name else one for one in question.profiles)
+    return replace(question, profiles=profiles)
 
 
 def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":

@@ -1,6 +1,6 @@
 """Answers about language models: what `plan` and `simulate` return for a profile of kind llm."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from capacity.answer.check import NO_MORE, Finding, holds, token_findings, verdict_of
 from capacity.answer.documents import (
     Document,
     caveat_documents,
@@ -16,6 +17,7 @@ from capacity.answer.documents import (
     plain,
     workload_document,
 )
+from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answers import Answer, RowsAnswer, drawn, quantile_points
 from capacity.errors import InputError
 from capacity.files import check_target, write_whole
@@ -35,7 +37,7 @@ from capacity.search.tokens import (
     token_caveats,
 )
 from capacity.traffic.lengths import AnyLengths, LengthRows
-from capacity.units import format_quantile, quantile_name
+from capacity.units import format_quantile, format_rate, quantile_name
 
 if TYPE_CHECKING:
     from capacity.render.figures import ObjectiveCurve
@@ -206,6 +208,10 @@ class LlmSimulationAnswer(Answer):
 
 def _considered(candidates: Iterable[TokenCandidate]) -> list[Document]:
     return [picked(one, "plan", "accepted", "verdict", "performance", "rejection") for one in candidates]
+
+
+def _replicas(count: int) -> str:
+    return f"{count} replica{'s' if count > 1 else ''}"
 
 
 _COLUMNS = (
@@ -470,21 +476,52 @@ class LlmCheckAnswer(Answer):
 
     Attributes:
         scenario: what it was judged under.
+        needed: the plan that it takes now; None where nothing has changed.
+        notes: what was replaced, in sentences.
     """
 
+    saved: SavedLlmPlan
     scenario: TokenScenario
     found: TokenCandidate
+    needed: TokenRecommendation | None
+    notes: Sequence[str]
     effort: Effort
 
     @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The result for each limit, and whether more is needed now than the plan has."""
+        judged = token_findings(self.found, self.scenario.objective)
+        return (*judged, *self._size_finding())
+
+    def _size_finding(self) -> Iterator[Finding]:
+        if self.needed is None:
+            return
+        have, plan = self.saved.plan.replicas, self.needed.plan
+        need = have if self.found.accepted else None if plan is None else plan.replicas
+        name, has = f"{NO_MORE} the plan", f"the plan has {_replicas(have)}"
+        if need is None:
+            message = f"no fleet that was tried is known to meet the objective; {has}"
+            yield Finding(name=name, verdict=self.needed.verdict, message=message)
+            return
+        verdict = Verdict.MISSED if need > have else Verdict.MET
+        yield Finding(name=name, verdict=verdict, message=f"needs {_replicas(need)}, {has}")
+
+    @property
     def verdict(self) -> Verdict:
-        """Whether the plan meets its objective."""
-        return self.found.verdict
+        """Met only if every finding is."""
+        return verdict_of(self.findings)
 
     @property
     def exit_code(self) -> int:
         """0 met, 3 missed, 4 inconclusive."""
         return self.verdict.exit_code
+
+    @property
+    def summary(self) -> str:
+        """The plan and its verdict in one line."""
+        plan, told = self.saved.plan, holds(self.verdict, keeps_promises=self.found.accepted)
+        rate = format_rate(self.scenario.workload.arrival_rate_rps)
+        return f"{_replicas(plan.replicas)} of {plan.profile} at {rate}: the plan {told}"
 
     def document(self) -> Document:
         """`capacity check --json`."""
@@ -494,26 +531,26 @@ class LlmCheckAnswer(Answer):
             "plan": plain(self.scenario.plan),
             "objective": plain(self.scenario.objective),
             "workload": workload_document(self.scenario.workload) | _lengths_document(self.scenario.lengths),
+            "findings": plain(self.findings),
             **picked(self.found, "performance", "rejection"),
+            "needed": None
+            if self.needed is None
+            else {"verdict": self.needed.verdict.value, "recommendation": plain(self.needed.plan)},
+            "notes": list(self.notes),
             "seed": self.effort.seed,
             "confidence": self.effort.confidence,
         }
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
-        from capacity.render.tokens import check_tables
+        from capacity.render.tables import gate_tables
 
-        scenario = self.scenario
-        yield from check_tables(
-            scenario.plan, self.found, scenario.objective, scenario.workload.arrival_rate_rps
-        )
+        yield from gate_tables(self)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row."""
+        """One row a finding."""
         return [
-            _plan_row(self.scenario.plan)
-            | {"verdict": self.verdict.value}
-            | _performance_row(self.found.performance)
+            {"verdict": one.verdict.value, "what": one.name, "found": one.message} for one in self.findings
         ]
 
     def plot(self) -> "Panels":

@@ -1,13 +1,14 @@
 """Check: a saved plan judged again, and whether more is needed now than it has."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Protocol
 
 from capacity.answer.documents import plain
 from capacity.answer.saved_plan import SavedPlan
-from capacity.answer.sentences import format_found, format_refusal, promises
+from capacity.answer.sentences import demand, fleet, format_found, format_refusal, promises, token_refusal
 from capacity.errors import InputError
 from capacity.files import printable
 from capacity.performance import Performance
@@ -15,10 +16,11 @@ from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
-from capacity.question.objective import Promise
+from capacity.question.objective import Promise, TokenObjective, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.stability import require_batch_of_one
+from capacity.question.tokens import TokenCandidate
 from capacity.search.candidates import Progress, describe, refuse_loads
 from capacity.search.caveats import profile_caveats
 from capacity.search.certificate import certify
@@ -44,6 +46,45 @@ class Finding:
     verdict: Verdict
     message: str
     rejection: Rejection | None = None
+
+
+class Gated(Protocol):
+    """What became of a saved plan of either kind, as reports need it."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """All that was looked at."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to know besides, in sentences."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Met only if every finding is."""
+
+    @property
+    def summary(self) -> str:
+        """The plan and its verdict in one line."""
+
+
+def verdict_of(findings: Iterable[Finding]) -> Verdict:
+    """Missed if anything is, else inconclusive if anything is."""
+    verdicts = [finding.verdict for finding in findings]
+    worst = (Verdict.MISSED, Verdict.INCONCLUSIVE)
+    return next((verdict for verdict in worst if verdict in verdicts), Verdict.MET)
+
+
+def holds(verdict: Verdict, *, keeps_promises: bool) -> str:
+    """A verdict in words."""
+    if verdict is Verdict.MISSED and keeps_promises:
+        return "holds, but more is needed now"
+    told = {
+        Verdict.MET: "holds",
+        Verdict.MISSED: "does not hold",
+        Verdict.INCONCLUSIVE: "is in doubt",
+    }
+    return told[verdict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +119,27 @@ def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
         yield _refusal(f"with {rejection.event}", candidate)
     elif rejection is not None and (performance is None or rejection.promise is None):
         yield _refusal("the plan", candidate)
+
+
+def token_findings(candidate: TokenCandidate, objective: TokenObjective) -> Iterator[Finding]:
+    """The result for each limit of a language model's service; of the plan where it has no steady state."""
+    performance, rejection = candidate.performance, candidate.rejection
+    refused = None if rejection is None else rejection.promise
+    for promise in objective.promises if performance is not None else ():
+        found = None if performance is None else promise.found(performance)
+        if found is None:
+            continue
+        is_met = candidate.accepted or (promise != refused and found.high <= promise.allowed)
+        is_missed = candidate.verdict is Verdict.MISSED and (
+            promise == refused or found.low > promise.allowed
+        )
+        verdict = Verdict.MET if is_met else Verdict.MISSED if is_missed else Verdict.INCONCLUSIVE
+        message = f"{promise.what} is {format_value(promise, found)}"
+        reason = rejection if promise == refused else None
+        yield Finding(name=str(promise), verdict=verdict, message=message, rejection=reason)
+    if rejection is not None and refused is None:
+        message = token_refusal(candidate)
+        yield Finding(name="the plan", verdict=candidate.verdict, message=message, rejection=rejection)
 
 
 def _by_interval(promise: Promise, performance: Performance, candidate: Candidate) -> Verdict:
@@ -263,7 +325,7 @@ def _at_rate(workload: Demand, rate_rps: float, name: str, notes: list[str]) -> 
 _SAME_COST = 1e-9  # share of a cost within which two are the same
 
 # How the finding begins that a fleet sized again needs no more than there was.
-_NO_MORE = "no more than"
+NO_MORE = "no more than"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,14 +372,18 @@ class GateAnswer:
     @property
     def verdict(self) -> Verdict:
         """Missed if anything is, else inconclusive if anything is."""
-        verdicts = [finding.verdict for finding in self.findings]
-        worst = (Verdict.MISSED, Verdict.INCONCLUSIVE)
-        return next((verdict for verdict in worst if verdict in verdicts), Verdict.MET)
+        return verdict_of(self.findings)
+
+    @property
+    def summary(self) -> str:
+        """The plan and its verdict in one line."""
+        told = holds(self.verdict, keeps_promises=self.keeps_promises)
+        return f"{fleet(self.inputs.plan)} {demand(self.inputs.question.workload)}: the plan {told}"
 
     @property
     def keeps_promises(self) -> bool:
         """Whether all but the need for more is met."""
-        return all(one.verdict is Verdict.MET for one in self.findings if not one.name.startswith(_NO_MORE))
+        return all(one.verdict is Verdict.MET for one in self.findings if not one.name.startswith(NO_MORE))
 
 
 def gate(
@@ -396,7 +462,7 @@ def _size_findings(
     whose = "the plan" if baseline is None else "the baseline"
     have = _saved_size(saved if baseline is None else baseline)
     need = _needed_size(inputs, candidate, needed)
-    name = f"{_NO_MORE} {whose}"
+    name = f"{NO_MORE} {whose}"
     if need is None:
         assert needed is not None  # noqa: S101  (without a search the plan itself was met or refused)
         in_doubt = needed.verdict is Verdict.INCONCLUSIVE

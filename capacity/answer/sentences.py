@@ -16,6 +16,7 @@ from capacity.question.objective import (
 )
 from capacity.question.plan import Plan
 from capacity.question.question import Question
+from capacity.question.tokens import TokenCandidate
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import ClosedPopulation, Demand
@@ -107,6 +108,31 @@ def format_found(promise: Promise, performance: Performance) -> str:
     if found is not None and math.isinf(found.value):
         return f"{promise.what} is infinite, since {format_loss(performance)} of the requests are rejected"
     return "" if found is None else f"{promise.what} is {format_value(promise, found)}"
+
+
+def token_refusal(candidate: TokenCandidate) -> str:
+    """Why a plan for a language model was not accepted."""
+    rejection = candidate.rejection
+    if rejection is None:
+        return "accepted"
+    if rejection.limit is Limit.STABILITY and rejection.needed >= 1.0:
+        return f"load {rejection.needed:.3g}, more requests arrive than they can serve"
+    if rejection.limit is Limit.STABILITY:
+        return f"load {rejection.needed:.3f}, too near saturation for the profile's accuracy"
+    if rejection.limit is Limit.REPLICAS_MAX:
+        return f"{rejection.needed:g} replicas would be needed to be stable"
+    if rejection.limit is Limit.BUDGET:
+        return f"it would take {rejection.needed:.2g} simulated requests to tell"
+    promise = rejection.promise
+    assert promise is not None  # noqa: S101  (all other limits are of a promise)
+    value = (
+        format_duration(rejection.needed)
+        if promise.measure.is_duration
+        else f"{100.0 * rejection.needed:.3g} %"
+    )
+    if candidate.verdict is Verdict.INCONCLUSIVE:
+        return f"{promise.what} may be as high as {value}, and {promise.limit} are allowed"
+    return f"{promise.what} is {value}, and {promise.limit} are allowed"
 
 
 def format_refusal(candidate: Candidate) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from capacity.commands.options import REQUIRED, Flag, flags, reads
 from capacity.commands.output import Format, emit, run, write_text
-from capacity.errors import DependencyError, InputError
+from capacity.errors import DependencyError
 
 if TYPE_CHECKING:
     from capacity.answers import CheckAnswer
@@ -62,15 +62,9 @@ def check(context: typer.Context, output: GateFormat, *, as_json: bool) -> None:
 
 def _print(output: GateFormat, found: "CheckAnswer | LlmCheckAnswer") -> None:
     from capacity.answers import CheckAnswer
-
-    if not isinstance(found, CheckAnswer):
-        if output not in (GateFormat.TABLE, GateFormat.JSON):
-            raise InputError(f"--format {output} is not written for language models; use table or json")
-        emit(found, Format(output.value), as_json=False)
-        return
     from capacity.render.check import github_lines, junit, markdown
 
-    answer = found.answer
+    answer = found.answer if isinstance(found, CheckAnswer) else found
     match output:
         case GateFormat.GITHUB:
             write_text("".join(f"{line}\n" for line in github_lines(answer)))

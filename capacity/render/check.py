@@ -3,27 +3,13 @@
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from capacity.answer.check import GateAnswer
+from capacity.answer.check import GateAnswer, Gated
 from capacity.answer.documents import Document, picked, plain
-from capacity.answer.sentences import demand, fleet
 from capacity.files import printable
 from capacity.question.candidate import Verdict
 
 _COMMANDS = {Verdict.MET: "notice", Verdict.MISSED: "error", Verdict.INCONCLUSIVE: "warning"}
 _SIGNS = {Verdict.MET: "✅", Verdict.MISSED: "❌", Verdict.INCONCLUSIVE: "❔"}
-
-
-def summary(answer: GateAnswer) -> str:
-    """The plan and its verdict in one line."""
-    inputs = answer.inputs
-    told = {
-        Verdict.MET: "holds",
-        Verdict.MISSED: "does not hold",
-        Verdict.INCONCLUSIVE: "is in doubt",
-    }[answer.verdict]
-    if answer.verdict is Verdict.MISSED and answer.keeps_promises:
-        told = "holds, but more is needed now"
-    return f"{fleet(inputs.plan)} {demand(inputs.question.workload)}: the plan {told}"
 
 
 def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Document:
@@ -49,7 +35,7 @@ def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Docume
     }
 
 
-def github_lines(answer: GateAnswer) -> Iterator[str]:
+def github_lines(answer: Gated) -> Iterator[str]:
     """Workflow commands, which GitHub shows next to the change.
 
     Source:
@@ -60,7 +46,7 @@ def github_lines(answer: GateAnswer) -> Iterator[str]:
         yield _command(_COMMANDS[finding.verdict], f"capacity: {finding.name}", finding.message)
     for note in answer.notes:
         yield _command("notice", "capacity: note", note)
-    yield _data(summary(answer))
+    yield _data(answer.summary)
 
 
 def _command(name: str, title: str, message: str) -> str:
@@ -75,7 +61,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def markdown(answer: GateAnswer) -> str:
+def markdown(answer: Gated) -> str:
     """A table under its verdict, for a summary or a comment."""
     rows = [
         f"| {_SIGNS[finding.verdict]} {finding.verdict} | {_cell(finding.name)} | {_cell(finding.message)} |"
@@ -83,7 +69,7 @@ def markdown(answer: GateAnswer) -> str:
     ]
     notes = [f"- {_cell(note)}" for note in answer.notes]
     lines = [
-        f"### {_SIGNS[answer.verdict]} {_cell(summary(answer))}",
+        f"### {_SIGNS[answer.verdict]} {_cell(answer.summary)}",
         "",
         "| verdict | what | found |",
         "|---|---|---|",
@@ -99,7 +85,7 @@ def _cell(text: str) -> str:
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def junit(answer: GateAnswer, name: str) -> str:
+def junit(answer: Gated, name: str) -> str:
     """JUnit XML, as test reporters read it: missed is a failure, in doubt an error.
 
     Args:
@@ -126,7 +112,7 @@ def junit(answer: GateAnswer, name: str) -> str:
         else:
             ElementTree.SubElement(case, "system-out").text = message
     notes = ElementTree.SubElement(suite, "system-out")
-    notes.text = "\n".join([printable(summary(answer)), *map(printable, answer.notes)])
+    notes.text = "\n".join([printable(answer.summary), *map(printable, answer.notes)])
     ElementTree.indent(suites)
     text = ElementTree.tostring(suites, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'

@@ -15,9 +15,20 @@ from capacity.question.plan import BatchTimer, Plan
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from capacity.answer.check import Gated
     from capacity.answer.sweep import AnyTable, Row, Value
     from capacity.profile.profile import ServiceProfile
     from capacity.question.caveat import Caveat
+
+
+def gate_tables(answer: "Gated") -> "Iterator[RenderableType]":
+    """What became of a saved plan: its verdict in a line, each finding, and notes."""
+    yield Text(f"{answer.summary}.")
+    found = ((one.verdict.value, one.name, one.message) for one in answer.findings)
+    yield table(("<verdict", "<what", "<found"), found)
+    yield from (Text(f"Note: {note}.") for note in answer.notes)
 
 
 def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:

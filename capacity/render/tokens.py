@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from capacity.answer.sentences import token_refusal
 from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.profile.llm import LlmProfile
 from capacity.question.candidate import Limit, Verdict
@@ -100,7 +101,7 @@ def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
     count = f"{plan.replicas - 1} replica{'s' if plan.replicas > 2 else ''}"
     if fewer is None or fewer.rejection is None:
         return f"{count}: not judged."
-    return f"{count} would not be enough: {refusal(fewer)}."
+    return f"{count} would not be enough: {token_refusal(fewer)}."
 
 
 def _alike(one: TokenPlan, other: TokenPlan) -> bool:
@@ -108,31 +109,6 @@ def _alike(one: TokenPlan, other: TokenPlan) -> bool:
     return (one.profile, one.sequences_max, one.batched_tokens_max, one.routing) == (
         other.profile, other.sequences_max, other.batched_tokens_max, other.routing,
     )  # fmt: skip
-
-
-def refusal(candidate: TokenCandidate) -> str:
-    """Why a plan was not accepted."""
-    rejection = candidate.rejection
-    if rejection is None:
-        return "accepted"
-    if rejection.limit is Limit.STABILITY and rejection.needed >= 1.0:
-        return f"load {rejection.needed:.3g}, more requests arrive than they can serve"
-    if rejection.limit is Limit.STABILITY:
-        return f"load {rejection.needed:.3f}, too near saturation for the profile's accuracy"
-    if rejection.limit is Limit.REPLICAS_MAX:
-        return f"{rejection.needed:g} replicas would be needed to be stable"
-    if rejection.limit is Limit.BUDGET:
-        return f"it would take {rejection.needed:.2g} simulated requests to tell"
-    promise = rejection.promise
-    assert promise is not None  # noqa: S101  (all other limits are of a promise)
-    value = (
-        format_duration(rejection.needed)
-        if promise.measure.is_duration
-        else f"{100.0 * rejection.needed:.3g} %"
-    )
-    if candidate.verdict is Verdict.INCONCLUSIVE:
-        return f"{promise.what} may be as high as {value}, and {promise.limit} are allowed"
-    return f"{promise.what} is {value}, and {promise.limit} are allowed"
 
 
 def binding_sentence(found: TokenRecommendation) -> str:
@@ -205,7 +181,7 @@ def considered_table(candidates: Sequence[TokenCandidate], objective: TokenObjec
             str(one.plan.replicas),
             _load(one),
             *(_value(one, promise) for promise in promises),
-            one.verdict.value if one.rejection is None else f"{one.verdict.value}: {refusal(one)}",
+            one.verdict.value if one.rejection is None else f"{one.verdict.value}: {token_refusal(one)}",
         )
         for place, one in enumerate(candidates)
     ]
@@ -280,7 +256,7 @@ def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableTyp
             format_rate(rate_rps),
             f"{rate_rps / most_rps:.3f}",
             *(_value(one, promise) for promise in promises),
-            one.verdict.value if one.rejection is None else f"{one.verdict.value}: {refusal(one)}",
+            one.verdict.value if one.rejection is None else f"{one.verdict.value}: {token_refusal(one)}",
         )
         for rate_rps, one in rates.points
     ]
@@ -289,7 +265,7 @@ def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableTyp
 
 
 def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A line for each row of a sweep: settings that differ, rate, load, the highest quantile of TTFT and TPOT, and the outcome."""
+    """A line for each row of a sweep: settings that differ, rate, load, quantiles of TTFT and TPOT, the outcome."""
     q = max(quantiles)
     settings = {
         "<profile": "profile",
@@ -320,22 +296,6 @@ def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, An
 
 def _interval(value: float, low: float, high: float | None) -> Interval:
     return Interval(value=value, low=low, high=math.inf if high is None else high)
-
-
-def check_tables(
-    was: TokenPlan, found: TokenCandidate, objective: TokenObjective, rate_rps: float
-) -> Iterator[RenderableType]:
-    """What `capacity check` shows about a language model."""
-    limits, fleet, rate = _promises(objective), _fleet(was), format_rate(rate_rps)
-    if found.accepted:
-        sentence = f"{fleet} still {'meets' if was.replicas == 1 else 'meet'} {limits} at {rate}."
-    elif found.verdict is Verdict.INCONCLUSIVE:
-        sentence = f"Inconclusive whether {fleet} meets {limits} at {rate}: {refusal(found)}."
-    else:
-        sentence = f"{fleet} no longer {'meets' if was.replicas == 1 else 'meet'} {limits} at {rate}: {refusal(found)}."
-    yield Text(sentence, style="bold")
-    if found.performance is not None:
-        yield table(("<", "<"), performance_rows(found.performance))
 
 
 def explanation_tables(found: TokenRecommendation, question: TokenQuestion) -> Iterator[RenderableType]:

@@ -30,7 +30,7 @@ from capacity.question.objective import LatencyObjective
 from capacity.question.plan import BatchTimer, Plan
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
-from capacity.render.check import gate_document, github_lines, junit, markdown, summary
+from capacity.render.check import gate_document, github_lines, junit, markdown
 from capacity.search.planner import recommend, silent
 from capacity.search.recommendation import Recommendation
 from capacity.traffic.workload import ClosedPopulation, Workload
@@ -362,7 +362,7 @@ def test_github_commands_are_escaped() -> None:
         "::error title=capacity%3A a%2Cb%3Ac%25%0A::50%25, x: y%0D%0A::error::z",
         "::notice title=capacity%3A note::n%0A1",
     ]
-    assert last == summary(answer_of(finding))
+    assert last == answer_of(finding).summary
 
 
 def test_each_verdict_has_its_command() -> None:

@@ -5,6 +5,7 @@ import json
 import random
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -411,6 +412,23 @@ def test_saved_plans_are_compared_under_their_own_requests(saved: Path, compared
     assert (done.exit_code, "known keys are replicas, sequences, tokens" in done.stderr) == (2, True)
     unstable = run(*compared, "--fleet", "replicas=1,sequences=2", "--fleet", "replicas=2")
     assert (unstable.exit_code, "sequences=2" in unstable.stderr) == (2, True)
+
+
+def test_a_plan_is_a_gate_in_continuous_integration(saved: Path, folder: Path) -> None:
+    done = run("check", "--plan", saved, "--rate", "260rps", "--format", "github")
+    assert done.exit_code == 3
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("::error title=capacity%3A TTFT P99 <= 60 ms::TTFT P99 is ")
+    assert "no more than the plan::needs 4 replicas, the plan has 3 replicas" in done.stdout
+    assert lines[-1].endswith("3 replicas of line at 260 rps: the plan does not hold")
+    suite = ElementTree.fromstring(run("check", "--plan", saved, "--format", "junit").stdout)
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "0", "0")
+    text = run("check", "--plan", saved, "--rate", "900rps", "--format", "markdown").stdout
+    assert "| ❌ missed | the plan | load 3.2" in text
+    found = answer("check", "--plan", saved, "--rate", "160rps")
+    assert found["needed"] is not None
+    assert found["notes"] == ["the arrival rate is 160 rps instead of 150 rps"]
+    assert [one["verdict"] for one in found["findings"]] == ["met", "met", "met"]
 
 
 def test_figures_show_what_the_tables_say(folder: Path, tmp_path: Path, asked: list[object]) -> None:
