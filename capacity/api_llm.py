@@ -565,7 +565,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
         require_check(profile)
         report("confirming the plan")
         judged = judge.certify(scenario, 1)
-        needed = None if asked == question else recommend_tokens(asked, judge, report)
+        needed = None if asked == question else recommend_tokens(asked, judge, report, plan_alone=True)
     return LlmCheckAnswer(
         saved=saved, scenario=scenario, found=judged, needed=needed, notes=notes, effort=effort
     )

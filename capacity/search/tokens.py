@@ -141,8 +141,14 @@ def describe(plan: TokenPlan) -> str:
     return f"{replicas} of {plan.profile}, {plan.sequences_max} sequences, {plan.batched_tokens_max} tokens a step"
 
 
-def recommend_tokens(question: TokenQuestion, judge: TokenJudge, progress: Progress) -> TokenRecommendation:
-    """The cheapest fleet that meets the objective, confirmed by random numbers that had no part in choosing it."""
+def recommend_tokens(
+    question: TokenQuestion, judge: TokenJudge, progress: Progress, *, plan_alone: bool = False
+) -> TokenRecommendation:
+    """The cheapest fleet that meets the objective, confirmed by random numbers that had no part in choosing it.
+
+    Args:
+        plan_alone: whether headroom, and why fewer replicas are not enough, are left out.
+    """
     search = TokenSearch(question, judge, progress)
     accepted = _cheapest(search)
     for attempt, plan in enumerate(accepted, start=1):
@@ -152,7 +158,7 @@ def recommend_tokens(question: TokenQuestion, judge: TokenJudge, progress: Progr
         search.requests += confirmed.requests
         search.judged[plan] = confirmed
         if confirmed.accepted:
-            return _answer(search, confirmed)
+            return _answer(search, confirmed, plan_alone=plan_alone)
     considered = _considered(search)
     is_open = any(one.verdict is Verdict.INCONCLUSIVE for one in considered) or search.untried
     return TokenRecommendation(
@@ -213,14 +219,18 @@ def _considered(search: TokenSearch) -> tuple[TokenCandidate, ...]:
     )
 
 
-def _answer(search: TokenSearch, confirmed: TokenCandidate) -> TokenRecommendation:
+def _answer(search: TokenSearch, confirmed: TokenCandidate, *, plan_alone: bool) -> TokenRecommendation:
     question, plan = search.question, confirmed.plan
-    if plan.replicas > 1:  # what tells why fewer are not enough
+    if plan.replicas > 1 and not plan_alone:  # what tells why fewer are not enough
         fewer = replace(plan, replicas=plan.replicas - 1)
         if fewer not in search.judged:
             search.candidate(fewer)
     saturation = search.judge.saturated(question.scenario(plan))
-    headroom = token_headroom(question.scenario(plan), saturation, search.judge, search.progress)
+    headroom = (
+        None
+        if plan_alone
+        else token_headroom(question.scenario(plan), saturation, search.judge, search.progress)
+    )
     assert confirmed.performance is not None  # noqa: S101  (what is accepted was simulated)
     price = question.profile(plan.profile).replica_hourly_usd
     return TokenRecommendation(
