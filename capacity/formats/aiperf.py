@@ -43,7 +43,8 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
             seen.append(located(one.where, partial(_request, one.part("metrics"), start_s)))
         else:
             others.append((start_s, max(start_s, end_s)))
-    return (SeenRun(name=document.name, requests=tuple(seen), others_s=tuple(others)),)
+    has_stamps = any("inter_chunk_latency" in one.part("metrics") for one in parts)
+    return (SeenRun(name=document.name, requests=tuple(seen), others_s=tuple(others), has_stamps=has_stamps),)
 
 
 def _counts(one: Part, metadata: Part) -> bool:

@@ -15,6 +15,8 @@ from capacity.profile.llm_runs import SeenRequest, SeenRun
 
 NAME = "guidellm benchmark, as JSON"
 _VERSION = 2
+# Chunks a token; fewer mean that steps, of which only the mean is known, bring several tokens each.
+_CHUNKS_MIN = 0.9
 _OTHERS = ("incomplete", "errored")
 
 
@@ -53,7 +55,7 @@ def _run(benchmark: Part) -> SeenRun:
         _require_all(benchmark, status)
     seen = [located(one.where, partial(_request, one)) for one in requests.parts("successful")]
     others = [span for status in _OTHERS for one in requests.parts(status) for span in _span(one)]
-    return SeenRun(name=benchmark.where, requests=tuple(seen), others_s=tuple(others))
+    return SeenRun(name=benchmark.where, requests=tuple(seen), others_s=tuple(others), has_stamps=False)
 
 
 def _require_all(benchmark: Part, status: str) -> None:
@@ -68,10 +70,15 @@ def _require_all(benchmark: Part, status: str) -> None:
 
 
 def _request(one: Part) -> SeenRequest:
-    timings = one.part("info").part("timings")
+    timings, output_tokens = one.part("info").part("timings"), one.whole("output_tokens")
+    if timings.whole("token_iterations") < _CHUNKS_MIN * output_tokens:
+        raise InputError(
+            f"{output_tokens} tokens came in {timings.whole('token_iterations')} chunks; turn off speculative "
+            "decoding, and have the server send each token by itself (a stream interval of 1)"
+        )
     return SeenRequest(
         input_tokens=one.whole("prompt_tokens"),
-        output_tokens=one.whole("output_tokens"),
+        output_tokens=output_tokens,
         start_s=timings.number("request_start"),
         first_s=timings.number("first_token_iteration"),
         last_s=timings.number("last_token_iteration"),

@@ -11,6 +11,8 @@ _TOKENS_MAX = 10_000_000
 # Tokens of a request come one by one; gaps that add up to another time than its whole belong to another request.
 _GAPS_OFF = 0.02
 _GAPS_OFF_S = 1e-3
+# Requests of a run that may have got several tokens in a chunk, as a client that fell behind for a moment sees it.
+_SEVERAL_MAX = 0.05
 # A chunk that follows another within this share of the usual gap carried no token of its own.
 _NO_GAP = 0.1
 
@@ -74,21 +76,35 @@ class SeenRun:
         requests: in the order in which they were sent.
         others_s: from when to when each request was in flight of which no tokens are known, such as one that
             failed or belonged to a warm-up.
+        has_stamps: whether the client wrote down when each token came.
     """
 
     name: str
     requests: tuple[SeenRequest, ...]
     others_s: tuple[tuple[float, float], ...] = ()
+    has_stamps: bool = True
 
     def __post_init__(self) -> None:
         if not self.requests:
             raise InputError(f"{self.name} has no request that was answered; run it again")
         if len(self.requests) + len(self.others_s) > REQUESTS_MAX:
             raise InputError(f"{self.name} has more than {REQUESTS_MAX} requests; send fewer")
+        if self.has_stamps:
+            self._require_single_tokens()
         if any(
             one.start_s > other.start_s for one, other in zip(self.requests, self.requests[1:], strict=False)
         ):
             object.__setattr__(self, "requests", tuple(sorted(self.requests, key=lambda one: one.start_s)))
+
+    def _require_single_tokens(self) -> None:
+        """Refuse chunks of several tokens: steps would look as much longer as they are fewer."""
+        longer = [one for one in self.requests if one.output_tokens > 1]
+        several = sum(not one.has_stamps for one in longer)
+        if several > _SEVERAL_MAX * len(longer):
+            raise InputError(
+                f"{self.name}: {several} of {len(longer)} requests have not as many chunks as tokens; turn off "
+                "speculative decoding, and have the server send each token by itself (a stream interval of 1)"
+            )
 
     @property
     def in_flight_max(self) -> int:
