@@ -37,10 +37,11 @@ class Law:
 
 @dataclass
 class Job:
-    """A request within the engine, and when its tokens came."""
+    """A request within the engine, when it was sent, and when its tokens came. [s]"""
 
     input_tokens: int
     output_tokens: int
+    sent_s: float = 0.0
     computed: int = 0
     stamps_s: list[float] = field(default_factory=list)
 
@@ -110,47 +111,40 @@ def closed_loop(
 ) -> list[Seen]:
     """Serve requests in order, so many at a time; each client's tokens come a little late by its own jitter."""
     engine, dice = Engine(law, sequences_max, tokens_max), random.Random(seed)
-    todo, seen = deque(lengths), []
+    todo, jobs = deque(lengths), []
     arrivals: list[tuple[float, int, Job]] = []
-    started: dict[int, float] = {}
-    now_s, count = 0.0, 0
+    now_s = 0.0
 
     def send(at_s: float) -> None:
-        nonlocal count
         if todo:
-            job = Job(*todo.popleft())
-            started[id(job)] = at_s
-            heapq.heappush(arrivals, (at_s + overhead_s, count, job))
-            count += 1
+            jobs.append(Job(*todo.popleft(), at_s))
+            heapq.heappush(arrivals, (at_s + overhead_s, len(jobs), jobs[-1]))
 
     for _ in range(concurrency):
         send(0.0)
     while arrivals or engine.running or engine.waiting:
+        if not engine.running and not engine.waiting:
+            now_s = max(now_s, arrivals[0][0])
         while arrivals and arrivals[0][0] <= now_s:
             engine.waiting.append(heapq.heappop(arrivals)[2])
         parts, step_s = engine.compose()
-        if not parts:
-            now_s = arrivals[0][0]
-            continue
         now_s += step_s
-        for job in engine.hand_out(parts, now_s):
-            if job.is_done:
-                late = sorted(stamp + dice.random() * jitter_s for stamp in job.stamps_s)
-                seen.append(Seen(job.input_tokens, job.output_tokens, started[id(job)], tuple(late)))
-                send(late[-1] + 1e-4)
-    return sorted(seen, key=lambda one: one.start_s)
+        for job in filter(lambda job: job.is_done, engine.hand_out(parts, now_s)):
+            job.stamps_s = sorted(stamp + dice.random() * jitter_s for stamp in job.stamps_s)
+            send(job.stamps_s[-1] + 1e-4)
+    return [Seen(job.input_tokens, job.output_tokens, job.sent_s, tuple(job.stamps_s)) for job in jobs]
 
 
-def sweeps(sequences_max: int = 16, tokens_max: int = 512, **others: Any) -> dict[str, list[Seen]]:
+def sweeps(**others: Any) -> dict[str, list[Seen]]:
     """The three sweeps and the saturated run, each run by its name."""
-    settings = {"sequences_max": sequences_max, "tokens_max": tokens_max, **others}
+    settings = {"sequences_max": 16, "tokens_max": 512, **others}
     lengths = [(tokens, 1) for tokens in (8, 32, 128, 256, 512, 1024) for _ in range(4)]
     found = {"prompts": closed_loop(lengths, 1, **settings)}
-    for concurrency in range(1, sequences_max + 1) if sequences_max <= 4 else (1, 2, 4, 7, 8, 12, 15, 16):
+    for concurrency in (1, 2, 4, 7, 8, 12, 15, 16):
         found[f"short-{concurrency}"] = closed_loop([(16, 64)] * (3 * concurrency), concurrency, **settings)
-    for concurrency in (1, sequences_max // 2, sequences_max):
-        found[f"long-{concurrency}"] = closed_loop([(1024, 64)] * (2 * concurrency), concurrency, **settings)
-    found["saturated"] = closed_loop([(200, 50)] * (10 * sequences_max), 2 * sequences_max, **settings)
+    for concurrency in (1, 8, 16):
+        found[f"long-{concurrency}"] = closed_loop([(1024, 200)] * concurrency, concurrency, **settings)
+    found["saturated"] = closed_loop([(200, 50)] * 160, 32, **settings)
     return found
 
 
@@ -191,14 +185,24 @@ def _pairs(one: Seen) -> Iterator[tuple[float, float]]:
 def as_guidellm(runs: list[list[Seen]]) -> dict[str, Any]:
     """As guidellm writes a report of several benchmarks."""
     return {
-        "metadata": {"version": 2, "guidellm_version": "0.8.1", "python_version": "3.12", "platform": "on paper"},
+        "metadata": {
+            "version": 2,
+            "guidellm_version": "0.8.1",
+            "python_version": "3.12",
+            "platform": "on paper",
+        },
         "config": {},
         "benchmarks": [
             {
                 "type_": "generative_benchmark",
                 "config": {"strategy": {"type_": "concurrent"}},
                 "metrics": {
-                    "request_totals": {"successful": len(run), "errored": 0, "incomplete": 0, "total": len(run)}
+                    "request_totals": {
+                        "successful": len(run),
+                        "errored": 0,
+                        "incomplete": 0,
+                        "total": len(run),
+                    }
                 },
                 "requests": {
                     "successful": [_guidellm_request(one, 1.7e9) for one in run],

@@ -1,6 +1,5 @@
 """`capacity profile`: measures service time by batch size, and writes the profile that a plan takes."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -202,9 +201,11 @@ def _check_given(context: typer.Context, source: str) -> None:
 
 def _read_name(name: str | None, path: Path | None) -> str:
     """`--name`, else the file's."""
+    from capacity.profile.load import profile_name
+
     if name is not None or path is None:
         return _NAME if name is None else name
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:128] or _NAME
+    return profile_name(path, _NAME)
 
 
 def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[str, Any]) -> "ServiceProfile":

@@ -154,7 +154,7 @@ def whole(value: Any, where: str) -> int:
     found = number(value, where)
     if found != math.floor(found):
         raise InputError(f"{where} must be a whole number, got {_shown(value)}")
-    return int(found)
+    return int(value)  # nanoseconds since 1970 are more than a float holds
 
 
 def each(values: Sequence[Any], where: str, read: Callable[[Any, str], float]) -> list[float]:

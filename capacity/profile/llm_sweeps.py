@@ -26,7 +26,9 @@ Floats = npt.NDArray[np.float64]
 # Of those who decode together, so many are asked when a step ended; the median is free of one client's delays.
 _WITNESSES = 16
 # Where only the ends of a request are known, the share of its time in which others may have computed prompts.
-_IMPURE_MAX = 0.05
+_IMPURE_MAX = 0.01
+# And by how much the number of requests may differ from a whole one meanwhile, squared and on average.
+_CHANGE_MAX = 0.1
 # Rows of one number of requests are told apart by how much they read, in so many parts of each run.
 _PARTS = 4
 _STEPS_MIN = 3
@@ -94,14 +96,15 @@ def profile_of_runs(runs: Sequence[SeenRun], settings: EngineSettings, name: str
     overhead_s = _overhead_s(prompts, decode, settings)
     prefill, left_out = _prefill_steps(prompts, overhead_s or 0.0, settings)
     steps = (*decode, *prefill)
-    check = saturation_check(saturated[0], settings) if saturated else None
+    context = max(int(max(step.context, step.past + step.prefill_tokens)) for step in steps)
+    check = saturation_check(saturated[0], settings, context) if saturated else None
     return LlmProfile(
         name=name,
         kv=settings.kv,
         limits_measured=LimitsMeasured(
             sequences_max=settings.sequences_max,
             batched_tokens_max=settings.batched_tokens_max,
-            context_tokens_max=max(int(max(step.context, step.past + step.prefill_tokens)) for step in steps),
+            context_tokens_max=context,
         ),
         steps=steps,
         engine=settings.engine,
@@ -243,17 +246,17 @@ def _whole_requests(run: SeenRun) -> Iterator[_Observed]:
         ]
     )
     spans = np.diff(times, append=times[-1])
-    totals = [np.concatenate([[0.0], np.cumsum(one * spans)]) for one in (waiting > 0, decoding, reading)]
+    columns = (waiting > 0, decoding, decoding**2, reading)
+    totals = [np.concatenate([[0.0], np.cumsum(one * spans)]) for one in columns]
     for one in run.requests:
         if one.output_tokens < 2 or one.last_s <= one.first_s:
             continue
         first, last = np.searchsorted(times, [one.first_s, one.last_s])
-        impure, together, read = (
+        impure, together, squared, read = (
             (total[last] - total[first]) / (one.last_s - one.first_s) for total in totals
         )
-        steps = one.output_tokens - 1
-        if impure <= _IMPURE_MAX:
-            requests = max(1, round(together))
+        steps, requests = one.output_tokens - 1, max(1, round(together))
+        if impure <= _IMPURE_MAX and squared - 2 * together * requests + requests**2 <= _CHANGE_MAX:
             seconds = (one.last_s - one.first_s) / steps
             yield _Observed(requests, max(read, requests), seconds, steps, requests)
 
@@ -401,11 +404,11 @@ def _prefill_step(tokens: int, past: int, seconds: Floats, count: int, spread_s:
 # The run that a profile is checked by
 
 
-def saturation_check(run: SeenRun, settings: EngineSettings) -> SaturationCheck:
+def saturation_check(run: SeenRun, settings: EngineSettings, context_tokens_max: int) -> SaturationCheck:
     """Throughput of a run in which requests always wait, from its first wave's end to its last wave's begin.
 
     Raises:
-        InputError: too few requests, or of too different lengths.
+        InputError: too few requests, or of too different lengths, or longer than was measured.
     """
     slots, count = settings.sequences_max, len(run.requests)
     if count < _WAVES_MIN * slots:
@@ -423,4 +426,9 @@ def saturation_check(run: SeenRun, settings: EngineSettings) -> SaturationCheck:
     ended_s = np.sort([one.last_s for one in run.requests])
     rate_rps = (count - 2 * slots) / (ended_s[count - slots - 1] - ended_s[slots - 1])
     given, got = (max(1, round(float(mean))) for mean in lengths.mean(axis=0))
+    if given + got > context_tokens_max:
+        raise InputError(
+            f"{run.name} is the saturated run, and its requests of {given + got} tokens are longer than the "
+            f"{context_tokens_max} of any measured context; send shorter ones"
+        )
     return SaturationCheck(saturated_throughput_rps=float(rate_rps), input_tokens=given, output_tokens=got)
