@@ -197,6 +197,34 @@ def profile_of_sweeps(runs: Sequence[SeenRun], settings: EngineSettings, given: 
     )
 
 
+def measure(url: str, timeout_s: float, given: Given, report: Report) -> "LlmProfileAnswer":
+    """The profile of a server by sweeps over it; `given` are the flags of `capacity profile`.
+
+    Raises:
+        InputError: a flag is missing, or the sweeps do not tell the steps apart.
+        DependencyError: the server fails, or is not OpenAI-compatible.
+        InconclusiveError: this client was too slow.
+    """
+    from capacity.measurement.completions import completions_address
+    from capacity.measurement.http import parse_address
+    from capacity.measurement.sweeps import Server, sweeps_of
+
+    settings = engine_settings(given)
+    for name, what in (
+        ("model", "the server knows its model by a name"),
+        ("context_tokens_max", "requests are measured up to some length"),
+    ):
+        if given.get(name) is None:
+            raise InputError(f"{_flag(name)} is needed: {what}")
+    seed = given.get("seed") or 0
+    asked = sweeps_of(settings, given["context_tokens_max"], seed)
+    address = completions_address(parse_address(url, "--llm"))
+    runs = Server(address=address, model=given["model"], timeout_s=timeout_s).measure(asked, seed, report)
+    answer = profile_of_sweeps(runs, settings, given)
+    source = {"measured_by": f"capacity profile --llm, POST {address.path}, seed {seed}"}
+    return replace(answer, profile=replace(answer.profile, source={**source, **answer.profile.source}))
+
+
 def _sweep_caveats(profile: LlmProfile) -> Iterator[Caveat]:
     """What sweeps leave open beyond what their profile says by itself."""
     limits = profile.limits_measured
