@@ -11,6 +11,7 @@ from capacity.commands.compare import compare
 from capacity.commands.curve import curve
 from capacity.commands.explain import explain
 from capacity.commands.guard import Guarded, StrictTyper
+from capacity.commands.import_file import import_
 from capacity.commands.littles_law import littles_law
 from capacity.commands.max_rate import max_rate
 from capacity.commands.measure import profile
@@ -34,11 +35,11 @@ app = StrictTyper(
 )
 for panel, commands in (
     ("Plan", (plan, max_rate, simulate, sweep, compare, check, explain, report, render)),
-    ("Measure and verify", (profile, workload, verify)),
+    ("Measure and verify", (profile, import_, workload, verify)),
     ("Theory", (curve, littles_law, agreement)),
 ):
     for command in commands:
-        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+        app.command(command.__name__.strip("_").replace("_", "-"), rich_help_panel=panel)(command)
 app.add_typer(queue_app, name="queue", rich_help_panel="Theory")
 app.add_typer(profiles_app, name="profiles", rich_help_panel="Measure and verify")
 

@@ -25,6 +25,7 @@ _NAMES = {
         "sweep",
         "load_curve",
         "describe_workload",
+        "import_file",
         "sampling_intervals",
         "write_report",
         "render_plan",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from capacity.api import compare as compare
     from capacity.api import describe_workload as describe_workload
     from capacity.api import explain as explain
+    from capacity.api import import_file as import_file
     from capacity.api import max_rate as max_rate
     from capacity.api import plan as plan
     from capacity.api import predict as predict

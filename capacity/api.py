@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         LlmExplanationAnswer,
         LlmLoadCurveAnswer,
         LlmPlanAnswer,
+        LlmProfileAnswer,
         LlmRatesAnswer,
         LlmSimulationAnswer,
         LlmSweepAnswer,
@@ -1236,6 +1237,53 @@ def describe_workload(
         confidence=confidence,
     )
     return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured, lengths=lengths)
+
+
+def import_file(
+    files: str | Path | Sequence[str | Path],
+    *,
+    name: str | None = None,
+    model: str | None = None,
+    device: str | None = None,
+    devices: int = 1,
+    precision: str | None = None,
+    runtime: str | None = None,
+    hourly_usd: float | None = None,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    sequences_max: int | None = None,
+    batched_tokens_max: int | None = None,
+    engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None,
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    progress: Report = silent,
+) -> "LlmProfileAnswer":
+    """What files of other tools hold: of sweeps over the server of a language model, its profile.
+
+    Args:
+        files: written by `vllm bench serve --save-detailed`, guidellm or aiperf, told apart by what they hold;
+            together they are the sweeps.
+        devices: that the server runs on, as one replica.
+
+    Raises:
+        InputError: a file of no known format, a flag that clients cannot see is missing, a sweep is missing, or
+            the steps miss the throughput of the saturated run among the files.
+    """
+    from capacity import api_llm
+    from capacity.formats.registry import Kind, read
+    from simulations.tokens import require_check
+
+    given = dict(locals())
+    settings = api_llm.engine_settings(given)
+    paths = [files] if isinstance(files, str | Path) else files
+    runs = [run for path in paths for run in read(Path(path), Kind.RUNS)]
+    progress("working out the steps")
+    answer = api_llm.profile_of_sweeps(runs, settings, given)
+    require_check(answer.profile)
+    return answer
 
 
 def _plan(

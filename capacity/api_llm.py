@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import DomainError, InputError
 from capacity.files import located
-from capacity.profile.llm import LlmProfile, Scheduler
+from capacity.profile.llm import TOKENS_LIMIT, Engine, KvCache, LlmProfile, Scheduler
 from capacity.profile.llm_formats import with_settings
+from capacity.profile.llm_runs import SeenRun
+from capacity.profile.llm_sweeps import EngineSettings
 from capacity.profile.load import load_any
 from capacity.question import parse
 from capacity.question.budget import Effort
+from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.grid import Outcome
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
@@ -29,7 +32,7 @@ from capacity.question.tokens import (
 from capacity.traffic.lengths import AnyLengths, has_lengths, parse_lengths, read_token_trace
 from capacity.traffic.parse import workload as workload_of
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
-from capacity.units import format_quantile, format_rate
+from capacity.units import format_quantile, format_rate, require_count
 
 if TYPE_CHECKING:
     from capacity.llm_answers import (
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         LlmExplanationAnswer,
         LlmLoadCurveAnswer,
         LlmPlanAnswer,
+        LlmProfileAnswer,
         LlmRatesAnswer,
         LlmSimulationAnswer,
         LlmSweepAnswer,
@@ -139,6 +143,105 @@ def _set(profile: LlmProfile, given: Given) -> LlmProfile:
         if overhead_s is None
         else replace(found, overhead=replace(found.overhead, request_s=overhead_s))
     )
+
+
+_NEEDED = {
+    "kv_tokens": "the engine's log says how many tokens its KV cache holds",
+    "sequences_max": "it is what the engine was started with, such as vLLM's --max-num-seqs",
+    "batched_tokens_max": "it is what the engine was started with, such as vLLM's --max-num-batched-tokens",
+}
+# Of the tokens that one step may read, the share that should have been read in a measured one.
+_READ_SHARE = 0.5
+
+
+def engine_settings(given: Given) -> EngineSettings:
+    """What no client can see of an engine, from flags.
+
+    Raises:
+        InputError: one is missing, or cannot be.
+    """
+    for name, where in _NEEDED.items():
+        if given.get(name) is None:
+            raise InputError(f"{_flag(name)} is needed, since clients do not see it; {where}")
+    for name in ("sequences_max", "batched_tokens_max"):
+        require_count(_flag(name), given[name], most=TOKENS_LIMIT)
+    name, _, version = (given.get("runtime") or "").strip().rpartition(" ")
+    return EngineSettings(
+        kv=KvCache(tokens=given["kv_tokens"], block_tokens=given.get("block_tokens") or 16),
+        sequences_max=given["sequences_max"],
+        batched_tokens_max=given["batched_tokens_max"],
+        engine=Engine(name=name or version or None, version=version if name else None),
+        request_overhead_s=parse.duration_s(
+            given.get("request_overhead"), given.get("request_overhead_s"), "--request-overhead"
+        ),
+    )
+
+
+def profile_of_sweeps(runs: Sequence[SeenRun], settings: EngineSettings, given: Given) -> "LlmProfileAnswer":
+    """The profile that sweeps tell, held against the saturated run among them; it is not refused here."""
+    from capacity.llm_answers import LlmProfileAnswer
+    from capacity.profile.llm_sweeps import profile_of_runs
+    from capacity.search.tokens import llm_profile_caveats
+    from simulations.tokens import checked_rate_rps
+
+    devices = given.get("devices") or 1
+    measured = profile_of_runs(runs, settings, given.get("name") or "measured")
+    profile = replace(
+        _set(measured, given),
+        model=given.get("model"),
+        device=given.get("device"),
+        devices=devices,
+        tensor_parallel=devices,
+        all_reduce=devices > 1,  # a client waits for the communication too
+        precision=given.get("precision"),
+        hourly_usd=given.get("hourly_usd"),
+    )
+    return LlmProfileAnswer(
+        profile=profile,
+        checked_rps=checked_rate_rps(profile),
+        caveats=(*llm_profile_caveats(profile), *_sweep_caveats(profile)),
+    )
+
+
+def measure(url: str, timeout_s: float, given: Given, report: Report) -> "LlmProfileAnswer":
+    """The profile of a server by sweeps over it; `given` are the flags of `capacity profile`.
+
+    Raises:
+        InputError: a flag is missing, or the sweeps do not tell the steps apart.
+        DependencyError: the server fails, or is not OpenAI-compatible.
+        InconclusiveError: this client was too slow.
+    """
+    from capacity.measurement.completions import completions_address
+    from capacity.measurement.http import parse_address
+    from capacity.measurement.sweeps import Server, sweeps_of
+
+    settings = engine_settings(given)
+    for name, what in (
+        ("model", "the server knows its model by a name"),
+        ("context_tokens_max", "requests are measured up to some length"),
+    ):
+        if given.get(name) is None:
+            raise InputError(f"{_flag(name)} is needed: {what}")
+    seed = given.get("seed") or 0
+    asked = sweeps_of(settings, given["context_tokens_max"], seed)
+    address = completions_address(parse_address(url, "--llm"))
+    runs = Server(address=address, model=given["model"], timeout_s=timeout_s).measure(asked, seed, report)
+    answer = profile_of_sweeps(runs, settings, given)
+    source = {"measured_by": f"capacity profile --llm, POST {address.path}, seed {seed}"}
+    return replace(answer, profile=replace(answer.profile, source={**source, **answer.profile.source}))
+
+
+def _sweep_caveats(profile: LlmProfile) -> Iterator[Caveat]:
+    """What sweeps leave open beyond what their profile says by itself."""
+    limits = profile.limits_measured
+    read = max(step.decode_kv_tokens for step in profile.steps)
+    most = min(profile.kv.usable_tokens, limits.sequences_max * limits.context_tokens_max)
+    if read < _READ_SHARE * most:
+        yield Caveat(
+            code=CaveatCode.STEPS_READ_FEW,
+            message=f"no step was measured that reads more than {read} cached tokens, and one may read {most}; "
+            "send long prompts at higher concurrencies too, with more output tokens",
+        )
 
 
 def _workload(given: Given) -> tuple[Workload, AnyLengths, bool]:

@@ -1,7 +1,7 @@
 """Answers about language models: what `plan` and `simulate` return for a profile of kind llm."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from capacity.answer.check import NO_MORE, Finding, holds, token_findings, verdi
 from capacity.answer.documents import (
     Document,
     caveat_documents,
+    dumps,
     performance_document,
     picked,
     plain,
@@ -22,6 +23,8 @@ from capacity.answers import Answer, RowsAnswer, drawn, quantile_points
 from capacity.errors import InputError
 from capacity.files import check_target, write_whole
 from capacity.performance import Interval, TokenPerformance
+from capacity.profile.llm import CHECK_SHARE, LlmProfile
+from capacity.profile.llm_formats import llm_profile_to_document
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import Caveat
@@ -276,6 +279,65 @@ def _performance_row(found: TokenPerformance | None) -> dict[str, Any]:
                 f"{short}_high_s": interval.high,
             }
     return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmProfileAnswer(Answer):
+    """A profile of a language model that was worked out from sweeps.
+
+    Attributes:
+        checked_rps: what its steps give in the saturated run that it is checked by; None without one. [requests/s]
+    """
+
+    profile: LlmProfile
+    checked_rps: float | None
+    caveats: tuple[Caveat, ...]
+
+    def document(self) -> Document:
+        """`capacity import --json` of such files, and `capacity profile --llm --json`."""
+        check = self.profile.check
+        return {
+            "profile": llm_profile_to_document(self.profile),
+            "check": None
+            if check is None or self.checked_rps is None
+            else {
+                "measured_rps": check.saturated_throughput_rps,
+                "predicted_rps": self.checked_rps,
+                "difference": self.checked_rps / check.saturated_throughput_rps - 1.0,
+                "allowed": CHECK_SHARE,
+            },
+            "caveats": caveat_documents(self.caveats),
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.tables import caveat_lines
+        from capacity.render.tokens import check_table, llm_profile_pieces
+
+        yield from llm_profile_pieces(self.profile)
+        yield check_table(self.profile, self.checked_rps)
+        yield from caveat_lines(self.caveats)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a step."""
+        return [asdict(step) for step in self.profile.steps]
+
+    def write_profile(self, path: Path) -> None:
+        """The profile as a .json file, whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        check_target(path, "a profile", (".json",))
+        write_whole(path, (dumps(llm_profile_to_document(self.profile)) + "\n").encode())
+
+    def plot(self) -> "Plot":
+        """There is no figure of these yet.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("the profile of a language model has no figure yet; use to_frame()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -209,14 +209,14 @@ def token_load(scenario: TokenScenario) -> float:
     return scenario.workload.arrival_rate_rps / (scenario.plan.replicas * saturated(scenario).rate_rps)
 
 
-def require_check(profile: LlmProfile) -> None:
-    """Refuse a profile that misses the throughput of its own saturated run.
+def checked_rate_rps(profile: LlmProfile) -> float | None:
+    """What the steps of a profile give in its own saturated run; None where it has none. [requests/s]
 
     Raises:
-        InputError: with both numbers.
+        DomainError: that run goes beyond what was measured.
     """
     if profile.check is None:
-        return
+        return None
     check, limits = profile.check, profile.limits_measured
     plan = TokenPlan(
         profile=profile.name,
@@ -226,13 +226,24 @@ def require_check(profile: LlmProfile) -> None:
     )
     lengths = LengthRows((check.input_tokens,), (check.output_tokens,), "the saturated run")
     require_lengths(profile, lengths)
-    found_rps = saturation(profile, plan, lengths).rate_rps
-    off = found_rps / check.saturated_throughput_rps - 1.0
+    return saturation(profile, plan, lengths).rate_rps
+
+
+def require_check(profile: LlmProfile) -> None:
+    """Refuse a profile that misses the throughput of its own saturated run.
+
+    Raises:
+        InputError: with both numbers.
+    """
+    found_rps = checked_rate_rps(profile)
+    if profile.check is None or found_rps is None:
+        return
+    off = found_rps / profile.check.saturated_throughput_rps - 1.0
     if abs(off) > CHECK_SHARE:
         raise InputError(
             f"profile {profile.name} fails its check: its steps give {format_rate(found_rps)} where a "
             "saturated run "
-            f"measured {format_rate(check.saturated_throughput_rps)} ({100.0 * off:+.1f} %, and "
+            f"measured {format_rate(profile.check.saturated_throughput_rps)} ({100.0 * off:+.1f} %, and "
             f"{100.0 * CHECK_SHARE:g} % are allowed); measure the steps again, with all that a request costs"
         )
 

@@ -29,6 +29,7 @@ VERBS = {
     "report": api.write_report,
     "sweep": api.sweep,
     "workload": api.describe_workload,
+    "import": api.import_file,
 }
 OF_THE_TERMINAL = {"file", "plot", "output", "as_json", "help", "verbose"}
 # Text defaults that Python says by leaving a keyword out, since it may be given in SI instead.

@@ -1,13 +1,12 @@
 """`capacity profile`: measures service time by batch size, and writes the profile that a plan takes."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
 from capacity.commands.options import Flag, flags, reads, writes
-from capacity.commands.output import Format, emit_pieces
+from capacity.commands.output import Format, emit, emit_pieces
 from capacity.errors import InputError
 from capacity.files import TEXT_LENGTH_MAX, printable
 from capacity.units import SECONDS_PER_UNIT, parse_duration_s
@@ -24,11 +23,26 @@ _OWNERS = {
     **dict.fromkeys(("body", "rows_key", "counters"), ("--url",)),
     **dict.fromkeys(("duration", "metric", "label", "metric_unit"), ("--metrics",)),
     **dict.fromkeys(("batch_sizes", "samples", "warm_up", "rests", "duration_max"), ("--callable", "--url")),
-    "timeout": ("--url", "--metrics"),
-}
+    "timeout": ("--url", "--metrics", "--llm"),
+    **dict.fromkeys(
+        ("kind", "confidence", "request_work"), ("--callable", "--url", "--metrics")
+    ),
+    **dict.fromkeys(
+        (
+            "devices", "kv_tokens", "block_tokens", "sequences_max", "batched_tokens_max", "context_tokens_max",
+            "engine_policy", "prefix_caching", "async_scheduling", "chunked_prefill",
+        ),
+        ("--llm",),
+    ),
+}  # fmt: skip
+_LLM_TIMEOUT = "10min"  # requests of the saturated run wait for long
 
 
 @flags(
+    "callable_name url body rows_key counters metrics llm duration metric label metric_unit batch_sizes samples "
+    "warm_up rests seed duration_max timeout confidence name model device devices kind precision runtime hourly_usd "
+    "request_overhead request_work kv_tokens block_tokens sequences_max batched_tokens_max context_tokens_max "
+    "engine_policy prefix_caching async_scheduling chunked_prefill file",
     callable_name=Flag(
         str,
         None,
@@ -46,6 +60,11 @@ _OWNERS = {
         None,
         "Read a server's own histograms while it serves traffic: http://127.0.0.1:8000/metrics.",
     ),
+    llm=Flag(
+        str,
+        None,
+        "Measure the steps of a language model's engine at an OpenAI-compatible server: http://127.0.0.1:8000.",
+    ),
     duration=Flag(str, None, "With --metrics: how long to watch. Default: 30s."),
     metric=Flag(str, "serve_batch_seconds", "With --metrics: name of the histogram of batch times."),
     label=Flag(str, "batch_size", "With --metrics: the label that holds the batch size."),
@@ -55,15 +74,19 @@ _OWNERS = {
     warm_up=Flag(int, 20, "Warm-up batches of each size, not counted."),
     rests=Flag(bool, True, "Also time batches that start after an idle pause.", ("--rests/--no-rests",)),
     duration_max=Flag(str, "10min", "Stop after this long and keep what was measured."),
-    timeout=Flag(str, "10s", "Longest time to wait for a response."),
+    timeout=Flag(str, "10s", "Longest time to wait for a response; of --llm 10min."),
     name=Flag(str, None, "Name of the profile. Default: that of the file."),
-    model=Flag(str, None, "Name of the model."),
+    model=Flag(str, None, "Name of the model; with --llm as the server knows it."),
     device=Flag(str, None, "Device of the replicas: T4, c6i.xlarge."),
+    devices=Flag(int, 1, "With --llm: devices that the server runs on, as one replica."),
     kind=Flag(str, None, "cpu or gpu."),
     precision=Flag(str, None, "fp32, fp16, int8, ..."),
     runtime=Flag(str, None, "Runtime of the model, with its version."),
     hourly_usd=Flag(float, None, "Price of one device in USD per hour."),
     request_work=Flag(str, None, "Time a replica spends on each request outside batches: 200us."),
+    sequences_max=Flag(int, None, "Most requests that the engine runs at once, as it was started."),
+    batched_tokens_max=Flag(int, None, "Most tokens of a step of the engine, as it was started."),
+    context_tokens_max=Flag(int, None, "Longest request to measure, input and output tokens together."),
     file=writes("Write the profile as .json."),
 )
 def profile(
@@ -75,6 +98,7 @@ def profile(
     rows_key: str,
     counters: str | None,
     metrics: str | None,
+    llm: str | None,
     duration: str | None,
     metric: str,
     label: str,
@@ -103,12 +127,16 @@ def profile(
     """Measure service time by batch size, and write the profile that plan --profile takes.
 
     Times a Python function (--callable) or an endpoint that is sent batches (--url), or reads the histograms
-    of a server under traffic (--metrics). An interrupt or a failure keeps what was measured before it.
+    of a server under traffic (--metrics). An interrupt or a failure keeps what was measured before it. Of a
+    language model's server (--llm) it measures the steps of the engine by three sweeps, and checks these by a run
+    with requests always waiting.
 
     Examples:
       capacity profile --callable bench:predict -o mine.json
       capacity profile --url http://127.0.0.1:8000/predict --body row.json -o mine.json
       capacity profile --metrics http://127.0.0.1:8000/metrics --duration 60s -o mine.json
+      capacity profile --llm http://127.0.0.1:8000 --model llama --kv-tokens 535040 --sequences-max 64 \
+          --batched-tokens-max 2048 --context-tokens-max 8192 -o mine.json
     """
     from dataclasses import replace
 
@@ -118,11 +146,15 @@ def profile(
     from capacity.search.caveats import plausibility_caveats
 
     Effort(confidence=confidence, seed=seed)  # refuses what is out of range
-    source = _source({"--callable": callable_name, "--url": url, "--metrics": metrics}, body)
+    source = _source({"--callable": callable_name, "--url": url, "--metrics": metrics, "--llm": llm}, body)
     _check_given(context, source)
     path = None if file is None else Path(file)
     if path is not None:  # refused before hours of work if it could not be written
         check_target(path, "a profile", (".json",))
+    if llm is not None:
+        context.params["name"] = _read_name(name, path)
+        _measure_llm(context, llm, path, output, as_json=as_json)
+        return
     lines = {"model": model, "device": device, "precision": precision, "runtime": runtime}
     asked = _asked(_read_name(name, path), kind, hourly_usd, lines)
     overhead_s, work_s = (
@@ -137,9 +169,7 @@ def profile(
         duration_max_s=parse_duration_s(duration_max, "--duration-max"),
         has_rests=rests,
     )
-    timeout_s = parse_duration_s(timeout, "--timeout")
-    if not 0.001 <= timeout_s <= _TIMEOUT_MAX_S:
-        raise InputError(f"--timeout must be from 1ms to {_TIMEOUT_MAX_S:g}s, got {timeout.strip()}")
+    timeout_s = _timeout_s(timeout)
     if callable_name is not None:
         from capacity.measurement.callable import load, measure_callable
 
@@ -178,6 +208,35 @@ def profile(
         raise found.stop
 
 
+def _timeout_s(text: str) -> float:
+    """`--timeout`."""
+    timeout_s = parse_duration_s(text, "--timeout")
+    if not 0.001 <= timeout_s <= _TIMEOUT_MAX_S:
+        raise InputError(f"--timeout must be from 1ms to {_TIMEOUT_MAX_S:g}s, got {text.strip()}")
+    return timeout_s
+
+
+def _measure_llm(
+    context: typer.Context, url: str, path: Path | None, output: Format, *, as_json: bool
+) -> None:
+    """`--llm`: what was measured is written and shown also where its check fails, which the exit code says."""
+    from capacity import api_llm
+    from capacity.errors import InconclusiveError
+    from simulations.tokens import require_check
+
+    given = context.params
+    source = context.get_parameter_source("timeout")
+    asked = given["timeout"] if source is not None and source.name == "COMMANDLINE" else _LLM_TIMEOUT
+    answer = api_llm.measure(url, _timeout_s(asked), given, _report)
+    if path is not None:
+        answer.write_profile(path)
+    emit(answer, output, as_json=as_json)
+    try:
+        require_check(answer.profile)
+    except InputError as error:
+        raise InconclusiveError(str(error)) from None
+
+
 def _source(sources: dict[str, str | None], body: str | None) -> str:
     """The one of the three that was given."""
     chosen = [flag for flag, value in sources.items() if value is not None]
@@ -202,9 +261,11 @@ def _check_given(context: typer.Context, source: str) -> None:
 
 def _read_name(name: str | None, path: Path | None) -> str:
     """`--name`, else the file's."""
+    from capacity.profile.load import profile_name
+
     if name is not None or path is None:
         return _NAME if name is None else name
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:128] or _NAME
+    return profile_name(path, _NAME)
 
 
 def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[str, Any]) -> "ServiceProfile":

@@ -10,8 +10,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -169,6 +169,15 @@ def _url(address: Address) -> "URL":
     return URL(address.url, encoded=True)
 
 
+@asynccontextmanager
+async def posted(
+    client: "aiohttp.ClientSession", address: Address, body: bytes
+) -> "AsyncIterator[aiohttp.ClientResponse]":
+    """An answer to a POST whose parts can be read as they come; fails as `ask`."""
+    async with client.request("POST", _url(address), data=body, allow_redirects=False) as answer:
+        yield answer
+
+
 async def ask(client: "aiohttp.ClientSession", address: Address, body: bytes | None = None) -> Answer:
     """POST a body, or GET without one, and read the answer to its last byte.
 
@@ -194,12 +203,25 @@ async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes |
     Raises DependencyError: no answer in time, or one that fails, redirects, is too large or not HTTP.
     """
     aiohttp = import_aiohttp()
-    name = f"{address.host}:{address.port}{printable(address.path)[:_EXCERPT]}"
-    try:
+    with explained(client, address):
         try:
             answer = await ask(client, address, body)
         except (aiohttp.ServerDisconnectedError, ConnectionError):
             answer = await ask(client, address, body)
+    require_success(address, answer.status, answer.headers, answer.body)
+    return answer
+
+
+def _named(address: Address) -> str:
+    return f"{address.host}:{address.port}{printable(address.path)[:_EXCERPT]}"
+
+
+@contextmanager
+def explained(client: "aiohttp.ClientSession", address: Address) -> Iterator[None]:
+    """Within, what fails on the way is a DependencyError that names the address and says what to do."""
+    aiohttp, name = import_aiohttp(), _named(address)
+    try:
+        yield
     except TooLongError as error:
         raise DependencyError(f"{name} {error}") from None
     except TimeoutError:
@@ -212,15 +234,23 @@ async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes |
         told = os.strerror(number) if number > 0 else getattr(error, "strerror", None)
         reason = printable(told or f"{type(error).__name__} {error}")[:_EXCERPT]
         raise DependencyError(f"{name} cannot be reached: {reason}; is it running?") from None
-    if 300 <= answer.status < 400:
-        where = printable(answer.headers.get("Location") or "nowhere")[:_EXCERPT]
+
+
+def require_success(address: Address, status: int, headers: "Mapping[str, str]", body: bytes) -> None:
+    """Refuse an answer that redirects or fails, with what it says.
+
+    Raises:
+        DependencyError: a status other than 200 to 299.
+    """
+    name = _named(address)
+    if 300 <= status < 400:
+        where = printable(headers.get("Location") or "nowhere")[:_EXCERPT]
         raise DependencyError(
             f"{name} redirects to {where}, which is not followed; give that address if it is meant"
         )
-    if not 200 <= answer.status < 300:
-        excerpt = printable(answer.body[:_EXCERPT].decode("utf-8", "replace"))
-        raise DependencyError(f"{name} answered {answer.status}: {excerpt}")
-    return answer
+    if not 200 <= status < 300:
+        excerpt = printable(body[:_EXCERPT].decode("utf-8", "replace"))
+        raise DependencyError(f"{name} answered {status}: {excerpt}")
 
 
 class Exchange:

@@ -103,8 +103,12 @@ def _read_file(path: Path) -> "ServiceProfile | LlmProfile":
     text = read_text(path)
     if path.suffix.lower() == ".json":
         return _read_json(text, path.name)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:128] or "profile"
-    return _read_csv(text, printable(path.name), name)
+    return _read_csv(text, printable(path.name), profile_name(path))
+
+
+def profile_name(path: Path, default: str = "profile") -> str:
+    """The name of a profile that its file gives it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:128] or default
 
 
 def _read_json(text: str, file_name: str) -> "ServiceProfile | LlmProfile":

@@ -23,6 +23,7 @@ class CaveatCode(StrEnum):
     STEPS_FROM_COEFFICIENTS = "steps_from_coefficients"
     STEPS_MIXED_UNMEASURED = "steps_mixed_unmeasured"
     STEPS_PAST_UNMEASURED = "steps_past_unmeasured"
+    STEPS_READ_FEW = "steps_read_few"
     STEPS_ERROR_UNKNOWN = "steps_error_unknown"
     STEPS_UNCHECKED = "steps_unchecked"
     KV_NOT_MEASURED = "kv_not_measured"

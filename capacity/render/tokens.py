@@ -328,7 +328,30 @@ def llm_profiles_table(profiles: Sequence[LlmProfile]) -> RenderableType:
 
 
 def llm_profile_tables(profile: LlmProfile) -> Iterator[RenderableType]:
-    """One profile of a language model: its engine, and its steps by decoding requests and by prompt tokens."""
+    """One profile of a language model, and what its measurements leave open."""
+    yield from llm_profile_pieces(profile)
+    yield from caveat_lines(llm_profile_caveats(profile))
+
+
+def check_table(profile: LlmProfile, checked_rps: float | None) -> RenderableType:
+    """How a profile came about, and how far it is off the saturated run that it is checked by."""
+    rows = list(profile.source.items())
+    rows.append(("request overhead", format_duration(profile.overhead.request_s)))
+    if profile.check is not None and checked_rps is not None:
+        measured_rps = profile.check.saturated_throughput_rps
+        off = checked_rps / measured_rps - 1.0
+        rows.append(
+            (
+                "check",
+                f"{format_rate(checked_rps)} by these steps, {format_rate(measured_rps)} measured ({off:+.1%}), of "
+                f"{profile.check.input_tokens} input and {profile.check.output_tokens} output tokens",
+            )
+        )
+    return table(("<", "<"), rows)
+
+
+def llm_profile_pieces(profile: LlmProfile) -> Iterator[RenderableType]:
+    """Its engine, and its steps by decoding requests and by prompt tokens."""
     limits, steps = profile.limits_measured, profile.table
     engine = " ".join(part for part in (profile.engine.name, profile.engine.version) if part)
     rows = [
@@ -342,7 +365,7 @@ def llm_profile_tables(profile: LlmProfile) -> Iterator[RenderableType]:
     yield table(("<", "<"), rows)
     contexts = sorted({float(steps.context[0]), float(steps.context[-1])})
     yield table(
-        ("decoding requests", *(f"reading {context:g} tokens each" for context in contexts)),
+        ("decoding requests", *(f"reading {context:.0f} tokens each" for context in contexts)),
         (
             (f"{n:g}", *(format_duration(steps.mean_s(decode_requests=n, kv_tokens=n * k)) for k in contexts))
             for n in steps.decode_requests.tolist()
@@ -353,4 +376,3 @@ def llm_profile_tables(profile: LlmProfile) -> Iterator[RenderableType]:
         ("prompt tokens", "step"),
         ((f"{n:g}", format_duration(steps.mean_s(n))) for n in steps.prefill_tokens.tolist() if n >= 1),
     )
-    yield from caveat_lines(llm_profile_caveats(profile))

@@ -214,7 +214,7 @@ def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "give one of --callable, --url, --metrics, got none"),
+        ([], 2, "give one of --callable, --url, --metrics, --llm, got none"),
         (["--callable", "bench:predict", "--url", "http://127.0.0.1:9/"], 2, "got --callable and --url"),
         (["--url", "http://127.0.0.1:9/"], 2, "give --url and --body FILE.json together"),
         (["--callable", "bench:predict", "--body", "row.json"], 2, "give --url and --body FILE.json together"),

@@ -1,0 +1,57 @@
+"""`capacity import`: reads files of other tools, and writes what `capacity` takes."""
+
+from pathlib import Path
+
+import typer
+
+from capacity.commands.options import REQUIRED, Flag, argument, flags, writes
+from capacity.commands.output import Format, emit, run
+
+
+@flags(
+    "files name model device devices precision runtime hourly_usd kv_tokens block_tokens sequences_max "
+    "batched_tokens_max engine_policy prefix_caching async_scheduling chunked_prefill request_overhead file",
+    files=argument(
+        list[str],
+        REQUIRED,
+        "Results of vllm bench serve --save-detailed, guidellm or aiperf.",
+        metavar="FILE...",
+    ),
+    name=Flag(str, None, "Name of the profile. Default: that of -o."),
+    model=Flag(str, None, "Name of the model."),
+    device=Flag(str, None, "Device of the replicas: H100."),
+    devices=Flag(int, 1, "Devices that the measured server runs on, as one replica."),
+    precision=Flag(str, None, "bf16, fp8, ..."),
+    runtime=Flag(str, None, "The engine, with its version: vllm 0.19.0."),
+    hourly_usd=Flag(float, None, "Price of one device in USD per hour."),
+    sequences_max=Flag(int, None, "Most requests that the measured engine ran at once."),
+    batched_tokens_max=Flag(int, None, "Most tokens of a step of the measured engine."),
+    request_overhead=Flag(
+        str,
+        None,
+        "Time of a request outside the engine: 18ms. Default: worked out from the shortest prompts.",
+    ),
+    file=writes("Write the profile as .json."),
+)
+def import_(context: typer.Context, *, file: str | None, output: Format, as_json: bool) -> None:
+    """Read what other tools have measured, and write the profile that plan --profile takes.
+
+    Sweeps over the server of a language model become its profile: prompts of several lengths with one output
+    token, one at a time; short prompts at 1 to the most requests at once; long prompts at some of these; and a
+    run with requests always waiting, by which the profile is checked. Files are told apart by what they hold.
+
+    Examples:
+      capacity import sweeps/*.json --kv-tokens 535040 --sequences-max 64 --batched-tokens-max 2048 -o m.json
+    """
+    from capacity import api
+    from capacity.files import check_target
+    from capacity.profile.load import profile_name
+
+    path = None if file is None else Path(file)
+    if path is not None:
+        check_target(path, "a profile", (".json",))
+        context.params["name"] = context.params["name"] or profile_name(path)
+    answer = run(api.import_file, context)
+    if path is not None:
+        answer.write_profile(path)
+    emit(answer, output, as_json=as_json)

@@ -1,0 +1,12 @@
+"""Readers of other tools' files: one file here for each format, and one test for each.
+
+A format is a module with three names, and its line in `capacity.formats.registry.FORMATS`:
+
+`NAME`: what writes such files, for messages and help, such as `vllm bench serve --save-detailed`.
+`recognises(file) -> bool`: whether a `capacity.formats.document.Document` is one, by what it holds and never by
+    its name. It is asked of every file, so that it must be quick, must not fail, and must be true of no other
+    format.
+`READERS`: what can be read out of it, by `capacity.formats.registry.Kind`. A reader takes the document, checks
+    units and sizes, passes over keys and columns that it does not need, and raises an InputError of one line
+    that names the file, the place in it, and what to do.
+"""

@@ -1,0 +1,176 @@
+"""Document: a file of another tool, read within limits, and looked at as JSON, as lines of JSON or as rows."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import ROWS_MAX, csv_rows, parse_object, printable, read_text
+
+_HEAD = 4096  # characters by which a format is told
+# Powers of ten by which tools tell durations apart.
+SECONDS_PER = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
+_UNIT_NAMES = {"nanoseconds": "ns", "microseconds": "us", "milliseconds": "ms", "seconds": "s"}
+
+
+@dataclass(frozen=True)  # without slots, for what is cached
+class Document:
+    """The text of a file, and what it is called in messages."""
+
+    name: str
+    text: str = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> "Document":
+        """A file of limited size, UTF-8 with or without a byte-order mark.
+
+        Raises:
+            InputError: it cannot be read, is too large, or is not text.
+        """
+        return cls(printable(path.name), read_text(path))
+
+    @property
+    def head(self) -> str:
+        """Its first characters, without blanks before them."""
+        return self.text[:_HEAD].lstrip()
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Keys of the object that it is; empty where it is none."""
+        if not self.head.startswith("{"):
+            return frozenset()
+        try:
+            return frozenset(self.object)
+        except InputError:
+            return frozenset()
+
+    @cached_property
+    def object(self) -> dict[str, Any]:
+        """The JSON object that it is. Raises InputError: it is none."""
+        return parse_object(self.text, self.name, "this format is a JSON object")
+
+    @cached_property
+    def first_line(self) -> dict[str, Any]:
+        """The JSON object in its first line; empty where there is none."""
+        line = next((line for line in self.text.splitlines() if line.strip()), "")
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def lines(self) -> list[tuple[str, dict[str, Any]]]:
+        """The JSON object in each line that is not blank, and where it stands.
+
+        Raises:
+            InputError: a line that is none, or more than `ROWS_MAX`.
+        """
+        found = []
+        for number, line in enumerate(self.text.splitlines(), 1):
+            if line.strip():
+                where = f"{self.name} line {number}"
+                found.append((where, parse_object(line, where, "each line is a JSON object")))
+            if len(found) > ROWS_MAX:
+                raise InputError(f"{self.name} has more than {ROWS_MAX} lines; keep fewer requests")
+        return found
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Cells of its first row as of a CSV; empty where it is none."""
+        if self.head.startswith(("{", "[", "<")):
+            return ()
+        try:
+            return tuple(cell.strip() for cell in next(csv_rows(self.text, self.name, ""), (1, []))[1])
+        except InputError:
+            return ()
+
+
+class Part:
+    """An object within a document, whose values are taken strictly, with a message that says where."""
+
+    def __init__(self, where: str, values: Any) -> None:
+        if not isinstance(values, Mapping):
+            raise InputError(f"{where} must be an object, got {_shown(values)}")
+        self.where, self._values = where, values
+
+    def __contains__(self, key: str) -> bool:
+        return self._values.get(key) is not None
+
+    def part(self, key: str) -> "Part":
+        """The object under a key."""
+        return Part(f"{self.where}.{key}", self._get(key))
+
+    def parts(self, key: str) -> "list[Part]":
+        """The objects in the list under a key; none where it is absent."""
+        found = self.list(key) if key in self else []
+        return [Part(f"{self.where}.{key}[{number}]", one) for number, one in enumerate(found)]
+
+    def list(self, key: str) -> Sequence[Any]:
+        """The list under a key."""
+        found = self._get(key)
+        if not isinstance(found, list):
+            raise InputError(f"{self.where}.{key} must be a list, got {_shown(found)}")
+        return found
+
+    def number(self, key: str) -> float:
+        """The finite number under a key."""
+        return number(self._get(key), f"{self.where}.{key}")
+
+    def whole(self, key: str) -> int:
+        """The whole number under a key."""
+        return whole(self._get(key), f"{self.where}.{key}")
+
+    def text(self, key: str) -> str:
+        """The text under a key."""
+        found = self._get(key)
+        if not isinstance(found, str):
+            raise InputError(f"{self.where}.{key} must be a text, got {_shown(found)}")
+        return found
+
+    def is_true(self, key: str) -> bool:
+        """Whether there is a true under a key."""
+        return self._values.get(key) is True
+
+    def _get(self, key: str) -> Any:
+        found = self._values.get(key)
+        if found is None:
+            raise InputError(f"{self.where} has no {key}, which is needed")
+        return found
+
+
+def number(value: Any, where: str) -> float:
+    """A finite number. Raises InputError: another value, by its place."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{where} must be a number, got {_shown(value)}")
+    return float(value)
+
+
+def whole(value: Any, where: str) -> int:
+    """A whole number, also one that a tool has written as 12.0. Raises InputError: another value, by its place."""
+    found = number(value, where)
+    if found != math.floor(found):
+        raise InputError(f"{where} must be a whole number, got {_shown(value)}")
+    return int(value)  # nanoseconds since 1970 are more than a float holds
+
+
+def each(values: Sequence[Any], where: str, read: Callable[[Any, str], float]) -> list[float]:
+    """The values of a list, each read as a number. Raises InputError: one that is none, by its place."""
+    return [read(value, f"{where}[{number}]") for number, value in enumerate(values)]
+
+
+def seconds_per(unit: Any, where: str) -> float:
+    """Seconds of a unit as tools name it. Raises InputError: an unknown one."""
+    known = _UNIT_NAMES.get(str(unit), str(unit))
+    if known not in SECONDS_PER:
+        raise InputError(f"{where} has the unit {_shown(unit)}; known are {', '.join(SECONDS_PER)}")
+    return SECONDS_PER[known]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return printable(repr(value))[:40]

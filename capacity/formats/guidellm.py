@@ -1,0 +1,96 @@
+"""The JSON of guidellm: several benchmarks, each a run, with the first and the last token of each request.
+
+What it calls time per output token includes the first token, and is not read here. Instants are seconds of the
+wall clock, under `info.timings`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import located
+from capacity.formats.document import Document, Part
+from capacity.profile.llm_runs import SeenRequest, SeenRun
+
+NAME = "guidellm benchmark, as JSON"
+_VERSION = 2
+# Chunks a token; fewer mean that steps, of which only the mean is known, bring several tokens each.
+_CHUNKS_MIN = 0.9
+_OTHERS = ("incomplete", "errored")
+
+
+def recognises(document: Document) -> bool:
+    """Whether it has benchmarks, and says of which version of guidellm."""
+    if not {"metadata", "benchmarks"} <= document.keys:
+        return False
+    metadata = document.object["metadata"]
+    return isinstance(metadata, dict) and "guidellm_version" in metadata
+
+
+def read_runs(document: Document) -> tuple[SeenRun, ...]:
+    """A run for each benchmark.
+
+    Raises:
+        InputError: another version of the file, a sample of the requests only, or values that cannot be.
+
+    Source:
+        guidellm 0.8.1, guidellm.benchmark.schemas, report version 2.
+    """
+    report = Part(document.name, document.object)
+    version = report.part("metadata").whole("version")
+    if version != _VERSION:
+        raise InputError(
+            f"{document.name} has metadata.version {version}, and {_VERSION} is read here; write it by guidellm 0.8"
+        )
+    benchmarks = report.parts("benchmarks")
+    if not benchmarks:
+        raise InputError(f"{document.name} has no benchmarks; run guidellm again")
+    return tuple(_run(one) for one in benchmarks)
+
+
+def _run(benchmark: Part) -> SeenRun:
+    requests = benchmark.part("requests")
+    for status in ("successful", *_OTHERS):
+        _require_all(benchmark, status)
+    seen = [located(one.where, partial(_request, one)) for one in requests.parts("successful")]
+    others = [span for status in _OTHERS for one in requests.parts(status) for span in _span(one)]
+    return SeenRun(name=benchmark.where, requests=tuple(seen), others_s=tuple(others), has_stamps=False)
+
+
+def _require_all(benchmark: Part, status: str) -> None:
+    """Refuse a sample: who is served is known only where all are."""
+    found = len(benchmark.part("requests").parts(status))
+    total = benchmark.part("metrics").part("request_totals").whole(status)
+    if found < total:
+        raise InputError(
+            f"{benchmark.where} holds {found} of {total} {status} requests; run guidellm without a sample size, so "
+            "that all are kept"
+        )
+
+
+def _request(one: Part) -> SeenRequest:
+    timings, output_tokens = one.part("info").part("timings"), one.whole("output_tokens")
+    if timings.whole("token_iterations") < _CHUNKS_MIN * output_tokens:
+        raise InputError(
+            f"{output_tokens} tokens came in {timings.whole('token_iterations')} chunks; turn off speculative "
+            "decoding, and have the server send each token by itself (a stream interval of 1)"
+        )
+    return SeenRequest(
+        input_tokens=one.whole("prompt_tokens"),
+        output_tokens=output_tokens,
+        start_s=timings.number("request_start"),
+        first_s=timings.number("first_token_iteration"),
+        last_s=timings.number("last_token_iteration"),
+    )
+
+
+def _span(one: Part) -> Iterator[tuple[float, float]]:
+    """From when to when a request without an answer was in flight; none of those that never were sent."""
+    timings = one.part("info").part("timings")
+    ends = [timings.number(name) for name in ("request_end", "resolve_end") if name in timings]
+    if "request_start" in timings and ends:
+        yield timings.number("request_start"), ends[0]
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs}

@@ -1,0 +1,434 @@
+"""Sweeps: runs of an engine as its clients saw them -> its steps, and so the profile of a language model.
+
+Three kinds of run tell the parts of a step apart. Prompts of several lengths, each alone, give what a prompt
+takes. Short prompts at one request at a time to the most give what a step takes by the number of requests that
+decode in it. Long prompts give what reading the cache takes. Runs need no label: what each shows is found in it.
+A run with more requests in flight than the engine serves at once is the one that a profile is checked by.
+"""
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from capacity.errors import InputError
+from capacity.profile.llm import Engine, KvCache, LimitsMeasured, LlmProfile, Overhead, SaturationCheck
+from capacity.profile.llm_runs import SeenRequest, SeenRun
+from capacity.profile.steps import NODES_MAX, StepTiming
+
+Floats = npt.NDArray[np.float64]
+
+# Of those who decode together, so many are asked when a step ended; the median is free of one client's delays.
+_WITNESSES = 16
+# Where only the ends of a request are known, the share of its time in which others may have computed prompts.
+_IMPURE_MAX = 0.01
+# And by how much the number of requests may differ from a whole one meanwhile, squared and on average.
+_CHANGE_MAX = 0.1
+# Rows of one number of requests are told apart by how much they read, in so many parts of each run.
+_PARTS = 4
+_STEPS_MIN = 3
+# What reading costs shows only where the same number of requests read so many times more in another step.
+_READ_RATIO = 4.0
+_P99 = 2.326  # standard normal quantile
+_EMPIRICAL_MIN = 100  # from so many on a P99 is counted
+# A prompt this short costs hardly more than a step that decodes; and how near to a limit is at it.
+_SHORT_PROMPT, _NEAR = 256, 0.02
+# Requests of a saturated run, in times of those that run at once; and by how much its lengths may differ.
+_WAVES_MIN, _LENGTHS_CV_MAX = 4, 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What no client can see of an engine, and its log or its command line says.
+
+    Attributes:
+        sequences_max: most requests that it runs at once.
+        batched_tokens_max: most tokens of one of its steps.
+        request_overhead_s: time of a request outside the engine; None to find it out. [s]
+    """
+
+    kv: KvCache
+    sequences_max: int
+    batched_tokens_max: int
+    engine: Engine = field(default_factory=Engine)
+    request_overhead_s: float | None = None
+
+
+class _Observed(NamedTuple):
+    """A step, or the mean of several, in which some requests decoded and nobody's prompt was computed.
+
+    Attributes:
+        steps: that the mean is over.
+        seen_by: as many observations are of the same steps.
+    """
+
+    requests: int
+    kv_tokens: float
+    seconds: float
+    steps: float = 1.0
+    seen_by: float = 1.0
+
+
+def profile_of_runs(runs: Sequence[SeenRun], settings: EngineSettings, name: str) -> LlmProfile:
+    """The profile that sweeps tell, with `check` where one of the runs was saturated.
+
+    Args:
+        name: of the profile.
+
+    Raises:
+        InputError: a sweep is missing, with which and how to run it; or the profile would reach less far than
+            the settings.
+    """
+    saturated = [run for run in runs if run.in_flight_max > settings.sequences_max]
+    sweeps = [run for run in runs if run.in_flight_max <= settings.sequences_max]
+    if len(saturated) > 1:
+        raise InputError(
+            f"{saturated[0].name} and {saturated[1].name} both have more than the {settings.sequences_max} requests of "
+            "--sequences-max in flight; give one such run, for the check"
+        )
+    decode = _decode_steps(sweeps)
+    prompts = _prompts(sweeps)
+    overhead_s = _overhead_s(prompts, decode, settings)
+    prefill, left_out = _prefill_steps(prompts, overhead_s or 0.0, settings)
+    steps = (*decode, *prefill)
+    context = max(int(max(step.context, step.past + step.prefill_tokens)) for step in steps)
+    check = saturation_check(saturated[0], settings, context) if saturated else None
+    return LlmProfile(
+        name=name,
+        kv=settings.kv,
+        limits_measured=LimitsMeasured(
+            sequences_max=settings.sequences_max,
+            batched_tokens_max=settings.batched_tokens_max,
+            context_tokens_max=context,
+        ),
+        steps=steps,
+        engine=settings.engine,
+        overhead=Overhead(request_s=overhead_s or 0.0),
+        check=check,
+        source=_source(decode, prompts, left_out, overhead_s, settings),
+    )
+
+
+def _source(
+    decode: Sequence[StepTiming],
+    prompts: dict[int, Floats],
+    left_out: Sequence[int],
+    overhead_s: float | None,
+    settings: EngineSettings,
+) -> dict[str, str]:
+    """What the profile comes from, in words."""
+    told = {
+        "decode": f"{sum(step.count or 0 for step in decode)} steps without prompts, from gaps between tokens",
+        "prefill": f"{sum(map(len, prompts.values()))} prompts of {min(prompts)} to {max(prompts)} tokens, each alone",
+        "overhead": "given"
+        if settings.request_overhead_s is not None
+        else "in the steps of prompts, since no prompt was short enough to tell it apart"
+        if overhead_s is None
+        else "what the first token of the shortest prompts takes longer than a step of one request",
+    }
+    if left_out:
+        lengths = ", ".join(map(str, left_out[:5]))
+        told["left_out"] = (
+            f"prompts of {lengths} tokens take several passes, of which the earlier ones were not measured"
+        )
+    return told
+
+
+# Steps that decode
+
+
+def _decode_steps(runs: Sequence[SeenRun]) -> list[StepTiming]:
+    """Rows of steps without prompts, by requests that decode and by what they read.
+
+    Raises:
+        InputError: there are none, or all read about the same.
+    """
+    steps = [row for run in runs for row in _rows(list(_observed(run)))]
+    if not steps:
+        raise InputError(
+            "no run has a step in which requests decode and no prompt is computed; send short prompts with at least "
+            "64 output tokens, at concurrencies from 1 to --sequences-max"
+        )
+    read: dict[int, list[float]] = {}
+    for step in steps:
+        read.setdefault(step.decode_requests, []).append(step.context)
+    if not any(max(contexts) >= _READ_RATIO * min(contexts) for contexts in read.values()):
+        longest = max(max(contexts) for contexts in read.values())
+        raise InputError(
+            f"no number of requests was seen to decode both with short and with long contexts (the longest has "
+            f"{longest:.0f} tokens), without which the time to read the cache is unknown; send long prompts at some "
+            "of the same concurrencies too"
+        )
+    return steps
+
+
+def _observed(run: SeenRun) -> Iterator[_Observed]:
+    for begin_s, end_s, members in _windows(run):
+        stamped = [one for one in members if one.has_stamps]
+        if run.has_stamps and stamped:
+            yield from _steps_within(begin_s, end_s, members, stamped)
+    if not run.has_stamps:
+        yield from _whole_requests(run)
+
+
+def _windows(run: SeenRun) -> Iterator[tuple[float, float, list[SeenRequest]]]:
+    """From when to when the same requests decoded, and nobody's prompt was computed or waited."""
+    decoding: dict[int, SeenRequest] = {}
+    waiting = 0
+    events = sorted(_events(run), key=lambda event: event[0])
+    for (at_s, number, phase), (next_s, _, _) in pairwise(events):
+        if phase == "first" and run.requests[number].output_tokens > 1:
+            decoding[number] = run.requests[number]
+        elif phase == "last":
+            decoding.pop(number, None)
+        waiting += (phase == "start") - (phase in ("first", "gone"))
+        if not waiting and decoding and next_s > at_s:
+            yield at_s, next_s, list(decoding.values())
+
+
+def _events(run: SeenRun) -> Iterator[tuple[float, int, str]]:
+    """Instants at which somebody is sent, gets the first token, or the last; or is gone of whom no more is known."""
+    for number, one in enumerate(run.requests):
+        yield one.start_s, number, "start"
+        yield one.first_s, number, "first"
+        yield one.last_s, number, "last"
+    for start_s, end_s in run.others_s:
+        yield start_s, -1, "start"
+        yield end_s, -1, "gone"
+
+
+def _steps_within(
+    begin_s: float, end_s: float, members: Sequence[SeenRequest], stamped: Sequence[SeenRequest]
+) -> Iterator[_Observed]:
+    """The steps of a window: from when the witnesses got one token to when they got the next."""
+    chosen = stamped[:: math.ceil(len(stamped) / _WITNESSES)]
+    witnesses = [np.array(one.stamps_s) for one in chosen]
+    within = [stamps[(stamps >= begin_s) & (stamps <= end_s)] for stamps in witnesses]
+    reference = max(within, key=len)
+    if len(reference) < 2:
+        return
+    ends_s = np.median([_nearest(stamps, reference) for stamps in witnesses], axis=0)
+    read = sum(_context(one, float(reference[0])) for one in members)
+    for number, seconds in enumerate(np.diff(ends_s).tolist()):
+        yield _Observed(len(members), read + number * len(members), seconds)
+
+
+def _nearest(stamps: Floats, to: Floats) -> Floats:
+    """Of each instant the nearest of the stamps."""
+    after = np.clip(np.searchsorted(stamps, to), 1, len(stamps) - 1)
+    return np.where(to - stamps[after - 1] < stamps[after] - to, stamps[after - 1], stamps[after])
+
+
+def _context(one: SeenRequest, at_s: float) -> float:
+    """Tokens that a request reads in the step that begins at an instant at which it got a token."""
+    share = (at_s - one.first_s) / max(one.last_s - one.first_s, 1e-12)
+    return one.input_tokens + 1.0 + max(0.0, min(share, 1.0)) * (one.output_tokens - 1)
+
+
+def _whole_requests(run: SeenRun) -> Iterator[_Observed]:
+    """The mean step of each request with hardly any prompt of others in its time, where no single gap is known."""
+    events = sorted(_events(run), key=lambda event: event[0])
+    times = np.array([event[0] for event in events])
+    changes = {
+        "start": (1, 0, 0.0), "gone": (-1, 0, 0.0), "first": (-1, 1, 1.0), "last": (0, -1, -1.0),
+    }  # fmt: skip
+    waiting = np.cumsum([changes[phase][0] for _, _, phase in events])
+    decoding = np.cumsum([changes[phase][1] for _, _, phase in events])
+    reading = np.cumsum(
+        [
+            changes[phase][2] * (run.requests[number].input_tokens + run.requests[number].output_tokens / 2)
+            for _, number, phase in events
+        ]
+    )
+    spans = np.diff(times, append=times[-1])
+    columns = (waiting > 0, decoding, decoding**2, reading)
+    totals = [np.concatenate([[0.0], np.cumsum(one * spans)]) for one in columns]
+    for one in run.requests:
+        if one.output_tokens < 2 or one.last_s <= one.first_s:
+            continue
+        first, last = np.searchsorted(times, [one.first_s, one.last_s])
+        impure, together, squared, read = (
+            (total[last] - total[first]) / (one.last_s - one.first_s) for total in totals
+        )
+        steps, requests = one.output_tokens - 1, max(1, round(together))
+        if impure <= _IMPURE_MAX and squared - 2 * together * requests + requests**2 <= _CHANGE_MAX:
+            seconds = (one.last_s - one.first_s) / steps
+            yield _Observed(requests, max(read, requests), seconds, steps, requests)
+
+
+def _rows(observed: Sequence[_Observed]) -> Iterator[StepTiming]:
+    """Observations of one run as rows: by requests, and by what these read in a few parts."""
+    groups: dict[int, list[_Observed]] = {}
+    for one in observed:
+        groups.setdefault(one.requests, []).append(one)
+    for requests, group in sorted(groups.items()):
+        ordered = sorted(group, key=lambda one: one.kv_tokens)
+        size = max(_STEPS_MIN, math.ceil(len(ordered) / _PARTS))
+        for begin in range(0, len(ordered), size):
+            part = ordered[begin : begin + size]
+            if sum(one.steps for one in part) >= _STEPS_MIN:
+                yield _row(requests, part)
+
+
+def _row(requests: int, part: Sequence[_Observed]) -> StepTiming:
+    """The row of observations alike. Of a mean over some steps the variance is as many times smaller."""
+    _, kv, seconds, steps, seen_by = (np.array(column, dtype=float) for column in zip(*part, strict=True))
+    mean_s = float(np.average(seconds, weights=steps))
+    spread_s = math.sqrt(float((steps * (seconds - mean_s) ** 2).sum()) / max(1, len(part) - 1))
+    read = max(requests, round(float(np.average(kv, weights=steps))))
+    timing = StepTiming(
+        decode_requests=requests,
+        decode_kv_tokens=read,
+        mean_s=mean_s,
+        count=max(1, round(float((steps / seen_by).sum()))),
+    )
+    return _with_percentiles(timing, seconds, spread_s, is_single=bool((steps == 1.0).all()))
+
+
+def _with_percentiles(timing: StepTiming, seconds: Floats, spread_s: float, *, is_single: bool) -> StepTiming:
+    """With P50 and P99: counted from a hundred single steps on, else as far apart as their deviation says."""
+    if len(seconds) < 2:
+        return timing
+    p50_s = float(np.median(seconds))
+    counted = is_single and len(seconds) >= _EMPIRICAL_MIN
+    p99_s = float(np.quantile(seconds, 0.99)) if counted else p50_s + _P99 * spread_s
+    return replace(timing, p50_s=p50_s, p99_s=p99_s)
+
+
+# Prompts alone
+
+
+def _prompts(runs: Sequence[SeenRun]) -> dict[int, Floats]:
+    """Time to the first token of requests that nobody else was in flight with, by length of the prompt. [s]
+
+    Where there are more lengths than a table keeps, neighbours are gathered.
+
+    Raises:
+        InputError: no request was alone.
+    """
+    alone = sorted((one.input_tokens, one.first_s - one.start_s) for run in runs for one in _alone(run))
+    if not alone:
+        raise InputError(
+            "no prompt was computed alone; send prompts of several lengths with one output token each, at "
+            "concurrency 1"
+        )
+    lengths = {tokens for tokens, _ in alone}
+    if len(lengths) <= NODES_MAX:
+        return {tokens: np.array([s for t, s in alone if t == tokens]) for tokens in sorted(lengths)}
+    gathered: dict[int, list[float]] = {}
+    for part in np.array_split(np.array(alone), NODES_MAX):
+        gathered.setdefault(round(float(part[:, 0].mean())), []).extend(part[:, 1].tolist())
+    gathered.setdefault(alone[-1][0], []).append(alone[-1][1])  # the table reaches as far as the longest
+    return {tokens: np.array(found) for tokens, found in gathered.items()}
+
+
+def _alone(run: SeenRun) -> Iterator[SeenRequest]:
+    """Requests from whose start to whose first token no other was in flight."""
+    spans = sorted([(one.start_s, one.last_s, one) for one in run.requests], key=lambda span: span[0])
+    others = heapq.merge(
+        [(start, end) for start, end, _ in spans], sorted(run.others_s), key=lambda span: span[0]
+    )
+    everybody = np.array(list(others))
+    over_s = np.maximum.accumulate(np.concatenate([[-np.inf], everybody[:, 1]]))
+    for start_s, _, one in spans:
+        first, after = (np.searchsorted(everybody[:, 0], start_s, side=side) for side in ("left", "right"))
+        is_next_later = after == len(everybody) or everybody[after, 0] >= one.first_s
+        if after - first == 1 and over_s[first] <= start_s and is_next_later:
+            yield one
+
+
+def _overhead_s(
+    prompts: dict[int, Floats], decode: Sequence[StepTiming], settings: EngineSettings
+) -> float | None:
+    """What a request takes outside the engine; None where it cannot be told from its step. [s]
+
+    A pass of hardly any prompt takes as long as one with a request that decodes, since both read all weights
+    once; what its first token takes beyond that is outside the engine. Two prompts lead to where there is none.
+    """
+    if settings.request_overhead_s is not None:
+        return settings.request_overhead_s
+    alone = [step for step in decode if step.decode_requests == 1]
+    first, second = (sorted(prompts) * 2)[:2]
+    if not alone or len(prompts) < 2 or first > _SHORT_PROMPT:
+        return None
+    first_s, second_s = (float(prompts[tokens].mean()) for tokens in (first, second))
+    without_s = first_s - first * max(0.0, second_s - first_s) / (second - first)
+    step_s = min(alone, key=lambda step: step.decode_kv_tokens).mean_s
+    return max(0.0, without_s - step_s)
+
+
+def _prefill_steps(
+    prompts: dict[int, Floats], overhead_s: float, settings: EngineSettings
+) -> tuple[list[StepTiming], list[int]]:
+    """Rows of passes of one prompt, and lengths of prompts that could not be taken apart.
+
+    A prompt longer than a pass is computed in several; its last pass took what the prompt took more than the
+    one that ends where that pass begins.
+    """
+    most, steps, left_out = settings.batched_tokens_max, [], []
+    for tokens, seconds in prompts.items():
+        before = (tokens - 1) // most * most
+        if not before:
+            steps.append(_prefill_step(tokens, 0, seconds - overhead_s, len(seconds), float(seconds.std())))
+            continue
+        earlier = next(
+            (prompts[one] for one in prompts if before * (1.0 - _NEAR) <= one <= before), np.zeros(0)
+        )
+        if not len(earlier):
+            left_out.append(tokens)
+            continue
+        spread_s = math.hypot(float(seconds.std()), float(earlier.std()))
+        count = min(len(seconds), len(earlier))
+        steps.append(_prefill_step(tokens - before, before, seconds - float(earlier.mean()), count, spread_s))
+    return steps, left_out
+
+
+def _prefill_step(tokens: int, past: int, seconds: Floats, count: int, spread_s: float) -> StepTiming:
+    mean_s = float(seconds.mean())
+    if mean_s <= 0.0:
+        raise InputError(
+            f"a pass of {tokens} prompt tokens after {past} took {mean_s:g} s; prompts with more tokens must take "
+            "longer, and --request-overhead be shorter than their first token takes"
+        )
+    timing = StepTiming(
+        prefill_requests=1, prefill_tokens=tokens, prefill_kv_tokens=past, mean_s=mean_s, count=count
+    )
+    return _with_percentiles(timing, seconds, spread_s, is_single=past == 0)
+
+
+# The run that a profile is checked by
+
+
+def saturation_check(run: SeenRun, settings: EngineSettings, context_tokens_max: int) -> SaturationCheck:
+    """Throughput of a run in which requests always wait, from its first wave's end to its last wave's begin.
+
+    Raises:
+        InputError: too few requests, or of too different lengths, or longer than was measured.
+    """
+    slots, count = settings.sequences_max, len(run.requests)
+    if count < _WAVES_MIN * slots:
+        raise InputError(
+            f"{run.name} is the saturated run, and has {count} requests; send at least {_WAVES_MIN} times the "
+            f"{slots} of --sequences-max"
+        )
+    lengths = np.array([(one.input_tokens, one.output_tokens) for one in run.requests], dtype=float)
+    variation = lengths.std(axis=0) / lengths.mean(axis=0)
+    if variation.max() > _LENGTHS_CV_MAX:
+        raise InputError(
+            f"{run.name} is the saturated run, and its lengths vary by {100 * variation.max():.0f} %; send requests "
+            "of equal input and output tokens, so that a simulation can be held against it"
+        )
+    ended_s = np.sort([one.last_s for one in run.requests])
+    rate_rps = (count - 2 * slots) / (ended_s[count - slots - 1] - ended_s[slots - 1])
+    given, got = (max(1, round(float(mean))) for mean in lengths.mean(axis=0))
+    if given + got > context_tokens_max:
+        raise InputError(
+            f"{run.name} is the saturated run, and its requests of {given + got} tokens are longer than the "
+            f"{context_tokens_max} of any measured context; send shorter ones"
+        )
+    return SaturationCheck(saturated_throughput_rps=float(rate_rps), input_tokens=given, output_tokens=got)

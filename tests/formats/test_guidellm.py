@@ -1,0 +1,76 @@
+"""Reports of guidellm, as the engine on paper writes them; nothing here is a file of guidellm's own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_on_paper import as_guidellm, closed_loop
+
+from capacity.errors import InputError
+from capacity.formats.registry import Kind, read
+from capacity.profile.llm_runs import SeenRun
+
+SEEN = [closed_loop([(16, 5), (40, 1), (16, 3)], 2), closed_loop([(30, 2)], 1)]
+
+
+def report() -> dict[str, Any]:
+    return as_guidellm(SEEN)
+
+
+def runs(folder: Path, document: dict[str, Any]) -> tuple[SeenRun, ...]:
+    path = folder / "report.txt"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    found: tuple[SeenRun, ...] = read(path, Kind.RUNS)
+    return found
+
+
+def test_each_benchmark_is_a_run(tmp_path: Path) -> None:
+    first, second = runs(tmp_path, report())
+    assert (len(first.requests), len(second.requests)) == (3, 1)
+    for one, seen in zip(first.requests, SEEN[0], strict=True):
+        assert one.first_s - one.start_s == pytest.approx(seen.stamps_s[0] - seen.start_s, abs=1e-6)
+        assert one.last_s - one.start_s == pytest.approx(seen.stamps_s[-1] - seen.start_s, abs=1e-6)
+    assert not first.has_stamps  # only the ends of a request are written down
+
+
+def test_requests_without_an_answer_count_as_being_there(tmp_path: Path) -> None:
+    document = report()
+    cut = {"info": {"timings": {"request_start": 1.7e9, "resolve_end": 1.7e9 + 9.0}}}
+    never = {"info": {"timings": {"request_start": None, "resolve_end": 1.7e9}}}
+    document["benchmarks"][1]["requests"]["incomplete"] = [cut, never]
+    document["benchmarks"][1]["metrics"]["request_totals"]["incomplete"] = 2
+    assert runs(tmp_path, document)[1].others_s == ((1.7e9, 1.7e9 + 9.0),)
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    document = report()
+    *way, last = (int(step) if step.isdigit() else step for step in path.split("."))
+    place: Any = document
+    for step in way:
+        place = place[step]
+    place[last] = value
+    return document
+
+
+FIRST = "benchmarks.0.requests.successful.0"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("metadata.version", 1, "metadata.version 1, and 2 is read here"),
+        ("benchmarks", [], "has no benchmarks"),
+        ("benchmarks.0", 3, "report.txt.benchmarks[0] must be an object, got 3"),
+        ("benchmarks.0.metrics.request_totals.successful", 9, "holds 3 of 9 successful requests"),
+        (f"{FIRST}.prompt_tokens", None, "successful[0] has no prompt_tokens"),
+        (f"{FIRST}.info.timings.first_token_iteration", "x", "first_token_iteration must be a number"),
+        (f"{FIRST}.info.timings.token_iterations", 2, "5 tokens came in 2 chunks"),
+        (f"{FIRST}.info.timings.last_token_iteration", 1.0, "a request is sent, then"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, path: str, value: Any, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        runs(tmp_path, changed(path, value))
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)

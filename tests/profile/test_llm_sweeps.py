@@ -1,0 +1,222 @@
+"""Sweeps: steps of a known law come back from what clients saw; what the sweeps do not tell is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from engine_on_paper import Law, Seen, closed_loop, sweeps
+
+from capacity.errors import InputError
+from capacity.profile.llm import KvCache, LlmProfile
+from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
+from capacity.profile.llm_sampling import has_spread, resampled_steps
+from capacity.profile.llm_sweeps import EngineSettings, profile_of_runs
+from simulations.tokens import checked_rate_rps, require_check
+
+LAW = Law()
+SETTINGS = EngineSettings(kv=KvCache(tokens=65_536), sequences_max=16, batched_tokens_max=512)
+
+
+def as_run(name: str, seen: list[Seen]) -> SeenRun:
+    return SeenRun(
+        name=name,
+        requests=tuple(
+            SeenRequest(
+                input_tokens=one.input_tokens,
+                output_tokens=one.output_tokens,
+                start_s=one.start_s,
+                first_s=one.stamps_s[0],
+                last_s=one.stamps_s[-1],
+                gaps_s=tuple(np.diff(one.stamps_s).tolist()),
+            )
+            for one in seen
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, SeenRun]:
+    """With up to a millisecond of delay of each token on its way to its client, a tenth of a step."""
+    return {name: as_run(name, seen) for name, seen in sweeps(jitter_s=1e-3).items()}
+
+
+@pytest.fixture(scope="module")
+def profile(runs: dict[str, SeenRun]) -> LlmProfile:
+    return profile_of_runs(list(runs.values()), SETTINGS, "swept")
+
+
+def test_steps_that_decode_come_back(profile: LlmProfile) -> None:
+    """Each value of the staircase, with short and with long contexts, although no stair was told to the fit."""
+    for requests in (1, 2, 4, 7, 8, 12, 15, 16):
+        for context in (20, 80, 500, 1050):
+            found_s = profile.table.mean_s(decode_requests=requests, kv_tokens=requests * context)
+            assert found_s == pytest.approx(LAW.step_s(0, requests, requests * context), rel=0.005)
+
+
+def test_prompts_and_overhead_come_back(profile: LlmProfile) -> None:
+    """To within what one request decodes in: the pass of no prompt is taken to be as long as its step."""
+    decodes_s = LAW.step_s(0, 1, 20) - LAW.base_s
+    assert profile.overhead.request_s == pytest.approx(0.004, abs=decodes_s + 1e-3)
+    for tokens in (8, 32, 128, 256, 512):
+        for past in (0, 512):
+            off_s = profile.table.mean_s(tokens, past) - LAW.step_s(tokens, 0, 0)
+            assert abs(off_s) < decodes_s + 1e-3, (tokens, past)
+    assert profile.table.is_past_measured  # from the prompt of two passes
+
+
+def test_the_saturated_run_agrees(profile: LlmProfile) -> None:
+    require_check(profile)
+    assert profile.check is not None
+    assert (profile.check.input_tokens, profile.check.output_tokens) == (200, 50)
+    assert checked_rate_rps(profile) == pytest.approx(profile.check.saturated_throughput_rps, rel=0.02)
+
+
+def test_a_given_overhead_is_taken_off(runs: dict[str, SeenRun], profile: LlmProfile) -> None:
+    given = profile_of_runs(list(runs.values()), replace(SETTINGS, request_overhead_s=0.002), "given")
+    assert given.overhead.request_s == 0.002
+    for step, other in zip(given.steps, profile.steps, strict=True):
+        is_first = step.prefill_tokens and not step.prefill_kv_tokens
+        later_s = profile.overhead.request_s - 0.002 if is_first else 0.0
+        assert step.mean_s == pytest.approx(other.mean_s + later_s, rel=1e-9)
+    with pytest.raises(InputError, match="--request-overhead be shorter"):
+        profile_of_runs(list(runs.values()), replace(SETTINGS, request_overhead_s=1.0), "too long")
+
+
+def test_the_error_of_the_steps_is_in_the_profile(profile: LlmProfile) -> None:
+    """Drawn again, a step differs by about what its own scatter says."""
+    assert has_spread(profile)
+    again = [
+        resampled_steps(profile, np.random.default_rng(n)).table.mean_s(decode_requests=8, kv_tokens=400)
+        for n in range(200)
+    ]
+    error_s = abs(float(np.mean(again)) - LAW.step_s(0, 8, 400))
+    assert 0.0 < float(np.std(again)) < 1e-4
+    assert error_s < 5e-5
+
+
+def test_who_was_only_seen_from_end_to_end_tells_the_same(runs: dict[str, SeenRun]) -> None:
+    """As guidellm writes it down."""
+    bare = [
+        replace(run, has_stamps=False, requests=tuple(replace(one, gaps_s=()) for one in run.requests))
+        for run in runs.values()
+    ]
+    found = profile_of_runs(bare, SETTINGS, "bare")
+    for requests in (1, 2, 4, 7, 8, 12, 15, 16):
+        found_s = found.table.mean_s(decode_requests=requests, kv_tokens=requests * 50)
+        assert found_s == pytest.approx(LAW.step_s(0, requests, requests * 50), rel=0.01)
+    require_check(found)
+
+
+def test_a_neighbour_that_nobody_knows_of_is_not_mixed_in(runs: dict[str, SeenRun]) -> None:
+    """A request of which only from when to when it was there is known hides the steps meanwhile."""
+    run = runs["short-4"]
+    hidden = replace(run, others_s=((run.requests[0].start_s, run.requests[-1].last_s),))
+    kept = [one for name, one in runs.items() if name != "short-4"]
+    steps = profile_of_runs([*kept, hidden], SETTINGS, "hidden").steps
+    assert 4 not in {step.decode_requests for step in steps if step.context < 100}
+
+
+Change = Callable[[dict[str, SeenRun]], list[SeenRun]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda runs: [runs["prompts"]], "no run has a step in which requests decode"),
+        (
+            lambda runs: [run for name, run in runs.items() if not name.startswith("long")],
+            "both with short and with long contexts",
+        ),
+        (lambda runs: [runs["short-16"], runs["long-16"]], "no prompt was computed alone"),
+        (
+            lambda runs: [run for name, run in runs.items() if not name.endswith("-16")],
+            "no step was measured with more than 15 decoding requests",
+        ),
+        (
+            lambda runs: [as_run("p", closed_loop([(8, 1), (64, 1)], 1)), runs["short-16"], runs["long-16"], runs["long-8"]],
+            "no step was measured with more than",
+        ),
+        (lambda runs: [*runs.values(), runs["saturated"]], "saturated and saturated both have more than the 16"),
+        (
+            lambda runs: [*(run for name, run in runs.items() if name != "saturated"), as_run("few", closed_loop([(9, 9)] * 63, 32))],
+            "few is the saturated run, and has 63 requests; send at least 4 times the 16",
+        ),
+        (
+            lambda runs: [*(run for name, run in runs.items() if name != "saturated"), as_run("odd", closed_loop([(9, 9), (99, 9)] * 40, 32))],
+            "odd is the saturated run, and its lengths vary by 83 %",
+        ),
+    ],
+)  # fmt: skip
+def test_sweeps_that_do_not_tell_are_refused(runs: dict[str, SeenRun], change: Change, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        profile_of_runs(change(runs), SETTINGS, "refused")
+    assert said in str(refused.value)
+
+
+def test_a_corrupted_saturated_run_is_refused_with_numbers(runs: dict[str, SeenRun]) -> None:
+    """As of an engine that computes something that the sweeps did not see: a tenth longer all along."""
+    slower = tuple(
+        replace(
+            one,
+            start_s=1.1 * one.start_s,
+            first_s=1.1 * one.first_s,
+            last_s=1.1 * one.last_s,
+            gaps_s=tuple(1.1 * gap_s for gap_s in one.gaps_s),
+        )
+        for one in runs["saturated"].requests
+    )
+    others = [run for name, run in runs.items() if name != "saturated"]
+    found = profile_of_runs([*others, replace(runs["saturated"], requests=slower)], SETTINGS, "slower")
+    with pytest.raises(
+        InputError, match=r"fails its check: its steps give 20.\d rps .* measured 18.\d rps \(\+1\d"
+    ):
+        require_check(found)
+
+
+def test_a_check_beyond_the_measured_context_is_refused(runs: dict[str, SeenRun]) -> None:
+    others = [run for name, run in runs.items() if name != "saturated"]
+    longer = as_run("longer", closed_loop([(2000, 4)] * 64, 32))
+    with pytest.raises(
+        InputError, match="longer is the saturated run, and its requests of 2004 tokens are longer"
+    ):
+        profile_of_runs([*others, longer], SETTINGS, "longer")
+
+
+def test_a_prompt_of_several_passes_needs_the_ones_before(runs: dict[str, SeenRun]) -> None:
+    lone = as_run("lone", closed_loop([(1700, 1)] * 3, 1))
+    found = profile_of_runs([*runs.values(), lone], SETTINGS, "lone")
+    assert found.source["left_out"].startswith("prompts of 1700 tokens take several passes")
+    assert found.table.past[-1] == 512
+
+
+@pytest.mark.parametrize(
+    ("gaps_s", "tokens", "kept"),
+    [
+        ([0.1, 0.1], 3, (0.1, 0.1)),
+        ([0.001, 0.1, 0.1], 3, (0.101, 0.1)),
+        ([0.1, 0.1, 0.001], 3, (0.1, 0.101)),
+        ([0.1], 3, ()),  # a chunk had two tokens
+        ([0.1, 0.1, 0.1], 3, ()),  # a chunk had none, and nobody knows which
+        ([], 1, ()),
+    ],
+)
+def test_gaps_of_chunks_become_gaps_of_tokens(
+    gaps_s: list[float], tokens: int, kept: tuple[float, ...]
+) -> None:
+    assert token_gaps(gaps_s, tokens) == pytest.approx(kept)
+
+
+def test_a_run_is_valid_or_not_born() -> None:
+    one = SeenRequest(input_tokens=4, output_tokens=2, start_s=0.0, first_s=1.0, last_s=2.0, gaps_s=(1.0,))
+    assert SeenRun(name="run", requests=(replace(one, start_s=0.5), one)).requests[0] == one
+    for others, said in (
+        ({"input_tokens": 0}, "input and output tokens"),
+        ({"first_s": 3.0}, "is sent, then"),
+        ({"gaps_s": (0.5, 0.5)}, "2 output tokens have 1 gaps"),
+        ({"gaps_s": (1e-3,)}, "is the unit right"),
+    ):
+        with pytest.raises(InputError, match=said):
+            replace(one, **others)
+    with pytest.raises(InputError, match="run has no request"):
+        SeenRun(name="run", requests=())
