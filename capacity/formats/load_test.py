@@ -1,0 +1,205 @@
+"""Load test: what a load generator reports of its runs, in SI, as far as it says it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from capacity.errors import InputError
+from capacity.performance import Interval
+
+Floats = npt.NDArray[np.float64]
+
+
+class Loop(StrEnum):
+    """What decides when a request is sent: the clock (open), or the answer to the one before (closed)."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Requests that were answered, one by one, in the order in which they were sent.
+
+    Attributes:
+        sent_s: when each was sent, from any origin, not falling, shape `(requests,)`. [s]
+        response_s: what each took, shape `(requests,)`. [s]
+        due_s: when each should have been sent, where that is known; else empty. [s]
+    """
+
+    sent_s: Floats
+    response_s: Floats
+    due_s: Floats = field(default_factory=lambda: np.zeros(0))
+
+    @classmethod
+    def of(
+        cls, sent_s: Sequence[float], response_s: Sequence[float], due_s: Sequence[float] = ()
+    ) -> "Samples":
+        """From columns in any order of requests.
+
+        Raises:
+            InputError: a duration below 0, or numbers that are not finite.
+        """
+        sent, response, due = (np.asarray(column, dtype=float) for column in (sent_s, response_s, due_s))
+        if not (np.isfinite(sent).all() and np.isfinite(response).all() and np.isfinite(due).all()):
+            raise InputError("instants and durations must be finite numbers")
+        if len(response) and response.min() < 0.0:
+            raise InputError(f"a response takes no less than 0 s, got {response.min():g} s")
+        order = np.argsort(sent, kind="stable")
+        return cls(sent[order], response[order], due[order] if len(due) else due)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """Counts of responses between bounds, of which the last may be infinite.
+
+    Attributes:
+        edges_s: rising, one more than the counts. [s]
+        counts: responses above the lower and up to the upper edge.
+    """
+
+    edges_s: tuple[float, ...]
+    counts: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.edges_s) != len(self.counts) + 1:
+            raise InputError(
+                f"{len(self.counts)} counts need {len(self.counts) + 1} bounds, got {len(self.edges_s)}"
+            )
+        if not all(low < high for low, high in pairwise(self.edges_s)):
+            raise InputError("bounds of a histogram must rise")
+        if not all(0.0 <= count < math.inf for count in self.counts):
+            raise InputError("counts of a histogram are finite and never below 0")
+
+    @property
+    def total(self) -> float:
+        """All counts together."""
+        return math.fsum(self.counts)
+
+    def quantile(self, q: float) -> Interval:
+        """Between which bounds a quantile lies; the value is the upper one, unless that is infinite. [s]
+
+        Raises:
+            InputError: the histogram is empty.
+        """
+        wanted, seen = q * self.total, 0.0
+        if not self.total:
+            raise InputError("an empty histogram has no quantiles")
+        for count, (low, high) in zip(self.counts, pairwise(self.edges_s), strict=True):
+            seen += count
+            if count and seen >= wanted * (1.0 - 1e-12):
+                return Interval(value=high, low=low, high=high)
+        return Interval(value=self.edges_s[-1], low=self.edges_s[-2], high=self.edges_s[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One row of a run's history; what it lacks is None.
+
+    Attributes:
+        t_s: from any origin. [s]
+        rate_rps: requests that were answered. [requests/s]
+        median_s, p99_s: of responses. [s]
+    """
+
+    t_s: float
+    users: float | None = None
+    rate_rps: float | None = None
+    median_s: float | None = None
+    p99_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadRun:
+    """One run against one endpoint, in seconds and requests per second; what a tool does not say is None or empty.
+
+    Attributes:
+        name: which of the file's runs or endpoints.
+        loop: what decides when a request is sent, by the tool or its settings.
+        users: requests that may be in flight at once: users, threads or connections.
+        rate_asked_rps, rate_sent_rps: as the schedule has it, and as requests were sent. [requests/s]
+        throughput_rps: requests that were answered. [requests/s]
+        duration_s: of the run. [s]
+        succeeded, failed, dropped: requests answered well; answered badly or not at all; never sent for want of
+            users or connections.
+        mean_s, min_s, max_s: of the responses that the quantiles are of. [s]
+        quantiles_s: as reported; the ends hold what rounding or buckets leave open. [s]
+        counted: durations that the quantiles are of, where that is not the number of requests.
+        is_corrected: whether the tool has added durations of requests that it should have sent.
+        histogram, samples, history: what lies behind, where it is there.
+        schedule_delay_mean_s, schedule_delay_p99_s: of sending, after the schedule. [s]
+        stages_s: mean time of a request in each stage of the server, in its order, such as queue and compute. [s]
+        think_time_s: between an answer and the next request of a user, where it is known. [s]
+        batch_size: inferences in each request of the client.
+        resolution_s: in whole numbers of which durations are given; 0 where they are exact. [s]
+    """
+
+    name: str
+    loop: Loop = Loop.UNKNOWN
+    users: float | None = None
+    rate_asked_rps: float | None = None
+    rate_sent_rps: float | None = None
+    throughput_rps: float | None = None
+    duration_s: float | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    dropped: int | None = None
+    mean_s: float | None = None
+    min_s: float | None = None
+    max_s: float | None = None
+    quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
+    counted: int | None = None
+    is_corrected: bool = False
+    histogram: Histogram | None = None
+    samples: Samples | None = None
+    history: tuple[Moment, ...] = ()
+    schedule_delay_mean_s: float | None = None
+    schedule_delay_p99_s: float | None = None
+    stages_s: Mapping[str, float] = field(default_factory=dict)
+    think_time_s: float | None = None
+    batch_size: int = 1
+    resolution_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        known = {
+            name: getattr(self, name)
+            for name in ("users", "rate_asked_rps", "rate_sent_rps", "throughput_rps", "duration_s", "mean_s",
+                         "min_s", "max_s", "succeeded", "failed", "dropped", "counted")
+        }  # fmt: skip
+        for name, value in known.items():
+            if value is not None and not 0.0 <= value < math.inf:
+                raise InputError(f"{self.name}: {name} must be finite and not below 0, got {value}")
+        if not all(0.0 <= q <= 1.0 for q in self.quantiles_s):
+            raise InputError(f"{self.name}: quantiles are from 0 to 1, got {sorted(self.quantiles_s)}")
+        object.__setattr__(self, "quantiles_s", dict(sorted(self.quantiles_s.items())))
+
+    @property
+    def requests(self) -> int | None:
+        """Requests that were sent and counted: those answered well, and the others."""
+        return None if self.succeeded is None else self.succeeded + (self.failed or 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadTest:
+    """The runs of a file, by the tool that made them.
+
+    Attributes:
+        whole: name of the run that is all others together, such as a table's last row; None where there is none.
+        notes: what its reader had to decide, a sentence each.
+    """
+
+    tool: str
+    name: str
+    runs: tuple[LoadRun, ...]
+    whole: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise InputError(f"{self.name} holds no run with a measurement; run the load test again")
