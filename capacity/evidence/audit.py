@@ -1,0 +1,33 @@
+"""Audit: all checks of all runs of a load test."""
+
+from collections.abc import Callable
+
+from capacity.evidence.finding import CheckFinding
+from capacity.evidence.percentiles import averaged, buckets, percentiles, samples
+from capacity.evidence.sending import answered, coordinated_omission, generator, kind_of_loop, littles_law
+from capacity.evidence.steadiness import stationary, warm_up
+from capacity.formats.load_test import LoadRun, LoadTest
+
+CHECKS: tuple[Callable[[LoadRun], CheckFinding | None], ...] = (
+    kind_of_loop,
+    littles_law,
+    coordinated_omission,
+    generator,
+    answered,
+    samples,
+    percentiles,
+    buckets,
+    warm_up,
+    stationary,
+)
+
+
+def check_run(run: LoadRun) -> list[CheckFinding]:
+    """All that can be said of one run."""
+    found = [check(run) for check in CHECKS]
+    return [one for one in found if one is not None]
+
+
+def audit_findings(test: LoadTest) -> list[CheckFinding]:
+    """All that can be said of all runs, and of them together."""
+    return [*(one for run in test.runs for one in check_run(run)), *averaged(test)]

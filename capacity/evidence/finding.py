@@ -1,0 +1,73 @@
+"""Finding: what one check says of one run."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from capacity.formats.load_test import LoadRun
+
+
+class Belief(StrEnum):
+    """Whether figures may be used.
+
+    HOLDS: as they are.
+    DOUBTFUL: with care; the message says what they are not.
+    BROKEN: not for what they are called; the message says by how much.
+    UNKNOWN: the file does not say enough.
+    """
+
+    HOLDS = "holds"
+    DOUBTFUL = "doubtful"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFinding:
+    """What one check says of one run.
+
+    Attributes:
+        check: its name, such as `coordinated-omission`.
+        run: name of the run; empty where it is about the whole file.
+        message: what was found, with numbers.
+        fix: what to do; empty where nothing is to be done.
+        numbers: the numbers behind it, by name with unit.
+    """
+
+    check: str
+    run: str
+    belief: Belief
+    message: str
+    fix: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def worst(beliefs: Iterable[Belief]) -> Belief:
+    """Broken if anything is, else doubtful if anything is; what is unknown breaks nothing by itself."""
+    found = set(beliefs)
+    for one in (Belief.BROKEN, Belief.DOUBTFUL, Belief.HOLDS):
+        if one in found:
+            return one
+    return Belief.UNKNOWN
+
+
+def finding_of(
+    run: LoadRun,
+    check: str,
+    belief: Belief,
+    message: str,
+    fix: str = "",
+    numbers: Mapping[str, float | None] | None = None,
+) -> CheckFinding:
+    """The finding of a check of one run; of its numbers those that are known and finite."""
+    given = (numbers or {}).items()
+    known = {name: float(value) for name, value in given if value is not None and math.isfinite(value)}
+    return CheckFinding(check=check, run=run.name, belief=belief, message=message, fix=fix, numbers=known)
+
+
+def decisive(run: LoadRun) -> float:
+    """P99 where it is reported, else the highest percentile below the maximum."""
+    if 0.99 in run.quantiles_s:
+        return 0.99
+    return max((q for q in run.quantiles_s if q < 1.0), default=0.99)

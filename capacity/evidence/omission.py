@@ -1,0 +1,114 @@
+"""Coordinated omission: what requests would have seen that were not sent because others had not been answered."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from capacity.formats.load_test import Floats, LoadRun, Loop
+from capacity.performance import Interval
+
+_POINTS = 20_000  # of a distribution that is known by its quantiles or its bounds
+_STEPS = 200  # of a bisection, more than a float has digits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omission:
+    """How much a quantile changes if requests that were held back are counted.
+
+    Attributes:
+        reported_s, scheduled_s: as reported, and as users would have seen who come by a schedule. [s]
+        cycle_s: from one request of a user to the next, on average. [s]
+        unsent_share: of the requests of that schedule, those that were not sent.
+    """
+
+    quantile: float
+    reported_s: float
+    scheduled_s: float
+    cycle_s: float
+    unsent_share: float
+
+
+def omission(run: LoadRun, quantile: float) -> Omission | None:
+    """The omission of a closed loop; None where the run does not say enough.
+
+    A user who waits for a long answer does not send what was due meanwhile. Each response longer than the
+    user's usual cycle stands for requests that would have come one cycle, two cycles ... later, and waited as
+    much less.
+
+    Source:
+        Tene, HdrHistogram, `copyCorrectedForCoordinatedOmission(expectedIntervalBetweenValueSamples)`.
+    """
+    found = _responses(run)
+    if run.loop is not Loop.CLOSED or not run.users or not run.throughput_rps or found is None:
+        return None
+    values_s, weights = found
+    cycle_s = run.users / run.throughput_rps
+    reported = run.quantiles_s.get(quantile)
+    reported_s = _quantile(values_s, weights, math.inf, quantile) if reported is None else reported.value
+    total = float(weights.sum())
+    scheduled = _beyond(values_s, weights, cycle_s, -1.0)
+    return Omission(
+        quantile=quantile,
+        reported_s=reported_s,
+        scheduled_s=max(reported_s, _quantile(values_s, weights, cycle_s, quantile)),
+        cycle_s=cycle_s,
+        unsent_share=1.0 - total / scheduled,
+    )
+
+
+def _responses(run: LoadRun) -> tuple[Floats, Floats] | None:
+    """Responses with their weights: single ones, else those of a histogram, else points of the quantiles."""
+    if run.samples is not None and len(run.samples.response_s):
+        return np.sort(run.samples.response_s), np.ones(len(run.samples.response_s))
+    if run.histogram is not None and run.histogram.total and math.isfinite(run.histogram.edges_s[-1]):
+        edges = np.array(run.histogram.edges_s)
+        return (edges[1:] + edges[:-1]) / 2.0, np.array(run.histogram.counts, dtype=float)
+    known = {q: one.value for q, one in run.quantiles_s.items()}
+    if run.max_s is not None:
+        known[1.0] = run.max_s
+    if len(known) < 3 or max(known) < 0.999:
+        return None
+    known.setdefault(0.0, run.min_s or 0.0)
+    at = sorted(known)
+    values = np.maximum.accumulate([min(known[q], run.max_s or math.inf) for q in at])
+    return np.interp((np.arange(_POINTS) + 0.5) / _POINTS, at, values), np.ones(_POINTS)
+
+
+def _beyond(values_s: Floats, weights: Floats, cycle_s: float, limit_s: float) -> float:
+    """Weight of responses above a limit, with those that a schedule would have had besides."""
+    besides = np.floor((values_s - max(limit_s, cycle_s)) / cycle_s) if math.isfinite(cycle_s) else 0.0
+    return float((weights * ((values_s > limit_s) + np.maximum(besides, 0.0))).sum())
+
+
+def _quantile(values_s: Floats, weights: Floats, cycle_s: float, quantile: float) -> float:
+    """The least duration above which no more than the rest lies, by halving. [s]"""
+    allowed = (1.0 - quantile) * _beyond(values_s, weights, cycle_s, -1.0)
+    low_s, high_s = 0.0, float(values_s.max())
+    for _ in range(_STEPS):
+        middle_s = (low_s + high_s) / 2.0
+        if middle_s in (low_s, high_s):
+            break
+        if _beyond(values_s, weights, cycle_s, middle_s) > allowed:
+            low_s = middle_s
+        else:
+            high_s = middle_s
+    return high_s
+
+
+def from_schedule(run: LoadRun, quantile: float) -> Interval | None:
+    """A quantile of responses from when they were due: exact from single requests, else between bounds. [s]
+
+    A sum of two durations exceeds both parts, and P(delay + response > a + b) <= P(delay > a) + P(response > b).
+    """
+    samples = run.samples
+    if samples is not None and len(samples.due_s):
+        value_s = float(
+            np.quantile(samples.sent_s + samples.response_s - samples.due_s, quantile, method="higher")
+        )
+        return Interval.exact(value_s)
+    response, delay_s = run.quantiles_s.get(quantile), run.schedule_delay_p99_s
+    if response is None or delay_s is None or quantile != 0.99:
+        return None
+    low_s = max(response.value, delay_s)
+    return Interval(value=low_s, low=low_s, high=math.inf)

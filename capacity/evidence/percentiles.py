@@ -1,0 +1,165 @@
+"""Percentiles: whether they are of enough requests, of the same ones, fine enough, and no averages."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from capacity.confidence import share_high
+from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
+from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.performance import Interval
+from capacity.units import format_duration, format_quantile
+
+# What figures of one run may differ by, such as numbers of requests and a clock's resolution.
+_TOLERANCE = 0.05
+# Requests beyond a quantile, below which it is little known, and below which it is the maximum.
+_FEW, _NONE = 10, 1
+_WIDE = 0.25  # width of a bucket, as a share of its upper end, that matters
+_OTHERS = "they are not of the same requests"
+
+
+def samples(run: LoadRun) -> CheckFinding | None:
+    """Whether enough requests lie beyond the percentiles, and whether these are of the requests at all."""
+    if run.succeeded is None and run.counted is None:
+        return None
+    count = run.succeeded if run.counted is None else run.counted
+    if run.counted is not None and run.succeeded and abs(run.counted / run.succeeded - 1.0) > _TOLERANCE:
+        message = (
+            f"the percentiles are of {run.counted} durations, and {run.succeeded} requests were answered: "
+        )
+        message += "the rest was filled in by the tool"
+        fix = "read percentiles of what was measured: keep single requests, or use a generator that records due times"
+        numbers = {"counted": float(run.counted), "succeeded": float(run.succeeded)}
+        return finding_of(run, "samples", Belief.BROKEN, message, fix, numbers=numbers)
+    asked = [q for q in run.quantiles_s if 0.5 <= q < 1.0]
+    if not asked or not count:
+        return None
+    name = format_quantile(asked[-1])
+    beyond = count * (1.0 - asked[-1])
+    if beyond >= _FEW:
+        message = f"{beyond:.0f} of {count} requests lie beyond {name}{_ranks(asked[-1], count)}"
+        return finding_of(run, "samples", Belief.HOLDS, message, numbers={"beyond": beyond})
+    known = [format_quantile(q) for q in asked if count * (1.0 - q) >= _FEW]
+    wanted = math.ceil(_FEW / (1.0 - asked[-1]))
+    message = f"{count} requests have {beyond:.2g} beyond {name}" + (
+        ": it is the slowest request" if beyond < _NONE else _ranks(asked[-1], count)
+    )
+    until = f"use percentiles up to {known[-1]}, or " if known else ""
+    belief = Belief.BROKEN if beyond < _NONE else Belief.DOUBTFUL
+    fix = f"{until}send at least {wanted} requests"
+    return finding_of(run, "samples", belief, message, fix, numbers={"beyond": beyond})
+
+
+def _ranks(quantile: float, count: int) -> str:
+    """Between which percentiles the true one may lie, at 95 %, if requests were independent."""
+    events = round(count * (1.0 - quantile))
+    high = share_high(events, count, 0.95)
+    low = 1.0 - share_high(count - events, count, 0.95)
+    return f"; it may be anything from P{100.0 * (1.0 - high):.4g} to P{100.0 * (1.0 - low):.4g}"
+
+
+def percentiles(run: LoadRun) -> CheckFinding | None:
+    """Whether percentiles rise, lie between the extremes, and allow for the mean."""
+    known = list(run.quantiles_s.items())
+    if not known:
+        return None
+    for (q, low), (p, high) in pairwise(known):
+        if high.high < low.low:
+            above, below = (
+                f"{format_quantile(x)} ({format_duration(one.value)})" for x, one in ((p, high), (q, low))
+            )
+            message = f"{above} lies below {below}"
+            return finding_of(run, "percentiles", Belief.BROKEN, message, _OTHERS)
+    if run.max_s is not None and (over := [(q, x) for q, x in known if x.low > run.max_s * (1.0 + 1e-9)]):
+        return finding_of(run, "percentiles", Belief.BROKEN, _above(over[-1], run.max_s), _OTHERS)
+    mean = _mean_bounds(known, run)
+    if run.mean_s is not None and mean is not None and not mean[0] <= run.mean_s <= mean[1]:
+        message = (
+            f"the mean is {format_duration(run.mean_s)}, and percentiles like these have one from "
+            f"{format_duration(mean[0])} to {format_duration(mean[1])}"
+        )
+        fix = "mean and percentiles are not of the same requests; were percentiles averaged?"
+        return finding_of(run, "percentiles", Belief.BROKEN, message, fix, numbers={"mean_s": run.mean_s})
+    if run.max_s is not None and (over := [(q, x) for q, x in known if x.value > run.max_s * (1.0 + 1e-9)]):
+        fix = f"rounding; read it as at most {format_duration(run.max_s)}"
+        return finding_of(run, "percentiles", Belief.DOUBTFUL, _above(over[0], run.max_s), fix)
+    return finding_of(run, "percentiles", Belief.HOLDS, "they rise, and allow for mean and maximum")
+
+
+def _above(one: tuple[float, Interval], max_s: float) -> str:
+    q, found = one
+    return f"{format_quantile(q)} of {format_duration(found.value)} lies above the maximum of {format_duration(max_s)}"
+
+
+def _mean_bounds(known: Sequence[tuple[float, Interval]], run: LoadRun) -> tuple[float, float] | None:
+    """Least and greatest mean of a law with these quantiles; rounding of all is allowed for. [s]"""
+    if run.max_s is None:
+        return None
+    ends = [q for q, _ in known] + [1.0]
+    low = sum((b - a) * one.low for (a, one), b in zip(known, ends[1:], strict=True))
+    starts = [0.0] + [q for q, _ in known]
+    high = sum((b - a) * one.high for a, (b, one) in zip(starts, known, strict=False))
+    high += (1.0 - known[-1][0]) * max(run.max_s, known[-1][1].high)
+    slack = 1e-6 * high + run.resolution_s
+    if run.succeeded:  # a percentile is one of the requests, which may lie a rank away
+        slack += (max(run.max_s, high)) / run.succeeded
+    return low - slack, high + slack
+
+
+def buckets(run: LoadRun) -> CheckFinding | None:
+    """Whether buckets, rounding or a coarse clock leave a percentile open."""
+    quantile = decisive(run)
+    found = run.quantiles_s.get(quantile)
+    if found is None or found.low == found.high:
+        if run.resolution_s and found is not None and run.resolution_s > _TOLERANCE * max(found.value, 1e-12):
+            shown = f"{format_quantile(quantile)} is {format_duration(found.value)}"
+            message = f"durations are whole multiples of {format_duration(run.resolution_s)}, and {shown}"
+            return finding_of(
+                run, "resolution", Belief.DOUBTFUL, message, "use a tool that keeps microseconds"
+            )
+        return None
+    name = format_quantile(quantile)
+    if not math.isfinite(found.high):
+        message = (
+            f"{name} lies beyond the last bound, {format_duration(found.low)}, and may be anything above"
+        )
+        fix = "add bounds above it to the histogram"
+        return finding_of(run, "resolution", Belief.BROKEN, message, fix, numbers={"low_s": found.low})
+    width = (found.high - found.low) / found.high
+    message = f"{name} lies between {format_duration(found.low)} and {format_duration(found.high)}"
+    numbers = {"low_s": found.low, "high_s": found.high}
+    if width > _WIDE:
+        fix = "add bounds near your objective to the histogram (or use native histograms); what lies between is a guess"
+        return finding_of(run, "resolution", Belief.DOUBTFUL, message, fix, numbers=numbers)
+    return finding_of(run, "resolution", Belief.HOLDS, message, numbers=numbers)
+
+
+def averaged(test: LoadTest) -> Iterator[CheckFinding]:
+    """Whether the percentiles of all runs together can be those of their requests, or are averages of percentiles."""
+    whole = next((run for run in test.runs if run.name == test.whole), None)
+    parts = [run for run in test.runs if run is not whole and run.succeeded and run.quantiles_s]
+    if whole is None or len(parts) < 2:
+        return
+    counts = np.array([run.succeeded for run in parts], dtype=float)
+    for q in (q for q in whole.quantiles_s if q >= 0.9):
+        ends = [run.quantiles_s.get(q) for run in parts]
+        if any(one is None for one in ends):
+            continue
+        values = np.array([one.value for one in ends if one is not None])
+        lows, highs = ([getattr(one, end) for one in ends if one is not None] for end in ("low", "high"))
+        found, name = whole.quantiles_s[q], format_quantile(q)
+        average = float((counts * values).sum() / counts.sum())
+        if found.high < min(lows) or found.low > max(highs):
+            message = f"{name} of all, {format_duration(found.value)}, lies outside those of its parts"
+            yield finding_of(whole, "averages", Belief.BROKEN, message, "it is not of the same requests")
+            return
+        if values.max() > 1.1 * values.min() and abs(found.value / average - 1.0) < 1e-6:
+            message = f"{name} of all, {format_duration(found.value)}, is the average of those of its parts"
+            fix = "percentiles cannot be averaged; merge the histograms or the single requests"
+            yield finding_of(whole, "averages", Belief.BROKEN, message, fix)
+            return
+    yield finding_of(
+        whole, "averages", Belief.HOLDS, "percentiles of all are no averages of those of the parts"
+    )

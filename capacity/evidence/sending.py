@@ -1,0 +1,178 @@
+"""Sending: what decided when requests were sent, whether they were, and what was held back."""
+
+import math
+
+from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
+from capacity.evidence.omission import from_schedule, omission
+from capacity.formats.load_test import LoadRun, Loop
+from capacity.units import format_duration, format_quantile, format_rate
+
+# What figures of one run may differ by: rounding, and requests in flight when it begins and ends.
+_TOLERANCE = 0.05
+_BEHIND = 0.95  # achieved over asked, below which a generator or its server fell behind
+_AT_REST = 0.1  # share of the time that a user is at rest, from which on it is told
+_MATTERS = 0.1  # change of a quantile by coordinated omission that matters
+
+
+def kind_of_loop(run: LoadRun) -> CheckFinding:
+    """Whether the clock or the answers decided when requests were sent."""
+    match run.loop:
+        case Loop.OPEN:
+            return finding_of(run, "loop", Belief.HOLDS, "open: requests were sent by a schedule")
+        case Loop.CLOSED:
+            users = "its users" if run.users is None else f"{run.users:g} users"
+            message = (
+                f"closed: it says what {users} see who wait for each answer, and not what happens at an "
+                "arrival rate; a slow server gets fewer requests"
+            )
+            fix = "compare it with simulate --users, or send by a schedule: capacity verify --rate"
+            return finding_of(run, "loop", Belief.HOLDS, message, fix, numbers={"users": run.users})
+        case Loop.UNKNOWN:
+            message = "the file does not say whether requests were sent by a schedule or after each answer"
+            return finding_of(run, "loop", Belief.UNKNOWN, message)
+
+
+def littles_law(run: LoadRun) -> CheckFinding | None:
+    """In flight = throughput x mean response, of which no more can be than there are users.
+
+    Source:
+        Little (1961), A proof for the queuing formula L = λW, Oper. Res. 9(3); Lazowska et al. (1984),
+        Quantitative System Performance, sec. 3.3, the response time law of interactive systems.
+    """
+    if run.throughput_rps is None or run.mean_s is None:
+        return None
+    in_flight = run.throughput_rps * run.mean_s
+    told = f"{format_rate(run.throughput_rps)} x {format_duration(run.mean_s)} = {in_flight:.3g} requests in flight"
+    if not run.users:
+        message = f"{told}; how many could be is not said"
+        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": in_flight})
+    share = in_flight / run.users
+    numbers = {"in_flight": in_flight, "users": run.users}
+    if share > 1.0 + _TOLERANCE:
+        batch = round(share)
+        is_batch = batch > 1 and abs(share / batch - 1.0) < _TOLERANCE
+        fix = (
+            f"it fits if each request carries {batch} inferences and the throughput counts these"
+            if is_batch
+            else "rate and response are not of the same requests: check what each counts, and the units"
+        )
+        belief = Belief.DOUBTFUL if is_batch else Belief.BROKEN
+        message = f"{told}, but {run.users:g} users have at most one each"
+        return finding_of(run, "littles-law", belief, message, fix, numbers=numbers)
+    if run.loop is not Loop.CLOSED:
+        return finding_of(
+            run, "littles-law", Belief.HOLDS, f"{told}, of {run.users:g} that may be", numbers=numbers
+        )
+    rest_s = run.users / run.throughput_rps - run.mean_s
+    if share < 1.0 - _AT_REST:
+        message = (
+            f"{told} of {run.users:g} users: each rests {format_duration(max(0.0, rest_s))} between requests"
+        )
+        if run.think_time_s is not None and rest_s > 2.0 * run.think_time_s + run.mean_s:
+            fix = "more than the think time: the generator itself is slow; give it more processes"
+            return finding_of(
+                run, "littles-law", Belief.DOUBTFUL, message, fix, numbers={"rest_s": rest_s, **numbers}
+            )
+        return finding_of(run, "littles-law", Belief.HOLDS, message, numbers={"rest_s": rest_s, **numbers})
+    message = f"{told}, as many as {run.users:g} users can have"
+    return finding_of(run, "littles-law", Belief.HOLDS, message, numbers=numbers)
+
+
+def coordinated_omission(run: LoadRun) -> CheckFinding | None:
+    """What a percentile leaves out, since slow answers held back the requests that would have waited."""
+    quantile = decisive(run)
+    if run.loop is Loop.OPEN:
+        return _late_sending(run, quantile)
+    if run.is_corrected:
+        return None  # `samples` says that it is of an invented population
+    found = omission(run, quantile)
+    if found is None:
+        message = "users, rate and single responses or percentiles up to the maximum are needed to tell"
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message)
+    name = format_quantile(quantile)
+    numbers = {
+        "reported_s": found.reported_s,
+        "scheduled_s": found.scheduled_s,
+        "unsent_share": found.unsent_share,
+        "cycle_s": found.cycle_s,
+    }
+    if found.scheduled_s <= (1.0 + _MATTERS) * found.reported_s:
+        message = f"{name} would be the same by a schedule: {format_duration(found.scheduled_s)}"
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
+    message = (
+        f"{name} of {format_duration(found.reported_s)} is of the requests that were sent. A user sends every "
+        f"{format_duration(found.cycle_s)}, and {100.0 * found.unsent_share:.3g} % of the requests that were due "
+        f"were held back by slow answers; with them {name} is about {format_duration(found.scheduled_s)}"
+    )
+    fix = "send by a schedule (an open loop), such as capacity verify --rate, wrk2, vegeta or k6 constant-arrival-rate"
+    return finding_of(run, "coordinated-omission", Belief.BROKEN, message, fix, numbers=numbers)
+
+
+def _late_sending(run: LoadRun, quantile: float) -> CheckFinding | None:
+    """Of an open loop: how late requests were sent, which they had waited already."""
+    late = from_schedule(run, quantile)
+    reported = run.quantiles_s.get(quantile)
+    if late is None or reported is None:
+        message = "open loop, and the file does not say how late requests were sent"
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message)
+    name = format_quantile(quantile)
+    numbers = {"reported_s": reported.value, "from_schedule_s": late.low}
+    if late.low <= (1.0 + _MATTERS) * reported.value:
+        message = f"requests were sent in time: {name} from the schedule on is {format_duration(late.low)}"
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
+    at_least = "" if math.isfinite(late.high) else "at least "
+    message = (
+        f"{name} of {format_duration(reported.value)} counts from when a request was sent, which was late; from "
+        f"when it was due it is {at_least}{format_duration(late.low)}"
+    )
+    if run.schedule_delay_mean_s is not None and run.mean_s is not None:
+        mean_s = run.schedule_delay_mean_s + run.mean_s
+        numbers["mean_from_schedule_s"] = mean_s
+        message += f", and the mean {format_duration(mean_s)} instead of {format_duration(run.mean_s)}"
+    fix = (
+        "lower the rate until requests are sent in time, or give the generator more processes and connections"
+    )
+    return finding_of(run, "coordinated-omission", Belief.BROKEN, message, fix, numbers=numbers)
+
+
+def generator(run: LoadRun) -> CheckFinding | None:
+    """Whether the rate that was asked for was sent and answered."""
+    if run.dropped:
+        message = f"{run.dropped} requests were never sent, for want of users or connections"
+        numbers = {"dropped": float(run.dropped)}
+        return finding_of(run, "generator", Belief.BROKEN, message, "allow more at once", numbers=numbers)
+    asked, sent = run.rate_asked_rps, run.rate_sent_rps
+    achieved = run.throughput_rps if sent is None else sent
+    if not asked or achieved is None:
+        return None
+    numbers = {"asked_rps": asked, "achieved_rps": achieved}
+    told = f"{format_rate(achieved)} of the {format_rate(asked)} that were asked for"
+    if achieved < _BEHIND * asked:
+        message = (
+            f"{told}: the figures are those of the lower rate, and not of a steady state at the higher one"
+        )
+        fix = "see whether the generator or the server is at its limit; ask for less, or add generators"
+        return finding_of(run, "generator", Belief.BROKEN, message, fix, numbers=numbers)
+    return finding_of(run, "generator", Belief.HOLDS, told, numbers=numbers)
+
+
+def answered(run: LoadRun) -> CheckFinding | None:
+    """Whether all requests were answered; a lost request is a late request."""
+    if run.failed is None or not run.requests:
+        return None
+    share = run.failed / run.requests
+    if not run.failed:
+        message = f"all of {run.requests} requests were answered"
+        return finding_of(run, "failures", Belief.HOLDS, message, numbers={"failed_share": 0.0})
+    quantile = decisive(run)
+    name, told = (
+        format_quantile(quantile),
+        f"{run.failed} of {run.requests} requests failed ({100.0 * share:.3g} %)",
+    )
+    fix = "find out why requests fail; a percentile of the others says nothing of these"
+    if share >= 1.0 - quantile:
+        message = f"{told}: counted as late, {name} is not finite"
+        return finding_of(run, "failures", Belief.BROKEN, message, fix, numbers={"failed_share": share})
+    inner = format_quantile(quantile / (1.0 - share))
+    message = f"{told}: counted as late, {name} is what {inner} of the answered ones is"
+    return finding_of(run, "failures", Belief.DOUBTFUL, message, fix, numbers={"failed_share": share})

@@ -1,0 +1,89 @@
+"""Steadiness: whether a run's beginning is counted, and whether its second half is like the first."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from capacity.confidence import student_t
+from capacity.evidence.finding import Belief, CheckFinding, finding_of
+from capacity.formats.load_test import Floats, LoadRun, Moment
+from capacity.units import format_duration
+
+# A latency that differs by this share between halves of a run, or between its beginning and the rest.
+_DRIFT, _COLD = 0.1, 0.5
+_RAMP_MAX = 0.05  # share of a run in which users are being added
+_SECTIONS, _SAMPLES_MIN, _MOMENTS_MIN = 20, 200, 6
+_CONFIDENCE = 0.99
+
+
+def warm_up(run: LoadRun) -> CheckFinding | None:
+    """Whether a cold beginning or a ramp is counted."""
+    ramp = _ramp(run.history)
+    if ramp is not None:
+        return _ramp_finding(run, *ramp)
+    values = _medians(run)
+    if values is None:
+        return None
+    first, rest = float(values[0]), values[1:]
+    usual = float(np.median(rest))
+    scatter = float(np.quantile(rest, 0.95)) - usual
+    numbers = {"first_s": first, "rest_s": usual}
+    if first > (1.0 + _COLD) * usual and first > usual + 2.0 * scatter:
+        message = (
+            f"the first {100.0 / len(values):.0f} % of the run has a median of {format_duration(first)}, the rest "
+            f"{format_duration(usual)}: a warm-up is counted"
+        )
+        return finding_of(
+            run, "warm-up", Belief.DOUBTFUL, message, "leave the beginning out", numbers=numbers
+        )
+    return finding_of(run, "warm-up", Belief.HOLDS, "the beginning is like the rest", numbers=numbers)
+
+
+def _ramp_finding(run: LoadRun, ramp_s: float, whole_s: float) -> CheckFinding:
+    """How long users were being added."""
+    share = ramp_s / whole_s
+    message = f"users were being added for {format_duration(ramp_s)} of {format_duration(whole_s)}, which is counted"
+    if share > _RAMP_MAX:
+        fix = "reset the statistics after the ramp (such as Locust's --reset-stats), or run for longer"
+        return finding_of(run, "warm-up", Belief.DOUBTFUL, message, fix, numbers={"ramp_share": share})
+    return finding_of(run, "warm-up", Belief.HOLDS, message, numbers={"ramp_share": share})
+
+
+def _ramp(history: Sequence[Moment]) -> tuple[float, float] | None:
+    """How long users were being added, and how long all lasted. [s]"""
+    known = [(one.t_s, one.users) for one in history if one.users is not None]
+    if len(known) < _MOMENTS_MIN:
+        return None
+    most = max(users for _, users in known)
+    full_s = next(t_s for t_s, users in known if users == most)
+    whole_s = known[-1][0] - known[0][0]
+    return (full_s - known[0][0], whole_s) if whole_s > 0.0 else None
+
+
+def stationary(run: LoadRun) -> CheckFinding | None:
+    """Whether the second half is like the first."""
+    values = _medians(run)
+    if values is None or len(values) < _MOMENTS_MIN:
+        return None
+    first, second = values[: len(values) // 2], values[len(values) // 2 :]
+    low, high = float(first.mean()), float(second.mean())
+    if low <= 0.0:
+        return None
+    rise = high / low - 1.0
+    error = math.hypot(first.std(ddof=1) / math.sqrt(len(first)), second.std(ddof=1) / math.sqrt(len(second)))
+    is_sure = abs(high - low) > student_t(_CONFIDENCE, len(values) - 2) * error
+    message = f"median response of the second half {100.0 * rise:+.0f} % from that of the first"
+    if is_sure and abs(rise) > _DRIFT:
+        fix = "no steady state: queues may still grow, or caches fill; run for longer and leave the beginning out"
+        return finding_of(run, "stationarity", Belief.DOUBTFUL, message, fix, numbers={"rise": rise})
+    return finding_of(run, "stationarity", Belief.HOLDS, message, numbers={"rise": rise})
+
+
+def _medians(run: LoadRun) -> Floats | None:
+    """Median responses of consecutive parts of the run. [s]"""
+    if run.samples is not None and len(run.samples.response_s) >= _SAMPLES_MIN:
+        return np.array([np.median(part) for part in np.array_split(run.samples.response_s, _SECTIONS)])
+    full = max((one.users for one in run.history if one.users is not None), default=None)
+    steady = [one.median_s for one in run.history if one.median_s and (full is None or one.users == full)]
+    return np.array(steady) if len(steady) >= _MOMENTS_MIN else None
