@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_on_paper import Law, Seen, sweeps, write_all
+from engine_on_paper import Law, Seen, examples, sweeps, write_all
 from typer.testing import CliRunner, Result
 
 import capacity as cap
@@ -161,3 +161,9 @@ def test_no_input_is_written_over(files: list[Path]) -> None:
     done = run("import", *files, *FLAGS, "-o", files[0])
     assert done.exit_code == 2
     assert "would replace" in done.output
+
+
+def test_the_examples_of_the_documents_are_what_the_engine_on_paper_writes() -> None:
+    """Else: python tests/engine_on_paper.py."""
+    folder = Path(cap.__file__).parents[1] / "docs" / "examples" / "sweeps"
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == examples()
