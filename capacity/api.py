@@ -1277,11 +1277,12 @@ def import_file(
     from simulations.tokens import require_check
 
     given = dict(locals())
-    settings = api_llm.engine_settings(given)
+    asked = api_llm.asked_engine(given)
+    settings = api_llm.sweep_settings(asked, given)
     paths = [files] if isinstance(files, str | Path) else files
     runs = [run for path in paths for run in read(Path(path), Kind.RUNS)]
     progress("working out the steps")
-    answer = api_llm.profile_of_sweeps(runs, settings, given)
+    answer = api_llm.profile_of_sweeps(runs, asked, settings)
     require_check(answer.profile)
     return answer
 

@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import DomainError, InputError
 from capacity.files import located
-from capacity.profile.llm import TOKENS_LIMIT, Engine, KvCache, LlmProfile, Scheduler
-from capacity.profile.llm_formats import with_settings
+from capacity.profile.llm import (
+    TOKENS_LIMIT,
+    Coefficients,
+    Engine,
+    KvCache,
+    LimitsMeasured,
+    LlmProfile,
+    Overhead,
+    Scheduler,
+)
+from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document, with_settings
 from capacity.profile.llm_runs import SeenRun
 from capacity.profile.llm_sweeps import EngineSettings
+from capacity.profile.llm_sweeps import sweep as seen_sweep
 from capacity.profile.load import load_any
 from capacity.question import parse
 from capacity.question.budget import Effort
@@ -154,40 +164,31 @@ _NEEDED = {
 _READ_SHARE = 0.5
 
 
-def engine_settings(given: Given) -> EngineSettings:
-    """What no client can see of an engine, from flags.
+def asked_engine(given: Given) -> LlmProfile:
+    """A profile of what no client can see, from flags, so that all that is wrong there is refused at once.
+
+    Its steps are a line that stands for those to be measured.
 
     Raises:
-        InputError: one is missing, or cannot be.
+        InputError: a flag is missing, or cannot be.
     """
     for name, where in _NEEDED.items():
         if given.get(name) is None:
             raise InputError(f"{_flag(name)} is needed, since clients do not see it; {where}")
     for name in ("sequences_max", "batched_tokens_max"):
         require_count(_flag(name), given[name], most=TOKENS_LIMIT)
+    devices = 1 if given.get("devices") is None else given["devices"]
+    require_count("--devices", devices)
     name, _, version = (given.get("runtime") or "").strip().rpartition(" ")
-    return EngineSettings(
-        kv=KvCache(tokens=given["kv_tokens"], block_tokens=given.get("block_tokens") or 16),
-        sequences_max=given["sequences_max"],
-        batched_tokens_max=given["batched_tokens_max"],
-        engine=Engine(name=name or version or None, version=version if name else None),
-        request_overhead_s=parse.duration_s(
-            given.get("request_overhead"), given.get("request_overhead_s"), "--request-overhead"
+    asked = LlmProfile(
+        name=given.get("name") or "measured",
+        kv=KvCache(tokens=given["kv_tokens"]),
+        limits_measured=LimitsMeasured(
+            sequences_max=given["sequences_max"],
+            batched_tokens_max=given["batched_tokens_max"],
+            context_tokens_max=TOKENS_LIMIT,
         ),
-    )
-
-
-def profile_of_sweeps(runs: Sequence[SeenRun], settings: EngineSettings, given: Given) -> "LlmProfileAnswer":
-    """The profile that sweeps tell, held against the saturated run among them; it is not refused here."""
-    from capacity.llm_answers import LlmProfileAnswer
-    from capacity.profile.llm_sweeps import profile_of_runs
-    from capacity.search.tokens import llm_profile_caveats
-    from simulations.tokens import checked_rate_rps
-
-    devices = given.get("devices") or 1
-    measured = profile_of_runs(runs, settings, given.get("name") or "measured")
-    profile = replace(
-        _set(measured, given),
+        coefficients=Coefficients(base_s=1.0, per_prefill_token_s=0.0, per_decode_request_s=0.0),
         model=given.get("model"),
         device=given.get("device"),
         devices=devices,
@@ -195,6 +196,42 @@ def profile_of_sweeps(runs: Sequence[SeenRun], settings: EngineSettings, given: 
         all_reduce=devices > 1,  # a client waits for the communication too
         precision=given.get("precision"),
         hourly_usd=given.get("hourly_usd"),
+        engine=Engine(name=name or version or None, version=version if name else None),
+    )
+    asked = _set(asked, given)
+    read_llm_document(llm_profile_to_document(asked), "the profile")  # as it will be read again
+    return asked
+
+
+def sweep_settings(asked: LlmProfile, given: Given) -> EngineSettings:
+    """What steps are worked out by; `asked` is of `asked_engine`."""
+    return EngineSettings(
+        kv=asked.kv,
+        sequences_max=asked.limits_measured.sequences_max,
+        batched_tokens_max=asked.limits_measured.batched_tokens_max,
+        request_overhead_s=parse.duration_s(
+            given.get("request_overhead"), given.get("request_overhead_s"), "--request-overhead"
+        ),
+    )
+
+
+def profile_of_sweeps(
+    runs: Sequence[SeenRun], asked: LlmProfile, settings: EngineSettings
+) -> "LlmProfileAnswer":
+    """The profile that sweeps tell, held against the saturated run among them; it is not refused here."""
+    from capacity.llm_answers import LlmProfileAnswer
+    from capacity.search.tokens import llm_profile_caveats
+    from simulations.tokens import checked_rate_rps
+
+    found = seen_sweep(runs, settings)
+    profile = replace(
+        asked,
+        coefficients=None,
+        steps=found.steps,
+        limits_measured=found.limits_measured,
+        overhead=Overhead(request_s=found.overhead_s),
+        check=found.check,
+        source=found.source,
     )
     return LlmProfileAnswer(
         profile=profile,
@@ -215,7 +252,8 @@ def measure(url: str, timeout_s: float, given: Given, report: Report) -> "LlmPro
     from capacity.measurement.http import parse_address
     from capacity.measurement.sweeps import Server, sweeps_of
 
-    settings = engine_settings(given)
+    asked_for = asked_engine(given)
+    settings = sweep_settings(asked_for, given)
     for name, what in (
         ("model", "the server knows its model by a name"),
         ("context_tokens_max", "requests are measured up to some length"),
@@ -226,7 +264,7 @@ def measure(url: str, timeout_s: float, given: Given, report: Report) -> "LlmPro
     asked = sweeps_of(settings, given["context_tokens_max"], seed)
     address = completions_address(parse_address(url, "--llm"))
     runs = Server(address=address, model=given["model"], timeout_s=timeout_s).measure(asked, seed, report)
-    answer = profile_of_sweeps(runs, settings, given)
+    answer = profile_of_sweeps(runs, asked_for, settings)
     source = {"measured_by": f"capacity profile --llm, POST {address.path}, seed {seed}"}
     return replace(answer, profile=replace(answer.profile, source={**source, **answer.profile.source}))
 

@@ -148,6 +148,21 @@ def sweeps(**others: Any) -> dict[str, list[Seen]]:
     return found
 
 
+def examples() -> dict[str, str]:
+    """The files of docs/examples/sweeps, by name."""
+    settings: dict[str, Any] = {"sequences_max": 8, "tokens_max": 512, "jitter_s": 3e-4}
+    prompts = [(tokens, 1) for tokens in (16, 64, 256, 512, 1023) for _ in range(6)]
+    runs = {
+        "prompts": closed_loop(prompts, 1, **settings),
+        "short-1": closed_loop([(16, 48)] * 3, 1, **settings),
+        "short-4": closed_loop([(16, 48)] * 8, 4, **settings),
+        "short-8": closed_loop([(16, 48)] * 16, 8, **settings),
+        "long-8": closed_loop([(900, 100)] * 8, 8, **settings),
+        "saturated": closed_loop([(200, 40)] * 48, 16, **settings),
+    }
+    return {f"{name}.json": json.dumps(as_vllm_bench(run)) + "\n" for name, run in runs.items()}
+
+
 def as_vllm_bench(seen: list[Seen]) -> dict[str, Any]:
     """As `vllm bench serve --save-detailed` writes a run."""
     ends_s = [one.stamps_s[-1] for one in seen]
@@ -156,6 +171,7 @@ def as_vllm_bench(seen: list[Seen]) -> dict[str, Any]:
     return {
         "date": "20260101-000000",
         "backend": "openai",
+        "label": "made by an engine on paper; nothing was measured, and vLLM did not write it",
         "model_id": "on-paper",
         "num_prompts": len(seen),
         "request_rate": "inf",
@@ -170,12 +186,17 @@ def as_vllm_bench(seen: list[Seen]) -> dict[str, Any]:
         "output_throughput": got / duration_s,
         "input_lens": [one.input_tokens for one in seen],
         "output_lens": [one.output_tokens for one in seen],
-        "ttfts": [one.stamps_s[0] - one.start_s for one in seen],
-        "itls": [[b - a for a, b in _pairs(one)] for one in seen],
-        "start_times": [1000.0 + one.start_s for one in seen],
+        "ttfts": [_us(one.stamps_s[0] - one.start_s) for one in seen],
+        "itls": [[_us(b - a) for a, b in _pairs(one)] for one in seen],
+        "start_times": [_us(1000.0 + one.start_s) for one in seen],
         "generated_texts": ["" for _ in seen],
         "errors": ["" for _ in seen],
     }
+
+
+def _us(seconds: float) -> float:
+    """As many digits as a clock has."""
+    return round(seconds, 6)
 
 
 def _pairs(one: Seen) -> Iterator[tuple[float, float]]:
@@ -285,3 +306,10 @@ def write_all(folder: Path, tool: str, runs: dict[str, list[Seen]]) -> list[Path
         (folder / name).write_text(text, encoding="utf-8")
         paths.append(folder / name)
     return paths
+
+
+if __name__ == "__main__":
+    place = Path(__file__).parent.parent / "docs" / "examples" / "sweeps"
+    place.mkdir(exist_ok=True)
+    for file_name, content in examples().items():
+        (place / file_name).write_text(content, encoding="utf-8")

@@ -82,9 +82,11 @@ def _done(command: str) -> "subprocess.CompletedProcess[str]":
     """What became of a command, which several pages may show."""
     program, *arguments = shlex.split(command)
     environment = {"COLUMNS": "120", "NO_COLOR": "1"}
-    if "--plan" in arguments and not (_workplace() / arguments[arguments.index("--plan") + 1]).exists():
-        saved = f"-o {arguments[arguments.index('--plan') + 1]}"
-        output_of(next(other for other, _ in examples() if saved in other))
+    for flag in {"--plan", "--profile"} & set(arguments):
+        name = arguments[arguments.index(flag) + 1]
+        writer = next((other for other, _ in examples() if f"-o {name}" in other), None)
+        if writer is not None and not (_workplace() / name).exists():
+            output_of(writer)
     if program == "capacity":
         return in_process.capacity(_workplace(), *arguments, environment=environment)
     return subprocess.run(

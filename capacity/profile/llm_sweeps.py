@@ -1,4 +1,4 @@
-"""Sweeps: runs of an engine as its clients saw them -> its steps, and so the profile of a language model.
+"""Sweeps: runs of an engine as its clients saw them -> its steps, of which a profile is made.
 
 Three kinds of run tell the parts of a step apart. Prompts of several lengths, each alone, give what a prompt
 takes. Short prompts at one request at a time to the most give what a step takes by the number of requests that
@@ -9,7 +9,7 @@ A run with more requests in flight than the engine serves at once is the one tha
 import heapq
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity.errors import InputError
-from capacity.profile.llm import Engine, KvCache, LimitsMeasured, LlmProfile, Overhead, SaturationCheck
+from capacity.profile.llm import KvCache, LimitsMeasured, SaturationCheck
 from capacity.profile.llm_runs import SeenRequest, SeenRun
 from capacity.profile.steps import NODES_MAX, StepTiming
 
@@ -38,6 +38,7 @@ _P99 = 2.326  # standard normal quantile
 _EMPIRICAL_MIN = 100  # from so many on a P99 is counted
 # A prompt this short costs hardly more than a step that decodes; and how near to a limit is at it.
 _SHORT_PROMPT, _NEAR = 256, 0.02
+_STALL = 2.0  # times the median of prompts alike, beyond which a client or its network stalled
 # Requests of a saturated run, in times of those that run at once; and by how much its lengths may differ.
 _WAVES_MIN, _LENGTHS_CV_MAX = 4, 0.05
 
@@ -55,7 +56,6 @@ class EngineSettings:
     kv: KvCache
     sequences_max: int
     batched_tokens_max: int
-    engine: Engine = field(default_factory=Engine)
     request_overhead_s: float | None = None
 
 
@@ -74,15 +74,29 @@ class _Observed(NamedTuple):
     seen_by: float = 1.0
 
 
-def profile_of_runs(runs: Sequence[SeenRun], settings: EngineSettings, name: str) -> LlmProfile:
-    """The profile that sweeps tell, with `check` where one of the runs was saturated.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What sweeps tell of an engine.
 
-    Args:
-        name: of the profile.
+    Attributes:
+        steps: rows with their count, and with P50 and P99, which say how far each may be off.
+        overhead_s: of a request outside the engine, which is not in the steps. [s]
+        check: the throughput of the saturated run; None where there was none.
+        source: what they come from, in words, by aspect.
+    """
+
+    steps: tuple[StepTiming, ...]
+    limits_measured: LimitsMeasured
+    overhead_s: float
+    check: SaturationCheck | None
+    source: dict[str, str]
+
+
+def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
+    """The steps that sweeps tell, and the check where one of the runs was saturated.
 
     Raises:
-        InputError: a sweep is missing, with which and how to run it; or the profile would reach less far than
-            the settings.
+        InputError: a sweep is missing, with which and how to run it, or the saturated run cannot be compared.
     """
     saturated = [run for run in runs if run.in_flight_max > settings.sequences_max]
     sweeps = [run for run in runs if run.in_flight_max <= settings.sequences_max]
@@ -97,19 +111,15 @@ def profile_of_runs(runs: Sequence[SeenRun], settings: EngineSettings, name: str
     prefill, left_out = _prefill_steps(prompts, overhead_s or 0.0, settings)
     steps = (*decode, *prefill)
     context = max(int(max(step.context, step.past + step.prefill_tokens)) for step in steps)
-    check = saturation_check(saturated[0], settings, context) if saturated else None
-    return LlmProfile(
-        name=name,
-        kv=settings.kv,
+    return Swept(
+        steps=steps,
         limits_measured=LimitsMeasured(
             sequences_max=settings.sequences_max,
             batched_tokens_max=settings.batched_tokens_max,
             context_tokens_max=context,
         ),
-        steps=steps,
-        engine=settings.engine,
-        overhead=Overhead(request_s=overhead_s or 0.0),
-        check=check,
+        overhead_s=overhead_s or 0.0,
+        check=saturation_check(saturated[0], settings, context) if saturated else None,
         source=_source(decode, prompts, left_out, overhead_s, settings),
     )
 
@@ -306,7 +316,8 @@ def _with_percentiles(timing: StepTiming, seconds: Floats, spread_s: float, *, i
 def _prompts(runs: Sequence[SeenRun]) -> dict[int, Floats]:
     """Time to the first token of requests that nobody else was in flight with, by length of the prompt. [s]
 
-    Where there are more lengths than a table keeps, neighbours are gathered.
+    Where there are more lengths than a table keeps, neighbours are gathered. Those that took several times the
+    median of their length are left out.
 
     Raises:
         InputError: no request was alone.
@@ -318,13 +329,20 @@ def _prompts(runs: Sequence[SeenRun]) -> dict[int, Floats]:
             "concurrency 1"
         )
     lengths = {tokens for tokens, _ in alone}
-    if len(lengths) <= NODES_MAX:
-        return {tokens: np.array([s for t, s in alone if t == tokens]) for tokens in sorted(lengths)}
     gathered: dict[int, list[float]] = {}
-    for part in np.array_split(np.array(alone), NODES_MAX):
-        gathered.setdefault(round(float(part[:, 0].mean())), []).extend(part[:, 1].tolist())
-    gathered.setdefault(alone[-1][0], []).append(alone[-1][1])  # the table reaches as far as the longest
-    return {tokens: np.array(found) for tokens, found in gathered.items()}
+    if len(lengths) <= NODES_MAX:
+        for tokens, seconds in alone:
+            gathered.setdefault(tokens, []).append(seconds)
+    else:
+        for part in np.array_split(np.array(alone), NODES_MAX):
+            gathered.setdefault(round(float(part[:, 0].mean())), []).extend(part[:, 1].tolist())
+        gathered.setdefault(alone[-1][0], []).append(alone[-1][1])  # the table reaches as far as the longest
+    return {tokens: _without_stalls(np.array(found)) for tokens, found in gathered.items()}
+
+
+def _without_stalls(seconds: Floats) -> Floats:
+    """A client that stalls once would be taken for a longer step, of which there are only a few."""
+    return seconds[seconds <= _STALL * np.median(seconds)]
 
 
 def _alone(run: SeenRun) -> Iterator[SeenRequest]:
@@ -348,7 +366,8 @@ def _overhead_s(
     """What a request takes outside the engine; None where it cannot be told from its step. [s]
 
     A pass of hardly any prompt takes as long as one with a request that decodes, since both read all weights
-    once; what its first token takes beyond that is outside the engine. Two prompts lead to where there is none.
+    once; what its first token takes beyond that is outside the engine. Two prompts lead to where there is none,
+    and no prompt is computed in less.
     """
     if settings.request_overhead_s is not None:
         return settings.request_overhead_s
@@ -356,10 +375,11 @@ def _overhead_s(
     first, second = (sorted(prompts) * 2)[:2]
     if not alone or len(prompts) < 2 or first > _SHORT_PROMPT:
         return None
-    first_s, second_s = (float(prompts[tokens].mean()) for tokens in (first, second))
+    first_s, second_s = (float(np.median(prompts[tokens])) for tokens in (first, second))
     without_s = first_s - first * max(0.0, second_s - first_s) / (second - first)
-    step_s = min(alone, key=lambda step: step.decode_kv_tokens).mean_s
-    return max(0.0, without_s - step_s)
+    without_s = min(without_s, *(float(np.median(seconds)) for seconds in prompts.values()))
+    step = min(alone, key=lambda step: step.decode_kv_tokens)
+    return max(0.0, without_s - (step.p50_s or step.mean_s))
 
 
 def _prefill_steps(
@@ -384,12 +404,16 @@ def _prefill_steps(
             continue
         spread_s = math.hypot(float(seconds.std()), float(earlier.std()))
         count = min(len(seconds), len(earlier))
-        steps.append(_prefill_step(tokens - before, before, seconds - float(earlier.mean()), count, spread_s))
+        steps.append(
+            _prefill_step(tokens - before, before, seconds - float(np.median(earlier)), count, spread_s)
+        )
     return steps, left_out
 
 
 def _prefill_step(tokens: int, past: int, seconds: Floats, count: int, spread_s: float) -> StepTiming:
-    mean_s = float(seconds.mean())
+    mean_s = float(
+        np.median(seconds)
+    )  # what a client adds at times makes a few of them longer, and none shorter
     if mean_s <= 0.0:
         raise InputError(
             f"a pass of {tokens} prompt tokens after {past} took {mean_s:g} s; prompts with more tokens must take "

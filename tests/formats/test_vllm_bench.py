@@ -26,8 +26,8 @@ def test_each_request_comes_back(tmp_path: Path) -> None:
     (run,) = runs(tmp_path, rtfx=0.0, queue_times=[0.0] * 3)
     assert [(one.input_tokens, one.output_tokens) for one in run.requests] == [(16, 5), (40, 1), (16, 3)]
     for one, seen in zip(run.requests, SEEN, strict=True):
-        assert one.stamps_s == pytest.approx([1000.0 + stamp for stamp in seen.stamps_s], abs=1e-9)
-        assert one.start_s == pytest.approx(1000.0 + seen.start_s, abs=1e-9)
+        assert one.stamps_s == pytest.approx([1000.0 + stamp for stamp in seen.stamps_s], abs=1e-5)
+        assert one.start_s == pytest.approx(1000.0 + seen.start_s, abs=1e-5)
     assert run.in_flight_max == 2
 
 

@@ -1,6 +1,6 @@
 """Sweeps: steps of a known law come back from what clients saw; what the sweeps do not tell is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +8,10 @@ import pytest
 from engine_on_paper import Law, Seen, closed_loop, sweeps
 
 from capacity.errors import InputError
-from capacity.profile.llm import KvCache, LlmProfile
+from capacity.profile.llm import KvCache, LlmProfile, Overhead
 from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
 from capacity.profile.llm_sampling import has_spread, resampled_steps
-from capacity.profile.llm_sweeps import EngineSettings, profile_of_runs
+from capacity.profile.llm_sweeps import EngineSettings, sweep
 from simulations.tokens import checked_rate_rps, require_check
 
 LAW = Law()
@@ -32,6 +32,19 @@ def as_run(name: str, seen: list[Seen]) -> SeenRun:
             )
             for one in seen
         ),
+    )
+
+
+def profile_of_runs(runs: Sequence[SeenRun], settings: EngineSettings, name: str) -> LlmProfile:
+    found = sweep(runs, settings)
+    return LlmProfile(
+        name=name,
+        kv=settings.kv,
+        limits_measured=found.limits_measured,
+        steps=found.steps,
+        overhead=Overhead(request_s=found.overhead_s),
+        check=found.check,
+        source=found.source,
     )
 
 

@@ -1,0 +1,143 @@
+"""Completions: one request to an OpenAI-compatible server, whose tokens come as events while they are made.
+
+Each event is a line `data: {...}`, the last one `data: [DONE]`. The server counts the tokens, in the event that
+`stream_options.include_usage` asks for.
+"""
+
+import json
+import time
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from capacity.errors import DependencyError
+from capacity.files import printable
+from capacity.measurement.http import (
+    ANSWER_BYTES_MAX,
+    Address,
+    TooLongError,
+    explained,
+    posted,
+    require_success,
+)
+from capacity.profile.llm_runs import SeenRequest, token_gaps
+
+if TYPE_CHECKING:
+    import aiohttp
+
+PATH = "/v1/completions"
+_DATA, _DONE = b"data:", b"[DONE]"
+_EXCERPT = 120
+
+
+def completions_address(address: Address) -> Address:
+    """Where completions are asked for: at the path that is given, or the usual one below a bare address."""
+    path = address.path.rstrip("/")
+    if path.endswith("/completions"):
+        return address
+    return replace(
+        address, target=(path if path.endswith("/v1") else f"{path}/v1") + PATH.removeprefix("/v1")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Tokens to complete, and how many to make of them.
+
+    Attributes:
+        tokens: numbers of tokens, so that none is lost or added on the way.
+    """
+
+    model: str
+    tokens: tuple[int, ...]
+    output_tokens: int
+
+    @property
+    def body(self) -> bytes:
+        """The request as JSON. `ignore_eos` is not OpenAI's; vLLM, SGLang and llama.cpp know it."""
+        return json.dumps(
+            {
+                "model": self.model,
+                "prompt": self.tokens,
+                "max_tokens": self.output_tokens,
+                "temperature": 0,
+                "ignore_eos": True,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+            }
+        ).encode()
+
+
+async def complete(client: "aiohttp.ClientSession", address: Address, prompt: Prompt) -> SeenRequest:
+    """Send a prompt, and write down when its tokens come, by the monotonic clock. [s]
+
+    Raises:
+        DependencyError: no answer in time, one that fails, or a stream that is not of completions.
+    """
+    start_s = time.perf_counter()
+    events: list[tuple[float, bytes]] = []
+    with explained(client, address):
+        async with posted(client, address, prompt.body) as answer:
+            if answer.status != 200:
+                require_success(address, answer.status, answer.headers, await answer.content.read(_EXCERPT))
+            rest, length = b"", 0
+            while part := await answer.content.readany():
+                now_s = time.perf_counter()
+                length += len(part)
+                if length > ANSWER_BYTES_MAX:
+                    raise TooLongError(f"sent more than {ANSWER_BYTES_MAX} bytes; is it what was meant?")
+                *lines, rest = (rest + part).split(b"\n")
+                events += [(now_s, line) for line in lines if line.startswith(_DATA)]
+    # Read only now: what reading takes would delay the other streams that the same thread listens to.
+    return _seen(start_s, events, address)
+
+
+def _seen(start_s: float, events: list[tuple[float, bytes]], address: Address) -> SeenRequest:
+    """The request from its events."""
+    stamps_s, usage = [], None
+    for at_s, line in events:
+        text = line.removeprefix(_DATA).strip()
+        if text == _DONE:
+            break
+        event = _event(text, address)
+        usage = event.get("usage") or usage
+        if event.get("choices"):
+            stamps_s.append(at_s)
+    if not stamps_s:
+        raise DependencyError(f"{address.shown} sent no token; check that the path is one of completions")
+    given, got = (_count(usage, name, address) for name in ("prompt_tokens", "completion_tokens"))
+    gaps_s = [later - earlier for earlier, later in pairwise(stamps_s)]
+    kept = token_gaps(gaps_s, got)
+    return SeenRequest(
+        input_tokens=given,
+        output_tokens=got,
+        start_s=start_s,
+        first_s=stamps_s[0],
+        last_s=stamps_s[0] if got == 1 else stamps_s[-1],
+        gaps_s=kept,
+    )
+
+
+def _event(text: bytes, address: Address) -> dict[str, Any]:
+    try:
+        event: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise DependencyError(
+            f"{address.shown} sent an event that is no JSON object; is it OpenAI-compatible?"
+        )
+    if event.get("error"):
+        raise DependencyError(f"{address.shown} sent an error: {printable(str(event['error']))[:_EXCERPT]}")
+    return event
+
+
+def _count(usage: Any, name: str, address: Address) -> int:
+    """Tokens as the server counted them."""
+    found = usage.get(name) if isinstance(usage, dict) else None
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise DependencyError(
+            f"{address.shown} does not say how many tokens there were (usage.{name}); it must know "
+            "stream_options.include_usage"
+        )
+    return found

@@ -1,0 +1,196 @@
+"""Sweeps: what a server of a language model is asked, so that its answers tell how long each step takes.
+
+Prompts of several lengths with one output token, one at a time; short prompts at one request at a time to the
+most; long prompts at several; and at last a run with requests always waiting, by which all is checked. The
+requests of a wave are sent at once, and the next wave when the last has ended, so that between the first tokens
+and the end all decode together and nobody's prompt is computed.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from capacity.errors import InconclusiveError, InputError
+from capacity.measurement.completions import Prompt, complete
+from capacity.measurement.http import Address, session
+from capacity.profile.llm_runs import SeenRequest, SeenRun
+from capacity.profile.llm_sweeps import EngineSettings
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Report = Callable[[str], None]
+Lengths = tuple[int, int]
+
+# Tokens of the shortest prompts, and by how much each is longer than the one before.
+_SHORTEST, _RATIO = 16, 4
+_CONTEXT_MIN = 256
+# Prompts of each length, waves of each number of requests, and steps that a wave decodes together.
+_SAMPLES, _WAVES, _STEPS = 8, 3, 64
+# Requests of the saturated run, and how many are in flight, in times of those that run at once; its lengths.
+_SATURATED, _IN_FLIGHT, _INPUT, _OUTPUT = 6, 2, 512, 128
+# Numbers of tokens that every model has and that mean nothing special.
+_TOKENS = (100, 10_000)
+# A client that takes this share of a core may see tokens later than they came.
+_CPU_SHARE_MAX = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRun:
+    """Requests by input and output tokens, in waves; of each at most so many are in flight at once."""
+
+    name: str
+    waves: tuple[tuple[Lengths, ...], ...]
+    in_flight: int
+
+    @property
+    def requests(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.waves))
+
+
+def sweeps_of(settings: EngineSettings, context_tokens_max: int, seed: int) -> list[AskedRun]:
+    """The runs that tell an engine's steps up to its settings and up to so long a context.
+
+    Raises:
+        InputError: a context too short to tell what reading the cache takes, or one that the cache cannot hold.
+    """
+    if not _CONTEXT_MIN <= context_tokens_max <= settings.kv.usable_tokens:
+        raise InputError(
+            f"--context-tokens-max must be from {_CONTEXT_MIN} to the {settings.kv.usable_tokens} tokens that the KV "
+            f"cache can use, got {context_tokens_max}"
+        )
+    most = settings.sequences_max
+    runs = [_prompts_run(settings.batched_tokens_max, context_tokens_max, seed)]
+    room = settings.kv.usable_tokens // (_SHORTEST + _STEPS)
+    runs += [
+        _together(f"short-{count}", (_SHORTEST, _STEPS), count, _WAVES)
+        for count in _counts(most)
+        if count <= room
+    ]
+    fits = min(most, settings.kv.usable_tokens // context_tokens_max)
+    runs += [
+        _long_run(settings.batched_tokens_max, context_tokens_max, count)
+        for count in sorted({1, max(1, fits // 2), fits})
+    ]
+    lengths = (min(context_tokens_max // 2, _INPUT), min(context_tokens_max // 4, _OUTPUT))
+    runs.append(
+        AskedRun(name="saturated", waves=((lengths,) * (_SATURATED * most),), in_flight=_IN_FLIGHT * most)
+    )
+    return runs
+
+
+def _prompts_run(batched_tokens_max: int, context_tokens_max: int, seed: int) -> AskedRun:
+    """Prompts up to one pass; of longer ones pairs, of which one has a pass more."""
+    longest = min(batched_tokens_max, context_tokens_max - 1)
+    lengths = {_SHORTEST * _RATIO**k for k in range(12)} | {longest // 2, longest}
+    lengths = {tokens for tokens in lengths if 1 <= tokens <= longest}
+    passes = 1
+    while (passes + 1) * batched_tokens_max < context_tokens_max:
+        lengths |= {passes * batched_tokens_max, (passes + 1) * batched_tokens_max}
+        passes *= 2
+    last = (context_tokens_max - 1) // batched_tokens_max * batched_tokens_max
+    if last:  # the longest prompt ends with a pass after these
+        lengths |= {last, context_tokens_max - 1}
+    ordered = sorted(lengths) * _SAMPLES
+    random.Random(seed).shuffle(ordered)  # noqa: S311  (nothing secret)
+    return AskedRun(name="prompts", waves=tuple(((tokens, 1),) for tokens in ordered), in_flight=1)
+
+
+def _counts(most: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12, ... and the most."""
+    powers = [2**k for k in range(most.bit_length())]
+    return sorted({count for power in powers for count in (power, 3 * power // 2) if count <= most} | {most})
+
+
+def _together(name: str, lengths: Lengths, count: int, waves: int) -> AskedRun:
+    return AskedRun(name=name, waves=((lengths,) * count,) * waves, in_flight=count)
+
+
+def _long_run(batched_tokens_max: int, context_tokens_max: int, count: int) -> AskedRun:
+    """Long prompts that decode together for a while after the last of them was computed."""
+    output = _STEPS + 2 * math.ceil(count * context_tokens_max / batched_tokens_max)
+    output = min(output, context_tokens_max // 2)
+    return _together(f"long-{count}", (context_tokens_max - output, output), count, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Who is asked, for which model; a request is given up after so long. [s]"""
+
+    address: Address
+    model: str
+    timeout_s: float
+
+    def measure(self, runs: list[AskedRun], seed: int, report: Report) -> list[SeenRun]:
+        """Send the runs one after another, after a request that does not count.
+
+        Raises:
+            DependencyError: a request failed, or the server is not OpenAI-compatible.
+            InconclusiveError: this client was too slow to tell when tokens came.
+        """
+        with asyncio.Runner() as runner:
+            return runner.run(self._measure(runs, random.Random(seed), report))  # noqa: S311
+
+    async def _measure(self, runs: list[AskedRun], dice: random.Random, report: Report) -> list[SeenRun]:
+        found = []
+        async with session(self.timeout_s) as client:
+            await self._request(client, (_SHORTEST, 2), dice)
+            for number, run in enumerate(runs, 1):
+                report(f"{run.name}: {run.requests} requests (run {number} of {len(runs)})")
+                began_s, began_cpu_s = time.perf_counter(), time.thread_time()
+                requests = [
+                    one for wave in run.waves for one in await self._wave(client, wave, run.in_flight, dice)
+                ]
+                share = (time.thread_time() - began_cpu_s) / (time.perf_counter() - began_s)
+                if share > _CPU_SHARE_MAX:
+                    raise InconclusiveError(
+                        f"{run.name}: reading {run.in_flight} streams took {share:.0%} of a core, so that tokens may "
+                        "have come earlier than they were seen; measure from a faster machine, or a smaller "
+                        "--sequences-max"
+                    )
+                found.append(_since(SeenRun(name=run.name, requests=tuple(requests)), began_s))
+        return found
+
+    async def _wave(
+        self, client: "aiohttp.ClientSession", wave: tuple[Lengths, ...], in_flight: int, dice: random.Random
+    ) -> list[SeenRequest]:
+        """All requests of a wave, so many users one after another."""
+        todo, seen = deque(wave), []
+
+        async def user() -> None:
+            while todo:
+                seen.append(await self._request(client, todo.popleft(), dice))
+
+        try:
+            async with asyncio.TaskGroup() as users:
+                for _ in range(min(in_flight, len(wave))):
+                    users.create_task(user())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return seen
+
+    async def _request(
+        self, client: "aiohttp.ClientSession", lengths: Lengths, dice: random.Random
+    ) -> SeenRequest:
+        """A prompt that no other begins like, so that nothing of it is cached."""
+        tokens = tuple(dice.randrange(*_TOKENS) for _ in range(lengths[0]))
+        return await complete(
+            client, self.address, Prompt(model=self.model, tokens=tokens, output_tokens=lengths[1])
+        )
+
+
+def _since(run: SeenRun, began_s: float) -> SeenRun:
+    """On a clock that begins with the run."""
+    shifted = tuple(
+        replace(
+            one, start_s=one.start_s - began_s, first_s=one.first_s - began_s, last_s=one.last_s - began_s
+        )
+        for one in run.requests
+    )
+    return replace(run, requests=shifted)

@@ -1,0 +1,230 @@
+"""`capacity profile --llm`, against a server whose engine notes what each of its steps took."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import pytest
+from completions_server import CompletionsServer, completing
+from engine_on_paper import Law
+from typer.testing import CliRunner, Result
+
+from capacity.errors import InputError
+from capacity.measurement.completions import completions_address
+from capacity.measurement.http import parse_address
+from capacity.measurement.sweeps import AskedRun, Server, sweeps_of
+from capacity.profile.llm import KvCache
+from capacity.profile.llm_sweeps import EngineSettings
+from capacity.profile.load import load_llm
+from cli import app
+
+# Requests and cached tokens make steps so much longer that it shows through the delays of a busy machine.
+LAW = Law(base_s=0.001, per_prompt_token_s=2e-5, per_request_s=1e-3, per_read_s=5e-6, stair_s=0.0)
+FLAGS = {
+    "--model": "paper", "--kv-tokens": "8192", "--sequences-max": "2", "--batched-tokens-max": "128",
+    "--context-tokens-max": "256",
+}  # fmt: skip
+
+
+def profile(url: str, *others: object, **instead: str | None) -> Result:
+    flags = FLAGS | {f"--{name.replace('_', '-')}": value for name, value in instead.items()}
+    given = [word for flag, value in flags.items() if value is not None for word in (flag, value)]
+    return CliRunner().invoke(app, ["profile", "--llm", url, *given, *map(str, others)])
+
+
+Measured = tuple[CompletionsServer, Result, Path]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
+    path = tmp_path_factory.mktemp("sweeps") / "paper-engine.json"
+    with completing(LAW, sequences_max=2, tokens_max=128) as server:
+        yield server, profile(server.url, "-o", path, "--json", "--runtime", "paper 1.0"), path
+
+
+def noted_s(server: CompletionsServer, requests: int, least: int, most: int) -> list[float]:
+    """Of steps without prompts, by how much each request reads. [s]"""
+    return [
+        step.seconds
+        for step in server.steps
+        if step.decode_requests == requests
+        and not step.prompt_tokens
+        and least <= step.decode_read / requests < most
+    ]
+
+
+def test_the_profile_is_written_whether_or_not_a_busy_machine_fails_its_check(measured: Measured) -> None:
+    _, done, path = measured
+    assert done.exit_code in (0, 4), done.output
+    answer = json.loads(done.stdout)
+    assert answer["profile"] == json.loads(path.read_text(encoding="utf-8"))
+    assert answer["check"]["measured_rps"] > 0.0
+    assert (done.exit_code == 0) == (abs(answer["check"]["difference"]) <= answer["check"]["allowed"])
+    found = load_llm(str(path))
+    assert (found.name, found.model, found.engine.name, found.engine.version) == (
+        "paper-engine",
+        "paper",
+        "paper",
+        "1.0",
+    )
+    assert found.limits_measured.sequences_max == 2
+    assert found.limits_measured.batched_tokens_max == 128
+    assert 240 <= found.limits_measured.context_tokens_max <= 256
+    assert "127.0.0.1" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+@pytest.mark.parametrize(("least", "most"), [(0, 100), (200, 300)])
+def test_steps_are_as_the_server_noted_them(measured: Measured, requests: int, least: int, most: int) -> None:
+    """Most of them are found; and of whatever most of the noted ones, the median is not among the few at the ends."""
+    server, _, path = measured
+    noted = noted_s(server, requests, least, most)
+    rows = [
+        step
+        for step in load_llm(str(path)).steps
+        if step.decode_requests == requests and least <= step.context < most
+    ]
+    assert 0.5 * len(noted) <= sum(step.count or 0 for step in rows) <= 1.1 * len(noted) + 2
+    low_s, high_s = quantiles(noted, n=20)[0], quantiles(noted, n=20)[-1]
+    for step in rows:
+        assert 0.8 * low_s <= (step.p50_s or step.mean_s) <= 1.2 * high_s
+
+
+def test_the_client_sees_each_request_as_the_engine_served_it() -> None:
+    """From the first to the last token; a delay at an end is little of that, and on a busy machine not of most."""
+    with completing(LAW, sequences_max=2, tokens_max=128) as server:
+        asked = [AskedRun(name="two", waves=(((16, 40),) * 2,) * 6, in_flight=2)]
+        address = completions_address(parse_address(server.url, "--llm"))
+        (run,) = Server(address=address, model="paper", timeout_s=60.0).measure(asked, 0, print)
+    served = server.jobs[1:]  # but the one that does not count
+    ratios = [
+        (seen.last_s - seen.first_s) / (job.stamps_s[-1] - job.stamps_s[0])
+        for seen, job in zip(run.requests, served, strict=True)
+    ]
+    assert median(ratios) == pytest.approx(1.0, abs=0.05)
+    assert all(
+        (one.input_tokens, one.output_tokens, one.has_stamps) == (16, 40, True) for one in run.requests
+    )
+
+
+def test_prompts_and_what_is_outside_the_engine_make_the_first_token(measured: Measured) -> None:
+    server, _, path = measured
+    found = load_llm(str(path))
+    for tokens in (16, 64, 128):
+        noted = min(step.seconds for step in server.steps if step.prompt_tokens == tokens)
+        seen_s = found.overhead.request_s + next(
+            step.mean_s
+            for step in found.steps
+            if step.prefill_tokens == tokens and not step.prefill_kv_tokens
+        )
+        assert seen_s > noted  # a client sees the step and more
+
+
+def test_the_protocol_is_openais(measured: Measured) -> None:
+    server, _, _ = measured
+    assert all(body["stream"] and body["stream_options"] == {"include_usage": True} for body in server.asked)
+    assert {body["model"] for body in server.asked} == {"paper"}
+    prompts = [tuple(body["prompt"][:16]) for body in server.asked]
+    assert len(set(prompts)) == len(prompts)  # nobody finds another's beginning in the cache
+    assert {len(body["prompt"]) for body in server.asked if body["max_tokens"] == 1} == {16, 64, 128, 255}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status", "code", "said"),
+    [
+        (lambda event: event, 503, 5, 'answered 503: {"error": "overloaded"}'),
+        (lambda event: event, 302, 5, "redirects to nowhere"),
+        (lambda event: event if event["choices"] else None, 200, 5, "does not say how many tokens there were"),
+        (lambda event: None if event["choices"] else event, 200, 5, "sent no token"),
+        (lambda event: {"error": {"message": "no room"}}, 200, 5, "sent an error: {'message': 'no room'}"),
+        (lambda event: [event], 200, 5, "sent an event that is no JSON object"),
+    ],
+)  # fmt: skip
+def test_a_server_that_is_not_as_it_should_be_is_named(spoil: Any, status: int, code: int, said: str) -> None:
+    with completing(LAW, sequences_max=2, tokens_max=128, spoil=spoil, status=status) as server:
+        done = profile(server.url)
+    assert done.exit_code == code, done.output
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("url", "instead", "code", "said"),
+    [
+        ("http://127.0.0.1:9", {}, 5, "127.0.0.1:9/v1/completions cannot be reached"),
+        ("nowhere", {}, 2, "--llm 'nowhere' must begin with http://"),
+        ("http://127.0.0.1:9", {"kv_tokens": None}, 2, "--kv-tokens is needed, since clients do not see it"),
+        ("http://127.0.0.1:9", {"sequences_max": None}, 2, "--sequences-max is needed"),
+        ("http://127.0.0.1:9", {"batched_tokens_max": None}, 2, "--batched-tokens-max is needed"),
+        ("http://127.0.0.1:9", {"sequences_max": "0"}, 2, "--sequences-max must be"),
+        ("http://127.0.0.1:9", {"model": None}, 2, "--model is needed: the server knows"),
+        ("http://127.0.0.1:9", {"context_tokens_max": None}, 2, "--context-tokens-max is needed"),
+        (
+            "http://127.0.0.1:9",
+            {"context_tokens_max": "100"},
+            2,
+            "--context-tokens-max must be from 256 to the 8176",
+        ),
+        (
+            "http://127.0.0.1:9",
+            {"samples": "9"},
+            2,
+            "--samples is only for --callable and --url, not for --llm",
+        ),
+        ("http://127.0.0.1:9", {"devices": "0"}, 2, "--devices must be"),
+        ("http://127.0.0.1:9", {"model": "a\nb"}, 2, "must be a text of one line"),
+        ("http://127.0.0.1:9", {"name": "a b"}, 2, "profile name 'a b'"),
+        ("http://127.0.0.1:9", {"request_overhead": "5"}, 2, "--request-overhead '5' has no unit"),
+        ("http://127.0.0.1:9", {"prefix_caching": "maybe"}, 2, "is neither on nor off"),
+    ],
+)
+def test_what_is_refused_says_why_in_a_line(
+    url: str, instead: dict[str, str | None], code: int, said: str
+) -> None:
+    done = profile(url, **instead)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert said in done.output
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_where_completions_are_asked_for() -> None:
+    for given in ("http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/completions"):
+        assert completions_address(parse_address(given, "--llm")).target == "/v1/completions"
+    assert completions_address(parse_address("http://h/a/b/", "--llm")).target == "/a/b/v1/completions"
+
+
+def test_the_sweeps_reach_every_limit() -> None:
+    settings = EngineSettings(kv=KvCache(tokens=535_040), sequences_max=48, batched_tokens_max=2048)
+    runs = {run.name: run for run in sweeps_of(settings, 16_384, 0)}
+    prompts = {tokens for ((tokens, _),) in runs["prompts"].waves}
+    assert {16, 1024, 2048, 4096, 6144, 8192, 10_240, 14_336, 16_383} <= prompts
+    assert [run.in_flight for name, run in runs.items() if name.startswith("short")] == [
+        1,
+        2,
+        3,
+        4,
+        6,
+        8,
+        12,
+        16,
+        24,
+        32,
+        48,
+    ]
+    assert [run.in_flight for name, run in runs.items() if name.startswith("long")] == [
+        1,
+        16,
+        32,
+    ]  # what the cache holds
+    assert {
+        sum(lengths)
+        for name, run in runs.items()
+        if name.startswith("long")
+        for wave in run.waves
+        for lengths in wave
+    } == {16_384}
+    assert (runs["saturated"].in_flight, runs["saturated"].requests) == (96, 288)
+    with pytest.raises(InputError, match="that the KV cache can use"):
+        sweeps_of(settings, 1_000_000, 0)
