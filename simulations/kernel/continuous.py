@@ -56,7 +56,7 @@ _REQUEST = np.dtype(
 # which requests have not been told (-1 outside of one), `left` output tokens were missing to the first to be done
 # when it began, `read` tokens are read by the pass that is computed, and `knock` says that somebody may
 # join: who came since, or who waits since somebody was `thrown_out` by the pass composed last. Where there are
-# slots, `first` is the place in `World.idle` of the one that is longest idle, and `seen` the last request that was in
+# slots, `first` is the place of the one that is longest idle, and `seen` the last request that was in
 # the line when a pass was composed: who is no later was deferred.
 _ENGINE = np.dtype(
     _whole(
@@ -82,8 +82,9 @@ _ENGINE = np.dtype(
 # A request's part of a pass, as in `reference.scheduler.Part`.
 _PART = np.dtype(_whole("request", "tokens", "before", "brings"))
 # Blocks that still hold tokens of a request that was thrown out: `ahead` blocks without an owner are used before
-# them, and `kept` of them are left.
-_TAG = np.dtype(_whole("owner", "ahead", "kept"))
+# them, and `kept` of them are left. Where there are slots, `idle` are those without a request, round from `first` on,
+# the longest idle first: no array of their own, since every call passes all of `World`.
+_TAG = np.dtype(_whole("owner", "ahead", "kept", "idle"))
 
 
 class World(NamedTuple):
@@ -98,7 +99,6 @@ class World(NamedTuple):
         parts, sizes: the pass that is computed and the one composed ahead, shape `(replicas, 2, sequences_max)`,
             and how many parts they have.
         tags: shape `(replicas, sequences_max)`, in the order in which the blocks will be used.
-        idle: slots without a request, shape `(replicas, sequences_max)`, round from `first` on, the longest idle first.
         phase: running requests by computed tokens modulo the size of a block, at the beginning of a run.
         gaps: between output tokens, by cell.
         totals: `STEPS` to `FREED`.
@@ -115,7 +115,6 @@ class World(NamedTuple):
     parts: Structs
     sizes: Integers
     tags: Structs
-    idle: Integers
     phase: Integers
     gaps: Integers
     totals: Integers
@@ -172,6 +171,8 @@ def _world(
     engines["seen"] = NO_REQUEST
     engines["free"] = engines["loose"] = rules.blocks
     sequences = min(rules.sequences_max, max(1, len(rows)))
+    tags = np.zeros((replicas, sequences), dtype=_TAG)
+    tags["idle"] = np.arange(sequences)[::-1]  # of slots that were never used the highest is taken first
     return World(
         rules=(*(int(one) for one in rules[:-1]), _POLICIES.index(rules.scheduler)),
         table=table.arrays,
@@ -180,8 +181,7 @@ def _world(
         running=np.zeros((replicas, sequences), dtype=np.int64),
         parts=np.zeros((replicas, 2, sequences), dtype=_PART),
         sizes=np.zeros((replicas, 2), dtype=np.int64),
-        tags=np.zeros((replicas, sequences), dtype=_TAG),
-        idle=np.tile(np.arange(sequences)[::-1], (replicas, 1)),
+        tags=tags,
         phase=np.zeros((replicas, rules.block_tokens), dtype=np.int64),
         gaps=np.zeros(CELLS, dtype=np.int64),
         totals=np.zeros(6, dtype=np.int64),
@@ -484,7 +484,7 @@ def _compose_slots(world: World, r: int, buffer: int) -> None:
 def _fill_slots(world: World, r: int) -> None:
     """Idle slots go to who was deferred, the last of them first, and then to who came since."""
     rows, engines = world.rows, world.engines
-    slots = world.idle.shape[1]
+    slots = world.tags.shape[1]
     idle = slots - engines[r].count
     popped, request = 0, engines[r].head
     while popped < idle and request != NO_REQUEST and request <= engines[r].seen:
@@ -502,12 +502,12 @@ def _fill_slots(world: World, r: int) -> None:
 @borrowing
 def _launch(world: World, r: int, place: int) -> None:
     """The first in the line gets an idle slot, by its place among these."""
-    rows, engines, running, idle = world.rows, world.engines, world.running, world.idle
+    rows, engines, running, tags = world.rows, world.engines, world.running, world.tags
     request = engines[r].head
     engines[r].head = rows[request].behind
     if engines[r].head == NO_REQUEST:
         engines[r].tail = NO_REQUEST
-    slot = idle[r, (engines[r].first + place) % idle.shape[1]]
+    slot = tags[r, (engines[r].first + place) % tags.shape[1]].idle
     rows[request].slot = slot
     at = engines[r].count
     while at > 0 and rows[running[r, at - 1]].slot > slot:
@@ -613,8 +613,9 @@ def _finish(world: World, r: int, request: int, now_s: float) -> None:
             engines[r].count -= 1
             _release(world, r, request, 0)
             if world.rules[8] == LLAMA_CPP:
-                last = world.idle.shape[1] - engines[r].count - 1
-                world.idle[r, (engines[r].first + last) % world.idle.shape[1]] = rows[request].slot
+                slots = world.tags.shape[1]
+                last = engines[r].first + slots - engines[r].count - 1
+                world.tags[r, last % slots].idle = rows[request].slot
             return
     totals[THROWN_OUT] -= rows[request].input + rows[request].output - 1  # which nobody needs again
     before = NO_REQUEST
