@@ -1,6 +1,6 @@
 """llama.cpp's server beside our rules for it: every step of its log, and our engine driven by when its steps ended.
 
-    python benchmarks/real_engine.py [--requests 750] [--gap-ms 60] [--width 512] [--layers 6] [--seed 0]
+    python benchmarks/real_engine.py [--requests 750] [--gap-ms 250] [--width 256] [--layers 4] [--seed 0]
 
 Needs the packages xllamacpp and gguf. Wall-clock times of a shared machine say nothing; what is compared is who has
 which slot, what each step holds, how many there are, and when requests get their tokens given when steps end.
@@ -236,16 +236,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--requests", type=int, default=750)
-    parser.add_argument("--gap-ms", type=float, default=60.0)
-    parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--gap-ms", type=float, default=250.0)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     stream = Stream(
         requests=options.requests,
         gap_s=options.gap_ms / 1e3,
-        prompt_max=600,
-        outputs=(1, 4, 16, 32, 64),
+        prompt_max=300,
+        outputs=(1, 8, 32, 64, 128),
         slots=8,
         slot_tokens=1024,
         batch_tokens=256,
