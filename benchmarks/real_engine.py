@@ -170,9 +170,10 @@ def replay(recording: Recording) -> Replay:
 
 
 def step_ends_s(recording: Recording) -> list[float]:
-    """When the loop went on to its next turn, for each step. [s]"""
-    pairs = zip(recording.loops, recording.loops[1:], strict=False)
-    return [after.composed_s for loop, after in pairs if loop.has_step]
+    """When the loop went on to its next turn, for each step; after the last there may be none but its tokens. [s]"""
+    loops = recording.loops
+    following_s = [*(loop.composed_s for loop in loops[1:]), max(loops[-1].token_s.values(), default=0.0)]
+    return [end_s for loop, end_s in zip(loops, following_s, strict=True) if loop.has_step]
 
 
 def seen_s(recording: Recording) -> Floats:
@@ -187,7 +188,7 @@ def seen_s(recording: Recording) -> Floats:
         for task in loop.taken:
             if task in seen:
                 continue
-            early_s = max(before.composed_s, min(recording.posted_s[task], loop.composed_s - 5e-7))
+            early_s = max(before.composed_s + 5e-7, min(recording.posted_s[task], loop.composed_s - 5e-7))
             seen[task] = early_s if before.has_step else loop.composed_s
         before = loop
     return np.array([seen[task] for task in recording.posted_s])
@@ -256,18 +257,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         recording = record(stream, Path(folder))
     broken = list(violations(recording))
+    print(f"steps against the rules: {len(broken)}", *broken[:5], sep="\n")
     ours = replay(recording)
     found = differences(recording, ours)
     deferred = sum(len(loop.deferred) for loop in recording.loops)
     span_s = ours.ends_s[-1] - recording.loops[0].composed_s
-    busy_s = sum(
-        after.composed_s - loop.composed_s
-        for loop, after in zip(recording.loops, recording.loops[1:], strict=False)
-        if loop.has_step
-    )
+    begins_s = [loop.composed_s for loop in recording.loops if loop.has_step]
+    busy_s = sum(ours.ends_s) - sum(begins_s)
     print(f"{len(recording.posted_s)} requests, {len(ours.ends_s)} steps, {deferred} deferrals, ", end="")
     print(f"busy {100.0 * busy_s / span_s:.0f} % of {span_s:.0f} s")
-    print(f"steps against the rules: {len(broken)}", *broken[:5], sep="\n")
     print("replay from recorded ends of steps, different:", found)
     print(
         "and its errors:",
