@@ -135,12 +135,11 @@ def _switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001
 def _set(profile: LlmProfile, given: Given) -> LlmProfile:
     """A profile with what flags say of its engine, its cache and its overhead."""
     policy = given.get("engine_policy")
-    if policy is not None:
-        parse.read_choice(Scheduler, policy, "--engine-policy")
     found = with_settings(
         profile,
         kv_tokens=given.get("kv_tokens"),
         block_tokens=given.get("block_tokens"),
+        scheduler=None if policy is None else parse.read_choice(Scheduler, policy, "--engine-policy"),
         prefix_caching=_switch(given.get("prefix_caching"), "--prefix-caching"),
         async_scheduling=_switch(given.get("async_scheduling"), "--async-scheduling"),
         chunked_prefill=_switch(given.get("chunked_prefill"), "--chunked-prefill"),
@@ -453,7 +452,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
     from simulations.tokens import TokenSimulation, replay, require_check
     from simulations.workers import workers
 
-    require_lengths(ready, scenario.lengths)
+    require_lengths(ready, scenario.lengths, fleet.sequences_max)
     engine = parse.read_choice(Engine, effort.engine, "--engine")
     report: Report = given["progress"]
     served = None
@@ -522,7 +521,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
         objective=_objective(given),
         cached_share=_share(given),
     )
-    require_lengths(ready, scenario.lengths)
+    require_lengths(ready, scenario.lengths, scenario.plan.sequences_max)
     from capacity.llm_answers import LlmRatesAnswer
     from capacity.search.tokens import token_rates
     from simulations.tokens import require_check
@@ -616,7 +615,7 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
         plan=fleet,
         cached_share=_share(given),
     )
-    require_lengths(ready, scenario.lengths)
+    require_lengths(ready, scenario.lengths, fleet.sequences_max)
     most_rps = replicas * saturated(scenario).rate_rps
     asked = {
         "engine": "kernel",
@@ -694,7 +693,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     scenario = asked.scenario(saved.plan)
     profile = scenario.profile
     profile.require(saved.plan.sequences_max, saved.plan.batched_tokens_max)
-    require_lengths(profile, scenario.lengths)
+    require_lengths(profile, scenario.lengths, saved.plan.sequences_max)
     requests_max = given.get("requests_max") or saved.effort.requests_max
     effort = replace(saved.effort, requests_max=requests_max, workers=given.get("workers"))
     from capacity.llm_answers import LlmCheckAnswer

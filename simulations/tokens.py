@@ -145,7 +145,7 @@ def _reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
         overhead_s=overheads_s(task.scenario, draws),
         part=part,
         window_s=window_s[1] - window_s[0],
-        blocks=task.scenario.profile.kv.blocks,
+        blocks=rules_of(task.scenario).blocks,
     )
 
 
@@ -225,7 +225,7 @@ def checked_rate_rps(profile: LlmProfile) -> float | None:
         batched_tokens_max=limits.batched_tokens_max,
     )
     lengths = LengthRows((check.input_tokens,), (check.output_tokens,), "the saturated run")
-    require_lengths(profile, lengths)
+    require_lengths(profile, lengths, plan.sequences_max)
     return saturation(profile, plan, lengths).rate_rps
 
 
@@ -257,7 +257,7 @@ def require_tokens_answerable(scenario: TokenScenario) -> float:
     """
     plan = scenario.plan
     scenario.profile.require(plan.sequences_max, plan.batched_tokens_max)
-    require_lengths(scenario.profile, scenario.lengths)
+    require_lengths(scenario.profile, scenario.lengths, plan.sequences_max)
     load = token_load(scenario)
     if load >= 1.0:
         one = saturated(scenario)
@@ -784,7 +784,7 @@ def replay(
         overhead_s=overheads_s(scenario, draws),
         part=slice(0, len(draws.arrived_s)),
         window_s=span_s,
-        blocks=scenario.profile.kv.blocks,
+        blocks=rules_of(scenario).blocks,
     )
     pool = TokenPool.of([sample])
     performance = pool.tokens_performance(

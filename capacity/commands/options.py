@@ -170,7 +170,7 @@ FLAGS: Mapping[str, Flag] = {
     "batched_tokens_max": Flag(int, None, "Most tokens of a step of the engine. Default: as measured."),
     "kv_tokens": Flag(int, None, "Tokens that the engine's KV cache holds, as its log says."),
     "block_tokens": Flag(int, None, "Tokens of a block of the KV cache."),
-    "engine_policy": Flag(str, None, "How the engine composes its steps: vllm-v1."),
+    "engine_policy": Flag(str, None, "How the engine composes its steps: vllm-v1 or llama-cpp."),
     "prefix_caching": Flag(
         str, None, "Whether the engine keeps blocks of requests that are gone: on or off."
     ),

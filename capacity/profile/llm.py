@@ -19,6 +19,7 @@ class Scheduler(StrEnum):
     """How an engine composes its passes."""
 
     VLLM_V1 = "vllm-v1"
+    LLAMA_CPP = "llama-cpp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,13 @@ class Engine:
     chunked_prefill: bool = True
     async_scheduling: bool = False
     prefix_caching: bool = True
+
+    def __post_init__(self) -> None:
+        if self.scheduler is Scheduler.LLAMA_CPP and (self.async_scheduling or not self.chunked_prefill):
+            raise InputError(
+                "llama-cpp computes prompts in parts and composes a step when the last has ended; leave out "
+                "async_scheduling on and chunked_prefill off"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +78,10 @@ class KvCache:
     def usable_tokens(self) -> int:
         """Tokens that they hold."""
         return self.blocks * self.block_tokens
+
+    def slot_tokens(self, slots: int) -> int:
+        """Tokens of each of a number of equal slots, for engines that divide their cache among these."""
+        return self.tokens // slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +256,8 @@ class LlmProfile:
                     f"profile {self.name} was measured up to {flag} {measured} and does not cover {asked}; "
                     "measure up to there, or ask for less"
                 )
-        if not self.engine.chunked_prefill and batched_tokens_max < sequences_max:
+        all_at_once = not self.engine.chunked_prefill or self.engine.scheduler is Scheduler.LLAMA_CPP
+        if all_at_once and batched_tokens_max < sequences_max:
             raise DomainError(
                 f"--batched-tokens-max {batched_tokens_max} is below --sequences-max {sequences_max}; "
                 "raise it"

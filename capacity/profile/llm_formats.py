@@ -16,6 +16,7 @@ from capacity.profile.llm import (
     LlmProfile,
     Overhead,
     SaturationCheck,
+    Scheduler,
 )
 from capacity.profile.steps import StepTiming
 from capacity.units import is_number
@@ -168,6 +169,7 @@ def with_settings(
     *,
     kv_tokens: int | None = None,
     block_tokens: int | None = None,
+    scheduler: Scheduler | None = None,
     prefix_caching: bool | None = None,
     async_scheduling: bool | None = None,
     chunked_prefill: bool | None = None,
@@ -181,6 +183,7 @@ def with_settings(
     today = profile.engine
     engine = replace(
         today,
+        scheduler=today.scheduler if scheduler is None else scheduler,
         prefix_caching=today.prefix_caching if prefix_caching is None else prefix_caching,
         async_scheduling=today.async_scheduling if async_scheduling is None else async_scheduling,
         chunked_prefill=today.chunked_prefill if chunked_prefill is None else chunked_prefill,

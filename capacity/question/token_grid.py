@@ -30,7 +30,8 @@ class TokenGrid(Axes[LlmProfile]):
         # Not super(): slots make a new class, which the bare form does not know.
         super(TokenGrid, self).__post_init__()
         for profile in self.profiles:
-            require_lengths(profile, self.lengths)
+            fewest = min(n or profile.limits_measured.sequences_max for n in self.sequences_max)
+            require_lengths(profile, self.lengths, fewest)  # a cell with more may still be refused
 
     @property
     def _axes(self) -> tuple[Sequence[Any], ...]:

@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 from capacity.errors import DomainError, InputError
 from capacity.performance import TokenPerformance
-from capacity.profile.llm import LlmProfile
+from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.question.candidate import Doubt, Rejection, Verdict
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import REPLICAS_LIMIT, Routing
@@ -105,7 +105,8 @@ class TokenQuestion:
                 f"--hourly-usd {unpriced[0]}=6.88, or plan for one profile at a time"
             )
         for profile in self.profiles:
-            require_lengths(profile, self.lengths)
+            for plan in self.plans(profile):
+                require_lengths(profile, self.lengths, plan.sequences_max)
             for plan in self.plans(profile):
                 profile.require(plan.sequences_max, plan.batched_tokens_max)
 
@@ -124,6 +125,18 @@ class TokenQuestion:
             for sequences in self.sequences_max or (limits.sequences_max,)
             for tokens in self.batched_tokens_max or (limits.batched_tokens_max,)
         ]
+
+    def allows(self, plan: TokenPlan) -> bool:
+        """Whether an engine with slots has a token of each step for each of them, and room in it for every request."""
+        profile = self.profile(plan.profile)
+        if profile.engine.scheduler is not Scheduler.LLAMA_CPP:
+            return True
+        try:
+            profile.require(plan.sequences_max, plan.batched_tokens_max)
+            require_lengths(profile, self.lengths, plan.sequences_max)
+        except DomainError:
+            return False
+        return True
 
     def profile(self, name: str) -> LlmProfile:
         """The profile of that name."""
@@ -206,14 +219,19 @@ def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max:
     return lengths
 
 
-def require_lengths(profile: LlmProfile, lengths: AnyLengths) -> None:
-    """Refuse requests beyond the measured context, or larger than the cache.
+def require_lengths(profile: LlmProfile, lengths: AnyLengths, sequences_max: int) -> None:
+    """Refuse requests beyond the measured context, or larger than the cache or their share of it.
 
     Raises:
         DomainError: with the numbers.
     """
     limit = profile.limits_measured.context_tokens_max
     require_context(lengths, limit, f"profile {profile.name} was measured with")
+    if profile.engine.scheduler is Scheduler.LLAMA_CPP:
+        share = profile.kv.slot_tokens(sequences_max)
+        tokens = profile.kv.tokens
+        require_context(lengths, share, f"each of {sequences_max} slots has in a KV cache of {tokens}")
+        return
     room = profile.kv.usable_tokens
     require_context(lengths, room + 1, f"the KV cache of {profile.name} has room for")
 

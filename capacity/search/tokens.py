@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from capacity.performance import Kind, TokenPerformance
-from capacity.profile.llm import LlmProfile
+from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
@@ -299,10 +299,11 @@ def token_caveats(scenario: TokenScenario, performance: TokenPerformance) -> Ite
             "and work is done twice; lower --sequences-max, or add a replica",
         )
     if (performance.kv_utilization or 0.0) > _KV_HIGH:
+        has_slots = scenario.profile.engine.scheduler is Scheduler.LLAMA_CPP
         yield Caveat(
             code=CaveatCode.KV_NEARLY_FULL,
             message=f"the KV cache is {100.0 * (performance.kv_utilization or 0.0):.0f} % full on average; longer "
-            "requests than these would be preempted",
+            f"requests than these would be {'refused' if has_slots else 'preempted'}",
         )
     yield from length_caveats(scenario)
     if performance.kind is not Kind.REPLAY:
@@ -410,7 +411,10 @@ def token_headroom(
 def token_changes(
     question: TokenQuestion, plan: TokenPlan, judge: TokenJudge, progress: Progress
 ) -> tuple[TokenChange, ...]:
-    """The same fleet with half and twice the sequences, and half and twice the tokens a step, where measured."""
+    """The same fleet with half and twice the sequences, and half and twice the tokens a step, where measured.
+
+    Numbers of slots in which some request has no room are left out.
+    """
     limits = question.profile(plan.profile).limits_measured
     found: list[TokenChange] = []
     for name, most, flag in (
@@ -420,6 +424,8 @@ def token_changes(
         today = getattr(plan, name)
         for value in sorted({max(1, today // 2), min(2 * today, most)} - {today}):
             other = replace(plan, **{name: value})
+            if not question.allows(other):
+                continue
             progress(f"trying {flag} {value}")
             scenario = question.scenario(other)
             judged = judge.accepts(scenario)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.profile.llm import LlmProfile
+from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.steps import StepTable
 from simulations.draws.records import Floats, Integers
 
@@ -25,6 +25,8 @@ class EngineRules(NamedTuple):
         ahead: whether a pass is composed while the one before it is computed.
         caching: whether freed blocks keep their tokens until they are used again.
         reserve: whether a request starts only if all its known tokens would fit.
+        scheduler: which rules these are. llama.cpp's have slots, each with an equal share of the blocks, of a token
+            each, and go by `sequences_max` and `tokens_max` alone.
     """
 
     sequences_max: int
@@ -35,10 +37,20 @@ class EngineRules(NamedTuple):
     ahead: bool = False
     caching: bool = True
     reserve: bool = True
+    scheduler: Scheduler = Scheduler.VLLM_V1
 
     @classmethod
     def of(cls, profile: LlmProfile, sequences_max: int, batched_tokens_max: int) -> "EngineRules":
         """The rules of a profile's engine at these settings."""
+        if profile.engine.scheduler is Scheduler.LLAMA_CPP:
+            return cls(
+                sequences_max=sequences_max,
+                tokens_max=batched_tokens_max,
+                blocks=sequences_max * profile.kv.slot_tokens(sequences_max),
+                block_tokens=1,
+                caching=False,
+                scheduler=Scheduler.LLAMA_CPP,
+            )
         return cls(
             sequences_max=sequences_max,
             tokens_max=batched_tokens_max,
@@ -87,6 +99,8 @@ class TokenDraws:
             DomainError: a request larger than the cache, or a prompt larger than a pass that takes no parts.
         """
         most = int((self.input_tokens + self.output_tokens).max(initial=2)) - 1
+        if rules.scheduler is Scheduler.LLAMA_CPP:
+            _require_slots(rules, most + 1)
         room = rules.blocks * rules.block_tokens
         if most > room:
             raise DomainError(
@@ -106,6 +120,25 @@ class TokenDraws:
                 f"a preempted request may have to compute {resumed} tokens again, which never fit a pass of "
                 f"{rules.tokens_max} without chunked prefill; raise --batched-tokens-max"
             )
+
+
+def _require_slots(rules: EngineRules, longest: int) -> None:
+    """Refuse a request that no slot holds, its last token included, and passes without room for every slot.
+
+    Raises:
+        DomainError: with both numbers.
+    """
+    share = rules.blocks // rules.sequences_max
+    if longest > share:
+        raise DomainError(
+            f"a request has {longest} tokens, and a slot has room for {share}; raise --kv-tokens, lower "
+            "--sequences-max, or drop it"
+        )
+    if rules.tokens_max < rules.sequences_max:
+        raise DomainError(
+            f"a pass of {rules.tokens_max} tokens has none for some of {rules.sequences_max} slots; raise "
+            "--batched-tokens-max"
+        )
 
 
 _WORD = 2**64 - 1

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from simulations.compiled import borrowing, inlined
@@ -28,6 +29,8 @@ from simulations.draws.tokens import (
 from simulations.kernel.state import NO_REQUEST, Structs
 
 _ROUTES = (Routing.ROUND_ROBIN, Routing.RANDOM, Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO)
+_POLICIES = (Scheduler.VLLM_V1, Scheduler.LLAMA_CPP)
+VLLM_V1, LLAMA_CPP = range(2)
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO = range(4)
 STEPS, COMPUTED, THROWN_OUT, CACHED, ALLOCATED, FREED = range(6)
 
@@ -40,9 +43,10 @@ def _seconds(*names: str) -> list[tuple[str, type]]:
     return [(name, np.float64) for name in names]
 
 
-# A request, as in `reference.scheduler.Request`; `held` are its blocks, and `behind` is who comes next in the line.
+# A request, as in `reference.scheduler.Request`; `held` are its blocks, `slot` is its own where there are
+# slots, and `behind` is who comes next in the line.
 _REQUEST = np.dtype(
-    _whole("input", "output", "assumed", "computed", "generated", "due", "held")
+    _whole("input", "output", "assumed", "computed", "generated", "due", "held", "slot")
     + _whole("preemptions", "behind", "replica")
     + _seconds("token_s", "first_s", "finished_s")
 )
@@ -51,7 +55,9 @@ _REQUEST = np.dtype(
 # `free` blocks `loose` were freed after all of its `tags`. In a run of passes `stretch` of them have ended of
 # which requests have not been told (-1 outside of one), `left` output tokens were missing to the first to be done
 # when it began, `read` tokens are read by the pass that is computed, and `knock` says that somebody may
-# join: who came since, or who waits since somebody was `thrown_out` by the pass composed last.
+# join: who came since, or who waits since somebody was `thrown_out` by the pass composed last. Where there are
+# slots, `first` is the place of the one that is longest idle, and `seen` the last request that was in
+# the line when a pass was composed: who is no later was deferred.
 _ENGINE = np.dtype(
     _whole(
         "count",
@@ -67,6 +73,8 @@ _ENGINE = np.dtype(
         "knock",
         "thrown_out",
         "passes",
+        "first",
+        "seen",
     )
     + _whole("outstanding")
     + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s")
@@ -74,18 +82,20 @@ _ENGINE = np.dtype(
 # A request's part of a pass, as in `reference.scheduler.Part`.
 _PART = np.dtype(_whole("request", "tokens", "before", "brings"))
 # Blocks that still hold tokens of a request that was thrown out: `ahead` blocks without an owner are used before
-# them, and `kept` of them are left.
-_TAG = np.dtype(_whole("owner", "ahead", "kept"))
+# them, and `kept` of them are left. Where there are slots, `idle` are those without a request, round from `first` on,
+# the longest idle first: no array of their own, since every call passes all of `World`.
+_TAG = np.dtype(_whole("owner", "ahead", "kept", "idle"))
 
 
 class World(NamedTuple):
     """All that the kernel reads and writes.
 
     Attributes:
-        rules: as `EngineRules`, in whole numbers.
+        rules: as `EngineRules`, in whole numbers; the last is `VLLM_V1` or `LLAMA_CPP`.
         table: as `StepTable.arrays`.
         rows, engines: by request, and by replica.
-        running: numbers of running requests in the order of admission, shape `(replicas, sequences_max)`.
+        running: numbers of running requests in the order of admission, or of their slots, shape
+            `(replicas, sequences_max)`.
         parts, sizes: the pass that is computed and the one composed ahead, shape `(replicas, 2, sequences_max)`,
             and how many parts they have.
         tags: shape `(replicas, sequences_max)`, in the order in which the blocks will be used.
@@ -158,17 +168,20 @@ def _world(
     engines = np.zeros(replicas, dtype=_ENGINE)
     engines["head"] = engines["tail"] = NO_REQUEST
     engines["stretch"], engines["ends_s"] = -1, np.inf
+    engines["seen"] = NO_REQUEST
     engines["free"] = engines["loose"] = rules.blocks
     sequences = min(rules.sequences_max, max(1, len(rows)))
+    tags = np.zeros((replicas, sequences), dtype=_TAG)
+    tags["idle"] = np.arange(sequences)[::-1]  # of slots that were never used the highest is taken first
     return World(
-        rules=tuple(int(one) for one in rules),
+        rules=(*(int(one) for one in rules[:-1]), _POLICIES.index(rules.scheduler)),
         table=table.arrays,
         rows=rows,
         engines=engines,
         running=np.zeros((replicas, sequences), dtype=np.int64),
         parts=np.zeros((replicas, 2, sequences), dtype=_PART),
         sizes=np.zeros((replicas, 2), dtype=np.int64),
-        tags=np.zeros((replicas, sequences), dtype=_TAG),
+        tags=tags,
         phase=np.zeros((replicas, rules.block_tokens), dtype=np.int64),
         gaps=np.zeros(CELLS, dtype=np.int64),
         totals=np.zeros(6, dtype=np.int64),
@@ -346,9 +359,18 @@ def _add_part(world: World, r: int, buffer: int, request: int, tokens: int) -> N
 @borrowing
 def _compose(world: World, r: int, buffer: int) -> None:
     """The next pass of a replica, into one of its two buffers."""
+    if world.rules[8] == LLAMA_CPP:
+        _compose_slots(world, r, buffer)
+    else:
+        _compose_blocks(world, r, buffer)
+
+
+@borrowing
+def _compose_blocks(world: World, r: int, buffer: int) -> None:
+    """As `reference.vllm`."""
     rules, rows, engines, running = world.rules, world.rows, world.engines, world.running
     parts, sizes = world.parts, world.sizes
-    sequences_max, budget, _, block, chunked, _, caching, reserve = rules
+    sequences_max, budget, _, block, chunked, _, caching, reserve, _ = rules
     members = 0
     preempted, place = False, 0
     while place < engines[r].count and budget > 0:
@@ -435,6 +457,66 @@ def _admit(
         rows[request].computed = before
         _add_part(world, r, buffer, request, tokens)
         budget -= tokens
+
+
+@borrowing
+def _compose_slots(world: World, r: int, buffer: int) -> None:
+    """As `reference.llama_cpp`."""
+    rows, engines, running, sizes = world.rows, world.engines, world.running, world.sizes
+    _fill_slots(world, r)
+    sizes[r, buffer] = 0
+    for at in range(engines[r].count):
+        request = running[r, at]
+        if rows[request].generated > 0:
+            _grow(world, 1, r, request, rows[request].computed + 1)
+            _add_part(world, r, buffer, request, 1)
+    budget = world.rules[1] - sizes[r, buffer]
+    for at in range(engines[r].count):
+        request = running[r, at]
+        tokens = min(rows[request].input - rows[request].computed, budget)
+        if rows[request].generated == 0 and tokens > 0:
+            _grow(world, 1, r, request, rows[request].computed + tokens)
+            _add_part(world, r, buffer, request, tokens)
+            budget -= tokens
+
+
+@borrowing
+def _fill_slots(world: World, r: int) -> None:
+    """Idle slots go to who was deferred, the last of them first, and then to who came since."""
+    rows, engines = world.rows, world.engines
+    slots = world.tags.shape[1]
+    idle = slots - engines[r].count
+    popped, request = 0, engines[r].head
+    while popped < idle and request != NO_REQUEST and request <= engines[r].seen:
+        popped += 1
+        request = rows[request].behind
+    for place in range(popped - 1, -1, -1):
+        _launch(world, r, place)
+    engines[r].first = (engines[r].first + popped) % slots
+    while engines[r].head != NO_REQUEST and engines[r].count < slots:
+        _launch(world, r, 0)
+        engines[r].first = (engines[r].first + 1) % slots
+    engines[r].seen = max(engines[r].seen, engines[r].tail)
+
+
+@borrowing
+def _launch(world: World, r: int, place: int) -> None:
+    """The first in the line gets an idle slot, by its place among these."""
+    rows, engines, running, tags = world.rows, world.engines, world.running, world.tags
+    request = engines[r].head
+    engines[r].head = rows[request].behind
+    if engines[r].head == NO_REQUEST:
+        engines[r].tail = NO_REQUEST
+    slot = tags[r, (engines[r].first + place) % tags.shape[1]].idle
+    rows[request].slot = slot
+    at = engines[r].count
+    while at > 0 and rows[running[r, at - 1]].slot > slot:
+        running[r, at] = running[r, at - 1]
+        at -= 1
+    running[r, at] = request
+    engines[r].count += 1
+    rows[request].computed = min(rows[request].assumed, rows[request].input - 1)
+    world.totals[CACHED] += rows[request].computed
 
 
 @borrowing
@@ -530,6 +612,10 @@ def _finish(world: World, r: int, request: int, now_s: float) -> None:
                 running[r, after] = running[r, after + 1]
             engines[r].count -= 1
             _release(world, r, request, 0)
+            if world.rules[8] == LLAMA_CPP:
+                slots = world.tags.shape[1]
+                last = engines[r].first + slots - engines[r].count - 1
+                world.tags[r, last % slots].idle = rows[request].slot
             return
     totals[THROWN_OUT] -= rows[request].input + rows[request].output - 1  # which nobody needs again
     before = NO_REQUEST
@@ -606,6 +692,8 @@ def _run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one l
         ends_s = started_s + ((1.0 - between) * first + between * second) * noise
         engine.passes += 1
     totals[STEPS] += steps
+    if done - begun > is_over:
+        engine.seen = max(engine.seen, engine.tail)
     totals[COMPUTED] += members * (done - begun - is_over)
     if members > 0:
         largest[2] = max(largest[2], read / members)
@@ -645,6 +733,13 @@ def _settle(world: World, r: int, now_s: float) -> None:
             parts[r, 1 - buffer, at].brings = 1
         sizes[r, 1 - buffer] = members
         return
+    _dismiss(world, r, now_s)
+
+
+@borrowing
+def _dismiss(world: World, r: int, now_s: float) -> None:
+    """Running requests that have all their tokens leave, in their order."""
+    rows, engines, running = world.rows, world.engines, world.running
     at = 0
     while at < engines[r].count:
         request = running[r, at]
@@ -672,6 +767,9 @@ def _hand_out(world: World, r: int, now_s: float) -> None:
             gaps[cell_of(now_s - row.token_s)] += 1
         row.token_s = now_s
         done += row.generated == row.output
+    if world.rules[8] == LLAMA_CPP:  # prompts come last in a pass, and slots are released in their order
+        _dismiss(world, r, now_s)
+        return
     for at in range(sizes[r, buffer] if done else 0):
         request = parts[r, buffer, at].request
         if parts[r, buffer, at].brings and rows[request].generated == rows[request].output:

@@ -5,13 +5,19 @@ from collections.abc import Generator
 
 import numpy as np
 
+from capacity.profile.llm import Scheduler as Policy
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from simulations.draws.cells import CELLS, cell_of
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords, pass_noise
 from simulations.reference.blocks import BlockPool
+from simulations.reference.llama_cpp import LlamaCpp
 from simulations.reference.replica import Clock, Moment, Phase, routing_policy
-from simulations.reference.scheduler import Part, Request, VllmV1
+from simulations.reference.scheduler import Part, Request, Scheduler
+from simulations.reference.vllm import VllmV1
+
+# The rules by their names in a profile; another policy is another file and a line here.
+POLICIES: dict[Policy, type[VllmV1] | type[LlamaCpp]] = {Policy.VLLM_V1: VllmV1, Policy.LLAMA_CPP: LlamaCpp}
 
 
 class Tally:
@@ -57,7 +63,8 @@ class EngineReplica:
         self.outstanding = outstanding
         self._clock, self._rules, self._table, self._tally = clock, rules, table, tally
         self._noise_seed, self._passes = noise_seed, 0
-        self.scheduler = VllmV1(rules, BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching))
+        pool = BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching)
+        self.scheduler: Scheduler = POLICIES[rules.scheduler](rules, pool)
         self._call: Moment | None = None  # what an idle engine waits for
         self.busy_s = self.running_s = self.block_s = 0.0
 
@@ -80,8 +87,7 @@ class EngineReplica:
                 yield self._call
                 continue
             started_s, blocks = self._clock.now, self.scheduler.blocks
-            noise = pass_noise(self._table.noise, self._noise_seed, self.index, self._passes)
-            ends_s = started_s + self._duration_s(parts) * noise
+            ends_s = self._ends_s(parts)
             self._passes += 1
             following = self.scheduler.compose() if self._rules.ahead else []
             running, used = len(self.scheduler.running), self._rules.blocks - blocks.free
@@ -93,6 +99,11 @@ class EngineReplica:
                 self.running_s += span_s * running
                 self.block_s += span_s * used
             self._hand_out(parts)
+
+    def _ends_s(self, parts: list[Part]) -> float:
+        """When a pass that starts now will end."""
+        noise = pass_noise(self._table.noise, self._noise_seed, self.index, self._passes)
+        return float(self._clock.now + self._duration_s(parts) * noise)
 
     def _duration_s(self, parts: list[Part]) -> float:
         """How long the pass takes."""

@@ -12,7 +12,8 @@ from capacity.question.plan import Routing
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
 from simulations.reference.engine import EngineReplica, run_engines
-from simulations.reference.scheduler import Part, Request, VllmV1
+from simulations.reference.scheduler import Part, Request
+from simulations.reference.vllm import VllmV1
 
 SECOND = linear_table(1.0, 0.0, 0.0, 0.0, (1_000, 10_000, 10_000))
 RULES = EngineRules(sequences_max=8, tokens_max=64, blocks=100, block_tokens=4)
