@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from capacity import __version__
 from capacity.commands.agreement import agreement
+from capacity.commands.audit import audit
 from capacity.commands.check import check
 from capacity.commands.compare import compare
 from capacity.commands.curve import curve
@@ -15,6 +15,7 @@ from capacity.commands.import_file import import_
 from capacity.commands.littles_law import littles_law
 from capacity.commands.max_rate import max_rate
 from capacity.commands.measure import profile
+from capacity.commands.output import print_version
 from capacity.commands.plan import plan
 from capacity.commands.profiles import profiles_app
 from capacity.commands.queue import queue_app
@@ -35,20 +36,13 @@ app = StrictTyper(
 )
 for panel, commands in (
     ("Plan", (plan, max_rate, simulate, sweep, compare, check, explain, report, render)),
-    ("Measure and verify", (profile, import_, workload, verify)),
+    ("Measure and verify", (profile, import_, audit, workload, verify)),
     ("Theory", (curve, littles_law, agreement)),
 ):
     for command in commands:
         app.command(command.__name__.strip("_").replace("_", "-"), rich_help_panel=panel)(command)
 app.add_typer(queue_app, name="queue", rich_help_panel="Theory")
 app.add_typer(profiles_app, name="profiles", rich_help_panel="Measure and verify")
-
-
-def print_version(asked: bool) -> None:  # noqa: FBT001  (Typer calls it with the flag)
-    """`--version`."""
-    if asked:
-        typer.echo(__version__)
-        raise typer.Exit
 
 
 @app.callback()

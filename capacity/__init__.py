@@ -16,6 +16,7 @@ _NAMES = {
     "capacity.api": (
         "plan",
         "simulate",
+        "audit",
         "predict",
         "simulate_law",
         "max_rate",
@@ -90,6 +91,7 @@ _NAMES = {
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from capacity.api import audit as audit
     from capacity.api import check as check
     from capacity.api import compare as compare
     from capacity.api import describe_workload as describe_workload

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SweepAnswer,
         WorkloadAnswer,
     )
+    from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
     from capacity.llm_answers import (
         LlmCheckAnswer,
         LlmComparisonAnswer,
@@ -833,15 +834,21 @@ def explain(
     workers: int | None = None,
     cluster: str | None = None,
     progress: Report = silent,
-) -> "ExplanationAnswer | LlmExplanationAnswer":
+) -> "ExplanationAnswer | LlmExplanationAnswer | StagesAnswer":
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
-    The plan is confirmed again with the random numbers that it was saved with; nothing is searched again.
+    The plan is confirmed again with the random numbers that it was saved with; nothing is searched again. Of a
+    server's statistics it says where a request's time goes, and why the queue is as long as it is.
 
     Raises:
         InputError: a file without a plan, or one without a confirmation.
     """
     given = locals()
+    if isinstance(plan, str | Path) and not holds(Path(plan), '"format": "capacity-plan"'):
+        from capacity import api_evidence
+
+        if not _is_llm_plan(plan) and api_evidence.is_of_another_tool(plan):
+            return api_evidence.explain(plan)
     if _is_llm_plan(plan):
         from capacity import api_llm
 
@@ -1242,6 +1249,7 @@ def describe_workload(
 def import_file(
     files: str | Path | Sequence[str | Path],
     *,
+    kind: str | None = None,
     name: str | None = None,
     model: str | None = None,
     device: str | None = None,
@@ -1260,18 +1268,28 @@ def import_file(
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
     progress: Report = silent,
-) -> "LlmProfileAnswer":
-    """What files of other tools hold: of sweeps over the server of a language model, its profile.
+) -> "LlmProfileAnswer | ImportAnswer":
+    """What files of other tools hold: a profile, a workload, a load test, or the settings of a server.
 
     Args:
-        files: written by `vllm bench serve --save-detailed`, guidellm or aiperf, told apart by what they hold;
-            together they are the sweeps.
-        devices: that the server runs on, as one replica.
+        files: a file or a URL; several where they are sweeps over the server of a language model, written by
+            `vllm bench serve --save-detailed`, guidellm or aiperf, which together are its profile.
+        kind: profile, load-test, workload or plan, of a file that holds several of these.
+        devices: that the server of a language model runs on, as one replica.
 
     Raises:
-        InputError: a file of no known format, a flag that clients cannot see is missing, a sweep is missing, or
-            the steps miss the throughput of the saturated run among the files.
+        InputError: a file of no known format; of a language model, a flag that clients cannot see is missing, a
+            sweep is missing, or the steps miss the throughput of the saturated run among the files.
+        DependencyError: a URL does not answer.
     """
+    from capacity import api_evidence
+
+    given = dict(locals())
+    paths = api_evidence.sources(files)
+    if kind is not None or (len(paths) == 1 and not api_evidence.is_sweep(paths[0])):
+        if len(paths) > 1:
+            raise InputError(f"--as {kind} reads one file, got {len(paths)}")
+        return api_evidence.import_file(paths[0], kind)
     from capacity import api_llm
     from capacity.formats.registry import Kind, read
     from simulations.tokens import require_check
@@ -1279,12 +1297,58 @@ def import_file(
     given = dict(locals())
     asked = api_llm.asked_engine(given)
     settings = api_llm.sweep_settings(asked, given)
-    paths = [files] if isinstance(files, str | Path) else files
     runs = [run for path in paths for run in read(Path(path), Kind.RUNS)]
     progress("working out the steps")
     answer = api_llm.profile_of_sweeps(runs, asked, settings)
     require_check(answer.profile)
     return answer
+
+
+def audit(
+    file: str | Path,
+    *,
+    profile: ProfileLike | None = None,
+    plan: "str | Path | SavedPlan | None" = None,
+    replicas: int = 1,
+    batch_size_max: int | None = None,
+    batch_wait: str | None = None,
+    batch_wait_s: float | None = None,
+    routing: str = "round-robin",
+    queue_limit: int | None = None,
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    seed: int = 0,
+    precision: float = 0.05,
+    workers: int | None = None,
+    progress: Report = silent,
+) -> "AuditAnswer":
+    """Whether a load test is to be believed, by laws that its own figures must obey.
+
+    Args:
+        file: a report of a load generator, or the URL of one.
+        profile: predict each run by this profile, and lay the prediction beside what was measured.
+        plan: predict by a saved plan instead: its profile, replicas and batching.
+
+    Raises:
+        InputError: the file is of no known format, or holds no load test.
+    """
+    from capacity import api_evidence
+
+    if profile is not None and plan is not None:
+        raise InputError("give --profile or --plan to predict by, not both")
+    measured, fleet = None, None
+    if plan is not None:
+        from capacity.answer.saved_plan import read_plans
+
+        (saved,) = read_plans([plan])
+        measured, fleet = saved.question.profile(saved.plan.profile), saved.plan
+    elif profile is not None:
+        overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
+        measured = parse.read_profile(profile, overhead_s)
+        wait = (batch_wait, batch_wait_s)
+        fleet = _plan(measured, replicas, batch_size_max, wait, "oldest", routing, queue_limit)
+    effort = {"seed": seed, "precision": precision, "workers": workers, "progress": progress}
+    return api_evidence.audit(file, measured, fleet, effort)
 
 
 def _plan(
@@ -1387,6 +1451,7 @@ def _count(replicas: int) -> str:
 
 __all__ = [
     "at_work",
+    "audit",
     "check",
     "compare",
     "describe_workload",

@@ -13,6 +13,7 @@ CAPACITY = [
     ("errors", "units", "performance", "files", "confidence"),
     ("profile", "traffic"),
     ("formats",),
+    ("evidence",),
     ("question",),
     ("queues",),
     ("search",),
@@ -20,7 +21,7 @@ CAPACITY = [
     ("answer",),
     ("render",),
     ("measurement", "verification"),
-    ("api", "api_llm", "answers", "llm_answers"),
+    ("api", "api_llm", "api_evidence", "answers", "llm_answers", "evidence_answers"),
     ("commands",),
 ]
 SIMULATIONS = [

@@ -9,13 +9,19 @@ from capacity.commands.output import Format, emit, run
 
 
 @flags(
-    "files name model device devices precision runtime hourly_usd kv_tokens block_tokens sequences_max "
+    "files kind name model device devices precision runtime hourly_usd kv_tokens block_tokens sequences_max "
     "batched_tokens_max engine_policy prefix_caching async_scheduling chunked_prefill request_overhead file",
     files=argument(
         list[str],
         REQUIRED,
-        "Results of vllm bench serve --save-detailed, guidellm or aiperf.",
-        metavar="FILE...",
+        "Files of other tools, or a URL: Triton's statistics, Prometheus, perf_analyzer, Locust, k6 and others.",
+        metavar="FILE|URL...",
+    ),
+    kind=Flag(
+        str,
+        None,
+        "What to read, of a file that holds several: profile, load-test, workload or plan.",
+        ("--as",),
     ),
     name=Flag(str, None, "Name of the profile. Default: that of -o."),
     model=Flag(str, None, "Name of the model."),
@@ -31,27 +37,36 @@ from capacity.commands.output import Format, emit, run
         None,
         "Time of a request outside the engine: 18ms. Default: worked out from the shortest prompts.",
     ),
-    file=writes("Write the profile as .json."),
+    file=writes("Write what was read: a profile or a load test as .json, a workload as .csv."),
 )
 def import_(context: typer.Context, *, file: str | None, output: Format, as_json: bool) -> None:
-    """Read what other tools have measured, and write the profile that plan --profile takes.
+    """Read what other tools have measured, and write what plan, workload and audit take.
 
-    Sweeps over the server of a language model become its profile: prompts of several lengths with one output
-    token, one at a time; short prompts at 1 to the most requests at once; long prompts at some of these; and a
-    run with requests always waiting, by which the profile is checked. Files are told apart by what they hold.
+    Files are told apart by what they hold. Service times become a profile for plan --profile, reports of load
+    generators a load test for audit, and logs of requests a workload for --arrivals trace:FILE. Sweeps over the
+    server of a language model become its profile: prompts of several lengths with one output token, one at a
+    time; short prompts at 1 to the most requests at once; long prompts at some of these; and a run with requests
+    always waiting, by which the profile is checked.
 
     Examples:
+      capacity import statistics.json -o profile.json
+      capacity import http://127.0.0.1:8000/v2/models/resnet/stats -o profile.json
+      capacity import access.log --as workload -o trace.csv
       capacity import sweeps/*.json --kv-tokens 535040 --sequences-max 64 --batched-tokens-max 2048 -o m.json
     """
     from capacity import api
+    from capacity.evidence_answers import ImportAnswer
     from capacity.files import check_target
     from capacity.profile.load import profile_name
 
     path = None if file is None else Path(file)
     if path is not None:
-        check_target(path, "a profile", (".json",))
+        check_target(path, "what was read", (".json", ".csv"))
         context.params["name"] = context.params["name"] or profile_name(path)
     answer = run(api.import_file, context)
     if path is not None:
-        answer.write_profile(path)
+        if isinstance(answer, ImportAnswer):
+            answer.write(path)
+        else:
+            answer.write_profile(path)
     emit(answer, output, as_json=as_json)

@@ -158,3 +158,12 @@ def emit_document(document: "Document", output: Format, *, as_json: bool) -> Non
         yield document_table(document)
 
     emit_pieces(output, as_json=as_json, document=lambda: document, tables=tables)
+
+
+def print_version(asked: bool) -> None:  # noqa: FBT001  (Typer calls it with the flag)
+    """`--version`."""
+    if asked:
+        from capacity import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit

@@ -100,6 +100,15 @@ class Part:
     def __contains__(self, key: str) -> bool:
         return self._values.get(key) is not None
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """Its keys."""
+        return list(self._values)
+
+    def numbers(self) -> dict[str, float]:
+        """All its values, which must be numbers."""
+        return {key: self.number(key) for key in self._values}
+
     def part(self, key: str) -> "Part":
         """The object under a key."""
         return Part(f"{self.where}.{key}", self._get(key))

@@ -137,6 +137,8 @@ class LoadRun:
         stages_s: mean time of a request in each stage of the server, in its order, such as queue and compute. [s]
         think_time_s: between an answer and the next request of a user, where it is known. [s]
         batch_size: inferences in each request of the client.
+        batch_size_mean: requests that the server put into a batch. [requests]
+        batch_mean_s: mean time that a batch took. [s]
         resolution_s: in whole numbers of which durations are given; 0 where they are exact. [s]
     """
 
@@ -164,6 +166,8 @@ class LoadRun:
     stages_s: Mapping[str, float] = field(default_factory=dict)
     think_time_s: float | None = None
     batch_size: int = 1
+    batch_size_mean: float | None = None
+    batch_mean_s: float | None = None
     resolution_s: float = 0.0
 
     def __post_init__(self) -> None:

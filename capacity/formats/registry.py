@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from capacity.errors import InputError
-from capacity.formats import aiperf, guidellm, vllm_bench
+from capacity.formats import aiperf, guidellm, own_load_test, vllm_bench
 from capacity.formats.document import Document
 
 
@@ -20,6 +20,7 @@ class Kind(StrEnum):
     PROFILE = "profile"
     WORKLOAD = "workload"
     LOAD_TEST = "load-test"
+    PLAN = "plan"
     RUNS = "runs"
 
 
@@ -37,6 +38,7 @@ class Format(Protocol):
 FORMATS: tuple[Format, ...] = (
     aiperf,
     guidellm,
+    own_load_test,
     vllm_bench,
 )
 
@@ -47,11 +49,16 @@ def format_of(document: Document) -> Format:
     Raises:
         InputError: none, with those that there are.
     """
-    for one in FORMATS:
-        if one.recognises(document):
-            return one
+    found = known_format(document)
+    if found is not None:
+        return found
     known = "; ".join(one.NAME for one in FORMATS)
     raise InputError(f"{document.name} is of no format that is known here, which are: {known}")
+
+
+def known_format(document: Document) -> Format | None:
+    """The format that a file is of; None where it is of none."""
+    return next((one for one in FORMATS if one.recognises(document)), None)
 
 
 def read(path: Path, kind: Kind) -> Any:
@@ -61,7 +68,11 @@ def read(path: Path, kind: Kind) -> Any:
         InputError: the file cannot be read, is of no known format or of one that does not serve the purpose, or
             is not as that format should be.
     """
-    document = Document.read(path)
+    return read_document(Document.read(path), kind)
+
+
+def read_document(document: Document, kind: Kind) -> Any:
+    """The same of what has been read already. Raises InputError, as `read` does."""
     found = format_of(document)
     if kind not in found.READERS:
         kinds = ", ".join(found.READERS)

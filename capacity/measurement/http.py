@@ -212,6 +212,25 @@ async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes |
     return answer
 
 
+def read_url(text: str, timeout_s: float = 30.0) -> str:
+    """What a URL answers to a GET, as text.
+
+    Raises:
+        InputError: no such address, or an answer that is not UTF-8.
+        DependencyError: no answer in time, or one that fails.
+    """
+    address = parse_address(text, "the URL")
+
+    async def got() -> Answer:
+        async with session(timeout_s) as client:
+            return await fetch(client, address)
+
+    try:
+        return asyncio.run(got()).body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{printable(text)[:80]} does not answer with text in UTF-8") from None
+
+
 def _named(address: Address) -> str:
     return f"{address.host}:{address.port}{printable(address.path)[:_EXCERPT]}"
 

@@ -1,0 +1,148 @@
+"""The verbs for files of other tools: `capacity.api` hands over to these."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capacity.errors import CapacityError, InputError, UnstableError
+from capacity.evidence.audit import audit_findings
+from capacity.evidence.beside import RunBeside, beside, overloaded, unknown
+from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
+from capacity.formats.document import Document
+from capacity.formats.load_test import LoadRun, LoadTest, Loop
+from capacity.formats.registry import Kind, format_of, known_format, read_document
+from capacity.performance import Performance
+
+if TYPE_CHECKING:
+    from capacity.profile.profile import ServiceProfile
+    from capacity.question.plan import Plan
+
+# What is read where a file holds several things: the first of these.
+_PREFERRED = (Kind.PROFILE, Kind.LOAD_TEST, Kind.WORKLOAD, Kind.PLAN)
+_AT_REST = 0.1  # share of the time that users are at rest, from which on that is their think time
+
+
+def document_of(source: str | Path) -> Document:
+    """A file, or the answer of a URL, within limits.
+
+    Raises:
+        InputError, DependencyError: it cannot be read.
+    """
+    text = str(source)
+    if text.startswith(("http://", "https://")):
+        from capacity.measurement.http import read_url
+
+        return Document(text[:200], read_url(text))
+    return Document.read(Path(source))
+
+
+def is_of_another_tool(source: str | Path) -> bool:
+    """Whether a file is of a known format; what cannot be read others refuse."""
+    try:
+        return known_format(document_of(source)) is not None
+    except CapacityError:
+        return False
+
+
+def is_sweep(source: str | Path) -> bool:
+    """Whether a file is a run over the server of a language model, and nothing else."""
+    found = known_format(document_of(source))
+    return found is not None and Kind.RUNS in found.READERS
+
+
+def import_file(source: str | Path, kind: str | None) -> ImportAnswer:
+    """What a file holds: what is asked for, else a profile, a load test, a workload or a plan, in this order."""
+    document = document_of(source)
+    found = format_of(document)
+    kinds = [one for one in _PREFERRED if one in found.READERS]
+    if not kinds:
+        read_document(document, Kind.PROFILE)  # says what is in it
+    asked = kinds[0] if kind is None else _kind(kind)
+    value = read_document(document, asked)
+    others = tuple(one.value for one in kinds if one is not asked)
+    return ImportAnswer(tool=found.NAME, kind=asked.value, found=value, others=others)
+
+
+def _kind(text: str) -> Kind:
+    if text not in [one.value for one in _PREFERRED]:
+        raise InputError(f"--as {text[:20]!r} is none of {', '.join(one.value for one in _PREFERRED)}")
+    return Kind(text)
+
+
+def load_test(source: str | Path) -> LoadTest:
+    """The load test in a file."""
+    found: LoadTest = read_document(document_of(source), Kind.LOAD_TEST)
+    return found
+
+
+def audit(
+    source: str | Path,
+    profile: "ServiceProfile | None",
+    plan: "Plan | None",
+    effort: Mapping[str, Any],
+) -> AuditAnswer:
+    """Whether a load test is to be believed; with a profile, what was to be expected of each run."""
+    test = load_test(source)
+    findings = tuple(audit_findings(test))
+    if profile is None or plan is None:
+        return AuditAnswer(test=test, findings=findings)
+    rows = tuple(_beside(run, profile, plan, effort) for run in test.runs)
+    return AuditAnswer(test=test, findings=findings, beside=rows)
+
+
+def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]) -> RunBeside:
+    """The prediction of one run, by simulation: of its users, or of its rate."""
+    from capacity import api
+
+    how: dict[str, Any] = {
+        "batch_size_max": plan.batch_size_max,
+        "batch_wait_s": plan.batch_wait_max_s,
+        "routing": plan.routing.value,
+        "queue_limit": plan.queue_limit,
+        "quantile": [q for q in run.quantiles_s if 0.0 < q < 1.0] or [0.99],
+        **effort,
+    }
+    if run.loop is Loop.CLOSED and run.users:
+        how |= {"users": round(run.users), "think_time_s": _think_time_s(run)}
+    elif run.rate_asked_rps or run.throughput_rps:
+        how |= {"rate_rps": run.rate_asked_rps or run.throughput_rps}
+    else:
+        return unknown(run, "the file says neither users nor a rate")
+    try:
+        found = api.simulate(profile, plan.replicas, **how)
+    except UnstableError as error:
+        return overloaded(run, str(error))
+    except CapacityError as error:
+        return unknown(run, str(error))
+    assert isinstance(found.performance, Performance)  # noqa: S101  (the profile has batch times)
+    return beside(run, found.performance, profile.request_overhead_s)
+
+
+def _think_time_s(run: LoadRun) -> float:
+    """Between an answer and the next request: as set, else what Little's law leaves. [s]"""
+    if run.think_time_s is not None:
+        return run.think_time_s
+    if not run.throughput_rps or run.mean_s is None or not run.users:
+        return 0.0
+    rest_s = run.users * run.batch_size / run.throughput_rps - run.mean_s
+    return rest_s if rest_s > _AT_REST * run.mean_s else 0.0
+
+
+def explain(source: str | Path) -> StagesAnswer:
+    """Where a request's time goes in the server that a file is of.
+
+    Raises:
+        InputError: it has no stages.
+    """
+    test = load_test(source)
+    if not any(run.stages_s for run in test.runs):
+        raise InputError(
+            f"{test.name} has no times of the server's stages; Triton's statistics and perf_analyzer's CSV have"
+        )
+    return StagesAnswer(test=replace(test, runs=tuple(run for run in test.runs if run.stages_s)))
+
+
+def sources(value: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """One or several."""
+    return [value] if isinstance(value, str | Path) else list(value)

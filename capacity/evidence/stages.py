@@ -1,0 +1,103 @@
+"""Stages: where a request's time goes in a server, and what its queue says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from capacity.formats.load_test import LoadRun
+from capacity.units import format_duration, format_rate
+
+QUEUE, INFERENCE = "queue", "compute infer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What the queue of a server says.
+
+    Attributes:
+        queue_s, served_s: mean time of a request in the queue, and in all other stages of the server. [s]
+        throughput_rps: requests that it answers; where that is not measured, what one instance answers that is
+            never idle. [requests/s]
+        waiting, served: requests that wait and that are being served, on average.
+        is_measured: whether the throughput was measured.
+    """
+
+    queue_s: float
+    served_s: float
+    throughput_rps: float
+    waiting: float
+    served: float
+    is_measured: bool
+
+
+def waiting_of(run: LoadRun) -> Waiting | None:
+    """Little's law, stage by stage; None without a queue, or without a throughput.
+
+    Source:
+        Little (1961), A proof for the queuing formula L = λW, Oper. Res. 9(3).
+    """
+    if QUEUE not in run.stages_s:
+        return None
+    queue_s = run.stages_s[QUEUE]
+    served_s = sum(value_s for name, value_s in run.stages_s.items() if name in SERVER and name != QUEUE)
+    throughput_rps, is_measured = run.throughput_rps, True
+    if throughput_rps is None and run.batch_size_mean and run.batch_mean_s:
+        throughput_rps, is_measured = run.batch_size_mean / run.batch_mean_s, False
+    if not throughput_rps:
+        return None
+    rate_rps = throughput_rps / run.batch_size if is_measured else throughput_rps
+    return Waiting(
+        queue_s=queue_s,
+        served_s=served_s,
+        throughput_rps=rate_rps,
+        waiting=rate_rps * queue_s,
+        served=rate_rps * served_s,
+        is_measured=is_measured,
+    )
+
+
+SERVER = (QUEUE, "compute input", INFERENCE, "compute output")
+
+
+def sentences(run: LoadRun) -> Iterator[str]:
+    """Where the time goes, and why the queue is as long as it is."""
+    total_s = sum(run.stages_s.values())
+    if not total_s:
+        return
+    name, most_s = max(run.stages_s.items(), key=lambda one: one[1])
+    yield f"{run.name}: {100.0 * most_s / total_s:.0f} % of a request's {format_duration(total_s)} is {name}."
+    found = waiting_of(run)
+    if found is None:
+        return
+    inference_s = run.stages_s.get(INFERENCE)
+    if inference_s:
+        yield (
+            f"A request waits {format_duration(found.queue_s)}, {found.queue_s / inference_s:.2g} times its "
+            f"inference of {format_duration(inference_s)}."
+        )
+    rate = format_rate(found.throughput_rps)
+    told = f"at {rate}" if found.is_measured else f"at {rate}, which is one instance that is never idle"
+    yield (
+        f"By Little's law that is {found.waiting:.2g} requests waiting and {found.served:.2g} being served, {told}: "
+        f"{found.waiting + found.served:.2g} in the server at once."
+    )
+    yield from _why(run, found)
+
+
+def _why(run: LoadRun, found: Waiting) -> Iterator[str]:
+    """What would shorten the queue."""
+    batch = run.batch_size_mean
+    if found.waiting < 0.5 * found.served:
+        yield "The queue is short: a request waits about for the batch before it to end."
+        return
+    if run.users:
+        yield (
+            f"Of {run.users:g} users who wait for their answers {found.waiting:.2g} stand in the queue: it is as "
+            "long as there are users beyond those being served. Fewer at once, or more replicas, shorten it."
+        )
+        return
+    in_batch = "" if batch is None else f" Batches hold {batch:.2g} on average."
+    yield (
+        "More come at once than are served at once, so that each waits for the batches of the others."
+        f"{in_batch} More replicas shorten the queue; larger batches do if a batch of twice the size takes less than "
+        "twice as long."
+    )

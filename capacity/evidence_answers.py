@@ -1,0 +1,247 @@
+"""Answers about load tests: what `audit`, `import` of one and `explain` of a server's stages return."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from capacity.answer.documents import Document, dumps, plain
+from capacity.answers import Answer
+from capacity.errors import InputError
+from capacity.evidence.beside import RunBeside
+from capacity.evidence.finding import Belief, CheckFinding, worst
+from capacity.evidence.stages import sentences, waiting_of
+from capacity.files import check_target, write_whole
+from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.formats.own_load_test import load_test_to_document
+from capacity.formats.running_plan import RunningPlan
+from capacity.profile.formats import profile_to_document
+from capacity.profile.profile import ServiceProfile
+from capacity.traffic.workload import TraceArrivals
+
+if TYPE_CHECKING:
+    from capacity.render.plot import Plot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditAnswer(Answer):
+    """Whether a load test is to be believed.
+
+    Attributes:
+        beside: what a profile predicts for each run; empty where none was given.
+    """
+
+    test: LoadTest
+    findings: tuple[CheckFinding, ...]
+    beside: tuple[RunBeside, ...] = ()
+
+    @property
+    def belief(self) -> Belief:
+        """The worst of all findings."""
+        return worst(one.belief for one in self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the figures may be used as they are, else 4."""
+        return 0 if self.belief is Belief.HOLDS else 4
+
+    def document(self) -> Document:
+        """`capacity audit --json`."""
+        return {
+            "verdict": self.belief.value,
+            "exit_code": self.exit_code,
+            "tool": self.test.tool,
+            "file": self.test.name,
+            "runs": [_run_document(run) for run in self.test.runs],
+            "findings": plain(self.findings),
+            "beside": [plain(one) for one in self.beside],
+            "notes": list(self.test.notes),
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.evidence import audit_tables
+
+        yield from audit_tables(self.test, self.findings, self.belief, self.beside)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a finding."""
+        return [
+            {
+                "run": one.run,
+                "check": one.check,
+                "verdict": one.belief.value,
+                "found": one.message,
+                "fix": one.fix,
+            }
+            for one in self.findings
+        ]
+
+    def plot(self) -> "Plot":
+        """There is none.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("an audit has no figure; use to_frame()")
+
+
+def _run_document(run: LoadRun) -> Document:
+    """What the runs say, in brief."""
+    names = ("users", "rate_asked_rps", "throughput_rps", "succeeded", "failed", "mean_s", "max_s")
+    quantiles = {f"{q:g}": _ends(one.value, one.low, one.high) for q, one in run.quantiles_s.items()}
+    return {
+        "name": run.name,
+        "loop": run.loop.value,
+        **{name: getattr(run, name) for name in names},
+        "response_quantiles_s": quantiles,
+        "stages_s": dict(run.stages_s),
+    }
+
+
+def _ends(value: float, low: float, high: float) -> Document:
+    return {
+        "value": value if math.isfinite(value) else None,
+        "low": low,
+        "high": high if math.isfinite(high) else None,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagesAnswer(Answer):
+    """Where a request's time goes in a server, and why its queue is as long as it is."""
+
+    test: LoadTest
+
+    def document(self) -> Document:
+        """`capacity explain --json` of such a file."""
+        return {
+            "tool": self.test.tool,
+            "file": self.test.name,
+            "runs": [
+                {
+                    "name": run.name,
+                    "stages_s": dict(run.stages_s),
+                    "waiting": plain(waiting_of(run)),
+                    "reasons": list(sentences(run)),
+                }
+                for run in self.test.runs
+                if run.stages_s
+            ],
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.evidence import stage_tables
+
+        yield from stage_tables(self.test)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a run, a column a stage. [s]"""
+        return [{"run": run.name, **run.stages_s} for run in self.test.runs if run.stages_s]
+
+    def plot(self) -> "Plot":
+        """There is none.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("the stages of a server have no figure; use to_frame()")
+
+
+Imported = ServiceProfile | TraceArrivals | LoadTest | RunningPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportAnswer(Answer):
+    """What a file of another tool holds, in this package's own words.
+
+    Attributes:
+        tool: what wrote the file.
+        kind: profile, workload, load-test or plan.
+        others: what else could have been read out of it.
+    """
+
+    tool: str
+    kind: str
+    found: Imported
+    others: tuple[str, ...] = ()
+
+    def document(self) -> Document:
+        """`capacity import --json`: what -o would write."""
+        return {
+            "tool": self.tool,
+            "kind": self.kind,
+            "others": list(self.others),
+            self._key: self._contents(),
+        }
+
+    @property
+    def _key(self) -> str:
+        return self.kind.replace("-", "_")
+
+    def _contents(self) -> Document:
+        match self.found:
+            case ServiceProfile():
+                return profile_to_document(self.found)
+            case TraceArrivals():
+                return {
+                    "name": self.found.name,
+                    "requests": len(self.found.instants_s),
+                    "rate_rps": self.found.rate_rps,
+                }
+            case LoadTest():
+                return load_test_to_document(self.found)
+            case RunningPlan():
+                found: Document = plain(self.found)
+                return found
+
+    def write(self, path: Path) -> None:
+        """A profile or a load test as .json, a workload as .csv with a column `t_s`.
+
+        Raises:
+            InputError: another suffix, or the file cannot be written.
+        """
+        is_workload = isinstance(self.found, TraceArrivals)
+        check_target(path, f"a {self.kind}", (".csv",) if is_workload else (".json",))
+        if isinstance(self.found, TraceArrivals):
+            first_s = self.found.instants_s[0]
+            lines = ["t_s", *(repr(instant_s - first_s) for instant_s in self.found.instants_s)]
+            write_whole(path, ("\n".join(lines) + "\n").encode())
+            return
+        write_whole(path, (dumps(self._contents()) + "\n").encode())
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The tables that people see."""
+        from capacity.render.evidence import import_tables
+
+        also = f" It also holds a {' and a '.join(self.others)}: give --as." if self.others else ""
+        yield Text(f"{self.tool}: a {self.kind}.{also}", style="bold")
+        yield from import_tables(self.found)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a batch size, a run, or an instant."""
+        match self.found:
+            case ServiceProfile():
+                return [
+                    {"batch_size": b, "mean_s": self.found.service_mean_s(b)} for b in self.found.batch_sizes
+                ]
+            case TraceArrivals():
+                return [{"t_s": instant_s} for instant_s in self.found.instants_s]
+            case LoadTest():
+                return [_run_document(run) for run in self.found.runs]
+            case RunningPlan():
+                row: dict[str, Any] = plain(self.found)
+                return [row]
+
+    def plot(self) -> "Plot":
+        """There is none.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("what was imported has no figure; use to_frame()")

@@ -1,0 +1,147 @@
+"""The load test that `capacity import` writes: all that other tools said, in SI, so that it can be audited again."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import located
+from capacity.formats.document import Document, Part, each, number
+from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples
+from capacity.performance import Interval
+
+NAME = "capacity import"
+FORMAT = "capacity-load-test"
+SAMPLES_MAX = 200_000  # single requests that a file holds
+
+# Fields of a run that are written as they are.
+_PLAIN = (
+    "users", "rate_asked_rps", "rate_sent_rps", "throughput_rps", "duration_s", "succeeded", "failed", "dropped",
+    "mean_s", "min_s", "max_s", "counted", "is_corrected", "schedule_delay_mean_s", "schedule_delay_p99_s",
+    "think_time_s", "batch_size", "batch_size_mean", "batch_mean_s", "resolution_s",
+)  # fmt: skip
+_WHOLE = ("succeeded", "failed", "dropped", "counted", "batch_size")
+
+
+def load_test_to_document(test: LoadTest) -> dict[str, Any]:
+    """A load test as JSON; what lies beyond a last bound is null."""
+    return {
+        "format": FORMAT,
+        "schema_version": 1,
+        "tool": test.tool,
+        "name": test.name,
+        "whole": test.whole,
+        "notes": list(test.notes),
+        "runs": [_run_to_document(run) for run in test.runs],
+    }
+
+
+def _run_to_document(run: LoadRun) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": run.name, "loop": run.loop.value}
+    found |= {name: value for name in _PLAIN if (value := getattr(run, name)) not in (None, False)}
+    found["quantiles_s"] = {
+        f"{q:g}": {"value": _finite(one.value), "low": one.low, "high": _finite(one.high)}
+        for q, one in run.quantiles_s.items()
+    }
+    if run.stages_s:
+        found["stages_s"] = dict(run.stages_s)
+    if run.histogram is not None:
+        edges = list(map(_finite, run.histogram.edges_s))
+        found["histogram"] = {"edges_s": edges, "counts": list(run.histogram.counts)}
+    if run.history:
+        names = [one.name for one in fields(Moment)]
+        found["history"] = [
+            {name: value for name in names if (value := getattr(moment, name)) is not None}
+            for moment in run.history
+        ]
+    if run.samples is not None and len(run.samples.response_s) <= SAMPLES_MAX:
+        columns = {name: getattr(run.samples, name).tolist() for name in ("sent_s", "response_s", "due_s")}
+        found["samples"] = columns
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def recognises(document: Document) -> bool:
+    """Whether it says so itself."""
+    return {"format", "runs"} <= document.keys and document.object["format"] == FORMAT
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """As it was written.
+
+    Raises:
+        InputError: another version, or values that cannot be.
+    """
+    whole = Part(document.name, document.object)
+    if whole.whole("schema_version") != 1:
+        raise InputError(
+            f"{document.name} has a schema_version other than 1; a newer capacity may have made it"
+        )
+    return LoadTest(
+        tool=whole.text("tool"),
+        name=whole.text("name"),
+        runs=tuple(located(part.where, lambda part=part: _run(part)) for part in whole.parts("runs")),  # type: ignore[misc]
+        whole=whole.text("whole") if "whole" in whole else None,
+        notes=tuple(str(note) for note in whole.list("notes")) if "notes" in whole else (),
+    )
+
+
+def _run(part: Part) -> LoadRun:
+    numbers: dict[str, Any] = {}
+    for name in _PLAIN:
+        if name in part and name != "is_corrected":
+            numbers[name] = part.whole(name) if name in _WHOLE else part.number(name)
+    loop = part.text("loop")
+    if loop not in tuple(Loop):
+        raise InputError(f"{part.where}.loop must be one of {', '.join(Loop)}")
+    return LoadRun(
+        name=part.text("name"),
+        loop=Loop(loop),
+        is_corrected=part.is_true("is_corrected"),
+        quantiles_s=_quantiles(part.part("quantiles_s")),
+        stages_s=part.part("stages_s").numbers() if "stages_s" in part else {},
+        histogram=_histogram(part.part("histogram")) if "histogram" in part else None,
+        samples=_samples(part.part("samples")) if "samples" in part else None,
+        history=tuple(Moment(**{"t_s": 0.0, **one.numbers()}) for one in part.parts("history")),
+        **numbers,
+    )
+
+
+def _quantiles(part: Part) -> dict[float, Interval]:
+    found = {}
+    for key in part.keys:
+        one = part.part(key)
+        low = one.number("low")
+        high = one.number("high") if "high" in one else math.inf
+        value = one.number("value") if "value" in one else high
+        found[number(_float(key, part.where), part.where)] = Interval(value=value, low=low, high=high)
+    return found
+
+
+def _float(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{where} has a key that is no quantile, such as 0.99") from None
+
+
+def _histogram(part: Part) -> Histogram:
+    edges = list(part.list("edges_s"))
+    last = math.inf if edges and edges[-1] is None else None
+    known = each(edges[:-1] if last else edges, f"{part.where}.edges_s", number)
+    counts = each(part.list("counts"), f"{part.where}.counts", number)
+    return Histogram((*known, last) if last else tuple(known), tuple(counts))
+
+
+def _samples(part: Part) -> Samples:
+    columns = [
+        each(part.list(name), f"{part.where}.{name}", number) for name in ("sent_s", "response_s", "due_s")
+    ]
+    return Samples.of(*columns)
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}

@@ -1,0 +1,125 @@
+"""Evidence tables: what an audit found, what was imported, and where a request's time goes."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from capacity.evidence.beside import RunBeside
+from capacity.evidence.finding import Belief, CheckFinding
+from capacity.evidence.stages import sentences
+from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.formats.running_plan import RunningPlan
+from capacity.performance import Interval
+from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import format_interval
+from capacity.render.tables import table
+from capacity.traffic.workload import TraceArrivals
+from capacity.units import format_duration, format_quantile, format_rate
+
+_TOLD = {
+    Belief.HOLDS: "The figures may be used as they are.",
+    Belief.DOUBTFUL: "To be read with care: {}.",
+    Belief.BROKEN: "Not to be believed as it stands: {}.",
+    Belief.UNKNOWN: "The file does not say enough to tell.",
+}
+
+
+def audit_tables(
+    test: LoadTest, findings: Sequence[CheckFinding], belief: Belief, beside: Sequence[RunBeside]
+) -> Iterator[RenderableType]:
+    """The verdict in a line, then for each run its checks with what to do."""
+    worst = dict.fromkeys(one.check for one in findings if one.belief is belief)
+    yield Text(f"{test.tool}, {test.name}. {_TOLD[belief].format(', '.join(worst))}", style="bold")
+    for name in dict.fromkeys(one.run for one in findings):
+        rows = [(one.belief.value, one.check, _message(one)) for one in findings if one.run == name]
+        yield table(("<verdict", "<check", "<found"), rows, title=name)
+    if beside:
+        yield from beside_tables(beside)
+    yield from (Text(f"Note: {note}.") for note in test.notes)
+
+
+def _message(one: CheckFinding) -> str:
+    return one.message if not one.fix else f"{one.message}. {one.fix[0].upper()}{one.fix[1:]}"
+
+
+def beside_tables(found: Sequence[RunBeside]) -> Iterator[RenderableType]:
+    """Predicted beside measured, a row for each quantity of each run; then where they part."""
+    rows = [
+        (
+            run.run if number == 0 else "",
+            row.quantity,
+            *map(_value, (row.quantity, row.quantity), (row.predicted, row.measured)),
+            f"{row.ratio:.2f}",
+        )
+        for run in found
+        for number, row in enumerate(run.rows)
+    ]
+    yield table(
+        ("<run", "<quantity", "~predicted", "~measured", "ratio"), rows, title="Beside the prediction"
+    )
+    yield table(("<run", "<verdict", "<why"), [(one.run, one.parting.value, one.message) for one in found])
+
+
+def _value(quantity: str, found: Interval) -> str:
+    return format_rate(found.value) if quantity == "throughput" else format_interval(found)
+
+
+def stage_tables(test: LoadTest) -> Iterator[RenderableType]:
+    """The mean time of each stage, a column for each run; then the reasons."""
+    runs = [run for run in test.runs if run.stages_s]
+    names = dict.fromkeys(name for run in runs for name in run.stages_s)
+    rows = [
+        (name, *(format_duration(run.stages_s[name]) if name in run.stages_s else "" for run in runs))
+        for name in names
+    ]
+    yield table(("<stage", *(run.name for run in runs)), rows)
+    for run in runs:
+        yield Text(" ".join(sentences(run)))
+
+
+def import_tables(found: ServiceProfile | TraceArrivals | LoadTest | RunningPlan) -> Iterator[RenderableType]:
+    """What was imported, in brief."""
+    match found:
+        case ServiceProfile():
+            rows = [
+                (str(b), format_duration(found.service_mean_s(b)), format_rate(found.throughput_rps(b)))
+                for b in found.batch_sizes
+            ]
+            yield table(("batch", "mean time", "throughput"), rows, title=found.name)
+        case TraceArrivals():
+            lasted, rate = format_duration(found.duration_s), format_rate(found.rate_rps)
+            told = f"{len(found.instants_s)} arrivals in {lasted}, {rate}"
+            yield Text(f"{told}; capacity workload describes them.")
+            yield from (Text(f"Note: {remark}.") for remark in found.remarks)
+        case LoadTest():
+            yield table(
+                ("<run", "<loop", "answered", "requests", "mean", "highest"), map(_run_row, found.runs)
+            )
+            yield from (Text(f"Note: {note}.") for note in found.notes)
+        case RunningPlan():
+            limit = "" if found.queue_limit is None else str(found.queue_limit)
+            settings = [
+                ("replicas", str(found.replicas)),
+                ("largest batch", str(found.batch_size_max)),
+                ("batch wait", format_duration(found.batch_wait_max_s)),
+                ("queue limit", limit or "none"),
+            ]
+            yield table(("<", "<"), settings, title=found.name)
+            yield from (Text(f"Note: {note}.") for note in found.notes)
+
+
+def _run_row(run: LoadRun) -> tuple[str, ...]:
+    """Name, loop, rate, requests, mean and the highest percentile below the maximum."""
+    quantile = max((q for q in run.quantiles_s if q < 1.0), default=None)
+    highest = ""
+    if quantile is not None:
+        highest = f"{format_quantile(quantile)} {format_interval(run.quantiles_s[quantile])}"
+    return (
+        run.name,
+        run.loop.value,
+        "" if run.throughput_rps is None else format_rate(run.throughput_rps),
+        "" if run.succeeded is None else str(run.succeeded),
+        "" if run.mean_s is None else format_duration(run.mean_s),
+        highest,
+    )
