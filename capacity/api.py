@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from capacity.errors import InputError
 from capacity.files import holds
-from capacity.profile.load import ProfileLike, load_any, load_profile
+from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.budget import Effort
@@ -251,7 +251,7 @@ def plan(
     (1, 'met')
     """
     given = locals()
-    profiles = [load_any(one) for one in _profiles(profile)]
+    profiles = [parse.find_profile(one) for one in _profiles(profile)]
     if any(not isinstance(one, ServiceProfile) for one in profiles):
         from capacity import api_llm
 
@@ -387,7 +387,7 @@ def simulate(
         InconclusiveError: the budget is too small for an interval.
     """
     given = locals()
-    found = load_any(profile)
+    found = parse.find_profile(profile)
     if not isinstance(found, ServiceProfile):
         from capacity import api_llm
 
@@ -662,7 +662,7 @@ def max_rate(
         InputError: an argument that cannot be read, or that contradicts another.
     """
     given = locals()
-    found = load_any(profile)
+    found = parse.find_profile(profile)
     if not isinstance(found, ServiceProfile):
         from capacity import api_llm
 
@@ -747,7 +747,7 @@ def compare(
     """
     given = locals()
     paths = _many(plans)
-    known = [load_any(one) for one in _profiles(profile)]
+    known = [parse.find_profile(one) for one in _profiles(profile)]
     if any(map(_is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
 
@@ -1031,7 +1031,7 @@ def sweep(
         InputError: an argument that cannot be read, or too many cells.
     """
     given = locals()
-    known = [load_any(one) for one in _profiles(profile)]
+    known = [parse.find_profile(one) for one in _profiles(profile)]
     if any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
 
@@ -1129,7 +1129,7 @@ def load_curve(
         InputError: an argument that cannot be read.
     """
     given = locals()
-    known = load_any(profile)
+    known = parse.find_profile(profile)
     if not isinstance(known, ServiceProfile):
         from capacity import api_llm
 

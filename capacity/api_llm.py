@@ -24,7 +24,6 @@ from capacity.profile.llm_formats import llm_profile_to_document, read_llm_docum
 from capacity.profile.llm_runs import SeenRun
 from capacity.profile.llm_sweeps import EngineSettings
 from capacity.profile.llm_sweeps import sweep as seen_sweep
-from capacity.profile.load import load_any
 from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat, CaveatCode
@@ -731,7 +730,7 @@ def _with_profile(
         return question
     if len(news) > 1:
         raise InputError("a plan for a language model runs one profile; give --profile once")
-    found, old = load_any(news[0]), saved.profile
+    found, old = parse.find_profile(news[0]), saved.profile
     if not isinstance(found, LlmProfile):
         raise InputError(f"{found.name} has batch times; give one of kind llm")
     by = "by another with the same name" if found.name == old.name else f"by {found.name}"

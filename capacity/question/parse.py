@@ -8,13 +8,14 @@ from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from capacity.errors import InputError
 from capacity.question.plan import Routing
 from capacity.units import format_quantile, is_number, parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
+    from capacity.profile.llm import LlmProfile
     from capacity.profile.load import ProfileLike
     from capacity.profile.profile import ServiceProfile
     from capacity.question.objective import LatencyObjective
@@ -66,13 +67,43 @@ def limits_s(given: Mapping[float, tuple[str | None, float | None]]) -> dict[flo
     return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
 
 
+def find_profile(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfile":
+    """A profile of either kind by name, from a file of our own, or from one of another tool that holds one.
+
+    Raises:
+        InputError: none of these.
+    """
+    from capacity.profile.load import load_any
+
+    try:
+        return load_any(profile)
+    except InputError:
+        found = _of_another_tool(profile, "profile")
+        if found is None:
+            raise
+        return cast("ServiceProfile", found)
+
+
+def _of_another_tool(source: object, kind: str) -> Any:
+    """What a file of another tool holds; None where it is none, or holds nothing of the kind."""
+    if not isinstance(source, str | Path) or not Path(source).is_file():
+        return None
+    from capacity.formats.document import Document
+    from capacity.formats.registry import Kind, known_format
+
+    document = Document.read(Path(source))
+    found = known_format(document)
+    asked = Kind(kind)
+    return found.READERS[asked](document) if found is not None and asked in found.READERS else None
+
+
 def read_profile(
     profile: "ProfileLike", request_overhead_s: float | None = None, instances_per_device: int | None = None
 ) -> "ServiceProfile":
     """`--profile` with `--request-overhead` and `--instances-per-device`, which replace what it says."""
     from capacity.profile.load import load_profile
 
-    found = load_profile(profile)
+    found = load_profile(cast("ProfileLike", find_profile(profile)))
     if instances_per_device is not None:
         if instances_per_device < 1:
             raise InputError(f"--instances-per-device must be >= 1, got {instances_per_device}")
@@ -84,7 +115,15 @@ def read_arrivals(arrivals: "str | ArrivalProcess") -> "ArrivalProcess":
     """`--arrivals`; a process is taken as it is."""
     from capacity.traffic.parse import parse_arrivals
 
-    return parse_arrivals(arrivals) if isinstance(arrivals, str) else arrivals
+    if not isinstance(arrivals, str):
+        return arrivals
+    try:
+        return parse_arrivals(arrivals)
+    except InputError:
+        found = _of_another_tool(arrivals.removeprefix("trace:"), "workload")
+        if found is None or not arrivals.startswith("trace:"):
+            raise
+        return cast("ArrivalProcess", found)
 
 
 def read_demand(

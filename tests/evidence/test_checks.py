@@ -1,0 +1,227 @@
+"""Checks of a load test: each on figures that obey its law, and on figures that do not."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capacity.evidence.audit import audit_findings, check_run
+from capacity.evidence.finding import Belief, CheckFinding, worst
+from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples
+from capacity.performance import Interval
+
+MS = 1e-3
+
+
+def exactly(**values_ms: float) -> dict[float, Interval]:
+    """p50=10 is {0.5: 10 ms}."""
+    return {
+        float(name[1:].replace("_", ".")) / 100.0: Interval.exact(MS * x) for name, x in values_ms.items()
+    }
+
+
+def run_of(**others: Any) -> LoadRun:
+    usual = {
+        "name": "run",
+        "loop": Loop.CLOSED,
+        "users": 4.0,
+        "throughput_rps": 100.0,
+        "duration_s": 100.0,
+        "succeeded": 10_000,
+        "failed": 0,
+        "mean_s": 40 * MS,
+        "min_s": 20 * MS,
+        "max_s": 120 * MS,
+        "quantiles_s": exactly(p50=38, p90=50, p99=70),
+    }
+    return LoadRun(**{**usual, **others})
+
+
+def found(check: str, **others: Any) -> CheckFinding:
+    (one,) = [one for one in check_run(run_of(**others)) if one.check == check]
+    return one
+
+
+def test_a_sound_run_holds_in_all() -> None:
+    findings = check_run(run_of())
+    assert worst(one.belief for one in findings) is Belief.HOLDS
+    assert {one.check for one in findings} >= {"loop", "littles-law", "failures", "samples", "percentiles"}
+
+
+@pytest.mark.parametrize(
+    ("others", "belief", "words"),
+    [
+        ({}, Belief.HOLDS, "= 4 requests in flight, as many as 4 users"),
+        ({"mean_s": 20 * MS}, Belief.HOLDS, "each rests 20 ms between requests"),
+        ({"mean_s": 20 * MS, "think_time_s": 0.0}, Belief.HOLDS, "rests"),
+        ({"mean_s": 5 * MS, "think_time_s": 1 * MS}, Belief.DOUBTFUL, "each rests 35 ms"),
+        ({"mean_s": 60 * MS}, Belief.BROKEN, "= 6 requests in flight, but 4 users have at most one each"),
+        ({"throughput_rps": 1600.0}, Belief.DOUBTFUL, "64 requests in flight"),
+        ({"users": None}, Belief.UNKNOWN, "how many could be is not said"),
+        ({"loop": Loop.OPEN}, Belief.HOLDS, "of 4 that may be"),
+    ],
+)
+def test_littles_law(others: dict[str, Any], belief: Belief, words: str) -> None:
+    one = found("littles-law", **others)
+    assert (one.belief, words in one.message) == (belief, True), one.message
+
+
+def test_a_batch_of_the_client_is_seen_by_littles_law() -> None:
+    assert "each request carries 16 inferences" in found("littles-law", throughput_rps=1600.0).fix
+
+
+@pytest.mark.parametrize(
+    ("others", "belief", "words"),
+    [
+        ({"rate_asked_rps": 102.0}, Belief.HOLDS, "100 rps of the 102 rps"),
+        ({"rate_asked_rps": 150.0}, Belief.BROKEN, "those of the lower rate"),
+        ({"rate_asked_rps": 150.0, "rate_sent_rps": 149.0}, Belief.HOLDS, "149 rps of the 150 rps"),
+        ({"dropped": 3}, Belief.BROKEN, "3 requests were never sent"),
+    ],
+)
+def test_the_generator_must_keep_up(others: dict[str, Any], belief: Belief, words: str) -> None:
+    one = found("generator", **others)
+    assert (one.belief, words in one.message) == (belief, True), one.message
+
+
+@pytest.mark.parametrize(
+    ("failed", "belief", "words"),
+    [
+        (0, Belief.HOLDS, "all of 10000"),
+        (50, Belief.DOUBTFUL, "P99 is what P99.495 of the answered ones is"),
+        (101, Belief.DOUBTFUL, "P99.99"),
+        (102, Belief.BROKEN, "P99 is not finite"),
+    ],
+)
+def test_a_lost_request_is_a_late_request(failed: int, belief: Belief, words: str) -> None:
+    one = found("failures", failed=failed)
+    assert (one.belief, words in one.message) == (belief, True), one.message
+
+
+@pytest.mark.parametrize(
+    ("count", "belief", "words"),
+    [
+        (10_000, Belief.HOLDS, "100 of 10000 requests lie beyond P99"),
+        (500, Belief.DOUBTFUL, "500 requests have 5 beyond P99"),
+        (80, Belief.BROKEN, "it is the slowest request"),
+    ],
+)
+def test_a_percentile_needs_requests_beyond_it(count: int, belief: Belief, words: str) -> None:
+    one = found("samples", succeeded=count)
+    assert (one.belief, words in one.message) == (belief, True), one.message
+    assert count != 80 or "send at least 1000 requests" in one.fix
+
+
+def test_percentiles_of_invented_requests_are_not_those_of_the_run() -> None:
+    one = found("samples", succeeded=400, counted=4146, is_corrected=True)
+    assert one.belief is Belief.BROKEN
+    assert "of 4146 durations, and 400 requests were answered" in one.message
+    assert not [x for x in check_run(run_of(is_corrected=True)) if x.check == "coordinated-omission"]
+
+
+@pytest.mark.parametrize(
+    ("others", "belief", "words"),
+    [
+        ({}, Belief.HOLDS, "they rise"),
+        ({"quantiles_s": exactly(p50=38, p90=30)}, Belief.BROKEN, "P90 (30 ms) lies below P50 (38 ms)"),
+        ({"quantiles_s": exactly(p50=38, p99=130)}, Belief.BROKEN, "above the maximum of 120 ms"),
+        ({"mean_s": 10 * MS}, Belief.BROKEN, "the mean is 10 ms"),
+        ({"mean_s": 60 * MS}, Belief.BROKEN, "the mean is 60 ms"),
+        (
+            {"quantiles_s": {0.5: Interval.exact(38 * MS), 1.0: Interval(value=0.121, low=0.1, high=0.13)}},
+            Belief.DOUBTFUL,
+            "P100 of 121 ms lies above the maximum of 120 ms",
+        ),
+    ],
+)
+def test_percentiles_must_rise_and_allow_for_the_mean(
+    others: dict[str, Any], belief: Belief, words: str
+) -> None:
+    one = found("percentiles", **others)
+    assert (one.belief, words in one.message) == (belief, True), one.message
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_percentiles_of_real_samples_always_allow_for_their_mean(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    values = generator.lognormal(size=int(generator.integers(5, 400)))
+    quantiles = {
+        q: Interval.exact(float(np.quantile(values, q, method="higher"))) for q in (0.25, 0.5, 0.9, 0.99)
+    }
+    one = found(
+        "percentiles",
+        mean_s=values.mean(),
+        min_s=values.min(),
+        max_s=values.max(),
+        quantiles_s=quantiles,
+        succeeded=len(values),
+    )
+    assert one.belief is Belief.HOLDS, one.message
+
+
+@pytest.mark.parametrize(
+    ("interval", "belief", "words"),
+    [
+        (Interval(value=0.5, low=0.45, high=0.5), Belief.HOLDS, "between 450 ms and 500 ms"),
+        (Interval(value=0.5, low=0.25, high=0.5), Belief.DOUBTFUL, "between 250 ms and 500 ms"),
+        (Interval(value=math.inf, low=10.0, high=math.inf), Belief.BROKEN, "beyond the last bound, 10 s"),
+    ],
+)
+def test_a_bucket_leaves_a_percentile_open(interval: Interval, belief: Belief, words: str) -> None:
+    one = found("resolution", quantiles_s={0.99: interval}, max_s=None)
+    assert (one.belief, words in one.message) == (belief, True), one.message
+
+
+def test_a_coarse_clock_is_told() -> None:
+    one = found("resolution", resolution_s=10 * MS)
+    assert (one.belief, "whole multiples of 10 ms" in one.message) == (Belief.DOUBTFUL, True)
+
+
+def samples_of(values_s: np.ndarray) -> Samples:
+    return Samples.of(np.arange(len(values_s), dtype=float), values_s)
+
+
+def test_a_cold_beginning_and_a_drift_are_told() -> None:
+    steady = np.random.default_rng(1).exponential(size=4_000) * 10 * MS
+    assert found("warm-up", samples=samples_of(steady)).belief is Belief.HOLDS
+    assert found("stationarity", samples=samples_of(steady)).belief is Belief.HOLDS
+    cold = steady.copy()
+    cold[:200] *= 10.0
+    assert found("warm-up", samples=samples_of(cold)).belief is Belief.DOUBTFUL
+    rising = steady * np.linspace(1.0, 2.0, len(steady))
+    one = found("stationarity", samples=samples_of(rising))
+    assert one.belief is Belief.DOUBTFUL
+    assert one.numbers["rise"] == pytest.approx(0.4, abs=0.08)
+
+
+def test_users_that_are_being_added_are_told() -> None:
+    history = tuple(Moment(float(t), users=min(50.0, 5.0 * t), median_s=0.02) for t in range(40))
+    one = found("warm-up", history=history)
+    assert (one.belief, "users were being added for 10 s of 39 s" in one.message) == (Belief.DOUBTFUL, True)
+
+
+def part(name: str, count: int, p99_ms: float) -> LoadRun:
+    return run_of(
+        name=name, succeeded=count, mean_s=None, max_s=None, quantiles_s=exactly(p50=10, p99=p99_ms)
+    )
+
+
+@pytest.mark.parametrize(
+    ("p99_ms", "belief"),
+    [(200.0, Belief.HOLDS), (325.0, Belief.BROKEN), (50.0, Belief.BROKEN), (1200.0, Belief.BROKEN)],
+)
+def test_percentiles_are_no_averages(p99_ms: float, belief: Belief) -> None:
+    """3000 requests with P99 100 ms and 1000 with 1000 ms: their average is 325 ms, which is no percentile."""
+    runs = (part("fast", 3000, 100.0), part("slow", 1000, 1000.0), part("all", 4000, p99_ms))
+    test = LoadTest(tool="x", name="x", runs=runs, whole="all")
+    (one,) = [one for one in audit_findings(test) if one.check == "averages"]
+    assert one.belief is belief, one.message
+
+
+def test_a_histogram_holds_its_quantiles_between_bounds() -> None:
+    histogram = Histogram((0.0, 0.1, 0.2, math.inf), (90.0, 9.0, 1.0))
+    assert histogram.quantile(0.5) == Interval(value=0.1, low=0.0, high=0.1)
+    assert histogram.quantile(0.9) == Interval(value=0.1, low=0.0, high=0.1)
+    assert histogram.quantile(0.99) == Interval(value=0.2, low=0.1, high=0.2)
+    assert histogram.quantile(0.999).high == math.inf

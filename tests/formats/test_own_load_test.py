@@ -1,0 +1,80 @@
+"""Our own load test: what is written is read again, and what was edited badly is refused."""
+
+import json
+import math
+
+import pytest
+
+from capacity.errors import InputError
+from capacity.files import parse_object
+from capacity.formats.document import Document
+from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples
+from capacity.formats.own_load_test import load_test_to_document, read_load_test, recognises
+from capacity.performance import Interval
+
+RUN = LoadRun(
+    name="GET /predict",
+    loop=Loop.CLOSED,
+    users=50.0,
+    throughput_rps=80.0,
+    succeeded=800,
+    failed=3,
+    mean_s=0.02,
+    max_s=0.3,
+    is_corrected=True,
+    quantiles_s={
+        0.5: Interval(value=0.015, low=0.0145, high=0.0155),
+        0.99: Interval(value=math.inf, low=0.1, high=math.inf),
+    },
+    histogram=Histogram((0.0, 0.1, math.inf), (790.0, 10.0)),
+    samples=Samples.of([2.0, 1.0], [0.1, 0.2]),
+    history=(Moment(1.0, users=10.0), Moment(2.0, users=50.0, rate_rps=80.0, median_s=0.015)),
+    stages_s={"queue": 0.01, "compute infer": 0.005},
+)
+TEST = LoadTest(tool="locust", name="run.csv", runs=(RUN,), whole="GET /predict", notes=("a note",))
+EXAMPLES = {"own_load_test": json.dumps(load_test_to_document(TEST)).encode()}
+
+
+def written(**changes: object) -> Document:
+    document = load_test_to_document(TEST) | changes
+    return Document("load-test.json", json.dumps(document))
+
+
+def test_what_is_written_is_read_again() -> None:
+    assert recognises(written())
+    found = read_load_test(written())
+    assert load_test_to_document(found) == load_test_to_document(TEST)
+    (run,) = found.runs
+    assert run.quantiles_s == RUN.quantiles_s
+    assert (run.loop, run.is_corrected, run.users) == (Loop.CLOSED, True, 50.0)
+    assert run.samples is not None
+    assert run.samples.sent_s.tolist() == [1.0, 2.0]  # in the order of sending
+    assert run.samples.response_s.tolist() == [0.2, 0.1]
+    assert run.histogram is not None
+    assert run.histogram.edges_s == (0.0, 0.1, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema_version": 2}, "a newer capacity"),
+        ({"runs": []}, "no run with a measurement"),
+        (
+            {"runs": [{"name": "x", "loop": "round", "quantiles_s": {}}]},
+            r"runs\[0\].loop must be one of open",
+        ),
+        ({"runs": [{"name": "x", "loop": "open", "quantiles_s": {"p": {}}}]}, "low, which is needed"),
+        (
+            {"runs": [{"name": "x", "loop": "open", "quantiles_s": {"p": {"low": 1}}}]},
+            "no quantile, such as 0.99",
+        ),
+        ({"runs": [{"name": "x", "loop": "open", "quantiles_s": {}, "mean_s": -1.0}]}, "not below 0"),
+    ],
+)
+def test_what_was_edited_badly_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_load_test(written(**changes))
+
+
+def test_an_answer_is_one_json_object() -> None:
+    assert parse_object(json.dumps(load_test_to_document(TEST)), "x", "x")["format"] == "capacity-load-test"
