@@ -6,7 +6,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from capacity.errors import InputError
-from capacity.formats import aiperf, guidellm, vllm_bench
+from capacity.formats import (
+    aiperf,
+    genai_perf_csv,
+    guidellm,
+    inference_perf,
+    mlperf,
+    model_analyzer,
+    otlp_metrics,
+    perf_analyzer_csv,
+    perf_analyzer_export,
+    perf_analyzer_text,
+    prometheus_query,
+    prometheus_text,
+    triton_config,
+    triton_statistics,
+    vllm_bench,
+)
 from capacity.formats.document import Document
 
 
@@ -14,13 +30,15 @@ class Kind(StrEnum):
     """What a file is read for.
 
     RUNS are requests of a language model as its clients saw them, of which several sweeps together make a
-    profile; their readers return a tuple of `capacity.profile.llm_runs.SeenRun`.
+    profile; their readers return a tuple of `capacity.profile.llm_runs.SeenRun`. A PLAN is what a server that runs
+    today is set to, a `capacity.formats.running_plan.RunningPlan`.
     """
 
     PROFILE = "profile"
     WORKLOAD = "workload"
     LOAD_TEST = "load-test"
     RUNS = "runs"
+    PLAN = "plan"
 
 
 class Format(Protocol):
@@ -36,7 +54,19 @@ class Format(Protocol):
 # Each line is a format. They exclude each other, so that their order is only that of the alphabet.
 FORMATS: tuple[Format, ...] = (
     aiperf,
+    genai_perf_csv,
     guidellm,
+    inference_perf,
+    mlperf,
+    model_analyzer,
+    otlp_metrics,
+    perf_analyzer_csv,
+    perf_analyzer_export,
+    perf_analyzer_text,
+    prometheus_query,
+    prometheus_text,
+    triton_config,
+    triton_statistics,
     vllm_bench,
 )
 
