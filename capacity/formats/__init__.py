@@ -1,6 +1,6 @@
 """Readers of other tools' files: one file here for each format, and one test for each.
 
-A format is a module with three names, and its line in `capacity.formats.registry.FORMATS`:
+A format is a module of this folder with three names; the registry finds it by itself:
 
 `NAME`: what writes such files, for messages and help, such as `vllm bench serve --save-detailed`.
 `recognises(file) -> bool`: whether a `capacity.formats.document.Document` is one, by what it holds and never by

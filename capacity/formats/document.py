@@ -140,6 +140,21 @@ class Part:
             raise InputError(f"{self.where}.{key} must be a text, got {_shown(found)}")
         return found
 
+    def values(self, key: str) -> Sequence[Any]:
+        """The list under a key; empty where it is absent, as protocol buffers leave it out."""
+        return self.list(key) if key in self else []
+
+    def scalar(self, key: str) -> Any:
+        """The text, number or truth under a key."""
+        found = self._get(key)
+        if isinstance(found, list | dict):
+            raise InputError(f"{self.where}.{key} must be a single value, got {_shown(found)}")
+        return found
+
+    def texts(self) -> dict[str, str]:
+        """All its keys, each of which must hold a text."""
+        return {key: self.text(key) for key in self._values}
+
     def is_true(self, key: str) -> bool:
         """Whether there is a true under a key."""
         return self._values.get(key) is True

@@ -94,7 +94,7 @@ class Histogram:
         for count, (low, high) in zip(self.counts, pairwise(self.edges_s), strict=True):
             seen += count
             if count and seen >= wanted * (1.0 - 1e-12):
-                return Interval(value=high, low=low, high=high)
+                return Interval(value=high if high < math.inf else low, low=low, high=high)
         return Interval(value=self.edges_s[-1], low=self.edges_s[-2], high=self.edges_s[-1])
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from pkgutil import iter_modules
+from typing import Any, Protocol, cast
 
+from capacity import formats
 from capacity.errors import InputError
-from capacity.formats import aiperf, guidellm, own_load_test, vllm_bench
 from capacity.formats.document import Document
 
 
@@ -14,7 +16,8 @@ class Kind(StrEnum):
     """What a file is read for.
 
     RUNS are requests of a language model as its clients saw them, of which several sweeps together make a
-    profile; their readers return a tuple of `capacity.profile.llm_runs.SeenRun`.
+    profile; their readers return a tuple of `capacity.profile.llm_runs.SeenRun`. A PLAN is what a server that runs
+    today is set to, a `capacity.formats.running_plan.RunningPlan`.
     """
 
     PROFILE = "profile"
@@ -34,13 +37,14 @@ class Format(Protocol):
         """Whether a file is of this format."""
 
 
-# Each line is a format. They exclude each other, so that their order is only that of the alphabet.
-FORMATS: tuple[Format, ...] = (
-    aiperf,
-    guidellm,
-    own_load_test,
-    vllm_bench,
-)
+def _formats() -> tuple[Format, ...]:
+    """The modules of this folder that have readers, by name; they exclude each other, so that order does not matter."""
+    names = sorted(one.name for one in iter_modules(formats.__path__) if one.name != "registry")
+    modules = (import_module(f"capacity.formats.{name}") for name in names)
+    return tuple(cast("Format", one) for one in modules if hasattr(one, "READERS"))
+
+
+FORMATS = _formats()
 
 
 def format_of(document: Document) -> Format:

@@ -1,23 +1,50 @@
-"""Running plan: the settings of a server that runs today, as far as its files say them."""
+"""RunningPlan: how a server that runs today forms batches, and of how many replicas it has."""
 
 from dataclasses import dataclass
+
+from capacity.errors import InputError
+
+BATCH_SIZE_LIMIT = 1_000_000
+REPLICAS_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningPlan:
-    """Batching and replicas of one model as they are set today.
+    """Settings of a server, as its configuration has them.
 
     Attributes:
-        batch_wait_max_s: how long a request may wait for its batch to fill. [s]
-        queue_limit: requests that may wait; None where there is no limit.
-        preferred_sizes: batch sizes that start at once, before the wait is over.
+        name: of the model.
+        batch_size_max: largest batch that the server forms; 1 where it forms none.
+        batch_wait_max_s: longest that a request waits for others to join its batch. [s]
+        replicas: copies of the model that serve at once.
+        queue_limit: requests that may wait; None without a limit.
+        preferred_batch_sizes: sizes that are sent off as soon as they are reached; empty without any.
+        device_kind: cpu or gpu, where the configuration says so.
         notes: what its reader had to decide, a sentence each.
     """
 
     name: str
-    batch_size_max: int
+    batch_size_max: int = 1
     batch_wait_max_s: float = 0.0
     replicas: int = 1
     queue_limit: int | None = None
-    preferred_sizes: tuple[int, ...] = ()
+    preferred_batch_sizes: tuple[int, ...] = ()
+    device_kind: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size_max <= BATCH_SIZE_LIMIT:
+            raise InputError(f"{self.name}: batch_size_max must be from 1, got {self.batch_size_max}")
+        if not 0.0 <= self.batch_wait_max_s <= 3600.0:
+            raise InputError(
+                f"{self.name}: batch_wait_max_s must be from 0 to 3600, got {self.batch_wait_max_s}"
+            )
+        if not 1 <= self.replicas <= REPLICAS_LIMIT:
+            raise InputError(f"{self.name}: replicas must be from 1, got {self.replicas}")
+        if self.queue_limit is not None and self.queue_limit < 1:
+            raise InputError(f"{self.name}: queue_limit must be at least 1, got {self.queue_limit}")
+        if any(not 1 <= size <= self.batch_size_max for size in self.preferred_batch_sizes):
+            raise InputError(
+                f"{self.name}: preferred batch sizes are from 1 to {self.batch_size_max}, the largest batch, got "
+                f"{list(self.preferred_batch_sizes)}"
+            )

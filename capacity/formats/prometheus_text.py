@@ -1,0 +1,238 @@
+"""A page of metrics in Prometheus' text format or OpenMetrics: what a server counted of its requests since it started.
+
+Histograms of times are read by the unit in their names (`vllm:e2e_request_latency_seconds`,
+`ray_serve_deployment_processing_latency_ms`), summaries likewise, and Triton's counters by their names. Other
+metrics are passed over.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from capacity.errors import DependencyError, InputError
+from capacity.files import ROWS_MAX, located, printable
+from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, run_of, unit_of
+from capacity.formats.document import Document
+from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.performance import Interval
+
+NAME = "a page of Prometheus metrics (GET /metrics)"
+LINE_LENGTH_MAX = 8192  # the parser takes time by the square of it
+_PAGE = re.compile(r"^# TYPE \S+ (?:counter|gauge|histogram|gaugehistogram|summary|untyped|unknown|info|stateset)\s*$"
+                   r"|^[A-Za-z_:][\w:]*_bucket\{[^\n]*\ble=", re.MULTILINE)  # fmt: skip
+_TRITON = "nv_inference_"
+_TRITON_STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+
+Labels = tuple[tuple[str, str], ...]
+Series = dict[Labels, dict[str, float]]  # by labels, by the part of the metric, such as _sum, its value
+
+
+class _Sample(NamedTuple):
+    """One line of the page."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+def recognises(document: Document) -> bool:
+    """Whether its first part declares a type of metric, or has a bucket."""
+    return not document.head.startswith(("{", "[", "<")) and bool(_PAGE.search(document.head))
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """A run for each histogram or summary of times, and for each of Triton's models.
+
+    Raises:
+        InputError: not such a page, no times in it, or counts that contradict each other.
+        DependencyError: prometheus-client is not installed.
+
+    Source:
+        Prometheus text format 0.0.4 and OpenMetrics 1.0; Triton docs/user_guide/metrics.md; vLLM
+        docs/design/metrics.md; Ray Serve docs, monitoring.
+    """
+    samples = _samples(document)
+    runs = located(document.name, lambda: (*_histograms(samples), *_summaries(samples), *_triton(samples)))
+    if not runs:
+        raise InputError(
+            f"{document.name} counts no request in a histogram or summary that names a unit of time, such as "
+            "request_latency_seconds; save the page after requests were sent"
+        )
+    return LoadTest(tool="prometheus", name=document.name, runs=runs, notes=(SINCE_START, *_notes(samples)))
+
+
+def _samples(document: Document) -> list[_Sample]:
+    text = document.text.replace("\r\n", "\n")
+    longest = max(map(len, text.split("\n")))
+    if longest > LINE_LENGTH_MAX:
+        raise InputError(f"{document.name} has a line of {longest} characters, as no page of metrics has")
+    try:
+        found = list(_parsed(text))
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        reason = printable(str(error))[:120]
+        raise InputError(
+            f"{document.name} is not in Prometheus' text format ({reason}); save the page again"
+        ) from None
+    if len(found) > ROWS_MAX:
+        raise InputError(f"{document.name} has more than {ROWS_MAX} samples; keep those of the requests")
+    return found
+
+
+def _parsed(text: str) -> Iterator[_Sample]:
+    try:
+        from prometheus_client import parser
+        from prometheus_client.openmetrics import parser as openmetrics_parser
+    except ModuleNotFoundError:
+        raise DependencyError(
+            "reading metrics needs prometheus-client; install it with pip install 'capacity-planner[measure]'"
+        ) from None
+    is_open = text.rstrip().endswith("# EOF")
+    parse = (
+        openmetrics_parser.text_string_to_metric_families
+        if is_open
+        else parser.text_string_to_metric_families
+    )
+    for family in parse(text):
+        for sample in family.samples:
+            if isinstance(sample.value, int | float):
+                yield _Sample(sample.name, sample.labels, float(sample.value))
+
+
+def _histograms(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
+    """Those whose names end in a unit of time."""
+    bounds: dict[tuple[str, Labels], dict[float, float]] = defaultdict(dict)
+    sums: dict[tuple[str, Labels], float] = {}
+    for sample in samples:
+        metric, _, part = sample.name.rpartition("_")
+        key = (metric, _labels(sample.labels, without="le"))
+        if part == "bucket" and "le" in sample.labels and unit_of(metric):
+            bound = _bound(sample)
+            if bound in bounds[key]:
+                raise InputError(
+                    f"{label(metric, dict(key[1]))} has the bucket le={bound:g} twice; keep one page"
+                )
+            bounds[key][bound] = sample.value
+        elif part == "sum":
+            sums[key] = sample.value
+    for (metric, labels), counts in bounds.items():
+        name, unit_s = label(metric, dict(labels)), unit_of(metric)
+        assert unit_s is not None  # noqa: S101  (settled above)
+        total = sums.get((metric, labels))
+        run = run_of(name, from_cumulative(counts, unit_s, name), None if total is None else total * unit_s)
+        if run is not None:
+            yield run
+
+
+def _bound(sample: _Sample) -> float:
+    try:
+        bound = float(sample.labels["le"])
+    except ValueError:
+        bound = math.nan
+    if math.isnan(bound):
+        raise InputError(f"{printable(sample.name)[:80]} has a bucket whose le is no number; export it again")
+    return bound
+
+
+def _summaries(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
+    """Quantiles that a server has worked out itself, over a recent window."""
+    quantiles: dict[tuple[str, Labels], dict[float, float]] = defaultdict(dict)
+    totals: dict[tuple[str, Labels], dict[str, float]] = defaultdict(dict)
+    for sample in samples:
+        if "quantile" in sample.labels and unit_of(sample.name):
+            key = (sample.name, _labels(sample.labels, without="quantile"))
+            quantiles[key][_quantile(sample)] = sample.value
+        metric, _, part = sample.name.rpartition("_")
+        if part in ("sum", "count"):
+            totals[metric, _labels(sample.labels)][part] = sample.value
+    for key, found in quantiles.items():
+        run = _summary(key, found, totals.get(key, {}))
+        if run is not None:
+            yield run
+
+
+def _quantile(sample: _Sample) -> float:
+    try:
+        return float(sample.labels["quantile"])
+    except ValueError:
+        raise InputError(
+            f"{printable(sample.name)[:80]} has a quantile that is no number; export it again"
+        ) from None
+
+
+def _summary(
+    key: tuple[str, Labels], found: Mapping[float, float], totals: Mapping[str, float]
+) -> LoadRun | None:
+    """None where nothing was observed of late, which is written as NaN."""
+    unit_s, name = unit_of(key[0]) or 1.0, label(key[0], dict(key[1]))
+    known = {q: value * unit_s for q, value in found.items() if not math.isnan(value)}
+    if any(not 0.0 <= value_s < math.inf for value_s in known.values()):
+        raise InputError(f"{name} has a quantile that is no duration; export it again")
+    number = count(totals.get("count", 0.0), f"{name}_count")
+    if not known:
+        return None
+    return LoadRun(
+        name=name,
+        counted=int(number) or None,
+        mean_s=totals["sum"] * unit_s / number if number and "sum" in totals else None,
+        quantiles_s={q: Interval.exact(value_s) for q, value_s in known.items()},
+    )
+
+
+def _triton(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
+    """By model and version, the means over requests that Triton's counters tell."""
+    models: Series = defaultdict(dict)
+    for sample in samples:
+        if sample.name.startswith((_TRITON, "nv_cache_num_hits_per_model")) and "model" in sample.labels:
+            key = _labels({one: sample.labels[one] for one in ("model", "version") if one in sample.labels})
+            counters = models[key]  # a model has counters for each GPU
+            counters[sample.name] = counters.get(sample.name, 0.0) + count(sample.value, sample.name)
+    for labels, counters in models.items():
+        if counters.get(f"{_TRITON}request_success"):
+            yield _triton_run(label("triton", dict(labels)), counters)
+
+
+def _triton_run(name: str, counters: Mapping[str, float]) -> LoadRun:
+    succeeded = counters[f"{_TRITON}request_success"]
+    computed = succeeded - counters.get("nv_cache_num_hits_per_model", 0.0)
+    durations = {
+        stage: counters.get(f"{_TRITON}{stage}_duration_us") for stage in ("request", *_TRITON_STAGES)
+    }
+    over = {stage: succeeded if stage in ("request", "queue") else computed for stage in durations}
+    means_s = {
+        stage: 1e-6 * value / over[stage]
+        for stage, value in durations.items()
+        if value is not None and over[stage] > 0.0
+    }
+    failed = counters.get(f"{_TRITON}request_failure")
+    return LoadRun(
+        name=name,
+        succeeded=int(succeeded),
+        failed=None if failed is None else int(failed),
+        mean_s=means_s.pop("request", None),
+        stages_s=means_s,
+    )
+
+
+def _notes(samples: Iterable[_Sample]) -> Iterator[str]:
+    counters: dict[str, float] = defaultdict(float)
+    nameless = set()
+    for sample in samples:
+        counters[sample.name] += sample.value
+        metric = sample.name.removesuffix("_bucket")
+        if metric != sample.name and unit_of(metric) is None:
+            nameless.add(metric)
+    if executions := counters.get(f"{_TRITON}exec_count"):
+        mean = counters[f"{_TRITON}count"] / executions
+        yield f"Triton: {mean:.3g} inferences in a batch on average, over all models and {executions:.0f} executions"
+    if nameless:
+        names = printable(", ".join(sorted(nameless)))[:200]
+        yield f"histograms whose names end in no unit of time were passed over: {names}"
+
+
+def _labels(labels: Mapping[str, str], without: str = "") -> Labels:
+    return tuple(sorted((key, value) for key, value in labels.items() if key != without))
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}

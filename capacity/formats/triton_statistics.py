@@ -1,0 +1,181 @@
+"""Statistics of NVIDIA's Triton Inference Server, `GET v2/models/MODEL/stats`: times by executed batch size.
+
+`inference_stats` has totals over requests, `batch_stats` totals over executions of each batch size. Times are in
+nanoseconds. Requests that a response cache answered are in `success`, but not in queue, compute or batches.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import located, printable
+from capacity.formats.buckets import SINCE_START
+from capacity.formats.document import Document, Part
+from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.profile.profile import BatchTiming, ServiceProfile
+
+NAME = "Triton's statistics (GET v2/models/MODEL/stats)"
+_COMPUTE = ("compute_input", "compute_infer", "compute_output")
+_STAGES = ("queue", *_COMPUTE)
+_MEND = (
+    "the counters were read while requests ran, or the server was restarted or answered from its response cache in "
+    "between; read them again when it is idle"
+)
+
+
+def recognises(document: Document) -> bool:
+    """Whether it has the one key that every answer has."""
+    return "model_stats" in document.keys
+
+
+def read_profile(document: Document) -> ServiceProfile:
+    """Mean service time by batch size: input, inference and output of an execution together.
+
+    Raises:
+        InputError: more or fewer than one model, no executed batch, or counts that contradict each other.
+
+    Source:
+        Triton Inference Server, docs/protocol/extension_statistics.md, `model_stats`.
+    """
+    models = _models(document)
+    if len(models) > 1:
+        raise InputError(
+            f"{document.name} has the statistics of {len(models)} models or versions ({_names(models)}); save one "
+            "of them: curl HOST:8000/v2/models/MODEL/versions/VERSION/stats"
+        )
+    model = models[0]
+    sizes = [part for part in model.parts("batch_stats") if part.part("compute_infer").whole("count")]
+    if not sizes:
+        raise InputError(
+            f"{model.where} has executed no batch; send requests, then save the statistics again"
+        )
+    _require_identities(model, sizes)
+    return located(document.name, partial(_profile, model, sizes))
+
+
+def _profile(model: Part, sizes: list[Part]) -> ServiceProfile:
+    title = printable(model.text("name"))
+    return ServiceProfile(
+        name=_profile_name(title),
+        timings=tuple(map(_timing, sizes)),
+        model=title,
+        runtime="triton",
+        source={"figures": f"Triton's statistics of {title}, {model.whole('execution_count')} executions"},
+        timings_column="compute_input + compute_infer + compute_output (ns)",
+    )
+
+
+def _profile_name(title: str) -> str:
+    """The model's name in the letters that a profile's name may have."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", title).lstrip("._-")[:128] or "triton-model"
+
+
+def _timing(size: Part) -> BatchTiming:
+    executions = {stage: size.part(stage).whole("count") for stage in _COMPUTE}
+    if len(set(executions.values())) > 1:
+        counts = ", ".join(f"{stage} {number}" for stage, number in executions.items())
+        raise InputError(f"{size.where} counts executions differently ({counts}): {_MEND}")
+    total_ns = sum(_nonnegative(size.part(stage), "ns") for stage in _COMPUTE)
+    return BatchTiming(
+        batch_size=size.whole("batch_size"), mean_s=1e-9 * total_ns / executions["compute_infer"]
+    )
+
+
+def _require_identities(model: Part, sizes: list[Part]) -> None:
+    """Each execution is of one size, and each inference in one execution."""
+    executions = {size.whole("batch_size"): size.part("compute_infer").whole("count") for size in sizes}
+    found = {
+        "execution_count": sum(executions.values()),
+        "inference_count": sum(size * number for size, number in executions.items()),
+    }
+    for key, total in found.items():
+        if total != model.whole(key):
+            raise InputError(
+                f"{model.where}.{key} is {model.whole(key)}, but batch_stats add up to {total}: {_MEND}"
+            )
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """A run for each model that answered: means, and mean time in each stage; there are no percentiles.
+
+    Raises:
+        InputError: no model that answered, or counts that cannot be.
+
+    Source:
+        Triton Inference Server, docs/protocol/extension_statistics.md, `inference_stats`.
+    """
+    models = [one for one in _models(document) if one.part("inference_stats").part("success").whole("count")]
+    if not models:
+        raise InputError(f"{document.name} counts no successful request; send some, then save it again")
+    return LoadTest(
+        tool="triton",
+        name=document.name,
+        runs=tuple(located(model.where, partial(_run, model)) for model in models),
+        notes=(SINCE_START, *(note for model in models for note in _notes(model))),
+    )
+
+
+def _run(model: Part) -> LoadRun:
+    stats = model.part("inference_stats")
+    succeeded = _nonnegative(stats.part("success"), "count")
+    computed = succeeded - _hits(model)
+    inferences = _nonnegative(model, "inference_count")
+    is_whole = computed > 0 and inferences > 0 and inferences % computed == 0
+    return LoadRun(
+        name=_names([model]),
+        succeeded=succeeded,
+        failed=_nonnegative(stats.part("fail"), "count") if "fail" in stats else None,
+        mean_s=1e-9 * _nonnegative(stats.part("success"), "ns") / succeeded,
+        stages_s={stage: mean for stage in _STAGES if (mean := _mean_s(stats, stage)) is not None},
+        batch_size=inferences // computed if is_whole else 1,
+    )
+
+
+def _mean_s(stats: Part, stage: str) -> float | None:
+    if stage not in stats or not _nonnegative(stats.part(stage), "count"):
+        return None
+    return 1e-9 * _nonnegative(stats.part(stage), "ns") / _nonnegative(stats.part(stage), "count")
+
+
+def _notes(model: Part) -> list[str]:
+    name, notes = _names([model]), []
+    if executions := _nonnegative(model, "execution_count"):
+        mean = _nonnegative(model, "inference_count") / executions
+        notes.append(f"{name}: {mean:.3g} inferences in a batch on average, over {executions} executions")
+    if hits := _hits(model):
+        notes.append(
+            f"{name}: the response cache answered {hits} requests, which are in the mean but in no stage or batch"
+        )
+    return notes
+
+
+def _hits(model: Part) -> int:
+    stats = model.part("inference_stats")
+    return _nonnegative(stats.part("cache_hit"), "count") if "cache_hit" in stats else 0
+
+
+def _nonnegative(part: Part, key: str) -> int:
+    found = part.whole(key)
+    if found < 0:
+        raise InputError(f"{part.where}.{key} must not be below 0, got {found}")
+    return found
+
+
+def _models(document: Document) -> list[Part]:
+    models = Part(document.name, document.object).parts("model_stats")
+    if not models:
+        raise InputError(f"{document.name} has no model in model_stats; load one, and send requests to it")
+    return models
+
+
+def _names(models: list[Part]) -> str:
+    shown = [
+        f"{one.text('name')}:{one.text('version')}" if "version" in one else one.text("name")
+        for one in models
+    ]
+    return printable(", ".join(shown[:5]) + (", ..." if len(shown) > 5 else ""))
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {"profile": read_profile, "load-test": read_load_test}
