@@ -6,7 +6,27 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from capacity.errors import InputError
-from capacity.formats import aiperf, guidellm, vllm_bench
+from capacity.formats import (
+    access_log,
+    aiperf,
+    autocannon,
+    fortio,
+    ghz,
+    guidellm,
+    hey_csv,
+    hey_text,
+    jmeter_csv,
+    jmeter_xml,
+    json_schema,
+    k6_points,
+    k6_summary,
+    locust_csv,
+    locust_json,
+    oha,
+    vegeta,
+    vllm_bench,
+    wrk_text,
+)
 from capacity.formats.document import Document
 
 
@@ -35,9 +55,25 @@ class Format(Protocol):
 
 # Each line is a format. They exclude each other, so that their order is only that of the alphabet.
 FORMATS: tuple[Format, ...] = (
+    access_log,
     aiperf,
+    autocannon,
+    fortio,
+    ghz,
     guidellm,
+    hey_csv,
+    hey_text,
+    jmeter_csv,
+    jmeter_xml,
+    json_schema,
+    k6_points,
+    k6_summary,
+    locust_csv,
+    locust_json,
+    oha,
+    vegeta,
     vllm_bench,
+    wrk_text,
 )
 
 
@@ -66,4 +102,9 @@ def read(path: Path, kind: Kind) -> Any:
     if kind not in found.READERS:
         kinds = ", ".join(found.READERS)
         raise InputError(f"{document.name} is from {found.NAME}, which has no {kind} in it, only: {kinds}")
-    return found.READERS[kind](document)
+    try:
+        return found.READERS[kind](document)
+    except InputError as error:
+        if str(error).startswith(document.name):
+            raise
+        raise InputError(f"{document.name}: {error}") from None  # of a noun, which knows no file
