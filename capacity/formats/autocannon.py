@@ -2,7 +2,7 @@
 
 A connection of autocannon waits for the answer before its next request: the loop is closed. Where it is given a
 rate (`-R`) it adds, to responses that are slower than that, those that it would have seen on time; its latencies
-then count more than its requests, and are corrected ones. They are of answers with a status of 2xx.
+then count more than its requests, and are corrected ones.
 """
 
 import re
@@ -54,7 +54,7 @@ def read_load_test(document: Document) -> LoadTest:
         min_s=latency.number("min") / 1e3,
         max_s=latency.number("max") / 1e3,
         quantiles_s=dict(_quantiles(latency)),
-        counted=counted if counted != succeeded else None,
+        counted=counted if counted != answered else None,
         is_corrected=is_corrected,
         resolution_s=_RESOLUTION_S,
     )

@@ -4,13 +4,14 @@ A worker of hey waits for the answer before its next request, with `-q` too: the
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from capacity.errors import InputError
 from capacity.formats.document import Document, parsed
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop
 from capacity.formats.request_log import around
+from capacity.performance import Interval
 
 NAME = "hey, as text"
 _RESOLUTION_S = 1e-4
@@ -41,10 +42,6 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         hey 0.1.4, requester/print.go, `defaultTmpl`; requester/report.go, `histogram`.
     """
-    totals = {match[1]: parsed(match[2], where) for where, match in document.found(_TOTAL)}
-    missing = [name for name in ("Total", "Slowest", "Fastest", "Average") if name not in totals]
-    if missing:
-        raise InputError(f"{document.name} has no {missing[0]}, which hey prints; was the text cut off?")
     statuses = [(int(match[1]), int(match[2])) for _, match in document.found(_STATUS)]
     bad = sum(count for status, count in statuses if status >= _FAILED_FROM)
     succeeded = sum(count for _, count in statuses) - bad
@@ -52,25 +49,42 @@ def read_load_test(document: Document) -> LoadTest:
     run = LoadRun(
         name="hey",
         loop=Loop.CLOSED,
-        duration_s=totals["Total"],
+        duration_s=_total(document, "Total"),
         throughput_rps=rate_rps,
         succeeded=succeeded,
         failed=bad + _unanswered(document),
-        mean_s=totals["Average"],
-        min_s=totals["Fastest"],
-        max_s=totals["Slowest"],
-        quantiles_s={
-            _share(match[1], where): around(parsed(match[2], where), _HALF_S)
-            for where, match in document.found(_QUANTILE)
-        },
-        histogram=_histogram(document, totals["Fastest"], totals["Slowest"]),
+        **(_measured(document) if statuses else {}),
         resolution_s=_RESOLUTION_S,
     )
     return LoadTest(tool="hey", name=document.name, runs=(run,))
 
 
-def _share(percent: str, where: str) -> float:
-    return round(parsed(percent, where) / 100.0, 12)
+def _total(document: Document, name: str) -> float:
+    """A line such as `Fastest: 0.0052 secs`."""
+    for where, match in document.found(_TOTAL):
+        if match[1] == name:
+            return parsed(match[2], where)
+    raise InputError(f"{document.name} has no {name}, which hey prints; was the text cut off?")
+
+
+def _measured(document: Document) -> dict[str, Any]:
+    """What the responses were; without any, hey prints NaN and 0."""
+    fastest_s, slowest_s = _total(document, "Fastest"), _total(document, "Slowest")
+    return {
+        "mean_s": _total(document, "Average"),
+        "min_s": fastest_s,
+        "max_s": slowest_s,
+        "quantiles_s": dict(_quantiles(document)),
+        "histogram": _histogram(document, fastest_s, slowest_s),
+    }
+
+
+def _quantiles(document: Document) -> Iterator[tuple[float, Interval]]:
+    """Where there are too few responses for a quantile, hey prints `0% in 0.0000 secs` in its stead."""
+    for where, match in document.found(_QUANTILE):
+        q = round(parsed(match[1], where) / 100.0, 12)
+        if q > 0.0:
+            yield q, around(parsed(match[2], where), _HALF_S)
 
 
 def _unanswered(document: Document) -> int:
