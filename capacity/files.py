@@ -159,19 +159,33 @@ def parse_object(text: str, shown: str, what: str) -> dict[str, Any]:
     Raises:
         InputError: not JSON, a key twice in one object, NaN or an infinity, or no object.
     """
+    document = _parse(text, shown)
+    if not isinstance(document, dict):
+        raise InputError(f"{shown}: {what}")
+    return document
+
+
+def parse_list(text: str, shown: str, what: str) -> list[Any]:
+    """The list that a JSON text is; see `parse_object`."""
+    document = _parse(text, shown)
+    if not isinstance(document, list):
+        raise InputError(f"{shown}: {what}")
+    return document
+
+
+def _parse(text: str, shown: str) -> Any:
+    """What a JSON text holds, within limits."""
     try:
         document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         reason = "a number is too long" if "int_max_str" in str(error) else printable(str(error))
         raise InputError(f"{shown}: not valid JSON ({reason})") from None
-    if not isinstance(document, dict):
-        raise InputError(f"{shown}: {what}")
     for refusal in _beyond_limits(document):
         raise InputError(f"{shown}: {printable(refusal)}")
     return document
 
 
-def _beyond_limits(document: dict[str, Any]) -> Iterator[str]:
+def _beyond_limits(document: Any) -> Iterator[str]:
     """Lists that are too long, whole numbers beyond 100 digits, and 1e999, which is read as infinite."""
     left: list[tuple[str, Any]] = [("", document)]  # no recursion, as it may be deep
     while left:

@@ -2,18 +2,21 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, csv_rows, parse_object, printable, read_text
+from capacity.files import ROWS_MAX, csv_rows, parse_list, parse_object, printable, read_text
 
+_DIGITS_MAX = 40
 _HEAD = 4096  # characters by which a format is told
 # Powers of ten by which tools tell durations apart.
 SECONDS_PER = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?")
 _UNIT_NAMES = {"nanoseconds": "ns", "microseconds": "us", "milliseconds": "ms", "seconds": "s"}
 
 
@@ -54,6 +57,12 @@ class Document:
         return parse_object(self.text, self.name, "this format is a JSON object")
 
     @cached_property
+    def parts(self) -> "list[Part]":
+        """The objects in the JSON list that it is. Raises InputError: it is none."""
+        found = parse_list(self.text, self.name, "this format is a JSON list")
+        return [Part(f"{self.name}[{number}]", one) for number, one in enumerate(found)]
+
+    @cached_property
     def first_line(self) -> dict[str, Any]:
         """The JSON object in its first line; empty where there is none."""
         line = next((line for line in self.text.splitlines() if line.strip()), "")
@@ -78,6 +87,12 @@ class Document:
                 raise InputError(f"{self.name} has more than {ROWS_MAX} lines; keep fewer requests")
         return found
 
+    def found(self, pattern: re.Pattern[str]) -> "list[tuple[str, re.Match[str]]]":
+        """The lines that are as a pattern says, blanks at the ends aside, and where each stands."""
+        lines = enumerate(self.text.splitlines(), 1)
+        found = ((number, pattern.fullmatch(line.strip())) for number, line in lines)
+        return [(f"{self.name} line {number}", match) for number, match in found if match]
+
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Cells of its first row as of a CSV; empty where it is none."""
@@ -87,6 +102,57 @@ class Document:
             return tuple(cell.strip() for cell in next(csv_rows(self.text, self.name, ""), (1, []))[1])
         except InputError:
             return ()
+
+    def rows(self, columns: Sequence[str] = ()) -> "Iterator[Row]":
+        """The rows of the CSV that it is, below its header.
+
+        Args:
+            columns: names for the columns of a file without a header.
+
+        Raises:
+            InputError: not a CSV, two columns of one name, or a row of another length.
+        """
+        rows = csv_rows(self.text, self.name, "keep fewer requests")
+        names = tuple(columns) or tuple(cell.strip() for cell in next(rows, (1, []))[1])
+        twice = sorted({name for name in names if name and names.count(name) > 1})
+        if twice:
+            raise InputError(f"{self.name} has two columns {_shown(twice[0])}; keep one")
+        for line, cells in rows:
+            where = f"{self.name} line {line}"
+            if len(cells) != len(names):
+                raise InputError(
+                    f"{where} has {len(cells)} cells for {len(names)} columns; was the file cut off?"
+                )
+            yield Row(where, dict(zip(names, cells, strict=True)))
+
+
+class Row:
+    """A row of a CSV, whose cells are taken strictly by the names of their columns."""
+
+    __slots__ = ("_cells", "where")
+
+    def __init__(self, where: str, cells: Mapping[str, str]) -> None:
+        self.where, self._cells = where, cells
+
+    def __contains__(self, column: str) -> bool:
+        return bool(self._cells.get(column, "").strip())
+
+    def text(self, column: str) -> str:
+        """The cell in a column, which may be empty."""
+        if column not in self._cells:
+            raise InputError(f"{self.where} has no {column}, which is needed")
+        return self._cells[column].strip()
+
+    def number(self, column: str) -> float:
+        """The finite number in a column."""
+        return parsed(self.text(column), f"{self.where} column {column}")
+
+    def whole(self, column: str) -> int:
+        """The whole number in a column."""
+        text = self.text(column)
+        if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX:
+            return int(text)  # nanoseconds since 1970 are more than a float holds
+        return whole(self.number(column), f"{self.where} column {column}")
 
 
 class Part:
@@ -101,9 +167,9 @@ class Part:
         return self._values.get(key) is not None
 
     @property
-    def keys(self) -> Sequence[str]:
-        """Its keys."""
-        return list(self._values)
+    def keys(self) -> tuple[str, ...]:
+        """Those that have a value, in the order of the file."""
+        return tuple(key for key in self._values if self._values[key] is not None)
 
     def numbers(self) -> dict[str, float]:
         """All its values, which must be numbers."""
@@ -155,6 +221,10 @@ class Part:
         """All its keys, each of which must hold a text."""
         return {key: self.text(key) for key in self._values}
 
+    def value(self, key: str) -> Any:
+        """What is under a key, whatever it is; None where it is absent."""
+        return self._values.get(key)
+
     def is_true(self, key: str) -> bool:
         """Whether there is a true under a key."""
         return self._values.get(key) is True
@@ -171,6 +241,13 @@ def number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InputError(f"{where} must be a number, got {_shown(value)}")
     return float(value)
+
+
+def parsed(text: str, where: str) -> float:
+    """A finite number that is written in digits. Raises InputError: another text, by its place."""
+    if not _NUMBER.fullmatch(text):
+        raise InputError(f"{where} must be a number, got {_shown(text)}")
+    return float(text)
 
 
 def whole(value: Any, where: str) -> int:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from capacity.errors import InputError
 from capacity.performance import Interval
 
+_INSTANT_S = 1e-9  # what no clock tells from 0
 Floats = npt.NDArray[np.float64]
 
 
@@ -76,6 +77,17 @@ class Histogram:
             raise InputError("bounds of a histogram must rise")
         if not all(0.0 <= count < math.inf for count in self.counts):
             raise InputError("counts of a histogram are finite and never below 0")
+
+    @classmethod
+    def up_to(cls, counts: Sequence[tuple[float, float]]) -> "Histogram":
+        """From upper bounds and the count between each and the one before; the first is counted from 0.
+
+        Raises:
+            InputError: bounds that do not rise, or a count below 0.
+        """
+        uppers = [upper for upper, _ in counts]
+        low = 0.0 if not uppers or uppers[0] > 0.0 else -_INSTANT_S
+        return cls(edges_s=(low, *uppers), counts=tuple(count for _, count in counts))
 
     @property
     def total(self) -> float:
@@ -181,6 +193,8 @@ class LoadRun:
                 raise InputError(f"{self.name}: {name} must be finite and not below 0, got {value}")
         if not all(0.0 <= q <= 1.0 for q in self.quantiles_s):
             raise InputError(f"{self.name}: quantiles are from 0 to 1, got {sorted(self.quantiles_s)}")
+        if any(one.low < 0.0 for one in self.quantiles_s.values()):
+            raise InputError(f"{self.name}: no response takes less than 0 s, and a quantile does")
         object.__setattr__(self, "quantiles_s", dict(sorted(self.quantiles_s.items())))
 
     @property

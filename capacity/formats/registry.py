@@ -81,4 +81,9 @@ def read_document(document: Document, kind: Kind) -> Any:
     if kind not in found.READERS:
         kinds = ", ".join(found.READERS)
         raise InputError(f"{document.name} is from {found.NAME}, which has no {kind} in it, only: {kinds}")
-    return found.READERS[kind](document)
+    try:
+        return found.READERS[kind](document)
+    except InputError as error:
+        if str(error).startswith(document.name):
+            raise
+        raise InputError(f"{document.name}: {error}") from None  # of a noun, which knows no file

@@ -1,0 +1,172 @@
+"""The access log of nginx, Apache and others in the common or the combined format, best with the request time.
+
+A line is written when a request ends, so that it arrived its request time before. Read are a request time in
+seconds with three decimals, as nginx writes `$request_time`, as `rt=` or `request_time=` or alone behind the other
+fields, and any number with its unit, as `12345us`. A whole number alone may be Apache's `%D` or `%T`, of other
+units, and is refused. `[$time_local]` is of whole seconds; `$msec`, where it is there too, of milliseconds.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import ROWS_MAX, printable
+from capacity.formats.document import SECONDS_PER, Document
+from capacity.formats.load_test import LoadTest
+from capacity.formats.request_log import Request, runs, trace
+from capacity.traffic.trace import parse_stamp
+from capacity.traffic.workload import TraceArrivals
+
+NAME = "access log of nginx or Apache"
+_LINE = re.compile(
+    r'(?P<before>[^\["]{1,500})\[(?P<day>[0-9]{2})/(?P<month>[A-Z][a-z]{2})/(?P<year>[0-9]{4}):'
+    r'(?P<time>[0-9:]{8}) (?P<zone>[+-][0-9]{4})\] "(?:[^"\\]|\\.)*" '
+    r"(?P<status>[0-9]{3}) (?:[0-9]+|-)(?P<after>(?: .*)?)"
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_QUOTED = re.compile(r'(?:\w+=)?"(?:[^"\\]|\\.)*"')
+_NAMED = re.compile(r"(?:rt|request_time)=([0-9]{1,9}\.[0-9]{3})")
+_ALONE = re.compile(r"[0-9]{1,8}\.[0-9]{3}")
+_WITH_UNIT = re.compile(r"(?:\w+=)?([0-9]{1,15}(?:\.[0-9]{1,9})?)(ns|us|ms|s)")
+_WHOLE = re.compile(r"[0-9]{1,15}")
+_MSEC = re.compile(r"(?:\w+=)?([0-9]{10}\.[0-9]{3})")
+_FAILED_FROM = 500
+_CLIENT_LEFT = 499
+_RESOLUTION_S = 0.001
+_HOW = "for nginx add $request_time at the end of log_format, for Apache %{us}Tus at the end of LogFormat"
+_WHOLE_SECONDS = "the log tells when a request ended by whole seconds; with $msec instants would be exact"
+_BY_END = "the log has no request times, and instants are those at which requests ended"
+
+
+def recognises(document: Document) -> bool:
+    """Whether its first line is one of such a log."""
+    first = document.head.partition("\n")[0].strip()
+    return bool(_LINE.fullmatch(first))
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The requests as the server saw them; a status of 500 and above is a failure, and 499 that the client left.
+
+    Raises:
+        InputError: a line of another shape, or no request time.
+
+    Source:
+        nginx, ngx_http_log_module and ngx_http_core_module; Apache 2.4, mod_log_config.
+    """
+    entries = _entries(document)
+    for one in entries:
+        if one.took_ns is None:
+            raise InputError(f"{one.where} has no request time; {_HOW}")
+    found = runs([_request(one) for one in entries], resolution_s=_RESOLUTION_S)
+    return LoadTest(tool="access log", name=document.name, runs=found, notes=_notes(entries))
+
+
+def read_workload(document: Document) -> TraceArrivals:
+    """The instants at which requests arrived, or ended where their request time is not there.
+
+    Raises:
+        InputError: a line of another shape, or fewer than two.
+    """
+    entries = _entries(document)
+    return trace([_request(one) for one in entries], document.name, _notes(entries))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What a line says: when its request ended, and how long that took, where it is there."""
+
+    where: str
+    end_ns: int
+    took_ns: int | None
+    status: int
+    is_exact: bool
+
+
+def _entries(document: Document) -> list[_Entry]:
+    found = []
+    for number, line in enumerate(document.text.split("\n"), 1):
+        if line.strip():
+            found.append(_entry(line.strip(), f"{document.name} line {number}"))
+        if len(found) > ROWS_MAX:
+            raise InputError(f"{document.name} has more than {ROWS_MAX} lines; keep fewer requests")
+    if len({one.took_ns is None for one in found}) > 1:
+        odd = next(one for one in found if (one.took_ns is None) != (found[0].took_ns is None))
+        raise InputError(f"{odd.where} has a request time and others have none; keep lines of one log_format")
+    return found
+
+
+def _entry(line: str, where: str) -> _Entry:
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise InputError(
+            f"{where} is not of the combined log format: {printable(line)[:60]!r}; fix or drop it"
+        )
+    extra = _QUOTED.sub(" ", match["after"]).split()
+    stamps = [found[1] for field in [*match["before"].split(), *extra] if (found := _MSEC.fullmatch(field))]
+    return _Entry(
+        where=where,
+        end_ns=_ns(stamps[0]) if stamps else _clock_ns(match, where),
+        took_ns=_took_ns(extra, where),
+        status=int(match["status"]),
+        is_exact=bool(stamps),
+    )
+
+
+def _clock_ns(match: re.Match[str], where: str) -> int:
+    """The instant within the brackets."""
+    if match["month"] not in _MONTHS:
+        raise InputError(f"{where}: {match['month']} is no month; fix or drop the line")
+    month = _MONTHS.index(match["month"]) + 1
+    text = f"{match['year']}-{month:02d}-{match['day']} {match['time']}{match['zone']}"
+    return int(parse_stamp(text, where).value * 10**9)
+
+
+def _took_ns(extra: list[str], where: str) -> int | None:
+    """The request time among the fields behind the size and the quoted ones.
+
+    Raises:
+        InputError: several that may be it, or a whole number without a unit.
+    """
+    named = [_ns(found[1]) for field in extra if (found := _NAMED.fullmatch(field))]
+    with_unit = [_scaled_ns(*found.groups()) for field in extra if (found := _WITH_UNIT.fullmatch(field))]
+    alone = [_ns(field) for field in extra if _ALONE.fullmatch(field)]
+    for candidates in (named, with_unit, alone):
+        if len(candidates) > 1:
+            raise InputError(
+                f"{where} has {len(candidates)} fields that may be the request time; write rt=$request_time"
+            )
+        if candidates:
+            return candidates[0]
+    whole = next((field for field in extra if _WHOLE.fullmatch(field)), None)
+    if whole is not None:
+        raise InputError(f"{where} ends in {whole}, which may be of any unit; {_HOW}")
+    return None
+
+
+def _ns(seconds: str) -> int:
+    """Nanoseconds of seconds with three decimals."""
+    return int(seconds.replace(".", "")) * 10**6
+
+
+def _scaled_ns(digits: str, unit: str) -> int:
+    return round(float(digits) * SECONDS_PER[unit] * 1e9)
+
+
+def _request(entry: _Entry) -> Request:
+    took_ns = entry.took_ns or 0
+    is_good = entry.status < _FAILED_FROM and entry.status != _CLIENT_LEFT
+    return Request(sent_ns=entry.end_ns - took_ns, took_ns=took_ns, is_good=is_good)
+
+
+def _notes(entries: list[_Entry]) -> tuple[str, ...]:
+    is_exact = all(one.is_exact for one in entries)
+    is_timed = all(one.took_ns is not None for one in entries)
+    return (*(() if is_exact else (_WHOLE_SECONDS,)), *(() if is_timed else (_BY_END,)))
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {
+    "load-test": read_load_test,
+    "workload": read_workload,
+}

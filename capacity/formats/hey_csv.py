@@ -1,0 +1,67 @@
+"""The CSV of `hey -o csv`: a row for each request that was answered; seconds with four decimals.
+
+`offset` is when a request was sent. A worker of hey waits for the answer before its next request, with `-q` too:
+the loop is closed, and there is no schedule. Requests without any answer have no row.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.formats.document import Document, Row
+from capacity.formats.load_test import LoadTest, Loop
+from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace
+from capacity.traffic.workload import TraceArrivals
+
+NAME = "hey -o csv"
+RESOLUTION_S = 1e-4
+_COLUMNS = {"response-time", "DNS+dialup", "status-code"}
+_FAILED_FROM = 400
+_UNANSWERED = "hey writes no row for a request without an answer, so that failures may be missing"
+
+
+def recognises(document: Document) -> bool:
+    """Whether it has hey's columns."""
+    return set(document.columns) >= _COLUMNS
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The one run.
+
+    Raises:
+        InputError: no requests, no column of offsets, or a cell that cannot be.
+
+    Source:
+        hey 0.1.4, requester/print.go, `csvTmpl`.
+    """
+    found = runs(_requests(document), whole="hey", loop=Loop.CLOSED, resolution_s=RESOLUTION_S)
+    return LoadTest(tool="hey", name=document.name, runs=found, notes=(_UNANSWERED,))
+
+
+def read_workload(document: Document) -> TraceArrivals:
+    """The instants at which requests were sent.
+
+    Raises:
+        InputError: fewer than two, no column of offsets, or a cell that cannot be.
+    """
+    return trace(_requests(document), document.name, (_UNANSWERED,))
+
+
+def _requests(document: Document) -> list[Request]:
+    if "offset" not in document.columns:
+        raise InputError(f"{document.name} has no column offset; write it by hey 0.1.4 or newer")
+    return read_all(_request, document.rows())
+
+
+def _request(row: Row) -> Request:
+    return Request(
+        sent_ns=nanoseconds(row.number("offset"), 1e9, f"{row.where} column offset"),
+        took_ns=nanoseconds(row.number("response-time"), 1e9, f"{row.where} column response-time"),
+        is_good=row.whole("status-code") < _FAILED_FROM,
+    )
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {
+    "load-test": read_load_test,
+    "workload": read_workload,
+}

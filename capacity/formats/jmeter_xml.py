@@ -1,0 +1,106 @@
+"""The XML results (JTL) of Apache JMeter: an element for each sample; milliseconds.
+
+Time stamps are starts, as in `capacity.formats.jmeter_csv`. An element within a sample is a part of it, such as a
+picture of a page, and is passed over; of a transaction controller its samples are read in its stead.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from xml.parsers import expat  # declarations of entities are refused below
+
+from capacity.errors import InputError
+from capacity.files import ROWS_MAX, printable
+from capacity.formats.document import Document, Row
+from capacity.formats.jmeter_csv import RESOLUTION_S, STARTS, TRANSACTION, is_success
+from capacity.formats.load_test import LoadTest
+from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace, whole_of
+from capacity.traffic.workload import TraceArrivals
+
+NAME = "JMeter, as XML"
+_SAMPLES = {"sample", "httpSample"}
+_DEPTH_MAX = 100
+
+
+def recognises(document: Document) -> bool:
+    """Whether its first element is JMeter's."""
+    return document.head.startswith("<") and "<testResults" in document.head
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The samples by their label, and all of them.
+
+    Raises:
+        InputError: not XML, a declaration of a document type, no samples, or an attribute that cannot be.
+
+    Source:
+        JMeter 5.6 user's manual, "Listeners", XML log format 2.1; testResults version 1.2.
+    """
+    rows = _Samples(document).rows
+    users = [row.number("na") for row in rows if "na" in row]
+    found = runs(_requests(rows), users=max(users, default=None), resolution_s=RESOLUTION_S)
+    return LoadTest(tool="jmeter", name=document.name, runs=found, whole=whole_of(found), notes=(STARTS,))
+
+
+def read_workload(document: Document) -> TraceArrivals:
+    """The instants at which samples started, failed ones too.
+
+    Raises:
+        InputError: as for a load test, or fewer than two samples.
+    """
+    return trace(_requests(_Samples(document).rows), document.name, (STARTS,))
+
+
+class _Samples:
+    """The attributes of each sample, as an event parser meets them."""
+
+    def __init__(self, document: Document) -> None:
+        self.rows: list[Row] = []
+        self._name, self._inside = document.name, list[bool]()  # of each open element: whether it is read
+        self._parser = expat.ParserCreate()
+        self._parser.StartDoctypeDeclHandler = self._refuse
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        try:
+            self._parser.Parse(document.text.lstrip(), True)  # noqa: FBT003  (it takes no keywords)
+        except expat.ExpatError as error:
+            raise InputError(f"{document.name}: not valid XML ({error}); was the file cut off?") from None
+        except UnicodeEncodeError:
+            raise InputError(f"{document.name}: not valid XML; save it as UTF-8") from None
+
+    def _refuse(self, *_: Any) -> None:
+        raise InputError(f"{self._name} declares a document type, which JMeter never writes; take that out")
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        """A sample counts at the top, or in a transaction that is itself at such a place."""
+        if len(self._inside) > _DEPTH_MAX:
+            raise InputError(f"{self._name} line {self._parser.CurrentLineNumber} is nested too deeply")
+        is_at_top = not self._inside or self._inside[-1]
+        is_sample = tag in _SAMPLES
+        is_transaction = is_sample and attributes.get("rm", "").startswith(TRANSACTION)
+        if is_sample and is_at_top and self._inside and not is_transaction:
+            self.rows.append(Row(f"{self._name} line {self._parser.CurrentLineNumber}", attributes))
+        if len(self.rows) > ROWS_MAX:
+            raise InputError(f"{self._name} has more than {ROWS_MAX} samples; keep fewer")
+        self._inside.append(is_at_top and (tag == "testResults" or is_transaction))
+
+    def _end(self, _: str) -> None:
+        self._inside.pop()
+
+
+def _requests(rows: list[Row]) -> list[Request]:
+    return read_all(_request, iter(rows))
+
+
+def _request(row: Row) -> Request:
+    return Request(
+        sent_ns=nanoseconds(row.whole("ts"), 1e6, f"{row.where} ts"),
+        took_ns=nanoseconds(row.whole("t"), 1e6, f"{row.where} t"),
+        is_good=is_success(row.text("s"), f"{row.where} s"),
+        name=printable(row.text("lb")) if "lb" in row else "",
+    )
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {
+    "load-test": read_load_test,
+    "workload": read_workload,
+}

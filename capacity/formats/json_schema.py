@@ -1,0 +1,27 @@
+"""A JSON Schema, such as oha and Hyperfoil publish of their output: it describes measurements, and holds none."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from capacity.errors import InputError
+from capacity.formats.document import Document
+
+NAME = "JSON Schema, which holds no measurement"
+
+
+def recognises(document: Document) -> bool:
+    """Whether it names a draft of JSON Schema as its own schema."""
+    return "$schema" in document.keys and "json-schema.org" in str(document.object["$schema"])
+
+
+def refuse(document: Document) -> NoReturn:
+    """Raises InputError: always, with what to give instead."""
+    raise InputError(
+        f"{document.name} is a JSON Schema, which describes a tool's output and holds no measurement; give the output "
+        "itself"
+    )
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = dict.fromkeys(
+    ("profile", "workload", "load-test", "runs"), refuse
+)

@@ -1,0 +1,111 @@
+"""The points of `k6 run --out json`: a JSON object a line, and in them each request; milliseconds.
+
+The time of a point of `http_req_duration` is when the answer was there, so that the request was sent that long
+before. Dropped iterations are those that an executor had no user left to start.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.formats.document import Document, Part
+from capacity.formats.k6_summary import OPEN_IF_DROPPED
+from capacity.formats.load_test import LoadTest, Loop
+from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace, whole_of
+from capacity.traffic.trace import parse_stamp
+from capacity.traffic.workload import TraceArrivals
+
+NAME = "k6 --out json"
+_DURATION, _DROPPED, _USERS = "http_req_duration", "dropped_iterations", "vus"
+_OK_STATUSES = {str(status) for status in range(200, 400)}
+
+
+def recognises(document: Document) -> bool:
+    """Whether its first line declares a metric, or is a point of one."""
+    return document.first_line.get("type") in ("Metric", "Point") and {"metric", "data"} <= set(
+        document.first_line
+    )
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The requests by their `name`, and all of them.
+
+    Raises:
+        InputError: no point of an HTTP request, or a value that cannot be.
+
+    Source:
+        k6 2.0 documentation, "JSON output"; grafana/k6 issue 1194 for what the time of a point is.
+    """
+    points = _points(document)
+    dropped = [point.whole("value") for point in points.get(_DROPPED, ())]
+    users = [point.number("value") for point in points.get(_USERS, ())]
+    found = runs(
+        _requests(document, points),
+        loop=Loop.OPEN if dropped else Loop.UNKNOWN,
+        dropped=sum(dropped) if dropped else None,
+        users=max(users, default=None),
+    )
+    return LoadTest(
+        tool="k6",
+        name=document.name,
+        runs=found,
+        whole=whole_of(found),
+        notes=(OPEN_IF_DROPPED,) if dropped else (),
+    )
+
+
+def read_workload(document: Document) -> TraceArrivals:
+    """The instants at which requests were sent, failed ones too.
+
+    Raises:
+        InputError: fewer than two, or a value that cannot be.
+    """
+    return trace(_requests(document, _points(document)), document.name)
+
+
+def _points(document: Document) -> dict[str, list[Part]]:
+    """Data of the points by their metric."""
+    found: dict[str, list[Part]] = {}
+    for where, line in document.lines():
+        one = Part(where, line)
+        if one.text("type") == "Point":
+            found.setdefault(one.text("metric"), []).append(one.part("data"))
+    return found
+
+
+def _requests(document: Document, points: Mapping[str, list[Part]]) -> list[Request]:
+    if _DURATION not in points:
+        raise InputError(f"{document.name} has no point of {_DURATION}; only tests of HTTP are read here")
+    return read_all(_request, iter(points[_DURATION]))
+
+
+def _request(point: Part) -> Request:
+    tags = point.part("tags") if "tags" in point else Part(point.where, {})
+    took_ns = nanoseconds(point.number("value"), 1e6, f"{point.where}.value")
+    return Request(
+        sent_ns=_stamp_ns(point) - took_ns,
+        took_ns=took_ns,
+        is_good=_is_good(tags),
+        name=tags.text("name") if "name" in tags else "",
+    )
+
+
+def _stamp_ns(point: Part) -> int:
+    where = f"{point.where}.time"
+    stamp = parse_stamp(point.text("time"), where)
+    if stamp.zone is None:
+        raise InputError(f"{where} must be a date and time, such as 2026-01-31T12:00:00.5Z")
+    return int(stamp.value * 10**9)
+
+
+def _is_good(tags: Part) -> bool:
+    """What the test expects, and without a word of it an answer that is no error."""
+    if "expected_response" in tags:
+        return tags.text("expected_response") == "true"
+    return "status" not in tags or tags.text("status") in _OK_STATUSES
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {
+    "load-test": read_load_test,
+    "workload": read_workload,
+}

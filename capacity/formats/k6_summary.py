@@ -1,0 +1,175 @@
+"""The summary of a run of k6, in its three shapes; milliseconds.
+
+- What `handleSummary` is given: `metrics` by name, each with its `values`.
+- `--summary-export`: the same, flat; the `rate` of a rate is called `value`, and a threshold that is true has failed.
+- The machine-readable summary of k6 2: a list of metrics, and the duration of the run in seconds.
+
+In all of them `http_req_failed` counts failed requests as those that pass, or match. Which quantiles there are is
+for the user of k6 to say; without a word there is no P99.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import printable
+from capacity.formats.document import Document, Part, parsed
+from capacity.formats.load_test import LoadRun, LoadTest, Loop
+from capacity.performance import Interval
+
+NAME = "k6, as its summary"
+_DURATION = "http_req_duration"
+# Several of them are in each run of k6, whatever it asks for.
+_ALWAYS = {"iterations", "iteration_duration", "data_received", "vus_max", "http_reqs", _DURATION}
+_QUANTILE = re.compile(r"p\(([0-9.]{1,12})\)")
+OPEN_IF_DROPPED = (
+    "taken as an open loop, as there are dropped_iterations; if they come from an executor that ran out of time, the "
+    "loop is closed"
+)
+
+
+def recognises(document: Document) -> bool:
+    """Whether it has two of the metrics that every run of k6 has."""
+    if "metrics" in document.keys:
+        metrics = document.object["metrics"]
+        return isinstance(metrics, dict) and len(_ALWAYS & set(metrics)) > 1
+    return "results" in document.keys and len(_ALWAYS & _listed_names(document.object["results"])) > 1
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The run, and a part of it for each tag that a threshold was set for.
+
+    Raises:
+        InputError: no HTTP requests, or values that cannot be.
+
+    Source:
+        k6 2.0 documentation, "End of test" and "Machine-readable summary"; k6 1.x for `--summary-export`.
+    """
+    metrics, duration_s = _metrics(Part(document.name, document.object))
+    names = [name for name in metrics if name.partition("{")[0] == _DURATION]
+    if _DURATION not in names:
+        raise InputError(f"{document.name} has no {_DURATION}; only tests of HTTP are read here")
+    runs = tuple(_run(metrics, name.removeprefix(_DURATION), duration_s) for name in sorted(names))
+    is_open = "dropped_iterations" in metrics
+    return LoadTest(
+        tool="k6",
+        name=document.name,
+        runs=runs,
+        whole=_DURATION if len(runs) > 1 else None,
+        notes=(*((OPEN_IF_DROPPED,) if is_open else ()), *_failed_thresholds(metrics)),
+    )
+
+
+class _Metric:
+    """A metric in any of the shapes: its values, and the thresholds that it missed."""
+
+    def __init__(self, metric: Part, *, is_nested: bool) -> None:
+        self.values = metric.part("values") if is_nested else metric
+        told = metric.part("thresholds") if _is_object(metric, "thresholds") else None
+        self.missed = [] if told is None else [key for key in told.keys if _is_missed(told, key)]
+
+    def first(self, *keys: str) -> float | None:
+        """The number under the first of the keys that there is."""
+        return next((self.values.number(key) for key in keys if key in self.values), None)
+
+
+def _metrics(summary: Part) -> tuple[dict[str, _Metric], float | None]:
+    """Metrics by name, and how long the run took, where it is said. [s]"""
+    if "results" in summary:
+        listed = summary.part("results").parts("metrics")
+        found = {one.text("name"): _Metric(one, is_nested=True) for one in listed}
+        return found, summary.part("config").number("duration")
+    metrics = summary.part("metrics")
+    found = {}
+    for name in metrics.keys:
+        one = metrics.part(name)
+        found[name] = _Metric(one, is_nested="values" in one and _is_object(one, "values"))
+    state = summary.part("state") if "state" in summary else None
+    return found, state.number("testRunDurationMs") / 1e3 if state else None
+
+
+def _run(metrics: Mapping[str, _Metric], tag: str, duration_s: float | None) -> LoadRun:
+    """The requests with a tag such as `{expected_response:true}`; all of them for an empty one."""
+    took, sent = metrics[_DURATION + tag], metrics.get("http_reqs" + tag)
+    requests = None if sent is None else sent.first("count")
+    rate_rps = None if sent is None else sent.first("rate")
+    if requests is not None and rate_rps is None and duration_s:
+        rate_rps = requests / duration_s
+    if duration_s is None and requests and rate_rps:
+        duration_s = requests / rate_rps
+    return LoadRun(
+        name=printable(_DURATION + tag),
+        throughput_rps=rate_rps,
+        rate_sent_rps=rate_rps,
+        duration_s=duration_s,
+        **_counts(metrics, tag, requests),
+        **({} if tag else _of_the_whole(metrics)),
+        mean_s=_seconds(took.first("avg")),
+        min_s=_seconds(took.first("min")),
+        max_s=_seconds(took.first("max")),
+        quantiles_s=dict(_quantiles(took.values)),
+    )
+
+
+def _counts(metrics: Mapping[str, _Metric], tag: str, requests: float | None) -> dict[str, Any]:
+    """Requests that succeeded and failed; only where both are known, for `requests` alone tells neither."""
+    failing = metrics.get("http_req_failed" + tag)
+    failed = None if failing is None else failing.first("passes", "matches")
+    if requests is None or failed is None:
+        return {}
+    if failed > requests:
+        raise InputError(f"{failed:g} requests failed of {requests:g}; is the summary whole?")
+    return {"succeeded": int(requests - failed), "failed": int(failed)}
+
+
+def _of_the_whole(metrics: Mapping[str, _Metric]) -> dict[str, Any]:
+    """Users, and what was not sent for want of them."""
+    users, dropped = metrics.get("vus_max"), metrics.get("dropped_iterations")
+    count = None if dropped is None else dropped.first("count")
+    return {
+        "users": None if users is None else users.first("max", "value"),
+        "dropped": None if count is None else int(count),
+        "loop": Loop.UNKNOWN if dropped is None else Loop.OPEN,
+    }
+
+
+def _quantiles(values: Part) -> Iterator[tuple[float, Interval]]:
+    if "med" in values:
+        yield 0.5, Interval.exact(values.number("med") / 1e3)
+    for key in values.keys:
+        found = _QUANTILE.fullmatch(key)
+        if found:
+            percent = parsed(found[1], f"{values.where}.{key}")
+            yield round(percent / 100.0, 12), Interval.exact(values.number(key) / 1e3)
+
+
+def _seconds(ms: float | None) -> float | None:
+    return None if ms is None else ms / 1e3
+
+
+def _failed_thresholds(metrics: Mapping[str, _Metric]) -> Iterator[str]:
+    for name, metric in metrics.items():
+        for threshold in metric.missed:
+            yield printable(f"k6's threshold {threshold} of {name} was not met")
+
+
+def _is_missed(thresholds: Part, key: str) -> bool:
+    """`{"ok": false}`, or flat: true."""
+    if _is_object(thresholds, key):
+        told = thresholds.part(key)
+        return "ok" in told and not told.is_true("ok")
+    return thresholds.is_true(key)
+
+
+def _is_object(part: Part, key: str) -> bool:
+    return isinstance(part.value(key), Mapping)
+
+
+def _listed_names(results: Any) -> set[str]:
+    listed = results.get("metrics") if isinstance(results, dict) else None
+    found = listed if isinstance(listed, list) else []
+    return {str(one.get("name")) for one in found if isinstance(one, dict)}
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}

@@ -1,0 +1,158 @@
+"""The CSV files of `locust --csv`: totals by endpoint, and their history; milliseconds.
+
+Locust rounds each response before it counts it, to 1 ms below 100 ms, 10 ms below 1 s, 100 ms below 10 s and 1 s
+from there on, so that its percentiles lie within half such a step of what was measured. Its 100 % may so lie above
+its Max, which is exact. A user of Locust waits for the answer before its next request: the loop is closed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import dropwhile
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import printable
+from capacity.formats.document import Document, Row
+from capacity.formats.load_test import LoadRun, LoadTest, Loop, Moment
+from capacity.performance import Interval
+
+NAME = "locust --csv"
+AGGREGATED = "Aggregated"
+_STATS = {"Type", "Name", "Request Count", "Failure Count", "Average Response Time"}
+_HISTORY = {"Timestamp", "User Count", "Type", "Name", "Total Request Count"}
+_WITHOUT_A_MEASUREMENT = (
+    {"Method", "Name", "Error", "Occurrences"},
+    {"Count", "Message", "Traceback", "Nodes"},
+)
+_STEPS_MS = ((100.0, 1.0), (1000.0, 10.0), (10_000.0, 100.0))
+_LAST_STEP_MS = 1000.0
+
+
+def recognises(document: Document) -> bool:
+    """Whether it has the columns of one of Locust's four files."""
+    return any(columns <= set(document.columns) for columns in (_STATS, _HISTORY, *_WITHOUT_A_MEASUREMENT))
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """A run for each endpoint, and for all of them.
+
+    Raises:
+        InputError: the table of failures or of exceptions, which holds no measurement, or cells that are none.
+
+    Source:
+        Locust 2.47, locust/stats.py, `StatsCSV` and `StatsCSVFileWriter`; percentiles by
+        `calculate_response_time_percentile`, rounding by `StatsEntry._log_response_time`.
+    """
+    columns = set(document.columns)
+    if any(other <= columns for other in _WITHOUT_A_MEASUREMENT):
+        raise InputError(
+            f"{document.name} lists Locust's failures and holds no measurement; give the file that ends in _stats.csv"
+        )
+    read = _runs_of_history if columns >= _HISTORY else _runs_of_totals
+    found = tuple(read(document))
+    whole = AGGREGATED if any(run.name == AGGREGATED for run in found) else None
+    return LoadTest(tool="locust", name=document.name, runs=found, whole=whole)
+
+
+def bucket_s(rounded_ms: float) -> Interval:
+    """Between which durations Locust rounds to this one. [s]
+
+    Where steps change, half the finer step lies below, as 99.7 ms is rounded to 100 ms.
+
+    >>> bucket_s(110.0)
+    Interval(value=0.11, low=0.105, high=0.115)
+    >>> bucket_s(100.0).low
+    0.0995
+    """
+    below = next((step for end, step in _STEPS_MS if rounded_ms <= end), _LAST_STEP_MS)
+    above = next((step for end, step in _STEPS_MS if rounded_ms < end), _LAST_STEP_MS)
+    low_ms = min(rounded_ms, max(0.0, rounded_ms - below / 2.0))
+    high_ms = rounded_ms + above / 2.0
+    return Interval(value=rounded_ms / 1e3, low=low_ms / 1e3, high=high_ms / 1e3)
+
+
+def _runs_of_totals(document: Document) -> Iterator[LoadRun]:
+    quantiles = _quantile_columns(document)
+    for row in document.rows():
+        requests, failed = row.whole("Request Count"), row.whole("Failure Count")
+        if not requests:
+            continue
+        yield LoadRun(
+            name=_name(row),
+            loop=Loop.CLOSED,
+            throughput_rps=row.number("Requests/s"),
+            **_counts(requests, failed, row.where),
+            **_times(row, ""),
+            quantiles_s={q: bucket_s(row.number(column)) for q, column in quantiles.items() if column in row},
+        )
+
+
+def _runs_of_history(document: Document) -> Iterator[LoadRun]:
+    """The last row of each name has its totals; percentiles of a row are of its last 10 seconds only."""
+    by_name: dict[str, list[Row]] = {}
+    for row in document.rows():
+        by_name.setdefault(_name(row), []).append(row)
+    for name, rows in by_name.items():
+        last = rows[-1]
+        requests = last.whole("Total Request Count")
+        if not requests:
+            continue
+        duration_s = last.number("Timestamp") - rows[0].number("Timestamp")
+        yield LoadRun(
+            name=name,
+            loop=Loop.CLOSED,
+            users=max(row.number("User Count") for row in rows),
+            duration_s=duration_s,
+            throughput_rps=requests / duration_s if duration_s > 0.0 else None,
+            **_counts(requests, last.whole("Total Failure Count"), last.where),
+            **_times(last, "Total "),
+            quantiles_s={0.5: bucket_s(last.number("Total Median Response Time"))},
+            history=tuple(_history(rows)),
+        )
+
+
+def _history(rows: list[Row]) -> Iterator[Moment]:
+    """Rows begin with N/A and then 0 until Locust has seconds to look back on; that is no measurement."""
+    rated = list(dropwhile(lambda row: not row.number("Requests/s"), rows))
+    for place, row in enumerate(rows):
+        yield Moment(
+            t_s=row.number("Timestamp"),
+            users=row.number("User Count"),
+            rate_rps=row.number("Requests/s") if place >= len(rows) - len(rated) else None,
+            median_s=_seen_s(row, "50%"),
+            p99_s=_seen_s(row, "99%"),
+        )
+
+
+def _seen_s(row: Row, column: str) -> float | None:
+    if column not in row or row.text(column) == "N/A":
+        return None
+    return row.number(column) / 1e3 or None
+
+
+def _quantile_columns(document: Document) -> dict[float, str]:
+    """Columns such as `99.9%`, of which the user of Locust may have chosen others."""
+    found = {}
+    for column in document.columns:
+        text = column.removesuffix("%")
+        if column.endswith("%") and text.replace(".", "", 1).isdecimal() and text.isascii():
+            found[round(float(text) / 100.0, 12)] = column
+    return {q: column for q, column in found.items() if q <= 1.0}
+
+
+def _name(row: Row) -> str:
+    """`GET /predict`, or the name alone, as of the row of all."""
+    return printable(f"{row.text('Type')} {row.text('Name')}".strip())
+
+
+def _counts(requests: int, failed: int, where: str) -> dict[str, Any]:
+    if failed > requests:
+        raise InputError(f"{where} has {failed} failures of {requests} requests; is it whole?")
+    return {"succeeded": requests - failed, "failed": failed}
+
+
+def _times(row: Row, prefix: str) -> dict[str, Any]:
+    names = {"mean_s": "Average", "min_s": "Min", "max_s": "Max"}
+    return {key: row.number(f"{prefix}{name} Response Time") / 1e3 for key, name in names.items()}
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}

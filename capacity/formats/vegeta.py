@@ -1,0 +1,159 @@
+"""Results of vegeta: the JSON report, and single requests as `vegeta encode` writes them in JSON or CSV; nanoseconds.
+
+Vegeta sends by the clock, so that the loop is open, unless its rate is 0. It counts an answer as a success from
+status 200 to 399. Quantiles of the report are estimates by a t-digest.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import located
+from capacity.formats.document import Document, Part, Row, parsed
+from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop
+from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace
+from capacity.performance import Interval
+from capacity.traffic.trace import parse_stamp
+from capacity.traffic.workload import TraceArrivals
+
+NAME = "vegeta report -type=json, or vegeta encode"
+_REPORT = {"latencies", "earliest", "latest", "wait", "requests", "throughput"}
+_RESULT = {"attack", "seq", "code", "timestamp", "latency"}
+# Vegeta writes no header. Older versions end after the number.
+_COLUMNS = ("timestamp", "code", "latency", "bytes_out", "bytes_in", "error", "body", "attack", "seq", "method", "url",
+            "headers")  # fmt: skip
+_LENGTHS = (9, 11, 12)
+_EPOCH_NS = re.compile(r"[0-9]{18,20}")
+_STATUS = re.compile(r"[0-9]{1,3}")
+_OK_STATUSES = range(200, 400)
+_NO_ANSWER = "0"
+_QUANTILE = re.compile(r"([0-9.]{1,12})(?:st|nd|rd|th)")
+
+
+def recognises(document: Document) -> bool:
+    """Whether it has the report's keys, or those or the cells of a request."""
+    return document.keys >= _REPORT or set(document.first_line) >= _RESULT or _is_csv(document)
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The one attack.
+
+    Raises:
+        InputError: no requests, or a value that cannot be.
+
+    Source:
+        vegeta 12, README "report -type=json" and "encode"; lib/metrics.go, lib/results.go.
+    """
+    if document.keys >= _REPORT:
+        return _of_report(Part(document.name, document.object))
+    found = runs(_requests(document), whole="attack", loop=Loop.OPEN)
+    return LoadTest(tool="vegeta", name=document.name, runs=found)
+
+
+def read_workload(document: Document) -> TraceArrivals:
+    """The instants at which requests were sent, failed ones too.
+
+    Raises:
+        InputError: a report, which has no single requests; fewer than two; or a value that cannot be.
+    """
+    if document.keys >= _REPORT:
+        raise InputError(f"{document.name} has totals only; write single requests by vegeta encode")
+    return trace(_requests(document), document.name)
+
+
+def _of_report(report: Part) -> LoadTest:
+    latencies, requests = report.part("latencies"), report.whole("requests")
+    duration_s = (report.number("duration") + report.number("wait")) / 1e9
+    statuses = report.part("status_codes")
+    good = sum(statuses.whole(code) for code in statuses.keys if _is_good(code, f"{statuses.where} key"))
+    answered = requests - (statuses.whole(_NO_ANSWER) if _NO_ANSWER in statuses else 0)
+    if not good <= answered <= requests:
+        raise InputError(f"{statuses.where} do not fit {requests} requests; is the report whole?")
+    histogram, notes = _histogram(report, requests)
+    run = LoadRun(
+        name="attack",
+        loop=Loop.OPEN,
+        duration_s=duration_s,
+        rate_sent_rps=report.number("rate"),
+        throughput_rps=answered / duration_s if duration_s > 0.0 else None,
+        succeeded=good,
+        failed=requests - good,
+        mean_s=latencies.number("mean") / 1e9,
+        min_s=latencies.number("min") / 1e9 if "min" in latencies else None,
+        max_s=latencies.number("max") / 1e9,
+        quantiles_s=dict(_quantiles(latencies)),
+        histogram=histogram,
+    )
+    return LoadTest(tool="vegeta", name=report.where, runs=(run,), notes=notes)
+
+
+def _quantiles(latencies: Part) -> Iterator[tuple[float, Interval]]:
+    """Keys such as `99th`."""
+    for key in latencies.keys:
+        found = _QUANTILE.fullmatch(key)
+        if found:
+            q = parsed(found[1], f"{latencies.where}.{key}") / 100.0
+            yield round(q, 12), Interval.exact(latencies.number(key) / 1e9)
+
+
+def _histogram(report: Part, requests: int) -> tuple[Histogram | None, tuple[str, ...]]:
+    """Counts from each bound to the next, where they are of these requests."""
+    buckets = report.part("buckets") if "buckets" in report else Part(report.where, {})
+    counts = sorted((parsed(key, f"{buckets.where} key") / 1e9, buckets.whole(key)) for key in buckets.keys)
+    total = sum(count for _, count in counts)
+    if not counts or total != requests:
+        note = f"the buckets hold {total} requests of {requests}, and are left out"
+        return None, (note,) if counts else ()
+    edges_s = (*(bound for bound, _ in counts), float("inf"))
+    found = located(
+        buckets.where, lambda: Histogram(edges_s=edges_s, counts=tuple(count for _, count in counts))
+    )
+    return found, ()
+
+
+def _is_csv(document: Document) -> bool:
+    cells = document.columns
+    return (
+        len(cells) in _LENGTHS
+        and bool(_EPOCH_NS.fullmatch(cells[0]))
+        and bool(_STATUS.fullmatch(cells[1]))
+        and cells[2].isdecimal()
+        and cells[8].isdecimal()
+    )
+
+
+def _requests(document: Document) -> list[Request]:
+    if _is_csv(document):
+        return read_all(_of_row, document.rows(_COLUMNS[: len(document.columns)]))
+    return read_all(_of_line, (Part(where, line) for where, line in document.lines()))
+
+
+def _of_row(row: Row) -> Request:
+    is_good = _is_good(row.text("code"), f"{row.where} column code")
+    return Request(
+        sent_ns=nanoseconds(row.whole("timestamp"), 1, f"{row.where} column timestamp"),
+        took_ns=nanoseconds(row.whole("latency"), 1, f"{row.where} column latency"),
+        is_good=is_good and "error" not in row,
+    )
+
+
+def _of_line(line: Part) -> Request:
+    stamp = parse_stamp(line.text("timestamp"), f"{line.where}.timestamp")
+    if stamp.zone is None:
+        raise InputError(f"{line.where}.timestamp must be a date and time, such as 2026-01-31T12:00:00.5Z")
+    return Request(
+        sent_ns=int(stamp.value * 10**9),
+        took_ns=nanoseconds(line.whole("latency"), 1, f"{line.where}.latency"),
+        is_good=line.whole("code") in _OK_STATUSES and not line.value("error"),
+    )
+
+
+def _is_good(code: str, where: str) -> bool:
+    return parsed(code, where) in _OK_STATUSES
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {
+    "load-test": read_load_test,
+    "workload": read_workload,
+}

@@ -1,0 +1,148 @@
+"""What `wrk` and `wrk2` print, best with `--latency`: totals and quantiles, of wrk2 with a spectrum; ms, us or s.
+
+A connection of wrk waits for the answer before its next request: the loop is closed. In the end wrk adds to slow
+responses those that it would have seen at an even pace, so that its quantiles are corrected ones. wrk2 sends by the
+clock (`-R`) and counts from when a request was due; with `--u_latency` it prints what it measured from when it was
+sent as well.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import located
+from capacity.formats.document import SECONDS_PER, Document, parsed
+from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop
+from capacity.formats.request_log import around
+from capacity.performance import Interval
+
+NAME = "wrk or wrk2, as text"
+_HEADS = ("Latency Distribution (HdrHistogram", "Running ")
+_SECONDS_PER = {**SECONDS_PER, "m": 60.0, "h": 3600.0}
+_TIME = r"([0-9]{1,20}(?:\.[0-9]{1,9})?)(us|ms|s|m|h)"
+_CONNECTIONS = re.compile(r"([0-9]{1,12}) threads and ([0-9]{1,12}) connections")
+_LATENCY = re.compile(rf"Latency\s+{_TIME}\s+\S{{1,20}}\s+{_TIME}\s+\S{{1,20}}")
+_REQUESTS = re.compile(rf"([0-9]{{1,15}}) requests in {_TIME}, \S{{1,20}} read")
+_RATE = re.compile(r"Requests/sec:\s+(\S{1,40})")
+_BAD = re.compile(r"Non-2xx or 3xx responses: ([0-9]{1,15})")
+_SOCKET = re.compile(
+    r"Socket errors: connect ([0-9]{1,15}), read ([0-9]{1,15}), write ([0-9]{1,15}), timeout ([0-9]{1,15})"
+)
+_TITLE = re.compile(r"Latency Distribution(?: \(HdrHistogram - (\w{1,20}) Latency.*)?")
+_QUANTILE = re.compile(rf"([0-9]{{1,3}}(?:\.[0-9]{{1,9}})?)%\s+{_TIME}")
+_SPECTRUM = re.compile(
+    r"([0-9]{1,15}\.[0-9]{1,9})\s+([01]\.[0-9]{1,12})\s+([0-9]{1,15})(?:\s+(?:inf|[0-9.]{1,30}))?"
+)
+_WRK_ADDS = "wrk fills in the responses that it would have seen at an even pace; its quantiles count them too"
+
+
+def recognises(document: Document) -> bool:
+    """Whether it begins as wrk's text, or with the distribution that wrk2 prints."""
+    head = document.head
+    return head.startswith(_HEADS[0]) or (head.startswith(_HEADS[1]) and " test @ " in head.splitlines()[0])
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The one run; of wrk2 with `--u_latency` a second one, with what was measured from when requests were sent.
+
+    Raises:
+        InputError: no latencies, or a line that is not as wrk prints it.
+
+    Source:
+        wrk 4.1.0, src/wrk.c, `main` and `stats_correct`; wrk2 4.0.0, README and src/wrk.c.
+    """
+    known = _totals(document)
+    tables = list(_tables(document))
+    if not tables and "mean_s" not in known:
+        raise InputError(f"{document.name} has no latencies; run wrk with --latency to its end")
+    if not any(table.title for table in tables):
+        quantiles = tables[0].quantiles if tables else {}
+        run = LoadRun(name="wrk", loop=Loop.CLOSED, is_corrected=True, quantiles_s=quantiles, **known)
+        return LoadTest(tool="wrk", name=document.name, runs=(run,), notes=(_WRK_ADDS,))
+    return LoadTest(tool="wrk2", name=document.name, runs=tuple(_of_wrk2(table, known) for table in tables))
+
+
+def _of_wrk2(table: "_Table", known: Mapping[str, Any]) -> LoadRun:
+    is_corrected = table.title == "Recorded"
+    measured = {key: known[key] for key in known if is_corrected or key not in ("mean_s", "max_s")}
+    return LoadRun(
+        name="wrk2" if is_corrected else "wrk2, from when requests were sent",
+        loop=Loop.OPEN,
+        is_corrected=is_corrected,
+        quantiles_s=table.quantiles,
+        histogram=table.histogram(),
+        **measured,
+    )
+
+
+def _totals(document: Document) -> dict[str, Any]:
+    """What stands above and below the distribution, as far as it is there."""
+    known: dict[str, Any] = {}
+    for _, match in document.found(_CONNECTIONS):
+        known["users"] = float(match[2])
+    for _, match in document.found(_LATENCY):
+        known["mean_s"] = _time(match[1], match[2]).value
+        known["max_s"] = _time(match[3], match[4]).value
+    for where, match in document.found(_RATE):
+        known["throughput_rps"] = parsed(match[1], where)
+    for where, match in document.found(_REQUESTS):
+        known["duration_s"] = _time(match[2], match[3]).value
+        known |= _counts(document, int(match[1]), where)
+    return known
+
+
+def _counts(document: Document, requests: int, where: str) -> dict[str, int]:
+    """Bad statuses are among the requests; socket errors and timeouts are not."""
+    bad = sum(int(match[1]) for _, match in document.found(_BAD))
+    unanswered = sum(int(count) for _, match in document.found(_SOCKET) for count in match.groups())
+    if bad > requests:
+        raise InputError(f"{where} has {requests} requests, of which {bad} failed; is the text whole?")
+    return {"succeeded": requests - bad, "failed": bad + unanswered}
+
+
+@dataclass(slots=True)
+class _Table:
+    """A distribution: its title, its quantiles, and the lines of its spectrum as bounds and counts so far."""
+
+    where: str
+    title: str | None
+    quantiles: dict[float, Interval] = field(default_factory=dict)
+    spectrum: dict[float, int] = field(default_factory=dict)
+
+    def histogram(self) -> Histogram | None:
+        """What the spectrum counts between its values, of which several lines may share one."""
+        if not self.spectrum:
+            return None
+        so_far, counts = 0, []
+        for bound_s, total in sorted(self.spectrum.items()):
+            counts.append((bound_s, total - so_far))
+            so_far = total
+        return located(self.where, lambda: Histogram.up_to(counts))
+
+
+def _tables(document: Document) -> Iterator[_Table]:
+    table = None
+    for number, line in enumerate(document.text.splitlines(), 1):
+        text, where = line.strip(), f"{document.name} line {number}"
+        if title := _TITLE.fullmatch(text):
+            if table:
+                yield table
+            table = _Table(where, title[1])
+        elif table and (quantile := _QUANTILE.fullmatch(text)):
+            q = round(parsed(quantile[1], where) / 100.0, 12)
+            table.quantiles[q] = _time(quantile[2], quantile[3])
+        elif table and (row := _SPECTRUM.fullmatch(text)):
+            table.spectrum[parsed(row[1], where) / 1e3] = int(row[3])  # always in ms
+    if table:
+        yield table
+
+
+def _time(digits: str, unit: str) -> Interval:
+    """Seconds, open by half of the last digit that is printed."""
+    decimals = len(digits.partition(".")[2])
+    return around(float(digits) * _SECONDS_PER[unit], 0.5 * 10.0**-decimals * _SECONDS_PER[unit])
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}

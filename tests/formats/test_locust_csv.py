@@ -1,0 +1,108 @@
+"""Locust's CSV, as Locust 2.47.0 wrote it for three users and 6 seconds; some rows of the history are left out."""
+
+import pytest
+from reading import load_test, refusal
+
+from capacity.formats.load_test import Loop
+from capacity.formats.locust_csv import bucket_s
+
+STATS = b"""\
+Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,Min Response Time,\
+Max Response Time,Average Content Size,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%
+GET,/health,14,0,15,19.05298892909611,4.8518490002606995,103.21847299928777,2.0,2.8321026698335405,0.0,\
+15,17,19,21,23,100,100,100,100,100,100
+GET,/predict,55,2,13,17.960565035966944,4.385549000289757,99.86264699546155,2.0,11.126117631488908,\
+0.4045860956905058,13,17,19,21,33,42,90,100,100,100,100
+,Aggregated,69,2,13,18.182216260659818,4.385549000289757,103.21847299928777,2.0,13.958220301322449,\
+0.4045860956905058,13,17,19,21,33,42,100,100,100,100,100
+"""
+HISTORY = b"""\
+Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%,\
+Total Request Count,Total Failure Count,Total Median Response Time,Total Average Response Time,\
+Total Min Response Time,Total Max Response Time,Total Average Content Size
+1795873468,0,,Aggregated,0.000000,0.000000,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,0,0,0,0.0,0,0,0
+1795873469,3,,Aggregated,0.000000,0.000000,0,0,0,0,0,0,0,0,0,0,0,12,1,25,40.2088,11.7018,103.2184,2.0
+1795873470,3,,Aggregated,0.000000,0.000000,15,17,33,38,90,100,100,100,100,100,100,27,1,15,26.5554,6.58,103.2184,2.0
+1795873471,3,,Aggregated,3.000000,1.000000,13,19,21,21,42,100,100,100,100,100,100,40,2,15,22.5632,5.5885,103.2184,2.0
+1795873473,2,,Aggregated,9.000000,0.333333,13,16,19,20,25,42,100,100,100,100,100,69,2,13,18.1822,4.3855,103.2184,2.0
+"""
+FAILURES = b"""\
+Method,Name,Error,Occurrences,First Seen,Last Seen
+GET,/predict,HTTPError('503 Server Error'),2,2026-11-28T13:44:28Z,2026-11-28T13:44:31Z
+"""
+EXAMPLES = {"stats": STATS, "history": HISTORY}
+
+
+def test_totals_by_endpoint_and_of_all() -> None:
+    found = load_test(STATS)
+    assert [run.name for run in found.runs] == ["GET /health", "GET /predict", "Aggregated"]
+    assert found.whole == "Aggregated"
+    run = found.runs[1]
+    assert (run.loop, run.succeeded, run.failed, run.requests) == (Loop.CLOSED, 53, 2, 55)
+    assert run.mean_s == pytest.approx(0.017960565)
+    assert run.quantiles_s[0.5].value == 0.013
+    assert run.quantiles_s[0.999].value == 0.1
+
+
+def test_the_highest_percentile_holds_the_exact_maximum() -> None:
+    for run in load_test(STATS).runs:
+        assert run.quantiles_s[1.0].low <= run.max_s <= run.quantiles_s[1.0].high
+
+
+@pytest.mark.parametrize(
+    ("rounded_ms", "low_s", "high_s"),
+    [
+        (0, 0.0, 0.0005),
+        (7, 0.0065, 0.0075),
+        (100, 0.0995, 0.105),
+        (110, 0.105, 0.115),
+        (1000, 0.995, 1.05),
+        (1100, 1.05, 1.15),
+        (10_000, 9.95, 10.5),
+        (12_000, 11.5, 12.5),
+    ],
+)
+def test_a_bucket_is_what_locust_rounds_to_it(rounded_ms: float, low_s: float, high_s: float) -> None:
+    found = bucket_s(rounded_ms)
+    assert (found.low, found.value, found.high) == pytest.approx((low_s, rounded_ms / 1e3, high_s))
+
+
+def test_history_says_nothing_until_there_is_something() -> None:
+    (run,) = load_test(HISTORY).runs
+    assert [one.rate_rps for one in run.history] == [None, None, None, 3.0, 9.0]
+    assert [one.median_s for one in run.history] == [None, None, 0.015, 0.013, 0.013]
+    assert [one.users for one in run.history] == [0, 3, 3, 3, 2]
+    assert (run.users, run.duration_s, run.succeeded, run.failed) == (3, 5.0, 67, 2)
+    assert run.throughput_rps == pytest.approx(69 / 5)
+
+
+def test_columns_may_come_in_any_order_with_others() -> None:
+    rows = [line.split(",") for line in STATS.decode().splitlines()]
+    turned = "\n".join(",".join(["x", *reversed(row)]) for row in rows)
+    turned = turned.replace("x,100%", "Host,100%", 1)
+    assert load_test(turned).runs[1].quantiles_s == load_test(STATS).runs[1].quantiles_s
+
+
+def test_what_holds_no_measurement_is_refused() -> None:
+    assert "holds no measurement; give the file that ends in _stats.csv" in refusal(FAILURES)
+    assert "holds no measurement" in refusal("Count,Message,Traceback,Nodes\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (b",55,2,", b",55,x,", "line 3 column Failure Count must be a number, got 'x'"),
+        (b",55,2,", b",55,56,", "line 3 has 56 failures of 55 requests"),
+        (b",55,2,", b",5.5,2,", "line 3 column Request Count must be a whole number"),
+        (b",100,100,100,100,100\n", b",100", "was the file cut off?"),
+        (b",69,2,13", b",69,2,\xff", "is not UTF-8"),
+        (b"Max Response Time", b"Maximum", "line 2 has no Max Response Time"),
+        (b",66%,", b",50%,", "two columns '50%'"),
+    ],
+)
+def test_what_cannot_be_is_refused(old: bytes, new: bytes, said: str) -> None:
+    assert said in refusal(STATS.replace(old, new))
+
+
+def test_a_test_without_requests_is_refused() -> None:
+    assert "holds no run with a measurement" in refusal(STATS.partition(b"\n")[0])
