@@ -1307,6 +1307,7 @@ def import_file(
 def audit(
     file: str | Path,
     *,
+    users: float | None = None,
     profile: ProfileLike | None = None,
     plan: "str | Path | SavedPlan | None" = None,
     replicas: int = 1,
@@ -1326,6 +1327,7 @@ def audit(
 
     Args:
         file: a report of a load generator, or the URL of one.
+        users: of a closed loop, where the file does not say how many there were.
         profile: predict each run by this profile, and lay the prediction beside what was measured.
         plan: predict by a saved plan instead: its profile, replicas and batching.
 
@@ -1348,7 +1350,7 @@ def audit(
         wait = (batch_wait, batch_wait_s)
         fleet = _plan(measured, replicas, batch_size_max, wait, "oldest", routing, queue_limit)
     effort = {"seed": seed, "precision": precision, "workers": workers, "progress": progress}
-    return api_evidence.audit(file, measured, fleet, effort)
+    return api_evidence.audit(file, users, measured, fleet, effort)
 
 
 def _plan(

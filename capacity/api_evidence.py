@@ -48,7 +48,7 @@ def is_of_another_tool(source: str | Path) -> bool:
 def is_sweep(source: str | Path) -> bool:
     """Whether a file is a run over the server of a language model, and nothing else."""
     found = known_format(document_of(source))
-    return found is not None and Kind.RUNS in found.READERS
+    return found is not None and Kind.RUNS in found.READERS and Kind.PROFILE not in found.READERS
 
 
 def import_file(source: str | Path, kind: str | None) -> ImportAnswer:
@@ -78,17 +78,29 @@ def load_test(source: str | Path) -> LoadTest:
 
 def audit(
     source: str | Path,
+    users: float | None,
     profile: "ServiceProfile | None",
     plan: "Plan | None",
     effort: Mapping[str, Any],
 ) -> AuditAnswer:
     """Whether a load test is to be believed; with a profile, what was to be expected of each run."""
     test = load_test(source)
+    if users is not None:
+        test = replace(test, runs=tuple(_with_users(run, users) for run in test.runs))
     findings = tuple(audit_findings(test))
     if profile is None or plan is None:
         return AuditAnswer(test=test, findings=findings)
     rows = tuple(_beside(run, profile, plan, effort) for run in test.runs)
     return AuditAnswer(test=test, findings=findings, beside=rows)
+
+
+def _with_users(run: LoadRun, users: float) -> LoadRun:
+    """The run with as many users, where it does not say how many itself."""
+    if not users >= 1.0:
+        raise InputError(f"--users must be at least 1, got {users:g}")
+    if run.loop is Loop.OPEN:
+        raise InputError("--users is for a closed loop, and these requests were sent by a schedule")
+    return run if run.users else replace(run, users=users, loop=Loop.CLOSED)
 
 
 def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]) -> RunBeside:

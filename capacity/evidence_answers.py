@@ -66,7 +66,7 @@ class AuditAnswer(Answer):
         """The tables that people see."""
         from capacity.render.evidence import audit_tables
 
-        yield from audit_tables(self.test, self.findings, self.belief, self.beside)
+        yield from audit_tables(self.test, self.findings, self.belief, self.beside, verbose=verbose)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a finding."""

@@ -7,8 +7,10 @@ from capacity.commands.output import Format, emit, run
 
 
 @flags(
-    "file profile plan replicas batch_size_max batch_wait routing queue_limit request_overhead seed precision workers",
+    "file users profile plan replicas batch_size_max batch_wait routing queue_limit request_overhead seed precision "
+    "workers verbose",
     file=argument(str, REQUIRED, "A report of a load generator, or its URL.", metavar="FILE|URL"),
+    users=Flag(float, None, "Users of a closed loop, where the file does not say how many there were."),
     profile=reads(str, None, "Predict each run by this profile, and lay that beside what was measured."),
     plan=reads(str, None, "Predict by a plan saved by capacity plan -o instead."),
     replicas=Flag(int, 1, "With --profile: number of replicas."),
@@ -19,7 +21,7 @@ from capacity.commands.output import Format, emit, run
     routing=Flag(str, "round-robin", "With --profile: how requests are spread over the replicas."),
     precision=Flag(float, 0.05, "Relative half-width to reach for the highest quantile predicted."),
 )
-def audit(context: typer.Context, *, output: Format, as_json: bool) -> None:
+def audit(context: typer.Context, *, output: Format, verbose: bool, as_json: bool) -> None:
     """Whether a load test is to be believed: laws that its own figures must obey, each with what to do.
 
     Checks Little's law, whether the loop was closed and what that hides (coordinated omission), whether the
@@ -33,5 +35,5 @@ def audit(context: typer.Context, *, output: Format, as_json: bool) -> None:
     from capacity import api
 
     found = run(api.audit, context)
-    emit(found, output, as_json=as_json)
+    emit(found, output, as_json=as_json, verbose=verbose)
     raise typer.Exit(found.exit_code)

@@ -57,6 +57,11 @@ def omission(run: LoadRun, quantile: float) -> Omission | None:
     )
 
 
+def has_tail(run: LoadRun) -> bool:
+    """Whether single responses, or percentiles up to the maximum, are known."""
+    return _responses(run) is not None
+
+
 def _responses(run: LoadRun) -> tuple[Floats, Floats] | None:
     """Responses with their weights: single ones, else those of a histogram, else points of the quantiles."""
     if run.samples is not None and len(run.samples.response_s):

@@ -33,18 +33,17 @@ def samples(run: LoadRun) -> CheckFinding | None:
         fix = "read percentiles of what was measured: keep single requests, or use a generator that records due times"
         numbers = {"counted": float(run.counted), "succeeded": float(run.succeeded)}
         return finding_of(run, "samples", Belief.BROKEN, message, fix, numbers=numbers)
-    asked = [q for q in run.quantiles_s if 0.5 <= q < 1.0]
-    if not asked or not count:
+    quantile = decisive(run)
+    if not count or quantile not in run.quantiles_s:
         return None
-    name = format_quantile(asked[-1])
-    beyond = count * (1.0 - asked[-1])
+    name, beyond = format_quantile(quantile), count * (1.0 - quantile)
     if beyond >= _FEW:
-        message = f"{beyond:.0f} of {count} requests lie beyond {name}{_ranks(asked[-1], count)}"
+        message = f"{beyond:.0f} of {count} requests lie beyond {name}{_ranks(quantile, count)}"
         return finding_of(run, "samples", Belief.HOLDS, message, numbers={"beyond": beyond})
-    known = [format_quantile(q) for q in asked if count * (1.0 - q) >= _FEW]
-    wanted = math.ceil(_FEW / (1.0 - asked[-1]))
+    known = [format_quantile(q) for q in run.quantiles_s if q >= 0.5 and count * (1.0 - q) >= _FEW]
+    wanted = math.ceil(_FEW / (1.0 - quantile))
     message = f"{count} requests have {beyond:.2g} beyond {name}" + (
-        ": it is the slowest request" if beyond < _NONE else _ranks(asked[-1], count)
+        ": it is the slowest request" if beyond < _NONE else _ranks(quantile, count)
     )
     until = f"use percentiles up to {known[-1]}, or " if known else ""
     belief = Belief.BROKEN if beyond < _NONE else Belief.DOUBTFUL

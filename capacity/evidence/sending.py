@@ -3,7 +3,7 @@
 import math
 
 from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
-from capacity.evidence.omission import from_schedule, omission
+from capacity.evidence.omission import from_schedule, has_tail, omission
 from capacity.formats.load_test import LoadRun, Loop
 from capacity.units import format_duration, format_quantile, format_rate
 
@@ -20,7 +20,7 @@ def kind_of_loop(run: LoadRun) -> CheckFinding:
         case Loop.OPEN:
             return finding_of(run, "loop", Belief.HOLDS, "open: requests were sent by a schedule")
         case Loop.CLOSED:
-            users = "its users" if run.users is None else f"{run.users:g} users"
+            users = "its users" if run.users is None else _users(run.users)
             message = (
                 f"closed: it says what {users} see who wait for each answer, and not what happens at an "
                 "arrival rate; a slow server gets fewer requests"
@@ -30,6 +30,10 @@ def kind_of_loop(run: LoadRun) -> CheckFinding:
         case Loop.UNKNOWN:
             message = "the file does not say whether requests were sent by a schedule or after each answer"
             return finding_of(run, "loop", Belief.UNKNOWN, message)
+
+
+def _users(count: float) -> str:
+    return f"{count:g} user" + ("" if count == 1.0 else "s")
 
 
 def littles_law(run: LoadRun) -> CheckFinding | None:
@@ -57,7 +61,7 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
             else "rate and response are not of the same requests: check what each counts, and the units"
         )
         belief = Belief.DOUBTFUL if is_batch else Belief.BROKEN
-        message = f"{told}, but {run.users:g} users have at most one each"
+        message = f"{told}, but {_users(run.users)} have at most one each"
         return finding_of(run, "littles-law", belief, message, fix, numbers=numbers)
     if run.loop is not Loop.CLOSED:
         return finding_of(
@@ -66,7 +70,7 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
     rest_s = run.users / run.throughput_rps - run.mean_s
     if share < 1.0 - _AT_REST:
         message = (
-            f"{told} of {run.users:g} users: each rests {format_duration(max(0.0, rest_s))} between requests"
+            f"{told} of {_users(run.users)}: each rests {format_duration(max(0.0, rest_s))} between requests"
         )
         if run.think_time_s is not None and rest_s > 2.0 * run.think_time_s + run.mean_s:
             fix = "more than the think time: the generator itself is slow; give it more processes"
@@ -74,21 +78,37 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
                 run, "littles-law", Belief.DOUBTFUL, message, fix, numbers={"rest_s": rest_s, **numbers}
             )
         return finding_of(run, "littles-law", Belief.HOLDS, message, numbers={"rest_s": rest_s, **numbers})
-    message = f"{told}, as many as {run.users:g} users can have"
+    message = f"{told}, as many as {_users(run.users)} can have"
     return finding_of(run, "littles-law", Belief.HOLDS, message, numbers=numbers)
 
 
 def coordinated_omission(run: LoadRun) -> CheckFinding | None:
     """What a percentile leaves out, since slow answers held back the requests that would have waited."""
     quantile = decisive(run)
+    if run.loop is Loop.OPEN and run.is_corrected:
+        message = "latencies count from when requests were due, late sending included"
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message)
     if run.loop is Loop.OPEN:
         return _late_sending(run, quantile)
+    if run.loop is Loop.UNKNOWN:
+        message = "whether users waited for their answers would be needed to tell"
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message)
     if run.is_corrected:
         return None  # `samples` says that it is of an invented population
     found = omission(run, quantile)
     if found is None:
-        message = "users, rate and single responses or percentiles up to the maximum are needed to tell"
-        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message)
+        lacks = [
+            name
+            for name, is_there in (
+                ("the number of users", run.users),
+                ("the rate", run.throughput_rps),
+                ("percentiles up to the maximum, or single responses", has_tail(run)),
+            )
+            if not is_there
+        ]
+        message = f"{' and '.join(lacks)} would be needed to tell"
+        fix = "give --users" if not run.users and run.loop is Loop.CLOSED else ""
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
     name = format_quantile(quantile)
     numbers = {
         "reported_s": found.reported_s,

@@ -123,14 +123,31 @@ def _run(model: Part) -> LoadRun:
     computed = succeeded - _hits(model)
     inferences = _nonnegative(model, "inference_count")
     is_whole = computed > 0 and inferences > 0 and inferences % computed == 0
+    client_batch = inferences // computed if is_whole else 1
+    size, batch_s = _batches(model, client_batch)
     return LoadRun(
         name=_names([model]),
         succeeded=succeeded,
         failed=_nonnegative(stats.part("fail"), "count") if "fail" in stats else None,
         mean_s=1e-9 * _nonnegative(stats.part("success"), "ns") / succeeded,
-        stages_s={stage: mean for stage in _STAGES if (mean := _mean_s(stats, stage)) is not None},
-        batch_size=inferences // computed if is_whole else 1,
+        stages_s={
+            stage.replace("_", " "): mean for stage in _STAGES if (mean := _mean_s(stats, stage)) is not None
+        },
+        batch_size=client_batch,
+        batch_size_mean=size,
+        batch_mean_s=batch_s,
     )
+
+
+def _batches(model: Part, client_batch: int) -> tuple[float | None, float | None]:
+    """How many requests a batch held, and how long it took [s], on average; None where none was executed."""
+    executed = model.whole("execution_count")
+    total_ns = sum(
+        _nonnegative(size.part(stage), "ns") for size in model.parts("batch_stats") for stage in _COMPUTE
+    )
+    if not executed or not total_ns:
+        return None, None
+    return model.whole("inference_count") / client_batch / executed, 1e-9 * total_ns / executed
 
 
 def _mean_s(stats: Part, stage: str) -> float | None:

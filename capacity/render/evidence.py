@@ -26,17 +26,33 @@ _TOLD = {
 
 
 def audit_tables(
-    test: LoadTest, findings: Sequence[CheckFinding], belief: Belief, beside: Sequence[RunBeside]
+    test: LoadTest,
+    findings: Sequence[CheckFinding],
+    belief: Belief,
+    beside: Sequence[RunBeside],
+    *,
+    verbose: bool = False,
 ) -> Iterator[RenderableType]:
-    """The verdict in a line, then for each run its checks with what to do."""
+    """The verdict in a line, then for each run its checks with what to do.
+
+    Args:
+        verbose: whether of several runs all that holds is told in full, and not by name.
+    """
     worst = dict.fromkeys(one.check for one in findings if one.belief is belief)
     yield Text(f"{test.tool}, {test.name}. {_TOLD[belief].format(', '.join(worst))}", style="bold")
-    for name in dict.fromkeys(one.run for one in findings):
-        rows = [(one.belief.value, one.check, _message(one)) for one in findings if one.run == name]
+    names = list(dict.fromkeys(one.run for one in findings))
+    for name in names:
+        of_run = [one for one in findings if one.run == name]
+        in_full = verbose or len(names) == 1
+        told = [one for one in of_run if in_full or one.belief is not Belief.HOLDS]
+        rows = [(one.belief.value, one.check, _message(one)) for one in told]
+        held = [one.check for one in of_run if one not in told]
+        if held:
+            rows.append((Belief.HOLDS.value, "", ", ".join(held)))
         yield table(("<verdict", "<check", "<found"), rows, title=name)
     if beside:
         yield from beside_tables(beside)
-    yield from (Text(f"Note: {note}.") for note in test.notes)
+    yield from (Text(f"Note: {note if note.endswith('.') else note + '.'}") for note in test.notes)
 
 
 def _message(one: CheckFinding) -> str:
