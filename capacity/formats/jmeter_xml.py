@@ -78,7 +78,9 @@ class _Samples:
         is_sample = tag in _SAMPLES
         is_transaction = is_sample and attributes.get("rm", "").startswith(TRANSACTION)
         if is_sample and is_at_top and self._inside and not is_transaction:
-            self.rows.append(Row(f"{self._name} line {self._parser.CurrentLineNumber}", attributes, "attribute"))
+            self.rows.append(
+                Row(f"{self._name} line {self._parser.CurrentLineNumber}", attributes, "attribute")
+            )
         if len(self.rows) > ROWS_MAX:
             raise InputError(f"{self._name} has more than {ROWS_MAX} samples; keep fewer")
         self._inside.append(is_at_top and (tag == "testResults" or is_transaction))

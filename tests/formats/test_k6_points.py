@@ -9,7 +9,11 @@ from reading import load_test, refusal, workload
 from capacity.formats.load_test import Loop
 from capacity.formats.registry import Kind
 
-DECLARED = {"type": "Metric", "data": {"name": "http_req_duration", "type": "trend"}, "metric": "http_req_duration"}
+DECLARED = {
+    "type": "Metric",
+    "data": {"name": "http_req_duration", "type": "trend"},
+    "metric": "http_req_duration",
+}
 
 
 def point(metric: str, time: str, value: float, **tags: str) -> dict[str, Any]:
@@ -70,7 +74,10 @@ def test_without_a_word_of_the_test_an_error_is_a_failure() -> None:
         (point("http_req_duration", "00", 1e60), "line 8.data.value is too large for a time"),
         (point("http_req_duration", "00", True), "line 8.data.value must be a number"),
         (point("dropped_iterations", "00", 0.5), "line 8.data.value must be a whole number"),
-        ({"metric": "http_req_duration", "type": "Point", "data": {"time": "17", "value": 1}}, "must be a date"),
+        (
+            {"metric": "http_req_duration", "type": "Point", "data": {"time": "17", "value": 1}},
+            "must be a date",
+        ),
         ({"metric": "http_req_duration", "data": {}}, "line 8 has no type"),
     ],
 )
@@ -79,4 +86,6 @@ def test_what_cannot_be_is_refused(line: dict[str, Any], said: str) -> None:
 
 
 def test_a_test_of_something_else_is_refused() -> None:
-    assert "has no point of http_req_duration" in refusal(as_text([DECLARED, point("vus", "00", 2)]), Kind.WORKLOAD)
+    assert "has no point of http_req_duration" in refusal(
+        as_text([DECLARED, point("vus", "00", 2)]), Kind.WORKLOAD
+    )

@@ -53,7 +53,11 @@ MACHINE_READABLE = {
                 "values": GOOD,
             },
             {"name": "http_reqs", "type": "counter", "values": {"count": 400}},
-            {"name": "http_req_failed", "type": "rate", "values": {"matches": 10, "rate": 0.025, "total": 400}},
+            {
+                "name": "http_req_failed",
+                "type": "rate",
+                "values": {"matches": 10, "rate": 0.025, "total": 400},
+            },
             {"name": "vus_max", "type": "gauge", "values": {"value": 12, "min": 8, "max": 12}},
         ]
     },
@@ -88,7 +92,9 @@ def test_a_threshold_that_was_missed_is_told_in_both_shapes(shape: str) -> None:
 
 
 def test_dropped_iterations_tell_of_an_open_loop() -> None:
-    found = load_test(with_metrics(dropped_iterations={"type": "counter", "values": {"count": 7, "rate": 0.3}}))
+    found = load_test(
+        with_metrics(dropped_iterations={"type": "counter", "values": {"count": 7, "rate": 0.3}})
+    )
     assert (found.runs[0].loop, found.runs[0].dropped) == (Loop.OPEN, 7)
     assert found.notes[0].startswith("taken as an open loop")
 

@@ -42,7 +42,12 @@ def test_the_run() -> None:
     (run,) = found.runs
     assert (run.loop, run.duration_s, run.throughput_rps) == (Loop.UNKNOWN, 4.0, 25.0)
     assert (run.mean_s, run.min_s, run.max_s) == (0.02, 0.01, 0.05)
-    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.1: 0.011, 0.5: 0.018, 0.99: 0.045, 0.999: 0.05}
+    assert {q: one.value for q, one in run.quantiles_s.items()} == {
+        0.1: 0.011,
+        0.5: 0.018,
+        0.99: 0.045,
+        0.999: 0.05,
+    }
     assert run.histogram.edges_s == (0.0, 0.01, 0.03, 0.05)
     assert run.histogram.counts == (1, 89, 10)
     assert found.notes == ()
