@@ -93,7 +93,9 @@ def _entries(document: Document) -> list[_Entry]:
             raise InputError(f"{document.name} has more than {ROWS_MAX} lines; keep fewer requests")
     if len({one.took_ns is None for one in found}) > 1:
         odd = next(one for one in found if (one.took_ns is None) != (found[0].took_ns is None))
-        raise InputError(f"{odd.where} has a request time and others have none; keep lines of one log_format")
+        raise InputError(
+            f"{odd.where} differs from the lines before in whether it has a request time; keep one format"
+        )
     return found
 
 

@@ -127,32 +127,36 @@ class Document:
 
 
 class Row:
-    """A row of a CSV, whose cells are taken strictly by the names of their columns."""
+    """A row of a CSV, or an element's attributes, whose texts are taken strictly by their names."""
 
-    __slots__ = ("_cells", "where")
+    __slots__ = ("_cells", "_noun", "where")
 
-    def __init__(self, where: str, cells: Mapping[str, str]) -> None:
-        self.where, self._cells = where, cells
+    def __init__(self, where: str, cells: Mapping[str, str], noun: str = "column") -> None:
+        self.where, self._cells, self._noun = where, cells, noun
 
     def __contains__(self, column: str) -> bool:
         return bool(self._cells.get(column, "").strip())
 
+    def place(self, column: str) -> str:
+        """Where a cell stands, for messages."""
+        return f"{self.where} {self._noun} {column}"
+
     def text(self, column: str) -> str:
         """The cell in a column, which may be empty."""
         if column not in self._cells:
-            raise InputError(f"{self.where} has no {column}, which is needed")
+            raise InputError(f"{self.where} has no {self._noun} {column}, which is needed")
         return self._cells[column].strip()
 
     def number(self, column: str) -> float:
         """The finite number in a column."""
-        return parsed(self.text(column), f"{self.where} column {column}")
+        return parsed(self.text(column), self.place(column))
 
     def whole(self, column: str) -> int:
         """The whole number in a column."""
         text = self.text(column)
         if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX:
             return int(text)  # nanoseconds since 1970 are more than a float holds
-        return whole(self.number(column), f"{self.where} column {column}")
+        return whole(self.number(column), self.place(column))
 
 
 class Part:

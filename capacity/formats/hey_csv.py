@@ -55,8 +55,8 @@ def _requests(document: Document) -> list[Request]:
 
 def _request(row: Row) -> Request:
     return Request(
-        sent_ns=nanoseconds(row.number("offset"), 1e9, f"{row.where} column offset"),
-        took_ns=nanoseconds(row.number("response-time"), 1e9, f"{row.where} column response-time"),
+        sent_ns=nanoseconds(row.number("offset"), 1e9, row.place("offset")),
+        took_ns=nanoseconds(row.number("response-time"), 1e9, row.place("response-time")),
         is_good=row.whole("status-code") < _FAILED_FROM,
     )
 

@@ -78,15 +78,15 @@ def _requests(rows: list[Row]) -> list[Request]:
 def _request(row: Row) -> Request:
     return Request(
         sent_ns=_stamp_ns(row),
-        took_ns=nanoseconds(row.whole("elapsed"), 1e6, f"{row.where} column elapsed"),
-        is_good=is_success(row.text("success"), f"{row.where} column success"),
+        took_ns=nanoseconds(row.whole("elapsed"), 1e6, row.place("elapsed")),
+        is_good=is_success(row.text("success"), row.place("success")),
         name=row.text("label") if "label" in row else "",
     )
 
 
 def _stamp_ns(row: Row) -> int:
     """Milliseconds since 1970, or a date and time where `timestamp_format` is set to one."""
-    text, where = row.text("timeStamp"), f"{row.where} column timeStamp"
+    text, where = row.text("timeStamp"), row.place("timeStamp")
     if _EPOCH_MS.fullmatch(text):
         return int(text) * 10**6
     stamp = parse_stamp(text.replace("/", "-"), where)

@@ -78,7 +78,9 @@ class _Samples:
         is_sample = tag in _SAMPLES
         is_transaction = is_sample and attributes.get("rm", "").startswith(TRANSACTION)
         if is_sample and is_at_top and self._inside and not is_transaction:
-            self.rows.append(Row(f"{self._name} line {self._parser.CurrentLineNumber}", attributes))
+            self.rows.append(
+                Row(f"{self._name} line {self._parser.CurrentLineNumber}", attributes, "attribute")
+            )
         if len(self.rows) > ROWS_MAX:
             raise InputError(f"{self._name} has more than {ROWS_MAX} samples; keep fewer")
         self._inside.append(is_at_top and (tag == "testResults" or is_transaction))
@@ -93,9 +95,9 @@ def _requests(rows: list[Row]) -> list[Request]:
 
 def _request(row: Row) -> Request:
     return Request(
-        sent_ns=nanoseconds(row.whole("ts"), 1e6, f"{row.where} ts"),
-        took_ns=nanoseconds(row.whole("t"), 1e6, f"{row.where} t"),
-        is_good=is_success(row.text("s"), f"{row.where} s"),
+        sent_ns=nanoseconds(row.whole("ts"), 1e6, row.place("ts")),
+        took_ns=nanoseconds(row.whole("t"), 1e6, row.place("t")),
+        is_good=is_success(row.text("s"), row.place("s")),
         name=printable(row.text("lb")) if "lb" in row else "",
     )
 

@@ -130,10 +130,10 @@ def _requests(document: Document) -> list[Request]:
 
 
 def _of_row(row: Row) -> Request:
-    is_good = _is_good(row.text("code"), f"{row.where} column code")
+    is_good = _is_good(row.text("code"), row.place("code"))
     return Request(
-        sent_ns=nanoseconds(row.whole("timestamp"), 1, f"{row.where} column timestamp"),
-        took_ns=nanoseconds(row.whole("latency"), 1, f"{row.where} column latency"),
+        sent_ns=nanoseconds(row.whole("timestamp"), 1, row.place("timestamp")),
+        took_ns=nanoseconds(row.whole("latency"), 1, row.place("latency")),
         is_good=is_good and "error" not in row,
     )
 

@@ -96,7 +96,7 @@ def test_what_holds_no_measurement_is_refused() -> None:
         (b",55,2,", b",5.5,2,", "line 3 column Request Count must be a whole number"),
         (b",100,100,100,100,100\n", b",100", "was the file cut off?"),
         (b",69,2,13", b",69,2,\xff", "is not UTF-8"),
-        (b"Max Response Time", b"Maximum", "line 2 has no Max Response Time"),
+        (b"Max Response Time", b"Maximum", "line 2 has no column Max Response Time"),
         (b",66%,", b",50%,", "two columns '50%'"),
     ],
 )

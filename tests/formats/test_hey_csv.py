@@ -1,0 +1,57 @@
+"""hey's CSV, as hey 0.1.4 wrote it for twelve requests by two workers."""
+
+import pytest
+from reading import load_test, refusal, workload
+
+from capacity.formats.load_test import Loop
+
+TEXT = """\
+response-time,DNS+dialup,DNS,Request-write,Response-delay,Response-read,status-code,offset
+0.0139,0.0003,0.0000,0.0002,0.0131,0.0003,200,0.0004
+0.0252,0.0087,0.0000,0.0001,0.0155,0.0001,200,0.0002
+0.0474,0.0000,0.0000,0.0000,0.0038,0.0436,200,0.0142
+0.0602,0.0000,0.0000,0.0000,0.0091,0.0510,200,0.0254
+0.0481,0.0000,0.0000,0.0000,0.0057,0.0423,200,0.0617
+0.0480,0.0000,0.0000,0.0001,0.0044,0.0435,503,0.0856
+0.0480,0.0000,0.0000,0.0001,0.0055,0.0423,200,0.1097
+0.0522,0.0000,0.0000,0.0000,0.0096,0.0424,200,0.1336
+0.0520,0.0000,0.0000,0.0000,0.0090,0.0429,200,0.1577
+0.0640,0.0000,0.0000,0.0001,0.0207,0.0430,200,0.1857
+0.0440,0.0000,0.0000,0.0001,0.0034,0.0404,200,0.2097
+0.0478,0.0000,0.0000,0.0001,0.0070,0.0405,503,0.2497
+"""
+EXAMPLES = {"csv": TEXT.encode()}
+
+
+def test_offsets_are_when_requests_were_sent() -> None:
+    """Each worker sends its next request as soon as it has its answer, to within the file's four decimals."""
+    (run,) = load_test(TEXT).runs
+    assert (run.loop, run.succeeded, run.failed, run.resolution_s) == (Loop.CLOSED, 10, 2, 1e-4)
+    assert run.samples.sent_s[:3] == pytest.approx([0.0, 0.0002, 0.014])
+    ends_s = run.samples.sent_s + run.samples.response_s
+    assert min(abs(ends_s - run.samples.sent_s[2])) < 2e-4
+    assert workload(TEXT).instants_s[-1] == pytest.approx(0.2495)
+
+
+def test_columns_may_come_in_any_order_with_others() -> None:
+    rows = [line.split(",") for line in TEXT.splitlines()]
+    assert workload("\n".join(",".join([*reversed(row), "x"]) for row in rows)) == workload(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",offset", ",start", "has no column offset; write it by hey"),
+        ("0.0139,", "13.9ms,", "line 2 column response-time must be a number, got '13.9ms'"),
+        ("0.0139,", "-0.0139,", "line 2 has a duration below 0"),
+        (",200,0.0004", ",OK,0.0004", "line 2 column status-code must be a number, got 'OK'"),
+        (",0.2497", "", "line 13 has 7 cells for 8 columns; was the file cut off?"),
+        (",0.2497", ",1e60", "line 13 column offset is too large for a time"),
+    ],
+)
+def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
+    assert said in refusal(TEXT.replace(old, new))
+
+
+def test_a_header_alone_is_refused() -> None:
+    assert "there are no requests" in refusal(TEXT.partition("\n")[0])

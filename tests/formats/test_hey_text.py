@@ -1,0 +1,130 @@
+"""hey's text, as hey 0.1.4 printed it for forty requests by two workers, and against a port where nobody listens."""
+
+import pytest
+from reading import load_test, refusal
+
+from capacity.formats.load_test import Loop
+
+TEXT = """
+Summary:
+  Total:	1.0470 secs
+  Slowest:	0.1240 secs
+  Fastest:	0.0052 secs
+  Average:	0.0523 secs
+  Requests/sec:	38.2053
+  
+  Total data:	80 bytes
+  Size/request:	2 bytes
+
+Response time histogram:
+  0.005 [1]	|■■
+  0.017 [1]	|■■
+  0.029 [0]	|
+  0.041 [0]	|
+  0.053 [26]	|■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■
+  0.065 [9]	|■■■■■■■■■■■■■■
+  0.076 [2]	|■■■
+  0.088 [0]	|
+  0.100 [0]	|
+  0.112 [0]	|
+  0.124 [1]	|■■
+
+
+Latency distribution:
+  10% in 0.0464 secs
+  25% in 0.0480 secs
+  50% in 0.0517 secs
+  75% in 0.0560 secs
+  90% in 0.0639 secs
+  95% in 0.0761 secs
+  0% in 0.0000 secs
+
+Details (average, fastest, slowest):
+  DNS+dialup:	0.0000 secs, 0.0052 secs, 0.1240 secs
+  DNS-lookup:	0.0000 secs, 0.0000 secs, 0.0000 secs
+  req write:	0.0001 secs, 0.0000 secs, 0.0019 secs
+  resp wait:	0.0104 secs, 0.0031 secs, 0.0792 secs
+  resp read:	0.0417 secs, 0.0002 secs, 0.0515 secs
+
+Status code distribution:
+  [200]	36 responses
+  [503]	4 responses
+
+
+
+"""  # noqa: W293  (as printed)
+NOBODY = """
+Summary:
+  Total:	0.0011 secs
+  Slowest:	0.0000 secs
+  Fastest:	0.0000 secs
+  Average:	 NaN secs
+  Requests/sec:	4731.0045
+  
+
+Response time histogram:
+
+
+Latency distribution:
+
+Details (average, fastest, slowest):
+  DNS+dialup:	 NaN secs, 0.0000 secs, 0.0000 secs
+
+Status code distribution:
+
+Error distribution:
+  [5]	Get "http://127.0.0.1:18779/p": dial tcp 127.0.0.1:18779: connect: connection refused
+
+"""  # noqa: W293  (as printed)
+EXAMPLES = {"text": TEXT.encode(), "nobody": NOBODY.encode()}
+
+
+def test_the_run() -> None:
+    (run,) = load_test(TEXT).runs
+    assert (run.loop, run.succeeded, run.failed) == (Loop.CLOSED, 36, 4)
+    assert (run.duration_s, run.throughput_rps) == (1.047, 38.2053)
+    assert (run.mean_s, run.min_s, run.max_s) == (0.0523, 0.0052, 0.124)
+    assert (run.quantiles_s[0.95].low, run.quantiles_s[0.95].high) == pytest.approx((0.07605, 0.07615))
+
+
+def test_a_quantile_that_hey_did_not_reach_is_none() -> None:
+    """It prints `0% in 0.0000 secs` where forty requests have no P99."""
+    (run,) = load_test(TEXT).runs
+    assert sorted(run.quantiles_s) == [0.1, 0.25, 0.5, 0.75, 0.9, 0.95]
+
+
+def test_quantiles_fit_the_histogram() -> None:
+    (run,) = load_test(TEXT).runs
+    assert run.histogram.total == run.requests
+    for q, told in run.quantiles_s.items():
+        bucket = run.histogram.quantile(q)
+        assert bucket.low <= told.high
+        assert told.low <= bucket.high
+
+
+def test_fast_responses_have_several_buckets_at_one_printed_bound() -> None:
+    text = TEXT.replace("0.1240", "0.0056")
+    for bound in ("0.017", "0.029", "0.041", "0.053", "0.065"):
+        text = text.replace(f"  {bound} [", "  0.005 [")
+    for bound in ("0.076", "0.088", "0.100", "0.112", "0.124"):
+        text = text.replace(f"  {bound} [", "  0.006 [")
+    assert load_test(text).runs[0].histogram.total == 40
+
+
+def test_a_run_without_an_answer() -> None:
+    (run,) = load_test(NOBODY).runs
+    assert (run.succeeded, run.failed, run.mean_s, run.quantiles_s, run.histogram) == (0, 5, None, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  Average:	0.0523 secs\n", "", "has no Average, which hey prints; was the text cut off?"),
+        ("0.0523 secs", "soon secs", "line 6 must be a number, got 'soon'"),
+        ("50% in 0.0517", "50% in -0.0517", "no response takes less than 0 s"),
+        ("50% in", "500% in", "quantiles are from 0 to 1"),
+        ("  0.076 [2]", "  0.176 [2]", "line 19: the histogram does not rise in equal steps"),
+    ],
+)
+def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
+    assert said in refusal(TEXT.replace(old, new))

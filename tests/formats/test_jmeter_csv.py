@@ -1,0 +1,72 @@
+"""CSV results of JMeter, written here by the columns of its manual; nothing is a file of JMeter's own."""
+
+import pytest
+from reading import load_test, refusal, workload
+
+from capacity.formats.registry import Kind
+
+HEADER = (
+    "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,"
+    "sentBytes,grpThreads,allThreads,URL,Latency,IdleTime,Connect"
+)
+ROWS = [
+    '1700000000500,40,buy,200,OK,Users 1-1,text,true,,10,120,2,2,http://host/buy,39,0,1',
+    '1700000000000,120,buy,200,OK,Users 1-2,text,true,,10,120,2,2,http://host/buy,118,0,3',
+    '1700000001000,5,pay,503,"Sorry, busy",Users 1-1,text,false,"expected 2xx,\ngot 503",0,120,2,3,http://host/pay,5,0,0',
+    '1700000000000,620,all,200,"Number of samples in transaction : 2, number of failing samples : 0",Users 1-1,,true,'
+    ",20,240,2,2,null,0,455,4",
+]  # fmt: skip
+TEXT = "\n".join([HEADER, *ROWS]) + "\n"
+WITHOUT_HEADER = "\n".join(ROWS) + "\n"
+EXAMPLES = {"header": TEXT.encode(), "without_header": WITHOUT_HEADER.encode()}
+
+
+@pytest.mark.parametrize("text", [TEXT, WITHOUT_HEADER])
+def test_samples_by_label_without_the_transaction(text: str) -> None:
+    found = load_test(text)
+    assert [run.name for run in found.runs] == ["buy", "pay", "all requests"]
+    run = found.runs[-1]
+    assert (run.succeeded, run.failed, run.users, run.resolution_s) == (2, 1, 3, 0.001)
+    assert run.samples.sent_s == pytest.approx([0.0, 0.5])
+    assert run.samples.response_s == pytest.approx([0.12, 0.04])
+    assert run.duration_s == pytest.approx(1.005)
+    assert "sampleresult.timestamp.start" in found.notes[0]
+
+
+def test_a_whole_millisecond_leaves_a_step_open() -> None:
+    assert load_test(TEXT).runs[0].quantiles_s[0.5].low == pytest.approx(0.039)
+    assert load_test(TEXT).runs[0].quantiles_s[0.5].high == pytest.approx(0.041)
+
+
+@pytest.mark.parametrize("text", [TEXT, WITHOUT_HEADER])
+def test_each_start_is_an_arrival(text: str) -> None:
+    assert workload(text).instants_s == pytest.approx((0.0, 0.5, 1.0))
+
+
+def test_few_columns_in_another_order_are_enough() -> None:
+    text = "success,elapsed,timeStamp\ntrue,10,2026/01/31 12:00:00.250\nfalse,20,2026/01/31 12:00:00.000\n"
+    (run,) = load_test(text).runs
+    assert (run.succeeded, run.failed, run.users) == (1, 1, None)
+    assert workload(text).instants_s == pytest.approx((0.0, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",true,", ",maybe,", "line 2 column success must be true or false, got 'maybe'"),
+        (",40,", ",4.5,", "line 2 column elapsed must be a whole number"),
+        (",40,", ",-40,", "line 2 has a duration below 0"),
+        ("1700000000500", "1700000", "line 2 column timeStamp must be milliseconds since 1970"),
+        ("1700000000500", "2026-31-01 00:00:00", "line 2 column timeStamp: "),
+        (",10,120,2,2,", ",10,120,", "line 2 has 15 cells for 17 columns"),
+        ("elapsed,", "elapsed,elapsed,", "two columns 'elapsed'"),
+        ('"Sorry', '"Sorry"x', "not valid CSV"),
+    ],
+)
+def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
+    assert said in refusal(TEXT.replace(old, new, 1))
+
+
+def test_no_samples_are_refused() -> None:
+    assert "there are no requests" in refusal(HEADER)
+    assert "no arrivals" in refusal(HEADER, Kind.WORKLOAD)

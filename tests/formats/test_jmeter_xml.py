@@ -1,0 +1,63 @@
+"""XML results of JMeter, written here by the attributes of its manual; nothing is a file of JMeter's own."""
+
+import pytest
+from reading import load_test, refusal, workload
+
+TEXT = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<testResults version="1.2">
+<httpSample t="120" it="0" lt="118" ct="3" ts="1700000000000" s="true" lb="buy" rc="200" rm="OK" tn="U 1-1" ng="2" na="2">
+  <httpSample t="30" ts="1700000000010" s="true" lb="picture" rc="200" rm="OK" tn="U 1-1"/>
+  <java.net.URL>http://host/buy</java.net.URL>
+</httpSample>
+<sample t="620" ts="1700000000500" s="true" lb="all" rm="Number of samples in transaction : 2, number of failing samples : 1">
+  <httpSample t="40" ts="1700000000500" s="true" lb="buy" rc="200" rm="OK" tn="U 1-1" na="3"/>
+  <httpSample t="5" ts="1700000001000" s="false" lb="pay" rc="503" rm="Busy" tn="U 1-1" na="3">
+    <assertionResult><name>ok</name><failure>true</failure></assertionResult>
+  </httpSample>
+</sample>
+</testResults>
+"""
+EXAMPLES = {"xml": TEXT.encode()}
+BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><testResults><sample lb="&b;"/></testResults>'
+
+
+def test_samples_by_label_without_their_parts_and_the_transaction() -> None:
+    found = load_test(TEXT)
+    assert [run.name for run in found.runs] == ["buy", "pay", "all requests"]
+    run = found.runs[-1]
+    assert (found.whole, run.succeeded, run.failed, run.users) == ("all requests", 2, 1, 3)
+    assert run.samples.sent_s == pytest.approx([0.0, 0.5])
+    assert run.samples.response_s == pytest.approx([0.12, 0.04])
+
+
+def test_each_start_is_an_arrival() -> None:
+    assert workload(TEXT).instants_s == pytest.approx((0.0, 0.5, 1.0))
+
+
+def test_no_entity_is_ever_expanded() -> None:
+    assert "declares a document type, which JMeter never writes" in refusal(BOMB)
+    assert "declares a document type" in refusal(
+        '<!DOCTYPE testResults SYSTEM "file:///etc/hostname">' + TEXT.partition("\n")[2]
+    )
+    assert "not valid XML (undefined entity" in refusal("<testResults>&x;</testResults>")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("</testResults>", "", "not valid XML (no element found"),
+        (' t="120"', "", "line 3 has no attribute t, which is needed"),
+        (' t="120"', ' t="fast"', "line 3 attribute t must be a number, got 'fast'"),
+        (' t="120"', ' t="-1"', "line 3 has a duration below 0"),
+        (' s="true"', ' s="1"', "line 3 attribute s must be true or false"),
+        (' ts="1700000000000"', ' ts="1e40"', "line 3 attribute ts is too large for a time"),
+        ("<java", "<a>" * 200 + "<java", "nested too deeply"),
+    ],
+)
+def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
+    assert said in refusal(TEXT.replace(old, new, 1))
+
+
+def test_no_samples_are_refused() -> None:
+    assert "there are no requests" in refusal("<testResults/>")

@@ -1,0 +1,91 @@
+"""Points of k6, written here by shape; nothing is a file of k6's own."""
+
+import json
+from typing import Any
+
+import pytest
+from reading import load_test, refusal, workload
+
+from capacity.formats.load_test import Loop
+from capacity.formats.registry import Kind
+
+DECLARED = {
+    "type": "Metric",
+    "data": {"name": "http_req_duration", "type": "trend"},
+    "metric": "http_req_duration",
+}
+
+
+def point(metric: str, time: str, value: float, **tags: str) -> dict[str, Any]:
+    data = {"time": f"2026-03-01T08:00:{time}Z", "value": value, "tags": tags or None}
+    return {"metric": metric, "type": "Point", "data": data}
+
+
+LINES = [
+    DECLARED,
+    point("vus", "00", 2),
+    point("http_req_duration", "00.110000001", 100.0, status="200", name="/a", expected_response="true"),
+    point("http_req_blocked", "00.110000001", 5.0, status="200"),
+    point("http_req_duration", "00.310", 250.0, status="200", name="/b", expected_response="true"),
+    point("http_req_duration", "01.010", 10.0, status="503", name="/a", expected_response="false"),
+    point("vus", "01", 3),
+]
+
+
+def as_text(lines: list[dict[str, Any]]) -> str:
+    return "\n".join(json.dumps(line) for line in lines)
+
+
+EXAMPLES = {"points": as_text(LINES).encode()}
+
+
+def test_a_request_was_sent_before_its_point() -> None:
+    found = workload(as_text(LINES))
+    # Sent at 0.010, 0.060 and 1.000 s.
+    assert found.instants_s == pytest.approx((0.0, 0.05, 0.99), abs=1e-6)
+
+
+def test_good_requests_are_measured_and_failed_ones_counted() -> None:
+    found = load_test(as_text(LINES))
+    assert [run.name for run in found.runs] == ["/a", "/b", "all requests"]
+    run = found.runs[-1]
+    assert (found.whole, run.succeeded, run.failed, run.users) == ("all requests", 2, 1, 3)
+    assert run.samples.response_s == pytest.approx([0.1, 0.25])
+    assert (run.loop, run.dropped) == (Loop.UNKNOWN, None)
+
+
+def test_dropped_iterations_are_added_up() -> None:
+    dropped = [point("dropped_iterations", "01", 1), point("dropped_iterations", "02", 2)]
+    run = load_test(as_text([*LINES, *dropped])).runs[-1]
+    assert (run.dropped, run.loop) == (3, Loop.OPEN)
+
+
+def test_without_a_word_of_the_test_an_error_is_a_failure() -> None:
+    lines = [point("http_req_duration", "00", 1.0, status=status) for status in ("200", "302", "404", "0")]
+    run = load_test(as_text(lines)).runs[-1]
+    assert (run.succeeded, run.failed) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (point("http_req_duration", "xx", 1.0), "line 8.data.time: "),
+        (point("http_req_duration", "00", -1.0), "line 8.data has a duration below 0"),
+        (point("http_req_duration", "00", 1e60), "line 8.data.value is too large for a time"),
+        (point("http_req_duration", "00", True), "line 8.data.value must be a number"),
+        (point("dropped_iterations", "00", 0.5), "line 8.data.value must be a whole number"),
+        (
+            {"metric": "http_req_duration", "type": "Point", "data": {"time": "17", "value": 1}},
+            "must be a date",
+        ),
+        ({"metric": "http_req_duration", "data": {}}, "line 8 has no type"),
+    ],
+)
+def test_what_cannot_be_is_refused(line: dict[str, Any], said: str) -> None:
+    assert said in refusal(as_text([*LINES, line]))
+
+
+def test_a_test_of_something_else_is_refused() -> None:
+    assert "has no point of http_req_duration" in refusal(
+        as_text([DECLARED, point("vus", "00", 2)]), Kind.WORKLOAD
+    )

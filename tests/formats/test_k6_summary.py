@@ -1,0 +1,115 @@
+"""Summaries of k6 in its three shapes, written here by shape; nothing is a file of k6's own."""
+
+import json
+from typing import Any
+
+import pytest
+from reading import load_test, refusal
+
+from capacity.formats.load_test import Loop
+
+TOOK = {"avg": 21.5, "min": 4.0, "med": 15.5, "max": 230.0, "p(90)": 40.0, "p(99.9)": 200.0}
+GOOD = {"avg": 22.0, "min": 6.0, "med": 16.0, "max": 230.0, "p(90)": 41.0, "p(99.9)": 200.0}
+SUMMARY = {
+    "root_group": {"name": "", "groups": [], "checks": []},
+    "options": {"summaryTimeUnit": "s"},
+    "state": {"testRunDurationMs": 20_000.0},
+    "metrics": {
+        "http_req_duration": {
+            "type": "trend",
+            "contains": "time",
+            "values": TOOK,
+            "thresholds": {"p(90)<30": {"ok": False}, "max<1000": {"ok": True}},
+        },
+        "http_req_duration{expected_response:true}": {"type": "trend", "contains": "time", "values": GOOD},
+        "http_reqs": {"type": "counter", "contains": "default", "values": {"count": 400, "rate": 20.0}},
+        "http_req_failed": {"type": "rate", "values": {"rate": 0.025, "passes": 10, "fails": 390}},
+        "iterations": {"type": "counter", "values": {"count": 400, "rate": 20.0}},
+        "vus_max": {"type": "gauge", "values": {"value": 12, "min": 8, "max": 12}},
+    },
+}
+EXPORT = {
+    "root_group": SUMMARY["root_group"],
+    "metrics": {
+        "http_req_duration": TOOK | {"thresholds": {"p(90)<30": True, "max<1000": False}},
+        "http_req_duration{expected_response:true}": GOOD,
+        "http_reqs": {"count": 400, "rate": 20.0},
+        "http_req_failed": {"passes": 10, "fails": 390, "value": 0.025, "thresholds": {"rate<0.1": False}},
+        "iterations": {"count": 400, "rate": 20.0},
+        "vus_max": {"value": 12, "min": 8, "max": 12},
+    },
+}
+MACHINE_READABLE = {
+    "version": "1.0.0",
+    "metadata": {"k6Version": "2.0.0"},
+    "config": {"duration": 20.0, "execution": "local"},
+    "results": {
+        "metrics": [
+            {"name": "http_req_duration", "type": "trend", "contains": "time", "values": TOOK},
+            {
+                "name": "http_req_duration{expected_response:true}",
+                "type": "trend",
+                "contains": "time",
+                "values": GOOD,
+            },
+            {"name": "http_reqs", "type": "counter", "values": {"count": 400}},
+            {
+                "name": "http_req_failed",
+                "type": "rate",
+                "values": {"matches": 10, "rate": 0.025, "total": 400},
+            },
+            {"name": "vus_max", "type": "gauge", "values": {"value": 12, "min": 8, "max": 12}},
+        ]
+    },
+}
+SHAPES = {"handle_summary": SUMMARY, "summary_export": EXPORT, "machine_readable": MACHINE_READABLE}
+EXAMPLES = {name: json.dumps(shape).encode() for name, shape in SHAPES.items()}
+
+
+def with_metrics(**others: Any) -> str:
+    metrics = {name: one for name, one in (SUMMARY["metrics"] | others).items() if one is not None}
+    return json.dumps(SUMMARY | {"metrics": metrics})
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_shape_says_the_same(shape: str) -> None:
+    found = load_test(EXAMPLES[shape])
+    run, good = found.runs
+    assert (found.whole, run.name) == ("http_req_duration", "http_req_duration")
+    assert good.name == "http_req_duration{expected_response:true}"
+    assert (run.succeeded, run.failed, run.users) == (390, 10, 12)
+    assert (run.duration_s, run.throughput_rps) == (20.0, 20.0)
+    assert (run.mean_s, run.min_s, run.max_s) == (0.0215, 0.004, 0.23)
+    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.0155, 0.9: 0.04, 0.999: 0.2}
+    assert (good.mean_s, good.succeeded, good.users) == (0.022, None, None)
+    assert run.loop is Loop.UNKNOWN
+
+
+@pytest.mark.parametrize("shape", ["handle_summary", "summary_export"])
+def test_a_threshold_that_was_missed_is_told_in_both_shapes(shape: str) -> None:
+    """True means kept in one shape and missed in the other."""
+    assert load_test(EXAMPLES[shape]).notes == ("k6's threshold p(90)<30 of http_req_duration was not met",)
+
+
+def test_dropped_iterations_tell_of_an_open_loop() -> None:
+    found = load_test(
+        with_metrics(dropped_iterations={"type": "counter", "values": {"count": 7, "rate": 0.3}})
+    )
+    assert (found.runs[0].loop, found.runs[0].dropped) == (Loop.OPEN, 7)
+    assert found.notes[0].startswith("taken as an open loop")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"http_req_duration": None}, "has no http_req_duration; only tests of HTTP"),
+        ({"http_req_duration": {"values": {"med": "1"}}}, "http_req_duration.values.med must be a number"),
+        ({"http_req_duration": {"values": {"med": -1.0}}}, "no response takes less than 0 s"),
+        ({"http_req_duration": {"values": {"p(900)": 1.0}}}, "quantiles are from 0 to 1"),
+        ({"http_req_duration": {"values": {"p(9.9.9)": 1.0}}}, "p(9.9.9) must be a number"),
+        ({"http_req_failed": {"values": {"passes": 401}}}, "401 requests failed of 400"),
+        ({"http_reqs": 4}, "metrics.http_reqs must be an object"),
+    ],
+)
+def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
+    assert said in refusal(with_metrics(**others))

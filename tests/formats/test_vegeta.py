@@ -1,0 +1,131 @@
+"""Reports and results of vegeta, written here by shape; nothing is a file of vegeta's own."""
+
+import json
+from typing import Any
+
+import pytest
+from reading import load_test, refusal, workload
+
+from capacity.formats.load_test import Loop
+from capacity.formats.registry import Kind
+
+REPORT: dict[str, Any] = {
+    "latencies": {
+        "total": 1_000_000_000,
+        "mean": 5_000_000,
+        "50th": 4_000_000,
+        "90th": 8_000_000,
+        "99.9th": 20_000_000,
+        "max": 25_000_000,
+        "min": 1_000_000,
+    },
+    "buckets": {"0": 150, "5000000": 40, "10000000": 10},
+    "bytes_in": {"total": 0, "mean": 0},
+    "earliest": "2026-03-01T08:00:00Z",
+    "latest": "2026-03-01T08:00:01.98Z",
+    "end": "2026-03-01T08:00:02Z",
+    "duration": 1_980_000_000,
+    "wait": 20_000_000,
+    "requests": 200,
+    "rate": 101.01,
+    "throughput": 97.5,
+    "success": 0.975,
+    "status_codes": {"0": 2, "200": 190, "302": 5, "503": 3},
+    "errors": ["connection refused"],
+}
+
+
+def result(time: str, latency: int, code: int = 200, error: str = "") -> dict[str, Any]:
+    return {
+        "attack": "",
+        "seq": 0,
+        "code": code,
+        "timestamp": f"2026-03-01T09:00:0{time}+01:00",
+        "latency": latency,
+        "bytes_out": 0,
+        "bytes_in": 2,
+        "error": error,
+        "body": None,
+        "method": "GET",
+        "url": "http://host/",
+    }
+
+
+RESULTS = [
+    result("0.5", 2_000_000),
+    result("0.000000001", 40_000_000),
+    result("1", 1_000_000, 500, "500 Server Error"),
+]
+LINES = "\n".join(json.dumps(one) for one in RESULTS) + "\n"
+CSV = """\
+1772352000500000000,200,2000000,0,2,,b2s=,,1,GET,http://host/,Q29udGVudA==
+1772352000000000001,200,40000000,0,2,,b2s=,,0,GET,http://host/,Q29udGVudA==
+1772352001000000000,500,1000000,0,2,500 Server Error,b2s=,,2,GET,http://host/,Q29udGVudA==
+"""
+EXAMPLES = {"report": json.dumps(REPORT, indent=2).encode(), "json": LINES.encode(), "csv": CSV.encode()}
+
+
+def test_a_report_in_seconds() -> None:
+    (run,) = load_test(json.dumps(REPORT)).runs
+    assert (run.loop, run.succeeded, run.failed) == (Loop.OPEN, 195, 5)
+    assert (run.duration_s, run.rate_sent_rps, run.throughput_rps) == (2.0, 101.01, 99.0)
+    assert (run.mean_s, run.min_s, run.max_s) == (0.005, 0.001, 0.025)
+    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.004, 0.9: 0.008, 0.999: 0.02}
+    assert run.histogram.edges_s == (0.0, 0.005, 0.01, float("inf"))
+    assert run.histogram.counts == (150, 40, 10)
+
+
+def test_buckets_of_another_run_are_left_out_with_a_word() -> None:
+    found = load_test(json.dumps(REPORT | {"buckets": {"0": 9000, "5000000": 1000}}))
+    assert found.runs[0].histogram is None
+    assert found.notes == ("the buckets hold 10000 requests of 200, and are left out",)
+
+
+@pytest.mark.parametrize("text", [LINES, CSV])
+def test_single_requests(text: str) -> None:
+    (run,) = load_test(text).runs
+    assert (run.loop, run.succeeded, run.failed) == (Loop.OPEN, 2, 1)
+    assert run.samples.sent_s == pytest.approx([0.0, 0.499999999], abs=1e-12)
+    assert run.samples.response_s == pytest.approx([0.04, 0.002])
+    assert workload(text).instants_s == pytest.approx((0.0, 0.499999999, 0.999999999), abs=1e-12)
+
+
+def test_older_versions_end_after_the_number() -> None:
+    older = "".join(",".join(line.split(",")[:9]) + "\n" for line in CSV.splitlines())
+    assert workload(older) == workload(CSV)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"status_codes": {"200": 201}}, "status_codes do not fit 200 requests"),
+        ({"status_codes": {"ok": 1}}, "status_codes key must be a number, got 'ok'"),
+        ({"latencies": {"max": 1, "mean": "5ms"}}, "latencies.mean must be a number, got '5ms'"),
+        ({"wait": None}, "has no wait"),
+        ({"buckets": {"0": 201, "5": -1}}, "never below 0"),
+    ],
+)
+def test_what_a_report_cannot_say_is_refused(others: dict[str, Any], said: str) -> None:
+    assert said in refusal(json.dumps(REPORT | others))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LINES + "{}", "line 4 has no timestamp"),
+        (LINES.replace("2026-03-01T09:00:01+01:00", "17"), "line 3.timestamp must be a date and time"),
+        (LINES.replace("40000000", "-4"), "line 2 has a duration below 0"),
+        (CSV.replace(",40000000,", ",4e7,"), ""),
+        (CSV.replace(",40000000,", ",40ms,"), "line 2 column latency must be a number, got '40ms'"),
+        (CSV + "17", "line 4 has 1 cells for 12 columns"),
+    ],
+)
+def test_what_a_request_cannot_be_is_refused(text: str, said: str) -> None:
+    if said:
+        assert said in refusal(text)
+    else:
+        assert workload(text) == workload(CSV)
+
+
+def test_a_report_has_no_single_requests() -> None:
+    assert "write single requests by vegeta encode" in refusal(json.dumps(REPORT), Kind.WORKLOAD)

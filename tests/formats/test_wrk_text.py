@@ -1,0 +1,119 @@
+"""The text of wrk, as wrk 4.1.0 printed it for three connections, and of wrk2, written here by shape."""
+
+import pytest
+from reading import load_test, refusal
+
+from capacity.formats.load_test import Loop
+
+WRK = """\
+Running 2s test @ http://127.0.0.1:18777/p
+  1 threads and 3 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency    76.79ms   92.99ms 598.31ms   93.04%
+    Req/Sec    50.76      8.87    60.00     28.57%
+  Latency Distribution
+     50%   52.00ms
+     75%   59.94ms
+     90%   77.85ms
+     99%  537.12ms
+  107 requests in 2.14s, 12.18KB read
+  Non-2xx or 3xx responses: 3
+Requests/sec:     49.96
+Transfer/sec:      5.69KB
+"""
+SPECTRUM = """
+  Detailed Percentile spectrum:
+       Value   Percentile   TotalCount 1/(1-Percentile)
+
+       1.001     0.000000            1         1.00
+       2.003     0.500000          100         2.00
+       2.003     0.550000          100         2.22
+       4.007     0.900000          190        10.00
+      10.015     1.000000          200          inf
+#[Mean    =        2.250, StdDeviation   =        1.000]
+#[Max     =       10.008, Total count    =          200]
+#[Buckets =           27, SubBuckets     =         2048]
+----------------------------------------------------------
+"""
+RECORDED = f"""\
+  Latency Distribution (HdrHistogram - Recorded Latency)
+ 50.000%    2.00ms
+ 99.900%   10.01ms
+100.000%   10.02ms
+{SPECTRUM}"""
+UNCORRECTED = RECORDED.replace(
+    "Recorded Latency)", "Uncorrected Latency (measured without taking delayed starts into account))"
+).replace("10.01ms", "900.00us")
+WRK2 = f"""\
+Running 30s test @ http://127.0.0.1:80/index.html
+  2 threads and 100 connections
+  Thread calibration: mean lat.: 1.5ms, rate sampling interval: 10ms
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     2.25ms    1.00ms  10.01ms   68.00%
+    Req/Sec     1.05k     0.10k    1.20k    70.00%
+{RECORDED}{UNCORRECTED}  200 requests in 0.20s, 100.00KB read
+  Socket errors: connect 1, read 2, write 3, timeout 4
+Requests/sec:   1000.00
+Transfer/sec:    500.00KB
+"""
+EXAMPLES = {"wrk": WRK.encode(), "wrk2": WRK2.encode(), "distribution": RECORDED.encode()}
+
+
+def test_wrk_runs_a_closed_loop() -> None:
+    (run,) = load_test(WRK).runs
+    assert (run.loop, run.users, run.duration_s, run.throughput_rps) == (Loop.CLOSED, 3, 2.14, 49.96)
+    assert (run.succeeded, run.failed, run.requests) == (104, 3, 107)
+    assert (run.quantiles_s[0.99].low, run.quantiles_s[0.99].high) == pytest.approx((0.537115, 0.537125))
+
+
+def test_wrk_has_filled_in_responses() -> None:
+    """Its mean is more than three connections can wait in the time: 107 · 76.79 ms are 8.2 s, of 3 · 2.14 s."""
+    found = load_test(WRK)
+    (run,) = found.runs
+    assert run.requests * run.mean_s > run.users * run.duration_s
+    assert run.is_corrected
+    assert found.notes[0].startswith("wrk fills in the responses")
+
+
+def test_wrk_without_its_distribution_has_a_mean() -> None:
+    text = WRK.replace(WRK[WRK.index("  Latency Distribution") : WRK.index("  107 requests")], "")
+    (run,) = load_test(text).runs
+    assert run.mean_s == pytest.approx(0.07679)
+    assert run.quantiles_s == {}
+
+
+def test_wrk2_counts_from_when_requests_were_due() -> None:
+    found = load_test(WRK2)
+    recorded, uncorrected = found.runs
+    assert (found.tool, recorded.loop, recorded.is_corrected) == ("wrk2", Loop.OPEN, True)
+    assert (uncorrected.name, uncorrected.is_corrected) == ("wrk2, from when requests were sent", False)
+    assert uncorrected.mean_s is None
+    assert recorded.quantiles_s[0.999].value == pytest.approx(0.01001)
+    assert uncorrected.quantiles_s[0.999].value == pytest.approx(0.0009)
+    assert (recorded.succeeded, recorded.failed) == (200, 10)
+
+
+def test_a_spectrum_is_a_histogram() -> None:
+    (run,) = load_test(RECORDED).runs
+    assert run.histogram.edges_s == pytest.approx((0.0, 0.001001, 0.002003, 0.004007, 0.010015))
+    assert run.histogram.counts == (1, 99, 90, 10)
+
+
+@pytest.mark.parametrize(("shown", "seconds"), [("950.00us", 0.00095), ("1.20s", 1.2), ("2.00m", 120.0)])
+def test_units_are_those_that_wrk_prints(shown: str, seconds: float) -> None:
+    (run,) = load_test(WRK.replace("537.12ms", shown)).runs
+    assert run.quantiles_s[0.99].value == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (WRK.partition("  Thread Stats")[0], "has no latencies; run wrk with --latency to its end"),
+        (WRK.replace("responses: 3", "responses: 300"), "line 11 has 107 requests, of which 300 failed"),
+        (WRK.replace("49.96", "many"), "line 13 must be a number, got 'many'"),
+        (WRK.replace("99%", "999%"), "quantiles are from 0 to 1"),
+        (RECORDED.replace("190 ", " 90 "), "line 1: counts of a histogram are finite and never below 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
