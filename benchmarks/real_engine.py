@@ -1,6 +1,6 @@
 """llama.cpp's server beside our rules for it: every step of its log, and our engine driven by when its steps ended.
 
-    python benchmarks/real_engine.py [--requests 750] [--gap-ms 250] [--width 256] [--layers 4] [--seed 0]
+    python benchmarks/real_engine.py [--requests 750] [--gap-ms 600] [--width 256] [--layers 4] [--seed 0]
 
 Needs the packages xllamacpp and gguf. Wall-clock times of a shared machine say nothing; what is compared is who has
 which slot, what each step holds, how many there are, and when requests get their tokens given when steps end.
@@ -237,7 +237,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--requests", type=int, default=750)
-    parser.add_argument("--gap-ms", type=float, default=250.0)
+    parser.add_argument("--gap-ms", type=float, default=600.0)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
@@ -269,7 +269,7 @@ def main() -> None:
     print("replay from recorded ends of steps, different:", found)
     print(
         "and its errors:",
-        {name: f"{100.0 * value:+.1f} %" for name, value in errors(recording, ours).items()},
+        {name: f"{100.0 * value:+.2f} %" for name, value in errors(recording, ours).items()},
     )
     print(f"python benchmarks/real_engine.py, {platform.machine()}, {time.strftime('%Y-%m-%d')}")
     sys.exit(1 if broken or any(found.values()) else 0)

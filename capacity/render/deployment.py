@@ -4,13 +4,24 @@ from collections.abc import Callable, Iterator
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError
+from capacity.profile.llm import Scheduler
 from capacity.question.objective import TokenObjective
 from capacity.units import format_rate
 
 
 def vllm_command(saved: SavedLlmPlan) -> str:
-    """`vllm serve` with the settings that the plan was evaluated with, one replica a command."""
+    """`vllm serve` with the settings that the plan was evaluated with, one replica a command.
+
+    Raises:
+        InputError: the plan is for an engine with other rules.
+    """
     plan, profile = saved.plan, saved.profile
+    if profile.engine.scheduler is not Scheduler.VLLM_V1:
+        raise InputError(
+            f"the plan was evaluated with the rules of {profile.engine.scheduler.value}, and --target vllm is for "
+            f"those of {Scheduler.VLLM_V1.value}; for llama.cpp run llama-server with --parallel "
+            f"{plan.sequences_max} --batch-size {plan.batched_tokens_max} --ctx-size {profile.kv.tokens}"
+        )
     model = profile.model or "MODEL"
     flags = list(_vllm_flags(saved))
     lines = [

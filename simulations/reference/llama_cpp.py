@@ -21,8 +21,8 @@ class LlamaCpp:
         deferred: requests that came before and found no slot.
 
     Source:
-        llama.cpp b11549, tools/server: server-context.cpp, `get_available_slot` and `update_slots`;
-        server-queue.cpp, `pop_deferred_task`.
+        llama.cpp as in xllamacpp 2026.10.11549, tools/server: server-context.cpp, `get_available_slot` and
+        `update_slots`; server-queue.cpp, `pop_deferred_task`.
     """
 
     rules: EngineRules

@@ -157,6 +157,35 @@ def test_a_saved_plan_is_checked_explained_and_rendered(saved: Path, folder: Pat
         assert flag in text
 
 
+def test_a_plan_for_llama_cpp(folder: Path, asked: list[object]) -> None:
+    """Saved, checked, and refused where vLLM is asked for; with twice the slots its requests would not fit."""
+    engine = {"name": "llama.cpp", "scheduler": "llama-cpp"}
+    (folder / "slots.json").write_text(json.dumps(profile(engine=engine, kv={"tokens": 8192})))
+    path, lengths = folder / "slots_plan.json", "input=uniform:low=20,high=60;output=uniform:low=1,high=900"
+    slots = ["plan", "--profile", folder / "slots.json", "--lengths", lengths, "--sequences-max", 8]
+    limits = ["--rate", "2rps", "--slo-ttft-p90", "2s", "--precision", "0.3", "--explain"]
+    assert run(*slots, *limits, "-o", path).exit_code == 0
+    found = json.loads(path.read_text())
+    assert found["question"]["profiles"][0]["profile"]["engine"]["scheduler"] == "llama-cpp"
+    assert "--sequences-max 16" not in {one["what"] for one in found["answer"]["changes"]}
+    assert answer("check", "--plan", path)["verdict"] == "met"
+    done = run("render", path, "--target", "vllm")
+    assert "--parallel 8 --batch-size 512 --ctx-size 8192" in f"{done.exception} {done.output}"
+
+
+def test_both_engines_give_the_same_bytes_by_llama_cpps_rules(folder: Path) -> None:
+    """Which are not vLLM's: with two sequences prompts come in another order."""
+    trace = f"trace:{folder / 'trace.csv'}"
+    asked = ["--profile", folder / "line.json", "--arrivals", trace, "--replay", "--replicas", 1]
+    short = ["--sequences-max", 3, "--batched-tokens-max", 12]
+    found = answer("simulate", *asked, *short, "--engine-policy", "llama-cpp")
+    assert found == answer("simulate", *asked, *short, "--engine-policy", "llama-cpp", "--engine", "simpy")
+    assert (
+        found["performance"]["ttft_mean_s"]
+        != answer("simulate", *asked, *short)["performance"]["ttft_mean_s"]
+    )
+
+
 def test_an_edited_plan_is_refused(saved: Path, folder: Path) -> None:
     edited = folder / "edited.json"
     edited.write_text(saved.read_text().replace('"replicas_max": 1024', '"replicas_max": 1023'))
@@ -193,6 +222,41 @@ def test_a_profile_that_misses_its_own_check_is_refused(folder: Path) -> None:
         (["--rate", "10rps", "--lengths", LENGTHS, "--kv-tokens", "320"], "KV cache"),
         (["--rate", "10rps", "--lengths", LENGTHS, "--sequences-max", "17"], "does not cover 17"),
         (["--rate", "10rps", "--lengths", LENGTHS, "--batched-tokens-max", "513"], "does not cover 513"),
+        (
+            ["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "sglang"],
+            "use one of vllm-v1, llama-cpp",
+        ),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "no-evict"], "is unknown"),
+        (
+            ["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "llama-cpp", "--kv-tokens", "4096"],
+            "beyond the 256 tokens of context that each of 16 slots has in a KV cache of 4096",
+        ),
+        (
+            [
+                "--rate",
+                "10rps",
+                "--lengths",
+                LENGTHS,
+                "--engine-policy",
+                "llama-cpp",
+                "--async-scheduling",
+                "on",
+            ],
+            "leave out async_scheduling on",
+        ),
+        (
+            [
+                "--rate",
+                "10rps",
+                "--lengths",
+                LENGTHS,
+                "--engine-policy",
+                "llama-cpp",
+                "--batched-tokens-max",
+                "8",
+            ],
+            "is below --sequences-max 16",
+        ),
         (["--rate", "10rps", "--lengths", LENGTHS, "--batch-size-max", "4"], "does not apply"),
         (
             ["--rate", "10rps", "--lengths", LENGTHS, "--routing", "shared-queue"],
