@@ -160,9 +160,11 @@ def _decode_steps(runs: Sequence[SeenRun]) -> list[StepTiming]:
     """
     steps = [row for run in runs for row in _rows(list(_observed(run)))]
     if not steps:
+        is_bare = any(not run.has_stamps for run in runs)
+        lengths = "256 output tokens each, since only their ends are known" if is_bare else "64 output tokens"
         raise InputError(
             "no run has a step in which requests decode and no prompt is computed; send short prompts with at least "
-            "64 output tokens, at concurrencies from 1 to --sequences-max"
+            f"{lengths}, at concurrencies from 1 to --sequences-max"
         )
     read: dict[int, list[float]] = {}
     for step in steps:
@@ -178,12 +180,14 @@ def _decode_steps(runs: Sequence[SeenRun]) -> list[StepTiming]:
 
 
 def _observed(run: SeenRun) -> Iterator[_Observed]:
-    for begin_s, end_s, members in _windows(run):
-        stamped = [one for one in members if one.has_stamps]
-        if run.has_stamps and stamped:
-            yield from _steps_within(begin_s, end_s, members, stamped)
     if not run.has_stamps:
         yield from _whole_requests(run)
+        return
+    stamps = {id(one): np.array(one.stamps_s) for one in run.requests if one.has_stamps}
+    for begin_s, end_s, members in _windows(run):
+        stamped = [stamps[id(one)] for one in members if one.has_stamps]
+        if stamped:
+            yield from _steps_within(begin_s, end_s, members, stamped)
 
 
 def _windows(run: SeenRun) -> Iterator[tuple[float, float, list[SeenRequest]]]:
@@ -213,12 +217,11 @@ def _events(run: SeenRun) -> Iterator[tuple[float, int, str]]:
 
 
 def _steps_within(
-    begin_s: float, end_s: float, members: Sequence[SeenRequest], stamped: Sequence[SeenRequest]
+    begin_s: float, end_s: float, members: Sequence[SeenRequest], stamped: Sequence[Floats]
 ) -> Iterator[_Observed]:
     """The steps of a window: from when the witnesses got one token to when they got the next."""
-    chosen = stamped[:: math.ceil(len(stamped) / _WITNESSES)]
-    witnesses = [np.array(one.stamps_s) for one in chosen]
-    within = [stamps[(stamps >= begin_s) & (stamps <= end_s)] for stamps in witnesses]
+    witnesses = stamped[:: math.ceil(len(stamped) / _WITNESSES)]
+    within = [stamps[slice(*np.searchsorted(stamps, [begin_s, end_s + 1e-9]))] for stamps in witnesses]
     reference = max(within, key=len)
     if len(reference) < 2:
         return
