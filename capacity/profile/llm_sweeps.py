@@ -451,11 +451,17 @@ def saturation_check(run: SeenRun, settings: EngineSettings, context_tokens_max:
             "of equal input and output tokens, so that a simulation can be held against it"
         )
     ended_s = np.sort([one.last_s for one in run.requests])
-    rate_rps = (count - 2 * slots) / (ended_s[count - slots - 1] - ended_s[slots - 1])
+    lasted_s = float(ended_s[count - slots - 1] - ended_s[slots - 1])
+    if lasted_s <= 0.0:
+        raise InputError(
+            f"{run.name} is the saturated run, and all its requests end at once; send more of them"
+        )
     given, got = (max(1, round(float(mean))) for mean in lengths.mean(axis=0))
     if given + got > context_tokens_max:
         raise InputError(
             f"{run.name} is the saturated run, and its requests of {given + got} tokens are longer than the "
             f"{context_tokens_max} of any measured context; send shorter ones"
         )
-    return SaturationCheck(saturated_throughput_rps=float(rate_rps), input_tokens=given, output_tokens=got)
+    return SaturationCheck(
+        saturated_throughput_rps=(count - 2 * slots) / lasted_s, input_tokens=given, output_tokens=got
+    )
