@@ -31,7 +31,7 @@ _IMPURE_MAX = 0.01
 _CHANGE_MAX = 0.1
 # Rows of one number of requests are told apart by how much they read, in so many parts of each run.
 _PARTS = 4
-_STEPS_MIN = 3
+_STEPS_KEPT, _STEPS_MIN = 8, 3  # steps of a part, and of one that is all there is
 # What reading costs shows only where the same number of requests read so many times more in another step.
 _READ_RATIO = 4.0
 _P99 = 2.326  # standard normal quantile
@@ -108,7 +108,9 @@ def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
     decode = _decode_steps(sweeps)
     prompts = _prompts(sweeps)
     overhead_s = _overhead_s(prompts, decode, settings)
-    prefill, left_out = _prefill_steps(prompts, overhead_s or 0.0, settings)
+    prefill, left_out = _prefill_steps(
+        prompts, overhead_s or 0.0, _alone_s(decode) or 0.0, settings.batched_tokens_max
+    )
     steps = (*decode, *prefill)
     context = max(int(max(step.context, step.past + step.prefill_tokens)) for step in steps)
     return Swept(
@@ -281,10 +283,13 @@ def _rows(observed: Sequence[_Observed]) -> Iterator[StepTiming]:
         groups.setdefault(one.requests, []).append(one)
     for requests, group in sorted(groups.items()):
         ordered = sorted(group, key=lambda one: one.kv_tokens)
-        size = max(_STEPS_MIN, math.ceil(len(ordered) / _PARTS))
+        size = max(math.ceil(_STEPS_KEPT / ordered[0].steps), math.ceil(len(ordered) / _PARTS))
         for begin in range(0, len(ordered), size):
             part = ordered[begin : begin + size]
-            if sum(one.steps for one in part) >= _STEPS_MIN:
+            is_seen = any(
+                one.seconds > 0.0 for one in part
+            )  # not all tokens together, after a client stalled
+            if is_seen and sum(one.steps for one in part) >= _STEPS_MIN:
                 yield _row(requests, part)
 
 
@@ -374,26 +379,39 @@ def _overhead_s(
     """
     if settings.request_overhead_s is not None:
         return settings.request_overhead_s
-    alone = [step for step in decode if step.decode_requests == 1]
+    step_s = _alone_s(decode)
     first, second = (sorted(prompts) * 2)[:2]
-    if not alone or len(prompts) < 2 or first > _SHORT_PROMPT:
+    if step_s is None or len(prompts) < 2 or first > _SHORT_PROMPT:
         return None
     first_s, second_s = (float(np.median(prompts[tokens])) for tokens in (first, second))
     without_s = first_s - first * max(0.0, second_s - first_s) / (second - first)
     without_s = min(without_s, *(float(np.median(seconds)) for seconds in prompts.values()))
-    step = min(alone, key=lambda step: step.decode_kv_tokens)
-    return max(0.0, without_s - (step.p50_s or step.mean_s))
+    return max(0.0, without_s - step_s)
+
+
+def _alone_s(decode: Sequence[StepTiming]) -> float | None:
+    """A step in which one request decodes that has read little; None where none was seen. [s]"""
+    alone = [step for step in decode if step.decode_requests == 1]
+    if not alone:
+        return None
+    least = min(alone, key=lambda step: step.decode_kv_tokens)
+    return least.p50_s or least.mean_s
 
 
 def _prefill_steps(
-    prompts: dict[int, Floats], overhead_s: float, settings: EngineSettings
+    prompts: dict[int, Floats], overhead_s: float, least_s: float, most: int
 ) -> tuple[list[StepTiming], list[int]]:
     """Rows of passes of one prompt, and lengths of prompts that could not be taken apart.
 
     A prompt longer than a pass is computed in several; its last pass took what the prompt took more than the
-    one that ends where that pass begins.
+    one that ends where that pass begins, and no less than any pass takes.
+
+    Args:
+        least_s: what any pass takes, as far as is known. [s]
+        most: tokens of a pass.
     """
-    most, steps, left_out = settings.batched_tokens_max, [], []
+    steps: list[StepTiming] = []
+    left_out: list[int] = []
     for tokens, seconds in prompts.items():
         before = (tokens - 1) // most * most
         if not before:
@@ -407,16 +425,13 @@ def _prefill_steps(
             continue
         spread_s = math.hypot(float(seconds.std()), float(earlier.std()))
         count = min(len(seconds), len(earlier))
-        steps.append(
-            _prefill_step(tokens - before, before, seconds - float(np.median(earlier)), count, spread_s)
-        )
+        last_s = np.maximum(seconds - float(np.median(earlier)), least_s)
+        steps.append(_prefill_step(tokens - before, before, last_s, count, spread_s))
     return steps, left_out
 
 
 def _prefill_step(tokens: int, past: int, seconds: Floats, count: int, spread_s: float) -> StepTiming:
-    mean_s = float(
-        np.median(seconds)
-    )  # what a client adds at times makes a few of them longer, and none shorter
+    mean_s = float(np.median(seconds))  # a client's delays make a few longer, and none shorter
     if mean_s <= 0.0:
         raise InputError(
             f"a pass of {tokens} prompt tokens after {past} took {mean_s:g} s; prompts with more tokens must take "
