@@ -79,7 +79,8 @@ class Swept:
     """What sweeps tell of an engine.
 
     Attributes:
-        steps: rows with their count, and with P50 and P99, which say how far each may be off.
+        steps: rows with their count, and with P50 and P99, which say how far each may be off. Of prompts, of
+            which there are few, the median stands for the mean.
         overhead_s: of a request outside the engine, which is not in the steps. [s]
         check: the throughput of the saturated run; None where there was none.
         source: what they come from, in words, by aspect.
@@ -106,7 +107,8 @@ def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
             "--sequences-max in flight; give one such run, for the check"
         )
     decode = _decode_steps(sweeps)
-    prompts = _prompts(sweeps)
+    alone = sorted((one.input_tokens, one.first_s - one.start_s) for run in sweeps for one in _alone(run))
+    prompts = _prompts(alone)
     overhead_s = _overhead_s(prompts, decode, settings)
     prefill, left_out = _prefill_steps(
         prompts, overhead_s or 0.0, _alone_s(decode) or 0.0, settings.batched_tokens_max
@@ -122,19 +124,19 @@ def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
         ),
         overhead_s=overhead_s or 0.0,
         check=saturation_check(saturated[0], settings, context) if saturated else None,
-        source=_source(decode, prompts, left_out, overhead_s, settings),
+        source=_source(decode, prompts, overhead_s, settings)
+        | _left_out(len(alone) - sum(map(len, prompts.values())), left_out),
     )
 
 
 def _source(
     decode: Sequence[StepTiming],
     prompts: dict[int, Floats],
-    left_out: Sequence[int],
     overhead_s: float | None,
     settings: EngineSettings,
 ) -> dict[str, str]:
     """What the profile comes from, in words."""
-    told = {
+    return {
         "decode": f"{sum(step.count or 0 for step in decode)} steps without prompts, from gaps between tokens",
         "prefill": f"{sum(map(len, prompts.values()))} prompts of {min(prompts)} to {max(prompts)} tokens, each alone",
         "overhead": "given"
@@ -143,12 +145,19 @@ def _source(
         if overhead_s is None
         else "what the first token of the shortest prompts takes longer than a step of one request",
     }
-    if left_out:
-        lengths = ", ".join(map(str, left_out[:5]))
-        told["left_out"] = (
-            f"prompts of {lengths} tokens take several passes, of which the earlier ones were not measured"
+
+
+def _left_out(stalled: int, lengths: Sequence[int]) -> dict[str, str]:
+    """What does not count, in words."""
+    told = []
+    if stalled > 0:
+        told.append(
+            f"{stalled} prompt{'s' if stalled > 1 else ''} that took more than {_STALL:g} times the median of their length"
         )
-    return told
+    if lengths:
+        shown = ", ".join(map(str, lengths[:5]))
+        told.append(f"prompts of {shown} tokens, of whose several passes the earlier ones were not measured")
+    return {"left_out": "; ".join(told)} if told else {}
 
 
 # Steps that decode
@@ -286,9 +295,8 @@ def _rows(observed: Sequence[_Observed]) -> Iterator[StepTiming]:
         size = max(math.ceil(_STEPS_KEPT / ordered[0].steps), math.ceil(len(ordered) / _PARTS))
         for begin in range(0, len(ordered), size):
             part = ordered[begin : begin + size]
-            is_seen = any(
-                one.seconds > 0.0 for one in part
-            )  # not all tokens together, after a client stalled
+            # After a client stalled, all tokens may come together, and say nothing.
+            is_seen = any(one.seconds > 0.0 for one in part)
             if is_seen and sum(one.steps for one in part) >= _STEPS_MIN:
                 yield _row(requests, part)
 
@@ -321,7 +329,7 @@ def _with_percentiles(timing: StepTiming, seconds: Floats, spread_s: float, *, i
 # Prompts alone
 
 
-def _prompts(runs: Sequence[SeenRun]) -> dict[int, Floats]:
+def _prompts(alone: Sequence[tuple[int, float]]) -> dict[int, Floats]:
     """Time to the first token of requests that nobody else was in flight with, by length of the prompt. [s]
 
     Where there are more lengths than a table keeps, neighbours are gathered. Those that took several times the
@@ -330,7 +338,6 @@ def _prompts(runs: Sequence[SeenRun]) -> dict[int, Floats]:
     Raises:
         InputError: no request was alone.
     """
-    alone = sorted((one.input_tokens, one.first_s - one.start_s) for run in runs for one in _alone(run))
     if not alone:
         raise InputError(
             "no prompt was computed alone; send prompts of several lengths with one output token each, at "
