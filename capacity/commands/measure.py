@@ -127,9 +127,10 @@ def profile(
     """Measure service time by batch size, and write the profile that plan --profile takes.
 
     Times a Python function (--callable) or an endpoint that is sent batches (--url), or reads the histograms
-    of a server under traffic (--metrics). An interrupt or a failure keeps what was measured before it. Of a
-    language model's server (--llm) it measures the steps of the engine by three sweeps, and checks these by a run
-    with requests always waiting.
+    of a server under traffic (--metrics). An interrupt or a failure keeps what was measured before it.
+
+    Of a language model's server (--llm) it measures the steps of the engine by three sweeps, and checks them by a
+    run with requests always waiting. This needs all of its runs.
 
     Examples:
       capacity profile --callable bench:predict -o mine.json

@@ -65,7 +65,7 @@ class Document:
     @cached_property
     def first_line(self) -> dict[str, Any]:
         """The JSON object in its first line; empty where there is none."""
-        line = next((line for line in self.text.splitlines() if line.strip()), "")
+        line = self.text.lstrip().partition("\n")[0]
         try:
             found = json.loads(line)
         except (ValueError, RecursionError):
@@ -79,7 +79,7 @@ class Document:
             InputError: a line that is none, or more than `ROWS_MAX`.
         """
         found = []
-        for number, line in enumerate(self.text.splitlines(), 1):
+        for number, line in enumerate(self.text.split("\n"), 1):
             if line.strip():
                 where = f"{self.name} line {number}"
                 found.append((where, parse_object(line, where, "each line is a JSON object")))

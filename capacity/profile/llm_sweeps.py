@@ -31,7 +31,7 @@ _IMPURE_MAX = 0.01
 _CHANGE_MAX = 0.1
 # Rows of one number of requests are told apart by how much they read, in so many parts of each run.
 _PARTS = 4
-_STEPS_MIN = 3
+_STEPS_KEPT, _STEPS_MIN = 8, 3  # steps of a part, and of one that is all there is
 # What reading costs shows only where the same number of requests read so many times more in another step.
 _READ_RATIO = 4.0
 _P99 = 2.326  # standard normal quantile
@@ -79,7 +79,8 @@ class Swept:
     """What sweeps tell of an engine.
 
     Attributes:
-        steps: rows with their count, and with P50 and P99, which say how far each may be off.
+        steps: rows with their count, and with P50 and P99, which say how far each may be off. Of prompts, of
+            which there are few, the median stands for the mean.
         overhead_s: of a request outside the engine, which is not in the steps. [s]
         check: the throughput of the saturated run; None where there was none.
         source: what they come from, in words, by aspect.
@@ -106,9 +107,12 @@ def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
             "--sequences-max in flight; give one such run, for the check"
         )
     decode = _decode_steps(sweeps)
-    prompts = _prompts(sweeps)
+    alone = sorted((one.input_tokens, one.first_s - one.start_s) for run in sweeps for one in _alone(run))
+    prompts = _prompts(alone)
     overhead_s = _overhead_s(prompts, decode, settings)
-    prefill, left_out = _prefill_steps(prompts, overhead_s or 0.0, settings)
+    prefill, left_out = _prefill_steps(
+        prompts, overhead_s or 0.0, _alone_s(decode) or 0.0, settings.batched_tokens_max
+    )
     steps = (*decode, *prefill)
     context = max(int(max(step.context, step.past + step.prefill_tokens)) for step in steps)
     return Swept(
@@ -120,19 +124,19 @@ def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
         ),
         overhead_s=overhead_s or 0.0,
         check=saturation_check(saturated[0], settings, context) if saturated else None,
-        source=_source(decode, prompts, left_out, overhead_s, settings),
+        source=_source(decode, prompts, overhead_s, settings)
+        | _left_out(len(alone) - sum(map(len, prompts.values())), left_out),
     )
 
 
 def _source(
     decode: Sequence[StepTiming],
     prompts: dict[int, Floats],
-    left_out: Sequence[int],
     overhead_s: float | None,
     settings: EngineSettings,
 ) -> dict[str, str]:
     """What the profile comes from, in words."""
-    told = {
+    return {
         "decode": f"{sum(step.count or 0 for step in decode)} steps without prompts, from gaps between tokens",
         "prefill": f"{sum(map(len, prompts.values()))} prompts of {min(prompts)} to {max(prompts)} tokens, each alone",
         "overhead": "given"
@@ -141,12 +145,19 @@ def _source(
         if overhead_s is None
         else "what the first token of the shortest prompts takes longer than a step of one request",
     }
-    if left_out:
-        lengths = ", ".join(map(str, left_out[:5]))
-        told["left_out"] = (
-            f"prompts of {lengths} tokens take several passes, of which the earlier ones were not measured"
+
+
+def _left_out(stalled: int, lengths: Sequence[int]) -> dict[str, str]:
+    """What does not count, in words."""
+    told = []
+    if stalled > 0:
+        told.append(
+            f"{stalled} prompt{'s' if stalled > 1 else ''} that took more than {_STALL:g} times the median of their length"
         )
-    return told
+    if lengths:
+        shown = ", ".join(map(str, lengths[:5]))
+        told.append(f"prompts of {shown} tokens, of whose several passes the earlier ones were not measured")
+    return {"left_out": "; ".join(told)} if told else {}
 
 
 # Steps that decode
@@ -160,9 +171,11 @@ def _decode_steps(runs: Sequence[SeenRun]) -> list[StepTiming]:
     """
     steps = [row for run in runs for row in _rows(list(_observed(run)))]
     if not steps:
+        is_bare = any(not run.has_stamps for run in runs)
+        lengths = "256 output tokens each, since only their ends are known" if is_bare else "64 output tokens"
         raise InputError(
             "no run has a step in which requests decode and no prompt is computed; send short prompts with at least "
-            "64 output tokens, at concurrencies from 1 to --sequences-max"
+            f"{lengths}, at concurrencies from 1 to --sequences-max"
         )
     read: dict[int, list[float]] = {}
     for step in steps:
@@ -178,12 +191,14 @@ def _decode_steps(runs: Sequence[SeenRun]) -> list[StepTiming]:
 
 
 def _observed(run: SeenRun) -> Iterator[_Observed]:
-    for begin_s, end_s, members in _windows(run):
-        stamped = [one for one in members if one.has_stamps]
-        if run.has_stamps and stamped:
-            yield from _steps_within(begin_s, end_s, members, stamped)
     if not run.has_stamps:
         yield from _whole_requests(run)
+        return
+    stamps = {id(one): np.array(one.stamps_s) for one in run.requests if one.has_stamps}
+    for begin_s, end_s, members in _windows(run):
+        stamped = [stamps[id(one)] for one in members if one.has_stamps]
+        if stamped:
+            yield from _steps_within(begin_s, end_s, members, stamped)
 
 
 def _windows(run: SeenRun) -> Iterator[tuple[float, float, list[SeenRequest]]]:
@@ -213,12 +228,11 @@ def _events(run: SeenRun) -> Iterator[tuple[float, int, str]]:
 
 
 def _steps_within(
-    begin_s: float, end_s: float, members: Sequence[SeenRequest], stamped: Sequence[SeenRequest]
+    begin_s: float, end_s: float, members: Sequence[SeenRequest], stamped: Sequence[Floats]
 ) -> Iterator[_Observed]:
     """The steps of a window: from when the witnesses got one token to when they got the next."""
-    chosen = stamped[:: math.ceil(len(stamped) / _WITNESSES)]
-    witnesses = [np.array(one.stamps_s) for one in chosen]
-    within = [stamps[(stamps >= begin_s) & (stamps <= end_s)] for stamps in witnesses]
+    witnesses = stamped[:: math.ceil(len(stamped) / _WITNESSES)]
+    within = [stamps[slice(*np.searchsorted(stamps, [begin_s, end_s + 1e-9]))] for stamps in witnesses]
     reference = max(within, key=len)
     if len(reference) < 2:
         return
@@ -278,10 +292,12 @@ def _rows(observed: Sequence[_Observed]) -> Iterator[StepTiming]:
         groups.setdefault(one.requests, []).append(one)
     for requests, group in sorted(groups.items()):
         ordered = sorted(group, key=lambda one: one.kv_tokens)
-        size = max(_STEPS_MIN, math.ceil(len(ordered) / _PARTS))
+        size = max(math.ceil(_STEPS_KEPT / ordered[0].steps), math.ceil(len(ordered) / _PARTS))
         for begin in range(0, len(ordered), size):
             part = ordered[begin : begin + size]
-            if sum(one.steps for one in part) >= _STEPS_MIN:
+            # After a client stalled, all tokens may come together, and say nothing.
+            is_seen = any(one.seconds > 0.0 for one in part)
+            if is_seen and sum(one.steps for one in part) >= _STEPS_MIN:
                 yield _row(requests, part)
 
 
@@ -313,7 +329,7 @@ def _with_percentiles(timing: StepTiming, seconds: Floats, spread_s: float, *, i
 # Prompts alone
 
 
-def _prompts(runs: Sequence[SeenRun]) -> dict[int, Floats]:
+def _prompts(alone: Sequence[tuple[int, float]]) -> dict[int, Floats]:
     """Time to the first token of requests that nobody else was in flight with, by length of the prompt. [s]
 
     Where there are more lengths than a table keeps, neighbours are gathered. Those that took several times the
@@ -322,7 +338,6 @@ def _prompts(runs: Sequence[SeenRun]) -> dict[int, Floats]:
     Raises:
         InputError: no request was alone.
     """
-    alone = sorted((one.input_tokens, one.first_s - one.start_s) for run in runs for one in _alone(run))
     if not alone:
         raise InputError(
             "no prompt was computed alone; send prompts of several lengths with one output token each, at "
@@ -371,26 +386,39 @@ def _overhead_s(
     """
     if settings.request_overhead_s is not None:
         return settings.request_overhead_s
-    alone = [step for step in decode if step.decode_requests == 1]
+    step_s = _alone_s(decode)
     first, second = (sorted(prompts) * 2)[:2]
-    if not alone or len(prompts) < 2 or first > _SHORT_PROMPT:
+    if step_s is None or len(prompts) < 2 or first > _SHORT_PROMPT:
         return None
     first_s, second_s = (float(np.median(prompts[tokens])) for tokens in (first, second))
     without_s = first_s - first * max(0.0, second_s - first_s) / (second - first)
     without_s = min(without_s, *(float(np.median(seconds)) for seconds in prompts.values()))
-    step = min(alone, key=lambda step: step.decode_kv_tokens)
-    return max(0.0, without_s - (step.p50_s or step.mean_s))
+    return max(0.0, without_s - step_s)
+
+
+def _alone_s(decode: Sequence[StepTiming]) -> float | None:
+    """A step in which one request decodes that has read little; None where none was seen. [s]"""
+    alone = [step for step in decode if step.decode_requests == 1]
+    if not alone:
+        return None
+    least = min(alone, key=lambda step: step.decode_kv_tokens)
+    return least.p50_s or least.mean_s
 
 
 def _prefill_steps(
-    prompts: dict[int, Floats], overhead_s: float, settings: EngineSettings
+    prompts: dict[int, Floats], overhead_s: float, least_s: float, most: int
 ) -> tuple[list[StepTiming], list[int]]:
     """Rows of passes of one prompt, and lengths of prompts that could not be taken apart.
 
     A prompt longer than a pass is computed in several; its last pass took what the prompt took more than the
-    one that ends where that pass begins.
+    one that ends where that pass begins, and no less than any pass takes.
+
+    Args:
+        least_s: what any pass takes, as far as is known. [s]
+        most: tokens of a pass.
     """
-    most, steps, left_out = settings.batched_tokens_max, [], []
+    steps: list[StepTiming] = []
+    left_out: list[int] = []
     for tokens, seconds in prompts.items():
         before = (tokens - 1) // most * most
         if not before:
@@ -404,16 +432,13 @@ def _prefill_steps(
             continue
         spread_s = math.hypot(float(seconds.std()), float(earlier.std()))
         count = min(len(seconds), len(earlier))
-        steps.append(
-            _prefill_step(tokens - before, before, seconds - float(np.median(earlier)), count, spread_s)
-        )
+        last_s = np.maximum(seconds - float(np.median(earlier)), least_s)
+        steps.append(_prefill_step(tokens - before, before, last_s, count, spread_s))
     return steps, left_out
 
 
 def _prefill_step(tokens: int, past: int, seconds: Floats, count: int, spread_s: float) -> StepTiming:
-    mean_s = float(
-        np.median(seconds)
-    )  # what a client adds at times makes a few of them longer, and none shorter
+    mean_s = float(np.median(seconds))  # a client's delays make a few longer, and none shorter
     if mean_s <= 0.0:
         raise InputError(
             f"a pass of {tokens} prompt tokens after {past} took {mean_s:g} s; prompts with more tokens must take "
@@ -448,11 +473,17 @@ def saturation_check(run: SeenRun, settings: EngineSettings, context_tokens_max:
             "of equal input and output tokens, so that a simulation can be held against it"
         )
     ended_s = np.sort([one.last_s for one in run.requests])
-    rate_rps = (count - 2 * slots) / (ended_s[count - slots - 1] - ended_s[slots - 1])
+    lasted_s = float(ended_s[count - slots - 1] - ended_s[slots - 1])
+    if lasted_s <= 0.0:
+        raise InputError(
+            f"{run.name} is the saturated run, and all its requests end at once; send more of them"
+        )
     given, got = (max(1, round(float(mean))) for mean in lengths.mean(axis=0))
     if given + got > context_tokens_max:
         raise InputError(
             f"{run.name} is the saturated run, and its requests of {given + got} tokens are longer than the "
             f"{context_tokens_max} of any measured context; send shorter ones"
         )
-    return SaturationCheck(saturated_throughput_rps=float(rate_rps), input_tokens=given, output_tokens=got)
+    return SaturationCheck(
+        saturated_throughput_rps=(count - 2 * slots) / lasted_s, input_tokens=given, output_tokens=got
+    )

@@ -199,8 +199,20 @@ def test_a_check_beyond_the_measured_context_is_refused(runs: dict[str, SeenRun]
 def test_a_prompt_of_several_passes_needs_the_ones_before(runs: dict[str, SeenRun]) -> None:
     lone = as_run("lone", closed_loop([(1700, 1)] * 3, 1))
     found = profile_of_runs([*runs.values(), lone], SETTINGS, "lone")
-    assert found.source["left_out"].startswith("prompts of 1700 tokens take several passes")
+    assert found.source["left_out"].startswith("prompts of 1700 tokens, of whose several passes the earlier")
     assert found.table.past[-1] == 512
+
+
+def test_a_client_that_stalls_is_left_out_and_counted(runs: dict[str, SeenRun], profile: LlmProfile) -> None:
+    first, *others = runs["prompts"].requests
+    late_s = first.start_s - 1.0
+    stalled = replace(first, start_s=late_s, last_s=late_s + 0.9, first_s=late_s + 0.9)
+    prompts = replace(runs["prompts"], requests=(stalled, first, *others))
+    found = profile_of_runs(
+        [prompts, *(run for run in runs.values() if run.name != "prompts")], SETTINGS, "late"
+    )
+    assert found.source["left_out"] == "1 prompt that took more than 2 times the median of their length"
+    assert found.table.mean_s(8) == profile.table.mean_s(8)
 
 
 @pytest.mark.parametrize(
