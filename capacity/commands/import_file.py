@@ -51,6 +51,7 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
     Examples:
       capacity import statistics.json -o profile.json
       capacity import http://127.0.0.1:8000/v2/models/resnet/stats -o profile.json
+      capacity import bench.json --as load-test -o test.json
       capacity import access.log --as workload -o trace.csv
       capacity import sweeps/*.json --kv-tokens 535040 --sequences-max 64 --batched-tokens-max 2048 -o m.json
     """

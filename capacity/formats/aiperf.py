@@ -10,6 +10,8 @@ from typing import Any
 from capacity.errors import InputError
 from capacity.files import located
 from capacity.formats.document import Document, Part, each, number, seconds_per
+from capacity.formats.load_test import LoadTest
+from capacity.formats.seen_runs import load_run, load_test
 from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
 
 NAME = "aiperf profile, its profile_export.jsonl"
@@ -45,6 +47,16 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
             others.append((start_s, max(start_s, end_s)))
     has_stamps = any("inter_chunk_latency" in one.part("metrics") for one in parts)
     return (SeenRun(name=document.name, requests=tuple(seen), others_s=tuple(others), has_stamps=has_stamps),)
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The same as a load test; the file does not say what decided when requests were sent.
+
+    Raises:
+        InputError: as `read_runs`.
+    """
+    (run,) = read_runs(document)
+    return load_test(NAME, document.name, [load_run(run, failed=len(run.others_s))])
 
 
 def _counts(one: Part, metadata: Part) -> bool:
@@ -84,4 +96,4 @@ def _chunk_gaps_s(metrics: Part) -> list[float]:
     return [scale * gap for gap in gaps]
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs}
+READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs, "load-test": read_load_test}

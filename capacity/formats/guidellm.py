@@ -11,6 +11,8 @@ from typing import Any
 from capacity.errors import InputError
 from capacity.files import located
 from capacity.formats.document import Document, Part
+from capacity.formats.load_test import LoadTest, Loop
+from capacity.formats.seen_runs import load_run, load_test
 from capacity.profile.llm_runs import SeenRequest, SeenRun
 
 NAME = "guidellm benchmark, as JSON"
@@ -47,6 +49,37 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
     if not benchmarks:
         raise InputError(f"{document.name} has no benchmarks; run guidellm again")
     return tuple(_run(one) for one in benchmarks)
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The same as a load test: closed at a number of streams, open at a rate.
+
+    Raises:
+        InputError: as `read_runs`.
+    """
+    benchmarks = Part(document.name, document.object).parts("benchmarks")
+    runs = [
+        load_run(run, **_sending(benchmark))
+        for run, benchmark in zip(read_runs(document), benchmarks, strict=True)
+    ]
+    return load_test(NAME, document.name, runs)
+
+
+def _sending(benchmark: Part) -> dict[str, Any]:
+    """What decided when requests were sent, as far as the strategy says."""
+    if "config" not in benchmark or "strategy" not in benchmark.part("config"):
+        return {}
+    strategy = benchmark.part("config").part("strategy")
+    kind = strategy.text("type_") if "type_" in strategy else ""
+    failed = len(benchmark.part("requests").parts("errored"))
+    if kind in ("constant", "poisson", "async") and "rate" in strategy:
+        return {"loop": Loop.OPEN, "rate_asked_rps": strategy.number("rate"), "failed": failed}
+    if kind == "synchronous":
+        return {"loop": Loop.CLOSED, "users": 1.0, "failed": failed}
+    if kind == "concurrent":
+        users = strategy.number("streams") if "streams" in strategy else None
+        return {"loop": Loop.CLOSED, "users": users, "failed": failed}
+    return {"failed": failed}
 
 
 def _run(benchmark: Part) -> SeenRun:
@@ -93,4 +126,4 @@ def _span(one: Part) -> Iterator[tuple[float, float]]:
         yield timings.number("request_start"), ends[0]
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs}
+READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs, "load-test": read_load_test}

@@ -4,6 +4,7 @@ Durations are in seconds. `ttfts`, `itls`, `start_times` and so on are columns, 
 `itls` has the gaps between chunks, of which the server sends one for each token, or rarely one for several.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from capacity.errors import InputError
 from capacity.files import located
 from capacity.formats.document import Document, Part, each, number, whole
+from capacity.formats.load_test import LoadTest, Loop
+from capacity.formats.seen_runs import load_run, load_test
 from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
 
 NAME = "vllm bench serve --save-result --save-detailed"
@@ -49,6 +52,28 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
     return (SeenRun(name=document.name, requests=requests),)
 
 
+def read_load_test(document: Document) -> LoadTest:
+    """The same as a load test: open at a request rate, closed at a concurrency without one.
+
+    Raises:
+        InputError: as `read_runs`.
+    """
+    (run,) = read_runs(document)
+    settings = Part(document.name, document.object)
+    rate, users = settings.value("request_rate"), settings.value("max_concurrency")
+    has_rate = isinstance(rate, int | float) and math.isfinite(rate)
+    loop = Loop.OPEN if has_rate else Loop.CLOSED if users else Loop.UNKNOWN
+    asked_rps = number(rate, f"{document.name}.request_rate") if has_rate else None
+    found = load_run(
+        run,
+        loop=loop,
+        users=settings.number("max_concurrency") if users else None,
+        rate_asked_rps=asked_rps,
+        failed=0,
+    )
+    return load_test(NAME, document.name, [found])
+
+
 def _require_success(run: Part, name: str) -> None:
     """Refuse requests that failed, of which nobody wrote down for how long the engine served them."""
     failed = sum(bool(error) for error in run.list("errors")) if "errors" in run else 0
@@ -76,4 +101,4 @@ def _request(given: Any, got: Any, ttft: Any, gaps: Any, start: Any) -> SeenRequ
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs}
+READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs, "load-test": read_load_test}

@@ -1,0 +1,45 @@
+"""Seen runs: requests of a language model as a load test, whose response is the time to the last token."""
+
+import numpy as np
+
+from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples
+from capacity.performance import Interval
+from capacity.profile.llm_runs import SeenRun
+
+_QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
+
+
+def load_run(
+    run: SeenRun,
+    *,
+    loop: Loop = Loop.UNKNOWN,
+    users: float | None = None,
+    rate_asked_rps: float | None = None,
+    failed: int | None = None,
+) -> LoadRun:
+    """One run, by the settings of its client."""
+    sent = np.array([one.start_s for one in run.requests])
+    last = np.array([one.last_s for one in run.requests])
+    responses_s = last - sent
+    lasted_s = float(last.max() - sent.min())
+    levels = np.quantile(responses_s, _QUANTILES, method="higher")
+    return LoadRun(
+        name=run.name,
+        loop=loop,
+        users=users,
+        rate_asked_rps=rate_asked_rps,
+        throughput_rps=len(sent) / lasted_s if lasted_s > 0.0 else None,
+        duration_s=lasted_s,
+        succeeded=len(sent),
+        failed=failed,
+        mean_s=float(responses_s.mean()),
+        min_s=float(responses_s.min()),
+        max_s=float(responses_s.max()),
+        quantiles_s={q: Interval.exact(float(x)) for q, x in zip(_QUANTILES, levels, strict=True)},
+        samples=Samples.of(sent.tolist(), responses_s.tolist()),
+    )
+
+
+def load_test(tool: str, name: str, runs: list[LoadRun]) -> LoadTest:
+    """All runs of a file."""
+    return LoadTest(tool=tool, name=name, runs=tuple(runs), notes=("responses are to the last token",))
