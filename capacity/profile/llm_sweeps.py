@@ -151,9 +151,8 @@ def _left_out(stalled: int, lengths: Sequence[int]) -> dict[str, str]:
     """What does not count, in words."""
     told = []
     if stalled > 0:
-        told.append(
-            f"{stalled} prompt{'s' if stalled > 1 else ''} that took more than {_STALL:g} times the median of their length"
-        )
+        count = f"{stalled} prompt{'s' if stalled > 1 else ''}"
+        told.append(f"{count} that took more than {_STALL:g} times the median of their length")
     if lengths:
         shown = ", ".join(map(str, lengths[:5]))
         told.append(f"prompts of {shown} tokens, of whose several passes the earlier ones were not measured")
