@@ -23,5 +23,5 @@ def refuse(document: Document) -> NoReturn:
 
 
 READERS: Mapping[str, Callable[[Document], Any]] = dict.fromkeys(
-    ("profile", "workload", "load-test", "runs"), refuse
+    ("profile", "workload", "load-test", "plan", "runs"), refuse
 )

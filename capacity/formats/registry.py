@@ -51,13 +51,14 @@ def format_of(document: Document) -> Format:
     """The format that a file is of, by what it holds.
 
     Raises:
-        InputError: none, with those that there are.
+        InputError: it is of none of them.
     """
     found = known_format(document)
     if found is not None:
         return found
-    known = "; ".join(one.NAME for one in FORMATS)
-    raise InputError(f"{document.name} is of no format that is known here, which are: {known}")
+    raise InputError(
+        f"{document.name} is of none of the {len(FORMATS)} formats that are known; capacity import --help names them"
+    )
 
 
 def known_format(document: Document) -> Format | None:

@@ -153,7 +153,7 @@ def test_a_file_of_no_known_format_is_refused(files: list[Path], tmp_path: Path)
         path.write_text(text, encoding="utf-8")
         done = run("import", *files[:1], path, *FLAGS)
         assert done.exit_code == 2
-        assert "other.json is of no format that is known here" in done.output
+        assert "other.json is of none of the" in done.output
     assert "cannot read missing.json" in run("import", "missing.json", *FLAGS).output
 
 

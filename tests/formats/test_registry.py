@@ -44,7 +44,7 @@ def test_no_format_takes_the_file_of_another(name: str) -> None:
 def test_no_recogniser_fails(text: str) -> None:
     document = Document("a file", text)
     assert not any(one.recognises(document) for one in FORMATS)
-    with pytest.raises(InputError, match="of no format"):
+    with pytest.raises(InputError, match="is of none of the"):
         format_of(document)
 
 
