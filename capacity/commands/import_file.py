@@ -44,11 +44,14 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
 
     Files are told apart by what they hold: Triton's statistics and config.pbtxt, Prometheus (text and queries),
     OTLP metrics, perf_analyzer, Model Analyzer, genai-perf, MLPerf LoadGen, inference-perf, vllm bench, guidellm,
-    aiperf, Locust, k6, JMeter, vegeta, oha, hey, wrk and wrk2, fortio, ghz, autocannon, and access logs. Service times become a profile for plan --profile, reports of load
-    generators a load test for audit, and logs of requests a workload for --arrivals trace:FILE. Sweeps over the
-    server of a language model become its profile: prompts of several lengths with one output token, one at a
-    time; short prompts at 1 to the most requests at once; long prompts at some of these; and a run with requests
-    always waiting, by which the profile is checked.
+    aiperf, Locust, k6, JMeter, vegeta, oha, hey, wrk and wrk2, fortio, ghz, autocannon, and access logs.
+
+    Service times become a profile for plan --profile, reports of load generators a load test for audit, and logs
+    of requests a workload for --arrivals trace:FILE.
+
+    Sweeps over the server of a language model become its profile: prompts of several lengths with one output
+    token, one at a time; short prompts at 1 to the most requests at once; long prompts at some of these; and a
+    run with requests always waiting, by which the profile is checked.
 
     Examples:
       capacity import statistics.json -o profile.json

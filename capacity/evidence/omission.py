@@ -9,6 +9,7 @@ from capacity.formats.load_test import Floats, LoadRun, Loop
 from capacity.performance import Interval
 
 _POINTS = 20_000  # of a distribution that is known by its quantiles or its bounds
+_MATTERS = 0.1  # change of a quantile that is worth telling
 _STEPS = 200  # of a bisection, more than a float has digits
 
 
@@ -27,6 +28,20 @@ class Omission:
     scheduled_s: float
     cycle_s: float
     unsent_share: float
+
+    @property
+    def change(self) -> float:
+        """By how much of the reported quantile it is too low."""
+        return self.scheduled_s / self.reported_s - 1.0 if self.reported_s else 0.0
+
+
+def worst_omission(run: LoadRun, decisive: float) -> Omission | None:
+    """That of a decisive quantile where it changes by more than a tenth, else of the one that changes most."""
+    found = omission(run, decisive)
+    if found is None or found.change > _MATTERS:
+        return found
+    others = (omission(run, q) for q in run.quantiles_s if 0.5 <= q < 1.0)
+    return max((found, *(one for one in others if one is not None)), key=lambda one: one.change)
 
 
 def omission(run: LoadRun, quantile: float) -> Omission | None:

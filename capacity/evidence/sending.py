@@ -3,7 +3,7 @@
 import math
 
 from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
-from capacity.evidence.omission import from_schedule, has_tail, omission
+from capacity.evidence.omission import from_schedule, has_tail, worst_omission
 from capacity.formats.load_test import LoadRun, Loop
 from capacity.units import format_duration, format_quantile, format_rate
 
@@ -95,7 +95,7 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message)
     if run.is_corrected:
         return None  # `samples` says that it is of an invented population
-    found = omission(run, quantile)
+    found = worst_omission(run, quantile)
     if found is None:
         lacks = [
             name
@@ -109,14 +109,15 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         message = f"{' and '.join(lacks)} would be needed to tell"
         fix = "give --users" if not run.users and run.loop is Loop.CLOSED else ""
         return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
-    name = format_quantile(quantile)
+    name = format_quantile(found.quantile)
     numbers = {
+        "quantile": found.quantile,
         "reported_s": found.reported_s,
         "scheduled_s": found.scheduled_s,
         "unsent_share": found.unsent_share,
         "cycle_s": found.cycle_s,
     }
-    if found.scheduled_s <= (1.0 + _MATTERS) * found.reported_s:
+    if found.change <= _MATTERS:
         message = f"{name} would be the same by a schedule: {format_duration(found.scheduled_s)}"
         return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
     message = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capacity.evidence.finding import Belief
-from capacity.evidence.omission import from_schedule, omission
+from capacity.evidence.omission import from_schedule, omission, worst_omission
 from capacity.evidence.sending import coordinated_omission
 from capacity.formats.load_test import Histogram, LoadRun, Loop, Samples
 from capacity.performance import Interval
@@ -74,6 +74,19 @@ def test_a_steady_server_hides_nothing() -> None:
     told = coordinated_omission(run)
     assert told is not None
     assert told.belief is Belief.HOLDS
+
+
+def test_the_percentile_is_told_that_hides_most() -> None:
+    """Who thinks for 0.2 s meets a stall with one request in twenty: P99 has it, and P90 has not."""
+    samples = closed(50, 0.2)
+    quantiles = {q: Interval.exact(float(np.quantile(samples.response_s, q))) for q in (0.5, 0.9, 0.99)}
+    found = worst_omission(run_of(samples, 50, quantiles_s=quantiles), 0.99)
+    assert found is not None
+    assert found.quantile == 0.9
+    assert found.reported_s < 0.05
+    schedule_s = np.arange(0.0, LASTS_S, 0.001)
+    truth_s = float(np.quantile(answered_s(schedule_s) - schedule_s, 0.9))
+    assert found.scheduled_s == pytest.approx(truth_s, rel=0.15)  # a cycle is a quarter of a stall
 
 
 def test_percentiles_and_buckets_say_nearly_the_same_as_single_requests() -> None:
