@@ -26,7 +26,7 @@ _LINE = re.compile(
     r"(?P<status>[0-9]{3}) (?:[0-9]+|-)(?P<after>(?: .*)?)"
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_QUOTED = re.compile(r'(?:\w+=)?"(?:[^"\\]|\\.)*"')
+_QUOTED = re.compile(r'(?:\w{1,40}=)?"(?:[^"\\]|\\.)*(?:"|\\?$)')  # one that is not closed goes to the end
 _NAMED = re.compile(r"(?:rt|request_time)=([0-9]{1,9}\.[0-9]{3})")
 _ALONE = re.compile(r"[0-9]{1,8}\.[0-9]{3}")
 _WITH_UNIT = re.compile(r"(?:\w+=)?([0-9]{1,15}(?:\.[0-9]{1,9})?)(ns|us|ms|s)")

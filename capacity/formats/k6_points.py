@@ -17,6 +17,7 @@ from capacity.traffic.workload import TraceArrivals
 
 NAME = "k6 --out json"
 _DURATION, _DROPPED, _USERS = "http_req_duration", "dropped_iterations", "vus"
+_NEEDED = {_DURATION, _DROPPED, _USERS}
 _OK_STATUSES = {str(status) for status in range(200, 400)}
 
 
@@ -64,11 +65,11 @@ def read_workload(document: Document) -> TraceArrivals:
 
 
 def _points(document: Document) -> dict[str, list[Part]]:
-    """Data of the points by their metric."""
+    """Data of the points by their metric, of those metrics that are needed."""
     found: dict[str, list[Part]] = {}
-    for where, line in document.lines():
+    for where, line in document.each_line():
         one = Part(where, line)
-        if one.text("type") == "Point":
+        if one.text("type") == "Point" and one.text("metric") in _NEEDED:
             found.setdefault(one.text("metric"), []).append(one.part("data"))
     return found
 

@@ -126,7 +126,7 @@ def _is_csv(document: Document) -> bool:
 def _requests(document: Document) -> list[Request]:
     if _is_csv(document):
         return read_all(_of_row, document.rows(_COLUMNS[: len(document.columns)]))
-    return read_all(_of_line, (Part(where, line) for where, line in document.lines()))
+    return read_all(_of_line, (Part(where, line) for where, line in document.each_line()))
 
 
 def _of_row(row: Row) -> Request:

@@ -35,6 +35,7 @@ _QUANTILE = re.compile(rf"([0-9]{{1,3}}(?:\.[0-9]{{1,9}})?)%\s+{_TIME}")
 _SPECTRUM = re.compile(
     r"([0-9]{1,15}\.[0-9]{1,9})\s+([01]\.[0-9]{1,12})\s+([0-9]{1,15})(?:\s+(?:inf|[0-9.]{1,30}))?"
 )
+_CALIBRATION = "Thread calibration: mean lat.:"  # which only wrk2 does
 _WRK_ADDS = "wrk fills in the responses that it would have seen at an even pace; its quantiles count them too"
 
 
@@ -55,7 +56,9 @@ def read_load_test(document: Document) -> LoadTest:
     """
     known = _totals(document)
     tables = list(_tables(document))
-    if not tables and "mean_s" not in known:
+    if not tables and _CALIBRATION in document.text:
+        tables = [_Table(document.name, "Recorded")]  # wrk2 without --latency
+    if not any(table.quantiles for table in tables) and "mean_s" not in known:
         raise InputError(f"{document.name} has no latencies; run wrk with --latency to its end")
     if not any(table.title for table in tables):
         quantiles = tables[0].quantiles if tables else {}

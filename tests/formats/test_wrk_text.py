@@ -93,6 +93,12 @@ def test_wrk2_counts_from_when_requests_were_due() -> None:
     assert (recorded.succeeded, recorded.failed) == (200, 10)
 
 
+def test_wrk2_without_its_distribution_is_told_by_its_calibration() -> None:
+    (run,) = load_test(WRK2.replace(RECORDED, "").replace(UNCORRECTED, "")).runs
+    assert (run.loop, run.is_corrected, run.quantiles_s) == (Loop.OPEN, True, {})
+    assert run.mean_s == pytest.approx(0.00225)
+
+
 def test_a_spectrum_is_a_histogram() -> None:
     (run,) = load_test(RECORDED).runs
     assert run.histogram.edges_s == pytest.approx((0.0, 0.001001, 0.002003, 0.004007, 0.010015))
