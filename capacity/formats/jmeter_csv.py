@@ -1,8 +1,7 @@
 """The CSV results (JTL) of Apache JMeter: a row for each sample, with or without a header; milliseconds.
 
-`timeStamp` is when a sample started, unless `sampleresult.timestamp.start` is false, which the file does not say but
-its threads may show.
-A transaction controller adds a row that sums up those of others, and is passed over here.
+`timeStamp` is when a sample started, or when it ended if `sampleresult.timestamp.start` is false. The file does not
+say which, but its threads may show it. A transaction controller adds a row that sums up others; it is skipped here.
 """
 
 import re
@@ -23,8 +22,10 @@ NAME = "JMeter, as CSV"
 TRANSACTION = "Number of samples in transaction"
 _RESOLUTION_S = 0.001
 _CLOCK_NS = 2 * 10**6  # two whole milliseconds, of which each may be cut off
-_STARTS = "time stamps are taken as starts, as JMeter is set up; with sampleresult.timestamp.start=false they are ends"
-_ENDS = "time stamps are taken as ends, because as starts a thread would have had two samples at once"
+_STARTS = (
+    "time stamps are taken as starts, JMeter's default; with sampleresult.timestamp.start=false they are ends"
+)
+_ENDS = "time stamps are taken as ends: as starts, a thread would have run two samples at once"
 _NEEDED = {"timeStamp", "elapsed", "success"}
 _FIRST = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "threadName", "dataType", "success",
           "failureMessage", "bytes", "sentBytes", "grpThreads", "allThreads")  # fmt: skip
@@ -34,7 +35,7 @@ _EPOCH_MS = re.compile(r"[0-9]{12,14}")
 
 
 def recognises(document: Document) -> bool:
-    """Whether it has JMeter's columns, or without a header cells as of them."""
+    """Whether it has JMeter's columns, or no header and the cells of JMeter's default columns."""
     return set(document.columns) >= _NEEDED or bool(_names(document))
 
 
@@ -60,10 +61,10 @@ def read_workload(document: Document) -> TraceArrivals:
 
 
 class Samples:
-    """Samples of JMeter, and of which thread each is, as a file in either format is read.
+    """Samples of JMeter with their threads, collected while a file of either format is read.
 
-    A thread has one sample at a time. So stamps are ends where they would put samples of a thread over each other
-    as starts, and never do as ends.
+    A thread runs one sample at a time. If the stamps, taken as starts, make samples of a thread overlap, and taken
+    as ends do not, then they are ends.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class Samples:
         self._users: float | None = None
 
     def add(self, where: str, stamped: Request, thread: str, users: float | None) -> None:
-        """A sample, for the time being as if it had been sent at its stamp. Raises InputError: it took below 0 s."""
+        """Add a sample whose `sent_ns` is its stamp. Raises InputError: it took less than 0 s, or is one too many."""
         if stamped.took_ns < 0:
             raise InputError(f"{where} has a duration below 0; fix or drop the line")
         if len(self._stamped) >= ROWS_MAX:
@@ -100,7 +101,7 @@ class Samples:
         return self._stamped, _STARTS
 
     def _overlap(self, requests: list[Request]) -> bool:
-        """Whether a thread would have had two samples at once, by more than the clock leaves open."""
+        """Whether a thread has two samples at once, beyond what the resolution of the clock explains."""
         by_start = sorted(zip(self._threads, requests, strict=True), key=lambda one: (one[0], one[1].sent_ns))
         return any(
             thread == next_thread and thread and one.sent_ns + one.took_ns > after.sent_ns + _CLOCK_NS
@@ -118,7 +119,7 @@ def _read(document: Document) -> Samples:
 
 
 def _names(document: Document) -> tuple[str, ...]:
-    """Names of the columns of a file without a header, which JMeter writes in one order; else none."""
+    """Names for the columns of a file without a header, in JMeter's default order; else none."""
     cells = document.columns
     names = _WITHOUT_HEADER.get(len(cells), ())
     is_sample = bool(names) and cells[1].isdecimal() and cells[7] in ("true", "false")
@@ -126,7 +127,7 @@ def _names(document: Document) -> tuple[str, ...]:
 
 
 def _rows(document: Document) -> Iterator[Row]:
-    """Rows, but for those of transaction controllers."""
+    """All rows except those of transaction controllers."""
     for row in document.rows(_names(document)):
         if "responseMessage" not in row or not row.text("responseMessage").startswith(TRANSACTION):
             yield row

@@ -1,7 +1,7 @@
 """The XML results (JTL) of Apache JMeter: an element for each sample; milliseconds.
 
 Time stamps are starts or ends, as in `capacity.formats.jmeter_csv`. An element within a sample is a part of it, such
-as a picture of a page, and is passed over; of a transaction controller its samples are read in its stead.
+as an image of a page, and is skipped. A transaction controller is skipped too, and the samples within it are read.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ def _read(document: Document) -> Samples:
 
 
 class _Elements:
-    """Hands on the attributes of each sample, as an event parser meets them."""
+    """Passes on the attributes of each sample as the parser meets it."""
 
     def __init__(self, document: Document, take: Callable[[Row], None]) -> None:
         self._name, self._take = document.name, take
@@ -76,10 +76,10 @@ class _Elements:
             raise InputError(f"{document.name}: not valid XML; save it as UTF-8") from None
 
     def _refuse(self, *_: Any) -> None:
-        raise InputError(f"{self._name} declares a document type, which JMeter never writes; take that out")
+        raise InputError(f"{self._name} declares a document type, which JMeter never writes; remove it")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        """A sample counts at the top, or in a transaction that is itself at such a place."""
+        """A sample counts at the top level, or directly within a transaction that counts."""
         if len(self._inside) > _DEPTH_MAX:
             raise InputError(f"{self._name} line {self._parser.CurrentLineNumber} is nested too deeply")
         is_at_top = not self._inside or self._inside[-1]

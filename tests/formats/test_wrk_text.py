@@ -72,7 +72,7 @@ def test_wrk_has_filled_in_responses() -> None:
     (run,) = found.runs
     assert run.requests * run.mean_s > run.users * run.duration_s
     assert run.is_corrected
-    assert found.notes[0].startswith("wrk fills in the responses")
+    assert found.notes[0].startswith("wrk adds the responses")
 
 
 def test_wrk_without_its_distribution_has_a_mean() -> None:
