@@ -51,7 +51,7 @@ def read_load_test(document: Document) -> LoadTest:
     if _DURATION not in names:
         raise InputError(f"{document.name} has no {_DURATION}; only tests of HTTP are read here")
     runs = tuple(_run(metrics, name.removeprefix(_DURATION), duration_s) for name in sorted(names))
-    is_open = "dropped_iterations" in metrics
+    is_open = any(run.loop is Loop.OPEN for run in runs)
     return LoadTest(
         tool="k6",
         name=document.name,
@@ -119,7 +119,7 @@ def _counts(metrics: Mapping[str, _Metric], tag: str, requests: float | None) ->
     if requests is None or failed is None:
         return {}
     if failed > requests:
-        raise InputError(f"{failed:g} requests failed of {requests:g}; is the summary whole?")
+        raise InputError(f"{failed:g} requests failed of {requests:g}; is the summary complete?")
     return {"succeeded": int(requests - failed), "failed": int(failed)}
 
 
@@ -130,7 +130,7 @@ def _of_the_whole(metrics: Mapping[str, _Metric]) -> dict[str, Any]:
     return {
         "users": None if users is None else users.first("max", "value"),
         "dropped": None if count is None else int(count),
-        "loop": Loop.UNKNOWN if dropped is None else Loop.OPEN,
+        "loop": Loop.OPEN if count else Loop.UNKNOWN,
     }
 
 
