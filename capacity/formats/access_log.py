@@ -1,9 +1,10 @@
 """The access log of nginx, Apache and others in the common or the combined format, best with the request time.
 
-A line is written when a request ends, so that it arrived its request time before. Read are a request time in
-seconds with three decimals, as nginx writes `$request_time`, as `rt=` or `request_time=` or alone behind the other
-fields, and any number with its unit, as `12345us`. A whole number alone may be Apache's `%D` or `%T`, of other
-units, and is refused. `[$time_local]` is of whole seconds; `$msec`, where it is there too, of milliseconds.
+The server writes a line when a request ends, so the request arrived its request time earlier. The request time may
+be seconds with three decimals, as nginx writes `$request_time`: named `rt=` or `request_time=`, or bare after the
+other fields. It may also be any number with its unit, such as `12345us`. A bare whole number is refused, because it
+may be Apache's `%D` (microseconds) or `%T` (seconds). `[$time_local]` has whole seconds; `$msec`, if the log has it
+too, has milliseconds.
 """
 
 import re
@@ -26,28 +27,29 @@ _LINE = re.compile(
     r"(?P<status>[0-9]{3}) (?:[0-9]+|-)(?P<after>(?: .*)?)"
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_QUOTED = re.compile(r'(?:\w+=)?"(?:[^"\\]|\\.)*"')
+_QUOTED = re.compile(r'(?:\w{1,40}=)?"(?:[^"\\]|\\.)*(?:"|\\?$)')  # one that is not closed goes to the end
 _NAMED = re.compile(r"(?:rt|request_time)=([0-9]{1,9}\.[0-9]{3})")
 _ALONE = re.compile(r"[0-9]{1,8}\.[0-9]{3}")
 _WITH_UNIT = re.compile(r"(?:\w+=)?([0-9]{1,15}(?:\.[0-9]{1,9})?)(ns|us|ms|s)")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _MSEC = re.compile(r"(?:\w+=)?([0-9]{10}\.[0-9]{3})")
+_LENGTH_MAX = 65_536  # of a line; web servers take no longer requests
 _FAILED_FROM = 500
 _CLIENT_LEFT = 499
 _RESOLUTION_S = 0.001
 _HOW = "for nginx add $request_time at the end of log_format, for Apache %{us}Tus at the end of LogFormat"
-_WHOLE_SECONDS = "the log tells when a request ended by whole seconds; with $msec instants would be exact"
-_BY_END = "the log has no request times, and instants are those at which requests ended"
+_WHOLE_SECONDS = "the log gives ends of requests in whole seconds; add $msec to log_format for exact instants"
+_BY_END = "the log has no request times, so instants are those at which requests ended"
 
 
 def recognises(document: Document) -> bool:
-    """Whether its first line is one of such a log."""
+    """Whether its first line has the fields of the common log format."""
     first = document.head.partition("\n")[0].strip()
     return bool(_LINE.fullmatch(first))
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The requests as the server saw them; a status of 500 and above is a failure, and 499 that the client left.
+    """The requests as the server saw them. A status of 500 or above is a failure, and so is 499: the client left.
 
     Raises:
         InputError: a line of another shape, or no request time.
@@ -75,7 +77,7 @@ def read_workload(document: Document) -> TraceArrivals:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a line says: when its request ended, and how long that took, where it is there."""
+    """What a line says of its request: when it ended, and how long it took if the log has that."""
 
     where: str
     end_ns: int
@@ -100,7 +102,7 @@ def _entries(document: Document) -> list[_Entry]:
 
 
 def _entry(line: str, where: str) -> _Entry:
-    match = _LINE.fullmatch(line)
+    match = _LINE.fullmatch(line) if len(line) <= _LENGTH_MAX else None
     if match is None:
         raise InputError(
             f"{where} is not of the combined log format: {printable(line)[:60]!r}; fix or drop it"

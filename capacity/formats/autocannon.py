@@ -1,8 +1,8 @@
 """The JSON of `autocannon --json`: whole milliseconds.
 
-A connection of autocannon waits for the answer before its next request: the loop is closed. Where it is given a
-rate (`-R`) it adds, to responses that are slower than that, those that it would have seen on time; its latencies
-then count more than its requests, and are corrected ones.
+A connection of autocannon waits for an answer before it sends again, so the loop is closed. Given a rate (`-R`), it
+adds the responses that it expects each slow one to have held up; its latencies are then corrected, and are of more
+responses than there were requests.
 """
 
 import re
@@ -58,14 +58,12 @@ def read_load_test(document: Document) -> LoadTest:
         is_corrected=is_corrected,
         resolution_s=_RESOLUTION_S,
     )
-    note = (
-        f"latencies are of {counted} durations for {answered} requests: autocannon has filled in the others"
-    )
+    note = f"latencies are of {counted} durations for {answered} requests: autocannon has added the others"
     return LoadTest(tool="autocannon", name=document.name, runs=(run,), notes=(note,) if is_corrected else ())
 
 
 def _quantiles(latency: Part) -> Iterator[tuple[float, Interval]]:
-    """Keys such as `p97_5`. A millisecond may have been cut off, or rounded."""
+    """Keys such as `p97_5`. Whether autocannon rounds or truncates is not known."""
     for key in latency.keys:
         found = _QUANTILE.fullmatch(key)
         if found:

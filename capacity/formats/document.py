@@ -78,14 +78,18 @@ class Document:
         Raises:
             InputError: a line that is none, or more than `ROWS_MAX`.
         """
-        found = []
+        return list(self.each_line())
+
+    def each_line(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """As `lines`, one at a time, for files of which only a part is kept."""
+        count = 0
         for number, line in enumerate(self.text.split("\n"), 1):
             if line.strip():
                 where = f"{self.name} line {number}"
-                found.append((where, parse_object(line, where, "each line is a JSON object")))
-            if len(found) > ROWS_MAX:
+                yield where, parse_object(line, where, "each line is a JSON object")
+                count += 1
+            if count > ROWS_MAX:
                 raise InputError(f"{self.name} has more than {ROWS_MAX} lines; keep fewer requests")
-        return found
 
     def found(self, pattern: re.Pattern[str]) -> "list[tuple[str, re.Match[str]]]":
         """The lines that are as a pattern says, blanks at the ends aside, and where each stands."""

@@ -1,7 +1,7 @@
 """The JSON of `fortio load -json`: a histogram with exact counts; seconds, but for `ActualDuration`, in nanoseconds.
 
-A thread of fortio waits for the answer before its next request, at whatever rate it is asked for: the loop is
-closed. The histogram has all requests, of which `ErrorsDurationHistogram` has those that failed once more.
+A thread of fortio waits for an answer before it sends again, even with `-qps`, so the loop is closed.
+`DurationHistogram` has all requests, and `ErrorsDurationHistogram` the failed ones among them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +32,7 @@ def read_load_test(document: Document) -> LoadTest:
         InputError: no requests, or a value that cannot be.
 
     Source:
-        fortio 1.7x, periodic/periodic.go, `RunnerResults`; stats/stats.go, `HistogramData`.
+        fortio at 45e1871, README; periodic/periodic.go, `RunnerResults`; stats/stats.go, `HistogramData`.
     """
     report = Part(document.name, document.object)
     durations = report.part("DurationHistogram")
@@ -61,21 +61,23 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _asked_rps(report: Part) -> float | None:
-    """`"40"`, also with words after it, or None where as much as possible was asked."""
+    """`"40"`, perhaps with words after it; None if fortio was asked for as many as possible."""
     asked = report.text("RequestedQPS").split(" ")[0]
     return None if asked in _NO_RATE else parsed(asked, f"{report.where}.RequestedQPS")
 
 
 def _failed(report: Part, requests: int) -> tuple[int, tuple[str, ...]]:
-    """Requests that failed, and a note that their durations are among the others."""
+    """Requests that failed, and a note that durations include theirs."""
     if "ErrorsDurationHistogram" in report:
         failed = report.part("ErrorsDurationHistogram").whole("Count")
     else:
         codes = report.part("RetCodes")
         failed = sum(codes.whole(code) for code in codes.keys if not _is_good(code))
     if not 0 <= failed <= requests:
-        raise InputError(f"{report.where} has {failed} failures of {requests} requests; is it whole?")
-    note = f"durations are of all {requests} requests, {failed} failed ones among them"
+        raise InputError(
+            f"{report.where} has {failed} failures of {requests} requests; is the file complete?"
+        )
+    note = f"durations are of all {requests} requests, including {failed} that failed"
     return failed, (note,) if failed else ()
 
 
@@ -85,12 +87,12 @@ def _is_good(code: str) -> bool:
 
 
 def _histogram(durations: Part) -> Histogram:
-    """Buckets above `Start` and up to `End`; those without a request are left out of the file."""
+    """Buckets above `Start` and up to `End`; fortio leaves out empty ones."""
     edges, counts = list[float](), list[float]()
     for bucket in durations.parts("Data"):
         start_s, end_s = bucket.number("Start"), bucket.number("End")
         if not edges:
-            edges.append(min(start_s, end_s * (1.0 - 1e-9)))  # one request alone has a bucket without a width
+            edges.append(min(start_s, end_s * (1.0 - 1e-9)))  # equal responses have a bucket of no width
         elif start_s > edges[-1]:
             edges.append(start_s)
             counts.append(0.0)
@@ -102,7 +104,7 @@ def _histogram(durations: Part) -> Histogram:
 
 
 def _quantiles(durations: Part, histogram: Histogram) -> Iterator[tuple[float, Interval]]:
-    """Fortio's own are points on a line across a bucket, within which the true ones lie."""
+    """Fortio interpolates within a bucket, so the true quantile may be anywhere in it."""
     for one in durations.parts("Percentiles"):
         q, value = round(one.number("Percentile") / 100.0, 12), one.number("Value")
         if not 0.0 <= q <= 1.0:

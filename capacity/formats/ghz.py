@@ -1,7 +1,7 @@
 """The JSON of `ghz -O json`: nanoseconds, but for the marks of its histogram, in seconds.
 
-`details` has single requests, unless somebody took some out, by when each ended. Workers wait for the answer before
-their next request unless ghz runs with `--async`. Totals are of requests that succeeded.
+`details` has each request, stamped when it ended. Workers wait for an answer before they send again, so the loop is
+closed, unless ghz runs with `--async`. Statistics are of requests that succeeded.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ def read_load_test(document: Document) -> LoadTest:
         InputError: no requests, or a value that cannot be.
 
     Source:
-        ghz 0.120, runner/reporter.go; runner/stats_handler.go for what a time stamp is.
+        ghz at d6acd43, web/test/SayHello/report1.json; runner/stats_handler.go for what a time stamp is.
     """
     report = Part(document.name, document.object)
     count = report.whole("count")
@@ -44,7 +44,7 @@ def read_load_test(document: Document) -> LoadTest:
     is_whole = len(requests) == count
     others = {"loop": Loop.OPEN if options.is_true("async") else Loop.CLOSED, **_settings(options)}
     run = LoadRun(**(_of_details(requests) if is_whole else {}) | others | _totals(report, count))
-    note = f"details has {len(requests)} requests of {count}, and is left out"
+    note = f"details has only {len(requests)} of {count} requests, so it is left out"
     notes = () if is_whole or not requests else (note,)
     return LoadTest(tool="ghz", name=document.name, runs=(run,), notes=notes)
 
@@ -59,7 +59,7 @@ def read_workload(document: Document) -> TraceArrivals:
     requests, count = _requests(report), report.whole("count")
     if len(requests) < count:
         raise InputError(
-            f"{document.name} has {len(requests)} details of {count} requests; give the whole report"
+            f"{document.name} has only {len(requests)} details of {count} requests; give the complete report"
         )
     return trace(requests, document.name)
 
@@ -79,7 +79,7 @@ def _totals(report: Part, count: int) -> dict[str, Any]:
     good = report.part("statusCodeDistribution")
     succeeded = good.whole(_OK) if _OK in good else 0
     if succeeded > count:
-        raise InputError(f"{good.where} has {succeeded} requests of {count}; is the report whole?")
+        raise InputError(f"{good.where} has {succeeded} requests of {count}; is the report complete?")
     return {
         "name": "ghz",
         "duration_s": report.number("total") / 1e9,

@@ -1,7 +1,7 @@
 """The CSV of `hey -o csv`: a row for each request that was answered; seconds with four decimals.
 
-`offset` is when a request was sent. A worker of hey waits for the answer before its next request, with `-q` too:
-the loop is closed, and there is no schedule. Requests without any answer have no row.
+`offset` is when a request was sent. A worker of hey waits for an answer before it sends again, even with `-q`, so
+the loop is closed and there is no schedule. A request without an answer has no row.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ NAME = "hey -o csv"
 RESOLUTION_S = 1e-4
 _COLUMNS = {"response-time", "DNS+dialup", "status-code"}
 _FAILED_FROM = 400
-_UNANSWERED = "hey writes no row for a request without an answer, so that failures may be missing"
+_UNANSWERED = "hey writes no row for a request without an answer, so failures may be missing"
 
 
 def recognises(document: Document) -> bool:

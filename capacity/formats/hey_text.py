@@ -1,6 +1,6 @@
 """What `hey` prints: totals, quantiles and a histogram; seconds with four decimals.
 
-A worker of hey waits for the answer before its next request, with `-q` too: the loop is closed.
+A worker of hey waits for an answer before it sends again, even with `-q`, so the loop is closed.
 """
 
 import re
@@ -68,7 +68,7 @@ def _total(document: Document, name: str) -> float:
 
 
 def _measured(document: Document) -> dict[str, Any]:
-    """What the responses were; without any, hey prints NaN and 0."""
+    """Statistics of the responses; if there were none, hey prints NaN and 0."""
     fastest_s, slowest_s = _total(document, "Fastest"), _total(document, "Slowest")
     return {
         "mean_s": _total(document, "Average"),
@@ -80,7 +80,7 @@ def _measured(document: Document) -> dict[str, Any]:
 
 
 def _quantiles(document: Document) -> Iterator[tuple[float, Interval]]:
-    """Where there are too few responses for a quantile, hey prints `0% in 0.0000 secs` in its stead."""
+    """Where there are too few responses for a quantile, hey prints `0% in 0.0000 secs` instead."""
     for where, match in document.found(_QUANTILE):
         q = round(parsed(match[1], where) / 100.0, 12)
         if q > 0.0:
@@ -95,9 +95,9 @@ def _unanswered(document: Document) -> int:
 
 
 def _histogram(document: Document, fastest_s: float, slowest_s: float) -> Histogram | None:
-    """Buckets of equal width, whose bounds are told apart by the fastest and the slowest response.
+    """Buckets of equal width from the fastest response to the slowest.
 
-    Their own three decimals would put several at one bound.
+    Bounds are computed from these two, as the printed ones have three decimals and several may be the same.
     """
     buckets = [(where, parsed(m[1], where), int(m[2])) for where, m in document.found(_BUCKET)]
     if len(buckets) < 2 or not slowest_s > fastest_s:

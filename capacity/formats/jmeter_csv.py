@@ -1,24 +1,31 @@
 """The CSV results (JTL) of Apache JMeter: a row for each sample, with or without a header; milliseconds.
 
-`timeStamp` is when a sample started, unless `sampleresult.timestamp.start` is false, which the file does not say.
-A transaction controller adds a row that sums up those of others, and is passed over here.
+`timeStamp` is when a sample started, or when it ended if `sampleresult.timestamp.start` is false. The file does not
+say which, but its threads may show it. A transaction controller adds a row that sums up others; it is skipped here.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from capacity.errors import InputError
+from capacity.files import ROWS_MAX
 from capacity.formats.document import Document, Row
 from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace, whole_of
+from capacity.formats.request_log import Request, nanoseconds, runs, trace, whole_of
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "JMeter, as CSV"
 TRANSACTION = "Number of samples in transaction"
-RESOLUTION_S = 0.001
-STARTS = "time stamps are taken as starts, as JMeter is set up; with sampleresult.timestamp.start=false they are ends"
+_RESOLUTION_S = 0.001
+_CLOCK_NS = 2 * 10**6  # two whole milliseconds, of which each may be cut off
+_STARTS = (
+    "time stamps are taken as starts, JMeter's default; with sampleresult.timestamp.start=false they are ends"
+)
+_ENDS = "time stamps are taken as ends: as starts, a thread would have run two samples at once"
 _NEEDED = {"timeStamp", "elapsed", "success"}
 _FIRST = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "threadName", "dataType", "success",
           "failureMessage", "bytes", "sentBytes", "grpThreads", "allThreads")  # fmt: skip
@@ -28,7 +35,7 @@ _EPOCH_MS = re.compile(r"[0-9]{12,14}")
 
 
 def recognises(document: Document) -> bool:
-    """Whether it has JMeter's columns, or without a header cells as of them."""
+    """Whether it has JMeter's columns, or no header and the cells of JMeter's default columns."""
     return set(document.columns) >= _NEEDED or bool(_names(document))
 
 
@@ -41,10 +48,7 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         JMeter 5.6 user's manual, "Listeners", CSV log format; bin/jmeter.properties.
     """
-    rows = list(_samples(document))
-    users = [row.number("allThreads") for row in rows if "allThreads" in row]
-    found = runs(_requests(rows), users=max(users, default=None), resolution_s=RESOLUTION_S)
-    return LoadTest(tool="jmeter", name=document.name, runs=found, whole=whole_of(found), notes=(STARTS,))
+    return _read(document).load_test(document.name)
 
 
 def read_workload(document: Document) -> TraceArrivals:
@@ -53,29 +57,83 @@ def read_workload(document: Document) -> TraceArrivals:
     Raises:
         InputError: fewer than two, or a cell that cannot be.
     """
-    return trace(_requests(list(_samples(document))), document.name, (STARTS,))
+    return _read(document).workload(document.name)
+
+
+class Samples:
+    """Samples of JMeter with their threads, collected while a file of either format is read.
+
+    A thread runs one sample at a time. If the stamps, taken as starts, make samples of a thread overlap, and taken
+    as ends do not, then they are ends.
+    """
+
+    def __init__(self) -> None:
+        self._stamped: list[Request] = []
+        self._threads: list[str] = []
+        self._users: float | None = None
+
+    def add(self, where: str, stamped: Request, thread: str, users: float | None) -> None:
+        """Add a sample whose `sent_ns` is its stamp. Raises InputError: it took less than 0 s, or is one too many."""
+        if stamped.took_ns < 0:
+            raise InputError(f"{where} has a duration below 0; fix or drop the line")
+        if len(self._stamped) >= ROWS_MAX:
+            raise InputError(f"{where} is beyond {ROWS_MAX} samples; keep fewer")
+        self._stamped.append(stamped)
+        self._threads.append(thread)
+        if users is not None:
+            self._users = max(users, self._users or 0.0)
+
+    def load_test(self, name: str) -> LoadTest:
+        """The samples by their label, and all of them."""
+        requests, note = self._requests()
+        found = runs(requests, users=self._users, resolution_s=_RESOLUTION_S)
+        return LoadTest(tool="jmeter", name=name, runs=found, whole=whole_of(found), notes=(note,))
+
+    def workload(self, name: str) -> TraceArrivals:
+        """The instants at which samples started."""
+        requests, note = self._requests()
+        return trace(requests, name, (note,))
+
+    def _requests(self) -> tuple[list[Request], str]:
+        ended = [replace(one, sent_ns=one.sent_ns - one.took_ns) for one in self._stamped]
+        if self._overlap(self._stamped) and not self._overlap(ended):
+            return ended, _ENDS
+        return self._stamped, _STARTS
+
+    def _overlap(self, requests: list[Request]) -> bool:
+        """Whether a thread has two samples at once, beyond what the resolution of the clock explains."""
+        by_start = sorted(zip(self._threads, requests, strict=True), key=lambda one: (one[0], one[1].sent_ns))
+        return any(
+            thread == next_thread and thread and one.sent_ns + one.took_ns > after.sent_ns + _CLOCK_NS
+            for (thread, one), (next_thread, after) in pairwise(by_start)
+        )
+
+
+def _read(document: Document) -> Samples:
+    samples = Samples()
+    for row in _rows(document):
+        users = row.number("allThreads") if "allThreads" in row else None
+        thread = row.text("threadName") if "threadName" in row else ""
+        samples.add(row.where, _stamped(row), thread, users)
+    return samples
 
 
 def _names(document: Document) -> tuple[str, ...]:
-    """Names of the columns of a file without a header, which JMeter writes in one order; else none."""
+    """Names for the columns of a file without a header, in JMeter's default order; else none."""
     cells = document.columns
     names = _WITHOUT_HEADER.get(len(cells), ())
     is_sample = bool(names) and cells[1].isdecimal() and cells[7] in ("true", "false")
     return names if is_sample and _EPOCH_MS.fullmatch(cells[0]) else ()
 
 
-def _samples(document: Document) -> Iterator[Row]:
-    """Rows, but for those of transaction controllers."""
+def _rows(document: Document) -> Iterator[Row]:
+    """All rows except those of transaction controllers."""
     for row in document.rows(_names(document)):
         if "responseMessage" not in row or not row.text("responseMessage").startswith(TRANSACTION):
             yield row
 
 
-def _requests(rows: list[Row]) -> list[Request]:
-    return read_all(_request, iter(rows))
-
-
-def _request(row: Row) -> Request:
+def _stamped(row: Row) -> Request:
     return Request(
         sent_ns=_stamp_ns(row),
         took_ns=nanoseconds(row.whole("elapsed"), 1e6, row.place("elapsed")),

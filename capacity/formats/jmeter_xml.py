@@ -1,7 +1,7 @@
 """The XML results (JTL) of Apache JMeter: an element for each sample; milliseconds.
 
-Time stamps are starts, as in `capacity.formats.jmeter_csv`. An element within a sample is a part of it, such as a
-picture of a page, and is passed over; of a transaction controller its samples are read in its stead.
+Time stamps are starts or ends, as in `capacity.formats.jmeter_csv`. An element within a sample is a part of it, such
+as an image of a page, and is skipped. A transaction controller is skipped too, and the samples within it are read.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,11 +9,11 @@ from typing import Any
 from xml.parsers import expat  # declarations of entities are refused below
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, printable
+from capacity.files import printable
 from capacity.formats.document import Document, Row
-from capacity.formats.jmeter_csv import RESOLUTION_S, STARTS, TRANSACTION, is_success
+from capacity.formats.jmeter_csv import TRANSACTION, Samples, is_success
 from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace, whole_of
+from capacity.formats.request_log import Request, nanoseconds
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "JMeter, as XML"
@@ -35,10 +35,7 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         JMeter 5.6 user's manual, "Listeners", XML log format 2.1; testResults version 1.2.
     """
-    rows = _Samples(document).rows
-    users = [row.number("na") for row in rows if "na" in row]
-    found = runs(_requests(rows), users=max(users, default=None), resolution_s=RESOLUTION_S)
-    return LoadTest(tool="jmeter", name=document.name, runs=found, whole=whole_of(found), notes=(STARTS,))
+    return _read(document).load_test(document.name)
 
 
 def read_workload(document: Document) -> TraceArrivals:
@@ -47,15 +44,26 @@ def read_workload(document: Document) -> TraceArrivals:
     Raises:
         InputError: as for a load test, or fewer than two samples.
     """
-    return trace(_requests(_Samples(document).rows), document.name, (STARTS,))
+    return _read(document).workload(document.name)
 
 
-class _Samples:
-    """The attributes of each sample, as an event parser meets them."""
+def _read(document: Document) -> Samples:
+    samples = Samples()
 
-    def __init__(self, document: Document) -> None:
-        self.rows: list[Row] = []
-        self._name, self._inside = document.name, list[bool]()  # of each open element: whether it is read
+    def take(row: Row) -> None:
+        thread = row.text("tn") if "tn" in row else ""
+        samples.add(row.where, _stamped(row), thread, row.number("na") if "na" in row else None)
+
+    _Elements(document, take)
+    return samples
+
+
+class _Elements:
+    """Passes on the attributes of each sample as the parser meets it."""
+
+    def __init__(self, document: Document, take: Callable[[Row], None]) -> None:
+        self._name, self._take = document.name, take
+        self._inside: list[bool] = []  # of each open element: whether samples in it are read
         self._parser = expat.ParserCreate()
         self._parser.StartDoctypeDeclHandler = self._refuse
         self._parser.StartElementHandler = self._start
@@ -68,32 +76,25 @@ class _Samples:
             raise InputError(f"{document.name}: not valid XML; save it as UTF-8") from None
 
     def _refuse(self, *_: Any) -> None:
-        raise InputError(f"{self._name} declares a document type, which JMeter never writes; take that out")
+        raise InputError(f"{self._name} declares a document type, which JMeter never writes; remove it")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        """A sample counts at the top, or in a transaction that is itself at such a place."""
+        """A sample counts at the top level, or directly within a transaction that counts."""
         if len(self._inside) > _DEPTH_MAX:
             raise InputError(f"{self._name} line {self._parser.CurrentLineNumber} is nested too deeply")
         is_at_top = not self._inside or self._inside[-1]
         is_sample = tag in _SAMPLES
         is_transaction = is_sample and attributes.get("rm", "").startswith(TRANSACTION)
         if is_sample and is_at_top and self._inside and not is_transaction:
-            self.rows.append(
-                Row(f"{self._name} line {self._parser.CurrentLineNumber}", attributes, "attribute")
-            )
-        if len(self.rows) > ROWS_MAX:
-            raise InputError(f"{self._name} has more than {ROWS_MAX} samples; keep fewer")
+            where = f"{self._name} line {self._parser.CurrentLineNumber}"
+            self._take(Row(where, attributes, "attribute"))
         self._inside.append(is_at_top and (tag == "testResults" or is_transaction))
 
     def _end(self, _: str) -> None:
         self._inside.pop()
 
 
-def _requests(rows: list[Row]) -> list[Request]:
-    return read_all(_request, iter(rows))
-
-
-def _request(row: Row) -> Request:
+def _stamped(row: Row) -> Request:
     return Request(
         sent_ns=nanoseconds(row.whole("ts"), 1e6, row.place("ts")),
         took_ns=nanoseconds(row.whole("t"), 1e6, row.place("t")),

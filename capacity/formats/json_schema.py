@@ -1,4 +1,4 @@
-"""A JSON Schema, such as oha and Hyperfoil publish of their output: it describes measurements, and holds none."""
+"""A JSON Schema, such as oha and Hyperfoil publish for their output: it describes measurements and holds none."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn

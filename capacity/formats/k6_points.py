@@ -1,7 +1,6 @@
 """The points of `k6 run --out json`: a JSON object a line, and in them each request; milliseconds.
 
-The time of a point of `http_req_duration` is when the answer was there, so that the request was sent that long
-before. Dropped iterations are those that an executor had no user left to start.
+A point of `http_req_duration` is stamped when the answer has arrived, so the request was sent its value earlier.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from capacity.traffic.workload import TraceArrivals
 
 NAME = "k6 --out json"
 _DURATION, _DROPPED, _USERS = "http_req_duration", "dropped_iterations", "vus"
+_NEEDED = {_DURATION, _DROPPED, _USERS}
 _OK_STATUSES = {str(status) for status in range(200, 400)}
 
 
@@ -64,11 +64,11 @@ def read_workload(document: Document) -> TraceArrivals:
 
 
 def _points(document: Document) -> dict[str, list[Part]]:
-    """Data of the points by their metric."""
+    """Data of the points of the metrics needed here, by metric."""
     found: dict[str, list[Part]] = {}
-    for where, line in document.lines():
+    for where, line in document.each_line():
         one = Part(where, line)
-        if one.text("type") == "Point":
+        if one.text("type") == "Point" and one.text("metric") in _NEEDED:
             found.setdefault(one.text("metric"), []).append(one.part("data"))
     return found
 
@@ -99,7 +99,7 @@ def _stamp_ns(point: Part) -> int:
 
 
 def _is_good(tags: Part) -> bool:
-    """What the test expects, and without a word of it an answer that is no error."""
+    """Whether the test expected the response; if k6 does not say, whether its status is no error."""
     if "expected_response" in tags:
         return tags.text("expected_response") == "true"
     return "status" not in tags or tags.text("status") in _OK_STATUSES

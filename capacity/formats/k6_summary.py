@@ -4,8 +4,8 @@
 - `--summary-export`: the same, flat; the `rate` of a rate is called `value`, and a threshold that is true has failed.
 - The machine-readable summary of k6 2: a list of metrics, and the duration of the run in seconds.
 
-In all of them `http_req_failed` counts failed requests as those that pass, or match. Which quantiles there are is
-for the user of k6 to say; without a word there is no P99.
+In all of them `http_req_failed` counts a failed request as a pass, or match. The test's `summaryTrendStats` says
+which quantiles there are; by default there is no P99.
 """
 
 import re
@@ -24,8 +24,8 @@ _DURATION = "http_req_duration"
 _ALWAYS = {"iterations", "iteration_duration", "data_received", "vus_max", "http_reqs", _DURATION}
 _QUANTILE = re.compile(r"p\(([0-9.]{1,12})\)")
 OPEN_IF_DROPPED = (
-    "taken as an open loop, as there are dropped_iterations; if they come from an executor that ran out of time, the "
-    "loop is closed"
+    "taken as an open loop because there are dropped_iterations; if an executor that counts iterations ran out of "
+    "time, the loop is closed"
 )
 
 
@@ -38,7 +38,7 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The run, and a part of it for each tag that a threshold was set for.
+    """The run, and the part of it with each tag for which k6 kept a submetric.
 
     Raises:
         InputError: no HTTP requests, or values that cannot be.
@@ -51,7 +51,7 @@ def read_load_test(document: Document) -> LoadTest:
     if _DURATION not in names:
         raise InputError(f"{document.name} has no {_DURATION}; only tests of HTTP are read here")
     runs = tuple(_run(metrics, name.removeprefix(_DURATION), duration_s) for name in sorted(names))
-    is_open = "dropped_iterations" in metrics
+    is_open = any(run.loop is Loop.OPEN for run in runs)
     return LoadTest(
         tool="k6",
         name=document.name,
@@ -75,7 +75,7 @@ class _Metric:
 
 
 def _metrics(summary: Part) -> tuple[dict[str, _Metric], float | None]:
-    """Metrics by name, and how long the run took, where it is said. [s]"""
+    """Metrics by name, and how long the run took if the summary says it. [s]"""
     if "results" in summary:
         listed = summary.part("results").parts("metrics")
         found = {one.text("name"): _Metric(one, is_nested=True) for one in listed}
@@ -113,24 +113,24 @@ def _run(metrics: Mapping[str, _Metric], tag: str, duration_s: float | None) -> 
 
 
 def _counts(metrics: Mapping[str, _Metric], tag: str, requests: float | None) -> dict[str, Any]:
-    """Requests that succeeded and failed; only where both are known, for `requests` alone tells neither."""
+    """Requests that succeeded and failed, if the summary has both counts."""
     failing = metrics.get("http_req_failed" + tag)
     failed = None if failing is None else failing.first("passes", "matches")
     if requests is None or failed is None:
         return {}
     if failed > requests:
-        raise InputError(f"{failed:g} requests failed of {requests:g}; is the summary whole?")
+        raise InputError(f"{failed:g} requests failed of {requests:g}; is the summary complete?")
     return {"succeeded": int(requests - failed), "failed": int(failed)}
 
 
 def _of_the_whole(metrics: Mapping[str, _Metric]) -> dict[str, Any]:
-    """Users, and what was not sent for want of them."""
+    """Users, iterations dropped because no user was free, and the loop."""
     users, dropped = metrics.get("vus_max"), metrics.get("dropped_iterations")
     count = None if dropped is None else dropped.first("count")
     return {
         "users": None if users is None else users.first("max", "value"),
         "dropped": None if count is None else int(count),
-        "loop": Loop.UNKNOWN if dropped is None else Loop.OPEN,
+        "loop": Loop.OPEN if count else Loop.UNKNOWN,
     }
 
 

@@ -1,8 +1,8 @@
 """The CSV files of `locust --csv`: totals by endpoint, and their history; milliseconds.
 
-Locust rounds each response before it counts it, to 1 ms below 100 ms, 10 ms below 1 s, 100 ms below 10 s and 1 s
-from there on, so that its percentiles lie within half such a step of what was measured. Its 100 % may so lie above
-its Max, which is exact. A user of Locust waits for the answer before its next request: the loop is closed.
+Locust rounds each response time before it counts it: to 1 ms below 100 ms, to 10 ms below 1 s, to 100 ms below 10 s,
+and to 1 s from there. Its percentiles are within half such a step of what was measured, so 100 % may be above Max,
+which is exact. A user waits for an answer before it sends again, so the loop is closed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -54,9 +54,9 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def bucket_s(rounded_ms: float) -> Interval:
-    """Between which durations Locust rounds to this one. [s]
+    """The range of durations that Locust rounds to this one. [s]
 
-    Where steps change, half the finer step lies below, as 99.7 ms is rounded to 100 ms.
+    Where the step changes, the range reaches half the finer step below, as 99.7 ms is rounded to 100 ms.
 
     >>> bucket_s(110.0)
     Interval(value=0.11, low=0.105, high=0.115)
@@ -87,7 +87,7 @@ def _runs_of_totals(document: Document) -> Iterator[LoadRun]:
 
 
 def _runs_of_history(document: Document) -> Iterator[LoadRun]:
-    """The last row of each name has its totals; percentiles of a row are of its last 10 seconds only."""
+    """The last row of each name has its totals; a row's percentiles are of the last 10 seconds only."""
     by_name: dict[str, list[Row]] = {}
     for row in document.rows():
         by_name.setdefault(_name(row), []).append(row)
@@ -111,7 +111,7 @@ def _runs_of_history(document: Document) -> Iterator[LoadRun]:
 
 
 def _history(rows: list[Row]) -> Iterator[Moment]:
-    """Rows begin with N/A and then 0 until Locust has seconds to look back on; that is no measurement."""
+    """The first rows hold N/A and then 0, until Locust has seconds to look back on; these are no measurements."""
     rated = list(dropwhile(lambda row: not row.number("Requests/s"), rows))
     for place, row in enumerate(rows):
         yield Moment(
@@ -130,7 +130,7 @@ def _seen_s(row: Row, column: str) -> float | None:
 
 
 def _quantile_columns(document: Document) -> dict[float, str]:
-    """Columns such as `99.9%`, of which the user of Locust may have chosen others."""
+    """Columns such as `99.9%`; which there are is a setting of Locust."""
     found = {}
     for column in document.columns:
         text = column.removesuffix("%")
@@ -140,13 +140,13 @@ def _quantile_columns(document: Document) -> dict[float, str]:
 
 
 def _name(row: Row) -> str:
-    """`GET /predict`, or the name alone, as of the row of all."""
+    """`GET /predict`, or the name alone where there is no type, as for Aggregated."""
     return printable(f"{row.text('Type')} {row.text('Name')}".strip())
 
 
 def _counts(requests: int, failed: int, where: str) -> dict[str, Any]:
     if failed > requests:
-        raise InputError(f"{where} has {failed} failures of {requests} requests; is it whole?")
+        raise InputError(f"{where} has {failed} failures of {requests} requests; is the file complete?")
     return {"succeeded": requests - failed, "failed": failed}
 
 

@@ -1,6 +1,6 @@
-"""The JSON of `locust --json`: for each endpoint how often each rounded response time was seen; milliseconds.
+"""The JSON of `locust --json`: for each endpoint, counts of rounded response times; milliseconds.
 
-It says more than Locust's CSV: a histogram, and the requests of each second. Rounding is that of
+Unlike Locust's CSV it has a histogram, and the requests of each second. Rounding is that of
 `capacity.formats.locust_csv`.
 """
 
@@ -30,7 +30,7 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """A run for each endpoint that was asked.
+    """A run for each endpoint that got requests.
 
     Raises:
         InputError: keys or values that are not as Locust writes them.
@@ -45,7 +45,7 @@ def read_load_test(document: Document) -> LoadTest:
 def _run(one: Part) -> LoadRun:
     requests, failed = one.whole("num_requests"), one.whole("num_failures")
     if failed > requests:
-        raise InputError(f"{one.where} has {failed} failures of {requests} requests; is it whole?")
+        raise InputError(f"{one.where} has {failed} failures of {requests} requests; is the file complete?")
     histogram = _histogram(one.part("response_times"))
     duration_s = one.number("last_request_timestamp") - one.number("start_time")
     timed = requests - (one.whole("num_none_requests") if "num_none_requests" in one else 0)
@@ -66,7 +66,7 @@ def _run(one: Part) -> LoadRun:
 
 
 def _histogram(times: Part) -> Histogram:
-    """Buckets between the halves of steps, with empty ones in the gaps."""
+    """The range that is rounded to each key, with empty buckets in the gaps."""
     seen = sorted((parsed(key, f"{times.where} key"), times.number(key)) for key in times.keys)
     edges, counts = [0.0], list[float]()
     for rounded_ms, count in seen:

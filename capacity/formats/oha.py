@@ -1,7 +1,7 @@
 """The JSON of `oha --output-format json`: totals, quantiles and a histogram; seconds.
 
-It does not say whether oha was given a rate (`-q`), and so nothing of the loop. What was still in flight at the
-deadline is counted apart by oha, as an error, and is no failure here.
+It does not say whether oha was given a rate (`-q`), so the loop is unknown. Oha lists requests still in flight at
+the deadline as errors; here they are no failures.
 """
 
 import math
@@ -32,7 +32,7 @@ def read_load_test(document: Document) -> LoadTest:
         InputError: keys or values that are not as oha writes them.
 
     Source:
-        oha 1.10, schema.json, and src/histogram.rs for what the histogram's keys are.
+        oha at b8cd846, schema.json; src/histogram.rs, of which versions differ, for the keys of the histogram.
     """
     report = Part(document.name, document.object)
     summary = report.part("summary")
@@ -54,7 +54,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _counts(report: Part) -> tuple[int, int]:
-    """Requests that were answered well, and the others but for those that the deadline cut off."""
+    """Requests that succeeded, and those that failed other than by the deadline."""
     statuses = report.part("statusCodeDistribution")
     errors = report.part("errorDistribution") if "errorDistribution" in report else Part("", {})
     by_code = {parsed(code, f"{statuses.where} key"): statuses.whole(code) for code in statuses.keys}
@@ -77,9 +77,9 @@ def _quantiles(percentiles: Part) -> Iterator[tuple[float, Interval]]:
 
 
 def _histogram(buckets: Part, summary: Part) -> tuple[Histogram | None, tuple[str, ...]]:
-    """Counts up to each key, of which the first is the fastest response and the last the slowest.
+    """Counts up to each key, which run from the fastest response to the slowest.
 
-    Keys of older versions of oha are something else, and tell nothing.
+    Some versions of oha write other keys, which are no bounds; their histogram is left out.
     """
     counts = sorted((parsed(key, f"{buckets.where} key"), buckets.whole(key)) for key in buckets.keys)
     if not counts or "fastest" not in summary or "slowest" not in summary:
@@ -90,7 +90,9 @@ def _histogram(buckets: Part, summary: Part) -> tuple[Histogram | None, tuple[st
         for end, key in zip(ends, ("fastest", "slowest"), strict=True)
     )
     if not fits or len({bound for bound, _ in counts}) < len(counts):
-        return None, ("the histogram does not run from the fastest response to the slowest, and is left out",)
+        return None, (
+            "the histogram does not run from the fastest response to the slowest, so it is left out",
+        )
     return Histogram.up_to(counts), ()
 
 

@@ -87,4 +87,4 @@ def read_document(document: Document, kind: Kind) -> Any:
     except InputError as error:
         if str(error).startswith(document.name):
             raise
-        raise InputError(f"{document.name}: {error}") from None  # of a noun, which knows no file
+        raise InputError(f"{document.name}: {error}") from None  # a noun does not know its file

@@ -1,4 +1,4 @@
-"""Request log: single requests as a tool wrote them down, and the load test and the trace that they make."""
+"""Request log: single requests as a tool recorded them, and the runs and the trace that they make."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from capacity.performance import Interval
 from capacity.traffic.workload import TraceArrivals
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
-_NAMES_MAX = 50  # more are not endpoints, but addresses with a number in them
+_NAMES_MAX = 50  # beyond, names are not endpoints but addresses with an id in them
 _NS_MAX = 10**22  # 300,000 years; beyond, a unit is wrong
 WHOLE = "all requests"
 
@@ -25,8 +25,8 @@ class Request:
     Attributes:
         sent_ns: when it was sent, from any origin. [ns]
         took_ns: from then to its answer. [ns]
-        is_good: whether it was answered, and well.
-        name: of its endpoint, where it has one.
+        is_good: whether it was answered without an error.
+        name: of its endpoint, if it has one.
     """
 
     sent_ns: int
@@ -62,7 +62,7 @@ def trace(requests: Sequence[Request], name: str, remarks: tuple[str, ...] = ())
 
 
 def runs(requests: Sequence[Request], whole: str = WHOLE, **others: Any) -> tuple[LoadRun, ...]:
-    """A run for each name where there are several, and then the one of all requests, which is called `whole`.
+    """A run for each name if there are several, and last the run of all requests, which is named `whole`.
 
     Args:
         others: what else is known of the run of all.
@@ -104,7 +104,7 @@ def _run(requests: Sequence[Request], name: str, first_ns: int, **others: Any) -
 
 
 def _measured(good: Sequence[Request], first_ns: int, resolution_s: float) -> dict[str, Any]:
-    """What the requests that were answered well say of responses."""
+    """Statistics of the requests that succeeded."""
     sent_s = [(one.sent_ns - first_ns) / 1e9 for one in good]
     took_s = sorted(one.took_ns / 1e9 for one in good)
     return {
@@ -117,7 +117,7 @@ def _measured(good: Sequence[Request], first_ns: int, resolution_s: float) -> di
 
 
 def _quantiles(took_s: Sequence[float], resolution_s: float) -> Iterator[tuple[float, Interval]]:
-    """Those beyond which there is at least one response; a whole number of steps may have lost nearly a step."""
+    """Those with at least one response beyond them; truncated clocks leave a step open on either side."""
     for q in _QUANTILES:
         if (1.0 - q) * len(took_s) >= 1.0 - 1e-9:
             value = took_s[math.ceil(q * len(took_s) - 1e-9) - 1]
@@ -125,12 +125,12 @@ def _quantiles(took_s: Sequence[float], resolution_s: float) -> Iterator[tuple[f
 
 
 def around(value: float, half: float) -> Interval:
-    """A value that rounding leaves open by as much on either side, though never below 0."""
+    """A value that rounding leaves open by `half` on either side, though not below 0."""
     return Interval(value=value, low=min(value, max(0.0, value - half)), high=value + half)
 
 
 def read_all(read: Callable[[Any], Request], found: Iterator[Any]) -> list[Request]:
-    """The request in each row or line; a duration below 0 is refused where it stands."""
+    """The request in each row or line. Raises InputError: a duration below 0, by its place."""
     requests = []
     for one in found:
         request = read(one)

@@ -1,7 +1,7 @@
 """Results of vegeta: the JSON report, and single requests as `vegeta encode` writes them in JSON or CSV; nanoseconds.
 
-Vegeta sends by the clock, so that the loop is open, unless its rate is 0. It counts an answer as a success from
-status 200 to 399. Quantiles of the report are estimates by a t-digest.
+Vegeta sends by the clock, so the loop is open unless its rate is 0. A status from 200 to 399 is a success. The
+report's quantiles are estimates by a t-digest.
 """
 
 import re
@@ -20,7 +20,7 @@ from capacity.traffic.workload import TraceArrivals
 NAME = "vegeta report -type=json, or vegeta encode"
 _REPORT = {"latencies", "earliest", "latest", "wait", "requests", "throughput"}
 _RESULT = {"attack", "seq", "code", "timestamp", "latency"}
-# Vegeta writes no header. Older versions end after the number.
+# Vegeta writes no header. Older versions end after `seq`.
 _COLUMNS = ("timestamp", "code", "latency", "bytes_out", "bytes_in", "error", "body", "attack", "seq", "method", "url",
             "headers")  # fmt: skip
 _LENGTHS = (9, 11, 12)
@@ -32,7 +32,7 @@ _QUANTILE = re.compile(r"([0-9.]{1,12})(?:st|nd|rd|th)")
 
 
 def recognises(document: Document) -> bool:
-    """Whether it has the report's keys, or those or the cells of a request."""
+    """Whether it has the keys of a report, or the keys or cells of a request."""
     return document.keys >= _REPORT or set(document.first_line) >= _RESULT or _is_csv(document)
 
 
@@ -43,7 +43,7 @@ def read_load_test(document: Document) -> LoadTest:
         InputError: no requests, or a value that cannot be.
 
     Source:
-        vegeta 12, README "report -type=json" and "encode"; lib/metrics.go, lib/results.go.
+        vegeta 12 at cf58112, README, "report" and "encode".
     """
     if document.keys >= _REPORT:
         return _of_report(Part(document.name, document.object))
@@ -69,7 +69,7 @@ def _of_report(report: Part) -> LoadTest:
     good = sum(statuses.whole(code) for code in statuses.keys if _is_good(code, f"{statuses.where} key"))
     answered = requests - (statuses.whole(_NO_ANSWER) if _NO_ANSWER in statuses else 0)
     if not good <= answered <= requests:
-        raise InputError(f"{statuses.where} do not fit {requests} requests; is the report whole?")
+        raise InputError(f"{statuses.where} do not add up to {requests} requests; is the report complete?")
     histogram, notes = _histogram(report, requests)
     run = LoadRun(
         name="attack",
@@ -98,12 +98,12 @@ def _quantiles(latencies: Part) -> Iterator[tuple[float, Interval]]:
 
 
 def _histogram(report: Part, requests: int) -> tuple[Histogram | None, tuple[str, ...]]:
-    """Counts from each bound to the next, where they are of these requests."""
+    """Counts from each bound to the next, if they are of this report's requests."""
     buckets = report.part("buckets") if "buckets" in report else Part(report.where, {})
     counts = sorted((parsed(key, f"{buckets.where} key") / 1e9, buckets.whole(key)) for key in buckets.keys)
     total = sum(count for _, count in counts)
     if not counts or total != requests:
-        note = f"the buckets hold {total} requests of {requests}, and are left out"
+        note = f"the buckets hold {total} requests but the report has {requests}, so they are left out"
         return None, (note,) if counts else ()
     edges_s = (*(bound for bound, _ in counts), float("inf"))
     found = located(
@@ -126,7 +126,7 @@ def _is_csv(document: Document) -> bool:
 def _requests(document: Document) -> list[Request]:
     if _is_csv(document):
         return read_all(_of_row, document.rows(_COLUMNS[: len(document.columns)]))
-    return read_all(_of_line, (Part(where, line) for where, line in document.lines()))
+    return read_all(_of_line, (Part(where, line) for where, line in document.each_line()))
 
 
 def _of_row(row: Row) -> Request:

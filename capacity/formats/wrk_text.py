@@ -1,9 +1,8 @@
 """What `wrk` and `wrk2` print, best with `--latency`: totals and quantiles, of wrk2 with a spectrum; ms, us or s.
 
-A connection of wrk waits for the answer before its next request: the loop is closed. In the end wrk adds to slow
-responses those that it would have seen at an even pace, so that its quantiles are corrected ones. wrk2 sends by the
-clock (`-R`) and counts from when a request was due; with `--u_latency` it prints what it measured from when it was
-sent as well.
+A connection of wrk waits for an answer before it sends again, so the loop is closed. Before it prints, wrk adds the
+responses that it expects a slow one to have held up, so its quantiles are corrected. wrk2 sends by the clock (`-R`)
+and measures from when a request was due; with `--u_latency` it also prints what it measured from when each was sent.
 """
 
 import re
@@ -35,7 +34,10 @@ _QUANTILE = re.compile(rf"([0-9]{{1,3}}(?:\.[0-9]{{1,9}})?)%\s+{_TIME}")
 _SPECTRUM = re.compile(
     r"([0-9]{1,15}\.[0-9]{1,9})\s+([01]\.[0-9]{1,12})\s+([0-9]{1,15})(?:\s+(?:inf|[0-9.]{1,30}))?"
 )
-_WRK_ADDS = "wrk fills in the responses that it would have seen at an even pace; its quantiles count them too"
+_CALIBRATION = "Thread calibration: mean lat.:"  # printed only by wrk2
+_WRK_ADDS = (
+    "wrk adds the responses that it expects slow ones to have held up, so quantiles count more than requests"
+)
 
 
 def recognises(document: Document) -> bool:
@@ -51,11 +53,13 @@ def read_load_test(document: Document) -> LoadTest:
         InputError: no latencies, or a line that is not as wrk prints it.
 
     Source:
-        wrk 4.1.0, src/wrk.c, `main` and `stats_correct`; wrk2 4.0.0, README and src/wrk.c.
+        wrk 4.1.0, src/wrk.c, `main` and `stats_correct`; wrk2 at 44a94c1, README.
     """
     known = _totals(document)
     tables = list(_tables(document))
-    if not tables and "mean_s" not in known:
+    if not tables and _CALIBRATION in document.text:
+        tables = [_Table(document.name, "Recorded")]  # wrk2 without --latency
+    if not any(table.quantiles for table in tables) and "mean_s" not in known:
         raise InputError(f"{document.name} has no latencies; run wrk with --latency to its end")
     if not any(table.title for table in tables):
         quantiles = tables[0].quantiles if tables else {}
@@ -78,7 +82,7 @@ def _of_wrk2(table: "_Table", known: Mapping[str, Any]) -> LoadRun:
 
 
 def _totals(document: Document) -> dict[str, Any]:
-    """What stands above and below the distribution, as far as it is there."""
+    """What is printed above and below the distributions, as far as it is there."""
     known: dict[str, Any] = {}
     for _, match in document.found(_CONNECTIONS):
         known["users"] = float(match[2])
@@ -98,7 +102,7 @@ def _counts(document: Document, requests: int, where: str) -> dict[str, int]:
     bad = sum(int(match[1]) for _, match in document.found(_BAD))
     unanswered = sum(int(count) for _, match in document.found(_SOCKET) for count in match.groups())
     if bad > requests:
-        raise InputError(f"{where} has {requests} requests, of which {bad} failed; is the text whole?")
+        raise InputError(f"{where} has {requests} requests, of which {bad} failed; is the text complete?")
     return {"succeeded": requests - bad, "failed": bad + unanswered}
 
 

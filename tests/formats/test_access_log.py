@@ -30,7 +30,7 @@ def test_a_request_arrived_its_request_time_before_its_line() -> None:
     found = workload(NGINX)
     # Ends at 51, 52, 53 and 53 s, less 0.25, 1.5, 0.01 and 0.1 s: the second request arrived first.
     assert found.instants_s == pytest.approx((0.0, 0.25, 2.4, 2.49))
-    assert found.remarks[0].startswith("the log tells when a request ended by whole seconds")
+    assert found.remarks[0].startswith("the log gives ends of requests in whole seconds")
 
 
 def test_what_the_server_saw() -> None:
@@ -55,7 +55,7 @@ def test_a_unit_beside_the_number_is_taken() -> None:
 def test_without_request_times_ends_are_all_there_is() -> None:
     found = workload(COMMON)
     assert found.instants_s == (0.0, 0.0, 4.0)
-    assert found.remarks[1] == "the log has no request times, and instants are those at which requests ended"
+    assert found.remarks[1] == "the log has no request times, so instants are those at which requests ended"
     assert "line 1 has no request time; for nginx add $request_time" in refusal(COMMON)
 
 

@@ -54,7 +54,7 @@ def test_the_run() -> None:
     assert (run.loop, run.users, run.rate_asked_rps, run.throughput_rps) == (Loop.CLOSED, 4, 100.0, 99.5)
     assert (run.duration_s, run.succeeded, run.failed) == (1.005, 97, 3)
     assert (run.mean_s, run.min_s, run.max_s) == (0.004, 0.0012, 0.031)
-    assert found.notes == ("durations are of all 100 requests, 3 failed ones among them",)
+    assert found.notes == ("durations are of all 100 requests, including 3 that failed",)
 
 
 def test_the_gaps_between_buckets_are_empty() -> None:

@@ -72,8 +72,8 @@ def test_a_request_was_sent_before_its_time_stamp() -> None:
 def test_details_that_are_not_whole_are_left_out_with_a_word() -> None:
     text = changed(details=DETAILS[:2])
     assert load_test(text).runs[0].samples is None
-    assert load_test(text).notes == ("details has 2 requests of 3, and is left out",)
-    assert "has 2 details of 3 requests" in refusal(text, Kind.WORKLOAD)
+    assert load_test(text).notes == ("details has only 2 of 3 requests, so it is left out",)
+    assert "has only 2 details of 3 requests" in refusal(text, Kind.WORKLOAD)
 
 
 def test_only_async_sends_by_the_clock() -> None:

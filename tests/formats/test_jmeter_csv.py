@@ -38,6 +38,17 @@ def test_a_whole_millisecond_leaves_a_step_open() -> None:
     assert load_test(TEXT).runs[0].quantiles_s[0.5].high == pytest.approx(0.041)
 
 
+def test_stamps_that_can_only_be_ends_are_ends() -> None:
+    """A thread has one sample at a time: of 300 ms from 0.0 s, and of 100 ms from 0.3 and from 0.4 s."""
+    header = "timeStamp,elapsed,success,threadName\n"
+    starts = "1700000000000,300,true,a\n1700000000300,100,true,a\n1700000000400,100,true,a\n"
+    ends = "1700000000300,300,true,a\n1700000000400,100,true,a\n1700000000500,100,true,a\n"
+    assert workload(header + starts).instants_s == pytest.approx((0.0, 0.3, 0.4))
+    found = workload(header + ends)
+    assert found.instants_s == pytest.approx((0.0, 0.3, 0.4))
+    assert found.remarks[0].startswith("time stamps are taken as ends")
+
+
 @pytest.mark.parametrize("text", [TEXT, WITHOUT_HEADER])
 def test_each_start_is_an_arrival(text: str) -> None:
     assert workload(text).instants_s == pytest.approx((0.0, 0.5, 1.0))

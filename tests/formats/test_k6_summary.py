@@ -99,6 +99,13 @@ def test_dropped_iterations_tell_of_an_open_loop() -> None:
     assert found.notes[0].startswith("taken as an open loop")
 
 
+def test_that_none_was_dropped_tells_nothing() -> None:
+    found = load_test(
+        with_metrics(dropped_iterations={"type": "counter", "values": {"count": 0, "rate": 0.0}})
+    )
+    assert (found.runs[0].loop, found.runs[0].dropped) == (Loop.UNKNOWN, 0)
+
+
 @pytest.mark.parametrize(
     ("others", "said"),
     [

@@ -78,7 +78,7 @@ def test_a_report_in_seconds() -> None:
 def test_buckets_of_another_run_are_left_out_with_a_word() -> None:
     found = load_test(json.dumps(REPORT | {"buckets": {"0": 9000, "5000000": 1000}}))
     assert found.runs[0].histogram is None
-    assert found.notes == ("the buckets hold 10000 requests of 200, and are left out",)
+    assert found.notes == ("the buckets hold 10000 requests but the report has 200, so they are left out",)
 
 
 @pytest.mark.parametrize("text", [LINES, CSV])
@@ -98,7 +98,7 @@ def test_older_versions_end_after_the_number() -> None:
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ({"status_codes": {"200": 201}}, "status_codes do not fit 200 requests"),
+        ({"status_codes": {"200": 201}}, "status_codes do not add up to 200 requests"),
         ({"status_codes": {"ok": 1}}, "status_codes key must be a number, got 'ok'"),
         ({"latencies": {"max": 1, "mean": "5ms"}}, "latencies.mean must be a number, got '5ms'"),
         ({"wait": None}, "has no wait"),

@@ -72,7 +72,7 @@ def test_wrk_has_filled_in_responses() -> None:
     (run,) = found.runs
     assert run.requests * run.mean_s > run.users * run.duration_s
     assert run.is_corrected
-    assert found.notes[0].startswith("wrk fills in the responses")
+    assert found.notes[0].startswith("wrk adds the responses")
 
 
 def test_wrk_without_its_distribution_has_a_mean() -> None:
@@ -91,6 +91,12 @@ def test_wrk2_counts_from_when_requests_were_due() -> None:
     assert recorded.quantiles_s[0.999].value == pytest.approx(0.01001)
     assert uncorrected.quantiles_s[0.999].value == pytest.approx(0.0009)
     assert (recorded.succeeded, recorded.failed) == (200, 10)
+
+
+def test_wrk2_without_its_distribution_is_told_by_its_calibration() -> None:
+    (run,) = load_test(WRK2.replace(RECORDED, "").replace(UNCORRECTED, "")).runs
+    assert (run.loop, run.is_corrected, run.quantiles_s) == (Loop.OPEN, True, {})
+    assert run.mean_s == pytest.approx(0.00225)
 
 
 def test_a_spectrum_is_a_histogram() -> None:
