@@ -75,7 +75,9 @@ def read_load_test(document: Document) -> LoadTest:
     notes = []
     if batch_size is None:
         notes.append("the batch size of the client (-b) is not in the text; it is taken as 1")
-    runs = tuple(located(document.name, partial(_run, one, batch_size or 1)) for one in blocks)
+    runs = tuple(
+        located(document.name, partial(_run, one, 1 if batch_size is None else batch_size)) for one in blocks
+    )
     return LoadTest(tool="perf_analyzer", name=document.name, runs=runs, notes=tuple(notes))
 
 

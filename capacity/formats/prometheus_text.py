@@ -24,6 +24,11 @@ _PAGE = re.compile(r"^# TYPE \S+ (?:counter|gauge|histogram|gaugehistogram|summa
                    r"|^[A-Za-z_:][\w:]*_bucket\{[^\n]*\ble=", re.MULTILINE)  # fmt: skip
 _TRITON = "nv_inference_"
 _TRITON_STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+_TRITON_COUNTERS = {
+    "nv_cache_num_hits_per_model",
+    *(f"{_TRITON}{name}" for name in ("request_success", "request_failure", "request_duration_us")),
+    *(f"{_TRITON}{stage}_duration_us" for stage in _TRITON_STAGES),
+}
 
 Labels = tuple[tuple[str, str], ...]
 Series = dict[Labels, dict[str, float]]  # by labels, by the part of the metric, such as _sum, its value
@@ -184,10 +189,11 @@ def _triton(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
     """By model and version, the means over requests that Triton's counters tell."""
     models: Series = defaultdict(dict)
     for sample in samples:
-        if sample.name.startswith((_TRITON, "nv_cache_num_hits_per_model")) and "model" in sample.labels:
+        counter = sample.name.removesuffix("_total")  # which the parser adds
+        if counter in _TRITON_COUNTERS and "model" in sample.labels:
             key = _labels({one: sample.labels[one] for one in ("model", "version") if one in sample.labels})
             counters = models[key]  # a model has counters for each GPU
-            counters[sample.name] = counters.get(sample.name, 0.0) + count(sample.value, sample.name)
+            counters[counter] = counters.get(counter, 0.0) + count(sample.value, sample.name)
     for labels, counters in models.items():
         if counters.get(f"{_TRITON}request_success"):
             yield _triton_run(label("triton", dict(labels)), counters)
@@ -219,7 +225,7 @@ def _notes(samples: Iterable[_Sample]) -> Iterator[str]:
     counters: dict[str, float] = defaultdict(float)
     nameless = set()
     for sample in samples:
-        counters[sample.name] += sample.value
+        counters[sample.name.removesuffix("_total")] += sample.value
         metric = sample.name.removesuffix("_bucket")
         if metric != sample.name and unit_of(metric) is None:
             nameless.add(metric)
