@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from capacity.errors import InputError
 from capacity.files import ROWS_MAX, csv_rows, parse_object, printable, read_text
+
+T = TypeVar("T")
 
 _HEAD = 4096  # characters by which a format is told
 # Powers of ten by which tools tell durations apart.
@@ -87,6 +89,16 @@ class Document:
             return tuple(cell.strip() for cell in next(csv_rows(self.text, self.name, ""), (1, []))[1])
         except InputError:
             return ()
+
+
+def placed(document: Document, where: str, build: Callable[[], T]) -> T:
+    """What `build` gives; its error says where, if it does not say so already."""
+    try:
+        return build()
+    except InputError as error:
+        said = str(error)
+        known = said.startswith(tuple(document.name + mark for mark in (" ", ".", ":", ",")))
+        raise (error if known else InputError(f"{where}: {said}")) from None
 
 
 class Part:

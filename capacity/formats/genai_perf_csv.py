@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, csv_rows, located, printable
-from capacity.formats.document import Document, seconds_per
+from capacity.files import ROWS_MAX, csv_rows, printable
+from capacity.formats.document import Document, placed, seconds_per
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.table import Row
 from capacity.performance import Interval
@@ -44,7 +44,7 @@ def read_load_test(document: Document) -> LoadTest:
         raise InputError(
             f"{document.name} has no row Request Latency; export the file again with that metric"
         )
-    run = located(document.name, partial(_run, metrics))
+    run = placed(document, document.name, partial(_run, metrics))
     note = "the file does not say how requests were sent; give the concurrency or the rate beside it"
     return LoadTest(tool="genai-perf", name=document.name, runs=(run,), notes=(note,))
 

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located, printable
-from capacity.formats.document import Document
+from capacity.files import printable
+from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import Row
 from capacity.performance import Interval
@@ -51,7 +51,7 @@ def read_load_test(document: Document) -> LoadTest:
         raise InputError(
             f"{document.name} has the scenario {printable(scenario)[:40]!r}; known are {', '.join(_LOOPS)}"
         )
-    run = located(document.name, partial(_run, fields, scenario))
+    run = placed(document, document.name, partial(_run, fields, scenario))
     return LoadTest(tool="mlperf", name=document.name, runs=(run,), notes=_notes(fields, scenario))
 
 

@@ -9,8 +9,7 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located
-from capacity.formats.document import Document
+from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import Row, rows
 from capacity.performance import Interval
@@ -50,7 +49,7 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         perf_analyzer, src/report_writer.cc, `ReportWriter::GenerateReport`, and docs/measurements_metrics.md.
     """
-    found = [located(row.where, partial(_run, row)) for row in rows(document)]
+    found = [placed(document, row.where, partial(_run, row)) for row in rows(document)]
     found.sort(key=lambda run: (run.users or 0.0, run.rate_asked_rps or 0.0))
     return LoadTest(tool="perf_analyzer", name=document.name, runs=tuple(found), notes=(NOTE,))
 

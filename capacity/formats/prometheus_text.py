@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from capacity.errors import DependencyError, InputError
-from capacity.files import ROWS_MAX, located, printable
+from capacity.files import ROWS_MAX, printable
 from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, run_of, unit_of
-from capacity.formats.document import Document
+from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.performance import Interval
 
@@ -22,6 +22,7 @@ NAME = "a page of Prometheus metrics (GET /metrics)"
 LINE_LENGTH_MAX = 8192  # the parser takes time by the square of it
 _PAGE = re.compile(r"^# TYPE \S+ (?:counter|gauge|histogram|gaugehistogram|summary|untyped|unknown|info|stateset)\s*$"
                    r"|^[A-Za-z_:][\w:]*_bucket\{[^\n]*\ble=", re.MULTILINE)  # fmt: skip
+_RUNTIMES = ("go_", "python_", "process_", "promhttp_", "net_conntrack_")
 _TRITON = "nv_inference_"
 _TRITON_STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 _TRITON_COUNTERS = {
@@ -59,7 +60,9 @@ def read_load_test(document: Document) -> LoadTest:
         docs/design/metrics.md; Ray Serve docs, monitoring.
     """
     samples = _samples(document)
-    runs = located(document.name, lambda: (*_histograms(samples), *_summaries(samples), *_triton(samples)))
+    runs = placed(
+        document, document.name, lambda: (*_histograms(samples), *_summaries(samples), *_triton(samples))
+    )
     if not runs:
         raise InputError(
             f"{document.name} counts no request in a histogram or summary that names a unit of time, such as "
@@ -112,7 +115,7 @@ def _histograms(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
     for sample in samples:
         metric, _, part = sample.name.rpartition("_")
         key = (metric, _labels(sample.labels, without="le"))
-        if part == "bucket" and "le" in sample.labels and unit_of(metric):
+        if part == "bucket" and "le" in sample.labels and _tells_of_requests(metric):
             bound = _bound(sample)
             if bound in bounds[key]:
                 raise InputError(
@@ -130,6 +133,11 @@ def _histograms(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
             yield run
 
 
+def _tells_of_requests(metric: str) -> bool:
+    """Whether it is of times, and not of the runtime that the server is written in."""
+    return unit_of(metric) is not None and not metric.startswith(_RUNTIMES)
+
+
 def _bound(sample: _Sample) -> float:
     try:
         bound = float(sample.labels["le"])
@@ -145,7 +153,7 @@ def _summaries(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
     quantiles: dict[tuple[str, Labels], dict[float, float]] = defaultdict(dict)
     totals: dict[tuple[str, Labels], dict[str, float]] = defaultdict(dict)
     for sample in samples:
-        if "quantile" in sample.labels and unit_of(sample.name):
+        if "quantile" in sample.labels and _tells_of_requests(sample.name):
             key = (sample.name, _labels(sample.labels, without="quantile"))
             quantiles[key][_quantile(sample)] = sample.value
         metric, _, part = sample.name.rpartition("_")

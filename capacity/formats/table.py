@@ -39,7 +39,7 @@ class Row:
 def amount(text: str, where: str) -> float:
     """A finite number that is not below 0. Raises InputError: another text, by its place."""
     try:
-        found = float(text)
+        found = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         found = math.nan
     if not 0.0 <= found < math.inf:

@@ -36,4 +36,5 @@ def refusal(folder: Path, content: Any, kind: Kind = Kind.LOAD_TEST) -> str:
     said = str(refused.value)
     assert "\n" not in said
     assert said.startswith("file.txt")
+    assert said.count("file.txt") == 1  # the place is told once
     return said
