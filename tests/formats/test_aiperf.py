@@ -66,6 +66,13 @@ def test_without_gaps_only_the_ends_are_known(tmp_path: Path) -> None:
         ),
         (lambda line: line["metrics"]["time_to_first_token"].update(value=-1), "a request is sent, then"),
         (
+            lambda line: (
+                line["metrics"]["output_sequence_length"].update(value=0),
+                line["metrics"].pop("inter_chunk_latency", None),
+            ),
+            "a request has from 1",
+        ),
+        (
             lambda line: line["metrics"]["inter_chunk_latency"].update(value=[1.0, -1.0]),
             "must not be negative",
         ),

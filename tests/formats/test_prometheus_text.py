@@ -35,6 +35,10 @@ ray_serve_deployment_processing_latency_ms_bucket{deployment="d",le="20.0"} 9
 ray_serve_deployment_processing_latency_ms_bucket{deployment="d",le="+Inf"} 10
 ray_serve_deployment_processing_latency_ms_count{deployment="d"} 10
 ray_serve_deployment_processing_latency_ms_sum{deployment="d"} 150
+# TYPE go_gc_duration_seconds summary
+go_gc_duration_seconds{quantile="1"} 0.001
+go_gc_duration_seconds_sum 0.01
+go_gc_duration_seconds_count 40
 # TYPE serve_actual_batch_size histogram
 serve_actual_batch_size_bucket{le="1.0"} 3
 serve_actual_batch_size_bucket{le="+Inf"} 5
