@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def keys(rng: random.Random, data: bytes) -> bytes:
         if rng.random() < 0.25:
             del place[key]
         else:
-            place[key] = rng.choice(ODD_VALUES)
+            place[key] = deepcopy(rng.choice(ODD_VALUES))
     return json.dumps(document).encode()
 
 
