@@ -140,7 +140,7 @@ class Part:
         """The text under a key."""
         found = self._get(key)
         if not isinstance(found, str):
-            raise InputError(f"{self.where}.{key} must be a text, got {_shown(found)}")
+            raise InputError(f"{self.where}.{printable(key)[:80]} must be a text, got {_shown(found)}")
         return found
 
     def values(self, key: str) -> Sequence[Any]:
@@ -165,7 +165,7 @@ class Part:
     def _get(self, key: str) -> Any:
         found = self._values.get(key)
         if found is None:
-            raise InputError(f"{self.where} has no {key}, which is needed")
+            raise InputError(f"{self.where} has no {printable(key)[:80]}, which is needed")
         return found
 
 

@@ -123,6 +123,7 @@ def test_a_gauge_of_requests_in_flight_is_users(tmp_path: Path) -> None:
         (answer("matrix", bucket("1", 3, 9), bucket("+Inf", 3, 4)), "must not fall"),
         (answer("matrix", bucket("x", 1, 2)), "must be a number as a text, got 'x'"),
         (answer("matrix", bucket("1", 1), bucket("+Inf", 1, 2)), "one instant at which all of its buckets"),
+        (answer("vector", {"metric": {"a\nb" * 99: 1}, "value": [1, "1"]}), "must be a text, got 1"),
         (answer("matrix", {"metric": {}, "values": [[1]]}), "values[0] must be an instant and a value"),
         (
             answer("matrix", native(AFTER | {"buckets": [[0, "2", "1", "3"]]})),
