@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from capacity.errors import InputError
 from capacity.files import ROWS_MAX, csv_rows, parse_list, parse_object, printable, read_text
 
 _DIGITS_MAX = 40
+T = TypeVar("T")
+
 _HEAD = 4096  # characters by which a format is told
 # Powers of ten by which tools tell durations apart.
 SECONDS_PER = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
@@ -163,6 +165,16 @@ class Row:
         return whole(self.number(column), self.place(column))
 
 
+def placed(document: Document, where: str, build: Callable[[], T]) -> T:
+    """What `build` gives; its error says where, if it does not say so already."""
+    try:
+        return build()
+    except InputError as error:
+        said = str(error)
+        known = said.startswith(tuple(document.name + mark for mark in (" ", ".", ":", ",")))
+        raise (error if known else InputError(f"{where}: {said}")) from None
+
+
 class Part:
     """An object within a document, whose values are taken strictly, with a message that says where."""
 
@@ -211,7 +223,7 @@ class Part:
         """The text under a key."""
         found = self._get(key)
         if not isinstance(found, str):
-            raise InputError(f"{self.where}.{key} must be a text, got {_shown(found)}")
+            raise InputError(f"{self.where}.{printable(key)[:80]} must be a text, got {_shown(found)}")
         return found
 
     def values(self, key: str) -> Sequence[Any]:
@@ -240,7 +252,7 @@ class Part:
     def _get(self, key: str) -> Any:
         found = self._values.get(key)
         if found is None:
-            raise InputError(f"{self.where} has no {key}, which is needed")
+            raise InputError(f"{self.where} has no {printable(key)[:80]}, which is needed")
         return found
 
 

@@ -5,13 +5,13 @@ server, are passed over.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, csv_rows, located, printable
-from capacity.formats.document import Document, seconds_per
+from capacity.files import ROWS_MAX, csv_rows, printable
+from capacity.formats.document import Document, placed, seconds_per
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.table import Row
 from capacity.performance import Interval
@@ -21,6 +21,7 @@ _LATENCY = "request latency"
 _THROUGHPUT = "request throughput"
 _COUNT, _ERRORS = "request count", "error request count"
 _UNIT = re.compile(r"(.+?)\s*\(([^()]*)\)")
+_THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 _PER_SECOND = ("per sec", "requests/sec", "requests/s")
 
 
@@ -43,33 +44,40 @@ def read_load_test(document: Document) -> LoadTest:
         raise InputError(
             f"{document.name} has no row Request Latency; export the file again with that metric"
         )
-    run = located(document.name, partial(_run, metrics))
+    run = placed(document, document.name, partial(_run, metrics))
     note = "the file does not say how requests were sent; give the concurrency or the rate beside it"
     return LoadTest(tool="genai-perf", name=document.name, runs=(run,), notes=(note,))
 
 
 def _metrics(document: Document) -> dict[str, tuple[str, Row]]:
     """Rows of the first two tables by metric in small letters, with its unit."""
-    header: list[str] = []
     found: dict[str, tuple[str, Row]] = {}
-    for line, cells in csv_rows(document.text, document.name, f"cut it to {ROWS_MAX} rows"):
-        names = [cell.strip() for cell in cells]
-        if names[0] == "Metric":
-            header = names
-            continue
-        if len(names) > len(header) or (len(header) > 2 and len(names) == 1):
-            break  # a table of GPUs or of a server's metrics
-        where = f"{document.name} line {line}"
-        split = _UNIT.fullmatch(names[0])
-        title, unit = (split[1], split[2]) if split else (names[0], "")
-        if (
-            found.setdefault(
-                title.lower(), (unit, row := Row(where, dict(zip(header, names, strict=False))))
-            )[1]
-            is not row
-        ):
+    for where, header, cells in _cells(document):
+        split = _UNIT.fullmatch(cells[0])
+        title, unit = (split[1], split[2]) if split else (cells[0], "")
+        if title.lower() in found:
             raise InputError(f"{where} has the metric {printable(title)[:40]!r} again; keep one run a file")
+        found[title.lower()] = unit, Row(where, dict(zip(header, map(_plain, cells), strict=False)))
     return found
+
+
+def _cells(document: Document) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Where each row is, the header above it, and its cells, up to a table of GPUs or of a server."""
+    header: list[str] = []
+    for line, raw in csv_rows(document.text, document.name, f"cut it to {ROWS_MAX} rows"):
+        cells = [cell.strip() for cell in raw]
+        is_header = cells[0] == "Metric"
+        if (is_header and "GPU" in cells) or (not is_header and len(cells) > len(header)):
+            return
+        if is_header:
+            header = cells
+        else:
+            yield f"{document.name} line {line}", header, cells
+
+
+def _plain(cell: str) -> str:
+    """A cell without the commas that genai-perf puts between thousands."""
+    return cell.replace(",", "") if _THOUSANDS.fullmatch(cell) else cell
 
 
 def _run(metrics: Mapping[str, tuple[str, Row]]) -> LoadRun:

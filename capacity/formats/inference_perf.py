@@ -10,8 +10,7 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located
-from capacity.formats.document import Document, Part
+from capacity.formats.document import Document, Part, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.performance import Interval
 
@@ -39,7 +38,7 @@ def read_load_test(document: Document) -> LoadTest:
     if not successes.whole("count"):
         raise InputError(f"{document.name} has no request that succeeded; see its failures, and run it again")
     is_of_server = "latency" not in successes
-    run = located(document.name, partial(_of_server if is_of_server else _of_client, report))
+    run = placed(document, document.name, partial(_of_server if is_of_server else _of_client, report))
     return LoadTest(tool="inference-perf", name=document.name, runs=(run,), notes=_notes(run, is_of_server))
 
 

@@ -7,12 +7,13 @@ before is answered. Offline sends everything at once, so that its latencies are 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located, printable
-from capacity.formats.document import Document
+from capacity.files import printable
+from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import Row
 from capacity.performance import Interval
@@ -50,7 +51,7 @@ def read_load_test(document: Document) -> LoadTest:
         raise InputError(
             f"{document.name} has the scenario {printable(scenario)[:40]!r}; known are {', '.join(_LOOPS)}"
         )
-    run = located(document.name, partial(_run, fields, scenario))
+    run = placed(document, document.name, partial(_run, fields, scenario))
     return LoadTest(tool="mlperf", name=document.name, runs=(run,), notes=_notes(fields, scenario))
 
 
@@ -94,14 +95,14 @@ def _run(fields: Row, scenario: str) -> LoadRun:
 def _quantiles(fields: Row) -> dict[float, Interval]:
     found = {key: _PERCENTILE.fullmatch(key) for key in fields.cells}
     return {
-        float(match[1]) / 100.0: Interval.exact(_NANOSECOND * fields.number(key))
+        float(Decimal(match[1]) / 100): Interval.exact(_NANOSECOND * fields.number(key))
         for key, match in found.items()
         if match
     }
 
 
 def _per_query(fields: Row) -> int:
-    found = fields.number_or_none("samples_per_query") or 1.0
+    found = fields.number("samples_per_query") if "samples_per_query" in fields else 1.0
     if found < 1.0 or found != int(found):
         raise InputError(f"samples_per_query must be a whole number from 1, got {found:g}")
     return int(found)

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located, printable
-from capacity.formats.document import Document
+from capacity.files import printable
+from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import Row, rows
 from capacity.performance import Interval
@@ -59,7 +59,7 @@ def read_load_test(document: Document) -> LoadTest:
             f"{document.name} is a table of Model Analyzer without latencies; give metrics-model-inference.csv, "
             "with a column such as p99 Latency (ms)"
         )
-    runs = tuple(located(row.where, partial(_run, row)) for row in rows(document))
+    runs = tuple(placed(document, row.where, partial(_run, row)) for row in rows(document))
     notes = (
         [] if "Batch" in columns else ["without a column Batch, each request is taken to be one inference"]
     )

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from capacity.errors import InputError
-from capacity.files import located, printable
+from capacity.files import printable
 from capacity.formats.buckets import SINCE_START, count, from_counts, label, run_of
-from capacity.formats.document import SECONDS_PER, Document, Part, number
+from capacity.formats.document import SECONDS_PER, Document, Part, number, placed
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest
 
 NAME = "OpenTelemetry metrics (OTLP JSON)"
@@ -40,9 +40,15 @@ class _Point(NamedTuple):
 class _Series(NamedTuple):
     """A metric with its attributes."""
 
-    name: str
+    metric: str
+    labels: tuple[tuple[str, str], ...]
     unit_s: float
     temporality: str
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and as a run."""
+        return label(self.metric, dict(self.labels))
 
 
 def recognises(document: Document) -> bool:
@@ -64,12 +70,14 @@ def read_load_test(document: Document) -> LoadTest:
     points: dict[_Series, list[_Point]] = defaultdict(list)
     left = _POINTS_MAX
     for metric in _metrics(document):
-        for series, point in located(document.name, partial(_points, metric)):
+        for series, point in placed(document, document.name, partial(_points, metric)):
             points[series].append(point)
             left -= 1
         if left < 0:
             raise InputError(f"{document.name} has more than {_POINTS_MAX} points; keep a shorter time")
-    runs = located(document.name, lambda: tuple(filter(None, (_run(*one) for one in points.items()))))
+    runs = placed(
+        document, document.name, lambda: tuple(filter(None, (_run(*one) for one in points.items())))
+    )
     if not runs:
         raise InputError(
             f"{document.name} has no histogram with a unit of time (s, ms, us, ns) that counted anything; export "
@@ -99,7 +107,10 @@ def _points(metric: Part) -> list[tuple[_Series, _Point]]:
         raise InputError(f"{data.where}.aggregationTemporality must be 1 (delta) or 2 (cumulative)")
     read = _explicit if kind == "histogram" else _exponential
     return [
-        (_Series(label(metric.text("name"), _attributes(part)), unit_s, temporality), _point(part, read))
+        (
+            _Series(metric.text("name"), tuple(sorted(_attributes(part).items())), unit_s, temporality),
+            _point(part, read),
+        )
         for part in data.parts("dataPoints")
     ]
 
@@ -111,7 +122,7 @@ def _attributes(point: Part) -> dict[str, str]:
         value = attribute.part("value") if "value" in attribute else None
         kinds = ("stringValue", "intValue", "doubleValue", "boolValue")
         known = [value.scalar(kind) for kind in kinds if kind in value] if value else []
-        found[attribute.text("key")] = printable(str(known[0] if known else "?"))[:80]
+        found[attribute.text("key")] = str(known[0]) if known else "?"
     return found
 
 

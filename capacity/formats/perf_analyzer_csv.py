@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located
-from capacity.formats.document import Document
+from capacity.files import printable
+from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import Row, rows
 from capacity.performance import Interval
@@ -50,7 +50,7 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         perf_analyzer, src/report_writer.cc, `ReportWriter::GenerateReport`, and docs/measurements_metrics.md.
     """
-    found = [located(row.where, partial(_run, row)) for row in rows(document)]
+    found = [placed(document, row.where, partial(_run, row)) for row in rows(document)]
     found.sort(key=lambda run: (run.users or 0.0, run.rate_asked_rps or 0.0))
     return LoadTest(tool="perf_analyzer", name=document.name, runs=tuple(found), notes=(NOTE,))
 
@@ -104,7 +104,7 @@ def quantile_of(column: str) -> float | None:
     except ValueError:
         return None
     if not 0.0 <= percent <= 100.0:
-        raise InputError(f"column {column!r} is of no percentile from 0 to 100")
+        raise InputError(f"column {printable(column)[:40]!r} is of no percentile from 0 to 100")
     return percent / 100.0
 
 

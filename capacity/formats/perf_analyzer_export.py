@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, located, printable
-from capacity.formats.document import Document, Part, whole
+from capacity.files import ROWS_MAX, printable
+from capacity.formats.document import Document, Part, placed, whole
 from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples
 from capacity.performance import Interval
 
@@ -41,7 +41,7 @@ def read_load_test(document: Document) -> LoadTest:
             f"{document.name} has more than {ROWS_MAX} requests; export fewer experiments at a time"
         )
     answered = [one for one in experiments if any("response_timestamps" in r for r in one.parts("requests"))]
-    runs = tuple(located(document.name, partial(_run, one)) for one in answered)
+    runs = tuple(placed(document, document.name, partial(_run, one)) for one in answered)
     notes = ["the export names no client batch size (-b): each request counts as one"]
     return LoadTest(tool="perf_analyzer", name=document.name, runs=runs, notes=tuple(notes))
 

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located, printable
-from capacity.formats.document import Document
+from capacity.files import printable
+from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import amount
 from capacity.performance import Interval
@@ -75,7 +75,10 @@ def read_load_test(document: Document) -> LoadTest:
     notes = []
     if batch_size is None:
         notes.append("the batch size of the client (-b) is not in the text; it is taken as 1")
-    runs = tuple(located(document.name, partial(_run, one, batch_size or 1)) for one in blocks)
+    runs = tuple(
+        placed(document, document.name, partial(_run, one, 1 if batch_size is None else batch_size))
+        for one in blocks
+    )
     return LoadTest(tool="perf_analyzer", name=document.name, runs=runs, notes=tuple(notes))
 
 

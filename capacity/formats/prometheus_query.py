@@ -8,14 +8,13 @@ read is how much the counters rose, with restarts allowed for; at an instant, th
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from capacity.errors import InputError
-from capacity.files import located, printable
+from capacity.files import printable
 from capacity.formats.buckets import SINCE_START, count, from_counts, from_cumulative, label, run_of, unit_of
-from capacity.formats.document import Document, Part, number
+from capacity.formats.document import Document, Part, number, placed
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Moment
 
 NAME = "an answer of Prometheus' HTTP API (api/v1/query or query_range)"
@@ -81,9 +80,9 @@ def read_load_test(document: Document) -> LoadTest:
             "a vector or a matrix"
         )
     series = list(_series(data))
-    runs = located(document.name, lambda: (*_classic(series), *_native(series)))
+    runs = placed(document, document.name, lambda: (*_classic(series), *_native(series)))
     if not runs:
-        runs = located(document.name, lambda: tuple(_counted(series)))
+        runs = placed(document, document.name, lambda: tuple(_counted(series)))
     if not runs:
         raise InputError(_nothing(document.name, series))
     note = (
@@ -308,7 +307,7 @@ def _counted(series: Sequence[_Series]) -> Iterator[LoadRun]:
         if one.metric.endswith(_IN_FLIGHT):
             yield LoadRun(name=name, history=tuple(Moment(t_s=t_s, users=value) for t_s, value in points))
         elif "request" in one.metric and one.metric.endswith(("_total", "_count", "_success")):
-            yield located(one.where, partial(_counter_run, name, points))
+            yield _counter_run(name, points)
 
 
 def _counter_run(name: str, points: Sequence[tuple[float, float]]) -> LoadRun:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from capacity.errors import DependencyError, InputError
-from capacity.files import ROWS_MAX, located, printable
+from capacity.files import ROWS_MAX, printable
 from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, run_of, unit_of
-from capacity.formats.document import Document
+from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.performance import Interval
 
@@ -22,8 +22,14 @@ NAME = "a page of Prometheus metrics (GET /metrics)"
 LINE_LENGTH_MAX = 8192  # the parser takes time by the square of it
 _PAGE = re.compile(r"^# TYPE \S+ (?:counter|gauge|histogram|gaugehistogram|summary|untyped|unknown|info|stateset)\s*$"
                    r"|^[A-Za-z_:][\w:]*_bucket\{[^\n]*\ble=", re.MULTILINE)  # fmt: skip
+_RUNTIMES = ("go_", "python_", "process_", "promhttp_", "net_conntrack_")
 _TRITON = "nv_inference_"
 _TRITON_STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+_TRITON_COUNTERS = {
+    "nv_cache_num_hits_per_model",
+    *(f"{_TRITON}{name}" for name in ("request_success", "request_failure", "request_duration_us")),
+    *(f"{_TRITON}{stage}_duration_us" for stage in _TRITON_STAGES),
+}
 
 Labels = tuple[tuple[str, str], ...]
 Series = dict[Labels, dict[str, float]]  # by labels, by the part of the metric, such as _sum, its value
@@ -54,7 +60,9 @@ def read_load_test(document: Document) -> LoadTest:
         docs/design/metrics.md; Ray Serve docs, monitoring.
     """
     samples = _samples(document)
-    runs = located(document.name, lambda: (*_histograms(samples), *_summaries(samples), *_triton(samples)))
+    runs = placed(
+        document, document.name, lambda: (*_histograms(samples), *_summaries(samples), *_triton(samples))
+    )
     if not runs:
         raise InputError(
             f"{document.name} counts no request in a histogram or summary that names a unit of time, such as "
@@ -107,7 +115,7 @@ def _histograms(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
     for sample in samples:
         metric, _, part = sample.name.rpartition("_")
         key = (metric, _labels(sample.labels, without="le"))
-        if part == "bucket" and "le" in sample.labels and unit_of(metric):
+        if part == "bucket" and "le" in sample.labels and _tells_of_requests(metric):
             bound = _bound(sample)
             if bound in bounds[key]:
                 raise InputError(
@@ -125,6 +133,11 @@ def _histograms(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
             yield run
 
 
+def _tells_of_requests(metric: str) -> bool:
+    """Whether it is of times, and not of the runtime that the server is written in."""
+    return unit_of(metric) is not None and not metric.startswith(_RUNTIMES)
+
+
 def _bound(sample: _Sample) -> float:
     try:
         bound = float(sample.labels["le"])
@@ -140,7 +153,7 @@ def _summaries(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
     quantiles: dict[tuple[str, Labels], dict[float, float]] = defaultdict(dict)
     totals: dict[tuple[str, Labels], dict[str, float]] = defaultdict(dict)
     for sample in samples:
-        if "quantile" in sample.labels and unit_of(sample.name):
+        if "quantile" in sample.labels and _tells_of_requests(sample.name):
             key = (sample.name, _labels(sample.labels, without="quantile"))
             quantiles[key][_quantile(sample)] = sample.value
         metric, _, part = sample.name.rpartition("_")
@@ -184,10 +197,11 @@ def _triton(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
     """By model and version, the means over requests that Triton's counters tell."""
     models: Series = defaultdict(dict)
     for sample in samples:
-        if sample.name.startswith((_TRITON, "nv_cache_num_hits_per_model")) and "model" in sample.labels:
+        counter = sample.name.removesuffix("_total")  # which the parser adds
+        if counter in _TRITON_COUNTERS and "model" in sample.labels:
             key = _labels({one: sample.labels[one] for one in ("model", "version") if one in sample.labels})
             counters = models[key]  # a model has counters for each GPU
-            counters[sample.name] = counters.get(sample.name, 0.0) + count(sample.value, sample.name)
+            counters[counter] = counters.get(counter, 0.0) + count(sample.value, sample.name)
     for labels, counters in models.items():
         if counters.get(f"{_TRITON}request_success"):
             yield _triton_run(label("triton", dict(labels)), counters)
@@ -219,7 +233,7 @@ def _notes(samples: Iterable[_Sample]) -> Iterator[str]:
     counters: dict[str, float] = defaultdict(float)
     nameless = set()
     for sample in samples:
-        counters[sample.name] += sample.value
+        counters[sample.name.removesuffix("_total")] += sample.value
         metric = sample.name.removesuffix("_bucket")
         if metric != sample.name and unit_of(metric) is None:
             nameless.add(metric)

@@ -25,11 +25,10 @@ class Row:
 
     def number(self, column: str) -> float:
         """The finite number in a column, not below 0. Raises InputError: there is none."""
+        shown = repr(printable(column)[:60])  # which the file may have made long
         if column not in self:
-            raise InputError(
-                f"{self.where} has no {column!r}, which is needed; export the file again with it"
-            )
-        return amount(self.cells[column], f"{self.where}, {column!r}")
+            raise InputError(f"{self.where} has no {shown}, which is needed; export the file again with it")
+        return amount(self.cells[column], f"{self.where}, {shown}")
 
     def number_or_none(self, column: str) -> float | None:
         """The number in a column; None where the cell is empty or the column absent."""
@@ -39,7 +38,7 @@ class Row:
 def amount(text: str, where: str) -> float:
     """A finite number that is not below 0. Raises InputError: another text, by its place."""
     try:
-        found = float(text)
+        found = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         found = math.nan
     if not 0.0 <= found < math.inf:

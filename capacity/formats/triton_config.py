@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located, printable
-from capacity.formats.document import Document
+from capacity.files import printable
+from capacity.formats.document import Document, placed
 from capacity.formats.running_plan import RunningPlan
 
 NAME = "Triton's model configuration (config.pbtxt)"
@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 )
 _FIELD = re.compile(
     r"^\s*(?:max_batch_size\s*:\s*\d|dynamic_batching\s*:?\s*\{|instance_group\s*:?\s*[\[{]|platform\s*:\s*[\"']"
-    r"|backend\s*:\s*[\"'])",
+    r"|backend\s*:\s*[\"']|(?:input|output)\s*:?\s*\[)",
     re.MULTILINE,
 )
 
@@ -46,7 +46,7 @@ def read_plan(document: Document) -> RunningPlan:
         Triton Inference Server, protobuf/model_config.proto (`ModelConfig`) and docs/user_guide/batcher.md.
     """
     config = _Fields(document.name, _message(document))
-    return located(document.name, partial(_plan, config))
+    return placed(document, document.name, partial(_plan, config))
 
 
 def _plan(config: "_Fields") -> RunningPlan:
@@ -86,7 +86,7 @@ def _instances(config: "_Fields") -> tuple[int, str | None, list[str]]:
 
     A group of kind GPU has `count` instances on each GPU it lists.
     """
-    groups = config.all("instance_group")
+    groups = [one for one in config.all("instance_group") if one.text("passive") != "true"]
     if not groups:
         return 1, None, ["no instance_group: one instance is assumed, as on a machine with one GPU or none"]
     kinds, replicas, notes = set(), 0, []

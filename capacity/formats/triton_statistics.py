@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located, printable
+from capacity.files import printable
 from capacity.formats.buckets import SINCE_START
-from capacity.formats.document import Document, Part
+from capacity.formats.document import Document, Part, placed
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.profile.profile import BatchTiming, ServiceProfile
 
@@ -52,7 +52,7 @@ def read_profile(document: Document) -> ServiceProfile:
             f"{model.where} has executed no batch; send requests, then save the statistics again"
         )
     _require_identities(model, sizes)
-    return located(document.name, partial(_profile, model, sizes))
+    return placed(document, document.name, partial(_profile, model, sizes))
 
 
 def _profile(model: Part, sizes: list[Part]) -> ServiceProfile:
@@ -112,7 +112,7 @@ def read_load_test(document: Document) -> LoadTest:
     return LoadTest(
         tool="triton",
         name=document.name,
-        runs=tuple(located(model.where, partial(_run, model)) for model in models),
+        runs=tuple(placed(document, model.where, partial(_run, model)) for model in models),
         notes=(SINCE_START, *(note for model in models for note in _notes(model))),
     )
 

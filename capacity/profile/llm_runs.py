@@ -121,7 +121,7 @@ def token_gaps(gaps_s: Sequence[float], output_tokens: int) -> tuple[float, ...]
     chunks than tokens mean that some carried several.
     """
     surplus = len(gaps_s) - (output_tokens - 1)
-    if surplus < 0 or surplus > len(gaps_s):
+    if surplus < 0 or output_tokens < 1:  # the latter is refused with the request
         return ()
     if surplus == 0:
         return tuple(gaps_s)

@@ -12,6 +12,7 @@ from capacity.formats.registry import Kind, read
 from capacity.profile.llm_runs import SeenRun
 
 SEEN = closed_loop([(16, 5), (40, 1), (16, 3)], 2)
+EXAMPLES = {"export": "\n".join(map(json.dumps, as_aiperf(SEEN))).encode()}
 
 
 def run_of(folder: Path, lines: list[dict[str, Any]]) -> SeenRun:
@@ -64,6 +65,13 @@ def test_without_gaps_only_the_ends_are_known(tmp_path: Path) -> None:
             "has the unit 'ticks'; known are",
         ),
         (lambda line: line["metrics"]["time_to_first_token"].update(value=-1), "a request is sent, then"),
+        (
+            lambda line: (
+                line["metrics"]["output_sequence_length"].update(value=0),
+                line["metrics"].pop("inter_chunk_latency", None),
+            ),
+            "a request has from 1",
+        ),
         (
             lambda line: line["metrics"]["inter_chunk_latency"].update(value=[1.0, -1.0]),
             "must not be negative",

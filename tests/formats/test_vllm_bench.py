@@ -13,6 +13,7 @@ from capacity.formats.vllm_bench import Document, recognises
 from capacity.profile.llm_runs import SeenRun
 
 SEEN = closed_loop([(16, 5), (40, 1), (16, 3)], 2)
+EXAMPLES = {"result": json.dumps(as_vllm_bench(SEEN)).encode()}
 
 
 def runs(folder: Path, **others: Any) -> tuple[SeenRun, ...]:

@@ -1,0 +1,71 @@
+"""CSVs of genai-perf and aiperf, written by the shape of both; nothing here is a file of theirs."""
+
+from pathlib import Path
+
+import pytest
+from written import only_run, refusal
+
+OLD = """\
+Metric,avg,min,max,p99,p95,p90,p75,p50,p25,p10,p5,p1
+Request Latency (ms),"1,000.00",500.00,4000.00,3900.00,3000.00,2500.00,1500.00,900.00,800.00,700.00,600.00,510.00
+Time To First Token (ms),30.00,20.00,40.00,39.00,38.00,37.00,35.00,30.00,25.00,22.00,21.00,20.00
+
+Metric,Value
+Request Throughput (per sec),12.50
+Request Count (count),250.00
+
+Metric,GPU,avg,min
+GPU Power Usage (W),gpu0,1.00,1.00
+GPU Power Usage (W),gpu1,1.00,1.00
+"""
+NEW = """\
+Metric,avg,min,max,sum,p1,p5,p10,p25,p50,p75,p90,p95,p99,std
+Time to First Token (ms),30.00,20.00,40.00,,20.00,21.00,22.00,25.00,30.00,35.00,37.00,38.00,39.00,3.00
+Request Latency (us),200000.00,100000.00,400000.00,,1,1,1,1,190000,1,1,1,390000.00,50.00
+
+Metric,Value
+Request Count,40.00
+Error Request Count,2
+Request Throughput (requests/sec),4.20
+
+Endpoint,GPU_Index,GPU_Name,GPU_UUID,Platform,Metric,avg,min,max,sum,p1,p5,p10,p25,p50,p75,p90,p95,p99,std
+http://x,0,H100,GPU-1,dcgm,GPU Power (W),1,1,1,1,1,1,1,1,1,1,1,1,1,1
+"""
+EXAMPLES = {"genai-perf": OLD.encode(), "aiperf": NEW.encode()}
+
+
+def test_genai_perf(tmp_path: Path) -> None:
+    run = only_run(tmp_path, OLD)
+    assert (run.succeeded, run.failed, run.throughput_rps) == (250, None, 12.5)
+    assert run.mean_s == pytest.approx(1.0)
+    assert run.quantiles_s[0.99].value == pytest.approx(3.9)
+    assert len(run.quantiles_s) == 9
+
+
+def test_aiperf_with_its_own_unit(tmp_path: Path) -> None:
+    run = only_run(tmp_path, NEW)
+    assert (run.succeeded, run.failed, run.throughput_rps) == (40, 2, 4.2)
+    assert (run.mean_s, run.max_s) == pytest.approx((0.2, 0.4))
+    assert run.quantiles_s[0.5].value == pytest.approx(0.19)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Metric,avg,p99\nTime To First Token (ms),1,2\n", "has no row Request Latency"),
+        ("Metric,avg,p99\nRequest Latency (ticks),1,2\n", "Request Latency has the unit 'ticks'"),
+        ("Metric,avg,p99\nRequest Latency,1,2\n", "Request Latency has the unit ''"),
+        (
+            "Metric,avg,p99\nRequest Latency (ms),1,fast\n",
+            "line 2, 'p99' must be a number from 0, got 'fast'",
+        ),
+        ("Metric,avg,p99\nRequest Latency (ms),,2\n", "line 2 has no 'avg'"),
+        (
+            "Metric,avg\nRequest Latency (ms),1\nRequest Latency (ms),2\n",
+            "line 3 has the metric 'Request Latency' again",
+        ),
+        ("Metric,avg\nRequest Latency (ms),1\nRequest Throughput (per min),2\n", "has the unit 'per min'"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text)

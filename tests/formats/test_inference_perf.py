@@ -1,0 +1,108 @@
+"""Reports of inference-perf, written by the shape of its stages; nothing here is a file of its own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from written import load_test, only_run, refusal
+
+from capacity.formats.load_test import Loop
+
+
+def figures(mean: float) -> dict[str, float]:
+    return {
+        "mean": mean,
+        "min": mean / 2,
+        "p0.1": mean / 2,
+        "median": mean,
+        "p90": 2 * mean,
+        "p99": 3 * mean,
+        "p99.9": 4 * mean,
+        "max": 5 * mean,
+    }
+
+
+def stage(**load: Any) -> dict[str, Any]:
+    return {
+        "load_summary": {
+            "count": 200,
+            "schedule_delay": figures(0.5),
+            "send_duration": 9.0,
+            "requested_rate": 40.0,
+            "achieved_rate": 20.0,
+        }
+        | load,
+        "successes": {
+            "count": 190,
+            "latency": {"request_latency": figures(0.2), "time_to_first_token": figures(0.1)},
+            "throughput": {"requests_per_sec": 19.0},
+        },
+        "failures": {"count": 10, "request_latency": None},
+    }
+
+
+def of_server() -> dict[str, Any]:
+    return {
+        "load_summary": {},
+        "successes": {
+            "count": 500,
+            "rate": 25.0,
+            "request_latency": {"mean": 0.2, "median": 0.3, "p99": 0.9},
+        },
+        "failures": {},
+    }
+
+
+EXAMPLES = {"lifecycle": json.dumps(stage()).encode(), "server": json.dumps(of_server()).encode()}
+
+
+def test_lateness_of_sending_stands_beside_the_response(tmp_path: Path) -> None:
+    found = load_test(tmp_path, stage())
+    (run,) = found.runs
+    assert (run.loop, run.rate_asked_rps, run.rate_sent_rps, run.throughput_rps) == (
+        Loop.OPEN,
+        40.0,
+        20.0,
+        19.0,
+    )
+    assert (run.succeeded, run.failed) == (190, 10)
+    assert run.duration_s == pytest.approx(10.0)
+    assert run.schedule_delay_mean_s == pytest.approx(0.5)
+    assert run.schedule_delay_p99_s == pytest.approx(1.5)
+    assert run.quantiles_s[0.99].value == pytest.approx(0.6)
+    assert run.quantiles_s[0.999].value == pytest.approx(0.8)
+    assert "schedule_delay and request_latency together" in found.notes[0]
+
+
+def test_punctual_sending_needs_no_note(tmp_path: Path) -> None:
+    assert load_test(tmp_path, stage(schedule_delay=figures(-1e-5))).notes == ()
+
+
+def test_a_closed_loop_and_an_unknown_one(tmp_path: Path) -> None:
+    assert only_run(tmp_path, stage(concurrency=8)).users == 8.0
+    assert only_run(tmp_path, stage(requested_rate=None)).loop is Loop.UNKNOWN
+
+
+def test_the_server_s_own_metrics(tmp_path: Path) -> None:
+    found = load_test(tmp_path, of_server())
+    assert (found.runs[0].succeeded, found.runs[0].throughput_rps) == (500, 25.0)
+    assert "other stages" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"successes": {"count": 0}}, "has no request that succeeded"),
+        ({"successes": {}}, "successes has no count"),
+        ({"successes": {"count": 1, "latency": {}}}, "latency has no request_latency"),
+        (
+            {"successes": {"count": 1, "latency": {"request_latency": figures(-1.0)}}},
+            "mean_s must be finite and not below 0",
+        ),
+        ({"failures": {"count": 1.5}}, "failures.count must be a whole number"),
+        ({"load_summary": 3}, "load_summary must be an object"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    assert said in refusal(tmp_path, stage() | change)

@@ -1,0 +1,136 @@
+"""OpenTelemetry metrics, written by their schema; nothing here is an export of somebody's service."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from written import load_test, only_run, refusal
+
+NAME = "http.server.request.duration"
+
+
+def point(counts: list[int], time_s: int = 10, start_s: int = 0, **others: Any) -> dict[str, Any]:
+    return {
+        "attributes": [{"key": "route", "value": {"stringValue": "/predict"}}],
+        "startTimeUnixNano": str(start_s * 10**9),
+        "timeUnixNano": str(time_s * 10**9),
+        "count": str(sum(counts)),
+        "sum": 0.3 * sum(counts),
+        "bucketCounts": [str(one) for one in counts],
+        "explicitBounds": [0.1, 0.5],
+    } | others
+
+
+def metrics(*metrics: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceMetrics": [{"scopeMetrics": [{"metrics": list(metrics)}]}]}
+
+
+def histogram(
+    temporality: Any, *points: dict[str, Any], unit: str = "s", kind: str = "histogram"
+) -> dict[str, Any]:
+    data = {"aggregationTemporality": temporality, "dataPoints": list(points)}
+    return metrics({"name": NAME, "unit": unit, kind: data}, {"name": "requests", "sum": {"dataPoints": []}})
+
+
+def exponential(**others: Any) -> dict[str, Any]:
+    """Scale 0: bounds are powers of two. One at 0, two in (1/4, 1/2], three in (1/2, 1]."""
+    return {
+        "timeUnixNano": "1",
+        "count": "6",
+        "sum": 3.1,
+        "scale": 0,
+        "zeroCount": "1",
+        "positive": {"offset": -2, "bucketCounts": ["2", "3"]},
+        "negative": {},
+    } | others
+
+
+DELTA = histogram(1, point([1, 2, 1]), point([0, 4, 0], 20))
+CUMULATIVE = histogram(
+    "AGGREGATION_TEMPORALITY_CUMULATIVE", point([1, 2, 1]), point([2, 5, 1], 20), point([0, 3, 0], 30, 25)
+)
+EXPONENTIAL = histogram(2, exponential(), kind="exponentialHistogram")
+EXAMPLES = {
+    "delta": json.dumps(DELTA, indent=1).encode(),
+    "lines": f"{json.dumps(DELTA)}\n{json.dumps(DELTA)}\n".encode(),
+    "exponential": json.dumps(EXPONENTIAL).encode(),
+}
+
+
+def test_deltas_add_up(tmp_path: Path) -> None:
+    run = only_run(tmp_path, DELTA)
+    assert run.name == "http.server.request.duration{route=/predict}"
+    assert run.counted == 8
+    assert run.mean_s == pytest.approx(0.3)
+    assert run.histogram is not None
+    assert run.histogram.counts == (1.0, 6.0, 1.0)
+    assert (run.quantiles_s[0.5].low, run.quantiles_s[0.5].high) == (0.1, 0.5)
+
+
+def test_exports_one_a_line_add_up(tmp_path: Path) -> None:
+    assert only_run(tmp_path, f"{json.dumps(DELTA)}\n\n{json.dumps(DELTA)}\n").counted == 16
+
+
+def test_of_cumulative_counts_the_last_of_each_start_counts(tmp_path: Path) -> None:
+    found = load_test(tmp_path, CUMULATIVE)
+    assert found.runs[0].counted == 11
+    assert "since the server started" in found.notes[0]
+
+
+def test_exponential_bounds_are_powers(tmp_path: Path) -> None:
+    run = only_run(tmp_path, EXPONENTIAL)
+    assert run.histogram is not None
+    assert run.histogram.edges_s == (0.0, 0.25, 0.5, 1.0, math.inf)
+    assert run.histogram.counts == (1.0, 2.0, 3.0, 0.0)
+    fine = only_run(tmp_path, histogram(2, exponential(scale=1, sum=3.8), kind="exponentialHistogram"))
+    assert fine.quantiles_s[0.99].low == pytest.approx(2**-0.5)
+
+
+def test_units_are_the_metric_s_own(tmp_path: Path) -> None:
+    bounds = {"explicitBounds": [100, 500], "sum": 1200.0}
+    run = only_run(tmp_path, histogram(1, point([1, 2, 1], **bounds), unit="ms"))
+    assert run.quantiles_s[0.5].high == pytest.approx(0.5)
+    assert run.mean_s == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (metrics(), "has no histogram with a unit of time"),
+        (histogram(1, point([1, 2, 1]), unit="By"), "has no histogram with a unit of time"),
+        (histogram(0, point([1, 2, 1])), "aggregationTemporality must be 1 (delta) or 2 (cumulative)"),
+        (histogram(1, point([1, 2])), "has 2 bucketCounts for 2 explicitBounds; there must be one more"),
+        (histogram(1, point([1, 2, 1], count="5")), "count is 5, but its buckets hold 4"),
+        (histogram(1, point([1, 2, 1], count="five")), "count must be a whole number, got 'five'"),
+        (histogram(1, point([1, 2, 1], explicitBounds=[0.5, 0.1])), "bounds of a histogram must rise"),
+        (
+            histogram(1, point([1, 2, 1], sum=900.0), point([1, 0, 0], explicitBounds=[0.1, 0.6])),
+            "changed its buckets",
+        ),
+        (histogram(1, point([4, 0, 0], sum=900.0)), "is not one that the buckets allow"),
+        (histogram(2, exponential(scale=99), kind="exponentialHistogram"), "scale must be from -10 to 20"),
+        (
+            histogram(
+                2, exponential(positive={"offset": 5000, "bucketCounts": [5]}), kind="exponentialHistogram"
+            ),
+            "has a bucket at 2^5000",
+        ),
+        (
+            histogram(2, exponential(negative={"bucketCounts": ["1"]}), kind="exponentialHistogram"),
+            "counts durations below 0",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
+    assert said in refusal(tmp_path, content)
+
+
+def test_protocol_buffers_agree_on_the_encoding(tmp_path: Path) -> None:
+    schema = pytest.importorskip(
+        "opentelemetry.proto.metrics.v1.metrics_pb2", reason="needs opentelemetry-proto"
+    )
+    json_format = pytest.importorskip("google.protobuf.json_format")
+    theirs = json_format.MessageToJson(json_format.ParseDict(CUMULATIVE, schema.MetricsData()))
+    assert only_run(tmp_path, theirs).counted == 11

@@ -1,0 +1,66 @@
+"""CSVs of perf_analyzer, written by its list of columns; nothing here is a file of its own."""
+
+from pathlib import Path
+
+import pytest
+from written import load_test, only_run, refusal
+
+from capacity.formats.load_test import Loop
+
+HEADER = (
+    "Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,"
+    "Server Compute Infer,Server Compute Output,Client Recv,p50 latency,p99 latency"
+)
+CLOSED = f"{HEADER}\n1,100,10,290,100,50,9000,40,10,9400,9900\n8,120,10,90,60000,50,6000,40,10,66000,70000\n2,110,10,90,9000,50,9000,40,10,18000,19000\n"
+OPEN = (
+    "p95 latency,Request Rate,Inferences/Second,Avg latency,Avg GPU Utilization,Server Queue\r\n"
+    '12000,50.5,50.1,8000,"GPU-1:0.5;GPU-2:0.25;",100\r\n'
+)
+EXAMPLES = {"concurrency": CLOSED.encode(), "rate": OPEN.encode()}
+
+
+def test_rows_are_runs_by_rising_load(tmp_path: Path) -> None:
+    found = load_test(tmp_path, CLOSED)
+    assert [run.users for run in found.runs] == [1.0, 2.0, 8.0]
+    run = found.runs[0]
+    assert (run.loop, run.throughput_rps, run.rate_asked_rps) == (Loop.CLOSED, 100.0, None)
+    assert run.mean_s == pytest.approx(0.0095)
+    assert run.quantiles_s[0.99].value == pytest.approx(0.0099)
+    assert run.stages_s["queue"] == pytest.approx(1e-4)
+    assert sum(run.stages_s.values()) == pytest.approx(run.mean_s)
+    assert "no client batch size" in found.notes[0]
+
+
+def test_rates_are_open_and_columns_are_found_by_name(tmp_path: Path) -> None:
+    run = only_run(tmp_path, OPEN)
+    assert (run.loop, run.rate_asked_rps, run.users) == (Loop.OPEN, 50.5, None)
+    assert run.mean_s == pytest.approx(0.008)
+    assert list(run.quantiles_s) == [0.95]
+
+
+def test_stages_longer_than_the_response_give_no_mean(tmp_path: Path) -> None:
+    """The network is what the server's stages leave, and written as 0 where they leave nothing."""
+    assert only_run(tmp_path, f"{HEADER}\n1,100,10,0,100,50,9000,40,10,9400,9900\n").mean_s is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{HEADER}\n", "holds no run"),
+        (f"{HEADER}\n1,100,10\n", "line 2 has 3 cells under 11 columns"),
+        (
+            f"{HEADER}\n1,fast,10,0,100,50,9000,40,10,1,1\n",
+            "line 2, 'Inferences/Second' must be a number from 0, got 'fast'",
+        ),
+        (
+            f"{HEADER}\n1,1,10,0,-100,50,9000,40,10,1,1\n",
+            "'Server Queue' must be a number from 0, got '-100'",
+        ),
+        (f"{HEADER}\n1,1,10,0,1e999,50,9000,40,10,1,1\n", "got '1e999'"),
+        (f"{HEADER}\n,1,10,0,1,50,9000,40,10,1,1\n", "has no 'Concurrency'"),
+        (f"{HEADER},p99 latency\n", "has the column 'p99 latency' twice"),
+        ("Concurrency,Inferences/Second,p101 latency\n1,2,3\n", "no percentile from 0 to 100"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text)

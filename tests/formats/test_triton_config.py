@@ -1,0 +1,102 @@
+"""Configurations of Triton's models, written by its schema; nothing here is a file of somebody's repository."""
+
+from pathlib import Path
+
+import pytest
+from written import file, refusal
+
+from capacity.formats.document import Document
+from capacity.formats.registry import Kind, read
+from capacity.formats.running_plan import RunningPlan
+from capacity.formats.triton_config import _message
+
+FULL = """
+# Served since spring.
+name: "res" 'net'
+platform: "onnxruntime_onnx"
+max_batch_size: 32
+input [ { name: "in" data_type: TYPE_FP32 dims: [ 3, -1, 0x20 ] }, { name: "mask" dims: 1 } ]
+instance_group [ { kind: KIND_GPU count: 2 gpus: [ 0, 1 ] }, { kind: KIND_GPU; count: 1 gpus: 2 } ]
+dynamic_batching {
+  preferred_batch_size: [ 16, 8 ]
+  preferred_batch_size: 16
+  max_queue_delay_microseconds: 2500
+  default_queue_policy < timeout_action: DELAY max_queue_size: 128 >
+  priority_queue_policy { key: 1 value: { max_queue_size: 4 } }
+}
+parameters { key: "a{b}" value: { string_value: "say \\"no\\"" } }
+[nvidia.future.field] { scale: 1.5e-3 nested: [] }
+model_warmup: []
+"""
+EXAMPLES = {"full": FULL.encode(), "short": b'backend: "python"\nmax_batch_size: 16\n'}
+
+
+def plan(folder: Path, text: str) -> RunningPlan:
+    found = read(file(folder, text), Kind.PLAN)
+    assert isinstance(found, RunningPlan)
+    return found
+
+
+def test_all_settings_are_read(tmp_path: Path) -> None:
+    found = plan(tmp_path, FULL)
+    assert (found.name, found.batch_size_max, found.preferred_batch_sizes) == ("resnet", 32, (8, 16))
+    assert found.batch_wait_max_s == pytest.approx(0.0025)
+    assert (found.replicas, found.queue_limit, found.device_kind) == (5, 128, "gpu")
+
+
+def test_without_dynamic_batching_no_batch_is_formed(tmp_path: Path) -> None:
+    found = plan(
+        tmp_path, 'backend: "python"\nmax_batch_size: 16\ninstance_group [{ count: 3 kind: KIND_CPU }]'
+    )
+    assert (found.batch_size_max, found.batch_wait_max_s, found.replicas) == (1, 0.0, 3)
+    assert (found.queue_limit, found.device_kind) == (None, "cpu")
+    assert any("there is no dynamic_batching block" in note for note in found.notes)
+
+
+def test_an_empty_block_batches_without_a_wait(tmp_path: Path) -> None:
+    found = plan(tmp_path, "max_batch_size: 8\ndynamic_batching { }\n")
+    assert (found.batch_size_max, found.batch_wait_max_s, found.replicas) == (8, 0.0, 1)
+    assert any("one instance is assumed" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "max_batch_size: 4\ninput [",
+            "line 2: not the text format of protocol buffers (a value was expected",
+        ),
+        ("max_batch_size: 4 }", "a name of a field was expected, got '}'"),
+        ("max_batch_size: 4.5\n", "max_batch_size must be a whole number from 0, got '4.5'"),
+        ("max_batch_size: 4\ndynamic_batching: 3", "dynamic_batching must be a block"),
+        ("max_batch_size: 4\ndynamic_batching { preferred_batch_size: 9 }", "from 1 to 4, the largest batch"),
+        ("max_batch_size: 4\nname { }", "name must be a value, not a block"),
+        ("max_batch_size: 4\n" + "a {" * 60, "nested more than 50 deep"),
+        ("max_batch_size: 4\n\x00", "'?' is not expected"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text, Kind.PLAN)
+
+
+def test_google_s_own_parser_reads_the_same() -> None:
+    """With tritonclient[grpc], which has the server's schema; it is large, and nothing else here needs it."""
+    schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs tritonclient[grpc]")
+    text_format = pytest.importorskip("google.protobuf.text_format")
+    text = "\n".join(line for line in FULL.splitlines() if "nvidia.future" not in line)
+    theirs = text_format.Parse(text, schema.ModelConfig(), allow_unknown_field=True)
+    ours = _message(Document("config.pbtxt", text))
+    assert ours["name"] == [theirs.name]
+    assert [[int(size, 0) for size in one["dims"]] for one in ours["input"]] == [
+        list(one.dims) for one in theirs.input
+    ]
+    batching = ours["dynamic_batching"][0]
+    assert list(map(int, batching["preferred_batch_size"])) == list(
+        theirs.dynamic_batching.preferred_batch_size
+    )
+    assert batching["max_queue_delay_microseconds"] == [
+        str(theirs.dynamic_batching.max_queue_delay_microseconds)
+    ]
+    assert [(one["kind"], list(map(int, one["gpus"]))) for one in ours["instance_group"]] == [
+        (["KIND_GPU"], list(one.gpus)) for one in theirs.instance_group
+    ]
