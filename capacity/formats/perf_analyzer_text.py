@@ -59,7 +59,7 @@ class _Block:
 def recognises(document: Document) -> bool:
     """Whether it has one of the lines at the end."""
     is_text = not document.head.startswith(("{", "[", "<", "#"))
-    return is_text and " infer/sec" in document.text and any(_END.match(line) for line in _lines(document))
+    return is_text and " infer/sec" in document.text and any(_END.match(line) for _, line in _lines(document))
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -82,8 +82,11 @@ def read_load_test(document: Document) -> LoadTest:
     return LoadTest(tool="perf_analyzer", name=document.name, runs=runs, notes=tuple(notes))
 
 
-def _lines(document: Document) -> Iterator[str]:
-    return (line.strip().lstrip("* ") for line in document.text.splitlines() if len(line) < _LINE_MAX)
+def _lines(document: Document) -> Iterator[tuple[str, str]]:
+    """Where each line stands, and the line without bullets of notes that it was pasted into."""
+    for at, line in enumerate(document.text.splitlines(), 1):
+        if len(line) < _LINE_MAX:
+            yield f"{document.name} line {at}", line.strip().lstrip("* ")
 
 
 def _read(document: Document) -> tuple[list[_Block], int | None]:
@@ -91,20 +94,20 @@ def _read(document: Document) -> tuple[list[_Block], int | None]:
     blocks: dict[tuple[str, float], _Block] = {}
     loose = _Block("", 0.0)  # figures before the first load: the beginning was cut off
     current, latency, batch_size = loose, "mean", None
-    for line in _lines(document):
+    for where, line in _lines(document):
         if found := _BLOCK.fullmatch(line):
             kind = "Request Rate" if found[1] == "Request Rate" else "Concurrency"
-            block = _Block(kind, amount(found[2], document.name))
+            block = _Block(kind, amount(found[2], where))
             current = blocks.setdefault(block.key, block)
         elif found := _HEADLINE.fullmatch(line):
             latency = "mean" if found[1] == "Average" else found[1]
         elif found := _BATCH.fullmatch(line):
             batch_size = int(found[1])
         elif found := _END.fullmatch(line):
-            block = _Block(found[1], amount(found[2], document.name))
-            _end(blocks.setdefault(block.key, block), latency, found, document.name)
+            block = _Block(found[1], amount(found[2], where))
+            _end(blocks.setdefault(block.key, block), latency, found, where)
         else:
-            _figures(current, line, document.name)
+            _figures(current, line, where)
     if len(blocks) == 1:
         (only,) = blocks.values()
         only.stages = only.stages or loose.stages

@@ -34,13 +34,15 @@ class RunningPlan:
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size_max <= BATCH_SIZE_LIMIT:
-            raise InputError(f"{self.name}: batch_size_max must be from 1, got {self.batch_size_max}")
+            raise InputError(
+                f"{self.name}: batch_size_max must be from 1 to {BATCH_SIZE_LIMIT}, got {self.batch_size_max}"
+            )
         if not 0.0 <= self.batch_wait_max_s <= 3600.0:
             raise InputError(
                 f"{self.name}: batch_wait_max_s must be from 0 to 3600, got {self.batch_wait_max_s}"
             )
         if not 1 <= self.replicas <= REPLICAS_LIMIT:
-            raise InputError(f"{self.name}: replicas must be from 1, got {self.replicas}")
+            raise InputError(f"{self.name}: replicas must be from 1 to {REPLICAS_LIMIT}, got {self.replicas}")
         if self.queue_limit is not None and self.queue_limit < 1:
             raise InputError(f"{self.name}: queue_limit must be at least 1, got {self.queue_limit}")
         if any(not 1 <= size <= self.batch_size_max for size in self.preferred_batch_sizes):

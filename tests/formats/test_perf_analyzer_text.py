@@ -64,7 +64,7 @@ def test_stages_before_the_only_load_are_its_own(tmp_path: Path) -> None:
     ("text", "said"),
     [
         (f"Batch size: 0\n{END}", "batch size must be at least 1"),
-        (END.replace("latency 1000", "latency 1.2.3"), "must be a number from 0, got '1.2.3'"),
+        (END.replace("latency 1000", "latency 1.2.3"), "line 2 must be a number from 0, got '1.2.3'"),
         (END.replace("latency 1000", "latency 9e999"), "must be a number from 0, got '9e999'"),
     ],
 )

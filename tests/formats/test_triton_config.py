@@ -53,6 +53,11 @@ def test_without_dynamic_batching_no_batch_is_formed(tmp_path: Path) -> None:
     assert any("there is no dynamic_batching block" in note for note in found.notes)
 
 
+def test_passive_instances_serve_nothing(tmp_path: Path) -> None:
+    groups = "instance_group [ { count: 2 kind: KIND_CPU }, { count: 9 kind: KIND_CPU passive: true } ]"
+    assert plan(tmp_path, f"max_batch_size: 8\n{groups}").replicas == 2
+
+
 def test_an_empty_block_batches_without_a_wait(tmp_path: Path) -> None:
     found = plan(tmp_path, "max_batch_size: 8\ndynamic_batching { }\n")
     assert (found.batch_size_max, found.batch_wait_max_s, found.replicas) == (8, 0.0, 1)
@@ -70,6 +75,11 @@ def test_an_empty_block_batches_without_a_wait(tmp_path: Path) -> None:
         ("max_batch_size: 4.5\n", "max_batch_size must be a whole number from 0, got '4.5'"),
         ("max_batch_size: 4\ndynamic_batching: 3", "dynamic_batching must be a block"),
         ("max_batch_size: 4\ndynamic_batching { preferred_batch_size: 9 }", "from 1 to 4, the largest batch"),
+        (
+            "max_batch_size: 4\ndynamic_batching { max_queue_delay_microseconds: 9999999999 }",
+            "batch_wait_max_s must be from 0 to 3600, got 9999.999999",
+        ),
+        ("max_batch_size: 9999999 dynamic_batching {}", "batch_size_max must be from 1"),
         ("max_batch_size: 4\nname { }", "name must be a value, not a block"),
         ("max_batch_size: 4\n" + "a {" * 60, "nested more than 50 deep"),
         ("max_batch_size: 4\n\x00", "'?' is not expected"),
