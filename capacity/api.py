@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from capacity.render.report import Findings
     from capacity.render.report import Report as PlanReport
     from capacity.traffic.lengths import AnyLengths
-    from capacity.traffic.workload import ArrivalProcess
+    from capacity.traffic.workload import ArrivalProcess, TraceArrivals
     from simulations.compare import PairedSimulation
     from simulations.judge import SimulationJudge
     from simulations.simulate import Simulation
@@ -1199,7 +1199,6 @@ def describe_workload(
     from capacity.traffic.description import describe
     from capacity.traffic.lengths import has_lengths, read_token_trace
     from capacity.traffic.parse import workload as workload_of
-    from capacity.traffic.trace import read_trace
     from capacity.traffic.workload import PoissonArrivals
 
     rates_rps = parse.rate_rps(rate, rate_rps)
@@ -1217,7 +1216,7 @@ def describe_workload(
         cluster=cluster,
     )
     (asked,) = parse.read_quantiles([quantile], ())
-    about = describe(read_trace(Path(trace)))
+    about = describe(cast("TraceArrivals", parse.read_arrivals(f"trace:{trace}")))
     lengths = read_token_trace(Path(trace))[1] if has_lengths(Path(trace)) else None
     if profile is None or replicas is None:
         return WorkloadAnswer(description=about, effort=effort, lengths=lengths)

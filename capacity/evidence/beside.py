@@ -11,6 +11,10 @@ from capacity.units import format_duration, format_quantile
 
 # Relative difference up to which prediction and measurement agree.
 AGREES = 0.1
+_SPREAD = (
+    "the mean agrees, so that service times or arrivals spread otherwise than was assumed: give the profile "
+    "percentiles or raw samples"
+)
 
 
 class Parting(StrEnum):
@@ -94,7 +98,10 @@ def beside(run: LoadRun, found: Performance, overhead_s: float) -> RunBeside:
     first = off[0]
     is_slower = first.ratio > 1.0 if first.quantity != "throughput" else first.ratio < 1.0
     parting = Parting.SLOWER if is_slower else Parting.FASTER
-    message = f"{first.quantity} is {first.ratio:.2f} times the prediction; {_term(run, found, overhead_s)}"
+    mean = next((row for row in rows if row.quantity == "response mean"), None)
+    is_spread = mean is not None and mean.agrees and first is not mean
+    why = _SPREAD if is_spread else _term(run, found, overhead_s)
+    message = f"{first.quantity} is {first.ratio:.2f} times the prediction; {why}"
     return RunBeside(run=run.name, parting=parting, message=message, rows=tuple(rows))
 
 

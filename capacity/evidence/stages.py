@@ -75,7 +75,7 @@ def sentences(run: LoadRun) -> Iterator[str]:
             f"inference of {format_duration(inference_s)}."
         )
     rate = format_rate(found.throughput_rps)
-    told = f"at {rate}" if found.is_measured else f"at {rate}, which is one instance that is never idle"
+    told = f"at {rate}" if found.is_measured else f"at {rate}, which one instance reaches that is never idle"
     yield (
         f"By Little's law that is {found.waiting:.2g} requests waiting and {found.served:.2g} being served, {told}: "
         f"{found.waiting + found.served:.2g} in the server at once."
