@@ -1,0 +1,79 @@
+"""The `simulation.log` of Gatling before 3.12, as text: a line for each request, with tabs between its fields.
+
+Newer versions write it in a binary form that only Gatling reads.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.files import located
+from capacity.formats.document import Document, parsed, whole
+from capacity.formats.load_test import LoadTest
+from capacity.formats.request_log import Request, nanoseconds, runs, trace, whole_of
+from capacity.traffic.workload import TraceArrivals
+
+NAME = "Gatling before 3.12, its simulation.log"
+RESOLUTION_S = 1e-3
+# Fields of a request's line, from its end: name, start, end, OK or KO, and a message.
+_FIELDS = 5
+
+
+def recognises(document: Document) -> bool:
+    """Whether it begins with the line of a run."""
+    return document.head.startswith("RUN\t") and document.head.count("\t", 0, document.head.find("\n")) >= 3
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """A run for each request's name, and that of all; the file does not say what decided when they were sent.
+
+    Raises:
+        InputError: no requests, or a line that is not of one.
+
+    Source:
+        Gatling 3.11, gatling-core, stats/writer/LogFileDataWriter: `REQUEST`, groups, name, start, end, status.
+    """
+    found = runs(_requests(document), resolution_s=RESOLUTION_S)
+    return LoadTest(tool="gatling", name=document.name, runs=found, whole=whole_of(found))
+
+
+def read_workload(document: Document) -> TraceArrivals:
+    """The instants at which requests were sent.
+
+    Raises:
+        InputError: fewer than two, or a line that is not of one.
+    """
+    return trace(_requests(document), document.name)
+
+
+def _requests(document: Document) -> list[Request]:
+    lines = enumerate(document.text.split("\n"), 1)
+    return [
+        located(f"{document.name} line {number}", partial(_request, line.rstrip("\r").split("\t")))
+        for number, line in lines
+        if line.startswith("REQUEST\t")
+    ]
+
+
+def _request(fields: list[str]) -> Request:
+    if len(fields) < _FIELDS + 1:
+        raise InputError(f"{len(fields)} fields are too few for a request; was the file cut off?")
+    name, start, end, status = fields[2:6]
+    if status not in ("OK", "KO"):
+        raise InputError(
+            f"{status[:20]!r} is neither OK nor KO; only logs of Gatling 3.4 to 3.11 are read here"
+        )
+    sent_ns, ended_ns = (
+        nanoseconds(whole(parsed(text, what), what), 1e6, what)
+        for text, what in ((start, "start"), (end, "end"))
+    )
+    if ended_ns < sent_ns:
+        raise InputError("a request that ends before it starts; fix or drop the line")
+    return Request(sent_ns=sent_ns, took_ns=ended_ns - sent_ns, is_good=status == "OK", name=name)
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {
+    "load-test": read_load_test,
+    "workload": read_workload,
+}
