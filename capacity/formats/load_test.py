@@ -45,9 +45,14 @@ class Samples:
         """From columns in any order of requests.
 
         Raises:
-            InputError: a duration below 0, or numbers that are not finite.
+            InputError: columns of other lengths, a duration below 0, or numbers that are not finite.
         """
         sent, response, due = (np.asarray(column, dtype=float) for column in (sent_s, response_s, due_s))
+        if len(sent) != len(response) or len(due) not in (0, len(sent)):
+            raise InputError(
+                f"{len(sent)} instants of sending have {len(response)} responses and {len(due)} due times; "
+                "they must be as many"
+            )
         if not (np.isfinite(sent).all() and np.isfinite(response).all() and np.isfinite(due).all()):
             raise InputError("instants and durations must be finite numbers")
         if len(response) and response.min() < 0.0:

@@ -45,10 +45,10 @@ def nanoseconds(value: Any, per: float, where: str) -> int:
     Raises:
         InputError: too large to be an instant or a duration, by its place.
     """
-    found = value * int(per) if isinstance(value, int) else round(value * per)
-    if abs(found) > _NS_MAX:
+    exact = value * int(per) if isinstance(value, int) else value * per
+    if not abs(exact) <= _NS_MAX:  # nor infinite
         raise InputError(f"{where} is too large for a time; is the unit right?")
-    return int(found)
+    return round(exact)
 
 
 def trace(requests: Sequence[Request], name: str, remarks: tuple[str, ...] = ()) -> TraceArrivals:

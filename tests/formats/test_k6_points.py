@@ -72,6 +72,7 @@ def test_without_a_word_of_the_test_an_error_is_a_failure() -> None:
         (point("http_req_duration", "xx", 1.0), "line 8.data.time: "),
         (point("http_req_duration", "00", -1.0), "line 8.data has a duration below 0"),
         (point("http_req_duration", "00", 1e60), "line 8.data.value is too large for a time"),
+        (point("http_req_duration", "00", 1e308), "line 8.data.value is too large for a time"),
         (point("http_req_duration", "00", True), "line 8.data.value must be a number"),
         (point("dropped_iterations", "00", 0.5), "line 8.data.value must be a whole number"),
         (

@@ -76,5 +76,11 @@ def test_what_was_edited_badly_is_refused(changes: dict[str, object], message: s
         read_load_test(written(**changes))
 
 
+def test_columns_of_single_requests_must_be_equally_long() -> None:
+    for due in ((), (1.0,)):
+        with pytest.raises(InputError, match="they must be as many"):
+            Samples.of([1.0, 2.0], [0.1] if not due else [0.1, 0.2], due)
+
+
 def test_an_answer_is_one_json_object() -> None:
     assert parse_object(json.dumps(load_test_to_document(TEST)), "x", "x")["format"] == "capacity-load-test"
