@@ -106,9 +106,14 @@ def _run(part: Part) -> LoadRun:
         stages_s=part.part("stages_s").numbers() if "stages_s" in part else {},
         histogram=_histogram(part.part("histogram")) if "histogram" in part else None,
         samples=_samples(part.part("samples")) if "samples" in part else None,
-        history=tuple(Moment(**{"t_s": 0.0, **one.numbers()}) for one in part.parts("history")),
+        history=tuple(_moment(one) for one in part.parts("history")),
         **numbers,
     )
+
+
+def _moment(part: Part) -> Moment:
+    names = [one.name for one in fields(Moment) if one.name != "t_s" and one.name in part]
+    return Moment(part.number("t_s"), **{name: part.number(name) for name in names})
 
 
 def _quantiles(part: Part) -> dict[float, Interval]:

@@ -76,6 +76,17 @@ def test_what_was_edited_badly_is_refused(changes: dict[str, object], message: s
         read_load_test(written(**changes))
 
 
+def test_keys_that_are_not_needed_are_passed_over() -> None:
+    run = {
+        "name": "x",
+        "loop": "open",
+        "quantiles_s": {},
+        "history": [{"t_s": 1.0, "users": 2.0, "more": 3.0}],
+    }
+    (found,) = read_load_test(written(runs=[run])).runs
+    assert found.history == (Moment(1.0, users=2.0),)
+
+
 def test_columns_of_single_requests_must_be_equally_long() -> None:
     for due in ((), (1.0,)):
         with pytest.raises(InputError, match="they must be as many"):
