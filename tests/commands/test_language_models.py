@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 import capacity as cap
 from capacity.render.check import junit, markdown
 from cli import app
-from simulations.tokens import token_answer
+from simulations.tokens import TokenJudge, token_answer
 
 LENGTHS = "input=uniform:low=20,high=60;output=geometric:mean=20"
 LINE = {"base_s": 0.005, "per_prefill_token_s": 2e-5, "per_decode_request_s": 2e-4, "per_kv_token_s": 1e-8}
@@ -31,6 +32,23 @@ def profile(**others: Any) -> dict[str, Any]:
         "coefficients": LINE,
     }
     return {**usual, **others}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rates_are_tried_once() -> Iterator[None]:
+    """Trials of rates take most of the time here, and several tests plan the same fleet."""
+    known: dict[object, Any] = {}
+    accepts = TokenJudge.accepts
+
+    def asked_once(self: TokenJudge, scenario: Any) -> Any:
+        key = (self.seed, self.confidence, self.requests_max, self.engine, scenario)
+        if key not in known:
+            known[key] = accepts(self, scenario)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TokenJudge, "accepts", asked_once)
+        yield
 
 
 @pytest.fixture(scope="module")
