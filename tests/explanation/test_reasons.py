@@ -388,8 +388,8 @@ def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
 
 
 def test_users_who_take_turns_are_explained_without_a_rate() -> None:
-    question = replace(question_of(), workload=ClosedPopulation(users=40, think_time_s=0.05))
-    explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=5_000_000), silent)
+    question = replace(question_of(), workload=ClosedPopulation(users=12, think_time_s=0.05))
+    explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=1_000_000), silent)
     assert [one.what for one in explanation.sensitivities] == [
         "users",
         "users",
