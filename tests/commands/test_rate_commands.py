@@ -5,6 +5,7 @@ import json
 import pytest
 from scipy.optimize import brentq
 from test_cli import T4, capacity, document
+from test_rates import laws_are_asked_once
 
 from capacity.queues.batch.bulk import Bulk
 
@@ -13,7 +14,7 @@ PROFILE = "batch_size,mean_ms\n1,5\n2,6\n4,8\n8,12\n"  # means alone: laws are e
 ONE = ["--profile", "one.csv", "--replicas", "1"]
 OPEN = ["--batch-wait", "20ms", "--timer", "open"]
 
-__all__ = ["capacity"]
+__all__ = ["capacity", "laws_are_asked_once"]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Jittered batches: Erlang phases, transforms inverted at 30 digits, simulation and limits against the law."""
 
 import math
+from functools import cache
 from itertools import pairwise
 
 import mpmath as mp
@@ -36,6 +37,7 @@ def jitter(rate_rps: float, times_s: tuple[float, ...], cv: float) -> BulkJitter
     return BulkJitter(arrival_rate_rps=rate_rps, batch_times_s=times_s, service_cv=cv)
 
 
+@cache
 def at_load(load: float, times_s: tuple[float, ...], cv: float) -> BulkJitter:
     return jitter(load * len(times_s) / times_s[-1], times_s, cv)
 
@@ -223,9 +225,9 @@ class Pairs:
         if s in self.known:
             return self.known[s]
         found = self.known[s] = []
-        single = self.law[0] + self.law[1]
+        single, two = self.law[0] + self.law[1], self.service(2, s)
         for q in range(self.states - 2):
-            begun = self.law[q + 2] * self.service(2, s) + (single * self.service(1, s) if q == 0 else 0)
+            begun = self.law[q + 2] * two + (single * self.service(1, s) if q == 0 else 0)
             found.append((self.law[q] - begun - (self.lam * found[-1] if q else 0)) / (s - self.lam))
         return found
 
@@ -298,15 +300,15 @@ def test_without_batches_it_is_m_g_1(load: float, cv: float, quantile: float) ->
         assert model.response_tail(time) == close(float(total), rel=1e-9)
 
 
-@pytest.mark.parametrize(("load", "cv", "time_s"), [(0.4, 1.5, 60.0), (0.5, 3.0, 1e-14)])
+@pytest.mark.parametrize(("load", "cv", "time_s"), [(0.4, 1.5, 120.0), (0.5, 3.0, 2e-14)])
 def test_without_batches_far_away_and_at_once(load: float, cv: float, time_s: float) -> None:
-    model = at_load(load, (1.0,), cv)
+    model = at_load(load, (2.0,), cv)
     with mp.workdps(50):
         tail = mp.invertlaplace(lambda s: transform_of_wait(model, s), time_s, method="dehoog", degree=60)
         assert model.wait_tail(time_s) == close(float(tail), rel=1e-9)
 
 
-@pytest.mark.parametrize(("size", "load"), [(1, 0.8), (4, 1e-3), (4, 0.3), (16, 0.9), (16, 0.999), (64, 0.5)])
+@pytest.mark.parametrize(("size", "load"), [(1, 0.8), (4, 1e-3), (4, 0.3), (16, 0.9), (16, 0.999), (32, 0.5)])
 def test_exponential_service_of_any_batch_has_a_closed_form(size: int, load: float) -> None:
     model = at_load(load, (3.0,) * size, 1.0)
     closed = BulkMarkov(
@@ -352,12 +354,11 @@ def area(tail, ends: list[float], panels: int) -> float:
     ("model", "panels"),
     [
         (jitter(2300.0, V100_S, 0.06), 14),
-        (jitter(1500.0, V100_S, 0.4), 8),
         (jitter(0.4, UNEVEN_S, 0.8), 8),
         (at_load(0.9, (0.02, 0.5, 0.6), 0.25), 12),
         (at_load(0.6, tuple(1.0 + b / 8 for b in range(40)), 0.5), 3),
     ],
-    ids=["narrow", "v100", "uneven", "far apart", "large"],
+    ids=["narrow", "uneven", "far apart", "large"],
 )
 def test_means_are_the_areas_under_the_tails(model: BulkJitter, panels: int) -> None:
     scale = max(model.response_mean_s, model.batch_times_s[-1])
@@ -370,10 +371,11 @@ def test_means_are_the_areas_under_the_tails(model: BulkJitter, panels: int) -> 
         assert area(tail, ends, panels) + rest == close(mean, rel=1e-9)
 
 
-@pytest.mark.parametrize("cv", [0.03, 0.12, 0.2, 0.25, 0.28, 0.45, 0.9, 1.7])
 @pytest.mark.parametrize(("load", "means"), [(0.97, (1.0,)), (0.6, (0.5, 1.5, 1.0))])
+@pytest.mark.parametrize("cv", [0.03, 0.2, 0.28, 1.7])
 def test_table_has_the_mean_of_the_chain(load: float, means: tuple[float, ...], cv: float) -> None:
     size = len(means)
+    cv *= 1.0 if size == 1 else 0.7  # others with each, from 0.02 to 1.7
     chain = JitterChain(arrivals=load * size, means=np.array(means), shape=1.0 / cv**2, spare=1.0 - load)
     law = JitterLaw(chain=chain)
     within = float(law.mesh.weights @ law.older.sum(axis=1))
@@ -602,7 +604,7 @@ def test_bad_numbers_are_refused(bad: float) -> None:
 )
 def test_what_has_no_law_here_is_refused(times_s: tuple[float, ...], cv: float, words: str) -> None:
     with pytest.raises(DomainError, match=words):
-        at_load(0.9, times_s, cv) if times_s else jitter(1.0, times_s, cv)
+        at_load.__wrapped__(0.9, times_s, cv) if times_s else jitter(1.0, times_s, cv)
 
 
 @pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])

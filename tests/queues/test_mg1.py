@@ -256,8 +256,8 @@ def residual_area(service: Duration | Empirical, time: float) -> float:
 RENEWING = [name for name in SERVICES if name not in ("deterministic", "exponential", "hyper", "erlang")]
 
 
-@pytest.mark.parametrize("name", RENEWING)
-@pytest.mark.parametrize("rho", [0.2, 0.95])
+# Each law at one of the loads, in turn.
+@pytest.mark.parametrize(("name", "rho"), list(zip(RENEWING, [0.2, 0.95] * 4, strict=True)))
 def test_waits_solve_the_renewal_equation(name: str, rho: float) -> None:
     """Feller (1971), sec. XI.6: P(W > t) = rho P(R > t) + rho integral of P(W > t - x) f_R(x) dx."""
     model = queue(rho, SERVICES[name])
@@ -267,9 +267,10 @@ def test_waits_solve_the_renewal_equation(name: str, rho: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gamma", "gamma wide", "lognormal lean", "lognormal", "lognormal wide", "erlang"]
-)
-@pytest.mark.parametrize("rho", [0.2, 0.95])
+    ("name", "rho"),
+    [("gamma", 0.2), ("gamma wide", 0.95), ("lognormal lean", 0.95), ("lognormal", 0.2), ("lognormal wide", 0.2),
+     ("erlang", 0.95)],
+)  # fmt: skip
 def test_responses_are_waits_and_services_added_up(name: str, rho: float) -> None:
     """P(T > t) = E P(W > t - S) over scipy's density of the service, in log time."""
     service = SERVICES[name]
@@ -380,12 +381,12 @@ def test_the_truth_lies_between_the_bounds(service: Duration | Empirical, rho: f
     model = queue(rho, service)
     truth = model.wait_tail(time * service.mean_s)
     widths = []
-    for steps in (64, 1024, 16384):
+    for steps in (64, 8192):
         rest = residual_tails(service, np.arange(steps + 2) * (time / steps))
         low, high = tail_bounds(rest, model.utilization)
         assert low - 1e-15 <= truth <= high + 1e-15
         widths.append(high - low)
-    assert widths[2] < max(0.01 * widths[0], 3e-13)
+    assert widths[1] < max(0.01 * widths[0], 3e-13)
 
 
 def test_bounds_of_a_chain_by_adding_up() -> None:
@@ -447,9 +448,12 @@ def test_ratios_near_and_far_from_zero() -> None:
 # Laws
 
 
-@by_service
-@pytest.mark.parametrize(("rho", "rate_rps"), [(0.02, 1e12), (0.99, 1e-9)])
-def test_units_do_not_matter(service: Duration | Empirical, rho: float, rate_rps: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "rho", "rate_rps"),
+    [(name, *((0.02, 1e12), (0.99, 1e-9))[number % 2]) for number, name in enumerate(SERVICES)],
+)
+def test_units_do_not_matter(name: str, rho: float, rate_rps: float) -> None:
+    service = SERVICES[name]
     plain = queue(rho, service)
     mean_s = rho / rate_rps
     scale = mean_s / service.mean_s
