@@ -261,6 +261,19 @@ def test_an_interrupt_of_a_window_without_anything_is_one(monkeypatch):
         watched(lambda *_: next(replies), 40.0, interrupted)
 
 
+@pytest.mark.parametrize("interrupt", [None, KeyboardInterrupt()], ids=["whole", "cut short"])
+def test_a_window_that_an_interrupt_cut_short_is_told_and_a_whole_one_is_not(monkeypatch, interrupt):
+    pages = [read_page(metrics_page({1: [0.0011] * count})) for count in (50, 100)]
+    monkeypatch.setattr("capacity.measurement.counted.watch", lambda *_: Window((*pages,), 1.0, interrupt))
+    address = parse_address("http://127.0.0.1:9/metrics", "--metrics")
+    found = measure_metrics(
+        address, Histograms(), duration_s=9.0, timeout_s=1.0, confidence=0.95, report=print
+    )
+    assert [one.count for one in found.findings] == [50]
+    told = [one.code for one in found.caveats].count(CaveatCode.MEASURED_EARLY_END)
+    assert (told, found.stop) == (0 if interrupt is None else 1, interrupt)
+
+
 def noisy(dice: random.Random, count: int, scale_s: float = 0.01, spread: float = 0.05) -> list[float]:
     return [scale_s * math.exp(dice.gauss(0.0, spread)) for _ in range(count)]
 

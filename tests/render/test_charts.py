@@ -15,7 +15,7 @@ from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Promise
 from capacity.question.plan import Plan
 from capacity.queues.curves import Axis, Curve, Quantity, curves
-from capacity.render.charts import line_chart, objective_chart, profile_chart
+from capacity.render.charts import line_chart, load_chart, objective_chart, profile_chart
 from capacity.render.figures import ObjectiveCurve, Point, replicas_curve
 
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
@@ -289,3 +289,15 @@ def test_rates_are_plain_text_of_that_width(name: str, width: int) -> None:
     assert {mark: rows.count(mark) for mark in "ox?"} == {"o": 1, "x": 1, "?": 1}
     assert "".join(curve.title.split()) in "".join(text.split())
     assert "o met, x missed, ? in doubt, - limit 50 ms" in plain(text)
+
+
+# ---- load -----------------------------------------------------------------------------------
+
+
+def test_the_axes_of_a_chart_over_the_load_go_in_even_steps_from_nothing() -> None:
+    points = [(rate_rps, Interval.exact(rate_rps * 1e-3)) for rate_rps in (10.0, 30.0, 50.0)]
+    rows = load_chart(points, "any").splitlines()
+    assert [label for row in rows if (label := row.split("┤")[0].strip()) and "┤" in row] == [
+        "50", "40", "30", "20", "10", "0",
+    ]  # fmt: skip
+    assert "0 10 20 30 40 50" in map(plain, rows)

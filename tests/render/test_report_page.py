@@ -12,9 +12,13 @@ from saved_reports import QUICK, Page, resnet_plan, save
 
 import capacity as cap
 from capacity.answer.saved_plan import SavedPlan, read_plan_file
-from capacity.question.candidate import Verdict
+from capacity.performance import Kind, Performance
+from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import format_interval
+from capacity.question.plan import Plan
+from capacity.render.report import Findings, map_section
 from capacity.render.report_figures import frontier, shade_ends, shade_of
+from capacity.search.recommendation import Recommendation
 from capacity.units import format_duration
 
 KILOBYTES_MAX = 300
@@ -160,6 +164,39 @@ def test_the_map_has_the_verdict_of_each_fleet(page: Page, document: dict) -> No
     assert chosen == (plan["replicas"], plan["batch_size_max"])
 
 
+def test_the_map_shows_a_fleet_that_will_do_before_a_quicker_one_in_doubt(saved: Path) -> None:
+    old = read_plan_file(saved)
+    other = replace(old.plan, replicas=old.plan.replicas + 1)
+
+    def fleet(plan: Plan, p99_s: float, verdict: Verdict) -> Candidate:
+        seen = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: cap.Interval.exact(p99_s)})
+        return Candidate(plan=plan, verdict=verdict, performance=seen)
+
+    certified = fleet(old.plan, 0.030, Verdict.MET)
+    considered = (
+        fleet(other, 0.035, Verdict.INCONCLUSIVE),
+        fleet(replace(other, batch_wait_max_s=0.002), 0.038, Verdict.MET),
+        fleet(replace(other, batch_wait_max_s=0.004), 0.039, Verdict.MET),
+    )
+    answer = Recommendation(
+        verdict=Verdict.MET, objective=old.question.objective, plan=old.plan, considered=considered
+    )
+    found = Findings(
+        saved=old,
+        recommendation=answer,
+        certified=certified,
+        assumptions=(),
+        rates=(),
+        one_lost=None,
+        distribution=None,
+        window=None,
+        digest=None,
+    )
+    table = map_section(found).table
+    assert table is not None
+    assert [[cell.text for cell in row] for row in table.rows] == [["5", "✓ 38 ms"], ["4", "✓ 30 ms"]]
+
+
 def test_refused_and_accepted_fleets_are_those_considered(page: Page, document: dict) -> None:
     simulated = [one for one in document["considered"] if one["performance"] is not None]
     found = {
@@ -249,7 +286,7 @@ def test_a_plan_that_is_no_longer_certified_says_so(saved: Path, tmp_path: Path)
     report = cap.write_report(changed, tmp_path / "report.html")
     assert (report.verdict, report.exit_code) == (Verdict.MISSED, 3)
     page = Page(report.page)
-    assert "any more" in page.all("h1")[0].text
+    assert re.search("does not meet .* any more", page.all("h1")[0].text)
     assert "✕ Objective missed" in page.root.text
     assert "SHA-256" not in page.root.text  # it comes from no file
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Doubt
 from capacity.question.caveat import CaveatCode
-from capacity.search.caveats import profile_caveats, trace_caveats
+from capacity.search.caveats import headroom_caveats, profile_caveats, trace_caveats
+from capacity.search.recommendation import Headroom
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 
 FULL = BatchTiming(batch_size=1, mean_s=0.003, p50_s=0.003, p99_s=0.0032)
@@ -109,6 +111,16 @@ def test_a_trace_happened_once():
     assert remark.message == "it was sorted"
     poisson = Workload(arrival_rate_rps=1.0, arrivals=PoissonArrivals())
     assert list(trace_caveats(poisson, [0.99])) == []
+
+
+def test_open_rates_are_told_where_more_than_2_percent_lie_between():
+    def told(refused_rps: float, doubt: Doubt | None) -> list[CaveatCode]:
+        headroom = Headroom(today_rps=100.0, accepted_rps=200.0, refused_rps=refused_rps, doubt=doubt)
+        return [one.code for one in headroom_caveats(headroom)]
+
+    assert told(205.0, Doubt.REQUESTS) == [CaveatCode.HEADROOM_IN_DOUBT]
+    assert told(203.0, Doubt.REQUESTS) == []
+    assert told(205.0, None) == []
 
 
 def test_every_message_names_its_mend():

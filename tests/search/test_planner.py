@@ -364,6 +364,21 @@ def test_too_few_replicas_to_outlive_a_loss_names_the_loss() -> None:
     )
 
 
+def test_where_only_fleets_that_wait_will_do_none_dearer_than_the_first_is_tried() -> None:
+    waited: list[int] = []
+
+    def script(plan: Plan) -> Candidate:
+        if plan.batch_wait_max_s == 0.0:
+            return MISSED
+        waited.append(plan.replicas)
+        return MET if plan.replicas >= 3 else MISSED
+
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2, replicas_max=6)
+    answer = recommend(question, ScriptedJudge(script), plan_alone=True)
+    assert answer.plan is not None
+    assert answer.plan.replicas == max(waited) == 3
+
+
 def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> None:
     """Each takes as much as all of them may; those of the answer's price are not tried either."""
     waited: list[Plan] = []

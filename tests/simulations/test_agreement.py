@@ -1,5 +1,6 @@
 """Theory beside simulation on the product's simulator, small; `capacity agreement` does it in full."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -256,3 +257,16 @@ def test_systems_play_what_they_are_about():
     assert timed.plan.batch_wait_max_s == 0.5 * first_s
     assert (timed.plan.timer, timed.plan.batch_size_max, timed.plan.replicas) == ("open", 4, 2)
     assert timed.service_times(1, 0.3) == first_s
+
+
+def test_no_law_may_lie_farther_from_the_simulation_than_1_percent_and_exact_ones_not_at_all():
+    """Beyond their standard errors; only the laws of large fleets and of fine tokens are limits."""
+    allowed: dict[str, list[float]] = {}
+    for system in systems(Grid.SHORT):
+        compared = system.quantities() if isinstance(system, System) else system.compared
+        allowed[system.name] = [one.allowance for one in compared.values() if one.allowance > 0.0]
+    assert max(itertools.chain.from_iterable(allowed.values())) < 0.01
+    assert [name for name, allowances in allowed.items() if allowances] == [
+        "M/M/1 x 100 power-of-two load 0.5",
+        "room for all, constant outputs of 50, load 0.5",
+    ]

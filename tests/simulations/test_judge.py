@@ -259,8 +259,9 @@ def test_where_nothing_was_lost_the_rule_of_three_bounds_what_may_be() -> None:
     assert bound == pytest.approx(3 / 20_000, rel=0.002)
     interval = look.pool.loss_interval(0.95)
     assert (interval.value, interval.low, interval.high) == (0.0, 0.0, pytest.approx(bound, rel=1e-12))
-    met = decide(look, LatencyObjective(loss_probability=300.1 / 20_000), FIVE_PERCENT)
-    assert met == (Verdict.MET, None)
+    for allowed in (300.1 / 20_000, 300 / 20_000):
+        met = decide(look, LatencyObjective(loss_probability=allowed), FIVE_PERCENT)
+        assert met == (Verdict.MET, None)
     for allowed in (299.9 / 20_000, 0.999 * bound, 1e-9):
         doubt = decide(look, LatencyObjective(loss_probability=allowed), FIVE_PERCENT)
         assert doubt == (Verdict.INCONCLUSIVE, None)

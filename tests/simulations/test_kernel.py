@@ -438,6 +438,17 @@ def test_the_parts_of_a_path_are_all_of_it_that_counts() -> None:
     assert sum(part.busy_s for part in parts) == pytest.approx(whole.busy_s)
 
 
+@pytest.mark.parametrize("cool_down", [0, 4])
+def test_the_last_part_of_a_path_is_a_mean_gap_longer_than_to_its_last_arrival(cool_down: int) -> None:
+    """All gaps are alike, but for longer ones after the last that counts: each part lasts by its requests."""
+    instants_s = np.concatenate([2.0 * np.arange(30), 58.0 + 5.0 * np.arange(1, cool_down + 1)])
+    trace = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=tuple(instants_s)))
+    length = Length(warm_up=3, measured=27, cool_down=cool_down)
+    parts = replicate_in_parts(replace(TASKS["own-trace"], workload=trace, length=length), 4)
+    gap_s = parts[0].window_s / parts[0].counted
+    assert [part.window_s for part in parts] == pytest.approx([gap_s * part.counted for part in parts])
+
+
 @pytest.mark.parametrize(
     "name", ["one by one-gamma", "batches-gamma", "own-gamma", "own-closed", "limited-gamma"]
 )

@@ -138,6 +138,12 @@ def test_bursts_of_a_hair_and_short_leave_it_as_it_is(queues: int, variability: 
     assert bursty == pytest.approx(relaxation_requests(0.8, queues, 1.0, variability), rel=1e-6)
 
 
+def test_nothing_is_forgotten_before_a_request_comes() -> None:
+    """At load 0.01, of phases that switch 20 times a second and queues that are nearly always empty."""
+    arrivals = MmppArrivals(ratio=2.0, burst_mean_s=0.1, calm_mean_s=0.1)
+    assert modulated_relaxation_requests(arrivals, 0.01, 0.01, 1, 0.01, 2.0, None) == 1.0
+
+
 def test_a_run_forgets_the_phases_too_and_sees_many() -> None:
     """Phases of 1/(1/20 + 1/60) = 15 s, 15 * 10 requests, whatever the queue."""
     plan = Plan(profile="made-up", replicas=1, batch_size_max=4)
