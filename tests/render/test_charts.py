@@ -269,7 +269,7 @@ def rates_of(name: str) -> ObjectiveCurve:
             x=rate_rps,
             found=Interval(value=value, low=value - 15.0, high=value + 15.0),
             verdict=verdict,
-            batch_size_max=64,
+            size=64,
         )
         for rate_rps, value, verdict in found
     ]

@@ -62,7 +62,7 @@ def legend_of(plot: Plot) -> Any:
 
 def seen(x: float, value: float, verdict: Verdict, size: int = 8) -> Point:
     found = Interval(value=value, low=0.8 * value, high=1.2 * value)
-    return Point(x=x, found=found, verdict=verdict, batch_size_max=size)
+    return Point(x=x, found=found, verdict=verdict, size=size)
 
 
 def fleets(*replicas: int) -> ObjectiveCurve:
