@@ -230,7 +230,7 @@ def test_the_best_of_each_number_of_replicas_is_shown_and_the_plan_by_its_certif
         (5, pytest.approx(40.0)),
         (6, pytest.approx(30.0)),
     ]
-    assert (curve.beyond, curve.chosen, curve.limit, curve.batch_sizes[3]) == ((2,), 5, 50.0, 4)
+    assert (curve.beyond, curve.chosen, curve.limit, curve.sizes[3]) == ((2,), 5, 50.0, 4)
 
 
 def test_what_lies_far_above_the_limit_is_beyond_and_no_interval_leaves_the_chart() -> None:
