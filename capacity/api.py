@@ -848,6 +848,8 @@ def explain(
         from capacity import api_evidence
 
         if not _is_llm_plan(plan) and api_evidence.is_of_another_tool(plan):
+            if arrivals is not None:
+                raise InputError("--arrivals belongs to a saved plan; leave it out")
             return api_evidence.explain(plan)
     if _is_llm_plan(plan):
         from capacity import api_llm
@@ -1288,7 +1290,7 @@ def import_file(
     if kind is not None or (len(paths) == 1 and not api_evidence.is_sweep(paths[0])):
         if len(paths) > 1:
             raise InputError(f"--as {kind} reads one file, got {len(paths)}")
-        return api_evidence.import_file(paths[0], kind)
+        return api_evidence.import_file(paths[0], kind, given)
     from capacity import api_llm
     from capacity.formats.registry import Kind, read
     from simulations.tokens import require_check
@@ -1337,7 +1339,16 @@ def audit(
 
     if profile is not None and plan is not None:
         raise InputError("give --profile or --plan to predict by, not both")
+    of_profile = {
+        "--replicas": replicas != 1, "--batch-size-max": batch_size_max, "--routing": routing != "round-robin",
+        "--batch-wait": batch_wait not in (None, "0ms") or batch_wait_s, "--queue-limit": queue_limit,
+        "--request-overhead": request_overhead or request_overhead_s,
+    }  # fmt: skip
+    if profile is None and (told := [flag for flag, is_told in of_profile.items() if is_told]):
+        raise InputError(f"{told[0]} belongs to --profile; give a profile too, or leave it out")
     measured, fleet = None, None
+    if plan is not None and _is_llm_plan(plan):
+        raise InputError("the plan is for a language model, whose runs audit does not predict; give none")
     if plan is not None:
         from capacity.answer.saved_plan import read_plans
 

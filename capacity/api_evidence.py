@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 # What is read where a file holds several things: the first of these.
 _PREFERRED = (Kind.PROFILE, Kind.LOAD_TEST, Kind.WORKLOAD, Kind.PLAN)
+# Keywords of an import that say something of a profile, and those that say it of a language model's engine.
+_OF_PROFILES = (
+    "name", "model", "device", "precision", "runtime", "hourly_usd", "request_overhead", "request_overhead_s",
+)  # fmt: skip
+_OF_ENGINES = (
+    "devices", "kv_tokens", "block_tokens", "sequences_max", "batched_tokens_max", "engine_policy", "prefix_caching",
+    "async_scheduling", "chunked_prefill",
+)  # fmt: skip
 _AT_REST = 0.1  # share of the time that users are at rest, from which on that is their think time
 
 
@@ -39,6 +47,8 @@ def document_of(source: str | Path) -> Document:
 
 def is_of_another_tool(source: str | Path) -> bool:
     """Whether a file is of a known format; what cannot be read others refuse."""
+    if str(source).startswith(("http://", "https://")):
+        return True  # no plan is saved there
     try:
         return known_format(document_of(source)) is not None
     except CapacityError:
@@ -51,8 +61,22 @@ def is_sweep(source: str | Path) -> bool:
     return found is not None and Kind.RUNS in found.READERS and Kind.PROFILE not in found.READERS
 
 
-def import_file(source: str | Path, kind: str | None) -> ImportAnswer:
-    """What a file holds: what is asked for, else a profile, a load test, a workload or a plan, in this order."""
+def is_of_sweeps(sources: Sequence[str]) -> bool:
+    """Whether files are sweeps; a URL is none."""
+    if len(sources) > 1:
+        return True
+    try:
+        return not sources[0].startswith("http") and is_sweep(sources[0])
+    except CapacityError:
+        return False
+
+
+def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) -> ImportAnswer:
+    """What a file holds: what is asked for, else a profile, a load test, a workload or a plan, in this order.
+
+    Args:
+        given: keywords of `capacity.api.import_file`; what they say of a profile replaces what the file says.
+    """
     document = document_of(source)
     found = format_of(document)
     kinds = [one for one in _PREFERRED if one in found.READERS]
@@ -60,8 +84,38 @@ def import_file(source: str | Path, kind: str | None) -> ImportAnswer:
         read_document(document, Kind.PROFILE)  # says what is in it
     asked = kinds[0] if kind is None else _kind(kind)
     value = read_document(document, asked)
-    others = tuple(one.value for one in kinds if one is not asked)
+    told = [name for name in (*_OF_PROFILES, *_OF_ENGINES) if given.get(name) not in (None, 1)]
+    wrong = [name for name in told if asked is not Kind.PROFILE or name in _OF_ENGINES]
+    if wrong:
+        flag = "--" + wrong[0].removesuffix("_s").replace("_", "-")
+        raise InputError(f"{flag} does not apply to a {asked.value} of {found.NAME}; leave it out")
+    if asked is Kind.PROFILE:
+        value = _completed(value, given)
+    others = tuple(one.value for one in kinds if one is not asked and _holds(document, one))
     return ImportAnswer(tool=found.NAME, kind=asked.value, found=value, others=others)
+
+
+def _completed(profile: "ServiceProfile", given: Mapping[str, Any]) -> "ServiceProfile":
+    """The profile with what is said of it besides."""
+    from capacity.question import parse
+
+    overhead_s = parse.duration_s(
+        given.get("request_overhead"), given.get("request_overhead_s"), "--request-overhead"
+    )
+    names = ("name", "model", "device", "precision", "runtime", "hourly_usd")
+    said: dict[str, Any] = {name: given[name] for name in names if given.get(name) is not None}
+    if overhead_s is not None:
+        said["request_overhead_s"] = overhead_s
+    return replace(profile, **said)
+
+
+def _holds(document: Document, kind: Kind) -> bool:
+    """Whether a file can be read for a purpose; it may lack what one needs."""
+    try:
+        read_document(document, kind)
+    except CapacityError:
+        return False
+    return True
 
 
 def _kind(text: str) -> Kind:
@@ -90,7 +144,8 @@ def audit(
     findings = tuple(audit_findings(test))
     if profile is None or plan is None:
         return AuditAnswer(test=test, findings=findings)
-    rows = tuple(_beside(run, profile, plan, effort) for run in test.runs)
+    whole = [run for run in test.runs if test.whole in (None, run.name)]  # the server answers all endpoints
+    rows = tuple(_beside(run, profile, plan, effort) for run in whole)
     return AuditAnswer(test=test, findings=findings, beside=rows)
 
 
@@ -100,13 +155,18 @@ def _with_users(run: LoadRun, users: float) -> LoadRun:
         raise InputError(f"--users must be at least 1, got {users:g}")
     if run.loop is Loop.OPEN:
         raise InputError("--users is for a closed loop, and these requests were sent by a schedule")
-    return run if run.users else replace(run, users=users, loop=Loop.CLOSED)
+    return replace(run, users=run.users or users, loop=Loop.CLOSED)
 
 
 def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]) -> RunBeside:
     """The prediction of one run, by simulation: of its users, or of its rate."""
     from capacity import api
 
+    if run.batch_size > 1:
+        return unknown(
+            run,
+            f"each request carries {run.batch_size} inferences, which share a batch; measure with single ones",
+        )
     how: dict[str, Any] = {
         "batch_size_max": plan.batch_size_max,
         "batch_wait_s": plan.batch_wait_max_s,
@@ -137,7 +197,7 @@ def _think_time_s(run: LoadRun) -> float:
         return run.think_time_s
     if not run.throughput_rps or run.mean_s is None or not run.users:
         return 0.0
-    rest_s = run.users * run.batch_size / run.throughput_rps - run.mean_s
+    rest_s = run.users / run.throughput_rps - run.mean_s
     return rest_s if rest_s > _AT_REST * run.mean_s else 0.0
 
 

@@ -730,7 +730,11 @@ def _with_profile(
         return question
     if len(news) > 1:
         raise InputError("a plan for a language model runs one profile; give --profile once")
-    found, old = parse.find_profile(news[0]), saved.profile
+    old = saved.profile
+    given = str(news[0])
+    found = parse.find_profile(
+        given.removeprefix(f"{old.name}=") if given.startswith(f"{old.name}=") else news[0]
+    )
     if not isinstance(found, LlmProfile):
         raise InputError(f"{found.name} has batch times; give one of kind llm")
     by = "by another with the same name" if found.name == old.name else f"by {found.name}"

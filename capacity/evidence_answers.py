@@ -13,7 +13,7 @@ from capacity.answer.documents import Document, dumps, plain
 from capacity.answers import Answer
 from capacity.errors import InputError
 from capacity.evidence.beside import RunBeside
-from capacity.evidence.finding import Belief, CheckFinding, worst
+from capacity.evidence.finding import Belief, CheckFinding, verdict_of
 from capacity.evidence.stages import sentences, waiting_of
 from capacity.files import check_target, write_whole
 from capacity.formats.load_test import LoadRun, LoadTest
@@ -42,7 +42,7 @@ class AuditAnswer(Answer):
     @property
     def belief(self) -> Belief:
         """The worst of all findings."""
-        return worst(one.belief for one in self.findings)
+        return verdict_of(self.findings)
 
     @property
     def exit_code(self) -> int:

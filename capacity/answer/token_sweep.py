@@ -60,7 +60,9 @@ class TokenSweepTable(AnyTable):
             plan.profile,
             float(cell.workload.arrival_rate_rps),
             arrivals_name(cell.workload),
-            lengths.name if isinstance(lengths, LengthRows) else None,
+            lengths.name
+            if isinstance(lengths, LengthRows)
+            else f"input={lengths.input.kind};output={lengths.output.kind}",
             float(lengths.moments.input),
             float(lengths.moments.output),
             float(cell.cached_share),

@@ -1,4 +1,4 @@
-"""`capacity explain`: why a saved plan is as it is."""
+"""`capacity explain`: why a saved plan is as it is, or the queue of a server."""
 
 import typer
 
@@ -9,16 +9,23 @@ from capacity.commands.output import Format, emit, run
 
 @flags(
     "plan arrivals workers cluster",
-    plan=argument(str, REQUIRED, "A plan saved by capacity plan -o."),
+    plan=argument(
+        str,
+        REQUIRED,
+        "A plan saved by capacity plan -o; or Triton's statistics or perf_analyzer's results, or their URL.",
+        metavar="FILE|URL",
+    ),
     arrivals=TRACE_AGAIN,
 )
 def explain(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
-    The plan is simulated again with its saved random numbers; the search is not repeated.
+    The plan is simulated again with its saved random numbers; the search is not repeated. Of a server's
+    statistics it says where a request's time goes, and why the queue is as long as it is.
 
     Examples:
       capacity explain plan.json
+      capacity explain http://127.0.0.1:8000/v2/models/resnet/stats
     """
     from capacity import api
 

@@ -23,7 +23,7 @@ from capacity.commands.output import Format, emit, run
         "What to read, of a file that holds several: profile, load-test, workload or plan.",
         ("--as",),
     ),
-    name=Flag(str, None, "Name of the profile. Default: that of -o."),
+    name=Flag(str, None, "Name of the profile. Default: that in the file, or for sweeps that of -o."),
     model=Flag(str, None, "Name of the model."),
     device=Flag(str, None, "Device of the replicas: H100."),
     devices=Flag(int, 1, "Devices that the measured server runs on, as one replica."),
@@ -61,6 +61,7 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
       capacity import sweeps/*.json --kv-tokens 535040 --sequences-max 64 --batched-tokens-max 2048 -o m.json
     """
     from capacity import api
+    from capacity.api_evidence import is_of_sweeps
     from capacity.evidence_answers import ImportAnswer
     from capacity.files import check_target
     from capacity.profile.load import profile_name
@@ -68,7 +69,8 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
     path = None if file is None else Path(file)
     if path is not None:
         check_target(path, "what was read", (".json", ".csv"))
-        context.params["name"] = context.params["name"] or profile_name(path)
+        if is_of_sweeps(context.params["files"]):
+            context.params["name"] = context.params["name"] or profile_name(path)
     answer = run(api.import_file, context)
     if path is not None:
         if isinstance(answer, ImportAnswer):

@@ -30,4 +30,13 @@ def check_run(run: LoadRun) -> list[CheckFinding]:
 
 def audit_findings(test: LoadTest) -> list[CheckFinding]:
     """All that can be said of all runs, and of them together."""
-    return [*(one for run in test.runs for one in check_run(run)), *averaged(test)]
+    return [
+        *(one for run in test.runs for one in check_run(run) if _applies(one, run, test)),
+        *averaged(test),
+    ]
+
+
+def _applies(finding: CheckFinding, run: LoadRun, test: LoadTest) -> bool:
+    """Users belong to all endpoints together: laws that count them hold for the whole alone."""
+    is_part = test.whole is not None and run.name != test.whole
+    return not (is_part and finding.check in ("littles-law", "coordinated-omission"))

@@ -80,8 +80,7 @@ def beside(run: LoadRun, found: Performance, overhead_s: float) -> RunBeside:
     """
     rows = []
     if run.throughput_rps and found.throughput_rps:
-        measured_rps = run.throughput_rps / run.batch_size
-        rows.append(_row("throughput", found.throughput_rps, measured_rps))
+        rows.append(_row("throughput", found.throughput_rps, run.throughput_rps))
     if run.mean_s is not None and found.response_mean_s is not None:
         interval = found.intervals.get("response_mean_s") or Interval.exact(found.response_mean_s)
         rows.append(Beside(quantity="response mean", predicted=interval, measured=Interval.exact(run.mean_s)))

@@ -43,13 +43,18 @@ class CheckFinding:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-def worst(beliefs: Iterable[Belief]) -> Belief:
-    """Broken if anything is, else doubtful if anything is; what is unknown breaks nothing by itself."""
-    found = set(beliefs)
-    for one in (Belief.BROKEN, Belief.DOUBTFUL, Belief.HOLDS):
-        if one in found:
+# Checks without which nothing is established.
+_NEEDED = ("samples", "coordinated-omission")
+
+
+def verdict_of(findings: Iterable[CheckFinding]) -> Belief:
+    """Broken if anything is, else doubtful if anything is, else unknown if what is needed is not known."""
+    found = list(findings)
+    for one in (Belief.BROKEN, Belief.DOUBTFUL):
+        if any(finding.belief is one for finding in found):
             return one
-    return Belief.UNKNOWN
+    unknown = [finding for finding in found if finding.belief is Belief.UNKNOWN and finding.check in _NEEDED]
+    return Belief.UNKNOWN if unknown or not found else Belief.HOLDS
 
 
 def finding_of(

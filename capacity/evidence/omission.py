@@ -60,13 +60,18 @@ def omission(run: LoadRun, quantile: float) -> Omission | None:
     values_s, weights = found
     cycle_s = run.users / run.throughput_rps
     reported = run.quantiles_s.get(quantile)
-    reported_s = _quantile(values_s, weights, math.inf, quantile) if reported is None else reported.value
+    sent_s = _quantile(values_s, weights, math.inf, quantile)
+    reported_s = sent_s if reported is None else reported.value
     total = float(weights.sum())
     scheduled = _beyond(values_s, weights, cycle_s, -1.0)
+    with_others_s = _quantile(values_s, weights, cycle_s, quantile)
+    # Points may be rougher than what was reported: the difference of the two is not an omission.
+    is_same = with_others_s <= (1.0 + _MATTERS) * sent_s
+    scheduled_s = reported_s if is_same else max(reported_s, with_others_s)
     return Omission(
         quantile=quantile,
         reported_s=reported_s,
-        scheduled_s=max(reported_s, _quantile(values_s, weights, cycle_s, quantile)),
+        scheduled_s=scheduled_s,
         cycle_s=cycle_s,
         unsent_share=1.0 - total / scheduled,
     )
@@ -79,8 +84,9 @@ def has_tail(run: LoadRun) -> bool:
 
 def _responses(run: LoadRun) -> tuple[Floats, Floats] | None:
     """Responses with their weights: single ones, else those of a histogram, else points of the quantiles."""
-    if run.samples is not None and len(run.samples.response_s):
-        return np.sort(run.samples.response_s), np.ones(len(run.samples.response_s))
+    samples = run.samples if run.answered is None else run.answered  # who failed had to be waited for too
+    if samples is not None and len(samples.response_s):
+        return np.sort(samples.response_s), np.ones(len(samples.response_s))
     if run.histogram is not None and run.histogram.total and math.isfinite(run.histogram.edges_s[-1]):
         edges = np.array(run.histogram.edges_s)
         return (edges[1:] + edges[:-1]) / 2.0, np.array(run.histogram.counts, dtype=float)

@@ -16,14 +16,17 @@ from capacity.units import format_duration, format_quantile
 _TOLERANCE = 0.05
 # Requests beyond a quantile, below which it is little known, and below which it is the maximum.
 _FEW, _NONE = 10, 1
+_ROUNDED = 0.01  # share of the maximum by which a percentile above it is worth a word
 _WIDE = 0.25  # width of a bucket, as a share of its upper end, that matters
+_SAME, _TELLING = 1e-3, 3  # difference of two averages that is rounding; percentiles that tell
 _OTHERS = "they are not of the same requests"
 
 
 def samples(run: LoadRun) -> CheckFinding | None:
     """Whether enough requests lie beyond the percentiles, and whether these are of the requests at all."""
     if run.succeeded is None and run.counted is None:
-        return None
+        message = "how many requests the percentiles are of is not said"
+        return finding_of(run, "samples", Belief.UNKNOWN, message)
     count = run.succeeded if run.counted is None else run.counted
     if run.counted is not None and run.succeeded and abs(run.counted / run.succeeded - 1.0) > _TOLERANCE:
         message = (
@@ -34,6 +37,9 @@ def samples(run: LoadRun) -> CheckFinding | None:
         numbers = {"counted": float(run.counted), "succeeded": float(run.succeeded)}
         return finding_of(run, "samples", Belief.BROKEN, message, fix, numbers=numbers)
     quantile = decisive(run)
+    if (count or 0) < _FEW:
+        message = f"{count} requests say nothing of a percentile"
+        return finding_of(run, "samples", Belief.BROKEN, message, "send at least 1000 requests")
     if not count or quantile not in run.quantiles_s:
         return None
     name, beyond = format_quantile(quantile), count * (1.0 - quantile)
@@ -56,7 +62,7 @@ def _ranks(quantile: float, count: int) -> str:
     events = round(count * (1.0 - quantile))
     high = share_high(events, count, 0.95)
     low = 1.0 - share_high(count - events, count, 0.95)
-    return f"; it may be anything from P{100.0 * (1.0 - high):.4g} to P{100.0 * (1.0 - low):.4g}"
+    return f"; it may be anything from P{100.0 * (1.0 - high):.5g} to P{100.0 * (1.0 - low):.5g}"
 
 
 def percentiles(run: LoadRun) -> CheckFinding | None:
@@ -81,7 +87,9 @@ def percentiles(run: LoadRun) -> CheckFinding | None:
         )
         fix = "mean and percentiles are not of the same requests; were percentiles averaged?"
         return finding_of(run, "percentiles", Belief.BROKEN, message, fix, numbers={"mean_s": run.mean_s})
-    if run.max_s is not None and (over := [(q, x) for q, x in known if x.value > run.max_s * (1.0 + 1e-9)]):
+    if run.max_s is not None and (
+        over := [(q, x) for q, x in known if x.value > run.max_s * (1.0 + _ROUNDED)]
+    ):
         fix = f"rounding; read it as at most {format_duration(run.max_s)}"
         return finding_of(run, "percentiles", Belief.DOUBTFUL, _above(over[0], run.max_s), fix)
     return finding_of(run, "percentiles", Belief.HOLDS, "they rise, and allow for mean and maximum")
@@ -141,24 +149,34 @@ def averaged(test: LoadTest) -> Iterator[CheckFinding]:
     parts = [run for run in test.runs if run is not whole and run.succeeded and run.quantiles_s]
     if whole is None or len(parts) < 2:
         return
-    counts = np.array([run.succeeded for run in parts], dtype=float)
-    for q in (q for q in whole.quantiles_s if q >= 0.9):
-        ends = [run.quantiles_s.get(q) for run in parts]
-        if any(one is None for one in ends):
-            continue
-        values = np.array([one.value for one in ends if one is not None])
-        lows, highs = ([getattr(one, end) for one in ends if one is not None] for end in ("low", "high"))
-        found, name = whole.quantiles_s[q], format_quantile(q)
-        average = float((counts * values).sum() / counts.sum())
-        if found.high < min(lows) or found.low > max(highs):
+    common = [q for q in whole.quantiles_s if 0.5 <= q < 1.0 and all(q in run.quantiles_s for run in parts)]
+    for q in common:
+        found, ends = whole.quantiles_s[q], [run.quantiles_s[q] for run in parts]
+        if found.high < min(one.low for one in ends) or found.low > max(one.high for one in ends):
+            name = format_quantile(q)
             message = f"{name} of all, {format_duration(found.value)}, lies outside those of its parts"
-            yield finding_of(whole, "averages", Belief.BROKEN, message, "it is not of the same requests")
+            yield finding_of(whole, "averages", Belief.BROKEN, message, _OTHERS)
             return
-        if values.max() > 1.1 * values.min() and abs(found.value / average - 1.0) < 1e-6:
-            message = f"{name} of all, {format_duration(found.value)}, is the average of those of its parts"
+    apart = [q for q in common if _differ([run.quantiles_s[q].value for run in parts])]
+    for weights in ([float(run.succeeded or 0) for run in parts], [1.0] * len(parts)):
+        if apart and all(_is_average(whole, parts, q, weights) for q in apart):
+            # One or two percentiles may meet an average by chance, more hardly ever.
+            belief = Belief.BROKEN if len(apart) >= _TELLING else Belief.DOUBTFUL
+            names = ", ".join(map(format_quantile, apart))
+            message = f"{names} of all are the averages of those of the parts"
             fix = "percentiles cannot be averaged; merge the histograms or the single requests"
-            yield finding_of(whole, "averages", Belief.BROKEN, message, fix)
+            yield finding_of(whole, "averages", belief, message, fix)
             return
     yield finding_of(
         whole, "averages", Belief.HOLDS, "percentiles of all are no averages of those of the parts"
     )
+
+
+def _differ(values: Sequence[float]) -> bool:
+    return max(values) > 1.1 * min(values)
+
+
+def _is_average(whole: LoadRun, parts: Sequence[LoadRun], q: float, weights: Sequence[float]) -> bool:
+    values = [run.quantiles_s[q].value for run in parts]
+    average = float(np.average(values, weights=weights))
+    return abs(whole.quantiles_s[q].value - average) <= _SAME * average

@@ -12,6 +12,10 @@ _TOLERANCE = 0.05
 _BEHIND = 0.95  # achieved over asked, below which a generator or its server fell behind
 _AT_REST = 0.1  # share of the time that a user is at rest, from which on it is told
 _MATTERS = 0.1  # change of a quantile by coordinated omission that matters
+# Change from which on it is no spread of service times: of an exponential one without rest it is below.
+_GROSS = 1.0
+# Share of a failure's weight beyond a quantile that is not worth a word.
+_FEW_FAILURES = 0.01
 
 
 def kind_of_loop(run: LoadRun) -> CheckFinding:
@@ -22,11 +26,14 @@ def kind_of_loop(run: LoadRun) -> CheckFinding:
         case Loop.CLOSED:
             users = "its users" if run.users is None else _users(run.users)
             message = (
-                f"closed: it says what {users} see who wait for each answer, and not what happens at an "
-                "arrival rate; a slow server gets fewer requests"
+                f"closed: it says how {users} fare who wait for each answer, and not what happens at an arrival rate; "
+                "a slow server gets fewer requests"
             )
             fix = "compare it with simulate --users, or send by a schedule: capacity verify --rate"
             return finding_of(run, "loop", Belief.HOLDS, message, fix, numbers={"users": run.users})
+        case Loop.SERVED:
+            message = "the server's own figures: what a request waited for before it arrived is not in them"
+            return finding_of(run, "loop", Belief.HOLDS, message)
         case Loop.UNKNOWN:
             message = "the file does not say whether requests were sent by a schedule or after each answer"
             return finding_of(run, "loop", Belief.UNKNOWN, message)
@@ -50,6 +57,9 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
     if not run.users:
         message = f"{told}; how many could be is not said"
         return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": in_flight})
+    if run.is_corrected:
+        message = f"{told} of {_users(run.users)}, but the tool's mean has responses in it that it filled in"
+        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": in_flight})
     share = in_flight / run.users
     numbers = {"in_flight": in_flight, "users": run.users}
     if share > 1.0 + _TOLERANCE:
@@ -61,7 +71,7 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
             else "rate and response are not of the same requests: check what each counts, and the units"
         )
         belief = Belief.DOUBTFUL if is_batch else Belief.BROKEN
-        message = f"{told}, but {_users(run.users)} have at most one each"
+        message = f"{told}, but each of {_users(run.users)} can have one"
         return finding_of(run, "littles-law", belief, message, fix, numbers=numbers)
     if run.loop is not Loop.CLOSED:
         return finding_of(
@@ -78,7 +88,7 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
                 run, "littles-law", Belief.DOUBTFUL, message, fix, numbers={"rest_s": rest_s, **numbers}
             )
         return finding_of(run, "littles-law", Belief.HOLDS, message, numbers={"rest_s": rest_s, **numbers})
-    message = f"{told}, as many as {_users(run.users)} can have"
+    message = f"{told}, as many as there are users ({run.users:g})"
     return finding_of(run, "littles-law", Belief.HOLDS, message, numbers=numbers)
 
 
@@ -90,9 +100,12 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         return finding_of(run, "coordinated-omission", Belief.HOLDS, message)
     if run.loop is Loop.OPEN:
         return _late_sending(run, quantile)
+    if run.loop is Loop.SERVED:
+        return None
     if run.loop is Loop.UNKNOWN:
         message = "whether users waited for their answers would be needed to tell"
-        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message)
+        fix = "give --users if they did"
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
     if run.is_corrected:
         return None  # `samples` says that it is of an invented population
     found = worst_omission(run, quantile)
@@ -126,7 +139,8 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         f"were held back by slow answers; with them {name} is about {format_duration(found.scheduled_s)}"
     )
     fix = "send by a schedule (an open loop), such as capacity verify --rate, wrk2, vegeta or k6 constant-arrival-rate"
-    return finding_of(run, "coordinated-omission", Belief.BROKEN, message, fix, numbers=numbers)
+    belief = Belief.BROKEN if found.change > _GROSS else Belief.DOUBTFUL
+    return finding_of(run, "coordinated-omission", belief, message, fix, numbers=numbers)
 
 
 def _late_sending(run: LoadRun, quantile: float) -> CheckFinding | None:
@@ -162,8 +176,7 @@ def generator(run: LoadRun) -> CheckFinding | None:
         message = f"{run.dropped} requests were never sent, for want of users or connections"
         numbers = {"dropped": float(run.dropped)}
         return finding_of(run, "generator", Belief.BROKEN, message, "allow more at once", numbers=numbers)
-    asked, sent = run.rate_asked_rps, run.rate_sent_rps
-    achieved = run.throughput_rps if sent is None else sent
+    asked, achieved = run.rate_asked_rps, _sent_rps(run)
     if not asked or achieved is None:
         return None
     numbers = {"asked_rps": asked, "achieved_rps": achieved}
@@ -177,13 +190,23 @@ def generator(run: LoadRun) -> CheckFinding | None:
     return finding_of(run, "generator", Belief.HOLDS, told, numbers=numbers)
 
 
+def _sent_rps(run: LoadRun) -> float | None:
+    """At which rate requests were sent; what is answered after the last was sent took no time of sending."""
+    if run.rate_sent_rps is not None:
+        return run.rate_sent_rps
+    if run.throughput_rps is None or run.duration_s is None or run.mean_s is None:
+        return run.throughput_rps
+    sending_s = run.duration_s - run.mean_s
+    return run.throughput_rps * run.duration_s / sending_s if sending_s > 0.0 else None
+
+
 def answered(run: LoadRun) -> CheckFinding | None:
     """Whether all requests were answered; a lost request is a late request."""
     if run.failed is None or not run.requests:
         return None
     share = run.failed / run.requests
     if not run.failed:
-        message = f"all of {run.requests} requests were answered"
+        message = f"no request of {run.requests} failed"
         return finding_of(run, "failures", Belief.HOLDS, message, numbers={"failed_share": 0.0})
     quantile = decisive(run)
     name, told = (
@@ -191,9 +214,11 @@ def answered(run: LoadRun) -> CheckFinding | None:
         f"{run.failed} of {run.requests} requests failed ({100.0 * share:.3g} %)",
     )
     fix = "find out why requests fail; a percentile of the others says nothing of these"
+    if share <= _FEW_FAILURES * (1.0 - quantile):
+        return finding_of(run, "failures", Belief.HOLDS, told, numbers={"failed_share": share})
     if share >= 1.0 - quantile:
         message = f"{told}: counted as late, {name} is not finite"
         return finding_of(run, "failures", Belief.BROKEN, message, fix, numbers={"failed_share": share})
-    inner = format_quantile(quantile / (1.0 - share))
-    message = f"{told}: counted as late, {name} is what {inner} of the answered ones is"
+    inner = format_quantile(round(quantile / (1.0 - share), 6))
+    message = f"{told}: counted as late, {name} is where {inner} of the good ones is"
     return finding_of(run, "failures", Belief.DOUBTFUL, message, fix, numbers={"failed_share": share})

@@ -44,13 +44,12 @@ def waiting_of(run: LoadRun) -> Waiting | None:
         throughput_rps, is_measured = run.batch_size_mean / run.batch_mean_s, False
     if not throughput_rps:
         return None
-    rate_rps = throughput_rps / run.batch_size if is_measured else throughput_rps
     return Waiting(
         queue_s=queue_s,
         served_s=served_s,
-        throughput_rps=rate_rps,
-        waiting=rate_rps * queue_s,
-        served=rate_rps * served_s,
+        throughput_rps=throughput_rps,
+        waiting=throughput_rps * queue_s,
+        served=throughput_rps * served_s,
         is_measured=is_measured,
     )
 

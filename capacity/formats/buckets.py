@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from capacity.errors import InputError
 from capacity.files import printable
-from capacity.formats.load_test import Histogram, LoadRun, Moment
+from capacity.formats.load_test import Histogram, LoadRun, Loop, Moment
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 SINCE_START = (
@@ -102,6 +102,7 @@ def run_of(
         )
     return LoadRun(
         name=name,
+        loop=Loop.SERVED,
         counted=math.floor(total),
         mean_s=mean_s,
         quantiles_s={q: histogram.quantile(q) for q in QUANTILES},

@@ -75,6 +75,7 @@ def _of_server(report: Part) -> LoadRun:
     latency = successes.part("request_latency")
     return LoadRun(
         name="server's metrics",
+        loop=Loop.SERVED,
         throughput_rps=_optional(successes, "rate"),
         succeeded=successes.whole("count"),
         mean_s=latency.number("mean"),

@@ -13,7 +13,7 @@ from typing import Any
 from capacity.errors import InputError
 from capacity.files import ROWS_MAX
 from capacity.formats.document import Document, Row
-from capacity.formats.load_test import LoadTest
+from capacity.formats.load_test import LoadTest, Loop
 from capacity.formats.request_log import Request, nanoseconds, runs, trace, whole_of
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
@@ -86,7 +86,7 @@ class Samples:
     def load_test(self, name: str) -> LoadTest:
         """The samples by their label, and all of them."""
         requests, note = self._requests()
-        found = runs(requests, users=self._users, resolution_s=_RESOLUTION_S)
+        found = runs(requests, loop=Loop.CLOSED, users=self._users, resolution_s=_RESOLUTION_S)
         return LoadTest(tool="jmeter", name=name, runs=found, whole=whole_of(found), notes=(note,))
 
     def workload(self, name: str) -> TraceArrivals:

@@ -17,10 +17,14 @@ Floats = npt.NDArray[np.float64]
 
 
 class Loop(StrEnum):
-    """What decides when a request is sent: the clock (open), or the answer to the one before (closed)."""
+    """What decides when a request is sent: the clock (open), or the answer to the one before (closed).
+
+    SERVED: the figures are a server's own, whoever sent the requests.
+    """
 
     OPEN = "open"
     CLOSED = "closed"
+    SERVED = "served"
     UNKNOWN = "unknown"
 
 
@@ -59,6 +63,12 @@ class Samples:
             raise InputError(f"a response takes no less than 0 s, got {response.min():g} s")
         order = np.argsort(sent, kind="stable")
         return cls(sent[order], response[order], due[order] if len(due) else due)
+
+
+def sent_rps(samples: Samples) -> float | None:
+    """At which rate requests were sent, from the first to the last; None of fewer than two, or of all at once."""
+    span_s = float(np.ptp(samples.sent_s)) if len(samples.sent_s) else 0.0
+    return (len(samples.sent_s) - 1) / span_s if span_s > 0.0 else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +159,8 @@ class LoadRun:
         quantiles_s: as reported; the ends hold what rounding or buckets leave open. [s]
         counted: durations that the quantiles are of, where that is not the number of requests.
         is_corrected: whether the tool has added durations of requests that it should have sent.
-        histogram, samples, history: what lies behind, where it is there.
+        histogram, samples, history: what lies behind, where it is there; samples are of good answers.
+        answered: single requests, those that failed included.
         schedule_delay_mean_s, schedule_delay_p99_s: of sending, after the schedule. [s]
         stages_s: mean time of a request in each stage of the server, in its order, such as queue and compute. [s]
         think_time_s: between an answer and the next request of a user, where it is known. [s]
@@ -177,6 +188,7 @@ class LoadRun:
     is_corrected: bool = False
     histogram: Histogram | None = None
     samples: Samples | None = None
+    answered: Samples | None = None
     history: tuple[Moment, ...] = ()
     schedule_delay_mean_s: float | None = None
     schedule_delay_p99_s: float | None = None

@@ -39,7 +39,9 @@ def load_test_to_document(test: LoadTest) -> dict[str, Any]:
 
 def _run_to_document(run: LoadRun) -> dict[str, Any]:
     found: dict[str, Any] = {"name": run.name, "loop": run.loop.value}
-    found |= {name: value for name in _PLAIN if (value := getattr(run, name)) not in (None, False)}
+    found |= {
+        name: value for name in _PLAIN if (value := getattr(run, name)) is not None and value is not False
+    }
     found["quantiles_s"] = {
         f"{q:g}": {"value": _finite(one.value), "low": one.low, "high": _finite(one.high)}
         for q, one in run.quantiles_s.items()
@@ -56,9 +58,14 @@ def _run_to_document(run: LoadRun) -> dict[str, Any]:
             for moment in run.history
         ]
     if run.samples is not None and len(run.samples.response_s) <= SAMPLES_MAX:
-        columns = {name: getattr(run.samples, name).tolist() for name in ("sent_s", "response_s", "due_s")}
-        found["samples"] = columns
+        found["samples"] = _columns(run.samples)
+    if run.answered is not None and len(run.answered.response_s) <= SAMPLES_MAX:
+        found["answered"] = _columns(run.answered)
     return found
+
+
+def _columns(samples: Samples) -> dict[str, list[float]]:
+    return {name: getattr(samples, name).tolist() for name in ("sent_s", "response_s", "due_s")}
 
 
 def _finite(value: float) -> float | None:
@@ -106,6 +113,7 @@ def _run(part: Part) -> LoadRun:
         stages_s=part.part("stages_s").numbers() if "stages_s" in part else {},
         histogram=_histogram(part.part("histogram")) if "histogram" in part else None,
         samples=_samples(part.part("samples")) if "samples" in part else None,
+        answered=_samples(part.part("answered")) if "answered" in part else None,
         history=tuple(_moment(one) for one in part.parts("history")),
         **numbers,
     )

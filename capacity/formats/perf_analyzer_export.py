@@ -13,7 +13,7 @@ import numpy as np
 from capacity.errors import InputError
 from capacity.files import ROWS_MAX, printable
 from capacity.formats.document import Document, Part, placed, whole
-from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples
+from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples, sent_rps
 from capacity.performance import Interval
 
 NAME = "perf_analyzer --profile-export-file FILE (JSON)"
@@ -63,6 +63,7 @@ def _run(experiment: Part) -> LoadRun:
         loop={"concurrency": Loop.CLOSED, "request_rate": Loop.OPEN}.get(mode, Loop.UNKNOWN),
         users=load if is_closed else None,
         rate_asked_rps=load if mode == "request_rate" else None,
+        rate_sent_rps=sent_rps(samples),
         throughput_rps=len(pairs) / duration_s if duration_s else None,
         duration_s=duration_s,
         succeeded=len(pairs),

@@ -15,7 +15,7 @@ from capacity.errors import DependencyError, InputError
 from capacity.files import ROWS_MAX, printable
 from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, run_of, unit_of
 from capacity.formats.document import Document, placed
-from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.performance import Interval
 
 NAME = "a page of Prometheus metrics (GET /metrics)"
@@ -187,6 +187,7 @@ def _summary(
         return None
     return LoadRun(
         name=name,
+        loop=Loop.SERVED,
         counted=int(number) or None,
         mean_s=totals["sum"] * unit_s / number if number and "sum" in totals else None,
         quantiles_s={q: Interval.exact(value_s) for q, value_s in known.items()},
@@ -222,6 +223,7 @@ def _triton_run(name: str, counters: Mapping[str, float]) -> LoadRun:
     failed = counters.get(f"{_TRITON}request_failure")
     return LoadRun(
         name=name,
+        loop=Loop.SERVED,
         succeeded=int(succeeded),
         failed=None if failed is None else int(failed),
         mean_s=means_s.pop("request", None),

@@ -95,7 +95,8 @@ def _run(requests: Sequence[Request], name: str, first_ns: int, **others: Any) -
     measured = _measured(good, first_ns, others.get("resolution_s", 0.0)) if good else {}
     known = {
         "duration_s": duration_s,
-        "rate_sent_rps": len(requests) / duration_s if duration_s else None,
+        "rate_sent_rps": _sent_rps(requests),
+        "answered": _samples(requests, first_ns) if len(good) < len(requests) else None,
         "throughput_rps": len(requests) / duration_s if duration_s else None,
         "succeeded": len(good),
         "failed": len(requests) - len(good),
@@ -103,12 +104,23 @@ def _run(requests: Sequence[Request], name: str, first_ns: int, **others: Any) -
     return LoadRun(name=name, **{**known, **measured, **others})
 
 
+def _sent_rps(requests: Sequence[Request]) -> float | None:
+    """From the first to the last that was sent; None of fewer than two, or of all at once."""
+    sent = [one.sent_ns for one in requests]
+    span_ns = max(sent) - min(sent)
+    return (len(sent) - 1) * 1e9 / span_ns if span_ns else None
+
+
+def _samples(requests: Sequence[Request], first_ns: int) -> Samples:
+    sent_s = [(one.sent_ns - first_ns) / 1e9 for one in requests]
+    return Samples.of(sent_s, [one.took_ns / 1e9 for one in requests])
+
+
 def _measured(good: Sequence[Request], first_ns: int, resolution_s: float) -> dict[str, Any]:
     """Statistics of the requests that succeeded."""
-    sent_s = [(one.sent_ns - first_ns) / 1e9 for one in good]
     took_s = sorted(one.took_ns / 1e9 for one in good)
     return {
-        "samples": Samples.of(sent_s, [one.took_ns / 1e9 for one in good]),
+        "samples": _samples(good, first_ns),
         "mean_s": math.fsum(took_s) / len(took_s),
         "min_s": took_s[0],
         "max_s": took_s[-1],

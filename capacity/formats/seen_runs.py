@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples
+from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples, sent_rps
 from capacity.performance import Interval
 from capacity.profile.llm_runs import SeenRun
 
@@ -22,12 +22,14 @@ def load_run(
     last = np.array([one.last_s for one in run.requests])
     responses_s = last - sent
     lasted_s = float(last.max() - sent.min())
+    samples = Samples.of(sent.tolist(), responses_s.tolist())
     levels = np.quantile(responses_s, _QUANTILES, method="higher")
     return LoadRun(
         name=run.name,
         loop=loop,
         users=users,
         rate_asked_rps=rate_asked_rps,
+        rate_sent_rps=sent_rps(samples),
         throughput_rps=len(sent) / lasted_s if lasted_s > 0.0 else None,
         duration_s=lasted_s,
         succeeded=len(sent),
@@ -36,7 +38,7 @@ def load_run(
         min_s=float(responses_s.min()),
         max_s=float(responses_s.max()),
         quantiles_s={q: Interval.exact(float(x)) for q, x in zip(_QUANTILES, levels, strict=True)},
-        samples=Samples.of(sent.tolist(), responses_s.tolist()),
+        samples=samples,
     )
 
 

@@ -13,7 +13,7 @@ from capacity.errors import InputError
 from capacity.files import printable
 from capacity.formats.buckets import SINCE_START
 from capacity.formats.document import Document, Part, placed
-from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.profile.profile import BatchTiming, ServiceProfile
 
 NAME = "Triton's statistics (GET v2/models/MODEL/stats)"
@@ -127,6 +127,7 @@ def _run(model: Part) -> LoadRun:
     size, batch_s = _batches(model, client_batch)
     return LoadRun(
         name=_names([model]),
+        loop=Loop.SERVED,
         succeeded=succeeded,
         failed=_nonnegative(stats.part("fail"), "count") if "fail" in stats else None,
         mean_s=1e-9 * _nonnegative(stats.part("success"), "ns") / succeeded,

@@ -169,7 +169,12 @@ def _token_fleet_rows(contenders: Sequence[TokenContender]) -> Iterator[tuple[st
         yield "cost", *("" if x is None else f"{x:.3f} USD/h" for x in (one.hourly_usd for one in contenders))
 
 
-_TOKEN_FIELDS = {"TTFT": "ttft_quantiles_s", "ITL": "itl_quantiles_s", "response": "response_quantiles_s"}
+_TOKEN_FIELDS = {
+    "TTFT": "ttft_quantiles_s",
+    "TPOT": "tpot_quantiles_s",
+    "ITL": "itl_quantiles_s",
+    "response": "response_quantiles_s",
+}
 
 
 def _token_performance_rows(performances: Sequence[TokenPerformance]) -> Iterator[tuple[str, ...]]:

@@ -21,7 +21,7 @@ _TOLD = {
     Belief.HOLDS: "The figures may be used as they are.",
     Belief.DOUBTFUL: "To be read with care: {}.",
     Belief.BROKEN: "Not to be believed as it stands: {}.",
-    Belief.UNKNOWN: "The file does not say enough to tell.",
+    Belief.UNKNOWN: "The file does not say enough to tell: {}.",
 }
 
 
