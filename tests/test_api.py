@@ -4,8 +4,10 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,6 +18,10 @@ from typer.testing import CliRunner
 import capacity as cap
 from capacity import api
 from capacity.answers import Answer, PlanAnswer
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+from capacity.question.scenario import Scenario
+from capacity.traffic.workload import GammaArrivals, Workload
 from cli import app
 
 ASKED = {"rate": "120rps", "slo_p99": "80ms", "batch_wait": "0ms", "batch_size_max": 4, "precision": 0.2}
@@ -297,3 +303,22 @@ def test_a_load_curve_says_where_the_response_explodes(frame: pd.DataFrame) -> N
     text = curve.explain()
     assert f"It doubles between load {loads[loads.index(doubled) - 1]:.2f} and {doubled:.2f}" in text
     assert "arrival rate [rps]" in text
+
+
+def test_the_curve_of_a_report_has_neither_the_least_nor_the_longest_time_of_a_run() -> None:
+    """These depend on how long the run is."""
+    asked: list[float] = []
+
+    def simulate(quantiles: tuple[float, ...]) -> Callable[..., None]:
+        asked.extend(quantiles)
+        return lambda *_: None
+
+    scenario = Scenario(
+        profile=cap.load_profile("resnet50-t4-fp16"),
+        workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)),
+        plan=Plan(profile="resnet50-t4-fp16", replicas=2, batch_size_max=8),
+        objective=LatencyObjective(limits={0.999: 0.04}),
+    )
+    api._distribution(scenario, SimpleNamespace(report=lambda message: None, simulate=simulate))
+    assert len(asked) > 10
+    assert 0.0 < min(asked) < max(asked) < 1.0

@@ -12,7 +12,7 @@ from cases import sample_of
 
 from capacity.confidence import student_t
 from capacity.errors import InconclusiveError
-from capacity.performance import Interval
+from capacity.performance import Interval, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, resampled
 from capacity.question.candidate import Candidate, Limit, Verdict
@@ -540,6 +540,22 @@ def test_a_certificate_of_few_samples_has_a_wider_interval() -> None:
         return certificate.performance.response_quantiles_s[0.5].half_width
 
     assert width_s(25) > 2.0 * width_s(2500)
+
+
+@pytest.mark.parametrize(("rate_rps", "is_settled"), [(90.0, False), (10.0, True)])
+def test_a_refusal_has_the_profiles_error_in_it_once_its_runs_have_settled(
+    rate_rps: float, is_settled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, it rests on short runs, which are but a lower bound."""
+    judge, _ = fake_judge()
+    added: list[Performance] = []
+    monkeypatch.setattr(
+        "simulations.judge.with_profile_error", lambda found, *_: added.append(found) or found
+    )
+    workload = Workload(arrival_rate_rps=rate_rps)
+    certificate = judge.certify(asked(p99(0.7 * P99_S), workload), 1, 0)
+    assert (certificate.verdict, certificate.settled) == (Verdict.MISSED, is_settled)
+    assert added == ([certificate.performance] if is_settled else [])
 
 
 def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> None:
