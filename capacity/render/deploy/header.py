@@ -50,9 +50,9 @@ def _evaluated(fleet: Fleet) -> Iterator[str]:
     plan, saved, found = fleet.plan, fleet.saved, fleet.performance
     queue = "no queue limit" if plan.queue_limit is None else f"queue limit {plan.queue_limit}"
     yield (
-        f"Evaluated:  {plan.replicas} replica{'s' if plan.replicas > 1 else ''} of {plan.profile}, batches up to "
+        f"Evaluated:  {counted(plan.replicas, 'replica')} of {plan.profile}, batches up to "
         f"{plan.batch_size_max}, wait {format_duration(plan.batch_wait_max_s)} (from the {_TIMERS[plan.timer]}), "
-        f"{plan.routing.value}, {queue}, {_traffic(fleet)}."
+        f"{plan.routing.value} routing, {queue}, {_traffic(fleet)}."
     )
     q, size = fleet.response_quantile, found.batch_size_mean
     interval = found.response_quantiles_s.get(q)
@@ -85,6 +85,15 @@ def _traffic(fleet: Fleet) -> str:
     return f"at {format_rate(workload.arrival_rate_rps)}"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "replica"), counted(5, "server")
+    ('1 replica', '5 servers')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def timer_note(fleet: Fleet, server: str, rule: BatchTimer) -> str:
     """Whether a server counts the batch wait as the plan does."""
     counts = f"{server} counts the batch wait from the {_TIMERS[rule]}"
@@ -97,7 +106,7 @@ def timer_note(fleet: Fleet, server: str, rule: BatchTimer) -> str:
 
 def routing_note(fleet: Fleet, has: Routing, what: str) -> Iterator[str]:
     """What to do where requests are routed otherwise than in the plan; nothing where they are not."""
-    if fleet.plan.routing is not has:
+    if fleet.plan.routing is not has and fleet.plan.replicas > 1:
         yield (
             f"Routing: {what} has {has.value}, and the plan was evaluated with {fleet.plan.routing.value}; plan with "
             f"--routing {has.value}, or put a balancer with the plan's routing in front."

@@ -64,5 +64,5 @@ def _misfit(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
         held, wanted = wanted, held
     return (
         f"--target {name} is for a plan of {wanted}, and {printable(saved.name)} is one of {held}; "
-        f"use --target {' or '.join(fitting)}"
+        f"use {'one of ' if len(fitting) > 1 else '--target '}{', '.join(fitting)}"
     )

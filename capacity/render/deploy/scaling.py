@@ -126,8 +126,8 @@ class Scaling:
             )
             return
         yield (
-            f"The autoscaler acts from {format_rate(acts_rps)}{tolerates}; from there traffic may grow by {100 * left:.0f} % "
-            f"until the new server is ready, {self._when()}."
+            f"The autoscaler acts from {format_rate(acts_rps)}{tolerates}; from there traffic may grow by "
+            f"{100 * left:.0f} % until the new server is ready, {self._when()}."
         )
 
     def _acts_rps(self, tolerance: float) -> float:
@@ -137,7 +137,7 @@ class Scaling:
     def _when(self) -> str:
         parts = f"{METRIC_WINDOW_S} s of the metric's window and {SYNC_S} s between looks"
         if self.startup_s is None:
-            return f"after {parts}, and its start-up; plan with --spike and --startup-time to say how long that is"
+            return f"after {parts}, and its start-up; plan with --spike and --startup-time to set both"
         reaction, startup = format_duration(reaction_s(self.startup_s)), format_duration(self.startup_s)
         return f"after {reaction}: {parts}, and {startup} of start-up"
 

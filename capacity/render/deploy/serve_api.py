@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from capacity.question.plan import BatchTimer, Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import header, routing_note, timer_note
+from capacity.render.deploy.header import counted, header, routing_note, timer_note
 
 NAME = "serve-api"
 FILE = "serve-api.env"
@@ -34,8 +34,7 @@ def settings(fleet: Fleet) -> dict[str, str]:
 
 
 def _notes(fleet: Fleet) -> Iterator[str]:
-    replicas = fleet.plan.replicas
-    yield f"{replicas} server{'s' if replicas > 1 else ''} with these settings are the replicas of the plan."
+    yield f"The plan is {counted(fleet.plan.replicas, 'server')} with these settings, one for each replica."
     yield timer_note(fleet, "The server", BatchTimer.OLDEST)
     yield from routing_note(fleet, Routing.RANDOM, "a Kubernetes Service in front")
     if fleet.plan.queue_limit is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from capacity.question.plan import BatchTimer, Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import header, timer_note
+from capacity.render.deploy.header import counted, header, timer_note
 from capacity.units import format_duration
 
 NAME = "triton"
@@ -75,13 +75,14 @@ def _notes(fleet: Fleet) -> Iterator[str]:
 def _instance_notes(fleet: Fleet) -> Iterator[str]:
     plan, count, servers = fleet.plan, instances(fleet), fleet.servers
     if plan.routing is Routing.SHARED_QUEUE:
-        where = f" with {servers} GPU{'s' if servers > 1 else ''}" if fleet.is_gpu else ""
-        yield f"Instances: one server{where} has all {plan.replicas} replicas behind one queue, as planned."
+        where = f" with {counted(servers, 'GPU')}" if fleet.is_gpu else ""
+        yield f"Instances: one server{where} has the plan's {counted(plan.replicas, 'replica')} behind one queue."
         return
-    on = "GPU, with a server for each," if fleet.is_gpu else "server"
+    on = " with a GPU each" if fleet.is_gpu else ""
     yield (
-        f"Instances: {count} on each {on} and {servers} of them are the {plan.replicas} replicas of the plan. "
-        "Instances of one server share a queue: for all replicas in one server, plan with --routing shared-queue."
+        f"Instances: the plan's {counted(plan.replicas, 'replica')} are {counted(servers, 'server')}{on}, "
+        f"with {counted(count, 'instance')} each. Instances of one server share a queue: for all replicas in one "
+        "server, plan with --routing shared-queue."
     )
     if servers * count > plan.replicas:
         yield f"{servers} x {count} are more replicas than the {plan.replicas} of the plan; it holds for them too."
