@@ -26,6 +26,7 @@ FLEETS: list[dict[str, Any]] = [
     {"replicas": 1, "batch_size_max": 1, "kind": "cpu"},
     {"replicas": 7, "batch_size_max": 64, "batch_wait_max_s": 0.0015, "queue_limit": 1},
     {"replicas": 6, "instances_per_device": 2},
+    {"replicas": 3, "kind": None},
     {"replicas": 4, "routing": Routing.SHARED_QUEUE},
     {"replicas": 4, "routing": Routing.SHARED_QUEUE, "kind": "cpu"},
 ]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from capacity.question.plan import Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import header, routing_note
+from capacity.render.deploy.header import device_note, header, routing_note
 from capacity.render.deploy.scaling import Scaling, scaling_of
 
 NAME = "bentoml"
@@ -62,6 +62,7 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
         "max_latency_ms is not a delay: a request that BentoML expects to take longer is answered with 503. It is "
         "the objective's limit here, beyond which the plan counts a request as late anyway."
     )
+    yield from device_note(fleet, 'no GPU is asked for; add resources={"gpu": 1} if it is one')
     yield from routing_note(fleet, Routing.RANDOM, "a Kubernetes Service in front")
     yield (
         f"Replicas: bentoml deploy --scaling-min {fleet.servers} --scaling-max {scaling.servers_max}. BentoCloud "

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from capacity.errors import InputError
 from capacity.question.plan import Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import counted, header, routing_note
+from capacity.render.deploy.header import counted, device_note, header, routing_note
 
 NAME = "compose"
 FILE = "compose.yaml"
@@ -66,6 +66,7 @@ def _replicated(fleet: Fleet) -> str:
 def _notes(fleet: Fleet) -> Iterator[str]:
     yield f"Clients on this network reach the plan's {counted(fleet.servers, 'server')} as http://{fleet.name}:8000."
     yield from routing_note(fleet, Routing.RANDOM, "Docker's DNS, for each connection,")
+    yield from device_note(fleet, "no GPU is reserved")
     yield "Batches, waits and queues are set by config.pbtxt, which --target triton writes."
     if fleet.is_gpu and fleet.servers > 1:
         yield "Each server has a GPU of its own; with `count: 1` all of them would get the first."

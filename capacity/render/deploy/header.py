@@ -94,6 +94,12 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def device_note(fleet: Fleet, instead: str) -> Iterator[str]:
+    """What is written for a device of which the profile does not say whether it is a GPU; else nothing."""
+    if fleet.profile.kind is None:
+        yield f'The profile does not say "kind": "gpu" or "cpu": {instead}.'
+
+
 def timer_note(fleet: Fleet, server: str, rule: BatchTimer) -> str:
     """Whether a server counts the batch wait as the plan does."""
     counts = f"{server} counts the batch wait from the {_TIMERS[rule]}"

@@ -5,7 +5,7 @@ from math import ceil
 
 from capacity.question.plan import Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import header, routing_note
+from capacity.render.deploy.header import device_note, header, routing_note
 from capacity.render.deploy.scaling import Scaling, rounded_down, scaling_of
 
 NAME = "kubernetes"
@@ -35,6 +35,7 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
         "Prometheus. For Triton its query is " + arrivals_query(fleet.name) + "."
     )
     yield "Use this autoscaler or that of --target keda, not both."
+    yield from device_note(fleet, "no GPU is asked for; add resources: {limits: {nvidia.com/gpu: 1}} if it is one")
     yield "To replace: the image, by that of your server with the model."
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from capacity.question.plan import BatchTimer, Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import header, routing_note, timer_note
+from capacity.render.deploy.header import device_note, header, routing_note, timer_note
 from capacity.render.deploy.scaling import Scaling, in_progress, rounded_down, scaling_of
 
 NAME = "ray-serve"
@@ -83,6 +83,7 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
         f"batch_wait_timeout_s={fleet.plan.batch_wait_max_s!r}, max_concurrent_batches={_CONCURRENT_BATCHES}). Ray's "
         "default max_ongoing_requests of 5 is below its default batch of 10, so that a batch would never be full."
     )
+    yield from device_note(fleet, "no GPU is asked for; set num_gpus if it is one")
     yield from routing_note(fleet, Routing.POWER_OF_TWO, "Ray Serve")
     yield (
         f"target_ongoing_requests is Little's law at {rounded_down(scaling.asking_rps / fleet.plan.replicas)} rps on "

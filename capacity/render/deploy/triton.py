@@ -8,18 +8,19 @@ from collections.abc import Iterator
 
 from capacity.question.plan import BatchTimer, Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import counted, header, timer_note
+from capacity.render.deploy.header import counted, device_note, header, timer_note
 from capacity.units import format_duration
 
 NAME = "triton"
 FILE = "config.pbtxt"
 PLANS = Fleet
+_KINDS = {"gpu": "KIND_GPU", "cpu": "KIND_CPU"}
 
 
 def render(plan: Fleet) -> str:
     """Largest batch, delay, queue policy and instances; inputs and outputs are the model's own."""
     count = instances(plan)
-    kind = "KIND_GPU" if plan.is_gpu else "KIND_CPU"
+    kind = _KINDS.get(plan.profile.kind or "", "KIND_AUTO")
     return (
         f"{header(plan, NAME, _notes(plan))}"
         f'name: "{plan.name}"\n'
@@ -67,6 +68,7 @@ def _notes(fleet: Fleet) -> Iterator[str]:
         "preferred size off at once, ahead of the largest batch."
     )
     yield from _instance_notes(fleet)
+    yield from device_note(fleet, "Triton takes a GPU where there is one (KIND_AUTO)")
     if fleet.server_queue_limit is not None:
         yield from _queue_notes(fleet, fleet.server_queue_limit)
     yield "Inputs, outputs and backend are the model's: add them unless Triton completes the configuration by itself."
