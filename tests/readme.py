@@ -128,7 +128,7 @@ _FILES = {
 
 
 def _files_page() -> str:
-    text = "# Files\n\nThe keys of the JSON files that `capacity` reads, from the types that read them. No other key is allowed.\n"
+    text = "# Files\n\nThe keys of the JSON files that `capacity` reads, from the types that read them. No other key is allowed. `capacity schema KIND` prints them as a JSON Schema.\n"
     for title, kind in _FILES.items():
         schema = TypeAdapter(kind).json_schema()
         text += f"\n## {title}\n\n{_keys(schema)}"

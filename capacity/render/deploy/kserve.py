@@ -55,7 +55,9 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
         "KServe's own batcher is left out: it sends a batch off once maxLatency is over even if the model is busy, "
         "cannot be greedy, and so differs from the plan's rule. Triton batches by that rule, set by its config.pbtxt."
     )
-    yield from device_note(fleet, "no GPU is asked for; add resources: {limits: {nvidia.com/gpu: 1}} if it is one")
+    yield from device_note(
+        fleet, "no GPU is asked for; add resources: {limits: {nvidia.com/gpu: 1}} if it is one"
+    )
     yield from routing_note(fleet, Routing.RANDOM, "Knative")
     yield from scaling.notes(tolerance=0.0)
 

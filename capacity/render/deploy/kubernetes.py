@@ -35,7 +35,9 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
         "Prometheus. For Triton its query is " + arrivals_query(fleet.name) + "."
     )
     yield "Use this autoscaler or that of --target keda, not both."
-    yield from device_note(fleet, "no GPU is asked for; add resources: {limits: {nvidia.com/gpu: 1}} if it is one")
+    yield from device_note(
+        fleet, "no GPU is asked for; add resources: {limits: {nvidia.com/gpu: 1}} if it is one"
+    )
     yield "To replace: the image, by that of your server with the model."
 
 
