@@ -21,6 +21,7 @@ from capacity.commands.profiles import profiles_app
 from capacity.commands.queue import queue_app
 from capacity.commands.render import render
 from capacity.commands.report import report
+from capacity.commands.schema import schema
 from capacity.commands.simulate import simulate
 from capacity.commands.sweep import sweep
 from capacity.commands.verify import verify
@@ -36,7 +37,7 @@ app = StrictTyper(
 )
 for panel, commands in (
     ("Plan", (plan, max_rate, simulate, sweep, compare, check, explain, report, render)),
-    ("Measure and verify", (profile, import_, audit, workload, verify)),
+    ("Measure and verify", (profile, import_, audit, workload, verify, schema)),
     ("Theory", (curve, littles_law, agreement)),
 ):
     for command in commands:

@@ -1384,15 +1384,28 @@ def _plan(
     )
 
 
-def render_plan(plan: "str | Path | SavedLlmPlan", target: str) -> str:
-    """A saved plan as the settings of the server that is to run it; `vllm` for one of a language model.
+def render_plan(
+    plan: "str | Path | SavedPlan | SavedLlmPlan", target: str, arrivals: str | None = None
+) -> str:
+    """A saved plan as the settings of what is to run it, to scale it, to watch it or to load it.
+
+    Args:
+        plan: a file written by `capacity plan -o`, or what was read of it.
+        target: `triton`, `kubernetes`, `keda`, `kserve`, `ray-serve`, `bentoml`, `compose`, `serve-api`, `k6` or
+            `prometheus` for a fleet that batches, `vllm` for a language model.
+        arrivals: `trace:FILE`, where the plan's trace was too long to be saved with it.
 
     Raises:
-        InputError: a file without such a plan, or an unknown target.
+        InputError: a file without a plan, an unknown target, or one that cannot run such a plan.
     """
-    from capacity.render.deployment import render
+    from capacity.answer.saved_plan import read_plans
+    from capacity.render.deploy.registry import find_target, render
 
-    return render(_llm_plan(plan), target)
+    find_target(target)  # before the file is read
+    if _is_llm_plan(plan):
+        return render(_llm_plan(plan), target)
+    (saved,) = read_plans([cast("str", plan)], arrivals)
+    return render(saved, target)
 
 
 def _is_llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> bool:

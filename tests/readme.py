@@ -56,7 +56,7 @@ def python_blocks() -> list[str]:
 
 def is_long(example: str) -> bool:
     """Whether it looks at many fleets or rates, which takes up to half a minute, and is not in the README."""
-    looks = re.search(r"capacity (plan|check|max-rate|sweep|compare) |cap\.(plan|sweep)\(", example)
+    looks = re.search(r"capacity (plan|check|max-rate|sweep|compare|render) |cap\.(plan|sweep)\(", example)
     return looks is not None and example not in README.read_text(encoding="utf-8")
 
 
@@ -82,8 +82,8 @@ def _done(command: str) -> "subprocess.CompletedProcess[str]":
     """What became of a command, which several pages may show."""
     program, *arguments = shlex.split(command)
     environment = {"COLUMNS": "120", "NO_COLOR": "1"}
-    for flag in {"--plan", "--profile"} & set(arguments):
-        name = arguments[arguments.index(flag) + 1]
+    flags = {"--plan", "--profile"} & set(arguments)
+    for name in [arguments[arguments.index(flag) + 1] for flag in flags] + arguments[1:2]:
         writer = next((other for other, _ in examples() if f"-o {name}" in other), None)
         if writer is not None and not (_workplace() / name).exists():
             output_of(writer)
@@ -128,7 +128,7 @@ _FILES = {
 
 
 def _files_page() -> str:
-    text = "# Files\n\nThe keys of the JSON files that `capacity` reads, from the types that read them. No other key is allowed.\n"
+    text = "# Files\n\nThe keys of the JSON files that `capacity` reads, from the types that read them. No other key is allowed. `capacity schema KIND` prints them as a JSON Schema.\n"
     for title, kind in _FILES.items():
         schema = TypeAdapter(kind).json_schema()
         text += f"\n## {title}\n\n{_keys(schema)}"

@@ -148,6 +148,22 @@ def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
     )
 
 
+def read_evaluation(saved: SavedPlan) -> tuple[Performance, Headroom | None]:
+    """What a saved plan was found to do: its performance, and its headroom where that was asked for.
+
+    Raises:
+        InputError: it holds no plan, or an answer that another version has written in another form.
+    """
+    saved.plan  # noqa: B018  (one that holds no plan is refused by its own words)
+    return located(saved.name, lambda: _evaluation(saved))
+
+
+def _evaluation(saved: SavedPlan) -> tuple[Performance, Headroom | None]:
+    answer = read_as(_AnswerDocument, saved.answer, "answer", ignore_extra=True)
+    found = read_as(dict[str, Any], saved.answer.get("performance"), "answer.performance")
+    return _performance(found, "answer.performance"), _headroom(saved, answer.headroom)
+
+
 def _headroom(saved: SavedPlan, found: _HeadroomDocument | None) -> Headroom | None:
     workload = saved.question.workload
     if found is None or not isinstance(workload, Workload):

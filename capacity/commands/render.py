@@ -1,5 +1,6 @@
-"""`capacity render`: a saved plan as the settings of the server that is to run it."""
+"""`capacity render`: a saved plan as the settings of what is to run it, scale it, watch it or load it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,26 +14,81 @@ def render(
     plan: Annotated[
         str, typer.Argument(help="A plan saved by capacity plan -o.", metavar="FILE", callback=note_input)
     ],
-    target: Annotated[str, option("--target", help="What is to run it: vllm.", metavar="TARGET")],
+    target: Annotated[
+        list[str],
+        option(
+            "--target",
+            help="What is to run it: triton, kubernetes, keda, kserve, ray-serve, bentoml, compose, serve-api, "
+            "k6, prometheus, or vllm for a language model. Repeatable.",
+            metavar="TARGET",
+        ),
+    ],
+    arrivals: Annotated[
+        str | None,
+        option(
+            "--arrivals",
+            help="trace:FILE, where the plan's trace was too long to be saved with it.",
+            metavar="SPEC",
+        ),
+    ] = None,
     file: Annotated[
         str | None,
         option(
-            "-o", "--output", help="Where to write it. Default: stdout.", metavar="FILE", callback=note_output
+            "-o",
+            "--output",
+            help="A file, or a folder, in which each target has a file of its own; several need one. "
+            "Default: stdout.",
+            metavar="PATH",
+            callback=note_output,
         ),
     ] = None,
 ) -> None:
     """Write a saved plan as the settings of the server that is to run it.
 
     Examples:
+      capacity render plan.json --target triton
+      capacity render plan.json --target triton --target kubernetes -o deploy/
       capacity render plan.json --target vllm
     """
     from capacity import api
+    from capacity.errors import InputError
 
-    text = api.render_plan(plan, target)
+    if len(target) > 1 and file is None:
+        raise InputError("several targets are several files; give a folder for them: -o FOLDER")
+    texts = {name: api.render_plan(plan, name, arrivals) for name in target}
     if file is None:
-        write_text(text)
-        return
-    from capacity.files import check_target, write_whole
+        write_text(texts[target[0]])
+    elif len(texts) > 1 or file.endswith("/") or Path(file).is_dir():
+        _write_folder(Path(file), texts)
+    else:
+        _write_file(Path(file), target[0], texts[target[0]])
 
-    check_target(Path(file), "a command", (".sh", ".txt"))
-    write_whole(Path(file), text.encode())
+
+def _write_file(path: Path, target: str, text: str) -> None:
+    from capacity.files import check_target, write_whole
+    from capacity.render.deploy.registry import find_target
+
+    usual = Path(find_target(target).FILE).suffix
+    check_target(path, f"what --target {target} writes", (usual, ".txt"))
+    write_whole(path, text.encode())
+
+
+def _write_folder(folder: Path, texts: Mapping[str, str]) -> None:
+    """A file for each target, in a folder that is made if only it is missing."""
+    from capacity.errors import InputError
+    from capacity.files import check_target, printable, write_whole
+    from capacity.render.deploy.registry import find_target
+
+    try:
+        folder.mkdir(exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot write {printable(str(folder))}: {type(error).__name__}; give a folder, or one to make "
+            "in a folder that there is"
+        ) from None
+    paths = {name: folder / find_target(name).FILE for name in texts}
+    for name, path in paths.items():
+        check_target(path, f"what --target {name} writes", (path.suffix,))
+    for name, text in texts.items():
+        write_whole(paths[name], text.encode())
+        typer.echo(f"wrote {printable(str(paths[name]))}", err=True)

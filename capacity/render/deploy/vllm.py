@@ -1,6 +1,6 @@
-"""Deployment: what other tools run of a plan, as they write it."""
+"""vLLM: the `vllm serve` command of a plan for a language model, one replica a command."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError
@@ -8,8 +8,12 @@ from capacity.profile.llm import Scheduler
 from capacity.question.objective import TokenObjective
 from capacity.units import format_rate
 
+NAME = "vllm"
+FILE = "vllm-serve.sh"
+PLANS = SavedLlmPlan
 
-def vllm_command(saved: SavedLlmPlan) -> str:
+
+def render(saved: SavedLlmPlan) -> str:
     """`vllm serve` with the settings that the plan was evaluated with, one replica a command.
 
     Raises:
@@ -57,17 +61,3 @@ def _limits(objective: TokenObjective) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-TARGETS: dict[str, Callable[[SavedLlmPlan], str]] = {"vllm": vllm_command}
-
-
-def render(saved: SavedLlmPlan, target: str) -> str:
-    """A plan as a target runs it.
-
-    Raises:
-        InputError: an unknown target.
-    """
-    if target not in TARGETS:
-        raise InputError(f"--target {target[:40]!r} is unknown; use one of {', '.join(TARGETS)}")
-    return TARGETS[target](saved)

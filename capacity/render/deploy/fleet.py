@@ -1,0 +1,141 @@
+"""Fleet: a saved plan for a fleet that batches, with what targets need to know of it."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from capacity.answer.saved_answer import read_evaluation
+from capacity.answer.saved_plan import SavedPlan
+from capacity.errors import InputError
+from capacity.performance import Performance
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Plan, Routing
+from capacity.traffic.workload import ClosedPopulation
+
+_NAME_MAX = 40  # of 63 in a DNS label: tools append words of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A plan, and what it was found to do.
+
+    Attributes:
+        headroom_rps: the largest rate found to meet the objective; None if that was not asked, or there is no rate.
+    """
+
+    saved: SavedPlan
+    performance: Performance
+    headroom_rps: float | None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was recommended."""
+        return self.saved.plan
+
+    @property
+    def profile(self) -> ServiceProfile:
+        """Of the plan."""
+        return self.saved.question.profile(self.plan.profile)
+
+    @property
+    def name(self) -> str:
+        """A name for what runs: that of the profile, as DNS allows it."""
+        return dns_label(self.profile.name)
+
+    @property
+    def servers(self) -> int:
+        """Servers, pods or containers: one for each device, with all replicas that share it."""
+        return self.profile.devices(self.plan.replicas)
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether a server needs a GPU."""
+        return self.profile.kind == "gpu"
+
+    @property
+    def server_queue_limit(self) -> int | None:
+        """Requests that may wait at one server; None without a limit."""
+        limit = self.plan.queue_limit
+        shared = self.plan.routing is Routing.SHARED_QUEUE
+        return None if limit is None else limit * (1 if shared else self.profile.instances_per_device)
+
+    @property
+    def server_batch_requests(self) -> int:
+        """Requests that are in service at one server when all its batches are full."""
+        return self.plan.batch_size_max * self.profile.instances_per_device
+
+    @property
+    def rate_rps(self) -> float:
+        """The arrival rate that the plan was made for. [requests/s]
+
+        Raises:
+            InputError: it was made for a number of users.
+        """
+        workload = self.saved.question.workload
+        if isinstance(workload, ClosedPopulation):
+            raise InputError(
+                f"{self.saved.name} was made for {workload.users} users, and this target needs an arrival rate; "
+                "plan with --rate"
+            )
+        return workload.arrival_rate_rps
+
+    @property
+    def response_limit_s(self) -> float | None:
+        """The longest limit on a quantile of the response; None if there is none. [s]"""
+        return max(self.saved.question.objective.limits.values(), default=None)
+
+    @property
+    def response_quantile(self) -> float:
+        """The quantile to describe responses by: the highest that has a limit, P99 otherwise."""
+        limits = self.saved.question.objective.limits
+        return max(limits, default=0.99)
+
+    @property
+    def response_s(self) -> float:
+        """The upper end of that quantile as it was found. [s]
+
+        Raises:
+            InputError: the answer does not have it.
+        """
+        found = self.performance.response_quantiles_s.get(self.response_quantile)
+        if found is None:
+            raise InputError(f"{self.saved.name} has no quantile of the response; make the plan again")
+        if math.isinf(found.value):
+            raise InputError(f"{self.saved.name} loses too many requests to load it; plan for a lower rate")
+        return found.high if math.isfinite(found.high) else found.value
+
+    @property
+    def startup_s(self) -> float | None:
+        """Time until a new replica serves; None where the plan does not name it. [s]"""
+        spike = self.saved.question.survival.spike
+        return None if spike is None else spike.startup_time_s
+
+    @property
+    def growth(self) -> float | None:
+        """By what factor traffic may grow within the start-up time; None where the plan names no spike."""
+        spike = self.saved.question.survival.spike
+        return None if spike is None else spike.factor
+
+
+def dns_label(name: str) -> str:
+    """A name that Kubernetes, Compose and the like take: lower case, digits and hyphens, a letter first.
+
+    >>> dns_label("ResNet50_t4.fp16"), dns_label("7b")
+    ('resnet50-t4-fp16', 'model-7b')
+    """
+    label = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_NAME_MAX].strip("-")
+    return label if label[:1].isalpha() else f"model-{label}".rstrip("-")
+
+
+def read_fleet(saved: SavedPlan) -> Fleet:
+    """A saved plan for its targets.
+
+    Raises:
+        InputError: it holds no plan.
+    """
+    performance, headroom = read_evaluation(saved)
+    return Fleet(
+        saved=saved,
+        performance=performance,
+        headroom_rps=None if headroom is None else headroom.accepted_rps,
+    )

@@ -1,0 +1,119 @@
+"""Header: the comment that each file starts with: its plan, what was evaluated, and how the server differs."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from capacity.files import printable
+from capacity.question.plan import BatchTimer, Routing
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.report_command import command_to_repeat
+from capacity.traffic.workload import ClosedPopulation
+from capacity.units import format_duration, format_quantile, format_rate
+
+_WIDTH = 108
+
+
+def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> str:
+    """Lines of comment, the last of them ended.
+
+    Args:
+        notes: where the target differs from what was evaluated, and what to know of its numbers.
+        mark: what begins a comment there.
+    """
+    name = printable(fleet.saved.name)
+    lines = [
+        *_evaluated(fleet),
+        "",
+        *(f"- {note}" for note in notes),
+    ]
+    wrapped = [
+        f"Written by: capacity render {name} --target {target}",
+        f"Planned by: {printable(command_to_repeat(fleet.saved))}",  # on one line, to be copied
+        *(part for line in lines for part in _wrapped(line)),
+    ]
+    return "".join(f"{mark} {line}".rstrip() + "\n" for line in wrapped)
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = "  " if line.startswith("- ") else "    "
+    kept = re.sub(
+        r"(\d) (ms|s|µs|rps|%)(?!\w)", "\\1\N{NO-BREAK SPACE}\\2", line
+    )  # a number stays with its unit
+    parts = textwrap.wrap(
+        kept, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace("\N{NO-BREAK SPACE}", " ") for part in parts] or [""]
+
+
+def _evaluated(fleet: Fleet) -> Iterator[str]:
+    plan, saved, found = fleet.plan, fleet.saved, fleet.performance
+    queue = "no queue limit" if plan.queue_limit is None else f"queue limit {plan.queue_limit}"
+    yield (
+        f"Evaluated:  {counted(plan.replicas, 'replica')} of {plan.profile}, batches up to "
+        f"{plan.batch_size_max}, wait {format_duration(plan.batch_wait_max_s)} (from the {_TIMERS[plan.timer]}), "
+        f"{plan.routing.value} routing, {queue}, {_traffic(fleet)}."
+    )
+    q, size = fleet.response_quantile, found.batch_size_mean
+    interval = found.response_quantiles_s.get(q)
+    shown = (
+        ""
+        if interval is None
+        else (
+            f"{format_quantile(q)} {format_duration(interval.value)} "
+            f"({format_duration(interval.low)} to {format_duration(interval.high)}), "
+        )
+    )
+    batch = "" if size is None else f"mean batch {size:.3g}, "
+    objective = ", ".join(str(one) for one in saved.question.objective.promises)
+    yield (
+        f"Found:      {shown}{batch}by {found.kind.value}, seed {saved.effort.seed}; objective {objective}: "
+        f"{saved.verdict.value}."
+    )
+
+
+_TIMERS = {
+    BatchTimer.OLDEST: "arrival of the oldest request",
+    BatchTimer.OPEN: "moment an idle replica sees a request",
+}
+
+
+def _traffic(fleet: Fleet) -> str:
+    workload = fleet.saved.question.workload
+    if isinstance(workload, ClosedPopulation):
+        return f"with {workload.users} users"
+    return f"at {format_rate(workload.arrival_rate_rps)}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "replica"), counted(5, "server")
+    ('1 replica', '5 servers')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def device_note(fleet: Fleet, instead: str) -> Iterator[str]:
+    """What is written for a device of which the profile does not say whether it is a GPU; else nothing."""
+    if fleet.profile.kind is None:
+        yield f'The profile does not say "kind": "gpu" or "cpu": {instead}.'
+
+
+def timer_note(fleet: Fleet, server: str, rule: BatchTimer) -> str:
+    """Whether a server counts the batch wait as the plan does."""
+    counts = f"{server} counts the batch wait from the {_TIMERS[rule]}"
+    if fleet.plan.batch_wait_max_s == 0.0:
+        return f"{counts}; with a wait of 0 that makes no difference."
+    if fleet.plan.timer is rule:
+        return f"{counts}, as the plan does."
+    return f"{counts}, and the plan does not: plan with --timer {rule.value} to evaluate its rule."
+
+
+def routing_note(fleet: Fleet, has: Routing, what: str) -> Iterator[str]:
+    """What to do where requests are routed otherwise than in the plan; nothing where they are not."""
+    if fleet.plan.routing is not has and fleet.plan.replicas > 1:
+        yield (
+            f"Routing: {what} has {has.value}, and the plan was evaluated with {fleet.plan.routing.value}; plan with "
+            f"--routing {has.value}, or put a balancer with the plan's routing in front."
+        )

@@ -1,0 +1,107 @@
+"""k6: an open-loop load test at the rate of the plan, with the objective as its thresholds."""
+
+import json
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.header import header
+from capacity.render.deploy.scaling import in_progress
+from capacity.units import format_duration
+
+NAME = "k6"
+FILE = "load-test.js"
+PLANS = Fleet
+_UNIT_MAX_S = 3600
+_TAIL = 3.0  # standard deviations
+
+
+def render(plan: Fleet) -> str:
+    """A script with one scenario of executor constant-arrival-rate."""
+    count, unit_s = k6_rate(plan.rate_rps)
+    ready = vus(plan.rate_rps, plan.response_s)
+    late_s = plan.response_limit_s or plan.response_s
+    most = max(2 * ready, vus(plan.rate_rps, 2.0 * late_s))
+    return f"""\
+{header(plan, NAME, _notes(plan, ready, most), mark="//")}\
+import http from 'k6/http';
+import {{ check }} from 'k6';
+
+const TO = __ENV.URL || 'http://127.0.0.1:8000/predict'; // replace, or k6 run -e URL=...
+const BODY = open(__ENV.BODY || './request.json'); // replace: what one request sends
+
+export const options = {{
+  scenarios: {{
+    plan: {{
+      executor: 'constant-arrival-rate',
+      rate: {count},
+      timeUnit: '{unit_s}s',
+      duration: '5m',
+      preAllocatedVUs: {ready},
+      maxVUs: {most},
+    }},
+  }},
+  discardResponseBodies: true,
+  summaryTrendStats: ['avg', 'p(50)', 'p(95)', 'p(99)', 'max', 'count'],
+  thresholds: {_thresholds(plan)},
+}};
+
+export default function () {{
+  const answer = http.post(TO, BODY, {{ headers: {{ 'Content-Type': 'application/json' }} }});
+  check(answer, {{ 'status is 200': (one) => one.status === 200 }});
+}}
+"""
+
+
+def k6_rate(rate_rps: float) -> tuple[int, int]:
+    """A rate as k6 has it: a whole number of requests in a whole number of seconds.
+
+    >>> k6_rate(3200.0), k6_rate(2.5), k6_rate(0.001)
+    ((3200, 1), (5, 2), (1, 1000))
+    """
+    found = Fraction(rate_rps).limit_denominator(_UNIT_MAX_S)
+    return max(found.numerator, 1), found.denominator if found else _UNIT_MAX_S
+
+
+def vus(rate_rps: float, response_s: float) -> int:
+    """Virtual users for an open loop: each is busy for one response, so that as many are needed as are in progress.
+
+    By Little's law that is rate x response on average. Taken with a high quantile for the response and three
+    standard deviations of a Poisson number on top (M/G/infinity), it is not exceeded while that quantile holds.
+
+    Source:
+        Little (1961), Operations Research 9(3); Kleinrock (1975), Queueing Systems vol. 1, sec. 3.4 (M/M/infinity).
+
+    >>> vus(3200.0, 0.0127), vus(1.0, 0.01)
+    (60, 1)
+    """
+    mean = in_progress(rate_rps, response_s)
+    return max(1, math.ceil(mean + _TAIL * math.sqrt(mean)))
+
+
+def _thresholds(fleet: Fleet) -> str:
+    """The objective, and that k6 itself kept up, as JavaScript."""
+    objective = fleet.saved.question.objective
+    durations = [f"p({100.0 * q:.6g})<={1000.0 * limit_s:.6g}" for q, limit_s in objective.limits.items()]
+    if objective.response_mean_s is not None:
+        durations.append(f"avg<={1000.0 * objective.response_mean_s:.6g}")
+    found = {"http_req_duration": durations} if durations else {}
+    found["dropped_iterations"] = ["count==0"]
+    if objective.loss_probability is not None:
+        found["http_req_failed"] = [f"rate<={objective.loss_probability:.6g}"]
+    return json.dumps(found)
+
+
+def _notes(fleet: Fleet, ready: int, most: int) -> Iterator[str]:
+    yield (
+        f"VUs: by Little's law {fleet.rate_rps:g} rps x {format_duration(fleet.response_s)} are "
+        f"{in_progress(fleet.rate_rps, fleet.response_s):.3g} requests in progress; {ready} has room for their number "
+        f"to vary, and {most} for responses of twice the limit. Beyond that k6 drops requests: dropped_iterations "
+        "then says that it fell behind, and the result is about k6."
+    )
+    yield (
+        "k6 sends at even intervals. Requests that arrive at random bunch up, so that an objective met here is met "
+        "more easily than in the plan; `capacity verify` sends the plan's own arrivals."
+    )
+    yield "http_req_duration leaves out waiting for a connection; `capacity audit` looks at k6's summary."

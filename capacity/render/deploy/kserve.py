@@ -1,0 +1,77 @@
+"""KServe: an InferenceService on Knative, scaled by requests per second."""
+
+import math
+from collections.abc import Iterator
+
+from capacity.question.plan import Routing
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.header import device_note, header, routing_note
+from capacity.render.deploy.scaling import Scaling, scaling_of
+
+NAME = "kserve"
+FILE = "kserve.yaml"
+PLANS = Fleet
+_TIMEOUT_S = 60  # of a request, where the objective has no limit on responses
+
+
+def render(plan: Fleet) -> str:
+    """An InferenceService whose model server, Triton, forms the batches."""
+    scaling = scaling_of(plan)
+    return f"""\
+{header(plan, NAME, _notes(plan, scaling))}\
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: {plan.name}
+  annotations:
+    # Knative aims at 70 % of a target unless told otherwise; this one leaves its room already.
+    autoscaling.knative.dev/target-utilization-percentage: "100"
+spec:
+  predictor:
+    minReplicas: {plan.servers} # the plan
+    maxReplicas: {scaling.servers_max} # twice the plan or what its spike needs; what may be spent is yours to say
+    scaleMetric: rps
+    scaleTarget: {scale_target(scaling)} # requests per second on each pod
+    containerConcurrency: {_concurrency(plan)} # a full batch in service and the queue; 0 is no limit
+    timeout: {_timeout_s(plan)} # seconds
+    model:
+      modelFormat: {{name: triton}}
+      protocolVersion: v2
+      storageUri: pvc://models/{plan.name} # replace: a folder with the config.pbtxt of --target triton
+{_resources(plan)}"""
+
+
+def scale_target(scaling: Scaling) -> int:
+    """Requests per second on each pod, a whole number: Knative wants ceil(rate / target) pods, without a tolerance.
+
+    Not below the planned rate of a pod, at which it would add to a fleet that is large enough.
+    """
+    each_rps = scaling.asking_rps / scaling.servers
+    return max(math.floor(each_rps), math.ceil(scaling.planned_rps / scaling.servers))
+
+
+def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
+    yield (
+        "KServe's own batcher is left out: it sends a batch off once maxLatency is over even if the model is busy, "
+        "cannot be greedy, and so differs from the plan's rule. Triton batches by that rule, set by its config.pbtxt."
+    )
+    yield from device_note(
+        fleet, "no GPU is asked for; add resources: {limits: {nvidia.com/gpu: 1}} if it is one"
+    )
+    yield from routing_note(fleet, Routing.RANDOM, "Knative")
+    yield from scaling.notes(tolerance=0.0)
+
+
+def _concurrency(fleet: Fleet) -> int:
+    limit = fleet.server_queue_limit
+    return 0 if limit is None else fleet.server_batch_requests + limit
+
+
+def _timeout_s(fleet: Fleet) -> int:
+    """Whole seconds, so that nothing is cut off that is not late."""
+    late_s = fleet.response_limit_s
+    return _TIMEOUT_S if late_s is None else max(1, math.ceil(late_s))
+
+
+def _resources(fleet: Fleet) -> str:
+    return "      resources: {limits: {nvidia.com/gpu: 1}}\n" if fleet.is_gpu else ""

@@ -1,0 +1,167 @@
+"""Kubernetes: a Deployment, its disruption budget, and an autoscaler on the rate of requests."""
+
+from collections.abc import Iterator
+from math import ceil
+
+from capacity.question.plan import Routing
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.header import device_note, header, routing_note
+from capacity.render.deploy.scaling import Scaling, rounded_down, scaling_of
+
+NAME = "kubernetes"
+FILE = "kubernetes.yaml"
+PLANS = Fleet
+_PROBE_PERIOD_S = 5
+_STARTUP_S = 300  # patience where the plan names no start-up time
+
+
+def render(plan: Fleet) -> str:
+    """A Deployment, a PodDisruptionBudget and a HorizontalPodAutoscaler."""
+    scaling = scaling_of(plan)
+    parts = (_deployment(plan), _budget(plan), _autoscaler(plan, scaling))
+    return header(plan, NAME, _notes(plan, scaling)) + "---\n".join(parts)
+
+
+def pods_lost(fleet: Fleet) -> int:
+    """Pods that maintenance may take away at once: whole pods among the spare replicas of the plan."""
+    return fleet.saved.question.survival.spare // fleet.profile.instances_per_device
+
+
+def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
+    yield from routing_note(fleet, Routing.RANDOM, "a Kubernetes Service")
+    yield from scaling.notes()
+    yield (
+        "The metric is the rate of arrivals of the whole service, rejected ones included, from an adapter for "
+        "Prometheus. For Triton its query is " + arrivals_query(fleet.name) + "."
+    )
+    yield "Use this autoscaler or that of --target keda, not both."
+    yield from device_note(
+        fleet, "no GPU is asked for; add resources: {limits: {nvidia.com/gpu: 1}} if it is one"
+    )
+    yield "To replace: the image, by that of your server with the model."
+
+
+def arrivals_query(model: str) -> str:
+    """Rate at which requests arrive at a model of Triton, in PromQL. [requests/s]
+
+    Rejected requests count as failures; without them an overloaded fleet would look as if it had enough.
+
+    >>> arrivals_query("m")
+    'sum(rate(nv_inference_request_success{model="m"}[1m])) + sum(rate(nv_inference_request_failure{model="m"}[1m]))'
+    """
+    return " + ".join(
+        f'sum(rate(nv_inference_request_{end}{{model="{model}"}}[1m]))' for end in ("success", "failure")
+    )
+
+
+def _deployment(fleet: Fleet) -> str:
+    name, patience = fleet.name, ceil(2 * (fleet.startup_s or _STARTUP_S / 2) / _PROBE_PERIOD_S)
+    return f"""\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {name}
+  labels: {{app.kubernetes.io/name: {name}}}
+spec:
+  # The autoscaler goes on from here; leave the line out of later `kubectl apply`, which would set it back.
+  replicas: {fleet.servers}
+  strategy:
+    type: RollingUpdate
+    rollingUpdate: {{maxUnavailable: {_unavailable(fleet)}, maxSurge: 1}}
+  selector:
+    matchLabels: {{app.kubernetes.io/name: {name}}}
+  template:
+    metadata:
+      labels: {{app.kubernetes.io/name: {name}}}
+    spec:
+{_spread(fleet)}      containers:
+        - name: server
+          image: {name}:latest # replace: your server with the model
+          ports: [{{name: http, containerPort: 8000}}]
+{_resources(fleet)}          startupProbe: # twice the start-up time of the plan, or {_STARTUP_S} s
+            httpGet: {{path: /v2/health/ready, port: http}}
+            periodSeconds: {_PROBE_PERIOD_S}
+            failureThreshold: {patience}
+          lifecycle: {{preStop: {{sleep: {{seconds: 5}}}}}} # until every node sends its requests elsewhere
+          readinessProbe:
+            httpGet: {{path: /v2/health/ready, port: http}}
+            periodSeconds: {_PROBE_PERIOD_S}
+"""
+
+
+def _unavailable(fleet: Fleet) -> int:
+    """Pods that an update may take away before new ones are ready."""
+    losses = fleet.saved.question.survival.losses(fleet.plan.replicas, fleet.profile.instances_per_device)
+    return losses.get("rolling update", 0) // fleet.profile.instances_per_device
+
+
+def _spread(fleet: Fleet) -> str:
+    """Zones in equal parts, where the plan is to survive the loss of one."""
+    if fleet.saved.question.survival.zones is None:
+        return ""
+    return f"""\
+      topologySpreadConstraints: # the plan survives the loss of a zone while pods are spread evenly
+        - maxSkew: 1
+          topologyKey: topology.kubernetes.io/zone
+          whenUnsatisfiable: DoNotSchedule
+          labelSelector: {{matchLabels: {{app.kubernetes.io/name: {fleet.name}}}}}
+"""
+
+
+def _resources(fleet: Fleet) -> str:
+    if not fleet.is_gpu:
+        return ""
+    return "          resources: {limits: {nvidia.com/gpu: 1}}\n"
+
+
+def _budget(fleet: Fleet) -> str:
+    lost = pods_lost(fleet)
+    why = (
+        "as many as the plan can lose"
+        if lost
+        else "the plan has no pod to spare, so that drains wait; plan with --survive n-1 to let them go on"
+    )
+    return f"""\
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {fleet.name}
+spec:
+  maxUnavailable: {lost} # {why}
+  selector:
+    matchLabels: {{app.kubernetes.io/name: {fleet.name}}}
+"""
+
+
+def _autoscaler(fleet: Fleet, scaling: Scaling) -> str:
+    return f"""\
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {fleet.name}
+spec:
+  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: {fleet.name}}}
+  minReplicas: {fleet.servers} # the plan
+  maxReplicas: {scaling.servers_max} # twice the plan or what its spike needs; what may be spent is yours to say
+  metrics:
+    - type: External
+      external:
+        metric:
+          name: requests_per_second
+          selector: {{matchLabels: {{service: {fleet.name}}}}}
+        target:
+          type: AverageValue
+          averageValue: "{rounded_down(scaling.hpa_target_rps)}" # requests per second on each pod
+{BEHAVIOR}"""
+
+
+# Up at once, since the room for growth is counted from there; down slowly, since a replica too few is late answers.
+BEHAVIOR = """\
+  behavior:
+    scaleUp:
+      stabilizationWindowSeconds: 0
+      policies: [{type: Percent, value: 100, periodSeconds: 15}]
+    scaleDown:
+      stabilizationWindowSeconds: 300
+      policies: [{type: Pods, value: 1, periodSeconds: 60}]
+"""

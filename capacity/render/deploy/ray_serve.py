@@ -1,0 +1,96 @@
+"""Ray Serve: a config file for `serve deploy`."""
+
+from collections.abc import Iterator
+
+from capacity.question.plan import BatchTimer, Routing
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.header import device_note, header, routing_note, timer_note
+from capacity.render.deploy.scaling import Scaling, in_progress, rounded_down, scaling_of
+
+NAME = "ray-serve"
+FILE = "ray-serve.yaml"
+PLANS = Fleet
+_CONCURRENT_BATCHES = 1  # as in the plan: a replica serves one batch at a time
+
+
+def render(plan: Fleet) -> str:
+    """One application with one deployment, whose batching is set by `user_config`."""
+    scaling, replicas = scaling_of(plan), plan.plan.replicas
+    size, limit = plan.plan.batch_size_max, plan.plan.queue_limit
+    return f"""\
+{header(plan, NAME, _notes(plan, scaling))}\
+applications:
+  - name: {plan.name}
+    import_path: {plan.name.replace("-", "_")}:app # replace: the module and its bound application
+    route_prefix: /
+    deployments:
+      - name: Model # replace: the class
+        max_ongoing_requests: {ongoing_max(size, limit)} # on a replica: a batch in service, and those that wait there
+        max_queued_requests: {queued_max(size, limit, replicas)} # at each proxy or handle; -1 is no limit
+        # For a fixed fleet: num_replicas: {replicas} in place of autoscaling_config; Ray refuses both.
+        autoscaling_config:
+          min_replicas: {replicas} # the plan
+          initial_replicas: {replicas}
+          max_replicas: {max(scaling.servers_max, 2 * replicas)}
+          target_ongoing_requests: {target_ongoing(plan, scaling)}
+          upscale_delay_s: 0 # the room for growth is counted from the first sign
+          downscale_delay_s: 600
+        ray_actor_options: {{num_gpus: {_gpus(plan)}}}
+        user_config: # reconfigure(config) must hand these to set_max_batch_size and set_batch_wait_timeout_s
+          max_batch_size: {size}
+          batch_wait_timeout_s: {plan.plan.batch_wait_max_s!r}
+"""
+
+
+def ongoing_max(batch_size_max: int, queue_limit: int | None) -> int:
+    """Requests on one replica at once: a batch in service, and as many that wait as the next one can take.
+
+    It must not be below max_batch_size x max_concurrent_batches, or no batch is ever full.
+
+    >>> ongoing_max(16, None), ongoing_max(16, 64), ongoing_max(16, 4)
+    (32, 32, 20)
+    """
+    waiting = batch_size_max if queue_limit is None else min(queue_limit, batch_size_max)
+    return batch_size_max * _CONCURRENT_BATCHES + waiting
+
+
+def queued_max(batch_size_max: int, queue_limit: int | None, replicas: int) -> int:
+    """Requests that wait for a replica at a caller: what the plan's queues hold beyond `ongoing_max`.
+
+    Ray has this limit for each proxy or handle, the plan for each replica; with one caller they hold the same.
+    At least 1, since a caller that may hold none rejects everything.
+
+    >>> queued_max(16, 64, replicas=5), queued_max(16, 4, replicas=5), queued_max(16, None, replicas=5)
+    (240, 1, -1)
+    """
+    return -1 if queue_limit is None else max(1, replicas * (queue_limit - batch_size_max))
+
+
+def target_ongoing(fleet: Fleet, scaling: Scaling) -> str:
+    """Requests in progress on each replica when the next is to be asked for, by Little's law.
+
+    With the mean response at the planned rate, which is the shorter one: it asks early rather than late.
+    """
+    response_s = fleet.performance.response_mean_s or fleet.response_s
+    served_s = max(response_s - fleet.profile.request_overhead_s, 1e-9)
+    return rounded_down(in_progress(scaling.asking_rps / fleet.plan.replicas, served_s))
+
+
+def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
+    yield timer_note(fleet, "Ray Serve", BatchTimer.OPEN)
+    yield (
+        f"In code: @serve.batch(max_batch_size={fleet.plan.batch_size_max}, "
+        f"batch_wait_timeout_s={fleet.plan.batch_wait_max_s!r}, max_concurrent_batches={_CONCURRENT_BATCHES}). Ray's "
+        "default max_ongoing_requests of 5 is below its default batch of 10, so that a batch would never be full."
+    )
+    yield from device_note(fleet, "no GPU is asked for; set num_gpus if it is one")
+    yield from routing_note(fleet, Routing.POWER_OF_TWO, "Ray Serve")
+    yield (
+        f"target_ongoing_requests is Little's law at {rounded_down(scaling.asking_rps / fleet.plan.replicas)} rps on "
+        "each replica, the rate at which another one is to be asked for, times the mean response that was found."
+    )
+
+
+def _gpus(fleet: Fleet) -> str:
+    """The share of a GPU that one replica has."""
+    return rounded_down(1.0 / fleet.profile.instances_per_device) if fleet.is_gpu else "0"

@@ -1,0 +1,68 @@
+"""Registry: which targets there are, and a saved plan as one of them runs it."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Protocol, cast
+
+from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.answer.saved_plan import SavedPlan
+from capacity.errors import InputError
+from capacity.files import printable
+from capacity.render import deploy
+from capacity.render.deploy.fleet import read_fleet
+
+
+class Target(Protocol):
+    """What a module of this folder has, which is a target; see the folder's own words."""
+
+    NAME: str
+    FILE: str
+    PLANS: type[Any]
+
+    def render(self, plan: Any) -> str:
+        """The plan as the target runs it."""
+
+
+def _targets() -> dict[str, Target]:
+    """The modules of this folder that are targets, by name."""
+    names = sorted(one.name for one in iter_modules(deploy.__path__) if one.name != "registry")
+    modules = (cast("Target", import_module(f"capacity.render.deploy.{name}")) for name in names)
+    return {one.NAME: one for one in modules if hasattr(one, "FILE")}
+
+
+TARGETS = _targets()
+
+
+def find_target(name: str) -> Target:
+    """The target of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in TARGETS:
+        raise InputError(f"--target {name[:40]!r} is unknown; use one of {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def render(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
+    """A saved plan as a target runs it.
+
+    Raises:
+        InputError: an unknown target, or one that cannot run such a plan.
+    """
+    target = find_target(name)
+    if isinstance(saved, SavedLlmPlan) != (target.PLANS is SavedLlmPlan):
+        raise InputError(_misfit(saved, name))
+    return target.render(saved if isinstance(saved, SavedLlmPlan) else read_fleet(saved))
+
+
+def _misfit(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
+    of_tokens = isinstance(saved, SavedLlmPlan)
+    fitting = [one.NAME for one in TARGETS.values() if (one.PLANS is SavedLlmPlan) == of_tokens]
+    held, wanted = "a language model", "a fleet that batches requests"
+    if not of_tokens:
+        held, wanted = wanted, held
+    return (
+        f"--target {name} is for a plan of {wanted}, and {printable(saved.name)} is one of {held}; "
+        f"use {'one of ' if len(fitting) > 1 else '--target '}{', '.join(fitting)}"
+    )

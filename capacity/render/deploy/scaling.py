@@ -1,0 +1,160 @@
+"""Scaling: at which rate an autoscaler has to ask for another server, so that it is ready before it is needed."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from capacity.render.deploy.fleet import Fleet
+from capacity.units import format_duration, format_rate
+
+# An HPA leaves the number of pods alone while metric / target is within 10 % of 1 (and so does KEDA, which makes one).
+HPA_TOLERANCE = 0.1
+METRIC_WINDOW_S = 60
+SYNC_S = 15  # between two looks of the HPA at its metrics
+
+
+def asking_rate_rps(planned_rps: float, headroom_rps: float, growth: float | None = None) -> float:
+    """Rate of the whole fleet at which the next server has to be asked for. [requests/s]
+
+    Until it serves, traffic may grow by `growth`, and must still be within the headroom:
+    rate x growth <= headroom. Without a known growth the way from the planned rate to the headroom is cut in two
+    equal factors: one before the server is asked for, one until it is ready. At the planned rate the fleet is large
+    enough by the plan, so that it is never below that; a spike from there was evaluated by itself.
+
+    A larger fleet bears at least the same rate on each server: its arrivals can only be spread more evenly.
+
+    >>> asking_rate_rps(3200.0, 4096.0, growth=1.25), round(asking_rate_rps(3200.0, 4096.0))
+    (3276.8, 3620)
+    >>> asking_rate_rps(3200.0, 4096.0, growth=2.0)
+    3200.0
+    """
+    factor = math.sqrt(headroom_rps / planned_rps) if growth is None else growth
+    return max(planned_rps, headroom_rps / factor)
+
+
+def hpa_target_rps(asking_rps: float, planned_rps: float, servers: int) -> float:
+    """Average rate of a server to give an HPA or KEDA as its target. [requests/s]
+
+    The HPA wants ceil(metric / target) pods, but does nothing while the metric is within 10 % of pods x target.
+    So that it acts at the asking rate, the target is that rate / (servers x 1.1), and not below the planned rate of a
+    server, at which it would add to a fleet that is large enough.
+
+    Source:
+        Kubernetes documentation, Horizontal Pod Autoscaling, "Algorithm details" (tolerance 0.1 by default).
+
+    >>> round(hpa_target_rps(3413.0, 3200.0, servers=5), 1), round(hpa_target_rps(4000.0, 3200.0, servers=5), 1)
+    (640.0, 727.3)
+    """
+    return max(asking_rps / (1.0 + HPA_TOLERANCE), planned_rps) / servers
+
+
+def reaction_s(startup_s: float) -> float:
+    """From the moment that a rate is reached until a new server serves, at the latest. [s]
+
+    The metric is an average over a window, which a jump fills in that time; then the autoscaler's next look; then
+    start-up.
+
+    >>> reaction_s(60.0)
+    135.0
+    """
+    return METRIC_WINDOW_S + SYNC_S + startup_s
+
+
+def in_progress(rate_rps: float, response_s: float) -> float:
+    """Mean number of requests in progress, L = lambda W.
+
+    Source:
+        Little (1961), Operations Research 9(3), 383-387.
+
+    >>> in_progress(640.0, 0.0125)
+    8.0
+    """
+    return rate_rps * response_s
+
+
+def rounded_down(value: float) -> str:
+    """Four significant digits, never more than the value.
+
+    >>> rounded_down(727.27), rounded_down(640.0), rounded_down(0.123456)
+    ('727.2', '640', '0.1234')
+    """
+    scale = 10.0 ** (3 - math.floor(math.log10(value)))
+    return f"{math.floor(value * scale * (1.0 + 1e-12)) / scale:.10f}".rstrip("0").rstrip(".")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """Rates of a fleet from which autoscalers are set. [requests/s]
+
+    Attributes:
+        asking_rps: rate of the whole fleet at which the next server has to be asked for.
+        growth: by what factor traffic may grow from there until the server is ready.
+    """
+
+    planned_rps: float
+    headroom_rps: float
+    asking_rps: float
+    servers: int
+    growth: float | None
+    startup_s: float | None
+
+    @property
+    def hpa_target_rps(self) -> float:
+        """See the function of that name."""
+        return hpa_target_rps(self.asking_rps, self.planned_rps, self.servers)
+
+    @property
+    def servers_max(self) -> int:
+        """Twice the plan, or what the spike needs if that is more; what may be spent is for others to say."""
+        spike_rps = self.planned_rps * (self.growth or 1.0)
+        return max(2 * self.servers, math.ceil(spike_rps * self.servers / self.asking_rps))
+
+    def notes(self, tolerance: float = HPA_TOLERANCE) -> Iterator[str]:
+        """Where the target comes from, and what it leaves room for."""
+        each = f"{format_rate(self.headroom_rps / self.servers)} on each of {self.servers}"
+        yield (
+            f"Target: the plan holds up to {format_rate(self.headroom_rps)}, {each}; planned are "
+            f"{format_rate(self.planned_rps)}, {format_rate(self.planned_rps / self.servers)} on each."
+        )
+        acts_rps = self._acts_rps(tolerance)
+        left = self.headroom_rps / acts_rps - 1.0
+        tolerates = f" (it ignores {100 * tolerance:.0f} % above the target)" if tolerance else ""
+        if left < 0.0:
+            yield (
+                f"Too little headroom: the autoscaler acts from {format_rate(acts_rps)}{tolerates}, beyond what the "
+                "plan holds. Plan for a higher --rate, or lower the tolerance."
+            )
+            return
+        yield (
+            f"The autoscaler acts from {format_rate(acts_rps)}{tolerates}; from there traffic may grow by "
+            f"{100 * left:.0f} % until the new server is ready, {self._when()}."
+        )
+
+    def _acts_rps(self, tolerance: float) -> float:
+        """Rate at which it adds a server, whose target was derived with a tolerance."""
+        return max(self.asking_rps, self.planned_rps * (1.0 + tolerance))
+
+    def _when(self) -> str:
+        parts = f"{METRIC_WINDOW_S} s of the metric's window and {SYNC_S} s between looks"
+        if self.startup_s is None:
+            return f"after {parts}, and its start-up; plan with --spike and --startup-time to set both"
+        reaction, startup = format_duration(reaction_s(self.startup_s)), format_duration(self.startup_s)
+        return f"after {reaction}: {parts}, and {startup} of start-up"
+
+
+def scaling_of(fleet: Fleet) -> Scaling:
+    """The rates of a fleet.
+
+    Raises:
+        InputError: its plan was made for a number of users.
+    """
+    planned_rps = fleet.rate_rps
+    headroom_rps = max(planned_rps, fleet.headroom_rps or planned_rps)
+    return Scaling(
+        planned_rps=planned_rps,
+        headroom_rps=headroom_rps,
+        asking_rps=asking_rate_rps(planned_rps, headroom_rps, fleet.growth),
+        servers=fleet.servers,
+        growth=fleet.growth,
+        startup_s=fleet.startup_s,
+    )

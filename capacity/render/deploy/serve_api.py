@@ -1,0 +1,45 @@
+"""The reference server: its settings, as variables of the environment."""
+
+from collections.abc import Iterator
+
+from capacity.question.plan import BatchTimer, Routing
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.header import counted, header, routing_note, timer_note
+
+NAME = "serve-api"
+FILE = "serve-api.env"
+PLANS = Fleet
+_DEADLINE_MIN_S = 0.001  # of the server
+
+
+def render(plan: Fleet) -> str:
+    """A file for `docker run --env-file`, `env_file:` or `set -a; . FILE`; one server for each replica."""
+    return header(plan, NAME, _notes(plan)) + "".join(
+        f"{name}={value}\n" for name, value in settings(plan).items()
+    )
+
+
+def settings(fleet: Fleet) -> dict[str, str]:
+    """Variables by name."""
+    plan, late_s = fleet.plan, fleet.response_limit_s
+    found = {
+        "SERVE_BATCH_SIZE_MAX": str(plan.batch_size_max),
+        "SERVE_BATCH_WAIT_MAX": f"{1000.0 * plan.batch_wait_max_s:.10g}ms",
+    }
+    if plan.queue_limit is not None:
+        found["SERVE_QUEUE_MAX"] = str(max(plan.queue_limit, 1))
+        if late_s is not None:
+            found["SERVE_DEADLINE"] = f"{1000.0 * max(late_s, _DEADLINE_MIN_S):.10g}ms"
+    return found
+
+
+def _notes(fleet: Fleet) -> Iterator[str]:
+    yield f"The plan is {counted(fleet.plan.replicas, 'server')} with these settings, one for each replica."
+    yield timer_note(fleet, "The server", BatchTimer.OLDEST)
+    yield from routing_note(fleet, Routing.RANDOM, "a Kubernetes Service in front")
+    if fleet.plan.queue_limit is None:
+        yield "The plan has no queue limit; the server's default, SERVE_QUEUE_MAX=1024, applies."
+    elif fleet.plan.queue_limit == 0:
+        yield "The plan lets no request wait; the server lets one."
+    if "SERVE_DEADLINE" in settings(fleet):
+        yield "SERVE_DEADLINE is the limit on the response: a request that has waited as long is late in any case."

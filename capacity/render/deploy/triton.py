@@ -1,0 +1,105 @@
+"""Triton: a model's `config.pbtxt`.
+
+Source:
+    Triton Inference Server, protobuf/model_config.proto, and docs/user_guide/batcher.md.
+"""
+
+from collections.abc import Iterator
+
+from capacity.question.plan import BatchTimer, Routing
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.header import counted, device_note, header, timer_note
+from capacity.units import format_duration
+
+NAME = "triton"
+FILE = "config.pbtxt"
+PLANS = Fleet
+_KINDS = {"gpu": "KIND_GPU", "cpu": "KIND_CPU"}
+
+
+def render(plan: Fleet) -> str:
+    """Largest batch, delay, queue policy and instances; inputs and outputs are the model's own."""
+    count = instances(plan)
+    kind = _KINDS.get(plan.profile.kind or "", "KIND_AUTO")
+    return (
+        f"{header(plan, NAME, _notes(plan))}"
+        f'name: "{plan.name}"\n'
+        f"max_batch_size: {plan.plan.batch_size_max}\n"
+        "dynamic_batching {\n"
+        f"  max_queue_delay_microseconds: {delay_us(plan.plan.batch_wait_max_s)}\n"
+        f"{_policy(plan)}"
+        "}\n"
+        f"instance_group [ {{ kind: {kind} count: {count} }} ]\n"
+    )
+
+
+def delay_us(batch_wait_max_s: float) -> int:
+    """A batch wait as Triton has it. [microseconds]
+
+    >>> delay_us(0.0015), delay_us(0.0)
+    (1500, 0)
+    """
+    return round(1e6 * batch_wait_max_s)
+
+
+def instances(fleet: Fleet) -> int:
+    """Instances in the group: on each GPU of a server; of a processor, in the server."""
+    if not fleet.is_gpu and fleet.plan.routing is Routing.SHARED_QUEUE:
+        return fleet.plan.replicas
+    return min(fleet.profile.instances_per_device, fleet.plan.replicas)
+
+
+def _policy(fleet: Fleet) -> str:
+    limit = fleet.server_queue_limit
+    if limit is None:
+        return ""
+    late_s = fleet.response_limit_s
+    timeout = (
+        ""
+        if late_s is None
+        else (f"    timeout_action: REJECT\n    default_timeout_microseconds: {delay_us(late_s)}\n")
+    )
+    return f"  default_queue_policy {{\n    max_queue_size: {max(limit, 1)}\n{timeout}  }}\n"
+
+
+def _notes(fleet: Fleet) -> Iterator[str]:
+    yield (
+        f"{timer_note(fleet, 'Triton', BatchTimer.OLDEST)} No preferred_batch_size is set, since Triton sends a "
+        "preferred size off at once, ahead of the largest batch."
+    )
+    yield from _instance_notes(fleet)
+    yield from device_note(fleet, "Triton takes a GPU where there is one (KIND_AUTO)")
+    if fleet.server_queue_limit is not None:
+        yield from _queue_notes(fleet, fleet.server_queue_limit)
+    yield "Inputs, outputs and backend are the model's: add them unless Triton completes the configuration by itself."
+
+
+def _instance_notes(fleet: Fleet) -> Iterator[str]:
+    plan, count, servers = fleet.plan, instances(fleet), fleet.servers
+    if plan.routing is Routing.SHARED_QUEUE:
+        where = f" with {counted(servers, 'GPU')}" if fleet.is_gpu else ""
+        yield f"Instances: one server{where} has the plan's {counted(plan.replicas, 'replica')} behind one queue."
+        return
+    on = " with a GPU each" if fleet.is_gpu else ""
+    yield (
+        f"Instances: the plan's {counted(plan.replicas, 'replica')} are {counted(servers, 'server')}{on}, "
+        f"with {counted(count, 'instance')} each. Instances of one server share a queue: for all replicas in one "
+        "server, plan with --routing shared-queue."
+    )
+    if servers * count > plan.replicas:
+        yield f"{servers} x {count} are more replicas than the {plan.replicas} of the plan; it holds for them too."
+
+
+def _queue_notes(fleet: Fleet, limit: int) -> Iterator[str]:
+    if limit == 0:
+        yield "The plan lets no request wait; Triton takes 0 for no limit, so that one may wait here."
+    if fleet.plan.batch_wait_max_s > 0.0:
+        yield (
+            "max_queue_size also counts requests whose batch still fills, which the plan's limit does not: while "
+            "a server is idle it takes up to a batch less."
+        )
+    if fleet.response_limit_s is not None:
+        yield (
+            f"A request that has waited {format_duration(fleet.response_limit_s)}, the limit on the response, is "
+            "rejected: it would be late, and a rejected request counts as late in the plan as well."
+        )

@@ -1,0 +1,77 @@
+"""Saved plans that were never searched for: what a file would hold, with numbers made up."""
+
+import json
+from typing import Any
+
+from capacity.answer.documents import dumps
+from capacity.answer.saved_plan import SavedPlan, plan_file_document, read_plan_file_document
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.render.deploy.fleet import Fleet, read_fleet
+from capacity.search.recommendation import Headroom, Recommendation
+from capacity.traffic.workload import Demand, Workload
+
+FOUND = Performance(
+    kind=Kind.SIMULATION,
+    batch_size_mean=4.0,
+    response_mean_s=0.010,
+    response_quantiles_s={0.99: Interval(value=0.020, low=0.019, high=0.021)},
+)
+
+
+def plan_document(
+    *,
+    replicas: int = 5,
+    batch_size_max: int = 16,
+    batch_wait_max_s: float = 0.005,
+    queue_limit: int | None = 64,
+    routing: Routing = Routing.ROUND_ROBIN,
+    timer: BatchTimer = BatchTimer.OLDEST,
+    workload: Demand | None = None,
+    objective: LatencyObjective | None = None,
+    headroom_rps: float | None = 1280.0,
+    survival: Survival | None = None,
+    found: Performance = FOUND,
+    **profile: Any,
+) -> dict[str, Any]:
+    """What the file of a plan holds; 5 replicas at 1000 rps, P99 within 50 ms, unless told otherwise."""
+    usual = {
+        "name": "resnet50",
+        "kind": "gpu",
+        "timings": [BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 64)],
+    }
+    workload = workload or Workload(arrival_rate_rps=1000.0)
+    objective = objective or LatencyObjective(limits={0.99: 0.050})
+    made = ServiceProfile(**{**usual, "timings": tuple(usual["timings"]), **profile})
+    question = Question(
+        profiles=(made,), workload=workload, objective=objective, routings=(routing,), timer=timer,
+        queue_limit=queue_limit, survival=survival or Survival(),
+    )  # fmt: skip
+    plan = Plan(
+        profile=made.name, replicas=replicas, batch_size_max=batch_size_max, batch_wait_max_s=batch_wait_max_s,
+        queue_limit=queue_limit, routing=routing, timer=timer,
+    )  # fmt: skip
+    rate_rps = getattr(workload, "arrival_rate_rps", None)
+    known = headroom_rps is not None and rate_rps is not None
+    answer = Recommendation(
+        verdict=Verdict.MET, objective=objective, plan=plan, performance=found,
+        headroom=Headroom(today_rps=rate_rps, accepted_rps=headroom_rps, refused_rps=1.1 * headroom_rps) if known else None,
+    )  # fmt: skip
+    document: dict[str, Any] = json.loads(dumps(plan_file_document(answer, question, Effort(seed=5))))
+    return document
+
+
+def saved_plan(**given: Any) -> SavedPlan:
+    """The same, read again."""
+    return read_plan_file_document(plan_document(**given), "plan.json")
+
+
+def fleet(**given: Any) -> Fleet:
+    """The same, as targets have it."""
+    return read_fleet(saved_plan(**given))

@@ -1,0 +1,235 @@
+"""Files for servers: read back by their own parsers, they are the plan that was evaluated."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from planned import fleet
+
+from capacity.errors import InputError
+from capacity.formats.document import Document
+from capacity.formats.triton_config import read_plan
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import BatchTimer, Routing
+from capacity.render.deploy import bentoml, compose, ray_serve, serve_api, triton
+from capacity.traffic.workload import ClosedPopulation
+from serve_api.commands import _parameters
+from serve_api.server.settings import Settings, read_settings
+
+FLEETS: list[dict[str, Any]] = [
+    {},
+    {"queue_limit": None, "batch_wait_max_s": 0.0},
+    {"replicas": 1, "batch_size_max": 1, "kind": "cpu"},
+    {"replicas": 7, "batch_size_max": 64, "batch_wait_max_s": 0.0015, "queue_limit": 1},
+    {"replicas": 6, "instances_per_device": 2},
+    {"replicas": 3, "kind": None},
+    {"replicas": 4, "routing": Routing.SHARED_QUEUE},
+    {"replicas": 4, "routing": Routing.SHARED_QUEUE, "kind": "cpu"},
+]
+
+
+def document(folder: Path, text: str) -> Document:
+    path = folder / "config.pbtxt"
+    path.write_text(text, encoding="utf-8")
+    return Document.read(path)
+
+
+# ---- Triton -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", FLEETS, ids=str)
+def test_tritons_file_is_read_back_as_the_plan(given: dict[str, Any], tmp_path: Path) -> None:
+    planned = fleet(**given)
+    found, plan = read_plan(document(tmp_path, triton.render(planned))), planned.plan
+    assert (found.batch_size_max, found.batch_wait_max_s) == (
+        plan.batch_size_max,
+        pytest.approx(plan.batch_wait_max_s),
+    )
+    assert found.preferred_batch_sizes == ()
+    servers = 1 if plan.routing is Routing.SHARED_QUEUE and not planned.is_gpu else planned.servers
+    assert found.replicas * servers == plan.replicas
+    per_server = 1 if plan.routing is Routing.SHARED_QUEUE else found.replicas
+    assert found.queue_limit == (None if plan.queue_limit is None else plan.queue_limit * per_server)
+    assert found.device_kind == planned.profile.kind
+
+
+@pytest.mark.parametrize("given", FLEETS, ids=str)
+def test_tritons_own_schema_takes_it(given: dict[str, Any]) -> None:
+    schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs tritonclient[grpc]")
+    from google.protobuf import text_format
+
+    planned = fleet(**given)
+    config = text_format.Parse(triton.render(planned), schema.ModelConfig())
+    batching, plan = config.dynamic_batching, planned.plan
+    assert (config.name, config.max_batch_size) == ("resnet50", plan.batch_size_max)
+    assert batching.max_queue_delay_microseconds == round(1e6 * plan.batch_wait_max_s)
+    assert batching.default_queue_policy.max_queue_size == (planned.server_queue_limit or 0)
+    late_us = 50_000 if plan.queue_limit is not None else 0
+    assert batching.default_queue_policy.default_timeout_microseconds == late_us
+    assert batching.default_queue_policy.timeout_action == schema.ModelQueuePolicy.REJECT
+
+
+def test_a_queue_that_holds_nothing_is_not_one_without_a_limit(tmp_path: Path) -> None:
+    text = triton.render(fleet(queue_limit=0))
+    assert read_plan(document(tmp_path, text)).queue_limit == 1
+    assert "Triton takes 0 for no limit" in " ".join(text.split())
+
+
+def test_no_request_times_out_where_nothing_says_what_is_late() -> None:
+    text = triton.render(fleet(objective=LatencyObjective(response_mean_s=0.02)))
+    assert "max_queue_size: 64" in text
+    assert "timeout" not in text
+
+
+def test_more_instances_than_replicas_are_told() -> None:
+    text = " ".join(triton.render(fleet(replicas=5, instances_per_device=2)).split())
+    assert "3 x 2 are more replicas than the 5 of the plan" in text
+
+
+# ---- Where batching differs ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "timer", "said"),
+    [
+        (triton, BatchTimer.OLDEST, "as the plan does"),
+        (triton, BatchTimer.OPEN, "plan with --timer oldest"),
+        (serve_api, BatchTimer.OPEN, "plan with --timer oldest"),
+        (ray_serve, BatchTimer.OPEN, "as the plan does"),
+        (ray_serve, BatchTimer.OLDEST, "plan with --timer open"),
+    ],
+)
+def test_the_header_says_whose_timer_it_is(target: Any, timer: BatchTimer, said: str) -> None:
+    assert said in " ".join(target.render(fleet(timer=timer)).replace("#", "").split())
+    greedy = target.render(fleet(timer=timer, batch_wait_max_s=0.0))
+    assert "makes no difference" in " ".join(greedy.replace("#", "").split())
+
+
+def test_the_header_says_what_was_evaluated() -> None:
+    text = " ".join(triton.render(fleet()).replace("#", "").split())
+    for said in (
+        "capacity render plan.json --target triton",
+        "capacity plan --profile resnet50 --rate 1000rps --slo-p99 50ms",
+        "5 replicas of resnet50, batches up to 16, wait 5 ms",
+        "P99 20 ms (19 ms to 21 ms), mean batch 4, by simulation, seed 5; objective P99 <= 50 ms: met.",
+    ):
+        assert said in text
+
+
+# ---- Ray Serve ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", FLEETS, ids=str)
+def test_rays_file_has_the_plan(given: dict[str, Any]) -> None:
+    planned = fleet(**given)
+    plan = planned.plan
+    (app,) = yaml.safe_load(ray_serve.render(planned))["applications"]
+    (found,) = app["deployments"]
+    assert found["user_config"] == {
+        "max_batch_size": plan.batch_size_max, "batch_wait_timeout_s": plan.batch_wait_max_s,
+    }  # fmt: skip
+    scaling = found["autoscaling_config"]
+    assert scaling["min_replicas"] == scaling["initial_replicas"] == plan.replicas < scaling["max_replicas"]
+    assert "num_replicas" not in found  # Ray refuses both
+    assert found["max_ongoing_requests"] >= plan.batch_size_max
+    assert scaling["target_ongoing_requests"] > 0
+    waits = found["max_queued_requests"] + plan.replicas * (
+        found["max_ongoing_requests"] - plan.batch_size_max
+    )
+    if plan.queue_limit is None:
+        assert found["max_queued_requests"] == -1
+    else:
+        assert plan.replicas * plan.queue_limit <= waits <= plan.replicas * plan.queue_limit + 1
+
+
+def test_rays_own_models_take_it() -> None:
+    schema = pytest.importorskip("ray.serve.schema", reason="needs ray[serve]")
+    assert schema.ServeDeploySchema(**yaml.safe_load(ray_serve.render(fleet())))
+
+
+# ---- BentoML ------------------------------------------------------------------------------------
+
+
+def keywords(node: Any) -> dict[str, Any]:
+    return {one.arg: ast.literal_eval(one.value) for one in node.keywords}
+
+
+@pytest.mark.parametrize("given", FLEETS, ids=str)
+def test_bentomls_file_has_the_plan(given: dict[str, Any]) -> None:
+    planned = fleet(**given)
+    text = bentoml.render(planned)
+    (service,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
+    (call,) = service.body
+    assert isinstance(call, ast.FunctionDef)
+    batching, settings = keywords(call.decorator_list[0]), keywords(service.decorator_list[0])
+    assert batching == {
+        "batchable": True,
+        "max_batch_size": planned.plan.batch_size_max,
+        "max_latency_ms": 50,
+    }
+    workers = min(planned.profile.instances_per_device, planned.plan.replicas)
+    assert settings["workers"] == workers
+    limit = planned.server_queue_limit
+    room = None if limit is None else {"max_concurrency": planned.plan.batch_size_max * workers + limit}
+    assert settings.get("traffic") == room
+    assert "is not a delay" in text
+
+
+# ---- Compose ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", FLEETS, ids=str)
+def test_compose_knows_every_field_and_runs_every_server(given: dict[str, Any], tmp_path: Path) -> None:
+    planned, path = fleet(**given), tmp_path / "compose.yaml"
+    path.write_text(compose.render(planned), encoding="utf-8")
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    done = subprocess.run(checker, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    services = yaml.safe_load(path.read_text("utf-8"))["services"].values()
+    assert sum(one["deploy"].get("replicas", 1) for one in services) == planned.servers
+    if planned.is_gpu:
+        (ids,) = zip(
+            *(one["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for one in services),
+            strict=True,
+        )
+        assert sorted(set(ids)) == sorted(ids)
+
+
+def test_a_machine_has_only_so_many_gpus() -> None:
+    with pytest.raises(InputError, match="needs 17 GPUs .* use --target kubernetes"):
+        compose.render(fleet(replicas=17))
+    assert "replicas: 17" in compose.render(fleet(replicas=17, kind="cpu"))
+
+
+# ---- The reference server -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", FLEETS, ids=str)
+def test_the_reference_server_takes_its_settings(given: dict[str, Any]) -> None:
+    planned = fleet(**given)
+    lines = [line for line in serve_api.render(planned).splitlines() if line and line[0] != "#"]
+    variables = dict(line.split("=") for line in lines)
+    names = {one.annotation.__metadata__[0].envvar: one.name for one in _parameters()}
+    found = read_settings(
+        {"artifacts": Path("mlp"), **{names[key]: value for key, value in variables.items()}}
+    )
+    plan, usual = planned.plan, Settings(artifacts=Path("mlp"))
+    assert (found.batch_size_max, found.batch_wait_max_s) == (
+        plan.batch_size_max,
+        pytest.approx(plan.batch_wait_max_s),
+    )
+    assert found.queue_max == (usual.queue_max if plan.queue_limit is None else plan.queue_limit)
+    assert found.deadline_s == (usual.deadline_s if plan.queue_limit is None else 0.05)
+
+
+# ---- Without a rate -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [triton, serve_api, compose])
+def test_a_plan_for_users_has_servers_too(target: Any) -> None:
+    text = target.render(fleet(workload=ClosedPopulation(users=50, think_time_s=1.0)))
+    assert "with 50 users" in text
