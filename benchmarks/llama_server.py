@@ -2,6 +2,8 @@
 
     python benchmarks/llama_server.py FOLDER < stream.json     # what `record` runs; the log goes to stderr
 
+With `serve` after the folder it prints its address, and serves until its input ends.
+
 Needs the packages xllamacpp and gguf.
 """
 
@@ -13,11 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-_VOCABULARY, _WORDS_FROM = 512, 259  # three control tokens and the bytes come before the words
+_WORDS_FROM = 259  # three control tokens and the bytes come before the words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Stream:
     Attributes:
         gap_s: mean time between two bursts. [s]
         burst: mean number of requests in one.
-        width, layers: of the model.
+        width, layers, vocabulary: of the model.
     """
 
     requests: int
@@ -40,6 +43,7 @@ class Stream:
     batch_tokens: int = 32
     width: int = 64
     layers: int = 2
+    vocabulary: int = 512
     seed: int = 0
 
     def drawn(self) -> Iterator[tuple[float, int, int]]:
@@ -215,14 +219,15 @@ class _Reader:
 # ---- The server -----------------------------------------------------------------------------
 
 
-def write_model(path: Path, width: int, layers: int, context: int, seed: int) -> None:
+def write_model(path: Path, stream: Stream) -> None:
     """A model of random weights, the same bytes for the same seed."""
     import gguf
     import numpy as np
 
-    generator, heads = np.random.default_rng(seed), max(1, width // 64)
+    width, layers, vocabulary = stream.width, stream.layers, stream.vocabulary
+    generator, heads = np.random.default_rng(stream.seed), max(1, width // 64)
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(context)
+    writer.add_context_length(stream.slots * stream.slot_tokens)
     writer.add_embedding_length(width)
     writer.add_block_count(layers)
     writer.add_feed_forward_length(2 * width)
@@ -230,12 +235,12 @@ def write_model(path: Path, width: int, layers: int, context: int, seed: int) ->
     writer.add_head_count_kv(heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(width // heads)
-    writer.add_vocab_size(_VOCABULARY)
+    writer.add_vocab_size(vocabulary)
     control, byte, word = ["<unk>", "<s>", "</s>"], [f"<0x{one:02X}>" for one in range(256)], "\u2581w{}"
-    words = [word.format(one) for one in range(_VOCABULARY - _WORDS_FROM)]
+    words = [word.format(one) for one in range(vocabulary - _WORDS_FROM)]
     writer.add_tokenizer_model("llama")
     writer.add_token_list([*control, *byte, *words])
-    writer.add_token_scores([0.0] * _VOCABULARY)
+    writer.add_token_scores([0.0] * vocabulary)
     writer.add_token_types([2, 3, 3, *[6] * 256, *[1] * len(words)])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
@@ -247,8 +252,8 @@ def write_model(path: Path, width: int, layers: int, context: int, seed: int) ->
         kind = gguf.GGMLQuantizationType.Q8_0
         writer.add_tensor(f"{name}.weight", gguf.quants.quantize(values, kind), raw_dtype=kind)
 
-    add("token_embd", _VOCABULARY, width)
-    add("output", _VOCABULARY, width, silent=_WORDS_FROM)  # half a character would hold tokens back
+    add("token_embd", vocabulary, width)
+    add("output", vocabulary, width, silent=_WORDS_FROM)  # half a character would hold tokens back
     norms = ["output_norm", *(f"blk.{i}.{one}_norm" for i in range(layers) for one in ("attn", "ffn"))]
     for name in norms:
         writer.add_tensor(f"{name}.weight", np.ones(width, dtype=np.float32))
@@ -280,12 +285,38 @@ def _server(stream: Stream, model: Path) -> Any:
     return xllamacpp.Server(settings)
 
 
+@contextmanager
+def served(stream: Stream, folder: Path) -> Iterator[str]:
+    """Address of a server in a process of its own, to which nothing is sent; its log is in the folder."""
+    with (folder / "server.log").open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, __file__, str(folder), "serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert process.stdin is not None and process.stdout is not None  # noqa: PT018  (both are pipes)
+    try:
+        process.stdin.write(json.dumps(asdict(stream)) + "\n")
+        process.stdin.flush()
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait(30.0)
+        process.stdout.close()
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
-    stream = Stream(**json.load(sys.stdin))
+    stream = Stream(**json.loads(sys.stdin.readline()))
     model = folder / "model.gguf"
-    write_model(model, stream.width, stream.layers, stream.slots * stream.slot_tokens, stream.seed)
+    write_model(model, stream)
     server = _server(stream, model)
+    if sys.argv[2:] == ["serve"]:
+        print(server.listening_address, flush=True)
+        sys.stdin.read()  # until whoever asked for it is done
+        return
 
     def ask(given: int, got: int) -> None:
         prompt = [_WORDS_FROM + 1 + number % 200 for number in range(given)]

@@ -17,6 +17,7 @@ from capacity.measurement.http import (
     Address,
     TooLongError,
     explained,
+    import_aiohttp,
     posted,
     require_success,
 )
@@ -74,38 +75,52 @@ async def complete(client: "aiohttp.ClientSession", address: Address, prompt: Pr
     Raises:
         DependencyError: no answer in time, one that fails, or a stream that is not of completions.
     """
+    aiohttp = import_aiohttp()
+    with explained(client, address):
+        try:
+            return await _complete(client, address, prompt)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+            # Closed while it was idle, as llama.cpp's server does after each stream: once more, on a new one.
+            return await _complete(client, address, prompt)
+
+
+async def _complete(client: "aiohttp.ClientSession", address: Address, prompt: Prompt) -> SeenRequest:
     start_s = time.perf_counter()
     events: list[tuple[float, bytes]] = []
-    with explained(client, address):
-        async with posted(client, address, prompt.body) as answer:
-            if answer.status != 200:
-                require_success(address, answer.status, answer.headers, await answer.content.read(_EXCERPT))
-            rest, length = b"", 0
-            while part := await answer.content.readany():
-                now_s = time.perf_counter()
-                length += len(part)
-                if length > ANSWER_BYTES_MAX:
-                    raise TooLongError(f"sent more than {ANSWER_BYTES_MAX} bytes; is it what was meant?")
-                *lines, rest = (rest + part).split(b"\n")
-                events += [(now_s, line) for line in lines if line.startswith(_DATA)]
+    async with posted(client, address, prompt.body) as answer:
+        if answer.status != 200:
+            require_success(address, answer.status, answer.headers, await answer.content.read(_EXCERPT))
+        rest, length = b"", 0
+        while part := await answer.content.readany():
+            now_s = time.perf_counter()
+            length += len(part)
+            if length > ANSWER_BYTES_MAX:
+                raise TooLongError(f"sent more than {ANSWER_BYTES_MAX} bytes; is it what was meant?")
+            *lines, rest = (rest + part).split(b"\n")
+            events += [(now_s, line) for line in lines if line.startswith(_DATA)]
     # Read only now: what reading takes would delay the other streams that the same thread listens to.
     return _seen(start_s, events, address)
 
 
 def _seen(start_s: float, events: list[tuple[float, bytes]], address: Address) -> SeenRequest:
     """The request from its events."""
-    stamps_s, usage = [], None
+    stamps_s, usage, is_empty = [], None, False
     for at_s, line in events:
         text = line.removeprefix(_DATA).strip()
         if text == _DONE:
             break
         event = _event(text, address)
         usage = event.get("usage") or usage
-        if event.get("choices"):
+        if choices := event.get("choices"):
             stamps_s.append(at_s)
+            is_empty = (
+                isinstance(choices, list) and isinstance(choices[0], dict) and choices[0].get("text") == ""
+            )
     if not stamps_s:
         raise DependencyError(f"{address.shown} sent no token; check that the path is one of completions")
     given, got = (_count(usage, name, address) for name in ("prompt_tokens", "completion_tokens"))
+    if is_empty and len(stamps_s) > got:
+        stamps_s.pop()  # the chunk that says why the answer ends, which llama.cpp sends by itself
     gaps_s = [later - earlier for earlier, later in pairwise(stamps_s)]
     kept = token_gaps(gaps_s, got)
     return SeenRequest(

@@ -12,7 +12,7 @@ from engine_on_paper import Law
 from typer.testing import CliRunner, Result
 
 from capacity.errors import InputError
-from capacity.measurement.completions import completions_address
+from capacity.measurement.completions import _seen, completions_address
 from capacity.measurement.http import parse_address
 from capacity.measurement.sweeps import AskedRun, Server, sweeps_of
 from capacity.profile.llm import KvCache
@@ -228,3 +228,17 @@ def test_the_sweeps_reach_every_limit() -> None:
     assert (runs["saturated"].in_flight, runs["saturated"].requests) == (96, 288)
     with pytest.raises(InputError, match="that the KV cache can use"):
         sweeps_of(settings, 1_000_000, 0)
+
+
+def test_the_chunk_that_says_why_an_answer_ends_carries_no_token() -> None:
+    """As llama.cpp sends it by itself; vLLM sends the reason with the last token."""
+    address = completions_address(parse_address("http://127.0.0.1:1/v1", "--llm"))
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    chunks = [{"text": "a"}, {"text": "b"}, {"text": "", "finish_reason": "length"}]
+    for count in (2, 3):  # of chunks; without the third the last token may be an empty text too
+        events = [
+            (1.0 + number, b"data: " + json.dumps({"choices": [chunk], "usage": usage}).encode())
+            for number, chunk in enumerate(chunks[:count])
+        ]
+        found = _seen(0.5, [*events, (9.0, b"data: [DONE]")], address)
+        assert (found.output_tokens, found.first_s, found.last_s) == (2, 1.0, 2.0)
