@@ -269,6 +269,18 @@ BUGS = (
         "test_plan_file.py::test_a_plan_that_was_edited_is_refused"),
     Bug("a fleet may grow for the same price", "Size.exceeds",
         "return is_dearer or (self", "return is_dearer and (self", "test_gate.py::test_what_is_more"),
+    # fleets of language models side by side
+    Bug("each fleet has requests of its own", "PairedTokens._looks",
+        "seed=replace(self._seed, replication=number),",
+        "seed=replace(self._seed, replication=number + 100 * cases.index(case)),",
+        "test_language_models.py::test_differences_are_narrower_than_those_of_separate_simulations"),
+    # load tests
+    Bug("a user who waits holds nothing back", "omission._beyond",
+        "np.maximum(besides, 0.0)", "0.0",
+        "test_omission.py::test_what_is_told_is_what_a_schedule_sees"),
+    Bug("a stage of the server waits for nothing", "stages.waiting_of",
+        "waiting=throughput_rps * queue_s", "waiting=throughput_rps * served_s",
+        "test_evidence_commands.py::test_explain_tells_the_queue_by_littles_law"),
 )
 # fmt: on
 
