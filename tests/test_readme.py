@@ -33,6 +33,7 @@ def test_first_command_is_the_example_that_is_explained():
 
 @pytest.mark.parametrize("block", each(python_blocks()), ids=lambda block: block.splitlines()[2][:40])
 def test_python_example_runs(block, tmp_path):
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     done = subprocess.run(
         [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False
     )

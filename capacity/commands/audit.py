@@ -10,7 +10,7 @@ from capacity.commands.output import Format, emit, run
     "file users profile plan replicas batch_size_max batch_wait routing queue_limit request_overhead seed precision "
     "workers verbose",
     file=argument(str, REQUIRED, "A report of a load generator, or its URL.", metavar="FILE|URL"),
-    users=Flag(float, None, "Users of a closed loop, where the file does not say how many there were."),
+    users=Flag(float, None, "Users of a closed loop, if the report does not say how many there were."),
     profile=reads(str, None, "Predict each run by this profile, and lay that beside what was measured."),
     plan=reads(str, None, "Predict by a plan saved by capacity plan -o instead."),
     replicas=Flag(int, 1, "With --profile: number of replicas."),

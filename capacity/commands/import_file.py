@@ -20,7 +20,7 @@ from capacity.commands.output import Format, emit, run
     kind=Flag(
         str,
         None,
-        "What to read, of a file that holds several: profile, load-test, workload or plan.",
+        "What to read where there are several: profile, load-test, workload or plan.",
         ("--as",),
     ),
     name=Flag(str, None, "Name of the profile. Default: that in the file, or for sweeps that of -o."),

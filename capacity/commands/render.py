@@ -29,6 +29,7 @@ def render(
             "--arrivals",
             help="trace:FILE, where the plan's trace was too long to be saved with it.",
             metavar="SPEC",
+            callback=note_input,
         ),
     ] = None,
     file: Annotated[
