@@ -108,7 +108,8 @@ def test_every_flag_that_names_a_file_looks_after_it() -> None:
         if is_argument or speaks_of_one or parameter.opts[-1] in known:
             seen += 1
             looks = getattr(parameter.callback, "__module__", "") == note_input.__module__
-            if not looks and parameter.opts[-1] not in ("--name", "--lambda", "file"):  # of a file, or instead of one, or its kind
+            # Names of a file, what is given instead of one, and the kind of one.
+            if not looks and parameter.opts[-1] not in ("--name", "--lambda", "file"):
                 bare.append(f"{command} {parameter.opts[-1]}")
     assert bare == []
     assert seen > 30
