@@ -67,6 +67,7 @@ def test_audit_names_the_coordinated_omission_and_its_size(tmp_path: Path) -> No
     assert omission["belief"] == "broken"
     numbers = omission["numbers"]
     assert 0.05 < numbers["unsent_share"] < 0.25
-    assert numbers["reported_s"] < 0.3 < numbers["scheduled_s"] < 1.1
+    # How far P90 is off depends on how many requests the machine managed between the stalls.
+    assert 2.0 * numbers["reported_s"] < numbers["scheduled_s"] < 1.1
     shown = CliRunner().invoke(app, asked).stdout
     assert "were held back by slow answers" in " ".join(shown.split())
