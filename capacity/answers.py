@@ -614,9 +614,9 @@ class RowsAnswer(Answer):
     path: Path | None = None
 
     @property
+    @abstractmethod
     def caveats(self) -> Sequence[Caveat]:
         """What the rows do not say by themselves."""
-        raise NotImplementedError
 
     @abstractmethod
     def row_table(self) -> RenderableType:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,7 +72,7 @@ _SCALARS = tuple(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnyTable:
+class AnyTable(ABC):
     """What the rows of one sweep have in common, of whatever it is."""
 
     quantiles: Sequence[float]
@@ -85,9 +86,9 @@ class AnyTable:
             raise InputError(f"--seed of a sweep must be at most {COUNT_MAX}, got {self.seed}")
 
     @property
+    @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """Name and kind of every value of a row."""
-        raise NotImplementedError
 
     def values(self, known: Quantiles) -> Iterator[Value]:
         """Each quantile with its ends; nothing where it is not known."""

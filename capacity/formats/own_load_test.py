@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
@@ -91,7 +92,7 @@ def read_load_test(document: Document) -> LoadTest:
     return LoadTest(
         tool=whole.text("tool"),
         name=whole.text("name"),
-        runs=tuple(located(part.where, lambda part=part: _run(part)) for part in whole.parts("runs")),  # type: ignore[misc]
+        runs=tuple(located(part.where, partial(_run, part)) for part in whole.parts("runs")),
         whole=whole.text("whole") if "whole" in whole else None,
         notes=tuple(str(note) for note in whole.list("notes")) if "notes" in whole else (),
     )

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -64,7 +65,7 @@ Profile = TypeVar("Profile", bound=Named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axes(Generic[Profile]):
+class Axes(ABC, Generic[Profile]):
     """What grids of both kinds have in common: each value of an axis once.
 
     Raises:
@@ -92,8 +93,9 @@ class Axes(Generic[Profile]):
             )
 
     @property
+    @abstractmethod
     def _axes(self) -> tuple[Sequence[Any], ...]:
-        raise NotImplementedError
+        """Values of each axis, in the order of the cells."""
 
     def __len__(self) -> int:
         return math.prod(len(axis) for axis in self._axes)

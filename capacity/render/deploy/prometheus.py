@@ -85,7 +85,7 @@ def _load_alert(fleet: Fleet, scaling: Scaling) -> str:
           summary: >-
             {{{{ $value | humanize }}}} requests per second on each server; the plan meets its objective up to
             {format_rate(scaling.headroom_rps / scaling.servers)}.
-          action: Add servers, or plan anew with the new rate.
+          action: Add servers, or plan again with the new rate.
 """
 
 
@@ -114,7 +114,7 @@ def _batch_alert(fleet: Fleet, scaling: Scaling) -> str:
         labels: {{severity: ticket}}
         annotations:
           summary: The mean batch is {{{{ $value | humanize }}}}; at this rate the plan has {size:.3g}.
-          action: Compare the server's batching with the plan's; measure the profile anew.
+          action: Compare the server's batching with the plan's; measure the profile again.
 """
 
 

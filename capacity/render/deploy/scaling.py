@@ -21,7 +21,7 @@ def asking_rate_rps(planned_rps: float, headroom_rps: float, growth: float | Non
     equal factors: one before the server is asked for, one until it is ready. At the planned rate the fleet is large
     enough by the plan, so that it is never below that; a spike from there was evaluated by itself.
 
-    A larger fleet bears at least the same rate on each server: its arrivals can only be spread more evenly.
+    A larger fleet sustains at least the same rate on each server: its arrivals can only be spread more evenly.
 
     >>> asking_rate_rps(3200.0, 4096.0, growth=1.25), round(asking_rate_rps(3200.0, 4096.0))
     (3276.8, 3620)
