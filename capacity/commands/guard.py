@@ -208,6 +208,10 @@ class Guarded(StrictGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             fail("interrupted", 128 + signal.SIGINT, stop)
+        except SystemError as error:
+            if not isinstance(error.__cause__, KeyboardInterrupt):
+                raise
+            fail("interrupted", 128 + signal.SIGINT, error)  # Ctrl-C as compiled code returned
 
 
 def fail(message: str, exit_code: int, error: BaseException) -> None:

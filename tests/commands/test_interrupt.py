@@ -49,3 +49,19 @@ def test_a_stopped_command_says_so_and_ends(tmp_path, workers):
     assert exit_code == 130, errors
     assert errors.splitlines() == ["simulating 2 replicas, batch 128", "interrupted"]
     assert seconds < 20.0
+
+
+def test_an_interrupt_as_compiled_code_returns_is_one_too(tmp_path):
+    # The interpreter then raises SystemError, "returned a result with an exception set", from the interrupt.
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import typer; from capacity.commands.guard import Guarded\n"
+        "app = typer.Typer(cls=Guarded)\n"
+        "@app.callback()\n"
+        "def main(): pass\n"
+        "@app.command()\n"
+        "def run(): raise SystemError('returned a result with an exception set') from KeyboardInterrupt()\n"
+        "app()\n"
+    )
+    done = subprocess.run([sys.executable, program, "run"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
