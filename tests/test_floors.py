@@ -15,6 +15,7 @@ CAPACITY = [
     ("formats",),
     ("evidence",),
     ("question",),
+    ("recovery",),
     ("queues",),
     ("search",),
     ("explanation",),

@@ -1,0 +1,47 @@
+"""Faults: what happens to a replica at an instant."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from capacity.errors import DomainError
+
+
+class Action(IntEnum):
+    """What a replica does from an instant on.
+
+    LEAVE: the router forgets it at once, and routes its queue anew, in order; it ends its batch, and takes no more.
+    CRASH: its batch and its own queue are lost; attempts that the router sends there fail at once.
+    HANG: it takes nothing more and never ends its batch; attempts that are sent there wait.
+    HIDE: the router has noticed, and sends nothing there any more.
+    JOIN: it takes requests again, and the router sends them.
+    RESTART: what it still holds is lost, then as JOIN.
+    SLOW: batches that start from now on take `value` times as long.
+    PAUSE: it starts nothing, and the batch in service ends `value` seconds later.
+    RESUME: the pause is over.
+    """
+
+    LEAVE = 0
+    CRASH = 1
+    HANG = 2
+    HIDE = 3
+    JOIN = 4
+    RESTART = 5
+    SLOW = 6
+    PAUSE = 7
+    RESUME = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One change of one replica; `value` is the factor of SLOW and the length of PAUSE in seconds."""
+
+    instant_s: float
+    replica: int
+    action: Action
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.instant_s >= 0.0:
+            raise DomainError(f"a fault's instant must be >= 0, got {self.instant_s:g} s")
+        if self.action in (Action.SLOW, Action.PAUSE) and not self.value > 0.0:
+            raise DomainError(f"{self.action.name} needs a value above 0, got {self.value:g}")

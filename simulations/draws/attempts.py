@@ -1,0 +1,64 @@
+"""Attempts: the random numbers of a run whose clients try again, and what became of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from capacity.errors import DomainError
+from simulations.draws.records import Floats, Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AttemptDraws:
+    """The input of one run. Random numbers belong to attempts, so that every client policy sees the same users.
+
+    Attributes:
+        arrived_s: of first tries, rising from 0, shape `(requests,)`. [s]
+        service: uniforms in [0, 1), shape `(attempts, requests)`; a batch uses that of its first attempt.
+        routing: uniforms, shape `(attempts, requests, 2)`; the first one is that of `random`.
+        backoff: uniforms, shape `(attempts, requests)`; the row of attempt 0 is not used.
+    """
+
+    arrived_s: Floats
+    service: Floats
+    routing: Floats
+    backoff: Floats
+
+    def __post_init__(self) -> None:
+        requests = len(self.arrived_s)
+        if not (np.isfinite(self.arrived_s).all() and (np.diff(self.arrived_s, prepend=0.0) >= 0.0).all()):
+            raise DomainError("instants of arrival must be finite, not negative, and must not fall")
+        if self.service.ndim != 2 or self.service.shape[1] != requests:
+            raise DomainError(f"{requests} requests need service draws of shape (attempts, {requests})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcomes:
+    """What became of every request, and what all attempts came to.
+
+    Attributes:
+        arrived_s: first tries, shape `(requests,)`. [s]
+        answered_s: when a reply came in time; NaN where the request failed. [s]
+        ended_s: when its client had a reply or gave up. [s]
+        attempts: how many were sent.
+        sent: attempts sent in each second of the run, shape `(seconds,)`.
+        served: attempts that were served; `for_nobody` of them had no client any more.
+        rejected: turned away as they came, by a full queue or for want of a replica.
+        shed: turned away as a batch was taken.
+        crashed: lost with a replica, or refused by a dead one.
+        dropped: not served, as nobody waited for them any more.
+        timed_out: whose client stopped waiting, whatever became of them.
+    """
+
+    arrived_s: Floats
+    answered_s: Floats
+    ended_s: Floats
+    attempts: Integers
+    sent: Integers
+    served: int
+    for_nobody: int
+    rejected: int
+    shed: int
+    crashed: int
+    dropped: int
+    timed_out: int
