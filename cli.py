@@ -23,6 +23,7 @@ from capacity.commands.render import render
 from capacity.commands.report import report
 from capacity.commands.schema import schema
 from capacity.commands.simulate import simulate
+from capacity.commands.stress import stress
 from capacity.commands.sweep import sweep
 from capacity.commands.verify import verify
 from capacity.commands.workload import workload
@@ -36,7 +37,7 @@ app = StrictTyper(
     help="How many replicas, and which batching, meet your latency objective, and how sure that is.",
 )
 for panel, commands in (
-    ("Plan", (plan, max_rate, simulate, sweep, compare, check, explain, report, render)),
+    ("Plan", (plan, max_rate, simulate, sweep, compare, check, stress, explain, report, render)),
     ("Measure and verify", (profile, import_, audit, workload, verify, schema)),
     ("Theory", (curve, littles_law, agreement)),
 ):

@@ -31,6 +31,7 @@ _NAMES = {
         "write_report",
         "render_plan",
     ),
+    "capacity.api_recovery": ("stress",),
     "capacity.profile.load": (
         "load_profile",
         "bundled_names",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from capacity.api import simulate_law as simulate_law
     from capacity.api import sweep as sweep
     from capacity.api import write_report as write_report
+    from capacity.api_recovery import stress as stress
     from capacity.errors import CapacityError as CapacityError
     from capacity.errors import DomainError as DomainError
     from capacity.errors import InconclusiveError as InconclusiveError

@@ -22,7 +22,16 @@ CAPACITY = [
     ("answer",),
     ("render",),
     ("measurement", "verification"),
-    ("api", "api_llm", "api_evidence", "answers", "llm_answers", "evidence_answers"),
+    (
+        "api",
+        "api_llm",
+        "api_evidence",
+        "api_recovery",
+        "answers",
+        "llm_answers",
+        "evidence_answers",
+        "recovery_answers",
+    ),
     ("commands",),
 ]
 SIMULATIONS = [

@@ -138,6 +138,8 @@ class Purpose(IntEnum):
     SPELLS = 6
     LENGTHS = 7
     STEPS = 8
+    BACKOFF = 9
+    FAULTS = 10
 
 
 class Stage(IntEnum):
@@ -149,6 +151,7 @@ class Stage(IntEnum):
     AGREEMENT = 3
     COMPARE = 4
     VERIFY = 5
+    STRESS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +162,9 @@ class Seed:
     stage: Stage = Stage.CERTIFY
     replication: int = 0
 
-    def generator(self, purpose: Purpose) -> np.random.Generator:
-        """The stream for one purpose, independent of all others."""
-        key = (self.stage, self.replication, purpose)
+    def generator(self, purpose: Purpose, *part: int) -> np.random.Generator:
+        """The stream for one purpose, or one part of it, independent of all others."""
+        key = (self.stage, self.replication, purpose, *part)
         return np.random.default_rng(np.random.SeedSequence(self.value, spawn_key=key))
 
 

@@ -1,5 +1,6 @@
 """Attempts: the random numbers of a run whose clients try again, and what became of it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,7 @@ class Outcomes:
         crashed: lost with a replica, or refused by a dead one.
         dropped: not served, as nobody waited for them any more.
         timed_out: whose client stopped waiting, whatever became of them.
+        stopped_s: when the run was given up, as it could not end well any more. [s]
     """
 
     arrived_s: Floats
@@ -62,3 +64,4 @@ class Outcomes:
     crashed: int
     dropped: int
     timed_out: int
+    stopped_s: float = math.inf

@@ -1,0 +1,204 @@
+"""The verb `stress`: does a fleet come back?"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capacity.errors import InputError
+from capacity.profile.load import ProfileLike
+from capacity.profile.profile import ServiceProfile
+from capacity.question import parse
+from capacity.question.budget import Effort
+from capacity.question.plan import Plan
+from capacity.recovery.parse import read_clients, read_protection, read_trigger
+from capacity.recovery.stress import Stress
+from capacity.traffic.workload import Workload
+
+if TYPE_CHECKING:
+    from capacity.answer.saved_plan import SavedPlan
+    from capacity.recovery_answers import StressAnswer
+    from capacity.traffic.workload import ArrivalProcess
+
+RUNS_MAX = 10_000
+
+
+def silent(message: str) -> None:
+    """Progress for those who do not want any."""
+
+
+def stress(
+    profile: ProfileLike | None = None,
+    *,
+    plan: "str | Path | SavedPlan | None" = None,
+    rate: str | None = None,
+    rate_rps: float | None = None,
+    replicas: int | None = None,
+    batch_size_max: int | None = None,
+    batch_wait: str | None = None,
+    batch_wait_s: float | None = None,
+    routing: str | None = None,
+    queue_limit: int | None = None,
+    arrivals: "str | ArrivalProcess" = "poisson",
+    request_overhead: str | None = None,
+    request_overhead_s: float | None = None,
+    trigger: str,
+    detection: str | None = "30s",
+    detection_s: float | None = None,
+    startup_time: str | None = None,
+    startup_time_s: float | None = None,
+    horizon: str | None = "10min",
+    horizon_s: float | None = None,
+    client: str | None = None,
+    timeout: str | None = None,
+    timeout_s: float | None = None,
+    deadline: str | None = None,
+    deadline_s: float | None = None,
+    attempts: int | None = None,
+    backoff: str | None = None,
+    retry_budget: str | float | None = None,
+    retry_burst: float | None = None,
+    retry_on: str | None = None,
+    hedge: str | None = None,
+    hedge_s: float | None = None,
+    shed: str = "none",
+    abandoned: str = "served",
+    ejection: bool = False,
+    replicas_max: int = 1024,
+    only_verdict: bool = False,
+    runs: int = 20,
+    seed: int = 0,
+    confidence: float = 0.95,
+    workers: int | None = None,
+    progress: Callable[[str], None] = silent,
+) -> "StressAnswer":
+    """Whether a fleet comes back by itself after something went wrong, and what is the smallest change if not.
+
+    Args:
+        profile: as in `plan`, with `rate` and `replicas`; or else `plan`, a saved plan.
+        trigger: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, pause:500ms,10/min, straggler:3x,60s or rollout.
+        detection: from a crash or a hang until the balancer sends nothing there any more.
+        startup_time: a replica needs to serve, after an outage or in a rollout.
+        horizon: after the trigger, within which the fleet must be as before.
+        client: all settings of a well-known client: istio, envoy, grpc, aws, linkerd or finagle.
+        retry_budget: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
+        only_verdict: leave out the smallest fleet, the settings that would help, and the spikes.
+        runs: independent ones behind each verdict.
+
+    Raises:
+        InputError: an argument that cannot be read, or that contradicts another.
+        UnstableError: the fleet cannot sustain the arrival rate without any trouble.
+        InconclusiveError: most requests fail before the trigger.
+
+    >>> answer = stress("resnet50-t4-fp16", rate="800rps", replicas=2, trigger="lose:1,10s", timeout="200ms",
+    ...                 runs=5, only_verdict=True, horizon="1min")
+    >>> answer.recovered.value
+    1.0
+    """
+    if not 2 <= runs <= RUNS_MAX:
+        raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
+    measured, workload, fleet = _fleet(
+        profile,
+        plan,
+        parse.rate_rps(rate, rate_rps),
+        arrivals,
+        replicas,
+        batch_size_max,
+        parse.duration_s(batch_wait, batch_wait_s, "--batch-wait"),
+        routing,
+        queue_limit,
+        parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
+    )
+    asked = Stress(
+        profile=measured,
+        workload=workload,
+        plan=fleet,
+        clients=read_clients(
+            client=client,
+            timeout_s=parse.duration_s(timeout, timeout_s, "--timeout"),
+            deadline_s=parse.duration_s(deadline, deadline_s, "--deadline"),
+            attempts=attempts,
+            backoff=backoff,
+            retry_budget=retry_budget,
+            retry_burst=retry_burst,
+            retry_on=retry_on,
+            hedge_s=parse.duration_s(hedge, hedge_s, "--hedge"),
+        ),
+        trigger=read_trigger(trigger),
+        protection=read_protection(
+            shed, measured.law(fleet.batch_size_max).quantile_s(0.99), abandoned, ejection=ejection
+        ),
+        detection_s=parse.duration_s(
+            None if detection_s is not None else detection, detection_s, "--detection"
+        )
+        or 0.0,
+        startup_s=parse.duration_s(startup_time, startup_time_s, "--startup-time") or 0.0,
+        horizon_s=parse.duration_s(None if horizon_s is not None else horizon, horizon_s, "--horizon") or 0.0,
+    )
+    effort = Effort(seed=seed, confidence=confidence, workers=workers)
+    from capacity.api import at_work
+    from capacity.recovery_answers import StressAnswer
+    from capacity.search.recovery import screen
+    from simulations.stress import StressSimulation
+
+    with at_work(effort, progress) as work:
+        judge = StressSimulation(seed=seed, runs=runs, confidence=confidence, mapper=work.mapper)
+        found = screen(asked, judge, work.report, replicas_max=replicas_max, only_verdict=only_verdict)
+    return StressAnswer(screen=found, effort=effort)
+
+
+def _fleet(
+    profile: ProfileLike | None,
+    plan: "str | Path | SavedPlan | None",
+    rate_rps: float | None,
+    arrivals: "str | ArrivalProcess",
+    replicas: int | None,
+    batch_size_max: int | None,
+    batch_wait_s: float | None,
+    routing: str | None,
+    queue_limit: int | None,
+    overhead_s: float | None,
+) -> tuple[ServiceProfile, Workload, Plan]:
+    """What runs, and under which traffic: a saved plan, changed by what is given beside it, or flags alone."""
+    if (profile is None) == (plan is None):
+        raise InputError("give either a saved --plan, or --profile with --rate and --replicas")
+    if plan is not None:
+        measured, demand, saved = _saved(plan)
+        fleet = Plan(
+            profile=saved.profile,
+            replicas=saved.replicas if replicas is None else replicas,
+            batch_size_max=saved.batch_size_max if batch_size_max is None else batch_size_max,
+            batch_wait_max_s=saved.batch_wait_max_s if batch_wait_s is None else batch_wait_s,
+            routing=saved.routing if routing is None else parse.read_routing(routing),
+            timer=saved.timer,
+            queue_limit=saved.queue_limit if queue_limit is None else queue_limit,
+        )
+        if rate_rps is not None:
+            demand = Workload(arrival_rate_rps=rate_rps, arrivals=demand.arrivals)
+        return measured, demand, fleet
+    assert profile is not None  # noqa: S101  (settled above)
+    if rate_rps is None or replicas is None:
+        raise InputError("--profile needs --rate and --replicas too; or give a saved --plan, which has both")
+    measured = parse.read_profile(profile, overhead_s, None)
+    workload = parse.read_demand(arrivals, rate_rps, None, None)
+    assert isinstance(workload, Workload)  # noqa: S101  (no users were given)
+    fleet = Plan(
+        profile=measured.name,
+        replicas=replicas,
+        batch_size_max=measured.batch_size_max if batch_size_max is None else batch_size_max,
+        batch_wait_max_s=batch_wait_s or 0.0,
+        routing=parse.read_routing(routing or "round-robin"),
+        queue_limit=queue_limit,
+    )
+    return measured, workload, fleet
+
+
+def _saved(plan: "str | Path | SavedPlan") -> tuple[ServiceProfile, Workload, Plan]:
+    from capacity.answer.saved_plan import read_plans
+
+    (saved,) = read_plans([plan])
+    demand = saved.question.workload
+    if not isinstance(demand, Workload):
+        raise InputError(
+            f"{saved.name} was planned for users in a closed loop, who never overload; give a --rate"
+        )
+    return saved.question.profile(saved.plan.profile), demand, saved.plan

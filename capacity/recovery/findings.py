@@ -1,0 +1,181 @@
+"""Findings: what runs of a stress have shown, each with its interval."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from capacity.confidence import share_interval, student_t
+from capacity.performance import Interval
+from capacity.recovery.fluid import Fluid
+from capacity.recovery.stress import Stress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """One run second by second, each tuple of shape `(seconds,)`.
+
+    Attributes:
+        came: first tries that arrived in a second.
+        succeeded: those of them that had a reply in time, whenever it came.
+        sent: attempts of all requests that were sent in it.
+    """
+
+    came: tuple[int, ...]
+    succeeded: tuple[int, ...]
+    sent: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one run has shown.
+
+    Attributes:
+        recovered_s: from the trigger's end until success is as before; None if not within the horizon. [s]
+        relapsed: whether it fell again after that.
+        baseline: share of first tries that succeeded before the trigger.
+        goodput_during: share of first tries arriving during the trigger that succeeded.
+        lost: requests that failed, arriving from the trigger's beginning to the recovery or the horizon.
+        response_p99_s: of those that succeeded during the trigger; None where too few did. [s]
+    """
+
+    recovered_s: float | None
+    relapsed: bool
+    baseline: float
+    goodput_during: float
+    lost: int
+    response_p99_s: float | None
+    course: Course
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Independent runs of one stress."""
+
+    stress: Stress
+    runs: tuple[Run, ...]
+    confidence: float
+
+    @property
+    def count_recovered(self) -> int:
+        """Runs that recovered."""
+        return sum(run.recovered_s is not None for run in self.runs)
+
+    @property
+    def recovered(self) -> Interval:
+        """Share of runs that recover."""
+        happened, count = self.count_recovered, len(self.runs)
+        low, high = share_interval(happened, count, self.confidence)
+        return Interval(value=happened / count, low=low, high=high)
+
+    @property
+    def recovery_s(self) -> Interval | None:
+        """Mean over the runs that recovered; None if none did. [s]"""
+        times_s = [run.recovered_s for run in self.runs if run.recovered_s is not None]
+        return mean_of(times_s, self.confidence) if times_s else None
+
+    @property
+    def goodput_during(self) -> Interval:
+        """Share of first tries arriving during the trigger that succeed."""
+        return mean_of([run.goodput_during for run in self.runs], self.confidence)
+
+    @property
+    def lost(self) -> Interval:
+        """Requests that fail, per run."""
+        return mean_of([run.lost for run in self.runs], self.confidence)
+
+    @property
+    def response_p99_s(self) -> Interval | None:
+        """P99 of those that succeed during the trigger, mean of the runs; None where it has too few. [s]"""
+        values = [run.response_p99_s for run in self.runs]
+        known = [value for value in values if value is not None]
+        return mean_of(known, self.confidence) if len(known) == len(values) else None
+
+    @property
+    def relapsed(self) -> int:
+        """Runs that fell again after they had recovered."""
+        return sum(run.relapsed for run in self.runs)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all runs recover, 3 where none does, 4 otherwise."""
+        happened = self.count_recovered
+        return 0 if happened == len(self.runs) else 3 if happened == 0 else 4
+
+
+def mean_of(values: Sequence[float], confidence: float) -> Interval:
+    """Mean of independent values with Student's interval, which of one value is without bounds."""
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count == 1 or min(values) == max(values):
+        half = 0.0 if count > 1 else math.inf
+    else:
+        variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+        half = student_t(confidence, count - 1) * math.sqrt(variance / count)
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+# One run of a stress, by the users of its number.
+OneRun = Callable[[Stress], Run]
+Found = TypeVar("Found")
+
+
+class StressJudge(Protocol):
+    """Whatever runs a stress; the same users come in every stress, by the number of the run.
+
+    Attributes:
+        runs: independent ones of a stress.
+        confidence: of intervals.
+    """
+
+    @property
+    def runs(self) -> int: ...  # noqa: D102  (see above)
+
+    @property
+    def confidence(self) -> float: ...  # noqa: D102
+
+    def __call__(self, stress: Stress) -> Runs:
+        """Independent runs."""
+
+    def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
+        """What `ask` finds with the users of each run, in the order of their numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """One setting that was changed, as a flag, and what came of it."""
+
+    setting: str
+    found: Runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikeSurvived:
+    """The longest spike of a factor after which half of all runs recover.
+
+    Attributes:
+        lasting_s: the boundary, with its interval; None where every spike up to `searched_s` is survived. [s]
+        searched_s: the longest that was tried. [s]
+    """
+
+    factor: float
+    lasting_s: Interval | None
+    searched_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """Everything that `capacity stress` shows.
+
+    Attributes:
+        smallest: the fewest replicas that recover in all runs; None where none up to the limit does, or it was
+            not looked for.
+        smaller: the fleet with one replica fewer, which does not; None where there is none.
+    """
+
+    found: Runs
+    fluid: Fluid
+    remedies: tuple[Remedy, ...] = ()
+    smallest: Runs | None = None
+    smaller: Runs | None = None
+    spikes: tuple[SpikeSurvived, ...] = ()

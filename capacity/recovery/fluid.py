@@ -1,0 +1,112 @@
+"""The fluid law: whether a fleet can be stuck, by how much work comes and how much is served.
+
+A queue that holds more than a timeout's worth of work serves attempts whose clients have gone, all of which
+try again: the fleet is busy, and answers nobody. `docs/background/theory.md` derives it.
+"""
+
+import math
+from dataclasses import dataclass
+
+from capacity.recovery.clients import BudgetKind, Clients, Failure
+from capacity.recovery.protection import Abandoned, Shedding
+from capacity.recovery.stress import Stress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fluid:
+    """What the fluid law says.
+
+    Attributes:
+        stuck: whether it never recovers; None where the law does not describe the protection.
+        amplification: attempts a request when all of them fail.
+        critical_budget: the smallest budget, in retries a first try, that keeps a fleet down, 1/load - 1.
+        recovery_s: from the trigger's end; None if stuck, or not described. [s]
+        backlog: attempts that wait when the trigger ends; None where not described.
+    """
+
+    stuck: bool | None
+    amplification: float
+    critical_budget: float
+    recovery_s: float | None
+    backlog: float | None
+
+
+def amplification(clients: Clients) -> float:
+    """Attempts a request when all of them time out, in the long run.
+
+    >>> amplification(Clients(timeout_s=0.5, attempts=3))
+    3.0
+    """
+    if Failure.TIMED_OUT not in clients.retried or clients.timeout_s is None:
+        return 1.0
+    budget = clients.budget
+    if budget.kind is BudgetKind.FIRST_TRIES:
+        return min(float(clients.attempts), 1.0 + budget.ratio / max(budget.cost, 1e-12))
+    if budget.kind is BudgetKind.CONCURRENT:
+        return min(float(clients.attempts), 1.0 / (1.0 - budget.ratio) if budget.ratio < 1.0 else math.inf)
+    if budget.kind in (BudgetKind.SUCCESSES, BudgetKind.THROTTLE):
+        return 1.0  # no success, no retry
+    return float(clients.attempts)
+
+
+def fluid(stress: Stress) -> Fluid:
+    """The fluid law of a fleet whose queue is first in, first out, and served to the last attempt."""
+    clients, tries = stress.clients, amplification(stress.clients)
+    critical = 1.0 / stress.load - 1.0
+    timeout_s = patience_s(clients)
+    if not is_described(stress) or timeout_s is None:
+        return Fluid(stuck=None, amplification=tries, critical_budget=critical, recovery_s=None, backlog=None)
+    capacity_rps, rate_rps = stress.capacity_rps, stress.rate_rps
+    left_rps = capacity_rps * stress.trigger.left(stress.plan.replicas)
+    backlog = _backlog(rate_rps * stress.spike_factor, left_rps, tries, timeout_s, stress.lasts_s)
+    useful = timeout_s * capacity_rps  # a longer queue answers nobody in time
+    overloads = backlog > timeout_s * left_rps
+    spare_rps = capacity_rps - tries * rate_rps
+    stuck = overloads and backlog > useful and spare_rps <= 0.0
+    back_s = max(0.0, backlog - useful) / spare_rps if spare_rps > 0.0 else 0.0
+    return Fluid(
+        stuck=stuck,
+        amplification=tries,
+        critical_budget=critical,
+        recovery_s=None if stuck else back_s,
+        backlog=backlog,
+    )
+
+
+def patience_s(clients: Clients) -> float | None:
+    """How long a client waits for one reply; None: for ever. [s]"""
+    given = [one for one in (clients.timeout_s, clients.deadline_s) if one is not None]
+    return min(given, default=None)
+
+
+def is_described(stress: Stress) -> bool:
+    """Whether all attempts that come are served, in order."""
+    protection = stress.protection
+    return (
+        protection.shedding is Shedding.NONE
+        and protection.abandoned is Abandoned.SERVED
+        and stress.plan.queue_limit is None
+        and not protection.ejects
+        and stress.clients.hedge_s is None
+    )
+
+
+def _backlog(rate_rps: float, left_rps: float, tries: float, timeout_s: float, lasts_s: float) -> float:
+    """Attempts that wait at the trigger's end: retries begin once the queue holds a timeout's worth of work."""
+    if rate_rps <= left_rps:
+        return 0.0
+    filled_s = timeout_s * left_rps / (rate_rps - left_rps)
+    if filled_s >= lasts_s:
+        return (rate_rps - left_rps) * lasts_s
+    return timeout_s * left_rps + max(0.0, tries * rate_rps - left_rps) * (lasts_s - filled_s)
+
+
+def spike_survived_s(stress: Stress, factor: float) -> float:
+    """How long a spike may last before an unprotected fleet falls, timeout/(factor * load - 1). [s]
+
+    >>> round(0.5 / (2.0 * 0.7 - 1.0), 6)
+    1.25
+    """
+    timeout_s = patience_s(stress.clients)
+    excess = factor * stress.load - 1.0
+    return math.inf if timeout_s is None or excess <= 0.0 else timeout_s / excess

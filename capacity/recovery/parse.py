@@ -1,0 +1,159 @@
+"""Flags of `capacity stress` as its nouns."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from capacity.errors import InputError
+from capacity.question.parse import read_choice
+from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
+from capacity.recovery.presets import CLIENTS
+from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.units import is_number, parse_duration_s, parse_rate_rps
+
+_TRIGGERS = (
+    "spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, pause:500ms,10/min, straggler:3x,60s or rollout"
+)
+_PAUSED_FOR_S = 60.0  # where a pause does not say for how long replicas pause
+
+
+def read_trigger(text: str) -> Trigger:
+    """`--trigger`.
+
+    >>> read_trigger("spike:2x,30s").factor, read_trigger("lose:1,60s").replicas
+    (2.0, 1)
+    """
+    name, _, rest = text.strip().partition(":")
+    if name not in set(TriggerKind):
+        raise InputError(f"--trigger {text[:60]!r} is unknown; use {_TRIGGERS}")
+    kind = TriggerKind(name)
+    parts = [part.strip() for part in rest.split(",")] if rest else []
+    expected = {TriggerKind.ROLLOUT: (0,), TriggerKind.PAUSE: (2, 3)}.get(kind, (2,))
+    if len(parts) not in expected:
+        raise InputError(f"--trigger {text[:60]!r} does not say all; write it as {_TRIGGERS}")
+    if kind is TriggerKind.ROLLOUT:
+        return Trigger(kind=kind)
+    if kind is TriggerKind.PAUSE:
+        lasting_s = parse_duration_s(parts[2], "--trigger") if len(parts) == 3 else _PAUSED_FOR_S
+        return Trigger(
+            kind=kind,
+            lasting_s=lasting_s,
+            pause_s=parse_duration_s(parts[0], "--trigger"),
+            pauses_per_s=parse_rate_rps(parts[1], "--trigger"),
+        )
+    lasting_s = parse_duration_s(parts[1], "--trigger")
+    if kind in (TriggerKind.SPIKE, TriggerKind.STRAGGLER):
+        return Trigger(kind=kind, lasting_s=lasting_s, factor=_factor(parts[0], text))
+    return Trigger(kind=kind, lasting_s=lasting_s, replicas=_count(parts[0], text))
+
+
+def _factor(text: str, whole: str) -> float:
+    digits = text.removesuffix("x")
+    if not is_number(digits) or digits == text:
+        raise InputError(f"--trigger {whole[:60]!r} needs a factor such as 2x, got {text[:20]!r}")
+    return float(digits)
+
+
+def _count(text: str, whole: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 7):
+        raise InputError(f"--trigger {whole[:60]!r} needs a number of replicas such as 1, got {text[:20]!r}")
+    return int(text)
+
+
+def read_backoff(text: str) -> Backoff:
+    """`--backoff 50ms:10s`: before the first retry, and at most.
+
+    >>> read_backoff("50ms:10s").max_s
+    10.0
+    """
+    first, _, most = text.partition(":")
+    initial_s = parse_duration_s(first, "--backoff")
+    return Backoff(initial_s=initial_s, max_s=parse_duration_s(most, "--backoff") if most else initial_s)
+
+
+def read_budget(text: str | float, burst: float | None) -> RetryBudget:
+    """`--retry-budget`: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
+
+    >>> read_budget("successes:0.5", None).kind.value, read_budget(0.1, None).tokens
+    ('successes', 100.0)
+    """
+    name, _, rest = str(text).partition(":")
+    if not rest:
+        name, rest = ("none", "") if name == "none" else ("first-tries", name)
+    kind = read_choice(BudgetKind, name, "--retry-budget")
+    if kind is BudgetKind.NONE:
+        return RetryBudget()
+    numbers = rest.split(",")
+    count = 2 if kind is BudgetKind.THROTTLE else 1
+    if len(numbers) != count or not all(is_number(one) for one in numbers):
+        raise InputError(
+            f"--retry-budget {str(text)[:40]!r} is none; write 0.1, successes:0.5, concurrent:0.2, "
+            "throttle:10,0.1 or none"
+        )
+    if kind is BudgetKind.THROTTLE:
+        return RetryBudget(kind=kind, tokens=float(numbers[0]), ratio=float(numbers[1]))
+    budget = RetryBudget(kind=kind, ratio=float(numbers[0]))
+    return budget if burst is None else replace(budget, tokens=burst)
+
+
+def read_retried(names: str) -> frozenset[Failure]:
+    """`--retry-on rejected,timed_out,crashed`."""
+    return frozenset(read_choice(Failure, name.strip(), "--retry-on") for name in names.split(","))
+
+
+def read_clients(
+    *,
+    client: str | None,
+    timeout_s: float | None,
+    deadline_s: float | None,
+    attempts: int | None,
+    backoff: str | None,
+    retry_budget: str | float | None,
+    retry_burst: float | None,
+    retry_on: str | None,
+    hedge_s: float | None,
+) -> Clients:
+    """All client flags; those that are given go before those of the preset."""
+    if client is not None and client not in CLIENTS:
+        raise InputError(f"--client {client[:40]!r} is unknown; use one of {', '.join(CLIENTS)}")
+    base = Clients() if client is None else CLIENTS[client]
+    if retry_burst is not None and retry_budget is None and base.budget.kind is BudgetKind.NONE:
+        raise InputError("--retry-burst is the size of a budget; give --retry-budget 0.1 too")
+    budget = base.budget if retry_budget is None else read_budget(retry_budget, retry_burst)
+    if retry_budget is None and retry_burst is not None:
+        budget = replace(budget, tokens=retry_burst)
+    return Clients(
+        timeout_s=timeout_s,
+        deadline_s=deadline_s,
+        attempts=base.attempts if attempts is None else attempts,
+        backoff=base.backoff if backoff is None else read_backoff(backoff),
+        budget=budget,
+        retried=base.retried if retry_on is None else read_retried(retry_on),
+        hedge_s=hedge_s,
+    )
+
+
+def read_shedding(text: str) -> tuple[Shedding, float | None]:
+    """`--shed none|late|late:50ms|codel|lifo`; the margin of `late`, None where it is not given. [s]"""
+    name, _, margin = text.partition(":")
+    shedding = read_choice(Shedding, name, "--shed")
+    if margin and shedding is not Shedding.LATE:
+        raise InputError(f"--shed {text[:40]!r} takes no margin; write {name}")
+    return shedding, parse_duration_s(margin, "--shed") if margin else None
+
+
+def read_protection(shed: str, late_margin_s: float, abandoned: str, *, ejection: bool) -> Protection:
+    """`--shed`, `--abandoned` and `--ejection`; a margin that is not given is `late_margin_s`."""
+    shedding, margin_s = read_shedding(shed)
+    return Protection(
+        shedding=shedding,
+        late_margin_s=late_margin_s if margin_s is None else margin_s,
+        abandoned=read_choice(Abandoned, abandoned, "--abandoned"),
+        ejects=ejection,
+    )
+
+
+def failures_named(failures: Iterable[Failure]) -> str:
+    """`rejected, timed_out`, in the order of the field."""
+    chosen = set(failures)
+    return ", ".join(one for one in Failure if one in chosen) if chosen != ALL_FAILURES else "any failure"

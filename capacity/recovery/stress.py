@@ -1,0 +1,92 @@
+"""Stress: a fleet, its clients and what goes wrong; the record between `capacity stress` and the simulator."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from capacity.errors import DomainError
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Plan
+from capacity.question.stability import load, sustainable_rate_rps
+from capacity.recovery.clients import Clients
+from capacity.recovery.protection import Protection
+from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.traffic.workload import Workload
+
+BASELINE_S = 30.0  # before the trigger, with which all later windows are compared
+WINDOW_S, WINDOW_REQUESTS = 5.0, 200  # of a window, at least
+STEADY_S = 30.0  # for so long every window must be as before
+TOLERANCE, TOLERANCE_ERRORS = 0.05, 3.0  # how far below it may be: in points, and in standard errors
+_WARM_UP_S = 30.0
+_UNPROTECTED = Protection()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stress:
+    """What is asked: does this fleet recover from this trigger?
+
+    Attributes:
+        detection_s: from a crash or a hang until the balancer notices. [s]
+        startup_s: a replica needs to be ready, after an outage or in a rollout. [s]
+        horizon_s: after the trigger's end, within which the fleet must have recovered. [s]
+    """
+
+    profile: ServiceProfile
+    workload: Workload
+    plan: Plan
+    clients: Clients
+    trigger: Trigger
+    protection: Protection = _UNPROTECTED
+    detection_s: float = 30.0
+    startup_s: float = 0.0
+    horizon_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.horizon_s < STEADY_S + self.window_s:
+            raise DomainError(
+                f"the horizon must be at least {STEADY_S + self.window_s:g} s, so that a recovery can be seen,"
+                f" got {self.horizon_s:g} s"
+            )
+
+    @property
+    def rate_rps(self) -> float:
+        """Arrival rate of first tries, but for a spike. [requests/s]"""
+        return self.workload.arrival_rate_rps
+
+    @property
+    def capacity_rps(self) -> float:
+        """Attempts that the whole fleet serves in a second, in full batches. [requests/s]"""
+        return sustainable_rate_rps(self.profile, self.plan)
+
+    @property
+    def load(self) -> float:
+        """Arrival rate over capacity."""
+        return load(self.profile, self.rate_rps, self.plan)
+
+    @property
+    def window_s(self) -> float:
+        """Length of the windows in which success is measured. [s]"""
+        return max(WINDOW_S, WINDOW_REQUESTS / self.rate_rps)
+
+    @property
+    def begins_s(self) -> float:
+        """When the trigger begins: after a warm-up and what is compared with. [s]"""
+        return _WARM_UP_S + max(BASELINE_S, self.window_s)
+
+    @property
+    def lasts_s(self) -> float:
+        """How long the trigger lasts. [s]"""
+        return self.trigger.lasts_s(self.plan.replicas, self.startup_s)
+
+    @property
+    def ends_s(self) -> float:
+        """When the whole fleet is there again, and traffic is as usual. [s]"""
+        return self.begins_s + self.lasts_s
+
+    @property
+    def spike_factor(self) -> float:
+        """Of the traffic while the trigger lasts."""
+        return self.trigger.factor if self.trigger.kind is TriggerKind.SPIKE else 1.0
+
+    def with_replicas(self, replicas: int) -> Self:
+        """The same with another number of replicas."""
+        return replace(self, plan=replace(self.plan, replicas=replicas))

@@ -1,0 +1,153 @@
+"""Trigger: what goes wrong, for how long, and what is left of the fleet meanwhile."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from capacity.errors import DomainError
+from capacity.recovery.faults import Action, Fault
+
+PAUSES_MAX = 100_000
+LASTING_MAX_S = 86_400.0
+
+
+class TriggerKind(StrEnum):
+    """What goes wrong."""
+
+    SPIKE = "spike"  # traffic
+    LOSE = "lose"  # replicas are taken away, which the balancer knows at once
+    CRASH = "crash"  # replicas die with all they hold
+    HANG = "hang"  # replicas stop, and still accept
+    PAUSE = "pause"  # all replicas stop now and then, as for a garbage collection
+    STRAGGLER = "straggler"  # one replica is slow
+    ROLLOUT = "rollout"  # one replica after another is replaced
+
+
+_OF_REPLICAS = (TriggerKind.LOSE, TriggerKind.CRASH, TriggerKind.HANG)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """One incident; what does not belong to its kind stays at its default.
+
+    Attributes:
+        lasting_s: how long; of a rollout it follows from the start-up times. [s]
+        factor: of the traffic in a spike, of the service times of a straggler.
+        replicas: lost, crashed or hung.
+        pause_s, pauses_per_s: length of a pause, and how often each replica pauses on average. [s, 1/s]
+    """
+
+    kind: TriggerKind
+    lasting_s: float = 0.0
+    factor: float = 1.0
+    replicas: int = 0
+    pause_s: float = 0.0
+    pauses_per_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind is not TriggerKind.ROLLOUT and not 0.0 < self.lasting_s <= LASTING_MAX_S:
+            raise DomainError(
+                f"a {self.kind} must last above 0 and at most {LASTING_MAX_S:g} s, got {self.lasting_s:g} s"
+            )
+        if self.kind in (TriggerKind.SPIKE, TriggerKind.STRAGGLER) and not 1.0 < self.factor <= 100.0:
+            raise DomainError(f"a {self.kind}'s factor must be above 1 and at most 100, got {self.factor:g}")
+        if self.kind in _OF_REPLICAS and self.replicas < 1:
+            raise DomainError(f"a {self.kind} must hit 1 replica or more, got {self.replicas}")
+        if self.kind is TriggerKind.PAUSE and not (self.pause_s > 0.0 and self.pauses_per_s > 0.0):
+            raise DomainError("a pause needs a length and a rate above 0")
+        if self.kind is TriggerKind.PAUSE and self.pause_s * self.pauses_per_s >= 1.0:
+            raise DomainError(
+                f"pauses of {self.pause_s:g} s, {60 * self.pauses_per_s:g} a minute, leave no time to serve"
+            )
+
+    def lasts_s(self, replicas: int, startup_s: float) -> float:
+        """From its beginning until the whole fleet serves again what comes at the usual rate. [s]"""
+        if self.kind is TriggerKind.ROLLOUT:
+            return replicas * startup_s
+        return self.lasting_s + (startup_s if self.kind in _OF_REPLICAS else 0.0)
+
+    def left(self, replicas: int) -> float:
+        """Share of the fleet's capacity that is left meanwhile."""
+        if self.kind in _OF_REPLICAS:
+            return max(0.0, 1.0 - self.replicas / replicas)
+        if self.kind is TriggerKind.STRAGGLER:
+            return 1.0 - (1.0 - 1.0 / self.factor) / replicas
+        if self.kind is TriggerKind.ROLLOUT:
+            return 1.0 - 1.0 / replicas
+        if self.kind is TriggerKind.PAUSE:
+            return 1.0 - self.pause_s * self.pauses_per_s
+        return 1.0
+
+    def faults(
+        self,
+        replicas: int,
+        *,
+        begins_s: float,
+        detection_s: float,
+        startup_s: float,
+        exponential: Callable[[], float],
+    ) -> tuple[Fault, ...]:
+        """What happens to which replica when, sorted by instant; those with the highest numbers are hit.
+
+        Args:
+            detection_s: from a crash or a hang until the balancer sends nothing there any more. [s]
+            startup_s: from the end of an outage until a replica takes requests again. [s]
+            exponential: draws of mean 1, for the times between pauses.
+
+        Raises:
+            DomainError: it would hit more replicas than there are, or pause too often.
+        """
+        if self.kind in _OF_REPLICAS:
+            found = self._outage(replicas, begins_s, detection_s, startup_s)
+        elif self.kind is TriggerKind.STRAGGLER:
+            last, ends_s = replicas - 1, begins_s + self.lasting_s
+            found = [
+                Fault(instant_s=begins_s, replica=last, action=Action.SLOW, value=self.factor),
+                Fault(instant_s=ends_s, replica=last, action=Action.SLOW, value=1.0),
+            ]
+        elif self.kind is TriggerKind.ROLLOUT:
+            found = _rollout(replicas, begins_s, startup_s)
+        elif self.kind is TriggerKind.PAUSE:
+            found = self._pauses(replicas, begins_s, exponential)
+        else:
+            found = []
+        return tuple(sorted(found, key=lambda one: one.instant_s))
+
+    def _outage(self, replicas: int, begins_s: float, detection_s: float, startup_s: float) -> list[Fault]:
+        if self.replicas > replicas:
+            raise DomainError(f"the trigger hits {self.replicas} replicas, and there are {replicas}")
+        back_s = begins_s + self.lasting_s + startup_s
+        first = {TriggerKind.LOSE: Action.LEAVE, TriggerKind.CRASH: Action.CRASH}.get(self.kind, Action.HANG)
+        last = Action.JOIN if self.kind is TriggerKind.LOSE else Action.RESTART
+        found = []
+        for replica in range(replicas - self.replicas, replicas):
+            found.append(Fault(instant_s=begins_s, replica=replica, action=first))
+            if self.kind is not TriggerKind.LOSE and begins_s + detection_s < back_s:
+                found.append(Fault(instant_s=begins_s + detection_s, replica=replica, action=Action.HIDE))
+            found.append(Fault(instant_s=back_s, replica=replica, action=last))
+        return found
+
+    def _pauses(self, replicas: int, begins_s: float, exponential: Callable[[], float]) -> list[Fault]:
+        if replicas * self.lasting_s * self.pauses_per_s > PAUSES_MAX:
+            raise DomainError(f"more than {PAUSES_MAX} pauses are too many for one run; make it shorter")
+        found = []
+        for replica in range(replicas):
+            now_s = begins_s + exponential() / self.pauses_per_s
+            while now_s < begins_s + self.lasting_s:
+                ends_s = now_s + self.pause_s
+                found.append(Fault(instant_s=now_s, replica=replica, action=Action.PAUSE, value=self.pause_s))
+                found.append(Fault(instant_s=ends_s, replica=replica, action=Action.RESUME))
+                now_s = ends_s + exponential() / self.pauses_per_s
+        return found
+
+
+def _rollout(replicas: int, begins_s: float, startup_s: float) -> list[Fault]:
+    if not 0.0 < startup_s < math.inf:
+        raise DomainError("a rollout needs --startup-time: how long a new replica takes until it serves")
+    found = []
+    for replica in range(replicas):
+        gone_s, back_s = begins_s + replica * startup_s, begins_s + (replica + 1) * startup_s
+        found.append(Fault(instant_s=gone_s, replica=replica, action=Action.LEAVE))
+        found.append(Fault(instant_s=back_s, replica=replica, action=Action.JOIN))
+    return found

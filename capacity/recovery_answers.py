@@ -1,0 +1,133 @@
+"""Answers about trouble: what `stress` returns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+
+from capacity.answer.documents import Document, plain, plan_document
+from capacity.answers import Answer
+from capacity.performance import Interval
+from capacity.question.budget import Effort
+from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
+from capacity.recovery.stress import Stress
+
+if TYPE_CHECKING:
+    from capacity.render.plot import Panels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StressAnswer(Answer):
+    """Whether a fleet recovers, why, and what would make it."""
+
+    screen: Screen
+    effort: Effort
+
+    @property
+    def stress(self) -> Stress:
+        """What was asked."""
+        return self.screen.found.stress
+
+    @property
+    def recovered(self) -> Interval:
+        """Share of runs that recover."""
+        return self.screen.found.recovered
+
+    @property
+    def recovery_s(self) -> Interval | None:
+        """From the trigger's end, mean of the runs that recover; None if none does. [s]"""
+        return self.screen.found.recovery_s
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all runs recover, 3 where none does, 4 otherwise."""
+        return self.screen.found.exit_code
+
+    def document(self) -> Document:
+        """`capacity stress --json`."""
+        screen, found, stress = self.screen, self.screen.found, self.stress
+        return {
+            "exit_code": self.exit_code,
+            **_runs_document(found),
+            "runs": len(found.runs),
+            "horizon_s": stress.horizon_s,
+            "relapsed": found.relapsed,
+            "intervals": {"goodput_during": _ends(found.goodput_during), "lost": _ends(found.lost)},
+            "fluid": plain(screen.fluid),
+            "smallest_fleet": None if screen.smallest is None else screen.smallest.stress.plan.replicas,
+            "remedies": [_remedy_document(one) for one in screen.remedies],
+            "spikes_survived": [_spike_document(one) for one in screen.spikes],
+            "plan": plan_document(stress.plan),
+            "arrival_rate_rps": stress.rate_rps,
+            "load": stress.load,
+            "capacity_rps": stress.capacity_rps,
+            "clients": _clients_document(stress),
+            "protection": plain(stress.protection),
+            "trigger": plain(stress.trigger),
+            "seed": self.effort.seed,
+            "confidence": self.effort.confidence,
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The screen that people see."""
+        from capacity.render.stress import stress_tables
+
+        yield from stress_tables(self.screen, width, verbose=verbose)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for the fleet as it is, for the smallest that recovers, and for each setting that was tried."""
+        screen = self.screen
+        found = [("as it is", screen.found)]
+        found += [] if screen.smallest is None else [("smallest fleet", screen.smallest)]
+        found += [(one.setting, one.found) for one in screen.remedies]
+        return [_row(name, runs) for name, runs in found]
+
+    def plot(self) -> "Panels":
+        """Success and attempts over time, and which spikes are survived."""
+        from capacity.render.stress_figure import stress_figure
+
+        return stress_figure(self.screen)
+
+
+def _runs_document(found: Runs) -> Document:
+    return {
+        "recovered": plain(found.recovered),
+        "recovery_s": None if found.recovery_s is None else plain(found.recovery_s),
+        "goodput_during": found.goodput_during.value,
+        "lost": found.lost.value,
+        "response_p99_during_s": None if found.response_p99_s is None else plain(found.response_p99_s),
+    }
+
+
+def _ends(interval: Interval) -> Document:
+    return {"low": plain(interval.low), "high": plain(interval.high)}
+
+
+def _remedy_document(remedy: Remedy) -> Document:
+    return {"setting": remedy.setting, **_runs_document(remedy.found)}
+
+
+def _spike_document(spike: SpikeSurvived) -> Document:
+    survived = None if spike.lasting_s is None else plain(spike.lasting_s)
+    return {"factor": spike.factor, "lasting_s": survived, "searched_s": spike.searched_s}
+
+
+def _clients_document(stress: Stress) -> Document:
+    document: Document = plain(stress.clients)
+    document["retried"] = sorted(one.value for one in stress.clients.retried)
+    return document
+
+
+def _row(name: str, found: Runs) -> dict[str, Any]:
+    recovery_s = found.recovery_s
+    return {
+        "setting": name,
+        "replicas": found.stress.plan.replicas,
+        "recovered": found.recovered.value,
+        "recovered_low": found.recovered.low,
+        "recovered_high": found.recovered.high,
+        "recovery_s": None if recovery_s is None else recovery_s.value,
+        "goodput_during": found.goodput_during.value,
+        "lost": found.lost.value,
+    }

@@ -1,0 +1,245 @@
+"""Stress on the terminal: the verdict, why, what would help, and the course of it."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from capacity.recovery.clients import BudgetKind, Clients
+from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
+from capacity.recovery.fluid import Fluid, amplification
+from capacity.recovery.protection import Abandoned, Shedding
+from capacity.recovery.stress import TOLERANCE, Stress
+from capacity.recovery.trigger import TriggerKind
+from capacity.render.tables import sparkline
+from capacity.units import format_duration, format_rate
+
+_AT_ONCE_S = 1.5  # what the eye calls at once
+_NAMES = ("no", "one", "two", "three", "four", "five", "six")
+_SHOWN_AFTER_S = 120.0  # of the course, if nothing changes later
+
+
+def stress_tables(screen: Screen, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
+    """The screen of `capacity stress`."""
+    found = screen.found
+    yield Text(_verdict(found), style="bold")
+    yield Text(f"Why: {_why(screen)}")
+    lines = list(_smallest(screen)) + list(_tried(screen)) + [_spike_line(one) for one in screen.spikes]
+    left = max((len(name) for name, _ in lines), default=0)
+    yield from (Text(f" {name.ljust(left)}  {told}") for name, told in lines)
+    yield from _course(found, width)
+    if verbose:
+        yield from _details(screen)
+
+
+def _fleet(replicas: int) -> str:
+    return f"{replicas} replica{'s' if replicas != 1 else ''}"
+
+
+def _verdict(found: Runs) -> str:
+    stress = found.stress
+    happened, count = found.count_recovered, len(found.runs)
+    plural = stress.plan.replicas != 1
+    fleet = f"{_fleet(stress.plan.replicas)} at {format_rate(stress.rate_rps)}"
+    when = f"{_trigger(stress)}"
+    horizon = f"within {_minutes(stress.horizon_s)}"
+    if happened == count:
+        verb = "recover" if plural else "recovers"
+        return f"{fleet} {verb} {when}, {_how_soon(found)}: all {count} runs (at least {found.recovered.low:.0%})."
+    if happened == 0:
+        verb = "do not recover" if plural else "does not recover"
+        return f"{fleet} {verb} {when}: 0 of {count} runs {horizon} (at most {found.recovered.high:.0%})."
+    verb = "recover" if plural else "recovers"
+    return (
+        f"{fleet} {verb} {when} in {happened} of {count} runs {horizon} "
+        f"({found.recovered.low:.0%} to {found.recovered.high:.0%})."
+    )
+
+
+def _trigger(stress: Stress) -> str:
+    trigger, all_of = stress.trigger, stress.plan.replicas
+    lasting = format_duration(trigger.lasting_s)
+    return {
+        TriggerKind.SPIKE: f"after a spike of {trigger.factor:g}x for {lasting}",
+        TriggerKind.LOSE: f"after losing {trigger.replicas} of {all_of} for {lasting}",
+        TriggerKind.CRASH: f"after a crash of {trigger.replicas} of {all_of} for {lasting}",
+        TriggerKind.HANG: f"after {trigger.replicas} of {all_of} hung for {lasting}",
+        TriggerKind.PAUSE: f"after {lasting} of pauses of {format_duration(trigger.pause_s)}, "
+        f"{60.0 * trigger.pauses_per_s:g} a minute at each replica",
+        TriggerKind.STRAGGLER: f"after one replica was {trigger.factor:g} times slower for {lasting}",
+        TriggerKind.ROLLOUT: f"after a rollout, {format_duration(stress.startup_s)} a replica",
+    }[trigger.kind]
+
+
+def _minutes(seconds: float) -> str:
+    return (
+        f"{seconds / 60.0:g} min" if seconds >= 60.0 and seconds % 60.0 == 0.0 else format_duration(seconds)
+    )
+
+
+def _how_soon(found: Runs) -> str:
+    recovery_s = found.recovery_s
+    if recovery_s is None:
+        return "not"
+    if recovery_s.value <= _AT_ONCE_S:
+        return "at once"
+    half = recovery_s.high - recovery_s.value
+    return f"in {recovery_s.value:.0f} ± {half:.0f} s"
+
+
+def _why(screen: Screen) -> str:
+    """What comes, what is served, and what follows from it."""
+    stress, law = screen.found.stress, screen.fluid
+    if screen.found.exit_code == 0:
+        return _why_it_recovers(stress, law)
+    tries = amplification(stress.clients)
+    comes = tries * stress.rate_rps
+    served = f"the fleet serves {stress.capacity_rps:.4g}, and what it serves comes too late"
+    if comes > stress.capacity_rps:
+        return f"{_attempts(stress.clients)} make {comes:.4g} rps, {served}."
+    return f"at most {comes:.4g} attempts a second come, {served}, and to catch up takes longer than that."
+
+
+def _attempts(clients: Clients) -> str:
+    if clients.budget.kind is BudgetKind.NONE:
+        count = clients.attempts
+        return f"{_NAMES[count] if count < len(_NAMES) else count} attempts"
+    return f"{amplification(clients):.3g} attempts a request, as the retry budget allows,"
+
+
+def _why_it_recovers(stress: Stress, law: Fluid) -> str:
+    left_rps = stress.capacity_rps * stress.trigger.left(stress.plan.replicas)
+    comes_rps = stress.rate_rps * stress.spike_factor
+    if comes_rps < left_rps:
+        return f"{comes_rps:.4g} rps come meanwhile, and {left_rps:.4g} can be served."
+    if law.stuck is None:
+        return f"{_protection(stress)} keeps the queue short, so that what is served is served in time."
+    if law.amplification * stress.rate_rps < stress.capacity_rps:
+        return (
+            f"even if every attempt fails, {law.amplification * stress.rate_rps:.4g} rps come and "
+            f"{stress.capacity_rps:.4g} are served, so that the queue drains"
+            + (f" (fluid law: in {law.recovery_s:.0f} s)." if law.recovery_s else ".")
+        )
+    return f"the overload ends before the queue holds more than clients wait for ({_patience(stress)})."
+
+
+def _patience(stress: Stress) -> str:
+    clients = stress.clients
+    limits = [one for one in (clients.timeout_s, clients.deadline_s) if one is not None]
+    return format_duration(min(limits)) if limits else "for ever"
+
+
+def _protection(stress: Stress) -> str:
+    names = {
+        Shedding.LATE: "shedding what would be late",
+        Shedding.CODEL: "CoDel",
+        Shedding.LIFO: "serving the newest first",
+    }
+    if stress.protection.shedding in names:
+        return names[stress.protection.shedding]
+    if stress.plan.queue_limit is not None:
+        return f"the queue limit of {stress.plan.queue_limit}"
+    if stress.protection.abandoned is not Abandoned.SERVED:
+        return "dropping what nobody waits for"
+    return "the protection"
+
+
+def _smallest(screen: Screen) -> Iterator[tuple[str, str]]:
+    if screen.smallest is None:
+        return
+    smallest = screen.smallest
+    p99_s = smallest.response_p99_s
+    during = "" if p99_s is None else f" (P99 {format_duration(p99_s.value)} during it)"
+    count = smallest.stress.plan.replicas
+    yield "smallest fleet that recovers as it is", f"{count}{during}"
+
+
+def _tried(screen: Screen) -> Iterator[tuple[str, str]]:
+    replicas = screen.found.stress.plan.replicas
+    for number, remedy in enumerate(screen.remedies):
+        name = f"{replicas} with" if number == 0 else " " * len(f"{replicas} with")
+        yield f"{name} {remedy.setting}", _came_of(remedy.found)
+
+
+def _came_of(found: Runs) -> str:
+    happened, count = found.count_recovered, len(found.runs)
+    if happened == 0:
+        return f"do not recover: 0 of {count} runs"
+    if happened < count:
+        return f"recover in {happened} of {count} runs"
+    baseline = sum(run.baseline for run in found.runs) / count
+    served = found.goodput_during.value
+    if served >= baseline - TOLERANCE:
+        return f"recover {_how_soon(found)}; {served:.0%} succeed meanwhile"
+    lost = float(f"{found.lost.value:.2g}")
+    return f"recover {_how_soon(found)}; {served:.0%} succeed meanwhile, {lost:,.0f} requests lost"
+
+
+def _spike_line(spike: SpikeSurvived) -> tuple[str, str]:
+    name = f"spike of {spike.factor:g}x survived"
+    if spike.lasting_s is None:
+        return name, "of any length"
+    ends = f"{format_duration(spike.lasting_s.low)} to {format_duration(spike.lasting_s.high)}"
+    return name, f"for {format_duration(spike.lasting_s.value)} (half of all runs; {ends})"
+
+
+def shown_seconds(found: Runs) -> tuple[int, int]:
+    """From which second of a run to which its course is worth a look."""
+    stress = found.stress
+    first = math.floor(stress.begins_s - max(10.0, 0.1 * stress.lasts_s))
+    latest = max((run.recovered_s or 0.0 for run in found.runs), default=0.0)
+    last = math.ceil(stress.ends_s + max(_SHOWN_AFTER_S, 1.5 * latest))
+    return max(0, first), min(last, *(len(run.course.came) for run in found.runs))
+
+
+def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float], list[float]]:
+    """Share of first tries that succeed, and attempts sent a second, mean over the runs, each `step` seconds."""
+    courses: Sequence[Course] = [run.course for run in found.runs]
+    shares, sent = [], []
+    for begin in range(first, last, step):
+        end = min(begin + step, last)
+        came = sum(sum(one.came[begin:end]) for one in courses)
+        good = sum(sum(one.succeeded[begin:end]) for one in courses)
+        shares.append(good / came if came else 1.0)
+        sent.append(sum(sum(one.sent[begin:end]) for one in courses) / (len(courses) * (end - begin)))
+    return shares, sent
+
+
+def _course(found: Runs, width: int) -> Iterator[RenderableType]:
+    first, last = shown_seconds(found)
+    room = max(20, min(width, 100) - 34)
+    step = max(1, math.ceil((last - first) / room))
+    shares, sent = course_of(found, first, last, step)
+    if not shares or max(shares) <= 0.0:
+        return
+    begins, ends = found.stress.begins_s, found.stress.ends_s
+    mark = "".join(
+        "━" if begins < first + (place + 1) * step and first + place * step < ends else " "
+        for place in range(len(shares))
+    ).rstrip()
+    yield Text("")
+    yield Text(f" {'trigger':<28}{mark}")
+    yield Text(f" {'success of first tries':<28}{sparkline(shares)}  {shares[-1]:.0%}")
+    yield Text(f" {'attempts a second':<28}{sparkline(sent)}  {sent[-1]:.0f}")
+    yield Text(f" {'':<28}one column is {step} s")
+
+
+def _details(screen: Screen) -> Iterator[RenderableType]:
+    found, law = screen.found, screen.fluid
+    stress = found.stress
+    yield Text("")
+    yield Text(f" load {stress.load:.3f}, {format_rate(stress.capacity_rps)} at most")
+    during = found.goodput_during
+    yield Text(f" success during the trigger {during.value:.2%} ({during.low:.2%} to {during.high:.2%})")
+    yield Text(
+        f" requests lost in a run {found.lost.value:,.0f} ({found.lost.low:,.0f} to {found.lost.high:,.0f})"
+    )
+    if found.relapsed:
+        yield Text(f" {found.relapsed} of {len(found.runs)} runs fell again after they had recovered")
+    if law.stuck is not None:
+        told = "stuck" if law.stuck else f"back after {law.recovery_s:.3g} s"
+        yield Text(
+            f" fluid law: {told}; {law.amplification:.3g} attempts a request if all fail; "
+            f"a budget of {law.critical_budget:.3g} retries a first try and more keeps it down"
+        )

@@ -1,0 +1,220 @@
+"""Recovery: does a fleet come back, what is the smallest change that makes it, and what does it survive?"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from capacity.errors import InconclusiveError, UnstableError
+from capacity.performance import Interval
+from capacity.question.plan import Routing
+from capacity.recovery.clients import BudgetKind, RetryBudget
+from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
+from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
+from capacity.recovery.protection import Protection, Shedding
+from capacity.recovery.stress import STEADY_S, TOLERANCE, Stress
+from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.units import format_duration
+
+BUDGET = 0.1  # retries a first try, which is what is recommended most
+# Seconds after the trigger within which a change must have worked, before it gets the whole horizon.
+_SOON_S = 120.0
+_SPIKE_HORIZON_S = 60.0
+SPIKES = (2.0, 1.6)
+_OVERLOADS = (1.6, 1.28)  # times the capacity, where these are no overload
+_SPIKE_MAX_S = 120.0
+_SPIKE_PRECISION = 0.1
+Report = Callable[[str], None]
+
+
+def screen(
+    stress: Stress, judge: StressJudge, report: Report, *, replicas_max: int, only_verdict: bool = False
+) -> Screen:
+    """The whole of `capacity stress`.
+
+    Args:
+        replicas_max: of the smallest fleet that is looked for.
+        only_verdict: whether this fleet recovers, and nothing else.
+
+    Raises:
+        UnstableError: the fleet cannot sustain the arrival rate without any trouble.
+        InconclusiveError: most requests fail before the trigger.
+    """
+    if stress.load >= 1.0:
+        enough = math.floor(stress.load * stress.plan.replicas) + 1
+        raise UnstableError(
+            f"{stress.plan.replicas} replicas serve at most {stress.capacity_rps:.4g} rps and "
+            f"{stress.rate_rps:.4g} rps arrive, so that they fall without any trouble; give {enough} or more"
+        )
+    report(f"{stress.plan.replicas} replicas in trouble, {judge.runs} runs")
+    found, law = judge(stress), fluid(stress)
+    if only_verdict:
+        return Screen(found=found, fluid=law)
+    smallest, smaller = smallest_fleet(found, judge, report, replicas_max)
+    remedies = () if is_unharmed(found) else tuple(_try(stress, judge, report))
+    spikes = tuple(_spikes(stress, judge, report))
+    return Screen(
+        found=found, fluid=law, smallest=smallest, smaller=smaller, remedies=remedies, spikes=spikes
+    )
+
+
+def is_unharmed(found: Runs) -> bool:
+    """Whether the trigger does no harm that could be seen."""
+    baseline = sum(run.baseline for run in found.runs) / len(found.runs)
+    return found.exit_code == 0 and found.goodput_during.value >= baseline - TOLERANCE
+
+
+def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
+    """Single settings that often help, as a flag, of those that are not set yet."""
+    patience = patience_s(stress.clients)
+    if stress.clients.attempts > 1 and stress.clients.budget.kind is BudgetKind.NONE:
+        budget = RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=BUDGET)
+        yield f"--retry-budget {BUDGET:g}", replace(stress, clients=replace(stress.clients, budget=budget))
+    if patience is None:
+        return
+    if stress.protection.shedding is Shedding.NONE:
+        margin_s = late_margin_s(stress)
+        late = Protection(shedding=Shedding.LATE, late_margin_s=margin_s)
+        yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
+    if stress.plan.queue_limit is None:
+        limit = queue_limit(stress, patience)
+        yield f"--queue-limit {limit}", replace(stress, plan=replace(stress.plan, queue_limit=limit))
+    if stress.protection.shedding is Shedding.NONE:
+        yield "--shed lifo", replace(stress, protection=Protection(shedding=Shedding.LIFO))
+
+
+def late_margin_s(stress: Stress) -> float:
+    """The P99 of a full batch: with less than this left, a reply would mostly come too late. [s]"""
+    return stress.profile.law(stress.plan.batch_size_max).quantile_s(0.99)
+
+
+def queue_limit(stress: Stress, patience: float) -> int:
+    """Half of what the fleet serves within a timeout, at each queue."""
+    queues = 1 if stress.plan.routing is Routing.SHARED_QUEUE else stress.plan.replicas
+    return max(1, math.floor(0.5 * patience * stress.capacity_rps / queues))
+
+
+def _typed(seconds: float) -> str:
+    """A duration as it is typed."""
+    return format_duration(seconds).replace(" ", "").replace("µ", "u")
+
+
+def _try(stress: Stress, judge: StressJudge, report: Report) -> Iterator[Remedy]:
+    for setting, changed in remedies(stress):
+        report(f"trying {setting}")
+        yield Remedy(setting=setting, found=_soon_or_late(changed, judge))
+
+
+def _soon_or_late(stress: Stress, judge: StressJudge) -> Runs:
+    """Within two minutes where that is enough, else within the whole horizon."""
+    soon_s = max(_SOON_S, STEADY_S + 4.0 * stress.window_s)
+    if soon_s < stress.horizon_s:
+        found = judge(replace(stress, horizon_s=soon_s))
+        if found.exit_code == 0:
+            return found
+    return judge(stress)
+
+
+def smallest_fleet(
+    found: Runs, judge: StressJudge, report: Report, replicas_max: int
+) -> tuple[Runs | None, Runs | None]:
+    """The fewest replicas that recover in all runs, and one fewer; None where there is no such fleet."""
+    asked: dict[int, Runs | None] = {found.stress.plan.replicas: found}
+
+    def runs(replicas: int) -> Runs | None:
+        if replicas not in asked:
+            report(f"trying {replicas} replicas")
+            changed = found.stress.with_replicas(replicas)
+            is_hit = replicas >= max(1, changed.trigger.replicas)
+            try:
+                asked[replicas] = _soon_or_late(changed, judge) if is_hit and changed.load < 1.0 else None
+            except InconclusiveError:  # it fails before the trigger
+                asked[replicas] = None
+        return asked[replicas]
+
+    def recovers(replicas: int) -> bool:
+        seen = runs(replicas)
+        return seen is not None and seen.exit_code == 0
+
+    low, high = _bracket(found.stress.plan.replicas, recovers, replicas_max)
+    if high is None:
+        return None, None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if recovers(middle) else (middle, high)
+    return runs(high), runs(low) if low > 0 else None
+
+
+def _bracket(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple[int, int | None]:
+    """Replicas that are too few, and some that are enough; None where none up to `most` are."""
+    step = 1
+    if recovers(replicas):
+        while replicas - step > 0 and recovers(replicas - step):
+            step *= 2
+        return max(0, replicas - step), replicas - step // 2 if step > 1 else replicas
+    while replicas + step < most and not recovers(replicas + step):
+        step *= 2
+    enough = min(replicas + step, most)
+    if enough <= replicas or not recovers(enough):
+        return 0, None
+    return replicas + step // 2 if step > 1 else replicas, enough
+
+
+def _spikes(stress: Stress, judge: StressJudge, report: Report) -> Iterator[SpikeSurvived]:
+    """How long a spike is survived, for two factors that overload the fleet."""
+    for factor, overload in zip(SPIKES, _OVERLOADS, strict=True):
+        least = math.ceil(10.0 * overload / stress.load) / 10.0
+        asked = factor if factor * stress.load > 1.1 else least
+        report(f"looking for the longest spike of {asked:g}x that is survived")
+        yield spike_survived(stress, asked, judge)
+
+
+def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSurvived:
+    """The longest spike of a factor that half of the runs recover from.
+
+    A fleet that serves more than would come if all attempts failed is not held down by any spike.
+
+    Each run has a boundary of its own, by bisection with the same users; the median of these is where half of
+    all runs recover, and its interval is that of order statistics.
+
+    Source:
+        David & Nagaraja (2003), Order Statistics, sec. 7.1 (intervals of quantiles).
+    """
+    if amplification(stress.clients) * stress.load < 1.0 or patience_s(stress.clients) is None:
+        return SpikeSurvived(factor=factor, lasting_s=None, searched_s=_SPIKE_MAX_S)
+    guess_s = min(spike_survived_s(stress, factor), _SPIKE_MAX_S)
+    longest = sorted(judge.each(lambda run: _longest_s(stress, factor, guess_s, run)))
+    rank = _median_rank(len(longest), judge.confidence)
+    low, high = longest[rank], longest[-1 - rank]
+    middle = (longest[(len(longest) - 1) // 2] + longest[len(longest) // 2]) / 2.0
+    lasting_s = None if math.isinf(high) else Interval(value=middle, low=low, high=high)
+    return SpikeSurvived(factor=factor, lasting_s=lasting_s, searched_s=_SPIKE_MAX_S)
+
+
+def _longest_s(stress: Stress, factor: float, guess_s: float, run: OneRun) -> float:
+    """The boundary of one run; infinite where no spike is too long. [s]"""
+    horizon_s = max(_SPIKE_HORIZON_S, STEADY_S + 4.0 * stress.window_s)
+
+    def survives(lasting_s: float) -> bool:
+        spike = Trigger(kind=TriggerKind.SPIKE, factor=factor, lasting_s=lasting_s)
+        seen: Run = run(replace(stress, trigger=spike, horizon_s=horizon_s))
+        return seen.recovered_s is not None
+
+    low, high = 0.0, guess_s
+    while survives(high):
+        if high >= _SPIKE_MAX_S:
+            return math.inf
+        low, high = high, min(1.5 * high, _SPIKE_MAX_S)
+    while high - low > _SPIKE_PRECISION * high and high > 1e-3:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if survives(middle) else (low, middle)
+    return (low + high) / 2.0
+
+
+def _median_rank(count: int, confidence: float) -> int:
+    """How many order statistics lie outside the interval of the median, at each end."""
+    tail, rank = (1.0 - confidence) / 2.0, 0
+    below = 0.5**count
+    while below <= tail and rank < (count - 1) // 2:
+        rank += 1
+        below += math.comb(count, rank) * 0.5**count
+    return max(0, rank - 1) if rank else 0

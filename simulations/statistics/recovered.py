@@ -1,0 +1,96 @@
+"""Recovered: whether, and when, success is again what it was before the trigger."""
+
+import math
+
+import numpy as np
+
+from capacity.errors import InconclusiveError
+from capacity.recovery.findings import Course, Run
+from capacity.recovery.stress import STEADY_S, TOLERANCE, TOLERANCE_ERRORS, Stress
+from simulations.draws.attempts import Outcomes
+from simulations.draws.records import Floats, Integers
+
+# With less success than this before the trigger there is nothing to come back to.
+BASELINE_MIN = 0.5
+_RESPONSES_MIN = 1000  # behind a P99
+
+
+def run_of(stress: Stress, outcomes: Outcomes, until_s: float, overhead_s: float) -> Run:
+    """What one run has shown, of first tries up to `until_s`.
+
+    Raises:
+        InconclusiveError: most requests fail before the trigger.
+    """
+    arrived_s, succeeded = outcomes.arrived_s, ~np.isnan(outcomes.answered_s)
+    sums = np.concatenate([[0], np.cumsum(succeeded)])
+    before = _share(
+        arrived_s, sums, np.array([stress.begins_s - max(30.0, stress.window_s)]), stress.begins_s
+    )
+    baseline = float(before[0][0])
+    if baseline < BASELINE_MIN:
+        raise InconclusiveError(
+            f"only {baseline:.1%} of the requests succeed before the trigger, so there is nothing to come back to; "
+            "give more replicas, a lower rate or a longer timeout"
+        )
+    recovered_s, relapsed = _recovered(stress, arrived_s, sums, baseline, until_s)
+    during = (arrived_s >= stress.begins_s) & (arrived_s < stress.ends_s)
+    last_s = until_s if recovered_s is None else stress.ends_s + recovered_s
+    counted = (arrived_s >= stress.begins_s) & (arrived_s < last_s)
+    answers_s = (outcomes.answered_s - arrived_s)[during & succeeded] + overhead_s
+    return Run(
+        recovered_s=recovered_s,
+        relapsed=relapsed,
+        baseline=baseline,
+        goodput_during=float(succeeded[during].mean()) if during.any() else baseline,
+        lost=int((~succeeded[counted]).sum()),
+        response_p99_s=_p99_s(answers_s),
+        course=_course(outcomes, succeeded, min(until_s, outcomes.stopped_s)),
+    )
+
+
+def _p99_s(answers_s: Floats) -> float | None:
+    if len(answers_s) < _RESPONSES_MIN:
+        return None
+    return float(np.quantile(answers_s, 0.99, method="inverted_cdf"))
+
+
+def _share(arrived_s: Floats, sums: Integers, from_s: Floats, to_s: Floats | float) -> tuple[Floats, Floats]:
+    """Share of success among those that arrived in each stretch, and how many those are."""
+    first, last = np.searchsorted(arrived_s, from_s), np.searchsorted(arrived_s, to_s)
+    count = np.maximum(last - first, 0)
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, (sums[last] - sums[first]) / np.maximum(count, 1), np.nan), count
+
+
+def _recovered(
+    stress: Stress, arrived_s: Floats, sums: Integers, baseline: float, until_s: float
+) -> tuple[float | None, bool]:
+    """Seconds to the first window from which on all are as before for half a minute, and any relapse."""
+    window_s = stress.window_s
+    seconds = math.floor(until_s - stress.ends_s - window_s)
+    starts_s = stress.ends_s + np.arange(seconds + 1.0)
+    share, count = _share(arrived_s, sums, starts_s, starts_s + window_s)
+    error = np.sqrt(baseline * (1.0 - baseline) / np.maximum(count, 1.0))
+    below = baseline - share
+    fine = (count == 0) | (below <= np.maximum(TOLERANCE, TOLERANCE_ERRORS * error))
+    steady = int(STEADY_S)
+    if len(fine) <= steady:
+        return None, False
+    in_row = np.convolve(fine, np.ones(steady + 1), "valid") > steady + 0.5
+    if not in_row.any():
+        return None, False
+    first = int(np.argmax(in_row))
+    return float(first), not bool(fine[first:].all())
+
+
+def _course(outcomes: Outcomes, succeeded: Floats, until_s: float) -> Course:
+    seconds = math.floor(until_s)
+    second = np.minimum(outcomes.arrived_s.astype(np.int64), seconds)
+    came = np.bincount(second, minlength=seconds + 1)[:seconds]
+    good = np.bincount(second, weights=succeeded, minlength=seconds + 1)[:seconds]
+    sent = np.zeros(seconds, dtype=np.int64)
+    known = outcomes.sent[:seconds]
+    sent[: len(known)] = known
+    return Course(
+        came=tuple(came.tolist()), succeeded=tuple(good.astype(int).tolist()), sent=tuple(sent.tolist())
+    )
