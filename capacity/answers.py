@@ -41,6 +41,7 @@ from capacity.search.by_hour import Schedule
 from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, trace_caveats
 from capacity.search.rates import Rates
 from capacity.search.recommendation import Headroom, Recommendation
+from capacity.search.recovery_plan import RecoveryPlan
 from capacity.traffic.workload import Demand
 from capacity.units import format_quantile, quantile_name
 
@@ -136,10 +137,13 @@ class PlanAnswer(Answer):
     recommendation: Recommendation
     day: Schedule | None = None
     explanation: Explanation | None = None
+    recovery: RecoveryPlan | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """Whether a plan meets the objective."""
+        """Whether a plan meets the objective, and recovers in time where that was asked."""
+        if self.recovery is not None and self.recovery.chosen is None:
+            return Verdict.MISSED
         return self.recommendation.verdict
 
     @property
@@ -194,6 +198,11 @@ class PlanAnswer(Answer):
             document["schedule"] = schedule_document(self.day)
         if self.explanation is not None:
             document["explanation"] = explanation_document(self.explanation)
+        if self.recovery is not None:
+            from capacity.recovery_answers import recovery_plan_document
+
+            document |= {"verdict": self.verdict.value, "exit_code": self.exit_code}
+            document["recovery"] = recovery_plan_document(self.recovery)
         return document
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -205,6 +214,10 @@ class PlanAnswer(Answer):
         yield from recommendation_tables(
             self.recommendation, self.question, self.effort.confidence, verbose=verbose
         )
+        if self.recovery is not None:
+            from capacity.render.stress import recovery_plan_lines
+
+            yield from recovery_plan_lines(self.recovery)
         if self.day is not None:
             yield from schedule_tables(self.day)
         if self.explanation is not None:

@@ -74,7 +74,7 @@ class Work:
     """Workers that are ready; a `capacity.question.budget.Work`."""
 
     def __init__(self, effort: Effort, mapper: "Mapper", report: Report) -> None:
-        self._effort, self.mapper, self.report = effort, mapper, report
+        self.effort, self.mapper, self.report = effort, mapper, report
 
     @property
     def judge(self) -> "SimulationJudge":
@@ -98,7 +98,7 @@ class Work:
     def _settings(self) -> dict[str, Any]:
         from simulations.replication import Engine
 
-        effort = self._effort
+        effort = self.effort
         return {
             "seed": effort.seed,
             "confidence": effort.confidence,
@@ -206,6 +206,22 @@ def plan(
     startup_time: str | None = None,
     startup_time_s: float | None = None,
     spike: str | float | None = None,
+    recover_within: str | None = None,
+    recover_within_s: float | None = None,
+    trigger: str | None = None,
+    detection: str | None = None,
+    detection_s: float | None = None,
+    client: str | None = None,
+    timeout: str | None = None,
+    timeout_s: float | None = None,
+    deadline: str | None = None,
+    deadline_s: float | None = None,
+    attempts: int | None = None,
+    backoff: str | None = None,
+    retry_budget: str | float | None = None,
+    retry_burst: float | None = None,
+    retry_on: str | None = None,
+    shed: str | None = None,
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
     instances_per_device: int | None = None,
@@ -239,6 +255,8 @@ def plan(
             token and the others.
         objective: instead of `slo_...`, `tier`, `loss_max` and `utilization_max`.
         explain: also find what limits the plan, what the answer depends on, and what would save most.
+        recover_within: also come back so soon after `trigger`, with `timeout`, `attempts` and the other settings
+            of clients as in `stress`; the cheapest fleet that does, with one more setting where that is enough.
         before: called with the question before any work; may raise to refuse it.
         progress: called with each step of the search.
 
@@ -298,6 +316,7 @@ def plan(
             rolling_update,
             parse.duration_s(startup_time, startup_time_s, "--startup-time"),
             spike,
+            may_stand_alone=trigger is not None,
         ),
     )
     effort = Effort(
@@ -309,6 +328,9 @@ def plan(
         workers=workers,
         cluster=cluster,
     )
+    from capacity import api_recovery
+
+    trouble = api_recovery.read_trouble(given)
     if before is not None:
         before(question)
     # Slow imports come only now, so that a mistake is reported at once.
@@ -320,6 +342,9 @@ def plan(
 
     with at_work(effort, progress) as work:
         found = recommend(question, work.judge, work.report, confidence=effort.confidence)
+        recovery = None
+        if trouble is not None and found.plan is not None:
+            found, recovery = api_recovery.plan_to_recover(question, found, trouble, work)
         recommendation = with_implausible(found, question)
         hours, reasons = None, None
         if recommendation.plan is not None and day is not None:
@@ -334,7 +359,12 @@ def plan(
                 precision=effort.precision,
             )
     return PlanAnswer(
-        question=question, effort=effort, recommendation=recommendation, day=hours, explanation=reasons
+        question=question,
+        effort=effort,
+        recommendation=recommendation,
+        day=hours,
+        explanation=reasons,
+        recovery=recovery,
     )
 
 

@@ -1,8 +1,9 @@
 """The verb `stress`: does a fleet come back?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capacity.errors import InputError
 from capacity.profile.load import ProfileLike
@@ -10,13 +11,19 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.plan import Plan
+from capacity.recovery.clients import Clients
 from capacity.recovery.parse import read_clients, read_protection, read_trigger
-from capacity.recovery.stress import Stress
+from capacity.recovery.stress import DETECTION_S, Stress
+from capacity.recovery.trigger import Trigger
 from capacity.traffic.workload import Workload
 
 if TYPE_CHECKING:
     from capacity.answer.saved_plan import SavedPlan
+    from capacity.api import Work
+    from capacity.question.question import Question
     from capacity.recovery_answers import StressAnswer
+    from capacity.search.recommendation import Recommendation
+    from capacity.search.recovery_plan import RecoveryPlan
     from capacity.traffic.workload import ArrivalProcess
 
 RUNS_MAX = 10_000
@@ -42,7 +49,7 @@ def stress(
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
     trigger: str,
-    detection: str | None = "30s",
+    detection: str | None = None,
     detection_s: float | None = None,
     startup_time: str | None = None,
     startup_time_s: float | None = None,
@@ -60,7 +67,7 @@ def stress(
     retry_on: str | None = None,
     hedge: str | None = None,
     hedge_s: float | None = None,
-    shed: str = "none",
+    shed: str | None = None,
     abandoned: str = "served",
     ejection: bool = False,
     replicas_max: int = 1024,
@@ -108,6 +115,7 @@ def stress(
         queue_limit,
         parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
     )
+    unseen_s = parse.duration_s(detection, detection_s, "--detection")
     asked = Stress(
         profile=measured,
         workload=workload,
@@ -125,12 +133,9 @@ def stress(
         ),
         trigger=read_trigger(trigger),
         protection=read_protection(
-            shed, measured.law(fleet.batch_size_max).quantile_s(0.99), abandoned, ejection=ejection
+            shed or "none", measured.law(fleet.batch_size_max).quantile_s(0.99), abandoned, ejection=ejection
         ),
-        detection_s=parse.duration_s(
-            None if detection_s is not None else detection, detection_s, "--detection"
-        )
-        or 0.0,
+        detection_s=DETECTION_S if unseen_s is None else unseen_s,
         startup_s=parse.duration_s(startup_time, startup_time_s, "--startup-time") or 0.0,
         horizon_s=parse.duration_s(None if horizon_s is not None else horizon, horizon_s, "--horizon") or 0.0,
     )
@@ -202,3 +207,105 @@ def _saved(plan: "str | Path | SavedPlan") -> tuple[ServiceProfile, Workload, Pl
             f"{saved.name} was planned for users in a closed loop, who never overload; give a --rate"
         )
     return saved.question.profile(saved.plan.profile), demand, saved.plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What a plan must come back from, and what its clients do; the fleet is still to be found."""
+
+    within_s: float
+    trigger: Trigger
+    clients: Clients
+    shed: str
+    detection_s: float
+    startup_s: float
+
+    def stress(self, question: "Question", plan: Plan) -> Stress:
+        """The trouble of one plan."""
+        measured = question.profile(plan.profile)
+        assert isinstance(question.workload, Workload)  # noqa: S101  (settled before)
+        late_s = measured.law(plan.batch_size_max).quantile_s(0.99)
+        return Stress(
+            profile=measured,
+            workload=question.workload,
+            plan=plan,
+            clients=self.clients,
+            trigger=self.trigger,
+            protection=read_protection(self.shed, late_s, "served", ejection=False),
+            detection_s=self.detection_s,
+            startup_s=self.startup_s,
+        )
+
+
+_TROUBLE = (
+    "trigger", "detection", "detection_s", "client", "timeout", "timeout_s", "deadline", "deadline_s", "attempts",
+    "backoff", "retry_budget", "retry_burst", "retry_on", "shed",
+)  # fmt: skip
+
+
+def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
+    """What `plan` was given about trouble; None if nothing.
+
+    Raises:
+        InputError: some of it without `recover_within`, or that without a trigger or a timeout.
+    """
+    within_s = parse.duration_s(given["recover_within"], given["recover_within_s"], "--recover-within")
+    if within_s is None:
+        for name in _TROUBLE:
+            if given[name] is not None:
+                raise InputError(f"--{name.replace('_', '-')} belongs to --recover-within 60s; give that too")
+        return None
+    if given["trigger"] is None:
+        raise InputError("--recover-within needs a --trigger, such as lose:1,60s or spike:2x,30s")
+    timeout_s = parse.duration_s(given["timeout"], given["timeout_s"], "--timeout")
+    if timeout_s is None:
+        raise InputError("--recover-within needs the clients' --timeout, such as 500ms")
+    if given["users"] is not None or given["daily"] is not None:
+        raise InputError("--recover-within plans for a --rate; leave out --users and --daily")
+    detection_s = parse.duration_s(given["detection"], given["detection_s"], "--detection")
+    startup_s = parse.duration_s(given["startup_time"], given["startup_time_s"], "--startup-time")
+    return Trouble(
+        within_s=within_s,
+        trigger=read_trigger(given["trigger"]),
+        clients=read_clients(
+            client=given["client"],
+            timeout_s=timeout_s,
+            deadline_s=parse.duration_s(given["deadline"], given["deadline_s"], "--deadline"),
+            attempts=given["attempts"],
+            backoff=given["backoff"],
+            retry_budget=given["retry_budget"],
+            retry_burst=given["retry_burst"],
+            retry_on=given["retry_on"],
+            hedge_s=None,
+        ),
+        shed=given["shed"] or "none",
+        detection_s=DETECTION_S if detection_s is None else detection_s,
+        startup_s=startup_s or 0.0,
+    )
+
+
+def plan_to_recover(
+    question: "Question", found: "Recommendation", trouble: Trouble, work: "Work"
+) -> "tuple[Recommendation, RecoveryPlan]":
+    """The plan that also comes back in time."""
+    from capacity.search.planner import recommend
+    from capacity.search.recovery_plan import plan_to_recover as search
+    from simulations.stress import StressSimulation
+
+    effort = work.effort
+
+    def replan(replicas_min: int, queue_limit: int | None) -> "Recommendation":
+        limit = question.queue_limit if queue_limit is None else queue_limit
+        again = replace(question, replicas_min=replicas_min, queue_limit=limit)
+        return recommend(again, work.judge, work.report, confidence=effort.confidence)
+
+    judge = StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
+    return search(
+        found,
+        lambda plan: trouble.stress(question, plan),
+        trouble.within_s,
+        judge,
+        replan,
+        work.report,
+        replicas_max=question.replicas_max,
+    )

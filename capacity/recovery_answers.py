@@ -12,6 +12,7 @@ from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
 from capacity.recovery.stress import Stress
+from capacity.search.recovery_plan import RecoveryPlan
 
 if TYPE_CHECKING:
     from capacity.render.plot import Panels
@@ -97,6 +98,24 @@ def _runs_document(found: Runs) -> Document:
         "goodput_during": found.goodput_during.value,
         "lost": found.lost.value,
         "response_p99_during_s": None if found.response_p99_s is None else plain(found.response_p99_s),
+    }
+
+
+def recovery_plan_document(recovery: RecoveryPlan) -> Document:
+    """The part of `capacity plan --json` that says what it takes to recover in time."""
+    as_is, chosen = recovery.as_is, recovery.chosen
+    return {
+        "within_s": recovery.within_s,
+        "setting": recovery.setting,
+        "chosen": None if chosen is None else _runs_document(chosen) | {"runs": len(chosen.runs)},
+        "as_planned": {
+            "replicas": recovery.as_planned.stress.plan.replicas,
+            **_runs_document(recovery.as_planned),
+        },
+        "tried": [_remedy_document(one) for one in recovery.tried],
+        "smallest_fleet": None if as_is is None else as_is.stress.plan.replicas,
+        "trigger": plain(recovery.as_planned.stress.trigger),
+        "clients": _clients_document(recovery.as_planned.stress),
     }
 
 

@@ -198,6 +198,7 @@ class QuestionDocument:
     timer: BatchTimer
     queue_limit: int | None
     replicas_max: int
+    replicas_min: int = 1
     survival: Survival
 
     def question(self, trace: ArrivalProcess | None) -> Question:
@@ -224,6 +225,8 @@ class QuestionDocument:
 def question_to_document(question: Question) -> dict[str, Any]:
     """All that was asked."""
     given = {field.name: getattr(question, field.name) for field in fields(question)}
+    if question.replicas_min == 1:
+        del given["replicas_min"]
     return given | {
         "profiles": [signed(profile) for profile in question.profiles],
         "workload": workload_to_document(question.workload),

@@ -206,6 +206,36 @@ FLAGS: Mapping[str, Flag] = {
     "request_overhead": Flag(str, None, "Time spent outside the server, added to each response: 5ms."),
     "instances_per_device": Flag(int, None, "Replicas that share one device."),
     "quantile": Flag(list[float], None, "Quantile to report: 0.999; repeatable."),
+    "trigger": Flag(
+        str,
+        None,
+        "What goes wrong: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, pause:500ms,10/min, "
+        "straggler:3x,60s or rollout.",
+    ),
+    "detection": Flag(
+        str, None, "From a crash or a hang until the balancer sends nothing there any more. Default: 30s."
+    ),
+    "client": Flag(
+        str, None, "Settings of a well-known client: istio, envoy, grpc, aws, linkerd or finagle."
+    ),
+    "timeout": Flag(str, None, "How long a client waits for the reply to one attempt: 500ms."),
+    "deadline": Flag(str, None, "How long it waits for all attempts of a request together."),
+    "attempts": Flag(int, None, "Attempts at a request, the first one included. Default: 1."),
+    "backoff": Flag(
+        str, None, "Wait before the first retry, doubled up to the longest: 50ms:10s; full jitter."
+    ),
+    "retry_budget": Flag(
+        str,
+        None,
+        "What retries are paid from: 0.1 (of first tries), successes:0.5, concurrent:0.2, throttle:10,0.1.",
+    ),
+    "retry_burst": Flag(
+        float, None, "Tokens that the retry budget holds at most, and at first. Default: 100."
+    ),
+    "retry_on": Flag(str, None, "Failures that are tried again. Default: rejected,timed_out,crashed."),
+    "shed": Flag(
+        str, None, "Which waiting requests are turned away: none (default), late, late:50ms, codel or lifo."
+    ),
     "seed": Flag(int, 0, "Random seed; the same seed and input give the same bytes."),
     "confidence": Flag(float, 0.95, "Confidence of intervals and verdicts."),
     "precision": Flag(float, 0.02, "Relative half-width to reach for the decisive quantile."),
@@ -228,6 +258,7 @@ LLM_WORKLOAD = (
     "chunked_prefill"
 )
 LLM = f"{LLM_WORKLOAD} sequences_max batched_tokens_max"
+CLIENTS = "client timeout deadline attempts backoff retry_budget retry_burst retry_on"
 EFFORT = "seed confidence precision requests_max engine workers cluster"
 
 Command = Callable[..., None]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from capacity.commands.options import (
+    CLIENTS,
     EFFORT,
     LLM,
     OBJECTIVE,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 @flags(
     f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait timer routing "
     "queue_limit replicas_max hourly_usd "
-    "arrivals daily users think_time spare survive rolling_update startup_time spike request_overhead "
-    f"instances_per_device {LLM} {EFFORT} explain file plot verbose",
+    "arrivals daily users think_time spare survive rolling_update startup_time spike recover_within "
+    f"trigger detection {CLIENTS} shed request_overhead instances_per_device {LLM} {EFFORT} explain file plot verbose",
     profile=reads(
         list[str],
         REQUIRED,
@@ -68,7 +69,12 @@ if TYPE_CHECKING:
         list[str], None, "Failures under which the objective is still met: n-1, n-2, zone:3; repeatable."
     ),
     rolling_update=Flag(str, None, "Meet the objective during a rolling update: max-unavailable=25%."),
-    startup_time=Flag(str, None, "Time until a new replica is ready: 120s; with --spike."),
+    startup_time=Flag(
+        str, None, "Time until a new replica is ready: 120s; with --spike, or for a --trigger."
+    ),
+    recover_within=Flag(
+        str, None, "Also be as before so soon after a --trigger, with clients that have a --timeout: 60s."
+    ),
     spike=Flag(str, None, "Sudden jump in traffic to handle: 2x; with --startup-time."),
     explain=Flag(
         bool, False, "Also show what limits the plan, what the answer depends on, and what would save most."

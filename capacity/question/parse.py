@@ -310,8 +310,14 @@ def read_survival(
     rolling_update: str | None,
     startup_time_s: float | None,
     spike: str | float | None,
+    *,
+    may_stand_alone: bool = False,
 ) -> "Survival":
-    """`--spare`, `--survive`, `--rolling-update`, and `--spike` with `--startup-time`."""
+    """`--spare`, `--survive`, `--rolling-update`, and `--spike` with `--startup-time`.
+
+    Args:
+        may_stand_alone: whether the start-up time is also for something else than a spike.
+    """
     from capacity.question.resilience import Spike, Survival
 
     zones = None
@@ -323,6 +329,8 @@ def read_survival(
             zones = int(number)
         else:
             spare = max(spare, int(number))
+    if spike is None and may_stand_alone:
+        startup_time_s = None
     if (startup_time_s is None) != (spike is None):
         raise InputError(
             "give --spike 2x and --startup-time 120s together: how far traffic jumps, and how "

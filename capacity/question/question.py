@@ -46,6 +46,7 @@ class Question:
         batch_waits_s: batch waits to consider; None for 0 and some as long as each profile's batches. [s]
         routings: what the load balancer can do.
         replicas_max: most replicas to consider.
+        replicas_min: fewest, where something other than the objective needs so many.
         survival: what the fleet must survive.
 
     Raises:
@@ -62,11 +63,16 @@ class Question:
     timer: BatchTimer = BatchTimer.OLDEST
     queue_limit: int | None = None
     replicas_max: int = 1024
+    replicas_min: int = 1
     survival: Survival = _NOTHING
 
     def __post_init__(self) -> None:
         if not 1 <= self.replicas_max <= REPLICAS_LIMIT:
             raise DomainError(f"replicas_max must be from 1 to {REPLICAS_LIMIT}, got {self.replicas_max}")
+        if not 1 <= self.replicas_min <= self.replicas_max:
+            raise DomainError(
+                f"replicas_min must be from 1 to replicas_max, {self.replicas_max}, got {self.replicas_min}"
+            )
         if self.batch_size_limit is not None and self.batch_size_limit < 1:
             raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_limit}")
         if not self.profiles or not self.routings or self.batch_waits_s == ():
@@ -171,7 +177,7 @@ class Question:
         """Fewest full devices that theory does not refuse at this batch size, after the hardest loss."""
         per_device = family.profile.instances_per_device
         stable = self._replicas_min(family, batch_size_max)
-        devices = math.ceil(stable / per_device)
+        devices = math.ceil(max(stable, self.replicas_min) / per_device)
         while (missing := stable - self.survival.left(devices * per_device, per_device)) > 0:
             devices += math.ceil(missing / per_device)
         return devices

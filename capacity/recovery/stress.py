@@ -16,6 +16,7 @@ BASELINE_S = 30.0  # before the trigger, with which all later windows are compar
 WINDOW_S, WINDOW_REQUESTS = 5.0, 200  # of a window, at least
 STEADY_S = 30.0  # for so long every window must be as before
 TOLERANCE, TOLERANCE_ERRORS = 0.05, 3.0  # how far below it may be: in points, and in standard errors
+DETECTION_S = 30.0  # Kubernetes: a probe every 10 s, 1 s to answer, 3 failures, so from 21 to 31 s
 _WARM_UP_S = 30.0
 _UNPROTECTED = Protection()
 
@@ -36,7 +37,7 @@ class Stress:
     clients: Clients
     trigger: Trigger
     protection: Protection = _UNPROTECTED
-    detection_s: float = 30.0
+    detection_s: float = DETECTION_S
     startup_s: float = 0.0
     horizon_s: float = 600.0
 

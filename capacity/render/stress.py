@@ -13,6 +13,7 @@ from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
+from capacity.search.recovery_plan import RecoveryPlan
 from capacity.units import format_duration, format_rate
 
 _AT_ONCE_S = 1.5  # what the eye calls at once
@@ -204,6 +205,34 @@ def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float
         shares.append(good / came if came else 1.0)
         sent.append(sum(sum(one.sent[begin:end]) for one in courses) / (len(courses) * (end - begin)))
     return shares, sent
+
+
+def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:
+    """What `capacity plan --recover-within` adds: what it takes to come back in time."""
+    stress, chosen = recovery.as_planned.stress, recovery.chosen
+    within = format_duration(recovery.within_s)
+    yield Text("")
+    planned, as_is = stress.plan.replicas, recovery.as_is
+    if chosen is None:
+        yield Text(f"Nothing that was tried recovers {_trigger(stress)} within {within}.", style="bold")
+    elif recovery.setting is None and chosen is recovery.as_planned:
+        yield Text(
+            f"It recovers {_trigger(stress)} within {within}, {_how_soon(chosen)}: all {_runs(chosen)}."
+        )
+    else:
+        added = "as it is" if recovery.setting is None else f"with {recovery.setting}"
+        yield Text(
+            f"It recovers {_trigger(chosen.stress)} within {within} {added}, {_how_soon(chosen)}: all {_runs(chosen)}."
+        )
+        yield Text(f" {_fleet(planned)} as they are: {_came_of(recovery.as_planned)}")
+    for remedy in recovery.tried:
+        yield Text(f" {_fleet(planned)} with {remedy.setting}: {_came_of(remedy.found)}")
+    if as_is is not None and as_is is not recovery.as_planned:
+        yield Text(f" without any setting: {_fleet(as_is.stress.plan.replicas)}")
+
+
+def _runs(found: Runs) -> str:
+    return f"{len(found.runs)} runs"
 
 
 def _course(found: Runs, width: int) -> Iterator[RenderableType]:

@@ -1,0 +1,139 @@
+"""Recovery plan: the cheapest fleet that meets the objective and comes back in time after a trigger."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from capacity.errors import InconclusiveError
+from capacity.question.plan import Plan
+from capacity.recovery.findings import Remedy, Runs, StressJudge
+from capacity.recovery.stress import STEADY_S, Stress
+from capacity.search.recommendation import Recommendation
+from capacity.search.recovery import Report, remedies, smallest_fleet
+
+# A setting that serves this much more meanwhile is the better one; below that the first is.
+_MORE_GOODPUT = 0.02
+_ROUNDS_MAX = 4
+# What is planned anew: at least so many replicas, and a queue limit.
+Replan = Callable[[int, int | None], Recommendation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryPlan:
+    """What it takes to come back in time, beside what the objective alone would take.
+
+    Attributes:
+        within_s: how soon after the trigger's end all runs must have recovered. [s]
+        as_planned: the fleet that the objective alone would take, as it is.
+        setting: the flag that makes the recommended fleet recover; None where it does as it is.
+        chosen: the recommended fleet with that setting; None where nothing that was tried is enough.
+        tried: settings, each of them alone, at the fleet of the objective.
+        as_is: the smallest fleet that recovers in time without any setting; None where none does.
+    """
+
+    within_s: float
+    as_planned: Runs
+    setting: str | None
+    chosen: Runs | None
+    tried: tuple[Remedy, ...]
+    as_is: Runs | None
+
+
+def is_in_time(found: Runs, within_s: float) -> bool:
+    """Whether all runs recover, and soon enough."""
+    return all(run.recovered_s is not None and run.recovered_s <= within_s for run in found.runs)
+
+
+def plan_to_recover(
+    planned: Recommendation,
+    stress_of: Callable[[Plan], Stress],
+    within_s: float,
+    judge: StressJudge,
+    replan: Replan,
+    report: Report,
+    *,
+    replicas_max: int,
+) -> tuple[Recommendation, RecoveryPlan]:
+    """The plan that recovers in time: as it is, else with one more setting, else with more replicas."""
+    assert planned.plan is not None  # noqa: S101  (there is nothing to recover otherwise)
+    in_time = _InTime(judge, within_s)
+    stress = in_time.asked(stress_of(planned.plan))
+    report("what the plan does in trouble")
+    as_planned = in_time(stress)
+    if is_in_time(as_planned, within_s):
+        found = RecoveryPlan(
+            within_s=within_s,
+            as_planned=as_planned,
+            setting=None,
+            chosen=as_planned,
+            tried=(),
+            as_is=as_planned,
+        )
+        return planned, found
+    tried = []
+    for setting, changed in remedies(stress):
+        report(f"trying {setting}")
+        tried.append(Remedy(setting=setting, found=in_time(changed)))
+    as_is, _ = smallest_fleet(as_planned, in_time, report, replicas_max)
+    best = _best([one for one in tried if is_in_time(one.found, within_s)])
+    setting, chosen = (None, None) if best is None else (best.setting, best.found)
+    if best is None:
+        planned, chosen = _more_replicas(planned, as_is, stress_of, in_time, replan, replicas_max)
+    elif best.found.stress.plan.queue_limit != planned.plan.queue_limit:
+        planned = replan(planned.plan.replicas, best.found.stress.plan.queue_limit)
+    return planned, RecoveryPlan(
+        within_s=within_s,
+        as_planned=as_planned,
+        setting=setting,
+        chosen=chosen,
+        tried=tuple(tried),
+        as_is=as_is,
+    )
+
+
+class _InTime:
+    """A judge that looks no further than a recovery would be in time; later ones count as none."""
+
+    def __init__(self, judge: StressJudge, within_s: float) -> None:
+        self._judge, self._within_s = judge, within_s
+        self.runs, self.confidence, self.each = judge.runs, judge.confidence, judge.each
+
+    def asked(self, stress: Stress) -> Stress:
+        """The same stress with a horizon that is just long enough."""
+        return replace(stress, horizon_s=self._within_s + STEADY_S + stress.window_s + 1.0)
+
+    def __call__(self, stress: Stress) -> Runs:
+        return self._judge(stress)
+
+
+def _best(enough: list[Remedy]) -> Remedy | None:
+    """The setting with which most succeed meanwhile; the first of those that do about as well."""
+    if not enough:
+        return None
+    most = max(one.found.goodput_during.value for one in enough)
+    return next(one for one in enough if one.found.goodput_during.value >= most - _MORE_GOODPUT)
+
+
+def _more_replicas(
+    planned: Recommendation,
+    as_is: Runs | None,
+    stress_of: Callable[[Plan], Stress],
+    in_time: _InTime,
+    replan: Replan,
+    replicas_max: int,
+) -> tuple[Recommendation, Runs | None]:
+    """More replicas, planned anew, as batching may be another then; None if none are enough."""
+    replicas = None if as_is is None else as_is.stress.plan.replicas
+    for _ in range(_ROUNDS_MAX):
+        if replicas is None or replicas > replicas_max:
+            break
+        again = replan(replicas, None)
+        if again.plan is None:
+            break
+        try:
+            found = in_time(in_time.asked(stress_of(again.plan)))
+        except InconclusiveError:
+            break
+        if found.exit_code == 0:
+            return again, found
+        replicas = again.plan.replicas + 1
+    return planned, None
