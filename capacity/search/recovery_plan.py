@@ -54,9 +54,10 @@ def plan_to_recover(
     replicas_max: int,
 ) -> tuple[Recommendation, RecoveryPlan]:
     """The plan that recovers in time: as it is, else with one more setting, else with more replicas."""
-    assert planned.plan is not None  # noqa: S101  (there is nothing to recover otherwise)
+    plan = planned.plan
+    assert plan is not None  # noqa: S101  (there is nothing to recover otherwise)
     in_time = _InTime(judge, within_s)
-    stress = in_time.asked(stress_of(planned.plan))
+    stress = in_time.asked(stress_of(plan))
     report("what the plan does in trouble")
     as_planned = in_time(stress)
     if is_in_time(as_planned, within_s):
@@ -78,8 +79,8 @@ def plan_to_recover(
     setting, chosen = (None, None) if best is None else (best.setting, best.found)
     if best is None:
         planned, chosen = _more_replicas(planned, as_is, stress_of, in_time, replan, replicas_max)
-    elif best.found.stress.plan.queue_limit != planned.plan.queue_limit:
-        planned = replan(planned.plan.replicas, best.found.stress.plan.queue_limit)
+    elif best.found.stress.plan.queue_limit != plan.queue_limit:
+        planned = replan(plan.replicas, best.found.stress.plan.queue_limit)
     return planned, RecoveryPlan(
         within_s=within_s,
         as_planned=as_planned,
