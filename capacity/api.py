@@ -206,6 +206,10 @@ def plan(
     startup_time: str | None = None,
     startup_time_s: float | None = None,
     spike: str | float | None = None,
+    mtbf: str | None = None,
+    mtbf_s: float | None = None,
+    recovery_time: str | None = None,
+    recovery_time_s: float | None = None,
     recover_within: str | None = None,
     recover_within_s: float | None = None,
     trigger: str | None = None,
@@ -255,6 +259,8 @@ def plan(
             token and the others.
         objective: instead of `slo_...`, `tier`, `loss_max` and `utilization_max`.
         explain: also find what limits the plan, what the answer depends on, and what would save most.
+        mtbf: mean time that a replica runs until it fails, and `recovery_time` until it runs again; the objective is
+            met with as many down as there are at once but for 53 minutes a year.
         recover_within: also come back so soon after `trigger`, with `timeout`, `attempts` and the other settings
             of clients as in `stress`; the cheapest fleet that does, with one more setting where that is enough.
         before: called with the question before any work; may raise to refuse it.
@@ -316,6 +322,8 @@ def plan(
             rolling_update,
             parse.duration_s(startup_time, startup_time_s, "--startup-time"),
             spike,
+            mtbf_s=parse.duration_s(mtbf, mtbf_s, "--mtbf"),
+            recovery_s=parse.duration_s(recovery_time, recovery_time_s, "--recovery-time"),
             may_stand_alone=trigger is not None,
         ),
     )

@@ -21,6 +21,7 @@ SECONDS_PER_UNIT: dict[str, Decimal] = {
     "s": Decimal(1),
     "min": Decimal(60),
     "h": Decimal(3600),
+    "d": Decimal(86_400),
 }
 # `rps`, `qps`, `/s`, `req/s`, `/min`; thousands and millions of them: `krps`, `k/min`, `M/h`.
 _RATE_UNIT = re.compile(

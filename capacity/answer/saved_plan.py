@@ -231,8 +231,14 @@ def question_to_document(question: Question) -> dict[str, Any]:
         "profiles": [signed(profile) for profile in question.profiles],
         "workload": workload_to_document(question.workload),
         "objective": objective_document(question.objective),
-        "survival": asdict(question.survival),
+        "survival": _survival_document(question.survival),
     }
+
+
+def _survival_document(survival: Survival) -> dict[str, Any]:
+    """What must be survived; breakdowns where there are any."""
+    document = asdict(survival)
+    return document if survival.breakdowns else {k: v for k, v in document.items() if k != "breakdowns"}
 
 
 FORMAT = "capacity-plan"

@@ -17,7 +17,7 @@ PANELS = {
     "request_overhead instances_per_device",
     "Language models": "lengths cached_share context_tokens_max sequences_max batched_tokens_max kv_tokens "
     "block_tokens engine_policy prefix_caching async_scheduling chunked_prefill replay",
-    "Failures and spikes": "spare survive rolling_update spike startup_time recover_within trigger detection horizon",
+    "Failures and spikes": "spare survive rolling_update spike startup_time mtbf recovery_time recover_within trigger detection horizon",
     "Clients": "client timeout deadline attempts backoff retry_budget retry_burst retry_on hedge",
     "Protection": "shed abandoned ejection",
     "Simulation": "seed confidence precision requests_max engine workers cluster",
@@ -35,7 +35,7 @@ _METAVARS = {
         for one in ("ttft", "tpot", "itl")
         for q in ("p50", "p90", "p95", "p99", "p999", "mean")
     )
-    + " batch_wait think_time startup_time recover_within detection horizon deadline hedge "
+    + " batch_wait think_time startup_time mtbf recovery_time recover_within detection horizon deadline hedge "
     "request_overhead request_work duration duration_max timeout patience service_time latency_mean "
     "latency_p50 latency_p90 latency_p95 latency_p99",
     "QUANTILE=DURATION": "slo_wait",

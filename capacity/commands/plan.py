@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @flags(
     f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait timer routing "
     "queue_limit replicas_max hourly_usd "
-    "arrivals daily users think_time spare survive rolling_update startup_time spike recover_within "
+    "arrivals daily users think_time spare survive rolling_update startup_time spike mtbf recovery_time recover_within "
     f"trigger detection {CLIENTS} shed request_overhead instances_per_device {LLM} {EFFORT} explain file plot verbose",
     profile=reads(
         list[str],
@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     startup_time=Flag(
         str, None, "Time until a new replica is ready: 120s; with --spike, or for a --trigger."
     ),
+    mtbf=Flag(str, None, "Mean time that a replica runs until it fails: 264d; with --recovery-time."),
+    recovery_time=Flag(str, None, "Mean time until a failed replica runs again: 5min; with --mtbf."),
     recover_within=Flag(
         str, None, "Also be as before so soon after a --trigger, with clients that have a --timeout: 60s."
     ),

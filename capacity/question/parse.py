@@ -311,14 +311,16 @@ def read_survival(
     startup_time_s: float | None,
     spike: str | float | None,
     *,
+    mtbf_s: float | None = None,
+    recovery_s: float | None = None,
     may_stand_alone: bool = False,
 ) -> "Survival":
-    """`--spare`, `--survive`, `--rolling-update`, and `--spike` with `--startup-time`.
+    """`--spare`, `--survive`, `--rolling-update`, `--spike` with `--startup-time`, `--mtbf` with `--recovery-time`.
 
     Args:
         may_stand_alone: whether the start-up time is also for something else than a spike.
     """
-    from capacity.question.resilience import Spike, Survival
+    from capacity.question.resilience import Breakdowns, Spike, Survival
 
     zones = None
     for text in survive:
@@ -336,6 +338,11 @@ def read_survival(
             "give --spike 2x and --startup-time 120s together: how far traffic jumps, and how "
             "long new replicas take"
         )
+    if (mtbf_s is None) != (recovery_s is None):
+        raise InputError(
+            "give --mtbf 264d and --recovery-time 5min together: how long a replica runs until it fails, and how "
+            "long it takes to come back"
+        )
     return Survival(
         spare=spare,
         zones=zones,
@@ -343,6 +350,9 @@ def read_survival(
         spike=None
         if spike is None or startup_time_s is None
         else Spike(factor=_read_factor(str(spike)), startup_time_s=startup_time_s),
+        breakdowns=None
+        if mtbf_s is None or recovery_s is None
+        else Breakdowns(mtbf_s=mtbf_s, recovery_s=recovery_s),
     )
 
 

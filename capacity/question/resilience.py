@@ -9,6 +9,7 @@ from capacity.errors import DomainError, InputError
 # A share is meant as it was typed: 29 % of 100 are 29, not the 28 of 28.999999999999996.
 _DENOMINATOR_MAX = 1_000_000_000
 _STARTUP_MAX_S = 1e9
+MORE_DOWN_SHARE = 1e-4  # of the time, in which more replicas may be down than a fleet is planned for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,46 @@ class Spike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdowns:
+    """Replicas that fail now and then, each by itself, and come back.
+
+    Attributes:
+        mtbf_s: mean time that a replica runs until it fails. [s]
+        recovery_s: mean time until it runs again. [s]
+
+    Source:
+        Barlow & Proschan (1975), Statistical Theory of Reliability and Life Testing, sec. 7.2: the share of time
+        that a unit is down depends on the two means alone.
+    """
+
+    mtbf_s: float
+    recovery_s: float
+
+    def __post_init__(self) -> None:
+        for name, value_s in (("--mtbf", self.mtbf_s), ("--recovery-time", self.recovery_s)):
+            if not 0.0 < value_s < math.inf:
+                raise DomainError(f"{name} must be above 0 and finite, got {value_s:g} s")
+
+    @property
+    def down_share(self) -> float:
+        """Share of the time that a replica is down."""
+        return self.recovery_s / (self.mtbf_s + self.recovery_s)
+
+    def down_at_once(self, replicas: int) -> int:
+        """Replicas that may be down at once: more are at most 0.01 % of the time, 53 minutes a year.
+
+        >>> Breakdowns(mtbf_s=264 * 86400.0, recovery_s=300.0).down_at_once(100)
+        1
+        """
+        from scipy.special import bdtrc  # heavy, and not to be loaded before it is needed
+
+        down = 0
+        while down < replicas and bdtrc(down, replicas, self.down_share) > MORE_DOWN_SHARE:
+            down += 1
+        return down
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survival:
     """The failures under which the objective must still be met; none by default.
 
@@ -39,12 +80,14 @@ class Survival:
         unavailable_share: share of the replicas that a rolling update may take away, rounded down as
             orchestrators do, and at least one, since otherwise no update could begin.
         spike: traffic to survive until new replicas are ready.
+        breakdowns: of replicas, of which as many may be down at once as are but for 53 minutes a year.
     """
 
     spare: int = 0
     zones: int | None = None
     unavailable_share: float | None = None
     spike: Spike | None = None
+    breakdowns: Breakdowns | None = None
 
     def __post_init__(self) -> None:
         if self.spare < 0:
@@ -74,6 +117,9 @@ class Survival:
         if self.unavailable_share is not None:
             share = Fraction(self.unavailable_share).limit_denominator(_DENOMINATOR_MAX)
             lost["rolling update"] = max(1, math.floor(share * replicas))
+        if self.breakdowns is not None:
+            down = self.breakdowns.down_at_once(replicas)
+            lost[f"{down} broken down at once"] = down
         return lost
 
     def left(self, replicas: int, per_device: int = 1) -> int:

@@ -100,6 +100,9 @@ def _survival(survival: Survival) -> Iterator[str]:
     if survival.spike is not None:
         yield from ("--spike", f"{survival.spike.factor:g}x")
         yield from ("--startup-time", _seconds(survival.spike.startup_time_s))
+    if survival.breakdowns is not None:
+        yield from ("--mtbf", _seconds(survival.breakdowns.mtbf_s))
+        yield from ("--recovery-time", _seconds(survival.breakdowns.recovery_s))
 
 
 def _effort(effort: Effort) -> Iterator[str]:

@@ -76,7 +76,8 @@ def plan_to_recover(
         tried.append(Remedy(setting=setting, found=in_time(changed)))
     as_is, _ = smallest_fleet(as_planned, in_time, report, replicas_max)
     best = _best([one for one in tried if is_in_time(one.found, within_s)])
-    setting, chosen = (None, None) if best is None else (best.setting, best.found)
+    setting = None if best is None else best.setting
+    chosen = None if best is None else best.found
     if best is None:
         planned, chosen = _more_replicas(planned, as_is, stress_of, in_time, replan, replicas_max)
     elif best.found.stress.plan.queue_limit != plan.queue_limit:

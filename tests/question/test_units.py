@@ -83,7 +83,7 @@ def test_rates(text: str, rps: float) -> None:
     [
         ("200", "wait '200' has no unit; write 200ms or 200s"),
         (" 1e3 ", "wait '1e3' has no unit; write 1e3ms or 1e3s"),
-        ("200rps", "wait has an unknown unit 'rps'; use one of ns, us, µs, ms, s, min, h"),
+        ("200rps", "wait has an unknown unit 'rps'; use one of ns, us, µs, ms, s, min, h, d"),
         ("200MS", "wait has an unknown unit 'MS'; use one of"),
         ("5\x1b[31m", r"wait has an unknown unit '\x1b[31m'; use one of"),
         ("nans", "wait must be finite, got 'nans'"),
