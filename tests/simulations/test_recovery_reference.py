@@ -377,9 +377,35 @@ def test_those_who_stay_behind_a_batch_get_a_timer_of_their_own() -> None:
     faults = [at(0.0, Action.PAUSE, 0, 1.0), at(0.0, Action.PAUSE, 1, 1.0)]
     faults += [at(1.0, Action.RESUME, 0), at(1.0, Action.RESUME, 1)]
     outcomes = follow(
-        [0.0, 0.0, 0.5], replicas=2, batch=2, wait_s=3.0, routing=Routing.SHARED_QUEUE, faults=faults
+        [0.0, 0.0, 0.5],
+        fixed(lambda size: 5.0),
+        replicas=2,
+        batch=2,
+        wait_s=3.0,
+        routing=Routing.SHARED_QUEUE,
+        faults=faults,
     )
-    assert_answered(outcomes, [2.0, 2.0, 4.5])
+    assert_answered(outcomes, [6.0, 6.0, 8.5])
+
+
+def test_who_becomes_first_in_line_may_be_due_earlier_than_who_was() -> None:
+    """At the third replica the retry of the first is due at 6, and behind it the second, sent at 1, at 5.
+
+    At 4.5 the first request's time is over, and its retry leaves.
+    """
+    faults = [at(2.0, Action.CRASH), at(2.0, Action.HIDE), at(2.5, Action.LEAVE, 1)]
+    outcomes = follow(
+        [0.0, 1.0],
+        fixed(lambda size: 0.25),
+        clients=Clients(attempts=2, deadline_s=4.5),
+        protection=Protection(abandoned=Abandoned.STOPPED),
+        replicas=3,
+        batch=3,
+        wait_s=4.0,
+        faults=faults,
+    )
+    assert_answered(outcomes, [NAN, 5.25])
+    assert counted(outcomes) == {"served": 1, "crashed": 1, "dropped": 1, "timed_out": 1}
 
 
 # ---- Faults ---------------------------------------------------------------------------------
@@ -473,12 +499,40 @@ def test_one_of_few_is_ejected_at_most() -> None:
     assert counted(alone) == {"crashed": 5, "rejected": 15}
 
 
-def test_who_is_ejected_again_is_out_for_longer() -> None:
+@pytest.mark.parametrize(("seconds", "crashed"), [(100, 10), (115, 15)])
+def test_who_is_ejected_again_is_out_for_longer(seconds: int, crashed: int) -> None:
     """Out at 4 until the sweep at 40, and at 44 until the first one at 44 + 60 or later."""
-    arrived_s = [float(second) for second in range(115)]
+    arrived_s = [float(second) for second in range(seconds)]
     outcomes = follow(arrived_s, faults=[at(0.0, Action.CRASH)], protection=EJECTS)
-    assert counted(outcomes) == {"crashed": 15, "rejected": 100}
-    assert outcomes.sent.sum() == 115
+    assert counted(outcomes) == {"crashed": crashed, "rejected": seconds - crashed}
+
+
+def test_an_ejection_is_forgiven_by_a_later_sweep() -> None:
+    """Back at 40, forgiven at 50, out again at 59 until the sweep at 90."""
+    faults = [at(0.0, Action.CRASH), at(9.0, Action.JOIN), at(55.0, Action.CRASH)]
+    arrived_s = [float(second) for second in range(100)]
+    outcomes = follow(arrived_s, fixed(lambda size: 0.25), faults=faults, protection=EJECTS)
+    assert counted(outcomes) == {"served": 15, "crashed": 15, "rejected": 70}
+
+
+def test_who_comes_back_has_not_failed_yet() -> None:
+    """Ten time out at 1, five of them after the ejection; one more at 41 ejects nobody."""
+    faults = [at(0.0, Action.HANG), at(20.0, Action.RESTART), at(41.0, Action.CRASH), at(42.0, Action.JOIN)]
+    outcomes = follow(
+        [0.0] * 10 + [41.25, 43.0],
+        fixed(lambda size: 0.5),
+        clients=Clients(timeout_s=1.0),
+        faults=faults,
+        protection=EJECTS,
+    )
+    assert outcomes.answered_s[-1] == 43.5
+    assert counted(outcomes) == {"served": 1, "crashed": 11, "timed_out": 10}
+
+
+def test_who_has_left_is_not_to_blame_for_those_that_find_no_replica() -> None:
+    faults = [at(0.5, Action.LEAVE), at(2.0, Action.JOIN)]
+    outcomes = follow([0.0] * 6 + [3.0], faults=faults, protection=EJECTS)
+    assert counted(outcomes) == {"served": 2, "rejected": 5}
 
 
 # ---- Hedges ---------------------------------------------------------------------------------
@@ -495,6 +549,12 @@ def test_the_first_reply_wins(routing: Routing) -> None:
     outcomes = follow([0.0], clients=HEDGES, replicas=2, faults=SLOW_FIRST, routing=routing)
     assert_answered(outcomes, [1.5])
     assert outcomes.attempts.tolist() == [2]
+    assert counted(outcomes) == {"served": 2, "for_nobody": 1}
+
+
+def test_a_hedge_goes_to_the_same_replica_if_there_is_no_other() -> None:
+    outcomes = follow([0.0], clients=HEDGES)
+    assert_answered(outcomes, [1.0])
     assert counted(outcomes) == {"served": 2, "for_nobody": 1}
 
 

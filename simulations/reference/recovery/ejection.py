@@ -29,7 +29,7 @@ class Ejection:
         self.ejected_s: dict[int, float] = {}
         self._clock = clock
         self._most = max(1, int(EJECTED_SHARE * replicas))
-        self._failures = [0] * replicas  # in a row
+        self._failures = [0] * replicas  # in a row, since it came back
         self._times = [0] * replicas
         self._sweep_at(1)
 
@@ -41,7 +41,6 @@ class Ejection:
         if is_bad and len(self.ejected_s) < self._most:
             self.ejected_s[index] = self._clock.now
             self._times[index] += 1
-            self._failures[index] = 0
 
     def answered(self, target: Target) -> None:
         """A client had a reply in time."""

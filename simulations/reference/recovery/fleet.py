@@ -121,7 +121,6 @@ class Fleet:
         if not replica.owns_queue:
             return
         for attempt in replica.queue.clear():
-            attempt.target = None
             failure = self.entrance.admit(attempt)
             if failure is not None and attempt.is_waited_for:
                 self._population.fail(attempt, failure)
