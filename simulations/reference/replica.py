@@ -17,17 +17,19 @@ from simulations.draws.service import ServiceTimes
 
 
 class Phase(IntEnum):
-    """Order at one instant: completions, dispatch, arrivals, dispatch, timers.
+    """Order at one instant: faults, completions, dispatch, arrivals, dispatch, timers, timeouts.
 
     One DISPATCH is enough: a replica that completes a batch dispatches within its own completion, so
     completions and their dispatches come first, lowest replica first; what arrivals or a timer
     cause comes after all arrivals of the instant.
     """
 
-    COMPLETION = 0
-    ARRIVAL = 1
-    DISPATCH = 2
-    TIMER = 3
+    FAULT = 0
+    COMPLETION = 1
+    ARRIVAL = 2
+    DISPATCH = 3
+    TIMER = 4
+    TIMEOUT = 5
 
 
 _RANKS = 2**32  # more than there are replicas
@@ -39,6 +41,12 @@ class Clock(Environment):
     def enter(self, instant_s: float, order: EventPriority, event: Event) -> None:
         """Schedule `event` at `instant_s`, ahead of all with a higher `order` at that instant."""
         heappush(self._queue, (instant_s, order, next(self._eid), event))
+
+    def call(self, instant_s: float, phase: Phase, rank: int, action: Callable[[], None]) -> "Moment":
+        """Have something done at an instant; it is called off by clearing the moment's callbacks."""
+        moment = Moment(self).at(instant_s, phase, rank)
+        moment.callbacks = [lambda _: action()]
+        return moment
 
 
 class Moment(Event):

@@ -1,0 +1,124 @@
+"""Balancer: sends each attempt to a replica that it believes to be well, or into the queue of all."""
+
+from collections.abc import Callable, Sequence
+
+from capacity.question.plan import Routing
+from capacity.recovery.clients import Failure
+from simulations.reference.recovery.attempt import Attempt
+from simulations.reference.recovery.counts import Counts
+from simulations.reference.recovery.ejection import Ejection
+from simulations.reference.recovery.faulty_replica import FaultyReplica
+from simulations.reference.recovery.protected_queue import ProtectedQueue
+
+# Which of some replicas, in order of their index, given two uniform numbers.
+Policy = Callable[[Sequence[FaultyReplica], Sequence[float]], FaultyReplica]
+
+
+class OneQueue:
+    """No balancer: all replicas share a queue, where attempts wait for any of them."""
+
+    def __init__(self, queue: ProtectedQueue, counts: Counts) -> None:
+        self._queue = queue
+        self._counts = counts
+
+    def admit(self, attempt: Attempt) -> Failure | None:
+        """Take an attempt, or say how it has failed at once."""
+        if self._queue.admit(attempt):
+            return None
+        self._counts.rejected += 1
+        return Failure.REJECTED
+
+    def failed(self, attempt: Attempt) -> None:
+        """Nobody is ejected where nobody is chosen."""
+
+    def answered(self, attempt: Attempt) -> None:
+        """Nobody is ejected where nobody is chosen."""
+
+
+class Balancer:
+    """A queue at each replica.
+
+    Args:
+        uniforms: by number of the attempt and of the request, two of them.
+        ejection: None where replicas are not ejected.
+    """
+
+    def __init__(
+        self,
+        routing: Routing,
+        replicas: Sequence[FaultyReplica],
+        uniforms: list[list[list[float]]],
+        ejection: Ejection | None,
+        counts: Counts,
+    ) -> None:
+        self._replicas = replicas
+        self._uniforms = uniforms
+        self._ejection = ejection
+        self._counts = counts
+        self._policy = _policy(routing, len(replicas))
+
+    def admit(self, attempt: Attempt) -> Failure | None:
+        """Take an attempt, or say how it has failed at once."""
+        candidates = self._candidates(attempt)
+        if not candidates:
+            attempt.target = None
+            self._counts.rejected += 1
+            return Failure.REJECTED
+        replica = self._policy(candidates, self._uniforms[attempt.number][attempt.request.number])
+        attempt.target = replica
+        if replica.has_crashed:
+            self._counts.crashed += 1
+            return Failure.CRASHED
+        if not replica.queue.admit(attempt):
+            self._counts.rejected += 1
+            return Failure.REJECTED
+        replica.outstanding += 1
+        return None
+
+    def failed(self, attempt: Attempt) -> None:
+        """Its client had no reply."""
+        if self._ejection is not None and attempt.target is not None:
+            self._ejection.failed(attempt.target)
+
+    def answered(self, attempt: Attempt) -> None:
+        """Its client had the reply in time."""
+        if self._ejection is not None and attempt.target is not None:
+            self._ejection.answered(attempt.target)
+
+    def _candidates(self, attempt: Attempt) -> list[FaultyReplica]:
+        """Those that seem well; without those that hold another attempt of the request, if others are left."""
+        well = [replica for replica in self._replicas if self._seems_well(replica)]
+        held = {other.target.index for other in attempt.request.live if other is not attempt and other.target}
+        return [replica for replica in well if replica.index not in held] or well
+
+    def _seems_well(self, replica: FaultyReplica) -> bool:
+        return replica.is_visible and not (self._ejection and replica.index in self._ejection.ejected_s)
+
+
+def _policy(routing: Routing, count: int) -> Policy:
+    """The rule behind a routing name; ties go to the lowest index."""
+    turn = 0
+
+    def round_robin(replicas: Sequence[FaultyReplica], uniforms: Sequence[float]) -> FaultyReplica:
+        nonlocal turn
+        chosen = min(replicas, key=lambda replica: (replica.index - turn) % count)
+        turn = (chosen.index + 1) % count
+        return chosen
+
+    def random(replicas: Sequence[FaultyReplica], uniforms: Sequence[float]) -> FaultyReplica:
+        return replicas[int(uniforms[0] * len(replicas))]
+
+    def least_outstanding(replicas: Sequence[FaultyReplica], uniforms: Sequence[float]) -> FaultyReplica:
+        return min(replicas, key=lambda replica: (replica.outstanding, replica.index))
+
+    def power_of_two(replicas: Sequence[FaultyReplica], uniforms: Sequence[float]) -> FaultyReplica:
+        first = int(uniforms[0] * len(replicas))
+        second = (first + 1 + int(uniforms[1] * (len(replicas) - 1))) % len(replicas)
+        return least_outstanding([replicas[first], replicas[second]], uniforms)
+
+    return {
+        Routing.ROUND_ROBIN: round_robin,
+        Routing.RANDOM: random,
+        Routing.LEAST_OUTSTANDING: least_outstanding,
+        Routing.POWER_OF_TWO: power_of_two,
+    }[routing]

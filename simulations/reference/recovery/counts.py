@@ -1,0 +1,23 @@
+"""Counts: what all attempts of a run have come to so far."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counts:
+    """As `Outcomes` has them."""
+
+    sent: list[int] = field(default_factory=list)
+    served: int = 0
+    for_nobody: int = 0
+    rejected: int = 0
+    shed: int = 0
+    crashed: int = 0
+    dropped: int = 0
+    timed_out: int = 0
+
+    def add_sent(self, now_s: float) -> None:
+        """An attempt is sent; the last second of the run is the one in which the last of them is."""
+        second = int(now_s)
+        self.sent.extend([0] * (second + 1 - len(self.sent)))
+        self.sent[second] += 1

@@ -1,0 +1,154 @@
+"""Fleet: one run of replicas that fail and clients that try again, attempt by attempt."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.recovery.clients import Clients
+from capacity.recovery.faults import Action, Fault
+from capacity.recovery.protection import Protection
+from simulations.draws.attempts import AttemptDraws, Outcomes
+from simulations.draws.service import ServiceTimes
+from simulations.reference.recovery.balancer import Balancer, OneQueue
+from simulations.reference.recovery.counts import Counts
+from simulations.reference.recovery.ejection import Ejection
+from simulations.reference.recovery.faulty_replica import FaultyReplica
+from simulations.reference.recovery.population import Population
+from simulations.reference.recovery.protected_queue import ProtectedQueue
+from simulations.reference.replica import Clock, Phase
+
+
+def run(
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: AttemptDraws,
+    clients: Clients,
+    protection: Protection,
+    faults: Sequence[Fault],
+) -> Outcomes:
+    """Follow every request until it is decided, and every attempt until it is served, lost or stuck.
+
+    The same input gives the same outcomes, bit for bit.
+
+    Args:
+        faults: those of one instant happen in their order here.
+
+    Raises:
+        DomainError: the batch wait does not count from the oldest request; there are too few draws for the
+            attempts; a fault's replica is not in the fleet.
+    """
+    _require(plan, draws, clients, faults)
+    clock = Clock()
+    counts = Counts()
+    population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
+    fleet = Fleet(clock, plan, service_times, draws, protection, population, counts)
+    for rank, fault in enumerate(faults):
+        if fault.instant_s < math.inf:
+            clock.call(fault.instant_s, Phase.FAULT, rank, partial(fleet.suffer, fault))
+    population.begin(draws.arrived_s.tolist(), fleet.entrance)
+    clock.run()
+    fleet.drop_the_abandoned()
+    return _outcomes(draws, population, counts)
+
+
+class Fleet:
+    """The replicas with their queues.
+
+    Attributes:
+        entrance: where attempts come in.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        plan: Plan,
+        service_times: ServiceTimes,
+        draws: AttemptDraws,
+        protection: Protection,
+        population: Population,
+        counts: Counts,
+    ) -> None:
+        shares = plan.routing is Routing.SHARED_QUEUE
+        self._population = population
+        self._queues = [
+            ProtectedQueue(clock, plan, protection, rank, population, counts)
+            for rank in range(1 if shares else plan.replicas)
+        ]
+        uniforms = draws.service.tolist()
+        self._replicas = [
+            FaultyReplica(
+                index,
+                clock,
+                self._queues[0 if shares else index],
+                service_times,
+                uniforms,
+                population,
+                counts,
+                owns_queue=not shares,
+            )
+            for index in range(plan.replicas)
+        ]
+        self.entrance: OneQueue | Balancer
+        if shares:
+            self.entrance = OneQueue(self._queues[0], counts)
+        else:
+            ejection = Ejection(clock, plan.replicas) if protection.ejects else None
+            routing = draws.routing.tolist()
+            self.entrance = Balancer(plan.routing, self._replicas, routing, ejection, counts)
+
+    def suffer(self, fault: Fault) -> None:
+        """Something happens to a replica."""
+        replica = self._replicas[fault.replica]
+        if fault.action is Action.LEAVE:
+            self._leave(replica)
+        else:
+            replica.suffer(fault)
+
+    def drop_the_abandoned(self) -> None:
+        """The run is over: who is still somewhere and not waited for will not be served."""
+        for queue in self._queues:
+            queue.drop_the_abandoned()
+        for replica in self._replicas:
+            replica.drop_the_abandoned()
+
+    def _leave(self, replica: FaultyReplica) -> None:
+        """Its own queue is routed anew, in order, also those whom nobody waits for."""
+        replica.is_up = replica.is_visible = False
+        if not replica.owns_queue:
+            return
+        for attempt in replica.queue.clear():
+            failure = self.entrance.admit(attempt)
+            if failure is not None and attempt.is_waited_for:
+                self._population.fail(attempt, failure)
+
+
+def _require(plan: Plan, draws: AttemptDraws, clients: Clients, faults: Sequence[Fault]) -> None:
+    """What the model knows, and enough random numbers."""
+    if plan.timer is not BatchTimer.OLDEST:
+        raise DomainError(f"with clients that try again the timer must be 'oldest', got '{plan.timer}'")
+    if len(draws.service) < clients.attempts:
+        raise DomainError(f"{clients.attempts} attempts need as many draws, got {len(draws.service)}")
+    for fault in faults:
+        if not 0 <= fault.replica < plan.replicas:
+            raise DomainError(f"a fault of replica {fault.replica}, but there are {plan.replicas}")
+
+
+def _outcomes(draws: AttemptDraws, population: Population, counts: Counts) -> Outcomes:
+    return Outcomes(
+        arrived_s=draws.arrived_s,
+        answered_s=np.array(population.answered_s),
+        ended_s=np.array(population.ended_s),
+        attempts=np.array(population.sent, dtype=np.int64),
+        sent=np.array(counts.sent, dtype=np.int64),
+        served=counts.served,
+        for_nobody=counts.for_nobody,
+        rejected=counts.rejected,
+        shed=counts.shed,
+        crashed=counts.crashed,
+        dropped=counts.dropped,
+        timed_out=counts.timed_out,
+    )

@@ -1,0 +1,152 @@
+"""Protected queue: where attempts wait for a batch, with a limit, shedding, and no room for the abandoned."""
+
+import math
+from collections import deque
+from typing import Protocol
+
+from capacity.question.plan import Plan
+from capacity.recovery.clients import Failure
+from capacity.recovery.protection import Abandoned, Protection, Shedding
+from simulations.reference.recovery.attempt import Attempt
+from simulations.reference.recovery.counts import Counts
+from simulations.reference.recovery.population import Population
+from simulations.reference.recovery.shedding import rule_for
+from simulations.reference.replica import Clock, Phase
+
+
+class Server(Protocol):
+    """A replica that takes batches from a queue."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it could start a batch."""
+
+    def start(self) -> None:
+        """Start one."""
+
+
+class ProtectedQueue:
+    """A line in front of one replica, or in front of all of them.
+
+    A batch is due as soon as `batch_size_max` attempts wait, or the first in line has waited
+    `batch_wait_max_s` since it was sent. What is due is served by the lowest free replica.
+
+    Attributes:
+        servers: the replicas that it feeds, by index.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        plan: Plan,
+        protection: Protection,
+        rank: int,
+        population: Population,
+        counts: Counts,
+    ) -> None:
+        self.servers: list[Server] = []
+        self._clock = clock
+        self._plan = plan
+        self._rank = rank
+        self._population = population
+        self._counts = counts
+        self._newest_first = protection.shedding is Shedding.LIFO
+        self._drops = protection.abandoned is Abandoned.DROPPED
+        self._sheds = rule_for(protection)
+        self._line: deque[Attempt] = deque()
+        self._ended_s = -math.inf  # when the last batch ended that was taken from here, at any replica
+        self._is_called = False  # whether a dispatch is to come at this instant
+        self._timed: Attempt | None = None  # the first in line for whom the latest timer was set
+
+    def admit(self, attempt: Attempt) -> bool:
+        """An attempt comes to the end of the line; False if it finds no room."""
+        limit = self._plan.queue_limit
+        if limit is not None:
+            room = self._plan.batch_size_max * len(self._free())
+            if len(self._line) >= limit + room:
+                return False
+        self._line.append(attempt)
+        attempt.place = self
+        self.look()
+        return True
+
+    def look(self) -> None:
+        """Something has changed: if a replica is free, dispatch what is due, or set a timer for the first."""
+        if not self._line or not self._free():
+            return
+        now_s, first = self._clock.now, self._line[0]
+        if self.is_due():
+            if not self._is_called:
+                self._is_called = True
+                self._clock.call(now_s, Phase.DISPATCH, self._rank, self._dispatch)
+        elif self._timed is not first:
+            self._timed = first
+            self._clock.call(self._due_s(), Phase.TIMER, self._rank, self.look)
+
+    def is_due(self) -> bool:
+        """Whether a free replica must start a batch now."""
+        if not self._line:
+            return False
+        return len(self._line) >= self._plan.batch_size_max or self._due_s() <= self._clock.now
+
+    def take(self) -> list[Attempt]:
+        """A batch: from the line until it is full or the line is empty, without those that are not served."""
+        batch: list[Attempt] = []
+        while self._line and len(batch) < self._plan.batch_size_max:
+            attempt = self._line.pop() if self._newest_first else self._line.popleft()
+            if self._serves(attempt):
+                batch.append(attempt)
+        return batch
+
+    def batch_ended(self) -> None:
+        """A batch that was taken from here has ended."""
+        self._ended_s = self._clock.now
+
+    def is_rested(self) -> bool:
+        """Whether no batch has ended at this instant, so that one that starts now must wake its replica."""
+        return self._clock.now > self._ended_s
+
+    def abandon(self, attempt: Attempt) -> None:
+        """It leaves the line; who is first now may be due earlier than who was."""
+        self._line.remove(attempt)
+        attempt.leave()
+        self._counts.dropped += 1
+        self.look()
+
+    def clear(self) -> list[Attempt]:
+        """All leave, in order."""
+        attempts = list(self._line)
+        self._line.clear()
+        for attempt in attempts:
+            attempt.leave()
+        return attempts
+
+    def drop_the_abandoned(self) -> None:
+        """The run is over: who is still here and not waited for will not be served."""
+        self._counts.dropped += sum(not attempt.is_waited_for for attempt in self._line)
+
+    def _dispatch(self) -> None:
+        self._is_called = False
+        while self.is_due() and (free := self._free()):
+            free[0].start()
+        self.look()
+
+    def _serves(self, attempt: Attempt) -> bool:
+        """Whether it gets into the batch; else it is gone."""
+        if self._drops and not attempt.is_waited_for:
+            attempt.leave()
+            self._counts.dropped += 1
+            return False
+        if self._sheds(attempt, self._clock.now):
+            attempt.leave()
+            self._counts.shed += 1
+            if attempt.is_waited_for:
+                self._population.fail(attempt, Failure.REJECTED)
+            return False
+        return True
+
+    def _free(self) -> list[Server]:
+        return [server for server in self.servers if server.is_free]
+
+    def _due_s(self) -> float:
+        return self._line[0].sent_s + self._plan.batch_wait_max_s
