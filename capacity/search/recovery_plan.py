@@ -71,9 +71,9 @@ def plan_to_recover(
         )
         return planned, found
     tried = []
-    for setting, changed in remedies(stress):
-        report(f"trying {setting}")
-        tried.append(Remedy(setting=setting, found=in_time(changed)))
+    for name, changed in remedies(stress):
+        report(f"trying {name}")
+        tried.append(Remedy(setting=name, found=in_time(changed)))
     as_is, _ = smallest_fleet(as_planned, in_time, report, replicas_max)
     best = _best([one for one in tried if is_in_time(one.found, within_s)])
     setting = None if best is None else best.setting

@@ -120,6 +120,8 @@ _REPLICA = np.dtype(
         ("is_dead", np.bool_),
         ("is_paused", np.bool_),
         ("is_ejected", np.bool_),
+        ("is_hung", np.bool_),
+        ("is_stopped", np.bool_),
         ("size", np.int64),
         ("waited_for", np.int64),
         ("head", np.int64),
@@ -420,7 +422,7 @@ def _fail(w: World, a: int, kind: int, now_s: float) -> None:
     _stops_waiting(w, number)
     if rules.budget == _THROTTLE:
         state[0].tokens = max(0.0, state[0].tokens - 1.0)
-    if w.attempts[a].replica != _NOBODY:
+    if w.attempts[a].replica != _NOBODY and rules.routing != SHARED_QUEUE:
         _blame(w, w.attempts[a].replica, now_s)
     if not math.isnan(w.requests[request].ended_s):
         return
@@ -441,35 +443,23 @@ def _fail(w: World, a: int, kind: int, now_s: float) -> None:
 
 @borrowing
 def _stop(w: World, a: int, now_s: float) -> None:
-    """Nobody waits for an attempt any more, and the server is told so."""
+    """Nobody waits for an attempt any more, and the server is told so; a hung one does not listen."""
     if w.rules[0].abandoned != _STOPPED:
         return
     r = w.attempts[a].replica
     if w.attempts[a].where == _WAITING:
-        _unlink(w, _queue_of(w, r), a)
+        q = _queue_of(w, r)
+        _unlink(w, q, a)
         _less_outstanding(w, a)
         w.state[0].dropped += 1
         _leave_memory(w, a)
+        _look(w, q, now_s)
     elif w.attempts[a].where == _IN_SERVICE:
-        r = w.attempts[a].replica
         w.replicas[r].waited_for -= 1
-        if w.replicas[r].waited_for == 0:
-            _end_for_nobody(w, r, now_s)
-
-
-@borrowing
-def _end_for_nobody(w: World, r: int, now_s: float) -> None:
-    """A batch ends at once, none of which anybody waits for."""
-    a = w.replicas[r].head
-    while a != _NOBODY:
-        behind = w.attempts[a].behind
-        w.replicas[r].outstanding -= 1
-        w.state[0].dropped += 1
-        _leave_memory(w, a)
-        a = behind
-    _rest(w, r)
-    w.queues[_queue_of(w, r)].ended_s = now_s
-    _look(w, _queue_of(w, r), now_s)
+        if w.replicas[r].waited_for == 0 and not w.replicas[r].is_hung:
+            w.replicas[r].is_stopped = True
+            w.replicas[r].finish_s = now_s
+            _push(w, now_s, COMPLETION, r, r)
 
 
 @borrowing
@@ -477,6 +467,8 @@ def _rest(w: World, r: int) -> None:
     w.replicas[r].size = 0
     w.replicas[r].head = _NOBODY
     w.replicas[r].finish_s = np.inf
+    w.replicas[r].is_hung = False
+    w.replicas[r].is_stopped = False
 
 
 @borrowing
@@ -598,13 +590,16 @@ def _succeed(w: World, a: int, now_s: float) -> None:
             w.requests[request].live -= 1
             _stops_waiting(w, k)
             _stop(w, other, now_s)
+    while w.requests[request].live > 0:  # retries that would have been sent at this very instant
+        w.requests[request].live -= 1
+        _stops_waiting(w, 1)
 
 
 @borrowing
 def _complete(w: World, r: int, now_s: float) -> None:
     """A replica has served its batch, and starts the next if one is due."""
     replicas, attempts, state = w.replicas, w.attempts, w.state
-    a, q = replicas[r].head, _queue_of(w, r)
+    a, q, is_stopped = replicas[r].head, _queue_of(w, r), replicas[r].is_stopped
     _rest(w, r)
     w.queues[q].ended_s = now_s
     member = a
@@ -614,11 +609,14 @@ def _complete(w: World, r: int, now_s: float) -> None:
     while a != _NOBODY:
         behind = attempts[a].behind
         replicas[r].outstanding -= 1
-        state[0].served += 1
-        if attempts[a].is_alive:
+        if is_stopped:
+            state[0].dropped += 1
+        elif attempts[a].is_alive:
+            state[0].served += 1
             replicas[r].failures = 0
             _succeed(w, a, now_s)
         else:
+            state[0].served += 1
             state[0].for_nobody += 1
         _leave_memory(w, a)
         a = behind
@@ -696,12 +694,13 @@ def _choice(w: World, request: int, number: int, shuns: bool) -> int:  # noqa: F
 
 
 @borrowing
-def _route(w: World, a: int, shuns: bool, now_s: float) -> None:  # noqa: FBT001
-    """An attempt goes to a replica's queue, or fails at once."""
+def _route(w: World, a: int, now_s: float) -> None:
+    """An attempt goes to a replica's queue, or fails at once; where clients hedge, not beside its like."""
     rules, attempts, q = w.rules[0], w.attempts, 0
     attempts[a].replica = _NOBODY
     if rules.routing != SHARED_QUEUE:
         request, number = attempts[a].request, attempts[a].number
+        shuns = rules.hedge_s >= 0.0
         r = _choice(w, request, number, shuns)
         if r == _NOBODY and shuns:
             r = _choice(w, request, number, False)  # noqa: FBT003  (compiled code takes positions)
@@ -739,10 +738,8 @@ def _arrive(w: World, request: int, number: int, now_s: float) -> None:
     """An attempt is sent."""
     rules, state = w.rules[0], w.state
     if number > 0 and not math.isnan(w.requests[request].ended_s):  # answered at this very instant
-        w.requests[request].live -= 1
-        _stops_waiting(w, number)
         return
-    w.sent[min(int(now_s), len(w.sent) - 1)] += 1
+    w.sent[int(now_s)] += 1
     w.requests[request].sent = number + 1
     if number == 0:
         state[0].active += 1
@@ -767,7 +764,7 @@ def _arrive(w: World, request: int, number: int, now_s: float) -> None:
         w.places[number, request] = a
         if number + 1 < rules.attempts:
             _push(w, now_s + rules.hedge_s, ARRIVAL, name + 1, _HEDGE)
-    _route(w, a, hedges and number > 0, now_s)
+    _route(w, a, now_s)
 
 
 @borrowing
@@ -810,10 +807,7 @@ def _lose(w: World, a: int, now_s: float) -> None:
 def _lose_all(w: World, r: int, now_s: float) -> None:
     """All that a replica holds: its batch, then its own queue."""
     a = w.replicas[r].head
-    had_batch = w.replicas[r].size > 0
     _rest(w, r)
-    if had_batch:
-        w.queues[_queue_of(w, r)].ended_s = now_s
     while a != _NOBODY:
         behind = w.attempts[a].behind
         _lose(w, a, now_s)
@@ -832,7 +826,7 @@ def _move_queue(w: World, r: int, now_s: float) -> None:
         a = w.queues[r].head
         _unlink(w, r, a)
         w.replicas[r].outstanding -= 1
-        _route(w, a, False, now_s)  # noqa: FBT003  (compiled code takes positions)
+        _route(w, a, now_s)
 
 
 @borrowing
@@ -850,6 +844,7 @@ def _fault(w: World, number: int, now_s: float) -> None:  # noqa: C901  (one bra
         _lose_all(w, r, now_s)
     elif action == _HANG:
         replicas[r].is_up = False
+        replicas[r].is_hung = replicas[r].size > 0
         replicas[r].finish_s = np.inf
     elif action == _HIDE:
         replicas[r].is_visible = False
@@ -880,6 +875,7 @@ def _sweep(w: World, now_s: float) -> None:
         if replicas[r].is_ejected:
             if now_s >= replicas[r].since_s + min(_EJECTION_S * replicas[r].times, _EJECTION_MAX_S):
                 replicas[r].is_ejected = False
+                replicas[r].failures = 0
                 w.state[0].ejected -= 1
         elif replicas[r].times > 0:
             replicas[r].times -= 1
@@ -914,31 +910,39 @@ def _happen(w: World, instant_s: float, order: int, what: int) -> None:  # noqa:
 
 
 @borrowing
-def _advance(w: World, until_s: float) -> int:
+def _is_full(w: World, instant_s: float, order: int) -> bool:
+    """Whether memory might not be enough for an event and all that follows from it."""
+    used = w.state[0].used
+    if w.state[0].events + used + 16 > len(w.events) or used + 2 > len(w.attempts):
+        return True
+    return bool(order // _RANKS == ARRIVAL and instant_s >= len(w.sent))
+
+
+@borrowing
+def _advance(w: World, until_s: float) -> int:  # noqa: C901  (one loop)
     """Let things happen until an instant, the end, or until memory might not be enough; why it stopped."""
     events, state, requests = w.events, w.state, w.requests
     while True:
-        used = state[0].used
-        if state[0].events + used + 16 > len(events) or used + 2 > len(w.attempts):
-            return _FULL
         request = state[0].next
-        comes_s, order = np.inf, 0
-        if request < len(requests):
-            comes_s, order = requests[request].arrived_s, ARRIVAL * _RANKS + request * w.rules[0].attempts
+        instant_s, order, what, is_first = np.inf, 0, 0, request < len(requests)
+        if is_first:
+            instant_s, order = requests[request].arrived_s, ARRIVAL * _RANKS + request * w.rules[0].attempts
+        elif state[0].events == 0:
+            return _OVER
         if state[0].events > 0:
             top = events[0]
-            instant_s = top.instant_s
-            if min(instant_s, comes_s) > until_s:
-                return _LATER
-            if instant_s < comes_s or (instant_s == comes_s and top.order < order):
-                top_order, what = top.order, top.what
-                _pop(w)
-                _happen(w, instant_s, top_order, what)
-                continue
-        elif request == len(requests):
-            return _OVER
-        state[0].next += 1
-        _arrive(w, request, 0, comes_s)
+            if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
+                instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
+        if instant_s > until_s:
+            return _LATER
+        if _is_full(w, instant_s, order):
+            return _FULL
+        if is_first:
+            state[0].next += 1
+            _arrive(w, request, 0, instant_s)
+        else:
+            _pop(w)
+            _happen(w, instant_s, order, what)
 
 
 def run(
@@ -958,13 +962,14 @@ def run(
             requests without a reply by then have failed.
 
     Raises:
-        DomainError: what the model does not have: a timer other than the oldest request's, ejection behind
-            a shared queue, too few draws, faults out of order.
+        DomainError: what the model does not have: a timer other than the oldest request's, too few draws, faults
+            out of order or of no replica.
     """
     check(plan, draws, clients, protection, faults)
     w = _world(plan, service_times, draws, clients, protection, faults)
     for number, fault in enumerate(faults):
-        _push(w, fault.instant_s, FAULT, number, 0)
+        if fault.instant_s < math.inf:
+            _push(w, fault.instant_s, FAULT, number, 0)
     if protection.ejects:
         _push(w, EJECTION_SWEEP_S, FAULT, -1, _SWEEP)
     until_s = math.inf if is_hopeless is None else _ASKED_EVERY_S
@@ -984,8 +989,6 @@ def check(
     """Raise a DomainError for what the model does not have; see `run`."""
     if plan.timer is not BatchTimer.OLDEST:
         raise DomainError(f"recovery is simulated with the timer {BatchTimer.OLDEST}, not {plan.timer}")
-    if protection.ejects and plan.routing is Routing.SHARED_QUEUE:
-        raise DomainError("a shared queue has no balancer that could eject a replica")
     if len(draws.service) < clients.attempts:
         raise DomainError(f"{clients.attempts} attempts need as many rows of draws, got {len(draws.service)}")
     if any(later.instant_s < fault.instant_s for fault, later in pairwise(faults)):
@@ -1106,6 +1109,7 @@ def _with_more_room(w: World) -> World:
     return w._replace(
         attempts=np.concatenate([w.attempts, _room_for(room, room)]),
         events=np.concatenate([w.events, np.zeros(2 * len(w.events), dtype=_EVENT)]),
+        sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]),
     )
 
 
@@ -1118,7 +1122,7 @@ def _outcomes(w: World) -> Outcomes:
         answered_s=requests["answered_s"].copy(),
         ended_s=np.where(np.isnan(requests["ended_s"]), np.inf, requests["ended_s"]),
         attempts=requests["sent"].copy(),
-        sent=w.sent,
+        sent=np.trim_zeros(w.sent, "b"),
         served=int(state["served"]),
         for_nobody=int(state["for_nobody"]),
         rejected=int(state["rejected"]),
