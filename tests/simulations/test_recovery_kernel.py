@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from recovery_schedules import Case, cases
 
-from simulations.kernel.recovery import run as run_kernel
+from simulations.kernel.recovery.run import run as run_kernel
 from simulations.reference.recovery.fleet import run as run_reference
 
 
