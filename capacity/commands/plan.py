@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait timer routing "
     "queue_limit replicas_max hourly_usd "
     "arrivals daily users think_time spare survive rolling_update startup_time spike "
-    f"mtbf recovery_time pause request_class recover_within trigger detection {CLIENTS} shed request_overhead instances_per_device {LLM} {EFFORT} explain file plot verbose",
+    f"mtbf recovery_time pause request_class recover_within trigger detection {CLIENTS} shed request_overhead "
+    f"instances_per_device {LLM} {EFFORT} explain file plot verbose",
     profile=reads(
         list[str],
         REQUIRED,
