@@ -1,7 +1,7 @@
 """The verb `stress`: does a fleet come back?"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -296,10 +296,8 @@ def plan_to_recover(
 
     effort = work.effort
 
-    def replan(replicas_min: int, queue_limit: int | None) -> "Recommendation":
-        limit = question.queue_limit if queue_limit is None else queue_limit
-        again = replace(question, replicas_min=replicas_min, queue_limit=limit)
-        return recommend(again, work.judge, work.report, confidence=effort.confidence)
+    def replan(plan: Plan) -> "Recommendation":
+        return recommend(question.for_plan(plan), work.judge, work.report, confidence=effort.confidence)
 
     judge = StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
     return search(
@@ -330,8 +328,7 @@ def plan_disturbed(
     def simulate(plan: Plan) -> Disturbed:
         return judge(question.profile(plan.profile), workload, plan, disturbances, quantiles)
 
-    def replan(replicas_min: int) -> "Recommendation":
-        again = replace(question, replicas_min=replicas_min)
-        return recommend(again, work.judge, work.report, confidence=effort.confidence)
+    def replan(plan: Plan) -> "Recommendation":
+        return recommend(question.for_plan(plan), work.judge, work.report, confidence=effort.confidence)
 
     return search(found, question, disturbances, simulate, replan, work.report)

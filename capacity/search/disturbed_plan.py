@@ -12,8 +12,6 @@ from capacity.recovery.disturbance import Disturbances
 from capacity.search.candidates import Progress
 from capacity.search.recommendation import Recommendation
 
-_ROUNDS_MAX = 4
-
 
 class Responses(Protocol):
     """Response quantiles of all requests, lost ones as late, and of each class. [s]"""
@@ -75,7 +73,7 @@ def plan_disturbed(
     question: Question,
     disturbances: Disturbances,
     simulate: Callable[[Plan], Responses],
-    replan: Callable[[int], Recommendation],
+    replan: Callable[[Plan], Recommendation],
     report: Progress,
 ) -> tuple[Recommendation, DisturbedPlan]:
     """The cheapest plan that meets the objective's response quantiles in spite of disturbances.
@@ -100,18 +98,12 @@ def plan_disturbed(
 
 
 def _larger(
-    calm: Plan, disturbed: _Disturbed, replan: Callable[[int], Recommendation], most: int
+    calm: Plan, disturbed: _Disturbed, replan: Callable[[Plan], Recommendation], most: int
 ) -> Recommendation | None:
-    """A plan with more replicas, made anew, as batching may be another then; None if none is enough."""
+    """The same batches with more replicas, confirmed like any plan; None if none is enough."""
     replicas = _fewest(calm, disturbed.is_enough, most)
-    for _ in range(_ROUNDS_MAX):
-        again = None if replicas is None or replicas > most else replan(replicas)
-        if again is None or again.plan is None:
-            return None
-        if disturbed.is_enough(again.plan):
-            return again
-        replicas = again.plan.replicas + 1
-    return None
+    again = None if replicas is None else replan(replace(calm, replicas=replicas))
+    return None if again is None or again.plan is None or not disturbed.is_enough(again.plan) else again
 
 
 def _fewest(calm: Plan, is_enough: Callable[[Plan], bool], most: int) -> int | None:
