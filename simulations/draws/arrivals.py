@@ -149,6 +149,7 @@ class Stage(IntEnum):
     AGREEMENT = 3
     COMPARE = 4
     VERIFY = 5
+    PROBE = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
