@@ -11,7 +11,6 @@ from rich.text import Text
 
 from capacity.performance import Interval, Kind, Performance, Quantiles
 from capacity.question.caveat import CaveatCode
-from capacity.question.grid import Outcome
 from capacity.question.objective import format_interval, format_share
 from capacity.question.plan import BatchTimer, Plan
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
@@ -72,6 +71,8 @@ _NEAR_SATURATION = 0.9
 
 def no_numbers(row: "Mapping[str, Any]") -> str:
     """Why a row of a sweep has no numbers, in a few words; its reason has more."""
+    from capacity.question.grid import Outcome  # only sweeps need what it imports
+
     load, outcome = row["load"], row["outcome"]
     if outcome == Outcome.ANSWERED:
         return ""
