@@ -361,6 +361,8 @@ def plan(
             found, disturbed = api_recovery.plan_disturbed(question, found, disturbances, work)
         if trouble is not None and found.plan is not None:
             found, recovery = api_recovery.plan_to_recover(question, found, trouble, work)
+        if found.plan is not None and (recovery or disturbed):
+            question = replace(question, replicas_min=found.plan.replicas)
         recommendation = with_implausible(found, question)
         hours, reasons = None, None
         if recommendation.plan is not None and day is not None:
