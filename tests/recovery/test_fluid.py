@@ -71,7 +71,7 @@ def test_a_spike(load: float, timeout_s: float, attempts: int, factor: float, la
     """Attempts pile up as first tries do until a timeout's worth of work waits, and then with their retries."""
     m, a = 400.0, attempts
     rate = load * m
-    assume(factor * load > 1.01)
+    assume(factor * load > 1.01 and abs(attempts * load - 1.0) > 1e-9)
     trigger = Trigger(kind=TriggerKind.SPIKE, factor=factor, lasting_s=lasting_s)
     asked = stress(trigger, Clients(timeout_s=timeout_s, attempts=attempts), rate_rps=rate)
     law, longest_s = fluid(asked), timeout_s / (factor * load - 1.0)
@@ -93,6 +93,7 @@ def test_a_spike(load: float, timeout_s: float, attempts: int, factor: float, la
 @LAWS
 @given(LOADS, TIMEOUTS, st.integers(1, 5), st.integers(1, 4), LENGTHS)
 def test_a_loss(load: float, timeout_s: float, attempts: int, lost: int, lasting_s: float) -> None:
+    assume(abs(attempts * load - 1.0) > 1e-9)
     m, a = 400.0, attempts
     rate, left = load * m, 100.0 * (4 - lost)
     trigger = Trigger(kind=TriggerKind.LOSE, replicas=lost, lasting_s=lasting_s)
