@@ -99,10 +99,10 @@ def _why(screen: Screen) -> str:
         return _why_it_recovers(stress, law)
     tries = amplification(stress.clients)
     comes = tries * stress.rate_rps
-    served = f"the fleet serves {stress.capacity_rps:.4g}, and what it serves comes too late"
+    served = f"the fleet serves {stress.capacity_rps:,.0f}, and what it serves comes too late"
     if comes > stress.capacity_rps:
-        return f"{_attempts(stress.clients)} make {comes:.4g} rps, {served}."
-    return f"at most {comes:.4g} attempts a second come, {served}, and to catch up takes longer than that."
+        return f"{_attempts(stress.clients)} make {comes:,.0f} rps, {served}."
+    return f"at most {comes:,.0f} attempts a second come, {served}, and to catch up takes longer than that."
 
 
 def _attempts(clients: Clients) -> str:

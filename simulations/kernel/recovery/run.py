@@ -293,7 +293,7 @@ def _with_more_room(w: World) -> World:
     room = len(w.attempts)
     return w._replace(
         attempts=np.concatenate([w.attempts, _room_for(room, room)]),
-        events=np.concatenate([w.events, np.zeros(2 * len(w.events), dtype=EVENT)]),
+        events=np.concatenate([w.events, np.zeros(len(w.events), dtype=EVENT)]),
         sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]),
     )
 
