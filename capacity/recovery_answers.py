@@ -16,6 +16,8 @@ from capacity.search.disturbed_plan import DisturbedPlan, Responses
 from capacity.search.recovery_plan import RecoveryPlan
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from capacity.render.plot import Panels
 
 
@@ -84,6 +86,18 @@ class StressAnswer(Answer):
         found += [] if screen.smallest is None else [("smallest fleet", screen.smallest)]
         found += [(one.setting, one.found) for one in screen.remedies]
         return [_row(name, runs) for name, runs in found]
+
+    def course(self) -> "pd.DataFrame":
+        """Second by second from the trigger on: share of first tries that succeed, attempts sent; means of the runs."""
+        import pandas as pd
+
+        from capacity.render.stress import course_of
+
+        found, begins_s = self.screen.found, int(self.stress.begins_s)
+        last = min(len(run.course.came) for run in found.runs)
+        success, sent = course_of(found, 0, last, 1)
+        seconds = [second - begins_s for second in range(last)]
+        return pd.DataFrame({"second": seconds, "success": success, "attempts_rps": sent})
 
     def plot(self) -> "Panels":
         """Success and attempts over time, and which spikes are survived."""

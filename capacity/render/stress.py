@@ -194,11 +194,14 @@ def shown_seconds(found: Runs) -> tuple[int, int]:
     first = math.floor(stress.begins_s - max(10.0, 0.1 * stress.lasts_s))
     latest = max((run.recovered_s or 0.0 for run in found.runs), default=0.0)
     last = math.ceil(stress.ends_s + max(_SHOWN_AFTER_S, 1.5 * latest))
-    return max(0, first), min(last, *(len(run.course.came) for run in found.runs))
+    return max(0, first), min(last, *(len(run.course.sent) for run in found.runs))
 
 
 def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float], list[float]]:
-    """Share of first tries that succeed, and attempts sent a second, mean over the runs, each `step` seconds."""
+    """Share of first tries that succeed, and attempts sent a second, mean over the runs, each `step` seconds.
+
+    Attempts are those of runs that were not given up before; NaN where none is left.
+    """
     courses: Sequence[Course] = [run.course for run in found.runs]
     shares, sent = [], []
     for begin in range(first, last, step):
@@ -206,7 +209,8 @@ def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float
         came = sum(sum(one.came[begin:end]) for one in courses)
         good = sum(sum(one.succeeded[begin:end]) for one in courses)
         shares.append(good / came if came else 1.0)
-        sent.append(sum(sum(one.sent[begin:end]) for one in courses) / (len(courses) * (end - begin)))
+        known = [one.sent[begin:end] for one in courses if len(one.sent) >= end]
+        sent.append(sum(map(sum, known)) / (len(known) * (end - begin)) if known else math.nan)
     return shares, sent
 
 
