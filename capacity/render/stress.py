@@ -194,7 +194,7 @@ def shown_seconds(found: Runs) -> tuple[int, int]:
     first = math.floor(stress.begins_s - max(10.0, 0.1 * stress.lasts_s))
     latest = max((run.recovered_s or 0.0 for run in found.runs), default=0.0)
     last = math.ceil(stress.ends_s + max(_SHOWN_AFTER_S, 1.5 * latest))
-    return max(0, first), min(last, *(len(run.course.sent) for run in found.runs))
+    return max(0, first), min(last, *(len(run.course.came) for run in found.runs))
 
 
 def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float], list[float]]:
@@ -300,7 +300,8 @@ def _course(found: Runs, width: int) -> Iterator[RenderableType]:
     yield Text("")
     yield Text(f" {'trigger':<28}{mark}")
     yield Text(f" {'success of first tries':<28}{sparkline(shares)}  {shares[-1]:.0%}")
-    yield Text(f" {'attempts a second':<28}{sparkline(sent)}  {sent[-1]:.0f}")
+    known = [one for one in sent if not math.isnan(one)]
+    yield Text(f" {'attempts a second':<28}{sparkline(known)}  {known[-1]:.0f}")
     yield Text(f" {'':<28}one column is {step} s")
 
 
