@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from capacity.commands.defaults import variable_of
 from capacity.commands.help import metavar_of, panel_of
 from capacity.commands.output import Format
 from capacity.errors import InputError
@@ -22,7 +23,15 @@ _FILES = "capacity.files"  # where a command's context keeps what its flags read
 
 def option(*names: str, help: str, metavar: str | None = None, callback: Any = None) -> Any:  # noqa: A002
     """A flag by its names, with one sentence of help; for commands that write out their signature."""
-    return typer.Option(*names, help=help, metavar=metavar, callback=callback, show_default=True)
+    return typer.Option(
+        *names,
+        help=help,
+        metavar=metavar,
+        callback=callback,
+        show_default=True,
+        envvar=variable_of(*names),
+        show_envvar=False,
+    )
 
 
 def note_input(
@@ -109,6 +118,8 @@ class Flag(NamedTuple):
             rich_help_panel=panel_of(name),
             show_default=True,
             hidden=self.is_hidden,
+            envvar=variable_of(*names),
+            show_envvar=False,
         )
         kind = self.kind | None if self.default is None else self.kind
         return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=self.default)
