@@ -176,7 +176,8 @@ def _fleet(
             batch_size_max=saved.batch_size_max if batch_size_max is None else batch_size_max,
             batch_wait_max_s=saved.batch_wait_max_s if batch_wait_s is None else batch_wait_s,
             routing=saved.routing if routing is None else parse.read_routing(routing),
-            timer=saved.timer,
+            batching=saved.batching,
+            preferred_sizes=saved.preferred_sizes,
             queue_limit=saved.queue_limit if queue_limit is None else queue_limit,
         )
         if rate_rps is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from capacity.commands.options import (
+    BATCHING,
     CLIENTS,
     EFFORT,
     LLM,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @flags(
-    f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait timer routing "
+    f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait {BATCHING} routing "
     "queue_limit replicas_max hourly_usd "
     "arrivals daily users think_time spare survive rolling_update startup_time spike "
     f"mtbf recovery_time pause request_class recover_within trigger detection {CLIENTS} shed request_overhead "
