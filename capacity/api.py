@@ -366,7 +366,7 @@ def plan(
         if trouble is not None and found.plan is not None:
             found, recovery = api_recovery.plan_to_recover(question, found, trouble, work)
         if found.plan is not None and (recovery or disturbed):
-            question = replace(question, replicas_min=found.plan.replicas)
+            question = replace(question, replicas_min=found.plan.replicas, queue_limit=found.plan.queue_limit)
         recommendation = with_implausible(found, question)
         hours, reasons = None, None
         if recommendation.plan is not None and day is not None:

@@ -222,6 +222,7 @@ class Trouble:
     shed: str
     detection_s: float
     startup_s: float
+    flags: tuple[str, ...]
 
     def stress(self, question: "Question", plan: Plan) -> Stress:
         """The trouble of one plan."""
@@ -244,6 +245,20 @@ _TROUBLE = (
     "trigger", "detection", "detection_s", "client", "timeout", "timeout_s", "deadline", "deadline_s", "attempts",
     "backoff", "retry_budget", "retry_burst", "retry_on", "shed",
 )  # fmt: skip
+
+
+_FLAGS = ("recover_within", "recover_within_s", *_TROUBLE)
+
+
+def flags_of(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """What `plan` was given about trouble, as it is typed."""
+    typed = []
+    for name in _FLAGS:
+        value = given[name]
+        if value is not None:
+            text = f"{value:g}s" if name.endswith("_s") else str(value)
+            typed += [f"--{name.removesuffix('_s').replace('_', '-')}", text]
+    return tuple(typed)
 
 
 def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
@@ -284,6 +299,7 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
         shed=given["shed"] or "none",
         detection_s=DETECTION_S if detection_s is None else detection_s,
         startup_s=startup_s or 0.0,
+        flags=flags_of(given),
     )
 
 
@@ -309,6 +325,7 @@ def plan_to_recover(
         replan,
         work.report,
         replicas_max=question.replicas_max,
+        flags=trouble.flags,
     )
 
 

@@ -142,6 +142,7 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
     as_is, chosen = recovery.as_is, recovery.chosen
     return {
         "within_s": recovery.within_s,
+        "flags": list(recovery.flags),
         "setting": recovery.setting,
         "chosen": None if chosen is None else _runs_document(chosen) | {"runs": len(chosen.runs)},
         "as_planned": {

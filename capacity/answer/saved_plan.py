@@ -371,8 +371,17 @@ def check_plan_target(path: Path, question: Question) -> None:
         )
 
 
-def plan_file_document(recommendation: Recommendation, question: Question, effort: Effort) -> dict[str, Any]:
-    """What a saved plan holds, schema version aside; the same for the same question, seed and versions."""
+def plan_file_document(
+    recommendation: Recommendation,
+    question: Question,
+    effort: Effort,
+    others: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a saved plan holds, schema version aside; the same for the same question, seed and versions.
+
+    Args:
+        others: parts of the answer beside the recommendation, such as what it takes to recover.
+    """
     certificate = recommendation.certificate
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -382,7 +391,8 @@ def plan_file_document(recommendation: Recommendation, question: Question, effor
         "versions": versions(),
         "answer": recommendation_document(
             recommendation, question, seed=effort.seed, confidence=effort.confidence
-        ),
+        )
+        | dict(others or {}),
     }
     return document | {"sha256": _signature(document)}
 
@@ -392,14 +402,20 @@ def _signature(document: Mapping[str, Any]) -> str:
     return digest({key: document.get(key) for key in _SIGNED_KEYS})
 
 
-def write_plan_file(path: Path, recommendation: Recommendation, question: Question, effort: Effort) -> None:
+def write_plan_file(
+    path: Path,
+    recommendation: Recommendation,
+    question: Question,
+    effort: Effort,
+    others: Mapping[str, Any] | None = None,
+) -> None:
     """Save a plan; the file is whole, or what was there before.
 
     Raises:
         InputError: the path cannot be written.
         DependencyError: the disk failed.
     """
-    write_whole(path, (dumps(plan_file_document(recommendation, question, effort)) + "\n").encode())
+    write_whole(path, (dumps(plan_file_document(recommendation, question, effort, others)) + "\n").encode())
 
 
 def read_plans(given: "Sequence[str | Path | SavedPlan]", arrivals: str | None = None) -> list[SavedPlan]:

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -143,7 +143,10 @@ def _save(found: "PlanAnswer | LlmPlanAnswer", path: Path) -> None:
     from capacity.answers import PlanAnswer
 
     if isinstance(found, PlanAnswer):
-        write_plan_file(path, found.recommendation, found.question, found.effort)
+        document = found.document()
+        beside = ("verdict", "exit_code", "disturbed", "recovery")
+        others: dict[str, Any] = {name: document[name] for name in beside if name in document}
+        write_plan_file(path, found.recommendation, found.question, found.effort, others)
     else:
         write_llm_plan(path, found.question, found.effort, found.document())
 

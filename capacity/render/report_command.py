@@ -35,7 +35,7 @@ def command_to_repeat(saved: SavedPlan) -> str:
     for profile in question.profiles:
         words += ["--profile", profile.name]
     words += [*_traffic(question), *_objective(question.objective), *_fleet(question)]
-    words += [*_survival(question.survival), *_effort(saved.effort), "-o", saved.name]
+    words += [*_survival(question.survival), *_recovery(saved), *_effort(saved.effort), "-o", saved.name]
     return shlex.join(words)
 
 
@@ -94,6 +94,14 @@ def _batching(question: Question) -> Iterator[str]:
         yield from ("--batching", question.batching.value)
     if question.preferred_sizes:
         yield from ("--preferred-sizes", ",".join(map(str, question.preferred_sizes)))
+
+
+def _recovery(saved: SavedPlan) -> Iterator[str]:
+    """What it must recover from."""
+    recovery = saved.answer.get("recovery")
+    flags = recovery.get("flags") if isinstance(recovery, dict) else None
+    if isinstance(flags, list):
+        yield from map(str, flags)
 
 
 def _survival(survival: Survival) -> Iterator[str]:

@@ -737,7 +737,7 @@ def test_what_the_model_does_not_know_is_refused() -> None:
     )
     plan = Plan(profile="made-up", replicas=1, batch_size_max=1)
     known = (ONE_SECOND, draws)
-    with pytest.raises(DomainError, match="timer must be 'oldest'"):
+    with pytest.raises(DomainError, match="triton batching without preferred sizes"):
         run(replace(plan, batching=Batching.TORCHSERVE), *known, Clients(), Protection(), [])
     with pytest.raises(DomainError, match="2 attempts need as many draws"):
         run(plan, *known, Clients(attempts=2), Protection(), [])
