@@ -166,12 +166,12 @@ def _tried(screen: Screen) -> Iterator[tuple[str, str]]:
         yield f"{name} {remedy.setting}", _came_of(remedy.found)
 
 
-def _came_of(found: Runs) -> str:
+def _came_of(found: Runs, when: str = "") -> str:
     happened, count = found.count_recovered, len(found.runs)
     if happened == 0:
-        return f"do not recover: 0 of {count} runs"
+        return f"do not recover{when}: 0 of {count} runs"
     if happened < count:
-        return f"recover in {happened} of {count} runs"
+        return f"recover{when} in {happened} of {count} runs"
     baseline = sum(run.baseline for run in found.runs) / count
     served = found.goodput_during.value
     if served >= baseline - TOLERANCE:
@@ -274,9 +274,9 @@ def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:
         yield Text(
             f"It recovers {_trigger(chosen.stress)} within {within} {added}, {_how_soon(chosen)}: all {_runs(chosen)}."
         )
-        yield Text(f" {_fleet(planned)} as they are: {_came_of(recovery.as_planned)}")
+        yield Text(f" {_fleet(planned)} as they are: {_came_of(recovery.as_planned, ' in time')}")
     for remedy in recovery.tried:
-        yield Text(f" {_fleet(planned)} with {remedy.setting}: {_came_of(remedy.found)}")
+        yield Text(f" {_fleet(planned)} with {remedy.setting}: {_came_of(remedy.found, ' in time')}")
     if as_is is not None and as_is is not recovery.as_planned:
         yield Text(f" without any setting: {_fleet(as_is.stress.plan.replicas)}")
 
