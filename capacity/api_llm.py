@@ -86,6 +86,15 @@ _OF_BATCHES = {
     "startup_time": None,
     "startup_time_s": None,
     "spike": None,
+    "mtbf": None,
+    "mtbf_s": None,
+    "recovery_time": None,
+    "recovery_time_s": None,
+    "pause": None,
+    "request_class": None,
+    "recover_within": None,
+    "recover_within_s": None,
+    "trigger": None,
     "objective": None,
     "cluster": None,
 }
@@ -121,6 +130,8 @@ def _refuse_of_batches(given: Given) -> None:
 
 
 def _flag(name: str) -> str:
+    if name == "request_class":
+        return "--class"
     return "--" + name.removesuffix("_s").replace("_", "-")
 
 
