@@ -74,6 +74,7 @@ def stress(
     ejection: bool = False,
     replicas_max: int = 1024,
     only_verdict: bool = False,
+    spike_map: bool = False,
     runs: int = 20,
     seed: int = 0,
     confidence: float = 0.95,
@@ -90,6 +91,7 @@ def stress(
         horizon: after the trigger, within which the fleet must be as before.
         client: all settings of a well-known client: istio, envoy, grpc, aws, linkerd or finagle.
         retry_budget: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
+        spike_map: find the longest spikes that are survived for seven heights in place of two.
         only_verdict: leave out the smallest fleet, the settings that would help, and the spikes.
         runs: independent ones behind each verdict.
 
@@ -149,7 +151,9 @@ def stress(
 
     with at_work(effort, progress) as work:
         judge = StressSimulation(seed=seed, runs=runs, confidence=confidence, mapper=work.mapper)
-        found = screen(asked, judge, work.report, replicas_max=replicas_max, only_verdict=only_verdict)
+        found = screen(
+            asked, judge, work.report, replicas_max=replicas_max, only_verdict=only_verdict, is_map=spike_map
+        )
     return StressAnswer(screen=found, effort=effort)
 
 

@@ -29,7 +29,11 @@ def stress_tables(screen: Screen, width: int, *, verbose: bool = False) -> Itera
     found = screen.found
     yield Text(_verdict(found), style="bold")
     yield Text(f"Why: {_why(screen)}")
-    lines = list(_smallest(screen)) + list(_tried(screen)) + [_spike_line(one) for one in screen.spikes]
+    lines = (
+        list(_smallest(screen))
+        + list(_tried(screen))
+        + [_spike_line(one) for one in sorted(screen.spikes, key=lambda one: -one.factor)]
+    )
     left = max((len(name) for name, _ in lines), default=0)
     yield from (Text(f" {name.ljust(left)}  {told}") for name, told in lines)
     yield from _course(found, width)
