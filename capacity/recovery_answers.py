@@ -75,7 +75,7 @@ class StressAnswer(Answer):
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The screen that people see."""
-        from capacity.render.stress import stress_tables
+        from capacity.render.recovery.screen import stress_tables
 
         yield from stress_tables(self.screen, width, verbose=verbose)
 
@@ -91,7 +91,7 @@ class StressAnswer(Answer):
         """Second by second from the trigger on: share of first tries that succeed, attempts sent; means of the runs."""
         import pandas as pd
 
-        from capacity.render.stress import course_of
+        from capacity.render.recovery.screen import course_of
 
         found, begins_s = self.screen.found, int(self.stress.begins_s)
         last = min(len(run.course.came) for run in found.runs)
@@ -101,7 +101,7 @@ class StressAnswer(Answer):
 
     def plot(self) -> "Panels":
         """Success and attempts over time, and which spikes are survived."""
-        from capacity.render.stress_figure import stress_figure
+        from capacity.render.recovery.figure import stress_figure
 
         return stress_figure(self.screen)
 
