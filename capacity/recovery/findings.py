@@ -13,12 +13,13 @@ from capacity.recovery.stress import Stress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """One run second by second, each tuple of shape `(seconds,)`.
+    """One run second by second, shape `(seconds,)`.
 
     Attributes:
         came: first tries that arrived in a second.
         succeeded: those of them that had a reply in time, whenever it came.
-        sent: attempts of all requests that were sent in it.
+        sent: attempts of all requests that were sent in it; shorter where the run was given up, as so much waited
+            that it could not have recovered within the horizon.
     """
 
     came: tuple[int, ...]

@@ -21,19 +21,27 @@ _SOON_S = 120.0
 _SPIKE_HORIZON_S = 60.0
 SPIKES = (2.0, 1.6)
 _OVERLOADS = (1.6, 1.28)  # times the capacity, where these are no overload
+_MAP = (0.9, 1.1, 1.5, 2.0, 3.0)  # times the smaller of these
 _SPIKE_MAX_S = 120.0
 _SPIKE_PRECISION = 0.1
 Report = Callable[[str], None]
 
 
 def screen(
-    stress: Stress, judge: StressJudge, report: Report, *, replicas_max: int, only_verdict: bool = False
+    stress: Stress,
+    judge: StressJudge,
+    report: Report,
+    *,
+    replicas_max: int,
+    only_verdict: bool = False,
+    is_map: bool = False,
 ) -> Screen:
     """The whole of `capacity stress`.
 
     Args:
         replicas_max: of the smallest fleet that is looked for.
         only_verdict: whether this fleet recovers, and nothing else.
+        is_map: spikes of seven heights in place of two.
 
     Raises:
         UnstableError: the fleet cannot sustain the arrival rate without any trouble.
@@ -51,7 +59,7 @@ def screen(
         return Screen(found=found, fluid=law)
     smallest, smaller = smallest_fleet(found, judge, report, replicas_max)
     remedies = () if is_unharmed(found) else tuple(_try(stress, judge, report))
-    spikes = tuple(_spikes(stress, judge, report))
+    spikes = tuple(_spikes(stress, judge, report, is_map=is_map))
     return Screen(
         found=found, fluid=law, smallest=smallest, smaller=smaller, remedies=remedies, spikes=spikes
     )
@@ -160,13 +168,18 @@ def _bracket(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple
     return replicas + step // 2 if step > 1 else replicas, enough
 
 
-def _spikes(stress: Stress, judge: StressJudge, report: Report) -> Iterator[SpikeSurvived]:
-    """How long a spike is survived, for two factors that overload the fleet."""
-    for factor, overload in zip(SPIKES, _OVERLOADS, strict=True):
-        least = math.ceil(10.0 * overload / stress.load) / 10.0
-        asked = factor if factor * stress.load > 1.1 else least
-        report(f"looking for the longest spike of {asked:g}x that is survived")
-        yield spike_survived(stress, asked, judge)
+def _spikes(stress: Stress, judge: StressJudge, report: Report, *, is_map: bool) -> Iterator[SpikeSurvived]:
+    """How long a spike is survived, for two factors that overload the fleet, or for a map of them."""
+    asked = [
+        factor if factor * stress.load > 1.1 else math.ceil(10.0 * overload / stress.load) / 10.0
+        for factor, overload in zip(SPIKES, _OVERLOADS, strict=True)
+    ]
+    if is_map:
+        least = min(asked)
+        asked += [factor for factor in (round(least * more, 2) for more in _MAP) if factor not in asked]
+    for factor in asked:
+        report(f"looking for the longest spike of {factor:g}x that is survived")
+        yield spike_survived(stress, factor, judge)
 
 
 def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSurvived:

@@ -26,6 +26,7 @@ class RecoveryPlan:
         chosen: the recommended fleet with that setting; None where nothing that was tried is enough.
         tried: settings, each of them alone, at the fleet of the objective.
         as_is: the smallest fleet that recovers in time without any setting; None where none does.
+        flags: what was asked, as it is typed.
     """
 
     within_s: float
@@ -34,6 +35,7 @@ class RecoveryPlan:
     chosen: Runs | None
     tried: tuple[Remedy, ...]
     as_is: Runs | None
+    flags: tuple[str, ...] = ()
 
 
 def is_in_time(found: Runs, within_s: float) -> bool:
@@ -50,6 +52,7 @@ def plan_to_recover(
     report: Report,
     *,
     replicas_max: int,
+    flags: tuple[str, ...] = (),
 ) -> tuple[Recommendation, RecoveryPlan]:
     """The plan that recovers in time: as it is, else with one more setting, else with more replicas."""
     plan = planned.plan
@@ -66,6 +69,7 @@ def plan_to_recover(
             chosen=as_planned,
             tried=(),
             as_is=as_planned,
+            flags=flags,
         )
         return planned, found
     tried = []
@@ -87,6 +91,7 @@ def plan_to_recover(
         chosen=chosen,
         tried=tuple(tried),
         as_is=as_is,
+        flags=flags,
     )
 
 

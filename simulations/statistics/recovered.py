@@ -45,7 +45,7 @@ def run_of(stress: Stress, outcomes: Outcomes, until_s: float, overhead_s: float
         goodput_during=float(succeeded[during].mean()) if during.any() else baseline,
         lost=int((~succeeded[counted]).sum()),
         response_p99_s=_p99_s(answers_s),
-        course=_course(outcomes, succeeded, min(until_s, outcomes.stopped_s)),
+        course=_course(outcomes, succeeded, until_s),
     )
 
 
@@ -89,8 +89,8 @@ def _course(outcomes: Outcomes, succeeded: Floats, until_s: float) -> Course:
     second = np.minimum(outcomes.arrived_s.astype(np.int64), seconds)
     came = np.bincount(second, minlength=seconds + 1)[:seconds]
     good = np.bincount(second, weights=succeeded, minlength=seconds + 1)[:seconds]
-    sent = np.zeros(seconds, dtype=np.int64)
-    known = outcomes.sent[:seconds]
+    sent = np.zeros(math.floor(min(until_s, outcomes.stopped_s)), dtype=np.int64)
+    known = outcomes.sent[: len(sent)]
     sent[: len(known)] = known
     return Course(
         came=tuple(came.tolist()), succeeded=tuple(good.astype(int).tolist()), sent=tuple(sent.tolist())

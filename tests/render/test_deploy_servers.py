@@ -14,7 +14,7 @@ from capacity.errors import InputError
 from capacity.formats.document import Document
 from capacity.formats.triton_config import read_plan
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Batching, Routing
 from capacity.render.deploy import bentoml, compose, ray_serve, serve_api, triton
 from capacity.traffic.workload import ClosedPopulation
 from serve_api.commands import _parameters
@@ -29,6 +29,9 @@ FLEETS: list[dict[str, Any]] = [
     {"replicas": 3, "kind": None},
     {"replicas": 4, "routing": Routing.SHARED_QUEUE},
     {"replicas": 4, "routing": Routing.SHARED_QUEUE, "kind": "cpu"},
+    {"batching": Batching.RAY_SERVE},
+    {"batching": Batching.RAY_SERVE, "queue_limit": None},
+    {"preferred_sizes": (4, 8)},
 ]
 
 
@@ -49,7 +52,7 @@ def test_tritons_file_is_read_back_as_the_plan(given: dict[str, Any], tmp_path: 
         plan.batch_size_max,
         pytest.approx(plan.batch_wait_max_s),
     )
-    assert found.preferred_batch_sizes == ()
+    assert found.preferred_batch_sizes == plan.preferred_sizes
     servers = 1 if plan.routing is Routing.SHARED_QUEUE and not planned.is_gpu else planned.servers
     assert found.replicas * servers == plan.replicas
     per_server = 1 if plan.routing is Routing.SHARED_QUEUE else found.replicas
@@ -66,6 +69,7 @@ def test_tritons_own_schema_takes_it(given: dict[str, Any]) -> None:
     config = text_format.Parse(triton.render(planned), schema.ModelConfig())
     batching, plan = config.dynamic_batching, planned.plan
     assert (config.name, config.max_batch_size) == ("resnet50", plan.batch_size_max)
+    assert tuple(batching.preferred_batch_size) == plan.preferred_sizes
     assert batching.max_queue_delay_microseconds == round(1e6 * plan.batch_wait_max_s)
     assert batching.default_queue_policy.max_queue_size == (planned.server_queue_limit or 0)
     late_us = 50_000 if plan.queue_limit is not None else 0
@@ -94,19 +98,45 @@ def test_more_instances_than_replicas_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "timer", "said"),
+    ("target", "batching", "said"),
     [
-        (triton, BatchTimer.OLDEST, "as the plan does"),
-        (triton, BatchTimer.OPEN, "plan with --timer oldest"),
-        (serve_api, BatchTimer.OPEN, "plan with --timer oldest"),
-        (ray_serve, BatchTimer.OPEN, "as the plan does"),
-        (ray_serve, BatchTimer.OLDEST, "plan with --timer open"),
+        (triton, Batching.TRITON, "as the plan does"),
+        (triton, Batching.TORCHSERVE, "plan with --batching triton"),
+        (triton, Batching.RAY_SERVE, "plan with --batching triton"),
+        (serve_api, Batching.TORCHSERVE, "plan with --batching triton"),
+        (ray_serve, Batching.RAY_SERVE, "as the plan does"),
+        (ray_serve, Batching.TORCHSERVE, "plan with --batching ray-serve"),
+        (ray_serve, Batching.TRITON, "plan with --batching ray-serve"),
     ],
 )
-def test_the_header_says_whose_timer_it_is(target: Any, timer: BatchTimer, said: str) -> None:
-    assert said in " ".join(target.render(fleet(timer=timer)).replace("#", "").split())
-    greedy = target.render(fleet(timer=timer, batch_wait_max_s=0.0))
-    assert "makes no difference" in " ".join(greedy.replace("#", "").split())
+def test_the_header_says_whose_rule_was_evaluated(target: Any, batching: Batching, said: str) -> None:
+    assert said in plain(target.render(fleet(batching=batching)))
+    if target is not ray_serve and batching is Batching.TORCHSERVE:
+        said = "makes no difference"  # without a wait these two are one
+    assert said in plain(target.render(fleet(batching=batching, batch_wait_max_s=0.0)))
+
+
+def plain(text: str) -> str:
+    return " ".join(text.replace("#", "").split())
+
+
+def test_preferred_sizes_are_written_where_they_were_evaluated(tmp_path: Path) -> None:
+    planned = fleet(preferred_sizes=(4, 8))
+    text = triton.render(planned)
+    assert read_plan(document(tmp_path, text)).preferred_batch_sizes == (4, 8)
+    assert "ahead of the largest batch, as evaluated" in plain(text)
+    assert "wait 5 ms (from the arrival of the oldest request), preferred sizes 4, 8," in plain(text)
+    greedy = plain(triton.render(fleet(preferred_sizes=(4,), batch_wait_max_s=0.0)))
+    assert "first preferred size that it comes to" in greedy
+    for target in (serve_api, ray_serve):
+        assert "plan without --preferred-sizes" in plain(target.render(planned))
+
+
+def test_rays_batcher_sees_all_that_wait_where_its_rule_was_evaluated() -> None:
+    for limit, ongoing in ((None, 1616), (64, 80), (4, 20)):
+        planned = fleet(batching=Batching.RAY_SERVE, queue_limit=limit)
+        (app,) = yaml.safe_load(ray_serve.render(planned))["applications"]
+        assert app["deployments"][0]["max_ongoing_requests"] == ongoing
 
 
 def test_the_header_says_what_was_evaluated() -> None:
