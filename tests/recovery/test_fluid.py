@@ -39,6 +39,7 @@ def stress(
     protection: Protection = Protection(),  # noqa: B008  (has no state)
     limit: int | None = None,
     horizon_s: float = 120.0,
+    routing: Routing = Routing.SHARED_QUEUE,
 ) -> Stress:
     profile = profile or profile_of(0.01)
     return Stress(
@@ -48,7 +49,7 @@ def stress(
             profile=profile.name,
             replicas=replicas,
             batch_size_max=batch,
-            routing=Routing.SHARED_QUEUE,
+            routing=routing,
             queue_limit=limit,
         ),
         clients=clients,
@@ -164,7 +165,7 @@ TRIES = Clients(timeout_s=0.5, attempts=3)
         stress(TRIGGER, TRIES, limit=100),
         stress(TRIGGER, TRIES, protection=Protection(shedding=Shedding.LIFO)),
         stress(TRIGGER, TRIES, protection=Protection(abandoned=Abandoned.DROPPED)),
-        stress(TRIGGER, TRIES, protection=Protection(ejects=True)),
+        stress(TRIGGER, TRIES, protection=Protection(ejects=True), routing=Routing.ROUND_ROBIN),
         stress(TRIGGER, Clients(timeout_s=0.5, attempts=2, hedge_s=0.1)),
     ],
     ids=["limit", "lifo", "dropped", "ejection", "hedges"],

@@ -74,7 +74,7 @@ def test_one_attempt_needs_no_budget_and_endless_patience_no_shedding() -> None:
 
 def test_a_setting_leaves_the_rest_of_the_protection_as_it_is() -> None:
     given = Protection(abandoned=Abandoned.DROPPED, ejects=True)
-    found = dict(remedies(fleet_in_trouble(protection=given)))
+    found = dict(remedies(fleet_in_trouble(protection=given, routing=Routing.ROUND_ROBIN)))
     for name in ("--shed late:10ms", "--shed lifo"):
         assert found[name].protection.abandoned is Abandoned.DROPPED
         assert found[name].protection.ejects

@@ -148,10 +148,11 @@ def test_a_fleet_that_fails_before_the_trigger_has_nothing_to_come_back_to() -> 
 
 
 def test_what_was_given_up_has_failed() -> None:
-    """The course ends there; whoever came later has no reply."""
+    """What would have been sent later is not known, and whoever came later has no reply."""
     run = seen((62.0, 170.0), stopped_s=100.0)
     assert run.recovered_s is None
-    assert len(run.course.came) == 100
+    assert (len(run.course.came), len(run.course.sent)) == (170, 100)
+    assert sum(run.course.succeeded[62:]) == 0
     assert run.lost == 10_800
 
 
