@@ -78,7 +78,7 @@ class Runs:
     @property
     def goodput_during(self) -> Interval:
         """Share of first tries arriving during the trigger that succeed."""
-        return mean_of([run.goodput_during for run in self.runs], self.confidence)
+        return mean_of([run.goodput_during for run in self.runs], self.confidence, most=1.0)
 
     @property
     def lost(self) -> Interval:
@@ -104,8 +104,8 @@ class Runs:
         return 0 if happened == len(self.runs) else 3 if happened == 0 else 4
 
 
-def mean_of(values: Sequence[float], confidence: float) -> Interval:
-    """Mean of independent values with Student's interval, which of one value is without bounds."""
+def mean_of(values: Sequence[float], confidence: float, *, most: float = math.inf) -> Interval:
+    """Mean of independent values from 0 to `most`, with Student's interval; of one value it is all of that."""
     count = len(values)
     mean = math.fsum(values) / count
     if count == 1 or min(values) == max(values):
@@ -113,7 +113,7 @@ def mean_of(values: Sequence[float], confidence: float) -> Interval:
     else:
         variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
         half = student_t(confidence, count - 1) * math.sqrt(variance / count)
-    return Interval(value=mean, low=mean - half, high=mean + half)
+    return Interval(value=mean, low=max(0.0, mean - half), high=min(most, mean + half))
 
 
 # One run of a stress, by the users of its number.

@@ -10,7 +10,7 @@ from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind, RetryBudget
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
-from capacity.recovery.protection import Protection, Shedding
+from capacity.recovery.protection import Shedding
 from capacity.recovery.stress import STEADY_S, TOLERANCE, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.units import format_duration
@@ -81,13 +81,14 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
         return
     if stress.protection.shedding is Shedding.NONE:
         margin_s = late_margin_s(stress)
-        late = Protection(shedding=Shedding.LATE, late_margin_s=margin_s)
+        late = replace(stress.protection, shedding=Shedding.LATE, late_margin_s=margin_s)
         yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
     if stress.plan.queue_limit is None:
         limit = queue_limit(stress, patience)
         yield f"--queue-limit {limit}", replace(stress, plan=replace(stress.plan, queue_limit=limit))
     if stress.protection.shedding is Shedding.NONE:
-        yield "--shed lifo", replace(stress, protection=Protection(shedding=Shedding.LIFO))
+        newest_first = replace(stress.protection, shedding=Shedding.LIFO)
+        yield "--shed lifo", replace(stress, protection=newest_first)
 
 
 def late_margin_s(stress: Stress) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from capacity.question.plan import Plan
-from capacity.recovery.findings import Remedy, Runs, StressJudge
+from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
 from capacity.recovery.stress import STEADY_S, Stress
 from capacity.search.recommendation import Recommendation
 from capacity.search.recovery import Report, remedies, smallest_fleet
@@ -107,7 +107,12 @@ class _InTime:
         return replace(stress, horizon_s=self._within_s + STEADY_S + stress.window_s + 1.0)
 
     def __call__(self, stress: Stress) -> Runs:
-        return self._judge(stress)
+        found = self._judge(stress)
+        return replace(found, runs=tuple(self._late_as_none(run) for run in found.runs))
+
+    def _late_as_none(self, run: Run) -> Run:
+        is_late = run.recovered_s is not None and run.recovered_s > self._within_s
+        return replace(run, recovered_s=None) if is_late else run
 
 
 def _best(enough: list[Remedy]) -> Remedy | None:
