@@ -1325,6 +1325,7 @@ def import_file(
     model: str | None = None,
     device: str | None = None,
     devices: int = 1,
+    device_kind: str | None = None,
     precision: str | None = None,
     runtime: str | None = None,
     hourly_usd: float | None = None,
@@ -1347,6 +1348,7 @@ def import_file(
             `vllm bench serve --save-detailed`, guidellm or aiperf, which together are its profile.
         kind: profile, load-test, workload or plan, of a file that holds several of these.
         devices: that the server of a language model runs on, as one replica.
+        device_kind: cpu or gpu, of a profile of batch times; files for servers need to know.
 
     Raises:
         InputError: a file of no known format; of a language model, a flag that clients cannot see is missing, a
@@ -1365,6 +1367,10 @@ def import_file(
     from capacity.formats.registry import Kind, read
     from simulations.tokens import require_check
 
+    if device_kind is not None:
+        raise InputError(
+            "--kind is of a profile of batch times, and these are sweeps over an engine; leave it out"
+        )
     given = dict(locals())
     asked = api_llm.asked_engine(given)
     settings = api_llm.sweep_settings(asked, given)
