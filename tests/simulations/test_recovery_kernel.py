@@ -4,9 +4,14 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from cases import fixed
 from hypothesis import HealthCheck, given, settings
 from recovery_schedules import Case, cases
 
+from capacity.question.plan import Plan
+from capacity.recovery.clients import Clients
+from capacity.recovery.protection import Protection, Shedding
+from simulations.draws.attempts import AttemptDraws
 from simulations.kernel.recovery.run import run as run_kernel
 from simulations.reference.recovery.fleet import run as run_reference
 
@@ -16,6 +21,26 @@ def assert_same(case: Case) -> None:
     for field in fields(expected):
         here, there = getattr(found, field.name), getattr(expected, field.name)
         np.testing.assert_array_equal(here, there, err_msg=field.name)
+
+
+def test_the_kernel_sheds_who_has_less_than_the_margin_left() -> None:
+    """Of four at once the third has just the margin when its turn comes, and the fourth has nothing."""
+    draws = AttemptDraws(
+        arrived_s=np.zeros(4),
+        service=np.full((1, 4), 0.5),
+        routing=np.zeros((0, 0, 2)),
+        backoff=np.zeros((0, 0)),
+    )
+    outcomes = run_kernel(
+        Plan(profile="made-up", replicas=1, batch_size_max=1),
+        fixed(lambda size: 1.0),
+        draws,
+        Clients(timeout_s=3.0),
+        Protection(shedding=Shedding.LATE, late_margin_s=1.0),
+        [],
+    )
+    np.testing.assert_array_equal(outcomes.answered_s, [1.0, 2.0, 3.0, np.nan])
+    assert (outcomes.served, outcomes.shed) == (3, 1)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
